@@ -1,0 +1,59 @@
+"""Cuts random squares out of the two sample photographs that scikit-learn ships.
+
+python examples/demo/sample_photo_crops.py --dest=photos --count=3000
+make demo DATA=photos
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from PIL import Image
+from tqdm import tqdm
+
+from trainer.data.atomic import whole_folder
+from trainer.data.errors import DataError, run_command
+
+
+def random_crop(photo: Image.Image, rng: np.random.Generator, resolution: int) -> Image.Image:
+    """Returns a square, RGB [resolution, resolution], of log-uniform scale; half are mirrored."""
+    largest = min(photo.size)
+    side = np.exp(rng.uniform(np.log(min(resolution, largest)), np.log(largest)))
+    left, top = (rng.uniform(0, length - side) for length in photo.size)
+    crop = photo.resize(
+        (resolution, resolution),
+        Image.Resampling.LANCZOS,
+        box=(left, top, left + side, top + side),
+    )
+    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
+
+
+def load_photos() -> list[Image.Image]:
+    """Returns the photographs, RGB; DataError if scikit-learn is not installed."""
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError as error:
+        raise DataError("scikit-learn is not installed; pip install scikit-learn") from error
+    return [Image.fromarray(pixels) for pixels in load_sample_images().images]
+
+
+def main() -> None:
+    """The command line."""
+    args = flags.FLAGS
+    photos = load_photos()
+    rng = np.random.default_rng(args.seed)
+    with whole_folder(Path(args.dest)) as folder:
+        for i in tqdm(range(args.count), unit="img"):
+            crop = random_crop(photos[i % len(photos)], rng, args.resolution)
+            crop.save(folder / f"{i:05d}.png")
+    print(f"{args.dest}: {args.count} crops of {len(photos)} photographs")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("dest", None, "folder to make; must not exist", required=True)
+    flags.DEFINE_integer("count", 3000, "crops", lower_bound=1)
+    flags.DEFINE_integer("resolution", 64, "width and height, pixels", lower_bound=4)
+    flags.DEFINE_integer("seed", 0, "another seed, other crops", lower_bound=0)
+    run_command(main)

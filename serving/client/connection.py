@@ -1,0 +1,199 @@
+"""A connection to a served generator: arrays in, images out, over gRPC.
+
+It works against the embedded server and TensorFlow Serving alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from sg3tf import latents
+
+
+class ServingError(RuntimeError):
+    """The server could not be reached or refused; the message says what to do.
+
+    Args:
+      message: what happened, and the remedy.
+      code: gRPC's status code.
+    """
+
+    def __init__(self, message: str, code: grpc.StatusCode):
+        super().__init__(message)
+        self.code = code
+
+
+class Client:
+    """A connection to one model of one server, to be closed after use.
+
+    Every method raises `ServingError` when the server is unreachable, late, or refuses the request.
+
+    Args:
+      server: HOST:PORT of the gRPC port.
+      model: the model's name there.
+      version: version number; None is the newest.
+      timeout_s: deadline of each call, in seconds.
+    """
+
+    def __init__(
+        self,
+        server: str = "127.0.0.1:8500",
+        model: str = "sg3",
+        version: int | None = None,
+        timeout_s: float = 60.0,
+    ):
+        self._server, self._model, self._version = server, model, version
+        self._timeout_s = timeout_s
+        # gRPC's default limit of 4 MiB is less than two images of 1024 pixels.
+        self._channel = grpc.insecure_channel(server, options=[("grpc.max_receive_message_length", -1)])
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def generate(
+        self,
+        z: ArrayLike | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        psi: ArrayLike = 1.0,
+        label: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Images of latents or of seeds.
+
+        Args:
+          z: [N, z_dim] float32, or give `seeds`: N integers from 0 to 2**32-1.
+          psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
+          label: [N, label_dim] float32, for a model with labels only.
+
+        Returns:
+          [N, R, R, C] uint8.
+
+        Raises:
+          ValueError: both or neither of `z` and `seeds`.
+        """
+        inputs = self._mapping_inputs(z, seeds, psi, label)
+        return self.predict("generate", inputs)["images"]
+
+    def generate_png(self, seeds: Sequence[int], psi: ArrayLike = 1.0, label: ArrayLike | None = None) -> list[bytes]:
+        """PNG files of N seeds, made on the server; arguments as in `generate`."""
+        inputs: dict[str, Any] = {"seed": np.asarray(seeds, np.int64), "psi": _float32(psi)}
+        if label is not None:
+            inputs["label"] = _float32(label)
+        return list(self.predict("generate_png", inputs)["png_bytes"])
+
+    def map(
+        self,
+        z: ArrayLike | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        psi: ArrayLike = 1.0,
+        label: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Intermediate latents, [N, num_ws, w_dim] float32; arguments as in `generate`."""
+        return self.predict("map", self._mapping_inputs(z, seeds, psi, label))["ws"]
+
+    def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> np.ndarray:
+        """Images of intermediate latents.
+
+        Args:
+          ws: [N, num_ws, w_dim] float32.
+          transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None is none.
+
+        Returns:
+          [N, R, R, C] uint8.
+        """
+        ws = _float32(ws)
+        matrix = np.eye(3) if transform is None else np.asarray(transform)
+        matrix = np.broadcast_to(matrix, (len(ws), 3, 3))
+        inputs = {"ws": ws, "transform": _float32(matrix)}
+        return self.predict("synthesize", inputs)["images"]
+
+    def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> np.ndarray:
+        """Images of `ws_a` that take the layers where `mask` is 1 from `ws_b`.
+
+        Args:
+          ws_a, ws_b: [N, num_ws, w_dim] float32.
+          mask: [num_ws] or [N, num_ws], from 0 to 1.
+
+        Returns:
+          [N, R, R, C] uint8.
+        """
+        inputs = {"ws_a": _float32(ws_a), "ws_b": _float32(ws_b), "mask": _float32(mask)}
+        return self.predict("mix", inputs)["images"]
+
+    def metadata(self) -> dict[str, meta_graph_pb2.SignatureDef]:
+        """Signature name -> its inputs and outputs."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        request.metadata_field.append("signature_def")
+        response = self._call(self._stub.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        return dict(signatures.signature_def)
+
+    def input_dim(self, name: str, signature: str = "generate") -> int:
+        """The last dimension of an input, e.g. of "z" or "label"; 0 where there is no such input."""
+        signatures = self.metadata()
+        if signature not in signatures:
+            known = ", ".join(sorted(signatures))
+            message = f"{self._model} at {self._server} has no signature {signature}, only {known}"
+            raise ServingError(message, grpc.StatusCode.NOT_FOUND)
+        inputs = signatures[signature].inputs
+        return inputs[name].tensor_shape.dim[-1].size if name in inputs else 0
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Any signature: input name -> array to output name -> array."""
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        response = self._call(self._stub.Predict, request)
+        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+
+    def _mapping_inputs(
+        self,
+        z: ArrayLike | None,
+        seeds: Sequence[int] | None,
+        psi: ArrayLike,
+        label: ArrayLike | None,
+    ) -> dict[str, np.ndarray]:
+        if (z is None) == (seeds is None):
+            raise ValueError("give one of z and seeds")
+        if seeds is not None:
+            z = latents.z_from_seeds(seeds, self.input_dim("z"))
+        inputs = {"z": _float32(z), "psi": _float32(psi)}
+        if label is not None:
+            inputs["label"] = _float32(label)
+        return inputs
+
+    def _call(self, method: Any, request: Any) -> Any:
+        request.model_spec.name = self._model
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        try:
+            return method(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise ServingError(self._explain(error), error.code()) from error
+
+    def _explain(self, error: grpc.RpcError) -> str:
+        if error.code() == grpc.StatusCode.UNAVAILABLE:
+            remedy = "start one with python -m serving.server, or correct the address"
+            return f"no server answers at {self._server}: {remedy} ({error.details()})"
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            remedy = "ask for fewer images at once or allow more time"
+            return f"no answer from {self._server} within {self._timeout_s:g} s: {remedy}"
+        return f"{self._server} refused: {error.details()} ({error.code().name})"
+
+
+def _float32(value: Any) -> np.ndarray:
+    return np.asarray(value, np.float32)

@@ -1,0 +1,157 @@
+"""What a network is: frozen dataclasses, the presets, and checks that name argument, value and remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+PRESETS = ("stylegan3-t", "stylegan3-r")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be built; the message names the argument, its value and the remedy."""
+
+
+def _require(condition: bool, argument: str, value: Any, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(f"{argument}={value!r}: {remedy}")
+
+
+def _validate_common(config: GeneratorConfig | DiscriminatorConfig, lowest: int) -> None:
+    r = config.resolution
+    _require(
+        isinstance(r, int) and lowest <= r <= 1024 and r & (r - 1) == 0,
+        "resolution",
+        r,
+        f"must be a power of two from {lowest} to 1024",
+    )
+    _require(config.image_channels in (1, 3, 4), "image_channels", config.image_channels, "must be 1, 3 or 4")
+    _require(config.label_dim >= 0, "label_dim", config.label_dim, "must be 0 (no labels) or more")
+    _require(config.channel_max >= 1, "channel_max", config.channel_max, "must be at least 1")
+    _require(config.mapping_layers >= 1, "mapping_layers", config.mapping_layers, "must be at least 1")
+    _require(
+        config.channel_base >= 2 * r,
+        "channel_base",
+        config.channel_base,
+        f"must be at least {2 * r} so that every layer at resolution {r} keeps a channel",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Architecture of an alias-free generator (arXiv 2106.12423, section 3 and appendix F).
+
+    Attributes:
+        channel_base, channel_max: a layer of cutoff f has min(channel_base / 2 / f, channel_max) channels.
+        kernel: side of the convolutions: 3 (config T) or 1 (config R).
+        radial: radially symmetric downsampling filters wherever sampling is not critical (config R).
+        num_layers: synthesis layers between the Fourier features and ToRGB.
+        num_critical: how many of the last layers are critically sampled.
+        first_cutoff, first_stopband: in cycles per image width.
+        last_stopband_rel: stopband of the last layer relative to its cutoff.
+        margin: pixels of canvas kept beyond every side of the image.
+        output_scale: factor on the ToRGB output.
+        clamp: bound on the magnitude of activations.
+        magnitude_decay: share that the running mean of squared activations keeps at every update.
+    """
+
+    resolution: int
+    image_channels: int = 3
+    label_dim: int = 0
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 2
+    channel_base: int = 32768
+    channel_max: int = 512
+    kernel: int = 3
+    radial: bool = False
+    num_layers: int = 14
+    num_critical: int = 2
+    first_cutoff: float = 2.0
+    first_stopband: float = 2.0**2.1
+    last_stopband_rel: float = 2.0**0.3
+    margin: int = 10
+    output_scale: float = 0.25
+    clamp: float = 256.0
+    magnitude_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        _validate_common(self, lowest=16)
+        _require(self.z_dim >= 1, "z_dim", self.z_dim, "must be at least 1")
+        _require(self.w_dim >= 1, "w_dim", self.w_dim, "must be at least 1")
+        _require(self.kernel in (1, 3), "kernel", self.kernel, "must be 1 (config R) or 3 (config T)")
+        _require(
+            0 < self.num_critical < self.num_layers,
+            "num_critical",
+            self.num_critical,
+            f"must be between 1 and num_layers - 1 = {self.num_layers - 1}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Architecture of the residual StyleGAN2 discriminator (arXiv 1912.04958, section 4).
+
+    Attributes:
+        channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels.
+        mapping_layers: depth of the label mapping used for projection conditioning.
+        mbstd_group_size: images per group of the minibatch standard deviation.
+        mbstd_channels: statistics per group; each becomes one constant channel.
+        clamp: bound on the magnitude of activations.
+    """
+
+    resolution: int
+    image_channels: int = 3
+    label_dim: int = 0
+    channel_base: int = 32768
+    channel_max: int = 512
+    mapping_layers: int = 8
+    mbstd_group_size: int = 4
+    mbstd_channels: int = 1
+    clamp: float = 256.0
+
+    def __post_init__(self) -> None:
+        _validate_common(self, lowest=8)
+        _require(self.mbstd_group_size >= 1, "mbstd_group_size", self.mbstd_group_size, "must be at least 1")
+        _require(self.mbstd_channels >= 1, "mbstd_channels", self.mbstd_channels, "must be at least 1")
+
+    def channels(self, resolution: int) -> int:
+        """Channels of the block that works at `resolution`."""
+        return min(self.channel_base // resolution, self.channel_max)
+
+
+def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorConfig:
+    """The published generator `name` at `resolution`.
+
+    `channel_base` and `channel_max` mean what --cbase and --cmax mean to the trainer: config R doubles both,
+    so that G and D of one run are described by the same two numbers.
+
+    Raises:
+        ConfigError: unknown preset, unknown field or a value out of range.
+    """
+    _require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
+    _reject_unknown(GeneratorConfig, overrides)
+    config = GeneratorConfig(resolution=resolution, **overrides)
+    if name == "stylegan3-r":
+        fields: dict[str, Any] = {"kernel": 1, "radial": True}
+        fields["channel_base"] = 2 * config.channel_base
+        fields["channel_max"] = 2 * config.channel_max
+        config = dataclasses.replace(config, **fields)
+    return config
+
+
+def discriminator_preset(name: str, resolution: int, **overrides: Any) -> DiscriminatorConfig:
+    """The discriminator trained against generator `name`: the same for both StyleGAN3 configurations.
+
+    Raises:
+        ConfigError: unknown preset, unknown field or a value out of range.
+    """
+    _require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
+    _reject_unknown(DiscriminatorConfig, overrides)
+    return DiscriminatorConfig(resolution=resolution, **overrides)
+
+
+def _reject_unknown(kind: type, overrides: dict[str, Any]) -> None:
+    known = {field.name for field in dataclasses.fields(kind)}
+    unknown = sorted(set(overrides) - known)
+    _require(not unknown, "overrides", unknown, f"{kind.__name__} has {', '.join(sorted(known))}")

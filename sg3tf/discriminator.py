@@ -1,0 +1,143 @@
+"""The residual discriminator as a Keras model (arXiv 1912.04958, section 4; conditioning: arXiv 2006.06676)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sg3tf.config import DiscriminatorConfig, discriminator_preset
+from sg3tf.layers import Conv, Dense, Mapping, MinibatchStddev
+
+LAST_RESOLUTION = 4
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class ResidualBlock(keras.layers.Layer):
+    """Two 3x3 convolutions that halve the resolution, beside a 1x1 skip that does; both at half variance.
+
+    Args:
+        in_channels, out_channels: of the block.
+        clamp: bound on the magnitude of activations.
+
+    Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.clamp = clamp
+        policy, gain = self.dtype_policy, 0.5**0.5
+        self.conv0 = Conv(in_channels, 3, "lrelu", clamp=clamp, dtype=policy, name="conv0")
+        self.conv1 = Conv(out_channels, 3, "lrelu", down=2, gain=gain, clamp=clamp, dtype=policy, name="conv1")
+        self.skip = Conv(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
+
+    def build(self, input_shape: Any = None) -> None:
+        for layer in (self.conv0, self.conv1, self.skip):
+            layer.build((None, None, None, self.in_channels))
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.skip(x) + self.conv1(self.conv0(x))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return self.conv1.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("in_channels", "out_channels", "clamp")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class Discriminator(keras.Model):
+    """Images to logits: high for real.
+
+    Args:
+        config: architecture; a DiscriminatorConfig, or the dictionary that get_config makes of it.
+    """
+
+    def __init__(self, config: DiscriminatorConfig | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
+        policy = self.dtype_policy
+        self.fromrgb = Conv(c.channels(c.resolution), 1, "lrelu", clamp=c.clamp, dtype=policy, name="fromrgb")
+        self.blocks = []
+        resolution = c.resolution
+        while resolution > LAST_RESOLUTION:
+            channels = c.channels(resolution), c.channels(resolution // 2)
+            self.blocks.append(ResidualBlock(*channels, c.clamp, dtype=policy, name=f"b{resolution}"))
+            resolution //= 2
+        last = c.channels(LAST_RESOLUTION)
+        self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
+        self.conv = Conv(last, 3, "lrelu", clamp=c.clamp, dtype="float32", name="conv")
+        self.fc = Dense(last, "lrelu", dtype="float32", name="fc")
+        self.out = Dense(last if c.label_dim else 1, dtype="float32", name="out")
+        self.mapping_network = None
+        if c.label_dim:
+            self.mapping_network = Mapping(0, c.label_dim, last, c.mapping_layers, dtype="float32", name="mapping")
+        self.build()
+
+    @classmethod
+    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Discriminator:
+        """The discriminator trained against generator `preset`, with random weights.
+
+        Args:
+            preset: "stylegan3-t" or "stylegan3-r".
+            resolution: side of the image, a power of two.
+            **overrides: any field of DiscriminatorConfig.
+
+        Raises:
+            ConfigError: naming the argument, its value and the remedy.
+        """
+        return cls(discriminator_preset(preset, resolution, **overrides))
+
+    def build(self, input_shape: Any = None) -> None:
+        c = self.config
+        last = c.channels(LAST_RESOLUTION)
+        self.fromrgb.build((None, None, None, c.image_channels))
+        for block in self.blocks:
+            block.build()
+        self.conv.build((None, None, None, last + c.mbstd_channels))
+        self.fc.build((None, last * LAST_RESOLUTION**2))
+        self.out.build((None, last))
+        if self.mapping_network is not None:
+            self.mapping_network.build()
+        self.built = True
+
+    def call(self, images: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
+        """Judges images.
+
+        Args:
+            images: float [N, resolution, resolution, image_channels] in [-1, 1].
+            label: float [N, label_dim], where the model has labels.
+
+        Returns:
+            float32 [N, 1] logits.
+        """
+        c = self.config
+        expected = (c.resolution, c.resolution, c.image_channels)
+        if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}]")
+        x = self.fromrgb(images)
+        for block in self.blocks:
+            x = block(x)
+        x = self.conv(self.stddev(tf.cast(x, tf.float32)))
+        x = self.out(self.fc(tf.reshape(x, [-1, self.fc.kernel.shape[0]])))
+        if self.mapping_network is None:
+            return x
+        target = self.mapping_network(label=label)
+        return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5
+
+    def get_config(self) -> dict[str, Any]:
+        base = super().get_config()
+        return {
+            "config": dataclasses.asdict(self.config),
+            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
+        return cls(**config)

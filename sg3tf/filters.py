@@ -1,0 +1,46 @@
+"""Low-pass filter design in float64 NumPy (arXiv 2106.12423, appendix C)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal, special
+
+FloatArray = NDArray[np.float64]
+
+
+def low_pass(
+    num_taps: int, cutoff: float, half_width: float, sampling_rate: float, radial: bool = False
+) -> FloatArray | None:
+    """A Kaiser-windowed low-pass filter of unit gain at zero frequency.
+
+    Args:
+        num_taps: taps along each axis; 1 means no filter.
+        cutoff: frequency of half amplitude, cycles per image width.
+        half_width: half of the transition band, cycles per image width.
+        sampling_rate: samples per image width of the signal to be filtered.
+        radial: a circularly symmetric two-dimensional filter instead of a separable one.
+
+    Returns:
+        float64 [num_taps] (separable), float64 [num_taps, num_taps] (radial), or None where num_taps is 1.
+    """
+    if num_taps == 1:
+        return None
+    if not radial:
+        taps: FloatArray = signal.firwin(num_taps, cutoff, width=2 * half_width, fs=sampling_rate)
+        return taps
+    return _radial_low_pass(num_taps, cutoff, half_width, sampling_rate)
+
+
+def _radial_low_pass(num_taps: int, cutoff: float, half_width: float, sampling_rate: float) -> FloatArray:
+    """The ideal circular low-pass, a jinc, under the outer product of two Kaiser windows."""
+    position = (np.arange(num_taps) - (num_taps - 1) / 2) / sampling_rate
+    radius = np.hypot(*np.meshgrid(position, position))
+    at_centre = np.pi * cutoff**2  # limit of J1(2 pi f r) / r * f as r -> 0
+    safe = np.where(radius > 0, radius, 1.0)
+    jinc = np.where(radius > 0, cutoff * special.j1(2 * np.pi * cutoff * safe) / safe, at_centre)
+    attenuation = signal.kaiser_atten(num_taps, 2 * half_width / (sampling_rate / 2))
+    window = signal.windows.kaiser(num_taps, signal.kaiser_beta(attenuation))
+    taps = jinc * np.outer(window, window)
+    result: FloatArray = taps / taps.sum()
+    return result

@@ -1,0 +1,127 @@
+"""The alias-free generator as a Keras model (arXiv 2106.12423)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sg3tf.config import GeneratorConfig, generator_preset
+from sg3tf.layer_plan import plan_synthesis
+from sg3tf.layers import FourierInput, Mapping, SynthesisLayer
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class Generator(keras.Model):
+    """Latents to images.
+
+    Args:
+        config: architecture; a GeneratorConfig, or the dictionary that get_config makes of it.
+
+    Weights exist from the start: `predict`, `summary` and `save` need no prior call.
+    """
+
+    def __init__(self, config: GeneratorConfig | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = c = config if isinstance(config, GeneratorConfig) else GeneratorConfig(**config)
+        plan = plan_synthesis(c)
+        self.num_ws = plan.num_ws
+        policy = self.dtype_policy
+        self.mapping_network = Mapping(
+            c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_average=True, dtype="float32", name="mapping"
+        )
+        self.fourier_input = FourierInput(
+            plan.input.channels, plan.input.size, plan.input.sampling_rate, plan.input.bandwidth, name="input"
+        )
+        self.synthesis_layers = [
+            SynthesisLayer(layer, c.clamp, c.magnitude_decay, dtype=policy, name=layer.name) for layer in plan.layers
+        ]
+        self.build()
+
+    @classmethod
+    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Generator:
+        """A generator with random weights, as published.
+
+        Args:
+            preset: "stylegan3-t" or "stylegan3-r".
+            resolution: side of the image, a power of two from 16 to 1024.
+            **overrides: any field of GeneratorConfig: image_channels, label_dim, channel_base, channel_max, ...
+
+        Raises:
+            ConfigError: naming the argument, its value and the remedy.
+        """
+        return cls(generator_preset(preset, resolution, **overrides))
+
+    def build(self, input_shape: Any = None) -> None:
+        self.mapping_network.build()
+        for layer in (self.fourier_input, *self.synthesis_layers):
+            layer.build((None, self.config.w_dim))
+        self.built = True
+
+    def call(
+        self,
+        inputs: Any,
+        truncation_psi: Any = 1.0,
+        truncation_cutoff: int | None = None,
+        transform: tf.Tensor | None = None,
+        update_emas: bool = False,
+    ) -> tf.Tensor:
+        """Generates images.
+
+        Args:
+            inputs: z float [N, z_dim], or {"z": z, "label": label} with label float [N, label_dim].
+            truncation_psi: 1 for full variety, towards 0 for the average image; a number or [N].
+            truncation_cutoff: truncate only the first so many style vectors; None for all.
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width.
+            update_emas: move the running statistics; only training does.
+
+        Returns:
+            float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+        """
+        z, label = (inputs["z"], inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
+        ws = self.mapping(z, label, truncation_psi, truncation_cutoff, update_emas=update_emas)
+        return self.synthesis(ws, transform, update_emas=update_emas)
+
+    def mapping(
+        self,
+        z: tf.Tensor,
+        label: tf.Tensor | None = None,
+        truncation_psi: Any = 1.0,
+        truncation_cutoff: int | None = None,
+        update_emas: bool = False,
+    ) -> tf.Tensor:
+        """Style vectors float32 [N, num_ws, w_dim] for z and label; arguments as in `call`."""
+        w = self.mapping_network(z, label=label, update_average=update_emas)
+        ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)
+        if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
+            return ws
+        average = tf.convert_to_tensor(self.mapping_network.w_avg)
+        psi = tf.reshape(tf.cast(truncation_psi, tf.float32), [-1, 1, 1])
+        truncated = average + psi * (ws - average)
+        if truncation_cutoff is None:
+            return truncated
+        return tf.concat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], axis=1)
+
+    def synthesis(self, ws: tf.Tensor, transform: tf.Tensor | None = None, update_emas: bool = False) -> tf.Tensor:
+        """Images float32 [N, R, R, C] for style vectors float32 [N, num_ws, w_dim]; arguments as in `call`."""
+        ws = tf.cast(tf.convert_to_tensor(ws), tf.float32)
+        expected = (self.num_ws, self.config.w_dim)
+        if ws.shape.rank != 3 or not ws.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"ws of shape {ws.shape}: give [N, {expected[0]}, {expected[1]}]")
+        x = self.fourier_input(ws[:, 0], transform=transform)
+        for index, layer in enumerate(self.synthesis_layers, start=1):
+            x = layer(x, ws[:, index], update_emas=update_emas)
+        return tf.cast(x, tf.float32) * self.config.output_scale
+
+    def get_config(self) -> dict[str, Any]:
+        base = super().get_config()
+        return {
+            "config": dataclasses.asdict(self.config),
+            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Generator:
+        return cls(**config)

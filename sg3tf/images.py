@@ -1,0 +1,65 @@
+"""Images as people see them: 8-bit values, grids, PNG files. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+ByteArray = NDArray[np.uint8]
+
+
+def to_uint8(images: ArrayLike) -> ByteArray:
+    """Images in [-1, 1] to 0..255, rounded to nearest and clipped; uint8 passes unchanged."""
+    array = np.asarray(images)
+    if array.dtype == np.uint8:
+        return array
+    return np.asarray(np.clip(np.rint((array.astype(np.float32) + 1) * 127.5), 0, 255), np.uint8)
+
+
+def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
+    """Tiles images row by row.
+
+    Args:
+        images: [N, H, W, C], uint8 or float in [-1, 1]; C is 1, 3 or 4.
+        columns: images per row; default: as square as N allows.
+
+    Returns:
+        uint8 [rows * H, columns * W, C]; missing images of the last row are black.
+
+    Raises:
+        ValueError: not four-dimensional, or no image.
+    """
+    tiles = to_uint8(images)
+    if tiles.ndim != 4 or not len(tiles):
+        raise ValueError(f"images of shape {tiles.shape}: give at least one, [N, H, W, C]")
+    count, height, width, channels = tiles.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    canvas = np.zeros([rows * columns, height, width, channels], np.uint8)
+    canvas[:count] = tiles
+    canvas = canvas.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    return canvas.reshape(rows * height, columns * width, channels)
+
+
+def save_png(path: str | os.PathLike[str], image: ArrayLike) -> None:
+    """Writes one image [H, W, C] (or a grid) as PNG; the file appears whole or not at all."""
+    pixels = to_uint8(image)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    target = pathlib.Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            Image.fromarray(pixels).save(file, format="PNG")
+        os.chmod(partial, 0o644)
+        os.replace(partial, target)
+    except BaseException:
+        os.unlink(partial)
+        raise

@@ -1,0 +1,93 @@
+"""Points of the latent spaces: seeds, interpolation, style mixing, image transforms. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
+    """Latents that a seed names on every machine: numpy.random.RandomState(seed).randn(z_dim).
+
+    Args:
+        seeds: numbers from 0 to 2**32 - 1.
+        z_dim: size of a latent.
+
+    Returns:
+        float32 [N, z_dim].
+
+    Raises:
+        ValueError: a seed out of range.
+    """
+    rows = []
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed {seed}: must be from 0 to {2**32 - 1}")
+        rows.append(np.random.RandomState(seed).randn(z_dim))
+    return np.asarray(rows, np.float32).reshape(-1, z_dim)
+
+
+def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
+    """Spherical interpolation between latents: constant angular speed, length interpolated linearly.
+
+    Args:
+        a, b: [..., D].
+        t: 0 (gives a) to 1 (gives b); broadcast against the leading axes.
+
+    Returns:
+        float32 [..., D].
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    t = np.asarray(t, np.float64)[..., None]
+    norm_a, norm_b = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
+    unit_a, unit_b = a / norm_a, b / norm_b
+    angle = np.arccos(np.clip(np.sum(unit_a * unit_b, axis=-1, keepdims=True), -1, 1))
+    sine = np.sin(angle)
+    parallel = sine < 1e-6  # no plane to turn in: the chord is the arc
+    safe = np.where(parallel, 1.0, sine)
+    weight_a = np.where(parallel, 1 - t, np.sin((1 - t) * angle) / safe)
+    weight_b = np.where(parallel, t, np.sin(t * angle) / safe)
+    direction = weight_a * unit_a + weight_b * unit_b
+    return np.asarray(direction * (norm_a + t * (norm_b - norm_a)), np.float32)
+
+
+def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
+    """Style mixing: the style vectors of `ws_a`, except those of `layers`, which come from `ws_b`.
+
+    Args:
+        ws_a, ws_b: [N, num_ws, w_dim].
+        layers: indices into num_ws.
+
+    Returns:
+        float32 [N, num_ws, w_dim].
+
+    Raises:
+        ValueError: shapes that differ, or an index out of range.
+    """
+    mixed, other = np.array(ws_a, np.float32), np.asarray(ws_b, np.float32)
+    if mixed.shape != other.shape or mixed.ndim != 3:
+        raise ValueError(f"ws_a of shape {mixed.shape}, ws_b of shape {other.shape}: give two of [N, num_ws, w_dim]")
+    wrong = [layer for layer in layers if not 0 <= layer < mixed.shape[1]]
+    if wrong:
+        raise ValueError(f"layers={wrong}: must be from 0 to {mixed.shape[1] - 1}")
+    mixed[:, list(layers)] = other[:, list(layers)]
+    return mixed
+
+
+def transform_matrix(angle: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> FloatArray:
+    """The `transform` that rotates the image by `angle` and then moves it by (tx, ty).
+
+    Args:
+        angle: radians, clockwise on the screen (y points down).
+        tx, ty: image widths, to the right and down.
+
+    Returns:
+        float32 [3, 3]: the inverse of the motion, which is what `transform` takes.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    motion = np.array([[cos, -sin, tx], [sin, cos, ty], [0, 0, 1]])
+    return np.asarray(np.linalg.inv(motion), np.float32)

@@ -1,0 +1,95 @@
+"""One layer of the alias-free synthesis network (arXiv 2106.12423, section 3.2 and figure 4b)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sg3tf.filters import low_pass
+from sg3tf.layer_plan import LayerPlan
+from sg3tf.layers.dense import LRELU_GAIN, LRELU_SLOPE, Dense
+from sg3tf.layers.modulated_conv import modulated_conv
+from sg3tf.ops import filtered_lrelu
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class SynthesisLayer(keras.layers.Layer):
+    """Modulated convolution, then filtered leaky ReLU onto the next layer's grid.
+
+    Args:
+        plan: geometry; a LayerPlan, or the dictionary that get_config makes of it.
+        clamp: bound on the magnitude of activations.
+        magnitude_decay: share that `magnitude_ema` keeps at every update.
+    """
+
+    def __init__(
+        self, plan: LayerPlan | dict[str, Any], clamp: float = 256.0, magnitude_decay: float = 0.999, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = p = plan if isinstance(plan, LayerPlan) else LayerPlan(**plan)
+        self.clamp = clamp
+        self.magnitude_decay = magnitude_decay
+        self.affine = Dense(p.in_channels, bias_init=1.0, name="affine", dtype="float32")
+        self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
+        self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
+
+    def build(self, input_shape: Any) -> None:
+        """input_shape: (batch, w_dim), the shape of w."""
+        p = self.plan
+        self.affine.build(tuple(input_shape))
+        self.kernel = self.add_weight(
+            shape=(p.kernel, p.kernel, p.in_channels, p.out_channels),
+            initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            name="kernel",
+        )
+        self.bias = self.add_weight(shape=(p.out_channels,), initializer="zeros", name="bias")
+        self.magnitude_ema = self.add_weight(
+            shape=(),
+            initializer="ones",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            aggregation="mean",
+            name="magnitude_ema",
+        )
+        self.built = True
+
+    def call(self, x: tf.Tensor, w: tf.Tensor, update_emas: bool = False) -> tf.Tensor:
+        """x [N, in_size, in_size, in_channels] and w float32 [N, w_dim] to [N, out_size, out_size, out_channels]."""
+        p = self.plan
+        if update_emas:
+            magnitude = tf.reduce_mean(tf.square(tf.cast(tf.stop_gradient(x), tf.float32)))
+            self.magnitude_ema.assign(magnitude + self.magnitude_decay * (self.magnitude_ema - magnitude))
+        styles = self.affine(w)
+        if p.is_torgb:
+            styles = styles / (p.in_channels * p.kernel**2) ** 0.5
+        y = modulated_conv(
+            x,
+            tf.cast(self.kernel, tf.float32),
+            styles,
+            demodulate=not p.is_torgb,
+            input_gain=tf.math.rsqrt(tf.convert_to_tensor(self.magnitude_ema)),
+        )
+        return filtered_lrelu(
+            y,
+            self.up_filter,
+            self.down_filter,
+            self.bias,
+            up=p.up,
+            down=p.down,
+            pad=p.padding,
+            gain=1.0 if p.is_torgb else LRELU_GAIN,
+            slope=1.0 if p.is_torgb else LRELU_SLOPE,
+            clamp=self.clamp,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "plan": dataclasses.asdict(self.plan),
+            "clamp": self.clamp,
+            "magnitude_decay": self.magnitude_decay,
+        }

@@ -1,0 +1,190 @@
+"""The alias-free nonlinearity: leaky ReLU at a higher sampling rate (arXiv 2106.12423, section 2.1 and figure 4b)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from sg3tf.ops.implementation import resolve
+from sg3tf.ops.lowering import Axes, AxisLowering, Taps, by_matmul, by_slices, resample
+from sg3tf.ops.resampling import Resampling
+from sg3tf.ops.upfirdn2d import at_least_float32, images
+
+
+def filtered_lrelu(
+    x: tf.Tensor,
+    up_taps: ArrayLike | None,
+    down_taps: ArrayLike | None,
+    bias: tf.Tensor | None = None,
+    *,
+    up: int = 1,
+    down: int = 1,
+    pad: Sequence[int] = (0, 0, 0, 0),
+    gain: float = 2**0.5,
+    slope: float = 0.2,
+    clamp: float | None = None,
+    flip_filter: bool = False,
+    impl: str | None = None,
+) -> tf.Tensor:
+    """Adds a bias, upsamples, applies leaky ReLU, gain and clamp, and downsamples.
+
+    Args:
+        x: [N, H, W, C], any floating type; H, W and C static.
+        up_taps, down_taps: constant filters, [K] separable, [Kh, Kw], or None.
+        bias: [C], or None.
+        up, down: sampling rate factors before and after the nonlinearity.
+        pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
+        gain: factor on the result of the leaky ReLU.
+        slope: of the leaky ReLU on negative values, 0 to 1 (1: linear).
+        clamp: bound on the magnitude after the gain; None or infinity for none.
+        flip_filter: correlate instead of convolve, with both filters.
+        impl: None or "auto" (what sg3tf.ops.implementation chose), "xla" or "matmul".
+
+    Returns:
+        [N, H', W', C] of the type of x, H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
+        Arithmetic is in float32 or better.
+
+    Raises:
+        ValueError: naming the argument, its value and the remedy.
+
+    Gradient with respect to x and bias: of any order. Which samples were negative or clamped is found again in
+    the backward pass rather than stored (docs/adr/0003).
+    """
+    x = images(x)
+    if not 0 <= slope <= 1:
+        raise ValueError(f"slope={slope!r}: give a number from 0 to 1")
+    if not gain > 0:
+        raise ValueError(f"gain={gain!r}: give a positive number")
+    if clamp is not None and not clamp > 0:
+        raise ValueError(f"clamp={clamp!r}: give a positive number, or None for no bound")
+    channels = x.shape[3]
+    bias = tf.zeros([channels], x.dtype) if bias is None else tf.cast(tf.convert_to_tensor(bias), x.dtype)
+    if bias.shape != (channels,):
+        raise ValueError(f"bias of shape {bias.shape}: give [{channels}], one number per channel of x")
+
+    # Leaky ReLU commutes with a positive factor, so the gain rides on the upsampling filter.
+    upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain)
+    downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
+    downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))
+    bound = None if clamp is None or math.isinf(clamp) else float(clamp)
+    how = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
+    return _filtered(x, bias, _Kernel(how, (upsample, downsample), resolve(impl)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nonlinearity:
+    """Geometry of one filtered leaky ReLU: y = down(act(up(x + bias)))."""
+
+    up: Axes
+    down: Axes
+    slope: float
+    clamp: float | None
+
+    def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering) -> tf.Tensor:
+        z = tf.nn.leaky_relu(resample(x + bias, taps[0], self.up, lowering), self.slope)
+        if self.clamp is not None:
+            z = tf.clip_by_value(z, -self.clamp, self.clamp)
+        return resample(z, taps[1], self.down, lowering)
+
+    def derivative(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering) -> tf.Tensor:
+        """d act / dz at every upsampled sample: 1 or slope, 0 where clamped."""
+        z = resample(x + bias, taps[0], self.up, lowering)
+        factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
+        if self.clamp is None:
+            return factor
+        return tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
+
+    def tangent(
+        self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering
+    ) -> tf.Tensor:
+        """The Jacobian at x + bias, applied to v (of the shape of x)."""
+        factor = self.derivative(x, bias, taps, lowering)
+        return resample(factor * resample(v, taps[0], self.up, lowering), taps[1], self.down, lowering)
+
+    def cotangent(
+        self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering
+    ) -> tf.Tensor:
+        """The transposed Jacobian at x + bias, applied to v (of the shape of the result)."""
+        factor = self.derivative(x, bias, taps, lowering)
+        height, width = factor.shape[1:3]
+        v = resample(v, _reversed(taps[1]), _adjoint(self.down, height, width), lowering)
+        height, width = x.shape[1:3]
+        return resample(factor * v, _reversed(taps[0]), _adjoint(self.up, height, width), lowering)
+
+
+_Filters = tuple[Taps, Taps]  # upsampling, downsampling
+
+
+def _adjoint(axes: Axes, height: int, width: int) -> Axes:
+    return axes[0].adjoint(height), axes[1].adjoint(width)
+
+
+def _reversed(taps: Taps) -> Taps:
+    return taps[0][:, ::-1], taps[1][:, ::-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kernel:
+    """A nonlinearity with its filters, bound to an implementation."""
+
+    how: _Nonlinearity
+    stages: tuple[Resampling, Resampling]
+    impl: str
+
+    def __call__(self, method: str, *tensors: tf.Tensor) -> tf.Tensor:
+        """Runs one of _Nonlinearity's methods in float32 or better; the result has the type of the input."""
+        up, down = (stage.filter.taps for stage in self.stages)
+        tensors = tuple(tf.stop_gradient(t) for t in tensors)  # the gradient is ours: no tape need look inside
+        dtype = tensors[0].dtype
+        if self.impl == "matmul":
+            wide = [at_least_float32(t) for t in tensors]
+            return tf.cast(getattr(self.how, method)(*wide, (up, down), by_matmul), dtype)
+        wide_dtype = at_least_float32(tensors[0]).dtype
+        taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
+        return _compiled(self.how, method)(tensors, taps)
+
+
+@functools.lru_cache(maxsize=None)
+def _compiled(how: _Nonlinearity, method: str) -> Callable[..., Any]:
+    """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
+
+    @tf.function(jit_compile=True)
+    def filtered_lrelu_kernel(tensors: tuple[tf.Tensor, ...], taps: list[tf.Tensor]) -> tf.Tensor:
+        wide = [at_least_float32(t) for t in tensors]
+        filters = (taps[0], taps[1]), (taps[2], taps[3])
+        return tf.cast(getattr(how, method)(*wide, filters, by_slices), tensors[0].dtype)
+
+    kernel: Callable[..., Any] = filtered_lrelu_kernel
+    return kernel
+
+
+def _filtered(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dx = _jacobian("cotangent", dy, x, bias, kernel)
+            return dx, tf.reduce_sum(dx, axis=[0, 1, 2])
+
+        return kernel("value", x, bias), gradient
+
+    return apply(x, bias)
+
+
+def _jacobian(method: str, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
+    """J v ("tangent") or its transpose ("cotangent"): linear in v, piecewise constant in x and bias."""
+    other = {"tangent": "cotangent", "cotangent": "tangent"}[method]
+
+    @tf.custom_gradient
+    def apply(v: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            return _jacobian(other, dy, x, bias, kernel)
+
+        return kernel(method, v, x, bias), gradient
+
+    return apply(v)

@@ -1,0 +1,133 @@
+"""The geometry of upfirdn2d, its adjoint, and filters as sums of separable ones. NumPy only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# Singular values below this share of the largest cannot be seen in float32 (eps 6e-8).
+RANK_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What happens along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample."""
+
+    up: int
+    down: int
+    before: int
+    after: int
+    num_taps: int
+
+    def out_size(self, in_size: int) -> int:
+        return (in_size * self.up + self.before + self.after - self.num_taps) // self.down + 1
+
+    def adjoint(self, in_size: int) -> Axis:
+        """The axis of the transposed operator, which maps `out_size(in_size)` samples back to `in_size`."""
+        out_size = self.out_size(in_size)
+        return Axis(
+            up=self.down,
+            down=self.up,
+            before=self.num_taps - 1 - self.before,
+            after=in_size * self.up - out_size * self.down + self.before - self.up + 1,
+            num_taps=self.num_taps,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filter:
+    """A two-dimensional correlation kernel: the sum over r of the outer products y[r] x[r].
+
+    Separable filters have one term. The radial 12 x 12 filters of config R have three to five, because the tail
+    of their singular values lies below float32 resolution: so nothing here ever needs a true 2D convolution.
+    """
+
+    y: NDArray[np.float64]  # [terms, Ky]
+    x: NDArray[np.float64]  # [terms, Kx]
+
+    @property
+    def taps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.y, self.x
+
+    @classmethod
+    def from_taps(cls, taps: ArrayLike | None, flip: bool, gain: float) -> Filter:
+        """The kernel that correlates as `taps` convolve (or, with `flip`, as they correlate), times `gain`."""
+        array = np.ones([1]) if taps is None else np.asarray(taps, np.float64)
+        if not flip:
+            array = np.flip(array)
+        if array.ndim == 1:
+            y, x = array[None], array[None]
+        else:
+            left, values, right = np.linalg.svd(array, full_matrices=False)
+            terms = max(1, int(np.sum(values > RANK_TOLERANCE * values[0])))
+            scale = np.sqrt(values[:terms, None])
+            y, x = left.T[:terms] * scale, right[:terms] * scale
+        return cls(np.ascontiguousarray(y * gain), np.ascontiguousarray(x))
+
+    def adjoint(self) -> Filter:
+        return Filter(self.y[:, ::-1].copy(), self.x[:, ::-1].copy())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resampling:
+    """One upfirdn2d: a linear map of [N, H, W, C] that acts alike on every image and channel."""
+
+    axes: tuple[Axis, Axis]  # vertical, horizontal
+    filter: Filter
+
+    @classmethod
+    def create(
+        cls,
+        taps: ArrayLike | None,
+        up: int | Sequence[int],
+        down: int | Sequence[int],
+        pad: Sequence[int],
+        flip_filter: bool,
+        gain: float,
+    ) -> Resampling:
+        """Checks the arguments of the public function; see sg3tf.ops.upfirdn2d.
+
+        Raises:
+            ValueError: naming the argument, its value and the remedy.
+        """
+        up_y, up_x = _factors("up", up)
+        down_y, down_x = _factors("down", down)
+        if len(pad) != 4:
+            raise ValueError(f"pad={tuple(pad)!r}: give four numbers (top, bottom, left, right)")
+        top, bottom, left, right = (int(p) for p in pad)
+        if taps is not None and (np.ndim(taps) not in (1, 2) or np.size(taps) == 0):
+            raise ValueError(f"taps of shape {np.shape(taps)}: give [K], [Kh, Kw] or None")
+        kernel = Filter.from_taps(taps, flip_filter, gain)
+        axis_y = Axis(up_y, down_y, top, bottom, kernel.y.shape[1])
+        axis_x = Axis(up_x, down_x, left, right, kernel.x.shape[1])
+        return cls((axis_y, axis_x), kernel)
+
+    def adjoint(self, height: int, width: int) -> Resampling:
+        """The transposed map, for inputs of this one of size `height` x `width`."""
+        axes = self.axes[0].adjoint(height), self.axes[1].adjoint(width)
+        return Resampling(axes, self.filter.adjoint())
+
+    def out_size(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the output.
+
+        Raises:
+            ValueError: the padded input is smaller than the filter.
+        """
+        size = self.axes[0].out_size(height), self.axes[1].out_size(width)
+        if min(size) < 1:
+            raise ValueError(
+                f"x of height {height} and width {width} is smaller than its filter after padding "
+                f"{self.axes}: increase pad or use a shorter filter"
+            )
+        return size
+
+
+def _factors(name: str, value: Any) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(pair) != 2 or any(int(p) != p or p < 1 for p in pair):
+        raise ValueError(f"{name}={value!r}: give a positive integer or a pair (y, x) of them")
+    return int(pair[0]), int(pair[1])

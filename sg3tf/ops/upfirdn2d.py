@@ -1,0 +1,105 @@
+"""Upsample, filter and downsample images: the linear half of every alias-free operation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from sg3tf.ops.implementation import resolve
+from sg3tf.ops.lowering import Axes, by_matmul, by_slices, resample
+from sg3tf.ops.resampling import Resampling
+
+
+def upfirdn2d(
+    x: tf.Tensor,
+    taps: ArrayLike | None,
+    *,
+    up: int | Sequence[int] = 1,
+    down: int | Sequence[int] = 1,
+    pad: Sequence[int] = (0, 0, 0, 0),
+    flip_filter: bool = False,
+    gain: float = 1.0,
+    impl: str | None = None,
+) -> tf.Tensor:
+    """Inserts zeros, pads, convolves and keeps every `down`-th sample of each channel.
+
+    Args:
+        x: [N, H, W, C], any floating type; H, W and C static.
+        taps: constants [K] (applied along both axes), [Kh, Kw], or None for no filter.
+        up: factor of zero insertion, an int or (y, x).
+        down: factor of decimation, an int or (y, x).
+        pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
+        flip_filter: correlate instead of convolve.
+        gain: factor on the result.
+        impl: None or "auto" (what sg3tf.ops.implementation chose), "xla" or "matmul".
+
+    Returns:
+        [N, (H * up + top + bottom - Kh) // down + 1, likewise, C], of the type of x.
+        Arithmetic is in float32 or better.
+
+    Raises:
+        ValueError: naming the argument, its value and the remedy.
+
+    Gradient with respect to x: of any order, as the operation is linear and its adjoint is another upfirdn2d.
+    """
+    x = images(x)
+    how = Resampling.create(taps, up, down, pad, flip_filter, gain)
+    how.out_size(x.shape[1], x.shape[2])
+    return _linear(x, how, resolve(impl))
+
+
+def _linear(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            return _linear(dy, how.adjoint(x.shape[1], x.shape[2]), impl)
+
+        return run(x, how, impl), gradient
+
+    return apply(x)
+
+
+def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
+    """The value alone, without a gradient of its own."""
+    x = tf.stop_gradient(x)
+    if impl == "matmul":
+        y = resample(at_least_float32(x), how.filter.taps, how.axes, by_matmul)
+        return tf.cast(y, x.dtype)
+    taps_y, taps_x = how.filter.taps
+    dtype = at_least_float32(x).dtype
+    return _compiled(how.axes)(x, tf.constant(taps_y, dtype), tf.constant(taps_x, dtype))
+
+
+@functools.lru_cache(maxsize=None)
+def _compiled(axes: Axes) -> Callable[..., tf.Tensor]:
+    """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
+
+    @tf.function(jit_compile=True)
+    def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
+        y = resample(at_least_float32(x), (taps_y, taps_x), axes, by_slices)
+        return tf.cast(y, x.dtype)
+
+    function: Callable[..., tf.Tensor] = upfirdn
+    return function
+
+
+def images(x: tf.Tensor) -> tf.Tensor:
+    """x as a tensor [N, H, W, C] of a floating type.
+
+    Raises:
+        ValueError: wrong rank, unknown height, width or channels, or not floating.
+    """
+    x = tf.convert_to_tensor(x)
+    if x.shape.rank != 4 or None in x.shape[1:]:
+        raise ValueError(f"x of shape {x.shape}: give [N, H, W, C] with H, W and C known")
+    if not x.dtype.is_floating:
+        raise ValueError(f"x of type {x.dtype.name}: cast it to a floating type first")
+    return x
+
+
+def at_least_float32(x: tf.Tensor) -> tf.Tensor:
+    """16-bit inputs are summed in float32; wider ones stay what they are."""
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

@@ -1,0 +1,107 @@
+"""examples/demo: portraits are varied, reproducible and written whole; crops are squares."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data import open_dataset
+from trainer.data.verify import verify
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The scripts' folder, importable as it is when they are run."""
+    folder = ROOT / "examples" / "demo"
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.fixture
+def portraits(demo: Path) -> ModuleType:
+    return importlib.import_module("portraits")
+
+
+def draw(portraits: ModuleType, seed: int, resolution: int = 32) -> np.ndarray:
+    return np.array(portraits.draw_portrait(np.random.default_rng(seed), resolution), int)
+
+
+def test_same_seed_same_portrait(portraits: ModuleType) -> None:
+    np.testing.assert_array_equal(draw(portraits, 5), draw(portraits, 5))
+
+
+def test_portraits_are_varied_and_have_a_head_in_the_middle(portraits: ModuleType) -> None:
+    images = np.stack([draw(portraits, seed) for seed in range(40)])
+    assert images.shape == (40, 32, 32, 3)
+    assert images.std(axis=0).mean() > 40  # every pixel changes from portrait to portrait
+    redness = images[..., 0] - images[..., 2]  # skin is warm, backgrounds are of any hue
+    assert redness[:, 12:24, 10:22].mean() > redness[:, :8, :6].mean() + 30
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["background", "back_hair", "body", "head", "beard", "mouth", "eyes", "front_hair", "glasses"]
+    + ["hat"],
+)
+def test_every_part_is_drawn(
+    portraits: ModuleType, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    whole = [draw(portraits, seed) for seed in range(20)]
+    monkeypatch.setattr(portraits, f"draw_{part}", lambda *_: None)
+    without = [draw(portraits, seed) for seed in range(20)]
+    assert any((a != b).any() for a, b in zip(whole, without, strict=True))
+
+
+@pytest.mark.parametrize("resolution", [4, 8, 128])
+def test_every_resolution_shows_the_same_portrait(portraits: ModuleType, resolution: int) -> None:
+    side = min(resolution, 8)
+    box = Image.Resampling.BOX
+    small, usual = (
+        np.array(Image.fromarray(draw(portraits, 3, r).astype(np.uint8)).resize((side, side), box))
+        for r in (resolution, 64)
+    )
+    assert np.abs(small.astype(int) - usual).mean() < 20
+
+
+def test_script_writes_a_whole_set_once(demo: Path, tmp_path: Path) -> None:
+    dest = tmp_path / "set"
+
+    def run(count: int) -> subprocess.CompletedProcess[str]:
+        script = [sys.executable, str(demo / "portraits.py"), f"--dest={dest}", f"--count={count}"]
+        options = ["--resolution=16", "--seed=1", "--workers=2"]
+        env = {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            script + options, env=env, capture_output=True, text=True, check=False
+        )
+
+    first = run(9)
+    assert first.returncode == 0, first.stderr
+    levels = [f"portraits-r0{n}.tfrecords" for n in (2, 3, 4)]
+    assert sorted(file.name for file in dest.iterdir()) == levels
+    assert "9 images at 4, 8, 16" in verify(dest)
+    assert len(open_dataset(dest)) == 9
+    assert "already there" in run(9).stdout
+    other = run(8)
+    assert other.returncode == 1
+    assert "holds 9 images at 16; remove it" in other.stderr
+
+
+def test_crops_are_squares_of_the_photo(demo: Path) -> None:
+    crops = importlib.import_module("sample_photo_crops")
+    ramp = np.add.outer(np.arange(60), np.arange(90)).astype(np.uint8)
+    photo = Image.fromarray(np.stack([ramp] * 3, 2))
+    rng = np.random.default_rng(0)
+    found = [np.array(crops.random_crop(photo, rng, 16)) for _ in range(20)]
+    assert {crop.shape for crop in found} == {(16, 16, 3)}
+    spans = [int(np.ptp(crop)) for crop in found]
+    assert min(spans) < 50  # small pieces
+    assert max(spans) > 80  # and large ones

@@ -1,0 +1,122 @@
+"""A generator small enough to start a server on at once, and that server as a real process."""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeConfig:
+    resolution: int = 8
+    image_channels: int = 3
+    z_dim: int = 6
+    w_dim: int = 4
+    label_dim: int = 2
+
+
+class FakeGenerator:
+    """Has what serving needs of sg3tf.Generator; every input moves every pixel."""
+
+    config = FakeConfig()
+    num_ws = 3
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self._to_w = tf.Variable(rng.normal(size=(8, 4)), dtype=tf.float32)
+        self._to_image = tf.Variable(rng.normal(size=(12, 192)), dtype=tf.float32)
+        self.variables = [SimpleNamespace(value=v) for v in (self._to_w, self._to_image)]
+
+    def mapping(self, z, label, truncation_psi):
+        w = tf.concat([z, label], axis=1) @ self._to_w
+        return tf.tile((truncation_psi[:, None] * w)[:, None], [1, 3, 1])
+
+    def synthesis(self, ws, transform):
+        shift = transform[:, :1, 2] + transform[:, 0, :1]
+        flat = tf.reshape(ws, [-1, 12]) @ self._to_image / 4.0 + shift - 1.0
+        return tf.reshape(tf.tanh(flat), [-1, 8, 8, 3])
+
+    def images(self, z, label, psi=1.0, transform=None):
+        """What the signatures must answer, computed beside them: [N, R, R, C] uint8."""
+        n = len(z)
+        psi = np.broadcast_to(np.float32(psi), n)
+        ws = self.mapping(np.float32(z), np.float32(label), psi)
+        matrix = np.broadcast_to(np.eye(3) if transform is None else transform, (n, 3, 3))
+        x = self.synthesis(ws, np.float32(matrix)).numpy()
+        return np.rint(np.clip((x + 1) * 127.5, 0, 255)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def fake_generator():
+    return FakeGenerator()
+
+
+@pytest.fixture(scope="session")
+def model_base_path(fake_generator, tmp_path_factory):
+    from serving.saved_model import export
+
+    base = tmp_path_factory.mktemp("models") / "fake"
+    export(fake_generator, base)
+    export(fake_generator, base)
+    return base
+
+
+class ServerProcess:
+    """`python -m serving.server` on free loopback ports, where importing sg3tf is an error."""
+
+    def __init__(self, model_base_path, folder):
+        (folder / "sg3tf.py").write_text("raise ImportError('the server imported sg3tf')")
+        command = [sys.executable, "-m", "serving.server", f"--model_base_path={model_base_path}"]
+        command += ["--model_name=fake", "--port=0", "--rest_api_port=0"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder, env=environment
+            )
+        self.ready = self.process.stdout.readline()
+        match = re.search(r"gRPC (127\.0\.0\.1:\d+), REST (http://127\.0\.0\.1:\d+)", self.ready)
+        if not match:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"the server said {self.ready!r} and {self.log.read_text()}")
+        self.address, self.rest = match.groups()
+
+    def stop(self):
+        """SIGTERM, then the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory):
+    """Starts servers, and stops those still running at the end."""
+    started = []
+
+    def start(model_base_path):
+        started.append(ServerProcess(model_base_path, tmp_path_factory.mktemp("server")))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def server(start_server, model_base_path):
+    return start_server(model_base_path)

@@ -1,0 +1,214 @@
+"""The embedded server as any TensorFlow Serving client sees it: stock gRPC stubs, no code of ours."""
+
+import io
+from types import SimpleNamespace
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from serving.server.grpc_service import PredictionService
+
+Z = np.random.default_rng(3).normal(size=(2, 6)).astype(np.float32)
+LABEL = np.float32([[1, 0], [0, 1]])
+PSI = np.float32(0.7)
+
+
+@pytest.fixture(scope="module")
+def stub(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def ask(stub, inputs, signature="", name="fake", version=None, outputs=()):
+    request = predict_pb2.PredictRequest(output_filter=outputs)
+    request.model_spec.name, request.model_spec.signature_name = name, signature
+    if version is not None:
+        request.model_spec.version.value = version
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+    return stub.Predict(request, timeout=20)
+
+
+def images(response):
+    return tf.make_ndarray(response.outputs["images"])
+
+
+def test_generate_by_default_on_the_newest_version(stub, fake_generator):
+    response = ask(stub, {"z": Z, "psi": PSI, "label": LABEL})
+    assert response.model_spec.name == "fake"
+    assert response.model_spec.version.value == 2
+    assert response.model_spec.signature_name == "serving_default"
+    got = images(response)
+    assert got.dtype == np.uint8
+    np.testing.assert_allclose(got.astype(int), fake_generator.images(Z, LABEL, PSI), atol=1)
+
+
+def test_psi_per_image(stub, fake_generator):
+    psi = np.float32([0.2, 0.9])
+    got = images(ask(stub, {"z": Z, "psi": psi, "label": LABEL}, "generate"))
+    np.testing.assert_allclose(got.astype(int), fake_generator.images(Z, LABEL, psi), atol=1)
+
+
+def test_generate_png(stub, fake_generator):
+    seeds = np.array([7, 2**32 - 1], np.int64)
+    response = ask(stub, {"seed": seeds, "psi": PSI, "label": LABEL}, "generate_png")
+    files = tf.make_ndarray(response.outputs["png_bytes"])
+    z = np.stack([np.random.RandomState(seed).randn(6) for seed in seeds])
+    for file, expected in zip(files, fake_generator.images(z, LABEL, PSI), strict=True):
+        decoded = np.asarray(Image.open(io.BytesIO(file)), int)
+        np.testing.assert_allclose(decoded, expected, atol=1)
+
+
+def test_map_then_synthesize_and_mix(stub, fake_generator):
+    ws = tf.make_ndarray(ask(stub, {"z": Z, "psi": PSI, "label": LABEL}, "map").outputs["ws"])
+    matrix = np.tile(np.eye(3, dtype=np.float32), (2, 1, 1))
+    matrix[:, 0, 2] = 0.25
+    got = images(ask(stub, {"ws": ws, "transform": matrix}, "synthesize"))
+    expected = fake_generator.images(Z, LABEL, PSI, matrix)
+    np.testing.assert_allclose(got.astype(int), expected, atol=1)
+    real = images(ask(stub, {"ws": ws, "transform": matrix}, "synthesize_float"))
+    np.testing.assert_allclose(real, fake_generator.synthesis(ws, matrix), atol=1e-5)
+    # Layer 0 of each from the other one, for the second image only.
+    mask = np.float32([[0, 0, 0], [1, 0, 0]])
+    got = images(ask(stub, {"ws_a": ws, "ws_b": ws[::-1].copy(), "mask": mask}, "mix"))
+    mixed = np.stack([ws[0], np.concatenate([ws[0, :1], ws[1, 1:]])])
+    matrix[:, 0, 2] = 0
+    expected = (fake_generator.synthesis(mixed, matrix).numpy() + 1) * 127.5
+    np.testing.assert_allclose(got, expected, atol=1)
+    one_mask = images(ask(stub, {"ws_a": ws, "ws_b": ws[::-1].copy(), "mask": mask[1]}, "mix"))
+    np.testing.assert_array_equal(one_mask[1], got[1])
+
+
+def test_output_filter_of_a_model_with_several_outputs():
+    definition = SignatureDef(outputs={"a": TensorInfo(), "b": TensorInfo()})
+    model = SimpleNamespace(
+        version=1,
+        signature_def=lambda name: definition,
+        run=lambda name, inputs: {"a": np.ones(2), "b": np.zeros(3)},
+    )
+    service = PredictionService(SimpleNamespace(find=lambda name, version: model))
+    response = service.Predict(predict_pb2.PredictRequest(output_filter=["b"]), None)
+    assert list(response.outputs) == ["b"]
+    assert set(service.Predict(predict_pb2.PredictRequest(), None).outputs) == {"a", "b"}
+
+
+WS = np.zeros((2, 3, 4), np.float32)
+GOOD = {"z": Z, "psi": PSI, "label": LABEL}
+INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"name": "other"}, NOT_FOUND, ["other", "'fake'"]),
+        ({"version": 1}, NOT_FOUND, ["fake, 1", "2"]),
+        ({"signature": "draw"}, NOT_FOUND, ["'draw'", "generate"]),
+        ({"outputs": ["pixels"]}, INVALID, ["pixels", "images"]),
+        ({"inputs": {"z": Z, "psi": PSI}}, INVALID, ["'label' is missing", "[N, 2]"]),
+        ({"inputs": GOOD | {"zz": Z}}, INVALID, ["'zz' is unknown"]),
+        ({"inputs": GOOD | {"z": Z.astype(float)}}, INVALID, ["'z'", "float64", "float32"]),
+        ({"inputs": GOOD | {"z": Z[:, :5]}}, INVALID, ["'z'", "[2, 5]", "[N, 6]"]),
+        ({"inputs": GOOD | {"z": Z[0]}}, INVALID, ["'z'", "[6]", "[N, 6]"]),
+        ({"inputs": GOOD | {"z": Z[:1]}}, INVALID, ["'z' has 1", "'label' has 2"]),
+        ({"inputs": GOOD | {"psi": np.ones(3, np.float32)}}, INVALID, ["psi must be a scalar"]),
+        (
+            {
+                "signature": "mix",
+                "inputs": {"ws_a": WS, "ws_b": WS, "mask": np.ones(2, np.float32)},
+            },
+            INVALID,
+            ["mask must be [3] or [N, 3]"],
+        ),
+    ],
+)
+def test_bad_requests_are_refused_and_the_server_goes_on(stub, change, code, words):
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(stub, **({"inputs": GOOD} | change))
+    assert caught.value.code() == code
+    for word in words:
+        assert word in caught.value.details()
+    assert images(ask(stub, GOOD)).shape == (2, 8, 8, 3)
+
+
+def test_unreadable_tensor_is_refused(stub):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "fake"
+    request.inputs["z"].CopyFrom(tf.make_tensor_proto(Z))
+    request.inputs["z"].tensor_content = b"123"
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(request, timeout=20)
+    assert caught.value.code() == INVALID
+    assert "'z'" in caught.value.details()
+
+
+def test_metadata(stub):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "fake"
+    response = stub.GetModelMetadata(request, timeout=20)
+    assert response.model_spec.version.value == 2
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    assert set(signatures.signature_def) == {
+        "serving_default",
+        "generate",
+        "generate_png",
+        "map",
+        "synthesize",
+        "synthesize_float",
+        "mix",
+    }
+    generate = signatures.signature_def["generate"]
+    assert tf.TensorShape(generate.inputs["z"].tensor_shape).as_list() == [None, 6]
+    assert generate.inputs["psi"].tensor_shape.unknown_rank
+    assert generate.method_name == "tensorflow/serving/predict"
+    request.metadata_field[:] = ["weights"]
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetModelMetadata(request, timeout=20)
+    assert caught.value.code() == INVALID
+
+
+def test_model_status(server):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "fake"
+    with grpc.insecure_channel(server.address) as channel:
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        (status,) = models.GetModelStatus(request, timeout=20).model_version_status
+        assert (status.version, status.state) == (2, status.AVAILABLE)
+        request.model_spec.version.value = 9
+        with pytest.raises(grpc.RpcError) as caught:
+            models.GetModelStatus(request, timeout=20)
+        assert caught.value.code() == NOT_FOUND
+        with pytest.raises(grpc.RpcError) as caught:
+            reload = model_management_pb2.ReloadConfigRequest()
+            models.HandleReloadConfigRequest(reload, timeout=20)
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("method", "request_type"),
+    [
+        ("Classify", classification_pb2.ClassificationRequest),
+        ("Regress", regression_pb2.RegressionRequest),
+        ("MultiInference", inference_pb2.MultiInferenceRequest),
+    ],
+)
+def test_other_methods_are_unimplemented(stub, method, request_type):
+    with pytest.raises(grpc.RpcError) as caught:
+        getattr(stub, method)(request_type(), timeout=20)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert method in caught.value.details()

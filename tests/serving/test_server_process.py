@@ -1,0 +1,70 @@
+"""The server as a process: it drains before it goes, and says why it cannot start."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+SLOW = 20_000
+SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
+
+
+def run_server(*flags, cwd):
+    command = [sys.executable, "-m", "serving.server", "--rest_api_port=0", *flags]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def ask_grpc(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "fake", "generate_png"
+    for name, value in {"seed": SEEDS, "psi": np.float32(1), "label": LABEL}.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    options = [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(server.address, options) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return stub.Predict(request, timeout=60).outputs["png_bytes"].string_val
+
+
+def ask_rest(server):
+    inputs = {"seed": SEEDS.tolist(), "psi": 1.0, "label": LABEL.tolist()}
+    body = json.dumps({"signature_name": "generate_png", "inputs": inputs}).encode()
+    url = server.rest + "/v1/models/fake:predict"
+    with urllib.request.urlopen(url, body, timeout=60) as response:
+        return json.load(response)["outputs"]
+
+
+# Apart, because either one's slow request would cover up for the other's haste.
+@pytest.mark.parametrize("ask", [ask_grpc, ask_rest])
+def test_requests_in_flight_are_answered_on_sigterm(ask, start_server, model_base_path):
+    server = start_server(model_base_path)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask, server)
+        time.sleep(0.3)
+        assert not answer.done()
+        assert server.stop() == 0
+        assert len(answer.result()) == SLOW
+
+
+def test_a_port_in_use_is_explained(server, model_base_path, tmp_path):
+    port = server.address.split(":")[1]
+    done = run_server(f"--model_base_path={model_base_path}", f"--port={port}", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot start" in done.stderr
+    assert port in done.stderr
+
+
+def test_nothing_to_serve_is_explained(tmp_path):
+    (tmp_path / ".unfinished-1").mkdir()
+    done = run_server(f"--model_base_path={tmp_path}", "--port=0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no version folder" in done.stderr

@@ -1,0 +1,142 @@
+"""The REST front in TensorFlow Serving's forms, with nothing but an HTTP client."""
+
+import base64
+import io
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorflow.core.framework.types_pb2 import DT_STRING
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+
+from serving.server import rest_json
+from serving.server.errors import RequestError
+
+Z = np.random.default_rng(4).normal(size=(2, 6)).round(3)
+LABEL = [[1, 0], [0, 1]]
+
+
+@pytest.fixture(scope="module")
+def call(server):
+    def call(path, body=None, raw=None):
+        data = raw if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(server.rest + path, data, timeout=20) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    return call
+
+
+def rows(**changes):
+    named = [{"z": z.tolist(), "psi": 0.5, "label": label} for z, label in zip(Z, LABEL, strict=True)]
+    return {"instances": named} | changes
+
+
+def test_row_and_column_forms_agree(call, fake_generator):
+    expected = fake_generator.images(Z, LABEL, 0.5)
+    status, answer = call("/v1/models/fake:predict", rows())
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], expected, atol=1)
+    columns = {"z": Z.tolist(), "psi": 0.5, "label": LABEL}
+    body = {"signature_name": "generate", "inputs": columns}
+    status, answer = call("/v1/models/fake/versions/2:predict", body)
+    assert status == 200
+    np.testing.assert_allclose(answer["outputs"], expected, atol=1)
+
+
+def test_png_comes_as_base64(call, fake_generator):
+    instances = [
+        {"seed": 5, "psi": 1, "label": [0, 1]},
+        {"seed": 2**32 - 1, "psi": 1, "label": [1, 0]},
+    ]
+    body = {"signature_name": "generate_png", "instances": instances}
+    status, answer = call("/v1/models/fake:predict", body)
+    assert status == 200
+    z = np.stack([np.random.RandomState(i["seed"]).randn(6) for i in instances])
+    expected = fake_generator.images(z, [i["label"] for i in instances])
+    for value, image in zip(answer["predictions"], expected, strict=True):
+        decoded = Image.open(io.BytesIO(base64.b64decode(value["b64"])))
+        np.testing.assert_allclose(np.asarray(decoded, int), image, atol=1)
+
+
+def test_status_and_metadata(call):
+    status, answer = call("/v1/models/fake")
+    assert (status, answer) == (
+        200,
+        {
+            "model_version_status": [
+                {
+                    "version": "2",
+                    "state": "AVAILABLE",
+                    "status": {"error_code": "OK", "error_message": ""},
+                }
+            ]
+        },
+    )
+    status, answer = call("/v1/models/fake/versions/2/metadata")
+    assert status == 200
+    assert answer["model_spec"] == {"name": "fake", "signature_name": "", "version": "2"}
+    z = answer["metadata"]["signature_def"]["signature_def"]["map"]["inputs"]["z"]
+    assert z["dtype"] == "DT_FLOAT"
+    assert [dim["size"] for dim in z["tensor_shape"]["dim"]] == ["-1", "6"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("/v1/models/other:predict", rows(), 404, "other"),
+        ("/v1/models/fake/versions/7:predict", rows(), 404, "fake, 7"),
+        ("/v1/models/fake:predict", rows(signature_name="draw"), 404, "draw"),
+        ("/v1/models/fake:predict", rows(signature_name=3), 400, "signature_name"),
+        ("/v1/models/fake:predict", rows(inputs={}), 400, "instances"),
+        ("/v1/models/fake:predict", {"instances": []}, 400, "at least one"),
+        ("/v1/models/fake:predict", {"instances": [3]}, 400, "label, psi, z"),
+        ("/v1/models/fake:predict", {"instances": [{"z": [1]}, {"psi": 1}]}, 400, "other inputs"),
+        ("/v1/models/fake:predict", {"inputs": {"z": Z.tolist()}}, 400, "'psi' is missing"),
+        ("/v1/models/fake:predict", {"inputs": {"z": [[1], [2, 3]]}}, 400, "'z' is not a rect"),
+        ("/v1/models/fake:predict", {"inputs": {"z": [["1"] * 6]}}, 400, "'z' must hold float32"),
+        (
+            "/v1/models/fake:predict",
+            {"signature_name": "generate_png", "inputs": {"seed": [2**63]}},
+            400,
+            "'seed' has a value outside of int64",
+        ),
+        ("/v1/models/fake:predict", [], 400, "must be an object"),
+        ("/v1/models/fake:classify", {}, 501, "classify"),
+        ("/v1/models/fake:draw", {}, 400, "Malformed request: POST"),
+        ("/v2/models/fake", None, 400, "Malformed request: GET"),
+    ],
+)
+def test_bad_requests(call, path, body, status, words):
+    got, answer = call(path, body)
+    assert got == status
+    assert words in answer["error"]
+
+
+def test_garbage_is_a_parse_error(call):
+    status, answer = call("/v1/models/fake:predict", raw=b"{\xff")
+    assert status == 400
+    assert "JSON Parse error" in answer["error"]
+
+
+def test_several_outputs_are_named_in_both_forms():
+    outputs = {"a": np.int64([1, 2]), "b_bytes": np.array([b"x", b"y"], object)}
+    assert rest_json.write_outputs({"instances": []}, outputs) == {
+        "predictions": [{"a": 1, "b_bytes": {"b64": "eA=="}}, {"a": 2, "b_bytes": {"b64": "eQ=="}}]
+    }
+    assert rest_json.write_outputs({"inputs": {}}, outputs) == {
+        "outputs": {"a": [1, 2], "b_bytes": [{"b64": "eA=="}, {"b64": "eQ=="}]}
+    }
+
+
+def test_binary_inputs_are_decoded_and_one_input_needs_no_name():
+    signature = SignatureDef(inputs={"image_bytes": TensorInfo(dtype=DT_STRING)})
+    body = {"instances": [{"b64": "eA=="}, {"image_bytes": "plain"}]}
+    assert rest_json.read_inputs(body, signature)["image_bytes"].tolist() == [b"x", b"plain"]
+    with pytest.raises(RequestError, match="not base64"):
+        rest_json.read_inputs({"inputs": {"b64": "?"}}, signature)

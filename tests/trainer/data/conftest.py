@@ -1,0 +1,61 @@
+"""Small data sets of both forms, with and without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.build import Recipe, build
+from trainer.data.ffhq import encode_levels, ffhq_writer
+from trainer.data.labels import Label
+
+Images = Callable[..., list[np.ndarray]]
+MakeSet = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def noise() -> Images:
+    """noise(count, resolution=8, channels=3) -> images, all different."""
+
+    def make(count: int, resolution: int = 8, channels: int = 3) -> list[np.ndarray]:
+        rng = np.random.default_rng(0)
+        return list(rng.integers(0, 256, (count, resolution, resolution, channels), np.uint8))
+
+    return make
+
+
+@pytest.fixture
+def ffhq_set(tmp_path: Path, noise: Images) -> MakeSet:
+    """ffhq_set(count, resolution=8, labels=None) -> folder faces with NAME-rNN.tfrecords."""
+
+    def make(count: int, resolution: int = 8, labels: list[Label] | None = None) -> Path:
+        folder = tmp_path / "faces"
+        folder.mkdir()
+        with ffhq_writer(folder, "faces", resolution) as add:
+            for i, image in enumerate(noise(count, resolution)):
+                add(encode_levels(image), labels[i] if labels else None)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, noise: Images) -> Path:
+    """Six images, 16x16, two in each of the sub-folders ant, bee and cat."""
+    folder = tmp_path / "images"
+    for i, image in enumerate(noise(6, 16)):
+        file = folder / ("ant", "bee", "cat")[i // 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    return folder
+
+
+@pytest.fixture
+def shard_set(tmp_path: Path, image_folder: Path) -> Path:
+    """image_folder as the project's own records, 16x16, in 2 shards."""
+    build(image_folder, tmp_path / "shards", Recipe(16, shards=2))
+    return tmp_path / "shards"

@@ -1,0 +1,96 @@
+"""load_square: any size and mode becomes uint8 [R, R, C]."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer.data.errors import DataError
+from trainer.data.images import load_square
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+COLOUR, GREY = (200, 120, 40), 135  # GREY is COLOUR's luma
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "I", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_mode_keeps_its_colour(mode: str, channels: int) -> None:
+    if mode.startswith("I"):
+        wide = np.full((30, 40), GREY * 257, np.uint16 if ";" in mode else np.int32)
+        image = Image.fromarray(wide)
+    else:
+        image = Image.new("RGB", (40, 30), COLOUR)
+        image = image.quantize(4) if mode == "P" else image.convert(mode)
+    kind = {"CMYK": "JPEG", "YCbCr": "JPEG", "I": "TIFF"}.get(mode, "PNG")
+    pixels = load_square(encode(image, kind), 8, "center", channels)
+    assert pixels.shape == (8, 8, channels)
+    assert pixels.dtype == np.uint8
+    is_grey = mode in ("L", "LA", "I;16", "I") or channels == 1
+    expected = [*((GREY,) * 3 if is_grey else COLOUR), 255][:channels]
+    assert np.abs(pixels.astype(int) - expected).max() <= 3
+
+
+def test_sixteen_bits_are_scaled_exactly() -> None:
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    found = load_square(encode(Image.fromarray(grey * 257)), 16, "center", 1)
+    np.testing.assert_array_equal(found[:, :, 0], grey)
+
+
+def test_black_and_white() -> None:
+    checks = Image.fromarray(np.eye(8, dtype=bool))
+    found = load_square(encode(checks), 8, "center", 1)[:, :, 0]
+    np.testing.assert_array_equal(found, np.eye(8) * 255)
+
+
+def test_center_crop_takes_the_largest_square() -> None:
+    pixels = np.zeros((8, 20, 3), np.uint8)
+    pixels[:, 6:14] = np.arange(8)[None, :, None] * 30
+    found = load_square(encode(Image.fromarray(pixels)), 8, "center", 3)
+    np.testing.assert_array_equal(found, pixels[:, 6:14])
+
+
+def test_crop_none_wants_squares() -> None:
+    with pytest.raises(DataError, match="is 20x8, not square; use --crop=center"):
+        load_square(encode(Image.new("RGB", (20, 8))), 8, "none", 3)
+    assert load_square(encode(Image.new("RGB", (20, 20))), 8, "none", 3).shape == (8, 8, 3)
+
+
+def test_exif_orientation_is_applied() -> None:
+    image = Image.new("RGB", (16, 16), "black")
+    image.paste("white", (0, 0, 16, 8))  # the upper half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it turned by 90 degrees clockwise
+    found = load_square(encode(image, "PNG", exif=exif), 16, "center", 1)[:, :, 0]
+    assert (found[:, 8:] == 255).all()
+    assert (found[:, :8] == 0).all()
+
+
+def test_transparent_becomes_white_or_stays_transparent_without_fringes() -> None:
+    pixels = np.zeros((32, 32, 4), np.uint8)
+    pixels[:, :16] = (200, 0, 0, 255)
+    pixels[:, 16:] = (0, 255, 0, 0)  # a green that nobody sees
+    encoded = encode(Image.fromarray(pixels))
+    rgb = load_square(encoded, 8, "center", 3).astype(int)
+    assert (rgb[:, 0] == (200, 0, 0)).all()
+    assert (rgb[:, -1] == 255).all()
+    rgba = load_square(encoded, 8, "center", 4)
+    assert (rgba[:, -1, 3] == 0).all()
+    assert rgba[..., 1].max() == 0
+
+
+def test_what_cannot_be_read() -> None:
+    with pytest.raises(DataError, match="is not an image that Pillow can read"):
+        load_square(b"text", 8, "center", 3)
+    with pytest.raises(OSError, match="truncated"):
+        load_square(encode(Image.effect_noise((64, 64), 50))[:900], 8, "center", 3)
+    with pytest.raises(DataError, match="floating-point"):
+        load_square(encode(Image.new("F", (8, 8)), "TIFF"), 8, "center", 3)
