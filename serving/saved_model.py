@@ -36,7 +36,9 @@ def export(generator: Any, model_base_path: str | os.PathLike[str]) -> Path:
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"
     try:
         served = ServedGenerator(generator)
-        tf.saved_model.save(served, str(unfinished), signatures=served.signatures())
+        # Nobody trains a served model, and gradients would be two fifths of its graph.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(served, str(unfinished), signatures=served.signatures(), options=options)
         extra = unfinished / "assets.extra"
         extra.mkdir()
         text = json.dumps(_describe(generator), indent=2)

@@ -12,7 +12,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sg3tf.ops.implementation import resolve
-from sg3tf.ops.lowering import Axes, AxisLowering, Taps, by_matmul, by_slices, resample
+from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
 from sg3tf.ops.upfirdn2d import at_least_float32, images
 
@@ -86,36 +87,44 @@ class _Nonlinearity:
     slope: float
     clamp: float | None
 
-    def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering) -> tf.Tensor:
-        z = tf.nn.leaky_relu(resample(x + bias, taps[0], self.up, lowering), self.slope)
-        if self.clamp is not None:
-            z = tf.clip_by_value(z, -self.clamp, self.clamp)
-        return resample(z, taps[1], self.down, lowering)
+    def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
+        """y for x and bias."""
 
-    def derivative(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering) -> tf.Tensor:
-        """d act / dz at every upsampled sample: 1 or slope, 0 where clamped."""
-        z = resample(x + bias, taps[0], self.up, lowering)
-        factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
-        if self.clamp is None:
-            return factor
-        return tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
+        def act(z: tf.Tensor) -> tf.Tensor:
+            z = tf.nn.leaky_relu(z, self.slope)
+            return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
 
-    def tangent(
-        self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering
-    ) -> tf.Tensor:
+        return self._downsampled(self._upsampled(x + bias, taps, lowering).map(act), taps, lowering)
+
+    def tangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """The Jacobian at x + bias, applied to v (of the shape of x)."""
-        factor = self.derivative(x, bias, taps, lowering)
-        return resample(factor * resample(v, taps[0], self.up, lowering), taps[1], self.down, lowering)
+        z = self._upsampled(x + bias, taps, lowering)
+        v_up = self._upsampled(v, taps, lowering)
+        return self._downsampled(z.map(self._times_derivative, v_up), taps, lowering)
 
-    def cotangent(
-        self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: AxisLowering
-    ) -> tf.Tensor:
+    def cotangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """The transposed Jacobian at x + bias, applied to v (of the shape of the result)."""
-        factor = self.derivative(x, bias, taps, lowering)
-        height, width = factor.shape[1:3]
-        v = resample(v, _reversed(taps[1]), _adjoint(self.down, height, width), lowering)
-        height, width = x.shape[1:3]
-        return resample(factor * v, _reversed(taps[0]), _adjoint(self.up, height, width), lowering)
+        z = self._upsampled(x + bias, taps, lowering)
+        axes = _adjoint(self.down, z.height, z.width)
+        v_up = lowering.resample(Phased.whole(v), _reversed(taps[1]), axes, z.counts)
+        axes = _adjoint(self.up, *x.shape[1:3])
+        dx = lowering.resample(z.map(self._times_derivative, v_up), _reversed(taps[0]), axes, (1, 1))
+        return dx.merged()
+
+    def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> Phased:
+        return lowering.resample(Phased.whole(x), taps[0], self.up, lowering.natural_phases(self.up))
+
+    def _downsampled(self, z: Phased, taps: _Filters, lowering: Lowering) -> tf.Tensor:
+        # As many components as make every read of the input's components a plain shift.
+        phases = [math.lcm(n, axis.down) // axis.down for n, axis in zip(z.counts, self.down, strict=True)]
+        return lowering.resample(z, taps[1], self.down, (phases[0], phases[1])).merged()
+
+    def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        """v times d act / dz: 1 or slope, 0 where clamped."""
+        factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
+        if self.clamp is not None:
+            factor = tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
+        return factor * v
 
 
 _Filters = tuple[Taps, Taps]  # upsampling, downsampling
@@ -144,7 +153,7 @@ class _Kernel:
         dtype = tensors[0].dtype
         if self.impl == "matmul":
             wide = [at_least_float32(t) for t in tensors]
-            return tf.cast(getattr(self.how, method)(*wide, (up, down), by_matmul), dtype)
+            return tf.cast(getattr(self.how, method)(*wide, (up, down), Matmul()), dtype)
         wide_dtype = at_least_float32(tensors[0]).dtype
         taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
         return _compiled(self.how, method)(tensors, taps)
@@ -158,7 +167,7 @@ def _compiled(how: _Nonlinearity, method: str) -> Callable[..., Any]:
     def filtered_lrelu_kernel(tensors: tuple[tf.Tensor, ...], taps: list[tf.Tensor]) -> tf.Tensor:
         wide = [at_least_float32(t) for t in tensors]
         filters = (taps[0], taps[1]), (taps[2], taps[3])
-        return tf.cast(getattr(how, method)(*wide, filters, by_slices), tensors[0].dtype)
+        return tf.cast(getattr(how, method)(*wide, filters, Slices()), tensors[0].dtype)
 
     kernel: Callable[..., Any] = filtered_lrelu_kernel
     return kernel

@@ -1,8 +1,8 @@
-"""Two ways to say a one-dimensional resampling in stock TensorFlow operations.
+"""Two ways to say a resampling in stock TensorFlow operations.
 
-`by_slices` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its small
-operations passes over memory on its own. `by_matmul` multiplies by a banded matrix, tile by tile: more
-arithmetic, but in few large operations, so that it is the faster one where nothing compiles the graph.
+`Slices` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its many small
+operations passes over memory on its own. `Matmul` multiplies by a banded matrix, tile by tile: more arithmetic,
+but in few large operations, so that it is the faster one where nothing compiles the graph.
 docs/adr/0002 has the measurements.
 """
 
@@ -15,101 +15,143 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Axis
 
-TILE = 32  # outputs per matrix product; the band fills a larger matrix worse, a smaller one costs more calls
-
-
-Axes = tuple[Axis, Axis]  # (vertical, horizontal)
+Axes = tuple[Axis, Axis]  # vertical, horizontal
 Taps = tuple[Any, Any]  # vertical [terms, Ky] and horizontal [terms, Kx], NumPy or tensors
+Counts = tuple[int, int]  # polyphase components, vertical and horizontal
 
 
-class AxisLowering(Protocol):
-    """Applies `axis` with correlation taps [K] along dimension `dim` (1 or 2) of x [N, H, W, C]."""
+class Lowering(Protocol):
+    """Applies resamplings to phased signals."""
 
-    def __call__(self, x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor: ...
+    def natural_phases(self, axes: Axes) -> Counts:
+        """Into how many components the result of `axes` falls by itself."""
 
-
-def resample(x: tf.Tensor, taps: Taps, axes: Axes, lowering: AxisLowering) -> tf.Tensor:
-    """Applies the sum over r of the separable filters taps[0][r] (vertical) and taps[1][r] (horizontal)."""
-    terms = [
-        lowering(lowering(x, taps_y, axes[0], 1), taps_x, axes[1], 2)
-        for taps_y, taps_x in zip(_unstacked(taps[0]), _unstacked(taps[1]), strict=True)
-    ]
-    return sum(terms[1:], terms[0])
+    def resample(self, x: Phased, taps: Taps, axes: Axes, phases: Counts) -> Phased:
+        """The sum over r of the separable filters taps[0][r], taps[1][r], in `phases` components."""
 
 
-def _unstacked(taps: Any) -> list[Any]:
-    return [taps[term] for term in range(taps.shape[0])]
+class Slices:
+    """Every output component is a sum of shifted input components times a tap. For XLA only."""
 
+    def natural_phases(self, axes: Axes) -> Counts:
+        y, x = (axis.up // math.gcd(axis.up, axis.down) for axis in axes)
+        return y, x
 
-def by_slices(x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
-    """Polyphase form, for XLA only: every output phase is a sum of strided slices of the input times a tap."""
-    # Else XLA computes the pass before this one again for every tap (ten times slower to compile with 2D filters).
-    (x,) = gen_xla_ops.xla_optimization_barrier([x])
-    in_size = x.shape[dim]
-    out_size = axis.out_size(in_size)
-    phases = axis.up // math.gcd(axis.up, axis.down)
-    stride = phases * axis.down // axis.up
-    count = -(-out_size // phases)  # outputs per phase
-
-    # Output phase p, tap k reads input (p * down + k - before) / up + stride * q wherever that is whole.
-    reads = [
-        [
-            (k, (p * axis.down + k - axis.before) // axis.up)
-            for k in range(axis.num_taps)
-            if (p * axis.down + k - axis.before) % axis.up == 0
+    def resample(self, x: Phased, taps: Taps, axes: Axes, phases: Counts) -> Phased:
+        height, width = axes[0].out_size(x.height), axes[1].out_size(x.width)
+        terms = [
+            self._horizontal(self._vertical(x, taps[0][r], axes[0], phases[0]), taps[1][r], axes[1], phases[1])
+            for r in range(taps[0].shape[0])
         ]
-        for p in range(phases)
+        parts = [[sum(same[1:], same[0]) for same in zip(*rows, strict=True)] for rows in zip(*terms, strict=True)]
+        return Phased(parts, height, width)
+
+    def _vertical(self, x: Phased, taps: Any, axis: Axis, phases: int) -> Phased:
+        columns = [_correlated(list(column), x.height, taps, axis, phases, 1) for column in zip(*x.parts, strict=True)]
+        return Phased([list(row) for row in zip(*columns, strict=True)], axis.out_size(x.height), x.width)
+
+    def _horizontal(self, x: Phased, taps: Any, axis: Axis, phases: int) -> list[list[tf.Tensor]]:
+        return [_correlated(row, x.width, taps, axis, phases, 2) for row in x.parts]
+
+
+def _correlated(
+    parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int
+) -> list[tf.Tensor]:
+    """One axis: output o = phases * j + r reads, for tap k, input (o * down + k - before) / up where that is whole."""
+    # Else XLA computes the pass before this one again for every tap (ten times slower to compile with 2D filters).
+    parts = list(gen_xla_ops.xla_optimization_barrier(parts))
+    step = phases * axis.down // axis.up  # inputs from one output of a component to the next
+    stride = step // len(parts)  # the same, within a component of the input
+    out_size = axis.out_size(in_size)
+    reads = [
+        [(k, *divmod((r * axis.down + k - axis.before) // axis.up, len(parts))) for k in _taps_of_phase(axis, r)]
+        for r in range(phases)
+    ]  # per output component: (tap, first sample, input component)
+    counts = [-(-(out_size - r) // phases) for r in range(phases)]
+    windows = [
+        _covering(part, dim, [(first, counts[r]) for r in range(phases) for _, first, p in reads[r] if p == source], stride)
+        for source, part in enumerate(parts)
     ]
-    starts = [start for phase in reads for _, start in phase] or [0]
-    first = min(starts)
-    x = _window(x, dim, first, max(starts) - first + (count - 1) * stride + 1)
 
-    def phase_sum(phase: list[tuple[int, int]]) -> tf.Tensor:
-        slices = [_slice(x, dim, start - first, count, stride) * taps[k] for k, start in phase]
-        return sum(slices[1:], slices[0]) if slices else tf.zeros_like(_slice(x, dim, 0, count, stride))
+    def component(r: int) -> tf.Tensor:
+        terms = [_slice(windows[p][0], dim, first - windows[p][1], counts[r], stride) * taps[k] for k, first, p in reads[r]]
+        if terms:
+            return sum(terms[1:], terms[0])
+        shape = tf.concat([tf.shape(parts[0])[:dim], [counts[r]], tf.shape(parts[0])[dim + 1 :]], 0)
+        return tf.zeros(shape, parts[0].dtype)
 
-    outputs = [phase_sum(phase) for phase in reads]
-    if phases == 1:
-        return outputs[0]
-    y = tf.stack(outputs, dim + 1)
-    return _slice(_reshaped(y, x, dim, count * phases), dim, 0, out_size, 1)
+    return [component(r) for r in range(phases)]
 
 
-def by_matmul(x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
-    """Banded-matrix form; `taps` must be NumPy, for the matrix is made while the graph is traced."""
-    out_size = axis.out_size(x.shape[dim])
-    phases = axis.up // math.gcd(axis.up, axis.down)
-    tile = min(-(-TILE // phases), -(-out_size // phases)) * phases
-    tiles = -(-out_size // tile)
-    step = tile * axis.down // axis.up  # input samples from one tile to the next
+def _taps_of_phase(axis: Axis, r: int) -> list[int]:
+    return [k for k in range(axis.num_taps) if (r * axis.down + k - axis.before) % axis.up == 0]
 
+
+def _covering(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int) -> tuple[tf.Tensor, int]:
+    """x padded with zeros so that every read (first, count) lies inside, and the index of its first sample."""
+    if not reads:
+        return x, 0
+    start = min(first for first, _ in reads)
+    end = max(first + (count - 1) * stride + 1 for first, count in reads)
+    return _window(x, dim, start, end - start), start
+
+
+class Matmul:
+    """Every axis is a product with a banded matrix; taps must be NumPy, as it is made while the graph is traced."""
+
+    TILE = 32  # outputs per product: a band fills a larger matrix worse, a smaller one costs more products
+
+    def natural_phases(self, axes: Axes) -> Counts:
+        return 1, 1
+
+    def resample(self, x: Phased, taps: Taps, axes: Axes, phases: Counts) -> Phased:
+        whole = x.merged()
+        terms = [
+            self._product(self._product(whole, taps[0][r], axes[0], 1), taps[1][r], axes[1], 2)
+            for r in range(taps[0].shape[0])
+        ]
+        return Phased.whole(sum(terms[1:], terms[0]))
+
+    def _product(self, x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
+        out_size = axis.out_size(x.shape[dim])
+        period = axis.up // math.gcd(axis.up, axis.down)
+        tile = min(-(-self.TILE // period), -(-out_size // period)) * period
+        tiles = -(-out_size // tile)
+        step = tile * axis.down // axis.up  # inputs from one tile to the next
+        matrix, first = _band(taps, axis, tile)
+        reach = matrix.shape[1]
+
+        x = _window(x, dim, first, (tiles - 1) * step + reach)
+        if tiles > 1:
+            index = np.arange(tiles)[:, None] * step + np.arange(reach)
+            x = tf.gather(x, index.ravel(), axis=dim)
+        height, width, channels = x.shape[1:]
+        inner = width * channels if dim == 1 else channels
+        y = tf.matmul(tf.constant(matrix, x.dtype), tf.reshape(x, [-1, reach, inner]))
+        size = tiles * tile
+        y = tf.reshape(y, [-1, size, width, channels] if dim == 1 else [-1, height, size, channels])
+        return _slice(y, dim, 0, out_size, 1)
+
+
+def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
+    """The matrix [tile, reach] of the first `tile` outputs, and the input that its first column stands for."""
     first = -(axis.before // axis.up)
     last = ((tile - 1) * axis.down + axis.num_taps - 1 - axis.before) // axis.up
-    reach = max(last - first + 1, 1)
-    matrix = np.zeros([tile, reach])
+    matrix = np.zeros([tile, max(last - first + 1, 1)])
     for out in range(tile):
         for k in range(axis.num_taps):
             position = out * axis.down + k - axis.before
             if position % axis.up == 0:
                 matrix[out, position // axis.up - first] += taps[k]
-
-    x = _window(x, dim, first, (tiles - 1) * step + reach)
-    if tiles > 1:
-        index = np.arange(tiles)[:, None] * step + np.arange(reach)
-        x = tf.gather(x, index.ravel(), axis=dim)
-    height, width, channels = x.shape[1:]
-    inner = width * channels if dim == 1 else channels
-    y = tf.matmul(tf.constant(matrix, x.dtype), tf.reshape(x, [-1, reach, inner]))
-    y = tf.reshape(y, [-1, tiles * tile, width, channels] if dim == 1 else [-1, height, tiles * tile, channels])
-    return _slice(y, dim, 0, out_size, 1)
+    return matrix, first
 
 
 def _window(x: tf.Tensor, dim: int, start: int, length: int) -> tf.Tensor:
     """Samples [start, start + length) along `dim`; zeros where x has none."""
-    size = x.shape[dim]
-    before, after = max(0, -start), max(0, start + length - size)
+    before, after = max(0, -start), max(0, start + length - x.shape[dim])
     if before or after:
         paddings = [[0, 0]] * 4
         paddings[dim] = [before, after]
@@ -123,9 +165,3 @@ def _slice(x: tf.Tensor, dim: int, start: int, count: int, stride: int) -> tf.Te
     index = [slice(None)] * 4
     index[dim] = slice(start, start + (count - 1) * stride + 1, stride)
     return x[tuple(index)]
-
-
-def _reshaped(y: tf.Tensor, like: tf.Tensor, dim: int, size: int) -> tf.Tensor:
-    shape = [-1, *like.shape[1:]]
-    shape[dim] = size
-    return tf.reshape(y, shape)

@@ -9,7 +9,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sg3tf.ops.implementation import resolve
-from sg3tf.ops.lowering import Axes, by_matmul, by_slices, resample
+from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
 
 
@@ -66,8 +67,7 @@ def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
     """The value alone, without a gradient of its own."""
     x = tf.stop_gradient(x)
     if impl == "matmul":
-        y = resample(at_least_float32(x), how.filter.taps, how.axes, by_matmul)
-        return tf.cast(y, x.dtype)
+        return _resampled(x, how.filter.taps, how.axes, Matmul())
     taps_y, taps_x = how.filter.taps
     dtype = at_least_float32(x).dtype
     return _compiled(how.axes)(x, tf.constant(taps_y, dtype), tf.constant(taps_x, dtype))
@@ -79,11 +79,15 @@ def _compiled(axes: Axes) -> Callable[..., tf.Tensor]:
 
     @tf.function(jit_compile=True)
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
-        y = resample(at_least_float32(x), (taps_y, taps_x), axes, by_slices)
-        return tf.cast(y, x.dtype)
+        return _resampled(x, (taps_y, taps_x), axes, Slices())
 
     function: Callable[..., tf.Tensor] = upfirdn
     return function
+
+
+def _resampled(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
+    phased = Phased.whole(at_least_float32(x))
+    return tf.cast(lowering.resample(phased, taps, axes, lowering.natural_phases(axes)).merged(), x.dtype)
 
 
 def images(x: tf.Tensor) -> tf.Tensor:

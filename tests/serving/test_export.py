@@ -1,6 +1,7 @@
 """An exported generator: stock ops only, whole versions, and the same images without the project."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import sg3tf
 from serving.saved_model import export
+from serving.signatures import ServedGenerator
 
 # What no stock server can run: ops of ours, calls back into Python, and clusters compiled ahead.
 FORBIDDEN = ("Sg3>", "PyFunc", "EagerPyFunc", "Xla", "_Xla")
@@ -76,9 +78,39 @@ def test_stock_ops_only(version):
     assert not [op for op in ops if op.startswith(FORBIDDEN)]
     # jit_compile=True would hand the signatures to XLA.
     assert not [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
+    assert not [f.signature.name for f in functions if "grad_fn" in f.signature.name]
     # One synthesis network serves all signatures: its copies would multiply the load time.
     networks = [f.signature.name for f in functions if "synthesis" in f.signature.name]
     assert len(networks) == 1, networks
+
+
+def test_a_model_without_labels_asks_for_none():
+    tiny = sg3tf.Generator.from_preset("stylegan3-r", resolution=16, channel_base=64, channel_max=4)
+    for name, function in ServedGenerator(tiny).signatures().items():
+        (specs, _) = function.get_concrete_function().structured_input_signature
+        assert "label" not in {spec.name for spec in specs}, name
+
+
+def run_export(*flags, cwd):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "serving.export", *flags]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_command_line(generator, tmp_path):
+    generator.save(tmp_path / "g.keras")
+    done = run_export("--model=g.keras", "--model_base_path=models/sg3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["models/sg3/1"]
+    described = json.loads((tmp_path / "models/sg3/1/assets.extra/sg3tf.json").read_text())
+    assert described["config"]["label_dim"] == 3
+
+
+def test_command_line_without_a_model(tmp_path):
+    done = run_export("--model=missing.keras", "--model_base_path=models", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot load missing.keras" in done.stderr
+    assert not (tmp_path / "models").exists()
 
 
 LOADER = """

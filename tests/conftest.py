@@ -1,0 +1,44 @@
+"""Quiet TensorFlow, reproducible examples, and the reference numbers of ../shared/golden."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Before anything imports TensorFlow; tests that start processes hand it on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # "triggered tf.function retracing": intended here
+
+# The same examples on every run, so that a red suite means changed code. Tracing makes single examples slow.
+settings.register_profile("sg3tf", deadline=None, derandomize=True)
+settings.load_profile("sg3tf")
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
+
+Golden = Callable[[str], dict[str, Any]]
+
+
+@functools.cache
+def _read(name: str) -> dict[str, Any]:
+    as_json = GOLDEN / f"{name}.json"
+    if as_json.exists():
+        return json.loads(as_json.read_text())
+    with np.load(GOLDEN / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    """golden(name) -> the content of ../shared/golden/NAME.npz or .json; skips where there is no such folder."""
+    if not GOLDEN.is_dir():
+        pytest.skip(f"no reference numbers: {GOLDEN} is missing")
+    return _read

@@ -1,0 +1,93 @@
+"""Presets and validation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from sg3tf.config import (
+    PRESETS,
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    discriminator_preset,
+    generator_preset,
+)
+
+
+def test_preset_t_is_the_default_architecture() -> None:
+    config = generator_preset("stylegan3-t", 256, channel_base=16384)
+    assert config == GeneratorConfig(256, channel_base=16384)
+    assert (config.kernel, config.radial, config.num_layers, config.mapping_layers) == (3, False, 14, 2)
+
+
+def test_preset_r_doubles_the_channels_and_has_no_3x3_kernels() -> None:
+    config = generator_preset("stylegan3-r", 256, channel_base=16384, channel_max=512)
+    assert (config.kernel, config.radial) == (1, True)
+    assert (config.channel_base, config.channel_max) == (32768, 1024)
+
+
+def test_both_presets_share_one_discriminator() -> None:
+    first, second = (discriminator_preset(name, 64, channel_base=4096, label_dim=5) for name in PRESETS)
+    assert first == second == DiscriminatorConfig(64, channel_base=4096, label_dim=5)
+    assert [first.channels(r) for r in (64, 32, 8, 4)] == [64, 128, 512, 512]
+
+
+@pytest.mark.parametrize("kind", [GeneratorConfig, DiscriminatorConfig])
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"resolution": 48}, "resolution=48: must be a power of two from"),
+        ({"resolution": 4}, "resolution=4: must be a power of two from"),
+        ({"resolution": 2048}, "resolution=2048: must be a power of two from .* to 1024"),
+        ({"resolution": 32.0}, "resolution=32.0: must be"),
+        ({"image_channels": 2}, "image_channels=2: must be 1, 3 or 4"),
+        ({"label_dim": -1}, "label_dim=-1: must be 0"),
+        ({"channel_max": 0}, "channel_max=0: must be at least 1"),
+        ({"mapping_layers": 0}, "mapping_layers=0: must be at least 1"),
+        ({"channel_base": 127}, "channel_base=127: must be at least 128 so that every layer at resolution 64"),
+    ],
+)
+def test_what_both_networks_refuse(kind: type, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"resolution": 8}, "resolution=8: must be a power of two from 16"),
+        ({"z_dim": 0}, "z_dim=0: must be at least 1"),
+        ({"w_dim": 0}, "w_dim=0: must be at least 1"),
+        ({"kernel": 5}, "kernel=5: must be 1 .* or 3"),
+        ({"num_critical": 0}, "num_critical=0: must be between 1 and num_layers - 1 = 13"),
+        ({"num_critical": 14}, "num_critical=14: must be between"),
+    ],
+)
+def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GeneratorConfig(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize("name", ["mbstd_group_size", "mbstd_channels"])
+def test_what_the_discriminator_refuses(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=0: must be at least 1"):
+        DiscriminatorConfig(**{"resolution": 64, name: 0})
+
+
+@pytest.mark.parametrize("preset", [generator_preset, discriminator_preset])
+def test_presets_name_what_they_do_not_know(preset: Any) -> None:
+    with pytest.raises(ConfigError, match="preset='stylegan4': must be one of stylegan3-t, stylegan3-r"):
+        preset("stylegan4", 64)
+    with pytest.raises(ConfigError, match=r"overrides=\['depth', 'width'\]: \w+Config has channel_base"):
+        preset("stylegan3-t", 64, width=1, depth=2)
+
+
+@pytest.mark.parametrize("config", [GeneratorConfig(64, label_dim=3), DiscriminatorConfig(8)])
+def test_survives_json_and_cannot_be_changed(config: Any) -> None:
+    assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.resolution = 32
