@@ -1,9 +1,47 @@
-"""StyleGAN3 for TensorFlow and Keras."""
+"""StyleGAN3 for TensorFlow and Keras.
 
-from sg3tf import latents, ops
-from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig
-from sg3tf.discriminator import Discriminator
-from sg3tf.generator import Generator
+Names are loaded when they are first used, so that what needs no TensorFlow (latents, images, data tools, the
+serving client) starts in a moment.
+"""
 
-__all__ = ["ConfigError", "Discriminator", "DiscriminatorConfig", "Generator", "GeneratorConfig", "latents", "ops"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sg3tf import images, latents, ops
+    from sg3tf.checkpoints import load
+    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig
+    from sg3tf.discriminator import Discriminator
+    from sg3tf.generator import Generator
+
 __version__ = "0.1.0"
+__all__ = [
+    "ConfigError",
+    "Discriminator",
+    "DiscriminatorConfig",
+    "Generator",
+    "GeneratorConfig",
+    "images",
+    "latents",
+    "load",
+    "ops",
+]
+
+_HOME = {
+    "ConfigError": "config",
+    "Discriminator": "discriminator",
+    "DiscriminatorConfig": "config",
+    "Generator": "generator",
+    "GeneratorConfig": "config",
+    "load": "checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"sg3tf.{_HOME[name]}"), name)
+    if name in __all__:
+        return importlib.import_module(f"sg3tf.{name}")
+    raise AttributeError(f"module 'sg3tf' has no attribute {name!r}")

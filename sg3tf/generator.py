@@ -56,7 +56,8 @@ class Generator(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         self.mapping_network.build()
-        for layer in (self.fourier_input, *self.synthesis_layers):
+        self.fourier_input.build((None, self.config.w_dim))
+        for layer in self.synthesis_layers:
             layer.build((None, self.config.w_dim))
         self.built = True
 

@@ -79,6 +79,8 @@ class LayerPlan:
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisPlan:
+    """The whole synthesis network."""
+
     input: InputPlan
     layers: tuple[LayerPlan, ...]
 

@@ -37,7 +37,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         if int(number or 0) >= len(gpus):
             raise OptionError(f"--strategy={name}: TensorFlow sees {len(gpus)} GPUs")
         return tf.distribute.OneDeviceStrategy(f"/gpu:{number or 0}")
-    tf.config.set_visible_devices([], "GPU")
+    if gpus:
+        tf.config.set_visible_devices([], "GPU")
     return _logical_cpus(int(number or 1))
 
 

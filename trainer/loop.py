@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -49,7 +50,7 @@ def train(options: Options, dataset: Dataset, strategy: tf.distribute.Strategy, 
     next_tick, ticks = state.cur_nimg + tick_nimg, 0
 
     reporter.on_start()
-    with _stop_requests() as stop:
+    with contextlib.closing(stream), contextlib.closing(reporter), _stop_requests() as stop:
         while state.cur_nimg < total_nimg and not stop:
             images, labels = next(stream)
             reporter.on_step(stepper.run(images, labels))
@@ -61,23 +62,21 @@ def train(options: Options, dataset: Dataset, strategy: tf.distribute.Strategy, 
                     reporter.on_snapshot()
         reporter.on_tick()
         reporter.on_snapshot()
-    stream.close()
-    reporter.close()
     return not stop
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stop_requests() -> Iterator[list[int]]:
     """A list that fills when Ctrl-C or SIGTERM arrives; a second one takes its usual effect at once."""
     received: list[int] = []
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def note(number: int, frame: object) -> None:
         received.append(number)
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, note)
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        previous[wanted] = signal.signal(wanted, note)
     try:
         yield received
     finally:

@@ -42,19 +42,22 @@ flags.DEFINE_float("dlr", 0.002, "learning rate of D")
 flags.DEFINE_integer("max_images", None, "use only so many images of the data set, evenly spread")
 flags.DEFINE_integer("workers", 3, "threads that read and decode")
 flags.DEFINE_string("strategy", "auto", f"devices: {STRATEGY_HELP}")
-flags.DEFINE_string("resume", None, "'latest' (continue the newest like run in --outdir, or begin), or a run or checkpoint")
+flags.DEFINE_string(
+    "resume", None, "'latest' (continue the newest like run in --outdir, or begin), or a run or checkpoint"
+)
 flags.DEFINE_string("desc", "", "appended to the name of the run folder")
 flags.DEFINE_bool("dry_run", False, "print the options and exit")
 flags.mark_flags_as_required(["data", "batch", "gamma"])
 
 #: Flags that are fields of Options under the same name.
-_SAME = (
-    "cfg data batch gamma kimg tick snap seed mirror cond cbase cmax map_depth mbstd_group_size glr dlr "
-    "max_images workers strategy desc"
-).split()
+_SAME = [
+    *("cfg", "data", "batch", "gamma", "kimg", "tick", "snap", "seed", "mirror", "cond", "cbase", "cmax"),
+    *("map_depth", "mbstd_group_size", "glr", "dlr", "max_images", "workers", "strategy", "desc"),
+]
 
 
 def main(argv: list[str]) -> int:
+    """Parses flags, opens the data, trains; returns the exit status."""
     if len(argv) > 1:
         return _fail(f"unexpected argument {argv[1]!r}: options are written --name=value")
     try:

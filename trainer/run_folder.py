@@ -36,10 +36,12 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def new_checkpoint(run: Path, cur_nimg: int) -> Path:
+    """Where the checkpoint at `cur_nimg` images goes."""
     return run / CHECKPOINTS / f"{cur_nimg:09d}"
 
 
 def remove_old_checkpoints(run: Path) -> None:
+    """Keeps the newest few: they are large, and only the newest is needed to resume."""
     for path in checkpoints(run)[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(path)
 

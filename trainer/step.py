@@ -149,4 +149,5 @@ def to_float(images: tf.Tensor) -> tf.Tensor:
 
 
 def zero_where_not_finite(gradient: tf.Tensor) -> tf.Tensor:
+    """One overflowing image must not ruin the weights."""
     return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))

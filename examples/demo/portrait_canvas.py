@@ -81,9 +81,7 @@ class Canvas:
             mask = mask.resize((width, height), Image.Resampling.BILINEAR)
         shades = np.clip(np.asarray(colour) * (1 + strength * self._shade), 0, 255)
         region = tuple((np.concatenate([low, high]) * (GRID / self.size)).tolist())
-        sheet = Image.fromarray(shades.astype(np.uint8)).resize(
-            (width, height), Image.Resampling.BILINEAR, box=region
-        )
+        sheet = Image.fromarray(shades.astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR, box=region)
         self.image.paste(sheet, (int(low[0]), int(low[1])), mask)
 
     def flat(self, points: np.ndarray, colour: Colour) -> None:

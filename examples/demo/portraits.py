@@ -136,9 +136,7 @@ def draw_head(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     long, wide = rng.uniform(0.13, 0.22), rng.uniform(0.05, 0.09)
     nose = np.array([[0, -0.04], [wide, long], [wide * 0.5, long + 0.035], [-wide, long + 0.02]])
     canvas.fill(nose * (np.sign(x or 1), 1) + (x * 1.3, y), face.skin * 0.82, 0.8, soft=0.02)
-    canvas.fill(
-        ellipse(x * 1.4, y + long - 0.01, wide * 0.7, 0.035), face.skin * 1.12, 0.7, soft=0.02
-    )
+    canvas.fill(ellipse(x * 1.4, y + long - 0.01, wide * 0.7, 0.035), face.skin * 1.12, 0.7, soft=0.02)
 
 
 def draw_eyes(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
@@ -234,9 +232,7 @@ def draw_glasses(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
         lens = ellipse(x + side * face.width * 0.45, y, size * 1.05, size * 0.88, power)
         canvas.fill(lens, (30, 30, 40) if dark else (235, 245, 255), 0.85 if dark else 0.18)
         canvas.line(np.concatenate([lens, lens[:2]]), thick, rim)
-        hinge = np.array(
-            [[x + side * (face.width * 0.45 + size), y], [side * face.width, y - 0.02]]
-        )
+        hinge = np.array([[x + side * (face.width * 0.45 + size), y], [side * face.width, y - 0.02]])
         canvas.line(hinge, thick, rim)
     bridge = face.width * 0.45 - size
     canvas.line(np.array([[x - bridge, y - 0.02], [x + bridge, y - 0.02]]), thick, rim)
@@ -282,8 +278,7 @@ def main() -> None:
         found = open_dataset(dest)
         if (found.resolution, len(found)) != (args.resolution, args.count):
             raise DataError(
-                f"{dest} holds {len(found)} images at {found.resolution}; remove it or choose "
-                "another --dest"
+                f"{dest} holds {len(found)} images at {found.resolution}; remove it or choose another --dest"
             )
         print(f"{dest}: already there, {len(found)} portraits at {found.resolution}")
         return

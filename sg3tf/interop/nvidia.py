@@ -7,6 +7,7 @@ filters are constants that follow from the geometry; where they are given, they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from sg3tf.layers import Conv, Dense, FourierInput, SynthesisLayer
 from sg3tf.layers import Mapping as MappingNetwork
 from sg3tf.layers.conv import RESAMPLE_TAPS
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Parameter = tuple[str, keras.Variable, Callable[[Array], Array]]
 FILTER_TOLERANCE = 1e-6  # ours are float64, theirs are rounded to float32
 

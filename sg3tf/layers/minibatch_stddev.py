@@ -44,7 +44,8 @@ class MinibatchStddev(keras.layers.Layer):
         return tf.concat([x, y], axis=3)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:3], input_shape[3] + self.num_channels)
+        *outer, channels = input_shape
+        return (*outer, channels and channels + self.num_channels)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "group_size": self.group_size, "num_channels": self.num_channels}

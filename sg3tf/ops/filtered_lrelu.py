@@ -159,7 +159,7 @@ class _Kernel:
         return _compiled(self.how, method)(tensors, taps)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compiled(how: _Nonlinearity, method: str) -> Callable[..., Any]:
     """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
 

@@ -57,9 +57,7 @@ class Slices:
         return [_correlated(row, x.width, taps, axis, phases, 2) for row in x.parts]
 
 
-def _correlated(
-    parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int
-) -> list[tf.Tensor]:
+def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int) -> list[tf.Tensor]:
     """One axis: output o = phases * j + r reads, for tap k, input (o * down + k - before) / up where that is whole."""
     # Else XLA computes the pass before this one again for every tap (ten times slower to compile with 2D filters).
     parts = list(gen_xla_ops.xla_optimization_barrier(parts))
@@ -72,12 +70,16 @@ def _correlated(
     ]  # per output component: (tap, first sample, input component)
     counts = [-(-(out_size - r) // phases) for r in range(phases)]
     windows = [
-        _covering(part, dim, [(first, counts[r]) for r in range(phases) for _, first, p in reads[r] if p == source], stride)
+        _covering(
+            part, dim, [(first, counts[r]) for r in range(phases) for _, first, p in reads[r] if p == source], stride
+        )
         for source, part in enumerate(parts)
     ]
 
     def component(r: int) -> tf.Tensor:
-        terms = [_slice(windows[p][0], dim, first - windows[p][1], counts[r], stride) * taps[k] for k, first, p in reads[r]]
+        terms = [
+            _slice(windows[p][0], dim, first - windows[p][1], counts[r], stride) * taps[k] for k, first, p in reads[r]
+        ]
         if terms:
             return sum(terms[1:], terms[0])
         shape = tf.concat([tf.shape(parts[0])[:dim], [counts[r]], tf.shape(parts[0])[dim + 1 :]], 0)

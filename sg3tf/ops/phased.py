@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Phased:
-    """Images [N, height, width, C] as parts[py][px][:, i, j] = image[:, i * len(parts) + py, j * len(parts[0]) + px]."""
+    """Images [N, height, width, C] as components: parts[py][px][:, i, j] = image[:, i * Py + py, j * Px + px]."""
 
     parts: list[list[tf.Tensor]]
     height: int

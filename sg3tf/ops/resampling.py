@@ -96,8 +96,8 @@ class Resampling:
         """
         up_y, up_x = _factors("up", up)
         down_y, down_x = _factors("down", down)
-        if len(pad) != 4:
-            raise ValueError(f"pad={tuple(pad)!r}: give four numbers (top, bottom, left, right)")
+        if np.shape(pad) != (4,) or any(int(p) != p for p in pad):
+            raise ValueError(f"pad={pad!r}: give four integers (top, bottom, left, right)")
         top, bottom, left, right = (int(p) for p in pad)
         if taps is not None and (np.ndim(taps) not in (1, 2) or np.size(taps) == 0):
             raise ValueError(f"taps of shape {np.shape(taps)}: give [K], [Kh, Kw] or None")
@@ -127,7 +127,7 @@ class Resampling:
 
 
 def _factors(name: str, value: Any) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    pair = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(pair) != 2 or any(int(p) != p or p < 1 for p in pair):
         raise ValueError(f"{name}={value!r}: give a positive integer or a pair (y, x) of them")
     return int(pair[0]), int(pair[1])

@@ -73,7 +73,7 @@ def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
     return _compiled(how.axes)(x, tf.constant(taps_y, dtype), tf.constant(taps_x, dtype))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _compiled(axes: Axes) -> Callable[..., tf.Tensor]:
     """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
 

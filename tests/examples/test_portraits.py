@@ -49,12 +49,9 @@ def test_portraits_are_varied_and_have_a_head_in_the_middle(portraits: ModuleTyp
 
 @pytest.mark.parametrize(
     "part",
-    ["background", "back_hair", "body", "head", "beard", "mouth", "eyes", "front_hair", "glasses"]
-    + ["hat"],
+    ["background", "back_hair", "body", "head", "beard", "mouth", "eyes", "front_hair", "glasses"] + ["hat"],
 )
-def test_every_part_is_drawn(
-    portraits: ModuleType, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
+def test_every_part_is_drawn(portraits: ModuleType, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     whole = [draw(portraits, seed) for seed in range(20)]
     monkeypatch.setattr(portraits, f"draw_{part}", lambda *_: None)
     without = [draw(portraits, seed) for seed in range(20)]
@@ -79,9 +76,7 @@ def test_script_writes_a_whole_set_once(demo: Path, tmp_path: Path) -> None:
         script = [sys.executable, str(demo / "portraits.py"), f"--dest={dest}", f"--count={count}"]
         options = ["--resolution=16", "--seed=1", "--workers=2"]
         env = {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            script + options, env=env, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(script + options, env=env, capture_output=True, text=True, check=False)
 
     first = run(9)
     assert first.returncode == 0, first.stderr

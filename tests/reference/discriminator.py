@@ -44,9 +44,7 @@ def residual_block(arrays: Arrays, name: str, x: Array, clamp: float) -> Array:
     return skip + conv(arrays, f"{name}.conv1", y, down=2, clamp=clamp) * half
 
 
-def conv(
-    arrays: Arrays, name: str, x: Array, down: int = 1, linear: bool = False, clamp: float = math.inf
-) -> Array:
+def conv(arrays: Arrays, name: str, x: Array, down: int = 1, linear: bool = False, clamp: float = math.inf) -> Array:
     """Scaled by 1 / sqrt(fan in), as large as its input before downsampling.
 
     Downsampling keeps the samples that lie in the middle between two input pixels, where [1, 3, 3, 1] is centred:

@@ -51,8 +51,7 @@ def fourier_input(
     arrays: Arrays, w: ArrayLike, size: int, rate: int, bandwidth: float, transform: ArrayLike | None = None
 ) -> Array:
     weight, freqs, phases, own = (
-        np.asarray(arrays[f"synthesis.input.{part}"], np.float64)
-        for part in ("weight", "freqs", "phases", "transform")
+        np.asarray(arrays[f"synthesis.input.{part}"], np.float64) for part in ("weight", "freqs", "phases", "transform")
     )
     images = []
     for rc, rs, tx, ty in dense(arrays, "synthesis.input.affine", np.asarray(w, np.float64)):
@@ -123,9 +122,7 @@ def synthesis_layer(arrays: Arrays, layer: plan.Layer, x: Array, w: Array, clamp
 def synthesis(arrays: Arrays, config: GeneratorConfig, ws: ArrayLike, transform: ArrayLike | None = None) -> Array:
     ws = np.asarray(ws, np.float64)
     first = plan.entries(config)
-    x = fourier_input(
-        arrays, ws[:, 0], int(first.size[0]), int(first.rate[0]), float(first.cutoff[0]), transform
-    )
+    x = fourier_input(arrays, ws[:, 0], int(first.size[0]), int(first.rate[0]), float(first.cutoff[0]), transform)
     for index, layer in enumerate(plan.layers(config), start=1):
         x = synthesis_layer(arrays, layer, x, ws[:, index])
     return x * 0.25

@@ -109,24 +109,32 @@ class FilteredLrelu:
         self.in_shape = tuple(shape)
 
     def pre_activation(self, x: ArrayLike, bias: ArrayLike) -> Array:
-        """[N, C, samples]"""
+        """What the leaky ReLU sees: [N, C, samples]."""
         return rows(np.asarray(x, np.float64) + np.asarray(bias, np.float64)[:, None, None]) @ self.up.T
 
     def slopes(self, x: ArrayLike, bias: ArrayLike) -> Array:
-        """act' times the gain at every upsampled sample: 0 where clamped."""
+        """act' at every upsampled sample, with the gain: 0 where clamped."""
         z = self.pre_activation(x, bias)
         slope = np.where(z < 0, self.options["slope"], 1.0) * self.options["gain"]
         clamp = self.options["clamp"]
         return slope if clamp is None else np.where(np.abs(slope * z) < clamp, slope, 0.0)
 
-    def cotangent(self, x: ArrayLike, bias: ArrayLike, gy: ArrayLike) -> Array:
+    def distance_to_kink(self, x: ArrayLike, bias: ArrayLike) -> Array:
+        """How much every upsampled sample may change before act' does."""
+        z, clamp = self.pre_activation(x, bias), self.options["clamp"]
+        if clamp is None:
+            return np.abs(z)
+        slope = np.where(z < 0, self.options["slope"], 1.0) * self.options["gain"]
+        return np.minimum(np.abs(z), np.abs(np.abs(slope * z) - clamp) / self.options["gain"])
+
+    def cotangent(self, slopes: Array, gy: ArrayLike) -> Array:
         """gx for the gradient gy of the result."""
-        gx = (self.slopes(x, bias) * (rows(gy) @ self.down)) @ self.up
+        gx = (slopes * (rows(gy) @ self.down)) @ self.up
         return gx.reshape(*gx.shape[:2], *self.in_shape)
 
-    def tangent(self, x: ArrayLike, bias: ArrayLike, v: ArrayLike) -> Array:
+    def tangent(self, slopes: Array, v: ArrayLike) -> Array:
         """The change of the result for the change v of x."""
-        y = (self.slopes(x, bias) * (rows(v) @ self.up.T)) @ self.down.T
+        y = (slopes * (rows(v) @ self.up.T)) @ self.down.T
         return y.reshape(*y.shape[:2], *self.out_shape)
 
 

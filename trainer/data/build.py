@@ -71,7 +71,7 @@ def convert(recipe: Recipe, source: Path, spec: LabelSpec, entry: tuple[str, Lab
     try:
         encoded = read_file(source, name)
         image = load_square(encoded, recipe.resolution, recipe.crop, recipe.channels)
-    except Exception as error:  # noqa: BLE001  Pillow raises many kinds for damaged files
+    except Exception as error:  # Pillow raises many kinds for damaged files
         return Converted(name, label, [], problem=f"{error}" or type(error).__name__)
     ffhq = recipe.format == "ffhq"
     payloads = encode_levels(image) if ffhq else [encode_png(image, label)]
@@ -138,9 +138,7 @@ def _ffhq_sink(folder: Path, name: str, recipe: Recipe, found: Source, total: in
 
 
 @contextmanager
-def _shard_sink(
-    folder: Path, name: str, recipe: Recipe, found: Source, total: int
-) -> Iterator[Add]:
+def _shard_sink(folder: Path, name: str, recipe: Recipe, found: Source, total: int) -> Iterator[Add]:
     """Cuts the images into shards by their place in the source, then writes the manifest."""
     num_shards = min(recipe.shards, total)
     files = [f"{name}-{i:05d}-of-{num_shards:05d}.tfrecords" for i in range(num_shards)]
@@ -168,7 +166,7 @@ def _shard_sink(
             "crop": recipe.crop,
             "resize_filter": RESIZE_FILTER,
             "digest": str(digest),
-            "shards": [{"file": f, "num_images": n} for f, n in zip(files, counts)],
+            "shards": [{"file": f, "num_images": n} for f, n in zip(files, counts, strict=True)],
         },
     )
 

@@ -23,9 +23,7 @@ _LISTS = {
 
 def _declare() -> Any:
     """Returns the class of tensorflow/core/example/example.proto's Example."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="sg3tf/example.proto", package="sg3tf", syntax="proto3"
-    )
+    file = descriptor_pb2.FileDescriptorProto(name="sg3tf/example.proto", package="sg3tf", syntax="proto3")
     for name, kind in _LISTS.values():
         value = file.message_type.add(name=name).field
         value.add(name="value", number=1, label=_Field.LABEL_REPEATED, type=kind)

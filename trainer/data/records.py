@@ -67,8 +67,7 @@ class RecordFile:
             start, position = position + _HEADER.size, position + _HEADER.size + length + _CRC.size
             if position > size:
                 raise DataError(
-                    f"{where} is truncated: it should end at byte {position}, "
-                    f"the file at {size}; {_REMEDY}"
+                    f"{where} is truncated: it should end at byte {position}, the file at {size}; {_REMEDY}"
                 )
             entries.append((start, length))
             checksums += os.pread(self._fd, _CRC.size, position - _CRC.size)
@@ -87,10 +86,7 @@ class RecordFile:
         payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
         found, stored = masked_crc(payload), int(self.checksums[i])
         if found != stored:
-            raise DataError(
-                f"{self.where(i)} is corrupt (checksum {found:08x}, should be {stored:08x}); "
-                + _REMEDY
-            )
+            raise DataError(f"{self.where(i)} is corrupt (checksum {found:08x}, should be {stored:08x}); " + _REMEDY)
         return payload
 
 

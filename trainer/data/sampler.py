@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 
@@ -50,7 +50,7 @@ def batches(
     mirror: bool = False,
     workers: int = 3,
     prefetch: int = 4,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Yields shuffled batches for ever; reading and decoding run in threads.
 
     Every epoch is a fresh permutation of the data set. What is at a position of the stream depends
@@ -67,7 +67,7 @@ def batches(
       prefetch: batches being made while one is consumed.
 
     Returns:
-      Iterator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
+      Generator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
 
     Raises:
       ValueError: an argument is out of range.
@@ -88,7 +88,7 @@ def batches(
 
 def _stream(
     dataset: Dataset, order: _Order, batch_size: int, start: int, workers: int, prefetch: int
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     pending: deque[Future[Batch]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
     try:

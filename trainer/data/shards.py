@@ -47,9 +47,7 @@ class ShardStore:
             self.label = LabelSpec(self.manifest["label"]["kind"], self.manifest["label"]["dim"])
             shards = [(shard["file"], shard["num_images"]) for shard in self.manifest["shards"]]
         except (KeyError, TypeError) as error:
-            raise DataError(
-                f"{folder / MANIFEST} lacks {error}; build the data set again"
-            ) from error
+            raise DataError(f"{folder / MANIFEST} lacks {error}; build the data set again") from error
         self._shards = [_open_shard(folder / file, count) for file, count in shards]
         self._starts = np.cumsum([0] + [len(shard) for shard in self._shards])
         if self._starts[-1] != self.num_images:
@@ -128,8 +126,7 @@ def _open_shard(file: Path, num_images: int) -> RecordFile:
     shard = RecordFile(file)
     if len(shard) != num_images:
         raise DataError(
-            f"{file} holds {len(shard)} records, the manifest says {num_images}; "
-            "copy or build the data set again"
+            f"{file} holds {len(shard)} records, the manifest says {num_images}; copy or build the data set again"
         )
     return shard
 

@@ -50,7 +50,7 @@ def find_images(path: Path) -> Source:
     for folder in (top, *top.parents):
         if str(folder / LABELS_FILE) in files:
             labels = _labels_from_json(path, folder, names)
-            return Source(path, tuple(zip(names, labels)), spec_of(labels, str(path)), ())
+            return Source(path, tuple(zip(names, labels, strict=True)), spec_of(labels, str(path)), ())
     return _classes_from_folders(path, top, names)
 
 
@@ -72,9 +72,7 @@ def _list_files(path: Path) -> list[str]:
         names = [info.filename for info in _open_zip(path).infolist() if not info.is_dir()]
     elif path.is_dir():
         names = [
-            (Path(folder) / file).relative_to(path).as_posix()
-            for folder, _, files in os.walk(path)
-            for file in files
+            (Path(folder) / file).relative_to(path).as_posix() for folder, _, files in os.walk(path) for file in files
         ]
     else:
         raise DataError(f"{path} does not exist; --source takes a folder or zip file of images")
@@ -113,4 +111,4 @@ def _classes_from_folders(path: Path, top: PurePosixPath, names: list[str]) -> S
         return Source(path, tuple((name, None) for name in names), LabelSpec("none", 0), ())
     classes = sorted({one[0] for one in parts})
     labels = [classes.index(one[0]) for one in parts]
-    return Source(path, tuple(zip(names, labels)), LabelSpec("class", len(classes)), tuple(classes))
+    return Source(path, tuple(zip(names, labels, strict=True)), LabelSpec("class", len(classes)), tuple(classes))

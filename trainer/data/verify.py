@@ -41,10 +41,7 @@ def verify(path: Path) -> str:
     sizes = ", ".join(str(store.resolution) for store in stores)
     store = stores[-1]
     label = f"{store.label.kind} labels [{store.label.dim}]" if store.label.dim else "no labels"
-    return (
-        f"{path}: ok, {store.num_images} images at {sizes}, {store.channels} channels, {label}, "
-        f"{store.digest}"
-    )
+    return f"{path}: ok, {store.num_images} images at {sizes}, {store.channels} channels, {label}, {store.digest}"
 
 
 def _stores(path: Path) -> Iterator[Store]:

@@ -50,9 +50,7 @@ def test_adjoint_axis_is_the_transposed_matrix(axis: Axis, in_size: int, random:
     taps = np.array([random.uniform(-1, 1) for _ in range(axis.num_taps)])
     adjoint = axis.adjoint(in_size)
     assert adjoint.out_size(axis.out_size(in_size)) == in_size
-    np.testing.assert_array_equal(
-        matrix(adjoint, taps[::-1], axis.out_size(in_size)), matrix(axis, taps, in_size).T
-    )
+    np.testing.assert_array_equal(matrix(adjoint, taps[::-1], axis.out_size(in_size)), matrix(axis, taps, in_size).T)
 
 
 @given(axes, st.integers(1, 12))

@@ -164,9 +164,7 @@ def test_existing_destination_is_left_alone(shard_set: Path, image_folder: Path)
     assert contents(shard_set) == before
 
 
-def test_interruption_leaves_nothing(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interruption_leaves_nothing(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> Callable[..., None]:
         raise KeyboardInterrupt
 

@@ -33,9 +33,7 @@ def test_ffhq_folder_gives_every_image_at_the_largest_resolution(
         dataset[5]
 
 
-def test_lower_levels_are_averages(
-    ffhq_set: MakeSet, noise: Callable[..., list[np.ndarray]]
-) -> None:
+def test_lower_levels_are_averages(ffhq_set: MakeSet, noise: Callable[..., list[np.ndarray]]) -> None:
     path = ffhq_set(2)
     expected = noise(2)[1].reshape(4, 2, 4, 2, 3).mean((1, 3))
     for dataset in (open_dataset(path, resolution=4), open_dataset(path / "faces-r02.tfrecords")):
@@ -141,21 +139,15 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         ({"picture": b"?"}, r"features are \['picture'\]"),
     ],
 )
-def test_records_of_another_kind(
-    tmp_path: Path, features: dict[str, bytes | list[int]], message: str
-) -> None:
+def test_records_of_another_kind(tmp_path: Path, features: dict[str, bytes | list[int]], message: str) -> None:
     with record_writer(tmp_path / "x-r03.tfrecords") as add:
         add(serialize_example(features))
     with pytest.raises(DataError, match=rf"x-r03\.tfrecords.*{message}"):
         open_dataset(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "second", [{"shape": [3, 4, 4], "data": bytes(48)}, {"shape": [3, 8, 8], "data": bytes(191)}]
-)
-def test_a_record_unlike_the_first_is_named(
-    tmp_path: Path, second: dict[str, bytes | list[int]]
-) -> None:
+@pytest.mark.parametrize("second", [{"shape": [3, 4, 4], "data": bytes(48)}, {"shape": [3, 8, 8], "data": bytes(191)}])
+def test_a_record_unlike_the_first_is_named(tmp_path: Path, second: dict[str, bytes | list[int]]) -> None:
     with record_writer(tmp_path / "x.tfrecords") as add:
         add(serialize_example({"shape": [3, 8, 8], "data": bytes(192)}))
         add(serialize_example(second))

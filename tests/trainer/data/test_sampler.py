@@ -101,9 +101,7 @@ def test_a_corrupt_record_reaches_the_consumer_with_its_name(ffhq_set: MakeSet) 
         take(batches(open_dataset(path), 4, seed=0), 9)
 
 
-def test_any_other_error_names_the_record_too(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_other_error_names_the_record_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Dataset, i: int) -> tuple[np.ndarray, np.ndarray]:
         raise OSError("disk gone")
 

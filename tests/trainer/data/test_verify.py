@@ -122,8 +122,6 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
 
 
 def test_data_code_does_not_import_tensorflow() -> None:
-    code = (
-        "import sys, trainer.data.build, trainer.data.verify; sys.exit('tensorflow' in sys.modules)"
-    )
+    code = "import sys, trainer.data.build, trainer.data.verify; sys.exit('tensorflow' in sys.modules)"
     root = Path(trainer.data.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

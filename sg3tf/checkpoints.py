@@ -1,0 +1,45 @@
+"""Finds and loads a generator: from a run folder, a checkpoint or a .keras file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+
+from sg3tf.generator import Generator
+
+
+def load(path: str | os.PathLike[str]) -> Generator:
+    """The generator stored at `path`, ready for `predict`.
+
+    Args:
+        path: a .keras file, a checkpoint folder (which holds generator.keras), or a run folder (its newest
+            network-snapshot-*.keras).
+
+    Raises:
+        FileNotFoundError: nothing there to load.
+        ValueError: a file that does not hold a Generator.
+    """
+    file = _generator_file(Path(path))
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:  # Keras raises many kinds for a file that is not one of its own
+        raise ValueError(f"{file}: cannot be loaded as a .keras model ({error})") from error
+    if not isinstance(model, Generator):
+        raise ValueError(f"{file}: holds a {type(model).__name__}, not a Generator")
+    return model
+
+
+def _generator_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if (path / "generator.keras").is_file():
+        return path / "generator.keras"
+    snapshots = sorted(path.glob("network-snapshot-*.keras"))
+    if not snapshots:
+        raise FileNotFoundError(
+            f"{path}: holds no generator; give a .keras file, a checkpoint folder with generator.keras, "
+            "or a run folder with network-snapshot-*.keras"
+        )
+    return snapshots[-1]
