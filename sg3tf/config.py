@@ -113,7 +113,9 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         _validate_common(self, lowest=8)
         _require(self.mbstd_group_size >= 1, "mbstd_group_size", self.mbstd_group_size, "must be at least 1")
-        _require(self.mbstd_channels >= 1, "mbstd_channels", self.mbstd_channels, "must be at least 1")
+        last = self.channels(4)
+        divides = self.mbstd_channels >= 1 and last % self.mbstd_channels == 0
+        _require(divides, "mbstd_channels", self.mbstd_channels, f"must divide the {last} channels of the last block")
 
     def channels(self, resolution: int) -> int:
         """Channels of the block that works at `resolution`."""

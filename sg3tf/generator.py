@@ -56,9 +56,10 @@ class Generator(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         self.mapping_network.build()
-        self.fourier_input.build((None, self.config.w_dim))
+        w_shape = (None, self.config.w_dim)
+        self.fourier_input.build(w_shape)
         for layer in self.synthesis_layers:
-            layer.build((None, self.config.w_dim))
+            layer.build((None, layer.plan.in_size, layer.plan.in_size, layer.plan.in_channels), w_shape)
         self.built = True
 
     def call(

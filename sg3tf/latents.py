@@ -31,6 +31,23 @@ def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
     return np.asarray(rows, np.float32).reshape(-1, z_dim)
 
 
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as people write them: "3,7-9" -> [3, 7, 8, 9].
+
+    Raises:
+        ValueError: not of that form, or outside of 0 to 2**32 - 1.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"seeds={text}: give numbers and ranges, like 3,7-9")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    if not seeds or max(seeds) >= 2**32:
+        raise ValueError(f"seeds={text}: give at least one, each below 2**32")
+    return seeds
+
+
 def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     """Spherical interpolation between latents: constant angular speed, length interpolated linearly.
 

@@ -68,7 +68,8 @@ class Stepper:
         return metrics
 
     def _average(self, decay: tf.Tensor) -> None:
-        ema.update(self.state.G_ema, self.state.G, decay)
+        with self.strategy.scope():  # a tf.function does not inherit it
+            ema.update(self.state.G_ema, self.state.G, decay)
 
     # What each phase minimises.
 

@@ -36,29 +36,15 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
     if not (_OUT.value or _OUTDIR.value or _INTERPOLATE.value):
         raise app.UsageError("nothing to write: give --out, --outdir or --interpolate")
-    seeds = parse_seeds(_SEEDS.value)
+    try:
+        seeds = latents.parse_seeds(_SEEDS.value)
+    except ValueError as error:
+        raise app.UsageError(f"--{error}") from error
     with contextlib.closing(Client(_SERVER.value, _MODEL.value, timeout_s=_TIMEOUT.value)) as client:
         try:
             _write(client, seeds)
         except ServingError as error:
             raise SystemExit(str(error)) from error
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "3,7-9" -> [3, 7, 8, 9].
-
-    Raises:
-      app.UsageError: not of that form, or outside of 0 to 2**32-1.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise app.UsageError(f"--seeds={text}: give numbers and ranges, like 3,7-9")
-        seeds.extend(range(int(first), int(last or first) + 1))
-    if not seeds or max(seeds) >= 2**32:
-        raise app.UsageError(f"--seeds={text}: give at least one seed, each below 2**32")
-    return seeds
 
 
 def _write(client: Client, seeds: list[int]) -> None:

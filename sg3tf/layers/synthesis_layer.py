@@ -36,10 +36,10 @@ class SynthesisLayer(keras.layers.Layer):
         self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
         self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
 
-    def build(self, input_shape: Any) -> None:
-        """input_shape: (batch, w_dim), the shape of w."""
+    def build(self, x_shape: Any, w_shape: tuple[int | None, ...]) -> None:
+        """The shapes of x, which the plan knows already, and of w: (batch, w_dim)."""
         p = self.plan
-        self.affine.build(tuple(input_shape))
+        self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
             shape=(p.kernel, p.kernel, p.in_channels, p.out_channels),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),

@@ -15,7 +15,7 @@ from sg3tf.ops.implementation import resolve
 from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
 from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
-from sg3tf.ops.upfirdn2d import at_least_float32, images
+from sg3tf.ops.upfirdn2d import Signature, at_least_float32, images, signature
 
 
 def filtered_lrelu(
@@ -91,7 +91,8 @@ class _Nonlinearity:
         """y for x and bias."""
 
         def act(z: tf.Tensor) -> tf.Tensor:
-            z = tf.nn.leaky_relu(z, self.slope)
+            # The operation LeakyRelu has its slope in float32.
+            z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
             return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
 
         return self._downsampled(self._upsampled(x + bias, taps, lowering).map(act), taps, lowering)
@@ -156,14 +157,15 @@ class _Kernel:
             return tf.cast(getattr(self.how, method)(*wide, (up, down), Matmul()), dtype)
         wide_dtype = at_least_float32(tensors[0]).dtype
         taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
-        return _compiled(self.how, method)(tensors, taps)
+        # v, where there is one, has the shape that x and the geometry imply.
+        return _compiled(self.how, method, signature(tensors[-2], tensors[-1], *taps))(tensors, taps)
 
 
 @functools.cache
-def _compiled(how: _Nonlinearity, method: str) -> Callable[..., Any]:
-    """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
+def _compiled(how: _Nonlinearity, method: str, signature: Signature) -> Callable[..., Any]:
+    """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)  # only N varies under one key
     def filtered_lrelu_kernel(tensors: tuple[tf.Tensor, ...], taps: list[tf.Tensor]) -> tf.Tensor:
         wide = [at_least_float32(t) for t in tensors]
         filters = (taps[0], taps[1]), (taps[2], taps[3])

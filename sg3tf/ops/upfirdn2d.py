@@ -68,21 +68,28 @@ def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
     x = tf.stop_gradient(x)
     if impl == "matmul":
         return _resampled(x, how.filter.taps, how.axes, Matmul())
-    taps_y, taps_x = how.filter.taps
-    dtype = at_least_float32(x).dtype
-    return _compiled(how.axes)(x, tf.constant(taps_y, dtype), tf.constant(taps_x, dtype))
+    taps = [tf.constant(t, at_least_float32(x).dtype) for t in how.filter.taps]
+    return _compiled(how.axes, signature(x, *taps))(x, *taps)
 
 
 @functools.cache
-def _compiled(axes: Axes) -> Callable[..., tf.Tensor]:
-    """One compiled function per geometry; taps are its inputs, so that layers of like shape share the code."""
+def _compiled(axes: Axes, signature: Signature) -> Callable[..., tf.Tensor]:
+    """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)  # only N varies under one key
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
         return _resampled(x, (taps_y, taps_x), axes, Slices())
 
     function: Callable[..., tf.Tensor] = upfirdn
     return function
+
+
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def signature(x: tf.Tensor, *others: tf.Tensor) -> Signature:
+    """Types and shapes but for the number of images: what one compiled function is made for."""
+    return (x.dtype.name, tuple(x.shape[1:])), *((t.dtype.name, tuple(t.shape)) for t in others)
 
 
 def _resampled(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:

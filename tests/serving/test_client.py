@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from serving.client import Client, ServingError
+from sg3tf import latents
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [3, 11]
@@ -121,12 +122,8 @@ def test_command_line(server, fake_generator, tmp_path):
     ],
 )
 def test_parse_seeds(text, seeds):
-    from absl import app
-
-    from serving.client.__main__ import parse_seeds
-
     if seeds:
-        assert parse_seeds(text) == seeds
+        assert latents.parse_seeds(text) == seeds
     else:
-        with pytest.raises(app.UsageError, match="--seeds="):
-            parse_seeds(text)
+        with pytest.raises(ValueError, match=f"seeds={text}"):
+            latents.parse_seeds(text)

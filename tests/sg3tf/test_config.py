@@ -72,10 +72,17 @@ def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> 
         GeneratorConfig(**{"resolution": 64, **overrides})
 
 
-@pytest.mark.parametrize("name", ["mbstd_group_size", "mbstd_channels"])
-def test_what_the_discriminator_refuses(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name}=0: must be at least 1"):
-        DiscriminatorConfig(**{"resolution": 64, name: 0})
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"mbstd_group_size": 0}, "mbstd_group_size=0: must be at least 1"),
+        ({"mbstd_channels": 0}, "mbstd_channels=0: must divide the 512 channels of the last block"),
+        ({"mbstd_channels": 3}, "mbstd_channels=3: must divide the 512 channels of the last block"),
+    ],
+)
+def test_what_the_discriminator_refuses(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DiscriminatorConfig(**{"resolution": 64, **overrides})
 
 
 @pytest.mark.parametrize("preset", [generator_preset, discriminator_preset])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -48,8 +47,7 @@ def images(seed: int, shape: tuple[int, ...] = SHAPE) -> Array:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@dataclasses.dataclass
-class Results:
+class Results(NamedTuple):
     """Of one filtered_lrelu: the value, its gradients, and the gradient of <gx, v> with respect to gy."""
 
     y: Any
@@ -99,10 +97,7 @@ class Expected:
         total = Rounding(close.dtype, self.operations + count)
         rounded = close.last * np.abs(gx)  # a 16-bit gradient of x is what the one of the bias adds up
         total.check(ours.gb, *(s.sum((0, 2, 3)) for s in (gx, gx_size, gx_doubt + rounded)))
-        ggy = [
-            f.tangent(s, u)
-            for f, s, u in ((exact, slopes, v), (positive, every, np.abs(v)), (positive, doubtful, np.abs(v)))
-        ]
+        ggy = exact.tangent(slopes, v), positive.tangent(every, np.abs(v)), positive.tangent(doubtful, np.abs(v))
         close.check(ours.ggy, *map(nhwc, ggy))
 
 
@@ -112,7 +107,7 @@ def check(options: dict[str, Any], dtype: tf.DType, impl: str, shape: tuple[int,
     expected = Expected(options, nchw(x), np.asarray(bias, np.float64))
     gy = tf.cast(images(2, nhwc(expected.value).shape), dtype)
     ours = results(x, bias, gy, v, impl=impl, **options)
-    assert {r.dtype for r in dataclasses.astuple(ours)} == {dtype}
+    assert {r.dtype for r in ours} == {dtype}
     expected.check(ours, nchw(gy), nchw(v))
 
 
@@ -168,16 +163,17 @@ def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]])
     check(options, tf.float64, "xla", shape)
 
 
-def far_from_kinks(options: dict[str, Any], x: Array, bias: Array, distance: float) -> bool:
+def linear_within(step: float, options: dict[str, Any], x: Array, bias: Array) -> bool:
+    """Whether no sample meets a kink while every number of x and bias moves by less than `step`."""
     exact = Expected(options, nchw(x), bias).exact
-    return bool(exact.distance_to_kink(nchw(x), bias).min() > distance)
+    return bool(np.all(exact.distance_to_kink(nchw(x), bias) > 2 * step * np.abs(exact.up).sum(axis=1)))
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 def test_finite_differences(impl: str) -> None:
     options = CASES["up 2, down 2"]
-    x, bias = images(5, (1, 4, 3, 2)), images(6, (2,))
-    assert far_from_kinks(options, x, bias, 1e-3) and far_from_kinks(options, x**3, bias, 1e-3)
+    candidates = ((images(seed, (1, 3, 3, 2)), images(99 + seed, (2,))) for seed in range(99))
+    x, bias = next((x, b) for x, b in candidates if all(linear_within(1e-3, options, i, b) for i in (x, x**3)))
 
     def function(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         return filtered_lrelu(x, bias=bias, impl=impl, **options)
@@ -259,7 +255,7 @@ def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
     def function(x: tf.Tensor, impl: str = impl) -> tuple[tf.Tensor, ...]:
         # The same cotangent for every image of however many there are.
         gy, v = (tf.ones_like(x[:, :1, :1, :1]) * tf.cast(images(2, shape)[:1], x.dtype) for shape in (y_shape, SHAPE))
-        return dataclasses.astuple(results(x, tf.cast(bias, x.dtype), gy, v, impl=impl, **options))
+        return tuple(results(x, tf.cast(bias, x.dtype), gy, v, impl=impl, **options))
 
     for count in (2, 0):  # an empty batch is a batch
         ours = contexts.run(context, function, np.float32(x[:count]), tmp_path / str(count))
@@ -273,8 +269,8 @@ def test_left_out_arguments() -> None:
     call = functools.partial(filtered_lrelu, x, UP, DOWN, up=2, down=2, pad=(9, 10, 9, 10), impl="matmul")
     np.testing.assert_array_equal(call(), call(tf.zeros([3], tf.float64)))
     np.testing.assert_array_equal(call(), call(gain=math.sqrt(2), slope=0.2, clamp=math.inf))
-    identity = filtered_lrelu(x, None, None, [1.0, 2.0, 3.0], gain=1.0, slope=1.0)
-    np.testing.assert_allclose(identity, [*x, 1.0, 2.0, 3.0], rtol=1e-15)
+    bias = np.arange(3.0)
+    np.testing.assert_array_equal(filtered_lrelu(x, None, None, bias, gain=1.0, slope=1.0), x + bias)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+# make demo   draws data, trains, exports, serves, and asks for images; again: continues training
+# make test   every test; make test-fast leaves out those marked slow; make lint: ruff and mypy
+# All set-up happens in .venv, with the exact versions of constraints.txt.
+
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p))))
+DATA ?=
+KIMG ?= 16
+BIN := .venv/bin
+
+.PHONY: demo test test-fast lint clean
+
+demo: .venv/.installed
+	$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
+
+test: .venv/.installed
+	$(BIN)/python -m pytest
+
+test-fast: .venv/.installed
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11, which Keras 3.15 needs: make PYTHON=/path/to/newer"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
