@@ -1,12 +1,14 @@
 """StyleGAN3 for TensorFlow and Keras.
 
 Names are loaded when they are first used, so that what needs no TensorFlow (latents, images, data tools, the
-serving client) starts in a moment.
+serving client) starts in a moment. Where Keras is there already, the models are registered with it at once, so that
+keras.models.load_model knows them; sg3tf.load always does.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,3 +47,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"sg3tf.{name}")
     raise AttributeError(f"module 'sg3tf' has no attribute {name!r}")
+
+
+if "keras" in sys.modules:
+    for _module in ("generator", "discriminator"):
+        importlib.import_module(f"sg3tf.{_module}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+
+from sg3tf.atomic import whole_file
 
 ByteArray = NDArray[np.uint8]
 
@@ -54,12 +55,5 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike) -> None:
         pixels = pixels[..., 0]
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(pixels).save(file, format="PNG")
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    except BaseException:
-        os.unlink(partial)
-        raise
+    with whole_file(target) as file:
+        Image.fromarray(pixels).save(file, format="PNG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,8 +16,10 @@ Function = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 CONTEXTS = ("eager", "graph", "jit_compile", "dynamic batch", "SavedModel")
 
 
-def run(context: str, function: Function, x: Array, folder: Path) -> list[Array]:
-    """function(x) in one of CONTEXTS; `folder` is where a SavedModel may be written."""
+def run(
+    context: str, function: Function, x: Array, folder: Path, variables: Sequence[keras.Variable] = ()
+) -> list[Array]:
+    """function(x) in one of CONTEXTS; a SavedModel is written into `folder`, with the variables that it needs."""
     any_batch = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
     if context == "graph":
         function = tf.function(function)
@@ -26,9 +29,11 @@ def run(context: str, function: Function, x: Array, folder: Path) -> list[Array]
         function = tf.function(function, input_signature=any_batch)
     elif context == "SavedModel":
         module = tf.Module()
+        module.kept = [variable.value for variable in variables]
         module.function = tf.function(function, input_signature=any_batch)
         tf.saved_model.save(module, str(folder))
-        function = tf.saved_model.load(str(folder)).function
+        loaded = tf.saved_model.load(str(folder))  # its variables live as long as it does
+        function = loaded.function
     else:
         assert context == "eager"
     return [np.asarray(y) for y in function(tf.constant(x))]

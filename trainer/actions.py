@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from sg3tf import images
+from sg3tf import images, ops
 from trainer import run_folder
 from trainer.data import Dataset
 from trainer.draws import Draws
@@ -63,13 +63,15 @@ class Reporter:
 
     def on_tick(self) -> None:
         """Averages what came since the last tick; one line in the log, stats.jsonl and TensorBoard."""
+        if self.state.cur_nimg == self._tick_nimg:
+            return  # the end of a run coincides with a tick
         now = time.monotonic()
         seconds, kimg = now - self._tick_started, (self.state.cur_nimg - self._tick_nimg) / 1000
         self._tick_started, self._tick_nimg = now, self.state.cur_nimg
         values = {
             **_means(self._metrics),
             "progress/kimg": self.state.cur_nimg / 1000,
-            "timing/sec_per_kimg": seconds / max(kimg, 1e-9),
+            "timing/sec_per_kimg": seconds / kimg,
             "timing/total_sec": now - self._started,
             "resources/peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         }
@@ -108,9 +110,10 @@ class Reporter:
 
     def _generate(self, z: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.uint8]:
         parts = []
-        for start in range(0, len(z), GENERATE_AT_ONCE):
-            part = slice(start, start + GENERATE_AT_ONCE)
-            parts.append(images.to_uint8(self.state.G_ema({"z": z[part], "label": label[part]})))
+        with ops.implementation("matmul"):  # one grid now and then does not pay for compiling
+            for start in range(0, len(z), GENERATE_AT_ONCE):
+                part = slice(start, start + GENERATE_AT_ONCE)
+                parts.append(images.to_uint8(self.state.G_ema({"z": z[part], "label": label[part]})))
         return np.concatenate(parts)
 
 

@@ -20,6 +20,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         OptionError: unknown name, or a device that is not there.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    # It fails on these graphs' gradients, says so at every start, and would only fuse biases.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -39,6 +41,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.OneDeviceStrategy(f"/gpu:{number or 0}")
     if gpus:
         tf.config.set_visible_devices([], "GPU")
+    if number and not int(number):
+        raise OptionError(f"--strategy={name}: use cpu, or cpu:N for N logical devices, N at least 1")
     return _logical_cpus(int(number or 1))
 
 

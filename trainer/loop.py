@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from sg3tf.ops import implementation
 from trainer.actions import Reporter
 from trainer.data import Dataset, batches
 from trainer.draws import Draws
@@ -49,8 +50,8 @@ def train(options: Options, dataset: Dataset, strategy: tf.distribute.Strategy, 
     total_nimg, tick_nimg = options.kimg * 1000, options.tick * 1000
     next_tick, ticks = state.cur_nimg + tick_nimg, 0
 
-    reporter.on_start()
-    with contextlib.closing(stream), contextlib.closing(reporter), _stop_requests() as stop:
+    with contextlib.closing(stream), contextlib.closing(reporter), implementation("xla"), _stop_requests() as stop:
+        reporter.on_start()
         while state.cur_nimg < total_nimg and not stop:
             images, labels = next(stream)
             reporter.on_step(stepper.run(images, labels))

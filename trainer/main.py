@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
         )
         strategy = make_strategy(FLAGS.strategy)
         options = _options(dataset, strategy.num_replicas_in_sync)
-        options.generator(), options.discriminator()
+        options.generator(), options.discriminator(), options.rounds(strategy.num_replicas_in_sync)
         if FLAGS.dry_run:
             print(options.to_json(), end="")
             return 0
@@ -115,8 +116,13 @@ def _run_folder(options: Options) -> tuple[Path, Path | None]:
 
 
 def _resume_command(run: Path) -> str:
-    given = [argument for argument in sys.argv[1:] if not argument.lstrip("-").startswith("resume")]
-    return shlex.join(["python", "-m", "trainer.main", *given, f"--resume={run}"])
+    given = sys.argv[1:]
+    without = [
+        argument
+        for before, argument in zip([""] + given, given, strict=False)
+        if not re.match("--?resume(=|$)", argument) and not re.match("--?resume$", before)
+    ]
+    return shlex.join(["python", "-m", "trainer.main", *without, f"--resume={run}"])
 
 
 def _fail(message: str) -> int:

@@ -61,11 +61,14 @@ class Options:
     desc: str = ""
 
     def __post_init__(self) -> None:
-        positive = ("batch", "batch_per_replica", "kimg", "tick", "snap", "r1_interval", "glr", "dlr", "workers")
+        positive = ("batch", "batch_per_replica", "kimg", "tick", "snap", "mbstd_group_size", "r1_interval")
+        positive += ("glr", "dlr", "workers")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name}={getattr(self, name)}: must be greater than 0")
-        if self.gamma < 0:
+        if not 0 <= self.seed < 2**32:
+            raise OptionError(f"--seed={self.seed}: must be from 0 to {2**32 - 1}")
+        if not self.gamma >= 0:  # not a number is refused too
             raise OptionError(f"--gamma={self.gamma}: must be 0 or more")
         if self.batch_per_replica % self.mbstd_group_size and self.batch_per_replica > self.mbstd_group_size:
             raise OptionError(
@@ -95,6 +98,20 @@ class Options:
             channel_max=self.cmax,
             mbstd_group_size=min(self.mbstd_group_size, self.batch_per_replica),
         )
+
+    def rounds(self, replicas: int) -> int:
+        """Into how many chunks every replica divides its share of the batch.
+
+        Raises:
+            OptionError: the batch does not divide among replicas and chunks.
+        """
+        per_round = self.batch_per_replica * replicas
+        if self.batch % per_round:
+            raise OptionError(
+                f"--batch={self.batch}: must be a multiple of --batch_per_replica={self.batch_per_replica} "
+                f"times {replicas} replicas = {per_round}"
+            )
+        return self.batch // per_round
 
     @property
     def ema_half_life_nimg(self) -> float:

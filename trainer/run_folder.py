@@ -14,12 +14,19 @@ KEPT_CHECKPOINTS = 2  # full training states; the .keras snapshots are all kept
 
 
 def create(outdir: Path, options: Options) -> Path:
-    """Makes the next numbered folder and writes options.json into it."""
-    outdir.mkdir(parents=True, exist_ok=True)
-    numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
-    folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
-    folder.mkdir()
-    (folder / OPTIONS).write_text(options.to_json())
+    """Makes the next numbered folder and writes options.json into it.
+
+    Raises:
+        OptionError: it cannot be made there.
+    """
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
+        folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
+        folder.mkdir()
+        (folder / OPTIONS).write_text(options.to_json())
+    except OSError as error:
+        raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
     return folder
 
 

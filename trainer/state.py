@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
+from sg3tf.atomic import whole_folder
 from trainer.options import OptionError, Options
 
 ADAM_BETA2 = 0.99
@@ -36,20 +36,17 @@ class TrainState:
         self.step = 0
 
     def _checkpoint(self) -> tf.train.Checkpoint:
-        return tf.train.Checkpoint(
-            G=self.G, D=self.D, G_ema=self.G_ema, g_optimizer=self.g_optimizer, d_optimizer=self.d_optimizer
-        )
+        # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
+        # silently leave them out.
+        parts = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
+        return tf.train.Checkpoint(**{part: [v.value for v in getattr(self, part).variables] for part in parts})
 
     def save(self, folder: Path) -> None:
         """Writes the folder, whole or not at all."""
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self._checkpoint().write(str(partial / "state"))
-        self.G_ema.save(partial / "generator.keras")
-        (partial / "progress.json").write_text(json.dumps({"cur_nimg": self.cur_nimg, "step": self.step}) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with whole_folder(folder, replace=True) as partial:
+            self._checkpoint().write(str(partial / "state"))
+            self.G_ema.save(partial / "generator.keras")
+            (partial / "progress.json").write_text(json.dumps({"cur_nimg": self.cur_nimg, "step": self.step}) + "\n")
 
     def restore(self, folder: Path) -> None:
         """Reads what `save` wrote.
@@ -59,10 +56,11 @@ class TrainState:
         """
         try:
             progress = json.loads((folder / "progress.json").read_text())
+            cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
             self._checkpoint().read(str(folder / "state")).assert_consumed()
-        except (OSError, ValueError, AssertionError, tf.errors.OpError) as error:
+        except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
             raise OptionError(f"{folder}: cannot be restored ({_first_line(error)})") from error
-        self.cur_nimg, self.step = progress["cur_nimg"], progress["step"]
+        self.cur_nimg, self.step = cur_nimg, step
 
 
 def _adam(learning_rate: float, lazy_interval: int | None) -> keras.optimizers.Adam:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainer import ema, losses
 from trainer.draws import Draws
-from trainer.options import OptionError, Options
+from trainer.options import Options
 from trainer.state import TrainState
 
 Tensors = dict[str, tf.Tensor]
@@ -35,13 +35,7 @@ class Stepper:
 
     def __init__(self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: Draws) -> None:
         self.state, self.options, self.strategy, self.draws = state, options, strategy, draws
-        per_round = options.batch_per_replica * strategy.num_replicas_in_sync
-        if options.batch % per_round:
-            raise OptionError(
-                f"--batch={options.batch}: must be a multiple of --batch_per_replica={options.batch_per_replica} "
-                f"times {strategy.num_replicas_in_sync} replicas = {per_round}"
-            )
-        self.rounds = options.batch // per_round
+        self.rounds = options.rounds(strategy.num_replicas_in_sync)
         G, D = state.G, state.D
         self._phases = {
             "G": self._phase(self._generator, G.trainable_variables, state.g_optimizer),

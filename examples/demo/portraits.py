@@ -17,8 +17,8 @@ from PIL import Image
 from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_colour
 from tqdm import tqdm
 
+from sg3tf.atomic import whole_folder
 from trainer.data import DataError, open_dataset
-from trainer.data.atomic import whole_folder
 from trainer.data.errors import run_command
 from trainer.data.ffhq import encode_levels, ffhq_writer
 from trainer.data.workers import map_in_order

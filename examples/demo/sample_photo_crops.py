@@ -13,7 +13,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from trainer.data.atomic import whole_folder
+from sg3tf.atomic import whole_folder
 from trainer.data.errors import DataError, run_command
 
 

@@ -64,7 +64,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
 def _converted(value: Array, convert: Callable[[Array], Array]) -> Array | None:
     try:
         return convert(value)
-    except ValueError:  # wrong number of dimensions
+    except (ValueError, IndexError):  # wrong number of dimensions
         return None
 
 

@@ -12,10 +12,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sg3tf.ops.implementation import resolve
-from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.lowering import Axes, Counts, Lowering, Matmul, Slices, Taps
 from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
-from sg3tf.ops.upfirdn2d import Signature, at_least_float32, images, signature
+from sg3tf.ops.upfirdn2d import any_number_of, at_least_float32, exactly, images
 
 
 def filtered_lrelu(
@@ -95,30 +95,26 @@ class _Nonlinearity:
             z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
             return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
 
-        return self._downsampled(self._upsampled(x + bias, taps, lowering).map(act), taps, lowering)
+        z = self._upsampled(x + bias, taps, lowering)
+        return _downsampled(z.map(act), taps[1], self.down, lowering)
 
     def tangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """The Jacobian at x + bias, applied to v (of the shape of x)."""
         z = self._upsampled(x + bias, taps, lowering)
         v_up = self._upsampled(v, taps, lowering)
-        return self._downsampled(z.map(self._times_derivative, v_up), taps, lowering)
+        return _downsampled(z.map(self._times_derivative, v_up), taps[1], self.down, lowering)
 
     def cotangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """The transposed Jacobian at x + bias, applied to v (of the shape of the result)."""
-        z = self._upsampled(x + bias, taps, lowering)
-        axes = _adjoint(self.down, z.height, z.width)
-        v_up = lowering.resample(Phased.whole(v), _reversed(taps[1]), axes, z.counts)
-        axes = _adjoint(self.up, *x.shape[1:3])
-        dx = lowering.resample(z.map(self._times_derivative, v_up), _reversed(taps[0]), axes, (1, 1))
-        return dx.merged()
+        axes = _adjoint(self.down, self.up[0].out_size(x.shape[1]), self.up[1].out_size(x.shape[2]))
+        counts = _common(lowering.natural_phases(self.up), lowering.natural_phases(axes))
+        z = lowering.resample(Phased.whole(x + bias), taps[0], self.up, counts)
+        v_up = lowering.resample(Phased.whole(v), _reversed(taps[1]), axes, counts)
+        z = z.map(self._times_derivative, v_up)
+        return _downsampled(z, _reversed(taps[0]), _adjoint(self.up, *x.shape[1:3]), lowering)
 
     def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> Phased:
         return lowering.resample(Phased.whole(x), taps[0], self.up, lowering.natural_phases(self.up))
-
-    def _downsampled(self, z: Phased, taps: _Filters, lowering: Lowering) -> tf.Tensor:
-        # As many components as make every read of the input's components a plain shift.
-        phases = [math.lcm(n, axis.down) // axis.down for n, axis in zip(z.counts, self.down, strict=True)]
-        return lowering.resample(z, taps[1], self.down, (phases[0], phases[1])).merged()
 
     def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """v times d act / dz: 1 or slope, 0 where clamped."""
@@ -129,6 +125,17 @@ class _Nonlinearity:
 
 
 _Filters = tuple[Taps, Taps]  # upsampling, downsampling
+
+
+def _downsampled(z: Phased, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
+    # As many components as make every read of the input's components a plain shift.
+    whole = _common(z.counts, (axes[0].down, axes[1].down))
+    return lowering.resample(z, taps, axes, (whole[0] // axes[0].down, whole[1] // axes[1].down)).merged()
+
+
+def _common(a: Counts, b: Counts) -> Counts:
+    """The fewest components that are whole numbers of both."""
+    return math.lcm(a[0], b[0]), math.lcm(a[1], b[1])
 
 
 def _adjoint(axes: Axes, height: int, width: int) -> Axes:
@@ -157,22 +164,22 @@ class _Kernel:
             return tf.cast(getattr(self.how, method)(*wide, (up, down), Matmul()), dtype)
         wide_dtype = at_least_float32(tensors[0]).dtype
         taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
-        # v, where there is one, has the shape that x and the geometry imply.
-        return _compiled(self.how, method, signature(tensors[-2], tensors[-1], *taps))(tensors, taps)
+        specs = (*(any_number_of(image) for image in tensors[:-1]), *(exactly(t) for t in (tensors[-1], *taps)))
+        return _compiled(self.how, method, specs)(*tensors, *taps)
 
 
 @functools.cache
-def _compiled(how: _Nonlinearity, method: str, signature: Signature) -> Callable[..., Any]:
+def _compiled(how: _Nonlinearity, method: str, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.Tensor]:
     """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
 
-    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)  # only N varies under one key
-    def filtered_lrelu_kernel(tensors: tuple[tf.Tensor, ...], taps: list[tf.Tensor]) -> tf.Tensor:
+    @tf.function(jit_compile=True, autograph=False)
+    def filtered_lrelu_kernel(*inputs: tf.Tensor) -> tf.Tensor:
+        *tensors, up_y, up_x, down_y, down_x = inputs
         wide = [at_least_float32(t) for t in tensors]
-        filters = (taps[0], taps[1]), (taps[2], taps[3])
+        filters = (up_y, up_x), (down_y, down_x)
         return tf.cast(getattr(how, method)(*wide, filters, Slices()), tensors[0].dtype)
 
-    kernel: Callable[..., Any] = filtered_lrelu_kernel
-    return kernel
+    return filtered_lrelu_kernel.get_concrete_function(*specs)
 
 
 def _filtered(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:

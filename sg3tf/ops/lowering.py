@@ -82,8 +82,7 @@ def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, pha
         ]
         if terms:
             return sum(terms[1:], terms[0])
-        shape = tf.concat([tf.shape(parts[0])[:dim], [counts[r]], tf.shape(parts[0])[dim + 1 :]], 0)
-        return tf.zeros(shape, parts[0].dtype)
+        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # beyond its end: zeros
 
     return [component(r) for r in range(phases)]
 

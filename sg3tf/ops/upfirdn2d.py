@@ -69,27 +69,28 @@ def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
     if impl == "matmul":
         return _resampled(x, how.filter.taps, how.axes, Matmul())
     taps = [tf.constant(t, at_least_float32(x).dtype) for t in how.filter.taps]
-    return _compiled(how.axes, signature(x, *taps))(x, *taps)
+    return _compiled(how.axes, (any_number_of(x), *(exactly(t) for t in taps)))(x, *taps)
 
 
 @functools.cache
-def _compiled(axes: Axes, signature: Signature) -> Callable[..., tf.Tensor]:
+def _compiled(axes: Axes, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.Tensor]:
     """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
 
-    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)  # only N varies under one key
+    @tf.function(jit_compile=True, autograph=False)
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
         return _resampled(x, (taps_y, taps_x), axes, Slices())
 
-    function: Callable[..., tf.Tensor] = upfirdn
-    return function
+    return upfirdn.get_concrete_function(*specs)
 
 
-Signature = tuple[tuple[str, tuple[int, ...]], ...]
+def any_number_of(images: tf.Tensor) -> tf.TensorSpec:
+    """What a compiled function says of images [N, H, W, C]: only N is free."""
+    return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
 
 
-def signature(x: tf.Tensor, *others: tf.Tensor) -> Signature:
-    """Types and shapes but for the number of images: what one compiled function is made for."""
-    return (x.dtype.name, tuple(x.shape[1:])), *((t.dtype.name, tuple(t.shape)) for t in others)
+def exactly(tensor: tf.Tensor) -> tf.TensorSpec:
+    """What a compiled function says of an input that is always alike."""
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def _resampled(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:

@@ -1,7 +1,24 @@
-"""One training step in a process of its own, as a process can have one strategy; everything it did goes to an npz.
+"""Training steps in a process of their own, as a process can have one strategy; what they did goes to an npz file.
 
-Usage: python -m tests.trainer.one_step SPEC, a JSON file:
-    {"strategy": "cpu:2", "data": folder, "out": file.npz, "options": {...}, "order": [...], "starting_steps": 0}
+Usage: python -m tests.trainer.one_step SPEC, a JSON file with
+    strategy, data, out (the npz file): as named;
+    runs: [{start, options, variants, end}], each
+        start: checkpoint to begin with; made, with running statistics as in a trained network, where missing;
+        options: of the run, further ones;
+        variants: {name: {"batch_per_replica": ..., "order": [...]}}, each a step over the same batch in that order;
+        end: None, or where to save the state after the last of them.
+
+Arrays, in front of them the name of the variant and a slash:
+    PHASE/gradient/VARIABLE  what the optimizer applied, each phase begun with the starting weights
+    PHASE/after/VARIABLE     the trained weights after it
+    PHASE/moved/VARIABLE     by how much, at most, the phase changed variables of G that are not trained
+    PHASE/metric/NAME        of the same phases
+    start/PART/VARIABLE, end/PART/VARIABLE, metric/NAME   of a whole step
+    apart/PART/VARIABLE      by how much replicas disagree at the end
+With one replica, for the first variant, computed straight from the losses:
+    direct/metric/NAME       metrics of all phases
+    shifted/metric/NAME      the same with every label given to the next image
+    direct/PHASE/VARIABLE    the gradient of the phase for one variable
 """
 
 from __future__ import annotations
@@ -16,22 +33,24 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sg3tf import Generator
+from tests.trainer import tiny
+from trainer import losses
 from trainer.data import batches, open_dataset
 from trainer.devices import make_strategy
 from trainer.draws import Draws
 from trainer.options import Options
 from trainer.state import TrainState
-from trainer.step import Stepper
+from trainer.step import Stepper, to_float
 
 Arrays = dict[str, NDArray[Any]]
+PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
 
 
 class ReorderedDraws(Draws):
     """The draws of a run, with the images of a batch in another order."""
 
-    def __init__(self, *args: Any, order: list[int]) -> None:
-        super().__init__(*args)
-        self.order = order
+    order: list[int]
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Arrays:
         return {name: value[self.order] for name, value in super().latents(purpose, cur_nimg, count).items()}
@@ -42,97 +61,170 @@ def named(variables: Any) -> dict[str, Any]:
     return {f"{index:03d}.{variable.path}": variable for index, variable in enumerate(variables)}
 
 
+def of_parts(state: TrainState) -> dict[str, Any]:
+    """{PART/VARIABLE: variable} of all that training changes."""
+    return {f"{part}/{name}": v for part in PARTS for name, v in named(getattr(state, part).variables).items()}
+
+
+def like_trained(G: Generator, z: NDArray[Any], label: NDArray[Any]) -> None:
+    """Sets the running statistics to what they are for these latents, so that images have full contrast."""
+    decays = [layer.magnitude_decay for layer in G.synthesis_layers]
+    for layer in G.synthesis_layers:
+        layer.magnitude_decay = 0.0
+    G({"z": z, "label": label}, update_emas=True)
+    for layer, decay in zip(G.synthesis_layers, decays, strict=True):
+        layer.magnitude_decay = decay
+
+
 class Recorder:
-    """Runs steps of a Stepper and keeps what every phase read and wrote.
+    """Sees what optimizers apply, and puts a state back to its start."""
 
-    Arrays: PHASE/gradient/VARIABLE, PHASE/metric/NAME, PHASE/moved/VARIABLE (1 where G's statistics changed).
-    """
-
-    def __init__(self, state: TrainState, stepper: Stepper) -> None:
-        self.state, self.stepper = state, stepper
-        self.arrays: Arrays = {}
-        self.alone = True  # every phase begins with the starting weights
-        self._slots = {
-            "G": _record_gradients(state.g_optimizer, state.G),
-            "D": _record_gradients(state.d_optimizer, state.D),
-        }
-        self._start = {name: v.numpy() for name, v in self.variables().items()}
-        stepper._phases = {name: self._wrapped(name, phase) for name, phase in stepper._phases.items()}
-
-    def variables(self) -> dict[str, Any]:
-        owners = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
-        return {f"{o}/{n}": v for o in owners for n, v in named(getattr(self.state, o).variables).items()}
+    def __init__(self, state: TrainState) -> None:
+        self.state = state
+        self.models = {"G": state.G, "D": state.D, "R1": state.D}
+        g, d = self._spied(state.g_optimizer, state.G), self._spied(state.d_optimizer, state.D)
+        self.applied = {"G": g, "D": d, "R1": d}
+        self.start = {name: v.numpy() for name, v in of_parts(state).items()}
 
     def reset(self) -> None:
         self.state.cur_nimg = self.state.step = 0
-        for name, variable in self.variables().items():
-            variable.assign(self._start[name])
+        for name, variable in of_parts(self.state).items():
+            variable.assign(self.start[name])
 
-    def _wrapped(self, name: str, phase: Callable[[Arrays], dict[str, tf.Tensor]]) -> Any:
-        def run(arrays: Arrays) -> dict[str, tf.Tensor]:
-            if not self.alone:
-                return phase(arrays)
-            self.reset()
-            metrics = phase(arrays)
-            for metric, value in metrics.items():
-                self.arrays[f"{name}/metric/{metric}"] = value.numpy()
-            for variable, gradient in self._slots[name[0] if name != "R1" else "D"].items():
-                self.arrays[f"{name}/gradient/{variable}"] = gradient.numpy()
-            for statistic, value in named(self.state.G.non_trainable_variables).items():
-                moved = value.numpy() != self._start[f"G/{self._index(value)}"]
-                self.arrays[f"{name}/moved/{statistic}"] = np.mean(moved)
+    @staticmethod
+    def _spied(optimizer: Any, model: Any) -> dict[str, Any]:
+        """{variable: slot that holds the gradient, summed over replicas, that the optimizer last applied}."""
+        slots = optimizer.add_optimizer_variables(model.trainable_variables, "applied")
+        plain = optimizer.update_step
+
+        def update_step(gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
+            optimizer.assign(slots[optimizer._get_variable_index(variable)], gradient)
+            plain(gradient, variable, learning_rate)
+
+        optimizer.update_step = update_step
+        return dict(zip(named(model.trainable_variables), slots, strict=True))
+
+    def after(self, phase: str) -> Arrays:
+        """What is to be known when `phase` has run from the start."""
+        fixed = {n: v for n, v in named(self.state.G.variables).items() if not v.trainable}
+        return {
+            **{f"gradient/{n}": slot.numpy() for n, slot in self.applied[phase].items()},
+            **{f"after/{n}": v.numpy() for n, v in named(self.models[phase].trainable_variables).items()},
+            **{f"moved/{n}": np.max(np.abs(v.numpy() - self.start[f"G/{n}"])) for n, v in fixed.items()},
+        }
+
+
+def phases_alone(recorder: Recorder, stepper: Stepper, run: Callable[[], Any]) -> Arrays:
+    """A step whose phases all begin with the starting weights."""
+    arrays: Arrays = {}
+    phases = stepper._phases
+
+    def alone(name: str) -> Callable[[Arrays], dict[str, tf.Tensor]]:
+        def phase(inputs: Arrays) -> dict[str, tf.Tensor]:
+            recorder.reset()
+            metrics = phases[name](inputs)
+            seen = recorder.after(name) | {f"metric/{n}": value.numpy() for n, value in metrics.items()}
+            arrays.update({f"{name}/{n}": value for n, value in seen.items()})
             return metrics
 
-        return run
+        return phase
 
-    def _index(self, variable: Any) -> str:
-        return next(n for n, v in named(self.state.G.variables).items() if v is variable)
+    stepper._phases = {name: alone(name) for name in phases}
+    run()
+    stepper._phases = phases
+    recorder.reset()
+    return arrays
 
 
-def _record_gradients(optimizer: Any, model: Any) -> dict[str, Any]:
-    """{variable: slot that holds the gradient, summed over replicas, that the optimizer last applied}."""
-    slots = optimizer.add_optimizer_variables(model.trainable_variables, "applied")
-    plain = optimizer.update_step
+def apart(variable: Any) -> float:
+    """By how much a variable differs between replicas, at most."""
+    values = [component.numpy() for component in getattr(variable.value, "values", [variable])]
+    return max(float(np.max(np.abs(value - values[0]), initial=0)) for value in values)
 
-    def update_step(gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-        optimizer.assign(slots[optimizer._get_variable_index(variable)], gradient)
-        plain(gradient, variable, learning_rate)
 
-    optimizer.update_step = update_step
-    return dict(zip(named(model.trainable_variables), slots, strict=True))
+def direct(state: TrainState, options: Options, draws: Draws, batch: Any, shift: int) -> Arrays:
+    """Metrics and gradients of all phases, without a Stepper."""
+    images, labels = to_float(tf.constant(batch[0])), batch[1]
+    g, d = draws.latents("G", 0), draws.latents("D", 0)
+    g_label, d_label, label = (np.roll(c, shift, axis=0) for c in (g["label"], d["label"], labels))
+    blur = options.blur_sigma(0) or None
+    G, D = state.G, state.D
+    watched = {"G": G.synthesis_layers[-1].bias, "D": D.out.kernel, "R1": D.fromrgb.kernel}
+    with tf.GradientTape(persistent=True) as tape:
+        g_loss, fake = losses.generator_loss(G, D, g["z"], g_label, blur)
+        d_fake, _ = losses.fake_loss(G, D, d["z"], d_label, blur)
+        d_real, real = losses.real_loss(D, images, label, blur)
+        r1 = losses.r1_penalty(D, images, label, blur) if options.gamma else tf.zeros([1])
+        total = {
+            "G": tf.reduce_mean(g_loss),
+            "D": tf.reduce_mean(d_fake) + tf.reduce_mean(d_real),
+            "R1": tf.reduce_mean(r1) * options.gamma / 2 * 16,  # once in 16 steps
+        }
+    metrics = {"loss/G": g_loss, "logits/fake": fake, "loss/D": d_fake + d_real, "logits/real": real}
+    metrics |= {"logits/real_sign": tf.sign(real), "loss/R1": r1}
+    arrays = {f"metric/{name}": np.mean(value) for name, value in metrics.items()}
+    for phase in ("G", "D", "R1") if options.gamma else ("G", "D"):
+        variable = watched[phase]
+        model = G if phase == "G" else D
+        name = next(n for n, v in named(model.trainable_variables).items() if v is variable)
+        arrays[f"{phase}/{name}"] = tape.gradient(total[phase], variable.value).numpy()
+    return arrays
+
+
+def save_plain(state: TrainState, options: Options, folder: Path) -> None:
+    """Saves the state without the recorder's slots, which come last in the optimizers' variables."""
+    plain = TrainState(options)
+    for part in PARTS:
+        for target, source in zip(getattr(plain, part).variables, getattr(state, part).variables, strict=False):
+            target.assign(source.value)
+    plain.cur_nimg, plain.step = state.cur_nimg, state.step
+    plain.save(folder)
+
+
+def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> Arrays:
+    """All variants of one run."""
+    result: Arrays = {}
+    recorder = None
+    start = Path(run["start"])
+    for variant, values in run["variants"].items():
+        options = tiny.options(data, **run["options"], batch_per_replica=values["batch_per_replica"])
+        dataset = open_dataset(data, use_labels=options.cond)
+        draws = ReorderedDraws(dataset, options.batch, options.generator().z_dim, options.seed)
+        draws.order = values["order"]
+        images, labels = (array[draws.order] for array in next(batches(dataset, options.batch, seed=options.seed)))
+        if recorder is None:
+            with strategy.scope():
+                state = TrainState(options)
+                if not start.exists():
+                    like_trained(state.G, **draws.latents("show", 0))
+                    state.G_ema.set_weights(state.G.get_weights())
+                    state.save(start)
+                state.restore(start)
+                recorder = Recorder(state)
+            arrays = {f"start/{name}": value for name, value in recorder.start.items()}
+            if strategy.num_replicas_in_sync == 1:
+                for name, shift in (("direct", 0), ("shifted", 1)):
+                    found = direct(state, options, draws, (images, labels), shift)
+                    arrays |= {f"{name}/{n}": value for n, value in found.items()}
+                    recorder.reset()
+        stepper = Stepper(state, options, strategy, draws)
+        arrays |= phases_alone(recorder, stepper, lambda s=stepper, i=images, c=labels: s.run(i, c))
+        arrays |= {f"metric/{name}": value.numpy() for name, value in stepper.run(images, labels).items()}
+        for name, variable in of_parts(state).items():
+            arrays[f"end/{name}"], arrays[f"apart/{name}"] = variable.numpy(), apart(variable)
+        result |= {f"{variant}/{name}": value for name, value in arrays.items()}
+        if run["end"]:
+            with strategy.scope():
+                save_plain(state, options, Path(run["end"]))
+        recorder.reset()
+    return result
 
 
 def main(spec: dict[str, Any]) -> None:
     strategy = make_strategy(spec["strategy"])
-    dataset = open_dataset(spec["data"], use_labels=spec["options"].get("cond", False))
-    options = Options(
-        data=spec["data"],
-        data_name=dataset.name,
-        resolution=dataset.resolution,
-        image_channels=dataset.channels,
-        num_images=len(dataset),
-        label_dim=dataset.label_dim,
-        **spec["options"],
-    )
-    with strategy.scope():
-        state = TrainState(options)
-    draws = ReorderedDraws(dataset, options.batch, options.generator().z_dim, options.seed, order=spec["order"])
-    stepper = Stepper(state, options, strategy, draws)
-    with strategy.scope():
-        recorder = Recorder(state, stepper)
-    images, labels = (a[spec["order"]] for a in next(batches(dataset, options.batch, seed=options.seed)))
-    import time
-    t=time.time()
-    stepper.run(images, labels)  # each phase alone
-    print(time.time()-t); t=time.time()
-    recorder.alone = False
-    recorder.reset()
-    metrics = stepper.run(images, labels)
-    print(time.time()-t)
-    arrays = recorder.arrays
-    arrays |= {f"step/metric/{name}": value.numpy() for name, value in metrics.items()}
-    arrays |= {f"start/{name}": value for name, value in recorder._start.items()}
-    arrays |= {f"end/{name}": v.numpy() for name, v in recorder.variables().items()}
+    arrays: Arrays = {}
+    for run in spec["runs"]:
+        arrays |= steps(run, spec["data"], strategy)
     np.savez(spec["out"], **arrays)
 
 

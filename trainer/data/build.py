@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from trainer.data.atomic import whole_folder
+from sg3tf.atomic import whole_folder
 from trainer.data.errors import DataError, run_command
 from trainer.data.ffhq import MIN_RESOLUTION, encode_levels, ffhq_writer
 from trainer.data.images import CROPS, RESIZE_FILTER, load_square
@@ -101,7 +101,8 @@ def build(
       How many images it holds and how many were skipped.
 
     Raises:
-      DataError: dest exists, source holds no usable images, or (strict) an image is bad.
+      FileExistsError: dest exists.
+      DataError: source holds no usable images, or (strict) an image is bad.
     """
     with whole_folder(dest) as folder:
         found = find_images(source)

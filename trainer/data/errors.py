@@ -13,7 +13,7 @@ class DataError(ValueError):
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Parses the absl flags and calls `main`; a DataError becomes one line on stderr and exit 1."""
+    """Parses the absl flags and calls `main`; a foreseen error becomes one line on stderr and exit 1."""
 
     def guarded(arguments: Sequence[str]) -> int:
         if len(arguments) > 1:
@@ -21,7 +21,7 @@ def run_command(main: Callable[[], None]) -> None:
             return 1
         try:
             main()
-        except DataError as error:
+        except (DataError, FileExistsError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:

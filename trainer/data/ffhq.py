@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data.atomic import whole_file
+from sg3tf.atomic import whole_file
 from trainer.data.errors import DataError
 from trainer.data.example import parse_example, serialize_example
 from trainer.data.labels import Label, LabelSpec

@@ -16,7 +16,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from trainer.data.atomic import whole_file
+from sg3tf.atomic import whole_file
 from trainer.data.errors import DataError
 
 _LENGTH = struct.Struct("<Q")

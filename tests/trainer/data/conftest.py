@@ -10,35 +10,18 @@ import pytest
 from PIL import Image
 
 from trainer.data.build import Recipe, build
-from trainer.data.ffhq import encode_levels, ffhq_writer
 from trainer.data.labels import Label
 
 Images = Callable[..., list[np.ndarray]]
 MakeSet = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def noise() -> Images:
-    """noise(count, resolution=8, channels=3) -> images, all different."""
-
-    def make(count: int, resolution: int = 8, channels: int = 3) -> list[np.ndarray]:
-        rng = np.random.default_rng(0)
-        return list(rng.integers(0, 256, (count, resolution, resolution, channels), np.uint8))
-
-    return make
-
-
 @pytest.fixture
-def ffhq_set(tmp_path: Path, noise: Images) -> MakeSet:
+def ffhq_set(tmp_path: Path, noise: Images, write_ffhq: MakeSet) -> MakeSet:
     """ffhq_set(count, resolution=8, labels=None) -> folder faces with NAME-rNN.tfrecords."""
 
     def make(count: int, resolution: int = 8, labels: list[Label] | None = None) -> Path:
-        folder = tmp_path / "faces"
-        folder.mkdir()
-        with ffhq_writer(folder, "faces", resolution) as add:
-            for i, image in enumerate(noise(count, resolution)):
-                add(encode_levels(image), labels[i] if labels else None)
-        return folder
+        return write_ffhq(tmp_path / "faces", noise(count, resolution), labels)
 
     return make
 

@@ -157,9 +157,9 @@ def test_nothing_usable(tmp_path: Path) -> None:
 
 def test_existing_destination_is_left_alone(shard_set: Path, image_folder: Path) -> None:
     before = contents(shard_set)
-    with pytest.raises(DataError, match="shards exists already"):
+    with pytest.raises(FileExistsError, match="shards exists already"):
         build(image_folder, shard_set, Recipe(8))
-    with pytest.raises(DataError, match="shards exists already"):  # noticed before any work
+    with pytest.raises(FileExistsError, match="shards exists already"):  # noticed before any work
         build(image_folder / "absent", shard_set, Recipe(8))
     assert contents(shard_set) == before
 

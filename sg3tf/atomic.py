@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from trainer.data.errors import DataError
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Opens `path` for writing under a temporary name; it gets its own name after fsync."""
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -27,24 +25,37 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yields an empty sibling folder that is renamed to `path` if the block succeeds.
 
+    Args:
+        path: the folder to be.
+        replace: let it take the place of one that exists, at the end.
+
     Raises:
-      DataError: `path` exists already; it is never overwritten.
+        FileExistsError: `path` exists already, and is not to be replaced.
     """
-    _refuse_existing(path)
+    if not replace:
+        _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    temporary, old = _temporary(path), path.with_name(f".{path.name}.old-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process of the same number
     temporary.mkdir()
     try:
         yield temporary
+        if replace and path.exists():
+            os.rename(path, old)
         _refuse_existing(path)  # somebody may have made it meanwhile
         os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial-{os.getpid()}")
 
 
 def _refuse_existing(path: Path) -> None:
     if path.exists():
-        raise DataError(f"{path} exists already; remove it or choose another destination")
+        raise FileExistsError(f"{path} exists already; remove it or choose another destination")

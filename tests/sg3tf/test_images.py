@@ -1,0 +1,102 @@
+"""8-bit images, grids and PNG files."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg3tf.images import grid, save_png, to_uint8
+
+
+def test_range_ends_and_middle() -> None:
+    values = np.array([-1.0, -1.5, 1.0, 7.0, 0.0, -1 + 2 / 255, -1 + 0.49 * 2 / 255, -1 + 0.51 * 2 / 255])
+    np.testing.assert_array_equal(to_uint8(values), [0, 0, 255, 255, 128, 1, 0, 1])
+    assert to_uint8(values).dtype == np.uint8
+
+
+def test_every_byte_survives() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    assert to_uint8(values) is values
+    np.testing.assert_array_equal(to_uint8(values.astype(np.float32) / 127.5 - 1), values)
+    np.testing.assert_array_equal(to_uint8(values.astype(np.float16) / 127.5 - 1)[[0, 255]], [0, 255])
+
+
+def numbered(count: int, channels: int = 3) -> np.ndarray:
+    """Images 2 x 3 of one colour each: 1, 2, ..."""
+    return np.broadcast_to(np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None], (count, 2, 3, channels))
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "expected"),
+    [
+        (4, None, [[1, 2], [3, 4]]),
+        (3, None, [[1, 2], [3, 0]]),
+        (5, None, [[1, 2, 3], [4, 5, 0]]),
+        (3, 1, [[1], [2], [3]]),
+        (2, 4, [[1, 2, 0, 0]]),
+    ],
+)
+def test_grid(count: int, columns: int | None, expected: list[list[int]]) -> None:
+    for channels in (1, 3, 4):
+        tiled = grid(numbered(count, channels), columns)
+        assert tiled.shape == (2 * len(expected), 3 * len(expected[0]), channels)
+        np.testing.assert_array_equal(tiled[::2, ::3, 0], expected)
+        np.testing.assert_array_equal(tiled, np.repeat(np.repeat(tiled[::2, ::3], 2, 0), 3, 1))
+
+
+def test_grid_keeps_pixels_in_place() -> None:
+    tile = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)
+    np.testing.assert_array_equal(grid(np.concatenate([tile, tile + 100]), 2)[:, 4:], tile[0] + 100)
+
+
+def test_grid_converts_floats() -> None:
+    np.testing.assert_array_equal(grid(np.ones([1, 2, 2, 3])), np.full([2, 2, 3], 255))
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3), (0, 2, 2, 3)])
+def test_grid_needs_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images of shape .*: give at least one, \[N, H, W, C\]"):
+        grid(np.zeros(shape))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_png_round_trip(tmp_path: Path, channels: int, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    path = tmp_path / "new" / "folder" / "image.png"
+    save_png(path, pixels)
+    with Image.open(path) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", mode, (7, 5))
+        np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert [p.name for p in path.parent.iterdir()] == ["image.png"]
+
+
+def test_png_of_floats(tmp_path: Path) -> None:
+    save_png(str(tmp_path / "image.png"), np.zeros([2, 2, 3], np.float32))
+    with Image.open(tmp_path / "image.png") as image:
+        assert image.getpixel((0, 0)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interrupted_png_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "image.png"
+    save_png(path, np.zeros([2, 2, 3], np.uint8))
+    before = path.read_bytes()
+
+    def fail(self: Any, file: Any, **options: Any) -> None:
+        file.write(b"half of it")
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    for target in (path, tmp_path / "other.png"):
+        with pytest.raises(type(error)):
+            save_png(target, np.ones([2, 2, 3], np.uint8))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["image.png"]

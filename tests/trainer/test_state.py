@@ -1,0 +1,211 @@
+"""Checkpoints: everything comes back, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sg3tf
+from tests.trainer import tiny
+from trainer import run_folder
+from trainer.options import OptionError
+from trainer.state import ADAM_BETA2, TrainState
+
+PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
+
+
+def variables(state):
+    """{part/number/path: variable} of all that training changes."""
+    return {
+        f"{part}/{index}/{variable.path}": variable
+        for part in PARTS
+        for index, variable in enumerate(getattr(state, part).variables)
+    }
+
+
+def values(state):
+    return {name: variable.numpy() for name, variable in variables(state).items()}
+
+
+def assert_same(state, expected):
+    found = values(state)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def scramble(state, seed):
+    """As if trained: every variable takes a value of its own."""
+    for index, variable in enumerate(variables(state).values()):
+        noise = tf.random.stateless_uniform(variable.shape, [seed, index], 1, 1000)
+        variable.assign(tf.cast(noise, variable.dtype))
+
+
+@pytest.fixture(scope="module")
+def options(faces):
+    return tiny.options(faces, cond=True)
+
+
+@pytest.fixture(scope="module")
+def state(options):
+    return TrainState(options)
+
+
+@pytest.fixture
+def saved(state, tmp_path):
+    """(checkpoint folder, what it holds)"""
+    scramble(state, 1)
+    state.cur_nimg, state.step = 4808, 601
+    state.save(tmp_path / "checkpoints" / "000004808")
+    return tmp_path / "checkpoints" / "000004808", values(state)
+
+
+@pytest.fixture(scope="module")
+def other(options):
+    """A state to restore into, of other random weights."""
+    return TrainState(dataclasses.replace(options, seed=1))
+
+
+def test_begins_with_equal_generators_and_the_seed_decides(options, state, other):
+    same_seed = TrainState(options)
+    start = values(same_seed)
+    for index in range(len(same_seed.G.variables)):
+        name = same_seed.G.variables[index].path
+        np.testing.assert_array_equal(same_seed.G.variables[index].numpy(), same_seed.G_ema.variables[index].numpy())
+        assert name
+    again = values(TrainState(options))
+    assert [n for n, v in zip(again.values(), start.values(), strict=True) if not np.array_equal(n, v)] == []
+    kernels = [name for name in start if name.startswith("D/") and name.endswith("fromrgb/kernel")]
+    assert len(kernels) == 1
+    assert not np.array_equal(start[kernels[0]], other.D.fromrgb.kernel.numpy())
+
+
+def test_everything_comes_back(saved, other):
+    folder, expected = saved
+    scramble(other, 2)
+    other.restore(folder)
+    found = list(values(other).values())
+    for value, (name, wanted) in zip(found, expected.items(), strict=True):
+        np.testing.assert_array_equal(value, wanted, err_msg=name)
+    assert (other.cur_nimg, other.step) == (4808, 601)
+
+
+def test_is_complete(saved, state):
+    """As many variables in the file as there are, each optimizer's velocities and counts of updates included."""
+    stored = [name for name, _ in tf.train.list_variables(str(saved[0] / "state")) if not name.startswith("_")]
+    assert len(stored) == len(set(stored)) >= len(saved[1])
+    for optimizer, model in ((state.g_optimizer, state.G), (state.d_optimizer, state.D)):
+        names = [variable.path for variable in optimizer.variables]
+        assert sum(name.endswith("velocity") for name in names) == len(model.trainable_variables)
+        assert sum(name.endswith("iteration") for name in names) == 1
+
+
+def test_the_averaged_generator_is_there_for_users(saved, state):
+    G = sg3tf.load(saved[0])
+    for loaded, variable in zip(G.variables, state.G_ema.variables, strict=True):
+        np.testing.assert_array_equal(loaded.numpy(), variable.numpy())
+
+
+def test_saving_again_replaces(saved, state, other):
+    folder, _ = saved
+    scramble(state, 3)
+    state.save(folder)
+    other.restore(folder)
+    assert [v.tolist() for v in list(values(other).values())[:3]] == [
+        v.tolist() for v in list(values(state).values())[:3]
+    ]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("at", ["state", "generator"])
+def test_an_interrupted_save_leaves_the_old_one(saved, state, other, monkeypatch, at):
+    folder, expected = saved
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if at == "state":
+            patch.setattr(tf.train.Checkpoint, "write", interrupted)
+        else:
+            patch.setattr(keras.Model, "save", interrupted)
+        scramble(state, 4)
+        for target in (folder, folder.with_name("000004816")):  # anew, or over the old one
+            with pytest.raises(KeyboardInterrupt):
+                state.save(target)
+    run = folder.parent.parent
+    assert run_folder.checkpoints(run) == [folder]
+    other.restore(folder)
+    for value, wanted in zip(values(other).values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    # What it left does not stand in the way.
+    state.save(folder.with_name("000004816"))
+    assert [path.name for path in run_folder.checkpoints(run)] == ["000004808", "000004816"]
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("progress.json", lambda file: file.unlink()),
+        ("progress.json", lambda file: file.write_text("{")),
+        ("progress.json", lambda file: file.write_text("[]")),
+        ("progress.json", lambda file: file.write_text(json.dumps({"cur_nimg": 8}))),
+        ("state.index", lambda file: file.unlink()),
+        ("state.index", cut),
+        ("state.data-00000-of-00001", lambda file: file.unlink()),
+        ("state.data-00000-of-00001", cut),
+        ("state.data-00000-of-00001", flip),
+    ],
+)
+def test_damage_is_one_clear_line(saved, other, name, damage):
+    folder, _ = saved
+    damage(folder / name)
+    with pytest.raises(OptionError) as refusal:
+        other.restore(folder)
+    assert str(refusal.value).startswith(f"{folder}: cannot be restored (")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("values", [{"cmax": 4}, {"map_depth": 3}, {"cond": False}, {"cfg": "stylegan3-r"}])
+def test_another_architecture_is_one_clear_line(saved, options, faces, values):
+    folder, _ = saved
+    with pytest.raises(OptionError, match="cannot be restored") as refusal:
+        TrainState(tiny.options(faces, **{"cond": True, **values})).restore(folder)
+    assert "\n" not in str(refusal.value)
+
+
+def test_learning_rates_and_betas(options):
+    """Lazy regularisation takes 17 updates for 16 steps: rate and decay are those of 16 / 17 of an update."""
+    state = TrainState(dataclasses.replace(options, glr=0.004, dlr=0.003))
+    assert float(state.g_optimizer.learning_rate) == pytest.approx(0.004)
+    assert float(state.d_optimizer.learning_rate) == pytest.approx(0.003 * 16 / 17)
+    assert (state.g_optimizer.beta_1, state.g_optimizer.beta_2) == (0.0, ADAM_BETA2)
+    assert (state.d_optimizer.beta_1, state.d_optimizer.beta_2) == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    plain = TrainState(dataclasses.replace(options, gamma=0.0, dlr=0.003))  # no R1, no more updates
+    assert float(plain.d_optimizer.learning_rate) == pytest.approx(0.003)
+    assert plain.d_optimizer.beta_2 == ADAM_BETA2
+
+
+def test_files(saved):
+    folder, _ = saved
+    assert {path.name for path in folder.iterdir()} == {
+        *("progress.json", "generator.keras", "state.index", "state.data-00000-of-00001"),
+    }
+    assert json.loads((folder / "progress.json").read_text()) == {"cur_nimg": 4808, "step": 601}
+    shutil.rmtree(folder)
