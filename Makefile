@@ -2,7 +2,10 @@
 # make test   every test; make test-fast leaves out those marked slow; make lint: ruff and mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell command -v $(p))))
+# The first that runs and is new enough: a name on the path may be a shim for a version that is not there.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 DATA ?=
 KIMG ?= 16
 BIN := .venv/bin
@@ -24,8 +27,8 @@ lint: .venv/.installed
 	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks
 
 .venv/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than Python 3.11, which Keras 3.15 needs: make PYTHON=/path/to/newer"; exit 1; }
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
+	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos]"
 	touch $@
