@@ -48,6 +48,8 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         _refuse_existing(path)  # somebody may have made it meanwhile
         os.rename(temporary, path)
     finally:
+        if old.exists() and not path.exists():  # stopped between the two renames
+            os.rename(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -51,7 +51,8 @@ class Reporter:
 
     def on_start(self) -> None:
         columns, rows = self._grid_shape()
-        wanted = [i * len(self._dataset) // (columns * rows) for i in range(min(columns * rows, len(self._dataset)))]
+        count = min(columns * rows, len(self._dataset))
+        wanted = [i * len(self._dataset) // count for i in range(count)]
         images.save_png(self.run / "reals.png", images.grid(np.stack([self._dataset[i][0] for i in wanted]), columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()

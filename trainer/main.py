@@ -37,7 +37,7 @@ flags.DEFINE_bool("cond", False, "train with the labels of the data set")
 flags.DEFINE_integer("cbase", 32768, "channel base: capacity multiplier (config R doubles it in G)")
 flags.DEFINE_integer("cmax", 512, "channel maximum (config R doubles it in G)")
 flags.DEFINE_integer("map_depth", 2, "dense layers of the mapping network")
-flags.DEFINE_integer("mbstd_group_size", 4, "images per group of the minibatch standard deviation")
+flags.DEFINE_integer("mbstd_group", 4, "images per group of the minibatch standard deviation")
 flags.DEFINE_float("glr", 0.0025, "learning rate of G")
 flags.DEFINE_float("dlr", 0.002, "learning rate of D")
 flags.DEFINE_integer("max_images", None, "use only so many images of the data set, evenly spread")
@@ -53,7 +53,7 @@ flags.mark_flags_as_required(["data", "batch", "gamma"])
 #: Flags that are fields of Options under the same name.
 _SAME = [
     *("cfg", "data", "batch", "gamma", "kimg", "tick", "snap", "seed", "mirror", "cond", "cbase", "cmax"),
-    *("map_depth", "mbstd_group_size", "glr", "dlr", "max_images", "workers", "strategy", "desc"),
+    *("map_depth", "mbstd_group", "glr", "dlr", "max_images", "workers", "strategy", "desc"),
 ]
 
 

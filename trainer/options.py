@@ -51,7 +51,7 @@ class Options:
     cbase: int = 32768
     cmax: int = 512
     map_depth: int = 2
-    mbstd_group_size: int = 4
+    mbstd_group: int = 4
     glr: float = 0.0025
     dlr: float = 0.002
     r1_interval: int = 16
@@ -61,19 +61,18 @@ class Options:
     desc: str = ""
 
     def __post_init__(self) -> None:
-        positive = ("batch", "batch_per_replica", "kimg", "tick", "snap", "mbstd_group_size", "r1_interval")
-        positive += ("glr", "dlr", "workers")
-        for name in positive:
+        counts = ("batch", "batch_per_replica", "mbstd_group", "r1_interval", "snap", "workers")
+        for name in (*counts, "kimg", "tick", "glr", "dlr"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"--{name}={getattr(self, name)}: must be greater than 0")
         if not 0 <= self.seed < 2**32:
             raise OptionError(f"--seed={self.seed}: must be from 0 to {2**32 - 1}")
         if not self.gamma >= 0:  # not a number is refused too
             raise OptionError(f"--gamma={self.gamma}: must be 0 or more")
-        if self.batch_per_replica % self.mbstd_group_size and self.batch_per_replica > self.mbstd_group_size:
+        if self.batch_per_replica % self.mbstd_group and self.batch_per_replica > self.mbstd_group:
             raise OptionError(
                 f"--batch_per_replica={self.batch_per_replica}: must be a multiple of "
-                f"--mbstd_group_size={self.mbstd_group_size}, or smaller"
+                f"--mbstd_group={self.mbstd_group}, or smaller"
             )
 
     def generator(self) -> GeneratorConfig:
@@ -96,7 +95,7 @@ class Options:
             label_dim=self.label_dim,
             channel_base=self.cbase,
             channel_max=self.cmax,
-            mbstd_group_size=min(self.mbstd_group_size, self.batch_per_replica),
+            mbstd_group_size=min(self.mbstd_group, self.batch_per_replica),
         )
 
     def rounds(self, replicas: int) -> int:

@@ -5,7 +5,8 @@ Usage: python -m tests.trainer.one_step SPEC, a JSON file with
     runs: [{start, options, variants, end}], each
         start: checkpoint to begin with; made, with running statistics as in a trained network, where missing;
         options: of the run, further ones;
-        variants: {name: {"batch_per_replica": ..., "order": [...]}}, each a step over the same batch in that order;
+        variants: {name: {"batch_per_replica": ..., "order": [...], "graph": ...}}, each a step over the same batch in
+            that order; without "graph" operation by operation, which saves the ten seconds that it takes to make one;
         end: None, or where to save the state after the last of them.
 
 Arrays, in front of them the name of the variant and a slash:
@@ -23,11 +24,13 @@ With one replica, for the first variant, computed straight from the losses:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -57,8 +60,8 @@ class ReorderedDraws(Draws):
 
 
 def named(variables: Any) -> dict[str, Any]:
-    """{number and path: variable}: paths alone need not be unique."""
-    return {f"{index:03d}.{variable.path}": variable for index, variable in enumerate(variables)}
+    """{number and path without the model's own name, which counts models: variable}."""
+    return {f"{index:03d}.{v.path.partition('/')[2]}": v for index, v in enumerate(variables)}
 
 
 def of_parts(state: TrainState) -> dict[str, Any]:
@@ -207,7 +210,8 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
                     found = direct(state, options, draws, (images, labels), shift)
                     arrays |= {f"{name}/{n}": value for n, value in found.items()}
                     recorder.reset()
-        stepper = Stepper(state, options, strategy, draws)
+        with contextlib.nullcontext() if values["graph"] else mock.patch.object(tf, "function", lambda f: f):
+            stepper = Stepper(state, options, strategy, draws)
         arrays |= phases_alone(recorder, stepper, lambda s=stepper, i=images, c=labels: s.run(i, c))
         arrays |= {f"metric/{name}": value.numpy() for name, value in stepper.run(images, labels).items()}
         for name, variable in of_parts(state).items():

@@ -30,7 +30,7 @@ def changed(**values):
         ({"glr": 0.0}, "--glr=0.0"),
         ({"dlr": -0.1}, "--dlr=-0.1"),
         ({"workers": 0}, "--workers=0"),
-        ({"mbstd_group_size": 0}, "--mbstd_group_size=0"),
+        ({"mbstd_group": 0}, "--mbstd_group=0"),
         ({"seed": -1}, "--seed=-1"),
         ({"seed": 2**32}, "--seed=4294967296"),
         ({"batch_per_replica": 6}, "--batch_per_replica=6"),
@@ -135,7 +135,7 @@ def test_every_other_option_makes_a_difference():
     values = {
         **{"cfg": "stylegan3-r", "data_name": "cats", "resolution": 32, "image_channels": 1, "num_images": 63},
         **{"label_dim": 3, "batch": 64, "gamma": 3.0, "seed": 1, "mirror": True, "cond": True, "cbase": 64},
-        **{"cmax": 8, "map_depth": 3, "mbstd_group_size": 2, "glr": 0.1, "dlr": 0.1, "r1_interval": 8},
+        **{"cmax": 8, "map_depth": 3, "mbstd_group": 2, "glr": 0.1, "dlr": 0.1, "r1_interval": 8},
         **{"max_images": 5, "desc": "x"},
     }
     free = {"data", "kimg", "tick", "snap", "workers", "strategy", "batch_per_replica"}

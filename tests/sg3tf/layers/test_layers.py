@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def synthesis_case(index: int, preset: str) -> Case:
     p = plan(index, preset)
     inputs = {"x": (p.in_size, p.in_size, p.in_channels), "w": (W_DIM,)}
     output = (p.out_size, p.out_size, p.out_channels)
-    return Case(lambda **kwargs: SynthesisLayer(p, 256.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
+    return Case(lambda **kwargs: SynthesisLayer(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
 
 
 CASES = {
@@ -129,6 +130,8 @@ def check_configuration(layer: keras.layers.Layer) -> None:
     assert type(twin) is type(layer)
     assert twin.name == "given_name"
     assert json.dumps(twin.get_config()) == json.dumps(layer.get_config())
+    parameters = inspect.signature(type(layer)).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD} <= layer.get_config().keys()
 
 
 def check_call(layer: keras.layers.Layer, case: Case) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,11 +37,18 @@ CASES: dict[str, dict[str, Any]] = {
     "up 4, radial": {"up_taps": low_pass(24, 4, 12, 64), "down_taps": RADIAL, "up": 4, "down": 2,
                      "pad": (15, 14, 12, 17), "clamp": 0.8},
     "to RGB": {"up_taps": None, "down_taps": None, "gain": 1.0, "slope": 1.0, "clamp": 0.9},
-    "cropped, flipped": {"up_taps": taps(7), "down_taps": taps(4, 3), "up": 3, "down": 2, "pad": (-3, 2, 4, -5),
+    "cropped, flipped": {"up_taps": taps(5), "down_taps": taps(3, 2), "up": 3, "down": 2, "pad": (-3, 2, 4, -5),
                          "flip_filter": True, "gain": 1.3, "slope": 0.1},
-    "rectified": {"up_taps": taps(5, 6), "down_taps": None, "up": 2, "pad": (3, 4, 2, 5), "slope": 0.0, "clamp": 0.7},
+    "rectified": {"up_taps": taps(2, 3), "down_taps": None, "up": 2, "pad": (3, 4, 2, 5), "slope": 0.0, "clamp": 0.7},
+    "short": {"up_taps": taps(4), "down_taps": taps(3), "up": 2, "down": 2, "pad": (2, 3, 3, 2), "clamp": 1.0},
     "down only": {"up_taps": None, "down_taps": taps(3), "down": 3, "pad": (1, 0, 2, 0), "gain": 0.5},
 }  # fmt: skip
+
+
+def with_implementations(cases: Iterable[Any], slow: Sequence[Any]) -> list[Any]:
+    """Every case under both implementations; `slow` names those that XLA compiles for more than ten seconds."""
+    marked = [pytest.param(case, "xla", marks=pytest.mark.slow if case in slow else ()) for case in cases]
+    return [*marked, *((case, "matmul") for case in cases)]
 
 
 def images(seed: int, shape: tuple[int, ...] = SHAPE) -> Array:
@@ -111,15 +119,14 @@ def check(options: dict[str, Any], dtype: tf.DType, impl: str, shape: tuple[int,
     expected.check(ours, nchw(gy), nchw(v))
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "impl"), with_implementations(CASES, slow=["up 4, radial"]))
 def test_value_and_gradients(case: str, impl: str) -> None:
     check(CASES[case], tf.float32, impl)
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", [tf.float64, tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
-@pytest.mark.parametrize("case", ["up 2, down 2", "cropped, flipped"])
+@pytest.mark.parametrize("case", ["short", "down only"])
 def test_other_types(case: str, dtype: tf.DType, impl: str) -> None:
     check(CASES[case], dtype, impl)
 
@@ -127,7 +134,7 @@ def test_other_types(case: str, dtype: tf.DType, impl: str) -> None:
 @st.composite
 def geometries(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Arguments of filtered_lrelu and the shape of x."""
-    shape = tuple(draw(st.integers(low, high)) for low, high in ((0, 2), (1, 6), (1, 6), (1, 3)))
+    shape = tuple(draw(st.integers(low, high)) for low, high in ((0, 2), (1, 5), (1, 5), (1, 2)))
     some_taps = st.one_of(
         st.none(), st.builds(taps, st.integers(1, 9)), st.builds(taps, st.integers(1, 6), st.integers(1, 6))
     )
@@ -149,7 +156,7 @@ def geometries(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, ...]]:
 
 
 @given(geometries())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_geometry(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     options, shape = geometry
     check(options, tf.float64, "matmul", shape)
@@ -157,23 +164,24 @@ def test_any_geometry(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
 
 @pytest.mark.slow  # compiles three functions per example
 @given(geometries())
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     options, shape = geometry
+    assume(shape[0])  # test_contexts has the empty batch
     check(options, tf.float64, "xla", shape)
 
 
 def linear_within(step: float, options: dict[str, Any], x: Array, bias: Array) -> bool:
     """Whether no sample meets a kink while every number of x and bias moves by less than `step`."""
     exact = Expected(options, nchw(x), bias).exact
-    return bool(np.all(exact.distance_to_kink(nchw(x), bias) > 2 * step * np.abs(exact.up).sum(axis=1)))
+    return bool(np.all(exact.distance_to_kink(nchw(x), bias) >= 2 * step * np.abs(exact.up).sum(axis=1)))
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 def test_finite_differences(impl: str) -> None:
-    options = CASES["up 2, down 2"]
+    options = CASES["short"]
     candidates = ((images(seed, (1, 3, 3, 2)), images(99 + seed, (2,))) for seed in range(99))
-    x, bias = next((x, b) for x, b in candidates if all(linear_within(1e-3, options, i, b) for i in (x, x**3)))
+    x, bias = next((x, b) for x, b in candidates if all(linear_within(5e-5, options, i, b) for i in (x, x**3)))
 
     def function(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         return filtered_lrelu(x, bias=bias, impl=impl, **options)
@@ -186,7 +194,7 @@ def test_finite_differences(impl: str) -> None:
         return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(y, [x, bias])], 0)
 
     for f in (function, gradient):
-        ours, differences = tf.test.compute_gradient(f, [tf.constant(x), tf.constant(bias)], delta=1e-5)
+        ours, differences = tf.test.compute_gradient(f, [tf.constant(x), tf.constant(bias)], delta=1e-6)
         for exact, approximate in zip(ours, differences, strict=True):
             np.testing.assert_allclose(exact, approximate, rtol=1e-5, atol=1e-7 * np.abs(exact).max())
 
@@ -221,8 +229,7 @@ def test_the_second_derivative_of_a_piecewise_linear_function_is_zero_or_none(im
     np.testing.assert_array_equal(second, np.zeros(SHAPE))
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize(("index", "impl"), with_implementations(range(7), slow=[1, 2, 3]))
 def test_golden(golden: Golden, index: int, impl: str) -> None:
     arrays = golden("filtered_lrelu")
     g = {key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{index}/")}
@@ -248,7 +255,7 @@ def test_golden(golden: Golden, index: int, impl: str) -> None:
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("context", contexts.CONTEXTS)
 def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
-    options = CASES["up 2, down 2"]
+    options = CASES["short"]
     x, bias = images(1), images(3, SHAPE[3:])
     y_shape = nhwc(Expected(options, nchw(x), bias).value).shape
 

@@ -1,0 +1,400 @@
+"""One training step: the same on one device, on two, and in pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.numerics import relative_error
+from tests.trainer import tiny
+from trainer.data import open_dataset
+from trainer.draws import Draws
+from trainer.options import OptionError
+from trainer.state import ADAM_BETA2, ADAM_EPSILON, TrainState
+from trainer.step import Stepper, to_float, zero_where_not_finite
+
+ROOT = Path(__file__).parents[2]
+STRAIGHT = list(range(8))
+#: Image n of a device's batch belongs to minibatch-stddev group n modulo (batch / group size). So a whole batch of 8
+#: has the groups {0, 2, 4, 6} and {1, 3, 5, 7}, two halves have {0, 1, 2, 3} and {4, 5, 6, 7}. In this order the
+#: whole batch has the groups of the halves.
+AS_HALVES = [0, 4, 1, 5, 2, 6, 3, 7]
+TOLERANCE = 1e-5  # relative norm of a gradient's error; measured: 2e-6 of a variable's, 5e-7 of a phase's
+PHASES = ("G", "D", "R1")
+
+
+class Steps(NamedTuple):
+    """What tests.trainer.one_step recorded, {variant: arrays}, and the state that two replicas saved at their end."""
+
+    variants: dict[str, dict[str, np.ndarray]]
+    end: Path
+
+
+def run_steps(folder: Path, data: Path, strategy: str, runs: list[dict]) -> dict[str, np.ndarray]:
+    out, spec = folder / f"{strategy}.npz", folder / f"{strategy}.json"
+    spec.write_text(json.dumps({"strategy": strategy, "data": str(data), "out": str(out), "runs": runs}))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.trainer.one_step", str(spec)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory, faces):
+    folder = tmp_path_factory.mktemp("steps")
+
+    def run(cfg, variants, **options):
+        start = str(folder / f"start-{cfg}")
+        return {"start": start, "end": None, "options": {"cfg": cfg, **options}, "variants": variants}
+
+    def variant(order, batch_per_replica, graph):
+        return {"order": order, "batch_per_replica": batch_per_replica, "graph": graph}
+
+    one = [
+        run(
+            "stylegan3-t",
+            {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)},
+            cond=True,
+        ),
+        # R1 as in config T; without it this costs half.
+        run("stylegan3-r", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
+    ]
+    two = [
+        {**run("stylegan3-t", {"two": variant(STRAIGHT, 4, True)}, cond=True), "end": str(folder / "end")},
+        run("stylegan3-r", {"blurred, two": variant(STRAIGHT, 4, False)}, gamma=0.0),
+    ]
+    arrays = run_steps(folder, faces, "cpu", one) | run_steps(folder, faces, "cpu:2", two)
+    variants: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        variant_name, _, rest = name.partition("/")
+        variants.setdefault(variant_name, {})[rest] = array
+    return Steps(variants, folder / "end")
+
+
+def under(arrays, prefix):
+    """{rest of the name: array} of the arrays whose names begin with `prefix`."""
+    found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    assert found, prefix
+    return found
+
+
+def norm(arrays):
+    return np.sqrt(sum(np.sum(np.square(array, dtype=np.float64)) for array in arrays.values()))
+
+
+def phases_of(arrays):
+    return [phase for phase in PHASES if any(name.startswith(f"{phase}/") for name in arrays)]
+
+
+def assert_gradients_equal(a, b, phase, tolerance=TOLERANCE, floor=0.0):
+    """Of the whole phase, and of every variable, but for `floor` times the norm of the whole."""
+    left, right = under(a, f"{phase}/gradient/"), under(b, f"{phase}/gradient/")
+    assert set(left) == set(right) and len(left) > 15
+    whole = norm(left)
+    assert whole > 0
+    differences = {name: left[name].astype(np.float64) - right[name] for name in left}
+    assert norm(differences) < tolerance * whole
+    allowed = {name: tolerance * np.linalg.norm(left[name]) + floor * whole for name in left}
+    errors = {name: np.linalg.norm(difference) for name, difference in differences.items()}
+    assert {name: (error, allowed[name]) for name, error in errors.items() if error > allowed[name]} == {}
+
+
+# Two replicas and one.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_gradients_of_two_replicas_equal_those_of_one(steps, phase):
+    assert_gradients_equal(steps.variants["one"], steps.variants["two"], phase)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["G", "D"])
+def test_gradients_of_two_replicas_equal_those_of_one_in_config_r(steps, phase):
+    # The last bias of D has the difference of two sums over the batch: measured 6e-6, from 1 % of the whole.
+    assert_gradients_equal(steps.variants["blurred, one"], steps.variants["blurred, two"], phase, floor=1e-7)
+
+
+@pytest.mark.slow
+def test_replicas_began_alike(steps):
+    """And a checkpoint written with one replica is what two replicas read."""
+    one, two = (under(steps.variants[name], "start/") for name in ("one", "two"))
+    assert len(one) > 300
+    assert [name for name in one if not np.array_equal(one[name], two[name])] == []
+
+
+def adam(phase):
+    """(learning rate, epsilon) of Adam's first step, which moves a weight by rate * g / (|g| + epsilon).
+
+    That is its update without momentum, rate * sqrt(1 - beta2) * g / (sqrt((1 - beta2) g^2) + ADAM_EPSILON).
+    """
+    share = 1 if phase == "G" else 16 / 17  # lazy regularisation
+    rate = {"G": 0.0025, "D": 0.002, "R1": 0.002}[phase]
+    return rate * share, ADAM_EPSILON / np.sqrt(1 - ADAM_BETA2**share)
+
+
+def rounding(weights):
+    """Of a weight and its update in float32; the powers and roots in the latter cost some more."""
+    eps = np.finfo(np.float32).eps
+    return eps * np.abs(weights) + 100 * eps * 0.0025
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("variant", ["one", "two"])
+def test_weights_follow_from_the_gradients(steps, phase, variant):
+    arrays = steps.variants[variant]
+    rate, epsilon = adam(phase)
+    start = under(arrays, f"start/{phase[0] if phase != 'R1' else 'D'}/")
+    by_name = {name.partition(".")[2]: array for name, array in start.items()}
+    gradients, after = under(arrays, f"{phase}/gradient/"), under(arrays, f"{phase}/after/")
+    for name, gradient in gradients.items():
+        before, g = by_name[name.partition(".")[2]].astype(np.float64), gradient.astype(np.float64)
+        expected = before - rate * g / (np.abs(g) + epsilon)
+        assert np.all(np.abs(after[name] - expected) <= rounding(before)), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_weights_of_two_replicas_equal_those_of_one(steps, phase):
+    """As far as the gradients allow.
+
+    Adam's first step is nearly rate * sign(g). Where |g| is at most the error d that its tolerance allows, the sign
+    is open, and so is the weight by up to 2 rate. Elsewhere the slope of g / (|g| + epsilon) decides:
+    epsilon / (|g| + epsilon)^2.
+    """
+    one, two = steps.variants["one"], steps.variants["two"]
+    rate, epsilon = adam(phase)
+    gradients = under(one, f"{phase}/gradient/")
+    a, b = under(one, f"{phase}/after/"), under(two, f"{phase}/after/")
+    undecided = total = 0
+    for name, gradient in gradients.items():
+        g = np.abs(gradient.astype(np.float64))
+        d = TOLERANCE * np.linalg.norm(g)
+        slope = epsilon / (np.maximum(g - d, 0) + epsilon) ** 2
+        bound = rate * np.minimum(slope * d, 2) + 2 * rounding(a[name])
+        difference = np.abs(a[name].astype(np.float64) - b[name])
+        assert np.all(difference <= bound), (name, np.max(difference / bound))
+        undecided += np.sum(g <= d)
+        total += g.size
+    assert undecided < 0.05 * total  # else this would not say much; measured: 1.3 % in G, next to none in D
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["", "blurred, "])
+def test_statistics_and_metrics_of_two_replicas_equal_those_of_one(steps, config):
+    one, two = steps.variants[f"{config}one"], steps.variants[f"{config}two"]
+    statistics = {n: v for n, v in under(one, "end/G/").items() if n.endswith(("w_avg", "magnitude_ema"))}
+    assert len(statistics) == 16
+    for name, value in statistics.items():
+        start = one[f"start/G/{name}"]
+        # Of the way they went; they are rounded to float32.
+        np.testing.assert_allclose(two[f"end/G/{name}"] - start, value - start, rtol=1e-3, atol=4e-7, err_msg=name)
+        assert not np.array_equal(value, start) or config
+    metrics = [name for name in one if name.startswith(("metric/", "G/metric/", "D/metric/", "R1/metric/"))]
+    assert len(metrics) == (12 if not config else 10)
+    for name in metrics:
+        assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["two", "blurred, two"])
+def test_replicas_agree_at_the_end(steps, variant):
+    differences = under(steps.variants[variant], "apart/")
+    assert len(differences) > 300
+    assert {name: d for name, d in differences.items() if d != 0} == {}
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_replicas_continues_with_one(steps, faces):
+    state = TrainState(tiny.options(faces, cond=True, seed=5))
+    state.restore(steps.end)
+    assert (state.cur_nimg, state.step) == (8, 1)
+    end = under(steps.variants["two"], "end/")
+    for part in ("G", "D", "G_ema", "g_optimizer", "d_optimizer"):
+        expected = list(under(end, f"{part}/").values())
+        variables = getattr(state, part).variables
+        for variable, value in zip(variables, expected[: len(variables)], strict=True):  # then the recorder's slots
+            np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+
+
+# Pieces and whole.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["G", "R1"])
+def test_gradients_in_pieces_equal_those_in_one_go(steps, phase):
+    assert_gradients_equal(steps.variants["one"], steps.variants["pieces"], phase)
+
+
+@pytest.mark.slow
+def test_discriminator_in_pieces(steps):
+    """Running statistics move with every piece, as in the published code, so that later pieces see others.
+
+    A gain is the root of a statistic, and (biases apart) images are proportional to every layer's gain.
+    """
+    one, pieces = steps.variants["one"], steps.variants["pieces"]
+    moved = [
+        float(np.abs(value - one[f"start/G/{name}"]) / one[f"start/G/{name}"] / 2)
+        for name, value in under(one, "end/G/").items()
+        if name.endswith("magnitude_ema")
+    ]
+    assert len(moved) == 15
+    assert sum(moved) < 5e-3  # measured: 2e-3
+    assert_gradients_equal(one, pieces, "D", tolerance=sum(moved))  # measured: 9e-6; other groups: 6e-2
+
+
+@pytest.mark.slow
+def test_statistics_move_with_every_piece(steps):
+    """Two pieces, twice the way: each takes the share 1 - decay of what is left, 3e-4 or 2e-3 of it."""
+    one, pieces = steps.variants["one"], steps.variants["pieces"]
+    for kind, share in (("w_avg", 2e-3), ("magnitude_ema", 3e-4)):
+        ways = [
+            (value - (start := one[f"start/G/{name}"]), pieces[f"end/G/{name}"] - start)
+            for name, value in under(one, "end/G/").items()
+            if name.endswith(kind)
+        ]
+        way, twice = (np.concatenate([np.ravel(w) for w in side]) for side in zip(*ways, strict=True))
+        assert relative_error(twice, 2 * way) < 10 * share
+
+
+# What a phase does.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["one", "two", "pieces", "blurred, one"])
+def test_only_the_discriminators_phase_moves_statistics(steps, variant):
+    arrays = steps.variants[variant]
+    for phase in phases_of(arrays):
+        moved = {name.rpartition("/")[2] for name, by in under(arrays, f"{phase}/moved/").items() if by > 0}
+        assert moved == ({"w_avg", "magnitude_ema"} if phase == "D" else set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["one", "blurred, one"])
+def test_phases_are_the_losses_means(steps, variant):
+    """Labels, blur, factors: against losses and gradients taken without a Stepper."""
+    arrays = steps.variants[variant]
+    expected = under(arrays, "direct/metric/")
+    for phase in phases_of(arrays):
+        metrics = under(arrays, f"{phase}/metric/")
+        for name, value in metrics.items():
+            assert value == pytest.approx(expected[name], rel=1e-4, abs=1e-7), name
+        ((name, gradient),) = under(arrays, f"direct/{phase}/").items()
+        assert relative_error(arrays[f"{phase}/gradient/{name}"], gradient) < 1e-4
+
+
+@pytest.mark.slow
+def test_labels_matter(steps):
+    """So that the test above, and equal metrics in any number of replicas, say that every image has its own label."""
+    arrays = steps.variants["one"]
+    right, shifted = under(arrays, "direct/metric/"), under(arrays, "shifted/metric/")
+    for name in ("loss/G", "loss/D", "logits/real", "loss/R1"):
+        assert shifted[name] != pytest.approx(right[name], rel=1e-3), name
+    gradients = under(arrays, "D/gradient/")
+    (embedding,) = (gradient for name, gradient in gradients.items() if name.endswith("mapping/embed/kernel"))
+    assert np.all(np.linalg.norm(embedding, axis=1) > 0)  # all three classes are in the batch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["one", "two"])
+def test_the_average_follows(steps, variant):
+    arrays = steps.variants[variant]
+    keep = 2.0**-20  # after the first step: the half-life is 5 % of the way
+    start, model = under(arrays, "start/G_ema/"), under(arrays, "end/G/")
+    for name, average in under(arrays, "end/G_ema/").items():
+        new = model[name].astype(np.float64)
+        trained = not name.endswith(("w_avg", "magnitude_ema"))
+        expected = new + keep * (start[name] - new) if trained else new
+        np.testing.assert_allclose(average, expected, rtol=2e-7, atol=1e-12, err_msg=name)
+
+
+# Without a process of their own.
+
+
+@pytest.fixture(scope="module")
+def stepper(faces):
+    """A Stepper whose phases only note that they ran, and what on."""
+    options = tiny.options(faces, cond=True)
+    state = TrainState(options)
+    draws = Draws(open_dataset(faces, use_labels=True), options.batch, options.generator().z_dim, options.seed)
+    made = Stepper(state, options, tf.distribute.get_strategy(), draws)
+    made.ran = []
+
+    def noting(name):
+        def phase(arrays):
+            made.ran.append((name, state.step, state.cur_nimg, arrays))
+            return {f"loss/{name}": tf.constant(1.0)}
+
+        return phase
+
+    made._phases = {name: noting(name) for name in made._phases}
+    made._update_average = lambda decay: made.ran.append(("average", state.step, state.cur_nimg, decay))
+    return made
+
+
+@pytest.fixture(scope="module")
+def ran(stepper):
+    """Notes of 40 steps."""
+    images, labels = np.zeros([8, 16, 16, 3], np.uint8), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+    for _ in range(40):
+        stepper.run(images, labels)
+    return stepper.ran
+
+
+def test_every_step_has_its_phases_in_order(ran):
+    for step in range(40):
+        names = [name for name, at, _, _ in ran if at == step and name != "average"]
+        assert names == (["G", "D", "R1"] if step % 16 == 0 else ["G", "D"])
+
+
+def test_steps_count_images(stepper, ran):
+    assert (stepper.state.step, stepper.state.cur_nimg) == (40, 320)
+    assert all(cur_nimg == 8 * step for _, step, cur_nimg, _ in ran)
+    averages = [float(decay) for name, _, _, decay in ran if name == "average"]
+    assert averages == pytest.approx([0.5 ** (20 / step) for step in range(1, 41)])
+
+
+def test_every_phase_draws_anew(ran):
+    latents = [arrays["z"] for name, _, _, arrays in ran if name == "G"]
+    latents += [arrays["fake_z"] for name, _, _, arrays in ran if name == "D"]
+    assert len({z.tobytes() for z in latents}) == 80
+    for name, _, _, arrays in ran:
+        if name == "D":
+            assert arrays["fake_label"].shape == arrays["label"].shape == (8, 3)
+            assert arrays["label"][:3].tolist() == np.eye(3).tolist()  # the real images keep theirs
+
+
+def test_without_gamma_there_is_no_r1(stepper):
+    plain = Stepper(stepper.state, dataclasses.replace(stepper.options, gamma=0.0), stepper.strategy, stepper.draws)
+    names = []
+    plain._phases = {name: lambda arrays, name=name: names.append(name) or {} for name in plain._phases}
+    plain._update_average = lambda decay: None
+    plain.state.step = 0
+    plain.run(np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 3], np.float32))
+    assert names == ["G", "D"]
+
+
+def test_a_batch_that_does_not_divide_names_the_values(stepper):
+    options = dataclasses.replace(stepper.options, batch_per_replica=3, mbstd_group=3)
+    with pytest.raises(OptionError, match=r"--batch=8: .*--batch_per_replica=3 times 1 replicas = 3"):
+        Stepper(stepper.state, options, stepper.strategy, stepper.draws)
+
+
+def test_images_to_float():
+    assert to_float(tf.constant([0, 51, 255], tf.uint8)).numpy() == pytest.approx([-1, -0.6, 1])
+
+
+def test_overflow_does_not_reach_the_weights():
+    gradient = tf.constant([1.0, np.nan, -np.inf, np.inf, -2.0])
+    assert zero_where_not_finite(gradient).numpy().tolist() == [1, 0, 0, 0, -2]
