@@ -4,7 +4,7 @@ python -m serving.export --run=runs/00003-... --model_base_path=models/sg3
 python -m serving.export --model=generator.keras --model_base_path=models/sg3
 """
 
-from absl import app, flags
+from absl import app, flags, logging
 
 import sg3tf
 from serving.saved_model import export
@@ -16,6 +16,7 @@ _BASE = flags.DEFINE_string("model_base_path", None, "Folder of the versions 1, 
 
 def main(argv: list[str]) -> None:
     """Export one generator and print the version folder."""
+    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable it captures
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
     if not _BASE.value:

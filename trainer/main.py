@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
@@ -59,6 +59,7 @@ _SAME = [
 
 def main(argv: list[str]) -> int:
     """Parses flags, opens the data, trains; returns the exit status."""
+    logging.set_verbosity(logging.WARNING)  # TensorFlow's notes on its own doings
     if len(argv) > 1:
         return _fail(f"unexpected argument {argv[1]!r}: options are written --name=value")
     try:

@@ -8,6 +8,7 @@ Run it again to go on training where it stopped.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -28,6 +29,7 @@ _OUT = flags.DEFINE_string("out", "runs", "Folder that demo/, or demo-NAME/ for 
 # Small enough that two cores learn something to look at in ten minutes.
 _TRAINING = ["--cfg=stylegan3-t", "--batch=16", "--gamma=0.05", "--cbase=1024", "--cmax=32", "--mirror"]
 _HERE = Path(__file__).parent
+_QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's start-up notices
 
 
 def main(argv: list[str]) -> None:
@@ -76,7 +78,7 @@ def _server(models: Path) -> Iterator[str]:
     """The embedded server on a free port; yields HOST:PORT."""
     command = [sys.executable, "-m", "serving.server", f"--model_base_path={models}", "--port=0", "--rest_api_port=0"]
     _show(command)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_QUIET) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""
             match = re.search(r"gRPC (\S+:\d+)", ready)
@@ -91,7 +93,7 @@ def _server(models: Path) -> Iterator[str]:
 def _python(*arguments: str) -> None:
     command = [sys.executable, *arguments]
     _show(command)
-    status = subprocess.run(command).returncode
+    status = subprocess.run(command, env=_QUIET).returncode
     if status == 130:  # Ctrl-C during training: it stopped at a checkpoint and said so
         raise SystemExit("Stopped. Run the demo again to go on.")
     if status:

@@ -4,7 +4,7 @@ import signal
 import threading
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from serving.server.catalog import Catalog
 from serving.server.grpc_service import make_grpc_server
@@ -21,6 +21,7 @@ _DRAIN_SECONDS = 30
 
 def main(argv: list[str]) -> None:
     """Serve until told to stop."""
+    logging.set_verbosity(logging.ERROR)  # the model has no gradients, on purpose: no need to warn
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
     if not _BASE.value:
