@@ -103,6 +103,9 @@ class FourierInput(keras.layers.Layer):
         freqs = tf.einsum("cj,njk->nck", self.freqs, motion[:, :2, :2])
         return freqs, phases
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape[0], self.size, self.size, self.channels
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -86,6 +86,9 @@ class SynthesisLayer(keras.layers.Layer):
             clamp=self.clamp,
         )
 
+    def compute_output_shape(self, x_shape: Any, w_shape: Any = None) -> tuple[int | None, ...]:
+        return x_shape[0], self.plan.out_size, self.plan.out_size, self.plan.out_channels
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
