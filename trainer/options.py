@@ -78,39 +78,25 @@ class Options:
     def generator(self) -> GeneratorConfig:
         return generator_preset(
             self.cfg,
-            self.resolution,
-            image_channels=self.image_channels,
-            label_dim=self.label_dim,
-            channel_base=self.cbase,
-            channel_max=self.cmax,
+            **self._both(),
             mapping_layers=self.map_depth,
             magnitude_decay=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG),
         )
 
     def discriminator(self) -> DiscriminatorConfig:
         return discriminator_preset(
-            self.cfg,
-            self.resolution,
-            image_channels=self.image_channels,
-            label_dim=self.label_dim,
-            channel_base=self.cbase,
-            channel_max=self.cmax,
-            mbstd_group_size=min(self.mbstd_group, self.batch_per_replica),
+            self.cfg, **self._both(), mbstd_group_size=min(self.mbstd_group, self.batch_per_replica)
         )
 
-    def rounds(self, replicas: int) -> int:
-        """Into how many chunks every replica divides its share of the batch.
-
-        Raises:
-            OptionError: the batch does not divide among replicas and chunks.
-        """
-        per_round = self.batch_per_replica * replicas
-        if self.batch % per_round:
-            raise OptionError(
-                f"--batch={self.batch}: must be a multiple of --batch_per_replica={self.batch_per_replica} "
-                f"times {replicas} replicas = {per_round}"
-            )
-        return self.batch // per_round
+    def _both(self) -> dict[str, Any]:
+        """What the two networks have in common."""
+        return {
+            "resolution": self.resolution,
+            "image_channels": self.image_channels,
+            "label_dim": self.label_dim,
+            "channel_base": self.cbase,
+            "channel_max": self.cmax,
+        }
 
     @property
     def ema_half_life_nimg(self) -> float:
