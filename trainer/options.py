@@ -98,6 +98,20 @@ class Options:
             "channel_max": self.cmax,
         }
 
+    def rounds(self, replicas: int) -> int:
+        """Into how many chunks every replica divides its share of the batch.
+
+        Raises:
+            OptionError: the batch does not divide among replicas and chunks.
+        """
+        per_round = self.batch_per_replica * replicas
+        if self.batch % per_round:
+            raise OptionError(
+                f"--batch={self.batch}: must be a multiple of --batch_per_replica={self.batch_per_replica} "
+                f"times {replicas} replicas = {per_round}"
+            )
+        return self.batch // per_round
+
     @property
     def ema_half_life_nimg(self) -> float:
         return self.batch * EMA_NIMG_PER_BATCH
