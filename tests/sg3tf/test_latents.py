@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg3tf.latents import mix, slerp, transform_matrix, z_from_seeds
+from sg3tf.latents import mix, parse_seeds, slerp, transform_matrix, z_from_seeds
 from tests.numerics import Array
 
 
@@ -28,6 +28,19 @@ def test_seeds_are_independent_of_one_another() -> None:
 def test_seeds_out_of_range(seed: int) -> None:
     with pytest.raises(ValueError, match=f"seed {seed}: must be from 0 to 4294967295"):
         z_from_seeds([1, seed])
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", [3]), ("3,7-9", [3, 7, 8, 9]), ("5-5, 0", [5, 0]), ("4294967295", [2**32 - 1])]
+)
+def test_parse_seeds(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,,2", "-1", "1-", "1.5", "9-7", "4294967296"])
+def test_parse_seeds_names_what_it_does_not_understand(text: str) -> None:
+    with pytest.raises(ValueError, match=f"seeds={text}: give"):
+        parse_seeds(text)
 
 
 def unit(v: Array) -> Array:

@@ -174,9 +174,10 @@ def direct(state: TrainState, options: Options, draws: Draws, batch: Any, shift:
     return arrays
 
 
-def save_plain(state: TrainState, options: Options, folder: Path) -> None:
+def save_plain(state: TrainState, options: Options, strategy: tf.distribute.Strategy, folder: Path) -> None:
     """Saves the state without the recorder's slots, which come last in the optimizers' variables."""
-    plain = TrainState(options)
+    with strategy.scope():
+        plain = TrainState(options)
     for part in PARTS:
         for target, source in zip(getattr(plain, part).variables, getattr(state, part).variables, strict=False):
             target.assign(source.value)
@@ -218,8 +219,9 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
             arrays[f"end/{name}"], arrays[f"apart/{name}"] = variable.numpy(), apart(variable)
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}
         if run["end"]:
-            with strategy.scope():
-                save_plain(state, options, Path(run["end"]))
+            save_plain(state, options, strategy, Path(run["end"]))
+            shown = state.G_ema(draws.latents("show", 0)).numpy()  # outside the scope, as for the image grids
+            result[f"{variant}/shown"] = shown
         recorder.reset()
     return result
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sg3tf
 from tests.numerics import relative_error
 from tests.trainer import tiny
 from trainer.data import open_dataset
@@ -226,6 +227,11 @@ def test_a_checkpoint_of_two_replicas_continues_with_one(steps, faces):
         variables = getattr(state, part).variables
         for variable, value in zip(variables, expected[: len(variables)], strict=True):  # then the recorder's slots
             np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+    for variable, value in zip(sg3tf.load(steps.end).variables, under(end, "G_ema/").values(), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+    shown = steps.variants["two"]["shown"]
+    assert shown.shape == (8, 16, 16, 3)
+    assert np.all(np.isfinite(shown)) and np.std(shown) > 0.1
 
 
 # Pieces and whole.
