@@ -164,7 +164,7 @@ def test_any_geometry(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
 
 @pytest.mark.slow  # compiles three functions per example
 @given(geometries())
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     options, shape = geometry
     assume(shape[0])  # test_contexts has the empty batch

@@ -124,7 +124,7 @@ def test_any_geometry(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
 
 @pytest.mark.slow  # compiles two functions per example
 @given(geometries())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     options, shape = geometry
     assume(shape[0])  # test_contexts has the empty batch
