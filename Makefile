@@ -15,11 +15,17 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
 
+# Several processes, one after the other: what XLA has compiled is never given back.
+TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/serving tests/examples
+pytest = set -e; for group in $(TEST_GROUPS); do \
+  if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
+  echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
+
 test: .venv/.installed
-	$(BIN)/python -m pytest
+	@$(call pytest)
 
 test-fast: .venv/.installed
-	$(BIN)/python -m pytest -m "not slow"
+	@$(call pytest,-m "not slow")
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf import Generator
+from sg3tf.ops import implementation
 from tests.trainer import tiny
 from trainer import losses
 from trainer.data import batches, open_dataset
@@ -229,8 +230,9 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
 def main(spec: dict[str, Any]) -> None:
     strategy = make_strategy(spec["strategy"])
     arrays: Arrays = {}
-    for run in spec["runs"]:
-        arrays |= steps(run, spec["data"], strategy)
+    with implementation("xla"):  # as trainer.loop has it
+        for run in spec["runs"]:
+            arrays |= steps(run, spec["data"], strategy)
     np.savez(spec["out"], **arrays)
 
 

@@ -36,16 +36,12 @@ def gradient_norms(tape, loss, model):
     return {name: 0.0 if g is None else float(tf.norm(g)) for name, g in zip(trained, gradients, strict=True)}
 
 
-def assert_norms(got, arrays, phase):
-    """Every norm the reference lists to 1e-4, or to 1e-5 of the norm of the phase's whole gradient.
-
-    The second matters to the biases under R1: they act through the second derivative of the minibatch standard
-    deviation alone, 1 % of the whole, and cancel so far that the reference itself is 1.4e-4 off our float64 run.
-    """
+def assert_norms(got, arrays, phase, of_whole=1e-5):
+    """Every norm the reference lists to 1e-4, or to `of_whole` of the norm of the phase's whole gradient."""
     prefix = f"{phase}/grad_norm/"
     expected = {k.removeprefix(prefix): float(v) for k, v in arrays.items() if k.startswith(prefix)}
     assert len(expected) > 20
-    floor = 1e-5 * np.linalg.norm(list(expected.values()))
+    floor = of_whole * np.linalg.norm(list(expected.values()))
     wrong = {n: (got[n], e) for n, e in expected.items() if abs(got[n] - e) > max(1e-4 * e, floor)}
     assert not wrong
 
@@ -79,7 +75,10 @@ def test_r1_gradients(step):
     with tf.GradientTape() as tape:
         penalty = losses.r1_penalty(D, tf.constant(nhwc(arrays["real_nchw"])), arrays["c"])
         loss = tf.reduce_mean(penalty) * gamma / 2
-    assert_norms(gradient_norms(tape, loss, D), arrays, "Dreg")
+    # Biases, 1 % of the whole, act through the second derivative of the minibatch standard deviation alone, which
+    # divides by its cube: rounding alone moves them by 1.4e-4 (the reference, against our code run in float64),
+    # 3e-4 (ours, "xla") or 1.1e-3 ("matmul") of themselves, 3e-5 of the whole.
+    assert_norms(gradient_norms(tape, loss, D), arrays, "Dreg", of_whole=1e-4)
 
 
 def test_r1_is_the_squared_gradient_of_the_logits():
