@@ -2,7 +2,8 @@
 
 Usage: python -m tests.trainer.one_step SPEC, a JSON file with
     strategy, data, out (the npz file): as named;
-    runs: [{start, options, variants, end}], each
+    runs: [{impl, start, options, variants, end}], each
+        impl: of the operations;
         start: checkpoint to begin with; made, with running statistics as in a trained network, where missing;
         options: of the run, further ones;
         variants: {name: {"batch_per_replica": ..., "order": [...], "graph": ...}}, each a step over the same batch in
@@ -230,8 +231,8 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
 def main(spec: dict[str, Any]) -> None:
     strategy = make_strategy(spec["strategy"])
     arrays: Arrays = {}
-    with implementation("xla"):  # as trainer.loop has it
-        for run in spec["runs"]:
+    for run in spec["runs"]:
+        with implementation(run["impl"]):
             arrays |= steps(run, spec["data"], strategy)
     np.savez(spec["out"], **arrays)
 

@@ -29,6 +29,10 @@ STRAIGHT = list(range(8))
 #: whole batch has the groups of the halves.
 AS_HALVES = [0, 4, 1, 5, 2, 6, 3, 7]
 TOLERANCE = 1e-5  # relative norm of a gradient's error; measured: 2e-6 of a variable's, 5e-7 of a phase's
+#: Of the norm of the whole phase, allowed to a variable besides: what is left of a sum that cancels is less exact. So
+#: the last bias of D, with the difference of two sums over the batch (measured: 6e-6 of itself, from 1 % of the
+#: whole), and under R1 the biases, which act on the second derivative of the minibatch stddev alone (2e-5, 0.1 %).
+FLOOR = {"G": 0.0, "D": 1e-7, "R1": 1e-7}
 PHASES = ("G", "D", "R1")
 
 
@@ -54,25 +58,25 @@ def run_steps(folder: Path, data: Path, strategy: str, runs: list[dict]) -> dict
 def steps(tmp_path_factory, faces):
     folder = tmp_path_factory.mktemp("steps")
 
-    def run(cfg, variants, **options):
+    def run(cfg, impl, variants, end=None, **options):
         start = str(folder / f"start-{cfg}")
-        return {"start": start, "end": None, "options": {"cfg": cfg, **options}, "variants": variants}
+        options["cfg"] = cfg
+        return {"impl": impl, "start": start, "end": end, "options": options, "variants": variants}
 
     def variant(order, batch_per_replica, graph):
         return {"order": order, "batch_per_replica": batch_per_replica, "graph": graph}
 
+    # Config T as in training, config R as cheaply as possible: without a compiler, and without R1.
+    halves, end = {"two": variant(STRAIGHT, 4, True)}, str(folder / "end")
     one = [
         run(
-            "stylegan3-t",
-            {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)},
-            cond=True,
+            "stylegan3-t", "xla", {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)}, cond=True
         ),
-        # R1 as in config T; without it this costs half.
-        run("stylegan3-r", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
+        run("stylegan3-r", "matmul", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
     ]
     two = [
-        {**run("stylegan3-t", {"two": variant(STRAIGHT, 4, True)}, cond=True), "end": str(folder / "end")},
-        run("stylegan3-r", {"blurred, two": variant(STRAIGHT, 4, False)}, gamma=0.0),
+        run("stylegan3-t", "xla", halves, end, cond=True),
+        run("stylegan3-r", "matmul", {"blurred, two": variant(STRAIGHT, 4, False)}, gamma=0.0),
     ]
     arrays = run_steps(folder, faces, "cpu", one) | run_steps(folder, faces, "cpu:2", two)
     variants: dict[str, dict[str, np.ndarray]] = {}
@@ -97,15 +101,15 @@ def phases_of(arrays):
     return [phase for phase in PHASES if any(name.startswith(f"{phase}/") for name in arrays)]
 
 
-def assert_gradients_equal(a, b, phase, tolerance=TOLERANCE, floor=0.0):
-    """Of the whole phase, and of every variable, but for `floor` times the norm of the whole."""
+def assert_gradients_equal(a, b, phase, tolerance=TOLERANCE):
+    """Of the whole phase, and of every variable."""
     left, right = under(a, f"{phase}/gradient/"), under(b, f"{phase}/gradient/")
     assert set(left) == set(right) and len(left) > 15
     whole = norm(left)
     assert whole > 0
     differences = {name: left[name].astype(np.float64) - right[name] for name in left}
     assert norm(differences) < tolerance * whole
-    allowed = {name: tolerance * np.linalg.norm(left[name]) + floor * whole for name in left}
+    allowed = {name: tolerance * np.linalg.norm(left[name]) + FLOOR[phase] * whole for name in left}
     errors = {name: np.linalg.norm(difference) for name, difference in differences.items()}
     assert {name: (error, allowed[name]) for name, error in errors.items() if error > allowed[name]} == {}
 
@@ -122,8 +126,7 @@ def test_gradients_of_two_replicas_equal_those_of_one(steps, phase):
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["G", "D"])
 def test_gradients_of_two_replicas_equal_those_of_one_in_config_r(steps, phase):
-    # The last bias of D has the difference of two sums over the batch: measured 6e-6, from 1 % of the whole.
-    assert_gradients_equal(steps.variants["blurred, one"], steps.variants["blurred, two"], phase, floor=1e-7)
+    assert_gradients_equal(steps.variants["blurred, one"], steps.variants["blurred, two"], phase)
 
 
 @pytest.mark.slow
@@ -177,11 +180,12 @@ def test_weights_of_two_replicas_equal_those_of_one(steps, phase):
     one, two = steps.variants["one"], steps.variants["two"]
     rate, epsilon = adam(phase)
     gradients = under(one, f"{phase}/gradient/")
+    whole = norm(gradients)
     a, b = under(one, f"{phase}/after/"), under(two, f"{phase}/after/")
     undecided = total = 0
     for name, gradient in gradients.items():
         g = np.abs(gradient.astype(np.float64))
-        d = TOLERANCE * np.linalg.norm(g)
+        d = TOLERANCE * np.linalg.norm(g) + FLOOR[phase] * whole
         slope = epsilon / (np.maximum(g - d, 0) + epsilon) ** 2
         bound = rate * np.minimum(slope * d, 2) + 2 * rounding(a[name])
         difference = np.abs(a[name].astype(np.float64) - b[name])
