@@ -135,6 +135,8 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorC
     _reject_unknown(GeneratorConfig, overrides)
     config = GeneratorConfig(resolution=resolution, **overrides)
     if name == "stylegan3-r":
+        fixed = sorted({"kernel", "radial"} & set(overrides))
+        _require(not fixed, "overrides", fixed, "config R fixes them; use GeneratorConfig for another architecture")
         fields: dict[str, Any] = {"kernel": 1, "radial": True}
         fields["channel_base"] = 2 * config.channel_base
         fields["channel_max"] = 2 * config.channel_max

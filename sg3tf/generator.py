@@ -82,7 +82,7 @@ class Generator(keras.Model):
         Returns:
             float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
         """
-        z, label = (inputs["z"], inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
+        z, label = (inputs.get("z"), inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
         ws = self.mapping(z, label, truncation_psi, truncation_cutoff, update_emas=update_emas)
         return self.synthesis(ws, transform, update_emas=update_emas)
 

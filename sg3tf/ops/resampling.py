@@ -42,7 +42,7 @@ class Axis:
 class Filter:
     """A two-dimensional correlation kernel: the sum over r of the outer products y[r] x[r].
 
-    Separable filters have one term. The radial 12 x 12 filters of config R have three to five, because the tail
+    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, because the tail
     of their singular values lies below float32 resolution: so nothing here ever needs a true 2D convolution.
     """
 
