@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.config import (
-    ConfigError,
     DiscriminatorConfig,
     GeneratorConfig,
     discriminator_preset,
@@ -152,6 +151,3 @@ class Options:
             for field in dataclasses.fields(self)
             if field.name not in free and getattr(self, field.name) != getattr(other, field.name)
         ]
-
-
-__all__ = ["ConfigError", "OptionError", "Options"]
