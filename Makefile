@@ -1,3 +1,4 @@
+# make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   draws data, trains, exports, serves, and asks for images; again: continues training
 # make test   every test; make test-fast leaves out those marked slow; make lint: ruff and mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
@@ -10,21 +11,34 @@ DATA ?=
 KIMG ?= 16
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo native native-test test test-fast lint wheel clean
 
 demo: .venv/.installed
+	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
 	$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
 
+native: .venv/.installed
+	@custom_ops/install.sh $(BIN)/python
+
+# Plain, and under AddressSanitizer and UBSan.
+native-test: native
+	bazel test //custom_ops/...
+	bazel test --config=sanitize //custom_ops/...
+
+# The wheel holds the library, so that it is for this platform and this version of TensorFlow.
+wheel: native
+	$(BIN)/python -m build --wheel --no-isolation
+
 # Several processes, one after the other: what XLA has compiled is never given back.
-TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/serving tests/examples
+TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/serving tests/benchmarks tests/examples
 pytest = set -e; for group in $(TEST_GROUPS); do \
   if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
   echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
 
-test: .venv/.installed
+test: native-test
 	@$(call pytest)
 
-test-fast: .venv/.installed
+test-fast: native
 	@$(call pytest,-m "not slow")
 
 lint: .venv/.installed
@@ -40,4 +54,4 @@ lint: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,143 +1,239 @@
-"""Seconds per generated image, one JSON line per preset, resolution and implementation.
+"""Seconds per generated image, one JSON line per network, implementation and precision.
 
-python -m benchmarks.generator_bench --presets=stylegan3-t --resolutions=256 --impl=xla,matmul
+python -m benchmarks.generator_bench --presets=T-256,R-256 --impl=native,xla --dtype=float32,bfloat16
 
-Beside the time stand the arithmetic that the layer plan asks for, and the time that it would take at the speed of a
-large matrix product, measured in the same run: the floor for implementations that convolve directly in float32.
+Every configuration runs in a process of its own, so that the peak of memory is its own; all those of a network take
+turns. In the same turn runs the same network without its nonlinearities: what is between the two is their share.
+The images are compared with those of another process in float32. Beside the time stand the arithmetic that the layer
+plan asks for and the time that it would take, convolutions at the speed of a large matrix product of that precision
+and filters at that of float32 multiply-adds in registers, both measured in every turn: the floor for implementations
+that convolve directly.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
+import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest import mock
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+import keras
+import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from numpy.typing import NDArray
 
-from sg3tf import ConfigError, Generator, latents, ops
-from sg3tf.config import PRESETS
-from sg3tf.filters import low_pass
-from sg3tf.layer_plan import LayerPlan, SynthesisPlan, plan_synthesis
-from sg3tf.ops.resampling import Filter
+from benchmarks import machine, report
+from benchmarks.networks import Network, convolution_flop, generator_flop
+from benchmarks.report import Row, goal, median
+from benchmarks.workers import Worker, peak_memory_gb
+from sg3tf import Generator, latents, ops
+from sg3tf.layers import synthesis_layer
 
-PEAK_SIZE = 2048  # side of the square matrices whose product tells the peak
 GIGA = 1e9
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
-_PRESETS = flags.DEFINE_list("presets", list(PRESETS), "generators to time")
-_RESOLUTIONS = flags.DEFINE_list("resolutions", ["256"], "sides of the images")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 16384, "as --cbase of the trainer: config R doubles it")
+#: Two quiet cores, one image per call: seconds, by precision.
+SECONDS = {
+    "T-256": {"float32": 1.3, "bfloat16": 0.55},
+    "R-256": {"float32": 1.0, "bfloat16": 0.65},
+    "T-1024": {"float32": 4.0, "bfloat16": 4.0},
+}
+MEMORY_GB = {"T-1024": 2.5}
+NONLINEARITY_SHARE = {"T-256": 0.15, "R-256": 0.35}
+OVER_NETWORK_WITHOUT = {"T-256": 1.25, "T-1024": 1.25}
+#: The official PyTorch code on this kind of machine, float32.
+OFFICIAL_SECONDS = {"T-256": 9.4, "R-256": 16.5, "T-1024": 64.0}
+
+_PRESETS = flags.DEFINE_list("presets", ["T-256", "R-256"], "networks to time")
+_CHANNEL_BASE = flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")
+_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "as --cmax of the trainer")
 _BATCH = flags.DEFINE_integer("batch", 1, "images per call", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls, after the one that compiles", lower_bound=1)
-_IMPL = flags.DEFINE_list("impl", ["xla"], "implementations of the operations: xla, matmul")
+_DTYPE = report.dtype_flag(report.DTYPES)
 
 
-def convolution_flop(plan: SynthesisPlan) -> int:
-    """Of one image: every input sample takes part in kernel^2 products per pair of channels."""
-    products = (plan.input.size * plan.input.channels) ** 2  # the map of the Fourier features
-    for layer in plan.layers:
-        products += (layer.in_size * layer.kernel) ** 2 * layer.in_channels * layer.out_channels
-    return 2 * products
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One configuration of a network."""
+
+    network: Network
+    impl: str
+    dtype: str
+    batch: int
 
 
-def filter_flop(layer: LayerPlan) -> int:
-    """Of one image: separable passes, vertical first; upsampling never multiplies an inserted zero."""
-    canvas = layer.in_size + layer.kernel - 1
-    high = (layer.out_size - 1) * layer.down + layer.down_taps  # side of the upsampled canvas
-    products = 0
-    if layer.up_taps > 1:
-        products += high * (canvas + high) * (layer.up_taps // layer.up)
-    if layer.down_taps > 1:
-        separable = layer.out_size * (high + layer.out_size) * layer.down_taps
-        at_once = layer.out_size**2 * layer.down_taps**2
-        products += min(down_terms(layer) * separable, at_once)
-    return 2 * products * layer.out_channels
+@dataclasses.dataclass(frozen=True)
+class Speeds:
+    """Of this machine, GFLOP/s: large matrix products by precision, and multiply-adds in registers."""
+
+    matmul: dict[str, float]
+    fma: float
+
+    @classmethod
+    def measured(cls) -> Speeds:
+        matmul = {dtype: machine.matmul_gflop_per_second(dtype) for dtype in _DTYPE.value}
+        return cls(matmul, machine.peaks()["fma_gflop_per_second"])
+
+    @classmethod
+    def median(cls, of: Sequence[Speeds]) -> Speeds:
+        matmul = {dtype: median([one.matmul[dtype] for one in of]) for dtype in of[0].matmul}
+        return cls(matmul, median([one.fma for one in of]))
 
 
-def down_terms(layer: LayerPlan) -> int:
-    """Separable filters that the downsampling filter is the sum of."""
-    taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
-    return len(Filter.from_taps(taps, False, 1.0).y)
+class TimedGenerator:
+    """A generator with the weights that all sides share.
+
+    Args:
+        side: which one.
+        magnitudes: running statistics, by layer.
+    """
+
+    def __init__(self, side: Side, magnitudes: Sequence[float]) -> None:
+        self._impl = side.impl
+        self._generator = seeded_generator(side.network, side.dtype)
+        for layer, magnitude in zip(self._generator.synthesis_layers, magnitudes, strict=True):
+            layer.magnitude_ema.assign(magnitude)
+        self._z = some_latents(self._generator, side.batch)
+        self._whole = tf.function(lambda z: self._generator(z))
+        self._without = tf.function(lambda z: self._generator(z))
+
+    def first(self) -> dict[str, Any]:
+        """The images; what traces and compiles; and the peak of memory, which the network alone has made."""
+        with ops.using(self._impl):
+            start = time.perf_counter()
+            images = self._whole(self._z).numpy()
+            compiled = time.perf_counter() - start
+            self._whole(self._z)
+            peak = peak_memory_gb()
+            with without_nonlinearities(len(self._generator.synthesis_layers)):
+                self._without(self._z)
+        return {"images": images, "compile_seconds": compiled, "peak_memory_gb": peak}
+
+    def repeat(self) -> tuple[float, float]:
+        """Seconds with and without the nonlinearities."""
+        return machine.seconds(lambda: self._whole(self._z)), machine.seconds(lambda: self._without(self._z))
 
 
-def timed(function: Callable[[], tf.Tensor]) -> float:
-    start = time.perf_counter()
-    function().numpy()  # waits for the result
-    return time.perf_counter() - start
+def seeded_generator(network: Network, dtype: str) -> Generator:
+    """The same weights for every precision and process."""
+    keras.utils.set_random_seed(0)
+    return Generator(network.generator(), dtype=POLICIES[dtype])
 
 
-def peak_gflops() -> float:
-    """Speed of a large float32 matrix product, GFLOP/s; the best of five."""
-    a = tf.random.normal([PEAK_SIZE, PEAK_SIZE])
-    # The sum keeps the transfer of the result out of the time.
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
-    timed(product)
-    return 2 * PEAK_SIZE**3 / min(timed(product) for _ in range(5)) / GIGA
+def some_latents(generator: Generator, batch: int) -> tf.Tensor:
+    return tf.constant(latents.z_from_seeds(range(batch), generator.config.z_dim))
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    gpus = [
-        tf.config.experimental.get_device_details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")
-    ]
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cores": cores, "cpu": models[0] if models else platform.processor(), "gpus": gpus}
+@contextlib.contextmanager
+def without_nonlinearities(layers: int) -> Iterator[None]:
+    """Networks traced in here have, in place of each nonlinearity, its middle sample everywhere: a write, no more."""
+
+    def constant(x: tf.Tensor, up_taps: Any, down_taps: Any, bias: tf.Tensor, **how: Any) -> tf.Tensor:
+        top, bottom, left, right = how["pad"]
+        taps = sum(len(f) if f is not None else 1 for f in (up_taps, down_taps)) - 2
+        height = (x.shape[1] * how["up"] + top + bottom - taps + how["down"] - 1) // how["down"]
+        width = (x.shape[2] * how["up"] + left + right - taps + how["down"] - 1) // how["down"]
+        middle = x[:, x.shape[1] // 2, x.shape[2] // 2, :] + tf.cast(bias, x.dtype)
+        return tf.broadcast_to(middle[:, None, None, :], [tf.shape(x)[0], height, width, x.shape[3]])
+
+    with mock.patch.object(synthesis_layer, "filtered_lrelu", side_effect=constant) as replaced:
+        yield
+    if replaced.call_count != layers:
+        raise RuntimeError(f"{replaced.call_count} of {layers} nonlinearities replaced: SynthesisLayer calls another")
 
 
-def measure(preset: str, resolution: int, impl: str, peak: float) -> dict[str, Any]:
-    """Times one generator with random weights."""
-    generator = Generator.from_preset(preset, resolution, channel_base=_CHANNEL_BASE.value)
-    z = tf.constant(latents.z_from_seeds(range(_BATCH.value), generator.config.z_dim))
-    function = tf.function(generator)
-    with ops.implementation(impl):
-        first = timed(lambda: function(z))
-        repeats = [timed(lambda: function(z)) for _ in range(_REPEATS.value)]
-    plan = plan_synthesis(generator.config)
-    convolutions, filters = convolution_flop(plan) / GIGA, sum(map(filter_flop, plan.layers)) / GIGA
-    per_image = statistics.median(repeats) / _BATCH.value
+def reference(network: Network, batch: int) -> tuple[NDArray[np.float32], list[float]]:
+    """Images in float32, and running statistics with which they have full contrast, as after training."""
+    generator = seeded_generator(network, "float32")
+    for layer in generator.synthesis_layers:
+        layer.magnitude_decay = 0.0
+    images = generator(some_latents(generator, batch), update_emas=True).numpy()
+    return images, [float(layer.magnitude_ema.numpy()) for layer in generator.synthesis_layers]
+
+
+def row_of(side: Side, first: dict[str, Any], times: Sequence[tuple[float, float]], speeds: Speeds) -> Row:
+    """What was measured of one side."""
+    name, config = side.network.name, side.network.generator()
+    seconds, without = (median(column) / side.batch for column in zip(*times, strict=True))
+    ratio = median([whole / bare for whole, bare in times])  # of each turn, as the load may change between turns
+    convolutions = convolution_flop(config) / GIGA
+    filters = generator_flop(config) / GIGA - convolutions
+    row: Row = {
+        "network": name,
+        "channel_base": side.network.channel_base,
+        "impl": side.impl,
+        "dtype": side.dtype,
+        "batch": side.batch,
+        "seconds_per_image": seconds,
+        "seconds_per_call": [whole for whole, _ in times],
+        "seconds_without_nonlinearities": without,
+        "seconds_over_those_without": ratio,
+        "nonlinearity_share": 1 - 1 / ratio,
+        "peak_memory_gb": first["peak_memory_gb"],
+        "compile_seconds": first["compile_seconds"],
+        "convolution_gflop_per_image": convolutions,
+        "filter_gflop_per_image": filters,
+        "gflop_per_second": (convolutions + filters) / seconds,
+        "matmul_gflop_per_second": speeds.matmul[side.dtype],
+        "fma_gflop_per_second": speeds.fma,
+        "floor_seconds_per_image": convolutions / speeds.matmul[side.dtype] + filters / speeds.fma,
+    }
+    if name in OFFICIAL_SECONDS:
+        row["official_seconds_per_image"] = OFFICIAL_SECONDS[name]
+        row["times_faster_than_official"] = OFFICIAL_SECONDS[name] / seconds
+        bounds = {
+            "seconds_per_image": (seconds, SECONDS[name][side.dtype]),
+            "nonlinearity_share": (1 - 1 / ratio, NONLINEARITY_SHARE.get(name)),
+            "seconds_over_those_without": (ratio, OVER_NETWORK_WITHOUT.get(name)),
+            "peak_memory_gb": (first["peak_memory_gb"], MEMORY_GB.get(name)),
+        }
+        row["goals"] = {what: goal(value, bound) for what, (value, bound) in bounds.items() if bound is not None}
+    return row
+
+
+def difference(images: NDArray[np.float32], expected: NDArray[np.float32]) -> Row:
+    """Of images in [-1, 1], in those units."""
+    error = images.astype(np.float64) - expected
     return {
-        "preset": preset,
-        "resolution": resolution,
-        "impl": impl,
-        "channel_base": _CHANNEL_BASE.value,
-        "batch": _BATCH.value,
-        "seconds_per_image": round(per_image, 5),
-        "seconds_per_call": [round(seconds, 5) for seconds in repeats],
-        "compile_seconds": round(first - statistics.median(repeats), 3),
-        "convolution_gflop_per_image": round(convolutions, 4),
-        "filter_gflop_per_image": round(filters, 4),
-        "gflop_per_second": round((convolutions + filters) / per_image, 2),
-        "matmul_peak_gflop_per_second": round(peak, 1),
-        "floor_seconds_per_image": round((convolutions + filters) / peak, 5),
+        "max": float(np.max(np.abs(error))),
+        "rms": float(np.sqrt(np.mean(error**2))),
+        "rms_of_images": float(np.sqrt(np.mean(np.square(expected, dtype=np.float64)))),
     }
 
 
-def results() -> Iterator[dict[str, Any]]:
-    about, peak = machine(), peak_gflops()
-    for preset in _PRESETS.value:
-        for resolution in _RESOLUTIONS.value:
-            for impl in _IMPL.value:
-                yield {**measure(preset, int(resolution), impl, peak), "machine": about}
+def measure(network: Network) -> Iterator[Row]:
+    """All sides of one network, taking turns."""
+    expected, magnitudes = reference(network, _BATCH.value)
+    sides = [Side(network, impl, dtype, _BATCH.value) for dtype in _DTYPE.value for impl in report.IMPL.value]
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Worker(TimedGenerator, side, magnitudes)) for side in sides]
+        firsts = [worker.call("first") for worker in workers]
+        turns, speeds = [], []
+        for _ in range(report.REPEATS.value):
+            turns.append([worker.call("repeat") for worker in workers])
+            speeds.append(Speeds.measured())
+    rows = [
+        row_of(side, first, times, Speeds.median(speeds))
+        for side, first, times in zip(sides, firsts, zip(*turns, strict=True), strict=True)
+    ]
+    for row, first in zip(rows, firsts, strict=True):
+        row["difference_from_float32"] = difference(first["images"], expected)
+        same = {other["impl"]: other for other in rows if other["dtype"] == row["dtype"]}
+        if "native" in same:
+            row["seconds_over_native"] = row["seconds_per_image"] / same["native"]["seconds_per_image"]
+        yield row
+
+
+def results() -> Iterator[Row]:
+    networks = [Network.named(name, _CHANNEL_BASE.value, _CHANNEL_MAX.value) for name in _PRESETS.value]
+    for network in networks:
+        yield from measure(network)
 
 
 def main(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {' '.join(argv[1:])}")
-    try:
-        for line in results():
-            print(json.dumps(line), flush=True)
-    except (ConfigError, ValueError) as error:
-        raise app.UsageError(str(error)) from error
+    report.run(argv, results)
 
 
 if __name__ == "__main__":

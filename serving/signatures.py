@@ -38,7 +38,7 @@ class ServedGenerator(tf.Module):
 
         def synthesis(ws: tf.Tensor, transform: tf.Tensor) -> tf.Tensor:
             # A stock server runs the graph as it is: no native ops there, and no XLA by default.
-            with ops.implementation("matmul"):
+            with ops.using("matmul"):
                 return generator.synthesis(ws, transform=transform)
 
         # Functions of their own, so that all signatures share one copy of each network.

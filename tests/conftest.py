@@ -36,6 +36,19 @@ def _read(name: str) -> dict[str, Any]:
         return dict(arrays)
 
 
+@functools.cache
+def _why_no_native() -> str:
+    from sg3tf.ops import native  # not before a test needs it: it imports TensorFlow
+
+    return native.why_not(native.FOLDER)  # an error where there is a library, but for another TensorFlow
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests marked `native` where those operations are not to be had."""
+    if item.get_closest_marker("native") and (reason := _why_no_native()):
+        pytest.skip(f"no native operations: {reason}")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Golden:
     """golden(name) -> the content of ../shared/golden/NAME.npz or .json; skips where there is no such folder."""

@@ -111,7 +111,7 @@ class Reporter:
 
     def _generate(self, z: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.uint8]:
         parts = []
-        with ops.implementation("matmul"):  # one grid now and then does not pay for compiling
+        with ops.using("matmul"):  # one grid now and then does not pay for compiling
             for start in range(0, len(z), GENERATE_AT_ONCE):
                 part = slice(start, start + GENERATE_AT_ONCE)
                 parts.append(images.to_uint8(self.state.G_ema({"z": z[part], "label": label[part]})))

@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.ops import implementation
+from sg3tf.ops import using
+from sg3tf.ops.implementation import for_training
 from trainer.actions import Reporter
 from trainer.data import Dataset, batches
 from trainer.draws import Draws
@@ -50,7 +51,7 @@ def train(options: Options, dataset: Dataset, strategy: tf.distribute.Strategy, 
     total_nimg, tick_nimg = options.kimg * 1000, options.tick * 1000
     next_tick, ticks = state.cur_nimg + tick_nimg, 0
 
-    with contextlib.closing(stream), contextlib.closing(reporter), implementation("xla"), _stop_requests() as stop:
+    with contextlib.closing(stream), contextlib.closing(reporter), using(for_training()), _stop_requests() as stop:
         reporter.on_start()
         while state.cur_nimg < total_nimg and not stop:
             images, labels = next(stream)

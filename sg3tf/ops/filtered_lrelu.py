@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from sg3tf.ops.implementation import resolve
 from sg3tf.ops.lowering import Axes, Counts, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.native_filtered_lrelu import native_filtered_lrelu
 from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
 from sg3tf.ops.upfirdn2d import any_number_of, at_least_float32, exactly, images
@@ -45,7 +46,7 @@ def filtered_lrelu(
         slope: of the leaky ReLU on negative values, 0 to 1 (1: linear).
         clamp: bound on the magnitude after the gain; None or infinity for none.
         flip_filter: correlate instead of convolve, with both filters.
-        impl: None or "auto" (what sg3tf.ops.implementation chose), "xla" or "matmul".
+        impl: None or "auto" (what sg3tf.ops.using chose), "native", "xla" or "matmul".
 
     Returns:
         [N, H', W', C] of the type of x, H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
@@ -55,7 +56,7 @@ def filtered_lrelu(
         ValueError: naming the argument, its value and the remedy.
 
     Gradient with respect to x and bias: of any order. Which samples were negative or clamped is found again in
-    the backward pass rather than stored (docs/adr/0003).
+    the backward pass (docs/adr/0003), but by "native", which keeps two bits of each if a gradient may be asked for.
     """
     x = images(x)
     if not 0 <= slope <= 1:
@@ -74,8 +75,11 @@ def filtered_lrelu(
     downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
     downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
+    impl = resolve(impl)
+    if impl == "native":
+        return native_filtered_lrelu(x, bias, upsample, downsample, float(slope), bound)
     how = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
-    return _filtered(x, bias, _Kernel(how, (upsample, downsample), resolve(impl)))
+    return _filtered(x, bias, _Kernel(how, (upsample, downsample), impl))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from sg3tf.ops import native
 from sg3tf.ops.implementation import resolve
 from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.native_attributes import native_attributes, native_resampling
 from sg3tf.ops.phased import Phased
 from sg3tf.ops.resampling import Resampling
 
@@ -35,7 +38,7 @@ def upfirdn2d(
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
         flip_filter: correlate instead of convolve.
         gain: factor on the result.
-        impl: None or "auto" (what sg3tf.ops.implementation chose), "xla" or "matmul".
+        impl: None or "auto" (what sg3tf.ops.using chose), "native", "xla" or "matmul".
 
     Returns:
         [N, (H * up + top + bottom - Kh) // down + 1, likewise, C], of the type of x.
@@ -49,7 +52,18 @@ def upfirdn2d(
     x = images(x)
     how = Resampling.create(taps, up, down, pad, flip_filter, gain)
     how.out_size(x.shape[1], x.shape[2])
-    return _linear(x, how, resolve(impl))
+    impl = resolve(impl)
+    return _native(x, how) if impl == "native" else _linear(x, how, impl)
+
+
+def _native(x: tf.Tensor, how: Resampling) -> tf.Tensor:
+    return native.operations().sg3_upfirdn2d(x, **native_attributes(how))
+
+
+@tf.RegisterGradient("Sg3>Upfirdn2d")
+def _native_gradient(op: Any, dy: tf.Tensor) -> tf.Tensor:
+    how = native_resampling(op, up="up", down="down", pad="pad")
+    return _native(dy, how.adjoint(*op.inputs[0].shape[1:3]))
 
 
 def _linear(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:

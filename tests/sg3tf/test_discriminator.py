@@ -15,7 +15,7 @@ import tensorflow as tf
 from sg3tf import Discriminator
 from sg3tf.config import PRESETS, ConfigError, discriminator_preset
 from sg3tf.interop import nvidia
-from sg3tf.ops import implementation
+from sg3tf.ops import using
 from tests import contexts
 from tests.conftest import Golden
 from tests.numerics import Array, nchw, nhwc, relative_error
@@ -29,7 +29,7 @@ TINY = {"channel_max": 4, "mapping_layers": 2, "mbstd_group_size": 2}
 def no_compilation() -> Iterator[None]:
     """What need not be compiled is not: tests/sg3tf/ops shows that both implementations agree."""
     keras.utils.set_random_seed(0)
-    with implementation("matmul"):
+    with using("matmul"):
         yield
 
 
@@ -54,7 +54,7 @@ def test_golden(golden: Golden, impl: str) -> None:
     options = {"channel_base": 512, "channel_max": 24, "label_dim": 4, "mbstd_group_size": group_size}
     model = Discriminator.from_preset("stylegan3-t", 32, **options)
     nvidia.load_arrays(model, {k.removeprefix("D/"): v for k, v in arrays.items() if k.startswith("D/")})
-    with implementation(impl):
+    with using(impl):
         logits = model(nhwc(arrays["real_nchw"]), label=arrays["c"])
     assert relative_error(logits, arrays["logits_real"]) < 1e-5
 
@@ -142,7 +142,7 @@ def test_predict_and_summary() -> None:
 )
 def test_contexts(impl: str, context: str, tmp_path: Path) -> None:
     model = tiny()
-    with implementation(impl):
+    with using(impl):
         (logits,) = contexts.run(context, lambda x: [model(x)], images(4), tmp_path, model.variables)
     np.testing.assert_allclose(logits, model(images(4)), rtol=0, atol=1e-6)
 

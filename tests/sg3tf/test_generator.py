@@ -18,7 +18,7 @@ from sg3tf.config import PRESETS, ConfigError, generator_preset
 from sg3tf.interop import nvidia
 from sg3tf.latents import transform_matrix
 from sg3tf.layers import SynthesisLayer
-from sg3tf.ops import implementation
+from sg3tf.ops import using
 from tests import contexts
 from tests.conftest import Golden
 from tests.numerics import Array, nchw, nhwc, psnr, relative_error
@@ -34,7 +34,7 @@ TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5}
 def no_compilation() -> Iterator[None]:
     """What need not be compiled is not: tests/sg3tf/ops shows that both implementations agree."""
     keras.utils.set_random_seed(0)
-    with implementation("matmul"):
+    with using("matmul"):
         yield
 
 
@@ -87,7 +87,7 @@ def test_golden_mapping(official: Official) -> None:
 @pytest.mark.parametrize("impl", ["matmul", pytest.param("xla", marks=pytest.mark.slow)])
 def test_golden_images(official: Official, impl: str) -> None:
     generator, arrays = official.generator, official.arrays
-    with implementation(impl):
+    with using(impl):
         for name, options in [
             ("image_nchw", {}),
             ("image_psi05", {"truncation_psi": 0.5}),
@@ -315,7 +315,7 @@ def test_summary_lists_the_layers() -> None:
 )
 def test_contexts(impl: str, context: str, tmp_path: Path) -> None:
     generator, z = tiny(), latents(2)
-    with implementation(impl):
+    with using(impl):
         (image,) = contexts.run(context, lambda z: [generator(z)], z, tmp_path, generator.variables)
     np.testing.assert_allclose(image, generator(z), rtol=0, atol=1e-6)
 
@@ -393,7 +393,7 @@ def measured() -> dict[str, tuple[Generator, Array, Array]]:
         # magnitude_decay 0: one update takes the measured value as it is.
         generator = Generator.from_preset(preset, 64, channel_base=4096, channel_max=64, magnitude_decay=0.0)
         ws = generator.mapping(latents(2, 512))
-        with implementation("matmul"):
+        with using("matmul"):
             generator.synthesis(ws, update_emas=True)
             result[preset] = generator, ws, generator.synthesis(ws).numpy()
     return result

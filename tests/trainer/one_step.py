@@ -38,7 +38,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf import Generator
-from sg3tf.ops import implementation
+from sg3tf.ops import using
 from tests.trainer import tiny
 from trainer import losses
 from trainer.data import batches, open_dataset
@@ -232,7 +232,7 @@ def main(spec: dict[str, Any]) -> None:
     strategy = make_strategy(spec["strategy"])
     arrays: Arrays = {}
     for run in spec["runs"]:
-        with implementation(run["impl"]):
+        with using(run["impl"]):
             arrays |= steps(run, spec["data"], strategy)
     np.savez(spec["out"], **arrays)
 

@@ -21,7 +21,7 @@ from sg3tf.discriminator import ResidualBlock
 from sg3tf.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.layers import Conv, Dense, FourierInput, Mapping, MinibatchStddev, SynthesisLayer
 from sg3tf.layers.modulated_conv import modulated_conv
-from sg3tf.ops import implementation
+from sg3tf.ops import using
 from tests.numerics import Array, nchw, nhwc, relative_error
 from tests.reference import discriminator as reference_discriminator
 from tests.reference import generator as reference
@@ -36,7 +36,7 @@ W_DIM = 7
 def no_compilation() -> Iterator[None]:
     """tests/sg3tf/ops covers both implementations."""
     keras.utils.set_random_seed(0)
-    with implementation("matmul"):
+    with using("matmul"):
         yield
 
 

@@ -21,7 +21,8 @@ from tests.conftest import Golden
 from tests.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.reference import resampling as reference
 
-IMPLEMENTATIONS = ("xla", "matmul")
+NATIVE = pytest.param("native", marks=pytest.mark.native)
+IMPLEMENTATIONS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 6, 5, 3)
 
 
@@ -45,9 +46,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def with_implementations(cases: Iterable[Any], slow: Sequence[Any] = ()) -> list[Any]:
-    """Every case under both implementations; `slow` names those that XLA compiles for more than ten seconds."""
+    """Every case under every implementation; `slow` names those that XLA compiles for more than ten seconds."""
     marked = [pytest.param(case, "xla", marks=pytest.mark.slow if case in slow else ()) for case in cases]
-    return [*marked, *((case, "matmul") for case in cases)]
+    native = [pytest.param(case, "native", marks=pytest.mark.native) for case in cases]
+    return [*marked, *native, *((case, "matmul") for case in cases)]
 
 
 def images(seed: int, shape: tuple[int, ...] = SHAPE) -> Array:
@@ -296,7 +298,6 @@ def test_left_out_arguments() -> None:
         ({"up_taps": np.ones(20)}, "smaller than its filter .*: increase pad"),
         ({"down_taps": np.ones(20)}, "smaller than its filter .*: increase pad"),
         ({"impl": "cuda"}, "impl='cuda': use"),
-        ({"impl": "native"}, "impl='native': this build has no native operations"),
         ({"x": np.ones([6, 5, 3])}, r"x of shape \(6, 5, 3\): give"),
         ({"x": np.ones(SHAPE, np.int32)}, "x of type int32: cast it"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sg3tf.filters import low_pass
-from sg3tf.ops import implementation, upfirdn2d
+from sg3tf.ops import upfirdn2d
 from tests import contexts
 from tests.conftest import Golden
 from tests.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
 from tests.reference import resampling as reference
 from tests.reference.resampling import kernel2d, matrix, rows
 
-IMPLEMENTATIONS = ("xla", "matmul")
+NATIVE = pytest.param("native", marks=pytest.mark.native)
+IMPLEMENTATIONS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 9, 7, 3)
 
 
@@ -224,8 +224,7 @@ def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
         ({"taps": np.ones([2, 2, 2])}, r"taps of shape \(2, 2, 2\): give \[K\], \[Kh, Kw\] or None"),
         ({"taps": []}, r"taps of shape \(0,\): give \[K\]"),
         ({"taps": np.ones(8)}, "x of height 9 and width 7 is smaller than its filter .*: increase pad"),
-        ({"impl": "cuda"}, "impl='cuda': use None, 'auto', 'native', 'matmul', 'xla'"),
-        ({"impl": "native"}, "impl='native': this build has no native operations: use"),
+        ({"impl": "cuda"}, "impl='cuda': use 'auto', 'native', 'xla', 'matmul'"),
         ({"x": np.ones([9, 7, 3])}, r"x of shape \(9, 7, 3\): give \[N, H, W, C\]"),
         ({"x": np.ones([1, 9, 7, 3], int)}, "x of type int64: cast it"),
     ],
@@ -239,42 +238,3 @@ def test_errors_name_argument_value_and_remedy(changed: dict[str, Any], message:
 def test_unknown_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"x of shape \(None, 8, None, 3\): give .* known"):
         tf.function(lambda x: upfirdn2d(x, None)).get_concrete_function(tf.TensorSpec([None, 8, None, 3]))
-
-
-def compiled(impl: str | None = None) -> bool:
-    return contexts.compiles(lambda x: upfirdn2d(x, np.ones(3), impl=impl), images(1))
-
-
-def test_implementation_scope() -> None:
-    assert compiled("xla") and not compiled("matmul")
-    for default in (None, "auto"):
-        assert not compiled(default)
-        with implementation("xla"):
-            assert compiled(default)
-            assert not compiled("matmul")
-            with implementation("matmul"):
-                assert not compiled(default)
-                assert compiled("xla")
-            assert compiled(default)
-        assert not compiled(default)
-
-
-def test_implementation_scope_ends_with_an_exception() -> None:
-    with pytest.raises(KeyError), implementation("xla"):
-        raise KeyError
-    assert not compiled()
-
-
-def test_implementation_scope_holds_in_all_threads() -> None:
-    """MirroredStrategy traces its replicas in threads of their own."""
-    seen = []
-    with implementation("xla"):
-        thread = threading.Thread(target=lambda: seen.append(compiled()))
-        thread.start()
-        thread.join()
-    assert seen == [True]
-
-
-def test_unknown_scope() -> None:
-    with pytest.raises(ValueError, match="impl='fast': use"), implementation("fast"):
-        pass

@@ -1,0 +1,108 @@
+"""What a benchmark ran on, and what that machine can do at most, measured beside the benchmark.
+
+python -m benchmarks.machine prints both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+MATMUL_SIDE = 2048  # of the square matrices whose product tells the peak
+TRIES = 5
+GIGA = 1e9
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def about() -> dict[str, Any]:
+    """The machine, and how busy others keep it: numbers under load are upper bounds of the time."""
+    gpus = [
+        tf.config.experimental.get_device_details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")
+    ]
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cores": cores(),
+        "cpu": models[0] if models else platform.processor(),
+        "gpus": gpus,
+        "load_average_at_start": [round(load, 2) for load in os.getloadavg()],
+        "tensorflow": tf.__version__,
+    }
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peaks() -> dict[str, float]:
+    """Multiply-adds and copied bytes (read and written) per second, of one core and of all: about a second's work.
+
+    Raises:
+        RuntimeError: no C++ compiler.
+    """
+    with _peaks_program() as program:
+        output = subprocess.run([program, str(cores())], check=True, capture_output=True, text=True).stdout
+    measured: dict[str, float] = json.loads(output)
+    return measured
+
+
+def matmul_gflop_per_second(dtype: str = "float32") -> float:
+    """Speed of a large matrix product in TensorFlow; the best of several."""
+    a = tf.cast(tf.random.normal([MATMUL_SIDE, MATMUL_SIDE]), dtype)
+    # The sum keeps the transfer of the result out of the time.
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
+    seconds(product)
+    return 2 * MATMUL_SIDE**3 / min(seconds(product) for _ in range(TRIES)) / GIGA
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """How long it takes until the result is there; freeing it is not part of it."""
+    start = time.perf_counter()
+    result = function()
+    tf.test.experimental.sync_devices()
+    elapsed = time.perf_counter() - start
+    del result
+    return elapsed
+
+
+@contextlib.contextmanager
+def _peaks_program() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "peaks"
+        program.write_bytes(_compiled_peaks())
+        program.chmod(0o700)
+        yield str(program)
+
+
+@functools.cache
+def _compiled_peaks() -> bytes:
+    """Compiled for the processor that it runs on, so that no instruction set is left out."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        raise RuntimeError("no C++ compiler to measure the machine's peaks with: install g++, or name one in CXX")
+    source = Path(__file__).with_name("peaks.cc")
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "peaks"
+        options = ["-O3", "-std=c++20", "-march=native", "-pthread"]
+        subprocess.run([compiler, *options, str(source), "-o", str(program)], check=True)
+        return program.read_bytes()
+
+
+if __name__ == "__main__":
+    matmul = {dtype: round(matmul_gflop_per_second(dtype), 1) for dtype in ("float32", "bfloat16")}
+    print(json.dumps({"machine": about(), "peaks": peaks(), "matmul_gflop_per_second": matmul}, indent=1))

@@ -1,0 +1,106 @@
+"""Networks by short names, and the arithmetic that one image takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, discriminator_preset, generator_preset
+from sg3tf.filters import low_pass
+from sg3tf.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.ops.resampling import Filter
+
+PRESETS = {"T": "stylegan3-t", "R": "stylegan3-r"}
+WIDE_RESOLUTION = 512  # published networks are wider from here on
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A generator, and the discriminator that it is trained against."""
+
+    name: str
+    preset: str
+    resolution: int
+    channel_base: int
+    channel_max: int = 512
+
+    @classmethod
+    def named(cls, name: str, channel_base: int | None = None, channel_max: int = 512) -> Network:
+        """The network "T-256", config T at 256 x 256, as wide as published.
+
+        Raises:
+            ConfigError: another form, or sizes that cannot be.
+        """
+        match = re.fullmatch(r"([TR])-(\d+)", name)
+        if match is None:
+            raise ConfigError(f"presets={name!r}: give T or R, a hyphen and a resolution, as in T-256")
+        resolution = int(match[2])
+        base = channel_base or (32768 if resolution >= WIDE_RESOLUTION else 16384)
+        network = cls(name, PRESETS[match[1]], resolution, base, channel_max)
+        network.generator()
+        return network
+
+    def generator(self) -> GeneratorConfig:
+        return generator_preset(
+            self.preset, self.resolution, channel_base=self.channel_base, channel_max=self.channel_max
+        )
+
+    def discriminator(self) -> DiscriminatorConfig:
+        return discriminator_preset(
+            self.preset, self.resolution, channel_base=self.channel_base, channel_max=self.channel_max
+        )
+
+
+def canvas_size(layer: LayerPlan) -> int:
+    """Side of what the nonlinearity reads."""
+    return layer.in_size + layer.kernel - 1
+
+
+def high_size(layer: LayerPlan) -> int:
+    """Side of the canvas at the temporary rate."""
+    return (layer.out_size - 1) * layer.down + layer.down_taps
+
+
+def convolution_flop(config: GeneratorConfig) -> int:
+    """Of one image: every input sample takes part in kernel^2 products per pair of channels."""
+    plan = plan_synthesis(config)
+    products = (plan.input.size * plan.input.channels) ** 2  # the map of the Fourier features
+    for layer in plan.layers:
+        products += (layer.in_size * layer.kernel) ** 2 * layer.in_channels * layer.out_channels
+    return 2 * products
+
+
+def filter_flop(layer: LayerPlan) -> int:
+    """Of one image: separable passes, vertical first; upsampling never multiplies an inserted zero."""
+    canvas, high = canvas_size(layer), high_size(layer)
+    products = 0
+    if layer.up_taps > 1:
+        products += high * (canvas + high) * (layer.up_taps // layer.up)
+    if layer.down_taps > 1:
+        separable = layer.out_size * (high + layer.out_size) * layer.down_taps
+        at_once = layer.out_size**2 * layer.down_taps**2
+        products += min(down_terms(layer) * separable, at_once)
+    return 2 * products * layer.out_channels
+
+
+def down_terms(layer: LayerPlan) -> int:
+    """Separable filters that the downsampling filter is the sum of."""
+    taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
+    return len(Filter.from_taps(taps, False, 1.0).y)
+
+
+def generator_flop(config: GeneratorConfig) -> int:
+    """Of one image: convolutions and filters."""
+    return convolution_flop(config) + sum(map(filter_flop, plan_synthesis(config).layers))
+
+
+def discriminator_flop(config: DiscriminatorConfig) -> int:
+    """Of one image: convolutions only, which its short filters add little to."""
+    side, last = config.resolution, config.channels(4)
+    products = side**2 * config.image_channels * config.channels(side)
+    while side > 4:
+        wide, narrow = config.channels(side), config.channels(side // 2)
+        products += side**2 * 9 * wide**2 + (side // 2) ** 2 * (9 + 1) * wide * narrow
+        side //= 2
+    products += 4**2 * 9 * (last + config.mbstd_channels) * last + 4**2 * last**2
+    return 2 * products

@@ -1,0 +1,81 @@
+"""What all benchmarks have in common: flags, and rows that are printed and kept."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import machine
+from sg3tf.atomic import whole_file
+from sg3tf.config import ConfigError
+from sg3tf.ops.implementation import IMPLEMENTATIONS
+
+RESULTS = Path(__file__).with_name("results")
+DTYPES = ("float32", "bfloat16")
+DIGITS = 4
+
+IMPL = flags.DEFINE_list("impl", ["native", "xla"], f"implementations to compare: {', '.join(IMPLEMENTATIONS)}")
+REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs of each side, in turn, after one to warm up", lower_bound=1)
+_OUT = flags.DEFINE_string("out", None, "JSON file for the rows; a bare name is one in benchmarks/results")
+
+Row = dict[str, Any]
+
+
+def _among(known: Sequence[str]) -> Callable[[list[str]], bool]:
+    return lambda names: bool(names) and set(names) <= set(known)
+
+
+flags.register_validator("impl", _among(IMPLEMENTATIONS), f"give one or more of {', '.join(IMPLEMENTATIONS)}")
+
+
+def dtype_flag(default: Sequence[str]) -> flags.FlagHolder[list[str]]:
+    """--dtype."""
+    holder = flags.DEFINE_list("dtype", list(default), f"precisions: {', '.join(DTYPES)}")
+    flags.register_validator("dtype", _among(DTYPES), f"give one or more of {', '.join(DTYPES)}")
+    return holder
+
+
+def run(argv: Sequence[str], rows: Callable[[], Iterator[Row]]) -> None:
+    """Prints the machine and every row as a line of JSON; --out has all that there are so far."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {' '.join(argv[1:])}")
+    about = {"machine": machine.about(), "note": "the machine may be shared: times are upper bounds, see its load"}
+    kept: list[Row] = []
+    print(json.dumps(about), flush=True)
+    try:
+        for row in rows():
+            kept.append(rounded(row))
+            print(json.dumps(kept[-1]), flush=True)
+            if _OUT.value:
+                with whole_file(RESULTS / _OUT.value) as file:
+                    file.write(json.dumps({**about, "rows": kept}, indent=1).encode() + b"\n")
+    except ConfigError as error:
+        raise app.UsageError(str(error)) from error
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def goal(value: float, bound: float, *, at_least: bool = False) -> Row:
+    """A measured value beside what was asked for: a lower bound, or else an upper one."""
+    return {"is": value, "at_least" if at_least else "at_most": bound}
+
+
+def met(one: Row) -> bool:
+    """Whether `goal` was reached."""
+    return one["is"] >= one["at_least"] if "at_least" in one else one["is"] <= one["at_most"]
+
+
+def rounded(value: Any) -> Any:
+    """The same with significant digits only."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

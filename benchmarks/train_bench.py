@@ -1,0 +1,224 @@
+"""Seconds per training step, phase by phase, and peak memory: one JSON line per network and implementation.
+
+python -m benchmarks.train_bench --presets=T-32,T-64,R-64 --impl=native,xla
+
+Every implementation trains in a process of its own, so that the peak of memory is its own; they take turns. The images
+are noise and no data set is read. Beside each phase stands the time that its arithmetic would take at the speed of a
+large matrix product, measured in every turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from benchmarks import machine, report
+from benchmarks.networks import PRESETS, discriminator_flop, generator_flop
+from benchmarks.report import Row, goal, median
+from benchmarks.workers import Worker, peak_memory_gb
+from sg3tf import ops
+from sg3tf.config import ConfigError
+from trainer.data import Dataset
+from trainer.devices import make_strategy
+from trainer.draws import Draws
+from trainer.options import Options
+from trainer.state import TrainState
+from trainer.step import Stepper
+
+GIGA = 1e9
+PHASES = ("G", "D", "R1", "rest")  # the last: moving average and everything between
+FASTER_THAN_OFFICIAL = 8.0
+MEMORY_OF_OFFICIAL = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A run to be timed, and what the official PyTorch code takes for it on this kind of machine."""
+
+    preset: str
+    resolution: int
+    cbase: int
+    cmax: int
+    batch: int
+    official_seconds_per_image: float | None = None
+    official_memory_gb: float | None = None
+    official_phase_seconds: dict[str, float] | None = None
+
+    @property
+    def options(self) -> Options:
+        return Options(
+            cfg=PRESETS[self.preset],
+            data="noise",
+            data_name="noise",
+            resolution=self.resolution,
+            image_channels=3,
+            num_images=self.batch,
+            label_dim=0,
+            batch=self.batch,
+            gamma=2.0,
+            batch_per_replica=self.batch,
+            cbase=self.cbase,
+            cmax=self.cmax,
+        )
+
+
+TRAININGS = {
+    "T-16": Training("T", 16, 128, 8, 4),  # to try whether everything works
+    "T-32": Training("T", 32, 1024, 32, 16, 0.163, 3.0),
+    "T-64": Training("T", 64, 4096, 128, 4, 1.97, 4.0, {"G": 6.26, "D": 1.58, "R1": 0.35}),
+    "R-64": Training("R", 64, 2048, 64, 4, 1.43),
+}
+
+_PRESETS = flags.DEFINE_list("presets", ["T-32", "T-64", "R-64"], f"runs to time: {', '.join(TRAININGS)}")
+
+
+@dataclasses.dataclass
+class Unlabelled:
+    """All that draws of latents ask of a data set."""
+
+    label_dim: int = 0
+
+
+class TimedTraining:
+    """Steps with all phases, each timed.
+
+    Args:
+        options: of the run.
+        impl: implementation of the operations.
+    """
+
+    def __init__(self, options: Options, impl: str) -> None:
+        self._impl, self._seconds = impl, dict.fromkeys(PHASES, 0.0)
+        strategy = make_strategy("cpu")
+        with strategy.scope():
+            self._state = TrainState(options)
+        draws = Draws(cast(Dataset, Unlabelled()), options.batch, options.generator().z_dim, options.seed)
+        self._stepper = Stepper(self._state, options, strategy, draws)
+        for name, phase in self._stepper._phases.items():
+            self._stepper._phases[name] = self._timed(name, phase)
+        size = [options.batch, options.resolution, options.resolution, options.image_channels]
+        self._images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+        self._labels = np.zeros([options.batch, 0], np.float32)
+
+    def _timed(self, name: str, phase: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def run(arrays: Any) -> Any:
+            start = time.perf_counter()
+            metrics = phase(arrays)
+            tf.test.experimental.sync_devices()
+            self._seconds[name] = time.perf_counter() - start
+            return metrics
+
+        return run
+
+    def step(self) -> dict[str, float]:
+        """Seconds by phase of one more step."""
+        self._state.step = 0  # R1 is one of the phases of such a step
+        with ops.using(self._impl):
+            total = machine.seconds(lambda: self._stepper.run(self._images, self._labels))
+        self._seconds["rest"] = total - sum(self._seconds[name] for name in PHASES if name != "rest")
+        return self._seconds
+
+    def peak_memory_gb(self) -> float:
+        return peak_memory_gb()
+
+
+def phase_gflop(options: Options) -> dict[str, float]:
+    """Arithmetic of each phase; a backward pass costs its forward pass for the inputs, and again for the weights."""
+    G, D = generator_flop(options.generator()), discriminator_flop(options.discriminator())
+    flop = {
+        "G": 3 * G + 2 * D,
+        "D": G + 2 * 3 * D,
+        "R1": 6 * D,  # forward and backward, and the two gradients of each
+        "rest": 0,
+    }
+    return {name: options.batch * value / GIGA for name, value in flop.items()}
+
+
+def per_step(phases: dict[str, float], options: Options) -> float:
+    """On average: R1 is not part of every step."""
+    return sum(value / (options.r1_interval if name == "R1" else 1) for name, value in phases.items())
+
+
+def row_of(name: str, impl: str, steps: Sequence[dict[str, float]], first: dict[str, float], memory: float) -> Row:
+    """What was measured of one implementation."""
+    training, options = TRAININGS[name], TRAININGS[name].options
+    phases = {phase: median([step[phase] for step in steps]) for phase in PHASES}
+    seconds = per_step(phases, options)
+    row: Row = {
+        "network": name,
+        "channel_base": training.cbase,
+        "channel_max": training.cmax,
+        "batch": training.batch,
+        "impl": impl,
+        "seconds_per_step": seconds,
+        "seconds_per_image": seconds / training.batch,
+        "phase_seconds": phases,
+        "seconds_of_steps": [per_step(step, options) for step in steps],
+        "compile_seconds": sum(first.values()) - sum(phases.values()),
+        "peak_memory_gb": memory,
+    }
+    if training.official_seconds_per_image:
+        faster = training.official_seconds_per_image / row["seconds_per_image"]
+        row["official_seconds_per_image"] = training.official_seconds_per_image
+        row["goals"] = {"times_faster_than_official": goal(faster, FASTER_THAN_OFFICIAL, at_least=True)}
+    if training.official_memory_gb:
+        bound = MEMORY_OF_OFFICIAL * training.official_memory_gb
+        row["official_peak_memory_gb"] = training.official_memory_gb
+        row["goals"]["peak_memory_gb"] = goal(memory, bound)
+    if training.official_phase_seconds:
+        row["official_phase_seconds"] = training.official_phase_seconds
+    return row
+
+
+def measure(name: str) -> Iterator[Row]:
+    """All implementations of one run, taking turns."""
+    options = TRAININGS[name].options
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Worker(TimedTraining, options, impl)) for impl in report.IMPL.value]
+        firsts = [worker.call("step") for worker in workers]
+        turns, speeds = [], []
+        for _ in range(report.REPEATS.value):
+            turns.append([worker.call("step") for worker in workers])
+            speeds.append(machine.matmul_gflop_per_second())
+        memory = [worker.call("peak_memory_gb") for worker in workers]
+    by_impl = zip(report.IMPL.value, zip(*turns, strict=True), firsts, memory, strict=True)
+    rows = {impl: row_of(name, impl, *measured) for impl, *measured in by_impl}
+    gflop, matmul = phase_gflop(options), median(speeds)
+    for row in rows.values():
+        row["phase_gflop"] = gflop
+        row["matmul_gflop_per_second"] = matmul
+        row["phase_floor_seconds"] = {phase: value / matmul for phase, value in gflop.items()}
+        row["floor_seconds_per_image"] = per_step(row["phase_floor_seconds"], options) / options.batch
+        if "native" in rows:
+            row["over_native"] = ratios(row, rows["native"])
+        yield row
+
+
+def ratios(row: Row, native: Row) -> Row:
+    """How many times what the native implementation takes."""
+    names = ("seconds_per_step", "peak_memory_gb")
+    phases = {name: row["phase_seconds"][name] / native["phase_seconds"][name] for name in ("G", "D", "R1")}
+    return {**{name: row[name] / native[name] for name in names}, **phases}
+
+
+def results() -> Iterator[Row]:
+    unknown = sorted(set(_PRESETS.value) - set(TRAININGS))
+    if unknown:
+        raise ConfigError(f"presets={unknown!r}: give some of {', '.join(TRAININGS)}")
+    for name in _PRESETS.value:
+        yield from measure(name)
+
+
+def main(argv: Sequence[str]) -> None:
+    report.run(argv, results)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,126 @@
+"""How an operation is compiled: its processor kernel once for every instruction set, its CUDA kernel by nvcc."""
+
+load("@local_cuda//:defs.bzl", "CUDA_VERSION", "NVCC", "NVCC_FLAGS", "if_cuda")
+load("@local_tensorflow//:version.bzl", "TENSORFLOW_VERSION")
+load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
+
+# What sg3tf/ops/native.py has to know before it loads the libraries.
+BUILD_INFO = json.encode({"cuda": CUDA_VERSION, "tensorflow": TENSORFLOW_VERSION})
+
+_INSTRUCTION_SETS = {
+    "avx512": ["-march=x86-64-v4"],
+    "avx2": ["-march=x86-64-v3"],
+    "baseline": [],
+}
+
+# GCC warns of its own intrinsics, and of vectors in the signatures of functions that are inlined always.
+_QUIET = ["-Wno-maybe-uninitialized", "-Wno-psabi"]
+
+def _isa_library(name, srcs, deps):
+    """Compiles `srcs` for every instruction set, each into the namespace that the macro SG3_ISA names.
+
+    Processors other than x86-64 have the baseline only.
+    """
+    for isa, flags in _INSTRUCTION_SETS.items():
+        cc_library(
+            name = name + "_" + isa,
+            srcs = srcs,
+            copts = ["-DSG3_ISA=" + isa, "-O3", "-ffp-contract=fast"] + _QUIET + flags,
+            deps = deps,
+        )
+    cc_library(
+        name = name,
+        deps = select({
+            "@platforms//cpu:x86_64": [":%s_%s" % (name, isa) for isa in _INSTRUCTION_SETS],
+            "//conditions:default": [":%s_baseline" % name],
+        }),
+    )
+
+def _cuda_library(name, src, hdrs):
+    """Compiles the .cu file `src`; the library is empty where there is no CUDA toolkit."""
+    if if_cuda(True, False):
+        native.genrule(
+            name = name + "_object",
+            srcs = [src] + hdrs,
+            outs = [name + ".o"],
+            cmd = " ".join(
+                [NVCC, "-c", "-std=c++17", "-O3", "-I.", "--compiler-options=-fPIC"] + NVCC_FLAGS +
+                ["$(location %s)" % src, "-o", "$@"],
+            ),
+        )
+    cc_library(
+        name = name,
+        srcs = if_cuda([name + ".o"]),
+        deps = if_cuda(["@local_cuda//:cudart_static"]),
+    )
+
+def op_package():
+    """The targets of an operation's folder.
+
+    Those for others are `ops` (schema and kernels; to be linked into a binary that contains TensorFlow) and `xla`.
+    """
+    cc_library(
+        name = "headers",
+        hdrs = ["cpu.h", "kernel.h"],
+        visibility = ["//custom_ops/xla:__pkg__"],
+        deps = ["//custom_ops/resampling"],
+    )
+    _isa_library(
+        name = "kernel_cpu",
+        srcs = ["kernel_cpu.cc"],
+        deps = [":headers"],
+    )
+    cc_library(
+        name = "cpu",
+        srcs = ["cpu.cc"],
+        deps = [":headers", ":kernel_cpu"],
+    )
+    _cuda_library(
+        name = "cuda",
+        src = "kernel.cu",
+        hdrs = ["kernel.h", "//custom_ops/resampling:headers"],
+    )
+    cc_library(
+        name = "op_headers",
+        hdrs = native.glob(["attributes.h", "op.h"]),
+        deps = [":headers", "//custom_ops/resampling:attributes"],
+    )
+    cc_library(
+        name = "ops",
+        srcs = ["op_cpu.cc", "schema.cc"] + if_cuda(["kernel_gpu.cc"]),
+        deps = [":cpu", ":cuda", ":op_headers"],
+        alwayslink = True,
+        visibility = ["//custom_ops:__pkg__"],
+    )
+    cc_library(
+        name = "xla",
+        srcs = ["kernel_xla.cc"],
+        copts = ["-w"],
+        local_defines = if_cuda(["SG3_CUDA"]),
+        deps = [
+            ":cpu",
+            ":cuda",
+            ":op_headers",
+            "//custom_ops/xla",
+            "@local_tensorflow//:xla_headers",
+        ],
+        alwayslink = True,
+        visibility = ["//custom_ops:__pkg__"],
+    )
+    for isa in _INSTRUCTION_SETS:
+        cc_test(
+            name = "kernel_cpu_test_" + isa,
+            size = "small",
+            srcs = ["kernel_cpu_test.cc"],
+            env = {"SG3TF_ISA": isa},
+            linkstatic = True,
+            deps = [":cpu"],
+        )
+    for test in native.glob(["*_host_test.cc"]):
+        cc_test(
+            name = test[:-len(".cc")],
+            size = "medium",  # under --config=sanitize
+            srcs = [test],
+            linkstatic = True,
+            deps = [":headers"],
+        )

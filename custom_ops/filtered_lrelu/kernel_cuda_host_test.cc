@@ -1,0 +1,253 @@
+// Runs the CUDA kernel's phases on the host and compares with the definition, over many geometries.
+
+#include <cstring>
+#include <string>
+
+#include "custom_ops/resampling/cuda_filtered_lrelu_plan.h"
+#include "custom_ops/resampling/cuda_host_test.h"
+
+namespace sg3::cuda {
+namespace {
+
+constexpr uint32_t kUnwritten = 0xa5a5a5a5;
+
+struct Factors {
+  int64_t up_y, up_x, up_taps, down_y, down_x, down_taps;
+};
+
+struct Case {
+  Factors factors;
+  int64_t up_terms, down_terms;
+  int64_t height, width;
+  int64_t before, after;            // of the upsampling
+  int64_t down_before, down_after;  // of the downsampling; the adjoint's is not 0
+  int64_t channels, batch;
+  int mode, type;
+  double clamp;
+  int64_t shared_bytes;
+
+  std::string name() const {
+    char text[300];
+    const Factors& f = factors;
+    snprintf(text, sizeof(text),
+             "up %dx%d/%d(%d terms) down %dx%d/%d(%d terms) size %dx%d pad %d,%d then %d,%d C %d N %d mode %d type %d "
+             "clamp %g shared %d",
+             int(f.up_y), int(f.up_x), int(f.up_taps), int(up_terms), int(f.down_y), int(f.down_x), int(f.down_taps),
+             int(down_terms), int(height), int(width), int(before), int(after), int(down_before), int(down_after),
+             int(channels), int(batch), mode, type, clamp, int(shared_bytes));
+    return text;
+  }
+};
+
+Sg3Axis axis(int64_t up, int64_t down, int64_t before, int64_t after, int64_t taps, int64_t in_size) {
+  return {up, down, before, taps, in_size, (in_size * up + before + after - taps) / down + 1};
+}
+
+// A case's problem with all of its tensors.
+struct Setup {
+  OwnedStage up, down;
+  Sg3FilteredLrelu problem;
+  Tensor x, bias;
+  std::vector<uint32_t> mask;
+
+  static OwnedStage make_up(const Case& c) {
+    const Factors& f = c.factors;
+    return {axis(f.up_y, 1, c.before, c.after, f.up_taps, c.height),
+            axis(f.up_x, 1, c.before, c.after, f.up_taps, c.width), c.up_terms};
+  }
+
+  static OwnedStage make_down(const Case& c, const Sg3Stage& up) {
+    const Factors& f = c.factors;
+    return {axis(1, f.down_y, c.down_before, c.down_after, f.down_taps, up.y.out_size),
+            axis(1, f.down_x, c.down_before, c.down_after, f.down_taps, up.x.out_size), c.down_terms};
+  }
+
+  explicit Setup(const Case& c)
+      : up(make_up(c)),
+        down(make_down(c, up.get())),
+        problem{c.batch, c.channels, up.get(), down.get(), 0.2, c.clamp, c.mode},
+        x(c.type, random_normal(c.batch * c.height * c.width * c.channels)),
+        bias(c.type, random_normal(c.channels)),
+        mask(c.batch * chunks() * up_pixels()) {
+    for (uint32_t& word : mask) word = c.mode == SG3_APPLY_MASK ? generator()() : kUnwritten;
+  }
+
+  int64_t chunks() const { return (problem.channels + 15) / 16; }
+  int64_t up_pixels() const { return problem.up.y.out_size * problem.up.x.out_size; }
+  int64_t outputs() const {
+    return problem.batch * problem.down.y.out_size * problem.down.x.out_size * problem.channels;
+  }
+  size_t word(int64_t n, int64_t pixel, int64_t c) const { return (n * chunks() + c / 16) * up_pixels() + pixel; }
+};
+
+// The upsampled signal, before the nonlinearity.
+Doubles upsampled(Setup& s) {
+  const int64_t channels = s.problem.channels;
+  Doubles x = s.x.values();
+  const Doubles bias = s.bias.values();
+  for (size_t i = 0; s.problem.mode != SG3_APPLY_MASK && i < x.size(); ++i) x[i] += bias[i % channels];
+  return resample_directly(s.problem.up, s.problem.batch, channels, x);
+}
+
+// Bends z in place as the mask or the nonlinearity says.
+void bend_directly(const Setup& s, Doubles* z) {
+  const int64_t channels = s.problem.channels;
+  for (size_t i = 0; i < z->size(); ++i) {
+    const int64_t c = i % channels, pixel = i / channels % s.up_pixels(), n = i / channels / s.up_pixels();
+    double& value = (*z)[i];
+    if (s.problem.mode == SG3_APPLY_MASK) {
+      const uint32_t bits = s.mask[s.word(n, pixel, c)] >> c % 16;
+      value *= bits & 0x10000 ? 0 : bits & 1 ? s.problem.slope : 1;
+    } else {
+      if (value < 0) value *= s.problem.slope;
+      value = std::fmax(-s.problem.clamp, std::fmin(s.problem.clamp, value));
+    }
+  }
+}
+
+// Words that are unwritten, or written by several blocks, or that tell a clear case wrong.
+int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& mask, const std::vector<int>& writers) {
+  int wrong = 0;
+  for (size_t i = 0; i < mask.size(); ++i) {
+    const int64_t group = i / s.up_pixels() % s.chunks(), n = i / s.up_pixels() / s.chunks();
+    bool right = writers[i] == 1;
+    for (int64_t lane = 0; lane < 16; ++lane) {
+      const uint32_t bits = mask[i] >> lane & 0x10001;
+      const int64_t c = group * 16 + lane;
+      if (c >= s.problem.channels) {
+        right = right && bits == 0;
+        continue;
+      }
+      const double value = z[(n * s.up_pixels() + i % s.up_pixels()) * s.problem.channels + c];
+      const double active = std::fabs(value < 0 ? value * s.problem.slope : value);
+      if (std::fabs(value) > 1e-5) right = right && (bits & 1) == (value < 0);
+      if (std::fabs(active - s.problem.clamp) > 1e-5) right = right && (bits >> 16) == (active >= s.problem.clamp);
+    }
+    wrong += !right;
+  }
+  return wrong;
+}
+
+// Runs all blocks. A block that writes masks starts from an unwritten one, so that writers can be counted.
+template <class Shape, int MODE>
+void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y,
+                std::vector<uint32_t>* mask, std::vector<int>* writers) {
+  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
+  std::vector<uint32_t> fresh = s->mask;
+  for (int64_t b = 0; b < blocks; ++b) {
+    Shared shared(plan.shared_floats);
+    const LreluBlock<Shape, MODE> block(plan, taps.data(), s->x.data(),
+                                        MODE == SG3_APPLY_MASK ? nullptr : s->bias.data(), y->data(), fresh.data(),
+                                        shared.get(), b);
+    block.run_all(Serially{plan.threads});
+    if (MODE != SG3_ACTIVATE_AND_MASK) continue;
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      if (fresh[i] == kUnwritten) continue;
+      (*mask)[i] = fresh[i];
+      ++(*writers)[i];
+      fresh[i] = kUnwritten;
+    }
+  }
+}
+
+// The number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed shape took.
+int check(const Case& c, bool fixed, int* fixed_runs) {
+  Setup s(c);
+  LreluPlan plan = lrelu_plan(s.problem, c.type, c.channels % (16 / bytes_of(c.type)) == 0, fixed);
+  std::vector<float> taps(num_taps(plan));
+  copy_taps(s.problem, plan, taps.data());
+  Tensor y(c.type, Doubles(s.outputs(), std::numeric_limits<double>::quiet_NaN()));
+  std::vector<uint32_t> mask(s.mask.size());
+  std::vector<int> writers(s.mask.size());
+  const auto run = [&](auto shape, auto mode) {
+    using Shape = decltype(shape);
+    if (!choose_tiles<Shape>(&plan, {c.shared_bytes, c.shared_bytes / 2})) return;
+    run_blocks<Shape, decltype(mode)::value>(plan, taps, &s, &y, &mask, &writers);
+  };
+  if (fixed && !with_fixed_shape(plan, run)) return 0;
+  if (fixed) ++*fixed_runs;
+  if (!fixed) with_any_shape(plan, run);
+
+  Doubles z = upsampled(s);
+  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, mask, writers) : 0;
+  bend_directly(s, &z);
+  const double error = relative_error(y.values(), resample_directly(s.problem.down, c.batch, c.channels, z));
+  if (error <= tolerance(c.type) && wrong == 0) return 0;
+  printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d, fixed %d: %s\n", error, wrong, int(mask.size()),
+         plan.y.tiles, plan.x.tiles, plan.y.outputs, plan.x.outputs, int(fixed), c.name().c_str());
+  return 1;
+}
+
+bool is_empty(const Case& c) {
+  const Sg3Stage up = Setup::make_up(c).get();
+  if (up.y.out_size < 1 || up.x.out_size < 1) return true;
+  const Sg3Stage down = Setup::make_down(c, up).get();
+  return down.y.out_size < 1 || down.x.out_size < 1;
+}
+
+Case random_case() {
+  static const Factors kFactors[] = {
+      {2, 2, 12, 2, 2, 12}, {4, 4, 24, 2, 2, 12}, {2, 2, 12, 4, 4, 24}, {1, 1, 1, 1, 1, 1}, {1, 1, 1, 2, 2, 12},
+      {2, 2, 12, 1, 1, 1},  {2, 1, 5, 1, 3, 4},   {3, 2, 7, 2, 3, 6},   {1, 4, 9, 4, 1, 2}, {3, 3, 2, 2, 2, 1},
+      {2, 4, 16, 4, 2, 3},  {4, 4, 24, 4, 4, 24},
+  };
+  Case c = {};
+  // Half of the cases have the fixed shapes.
+  c.factors = generator()() % 2 ? kFactors[generator()() % 4] : kFactors[generator()() % 12];
+  const bool separable = generator()() % 2;
+  c.up_terms = separable ? 1 : choose({1, 2, 4});
+  c.down_terms = separable ? 1 : choose({1, 2, 6});
+  c.height = choose({5, 8, 13, 20});
+  c.width = choose({5, 9, 12, 23});
+  c.before = choose({-11, -3, -2, 0, 1, 4, 9, 11, 15});
+  c.after = choose({-12, -3, -1, 0, 2, 5, 10, 16});
+  c.down_before = choose({0, 0, 0, -2, 3, 11});
+  c.down_after = choose({0, 0, 0, -1, 2, 11});
+  c.channels = choose({1, 3, 16, 37, 64, 8});
+  c.batch = choose({1, 2});
+  c.mode = int(choose({SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}));
+  c.type = int(choose({SG3_FLOAT32, SG3_FLOAT32, SG3_FLOAT16, SG3_BFLOAT16}));
+  c.clamp = generator()() % 4 ? 0.3 : std::numeric_limits<double>::infinity();
+  c.shared_bytes = choose({100, 163, 227}) << 10;
+  return is_empty(c) ? random_case() : c;
+}
+
+// The layers of StyleGAN3: shapes, forward and backward, that the fixed kernels must take.
+bool takes_fixed_shape(int64_t up, int64_t down, int64_t before, bool backward) {
+  const int64_t up_taps = up > 1 ? 6 * up : 1, down_taps = down > 1 ? 6 * down : 1;
+  Case c = {};
+  c.factors = {up, up, up_taps, down, down, down_taps};
+  c.up_terms = c.down_terms = c.batch = 1;
+  c.height = c.width = 40;
+  c.before = before;
+  c.channels = 16;
+  c.mode = backward ? SG3_APPLY_MASK : SG3_ACTIVATE;
+  if (backward) {
+    c.factors = {down, down, down_taps, up, up, up_taps};
+    c.before = down_taps - 1;
+    c.down_before = up_taps - 1 - before;
+  }
+  const Setup s(c);
+  return with_fixed_shape(lrelu_plan(s.problem, SG3_FLOAT32, true, true), [](auto, auto) {});
+}
+
+int run_all(int cases) {
+  int failures = 0, fixed_runs = 0;
+  for (int i = 0; i < cases; ++i) {
+    const Case c = random_case();
+    failures += check(c, true, &fixed_runs) + check(c, false, &fixed_runs);
+  }
+  for (const bool backward : {false, true}) {
+    for (const int64_t before : {-11, -9, 9, 11}) failures += !takes_fixed_shape(2, 2, before, backward);
+    for (const int64_t before : {-6, -2}) failures += !takes_fixed_shape(4, 2, before, backward);
+    failures += !takes_fixed_shape(1, 1, 0, backward);
+  }
+  if (fixed_runs < cases / 8) ++failures;
+  printf("%d cases, %d of them in a fixed shape too, %d failures\n", cases, fixed_runs, failures);
+  return failures != 0;
+}
+
+}  // namespace
+}  // namespace sg3::cuda
+
+int main(int argc, char** argv) { return sg3::cuda::run_all(argc > 1 ? atoi(argv[1]) : 1000); }

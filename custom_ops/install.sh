@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the native operations for the TensorFlow of the given Python and puts them where sg3tf looks for them.
+#   custom_ops/install.sh PYTHON
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$1
+products=(_sg3tf_native.so _sg3tf_native_xla.so _sg3tf_native.json)
+folder=sg3tf/ops/lib
+
+find_bazel() { command -v bazel || command -v bazelisk; }
+if ! find_bazel >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing Bazel: Debian's package bazel-bootstrap"
+  { apt-get update && apt-get install --yes --no-install-recommends bazel-bootstrap; } >/dev/null 2>&1 || true
+fi
+if ! bazel=$(find_bazel); then
+  echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or do without: SG3TF_OPS=xla" >&2
+  exit 1
+fi
+command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 1; }
+
+"$python" configure.py
+"$bazel" build --jobs="${SG3TF_JOBS:-2}" "${products[@]/#///custom_ops:}"
+mkdir -p "$folder"
+for product in "${products[@]}"; do  # a process that has the old file open keeps it
+  cp --force "bazel-bin/custom_ops/$product" "$folder/.$product" && mv --force "$folder/.$product" "$folder/$product"
+done
+echo "native operations in $folder"

@@ -1,0 +1,349 @@
+// filtered_lrelu for one block of threads: a tile of output pixels times the 16 channels of a mask word (or 8 of them).
+//
+// The tile's input is loaded once. Columns are upsampled into rows of "samples"; then every row is swept from left to
+// right: upsampled, bent by the nonlinearity and downsampled in registers, so that the fully upsampled tile never
+// exists; then columns are downsampled. A filter of several separable terms takes several passes, whose results add up.
+// Shapes that are not compiled in go through shared memory between the two halves of the sweep. So does activation
+// after an upsampling filter of several terms: their sum must be complete before the nonlinearity.
+
+#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_
+#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_
+
+#include "custom_ops/filtered_lrelu/kernel.h"
+#include "custom_ops/resampling/cuda_tile.h"
+
+namespace sg3::cuda {
+
+// One axis of the tiles. Sample s of tile t is number t * outputs * down - down_before - lead + s of the upsampled
+// signal. Filters are padded with zeros to whole multiples of their factors.
+struct LreluAxis {
+  int up, up_before, up_taps;
+  int down, down_before, down_taps;
+  int shift;  // of these zeros, how many lie in front of the downsampling filter
+  int in_size, up_size, out_size;
+  int inputs, samples, outputs;  // of a tile
+  int lead;                      // samples before the first that an output needs
+  int first_tile, tiles;         // a mask may reach beyond the outputs, on both sides
+
+  SG3_HD int first_sample(int tile) const { return (first_tile + tile) * outputs * down - down_before - lead; }
+
+  // The samples of a tile whose mask words are its to write: up to the next tile's, or all for the last.
+  SG3_HD bool owns(int tile, int sample) const {
+    return sample >= lead && (sample < lead + outputs * down || tile == tiles - 1);
+  }
+};
+
+// What a kernel is told beside its tensors and taps.
+struct LreluPlan {
+  LreluAxis y, x;
+  int64_t batch, channels, chunks;
+  int lanes, threads, mode, type;
+  bool vectors;  // 16-byte accesses are possible
+  float slope, clamp;
+  int up_terms, down_terms;
+  int up_y, up_x, down_y, down_x;          // where the taps begin
+  int row_pitch, sample_pitch, out_pitch;  // of the planes below that have 16 lanes
+  int in_at, rows_at, samples_at, swept_at, out_at, words_at;  // where the planes begin in shared memory
+  int64_t shared_floats;
+  Divisor in_columns, sample_columns, out_columns;
+};
+
+// A geometry that is compiled in. SHIFT is what aligning the two filters needs, see lrelu_axis. Where LANES are half of
+// a mask word, no mask can be written.
+template <int UP, int UP_TAPS, int DOWN, int DOWN_TAPS, int SHIFT, int LANES>
+struct FixedShape {
+  static constexpr bool kFixed = true;
+  static constexpr int kLanes = LANES;
+  static constexpr int kUp = UP, kUpTaps = UP_TAPS, kDown = DOWN, kDownTapsY = DOWN_TAPS;
+  static constexpr int kDownTapsX = ceil_div(DOWN_TAPS + SHIFT, DOWN) * DOWN;
+  static constexpr int kStep = UP % DOWN == 0 ? UP : DOWN;  // samples between equal alignments of both filters
+  static_assert(UP % DOWN == 0 || DOWN % UP == 0, "");
+
+  static bool matches(const LreluAxis& y, const LreluAxis& x) {
+    return y.up == kUp && x.up == kUp && y.down == kDown && x.down == kDown && y.up_taps == kUpTaps &&
+           x.up_taps == kUpTaps && y.down_taps == kDownTapsY && x.down_taps == kDownTapsX;
+  }
+};
+
+struct AnyShape {
+  static constexpr bool kFixed = false;
+  static constexpr int kLanes = SG3_MASK_CHANNELS;
+};
+
+// Puts a channel's two bits into its word. Neighbouring threads bring the 16 channels of a word, and all threads of a
+// warp come here together. (On the host one after the other: there words must begin as zero.)
+SG3_HD void put_bits(uint32_t* word, int lane, bool negative, bool clamped) {
+#ifdef __CUDA_ARCH__
+  const uint32_t negatives = __ballot_sync(~0u, negative), clampeds = __ballot_sync(~0u, clamped);
+  const int half_warp = threadIdx.x & 16;
+  if (lane == 0) *word = (negatives >> half_warp & 0xffff) | (clampeds >> half_warp) << 16;
+#else
+  *word |= uint32_t(negative) << lane | uint32_t(clamped) << (16 + lane);
+#endif
+}
+
+// What becomes of sample z of the word's channel `lane`.
+template <int MODE>
+SG3_HD float bend(float z, int lane, float slope, float clamp, uint32_t* word) {
+  if constexpr (MODE == SG3_APPLY_MASK) {
+    const uint32_t bits = *word >> lane;
+    const float factor = bits & 1 ? slope : 1.f;
+    return bits & 0x10000 ? 0.f : z * factor;
+  } else {
+    const bool negative = z < 0;
+    const float active = negative ? z * slope : z;
+    const float magnitude = fabsf(active);
+    if constexpr (MODE == SG3_ACTIVATE_AND_MASK) put_bits(word, lane, negative, !(magnitude < clamp));
+    return magnitude > clamp ? copysignf(clamp, active) : active;  // not-a-numbers pass
+  }
+}
+
+// The phases of one block. Between two phases all its threads must meet.
+template <class Shape, int MODE>
+struct LreluBlock {
+  static constexpr int kLanes = Shape::kLanes;
+  static_assert(MODE != SG3_ACTIVATE_AND_MASK || kLanes == SG3_MASK_CHANNELS, "");
+
+  const LreluPlan& p;
+  const float* taps;
+  const void *x, *bias;
+  void* y;
+  uint32_t* mask;
+  float* shared;
+  int64_t image, channel;
+  int tile_y, tile_x;
+
+  // Blocks of one place and neighbouring channels follow each other, because they share lines of memory.
+  SG3_HD LreluBlock(const LreluPlan& plan, const float* all_taps, const void* x, const void* bias, void* y,
+                    uint32_t* mask, float* shared, int64_t block)
+      : p(plan), taps(all_taps), x(x), bias(bias), y(y), mask(mask), shared(shared) {
+    channel = block % p.chunks * kLanes;
+    block /= p.chunks;
+    tile_x = int(block % p.x.tiles);
+    block /= p.x.tiles;
+    tile_y = int(block % p.y.tiles);
+    image = block / p.y.tiles;
+  }
+
+  // run(phase) lets every worker do phase(worker), and returns when all have.
+  template <class Run>
+  SG3_HD void run_all(Run run) const {
+    run([&](Worker w) {
+      load(w);
+      if constexpr (MODE != SG3_ACTIVATE) load_words(w);
+    });
+    if constexpr (Shape::kFixed) {
+      for (int u = 0; u < p.up_terms; ++u) {
+        run([&](Worker w) { upsample_columns(w, u); });
+        for (int d = 0; d < p.down_terms; ++d) {
+          run([&](Worker w) { sweep_rows(w, u, d); });
+          run([&](Worker w) { downsample_columns(w, d, u + d > 0); });
+        }
+      }
+    } else {
+      for (int u = 0; u < p.up_terms; ++u) {
+        run([&](Worker w) { upsample_columns(w, u); });
+        run([&](Worker w) { upsample_rows(w, u); });
+      }
+      for (int d = 0; d < p.down_terms; ++d) {
+        run([&](Worker w) { downsample_rows(w, d); });
+        run([&](Worker w) { downsample_columns(w, d, d > 0); });
+      }
+    }
+    run([&](Worker w) {
+      store(w);
+      if constexpr (MODE == SG3_ACTIVATE_AND_MASK) store_words(w);
+    });
+  }
+
+  SG3_HD LineStart start(const LreluAxis& axis, int tile) const {
+    return LineStart::at(axis.first_sample(tile) - axis.up_before, axis.up);
+  }
+
+  template <class T>
+  SG3_HD Pixels<T> pixels(T* tensor, int height, int width) const {
+    T* first = tensor + image * height * width * p.channels + channel;
+    return {first, height, width, p.channels, p.channels - channel < kLanes ? int(p.channels - channel) : kLanes};
+  }
+
+  SG3_HD void load(Worker w) const {
+    with_type(p.type, [&](auto zero) {
+      using T = decltype(zero);
+      const auto from = pixels(static_cast<const T*>(x), p.y.in_size, p.x.in_size);
+      const T* offset = MODE == SG3_APPLY_MASK ? nullptr : static_cast<const T*>(bias) + channel;
+      const int top = start(p.y, tile_y).input, left = start(p.x, tile_x).input;
+      float* to = shared + p.in_at;
+      if (p.vectors) {
+        load_tile<16 / sizeof(T)>(w, from, offset, top, left, p.y.inputs, p.in_columns, kLanes, to);
+      } else {
+        load_tile<1>(w, from, offset, top, left, p.y.inputs, p.in_columns, kLanes, to);
+      }
+    });
+  }
+
+  SG3_HD void store(Worker w) const {
+    with_type(p.type, [&](auto zero) {
+      using T = decltype(zero);
+      const auto to = pixels(static_cast<T*>(y), p.y.out_size, p.x.out_size);
+      const int top = (p.y.first_tile + tile_y) * p.y.outputs, left = (p.x.first_tile + tile_x) * p.x.outputs;
+      const float* from = shared + p.out_at;
+      if (p.vectors) {
+        store_tile<16 / sizeof(T)>(w, from, to, top, left, p.y.outputs, p.out_columns, kLanes);
+      } else {
+        store_tile<1>(w, from, to, top, left, p.y.outputs, p.out_columns, kLanes);
+      }
+    });
+  }
+
+  SG3_HD int word_lane(int lane) const { return lane + int(channel % SG3_MASK_CHANNELS); }
+
+  SG3_HD uint32_t* words() const { return reinterpret_cast<uint32_t*>(shared + p.words_at); }
+
+  // Calls visit(s_y, s_x, word in shared memory, word in global memory) for the samples that lie in the image.
+  template <class Visit>
+  SG3_HD void for_words(Worker w, Visit visit) const {
+    const int64_t group = channel / SG3_MASK_CHANNELS;
+    const int64_t groups = (p.channels + SG3_MASK_CHANNELS - 1) / SG3_MASK_CHANNELS;
+    uint32_t* plane = mask + (image * groups + group) * p.y.up_size * p.x.up_size;
+    const int top = p.y.first_sample(tile_y), left = p.x.first_sample(tile_x);
+    for (int i = w.index; i < p.y.samples * p.x.samples; i += w.count) {
+      const int row = p.sample_columns.quotient(i), column = i - row * p.x.samples;
+      const int y = top + row, x = left + column;
+      const bool inside = unsigned(y) < unsigned(p.y.up_size) && unsigned(x) < unsigned(p.x.up_size);
+      if (inside) visit(row, column, words() + i, plane + int64_t(y) * p.x.up_size + x);
+    }
+  }
+
+  SG3_HD void load_words(Worker w) const {
+    for_words(w, [](int, int, uint32_t* here, uint32_t* there) { *here = MODE == SG3_APPLY_MASK ? *there : 0; });
+  }
+
+  SG3_HD void store_words(Worker w) const {
+    for_words(w, [&](int row, int column, uint32_t* here, uint32_t* there) {
+      if (p.y.owns(tile_y, row) && p.x.owns(tile_x, column)) *there = *here;
+    });
+  }
+
+  // in [inputs, inputs, lanes] to rows [samples, row_pitch, lanes], which are zero outside the upsampled image.
+  SG3_HD void upsample_columns(Worker w, int term) const {
+    const int phase = start(p.y, tile_y).phase, top = p.y.first_sample(tile_y);
+    const float* line_taps = taps + p.up_y + term * p.y.up_taps;
+    const int in_stride = p.x.inputs * kLanes, out_stride = p.row_pitch * kLanes;
+    for (int task = w.index; task < p.x.inputs * kLanes; task += w.count) {
+      const float* in = shared + p.in_at + task;
+      float* out = shared + p.rows_at + task;
+      const auto put = [&](int s, float value) {
+        out[s * out_stride] = unsigned(top + s) < unsigned(p.y.up_size) ? value : 0.f;
+      };
+      if constexpr (Shape::kFixed) {
+        const auto get = [&](int i) { return in[i * in_stride]; };
+        resample_line<Shape::kUp, 1, Shape::kUpTaps>(p.y.inputs, p.y.samples, phase, line_taps, get, put);
+      } else {
+        for (int s = 0; s < p.y.samples; ++s) {
+          put(s, resample_at(s, p.y.up, 1, phase, p.y.up_taps, line_taps, in, in_stride));
+        }
+      }
+    }
+  }
+
+  // rows, of all terms in turn, to samples [samples, sample_pitch, lanes]: any shape's first half of the sweep.
+  SG3_HD void upsample_rows(Worker w, int term) const {
+    const int phase = start(p.x, tile_x).phase, left = p.x.first_sample(tile_x);
+    const float* line_taps = taps + p.up_x + term * p.x.up_taps;
+    for (int task = w.index; task < p.y.samples * p.x.samples * kLanes; task += w.count) {
+      const int lane = task % kLanes, row = p.sample_columns.quotient(task / kLanes);
+      const int column = task / kLanes - row * p.x.samples;
+      const float* line = shared + p.rows_at + row * p.row_pitch * kLanes + lane;
+      float* sample = shared + p.samples_at + (row * p.sample_pitch + column) * kLanes + lane;
+      float z = resample_at(column, p.x.up, 1, phase, p.x.up_taps, line_taps, line, kLanes);
+      if (term > 0) z += *sample;
+      if (term == p.up_terms - 1) {
+        z = bend<MODE>(z, word_lane(lane), p.slope, p.clamp, words() + row * p.x.samples + column);
+        if (unsigned(left + column) >= unsigned(p.x.up_size)) z = 0;
+      }
+      *sample = z;
+    }
+  }
+
+  // samples to swept [samples, out_pitch, lanes]: any shape's second half of the sweep.
+  SG3_HD void downsample_rows(Worker w, int term) const {
+    const float* line_taps = taps + p.down_x + term * p.x.down_taps;
+    for (int task = w.index; task < p.y.samples * p.x.outputs * kLanes; task += w.count) {
+      const int lane = task % kLanes, row = p.out_columns.quotient(task / kLanes);
+      const int column = task / kLanes - row * p.x.outputs;
+      const float* line = shared + p.samples_at + row * p.sample_pitch * kLanes + lane;
+      shared[p.swept_at + (row * p.out_pitch + column) * kLanes + lane] =
+          resample_at(column, 1, p.x.down, 0, p.x.down_taps, line_taps, line, kLanes);
+    }
+  }
+
+  // rows to swept at once, for a fixed shape.
+  SG3_HD void sweep_rows(Worker w, int up_term, int down_term) const {
+    const float* up_taps = taps + p.up_x + up_term * p.x.up_taps;
+    const float* down_taps = taps + p.down_x + down_term * p.x.down_taps;
+    for (int task = w.index; task < p.y.samples * kLanes; task += w.count) {
+      sweep_row(task / kLanes, task % kLanes, up_taps, down_taps);
+    }
+  }
+
+  // One row of one channel. Every step takes a few inputs, makes kStep samples of them, and finishes a few outputs.
+  SG3_HD void sweep_row(int row, int lane, const float* row_up_taps, const float* row_down_taps) const {
+    constexpr int kUp = Shape::kUp, kUpTaps = Shape::kUpTaps, kDown = Shape::kDown, kStep = Shape::kStep;
+    constexpr int kDownTaps = Shape::kDownTapsX, kWarmUp = kUpTaps / kUp - 1, kOutputs = kStep / kDown;
+    float up_taps[kUpTaps], down_taps[kDownTaps];
+    SG3_UNROLL for (int k = 0; k < kUpTaps; ++k) up_taps[k] = row_up_taps[k];
+    SG3_UNROLL for (int k = 0; k < kDownTaps; ++k) down_taps[k] = row_down_taps[k];
+    const float* in = shared + p.rows_at + row * p.row_pitch * kLanes + lane;
+    float* out = shared + p.swept_at + row * p.out_pitch * kLanes + lane;
+    uint32_t* row_words = words() + row * p.x.samples;
+    const int left = p.x.first_sample(tile_x);
+
+    Upsampler<kUp, kUpTaps> upsampler;
+    Downsampler<kDown, kDownTaps> downsampler;
+    SG3_UNROLL for (int i = 0; i < kWarmUp; ++i) upsampler.push(in[i * kLanes], up_taps);
+    in += kWarmUp * kLanes;
+    int o = 1 - downsampler.kReach - p.x.lead / kDown;  // the outputs before the first are incomplete
+    for (int s = 0; s < p.x.samples; s += kStep) {
+      float samples[kStep];
+      SG3_UNROLL for (int i = 0; i < kStep / kUp; ++i, in += kLanes) {
+        upsampler.push(*in, up_taps);
+        SG3_UNROLL for (int j = 0; j < kUp; ++j) samples[i * kUp + j] = upsampler.sums[j];
+      }
+      SG3_UNROLL for (int j = 0; j < kStep; ++j) {
+        samples[j] = bend<MODE>(samples[j], word_lane(lane), p.slope, p.clamp, row_words + s + j);
+      }
+      if (left + s < 0 || left + s + kStep > p.x.up_size) {
+        SG3_UNROLL for (int j = 0; j < kStep; ++j) {
+          if (unsigned(left + s + j) >= unsigned(p.x.up_size)) samples[j] = 0;
+        }
+      }
+      SG3_UNROLL for (int g = 0; g < kOutputs; ++g, ++o) {
+        const float value = downsampler.push(samples + g * kDown, down_taps);
+        if (unsigned(o) < unsigned(p.x.outputs)) out[o * kLanes] = value;
+      }
+    }
+  }
+
+  // swept to out [outputs, outputs, lanes], or added to it.
+  SG3_HD void downsample_columns(Worker w, int term, bool add) const {
+    const float* line_taps = taps + p.down_y + term * p.y.down_taps;
+    for (int task = w.index; task < p.x.outputs * kLanes; task += w.count) {
+      const float* in = shared + p.swept_at + task;
+      float* out = shared + p.out_at + task;
+      const int in_stride = p.out_pitch * kLanes, out_stride = p.x.outputs * kLanes;
+      const auto put = [&](int o, float value) { out[o * out_stride] = add ? out[o * out_stride] + value : value; };
+      if constexpr (Shape::kFixed) {
+        const auto get = [&](int i) { return in[i * in_stride]; };
+        resample_line<1, Shape::kDown, Shape::kDownTapsY>(0, p.y.outputs, 0, line_taps, get, put);
+      } else {
+        for (int o = 0; o < p.y.outputs; ++o) {
+          put(o, resample_at(o, 1, p.y.down, 0, p.y.down_taps, line_taps, in, in_stride));
+        }
+      }
+    }
+  }
+};
+
+}  // namespace sg3::cuda
+
+#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_

@@ -1,0 +1,157 @@
+// upfirdn2d for one block of threads: a tile of output pixels times a chunk of channels. Columns are resampled first,
+// then rows; the terms of the filter add up.
+
+#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_
+#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_
+
+#include "custom_ops/resampling/cuda_tile.h"
+
+namespace sg3::cuda {
+
+struct UpfirdnAxis {
+  int up, down, before, taps;  // taps: zeros behind make them a multiple of the factors
+  int in_size, out_size;
+  int inputs, outputs;  // of a tile
+  int tiles;
+};
+
+// What a kernel is told beside its tensors and taps.
+struct UpfirdnPlan {
+  UpfirdnAxis y, x;
+  int64_t batch, channels, chunks;
+  int lanes, threads, type;
+  bool vectors;  // 16-byte accesses are possible
+  int terms;
+  int row_pitch;
+  int in_at, rows_at, out_at;  // where the planes begin in shared memory
+  int64_t shared_floats;
+  Divisor in_columns, out_columns;
+};
+
+// A line's geometry that is compiled in.
+template <int UP, int DOWN, int TAPS>
+struct FixedLine {
+  static constexpr bool kFixed = true;
+  static constexpr int kUp = UP, kDown = DOWN, kTaps = TAPS;
+
+  static bool matches(const UpfirdnAxis& axis) { return axis.up == UP && axis.down == DOWN && axis.taps == TAPS; }
+};
+
+struct AnyLine {
+  static constexpr bool kFixed = false;
+};
+
+// The phases of one block. Between two phases all its threads must meet.
+template <class Line>
+struct UpfirdnBlock {
+  const UpfirdnPlan& p;
+  const float* taps;  // [terms, y.taps], [terms, x.taps]
+  const void* x;
+  void* y;
+  float* shared;
+  int64_t image;
+  int64_t channel;
+  int tile_y, tile_x;
+
+  SG3_HD UpfirdnBlock(const UpfirdnPlan& plan, const float* all_taps, const void* x, void* y, float* shared,
+                      int64_t block)
+      : p(plan), taps(all_taps), x(x), y(y), shared(shared) {
+    channel = block % p.chunks * p.lanes;
+    block /= p.chunks;
+    tile_x = int(block % p.x.tiles);
+    block /= p.x.tiles;
+    tile_y = int(block % p.y.tiles);
+    image = block / p.y.tiles;
+  }
+
+  // run(phase) lets every worker do phase(worker), and returns when all have.
+  template <class Run>
+  SG3_HD void run_all(Run run) const {
+    run([&](Worker w) { load(w); });
+    for (int term = 0; term < p.terms; ++term) {
+      run([&](Worker w) { resample_columns(w, term); });
+      run([&](Worker w) { resample_rows(w, term); });
+    }
+    run([&](Worker w) { store(w); });
+  }
+
+  SG3_HD LineStart start(const UpfirdnAxis& axis, int tile) const {
+    return LineStart::at(tile * axis.outputs * axis.down - axis.before, axis.up);
+  }
+
+  template <class T>
+  SG3_HD Pixels<T> pixels(T* tensor, int height, int width) const {
+    T* first = tensor + image * height * width * p.channels + channel;
+    return {first, height, width, p.channels, p.channels - channel < p.lanes ? int(p.channels - channel) : p.lanes};
+  }
+
+  SG3_HD void load(Worker w) const {
+    with_type(p.type, [&](auto zero) {
+      using T = decltype(zero);
+      const auto from = pixels(static_cast<const T*>(x), p.y.in_size, p.x.in_size);
+      const int top = start(p.y, tile_y).input, left = start(p.x, tile_x).input;
+      const T* no_bias = nullptr;
+      float* to = shared + p.in_at;
+      if (p.vectors) {
+        load_tile<16 / sizeof(T)>(w, from, no_bias, top, left, p.y.inputs, p.in_columns, p.lanes, to);
+      } else {
+        load_tile<1>(w, from, no_bias, top, left, p.y.inputs, p.in_columns, p.lanes, to);
+      }
+    });
+  }
+
+  SG3_HD void store(Worker w) const {
+    with_type(p.type, [&](auto zero) {
+      using T = decltype(zero);
+      const auto to = pixels(static_cast<T*>(y), p.y.out_size, p.x.out_size);
+      const int top = tile_y * p.y.outputs, left = tile_x * p.x.outputs;
+      const float* from = shared + p.out_at;
+      if (p.vectors) {
+        store_tile<16 / sizeof(T)>(w, from, to, top, left, p.y.outputs, p.out_columns, p.lanes);
+      } else {
+        store_tile<1>(w, from, to, top, left, p.y.outputs, p.out_columns, p.lanes);
+      }
+    });
+  }
+
+  // in [inputs, inputs, lanes] to rows [outputs, row_pitch, lanes].
+  SG3_HD void resample_columns(Worker w, int term) const {
+    const int phase = start(p.y, tile_y).phase;
+    const int in_stride = p.x.inputs * p.lanes, out_stride = p.row_pitch * p.lanes;
+    for (int task = w.index; task < p.x.inputs * p.lanes; task += w.count) {
+      float* out = shared + p.rows_at + task;
+      resample(p.y, phase, taps + term * p.y.taps, shared + p.in_at + task, in_stride,
+               [&](int o, float value) { out[o * out_stride] = value; });
+    }
+  }
+
+  // rows to out [outputs, outputs, lanes], or added to it.
+  SG3_HD void resample_rows(Worker w, int term) const {
+    const int phase = start(p.x, tile_x).phase;
+    const float* line_taps = taps + p.terms * p.y.taps + term * p.x.taps;
+    for (int task = w.index; task < p.y.outputs * p.lanes; task += w.count) {
+      const int row = task / p.lanes, lane = task % p.lanes;
+      float* out = shared + p.out_at + row * p.x.outputs * p.lanes + lane;
+      resample(p.x, phase, line_taps, shared + p.rows_at + row * p.row_pitch * p.lanes + lane, p.lanes,
+               [&](int o, float value) { out[o * p.lanes] = term > 0 ? out[o * p.lanes] + value : value; });
+    }
+  }
+
+  // Puts one line of the tile.
+  template <class Put>
+  SG3_HD void resample(const UpfirdnAxis& axis, int phase, const float* line_taps, const float* line, int stride,
+                       Put put) const {
+    if constexpr (Line::kFixed) {
+      const auto get = [&](int i) { return line[i * stride]; };
+      resample_line<Line::kUp, Line::kDown, Line::kTaps>(axis.inputs, axis.outputs, phase, line_taps, get, put);
+    } else {
+      for (int o = 0; o < axis.outputs; ++o) {
+        put(o, resample_at(o, axis.up, axis.down, phase, axis.taps, line_taps, line, stride));
+      }
+    }
+  }
+};
+
+}  // namespace sg3::cuda
+
+#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_

@@ -1,0 +1,133 @@
+// Chooses the tiles of an upfirdn2d: plain C++, run before every launch.
+
+#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_
+#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_
+
+#include <algorithm>
+#include <limits>
+
+#include "custom_ops/resampling/cuda_limits.h"
+#include "custom_ops/resampling/cuda_upfirdn2d.h"
+#include "custom_ops/upfirdn2d/kernel.h"
+
+namespace sg3::cuda {
+
+inline UpfirdnAxis upfirdn_axis(const Sg3Axis& axis) {
+  UpfirdnAxis a = {};
+  a.up = int(axis.up);
+  a.down = int(axis.down);
+  a.before = int(axis.before);
+  a.taps = int(axis.taps);
+  // The compiled lines go by whole groups of taps.
+  if (a.up == 1 || a.down == 1) a.taps = ceil_div(a.taps, a.up * a.down) * a.up * a.down;
+  a.in_size = int(axis.in_size);
+  a.out_size = int(axis.out_size);
+  return a;
+}
+
+// A plan without tiles and lanes: see choose_tiles. `vectors` tells whether pixels begin at multiples of 16 bytes.
+inline UpfirdnPlan upfirdn_plan(const Sg3Upfirdn2d& problem, int type, bool vectors) {
+  UpfirdnPlan p = {};
+  p.y = upfirdn_axis(problem.stage.y);
+  p.x = upfirdn_axis(problem.stage.x);
+  p.batch = problem.batch;
+  p.channels = problem.channels;
+  p.type = type;
+  p.vectors = vectors;
+  p.terms = int(problem.stage.terms);
+  return p;
+}
+
+inline int64_t num_taps(const UpfirdnPlan& p) { return int64_t(p.terms) * (p.y.taps + p.x.taps); }
+
+inline void copy_taps(const Sg3Upfirdn2d& problem, const UpfirdnPlan& p, float* to) {
+  const Sg3Stage& stage = problem.stage;
+  to = append_taps(stage.taps_y, stage.terms, stage.y.taps, 0, p.y.taps, to);
+  append_taps(stage.taps_x, stage.terms, stage.x.taps, 0, p.x.taps, to);
+}
+
+inline void set_tile(UpfirdnAxis* a, int outputs) {
+  a->outputs = outputs;
+  a->inputs = line_inputs(outputs, a->up, a->down, a->taps);
+  a->tiles = ceil_div(a->out_size, outputs);
+}
+
+// Places the planes in shared memory; with one term, the output takes the place of the input.
+inline void set_layout(UpfirdnPlan* p) {
+  p->row_pitch = p->x.inputs | 1;
+  const int64_t in = int64_t(p->y.inputs) * p->x.inputs * p->lanes;
+  const int64_t rows = int64_t(p->y.outputs) * p->row_pitch * p->lanes;
+  const int64_t out = int64_t(p->y.outputs) * p->x.outputs * p->lanes;
+  int64_t end = 0;
+  const auto place = [&end](int64_t size) { return int((end += size) - size); };
+  p->in_at = place(p->terms == 1 ? std::max(in, out) : in);
+  p->rows_at = place(rows);
+  p->out_at = p->terms == 1 ? p->in_at : place(out);
+  p->shared_floats = end;
+  p->in_columns = Divisor::of(p->x.inputs);
+  p->out_columns = Divisor::of(p->x.outputs);
+}
+
+// The time of all blocks of one image and chunk.
+inline double upfirdn_cost(const UpfirdnPlan& p) {
+  constexpr double kMemory = 8;  // an access, in multiplications
+  const UpfirdnAxis &y = p.y, &x = p.x;
+  Cost cost(p.threads);
+  cost.add(y.inputs * x.inputs * p.lanes, kMemory);
+  cost.add(x.inputs * p.lanes, double(y.inputs + y.outputs) * y.taps / y.up, p.terms);
+  cost.add(y.outputs * p.lanes, double(x.inputs + x.outputs) * x.taps / x.up, p.terms);
+  cost.add(y.outputs * x.outputs * p.lanes, kMemory);
+  return cost.of(int64_t(y.tiles) * x.tiles);
+}
+
+// Gives the plan the cheapest tiles of its lanes whose planes fit into shared memory; false where none do.
+inline bool choose_tiles_of_lanes(UpfirdnPlan* plan, const SharedLimits& limits) {
+  double least = std::numeric_limits<double>::infinity();
+  UpfirdnPlan p = *plan;
+  for (const int height : kTileSides) {
+    set_tile(&p.y, even_tile(p.y.out_size, height, 1));
+    for (const int width : kTileSides) {
+      set_tile(&p.x, even_tile(p.x.out_size, width, 1));
+      set_layout(&p);
+      if (p.shared_floats * 4 > limits.block) break;  // wider ones need more
+      p.threads = threads_of_block(p.shared_floats, limits);
+      const double cost = upfirdn_cost(p);
+      if (cost < least) {
+        least = cost;
+        *plan = p;
+      }
+    }
+  }
+  return least < std::numeric_limits<double>::infinity();
+}
+
+// Chooses lanes and tiles; false where nothing fits. Few channels, as those of images, take few lanes, and so do long
+// filters, which leave room for no more.
+inline bool choose_tiles(UpfirdnPlan* plan, const SharedLimits& limits) {
+  const int vector = 16 / bytes_of(plan->type);
+  const bool vectors = plan->vectors;
+  for (int lanes = plan->channels <= 4 ? 4 : plan->channels <= 8 ? 8 : 16; lanes >= 4; lanes /= 2) {
+    plan->lanes = lanes;
+    plan->chunks = (plan->channels + lanes - 1) / lanes;
+    plan->vectors = vectors && lanes % vector == 0;
+    if (choose_tiles_of_lanes(plan, limits)) return true;
+  }
+  return false;
+}
+
+// Calls f(FixedLine()) for the geometry of both axes; false where it is not compiled in. These are the filters of
+// StyleGAN2 ([1, 3, 3, 1]) and of the augmentation (12 taps).
+template <class F>
+bool with_fixed_line(const UpfirdnPlan& p, F f) {
+  const auto calls = [&](auto line) {
+    const bool matches = line.matches(p.y) && line.matches(p.x);
+    if (matches) f(line);
+    return matches;
+  };
+  return calls(FixedLine<1, 2, 4>()) || calls(FixedLine<2, 1, 4>()) || calls(FixedLine<1, 1, 4>()) ||
+         calls(FixedLine<1, 2, 12>()) || calls(FixedLine<2, 1, 12>());
+}
+
+}  // namespace sg3::cuda
+
+#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_

@@ -1,0 +1,33 @@
+// What one resampling does, in plain C structs: shared by the CPU kernels, the CUDA launchers and (through ctypes)
+// gpu_check.py. Nothing here knows of TensorFlow.
+
+#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_
+#define SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_
+
+#include <stdint.h>
+
+extern "C" {
+
+// Along one axis: output o is the sum over k of taps[k] * x[(o * down + k - before) / up], over those k for which the
+// quotient is whole and lies in [0, in_size). So taps correlate; padding is whatever sizes and `before` imply.
+struct Sg3Axis {
+  int64_t up, down;
+  int64_t before;  // samples of padding in front of the upsampled signal; negative ones crop
+  int64_t taps;
+  int64_t in_size, out_size;
+};
+
+// Both axes. The filter is the sum over r < terms of the outer products taps_y[r, :] taps_x[r, :].
+struct Sg3Stage {
+  Sg3Axis y, x;
+  int64_t terms;
+  const double* taps_y;  // [terms, y.taps]
+  const double* taps_x;  // [terms, x.taps]
+};
+
+// Types of the elements of images; the arithmetic on the 16-bit ones is in float32.
+enum Sg3Type { SG3_FLOAT32 = 0, SG3_FLOAT64 = 1, SG3_FLOAT16 = 2, SG3_BFLOAT16 = 3 };
+
+}  // extern "C"
+
+#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_

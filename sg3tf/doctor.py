@@ -1,0 +1,162 @@
+"""python -m sg3tf.doctor: what sg3tf finds on this machine, and whether its native operations compute what they should.
+
+Exit status 0 where all is well, with or without native operations; 1 where something is broken.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import sg3tf
+from sg3tf.ops import filtered_lrelu, implementation, native, upfirdn2d
+
+#: Relative error of a value or gradient that rounding explains: of its sums, and of a 16-bit result.
+TOLERANCES = {tf.float32: 1e-5, tf.bfloat16: 1e-2}
+
+# Names of GCC's x86-64-v3 and -v4, as Linux calls their parts.
+_AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])
+_AVX512 = _AVX2 | set(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
+
+_SHAPE = (2, 21, 18, 19)  # nothing that vectors, tiles or words of a mask could divide
+_TAPS = np.hanning(14)[1:-1] / 6
+
+Operation = Callable[[tf.Tensor, str], tf.Tensor]
+
+
+def main() -> int:
+    """Prints the report; returns the exit status."""
+    failures = 0
+    for line in _report():
+        failures += line.startswith("FAILED")
+        print(line, flush=True)
+    return 1 if failures else 0
+
+
+def _report() -> Iterator[str]:
+    python = platform.python_version()
+    yield f"sg3tf {sg3tf.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, " + (
+        f"NumPy {np.__version__}, Python {python}"
+    )
+    yield f"devices      {', '.join(_device(d) for d in tf.config.list_physical_devices())}"
+    yield f"processor    {_processor()}"
+    try:
+        yield f"auto means   {_choice()}"
+        reason = native.why_not(native.FOLDER)
+    except (RuntimeError, ValueError) as error:
+        yield f"FAILED       {error}"
+        return
+    if reason:
+        yield f"library      none to be used: {reason}: {native.REMEDY}"
+        yield "self-test    nothing to test"
+        return
+    yield f"library      {_library()}"
+    yield f"  for XLA    {_library_for_xla()}"
+    yield "self-test    relative errors against stock operations in float64"
+    for name, operation in _OPERATIONS.items():
+        for dtype in TOLERANCES:
+            for compiled in (False, True):
+                title = f"{name:15}{dtype.name:9}{'jit_compile' if compiled else '':12}"
+                yield _tested(title, operation, dtype, compiled)
+
+
+def _device(device: tf.config.PhysicalDevice) -> str:
+    name = tf.config.experimental.get_device_details(device).get("device_name", "")
+    return f"{device.name.removeprefix('/physical_device:')} {name}".strip()
+
+
+def _processor() -> str:
+    model, flags = platform.processor() or platform.machine(), set[str]()
+    facts = Path("/proc/cpuinfo")
+    for line in facts.read_text().splitlines() if facts.is_file() else ():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "model name":
+            model = value
+        elif key == "flags":
+            flags = set(value.split())
+    chosen = instruction_set(flags, os.environ.get("SG3TF_ISA"))
+    return f"{model}, {os.cpu_count()} threads; kernels for {chosen}"
+
+
+def instruction_set(flags: set[str], at_most: str | None) -> str:
+    """What the kernels choose (custom_ops/resampling/isa.cc) on a processor with these flags, under this SG3TF_ISA."""
+    chosen = "avx512" if flags >= _AVX512 else "avx2" if flags >= _AVX2 else "baseline"
+    order = ("baseline", "avx2", "avx512")
+    return min(chosen, at_most, key=order.index) if at_most in order else chosen
+
+
+def _choice() -> str:
+    setting = os.environ.get(implementation.VARIABLE)
+    return (
+        f"{implementation.resolve(None)}, and {implementation.for_training()} in a training run "
+        f"({implementation.VARIABLE}{f'={setting}' if setting else ' is not set'})"
+    )
+
+
+def _library() -> str:
+    build = native.read_build(native.FOLDER)
+    cuda = f"with CUDA {build.cuda}" if build.cuda else "without CUDA"
+    return f"{native.FOLDER / native.OPERATIONS}, for TensorFlow {build.tensorflow}, {cuda}"
+
+
+def _library_for_xla() -> str:
+    library = native.FOLDER / native.XLA
+    reason = native.why_not_xla(library)
+    return f"{reason}: stock operations under jit_compile until `make native`" if reason else str(library)
+
+
+def _upfirdn2d(x: tf.Tensor, impl: str) -> tf.Tensor:
+    return upfirdn2d(x, _TAPS, up=3, down=2, pad=(7, 4, -2, 9), impl=impl)
+
+
+def _filtered_lrelu(x: tf.Tensor, impl: str) -> tf.Tensor:
+    # This bias is a part of x, so that its gradient is a part of x's.
+    return filtered_lrelu(x, _TAPS, _TAPS, x[0, 0, 0], up=2, down=2, pad=(9, 10, 9, 10), clamp=0.8, impl=impl)
+
+
+_OPERATIONS: dict[str, Operation] = {"upfirdn2d": _upfirdn2d, "filtered_lrelu": _filtered_lrelu}
+
+
+def _tested(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> str:
+    try:
+        errors = self_test(operation, dtype, compiled)
+    except Exception as error:  # whatever it is, it is what the reader wants to know
+        return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
+    good = all(error <= TOLERANCES[dtype] for error in errors)  # NaN is not
+    return f"{'  ok' if good else 'FAILED':12} {title} value {errors[0]:.1e}   gradient {errors[1]:.1e}"
+
+
+def self_test(operation: Operation, dtype: tf.DType, compiled: bool) -> tuple[float, float]:
+    """Relative errors of the value and the gradient of a native operation."""
+    x = tf.cast(tf.random.stateless_normal(_SHAPE, [0, 0]), dtype)
+    dy = tf.cast(tf.random.stateless_normal(operation(x, "matmul").shape, [0, 1]), dtype)
+
+    def both(x: tf.Tensor, dy: tf.Tensor, impl: str) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = operation(x, impl)
+        return y, tape.gradient(y, x, dy)
+
+    exact = both(tf.cast(x, tf.float64), tf.cast(dy, tf.float64), "matmul")
+    ours = (tf.function(both, jit_compile=True) if compiled else both)(x, dy, "native")
+    value, gradient = (_relative_error(a, b) for a, b in zip(ours, exact, strict=True))
+    return value, gradient
+
+
+def _relative_error(actual: tf.Tensor, exact: tf.Tensor) -> float:
+    return float(tf.norm(tf.cast(actual, tf.float64) - exact) / tf.norm(exact))
+
+
+if __name__ == "__main__":
+    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # what it would warn of is in the report
+    sys.exit(main())
