@@ -44,7 +44,7 @@ test-fast: native
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks
+	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu_check.py
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \

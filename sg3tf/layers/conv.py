@@ -73,7 +73,7 @@ class Conv(keras.layers.Layer):
             x = self._filtered(x, pad)
             y = tf.nn.conv2d(x, kernel, 1 if size == 1 else 2, "VALID")
         else:
-            y = tf.nn.conv2d(x, kernel, 1, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
         if self.bias is not None:
             y += tf.cast(self.bias, y.dtype)
         return self._activated(y)

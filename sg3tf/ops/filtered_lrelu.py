@@ -54,6 +54,7 @@ def filtered_lrelu(
 
     Raises:
         ValueError: naming the argument, its value and the remedy.
+        RuntimeError: "native" without its library, or a library for another TensorFlow.
 
     Gradient with respect to x and bias: of any order. Which samples were negative or clamped is found again in
     the backward pass (docs/adr/0003), but by "native", which keeps two bits of each if a gradient may be asked for.

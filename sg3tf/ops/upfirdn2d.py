@@ -46,6 +46,7 @@ def upfirdn2d(
 
     Raises:
         ValueError: naming the argument, its value and the remedy.
+        RuntimeError: "native" without its library, or a library for another TensorFlow.
 
     Gradient with respect to x: of any order, as the operation is linear and its adjoint is another upfirdn2d.
     """

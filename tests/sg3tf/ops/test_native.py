@@ -339,13 +339,7 @@ def test_jacobian(operation: Callable[..., tf.Tensor]) -> None:
     assert relative_error(jacobian("native"), jacobian("matmul")) < 2e-6
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        upfirdn,
-        pytest.param(lrelu, marks=pytest.mark.xfail(strict=True, reason="eagerly, no mask is written without a tape")),
-    ],
-)
+@BOTH
 def test_forward_mode(operation: Callable[..., tf.Tensor]) -> None:
     x, v = tf.constant(images(1)), tf.constant(images(2))
 
