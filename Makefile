@@ -11,7 +11,7 @@ DATA ?=
 KIMG ?= 16
 BIN := .venv/bin
 
-.PHONY: demo native native-test test test-fast lint wheel clean
+.PHONY: demo native native-test test test-fast lint wheel wheel-test clean
 
 demo: .venv/.installed
 	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
@@ -27,7 +27,14 @@ native-test: native
 
 # The wheel holds the library, so that it is for this platform and this version of TensorFlow.
 wheel: native
-	$(BIN)/python -m build --wheel --no-isolation
+	rm -rf build dist
+	$(BIN)/python -m build --quiet --wheel
+
+# Into a fresh environment, away from the sources.
+wheel-test: wheel
+	@set -e; folder=$$(mktemp -d); trap "rm -rf $$folder" EXIT; $(PYTHON) -m venv $$folder; \
+	$$folder/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
+	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor
 
 # Several processes, one after the other: what XLA has compiled is never given back.
 TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/serving tests/benchmarks tests/examples

@@ -78,7 +78,7 @@ def op_package():
     _cuda_library(
         name = "cuda",
         src = "kernel.cu",
-        hdrs = ["kernel.h", "//custom_ops/resampling:headers"],
+        hdrs = native.glob(["cuda_*.h"]) + ["kernel.h", "//custom_ops/resampling:headers"],
     )
     cc_library(
         name = "op_headers",
@@ -120,7 +120,7 @@ def op_package():
         cc_test(
             name = test[:-len(".cc")],
             size = "medium",  # under --config=sanitize
-            srcs = [test],
+            srcs = [test] + native.glob(["cuda_*.h"]),
             linkstatic = True,
             deps = [":headers"],
         )

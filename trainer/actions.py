@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sg3tf import images, ops
+from sg3tf.ops.implementation import for_training
 from trainer import run_folder
 from trainer.data import Dataset
 from trainer.draws import Draws
@@ -111,7 +112,8 @@ class Reporter:
 
     def _generate(self, z: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.uint8]:
         parts = []
-        with ops.using("matmul"):  # one grid now and then does not pay for compiling
+        impl = for_training()
+        with ops.using("matmul" if impl == "xla" else impl):  # one grid now and then does not pay for compiling
             for start in range(0, len(z), GENERATE_AT_ONCE):
                 part = slice(start, start + GENERATE_AT_ONCE)
                 parts.append(images.to_uint8(self.state.G_ema({"z": z[part], "label": label[part]})))

@@ -8,7 +8,7 @@
 
 #include <cuda_runtime.h>
 
-#include "custom_ops/resampling/cuda_filtered_lrelu_plan.h"
+#include "custom_ops/filtered_lrelu/cuda_plan.h"
 #include "custom_ops/resampling/cuda_launch.h"
 
 namespace sg3::cuda {

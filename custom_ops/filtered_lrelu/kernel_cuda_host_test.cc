@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string>
 
-#include "custom_ops/resampling/cuda_filtered_lrelu_plan.h"
+#include "custom_ops/filtered_lrelu/cuda_plan.h"
 #include "custom_ops/resampling/cuda_host_test.h"
 
 namespace sg3::cuda {

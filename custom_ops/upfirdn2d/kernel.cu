@@ -8,7 +8,7 @@
 #include <cuda_runtime.h>
 
 #include "custom_ops/resampling/cuda_launch.h"
-#include "custom_ops/resampling/cuda_upfirdn2d_plan.h"
+#include "custom_ops/upfirdn2d/cuda_plan.h"
 
 namespace sg3::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "custom_ops/resampling/cuda_host_test.h"
-#include "custom_ops/resampling/cuda_upfirdn2d_plan.h"
+#include "custom_ops/upfirdn2d/cuda_plan.h"
 
 namespace sg3::cuda {
 namespace {

@@ -1,13 +1,13 @@
 // Chooses the tiles of an upfirdn2d: plain C++, run before every launch.
 
-#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_
-#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_
+#ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
+#define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
 
 #include <algorithm>
 #include <limits>
 
 #include "custom_ops/resampling/cuda_limits.h"
-#include "custom_ops/resampling/cuda_upfirdn2d.h"
+#include "custom_ops/upfirdn2d/cuda_block.h"
 #include "custom_ops/upfirdn2d/kernel.h"
 
 namespace sg3::cuda {
@@ -130,4 +130,4 @@ bool with_fixed_line(const UpfirdnPlan& p, F f) {
 
 }  // namespace sg3::cuda
 
-#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_PLAN_H_
+#endif  // SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_

@@ -1,8 +1,8 @@
 // upfirdn2d for one block of threads: a tile of output pixels times a chunk of channels. Columns are resampled first,
 // then rows; the terms of the filter add up.
 
-#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_
-#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_
+#ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
+#define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
 
 #include "custom_ops/resampling/cuda_tile.h"
 
@@ -154,4 +154,4 @@ struct UpfirdnBlock {
 
 }  // namespace sg3::cuda
 
-#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_UPFIRDN2D_H_
+#endif  // SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_

@@ -6,8 +6,8 @@
 // Shapes that are not compiled in go through shared memory between the two halves of the sweep. So does activation
 // after an upsampling filter of several terms: their sum must be complete before the nonlinearity.
 
-#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_
-#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_
+#ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
+#define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
 
 #include "custom_ops/filtered_lrelu/kernel.h"
 #include "custom_ops/resampling/cuda_tile.h"
@@ -346,4 +346,4 @@ struct LreluBlock {
 
 }  // namespace sg3::cuda
 
-#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_H_
+#endif  // SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_

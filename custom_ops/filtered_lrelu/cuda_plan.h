@@ -1,14 +1,14 @@
 // Chooses the tiles of a filtered_lrelu: plain C++, run before every launch.
 
-#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_PLAN_H_
-#define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_PLAN_H_
+#ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
+#define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
 
 #include <algorithm>
 #include <limits>
 #include <numeric>
 #include <type_traits>
 
-#include "custom_ops/resampling/cuda_filtered_lrelu.h"
+#include "custom_ops/filtered_lrelu/cuda_block.h"
 #include "custom_ops/resampling/cuda_limits.h"
 
 namespace sg3::cuda {
@@ -183,4 +183,4 @@ bool with_fixed_shape(const LreluPlan& p, F f) {
 
 }  // namespace sg3::cuda
 
-#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_FILTERED_LRELU_PLAN_H_
+#endif  // SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
