@@ -26,11 +26,17 @@ TINY = {"channel_max": 4, "mapping_layers": 2, "mbstd_group_size": 2}
 
 
 @pytest.fixture(autouse=True)
-def no_compilation() -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that both implementations agree."""
+def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
     keras.utils.set_random_seed(0)
-    with using("matmul"):
+    with using(getattr(request, "param", "matmul")):
         yield
+
+
+#: For tests against reference numbers.
+WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
+    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
+)
 
 
 def tiny(resolution: int = 16, **overrides: Any) -> Discriminator:
@@ -46,7 +52,7 @@ def labels(count: int, dim: int = 3) -> Array:
     return np.eye(dim, dtype=np.float32)[np.arange(count) % dim]
 
 
-@pytest.mark.parametrize("impl", ["matmul", "xla"])
+@pytest.mark.parametrize("impl", ["matmul", "xla", pytest.param("native", marks=pytest.mark.native)])
 def test_golden(golden: Golden, impl: str) -> None:
     arrays = golden("training_step")
     group_size = int(arrays["mbstd_group_size"])
@@ -59,6 +65,7 @@ def test_golden(golden: Golden, impl: str) -> None:
     assert relative_error(logits, arrays["logits_real"]) < 1e-5
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize(
     ("batch", "overrides"),
     [
@@ -138,7 +145,14 @@ def test_predict_and_summary() -> None:
 
 @pytest.mark.parametrize(
     ("impl", "context"),
-    [("xla", "graph"), ("xla", "jit_compile"), ("matmul", "dynamic batch"), ("matmul", "SavedModel")],
+    [
+        ("xla", "graph"),
+        ("xla", "jit_compile"),
+        ("matmul", "dynamic batch"),
+        ("matmul", "SavedModel"),
+        pytest.param("native", "jit_compile", marks=pytest.mark.native),
+        pytest.param("native", "dynamic batch", marks=pytest.mark.native),
+    ],
 )
 def test_contexts(impl: str, context: str, tmp_path: Path) -> None:
     model = tiny()
@@ -157,6 +171,7 @@ def test_mixed_precision_is_close_to_float32() -> None:
     assert 1e-5 < relative_error(logits, exact(images(8, 32))) < 0.03
 
 
+@WITH_AND_WITHOUT_NATIVE
 def test_gradient_penalty() -> None:
     """R1, |d logits / d images|^2, differentiated once more."""
     model, x = tiny(), tf.constant(images(4))

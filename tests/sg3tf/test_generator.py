@@ -31,11 +31,17 @@ TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5}
 
 
 @pytest.fixture(autouse=True)
-def no_compilation() -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that both implementations agree."""
+def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
     keras.utils.set_random_seed(0)
-    with using("matmul"):
+    with using(getattr(request, "param", "matmul")):
         yield
+
+
+#: For tests against reference numbers.
+WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
+    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
+)
 
 
 def tiny(preset: str = "stylegan3-t", resolution: int = 16, **overrides: Any) -> Generator:
@@ -84,7 +90,9 @@ def test_golden_mapping(official: Official) -> None:
     assert relative_error(truncated, official.arrays["ws_psi07_cutoff5"]) < 1e-6
 
 
-@pytest.mark.parametrize("impl", ["matmul", pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "impl", ["matmul", pytest.param("native", marks=pytest.mark.native), pytest.param("xla", marks=pytest.mark.slow)]
+)
 def test_golden_images(official: Official, impl: str) -> None:
     generator, arrays = official.generator, official.arrays
     with using(impl):
@@ -96,6 +104,7 @@ def test_golden_images(official: Official, impl: str) -> None:
             assert relative_error(generator(official.inputs, **options), nhwc(arrays[name])) < 1e-5, name
 
 
+@WITH_AND_WITHOUT_NATIVE
 def test_golden_activations(official: Official) -> None:
     generator, arrays = official.generator, official.arrays
     x = generator.fourier_input(arrays["ws"][:, 0])
@@ -134,11 +143,13 @@ def assert_golden_gradients(official: Official) -> None:
         assert norm == pytest.approx(expected[name], rel=1e-4), name
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("official", ["generator_r32"], indirect=True)
 def test_golden_gradients_r(official: Official) -> None:
     assert_golden_gradients(official)
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("official", ["generator_t32"], indirect=True)
 def test_golden_gradients_t(official: Official) -> None:
     """One sample of the nonlinearities lies so near to the kink that rounding decides which slope it gets.
@@ -187,6 +198,7 @@ def channel_before_nonlinearity(layer: SynthesisLayer, channel: int, x: Array, w
 # The float64 reference
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("preset", PRESETS)
 def test_agrees_with_the_float64_reference(preset: str) -> None:
     config = generator_preset(preset, 16, channel_base=48, channel_max=5, z_dim=6, w_dim=7, label_dim=3)
@@ -311,6 +323,8 @@ def test_summary_lists_the_layers() -> None:
         ("xla", "dynamic batch"),
         ("matmul", "jit_compile"),
         ("matmul", "SavedModel"),
+        pytest.param("native", "jit_compile", marks=pytest.mark.native),
+        pytest.param("native", "dynamic batch", marks=pytest.mark.native),
     ],
 )
 def test_contexts(impl: str, context: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
+from sg3tf.ops.implementation import for_training
 from tests.numerics import relative_error
 from tests.trainer import tiny
 from trainer.data import open_dataset
@@ -70,12 +71,15 @@ def steps(tmp_path_factory, faces):
     halves, end = {"two": variant(STRAIGHT, 4, True)}, str(folder / "end")
     one = [
         run(
-            "stylegan3-t", "xla", {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)}, cond=True
+            "stylegan3-t",
+            for_training(),
+            {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)},
+            cond=True,
         ),
         run("stylegan3-r", "matmul", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
     ]
     two = [
-        run("stylegan3-t", "xla", halves, end, cond=True),
+        run("stylegan3-t", for_training(), halves, end, cond=True),
         run("stylegan3-r", "matmul", {"blurred, two": variant(STRAIGHT, 4, False)}, gamma=0.0),
     ]
     arrays = run_steps(folder, faces, "cpu", one) | run_steps(folder, faces, "cpu:2", two)

@@ -33,11 +33,17 @@ W_DIM = 7
 
 
 @pytest.fixture(autouse=True)
-def no_compilation() -> Iterator[None]:
-    """tests/sg3tf/ops covers both implementations."""
+def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
     keras.utils.set_random_seed(0)
-    with using("matmul"):
+    with using(getattr(request, "param", "matmul")):
         yield
+
+
+#: For tests against reference numbers.
+WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
+    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
+)
 
 
 def config(preset: str = "stylegan3-t", **overrides: Any) -> GeneratorConfig:
@@ -112,6 +118,7 @@ CASES = {
 }
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("case", CASES)
 def test_behaves_as_a_keras_layer(case: str, policy: str, tmp_path: Path) -> None:
@@ -322,6 +329,7 @@ def test_demodulation_takes_scales_away() -> None:
 # SynthesisLayer
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize(
     ("preset", "resolution", "index"),
     [
@@ -363,6 +371,7 @@ def test_synthesis_layer_measures_its_input_only_when_asked() -> None:
 # Conv
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("down", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_conv(kernel_size: int, down: int) -> None:
