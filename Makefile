@@ -1,6 +1,6 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   draws data, trains, exports, serves, and asks for images; again: continues training
-# make test   every test; make test-fast leaves out those marked slow; make lint: ruff and mypy
+# make test   every test; make test-fast leaves out those marked slow; make lint: ruff, clang-format and mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
 # The first that runs and is new enough: a name on the path may be a shim for a version that is not there.
@@ -51,6 +51,7 @@ test-fast: native
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
 	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu_check.py
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -26,8 +26,8 @@ class FilteredLreluAttributes {
     if (activation_.size() == 2 && activation_[0] >= 0 && activation_[0] <= 1 && activation_[1] > 0) {
       return absl::OkStatus();
     }
-    return absl::InvalidArgumentError(absl::StrCat(
-        "activation=[", absl::StrJoin(activation_, ", "), "]: give a slope from 0 to 1 and a positive clamp"));
+    return absl::InvalidArgumentError(absl::StrCat("activation=[", absl::StrJoin(activation_, ", "),
+                                                   "]: give a slope from 0 to 1 and a positive clamp"));
   }
 
   // For images [batch, height, width, channels]; it points into this object.
@@ -56,14 +56,14 @@ inline tensorflow::TensorShape mask_shape(const Sg3FilteredLrelu& problem) {
 inline absl::Status check_inputs(const tensorflow::TensorShape& x, const tensorflow::TensorShape& bias) {
   TF_RETURN_IF_ERROR(check_images("x", x));
   if (bias.dims() == 1 && bias.dim_size(0) == x.dim_size(3)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("bias of shape ", bias.DebugString(), ": give [", x.dim_size(3),
-                                                 "], one number per channel of x"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("bias of shape ", bias.DebugString(), ": give [", x.dim_size(3), "], one number per channel of x"));
 }
 
 inline absl::Status check_mask(const Sg3FilteredLrelu& problem, const tensorflow::TensorShape& mask) {
   if (mask == mask_shape(problem)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("mask of shape ", mask.DebugString(), ": give that of the forward pass, ",
-                                                 mask_shape(problem).DebugString()));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "mask of shape ", mask.DebugString(), ": give that of the forward pass, ", mask_shape(problem).DebugString()));
 }
 
 }  // namespace sg3

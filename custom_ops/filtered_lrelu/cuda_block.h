@@ -41,8 +41,8 @@ struct LreluPlan {
   bool vectors;  // 16-byte accesses are possible
   float slope, clamp;
   int up_terms, down_terms;
-  int up_y, up_x, down_y, down_x;          // where the taps begin
-  int row_pitch, sample_pitch, out_pitch;  // of the planes below that have 16 lanes
+  int up_y, up_x, down_y, down_x;                              // where the taps begin
+  int row_pitch, sample_pitch, out_pitch;                      // of the planes below that have 16 lanes
   int in_at, rows_at, samples_at, swept_at, out_at, words_at;  // where the planes begin in shared memory
   int64_t shared_floats;
   Divisor in_columns, sample_columns, out_columns;

@@ -70,7 +70,8 @@ class Stream {
     upsampled_ = scratch + Rows<T>::scratch(job.up_y, job.up_x, columns);
     filtered_ = upsampled_ + columns * kLanes + behind(job.down_x.down);
     sources_ = reinterpret_cast<const Scalar**>(filtered_ + filtered_size(job));
-    words_ = reinterpret_cast<uint32_t*>(filtered_ + filtered_size(job) + pointers<Scalar>(job.down_x.terms * ring_size(job)));
+    words_ = reinterpret_cast<uint32_t*>(filtered_ + filtered_size(job) +
+                                         pointers<Scalar>(job.down_x.terms * ring_size(job)));
     // Columns beyond the upsampled image are zero, and stay so.
     for (int64_t i = 0; i < columns * kLanes; ++i) upsampled_[i] = 0;
     origin_ = tile.x_begin * job.down_x.down - job.down_x.before;
@@ -188,7 +189,8 @@ void run_tile(const JobOf<T>& job, const Tile& tile, void* scratch) {
   int64_t plane = tile.image * job.tiling.blocks() + tile.block, out_size = job.down_y.out_size * job.down_x.out_size;
   uint32_t* mask = mode == SG3_ACTIVATE ? nullptr : job.mask + plane * job.down_y.in_size * job.down_x.in_size;
   T* output = static_cast<T*>(job.y) + tile.image * out_size * image.stride + tile.block * kLanes;
-  Stream<T, mode>(job, image, tile, static_cast<typename Arithmetic<T>::Scalar*>(scratch)).run(mask, output, image.count);
+  Stream<T, mode>(job, image, tile, static_cast<typename Arithmetic<T>::Scalar*>(scratch))
+      .run(mask, output, image.count);
 }
 
 template <class T>

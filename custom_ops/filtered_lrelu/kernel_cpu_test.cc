@@ -19,15 +19,15 @@ struct Case {
 
 const double kNone = INFINITY;
 const Case kCases[] = {
-    {1, 12, 12, 16, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, kNone},   // a layer of config T
-    {2, 16, 17, 37, {4, 4}, {2, 2}, {-6, -9, -6, -9}, {24, 24}, {12, 12}, 1, 1, 0.7}, // one that doubles the size
-    {1, 14, 13, 20, {2, 2}, {2, 2}, {11, 10, 11, 10}, {12, 12}, {12, 12}, 1, 4, 2.0}, // config R
-    {1, 60, 200, 3, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 2.0},     // several tiles, each way
-    {1, 9, 70, 5, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 0.5},       // wider than high
-    {1, 6, 7, 3, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {1, 1}, 1, 1, 1.0},            // no filter at all
-    {1, 8, 5, 64, {3, 2}, {1, 3}, {4, 1, 7, 2}, {5, 9}, {4, 3}, 2, 2, 1.5},           // nothing alike on the two axes
-    {1, 9, 9, 2, {2, 2}, {4, 4}, {3, 3, 3, 3}, {4, 4}, {2, 2}, 1, 1, 0.5},            // samples that no output reads
-    {0, 8, 8, 4, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, kNone},      // an empty batch
+    {1, 12, 12, 16, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, kNone},    // a layer of config T
+    {2, 16, 17, 37, {4, 4}, {2, 2}, {-6, -9, -6, -9}, {24, 24}, {12, 12}, 1, 1, 0.7},  // one that doubles the size
+    {1, 14, 13, 20, {2, 2}, {2, 2}, {11, 10, 11, 10}, {12, 12}, {12, 12}, 1, 4, 2.0},  // config R
+    {1, 60, 200, 3, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 2.0},      // several tiles, each way
+    {1, 9, 70, 5, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 0.5},        // wider than high
+    {1, 6, 7, 3, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {1, 1}, 1, 1, 1.0},             // no filter at all
+    {1, 8, 5, 64, {3, 2}, {1, 3}, {4, 1, 7, 2}, {5, 9}, {4, 3}, 2, 2, 1.5},            // nothing alike on the two axes
+    {1, 9, 9, 2, {2, 2}, {4, 4}, {3, 3, 3, 3}, {4, 4}, {2, 2}, 1, 1, 0.5},             // samples that no output reads
+    {0, 8, 8, 4, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, kNone},       // an empty batch
 };
 constexpr double kSlope = 0.2;
 
@@ -42,7 +42,8 @@ struct Setting {
     Sg3Stage up = {axis(c.height, c.up[0], 1, c.pad[0], c.pad[1], c.up_taps[0]),
                    axis(c.width, c.up[1], 1, c.pad[2], c.pad[3], c.up_taps[1]), c.up_terms, up_y.data(), up_x.data()};
     Sg3Stage down = {axis(up.y.out_size, 1, c.down[0], 0, 0, c.down_taps[0]),
-                     axis(up.x.out_size, 1, c.down[1], 0, 0, c.down_taps[1]), c.down_terms, down_y.data(), down_x.data()};
+                     axis(up.x.out_size, 1, c.down[1], 0, 0, c.down_taps[1]), c.down_terms, down_y.data(),
+                     down_x.data()};
     problem = {c.batch, c.channels, up, down, kSlope, c.clamp, SG3_ACTIVATE};
   }
 
@@ -51,8 +52,10 @@ struct Setting {
     Setting s = *this;
     s.up_y = reversed(down_y, problem.down.y.taps), s.up_x = reversed(down_x, problem.down.x.taps);
     s.down_y = reversed(up_y, problem.up.y.taps), s.down_x = reversed(up_x, problem.up.x.taps);
-    s.problem.up = {testing::adjoint(problem.down.y), testing::adjoint(problem.down.x), problem.down.terms, s.up_y.data(), s.up_x.data()};
-    s.problem.down = {testing::adjoint(problem.up.y), testing::adjoint(problem.up.x), problem.up.terms, s.down_y.data(), s.down_x.data()};
+    s.problem.up = {testing::adjoint(problem.down.y), testing::adjoint(problem.down.x), problem.down.terms,
+                    s.up_y.data(), s.up_x.data()};
+    s.problem.down = {testing::adjoint(problem.up.y), testing::adjoint(problem.up.x), problem.up.terms, s.down_y.data(),
+                      s.down_x.data()};
     s.problem.mode = SG3_APPLY_MASK;
     return s;
   }
@@ -78,7 +81,8 @@ std::vector<double> activated(std::vector<double> z, double clamp) {
 }
 
 // The mask that z calls for, where z is not within `margin` of a kink.
-std::vector<uint32_t> mask_of(const Sg3FilteredLrelu& p, const std::vector<double>& z, double margin, int64_t* doubtful) {
+std::vector<uint32_t> mask_of(const Sg3FilteredLrelu& p, const std::vector<double>& z, double margin,
+                              int64_t* doubtful) {
   int64_t pixels = p.down.y.in_size * p.down.x.in_size, blocks = (p.channels + 15) / 16;
   std::vector<uint32_t> mask(p.batch * blocks * pixels);
   for (size_t i = 0; i < z.size(); ++i) {
@@ -129,10 +133,13 @@ int check(const Case& c, int threads) {
   double bound = tolerance<T>() * (1 + std::max(greatest(expected), greatest(z)));
   int failures = 0;
 
-  std::vector<uint32_t> none, mask(p.batch * ((c.channels + 15) / 16) * p.down.y.in_size * p.down.x.in_size, 0xdeadbeef);
-  failures += report(c, "activate", type_of<T>(), greatest_difference(run(p, threads, x, bias, &none), expected), bound);
+  std::vector<uint32_t> none,
+      mask(p.batch * ((c.channels + 15) / 16) * p.down.y.in_size * p.down.x.in_size, 0xdeadbeef);
+  failures +=
+      report(c, "activate", type_of<T>(), greatest_difference(run(p, threads, x, bias, &none), expected), bound);
   p.mode = SG3_ACTIVATE_AND_MASK;
-  failures += report(c, "activate and mask", type_of<T>(), greatest_difference(run(p, threads, x, bias, &mask), expected), bound);
+  failures += report(c, "activate and mask", type_of<T>(),
+                     greatest_difference(run(p, threads, x, bias, &mask), expected), bound);
 
   int64_t doubtful = 0, wrong = 0;
   std::vector<uint32_t> expected_mask = mask_of(p, z, 16 * tolerance<float>(), &doubtful);
@@ -144,8 +151,9 @@ int check(const Case& c, int threads) {
     const Sg3FilteredLrelu& q = linear.problem;
     std::vector<T> v = rounded<T>(normal(size(q, q.up.y.in_size, q.up.x.in_size), 1, 7));
     std::vector<double> want = derivative(q, values(v), mask);
-    failures += report(c, &linear.problem.up == &p.up ? "tangent" : "cotangent", type_of<T>(),
-                       greatest_difference(run(q, threads, v, bias, &mask), want), tolerance<T>() * (1 + greatest(want)));
+    failures +=
+        report(c, &linear.problem.up == &p.up ? "tangent" : "cotangent", type_of<T>(),
+               greatest_difference(run(q, threads, v, bias, &mask), want), tolerance<T>() * (1 + greatest(want)));
   }
   return failures;
 }
@@ -154,7 +162,8 @@ int run() {
   int failures = 0;
   for (const Case& c : kCases) {
     for (int threads : {1, 16}) {
-      failures += check<float>(c, threads) + check<double>(c, threads) + check<Half>(c, threads) + check<BFloat16>(c, threads);
+      failures +=
+          check<float>(c, threads) + check<double>(c, threads) + check<Half>(c, threads) + check<BFloat16>(c, threads);
     }
   }
   printf("filtered_lrelu on %s: %zu cases, %d failures\n", name(isa()), std::size(kCases), failures);

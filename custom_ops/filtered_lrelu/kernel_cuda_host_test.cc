@@ -130,8 +130,8 @@ int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& m
 
 // Runs all blocks. A block that writes masks starts from an unwritten one, so that writers can be counted.
 template <class Shape, int MODE>
-void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y,
-                std::vector<uint32_t>* mask, std::vector<int>* writers) {
+void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<uint32_t>* mask,
+                std::vector<int>* writers) {
   const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
   std::vector<uint32_t> fresh = s->mask;
   for (int64_t b = 0; b < blocks; ++b) {
@@ -187,9 +187,9 @@ bool is_empty(const Case& c) {
 
 Case random_case() {
   static const Factors kFactors[] = {
-      {2, 2, 12, 2, 2, 12}, {4, 4, 24, 2, 2, 12}, {2, 2, 12, 4, 4, 24}, {1, 1, 1, 1, 1, 1}, {1, 1, 1, 2, 2, 12},
-      {2, 2, 12, 1, 1, 1},  {2, 1, 5, 1, 3, 4},   {3, 2, 7, 2, 3, 6},   {1, 4, 9, 4, 1, 2}, {3, 3, 2, 2, 2, 1},
-      {2, 4, 16, 4, 2, 3},  {4, 4, 24, 4, 4, 24},
+      {2, 2, 12, 2, 2, 12}, {4, 4, 24, 2, 2, 12}, {2, 2, 12, 4, 4, 24}, {1, 1, 1, 1, 1, 1},
+      {1, 1, 1, 2, 2, 12},  {2, 2, 12, 1, 1, 1},  {2, 1, 5, 1, 3, 4},   {3, 2, 7, 2, 3, 6},
+      {1, 4, 9, 4, 1, 2},   {3, 3, 2, 2, 2, 1},   {2, 4, 16, 4, 2, 3},  {4, 4, 24, 4, 4, 24},
   };
   Case c = {};
   // Half of the cases have the fixed shapes.

@@ -38,8 +38,8 @@ class FilteredLreluXla : public XlaOpKernel {
                                                 write_mask_ ? SG3_ACTIVATE_AND_MASK : SG3_ACTIVATE, &problem));
     std::vector<xla::Shape> results = {row_major(context->input_xla_type(0), output_shape(problem).dim_sizes())};
     if (write_mask_) results.push_back(row_major(xla::U32, mask_shape(problem).dim_sizes()));
-    std::vector<xla::XlaOp> outputs = custom_call(kTarget, {context->Input(0), context->Input(1)}, results,
-                                                  type_of(context->input_type(0)), problem);
+    std::vector<xla::XlaOp> outputs =
+        custom_call(kTarget, {context->Input(0), context->Input(1)}, results, type_of(context->input_type(0)), problem);
     context->SetOutput(0, outputs[0]);
     context->SetOutput(1, write_mask_ ? outputs[1] : xla::Zeros(context->builder(), row_major(xla::U32, {0, 0, 0, 0})));
   }

@@ -12,10 +12,9 @@ struct Cpu {
                              const FilteredLreluArrays& arrays) {
     auto workers = context->device()->tensorflow_cpu_worker_threads();
     FilteredLreluCpu cpu(problem, type, workers->num_threads);
-    tensorflow::Shard(workers->num_threads, workers->workers, cpu.tiles(), cpu.tile_cycles(),
-                      [&](int64_t first, int64_t last) {
-                        cpu.run(first, last, arrays.x, arrays.bias, arrays.y, arrays.mask);
-                      });
+    tensorflow::Shard(
+        workers->num_threads, workers->workers, cpu.tiles(), cpu.tile_cycles(),
+        [&](int64_t first, int64_t last) { cpu.run(first, last, arrays.x, arrays.bias, arrays.y, arrays.mask); });
     return absl::OkStatus();
   }
 };

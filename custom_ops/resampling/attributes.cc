@@ -46,7 +46,8 @@ absl::Status StageAttributes::check(const std::string& up, const std::string& do
     return absl::InvalidArgumentError(
         absl::StrCat(pad, "=[", absl::StrJoin(pad_, ", "), "]: give four integers, (top, bottom, left, right)"));
   }
-  if (terms_ < 1) return absl::InvalidArgumentError(absl::StrCat(prefix, "terms=", terms_, ": give a positive integer"));
+  if (terms_ < 1)
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "terms=", terms_, ": give a positive integer"));
   TF_RETURN_IF_ERROR(decode_taps(prefix + "taps_y", y, terms_, &taps_y_));
   return decode_taps(prefix + "taps_x", x, terms_, &taps_x_);
 }
@@ -59,16 +60,15 @@ absl::Status StageAttributes::stage(int64_t height, int64_t width, Sg3Stage* sta
   stage->taps_y = taps_y_.data();
   stage->taps_x = taps_x_.data();
   if (stage->y.out_size > 0 && stage->x.out_size > 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "an image of height ", height, " and width ", width, ", upsampled by ", up_[0], " and ", up_[1], " and padded by (",
-      absl::StrJoin(pad_, ", "), "), is smaller than its filter, ", taps_y, " by ", taps_x,
-      ": pad more, or use a shorter filter"));
+  return absl::InvalidArgumentError(absl::StrCat("an image of height ", height, " and width ", width, ", upsampled by ",
+                                                 up_[0], " and ", up_[1], " and padded by (", absl::StrJoin(pad_, ", "),
+                                                 "), is smaller than its filter, ", taps_y, " by ", taps_x,
+                                                 ": pad more, or use a shorter filter"));
 }
 
 absl::Status check_images(const std::string& argument, const tensorflow::TensorShape& shape) {
   if (shape.dims() == 4) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(argument, " of shape ", shape.DebugString(), ": give [N, H, W, C]"));
+  return absl::InvalidArgumentError(absl::StrCat(argument, " of shape ", shape.DebugString(), ": give [N, H, W, C]"));
 }
 
 }  // namespace sg3

@@ -141,8 +141,7 @@ struct Serially {
 // Shared memory as a block finds it: full of rubbish, and aligned.
 class Shared {
  public:
-  explicit Shared(int64_t floats)
-      : floats_(new (std::align_val_t(16)) float[floats]) {
+  explicit Shared(int64_t floats) : floats_(new (std::align_val_t(16)) float[floats]) {
     for (int64_t i = 0; i < floats; ++i) floats_[i] = std::numeric_limits<float>::quiet_NaN();
   }
   ~Shared() { operator delete[](floats_, std::align_val_t(16)); }

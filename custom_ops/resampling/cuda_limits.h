@@ -79,9 +79,7 @@ inline float* append_taps(const double* from, int64_t terms, int64_t taps, int s
 
 inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-inline bool is_supported(int type) {
-  return type == SG3_FLOAT32 || type == SG3_FLOAT16 || type == SG3_BFLOAT16;
-}
+inline bool is_supported(int type) { return type == SG3_FLOAT32 || type == SG3_FLOAT16 || type == SG3_BFLOAT16; }
 
 inline int bytes_of(int type) { return type == SG3_FLOAT32 ? 4 : 2; }
 

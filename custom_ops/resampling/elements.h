@@ -43,26 +43,42 @@ using BFloat16 = Small<7, -126>;
 template <class T>
 Sg3Type type_of();
 template <>
-inline Sg3Type type_of<float>() { return SG3_FLOAT32; }
+inline Sg3Type type_of<float>() {
+  return SG3_FLOAT32;
+}
 template <>
-inline Sg3Type type_of<double>() { return SG3_FLOAT64; }
+inline Sg3Type type_of<double>() {
+  return SG3_FLOAT64;
+}
 template <>
-inline Sg3Type type_of<Half>() { return SG3_FLOAT16; }
+inline Sg3Type type_of<Half>() {
+  return SG3_FLOAT16;
+}
 template <>
-inline Sg3Type type_of<BFloat16>() { return SG3_BFLOAT16; }
+inline Sg3Type type_of<BFloat16>() {
+  return SG3_BFLOAT16;
+}
 
 // Error allowed, as a share of the greatest value: half a unit in the last place of the result for 16-bit types; for
 // the others a few hundred roundings of partial sums, of which few go the same way.
 template <class T>
 double tolerance();
 template <>
-inline double tolerance<float>() { return 64 * std::ldexp(1, -24); }
+inline double tolerance<float>() {
+  return 64 * std::ldexp(1, -24);
+}
 template <>
-inline double tolerance<double>() { return 64 * std::ldexp(1, -53); }
+inline double tolerance<double>() {
+  return 64 * std::ldexp(1, -53);
+}
 template <>
-inline double tolerance<Half>() { return std::ldexp(1, -11) + tolerance<float>(); }
+inline double tolerance<Half>() {
+  return std::ldexp(1, -11) + tolerance<float>();
+}
 template <>
-inline double tolerance<BFloat16>() { return std::ldexp(1, -8) + tolerance<float>(); }
+inline double tolerance<BFloat16>() {
+  return std::ldexp(1, -8) + tolerance<float>();
+}
 
 template <class T>
 std::vector<T> rounded(const std::vector<double>& exact) {

@@ -68,7 +68,8 @@ SG3_INLINE void sum(int64_t width, int64_t step, int64_t terms, const Scalar* ta
 }
 
 // Two such sums over rows of which the second ones start `shift` <= count rows later: each row is loaded once for both.
-// first(j, sum of taps[k] * row_of(term, k)[j]) and second(j, sum of others[k] * row_of(term, k + shift)[j]), j < width.
+// first(j, sum of taps[k] * row_of(term, k)[j]) and second(j, sum of others[k] * row_of(term, k + shift)[j]), j <
+// width.
 template <class Lanes, class Scalar, class RowOf, class First, class Second>
 SG3_INLINE void sum_pair(int64_t width, int64_t terms, const Scalar* taps, const Scalar* others, int64_t pitch,
                          int64_t count, int64_t shift, RowOf row_of, First first, Second second) {

@@ -19,7 +19,8 @@ inline void* stream_of(tensorflow::OpKernelContext* context) {
 // `code`: a cudaError_t.
 inline absl::Status launched(const std::string& operation, int code) {
   if (code == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(operation, ": CUDA error ", code, " when launched; SG3TF_OPS=xla runs without"));
+  return absl::InternalError(
+      absl::StrCat(operation, ": CUDA error ", code, " when launched; SG3TF_OPS=xla runs without"));
 }
 
 }  // namespace sg3

@@ -19,9 +19,9 @@ const char* name(Isa isa);
 
 // A call of the function of this name in the namespace of isa().
 #if defined(__x86_64__)
-#define SG3_DISPATCH(function, ...)                                       \
-  (::sg3::isa() == ::sg3::Isa::avx512 ? avx512::function(__VA_ARGS__)     \
-   : ::sg3::isa() == ::sg3::Isa::avx2 ? avx2::function(__VA_ARGS__)       \
+#define SG3_DISPATCH(function, ...)                                   \
+  (::sg3::isa() == ::sg3::Isa::avx512 ? avx512::function(__VA_ARGS__) \
+   : ::sg3::isa() == ::sg3::Isa::avx2 ? avx2::function(__VA_ARGS__)   \
                                       : baseline::function(__VA_ARGS__))
 #else
 #define SG3_DISPATCH(function, ...) baseline::function(__VA_ARGS__)

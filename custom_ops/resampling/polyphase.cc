@@ -18,12 +18,14 @@ Polyphase::Polyphase(const Sg3Axis& axis, int64_t terms, const double* taps)
 
 template <>
 PolyphaseView<float> Polyphase::view() const {
-  return {axis_.up, axis_.down, axis_.before, axis_.in_size, axis_.out_size, terms_, most_, counts_.data(), floats_.data()};
+  return {axis_.up, axis_.down, axis_.before,   axis_.in_size, axis_.out_size,
+          terms_,   most_,      counts_.data(), floats_.data()};
 }
 
 template <>
 PolyphaseView<double> Polyphase::view() const {
-  return {axis_.up, axis_.down, axis_.before, axis_.in_size, axis_.out_size, terms_, most_, counts_.data(), doubles_.data()};
+  return {axis_.up, axis_.down, axis_.before,   axis_.in_size,  axis_.out_size,
+          terms_,   most_,      counts_.data(), doubles_.data()};
 }
 
 }  // namespace sg3

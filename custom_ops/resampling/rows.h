@@ -21,15 +21,16 @@ SG3_INLINE int64_t pointers(int64_t count) {
 // Sixteen channels (or the last few) of one image of a batch.
 template <class T>
 struct Channels {
-  const T* pixels;                        // the first of these channels at (0, 0)
-  int64_t stride;                         // from one column to the next: all channels
-  int64_t count;                          // at most 16
+  const T* pixels;  // the first of these channels at (0, 0)
+  int64_t stride;   // from one column to the next: all channels
+  int64_t count;    // at most 16
   typename Arithmetic<T>::Scalar bias[kLanes];
 };
 
 // Of a tile; `bias` may be null. `size`: pixels of an image.
 template <class T>
-SG3_INLINE Channels<T> channels_of(const void* pixels, const void* bias, const Tiling& tiling, const Tile& tile, int64_t size) {
+SG3_INLINE Channels<T> channels_of(const void* pixels, const void* bias, const Tiling& tiling, const Tile& tile,
+                                   int64_t size) {
   Channels<T> c;
   int64_t first = tile.block * kLanes;
   c.pixels = static_cast<const T*>(pixels) + tile.image * size * tiling.channels + first;
@@ -106,8 +107,8 @@ class Rows {
       for (int64_t term = 0; term < y_.terms; ++term) {
         Scalar *to = filtered_ + term * pitch_, *to_other = to + y_.terms * pitch_;
         sum_pair<Lanes>(
-            in_end_ - in_begin_, 1, y_.taps_of(phase) + term * y_.most, y_.taps_of(other) + term * y_.most, 0, count, shift,
-            [&](int64_t, int64_t k) { return rows_[k]; },
+            in_end_ - in_begin_, 1, y_.taps_of(phase) + term * y_.most, y_.taps_of(other) + term * y_.most, 0, count,
+            shift, [&](int64_t, int64_t k) { return rows_[k]; },
             [&](int64_t j, Lanes lanes) {
               store(to + j * kLanes, lanes);
               prefetch(j);
@@ -151,13 +152,13 @@ class Rows {
 
   const Channels<T>& image_;
   const Phases &y_, &x_;
-  int64_t begin_, end_;  // output columns
+  int64_t begin_, end_;                                    // output columns
   int64_t in_begin_, in_end_, inside_begin_, inside_end_;  // input columns: read, and within the image
   int64_t pitch_;
-  Scalar* ring_;            // the last input rows
-  Scalar* filtered_;        // two output rows, only vertically filtered: [2, terms, columns, 16]
+  Scalar* ring_;      // the last input rows
+  Scalar* filtered_;  // two output rows, only vertically filtered: [2, terms, columns, 16]
   const Scalar** rows_;
-  int64_t next_ = 0;        // input row to be read
+  int64_t next_ = 0;           // input row to be read
   int64_t filtered_too_ = -1;  // output row that is the second of filtered_
 };
 

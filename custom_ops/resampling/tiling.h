@@ -13,7 +13,7 @@ constexpr int64_t kBlock = 16;  // channels that are computed together
 
 // Where a tile lies.
 struct Tile {
-  int64_t image, block;                  // of the batch, of the channels
+  int64_t image, block;                    // of the batch, of the channels
   int64_t y_begin, y_end, x_begin, x_end;  // outputs
 };
 

@@ -38,12 +38,12 @@ class Upfirdn2dCpu {
 };
 
 // What kernel_cpu.cc says, once per instruction set.
-#define SG3_DECLARE(isa)                                                                                        \
-  namespace isa {                                                                                               \
-  int64_t scratch_size(const Upfirdn2dJob<float>& job); /* in scalars */                                        \
-  int64_t scratch_size(const Upfirdn2dJob<double>& job);                                                        \
-  void run(const Upfirdn2dJob<float>& job, Sg3Type type, int64_t first, int64_t last, void* scratch);           \
-  void run(const Upfirdn2dJob<double>& job, Sg3Type type, int64_t first, int64_t last, void* scratch);          \
+#define SG3_DECLARE(isa)                                                                               \
+  namespace isa {                                                                                      \
+  int64_t scratch_size(const Upfirdn2dJob<float>& job); /* in scalars */                               \
+  int64_t scratch_size(const Upfirdn2dJob<double>& job);                                               \
+  void run(const Upfirdn2dJob<float>& job, Sg3Type type, int64_t first, int64_t last, void* scratch);  \
+  void run(const Upfirdn2dJob<double>& job, Sg3Type type, int64_t first, int64_t last, void* scratch); \
   }
 SG3_FOR_EACH_ISA(SG3_DECLARE)
 #undef SG3_DECLARE

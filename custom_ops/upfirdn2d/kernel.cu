@@ -38,8 +38,8 @@ cudaError_t launch_line(const Sg3Upfirdn2d& problem, const UpfirdnPlan& plan, co
   Taps<CAPACITY> taps;
   copy_taps(problem, plan, taps.at);
   const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
-  return launch(upfirdn2d<Line, CAPACITY>, blocks, plan.threads, plan.shared_floats, limits, t.stream, plan,
-                taps, t.x, t.y);
+  return launch(upfirdn2d<Line, CAPACITY>, blocks, plan.threads, plan.shared_floats, limits, t.stream, plan, taps, t.x,
+                t.y);
 }
 
 cudaError_t launch_upfirdn2d(const Sg3Upfirdn2d& problem, int type, const Tensors& t) {

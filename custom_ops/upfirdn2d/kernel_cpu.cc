@@ -28,7 +28,9 @@ void run_tiles(const JobOf<T>& job, int64_t first, int64_t last, void* scratch) 
 
 }  // namespace
 
-int64_t scratch_size(const Upfirdn2dJob<float>& job) { return Rows<float>::scratch(job.y, job.x, job.tiling.tile_width); }
+int64_t scratch_size(const Upfirdn2dJob<float>& job) {
+  return Rows<float>::scratch(job.y, job.x, job.tiling.tile_width);
+}
 
 int64_t scratch_size(const Upfirdn2dJob<double>& job) {
   return Rows<double>::scratch(job.y, job.x, job.tiling.tile_width);

@@ -17,10 +17,9 @@ struct Case {
   std::string name() const {
     char text[200];
     snprintf(text, sizeof(text),
-             "up %dx%d down %dx%d taps %dx%d(%d terms) before %d,%d size %dx%d to %dx%d C %d N %d type %d",
-             int(y.up), int(x.up), int(y.down), int(x.down), int(y.taps), int(x.taps), int(terms), int(y.before),
-             int(x.before), int(y.in_size), int(x.in_size), int(y.out_size), int(x.out_size), int(channels),
-             int(batch), type);
+             "up %dx%d down %dx%d taps %dx%d(%d terms) before %d,%d size %dx%d to %dx%d C %d N %d type %d", int(y.up),
+             int(x.up), int(y.down), int(x.down), int(y.taps), int(x.taps), int(terms), int(y.before), int(x.before),
+             int(y.in_size), int(x.in_size), int(y.out_size), int(x.out_size), int(channels), int(batch), type);
     return text;
   }
 };
@@ -50,8 +49,7 @@ int check(const Case& c, bool fixed, int* fixed_runs) {
   if (fixed) ++*fixed_runs;
   if (!fixed) run(AnyLine());
 
-  const double error =
-      relative_error(y.values(), resample_directly(problem.stage, c.batch, c.channels, x.values()));
+  const double error = relative_error(y.values(), resample_directly(problem.stage, c.batch, c.channels, x.values()));
   if (error <= tolerance(c.type)) return 0;
   printf("FAILED, error %g, tiles %dx%d of %dx%d, fixed %d: %s\n", error, plan.y.tiles, plan.x.tiles, plan.y.outputs,
          plan.x.outputs, int(fixed), c.name().c_str());

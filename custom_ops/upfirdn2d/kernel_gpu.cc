@@ -13,8 +13,9 @@ struct Gpu {
   }
 };
 
-#define SG3_REGISTER(T) \
-  REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), Upfirdn2dOp<Gpu>);
+#define SG3_REGISTER(T)                                                                                \
+  REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device(tensorflow::DEVICE_GPU).TypeConstraint<T>("T"), \
+                          Upfirdn2dOp<Gpu>);
 SG3_REGISTER(float)
 SG3_REGISTER(Eigen::half)
 SG3_REGISTER(Eigen::bfloat16)

@@ -18,8 +18,9 @@ struct Cpu {
   }
 };
 
-#define SG3_REGISTER(T) \
-  REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), Upfirdn2dOp<Cpu>);
+#define SG3_REGISTER(T)                                                                                \
+  REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"), \
+                          Upfirdn2dOp<Cpu>);
 SG3_REGISTER(float)
 SG3_REGISTER(double)
 SG3_REGISTER(Eigen::half)

@@ -33,8 +33,8 @@ std::vector<xla::XlaOp> custom_call(const std::string& target, const std::vector
                                     const std::vector<xla::Shape>& results, Sg3Type type, const Problem& problem) {
   std::vector<xla::Shape> operand_shapes;
   for (const xla::XlaOp& operand : operands) operand_shapes.push_back(row_major(operand));
-  std::string attributes = absl::StrCat("{type = ", static_cast<int>(type), " : i64, problem = array<i64: ",
-                                        absl::StrJoin(pack(problem), ", "), ">}");
+  std::string attributes = absl::StrCat("{type = ", static_cast<int>(type),
+                                        " : i64, problem = array<i64: ", absl::StrJoin(pack(problem), ", "), ">}");
   xla::XlaOp tuple = xla::CustomCallWithLayout(
       operands[0].builder(), target, operands, xla::ShapeUtil::MakeTupleShape(results), operand_shapes, attributes,
       /*has_side_effect=*/false, /*output_operand_aliasing=*/{}, /*literal=*/nullptr,
