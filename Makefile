@@ -8,7 +8,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 DATA ?=
-KIMG ?= 16
+KIMG ?= 32
 BIN := .venv/bin
 
 .PHONY: demo native native-test test test-fast lint wheel wheel-test clean

@@ -21,7 +21,7 @@ from pathlib import Path
 from absl import app, flags
 
 _DATA = flags.DEFINE_string("data", "", "Folder or zip of pictures; default: portraits drawn for the occasion.")
-_KIMG = flags.DEFINE_float("kimg", 16.0, "How many thousand images more to train on.")
+_KIMG = flags.DEFINE_float("kimg", 32.0, "How many thousand images more to train on.")
 _RESOLUTION = flags.DEFINE_integer("resolution", 32, "Side of the images.")
 _PORTRAITS = flags.DEFINE_integer("portraits", 4000, "How many portraits to draw.")
 _OUT = flags.DEFINE_string("out", "runs", "Folder that demo/, or demo-NAME/ for your own pictures, is made in.")
