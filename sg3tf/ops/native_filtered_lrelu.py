@@ -12,6 +12,7 @@ from sg3tf.ops import native
 from sg3tf.ops.implementation import compiling
 from sg3tf.ops.native_attributes import encode, native_attributes, native_resampling
 from sg3tf.ops.resampling import Resampling
+from sg3tf.ops.upfirdn2d import at_least_float32
 
 
 def native_filtered_lrelu(
@@ -30,7 +31,7 @@ def native_filtered_lrelu(
 @tf.RegisterGradient("Sg3>FilteredLrelu")
 def _gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
     dx = _transposed(op, dy, _mask(op), has_down_pad=False)
-    return dx, tf.cast(tf.reduce_sum(_at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
+    return dx, tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
 
 
 @tf.RegisterGradient("Sg3>FilteredLreluMasked")
@@ -62,7 +63,3 @@ def _stages(upsample: Resampling, downsample: Resampling) -> dict[str, Any]:
     for name in ("pad", "terms", "taps_y", "taps_x"):
         stages |= {f"up_{name}": up[name], f"down_{name}": down[name]}
     return stages
-
-
-def _at_least_float32(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
