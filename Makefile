@@ -1,6 +1,6 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   draws data, trains, exports, serves, and asks for images; again: continues training
-# make test   every test; make test-fast leaves out those marked slow; make lint: ruff, clang-format and mypy
+# make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
 # The first that runs and is new enough: a name on the path may be a shim for a version that is not there.
@@ -11,7 +11,7 @@ DATA ?=
 KIMG ?= 32
 BIN := .venv/bin
 
-.PHONY: demo native native-test test test-fast lint wheel wheel-test clean
+.PHONY: demo native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
@@ -42,11 +42,22 @@ pytest = set -e; for group in $(TEST_GROUPS); do \
   if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
   echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
 
-test: native-test
+test: native-test test-beam
 	@$(call pytest)
 
 test-fast: native
 	@$(call pytest,-m "not slow")
+
+# Apache Beam wants an older protobuf than TensorFlow's tests have, and building data sets needs no TensorFlow.
+test-beam: .venv-beam/.installed
+	.venv-beam/bin/python -m pytest tests/trainer/data
+
+.venv-beam/.installed: pyproject.toml
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "no Python 3.11 or newer found"; exit 1; }
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet "apache-beam>=2.77,<3" absl-py google-crc32c numpy pillow tqdm lmdb \
+	  pytest hypothesis
+	touch $@
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -58,8 +69,8 @@ lint: .venv/.installed
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos,profile,lmdb]"
 	touch $@
 
 clean:
-	rm -rf .venv build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-beam build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

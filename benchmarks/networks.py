@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import cast
 
 from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, discriminator_preset, generator_preset
 from sg3tf.filters import low_pass
@@ -41,9 +42,8 @@ class Network:
         return network
 
     def generator(self) -> GeneratorConfig:
-        return generator_preset(
-            self.preset, self.resolution, channel_base=self.channel_base, channel_max=self.channel_max
-        )
+        size = {"channel_base": self.channel_base, "channel_max": self.channel_max}
+        return cast(GeneratorConfig, generator_preset(self.preset, self.resolution, **size))
 
     def discriminator(self) -> DiscriminatorConfig:
         return discriminator_preset(

@@ -24,7 +24,7 @@ from benchmarks.networks import PRESETS, discriminator_flop, generator_flop
 from benchmarks.report import Row, goal, median
 from benchmarks.workers import Worker, peak_memory_gb
 from sg3tf import ops
-from sg3tf.config import ConfigError
+from sg3tf.config import ConfigError, GeneratorConfig
 from trainer.data import Dataset
 from trainer.devices import make_strategy
 from trainer.draws import Draws
@@ -57,6 +57,7 @@ class Training:
             cfg=PRESETS[self.preset],
             data="noise",
             data_name="noise",
+            data_digest="none",
             resolution=self.resolution,
             image_channels=3,
             num_images=self.batch,
@@ -97,8 +98,7 @@ class TimedTraining:
     def __init__(self, options: Options, impl: str) -> None:
         self._impl, self._seconds = impl, dict.fromkeys(PHASES, 0.0)
         strategy = make_strategy("cpu")
-        with strategy.scope():
-            self._state = TrainState(options)
+        self._state = TrainState(options, strategy)
         draws = Draws(cast(Dataset, Unlabelled()), options.batch, options.generator().z_dim, options.seed)
         self._stepper = Stepper(self._state, options, strategy, draws)
         for name, phase in self._stepper._phases.items():
@@ -121,7 +121,7 @@ class TimedTraining:
         """Seconds by phase of one more step."""
         self._state.step = 0  # R1 is one of the phases of such a step
         with ops.using(self._impl):
-            total = machine.seconds(lambda: self._stepper.run(self._images, self._labels))
+            total = machine.seconds(lambda: self._stepper.run((self._images, self._labels)))
         self._seconds["rest"] = total - sum(self._seconds[name] for name in PHASES if name != "rest")
         return self._seconds
 
@@ -131,7 +131,7 @@ class TimedTraining:
 
 def phase_gflop(options: Options) -> dict[str, float]:
     """Arithmetic of each phase; a backward pass costs its forward pass for the inputs, and again for the weights."""
-    G, D = generator_flop(options.generator()), discriminator_flop(options.discriminator())
+    G, D = generator_flop(cast(GeneratorConfig, options.generator())), discriminator_flop(options.discriminator())
     flop = {
         "G": 3 * G + 2 * D,
         "D": G + 2 * 3 * D,

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sg3tf.config import discriminator_preset, generator_preset  # noqa: E402
+from sg3tf.config import GeneratorConfig, discriminator_preset, generator_preset  # noqa: E402
 from sg3tf.filters import low_pass  # noqa: E402
 from sg3tf.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
 
@@ -254,7 +254,7 @@ def layers(batch: int) -> Iterator[Lrelu]:
     """Each distinct one of the networks."""
     seen = set()
     for preset, resolution in NETWORKS:
-        for p in plan_synthesis(generator_preset(preset, resolution)).layers:
+        for p in plan_synthesis(cast(GeneratorConfig, generator_preset(preset, resolution))).layers:
             key = (p.in_size + p.kernel, p.out_size, p.up, p.down, p.out_channels, p.radial, p.in_cutoff, p.out_cutoff)
             if key not in seen:
                 seen.add(key)

@@ -12,11 +12,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sg3tf import images, latents, ops
+    from sg3tf import images, latents, metrics, ops
     from sg3tf.checkpoints import load
-    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig
+    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
     from sg3tf.discriminator import Discriminator
     from sg3tf.generator import Generator
+    from sg3tf.stylegan2 import StyleGAN2Generator
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,9 +26,12 @@ __all__ = [
     "DiscriminatorConfig",
     "Generator",
     "GeneratorConfig",
+    "StyleGAN2Config",
+    "StyleGAN2Generator",
     "images",
     "latents",
     "load",
+    "metrics",
     "ops",
 ]
 
@@ -37,6 +41,8 @@ _HOME = {
     "DiscriminatorConfig": "config",
     "Generator": "generator",
     "GeneratorConfig": "config",
+    "StyleGAN2Config": "config",
+    "StyleGAN2Generator": "stylegan2",
     "load": "checkpoints",
 }
 

@@ -12,14 +12,20 @@ from typing import BinaryIO
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens `path` for writing under a temporary name; it gets its own name after fsync."""
-    temporary = _temporary(path)
+    """Opens `path` for writing under a temporary name; it gets its own name when it is on the disk."""
+    with whole_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextmanager
+def whole_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary sibling of the same suffix, to write a file to that then gets the name `path`."""
+    temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,15 +44,19 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _temporary(path), path.with_name(f".{path.name}.old-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process of the same number
     temporary.mkdir()
     try:
         yield temporary
+        for inside in (*temporary.rglob("*"), temporary):
+            _sync(inside)
         if replace and path.exists():
             os.rename(path, old)
         _refuse_existing(path)  # somebody may have made it meanwhile
         os.rename(temporary, path)
+        _sync(path.parent)
     finally:
         if old.exists() and not path.exists():  # stopped between the two renames
             os.rename(old, path)
@@ -54,8 +64,13 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial-{os.getpid()}")
+def _sync(path: Path) -> None:
+    """Puts a file, or the names in a folder, on the disk: a power cut must not leave a name without its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_existing(path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-PRESETS = ("stylegan3-t", "stylegan3-r")
+ALIAS_FREE_PRESETS = ("stylegan3-t", "stylegan3-r")
+PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2")
 
 
 class ConfigError(ValueError):
@@ -17,7 +18,7 @@ def _require(condition: bool, argument: str, value: Any, remedy: str) -> None:
         raise ConfigError(f"{argument}={value!r}: {remedy}")
 
 
-def _validate_common(config: GeneratorConfig | DiscriminatorConfig, lowest: int) -> None:
+def _validate_common(config: GeneratorConfig | StyleGAN2Config | DiscriminatorConfig, lowest: int) -> None:
     r = config.resolution
     _require(
         isinstance(r, int) and lowest <= r <= 1024 and r & (r - 1) == 0,
@@ -35,6 +36,11 @@ def _validate_common(config: GeneratorConfig | DiscriminatorConfig, lowest: int)
         config.channel_base,
         f"must be at least {2 * r} so that every layer at resolution {r} keeps a channel",
     )
+
+
+def _validate_latents(config: GeneratorConfig | StyleGAN2Config) -> None:
+    _require(config.z_dim >= 1, "z_dim", config.z_dim, "must be at least 1")
+    _require(config.w_dim >= 1, "w_dim", config.w_dim, "must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +83,7 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         _validate_common(self, lowest=16)
-        _require(self.z_dim >= 1, "z_dim", self.z_dim, "must be at least 1")
-        _require(self.w_dim >= 1, "w_dim", self.w_dim, "must be at least 1")
+        _validate_latents(self)
         _require(self.kernel in (1, 3), "kernel", self.kernel, "must be 1 (config R) or 3 (config T)")
         _require(
             0 < self.num_critical < self.num_layers,
@@ -86,6 +91,34 @@ class GeneratorConfig:
             self.num_critical,
             f"must be between 1 and num_layers - 1 = {self.num_layers - 1}",
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleGAN2Config:
+    """Architecture of a StyleGAN2 generator with skip connections (arXiv 1912.04958, section 4.1, config F).
+
+    Attributes:
+        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
+        clamp: bound on the magnitude of activations.
+    """
+
+    resolution: int
+    image_channels: int = 3
+    label_dim: int = 0
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    channel_base: int = 32768
+    channel_max: int = 512
+    clamp: float = 256.0
+
+    def __post_init__(self) -> None:
+        _validate_common(self, lowest=8)
+        _validate_latents(self)
+
+    def channels(self, resolution: int) -> int:
+        """Channels of the layers that work at `resolution`."""
+        return min(self.channel_base // resolution, self.channel_max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +155,7 @@ class DiscriminatorConfig:
         return min(self.channel_base // resolution, self.channel_max)
 
 
-def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorConfig:
+def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorConfig | StyleGAN2Config:
     """The published generator `name` at `resolution`.
 
     `channel_base` and `channel_max` mean what --cbase and --cmax mean to the trainer: config R doubles both,
@@ -132,6 +165,9 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorC
         ConfigError: unknown preset, unknown field or a value out of range.
     """
     _require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
+    if name == "stylegan2":
+        _reject_unknown(StyleGAN2Config, overrides)
+        return StyleGAN2Config(resolution=resolution, **overrides)
     _reject_unknown(GeneratorConfig, overrides)
     config = GeneratorConfig(resolution=resolution, **overrides)
     if name == "stylegan3-r":
@@ -145,7 +181,7 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorC
 
 
 def discriminator_preset(name: str, resolution: int, **overrides: Any) -> DiscriminatorConfig:
-    """The discriminator trained against generator `name`: the same for both StyleGAN3 configurations.
+    """The discriminator trained against generator `name`: the same for all of them.
 
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.

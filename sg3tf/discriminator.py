@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sg3tf.config import DiscriminatorConfig, discriminator_preset
 from sg3tf.layers import Conv, Dense, Mapping, MinibatchStddev
+from sg3tf.layers.mixed_precision import is_low_precision, low_precision_policy
 
 LAST_RESOLUTION = 4
 
@@ -57,18 +58,24 @@ class Discriminator(keras.Model):
 
     Args:
         config: architecture; a DiscriminatorConfig, or the dictionary that get_config makes of it.
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the blocks of the four highest
+            resolutions (from 8 x 8 up), the others staying in float32 (docs/adr/0010).
+
+    Raises:
+        ConfigError: another dtype.
     """
 
     def __init__(self, config: DiscriminatorConfig | dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
-        policy = self.dtype_policy
+        policy = low_precision_policy(self.dtype_policy)
         self.fromrgb = Conv(c.channels(c.resolution), 1, "lrelu", clamp=c.clamp, dtype=policy, name="fromrgb")
         self.blocks = []
         resolution = c.resolution
         while resolution > LAST_RESOLUTION:
             channels = c.channels(resolution), c.channels(resolution // 2)
-            self.blocks.append(ResidualBlock(*channels, c.clamp, dtype=policy, name=f"b{resolution}"))
+            dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
+            self.blocks.append(ResidualBlock(*channels, c.clamp, dtype=dtype, name=f"b{resolution}"))
             resolution //= 2
         last = c.channels(LAST_RESOLUTION)
         self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from sg3tf.config import GeneratorConfig, generator_preset
+from sg3tf.config import GeneratorConfig, StyleGAN2Config, generator_preset
 from sg3tf.layer_plan import plan_synthesis
 from sg3tf.layers import FourierInput, Mapping, SynthesisLayer
+from sg3tf.layers.mixed_precision import low_precision_policy
 
 
 @keras.saving.register_keras_serializable("sg3tf")
@@ -19,40 +20,65 @@ class Generator(keras.Model):
 
     Args:
         config: architecture; a GeneratorConfig, or the dictionary that get_config makes of it.
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the layers of the four highest
+            resolutions, the others staying in float32 (docs/adr/0010).
+
+    Raises:
+        ConfigError: another dtype.
 
     Weights exist from the start: `predict`, `summary` and `save` need no prior call.
     """
 
-    def __init__(self, config: GeneratorConfig | dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = c = config if isinstance(config, GeneratorConfig) else GeneratorConfig(**config)
-        plan = plan_synthesis(c)
-        self.num_ws = plan.num_ws
-        policy = self.dtype_policy
+    config_class: ClassVar[Any] = GeneratorConfig
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.config = c = config if isinstance(config, self.config_class) else self.config_class(**config)
         self.mapping_network = Mapping(
             c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_average=True, dtype="float32", name="mapping"
         )
+        self._create_synthesis()
+        self.build()
+
+    def _create_synthesis(self) -> None:
+        c = self.config
+        plan = plan_synthesis(c)
+        self.num_ws = plan.num_ws
+        policy = low_precision_policy(self.dtype_policy)
         self.fourier_input = FourierInput(
             plan.input.channels, plan.input.size, plan.input.sampling_rate, plan.input.bandwidth, name="input"
         )
         self.synthesis_layers = [
-            SynthesisLayer(layer, c.clamp, c.magnitude_decay, dtype=policy, name=layer.name) for layer in plan.layers
+            SynthesisLayer(
+                layer,
+                c.clamp,
+                c.magnitude_decay,
+                dtype=policy if layer.low_precision else "float32",
+                name=layer.name,
+            )
+            for layer in plan.layers
         ]
-        self.build()
+
+    @staticmethod
+    def of(config: GeneratorConfig | StyleGAN2Config, **kwargs: Any) -> Generator:
+        """The generator that `config` describes: a StyleGAN2Generator, or this one; with random weights."""
+        kind = stylegan2.StyleGAN2Generator if isinstance(config, StyleGAN2Config) else Generator
+        return kind(config, **kwargs)
 
     @classmethod
     def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Generator:
         """A generator with random weights, as published.
 
         Args:
-            preset: "stylegan3-t" or "stylegan3-r".
-            resolution: side of the image, a power of two from 16 to 1024.
-            **overrides: any field of GeneratorConfig: image_channels, label_dim, channel_base, channel_max, ...
+            preset: "stylegan3-t", "stylegan3-r" or "stylegan2".
+            resolution: side of the image, a power of two from 16 (stylegan2: 8) to 1024.
+            **overrides: any field of GeneratorConfig, or for stylegan2 of StyleGAN2Config: image_channels, label_dim,
+                channel_base, channel_max, ...
 
         Raises:
             ConfigError: naming the argument, its value and the remedy.
         """
-        return cls(generator_preset(preset, resolution, **overrides))
+        return Generator.of(generator_preset(preset, resolution, **overrides))
 
     def build(self, input_shape: Any = None) -> None:
         self.mapping_network.build()
@@ -108,14 +134,18 @@ class Generator(keras.Model):
 
     def synthesis(self, ws: tf.Tensor, transform: tf.Tensor | None = None, update_emas: bool = False) -> tf.Tensor:
         """Images float32 [N, R, R, C] for style vectors float32 [N, num_ws, w_dim]; arguments as in `call`."""
-        ws = tf.cast(tf.convert_to_tensor(ws), tf.float32)
-        expected = (self.num_ws, self.config.w_dim)
-        if ws.shape.rank != 3 or not ws.shape[1:].is_compatible_with(expected):
-            raise ValueError(f"ws of shape {ws.shape}: give [N, {expected[0]}, {expected[1]}]")
+        ws = self._checked_ws(ws)
         x = self.fourier_input(ws[:, 0], transform=transform)
         for index, layer in enumerate(self.synthesis_layers, start=1):
             x = layer(x, ws[:, index], update_emas=update_emas)
         return tf.cast(x, tf.float32) * self.config.output_scale
+
+    def _checked_ws(self, ws: tf.Tensor) -> tf.Tensor:
+        ws = tf.cast(tf.convert_to_tensor(ws), tf.float32)
+        expected = (self.num_ws, self.config.w_dim)
+        if ws.shape.rank != 3 or not ws.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"ws of shape {ws.shape}: give [N, {expected[0]}, {expected[1]}]")
+        return ws
 
     def get_config(self) -> dict[str, Any]:
         base = super().get_config()
@@ -127,3 +157,7 @@ class Generator(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Generator:
         return cls(**config)
+
+
+# Last, as a StyleGAN2Generator is a Generator. Here, so that Keras can load it wherever it can load a Generator.
+from sg3tf import stylegan2  # noqa: E402

@@ -1,10 +1,11 @@
-"""What a run shows while it goes on: log, scalars, image grids, snapshots."""
+"""What a run shows while it goes on: log, statistics, image grids, snapshots, checkpoints."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,24 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sg3tf import images, ops
+from sg3tf.atomic import whole_file, whole_path
 from sg3tf.ops.implementation import for_training
-from trainer import run_folder
+from trainer import resources, run_folder
 from trainer.data import Dataset
-from trainer.draws import Draws
+from trainer.draws import Arrays, Draws
+from trainer.errors import TrainingError
+from trainer.evaluation import evaluate
+from trainer.health import Health
 from trainer.options import Options
 from trainer.state import TrainState
+from trainer.statistics import Moments, Statistics, one
 
 GRID_PIXELS = 1024
 GENERATE_AT_ONCE = 16
 
 
 class Reporter:
-    """Writes into the run folder what a person wants to see of a run.
+    """Writes into the run folder what a person wants to see of a run, and what it resumes from.
 
     Args:
         run: the run folder.
@@ -38,11 +44,13 @@ class Reporter:
     def __init__(self, run: Path, options: Options, state: TrainState, dataset: Dataset, draws: Draws) -> None:
         self.run, self.options, self.state = run, options, state
         self._dataset, self._draws = dataset, draws
+        self._health = Health(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
-        self._metrics: list[dict[str, tf.Tensor]] = []
-        self._started = self._tick_started = time.monotonic()
-        self._tick_nimg = state.cur_nimg
+        self._statistics = Statistics()
+        self._started = self._tick_ended = time.monotonic()
+        self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
+        self._forget_after(state.cur_nimg)
 
     def say(self, line: str) -> None:
         """Prints a line, and keeps it in log.txt."""
@@ -50,7 +58,10 @@ class Reporter:
         with open(self.run / "log.txt", "a") as file:
             file.write(line + "\n")
 
-    def on_start(self) -> None:
+    def on_start(self, notes: list[str]) -> None:
+        """Says `notes`, and shows real images and, of a new run, the first fakes."""
+        for note in notes:
+            self.say(note)
         columns, rows = self._grid_shape()
         count = min(columns * rows, len(self._dataset))
         wanted = [i * len(self._dataset) // count for i in range(count)]
@@ -58,44 +69,125 @@ class Reporter:
         if self.state.cur_nimg == 0:
             self._save_fakes()
 
-    def on_step(self, metrics: dict[str, tf.Tensor]) -> None:
-        self._metrics.append(metrics)
-        done = self.state.cur_nimg / 1000 - self._bar.n
-        self._bar.update(done)
+    def on_step(self, metrics: Moments) -> None:
+        self._statistics.add(metrics)
+        done = min(self.state.cur_nimg / 1000, self.options.kimg)  # the last batch may go beyond
+        self._bar.update(done - self._bar.n)
 
-    def on_tick(self) -> None:
-        """Averages what came since the last tick; one line in the log, stats.jsonl and TensorBoard."""
+    def on_tick(self, waited_s: float) -> None:
+        """One line in the log and in stats.jsonl, and scalars in TensorBoard, of what came since the last tick.
+
+        Args:
+            waited_s: seconds in which there was no data to train on.
+
+        Raises:
+            TrainingError: gradients have overflown for too long.
+        """
         if self.state.cur_nimg == self._tick_nimg:
             return  # the end of a run coincides with a tick
-        now = time.monotonic()
-        seconds, kimg = now - self._tick_started, (self.state.cur_nimg - self._tick_nimg) / 1000
-        self._tick_started, self._tick_nimg = now, self.state.cur_nimg
-        values = {
-            **_means(self._metrics),
-            "progress/kimg": self.state.cur_nimg / 1000,
-            "timing/sec_per_kimg": seconds / kimg,
-            "timing/total_sec": now - self._started,
-            "resources/peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        }
-        self._metrics.clear()
+        values = {**self._statistics.take(), **{n: one(v) for n, v in self._progress(waited_s).items()}}
         with open(self.run / "stats.jsonl", "a") as file:
-            file.write(json.dumps(values) + "\n")
-        with self._writer.as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=self.state.cur_nimg)
-        self._writer.flush()
+            file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
+        self._show({name: value["mean"] for name, value in values.items()})
         self.say(_status(values))
+        if (warning := self.state.controller.warning) is not None:
+            self.say(f"warning: {warning}")
+        try:
+            problem = self._health.observe(values)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; that is {run_folder.last_checkpoint(self.run)}") from error
+        if problem is not None:
+            self.say(f"bad tick: {problem}; nothing is saved until this is over")
+
+    def on_checkpoint(self) -> None:
+        """A checkpoint to resume from, unless what is there now is bad."""
+        if not self._health.good:
+            return
+        with self._maintenance():
+            try:
+                self.state.save(run_folder.new_checkpoint(self.run, self.state.cur_nimg))
+            except TrainingError as error:
+                raise TrainingError(
+                    f"{error}; make room and continue with --resume from {run_folder.last_checkpoint(self.run)}"
+                ) from error
+            run_folder.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
 
     def on_snapshot(self) -> None:
-        """Image grid, the averaged generator for users, and a checkpoint to resume from."""
-        self._save_fakes()
-        self.state.G_ema.save(self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras")
-        self.state.save(run_folder.new_checkpoint(self.run, self.state.cur_nimg))
-        run_folder.remove_old_checkpoints(self.run)
+        """Image grid, and the averaged generator for users, measured if that is wanted."""
+        if not self._health.good:
+            return
+        with self._maintenance():
+            self._save_fakes()
+            snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"
+            with whole_path(snapshot) as path:
+                self.state.G_ema.save(path)
+            if self.options.metrics:
+                self._evaluate(snapshot)
+            if self.options.histograms:
+                self._save_histograms()
 
     def close(self) -> None:
         self._bar.close()
         self._writer.close()
+
+    def _progress(self, waited_s: float) -> dict[str, float]:
+        """All that is not a metric of a step."""
+        now = time.monotonic()
+        seconds, kimg = now - self._tick_ended, (self.state.cur_nimg - self._tick_nimg) / 1000
+        values = {
+            "Progress/tick": tick(self.state.cur_nimg, self.options),
+            "Progress/kimg": self.state.cur_nimg / 1000,
+            **self.state.controller.metrics(),
+            "Timing/total_sec": now - self._started,
+            "Timing/sec_per_tick": seconds,
+            "Timing/sec_per_kimg": (seconds - self._maintenance_s) / kimg,
+            "Timing/maintenance_sec": self._maintenance_s,
+            "Timing/input_stall_share": waited_s / seconds,
+            **resources.memory(),
+            **{f"Weights/{name}/norm": _norm(getattr(self.state, name)) for name in ("G", "D", "G_ema")},
+        }
+        self._tick_ended, self._tick_nimg, self._maintenance_s = now, self.state.cur_nimg, 0.0
+        return values
+
+    def _show(self, scalars: dict[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value, step=self.state.cur_nimg)
+        self._writer.flush()
+
+    def _evaluate(self, snapshot: Path) -> None:
+        try:
+            values = evaluate(self.run, self.options, self.state, self._dataset, snapshot)
+        except FloatingPointError as error:  # tells of the snapshot, and is no reason to end the run
+            self.say(f"warning: no metrics of {snapshot.name}: {error}")
+            return
+        self._show(values)
+        self.say("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
+
+    def _save_histograms(self) -> None:
+        with self._writer.as_default():
+            for part in ("G", "D"):
+                for variable in getattr(self.state, part).trainable_variables:
+                    name = f"{part}/{variable.path.partition('/')[2]}"
+                    tf.summary.histogram(name, variable.value, step=self.state.cur_nimg)
+
+    def _forget_after(self, cur_nimg: int) -> None:
+        """Takes out of stats.jsonl what a killed run had written beyond its last checkpoint: it comes again."""
+        file = self.run / "stats.jsonl"
+        if not file.exists():
+            return
+        lines = file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _kimg(line) * 1000 <= cur_nimg + 0.5]
+        if len(kept) < len(lines):
+            with whole_file(file) as out:
+                out.write("".join(kept).encode())
+
+    @contextlib.contextmanager
+    def _maintenance(self) -> Iterator[None]:
+        """Time that is not spent on training."""
+        start = time.monotonic()
+        yield
+        self._maintenance_s += time.monotonic() - start
 
     def _grid_shape(self) -> tuple[int, int]:
         columns = int(np.clip(GRID_PIXELS // self.options.resolution, 4, 16))
@@ -103,36 +195,66 @@ class Reporter:
 
     def _save_fakes(self) -> None:
         columns, rows = self._grid_shape()
-        latents = self._draws.latents("show", 0, columns * rows)
-        fakes = images.grid(self._generate(latents["z"], latents["label"]), columns)
+        fakes = images.grid(self._generate(self._draws.latents("show", 0, columns * rows)), columns)
         images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
         with self._writer.as_default():
             tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)
         self._writer.flush()
 
-    def _generate(self, z: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _generate(self, latents: Arrays) -> NDArray[np.uint8]:
         parts = []
         impl = for_training()
         with ops.using("matmul" if impl == "xla" else impl):  # one grid now and then does not pay for compiling
-            for start in range(0, len(z), GENERATE_AT_ONCE):
-                part = slice(start, start + GENERATE_AT_ONCE)
-                parts.append(images.to_uint8(self.state.G_ema({"z": z[part], "label": label[part]})))
+            for start in range(0, len(latents["z"]), GENERATE_AT_ONCE):
+                part = {name: value[start : start + GENERATE_AT_ONCE] for name, value in latents.items()}
+                parts.append(images.to_uint8(self.state.G_ema(part)))
         return np.concatenate(parts)
+
+
+class Bystander:
+    """What a worker reports that is not the chief: nothing."""
+
+    def on_start(self, notes: list[str]) -> None: ...
+
+    def on_step(self, metrics: Moments) -> None: ...
+
+    def on_tick(self, waited_s: float) -> None: ...
+
+    def on_checkpoint(self) -> None: ...
+
+    def on_snapshot(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}, {rate_inv_fmt}]"
 
 
-def _means(metrics: list[dict[str, tf.Tensor]]) -> dict[str, float]:
-    names = sorted({name for step in metrics for name in step})
-    return {name: float(np.mean([step[name] for step in metrics if name in step])) for name in names}
+def tick(cur_nimg: int, options: Options) -> int:
+    """Number of whole ticks after `cur_nimg` images."""
+    return int(cur_nimg / (options.tick * 1000) + 1e-9)
 
 
-def _status(values: dict[str, float]) -> str:
-    losses = "  ".join(f"{name[5:]} {values[name]:.3f}" for name in sorted(values) if name.startswith("loss/"))
+def _norm(model: tf.keras.Model) -> float:
+    return float(tf.linalg.global_norm([v.value for v in model.trainable_variables]))
+
+
+def _kimg(line: str) -> float:
+    try:
+        return float(json.loads(line)["Progress/kimg"]["mean"])
+    except (ValueError, LookupError, TypeError):
+        return float("inf")  # cut off in the middle
+
+
+def _status(values: dict[str, dict[str, float]]) -> str:
+    def value(name: str) -> float:
+        return values[name]["mean"]
+
+    losses = "  ".join(f"{name} {value(f'Loss/{name}/loss'):.3f}" for name in ("D", "G"))
     return (
-        f"kimg {values['progress/kimg']:<8.1f} sec/kimg {values['timing/sec_per_kimg']:<8.2f} "
-        f"total {_duration(values['timing/total_sec']):<11} mem {values['resources/peak_memory_gb']:<5.1f}GB  {losses}"
+        f"kimg {value('Progress/kimg'):<8.1f} sec/kimg {value('Timing/sec_per_kimg'):<8.2f} "
+        f"total {_duration(value('Timing/total_sec')):<11} mem {value('Resources/peak_cpu_mem_gb'):<5.1f}GB  "
+        f"augment {value('Progress/augment'):.3f}  {losses}"
     )
 
 

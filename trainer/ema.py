@@ -11,9 +11,10 @@ from sg3tf import Generator
 RAMP_UP = 0.05  # the half-life is at most this share of what has been trained
 
 
-def decay(batch: int, cur_nimg: int, half_life_nimg: float) -> float:
+def decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
     """Share that the average keeps when it takes in the weights after `cur_nimg` images."""
-    half_life_nimg = min(half_life_nimg, cur_nimg * RAMP_UP)
+    if ramp_up:
+        half_life_nimg = min(half_life_nimg, cur_nimg * RAMP_UP)
     return 0.5 ** (batch / max(half_life_nimg, 1e-8))
 
 

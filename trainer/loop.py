@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,60 +12,133 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.ops import using
-from sg3tf.ops.implementation import for_training
-from trainer.actions import Reporter
-from trainer.data import Dataset, batches
+from trainer import defaults, run_folder
+from trainer.actions import Bystander, Reporter, tick
+from trainer.data import Dataset
+from trainer.devices import Workers, implementation
 from trainer.draws import Draws
+from trainer.errors import TrainingError, first_line
+from trainer.feed import Feed
 from trainer.options import Options
+from trainer.profiling import Profiler
 from trainer.state import TrainState
 from trainer.step import Stepper
+from trainer.transfer import init_from
+
+AGREE_EVERY_STEPS = 4  # reading what all workers say waits for the devices
 
 
-def train(options: Options, dataset: Dataset, strategy: tf.distribute.Strategy, run: Path, resume: Path | None) -> bool:
+def train(
+    options: Options,
+    dataset: Dataset,
+    held_out: Dataset | None,
+    strategy: tf.distribute.Strategy,
+    run: Path,
+    resume: Path | None,
+) -> bool:
     """Trains until options.kimg, or until asked to stop.
 
     Args:
         options: of the run.
         dataset: real images.
+        held_out: images that are only judged; None without --validation.
         strategy: where to compute.
         run: the run folder, which exists.
         resume: a checkpoint folder to go on from, or None to begin.
 
     Returns:
         Whether it finished; False: it stopped early, at a checkpoint.
+
+    Raises:
+        TrainingError, DataError: it cannot go on; the last checkpoint is intact.
     """
-    with strategy.scope():
-        state = TrainState(options)
-        if resume is not None:
-            state.restore(resume)
-    draws = Draws(dataset, options.batch, options.generator().z_dim, options.seed)
+    workers = Workers(strategy)
+    state = TrainState(options, strategy)
+    notes = _load(state, options, resume)
+    workers.require_equal(zlib.crc32(repr((options.decisive, state.cur_nimg)).encode()), "options or checkpoints")
+    draws = _draws(options, state, dataset)
     stepper = Stepper(state, options, strategy, draws)
-    reporter = Reporter(run, options, state, dataset, draws)
-    stream = batches(
+    reporter = Reporter(run, options, state, dataset, draws) if workers.is_chief else Bystander()
+    feed = Feed(options, state, stepper, dataset, held_out)
+    profiler = Profiler(run / "tensorboard", options.profile_steps)
+
+    closing, explained = _closing(feed, reporter, profiler), _explained(run, workers)
+    with closing, explained, using(implementation(strategy)), _stop_requests() as stop:
+        reporter.on_start(notes)
+        ticks = tick(state.cur_nimg, options)
+        while state.cur_nimg < options.kimg * 1000 and not _shall_stop(stop, workers, state):
+            with profiler.step():
+                reporter.on_step(stepper.run(*feed.next()))
+            if tick(state.cur_nimg, options) == ticks:
+                continue
+            ticks = tick(state.cur_nimg, options)
+            reporter.on_tick(feed.take_waited_s())
+            if ticks % options.snap == 0:
+                reporter.on_snapshot()
+            if ticks % options.checkpoint == 0 or ticks % options.snap == 0:
+                reporter.on_checkpoint()
+        reporter.on_tick(feed.take_waited_s())
+        reporter.on_snapshot()
+        reporter.on_checkpoint()
+        workers.wait_for_all()  # who leaves early frightens the others
+    return state.cur_nimg >= options.kimg * 1000
+
+
+def _shall_stop(requests: list[int], workers: Workers, state: TrainState) -> bool:
+    """Whether one of the workers was asked to stop; several agree on that every few steps."""
+    if workers.count > 1 and state.step % AGREE_EVERY_STEPS:
+        return False
+    return workers.any(bool(requests))
+
+
+@contextlib.contextmanager
+def _explained(run: Path, workers: Workers) -> Iterator[None]:
+    """TensorFlow's errors in one line with the remedy."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        remedy = "use a smaller --batch_per_replica, or --precision=bf16"
+        raise TrainingError(f"a device has too little memory ({first_line(error)}); {remedy}") from error
+    except tf.errors.OpError as error:
+        if workers.count == 1:
+            raise
+        where = run_folder.last_checkpoint(run)
+        raise TrainingError(
+            f"another worker is lost, and its log says why ({first_line(error)}); start all of them again with "
+            f"--resume=latest, from {where}"
+        ) from error
+
+
+def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]:
+    """Fills a new state; returns what is to be said about it."""
+    notes = []
+    if warning := defaults.gamma_warning(options.gamma, options.cfg, options.resolution, options.batch):
+        notes.append(f"warning: {warning}")
+    if resume is not None:
+        state.restore(resume)
+    elif options.init_from is not None:
+        notes += init_from(state, Path(options.init_from))
+    return notes
+
+
+def _draws(options: Options, state: TrainState, dataset: Dataset) -> Draws:
+    return Draws(
         dataset,
         options.batch,
-        seed=options.seed,
-        start_nimg=state.cur_nimg,
-        mirror=options.mirror,
-        workers=options.workers,
+        state.G.config.z_dim,
+        options.seed,
+        style_mixing=options.style_mixing,
+        num_ws=state.G.num_ws,
+        noise=options.cfg == "stylegan2",
     )
-    total_nimg, tick_nimg = options.kimg * 1000, options.tick * 1000
-    next_tick, ticks = state.cur_nimg + tick_nimg, 0
 
-    with contextlib.closing(stream), contextlib.closing(reporter), using(for_training()), _stop_requests() as stop:
-        reporter.on_start()
-        while state.cur_nimg < total_nimg and not stop:
-            images, labels = next(stream)
-            reporter.on_step(stepper.run(images, labels))
-            if state.cur_nimg >= next_tick:
-                next_tick += tick_nimg
-                ticks += 1
-                reporter.on_tick()
-                if ticks % options.snap == 0:
-                    reporter.on_snapshot()
-        reporter.on_tick()
-        reporter.on_snapshot()
-    return not stop
+
+@contextlib.contextmanager
+def _closing(*things: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for thing in things:
+            stack.enter_context(contextlib.closing(thing))
+        yield
 
 
 @contextlib.contextmanager

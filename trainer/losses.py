@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
+from sg3tf.stylegan2 import normal_rows
+
+PL_MEAN_STEP = 0.01
+
+#: What `trainer.draws.Draws.latents` draws.
+Latents = Mapping[str, tf.Tensor]
+#: Images to images, as likely to be seen by D.
+Augmentation = Callable[[tf.Tensor], tf.Tensor]
+#: Of the blur in front of D; None for none.
+Sigma: TypeAlias = tf.Tensor | float | None
 
 
 def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
@@ -30,44 +43,104 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     return tf.einsum("ih,nhwc,jw->nijc", matrix, images, matrix)
 
 
-def judge(D: Discriminator, images: tf.Tensor, label: tf.Tensor | None, blur_sigma: tf.Tensor | None) -> tf.Tensor:
-    """Logits [N, 1] of images as the discriminator sees them in training."""
+def generate(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
+    """Images [N, R, R, C] of what `Draws.latents` drew."""
+    ws = styles(G, latents, update_emas)
+    return G.synthesis(ws, update_emas=update_emas, **_noise(latents))
+
+
+def styles(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
+    """Style vectors [N, num_ws, w_dim]: those from mix_from on are of mix_z (arXiv 1812.04948, section 3.1)."""
+    ws = G.mapping(latents["z"], latents["label"], update_emas=update_emas)
+    if "mix_z" not in latents:
+        return ws
+    other = G.mapping(latents["mix_z"], latents["label"])
+    return tf.where((tf.range(G.num_ws)[None, :] < latents["mix_from"][:, None])[:, :, None], ws, other)
+
+
+def _noise(latents: Latents) -> dict[str, tf.Tensor]:
+    return {"noise": latents["noise"]} if "noise" in latents else {}
+
+
+def judge(
+    D: Discriminator,
+    images: tf.Tensor,
+    label: tf.Tensor | None,
+    blur_sigma: tf.Tensor | None = None,
+    augment: Augmentation | None = None,
+) -> tf.Tensor:
+    """Logits [N] of images as the discriminator sees them in training: blurred, then augmented."""
     if blur_sigma is not None:
         images = blur(images, blur_sigma)
-    return D(images, label=label)
+    if augment is not None:
+        images = augment(images)
+    return D(images, label=label)[:, 0]
 
 
 def generator_loss(
-    G: Generator, D: Discriminator, z: tf.Tensor, label: tf.Tensor | None, blur_sigma: tf.Tensor | None = None
+    G: Generator, D: Discriminator, latents: Latents, blur_sigma: Sigma = None, augment: Augmentation | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Non-saturating logistic loss softplus(-D(G(z))) [N], and the logits [N]."""
-    images = G.synthesis(G.mapping(z, label))
-    logits = judge(D, images, label, blur_sigma)[:, 0]
+    logits = judge(D, generate(G, latents), latents["label"], blur_sigma, augment)
     return tf.nn.softplus(-logits), logits
 
 
 def fake_loss(
-    G: Generator, D: Discriminator, z: tf.Tensor, label: tf.Tensor | None, blur_sigma: tf.Tensor | None = None
+    G: Generator, D: Discriminator, latents: Latents, blur_sigma: Sigma = None, augment: Augmentation | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The discriminator's softplus(D(G(z))) [N] and logits [N]; moves the running statistics of G."""
-    images = G.synthesis(G.mapping(z, label, update_emas=True), update_emas=True)
-    logits = judge(D, tf.stop_gradient(images), label, blur_sigma)[:, 0]
+    images = tf.stop_gradient(generate(G, latents, update_emas=True))
+    logits = judge(D, images, latents["label"], blur_sigma, augment)
     return tf.nn.softplus(logits), logits
 
 
 def real_loss(
-    D: Discriminator, images: tf.Tensor, label: tf.Tensor | None, blur_sigma: tf.Tensor | None = None
+    D: Discriminator,
+    images: tf.Tensor,
+    label: tf.Tensor | None,
+    blur_sigma: Sigma = None,
+    augment: Augmentation | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The discriminator's softplus(-D(x)) [N] and logits [N]."""
-    logits = judge(D, images, label, blur_sigma)[:, 0]
+    logits = judge(D, images, label, blur_sigma, augment)
     return tf.nn.softplus(-logits), logits
 
 
 def r1_penalty(
-    D: Discriminator, images: tf.Tensor, label: tf.Tensor | None, blur_sigma: tf.Tensor | None = None
+    D: Discriminator,
+    images: tf.Tensor,
+    label: tf.Tensor | None,
+    blur_sigma: Sigma = None,
+    augment: Augmentation | None = None,
 ) -> tf.Tensor:
-    """|grad_x D(x)|^2 [N] (arXiv 1801.04406, equation 9), without gamma / 2."""
+    """|grad_x D(x)|^2 [N] (arXiv 1801.04406, equation 9), without gamma / 2; x is the image before augmentation."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        score = tf.reduce_sum(judge(D, images, label, blur_sigma))
+        score = tf.reduce_sum(judge(D, images, label, blur_sigma, augment))
     return tf.reduce_sum(tf.square(tape.gradient(score, images)), axis=[1, 2, 3])
+
+
+def path_length_penalty(
+    G: Generator, latents: Latents, direction_seeds: tf.Tensor, mean: tf.Variable
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """(|J_w^T y| - a)^2 [N] and the lengths |J_w^T y| [N] (arXiv 1912.04958, equation 4).
+
+    y is a random image of unit variance per sqrt(H W); the length averages over style vectors.
+
+    Args:
+        direction_seeds: int32 [N, 2], what y is drawn from.
+        mean: float32 scalar a, the moving average of lengths; takes in those of this batch.
+    """
+    ws = styles(G, latents)
+    with tf.GradientTape() as tape:
+        tape.watch(ws)
+        images = G.synthesis(ws, **_noise(latents))
+        height, width = images.shape[1:3]
+        y = tf.reshape(normal_rows(direction_seeds, height * width * images.shape[3]), tf.shape(images))
+        y /= (height * width) ** 0.5
+        projection = tf.reduce_sum(images * y)
+    jacobian = tape.gradient(projection, ws)
+    lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(jacobian), axis=2), axis=1))
+    moved = mean + PL_MEAN_STEP * (tf.reduce_mean(lengths) - mean)
+    mean.assign(tf.stop_gradient(moved))
+    return tf.square(lengths - moved), lengths

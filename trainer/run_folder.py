@@ -6,11 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
-from trainer.options import OptionError, Options
+from trainer import integrity
+from trainer.errors import OptionError
+from trainer.options import Options
+from trainer.state import PROGRESS
 
 OPTIONS = "options.json"
 CHECKPOINTS = "checkpoints"
-KEPT_CHECKPOINTS = 2  # full training states; the .keras snapshots are all kept
 
 
 def create(outdir: Path, options: Options) -> Path:
@@ -24,7 +26,7 @@ def create(outdir: Path, options: Options) -> Path:
         numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
         folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
         folder.mkdir()
-        (folder / OPTIONS).write_text(options.to_json())
+        options.write(folder / OPTIONS)
     except OSError as error:
         raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
     return folder
@@ -42,27 +44,44 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / CHECKPOINTS).glob("*") if path.name.isdigit())
 
 
+def last_checkpoint(run: Path) -> str:
+    """How messages name where a run can go on."""
+    found = checkpoints(run)
+    return str(found[-1]) if found else "the beginning, as there is no checkpoint yet"
+
+
 def new_checkpoint(run: Path, cur_nimg: int) -> Path:
     """Where the checkpoint at `cur_nimg` images goes."""
     return run / CHECKPOINTS / f"{cur_nimg:09d}"
 
 
-def remove_old_checkpoints(run: Path) -> None:
-    """Keeps the newest few: they are large, and only the newest is needed to resume."""
-    for path in checkpoints(run)[:-KEPT_CHECKPOINTS]:
+def remove_old_checkpoints(run: Path, keep: int) -> None:
+    """Keeps the newest few, which are large, and removes what killed processes left half-written."""
+    for path in checkpoints(run)[:-keep]:
         shutil.rmtree(path)
+    for path in (run / CHECKPOINTS).glob(".*.partial-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def locate(path: Path) -> tuple[Path, Path]:
+def locate(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     """(run folder, checkpoint folder) for --resume=PATH, which may name either.
 
+    Of a run it is the newest checkpoint that is whole; those that are not are named on the way.
+
     Raises:
-        OptionError: neither.
+        OptionError: neither, or no checkpoint is whole.
     """
     path = path.resolve()
-    if (path / "progress.json").is_file():
+    if (path / PROGRESS).is_file():
         return path.parent.parent, path
     found = checkpoints(path)
     if not found:
-        raise OptionError(f"--resume={path}: holds no checkpoint; give a run folder, a checkpoint folder or 'latest'")
-    return path, found[-1]
+        raise OptionError(f"--{flag}={path}: holds no checkpoint; give a run folder, a checkpoint folder or 'latest'")
+    problems = []
+    for checkpoint in reversed(found):
+        problem = integrity.problem(checkpoint)
+        if problem is None:
+            return path, checkpoint
+        problems.append(problem)
+        print(f"{checkpoint}: not used, because {problem}")
+    raise OptionError(f"--{flag}={path}: none of its {len(found)} checkpoints is whole; of the newest, {problems[0]}")

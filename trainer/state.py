@@ -4,49 +4,82 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
 from sg3tf.atomic import whole_folder
-from trainer.options import OptionError, Options
+from trainer import integrity
+from trainer.augment import Controller
+from trainer.errors import OptionError, TrainingError, first_line
+from trainer.options import Options
 
 ADAM_BETA2 = 0.99
 ADAM_EPSILON = 1e-8
 
+PROGRESS = "progress.json"
+
 
 class TrainState:
-    """Networks, their optimizers, the moving average of G, and the number of images shown so far.
+    """Networks, their optimizers, the moving average of G, what regularisation remembers, and how far it all is.
 
-    Create it inside the strategy's scope.
+    Args:
+        options: of the run.
+        strategy: where the networks live; default: the current one.
+
+    Attributes:
+        G, D, G_ema, g_optimizer, d_optimizer: as their names say; G_ema computes in float32, being for users.
+        pl_mean: moving average of path lengths.
+        controller: of the probability of augmentation.
+        cur_nimg, step: images shown and steps made so far.
+        best: {metric: (value, cur_nimg)} of the best snapshot so far.
     """
 
-    def __init__(self, options: Options) -> None:
-        keras.utils.set_random_seed(options.seed)
-        self.G = Generator(options.generator())
-        self.D = Discriminator(options.discriminator())
-        self.G_ema = Generator(options.generator())
-        self.G_ema.set_weights(self.G.get_weights())
-        self.g_optimizer = _adam(options.glr, lazy_interval=None)
-        self.d_optimizer = _adam(options.dlr, lazy_interval=options.r1_interval if options.gamma else None)
-        self.g_optimizer.build(self.G.trainable_variables)
-        self.d_optimizer.build(self.D.trainable_variables)
+    def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
+        # Outside the scope: it sees metrics of the global batch, the same in every worker.
+        self.controller = _controller(options)
+        with (strategy or tf.distribute.get_strategy()).scope():
+            keras.utils.set_random_seed(options.seed)
+            self.G = Generator.of(options.generator(), dtype=options.policy)
+            self.D = Discriminator(options.discriminator(), dtype=options.policy)
+            self.G_ema = Generator.of(options.generator())
+            self.G_ema.set_weights(self.G.get_weights())
+            freeze(self.D, options.freezed)
+            self.g_optimizer = _adam(options.glr, lazy_interval=options.pl_interval if options.pl_weight else None)
+            self.d_optimizer = _adam(options.dlr, lazy_interval=options.r1_interval if options.gamma else None)
+            self.g_optimizer.build(self.G.trainable_variables)
+            self.d_optimizer.build(self.D.trainable_variables)
+            self.pl_mean = tf.Variable(0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN, name="pl_mean")
         self.cur_nimg = 0
         self.step = 0
+        self.best: dict[str, tuple[float, int]] = {}
 
     def _checkpoint(self) -> tf.train.Checkpoint:
         # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
         # silently leave them out.
         parts = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
-        return tf.train.Checkpoint(**{part: [v.value for v in getattr(self, part).variables] for part in parts})
+        by_part = {part: [v.value for v in getattr(self, part).variables] for part in parts}
+        return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
 
     def save(self, folder: Path) -> None:
-        """Writes the folder, whole or not at all."""
-        with whole_folder(folder, replace=True) as partial:
-            self._checkpoint().write(str(partial / "state"))
-            self.G_ema.save(partial / "generator.keras")
-            (partial / "progress.json").write_text(json.dumps({"cur_nimg": self.cur_nimg, "step": self.step}) + "\n")
+        """Writes the folder, whole or not at all.
+
+        Raises:
+            TrainingError: it cannot be written; what was there is as before.
+        """
+        try:
+            with whole_folder(folder, replace=True) as partial:
+                self._checkpoint().write(str(partial / "state"))
+                self.G_ema.save(partial / "generator.keras")
+                (partial / PROGRESS).write_text(json.dumps(self._progress()) + "\n")
+                integrity.seal(partial)
+        except (OSError, tf.errors.OpError) as error:
+            raise TrainingError(f"{folder}: cannot be written ({first_line(error)})") from error
+
+    def _progress(self) -> dict[str, Any]:
+        return {"cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
 
     def restore(self, folder: Path) -> None:
         """Reads what `save` wrote.
@@ -54,20 +87,43 @@ class TrainState:
         Raises:
             OptionError: missing, damaged, or of another architecture.
         """
+        if (problem := integrity.problem(folder)) is not None:
+            raise OptionError(f"{folder}: cannot be restored ({problem})")
         try:
-            progress = json.loads((folder / "progress.json").read_text())
+            progress = json.loads((folder / PROGRESS).read_text())
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
+            best = {name: (float(value), int(at)) for name, (value, at) in dict(progress["best"]).items()}
             self._checkpoint().read(str(folder / "state")).assert_consumed()
         except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
-            raise OptionError(f"{folder}: cannot be restored ({_first_line(error)})") from error
-        self.cur_nimg, self.step = cur_nimg, step
+            raise OptionError(f"{folder}: cannot be restored ({first_line(error)})") from error
+        self.cur_nimg, self.step, self.best = cur_nimg, step, best
 
 
-def _adam(learning_rate: float, lazy_interval: int | None) -> keras.optimizers.Adam:
+def freeze(D: Discriminator, count: int) -> None:
+    """Keeps the first `count` convolutions, counted from the image, as they are (Freeze-D, arXiv 2002.10964)."""
+    convolutions = [D.fromrgb, *(layer for block in D.blocks for layer in (block.conv0, block.conv1, block.skip))]
+    for layer in convolutions[:count]:
+        layer.trainable = False
+
+
+def _controller(options: Options) -> Controller:
+    return Controller(
+        options.batch,
+        heuristic=options.ada_heuristic,
+        target=options.target,
+        kimg=options.ada_kimg,
+        probability=options.p,
+    )
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam for gradients that are summed over replicas already, so that their health could be seen."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
+def _adam(learning_rate: float, lazy_interval: int | None) -> Adam:
     """Adam without momentum; lazy regularisation adds steps, so each counts for less (arXiv 1912.04958, appendix B)."""
     share = 1.0 if lazy_interval is None else lazy_interval / (lazy_interval + 1)
-    return keras.optimizers.Adam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return Adam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)

@@ -1,4 +1,4 @@
-"""One training step: three phases, each a gradient over the global batch and an Adam update."""
+"""One training step: up to four phases, each a gradient over the global batch and an Adam update."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer import ema, losses
-from trainer.draws import Draws
+from trainer import augment, ema, losses, statistics
+from trainer.devices import Workers
+from trainer.draws import Arrays, Draws
 from trainer.options import Options
 from trainer.state import TrainState
 
 Tensors = dict[str, tf.Tensor]
-Arrays = dict[str, NDArray[Any]]
-#: tensors of one chunk on one replica -> (loss per image, {metric: number per image})
+#: tensors of one chunk on one replica -> (loss per image, {metric: its moments})
 LossFunction = Callable[[Tensors], tuple[tf.Tensor, Tensors]]
+
+#: Images and their labels, as `trainer.data.batches` yields them.
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 class Stepper:
@@ -27,7 +30,7 @@ class Stepper:
         state: what is trained.
         options: of the run.
         strategy: the one in whose scope `state` was made.
-        draws: latents and labels for the generator.
+        draws: latents and labels for the generator, numbers for the augmentation.
 
     Raises:
         OptionError: the batch does not divide among replicas and chunks.
@@ -36,106 +39,199 @@ class Stepper:
     def __init__(self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: Draws) -> None:
         self.state, self.options, self.strategy, self.draws = state, options, strategy, draws
         self.rounds = options.rounds(strategy.num_replicas_in_sync)
+        self.workers = Workers(strategy)
+        self._augment = None if options.aug == "noaug" else augment.Augment(options.augpipe)
         G, D = state.G, state.D
         self._phases = {
-            "G": self._phase(self._generator, G.trainable_variables, state.g_optimizer),
-            "D": self._phase(self._discriminator, D.trainable_variables, state.d_optimizer),
-            "R1": self._phase(self._r1, D.trainable_variables, state.d_optimizer),
+            "G": self._phase("G", self._generator, G.trainable_variables, state.g_optimizer),
+            "PL": self._phase("PL", self._path_length, G.trainable_variables, state.g_optimizer),
+            "D": self._phase("D", self._discriminator, D.trainable_variables, state.d_optimizer),
+            "R1": self._phase("R1", self._r1, D.trainable_variables, state.d_optimizer),
         }
+        self._judge_held_out = self._measurement(self._held_out)
         self._update_average = tf.function(self._average)
 
-    def run(self, images: NDArray[np.uint8], labels: NDArray[np.float32]) -> dict[str, tf.Tensor]:
-        """Trains on one global batch of real images [batch, R, R, C]; returns the mean of every metric."""
-        state, options = self.state, self.options
-        blur_sigma = np.full([options.batch], options.blur_sigma(state.cur_nimg), np.float32)
-        common: Arrays = {"blur_sigma": blur_sigma}
-        real: Arrays = {**common, "images": images, "label": labels}
-        for_d = {f"fake_{name}": value for name, value in self.draws.latents("D", state.cur_nimg).items()}
+    @property
+    def wants_held_out(self) -> bool:
+        """Whether the next step looks at held-out images."""
+        return self.options.validation > 0 and self.state.step % augment.INTERVAL == 0
 
-        metrics = self._phases["G"]({**common, **self.draws.latents("G", state.cur_nimg)})
-        metrics |= self._phases["D"]({**real, **for_d})
+    @property
+    def held_out_nimg(self) -> int:
+        """How many held-out images the steps so far have looked at."""
+        return -(-self.state.step // augment.INTERVAL) * self.options.batch
+
+    def run(self, real: Batch, held_out: Batch | None = None) -> Tensors:
+        """Trains on one batch; returns the moments of every metric, over all workers.
+
+        Args:
+            real: images to learn from: this worker's part of the batch.
+            held_out: images that only are judged, where `wants_held_out`; likewise.
+        """
+        state, options = self.state, self.options
+        metrics = self._run_generator()
+        seen = self._run_discriminator(real)
+        if held_out is not None:
+            seen = {**seen, **self._judge_held_out({**self._real(held_out), **self._augmented("validation")})}
+        if options.aug == "ada":
+            state.controller.observe({n: statistics.mean(seen[n]) for n in state.controller.sources if n in seen})
+        metrics = statistics.add(metrics, seen)
         if options.gamma and state.step % options.r1_interval == 0:
-            metrics |= self._phases["R1"](real)
+            metrics = {**metrics, **self._phases["R1"]({**self._real(real), **self._augmented("R1")})}
         state.cur_nimg += options.batch
         state.step += 1
-        self._update_average(tf.constant(ema.decay(options.batch, state.cur_nimg, options.ema_half_life_nimg)))
+        keep = ema.decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_nothing)
+        self._update_average(tf.constant(keep))
         return metrics
 
-    def _average(self, decay: tf.Tensor) -> None:
-        with self.strategy.scope():  # a tf.function does not inherit it
-            ema.update(self.state.G_ema, self.state.G, decay)
+    def _run_generator(self) -> Tensors:
+        state, options, draws = self.state, self.options, self.draws
+        inputs = {**self._blur(), **self._mine(draws.latents("G", state.cur_nimg)), **self._augmented("G")}
+        metrics = self._phases["G"](inputs)
+        if options.pl_weight and state.step % options.pl_interval == 0:
+            half = options.batch // 2
+            latents = draws.latents("PL", state.cur_nimg, half)
+            latents["directions"] = draws.directions(state.cur_nimg, half)
+            metrics = {**metrics, **self._phases["PL"](self._mine(latents))}
+        return metrics
+
+    def _run_discriminator(self, real: Batch) -> Tensors:
+        latents = self._mine(self.draws.latents("D", self.state.cur_nimg))
+        fake = {f"fake_{name}": value for name, value in {**latents, **self._augmented("D fake")}.items()}
+        return self._phases["D"]({**self._real(real), **self._augmented("D real"), **fake})
+
+    # What the phases are fed.
+
+    def _real(self, batch: Batch) -> Arrays:
+        return {**self._blur(), "images": batch[0], "label": batch[1]}
+
+    def _blur(self) -> Arrays:
+        if not self.options.blurs:
+            return {}
+        sigma = self.options.blur_sigma(self.state.cur_nimg)
+        return self._mine({"blur_sigma": np.full([self.options.batch], sigma, np.float32)})
+
+    def _augmented(self, purpose: str) -> Arrays:
+        if self._augment is None:
+            return {}
+        probability = np.full([self.options.batch], self.state.controller.probability, np.float32)
+        numbers = self.draws.augmentation(purpose, self.state.cur_nimg)
+        return self._mine({"augment": numbers, "augment_p": probability})
+
+    def _mine(self, arrays: Arrays) -> Arrays:
+        """What is this worker's of arrays for the global batch."""
+        return {name: array[self.workers.part(len(array))] for name, array in arrays.items()}
 
     # What each phase minimises.
 
     def _generator(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        loss, logits = losses.generator_loss(self.state.G, self.state.D, t["z"], t["label"], self._sigma(t))
-        return loss, {"loss/G": loss, "logits/fake": logits}
+        loss, logits = losses.generator_loss(self.state.G, self.state.D, t, **_seen_through(t, self._augment))
+        return loss, {"Loss/G/loss": loss, **_scores("fake", logits)}
+
+    def _path_length(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
+        penalty, _ = losses.path_length_penalty(self.state.G, t, t["directions"], self.state.pl_mean)
+        loss = penalty * self.options.pl_weight
+        return loss * self.options.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
 
     def _discriminator(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
         G, D = self.state.G, self.state.D
-        fake, _ = losses.fake_loss(G, D, t["fake_z"], t["fake_label"], self._sigma(t))
-        real, logits = losses.real_loss(D, to_float(t["images"]), t["label"], self._sigma(t))
-        return fake + real, {"loss/D": fake + real, "logits/real": logits, "logits/real_sign": tf.sign(logits)}
+        generated = {"blur_sigma": t["blur_sigma"]} if "blur_sigma" in t else {}
+        generated |= {name.removeprefix("fake_"): value for name, value in t.items() if name.startswith("fake_")}
+        fake, fake_logits = losses.fake_loss(G, D, generated, **_seen_through(generated, self._augment))
+        real, logits = losses.real_loss(D, to_float(t["images"]), t["label"], **_seen_through(t, self._augment))
+        scores = {**_scores("fake", fake_logits), **_scores("real", logits)}
+        return fake + real, {"Loss/D/loss": fake + real, **scores}
 
     def _r1(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        penalty = losses.r1_penalty(self.state.D, to_float(t["images"]), t["label"], self._sigma(t))
+        images = to_float(t["images"])
+        penalty = losses.r1_penalty(self.state.D, images, t["label"], **_seen_through(t, self._augment))
+        loss = penalty * (self.options.gamma / 2)
         # Applied every r1_interval steps, with as many times the gradient.
-        return penalty * (self.options.gamma / 2) * self.options.r1_interval, {"loss/R1": penalty}
+        return loss * self.options.r1_interval, {"Loss/r1_penalty": penalty, "Loss/D/reg": loss}
 
-    def _sigma(self, t: Tensors) -> tf.Tensor | None:
-        return t["blur_sigma"][0] if self.options.cfg == "stylegan3-r" else None
+    def _held_out(self, t: Tensors) -> Tensors:
+        images = to_float(t["images"])
+        return _scores("validation", losses.judge(self.state.D, images, t["label"], **_seen_through(t, self._augment)))
 
     # How a phase runs.
 
-    def _phase(self, loss_function: LossFunction, variables: Any, optimizer: Any) -> Callable[[Arrays], Tensors]:
-        def replica_step(tensors: Tensors) -> Tensors:
-            gradients, metrics = self._gradients(loss_function, tensors, variables)
-            optimizer.apply([zero_where_not_finite(gradient) for gradient in gradients], variables)
-            return metrics
+    def _phase(self, name: str, loss_function: LossFunction, variables: Any, optimizer: Any) -> Any:
+        """A function of arrays that updates `variables` and returns metrics."""
 
+        def replica_step(tensors: Tensors) -> Tensors:
+            with tf.name_scope(f"phase_{name}"):
+                gradients, metrics = self._gradients(loss_function, tensors, variables)
+                context = tf.distribute.get_replica_context()
+                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                gradients, health = without_overflow(gradients)
+                optimizer.apply(gradients, variables)
+                first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # the same in all of them
+                metrics = {n: statistics.moments(value) for n, value in metrics.items()}
+                return metrics | {f"Gradients/{name}/{n}": statistics.moments(v) * first for n, v in health.items()}
+
+        return self._distributed(replica_step)
+
+    def _measurement(self, function: Callable[[Tensors], Tensors]) -> Any:
+        """A function of arrays that only returns metrics."""
+
+        def replica_step(tensors: Tensors) -> Tensors:
+            chunks = [function(self._chunk(tensors, index)) for index in range(self.rounds)]
+            return {name: statistics.moments(tf.concat([c[name] for c in chunks], 0)) for name in chunks[0]}
+
+        return self._distributed(replica_step)
+
+    def _distributed(self, replica_step: Callable[[Tensors], Tensors]) -> Callable[[Arrays], Tensors]:
         @tf.function
         def run(tensors: Tensors) -> Tensors:
             metrics = self.strategy.run(replica_step, args=(tensors,))
             return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}
 
-        return lambda arrays: run(self._distributed(arrays))
+        return lambda arrays: run(self._split(arrays))
 
     def _gradients(
         self, loss_function: LossFunction, tensors: Tensors, variables: Any
     ) -> tuple[list[tf.Tensor], Tensors]:
-        """This replica's share of the gradient of the mean loss over the global batch, and of the metrics' means."""
+        """This replica's share of the gradient of the mean loss over the global batch, and its metrics' values."""
+        images = next(iter(tensors.values())).shape[0] * self.strategy.num_replicas_in_sync
 
         def chunk(index: int) -> tuple[list[tf.Tensor], Tensors]:
-            size = self.options.batch_per_replica
-            part = {name: value[index * size : (index + 1) * size] for name, value in tensors.items()}
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 for variable in variables:
                     tape.watch(variable.value)
-                loss, metrics = loss_function(part)
-                # Optimizers sum over replicas, so everything is divided by the global batch.
-                total = tf.reduce_sum(loss) / self.options.batch
-            gradients = tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero")
-            return gradients, {name: tf.reduce_sum(m) / self.options.batch for name, m in metrics.items()}
+                loss, metrics = loss_function(self._chunk(tensors, index))
+                # Divided by the batch only as gradients, which are float32: on the way there float16 would underflow.
+                total = tf.reduce_sum(loss)
+            return tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero"), metrics
 
         gradients, metrics = chunk(0)
         for index in range(1, self.rounds):
             more, more_metrics = chunk(index)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-            metrics = {name: value + more_metrics[name] for name, value in metrics.items()}
-        return gradients, metrics
+            metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
+        # Gradients are going to be summed over replicas.
+        return [gradient / images for gradient in gradients], metrics
 
-    def _distributed(self, arrays: Arrays) -> Any:
-        """The global batch, cut so that the split does not depend on how chunks and replicas are nested."""
-        replicas = self.strategy.num_replicas_in_sync
-        size = self.options.batch // replicas
+    def _chunk(self, tensors: Tensors, index: int) -> Tensors:
+        """The part of a replica's tensors that is worked on at a time."""
+        size = next(iter(tensors.values())).shape[0] // self.rounds
+        return {name: value[index * size : (index + 1) * size] for name, value in tensors.items()}
 
-        def slice_of(context: tf.distribute.ValueContext) -> Tensors:
-            start = context.replica_id_in_sync_group * size
-            return {name: tf.convert_to_tensor(array[start : start + size]) for name, array in arrays.items()}
+    def _split(self, arrays: Arrays) -> Any:
+        """This worker's part of the batch, cut so that it does not matter how chunks and replicas are nested."""
+        replicas = self.strategy.num_replicas_in_sync // self.workers.count
 
-        if replicas == 1:
+        def slice_of(context: tf.distribute.distribute_lib.ValueContext) -> Tensors:
+            index = context.replica_id_in_sync_group % replicas  # counted over all workers, called for our own
+            sizes = {name: len(array) // replicas for name, array in arrays.items()}
+            return {n: tf.convert_to_tensor(a[index * sizes[n] :][: sizes[n]]) for n, a in arrays.items()}
+
+        if self.strategy.num_replicas_in_sync == 1:
             return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
         return self.strategy.experimental_distribute_values_from_function(slice_of)
+
+    def _average(self, decay: tf.Tensor) -> None:
+        with self.strategy.scope():  # a tf.function does not inherit it
+            ema.update(self.state.G_ema, self.state.G, decay)
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:
@@ -143,6 +239,27 @@ def to_float(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 127.5 - 1
 
 
-def zero_where_not_finite(gradient: tf.Tensor) -> tf.Tensor:
-    """One overflowing image must not ruin the weights."""
-    return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
+def without_overflow(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Tensors]:
+    """Zeroes what is not finite, as one overflowing image must not ruin the weights.
+
+    Returns:
+        gradients, and of all of them their norm, how many numbers were not finite, and 1 if any was.
+    """
+    finite = [tf.math.is_finite(gradient) for gradient in gradients]
+    kept = [tf.where(ok, gradient, tf.zeros_like(gradient)) for ok, gradient in zip(finite, gradients, strict=True)]
+    lost = tf.add_n([tf.reduce_sum(1 - tf.cast(ok, tf.float32)) for ok in finite])
+    return kept, {"norm": tf.linalg.global_norm(kept), "nonfinite": lost, "overflow": tf.cast(lost > 0, tf.float32)}
+
+
+def _seen_through(t: Tensors, pipeline: augment.Augment | None) -> dict[str, Any]:
+    """How the losses are to blur and augment the images that belong to `t`."""
+    how: dict[str, Any] = {}
+    if "blur_sigma" in t:
+        how["blur_sigma"] = t["blur_sigma"][0]
+    if pipeline is not None:
+        how["augment"] = lambda images: pipeline(images, t["augment"], t["augment_p"])
+    return how
+
+
+def _scores(kind: str, logits: tf.Tensor) -> Tensors:
+    return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": tf.sign(logits)}

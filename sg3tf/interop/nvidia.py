@@ -18,6 +18,9 @@ from sg3tf.generator import Generator
 from sg3tf.layers import Conv, Dense, FourierInput, SynthesisLayer
 from sg3tf.layers import Mapping as MappingNetwork
 from sg3tf.layers.conv import RESAMPLE_TAPS
+from sg3tf.layers.style_conv import StyleConv
+from sg3tf.layers.to_rgb import ToRGB
+from sg3tf.stylegan2 import StyleGAN2Generator
 
 Array = NDArray[Any]
 Parameter = tuple[str, keras.Variable, Callable[[Array], Array]]
@@ -32,7 +35,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
     """Copies official parameters into a model of the same architecture: all of them, or none.
 
     Args:
-        model: a Generator or a Discriminator.
+        model: a Generator (a StyleGAN2Generator too) or a Discriminator.
         arrays: {official parameter name: array}, for example "synthesis.L0_36_512.affine.weight".
 
     Raises:
@@ -78,7 +81,10 @@ def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list
 
 
 def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
-    if isinstance(model, Generator):
+    if isinstance(model, StyleGAN2Generator):
+        yield from _mapping(model.mapping_network)
+        yield from _stylegan2_synthesis(model)
+    elif isinstance(model, Generator):
         yield from _mapping(model.mapping_network)
         yield from _fourier_input(model.fourier_input)
         for layer in model.synthesis_layers:
@@ -102,7 +108,12 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
 
 
 def _constants(model: Generator | Discriminator) -> Iterator[tuple[str, Array]]:
-    if isinstance(model, Generator):
+    smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
+    if isinstance(model, StyleGAN2Generator):
+        blocks = {conv.name.split(".")[0] for conv in model.convs}
+        for name in (*blocks, *(conv.name for conv in model.convs)):
+            yield f"synthesis.{name}.resample_filter", smoothing
+    elif isinstance(model, Generator):
         for layer in model.synthesis_layers:
             for name in ("up_filter", "down_filter"):
                 if getattr(layer, name) is not None:
@@ -110,7 +121,7 @@ def _constants(model: Generator | Discriminator) -> Iterator[tuple[str, Array]]:
     else:
         for block in model.blocks:
             for layer in (block.conv0, block.conv1, block.skip):
-                yield f"{block.name}.{layer.name}.resample_filter", np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
+                yield f"{block.name}.{layer.name}.resample_filter", smoothing
 
 
 def _mapping(layer: MappingNetwork) -> Iterator[Parameter]:
@@ -137,7 +148,22 @@ def _synthesis_layer(layer: SynthesisLayer) -> Iterator[Parameter]:
     yield from _dense(f"{prefix}.affine", layer.affine)
 
 
-def _conv(prefix: str, layer: Conv) -> Iterator[Parameter]:
+def _stylegan2_synthesis(model: StyleGAN2Generator) -> Iterator[Parameter]:
+    yield "synthesis.b4.const", model.const, _chw_to_hwc
+    for conv in model.convs:
+        yield from _styled(conv)
+        for name in ("noise_strength", "noise_const"):
+            yield f"synthesis.{conv.name}.{name}", getattr(conv, name), np.asarray
+    for torgb in model.torgbs:
+        yield from _styled(torgb)
+
+
+def _styled(layer: StyleConv | ToRGB) -> Iterator[Parameter]:
+    yield from _conv(f"synthesis.{layer.name}", layer)
+    yield from _dense(f"synthesis.{layer.name}.affine", layer.affine)
+
+
+def _conv(prefix: str, layer: Conv | StyleConv | ToRGB) -> Iterator[Parameter]:
     yield f"{prefix}.weight", layer.kernel, _oihw_to_hwio
     if layer.bias is not None:
         yield f"{prefix}.bias", layer.bias, np.asarray
@@ -150,6 +176,10 @@ def _dense(prefix: str, layer: Dense, convert: Callable[[Array], Array] = np.tra
 
 def _oihw_to_hwio(value: Array) -> Array:
     return np.transpose(value, (2, 3, 1, 0))
+
+
+def _chw_to_hwc(value: Array) -> Array:
+    return np.transpose(value, (1, 2, 0))
 
 
 def _flat_nchw_to_nhwc(value: Array) -> Array:

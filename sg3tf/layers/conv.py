@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.layers.dense import LRELU_GAIN, LRELU_SLOPE
+from sg3tf.layers.mixed_precision import add_bias, conv2d
 from sg3tf.ops import upfirdn2d
 
 RESAMPLE_TAPS = np.array([1, 3, 3, 1]) / 8
@@ -58,24 +59,25 @@ class Conv(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            autocast=False,
             name="kernel",
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         size, _, fan_in, _ = self.kernel.shape
-        kernel = tf.cast(self.kernel, x.dtype) * (fan_in * size**2) ** -0.5
+        kernel = self.kernel * (fan_in * size**2) ** -0.5  # in float32
         pad = (size - 1) // 2
         if self.down == 2:
             x = self._filtered(x, pad)
-            y = tf.nn.conv2d(x, kernel, 1 if size == 1 else 2, "VALID")
+            y = conv2d(x, kernel, 1 if size == 1 else 2)
         else:
-            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+            y = conv2d(x, kernel, padding="SAME")
         if self.bias is not None:
-            y += tf.cast(self.bias, y.dtype)
+            y = add_bias(y, self.bias)
         return self._activated(y)
 
     def _filtered(self, x: tf.Tensor, pad: int) -> tf.Tensor:

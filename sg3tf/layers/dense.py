@@ -50,18 +50,24 @@ class Dense(keras.layers.Layer):
         fan_in = input_shape[-1]
         spread = self.kernel_scale / self.lr_multiplier
         self.kernel = self.add_weight(
-            shape=(fan_in, self.units), initializer=keras.initializers.RandomNormal(0.0, spread), name="kernel"
+            shape=(fan_in, self.units),
+            initializer=keras.initializers.RandomNormal(0.0, spread),
+            autocast=False,
+            name="kernel",
         )
         start = tf.broadcast_to(tf.constant(self.bias_init, tf.float32) / self.lr_multiplier, [self.units])
         self.bias = self.add_weight(
-            shape=(self.units,), initializer=lambda shape, dtype=None: tf.cast(start, dtype), name="bias"
+            shape=(self.units,),
+            initializer=lambda shape, dtype=None: tf.cast(start, dtype),
+            autocast=False,
+            name="bias",
         )
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         scale = self.lr_multiplier / self.kernel.shape[0] ** 0.5
-        y = tf.matmul(x, tf.cast(self.kernel, x.dtype) * scale)
-        y += tf.cast(self.bias, y.dtype) * self.lr_multiplier
+        y = tf.matmul(x, tf.cast(self.kernel * scale, x.dtype))  # both scaled in float32
+        y += tf.cast(self.bias * self.lr_multiplier, y.dtype)
         if self.activation == "lrelu":
             y = tf.nn.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN
         return y

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
+
+from sg3tf.layers.mixed_precision import conv2d, scale_channels
 
 
 def modulated_conv(
@@ -29,16 +33,17 @@ def modulated_conv(
         [N, H + K - 1, W + K - 1, out], of the type of x.
     """
     if demodulate:
-        # Both scales cancel in the result; they keep it inside the range of 16-bit types and fix what 1e-8 means.
-        kernel = kernel * tf.math.rsqrt(tf.reduce_mean(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+        # Both scales cancel in the result; they keep everything on the way inside the range of 16-bit types.
+        kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
         styles = styles * tf.math.rsqrt(tf.reduce_mean(tf.square(styles)))
-    before = styles * input_gain
-    x = x * tf.cast(before, x.dtype)[:, None, None, :]
+    x = scale_channels(x, styles * input_gain)
     if (pad := kernel.shape[0] - 1) > 0:
         # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
         x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    y = tf.nn.conv2d(x, tf.cast(kernel, x.dtype), 1, "VALID")
+    y = conv2d(x, kernel)
     if demodulate:
         energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
-        y = y * tf.cast(tf.math.rsqrt(energy + 1e-8), x.dtype)[:, None, None, :]
+        # The published 1e-8 belongs to kernels of unit mean square, not of unit sum as here.
+        fan_in = math.prod(kernel.shape[:3])
+        y = scale_channels(y, tf.math.rsqrt(energy + 1e-8 / fan_in))
     return y

@@ -28,7 +28,7 @@ class SynthesisLayer(keras.layers.Layer):
     def __init__(
         self, plan: LayerPlan | dict[str, Any], clamp: float = 256.0, magnitude_decay: float = 0.999, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # x is measured, and w used, before any rounding
         self.plan = p = plan if isinstance(plan, LayerPlan) else LayerPlan(**plan)
         self.clamp = clamp
         self.magnitude_decay = magnitude_decay
@@ -43,9 +43,10 @@ class SynthesisLayer(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(p.kernel, p.kernel, p.in_channels, p.out_channels),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            autocast=False,
             name="kernel",
         )
-        self.bias = self.add_weight(shape=(p.out_channels,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(p.out_channels,), initializer="zeros", autocast=False, name="bias")
         self.magnitude_ema = self.add_weight(
             shape=(),
             initializer="ones",
@@ -58,17 +59,20 @@ class SynthesisLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, w: tf.Tensor, update_emas: bool = False) -> tf.Tensor:
-        """x [N, in_size, in_size, in_channels] and w float32 [N, w_dim] to [N, out_size, out_size, out_channels]."""
+        """x [N, in_size, in_size, in_channels] and w [N, w_dim] to [N, out_size, out_size, out_channels].
+
+        x may be of any floating type; the result has that of the layer's policy, and styles are float32.
+        """
         p = self.plan
         if update_emas:
             magnitude = tf.reduce_mean(tf.square(tf.cast(tf.stop_gradient(x), tf.float32)))
             self.magnitude_ema.assign(magnitude + self.magnitude_decay * (self.magnitude_ema - magnitude))
-        styles = self.affine(w)
+        styles = self.affine(tf.cast(w, tf.float32))
         if p.is_torgb:
             styles = styles / (p.in_channels * p.kernel**2) ** 0.5
         y = modulated_conv(
-            x,
-            tf.cast(self.kernel, tf.float32),
+            tf.cast(x, self.compute_dtype),
+            tf.convert_to_tensor(self.kernel),
             styles,
             demodulate=not p.is_torgb,
             input_gain=tf.math.rsqrt(tf.convert_to_tensor(self.magnitude_ema)),

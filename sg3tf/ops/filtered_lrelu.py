@@ -98,7 +98,10 @@ class _Nonlinearity:
         def act(z: tf.Tensor) -> tf.Tensor:
             # The operation LeakyRelu has its slope in float32.
             z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
-            return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
+            if self.clamp is None:
+                return z
+            # Not minimum and maximum: of XLA's, one bound comes out where NaN goes in, and an overflow would be hidden.
+            return tf.where(z > self.clamp, self.clamp, tf.where(z < -self.clamp, -self.clamp, z))
 
         z = self._upsampled(x + bias, taps, lowering)
         return _downsampled(z.map(act), taps[1], self.down, lowering)
@@ -192,7 +195,7 @@ def _filtered(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
     def apply(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             dx = _jacobian("cotangent", dy, x, bias, kernel)
-            return dx, tf.reduce_sum(dx, axis=[0, 1, 2])
+            return dx, tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
 
         return kernel("value", x, bias), gradient
 

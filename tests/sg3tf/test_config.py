@@ -13,6 +13,7 @@ from sg3tf.config import (
     ConfigError,
     DiscriminatorConfig,
     GeneratorConfig,
+    StyleGAN2Config,
     discriminator_preset,
     generator_preset,
 )
@@ -30,13 +31,20 @@ def test_preset_r_doubles_the_channels_and_has_no_3x3_kernels() -> None:
     assert (config.channel_base, config.channel_max) == (32768, 1024)
 
 
-def test_both_presets_share_one_discriminator() -> None:
-    first, second = (discriminator_preset(name, 64, channel_base=4096, label_dim=5) for name in PRESETS)
-    assert first == second == DiscriminatorConfig(64, channel_base=4096, label_dim=5)
+def test_preset_stylegan2() -> None:
+    config = generator_preset("stylegan2", 8, channel_base=64, channel_max=12)
+    assert config == StyleGAN2Config(8, channel_base=64, channel_max=12)
+    assert (config.mapping_layers, config.channels(4), config.channels(8)) == (8, 12, 8)
+
+
+def test_all_presets_share_one_discriminator() -> None:
+    first, *others = (discriminator_preset(name, 64, channel_base=4096, label_dim=5) for name in PRESETS)
+    assert len(others) == 2
+    assert all(each == first == DiscriminatorConfig(64, channel_base=4096, label_dim=5) for each in others)
     assert [first.channels(r) for r in (64, 32, 8, 4)] == [64, 128, 512, 512]
 
 
-@pytest.mark.parametrize("kind", [GeneratorConfig, DiscriminatorConfig])
+@pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN2Config, DiscriminatorConfig])
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -51,7 +59,7 @@ def test_both_presets_share_one_discriminator() -> None:
         ({"channel_base": 127}, "channel_base=127: must be at least 128 so that every layer at resolution 64"),
     ],
 )
-def test_what_both_networks_refuse(kind: type, overrides: dict[str, Any], message: str) -> None:
+def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**{"resolution": 64, **overrides})
 
@@ -60,8 +68,6 @@ def test_what_both_networks_refuse(kind: type, overrides: dict[str, Any], messag
     ("overrides", "message"),
     [
         ({"resolution": 8}, "resolution=8: must be a power of two from 16"),
-        ({"z_dim": 0}, "z_dim=0: must be at least 1"),
-        ({"w_dim": 0}, "w_dim=0: must be at least 1"),
         ({"kernel": 5}, "kernel=5: must be 1 .* or 3"),
         ({"num_critical": 0}, "num_critical=0: must be between 1 and num_layers - 1 = 13"),
         ({"num_critical": 14}, "num_critical=14: must be between"),
@@ -70,6 +76,13 @@ def test_what_both_networks_refuse(kind: type, overrides: dict[str, Any], messag
 def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GeneratorConfig(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN2Config])
+@pytest.mark.parametrize("name", ["z_dim", "w_dim"])
+def test_latents_need_a_dimension(kind: type, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=0: must be at least 1"):
+        kind(64, **{name: 0})
 
 
 @pytest.mark.parametrize(
@@ -87,13 +100,15 @@ def test_what_the_discriminator_refuses(overrides: dict[str, Any], message: str)
 
 @pytest.mark.parametrize("preset", [generator_preset, discriminator_preset])
 def test_presets_name_what_they_do_not_know(preset: Any) -> None:
-    with pytest.raises(ConfigError, match="preset='stylegan4': must be one of stylegan3-t, stylegan3-r"):
+    with pytest.raises(ConfigError, match="preset='stylegan4': must be one of stylegan3-t, stylegan3-r, stylegan2"):
         preset("stylegan4", 64)
     with pytest.raises(ConfigError, match=r"overrides=\['depth', 'width'\]: \w+Config has channel_base"):
         preset("stylegan3-t", 64, width=1, depth=2)
+    with pytest.raises(ConfigError, match=r"overrides=\['radial'\]: \w+Config has channel_base"):
+        preset("stylegan2", 64, radial=True)
 
 
-@pytest.mark.parametrize("config", [GeneratorConfig(64, label_dim=3), DiscriminatorConfig(8)])
+@pytest.mark.parametrize("config", [GeneratorConfig(64, label_dim=3), StyleGAN2Config(8), DiscriminatorConfig(8)])
 def test_survives_json_and_cannot_be_changed(config: Any) -> None:
     assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
     with pytest.raises(dataclasses.FrozenInstanceError):

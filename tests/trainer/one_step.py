@@ -14,13 +14,13 @@ Arrays, in front of them the name of the variant and a slash:
     PHASE/gradient/VARIABLE  what the optimizer applied, each phase begun with the starting weights
     PHASE/after/VARIABLE     the trained weights after it
     PHASE/moved/VARIABLE     by how much, at most, the phase changed variables of G that are not trained
-    PHASE/metric/NAME        of the same phases
+    PHASE/metric/NAME        means, of the same phases
     start/PART/VARIABLE, end/PART/VARIABLE, metric/NAME   of a whole step
     apart/PART/VARIABLE      by how much replicas disagree at the end
 With one replica, for the first variant, computed straight from the losses:
-    direct/metric/NAME       metrics of all phases
-    shifted/metric/NAME      the same with every label given to the next image
-    direct/PHASE/VARIABLE    the gradient of the phase for one variable
+    direct/PHASE/metric/NAME    means
+    shifted/PHASE/metric/NAME   the same with every label given to the next image
+    direct/PHASE/VARIABLE       the gradient of the phase for one variable
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from numpy.typing import NDArray
 from sg3tf import Generator
 from sg3tf.ops import using
 from tests.trainer import tiny
-from trainer import losses
+from trainer import losses, statistics
+from trainer.augment import Augment
 from trainer.data import batches, open_dataset
 from trainer.devices import make_strategy
 from trainer.draws import Draws
@@ -59,6 +60,9 @@ class ReorderedDraws(Draws):
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Arrays:
         return {name: value[self.order] for name, value in super().latents(purpose, cur_nimg, count).items()}
+
+    def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
+        return super().augmentation(purpose, cur_nimg)[self.order]
 
 
 def named(variables: Any) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def phases_alone(recorder: Recorder, stepper: Stepper, run: Callable[[], Any]) -
         def phase(inputs: Arrays) -> dict[str, tf.Tensor]:
             recorder.reset()
             metrics = phases[name](inputs)
-            seen = recorder.after(name) | {f"metric/{n}": value.numpy() for n, value in metrics.items()}
+            seen = recorder.after(name) | {f"metric/{n}": statistics.mean(v).numpy() for n, v in metrics.items()}
             arrays.update({f"{name}/{n}": value for n, value in seen.items()})
             return metrics
 
@@ -149,25 +153,33 @@ def apart(variable: Any) -> float:
 
 def direct(state: TrainState, options: Options, draws: Draws, batch: Any, shift: int) -> Arrays:
     """Metrics and gradients of all phases, without a Stepper."""
-    images, labels = to_float(tf.constant(batch[0])), batch[1]
-    g, d = draws.latents("G", 0), draws.latents("D", 0)
-    g_label, d_label, label = (np.roll(c, shift, axis=0) for c in (g["label"], d["label"], labels))
+    images, label = to_float(tf.constant(batch[0])), np.roll(batch[1], shift, axis=0)
+    g, d = (shifted(draws.latents(purpose, 0), shift) for purpose in ("G", "D"))
     blur = options.blur_sigma(0) or None
     G, D = state.G, state.D
+
+    def seen(purpose: str) -> dict[str, Any]:
+        numbers = draws.augmentation(purpose, 0)
+        pipeline = Augment(options.augpipe)
+        augment = None if options.aug == "noaug" else lambda x: pipeline(x, numbers, options.p)
+        return {"blur_sigma": blur, "augment": augment}
+
     watched = {"G": G.synthesis_layers[-1].bias, "D": D.out.kernel, "R1": D.fromrgb.kernel}
     with tf.GradientTape(persistent=True) as tape:
-        g_loss, fake = losses.generator_loss(G, D, g["z"], g_label, blur)
-        d_fake, _ = losses.fake_loss(G, D, d["z"], d_label, blur)
-        d_real, real = losses.real_loss(D, images, label, blur)
-        r1 = losses.r1_penalty(D, images, label, blur) if options.gamma else tf.zeros([1])
+        g_loss, g_fake = losses.generator_loss(G, D, g, **seen("G"))
+        d_fake, fake = losses.fake_loss(G, D, d, **seen("D fake"))
+        d_real, real = losses.real_loss(D, images, label, **seen("D real"))
+        r1 = losses.r1_penalty(D, images, label, **seen("R1")) if options.gamma else tf.zeros([1])
         total = {
             "G": tf.reduce_mean(g_loss),
             "D": tf.reduce_mean(d_fake) + tf.reduce_mean(d_real),
             "R1": tf.reduce_mean(r1) * options.gamma / 2 * 16,  # once in 16 steps
         }
-    metrics = {"loss/G": g_loss, "logits/fake": fake, "loss/D": d_fake + d_real, "logits/real": real}
-    metrics |= {"logits/real_sign": tf.sign(real), "loss/R1": r1}
-    arrays = {f"metric/{name}": np.mean(value) for name, value in metrics.items()}
+    metrics = {"G": {"Loss/G/loss": g_loss, "Loss/scores/fake": g_fake, "Loss/signs/fake": tf.sign(g_fake)}}
+    metrics["D"] = {"Loss/D/loss": d_fake + d_real, "Loss/scores/fake": fake, "Loss/signs/fake": tf.sign(fake)}
+    metrics["D"] |= {"Loss/scores/real": real, "Loss/signs/real": tf.sign(real)}
+    metrics["R1"] = {"Loss/r1_penalty": r1, "Loss/D/reg": r1 * options.gamma / 2}
+    arrays = {f"{phase}/metric/{n}": np.mean(v) for phase, values in metrics.items() for n, v in values.items()}
     for phase in ("G", "D", "R1") if options.gamma else ("G", "D"):
         variable = watched[phase]
         model = G if phase == "G" else D
@@ -176,10 +188,13 @@ def direct(state: TrainState, options: Options, draws: Draws, batch: Any, shift:
     return arrays
 
 
+def shifted(latents: Arrays, shift: int) -> Arrays:
+    return {**latents, "label": np.roll(latents["label"], shift, axis=0)}
+
+
 def save_plain(state: TrainState, options: Options, strategy: tf.distribute.Strategy, folder: Path) -> None:
     """Saves the state without the recorder's slots, which come last in the optimizers' variables."""
-    with strategy.scope():
-        plain = TrainState(options)
+    plain = TrainState(options, strategy)
     for part in PARTS:
         for target, source in zip(getattr(plain, part).variables, getattr(state, part).variables, strict=False):
             target.assign(source.value)
@@ -199,8 +214,8 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
         draws.order = values["order"]
         images, labels = (array[draws.order] for array in next(batches(dataset, options.batch, seed=options.seed)))
         if recorder is None:
+            state = TrainState(options, strategy)
             with strategy.scope():
-                state = TrainState(options)
                 if not start.exists():
                     like_trained(state.G, **draws.latents("show", 0))
                     state.G_ema.set_weights(state.G.get_weights())
@@ -215,8 +230,9 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
                     recorder.reset()
         with contextlib.nullcontext() if values["graph"] else mock.patch.object(tf, "function", lambda f: f):
             stepper = Stepper(state, options, strategy, draws)
-        arrays |= phases_alone(recorder, stepper, lambda s=stepper, i=images, c=labels: s.run(i, c))
-        arrays |= {f"metric/{name}": value.numpy() for name, value in stepper.run(images, labels).items()}
+        arrays |= phases_alone(recorder, stepper, lambda s=stepper, i=images, c=labels: s.run((i, c)))
+        metrics = stepper.run((images, labels))
+        arrays |= {f"metric/{name}": statistics.mean(value).numpy() for name, value in metrics.items()}
         for name, variable in of_parts(state).items():
             arrays[f"end/{name}"], arrays[f"apart/{name}"] = variable.numpy(), apart(variable)
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from trainer import draws as module
+from trainer.augment.numbers import COLUMNS
 from trainer.data import open_dataset, sampler
 from trainer.draws import Draws
 
-PURPOSES = ("G", "D", "show")
+PURPOSES = ("G", "D", "PL", "show")
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,15 @@ def test_everything_else_changes_them(labelled):
         for cur_nimg in (0, 1, 8, 16, 25_000_000)
         for row in Draws(labelled, 8, 20, seed).latents(purpose, cur_nimg)["z"]
     ]
-    assert len(set(rows)) == len(rows) == 3 * 3 * 5 * 8
+    assert len(set(rows)) == len(rows) == 3 * 4 * 5 * 8
 
 
 def test_streams_differ_from_those_of_the_data(labelled):
-    assert not {sampler._SHUFFLE, sampler._MIRROR} & set(module._PURPOSES.values())
-    assert len(set(module._PURPOSES.values())) == len(PURPOSES)
+    """Each key of a generator has one use."""
+    own = [*module._PURPOSES.values(), *module._AUGMENTED.values()]
+    keys = [sampler._SHUFFLE, sampler._MIRROR, *own, *(key + module._MORE for key in module._PURPOSES.values())]
+    keys.append(module._PURPOSES["PL"] + 2 * module._MORE)
+    assert len(set(keys)) == len(keys)
 
 
 def test_z_is_normal(labelled):
@@ -77,3 +81,47 @@ def test_labels_do_not_follow_z(labelled):
     """G's phase and D's phase at one position draw them anew."""
     drawn = Draws(labelled, 64, 4, seed=0)
     assert not np.array_equal(drawn.latents("G", 0)["label"], drawn.latents("D", 0)["label"])
+
+
+# What StyleGAN2 draws besides.
+
+
+def test_style_mixing_and_noise_change_no_other_draw(labelled):
+    plain = Draws(labelled, 8, 20, seed=3)
+    more = Draws(labelled, 8, 20, seed=3, style_mixing=0.9, num_ws=8, noise=True)
+    for purpose in PURPOSES:
+        assert same(plain.latents(purpose, 16), more.latents(purpose, 16))
+    assert set(more.latents("show", 0)) == {"z", "label"}
+    drawn = more.latents("G", 16)
+    assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
+        "z": ((8, 20), np.float32),
+        "label": ((8, 3), np.float32),
+        "mix_z": ((8, 20), np.float32),
+        "mix_from": ((8,), np.int32),
+        "noise": ((8, 2), np.int32),
+    }
+    assert not np.array_equal(drawn["mix_z"], drawn["z"])
+    assert not np.array_equal(drawn["noise"], more.latents("D", 16)["noise"])
+
+
+def test_crossovers_are_uniform_in_the_wanted_share(labelled):
+    draws = Draws(labelled, 8000, 1, seed=0, style_mixing=0.75, num_ws=5)
+    shares = np.bincount(draws.latents("G", 0)["mix_from"], minlength=6) / 8000
+    # Standard deviation 0.005: of four crossovers, and of none.
+    np.testing.assert_allclose(shares, [0, 0.1875, 0.1875, 0.1875, 0.1875, 0.25], atol=0.02)
+
+
+def test_augmentation_of_every_purpose_is_its_own(labelled):
+    draws = Draws(labelled, 8, 20, seed=0)
+    drawn = {(p, n): draws.augmentation(p, n) for p in module._AUGMENTED for n in (0, 8)}
+    assert all(value.shape == (8, len(COLUMNS)) and value.dtype == np.float32 for value in drawn.values())
+    assert len({row.tobytes() for value in drawn.values() for row in value}) == 5 * 2 * 8
+    np.testing.assert_array_equal(Draws(labelled, 8, 20, seed=0).augmentation("R1", 8), drawn["R1", 8])
+
+
+def test_directions_are_seeds(labelled):
+    draws = Draws(labelled, 8, 20, seed=0)
+    seeds = draws.directions(0, 4)
+    assert (seeds.shape, seeds.dtype) == ((4, 2), np.int32)
+    assert not np.array_equal(seeds, draws.directions(8, 4))
+    assert len(np.unique(seeds)) == 8

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
 from sg3tf.interop import nvidia
+from sg3tf.stylegan2 import normal_rows
 from tests.numerics import nhwc, relative_error
 from trainer import losses
 
@@ -49,7 +51,7 @@ def assert_norms(got, arrays, phase, of_whole=1e-5):
 def test_generator_gradients(step):
     arrays, G, D = step
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(losses.generator_loss(G, D, arrays["z"], arrays["c"])[0])
+        loss = tf.reduce_mean(losses.generator_loss(G, D, {"z": arrays["z"], "label": arrays["c"]})[0])
     assert_norms(gradient_norms(tape, loss, G), arrays, "Gmain")
 
 
@@ -57,7 +59,7 @@ def test_discriminator_gradients_and_running_statistics(step):
     arrays, G, D = step
     before = G.get_weights()
     with tf.GradientTape() as tape:
-        fake, _ = losses.fake_loss(G, D, tf.constant(arrays["z"]), arrays["c"])
+        fake, _ = losses.fake_loss(G, D, {"z": arrays["z"], "label": arrays["c"]})
         real, logits = losses.real_loss(D, tf.constant(nhwc(arrays["real_nchw"])), arrays["c"])
         loss = tf.reduce_mean(fake + real)
     assert relative_error(logits.numpy(), arrays["logits_real"][:, 0]) < 1e-4
@@ -83,6 +85,7 @@ def test_r1_gradients(step):
 
 def test_r1_is_the_squared_gradient_of_the_logits():
     """Independent of the reference: central differences along the gradient's own direction, in float32."""
+    keras.utils.set_random_seed(0)
     D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
     images = tf.random.stateless_uniform([1, 16, 16, 3], [1, 2], -1.0, 1.0)
     with tf.GradientTape() as tape:
@@ -118,3 +121,105 @@ def test_blur_against_direct_sum(sigma):
                         expected[y, x] += a * b * image[y + dy, x + dx]
     got = losses.blur(tf.constant(image[None, ..., None], tf.float32), tf.constant(sigma))
     assert relative_error(got.numpy()[0, ..., 0], expected) < 1e-6
+
+
+# Style mixing and path lengths.
+
+
+@pytest.fixture(scope="module")
+def path_length(golden):
+    """The reference's StyleGAN2 generator: (golden arrays, G, latents)."""
+    arrays = golden("path_length")
+    G = Generator.from_preset(
+        "stylegan2", 32, label_dim=3, z_dim=16, w_dim=16, mapping_layers=4, channel_base=256, channel_max=24
+    )
+    nvidia.load_arrays(G, {k[2:]: v for k, v in arrays.items() if k.startswith("G/")})
+    return arrays, G, {"z": tf.constant(arrays["z"]), "label": tf.constant(arrays["c"])}
+
+
+def with_directions(monkeypatch, y):
+    """Makes the random images of path lengths `y`, [N, H, W, C] and divided by sqrt(H W) already."""
+    side = y.shape[1]
+    monkeypatch.setattr(losses, "normal_rows", lambda seeds, count: tf.reshape(y, [-1, count]) * side)
+
+
+def test_path_lengths_golden(path_length, golden, monkeypatch):
+    """The reference's gradient is that of the penalty, times its weight 2, and of <image, cotangent> together."""
+    arrays, G, latents = path_length
+    other = golden("generator_sg2_32")
+    with_directions(monkeypatch, nhwc(arrays["pl_noise_nchw"]))
+    mean = tf.Variable(0.0)
+    with tf.GradientTape() as tape:
+        penalty, lengths = losses.path_length_penalty(G, latents, tf.zeros([4, 2], tf.int32), mean)
+        images = G.synthesis(tf.constant(other["ws"]))
+        loss = 2 * tf.reduce_mean(penalty)
+        both = loss + tf.reduce_sum(images * nhwc(other["image_cotangent"]))
+    assert relative_error(lengths.numpy(), arrays["pl_lengths"]) < 1e-5
+    assert float(loss) == pytest.approx(float(arrays["pl_loss"]), rel=1e-5)
+    assert float(mean) == pytest.approx(0.01 * np.mean(arrays["pl_lengths"]), rel=1e-5)
+    norms = gradient_norms(tape, both, G)
+    expected = {k.removeprefix("grad_norm/"): float(v) for k, v in arrays.items() if k.startswith("grad_norm/")}
+    assert len(expected) > 45
+    assert {n: (norms[n], e) for n, e in expected.items() if abs(norms[n] - e) > 1e-4 * e} == {}
+
+
+def test_path_lengths_of_a_linear_generator():
+    """image = A w: the length is |A^T y|, whatever w is."""
+
+    class Linear:
+        num_ws, matrix = 2, tf.constant(np.random.default_rng(0).normal(size=[3, 4 * 4 * 1]), tf.float32)
+
+        def mapping(self, z, label, update_emas=False):
+            return tf.repeat(z[:, None], self.num_ws, axis=1)
+
+        def synthesis(self, ws):
+            return tf.reshape(tf.reduce_sum(ws, axis=1) @ self.matrix, [-1, 4, 4, 1])
+
+    latents = {"z": tf.random.stateless_normal([2, 3], [0, 0]), "label": None}
+    seeds, mean = tf.constant([[1, 2], [3, 4]]), tf.Variable(5.0)
+    penalty, lengths = losses.path_length_penalty(Linear(), latents, seeds, mean)
+    y = normal_rows(seeds, 16).numpy() / 4
+    expected = np.linalg.norm(Linear.matrix.numpy() @ y.T, axis=0)
+    np.testing.assert_allclose(lengths, expected, rtol=1e-5)
+    moved = 5 + 0.01 * (expected.mean() - 5)
+    assert float(mean) == pytest.approx(moved)
+    np.testing.assert_allclose(penalty, (expected - moved) ** 2, rtol=1e-4)
+
+
+def test_style_mixing_takes_the_later_styles_of_the_other_latent(path_length):
+    _, G, latents = path_length
+    mixed = {**latents, "mix_z": latents["z"][::-1], "mix_from": tf.constant([1, 5, 8, 3])}
+    ws, own, other = (losses.styles(G, x).numpy() for x in (mixed, latents, {**latents, "z": mixed["mix_z"]}))
+    for image, first in enumerate([1, 5, 8, 3]):
+        np.testing.assert_array_equal(ws[image, :first], own[image, :first])
+        np.testing.assert_array_equal(ws[image, first:], other[image, first:])
+    assert not np.allclose(own[0], other[0])
+
+
+def test_noise_of_an_image_is_its_own(path_length):
+    _, G, latents = path_length
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6], [7, 8]])
+    images = losses.generate(G, {**latents, "noise": seeds})
+    assert not np.allclose(images, losses.generate(G, {**latents, "noise": seeds + 1}), atol=1e-3)
+    alone = losses.generate(G, {name: value[2:3] for name, value in {**latents, "noise": seeds}.items()})
+    np.testing.assert_allclose(images[2:3], alone, atol=1e-5)
+
+
+# Augmentation.
+
+
+def test_augmentation_comes_after_the_blur_and_r1_sees_through_both():
+    D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
+    images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 2], -1.0, 1.0)
+
+    def half(x):
+        return x[:, ::-1] / 2 + 0.25
+
+    logits = losses.judge(D, images, None, 2.0, half)
+    np.testing.assert_allclose(logits, D(half(losses.blur(images, 2.0)))[:, 0], rtol=1e-6)
+    x = half(images)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = tf.reduce_sum(D(x))
+    expected = tf.reduce_sum(tf.square(tape.gradient(score, x) / 2), axis=[1, 2, 3])  # the chain rule
+    np.testing.assert_allclose(losses.r1_penalty(D, images, None, None, half), expected, rtol=1e-5)

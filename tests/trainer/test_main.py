@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import random
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,27 +25,29 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import sg3tf
+import sg3tf.metrics as sg3tf_metrics
 from tests.trainer.tiny import SIZE
 from trainer import run_folder
-from trainer.data import open_dataset
+from trainer.data import open_dataset, sampler
 from trainer.options import Options
 
 ROOT = Path(__file__).parents[2]
 BATCH = 8
 MORE_STEPS = 16  # after resuming: R1 is among them, wherever the run was stopped
-NAME = f"stylegan3-t-faces-batch{BATCH}-gamma0.5"
+NAME = f"stylegan3-t-faces-batch{BATCH}-gamma0.05"
 HANGS_AFTER_S = 300
 
 
 def flags(outdir, data, **more):
-    values = {"outdir": outdir, "data": data, "batch": BATCH, "gamma": 0.5, **SIZE, "strategy": "cpu", **more}
+    values = {"outdir": outdir, "data": data, "batch": BATCH, "gamma": 0.05, **SIZE, "strategy": "cpu", **more}
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def start(arguments):
+def start(arguments, environment=None):
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.main", *arguments],
         cwd=ROOT,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,10 +77,11 @@ class Run(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """The same run, stopped in the middle and resumed, and without a stop."""
+    """The same run, stopped in the middle, resumed, killed and resumed again, and without a stop."""
 
     arguments: list[str]
     stopped: Run  # with a copy of its folder as it was then
+    killed: Run  # likewise
     resumed: Run
     straight: Run
 
@@ -89,34 +97,51 @@ def only(items):
     return item
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, unlabelled):
-    folder = tmp_path_factory.mktemp("runs")
-    common = {"mirror": True, "workers": 2, "tick": 4 * BATCH / 1000}
-    arguments = flags(folder / "a", unlabelled, kimg=1000, snap=100, resume="latest", **common)
-    process = start(arguments)
+def wait_for(process, condition):
     began = time.monotonic()
-    while not list((folder / "a").glob("*/stats.jsonl")):
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() - began < HANGS_AFTER_S
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+
+
+def end(process, number, copy_to):
+    """Sends the signal; a copy of the only run is made where `copy_to` says."""
+    process.send_signal(number)
     result = finish(process)
-    original = only((folder / "a").iterdir())
-    shutil.copytree(original, folder / "stopped" / original.name)
-    stopped = Run(folder / "stopped" / original.name, *result)
+    outdir = copy_to.parent / "a"
+    shutil.copytree(original := only(outdir.iterdir()), copy_to / original.name)
+    return Run(copy_to / original.name, *result)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, unlabelled):
+    folder = tmp_path_factory.mktemp("runs")
+    common = {"mirror": True, "workers": 2, "tick": 4 * BATCH / 1000, "checkpoint": 1, "ada_kimg": 1}
+    arguments = flags(folder / "a", unlabelled, kimg=1000, snap=100, resume="latest", **common)
+    process = start(arguments)
+    wait_for(process, lambda: list((folder / "a").glob("*/stats.jsonl")))
+    stopped = end(process, signal.SIGINT, folder / "stopped")
+
+    process = start(arguments)
+    rows = len(scalars(stopped))
+    wait_for(process, lambda: len(scalars(stopped, only((folder / "a").iterdir()))) > rows + 1)
+    time.sleep(random.uniform(0, 2))  # at any moment: in a step, or while something is written
+    killed = end(process, signal.SIGKILL, folder / "killed")
 
     # In images; half a batch less than a whole number of them, so that rounding cannot matter.
-    end_kimg = (stopped.progress()["cur_nimg"] + MORE_STEPS * BATCH - BATCH // 2) / 1000
+    end_kimg = (killed.progress()["cur_nimg"] + MORE_STEPS * BATCH - BATCH // 2) / 1000
     resumed = fresh([*arguments, f"--kimg={end_kimg}"])
-    straight = fresh(flags(folder / "b", unlabelled, kimg=end_kimg, snap=2, **common))
-    return Runs(arguments, stopped, resumed, straight)
+    shown = {"histograms": True, "profile_steps": "16,18", "metrics": "eqt50k_int", "metrics_samples": 4}
+    straight = fresh(flags(folder / "b", unlabelled, kimg=end_kimg, snap=4, **common, **shown))
+    return Runs(arguments, stopped, killed, resumed, straight)
 
 
 @pytest.mark.slow
 def test_exit_status(runs):
-    assert [(run.status, run.err if run.status not in (0, 130) else "") for run in runs[1:]] == [
+    assert [(run.status, run.err if run.status not in (0, 130, -signal.SIGKILL) else "") for run in runs[1:]] == [
         (130, ""),
+        (-signal.SIGKILL, ""),
         (0, ""),
         (0, ""),
     ]
@@ -134,6 +159,7 @@ def test_folder(runs):
     assert names == {
         *("options.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints"),
         *("reals.png", "fakes000000.png", "network-snapshot-000000.keras"),
+        *("metric-eqt50k_int.jsonl", "network-best-eqt50k_int.keras"),
     }
 
 
@@ -149,14 +175,22 @@ def test_options_are_the_resolved_ones(runs, unlabelled):
         num_images=64,
         label_dim=0,
         batch=BATCH,
-        gamma=0.5,
+        gamma=0.05,
         batch_per_replica=BATCH,
         kimg=options.kimg,
         tick=4 * BATCH / 1000,
-        snap=2,
+        snap=4,
+        histograms=True,
+        profile_steps=(16, 18),
+        metrics=("eqt50k_int",),
+        metrics_samples=4,
         mirror=True,
         workers=2,
         strategy="cpu",
+        checkpoint=1,
+        aug="ada",
+        ada_kimg=1.0,
+        data_digest=open_dataset(unlabelled).digest,
         **SIZE,
     )
 
@@ -175,8 +209,11 @@ def test_images(runs, unlabelled):
     assert len(np.unique(pixels.reshape(8, 16, 16, 16, 3).swapaxes(1, 2).reshape(128, -1), axis=0)) > 100
 
 
-def scalars(run):
-    return [json.loads(line) for line in (run.folder / "stats.jsonl").read_text().splitlines()]
+def scalars(run, folder=None):
+    """{name: mean} of every tick"""
+    lines = ((folder or run.folder) / "stats.jsonl").read_text().splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{name: value["mean"] for name, value in row.items() if name != "timestamp"} for row in rows]
 
 
 @pytest.mark.slow
@@ -184,33 +221,44 @@ def test_statistics(runs):
     rows = scalars(runs.straight)
     steps = runs.straight.progress()["step"]
     # A tick every 4 steps, and at the end.
-    assert [row["progress/kimg"] for row in rows] == [
+    assert [row["Progress/kimg"] for row in rows] == [
         *(n * 4 * BATCH / 1000 for n in range(1, (steps - 1) // 4 + 1)),
         steps * BATCH / 1000,
     ]
     for index, row in enumerate(rows):
         expected = {
-            *("loss/G", "loss/D", "logits/fake", "logits/real", "logits/real_sign", "progress/kimg"),
-            *("timing/sec_per_kimg", "timing/total_sec", "resources/peak_memory_gb"),
+            *("Loss/G/loss", "Loss/D/loss", "Loss/scores/fake", "Loss/scores/real", "Loss/signs/fake"),
+            *("Loss/signs/real", "Progress/tick", "Progress/kimg", "Progress/augment", "Progress/r_t"),
+            *("Timing/total_sec", "Timing/sec_per_tick", "Timing/sec_per_kimg", "Timing/maintenance_sec"),
+            *("Timing/input_stall_share", "Resources/cpu_mem_gb", "Resources/peak_cpu_mem_gb"),
+            *(f"Weights/{part}/norm" for part in ("G", "D", "G_ema")),
+            *(f"Gradients/{phase}/{name}" for phase in "GD" for name in ("norm", "nonfinite", "overflow")),
         }
         first, last = index * 4, min(index * 4 + 4, steps)
         if any(step % 16 == 0 for step in range(first, last)):
-            expected.add("loss/R1")
+            expected |= {"Loss/r1_penalty", "Loss/D/reg"}
+            expected |= {f"Gradients/R1/{name}" for name in ("norm", "nonfinite", "overflow")}
         assert set(row) == expected
         assert all(np.isfinite(value) for value in row.values())
-        assert 0 < row["timing/sec_per_kimg"] < 10_000
-        assert -1 <= row["logits/real_sign"] <= 1
-        assert 0.1 < row["resources/peak_memory_gb"] < 100
-    assert rows[0]["loss/G"] == pytest.approx(np.log(2), abs=0.2)  # D knows nothing yet
-    assert rows[0]["loss/D"] == pytest.approx(2 * np.log(2), abs=0.4)
+        assert 0 < row["Timing/sec_per_kimg"] < 10_000
+        assert -1 <= row["Loss/signs/real"] <= 1
+        assert 0 <= row["Timing/input_stall_share"] < 1
+        assert 0.1 < row["Resources/cpu_mem_gb"] <= row["Resources/peak_cpu_mem_gb"] < 100
+        assert row["Progress/tick"] == row["Progress/kimg"] * 1000 // (4 * BATCH)
+    assert rows[0]["Loss/G/loss"] == pytest.approx(np.log(2), abs=0.2)  # D knows nothing yet
+    assert rows[0]["Loss/D/loss"] == pytest.approx(2 * np.log(2), abs=0.4)
+    assert {row["Progress/augment"] for row in rows} != {0.0}
 
 
 @pytest.mark.slow
 def test_log_has_a_line_per_tick(runs):
     lines = (runs.straight.folder / "log.txt").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("eqt50k_int")]
     assert len(lines) == len(scalars(runs.straight))
     for line in lines:
-        assert re.match(r"kimg [\d.]+ +sec/kimg [\d.]+ +total (\d+h )?\d+m \d\ds +mem [\d.]+ *GB  D ", line), line
+        assert re.match(
+            r"kimg [\d.]+ +sec/kimg [\d.]+ +total (\d+h )?\d+m \d\ds +mem [\d.]+ *GB  augment [\d.]+  D ", line
+        ), line
         assert line in runs.straight.out
     assert "kimg" in runs.straight.err  # the progress bar
 
@@ -221,10 +269,13 @@ def test_tensorboard(runs):
     events.Reload()
     tags = set(events.Tags()["tensors"])
     rows = scalars(runs.straight)
-    assert tags == set().union(*rows) | {"fakes"}
-    for name in tags - {"fakes"}:
+    histograms = {tag for tag in tags if tag.startswith(("G/", "D/"))}
+    assert {"G/mapping/fc0/kernel", "D/b16/conv0/bias"} <= histograms
+    metrics = {"Metrics/eqt50k_int"}
+    assert tags == set().union(*rows) | {"fakes"} | histograms | metrics
+    for name in tags - {"fakes"} - histograms - metrics:
         points = [(event.step, tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(name)]
-        expected = [(round(row["progress/kimg"] * 1000), row[name]) for row in rows if name in row]
+        expected = [(round(row["Progress/kimg"] * 1000), row[name]) for row in rows if name in row]
         assert [step for step, _ in points] == [step for step, _ in expected]
         np.testing.assert_allclose([v for _, v in points], [v for _, v in expected], rtol=1e-6, err_msg=name)
         assert events.SummaryMetadata(name).plugin_data.plugin_name == "scalars"
@@ -254,12 +305,77 @@ def test_snapshot_is_the_averaged_generator(runs):
 
 
 @pytest.mark.slow
+def test_metrics_and_the_best_snapshot(runs):
+    folder = runs.straight.folder
+    lines = [json.loads(line) for line in (folder / "metric-eqt50k_int.jsonl").read_text().splitlines()]
+    steps = runs.straight.progress()["step"]
+    assert [line["kimg"] for line in lines] == [n * BATCH / 1000 for n in [*range(16, steps, 16), steps]]
+    assert {(line["num_samples"], line["snapshot"]) for line in lines} == {(4, "network-snapshot-000000.keras")}
+    best = max(lines, key=lambda line: line["results"]["eqt50k_int"])
+    assert runs.straight.progress()["best"] == {
+        "eqt50k_int": [best["results"]["eqt50k_int"], round(best["kimg"] * 1000)]
+    }
+    G = sg3tf.load(folder / "network-best-eqt50k_int.keras")
+    found = sg3tf_metrics.compute(["eqt50k_int"], G, num_samples=4, batch=BATCH)
+    assert found["eqt50k_int"] == pytest.approx(best["results"]["eqt50k_int"], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def profile(runs):
+    """The recording of two steps."""
+    return only((runs.straight.folder / "tensorboard").glob("plugins/profile/*/*.xplane.pb"))
+
+
+@pytest.mark.slow
+def test_profile_names_phases_and_layers(profile):
+    convert = pytest.importorskip("xprof.convert.raw_to_tool_data", reason="extra 'profile' is not installed")
+    trace, _ = convert.xspace_to_tool_data([str(profile)], "trace_viewer", {})
+    events = json.loads(trace)["traceEvents"]
+    names = {text for event in events for text in (event.get("name", ""), event.get("args", {}).get("long_name", ""))}
+    for phase in ("G", "D", "R1"):
+        assert any(name.startswith(f"phase_{phase}/") for name in names), phase
+        assert any(name.startswith(f"gradient_tape/phase_{phase}/") for name in names), phase
+    for layer in ("L0_36_8", "L13_16_8", "mapping", "b16", "conv0"):
+        assert any(f"/{layer}" in name for name in names), layer
+    overview, _ = convert.xspace_to_tool_data([str(profile)], "overview_page", {})
+    tables = json.loads(overview)
+    (steps,) = (t["rows"] for t in tables if t.get("cols") and t["cols"][0]["id"] == "stepnum")
+    assert [row["c"][0]["v"] for row in steps] == ["16", "17"]
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_the_profile(runs, profile, tmp_path):
+    """In a browser, as a user would see it."""
+    pytest.importorskip("xprof", reason="extra 'profile' is not installed")
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on the path")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tensorboard = [sys.executable, "-m", "tensorboard.main", f"--logdir={runs.straight.folder}", f"--port={port}"]
+    page = f"http://127.0.0.1:{port}/data/plugin/profile/"
+    with subprocess.Popen([*tensorboard, "--host=127.0.0.1"], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert any(f":{port}" in line for line in server.stderr)
+            with urllib.request.urlopen(f"{page}runs", timeout=60) as answer:
+                assert profile.parent.name in gzip.decompress(answer.read()).decode()
+            show = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
+            show = [*show, f"{page}index.html"]
+            shown = subprocess.run(show, capture_output=True, text=True, timeout=HANGS_AFTER_S, cwd=tmp_path)
+        finally:
+            server.terminate()
+    assert "Performance Summary" in shown.stdout
+    assert "Host Compute Time" in shown.stdout
+
+
+@pytest.mark.slow
 def test_checkpoints(runs):
     steps = runs.straight.progress()["step"]
-    saved = [step for step in range(8, steps, 8)] + [steps]  # every second tick, and at the end
+    saved = [step for step in range(4, steps, 4)] + [steps]  # every tick, and at the end
     names = [path.name for path in run_folder.checkpoints(runs.straight.folder)]
     assert names == [f"{step * BATCH:09d}" for step in saved[-2:]]
-    assert runs.straight.progress() == {"cur_nimg": steps * BATCH, "step": steps}
+    assert runs.straight.progress() | {"best": {}} == {"cur_nimg": steps * BATCH, "step": steps, "best": {}}
 
 
 # Stopping and resuming.
@@ -271,7 +387,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_says_how_to_go_on(runs):
     assert stopped.status == 130
     progress = stopped.progress()
     assert progress["step"] >= 4 and progress["cur_nimg"] == progress["step"] * BATCH
-    assert only(run_folder.checkpoints(stopped.folder)).name == f"{progress['cur_nimg']:09d}"
+    assert run_folder.checkpoints(stopped.folder)[-1].name == f"{progress['cur_nimg']:09d}"
     *_, says, command = stopped.out.splitlines()
     assert says == "Stopped at a checkpoint. Continue with:"
     original = runs.resumed.folder
@@ -286,21 +402,43 @@ def test_latest_begins_a_run_where_there_is_none(runs):
 
 @pytest.mark.slow
 def test_latest_continues_in_the_same_folder(runs):
-    stopped, resumed = runs.stopped, runs.resumed
+    stopped, killed, resumed = runs.stopped, runs.killed, runs.resumed
     assert only(resumed.folder.parent.iterdir()).name == stopped.folder.name  # no second run
     assert f"Resuming from {run_folder.CHECKPOINTS}" in resumed.out.replace(f"{resumed.folder}/", "")
-    assert resumed.progress()["step"] == stopped.progress()["step"] + MORE_STEPS
-    for name in ("log.txt", "stats.jsonl"):
-        before, after = ((run.folder / name).read_text() for run in (stopped, resumed))
-        assert after.startswith(before) and len(after) > len(before)
-    rows = [row["progress/kimg"] for row in scalars(resumed)]
-    assert rows == sorted(set(rows))
+    assert killed.progress()["step"] > stopped.progress()["step"]
+    assert resumed.progress()["step"] == killed.progress()["step"] + MORE_STEPS
+    log, stats = ((stopped.folder / name).read_text() for name in ("log.txt", "stats.jsonl"))
+    assert (resumed.folder / "log.txt").read_text().startswith(log)
+    assert (resumed.folder / "stats.jsonl").read_text().startswith(stats)
+
+
+@pytest.mark.slow
+def test_statistics_continue_as_if_nothing_had_been(runs):
+    """What was written after the last checkpoint before the kill is not there twice; numbers are the same."""
+    same = ("Loss/", "Progress/", "Gradients/", "Weights/")
+    one, two = (
+        {row["Progress/kimg"]: {n: v for n, v in row.items() if n.startswith(same)} for row in scalars(run)}
+        for run in (runs.straight, runs.resumed)
+    )
+    assert len(two) == len(scalars(runs.resumed))
+    stop = runs.stopped.progress()["cur_nimg"] / 1000  # there, a tick was cut into two
+    cut = {stop, next(kimg for kimg in one if kimg >= stop)}
+    assert {kimg: row for kimg, row in two.items() if kimg not in cut} == {
+        kimg: row for kimg, row in one.items() if kimg not in cut
+    }
+
+
+@pytest.mark.slow
+def test_options_follow_the_command_line(runs):
+    """Of those that may change: the run was lengthened by the first command and shortened by the last."""
+    kimg = [Options.from_file(run.folder / "options.json").kimg for run in (runs.killed, runs.resumed, runs.straight)]
+    assert kimg[0] == 1000 > kimg[1] == kimg[2]
 
 
 @pytest.mark.slow
 def test_resuming_changes_nothing(runs):
-    """Bit for bit: weights, running statistics, optimizers, average. Mirroring and threads were on."""
-    assert runs.resumed.progress() == runs.straight.progress()
+    """Bit for bit: weights, running statistics, optimizers, average, augmentation. Mirroring and threads were on."""
+    assert runs.resumed.progress() == runs.straight.progress() | {"best": {}}  # only the latter had metrics
     one, two = (
         tf.train.load_checkpoint(str(run_folder.checkpoints(run.folder)[-1] / "state"))
         for run in (runs.straight, runs.resumed)
@@ -308,7 +446,7 @@ def test_resuming_changes_nothing(runs):
     shapes = one.get_variable_to_shape_map()
     assert two.get_variable_to_shape_map() == shapes
     names = [name for name in shapes if name.endswith("VARIABLE_VALUE")]
-    for part, at_least in {"G": 85, "G_ema": 85, "D": 18, "g_optimizer": 135, "d_optimizer": 37}.items():
+    for part, at_least in {"G": 85, "G_ema": 85, "D": 18, "g_optimizer": 135, "d_optimizer": 37, "augment": 6}.items():
         assert sum(name.startswith(f"{part}/") for name in names) >= at_least
     assert [name for name in names if not np.array_equal(one.get_tensor(name), two.get_tensor(name))] == []
 
@@ -323,7 +461,8 @@ def test_training_changed_what_resuming_must_not_change(runs):
     names = [name for name in one.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
     same = [name.partition("/")[0] for name in names if np.array_equal(one.get_tensor(name), two.get_tensor(name))]
     # Frequencies, phases and the user's transform; learning rates.
-    assert sorted(same) == ["G"] * 3 + ["G_ema"] * 3 + ["d_optimizer", "g_optimizer"]
+    assert sorted(set(same) - {"augment", "pl_mean"}) == ["G", "G_ema", "d_optimizer", "g_optimizer"]
+    assert [same.count(part) for part in ("G", "G_ema", "d_optimizer", "g_optimizer")] == [3, 3, 1, 1]
 
 
 # Refusals: one line, and nothing is made or changed.
@@ -333,6 +472,8 @@ def damaged(runs, folder, name, damage):
     """A copy of the stopped run whose file `name`, of its checkpoint or of itself, is damaged."""
     run = folder / name / runs.stopped.folder.name
     shutil.copytree(runs.stopped.folder, run)
+    for older in run_folder.checkpoints(run)[:-1]:
+        shutil.rmtree(older)
     file = run / name if (run / name).exists() else only(run_folder.checkpoints(run)) / name
     damage(file)
     return run
@@ -398,6 +539,18 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         "progress.json": resume(damaged(runs, old, "progress.json", Path.unlink)),
         "state.index": resume(damaged(runs, old, "state.index", Path.unlink)),
         "state.data-00000-of-00001": resume(damaged(runs, old, "state.data-00000-of-00001", cut)),
+        "p without fixed": begin(p=0.2),
+        "fixed without p": begin(aug="fixed"),
+        "rv": begin(ada_heuristic="rv"),
+        "too few to hold out": begin(validation=64),
+        "two precisions": begin(fp32=True, precision="bf16"),
+        "freezed": begin(freezed=99),
+        "unknown metric": begin(metrics="eqt50k_int,fid"),
+        "metric of another network": begin(cfg="stylegan2", metrics="eqr50k"),
+        "profile": begin(profile_steps="a,b"),
+        "begin with nothing": begin(init_from=folder / "nowhere"),
+        "begin with another": begin(init_from=run, cmax=4),
+        "small cache": begin(cache=1e-6),
         "dry run": begin(dry_run=True, desc="x"),
         "resume in two words": [*begin(dry_run=True), "--resume", "latest", "--snap=3"],
     }
@@ -440,11 +593,23 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         ("different", ["--seed: 0 in the checkpoint, 3 now", "--glr: 0.0025 in the checkpoint, 0.1 now"]),
         ("latest, different", ["--resume=latest", "--cbase: 128 in the checkpoint, 256 now"]),
         ("other data", ["--cond: False in the checkpoint, True now"]),
-        ("printed", ["--gamma: 0.5 in the checkpoint, 9.0 now"]),
+        ("printed", ["--gamma: 0.05 in the checkpoint, 9.0 now"]),
         ("options.json", ["options.json", "cannot be read"]),
-        ("progress.json", ["cannot be restored", "progress.json"]),
-        ("state.index", ["cannot be restored"]),
-        ("state.data-00000-of-00001", ["cannot be restored"]),
+        ("progress.json", ["none of its 1 checkpoints is whole", "progress.json cannot be read"]),
+        ("state.index", ["none of its 1 checkpoints is whole", "state.index cannot be read"]),
+        ("state.data-00000-of-00001", ["none of its 1 checkpoints is whole", "state.data-00000-of-00001 is damaged"]),
+        ("p without fixed", ["--p=0.2", "--aug=fixed"]),
+        ("fixed without p", ["--aug=fixed", "--p"]),
+        ("rv", ["--ada_heuristic=rv", "--validation"]),
+        ("too few to hold out", ["validation", "64"]),
+        ("two precisions", ["--fp32", "--precision=bf16"]),
+        ("freezed", ["--freezed=99", "7 convolutions"]),
+        ("unknown metric", ["metrics='fid'", "eqt50k_int"]),
+        ("metric of another network", ["metrics='eqr50k'", "StyleGAN2Config"]),
+        ("profile", ["--profile_steps=a,b", "20,25"]),
+        ("begin with nothing", ["--init_from=", "nowhere", "holds no checkpoint"]),
+        ("begin with another", ["--init_from=", "another architecture", "channel_max 8 there, 4 here"]),
+        ("small cache", ["cache"]),
     ],
 )
 def test_refusal(refused, case, words):
@@ -466,7 +631,8 @@ def test_refusals_make_and_change_nothing(refused):
 def test_dry_run_prints_the_options(refused):
     result = refused.results["dry run"]
     assert (result["status"], result["err"], result["error"]) == (0, "", None)
-    options = json.loads(result["out"])
+    options, end = json.JSONDecoder().raw_decode(result["out"])
+    assert "steps: 3,125,000 of 8 images on 1 device" in result["out"][end:]
     assert (options["desc"], options["batch_per_replica"], options["num_images"]) == ("x", BATCH, 64)
 
 
@@ -484,3 +650,21 @@ def test_exit_status_of_a_refusal(tmp_path):
     lines = [line for line in err.splitlines() if not re.match(r"WARNING: All log messages|[IW]\d{4}", line)]
     assert (status, out, lines) == (1, "", [f"trainer.main: {missing} does not exist"])
     assert not outdir.exists()
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_read_leave_the_last_checkpoint(tmp_path, noise, write_ffhq):
+    """One record of the last batch of the epoch is damaged; before it came seven good ones."""
+    data = write_ffhq(tmp_path / "faces", noise(64, 16))
+    at, _ = sampler._Order(64, seed=0, mirror=False).at(60)
+    file = data / "faces-r04.tfrecords"
+    content = bytearray(file.read_bytes())
+    content[(2 * at + 1) * len(content) // 128] ^= 1  # in the middle of the record: they are of one length
+    file.write_bytes(content)
+    common = {"kimg": 1, "tick": 2 * BATCH / 1000, "checkpoint": 1, "aug": "noaug"}
+    status, _, err = finish(start(flags(tmp_path / "runs", data, **common)))
+    assert status == 1
+    (line,) = (line for line in err.splitlines() if line.startswith("trainer.main: "))
+    assert line.startswith(f"trainer.main: {file}: record {at} is corrupt")
+    run = only((tmp_path / "runs").iterdir())
+    assert run_folder.locate(run)[1].name == f"{6 * BATCH:09d}"

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from tests.trainer.tiny import PLAIN
-from trainer.options import OptionError, Options
+from trainer.errors import OptionError
+from trainer.options import Options
 
 
 def changed(**values):
@@ -34,6 +35,27 @@ def changed(**values):
         ({"seed": -1}, "--seed=-1"),
         ({"seed": 2**32}, "--seed=4294967296"),
         ({"batch_per_replica": 6}, "--batch_per_replica=6"),
+        ({"p": 1.5, "aug": "fixed"}, "--p=1.5"),
+        ({"p": float("nan"), "aug": "fixed"}, "--p=nan"),
+        ({"target": 2.0}, "--target=2.0"),
+        ({"ada_kimg": 0.0}, "--ada_kimg=0.0"),
+        ({"aug": "some"}, "--aug=some"),
+        ({"augpipe": "bgx"}, "--augpipe=bgx"),
+        ({"ada_heuristic": "rx"}, "--ada_heuristic=rx"),
+        ({"ada_heuristic": "rv"}, "--ada_heuristic=rv"),
+        ({"validation": -1}, "--validation=-1"),
+        ({"precision": "int8"}, "--precision=int8"),
+        ({"style_mixing": -0.1}, "--style_mixing=-0.1"),
+        ({"pl_weight": -1.0}, "--pl_weight=-1.0"),
+        ({"pl_weight": 1.0, "batch_per_replica": 1}, "--batch_per_replica=1"),
+        ({"freezed": 8}, "--freezed=8"),  # D has 7 in front of its last block
+        ({"profile_steps": (3,)}, "--profile_steps=3"),
+        ({"profile_steps": (5, 5)}, "--profile_steps=5,5"),
+        ({"metrics_samples": 0}, "--metrics_samples=0"),
+        ({"checkpoint": 0}, "--checkpoint=0"),
+        ({"keep_checkpoints": 0}, "--keep_checkpoints=0"),
+        ({"max_bad_ticks": 0}, "--max_bad_ticks=0"),
+        ({"cache": -1.0}, "--cache=-1.0"),
     ],
 )
 def test_refuses_with_one_line_that_names_the_value(values, named):
@@ -45,6 +67,8 @@ def test_refuses_with_one_line_that_names_the_value(values, named):
 
 def test_accepts_the_limits():
     changed(gamma=0.0, seed=2**32 - 1, kimg=0.001, snap=1)
+    changed(aug="fixed", p=1.0, freezed=7, target=-1.0, profile_steps=(0, 1), validation=1, ada_heuristic="rv")
+    changed(batch_per_replica=2, pl_weight=2.0)
     changed(batch_per_replica=2)  # fewer images than a minibatch-stddev group: one group
 
 
@@ -105,11 +129,11 @@ def test_blur_fades_over_the_first_200_kimg_per_32_images_of_batch():
 
 
 def test_json_round_trip(tmp_path):
-    options = changed(cond=True, desc="ö", max_images=3, seed=2**32 - 1, kimg=0.1)
+    options = changed(cond=True, desc="ö", max_images=3, seed=2**32 - 1, kimg=0.1, profile_steps=(2, 3), metrics=("a",))
     file = tmp_path / "options.json"
-    file.write_text(options.to_json())
+    options.write(file)
     assert Options.from_file(file) == options
-    assert json.loads(file.read_text()) == dataclasses.asdict(options)
+    assert json.loads(file.read_text()) == json.loads(json.dumps(dataclasses.asdict(options)))
 
 
 @pytest.mark.parametrize(
@@ -126,21 +150,47 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
+CHANGED = {
+    **{"data": "/mnt/faces", "batch_per_replica": 8, "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1},
+    **{"keep_checkpoints": 1, "max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0},
+    **{"histograms": True, "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
+}
+
+
 def test_no_difference_in_what_only_moves_or_lengthens_a_run():
-    other = changed(data="/mnt/faces", kimg=1.0, tick=1.0, snap=1, workers=1, strategy="cpu:2", batch_per_replica=8)
-    assert PLAIN.differences(other) == []
+    assert PLAIN.differences(changed(**CHANGED)) == []
 
 
 def test_every_other_option_makes_a_difference():
     values = {
-        **{"cfg": "stylegan3-r", "data_name": "cats", "resolution": 32, "image_channels": 1, "num_images": 63},
-        **{"label_dim": 3, "batch": 64, "gamma": 3.0, "seed": 1, "mirror": True, "cond": True, "cbase": 64},
-        **{"cmax": 8, "map_depth": 3, "mbstd_group": 2, "glr": 0.1, "dlr": 0.1, "r1_interval": 8},
+        **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
+        **{"num_images": 63, "label_dim": 3, "batch": 64, "gamma": 3.0, "seed": 1, "mirror": True, "cond": True},
+        **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2, "precision": "bf16", "glr": 0.1, "dlr": 0.1},
+        **{"r1_interval": 8, "style_mixing": 0.5, "pl_weight": 1.0, "pl_interval": 2, "freezed": 1, "aug": "ada"},
+        **{"augpipe": "bg", "p": 0.5, "target": 0.5, "ada_kimg": 1.0, "validation": 5, "init_from": "/x"},
         **{"max_images": 5, "desc": "x"},
     }
-    free = {"data", "kimg", "tick", "snap", "workers", "strategy", "batch_per_replica"}
-    assert set(values) | free == {field.name for field in dataclasses.fields(Options)}
+    fields = {field.name for field in dataclasses.fields(Options)}
+    assert set(values) | set(CHANGED) | {"ada_heuristic"} == fields
     for name, value in values.items():
         (line,) = changed(**{name: value}).differences(PLAIN)
         assert f"--{name}: {getattr(PLAIN, name)} in the checkpoint, {value} now" == line
+    held_out = changed(validation=5)
+    assert len(changed(validation=5, ada_heuristic="rv").differences(held_out)) == 1
     assert len(changed(gamma=3.0, seed=1).differences(PLAIN)) == 2
+
+
+def test_a_model_to_begin_with_leaves_nothing_to_ramp_up():
+    assert PLAIN.from_nothing
+    begun = changed(cfg="stylegan3-r", init_from="/x")
+    assert not begun.from_nothing
+    assert not begun.blurs
+    assert begun.blur_sigma(0) == 0
+
+
+def test_precisions_are_keras_policies():
+    assert [changed(precision=p).policy for p in ("fp32", "bf16", "fp16")] == [
+        "float32",
+        "mixed_bfloat16",
+        "mixed_float16",
+    ]

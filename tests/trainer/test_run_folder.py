@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from tests.trainer.tiny import PLAIN
-from trainer import run_folder
-from trainer.options import OptionError, Options
+from trainer import integrity, run_folder
+from trainer.errors import OptionError
+from trainer.options import Options
 
 NAME = PLAIN.description
 
@@ -17,6 +18,7 @@ def make_checkpoint(run, cur_nimg):
     folder = run_folder.new_checkpoint(run, cur_nimg)
     folder.mkdir(parents=True)
     (folder / "progress.json").write_text("{}")
+    integrity.seal(folder)
     return folder
 
 
@@ -58,10 +60,12 @@ def test_checkpoints_are_in_order_and_whole(tmp_path):
 
 
 def test_the_newest_two_checkpoints_are_kept(tmp_path):
-    run_folder.remove_old_checkpoints(tmp_path)  # none yet
+    run_folder.remove_old_checkpoints(tmp_path, keep=2)  # none yet
     for cur_nimg in (16, 32, 48, 64):
         make_checkpoint(tmp_path, cur_nimg)
-    run_folder.remove_old_checkpoints(tmp_path)
+    (tmp_path / "checkpoints" / ".000000080.partial-1").mkdir()  # of a killed process
+    run_folder.remove_old_checkpoints(tmp_path, keep=2)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
     assert [path.name for path in run_folder.checkpoints(tmp_path)] == ["000000048", "000000064"]
 
 
@@ -110,3 +114,28 @@ def test_locate_says_where_it_found_nothing(tmp_path, there):
         path.mkdir()
     with pytest.raises(OptionError, match=f"--resume={path}: holds no checkpoint"):
         run_folder.locate(path)
+
+
+@pytest.fixture
+def damaged_run(tmp_path):
+    """A run with three checkpoints, the newest two damaged."""
+    run = run_folder.create(tmp_path, PLAIN)
+    _, older, newest = (make_checkpoint(run, cur_nimg) for cur_nimg in (16, 32, 48))
+    (older / "progress.json").unlink()
+    (newest / "progress.json").write_text("{ }")
+    return run
+
+
+def test_locate_falls_back_to_the_newest_that_is_whole(damaged_run, capsys):
+    assert run_folder.locate(damaged_run)[1].name == "000000016"
+    newest, older = capsys.readouterr().out.splitlines()
+    assert newest.startswith(f"{damaged_run / 'checkpoints' / '000000048'}: not used, because progress.json is damaged")
+    assert older.startswith(f"{damaged_run / 'checkpoints' / '000000032'}: not used, because progress.json cannot be")
+
+
+def test_locate_says_that_none_is_whole(damaged_run):
+    (damaged_run / "checkpoints" / "000000016" / "sha256.json").unlink()
+    with pytest.raises(
+        OptionError, match="none of its 3 checkpoints is whole; of the newest, progress.json is damaged"
+    ):
+        run_folder.locate(damaged_run)

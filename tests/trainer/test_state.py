@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
 import shutil
 
 import keras
@@ -14,8 +15,8 @@ import tensorflow as tf
 
 import sg3tf
 from tests.trainer import tiny
-from trainer import run_folder
-from trainer.options import OptionError
+from trainer import integrity, run_folder
+from trainer.errors import OptionError, TrainingError
 from trainer.state import ADAM_BETA2, TrainState
 
 PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
@@ -23,11 +24,12 @@ PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
 
 def variables(state):
     """{part/number/path: variable} of all that training changes."""
-    return {
+    of_parts = {
         f"{part}/{index}/{variable.path}": variable
         for part in PARTS
         for index, variable in enumerate(getattr(state, part).variables)
     }
+    return of_parts | {v.name: v for v in (state.pl_mean, *state.controller.variables)}
 
 
 def values(state):
@@ -60,7 +62,7 @@ def state(options):
 @pytest.fixture(scope="module")
 def saved_once(state, tmp_path_factory):
     scramble(state, 1)
-    state.cur_nimg, state.step = 4808, 601
+    state.cur_nimg, state.step, state.best = 4808, 601, {"eqt50k_int": (61.5, 4000)}
     folder = tmp_path_factory.mktemp("state") / "000004808"
     state.save(folder)
     return folder, values(state)
@@ -98,7 +100,7 @@ def test_everything_comes_back(saved, other):
     scramble(other, 2)
     other.restore(folder)
     assert_holds(other, expected)
-    assert (other.cur_nimg, other.step) == (4808, 601)
+    assert (other.cur_nimg, other.step, other.best) == (4808, 601, {"eqt50k_int": (61.5, 4000)})
 
 
 def test_is_complete(saved, state):
@@ -168,10 +170,12 @@ def flip(file):
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
+        ("sha256.json", lambda file: file.unlink()),
+        ("sha256.json", lambda file: file.write_text("[1]")),
+        ("generator.keras", lambda file: file.unlink()),
+        ("generator.keras", flip),
         ("progress.json", lambda file: file.unlink()),
         ("progress.json", lambda file: file.write_text("{")),
-        ("progress.json", lambda file: file.write_text("[]")),
-        ("progress.json", lambda file: file.write_text(json.dumps({"cur_nimg": 8}))),
         ("state.index", lambda file: file.unlink()),
         ("state.index", cut),
         ("state.data-00000-of-00001", lambda file: file.unlink()),
@@ -196,6 +200,57 @@ def test_another_architecture_is_one_clear_line(saved, options, faces, values):
     assert "\n" not in str(refusal.value)
 
 
+def test_progress_that_makes_no_sense_is_one_clear_line(saved, other):
+    """Sealed as it is, so that only its content is wrong."""
+    folder, _ = saved
+    for content in ("[]", json.dumps({"cur_nimg": 8}), json.dumps({"cur_nimg": 8, "step": 1, "best": 3})):
+        (folder / "progress.json").write_text(content)
+        (folder / "sha256.json").unlink()
+        integrity.seal(folder)
+        with pytest.raises(OptionError, match="cannot be restored"):
+            other.restore(folder)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_old_one_stays(saved, state, other):
+    """As little as can be simulated: no file may grow beyond 100 kB."""
+    folder, expected = saved
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores the signal: writing fails
+    try:
+        for target in (folder, folder.with_name("000004816")):
+            with pytest.raises(TrainingError, match=f"{target}: cannot be written") as failure:
+                state.save(target)
+            assert "\n" not in str(failure.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    other.restore(folder)
+    assert_holds(other, expected)
+
+
+def test_freezing_counts_from_the_image(options):
+    state = TrainState(dataclasses.replace(options, freezed=5))
+    frozen = [v.path.partition("/")[2] for v in state.D.non_trainable_variables]
+    assert frozen == [
+        *("fromrgb/kernel", "fromrgb/bias", "b16/conv0/kernel", "b16/conv0/bias", "b16/conv1/kernel", "b16/conv1/bias"),
+        *("b16/skip/kernel", "b8/conv0/kernel", "b8/conv0/bias"),
+    ]
+    assert len(state.D.variables) == len(TrainState(options).D.variables)
+    assert not any("fromrgb" in variable.path for variable in state.d_optimizer.variables)
+
+
+def test_the_averaged_generator_computes_in_float32(options):
+    state = TrainState(dataclasses.replace(options, precision="bf16"))
+    assert state.G.dtype_policy.name == state.D.dtype_policy.name == "mixed_bfloat16"
+    assert state.G_ema.dtype_policy.name == "float32"
+
+
+def test_path_length_regularisation_is_lazy_too(options):
+    state = TrainState(dataclasses.replace(options, pl_weight=2.0, glr=0.004))
+    assert float(state.g_optimizer.learning_rate) == pytest.approx(0.004 * 4 / 5)
+    assert state.g_optimizer.beta_2 == pytest.approx(0.99**0.8)
+
+
 def test_learning_rates_and_betas(options):
     """Lazy regularisation takes 17 updates for 16 steps: rate and decay are those of 16 / 17 of an update."""
     state = TrainState(dataclasses.replace(options, glr=0.004, dlr=0.003))
@@ -211,6 +266,9 @@ def test_learning_rates_and_betas(options):
 def test_files(saved):
     folder, _ = saved
     assert {path.name for path in folder.iterdir()} == {
-        *("progress.json", "generator.keras", "state.index", "state.data-00000-of-00001"),
+        *("progress.json", "generator.keras", "state.index", "state.data-00000-of-00001", "sha256.json"),
     }
-    assert json.loads((folder / "progress.json").read_text()) == {"cur_nimg": 4808, "step": 601}
+    assert json.loads((folder / "progress.json").read_text()) == {
+        **{"cur_nimg": 4808, "step": 601},
+        "best": {"eqt50k_int": [61.5, 4000]},
+    }

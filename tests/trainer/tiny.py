@@ -13,6 +13,7 @@ PLAIN = Options(
     cfg="stylegan3-t",
     data="/data/faces",
     data_name="faces",
+    data_digest="sha256:0",
     resolution=16,
     image_channels=3,
     num_images=64,
@@ -33,6 +34,7 @@ def options(data: str | Path, **overrides: Any) -> Options:
     return Options(
         data=str(data),
         data_name=dataset.name,
+        data_digest=dataset.digest,
         resolution=dataset.resolution,
         image_channels=dataset.channels,
         num_images=len(dataset),

@@ -16,8 +16,8 @@ TARGET = 0.6
 
 #: The metrics of a step that a heuristic of the paper's equation 1 is made of.
 SOURCES = {
-    "rt": ("logits/real_sign",),
-    "rv": ("logits/real", "logits/validation", "logits/fake"),
+    "rt": ("Loss/signs/real",),
+    "rv": ("Loss/scores/real", "Loss/scores/validation", "Loss/scores/fake"),
 }
 
 
@@ -55,12 +55,12 @@ class Controller:
         _check(batch, heuristic, target, kimg, interval, probability)
         self.heuristic, self.target = heuristic, target
         self.batch, self.interval = batch, interval
-        self._sources = SOURCES[heuristic]
+        self.sources = SOURCES[heuristic]
         self._move = batch * interval / (kimg * 1000)
         # Where the metrics are, so that adding them waits for nothing.
-        self._sums = tf.Variable(tf.zeros([len(self._sources)]), trainable=False, name="ada_sums")
+        self._sums = tf.Variable(tf.zeros([len(self.sources)]), trainable=False, name="ada_sums")
         with tf.device("CPU:0"):  # read in every step, so not behind the device's queue
-            self._counts = tf.Variable(tf.zeros([len(self._sources)], tf.int64), trainable=False, name="ada_counts")
+            self._counts = tf.Variable(tf.zeros([len(self.sources)], tf.int64), trainable=False, name="ada_counts")
             self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="ada_steps")
             self._p = tf.Variable(probability, dtype=tf.float64, trainable=False, name="ada_p")
             self._overfitting = tf.Variable(math.nan, dtype=tf.float64, trainable=False, name="ada_overfitting")
@@ -93,7 +93,7 @@ class Controller:
 
     def metrics(self) -> dict[str, float]:
         """For the log: p, and the heuristic once there is one."""
-        values = {"augment/p": self.probability, f"augment/r_{self.heuristic[1]}": self.overfitting}
+        values = {"Progress/augment": self.probability, f"Progress/r_{self.heuristic[1]}": self.overfitting}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def observe(self, metrics: Mapping[str, tf.Tensor | float]) -> None:
@@ -104,8 +104,8 @@ class Controller:
         Raises:
             ValueError: one of those that the heuristic needs did not come in a whole interval.
         """
-        present = [name in metrics for name in self._sources]
-        values = [tf.cast(metrics.get(name, 0.0), tf.float32) for name in self._sources]
+        present = [name in metrics for name in self.sources]
+        values = [tf.cast(metrics.get(name, 0.0), tf.float32) for name in self.sources]
         self._sums.assign_add(tf.stack(values))
         with tf.device("CPU:0"):
             self._counts.assign_add(tf.cast(present, tf.int64))
@@ -114,7 +114,7 @@ class Controller:
             self._adjust()
 
     def _adjust(self) -> None:
-        for name, count in zip(self._sources, self._counts.numpy(), strict=True):
+        for name, count in zip(self.sources, self._counts.numpy(), strict=True):
             if count == 0:
                 raise ValueError(
                     f"no {name!r} among the metrics of {self.interval} steps: r_{self.heuristic[1]} needs it"

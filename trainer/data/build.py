@@ -1,4 +1,4 @@
-"""Makes a data set of TFRecords from a folder or zip file of images.
+"""Makes a data set of TFRecords from images: a folder, a zip file, CIFAR-10, MNIST, LMDB or other TFRecords.
 
 python -m trainer.data.build --source=photos --dest=datasets/photos-256 --resolution=256
 """
@@ -6,76 +6,26 @@ python -m trainer.data.build --source=photos --dest=datasets/photos-256 --resolu
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
 from sg3tf.atomic import whole_folder
+from trainer.data.beam import beam_shards
+from trainer.data.convert import Converted, convert
 from trainer.data.errors import DataError, run_command
-from trainer.data.ffhq import MIN_RESOLUTION, encode_levels, ffhq_writer
-from trainer.data.images import CROPS, RESIZE_FILTER, load_square
-from trainer.data.labels import Label, LabelSpec
-from trainer.data.records import record_writer
-from trainer.data.shards import ContentDigest, encode_png, write_manifest
-from trainer.data.sources import Source, find_images, read_file
+from trainer.data.ffhq import ffhq_writer
+from trainer.data.recipe import CROPS, FILTERS, FORMATS, Recipe, parse_aspect
+from trainer.data.shard_writer import finish, plan_shards, write_shard
+from trainer.data.sources import Source, find_source
 from trainer.data.workers import map_in_order
-
-FORMATS = ("shards", "ffhq")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How images become records.
-
-    Attributes:
-      resolution: of the result, a power of two from 4.
-      crop: "center" or "none".
-      channels: 1, 3 or 4.
-      format: "shards" for the project's own records, "ffhq" for NVIDIA's.
-      shards: number of files of the former.
-    """
-
-    resolution: int
-    crop: str = "center"
-    channels: int = 3
-    format: str = "shards"
-    shards: int = 8
-
-    def __post_init__(self) -> None:
-        if self.resolution < MIN_RESOLUTION or self.resolution & (self.resolution - 1):
-            raise DataError(f"--resolution={self.resolution} must be a power of two from 4")
-        if self.shards < 1:
-            raise DataError(f"--shards={self.shards} must be at least 1")
-
-
-@dataclass(frozen=True)
-class Converted:
-    """One image: `payloads` are its records, or else `problem` says what is wrong with it."""
-
-    name: str
-    label: Label
-    payloads: list[bytes]
-    digest: bytes = b""
-    problem: str = ""
-
-
-def convert(recipe: Recipe, source: Path, spec: LabelSpec, entry: tuple[str, Label]) -> Converted:
-    """Makes the records of one image; runs in a worker process."""
-    name, label = entry
-    try:
-        encoded = read_file(source, name)
-        image = load_square(encoded, recipe.resolution, recipe.crop, recipe.channels)
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        return Converted(name, label, [], problem=f"{error}" or type(error).__name__)
-    ffhq = recipe.format == "ffhq"
-    payloads = encode_levels(image) if ffhq else [encode_png(image, label)]
-    return Converted(name, label, payloads, ContentDigest.of(image, spec.row(label, name)))
 
 
 def build(
@@ -86,109 +36,108 @@ def build(
     workers: int = 1,
     strict: bool = False,
     max_images: int | None = None,
+    beam_options: list[str] | None = None,
 ) -> tuple[int, int]:
-    """Builds a data set; the same input gives the same bytes whatever `workers` is.
+    """Builds a data set; the same input gives the same bytes whatever converts it.
 
     Args:
-      source: folder or zip file of images.
+      source: what `find_source` recognises.
       dest: folder to make; it appears whole or not at all.
       recipe: what to make.
       workers: processes; 1 works in this one.
-      strict: stop at an image that cannot be read, instead of naming and skipping it.
+      strict: fail if an image cannot be read, instead of naming and skipping it.
       max_images: use at most this many, spread evenly over the source.
+      beam_options: if given, an Apache Beam pipeline with these options converts, instead of `workers`.
 
     Returns:
       How many images it holds and how many were skipped.
 
     Raises:
       FileExistsError: dest exists.
-      DataError: source holds no usable images, or (strict) an image is bad.
+      DataError: source holds no usable images, (strict) an image is bad, or the pipeline cannot run.
     """
+    if beam_options is not None and recipe.format == "ffhq":
+        raise DataError("--format=ffhq is written by one process; --runner=beam needs --format=shards")
     with whole_folder(dest) as folder:
-        found = find_images(source)
-        total = min(len(found.entries), max_images or len(found.entries))
-        entries = [found.entries[i * len(found.entries) // total] for i in range(total)]
-        function = partial(convert, recipe, source, found.label)
-        sink = _ffhq_sink if recipe.format == "ffhq" else _shard_sink
-        num_images = 0
-        with (
-            sink(folder, dest.name, recipe, found, total) as add,
-            tqdm(total=total, unit="img", desc=dest.name) as bar,
-        ):
-            for index, image in enumerate(map_in_order(function, entries, workers)):
-                bar.update()
-                if not image.problem:
-                    add(index, image)
-                    num_images += 1
-                elif strict:
-                    raise DataError(f"{source}: {image.name}: {image.problem}")
-                else:
-                    bar.write(f"skipped {image.name}: {image.problem}", file=sys.stderr)
+        found = find_source(source, max_images)
+        total = len(found.entries)
+        if beam_options is None:
+            write = _write_ffhq if recipe.format == "ffhq" else _write_shards
+            with closing(_converted(found, recipe, workers, strict, dest.name)) as images:
+                num_images = write(folder, dest.name, recipe, found, images)
+        else:
+            plan = plan_shards(dest.name, recipe.shards, total)
+            shards = beam_shards(source, max_images, folder, recipe, plan, beam_options)
+            for name, problem in (skipped for shard in shards for skipped in shard.skipped):
+                _complain(source, name, problem, strict)
+            num_images = finish(folder, dest.name, recipe, found, shards)
         if not num_images:
             raise DataError(f"{source}: none of the {total} images could be used")
     return num_images, total - num_images
 
 
-Add = Callable[[int, Converted], None]
+def _converted(found: Source, recipe: Recipe, workers: int, strict: bool, name: str) -> Generator[Converted]:
+    """Converts all images in order, with a progress bar and a word about those that cannot be."""
+    function = partial(convert, recipe, found.read, found.label)
+    with tqdm(total=len(found.entries), unit="img", desc=name) as bar:
+        for image in map_in_order(function, found.entries, workers):
+            bar.update()
+            if image.problem:
+                _complain(found.path, image.name, image.problem, strict)
+            yield image
 
 
-@contextmanager
-def _ffhq_sink(folder: Path, name: str, recipe: Recipe, found: Source, total: int) -> Iterator[Add]:
+def _complain(source: Path, name: str, problem: str, strict: bool) -> None:
+    if strict:
+        raise DataError(f"{source}: {name}: {problem}")
+    tqdm.write(f"skipped {name}: {problem}", file=sys.stderr)
+
+
+def _write_ffhq(folder: Path, name: str, recipe: Recipe, found: Source, images: Iterator[Converted]) -> int:
+    num_images = 0
     with ffhq_writer(folder, name, recipe.resolution) as add:
-        yield lambda index, image: add(image.payloads, image.label)
+        for image in images:
+            if not image.problem:
+                add(image.payloads, image.label)
+                num_images += 1
+    return num_images
 
 
-@contextmanager
-def _shard_sink(folder: Path, name: str, recipe: Recipe, found: Source, total: int) -> Iterator[Add]:
-    """Cuts the images into shards by their place in the source, then writes the manifest."""
-    num_shards = min(recipe.shards, total)
-    files = [f"{name}-{i:05d}-of-{num_shards:05d}.tfrecords" for i in range(num_shards)]
-    counts = [0] * num_shards
-    digest = ContentDigest()
-    with ExitStack() as stack:
-        writers = [stack.enter_context(record_writer(folder / file)) for file in files]
-
-        def add(index: int, image: Converted) -> None:
-            shard = index * num_shards // total
-            writers[shard](image.payloads[0])
-            counts[shard] += 1
-            digest.add(image.digest)
-
-        yield add
-    write_manifest(
-        folder,
-        {
-            "name": name,
-            "resolution": recipe.resolution,
-            "channels": recipe.channels,
-            "num_images": sum(counts),
-            "num_skipped": total - sum(counts),
-            "label": {"kind": found.label.kind, "dim": found.label.dim, "classes": found.classes},
-            "crop": recipe.crop,
-            "resize_filter": RESIZE_FILTER,
-            "digest": str(digest),
-            "shards": [{"file": f, "num_images": n} for f, n in zip(files, counts, strict=True)],
-        },
-    )
+def _write_shards(folder: Path, name: str, recipe: Recipe, found: Source, images: Iterator[Converted]) -> int:
+    plan = plan_shards(name, recipe.shards, len(found.entries))
+    shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]
+    return finish(folder, name, recipe, found, shards)
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("source", None, "folder or zip file of images", required=True)
+    flags.DEFINE_string("source", None, "images: docs/data.md names the kinds, known by their content", required=True)
     flags.DEFINE_string("dest", None, "folder to make; must not exist", required=True)
     flags.DEFINE_integer("resolution", None, "width and height, a power of two", required=True)
-    flags.DEFINE_enum("crop", "center", CROPS, "largest centred square, or want square images")
+    flags.DEFINE_enum("crop", "center", CROPS, "largest centred square, or area of --aspect, or want square images")
+    flags.DEFINE_string("aspect", "4:3", "width:height of what --crop=wide keeps; black bars make it square")
+    flags.DEFINE_enum("filter", "lanczos", FILTERS, "for resizing")
     flags.DEFINE_enum("channels", "3", ["1", "3", "4"], "1 grey, 3 RGB, 4 RGBA")
     flags.DEFINE_enum("format", "shards", FORMATS, "own records, or NVIDIA's FFHQ layout")
     flags.DEFINE_integer("shards", 8, "number of files (format shards)")
-    flags.DEFINE_integer("workers", os.cpu_count(), "processes", lower_bound=1)
-    flags.DEFINE_bool("strict", False, "stop at a bad image instead of skipping it")
+    flags.DEFINE_integer("workers", os.cpu_count(), "processes (runner local)", lower_bound=1)
+    flags.DEFINE_bool("strict", False, "fail at a bad image instead of skipping it")
     flags.DEFINE_integer("max_images", None, "use at most this many", lower_bound=1)
+    flags.DEFINE_enum("runner", "local", ("local", "beam"), "own processes, or an Apache Beam pipeline")
+    flags.DEFINE_string("beam_options", "", "of the pipeline, as on Beam's own command lines: --runner=FlinkRunner ...")
 
 
 def main() -> None:
     """The command line."""
     args = flags.FLAGS
-    recipe = Recipe(args.resolution, args.crop, int(args.channels), args.format, args.shards)
+    recipe = Recipe(
+        resolution=args.resolution,
+        crop=args.crop,
+        channels=int(args.channels),
+        resize=args.filter,
+        aspect=parse_aspect(args.aspect),
+        format=args.format,
+        shards=args.shards,
+    )
     num_images, num_skipped = build(
         Path(args.source),
         Path(args.dest),
@@ -196,6 +145,7 @@ def main() -> None:
         workers=args.workers,
         strict=args.strict,
         max_images=args.max_images,
+        beam_options=shlex.split(args.beam_options) if args.runner == "beam" else None,
     )
     print(f"{args.dest}: {num_images} images at {args.resolution}, {num_skipped} skipped")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from trainer.data.errors import DataError
 from trainer.data.ffhq import FfhqStore, find_levels
 from trainer.data.labels import LabelSpec
 from trainer.data.shards import MANIFEST, ShardStore
+
+Sample = tuple[np.ndarray, np.ndarray]
 
 
 class Store(Protocol):
@@ -22,11 +25,12 @@ class Store(Protocol):
     channels: int
     num_images: int
     label: LabelSpec
+    classes: tuple[str, ...]
 
     @property
     def digest(self) -> str: ...
     def where(self, i: int) -> str: ...
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def read(self, i: int) -> Sample: ...
     def read_label(self, i: int) -> np.ndarray: ...
 
 
@@ -39,44 +43,107 @@ class Dataset:
       resolution, channels: of every image.
       label_dim: width of a label; 0 if labels are not used.
       num_images: how many there are.
-      digest: names the content ("sha256:..."), before max_images.
+      digest: names the content of all that is at `path` ("sha256:..."), whatever part of it this is.
     """
 
-    def __init__(self, store: Store, *, use_labels: bool, max_images: int | None) -> None:
+    def __init__(self, store: Store, *, use_labels: bool) -> None:
         self.name = store.name
         self.path = store.path
         self.resolution = store.resolution
         self.channels = store.channels
         self.label_dim = store.label.dim if use_labels else 0
         self.digest = store.digest
-        self.num_images = min(store.num_images, max_images or store.num_images)
         self._store = store
+        self._records = np.arange(store.num_images)
+        self._kept: dict[int, Sample] | None = None
+
+    @property
+    def num_images(self) -> int:
+        return len(self._records)
 
     def __len__(self) -> int:
-        return self.num_images
+        return len(self._records)
 
     def _record(self, i: int) -> int:
-        """Where image `i` is in the store; max_images keeps an even spread, so all classes."""
-        if not 0 <= i < self.num_images:
-            raise IndexError(f"image {i} of {self.num_images}")
-        return i * self._store.num_images // self.num_images
+        """Where image `i` is in the store."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"image {i} of {len(self)}")
+        return int(self._records[i])
 
     def where(self, i: int) -> str:
         """How error messages name image `i`: file and record."""
         return self._store.where(self._record(i))
 
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, i: int) -> Sample:
         """Returns image `i`, uint8 [R, R, C], and its label, float32 [label_dim].
 
         Raises:
           DataError: the record is corrupt; the message names it.
         """
-        image, label = self._store.read(self._record(i))
-        return image, label[: self.label_dim]
+        record = self._record(i)
+        if self._kept is not None and record in self._kept:
+            return self._kept[record]
+        image, label = self._store.read(record)
+        sample = image, label[: self.label_dim]
+        if self._kept is not None:
+            for array in sample:
+                array.setflags(write=False)
+            self._kept[record] = sample  # read twice by two threads at once: the same bits
+        return sample
 
     def label(self, i: int) -> np.ndarray:
         """Returns the label of image `i`, float32 [label_dim], without decoding the image."""
-        return self._store.read_label(self._record(i))[: self.label_dim]
+        record = self._record(i)
+        if self._kept is not None and record in self._kept:
+            return self._kept[record][1]
+        return self._store.read_label(record)[: self.label_dim]
+
+    def split(self, validation: int) -> tuple[Dataset, Dataset]:
+        """Splits off `validation` images, spread evenly: (training, held-out), disjoint and together everything.
+
+        Raises:
+          DataError: validation is not in 1..num_images - 1.
+        """
+        if not 0 < validation < len(self):
+            raise DataError(
+                f"validation is {validation}, it must be in 1..{len(self) - 1}: {self.path} has {len(self)} images"
+            )
+        held_out = _spread(len(self), validation)
+        return self._part(np.delete(self._records, held_out)), self._part(self._records[held_out])
+
+    def thinned(self, max_images: int) -> Dataset:
+        """Returns at most `max_images` of the images, spread evenly, so that all classes are among them."""
+        return self._part(self._records[_spread(len(self), min(max_images, len(self)))])
+
+    def cached(self, max_bytes: int) -> Dataset:
+        """Returns this data set, but what has been read once stays in memory: uint8 pixels and labels.
+
+        Args:
+          max_bytes: what the pixels of all images may take.
+
+        Raises:
+          DataError: they take more.
+        """
+        need = len(self) * self.resolution**2 * self.channels
+        if need > max_bytes:
+            raise DataError(
+                f"{self.path}: {len(self)} images of {self.resolution}x{self.resolution}x{self.channels} take "
+                f"{need / 2**30:.2f} GiB of memory, the cache may have {max_bytes / 2**30:.2f}; "
+                "allow it more, use fewer images, or do without"
+            )
+        whole = self._part(self._records)
+        whole._kept = {}
+        return whole
+
+    def _part(self, records: np.ndarray) -> Dataset:
+        part = copy.copy(self)
+        part._records = records
+        return part
+
+
+def _spread(num_images: int, count: int) -> np.ndarray:
+    """`count` of the indices 0..num_images - 1, evenly spread."""
+    return np.arange(count) * num_images // count
 
 
 def open_dataset(
@@ -103,7 +170,8 @@ def open_dataset(
     store = open_store(Path(path), resolution)
     if use_labels and not store.label.dim:
         raise DataError(f"{path} has no labels; build it with labels or leave --cond out")
-    return Dataset(store, use_labels=use_labels, max_images=max_images)
+    dataset = Dataset(store, use_labels=use_labels)
+    return dataset.thinned(max_images) if max_images else dataset
 
 
 def open_store(path: Path, resolution: int | None = None) -> Store:

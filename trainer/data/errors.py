@@ -21,7 +21,7 @@ def run_command(main: Callable[[], None]) -> None:
             return 1
         try:
             main()
-        except (DataError, FileExistsError) as error:
+        except (DataError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:

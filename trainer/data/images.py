@@ -1,4 +1,4 @@
-"""Turns any image file into square uint8 pixels."""
+"""Turns any image into square uint8 pixels."""
 
 from __future__ import annotations
 
@@ -8,48 +8,60 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer.data.errors import DataError
-from trainer.data.shards import MODES
+from trainer.data.recipe import Recipe
 
-RESIZE_FILTER = "lanczos"
-CROPS = ("center", "none")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_RESIZE = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 
 
-def load_square(encoded: bytes, resolution: int, crop: str, channels: int) -> np.ndarray:
-    """Decodes, turns upright, crops and resizes an image file.
+def open_image(encoded: bytes) -> Image.Image:
+    """Opens an image file of any format that Pillow reads.
+
+    Raises:
+      DataError: it is none.
+    """
+    try:
+        return Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError as error:
+        raise DataError("is not an image that Pillow can read") from error
+
+
+def to_square(image: Image.Image, recipe: Recipe) -> np.ndarray:
+    """Turns upright, crops and resizes an image.
 
     Args:
-      encoded: the file's bytes; any format, size and mode that Pillow reads.
-      resolution: R, pixels.
-      crop: "center" keeps the largest centred square, "none" wants square images.
-      channels: 1 grey, 3 RGB, 4 RGBA; with 1 or 3, transparent parts become white.
+      image: of any size and mode.
+      recipe: what to make; with 1 or 3 channels, transparent parts become white.
 
     Returns:
       uint8 [R, R, channels].
 
     Raises:
-      DataError: it is not square and crop is "none", or its pixels cannot be read as colours.
+      DataError: it is not square and the crop is "none", or its pixels cannot be read as colours.
       OSError, ValueError, ...: Pillow's own, for a damaged file.
     """
-    with _open(encoded) as opened:
-        image = _to_mode(_eight_bits(ImageOps.exif_transpose(opened)), MODES[channels])
+    image = _to_mode(_eight_bits(ImageOps.exif_transpose(image)), _MODES[recipe.channels])
     width, height = image.size
-    if crop == "none" and width != height:
+    if recipe.crop == "none" and width != height:
         raise DataError(f"is {width}x{height}, not square; use --crop=center")
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    image = image.resize(
-        (resolution, resolution),
-        Image.Resampling.LANCZOS,
-        box=(left, top, left + side, top + side),
-    )
-    return np.array(image).reshape(resolution, resolution, channels)
+    aspect = recipe.aspect if recipe.crop == "wide" else (1, 1)
+    rows = max(1, round(recipe.resolution * aspect[1] / aspect[0]))
+    # resize(box=...) would let the filter see what is cut off.
+    kept = image.crop(_centered(image.size, aspect)).resize((recipe.resolution, rows), _RESIZE[recipe.resize])
+    square = np.zeros((recipe.resolution, recipe.resolution, recipe.channels), np.uint8)
+    if recipe.channels == 4:
+        square[:, :, 3] = 255  # black bars, not holes
+    top = (recipe.resolution - rows) // 2
+    square[top : top + rows] = np.asarray(kept).reshape(rows, recipe.resolution, recipe.channels)
+    return square
 
 
-def _open(encoded: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(encoded))
-    except UnidentifiedImageError as error:
-        raise DataError("is not an image that Pillow can read") from error
+def _centered(size: tuple[int, int], aspect: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The largest box (left, top, right, bottom) of an aspect inside an image of a size, in whole pixels."""
+    width = min(size[0], max(1, size[1] * aspect[0] // aspect[1]))
+    height = min(size[1], max(1, size[0] * aspect[1] // aspect[0]))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -23,38 +23,41 @@ class LabelSpec:
         """Returns `label` as float32 [dim], a class as one-hot; `where` names it in errors."""
         if self.kind == "none":
             return np.zeros(0, np.float32)
+        if label is None:
+            raise DataError(f"{where}: the label is missing; the other images have a {self.kind} label")
         if self.kind == "class":
             if not isinstance(label, int) or not 0 <= label < self.dim:
                 raise DataError(f"{where}: class label {label!r} is not in 0..{self.dim - 1}")
             return (np.arange(self.dim) == label).astype(np.float32)
-        if not isinstance(label, tuple) or len(label) != self.dim:
-            raise DataError(f"{where}: label {label!r} is not a vector of {self.dim} numbers")
+        if not isinstance(label, tuple) or len(label) != self.dim or not np.isfinite(label).all():
+            raise DataError(f"{where}: label {label!r} is not a vector of {self.dim} finite numbers")
         return np.asarray(label, np.float32)
 
 
-def spec_of(labels: Sequence[Label], where: str) -> LabelSpec:
-    """Finds the kind and width common to all `labels`.
+def spec_of(entries: Sequence[tuple[str, Label]], where: str) -> LabelSpec:
+    """Finds the kind and width common to the labels of all `entries`, (image, label).
 
     Raises:
-      DataError: they are of several kinds or widths, or some images have none.
+      DataError: one has none, another kind or another width; the message names it.
     """
-    kinds = {("none", 0) if x is None else _kind(x, where) for x in labels}
-    if len(kinds) > 1:
-        raise DataError(
-            f"{where}: labels must be all class indices or all vectors of one length, "
-            f"found {sorted(kinds)} (kind, length); give every image one kind of label"
-        )
-    if not kinds:
+    if all(label is None for _, label in entries):
         return LabelSpec("none", 0)
-    kind, dim = kinds.pop()
-    if kind == "class":
-        dim = 1 + max(x for x in labels if isinstance(x, int))
-    return LabelSpec(kind, dim)
+    other, given = next((name, label) for name, label in entries if label is not None)
+    for name, label in entries:
+        if label is None:
+            raise DataError(f"{where}: {name} has no label, {other} has {given!r}; give every image one, or none any")
+        if _width(label) != _width(given):
+            raise DataError(
+                f"{where}: {name} has the label {label!r}, {other} has {given!r}; "
+                "labels must be all class indices or all vectors of one length"
+            )
+        if isinstance(label, int) and label < 0:
+            raise DataError(f"{where}: {name} has the class label {label}; classes count from 0")
+    if isinstance(given, tuple):
+        return LabelSpec("vector", len(given))
+    return LabelSpec("class", 1 + max(label for _, label in entries if isinstance(label, int)))
 
 
-def _kind(label: int | tuple[float, ...], where: str) -> tuple[str, int]:
-    if isinstance(label, tuple):
-        return "vector", len(label)
-    if label < 0:
-        raise DataError(f"{where}: class label {label} is negative; classes count from 0")
-    return "class", 0
+def _width(label: Label) -> int | None:
+    """Of a vector; None for a class."""
+    return len(label) if isinstance(label, tuple) else None

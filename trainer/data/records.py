@@ -83,7 +83,10 @@ class RecordFile:
 
     def read(self, i: int) -> bytes:
         """Returns the payload of record `i`, its checksum verified (else DataError)."""
-        payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
+        try:
+            payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
+        except OSError as error:
+            raise DataError(f"{self.where(i)} cannot be read: {error.strerror}") from error
         found, stored = masked_crc(payload), int(self.checksums[i])
         if found != stored:
             raise DataError(f"{self.where(i)} is corrupt (checksum {found:08x}, should be {stored:08x}); " + _REMEDY)

@@ -18,11 +18,11 @@ from PIL import Image
 from trainer.data.errors import DataError
 from trainer.data.example import parse_example, serialize_example
 from trainer.data.labels import Label, LabelSpec
+from trainer.data.png import encode_png
 from trainer.data.records import RecordFile
 
 MANIFEST = "manifest.json"
 _FORMAT = "sg3tf-images-1"
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class ShardStore:
@@ -45,6 +45,7 @@ class ShardStore:
             self.num_images: int = self.manifest["num_images"]
             self.digest: str = self.manifest["digest"]
             self.label = LabelSpec(self.manifest["label"]["kind"], self.manifest["label"]["dim"])
+            self.classes = tuple(self.manifest["label"]["classes"])
             shards = [(shard["file"], shard["num_images"]) for shard in self.manifest["shards"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / MANIFEST} lacks {error}; build the data set again") from error
@@ -107,7 +108,7 @@ class ShardStore:
         if self.label.kind == "class":
             label = next(iter(features.get("image/class/label", ())), None)
         elif self.label.kind == "vector":
-            label = tuple(features.get("image/label/vector", ()))
+            label = tuple(features.get("image/label/vector", ())) or None
         return self.label.row(label, self.where(i))
 
 
@@ -131,13 +132,11 @@ def _open_shard(file: Path, num_images: int) -> RecordFile:
     return shard
 
 
-def encode_png(image: np.ndarray, label: Label = None) -> bytes:
+def encode_record(image: np.ndarray, label: Label = None) -> bytes:
     """Returns the record payload of uint8 [R, R, C], C = 1, 3 or 4."""
     height, width, channels = (int(size) for size in image.shape)
-    png = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if channels == 1 else image).save(png, "PNG")
     features: dict[str, Any] = {
-        "image/encoded": png.getvalue(),
+        "image/encoded": encode_png(image),
         "image/height": [height],
         "image/width": [width],
         "image/channels": [channels],
@@ -169,6 +168,6 @@ class ContentDigest:
 
 
 def write_manifest(folder: Path, entries: dict[str, Any]) -> None:
-    """Writes `entries` (name, resolution, channels, num_images, label, shards, digest, ...)."""
+    """Writes `entries`: name, resolution, channels, num_images, label, digest, shards, and how they were made."""
     text = json.dumps({"format": _FORMAT, **entries}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from sg3tf import Discriminator, Generator
-from sg3tf.config import discriminator_preset, generator_preset
+from sg3tf import Discriminator, Generator, StyleGAN2Generator
+from sg3tf.config import StyleGAN2Config, discriminator_preset, generator_preset
 from sg3tf.filters import low_pass
 from sg3tf.interop.nvidia import InteropError, load_arrays
 from tests.numerics import Array
@@ -24,6 +24,10 @@ DISCRIMINATOR = discriminator_preset(
     "stylegan3-t", 16, channel_base=64, channel_max=4, label_dim=3, mapping_layers=2, mbstd_channels=2
 )
 
+STYLEGAN2 = StyleGAN2Config(
+    16, channel_base=64, channel_max=6, z_dim=6, w_dim=5, label_dim=3, mapping_layers=3, image_channels=1
+)
+
 Pair = tuple[Any, dict[str, Array]]
 
 
@@ -35,10 +39,29 @@ def discriminator() -> Pair:
     return Discriminator(DISCRIMINATOR), dict(discriminator_arrays(DISCRIMINATOR))
 
 
-both = pytest.mark.parametrize("make", [generator, discriminator])
+def stylegan2() -> Pair:
+    """4 and 8 pixels: 6 channels; 16 pixels: 4 channels."""
+    shapes: dict[str, tuple[int, ...]] = {"mapping.w_avg": (5,), "synthesis.b4.const": (6, 4, 4)}
+    for name, fan_in, units in [("embed", 3, 5), ("fc0", 11, 5), ("fc1", 5, 5), ("fc2", 5, 5)]:
+        shapes |= {f"mapping.{name}.weight": (units, fan_in), f"mapping.{name}.bias": (units,)}
+    convs = [("b4.conv1", 6, 6), ("b8.conv0", 6, 6), ("b8.conv1", 6, 6), ("b16.conv0", 6, 4), ("b16.conv1", 4, 4)]
+    torgbs = [("b4.torgb", 6, 1), ("b8.torgb", 6, 1), ("b16.torgb", 4, 1)]
+    for name, before, after in [*convs, *torgbs]:
+        prefix, side = f"synthesis.{name}", int(name[1:].split(".")[0])
+        shapes |= {f"{prefix}.affine.weight": (before, 5), f"{prefix}.affine.bias": (before,)}
+        if name.endswith("torgb"):
+            shapes |= {f"{prefix}.weight": (after, before, 1, 1), f"{prefix}.bias": (after,)}
+        else:
+            shapes |= {f"{prefix}.weight": (after, before, 3, 3), f"{prefix}.bias": (after,)}
+            shapes |= {f"{prefix}.noise_const": (side, side), f"{prefix}.noise_strength": ()}
+    rng = np.random.default_rng(0)
+    return StyleGAN2Generator(STYLEGAN2), {n: np.float32(rng.normal(size=shape)) for n, shape in shapes.items()}
 
 
-@both
+each = pytest.mark.parametrize("make", [generator, stylegan2, discriminator])
+
+
+@each
 def test_every_weight_is_loaded(make: Callable[[], Pair]) -> None:
     model, arrays = make()
     for weight in model.weights:
@@ -50,7 +73,7 @@ def test_every_weight_is_loaded(make: Callable[[], Pair]) -> None:
     np.testing.assert_array_equal(np.sort(ours), np.sort(theirs))
 
 
-@both
+@each
 def test_all_problems_are_listed_together_and_nothing_changes(make: Callable[[], Pair]) -> None:
     model, arrays = make()
     before = model.get_weights()
@@ -84,7 +107,7 @@ def assert_weights(model: Any, expected: list[Array]) -> None:
 
 def test_any_misshapen_array_is_a_problem() -> None:
     """None gets through, and none raises anything else, whatever its dimensions."""
-    for make in (generator, discriminator):
+    for make in (generator, stylegan2, discriminator):
         model, arrays = make()
         for shape in [(), (3,), (16,), (2, 3), (4, 64), (1, 2, 3), (2, 2, 3, 3), (1, 1, 1, 1, 1)]:
             wrong = {name: np.zeros(shape if a.shape != shape else (7, 7)) for name, a in arrays.items()}
@@ -127,6 +150,15 @@ def test_discriminator_filters() -> None:
     load_arrays(model, {**arrays, **dict.fromkeys(names, taps)})
     with pytest.raises(InteropError, match=r"b8.skip.resample_filter: differs"):
         load_arrays(model, {**arrays, "b8.skip.resample_filter": taps[:2]})
+
+
+def test_stylegan2_filters() -> None:
+    model, arrays = stylegan2()
+    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+    owners = ("b4", "b8", "b16", "b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1")
+    load_arrays(model, {**arrays, **{f"synthesis.{owner}.resample_filter": taps for owner in owners}})
+    with pytest.raises(InteropError, match=r"b8.resample_filter: differs"):
+        load_arrays(model, {**arrays, "synthesis.b8.resample_filter": 2 * taps})
 
 
 def test_other_models_are_refused() -> None:

@@ -119,7 +119,7 @@ CASES = {
 
 
 @WITH_AND_WITHOUT_NATIVE
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("case", CASES)
 def test_behaves_as_a_keras_layer(case: str, policy: str, tmp_path: Path) -> None:
     checked = CASES[case]
@@ -368,7 +368,36 @@ def test_synthesis_layer_measures_its_input_only_when_asked() -> None:
     np.testing.assert_allclose(after, before / np.sqrt(measured), rtol=1e-5)  # linear, bias 0: the gain counts at once
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_synthesis_layer_measures_and_modulates_before_it_rounds(policy: str) -> None:
+    tiny = 2.0**-13  # too little beside 1 for 16 bits
+    layer = SynthesisLayer(plan(14), magnitude_decay=0.0, dtype=policy)
+    x = np.full([1, 16, 16, plan(14).in_channels], 1 + tiny, np.float32)
+    w = np.full([1, W_DIM], 1 + tiny, np.float32)
+    layer(x, w)
+    layer.affine.kernel.assign(np.full(layer.affine.kernel.shape, 1 / W_DIM**0.5))
+    layer.affine.bias.assign(np.full(layer.affine.bias.shape, -1))
+    layer.kernel.assign(np.ones(layer.kernel.shape))
+    y = layer(x, w, update_emas=True)
+    assert float(layer.magnitude_ema) == pytest.approx((1 + tiny) ** 2, rel=tiny / 10)
+    # The style is what w has beyond 1: nothing at all, if w were rounded before.
+    np.testing.assert_allclose(np.asarray(y, np.float64), tiny * plan(14).in_channels ** 0.5, rtol=1e-2)
+
+
 # Conv
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_conv_scales_its_kernel_before_it_rounds(policy: str) -> None:
+    """Kernels of any trained size: 1e5 is infinite in float16."""
+    wide, narrow = Conv(3, 3), Conv(3, 3, dtype=policy)
+    x = random(2, 8, 6, 400)
+    for layer in (wide, narrow):
+        layer.build((None, None, None, 400))
+        layer.kernel.assign(1e5 * random(3, 3, 400, 3, seed=1))
+    y = narrow(1e-3 * x)
+    assert y.dtype == narrow.compute_dtype
+    assert relative_error(np.asarray(y, np.float64), wide(1e-3 * x)) < 1e-2
 
 
 @WITH_AND_WITHOUT_NATIVE

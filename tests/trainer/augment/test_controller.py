@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer.augment import Controller
 from trainer.augment.controller import KIMG, KIMG_FROM_MODEL
 
-OVERFITTING, FINE = {"logits/real_sign": 0.9}, {"logits/real_sign": 0.1}
+OVERFITTING, FINE = {"Loss/signs/real": 0.9}, {"Loss/signs/real": 0.1}
 
 
 def watch(controller, metrics, steps):
@@ -19,7 +19,7 @@ def watch(controller, metrics, steps):
 
 
 def logits(real, validation, fake):
-    return {"logits/real": real, "logits/validation": validation, "logits/fake": fake}
+    return {"Loss/scores/real": real, "Loss/scores/validation": validation, "Loss/scores/fake": fake}
 
 
 def test_moves_every_fourth_step_by_its_share_of_the_images():
@@ -50,7 +50,7 @@ def test_goes_down_again_and_not_below_zero():
 
 def test_stays_at_the_target():
     controller = Controller(1000, target=0.5, probability=0.3)
-    watch(controller, {"logits/real_sign": 0.5}, 40)
+    watch(controller, {"Loss/signs/real": 0.5}, 40)
     assert controller.probability == 0.3
 
 
@@ -58,7 +58,7 @@ def test_the_mean_of_the_interval_counts():
     """Two steps above the target by 0.3 each, two below it by 0.4 each."""
     controller = Controller(1000, probability=0.5)
     watch(controller, OVERFITTING, 2)
-    watch(controller, {"logits/real_sign": 0.2}, 2)
+    watch(controller, {"Loss/signs/real": 0.2}, 2)
     assert controller.overfitting == pytest.approx(0.55)
     assert controller.probability == pytest.approx(0.492)
     watch(controller, OVERFITTING, 4)  # and nothing of it is left over
@@ -86,33 +86,33 @@ def test_r_v(measured, expected):
     assert controller.overfitting == pytest.approx(expected)
     assert (controller.probability > 0.5) == (expected > 0.6)
     assert controller.metrics() == {
-        "augment/p": controller.probability,
-        "augment/r_v": pytest.approx(expected),
+        "Progress/augment": controller.probability,
+        "Progress/r_v": pytest.approx(expected),
     }
 
 
 def test_r_v_with_held_out_images_in_some_steps_only():
     controller = Controller(1000, heuristic="rv")
-    watch(controller, {"logits/real": 2.0, "logits/fake": -2.0}, 3)
+    watch(controller, {"Loss/scores/real": 2.0, "Loss/scores/fake": -2.0}, 3)
     watch(controller, logits(2.0, -1.0, -2.0), 1)
     assert controller.overfitting == pytest.approx(0.75)
 
 
 def test_r_v_without_held_out_images_is_refused():
     controller = Controller(1000, heuristic="rv")
-    with pytest.raises(ValueError, match="no 'logits/validation' among the metrics of 4 steps: r_v needs it"):
-        watch(controller, {"logits/real": 2.0, "logits/fake": -2.0}, 4)
+    with pytest.raises(ValueError, match="no 'Loss/scores/validation' among the metrics of 4 steps: r_v needs it"):
+        watch(controller, {"Loss/scores/real": 2.0, "Loss/scores/fake": -2.0}, 4)
 
 
 @pytest.mark.parametrize(
     "heuristic, metrics",
-    [("rt", {"logits/real_sign": math.nan}), ("rv", logits(1.0, 1.0, 1.0)), ("rv", logits(1.0, -math.inf, 0.0))],
+    [("rt", {"Loss/signs/real": math.nan}), ("rv", logits(1.0, 1.0, 1.0)), ("rv", logits(1.0, -math.inf, 0.0))],
 )
 def test_what_says_nothing_moves_nothing(heuristic, metrics):
     controller = Controller(1000, heuristic=heuristic, probability=0.5)
     watch(controller, metrics, 4)
     assert controller.probability == 0.5
-    assert controller.metrics() == {"augment/p": 0.5}
+    assert controller.metrics() == {"Progress/augment": 0.5}
 
 
 def test_a_checkpoint_continues_it(tmp_path):

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.build import Recipe, build
+from trainer.data.build import build
+from trainer.data.example import parse_example, serialize_example
 from trainer.data.labels import Label
+from trainer.data.recipe import Recipe
+from trainer.data.records import RecordFile, record_writer
 
 Images = Callable[..., list[np.ndarray]]
 MakeSet = Callable[..., Path]
@@ -42,3 +45,20 @@ def shard_set(tmp_path: Path, image_folder: Path) -> Path:
     """image_folder as the project's own records, 16x16, in 2 shards."""
     build(image_folder, tmp_path / "shards", Recipe(16, shards=2))
     return tmp_path / "shards"
+
+
+@pytest.fixture
+def drop_label() -> Callable[[Path, int], None]:
+    """drop_label(file, i) takes the label out of record i of a shard, its checksum right."""
+
+    def drop(path: Path, i: int) -> None:
+        file = RecordFile(path)
+        records = [file.read(record) for record in range(len(file))]
+        found = parse_example(records[i], "")
+        kept = {k: v[0] if isinstance(v[0], bytes) else list(v) for k, v in found.items() if "label" not in k}
+        records[i] = serialize_example(kept)
+        with record_writer(path) as add:
+            for record in records:
+                add(record)
+
+    return drop

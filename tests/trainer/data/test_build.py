@@ -6,20 +6,29 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data import DataError, open_dataset
-from trainer.data.build import Recipe, build
+from trainer.data import DataError, Dataset, open_dataset
+from trainer.data.build import build
+from trainer.data.recipe import Recipe, parse_aspect
 from trainer.data.verify import verify
 
 
 def contents(folder: Path) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.iterdir())}
+
+
+def digest(dataset: Dataset, indices: Iterable[int]) -> str:
+    whole = hashlib.sha256()
+    for i in indices:
+        image, label = dataset[i]
+        whole.update(hashlib.sha256(image.tobytes() + label.tobytes()).digest())
+    return f"sha256:{whole.hexdigest()}"
 
 
 def write_labels(folder: Path, rows: object) -> None:
@@ -28,11 +37,7 @@ def write_labels(folder: Path, rows: object) -> None:
 
 def test_manifest_says_what_is_there(shard_set: Path) -> None:
     manifest = json.loads((shard_set / "manifest.json").read_text())
-    digest = hashlib.sha256()
     dataset = open_dataset(shard_set, use_labels=True)
-    for i in range(6):
-        image, label = dataset[i]
-        digest.update(hashlib.sha256(image.tobytes() + label.tobytes()).digest())
     assert manifest == {
         "format": "sg3tf-images-1",
         "name": "shards",
@@ -42,11 +47,12 @@ def test_manifest_says_what_is_there(shard_set: Path) -> None:
         "num_skipped": 0,
         "label": {"kind": "class", "dim": 3, "classes": ["ant", "bee", "cat"]},
         "crop": "center",
+        "aspect": None,
         "resize_filter": "lanczos",
-        "digest": f"sha256:{digest.hexdigest()}",
+        "digest": digest(dataset, range(6)),
         "shards": [
-            {"file": "shards-00000-of-00002.tfrecords", "num_images": 3},
-            {"file": "shards-00001-of-00002.tfrecords", "num_images": 3},
+            {"file": "shards-00000-of-00002.tfrecords", "num_images": 3, "digest": digest(dataset, range(3))},
+            {"file": "shards-00001-of-00002.tfrecords", "num_images": 3, "digest": digest(dataset, range(3, 6))},
         ],
     }
 
@@ -113,6 +119,13 @@ def test_bad_dataset_json(tmp_path: Path, image_folder: Path, rows: object, mess
     assert not (tmp_path / "x").exists()
 
 
+def test_one_image_without_a_label_is_named(tmp_path: Path, image_folder: Path) -> None:
+    names = [f.relative_to(image_folder).as_posix() for f in sorted(image_folder.glob("*/*.png"))]
+    write_labels(image_folder, [[name, None if name == "bee/3.png" else 1] for name in names])
+    with pytest.raises(DataError, match=r"dataset\.json: bee/3\.png has no label, ant/0\.png has 1; give every image"):
+        build(image_folder, tmp_path / "x", Recipe(8))
+
+
 def test_images_without_sub_folders_have_no_labels(tmp_path: Path, image_folder: Path) -> None:
     shutil.copy(image_folder / "ant" / "0.png", image_folder)
     build(image_folder, tmp_path / "x", Recipe(8))
@@ -150,7 +163,7 @@ def test_nothing_usable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 images could be used"):
         build(tmp_path / "empty", tmp_path / "x", Recipe(8))
     (tmp_path / "bad.zip").write_text("no zip")
-    with pytest.raises(DataError, match=r"bad\.zip is not a readable zip"):
+    with pytest.raises(DataError, match=r"bad\.zip is of no known kind; --source takes a folder or zip file"):
         build(tmp_path / "bad.zip", tmp_path / "x", Recipe(8))
     assert not (tmp_path / "x").exists()
 
@@ -168,7 +181,7 @@ def test_interruption_leaves_nothing(tmp_path: Path, image_folder: Path, monkeyp
     def interrupt(*arguments: object) -> Callable[..., None]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.data.build.write_manifest", interrupt)
+    monkeypatch.setattr("trainer.data.shard_writer.write_manifest", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build(image_folder, tmp_path / "x", Recipe(8))
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
@@ -187,6 +200,18 @@ def test_channels(tmp_path: Path, image_folder: Path, channels: int, kind: str) 
     dataset = open_dataset(tmp_path / "x")
     assert dataset.channels == channels
     assert dataset[0][0].shape == (8, 8, channels)
+
+
+def test_wide_crop_and_box_filter_are_in_the_manifest(tmp_path: Path, image_folder: Path) -> None:
+    build(image_folder, tmp_path / "x", Recipe(8, crop="wide", aspect=(16, 9), resize="box"))
+    manifest = json.loads((tmp_path / "x" / "manifest.json").read_text())
+    assert (manifest["crop"], manifest["aspect"], manifest["resize_filter"]) == ("wide", [16, 9], "box")
+
+
+@pytest.mark.parametrize("text", ["4", "4:", "a:3", "3:4", "0:0", "-4:3", "4:0"])
+def test_aspect_is_width_and_height(text: str) -> None:
+    with pytest.raises(DataError, match=f"--aspect={text} must be"):
+        Recipe(8, aspect=parse_aspect(text))
 
 
 @pytest.mark.parametrize("resolution", [0, 2, 12, -8])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,62 @@ def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:
     assert len(dataset) == 3
     assert [int(dataset[i][1].argmax()) for i in range(3)] == [0, 1, 2]
     assert len(open_dataset(shard_set, max_images=100)) == 6
+
+
+@pytest.mark.parametrize("validation", [1, 2, 5, 10, 19])
+def test_split_is_disjoint_whole_and_evenly_spread(ffhq_set: MakeSet, validation: int) -> None:
+    whole = open_dataset(ffhq_set(20, labels=[(float(i),) for i in range(20)]), use_labels=True)
+    parts = training, held_out = whole.split(validation)
+    assert (len(training), len(held_out)) == (20 - validation, validation)
+    found = [[int(part.label(i)[0]) for i in range(len(part))] for part in parts]
+    assert sorted(found[0] + found[1]) == list(range(20))
+    assert np.diff([*found[1], found[1][0] + 20]).max() == -(-20 // validation)
+    for part, indices in zip(parts, found, strict=True):
+        assert (part.name, part.digest, part.path) == (whole.name, whole.digest, whole.path)
+        assert (part.resolution, part.channels, part.label_dim, part.num_images) == (8, 3, 1, len(part))
+        for i, index in enumerate(indices):
+            np.testing.assert_array_equal(part[i][0], whole[index][0])
+            assert part.where(i) == whole.where(index)
+        with pytest.raises(IndexError):
+            part[len(part)]
+
+
+@pytest.mark.parametrize("validation", [-1, 0, 3, 4])
+def test_split_leaves_something_to_both(ffhq_set: MakeSet, validation: int) -> None:
+    with pytest.raises(DataError, match=rf"validation is {validation}, it must be in 1\.\.2: .*faces.* has 3 images"):
+        open_dataset(ffhq_set(3)).split(validation)
+
+
+def test_cached_reads_once(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = open_dataset(shard_set, use_labels=True)
+    cached = plain.cached(6 * 16 * 16 * 3)
+    first = [cached[i] for i in range(6)]
+    monkeypatch.setattr("trainer.data.records.RecordFile.read", None)
+    for part in (cached, *cached.split(2)):
+        for i in range(len(part)):
+            image, label = part[i]
+            assert not image.flags.writeable and not label.flags.writeable
+    for i, (image, label) in enumerate(first):
+        np.testing.assert_array_equal(cached[i][0], image)
+        np.testing.assert_array_equal(cached[i][1], label)
+        np.testing.assert_array_equal(cached.label(i), label)
+    with pytest.raises(TypeError):
+        plain[0]
+
+
+def test_cache_that_is_too_small_names_the_sizes(shard_set: Path) -> None:
+    dataset = open_dataset(shard_set)
+    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.00 GiB of memory, the cache may have 0\.00"):
+        dataset.cached(6 * 16 * 16 * 3 - 1)
+    assert len(open_dataset(shard_set, max_images=5).cached(6 * 16 * 16 * 3 - 1)) == 5
+
+
+def test_cache_from_many_threads(shard_set: Path) -> None:
+    plain, cached = open_dataset(shard_set), open_dataset(shard_set).cached(2**20)
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda i: cached[i % 6][0], range(600)))
+    for i, image in enumerate(images):
+        np.testing.assert_array_equal(image, plain[i % 6][0])
 
 
 def test_digest_follows_content_not_place(ffhq_set: MakeSet, tmp_path: Path) -> None:

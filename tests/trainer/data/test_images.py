@@ -1,4 +1,4 @@
-"""load_square: any size and mode becomes uint8 [R, R, C]."""
+"""to_square: any size and mode becomes uint8 [R, R, C]."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import pytest
 from PIL import Image
 
 from trainer.data.errors import DataError
-from trainer.data.images import load_square
+from trainer.data.images import open_image, to_square
+from trainer.data.recipe import Recipe
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def load_square(encoded: bytes, resolution: int, crop: str, channels: int) -> np.ndarray:
+    return to_square(open_image(encoded), Recipe(resolution, crop, channels))
 
 
 COLOUR, GREY = (200, 120, 40), 135  # GREY is COLOUR's luma
@@ -56,6 +61,39 @@ def test_center_crop_takes_the_largest_square() -> None:
     pixels[:, 6:14] = np.arange(8)[None, :, None] * 30
     found = load_square(encode(Image.fromarray(pixels)), 8, "center", 3)
     np.testing.assert_array_equal(found, pixels[:, 6:14])
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "box"),
+    [
+        ((64, 48), (4, 3), (0, 0, 64, 48)),  # whole
+        ((80, 48), (4, 3), (8, 0, 72, 48)),  # sides cut off
+        ((64, 64), (4, 3), (0, 8, 64, 56)),  # top and bottom cut off
+        ((90, 160), (2, 1), (0, 57, 90, 102)),
+        ((30, 20), (1, 1), (5, 0, 25, 20)),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_wide_crop_has_black_bars(
+    size: tuple[int, int], aspect: tuple[int, int], box: tuple[int, ...], channels: int
+) -> None:
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    image = Image.effect_noise(size, 60).convert(mode)
+    found = to_square(image, Recipe(16, "wide", channels, aspect=aspect))
+    rows = 16 * aspect[1] // aspect[0]
+    expected = np.asarray(image.crop(box).resize((16, rows), Image.Resampling.LANCZOS)).reshape(rows, 16, channels)
+    top = (16 - rows) // 2
+    np.testing.assert_array_equal(found[top : top + rows], expected)
+    bars = np.concatenate([found[:top], found[top + rows :]])
+    assert (bars == [0, 0, 0, 255][:channels]).all()
+
+
+@pytest.mark.parametrize(("resize", "factor"), [("box", 4), ("lanczos", 4)])
+def test_the_resize_filter(resize: str, factor: int) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (8 * factor, 8 * factor), np.uint8)
+    found = to_square(Image.fromarray(grey), Recipe(8, "none", 1, resize))[:, :, 0]
+    averages = grey.reshape(8, factor, 8, factor).mean((1, 3))
+    assert (np.abs(found - averages).max() <= 1) == (resize == "box")
 
 
 def test_crop_none_wants_squares() -> None:

@@ -84,6 +84,18 @@ def test_missing_file(tmp_path: Path) -> None:
         RecordFile(tmp_path / "absent.tfrecords")
 
 
+def test_a_disk_that_fails_names_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with record_writer(tmp_path / "x.tfrecords") as add:
+        add(b"one")
+    file = RecordFile(tmp_path / "x.tfrecords")
+    monkeypatch.setattr("os.pread", fail)
+    with pytest.raises(DataError, match=r"x\.tfrecords: record 0 cannot be read: Input/output error"):
+        file.read(0)
+
+
 def test_failed_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x.tfrecords"
     write(path, [b"old"])

@@ -61,13 +61,29 @@ def test_labels_that_are_no_numbers(ffhq_set: MakeSet) -> None:
     faces = ffhq_set(2)
     with open(faces / "faces-rxx.labels", "wb") as file:
         np.save(file, np.array([[0, 1], [np.nan, 1]]))
-    with pytest.raises(DataError, match=r"record 1: label \[nan, 1.0\] is not finite"):
+    with pytest.raises(DataError, match=r"record 1: label \(nan, 1.0\) is not a vector of 2 finite"):
         verify(faces)
 
 
-def test_swapped_images_do_not_match_the_digest(shard_set: Path) -> None:
-    rewrite(shard_set / "shards-00000-of-00002.tfrecords", lambda r: [r[1], r[0], r[2]])
-    with pytest.raises(DataError, match=r"manifest\.json: digest is sha256:\w+, the content's is"):
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 0, 2), (0, 2, 2)])
+def test_moved_and_doubled_images_do_not_match_the_digest(shard_set: Path, order: tuple[int, ...]) -> None:
+    rewrite(shard_set / "shards-00001-of-00002.tfrecords", lambda records: [records[i] for i in order])
+    with pytest.raises(DataError, match=r"00001-of-00002\.tfrecords: manifest\.json says the digest is sha256:\w+, "):
+        verify(shard_set)
+
+
+def test_shards_in_another_order_do_not_match_the_digest(shard_set: Path) -> None:
+    file = shard_set / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "shards": manifest["shards"][::-1]}))
+    with pytest.raises(DataError, match=r"shards: manifest\.json says the digest is sha256:\w+, the content's is"):
+        verify(shard_set)
+
+
+@pytest.mark.parametrize("change", [lambda r: r[:2], lambda r: r + r[:1]])
+def test_lost_and_added_records(shard_set: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    rewrite(shard_set / "shards-00000-of-00002.tfrecords", change)
+    with pytest.raises(DataError, match=r"00000-of-00002\.tfrecords holds [24] records, the manifest says 3"):
         verify(shard_set)
 
 
@@ -76,7 +92,7 @@ def test_swapped_images_do_not_match_the_digest(shard_set: Path) -> None:
     [
         ({"image/encoded": b"no image"}, "image does not decode"),
         ({"image/class/label": [3]}, r"class label 3 is not in 0\.\.2"),
-        ({"image/class/label": []}, "class label None"),
+        ({"image/class/label": []}, "the label is missing; the other images have a class label"),
         ({"image/height": [8]}, r"\[\[8\], \[16\], \[3\]\]"),
     ],
 )
@@ -88,6 +104,12 @@ def test_one_bad_record(shard_set: Path, change: dict[str, bytes], message: str)
 
     rewrite(shard_set / "shards-00001-of-00002.tfrecords", spoil)
     with pytest.raises(DataError, match=rf"00001-of-00002\.tfrecords: record 1: .*{message}"):
+        verify(shard_set)
+
+
+def test_a_missing_label(shard_set: Path, drop_label: Callable[[Path, int], None]) -> None:
+    drop_label(shard_set / "shards-00000-of-00002.tfrecords", 1)
+    with pytest.raises(DataError, match=r"00000-of-00002\.tfrecords: record 1: the label is missing"):
         verify(shard_set)
 
 
@@ -108,6 +130,10 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr.startswith(f"error: {made} exists already")
     assert second.stderr.count("\n") == 1
+
+    nowhere = run("trainer.data.build", *arguments, f"--dest={made / 'manifest.json' / 'x'}")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+    assert nowhere.stderr.startswith("error: ") and "manifest.json" in nowhere.stderr
 
     good = run("trainer.data.verify", f"--data={made}")
     assert good.returncode == 0

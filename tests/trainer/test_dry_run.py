@@ -1,0 +1,53 @@
+"""What --dry_run says of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from tests.trainer.tiny import PLAIN
+from trainer import dry_run
+from trainer.state import TrainState
+
+OPTIONS = dataclasses.replace(PLAIN, cbase=256, cmax=16, kimg=8.0, label_dim=3, cond=True)
+
+
+@pytest.mark.parametrize("cfg", ["stylegan3-t", "stylegan2"])
+def test_tables_count_what_there_is(cfg):
+    options = dataclasses.replace(OPTIONS, cfg=cfg)
+    text = dry_run.describe(options, 2)
+    totals = [[int(n.replace(",", "")) for n in line.split()[1:]] for line in text.splitlines() if line[:5] == "total"]
+    state = TrainState(options)
+    counted = [
+        [sum(v.value.numpy().size for v in side) for side in (model.trainable_variables, model.non_trainable_variables)]
+        for model in (state.G, state.D)
+    ]
+    if cfg == "stylegan2":  # the first image is the network's own, and of no layer
+        counted[0][0] -= 4 * 4 * 16
+    assert totals == counted
+    assert options.to_json() in text
+
+
+def test_types_and_shapes():
+    lines = dry_run.describe(dataclasses.replace(OPTIONS, precision="bf16"), 1).splitlines()
+    fromrgb = next(line for line in lines if line.startswith("fromrgb"))
+    assert re.sub(" +", " ", fromrgb) == "fromrgb 64 0 16 x 16 x 16 bfloat16"
+    assert next(line for line in lines if line.startswith("mapping")).endswith("float32")
+
+
+def test_steps_and_memory():
+    text = dry_run.describe(OPTIONS, 2)
+    assert "steps: 250 of 32 images on 2 devices\n" in text
+    assert "epochs: 125.0 of 64 images" in text
+    small, large = (
+        float(
+            re.search(r"estimated: ([\d.]+) GB", dry_run.describe(dataclasses.replace(OPTIONS, cbase=b, cmax=512), 1))[
+                1
+            ]
+        )
+        for b in (256, 16384)
+    )
+    assert 0.7 <= small < large
+    assert "in 2 pieces each" in dry_run.describe(OPTIONS, 1)

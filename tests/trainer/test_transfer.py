@@ -1,0 +1,96 @@
+"""--init_from: weights of another model, and nothing else of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.trainer import tiny
+from trainer import run_folder, transfer
+from trainer.errors import OptionError
+from trainer.state import TrainState
+
+
+@pytest.fixture(scope="module")
+def options(faces):
+    return tiny.options(faces)
+
+
+@pytest.fixture(scope="module")
+def source(options, tmp_path_factory):
+    """(run folder, its state)"""
+    run = run_folder.create(tmp_path_factory.mktemp("runs"), options)
+    state = TrainState(dataclasses.replace(options, seed=5))
+    for part in ("G", "D", "G_ema"):
+        for index, variable in enumerate(getattr(state, part).variables):
+            variable.assign(np.full(variable.shape, index + len(part), np.float32))
+    state.cur_nimg, state.step, state.best = 4808, 601, {"eqt50k_int": (60.0, 8)}
+    state.pl_mean.assign(3.0)
+    state.save(run_folder.new_checkpoint(run, 4808))
+    state.G_ema.save(run / "network-snapshot-000004.keras")
+    return run, state
+
+
+def new(options, source, **changes):
+    begun = dataclasses.replace(options, init_from=str(source), **changes)
+    transfer.check(begun)
+    state = TrainState(begun)
+    return state, transfer.init_from(state, source)
+
+
+def assert_equal(model, expected):
+    for one, other in zip(model.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+
+
+@pytest.mark.parametrize("what", ["run", "checkpoint"])
+def test_all_networks_of_a_run_and_nothing_else(options, source, what):
+    run, saved = source
+    state, notes = new(options, run if what == "run" else run_folder.checkpoints(run)[-1])
+    for part in ("G", "D", "G_ema"):
+        assert_equal(getattr(state, part), getattr(saved, part))
+    assert notes == []
+    assert (state.cur_nimg, state.step, state.best, float(state.pl_mean)) == (0, 0, {}, 0.0)
+
+
+def test_both_generators_of_a_keras_file(options, source):
+    run, saved = source
+    state, (note,) = new(options, run / "network-snapshot-000004.keras")
+    assert_equal(state.G, saved.G_ema)
+    assert_equal(state.G_ema, saved.G_ema)
+    assert_equal(state.D, TrainState(options).D)  # as the seed has it
+    assert "the discriminator begins anew" in note
+
+
+def test_other_labels_and_precision_take_over_what_they_can(options, source):
+    run, saved = source
+    state, notes = new(options, run, label_dim=3, precision="bf16")
+    assert_equal(state.G.fourier_input, saved.G.fourier_input)
+    assert [note.split(": ")[1] for note in notes] == ["new in G", "new in D", "new in G_ema"]
+    assert "mapping/embed/kernel" in notes[0] and "mapping/fc0/kernel" in notes[0] and "fc1" not in notes[0]
+    assert "out/kernel" in notes[1] and "fromrgb" not in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cmax": 4}, "channel_max 8 there, 4 here"),
+        ({"cfg": "stylegan3-r"}, "kernel 3 there, 1 here"),
+        ({"cfg": "stylegan2"}, "cfg GeneratorConfig there, StyleGAN2Config here"),
+    ],
+)
+@pytest.mark.parametrize("what", ["run", "keras"])
+def test_another_architecture_is_refused(options, source, what, changes, words):
+    path = source[0] if what == "run" else source[0] / "network-snapshot-000004.keras"
+    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture") as refusal:
+        new(options, path, **changes)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.keras"])
+def test_nothing_there_is_refused(options, tmp_path, name):
+    with pytest.raises(OptionError, match=f"--init_from={tmp_path / name}: ") as refusal:
+        new(options, tmp_path / name)
+    assert "\n" not in str(refusal.value)
