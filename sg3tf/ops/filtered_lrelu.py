@@ -98,10 +98,7 @@ class _Nonlinearity:
         def act(z: tf.Tensor) -> tf.Tensor:
             # The operation LeakyRelu has its slope in float32.
             z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
-            if self.clamp is None:
-                return z
-            # Not minimum and maximum: of XLA's, one bound comes out where NaN goes in, and an overflow would be hidden.
-            return tf.where(z > self.clamp, self.clamp, tf.where(z < -self.clamp, -self.clamp, z))
+            return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
 
         z = self._upsampled(x + bias, taps, lowering)
         return _downsampled(z.map(act), taps[1], self.down, lowering)

@@ -254,6 +254,29 @@ def test_golden(golden: Golden, index: int, impl: str) -> None:
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float16], ids=lambda dtype: dtype.name)
+def test_what_is_not_a_number_stays_so(impl: str, dtype: tf.DType) -> None:
+    """Else an overflow would come out as a plausible bound, and nobody would count it."""
+    x = np.where(np.arange(90).reshape(1, 6, 5, 3) == 46, np.nan, 1.0)
+    options = {**CASES["short"], "impl": impl}
+    up_taps, down_taps = options.pop("up_taps"), options.pop("down_taps")
+    y = filtered_lrelu(tf.constant(x, dtype), up_taps, down_taps, tf.zeros([3], dtype), **options).numpy()
+    assert np.any(np.isnan(y[..., 1])) and not np.any(np.isnan(y[..., [0, 2]]))
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
+def test_bias_gradients_of_many_pixels_are_summed_in_float32(impl: str, dtype: tf.DType) -> None:
+    """16-bit sums stop growing at 256 and 2048."""
+    x, bias = tf.ones([1, 128, 128, 2], dtype), tf.zeros([2], dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        y = filtered_lrelu(x, None, None, bias, gain=1.0, impl=impl)
+        total = tf.reduce_sum(tf.cast(y, tf.float32))
+    np.testing.assert_array_equal(tf.cast(tape.gradient(total, bias), tf.float32), [16384, 16384])
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("context", contexts.CONTEXTS)
 def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
     options = CASES["short"]
