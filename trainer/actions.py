@@ -50,6 +50,7 @@ class Reporter:
         self._statistics = Statistics()
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
+        self._snapshot_nimg = self._checkpoint_nimg = -1
         self._forget_after(state.cur_nimg)
 
     def say(self, line: str) -> None:
@@ -100,9 +101,10 @@ class Reporter:
             self.say(f"bad tick: {problem}; nothing is saved until this is over")
 
     def on_checkpoint(self) -> None:
-        """A checkpoint to resume from, unless what is there now is bad."""
-        if not self._health.good:
+        """A checkpoint to resume from, unless what is there now is bad, or has one."""
+        if not self._health.good or self._checkpoint_nimg == self.state.cur_nimg:
             return
+        self._checkpoint_nimg = self.state.cur_nimg
         with self._maintenance():
             try:
                 self.state.save(run_folder.new_checkpoint(self.run, self.state.cur_nimg))
@@ -113,9 +115,10 @@ class Reporter:
             run_folder.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
 
     def on_snapshot(self) -> None:
-        """Image grid, and the averaged generator for users, measured if that is wanted."""
-        if not self._health.good:
+        """Image grid, and the averaged generator for users, measured if that is wanted; once at a time."""
+        if not self._health.good or self._snapshot_nimg == self.state.cur_nimg:
             return
+        self._snapshot_nimg = self.state.cur_nimg
         with self._maintenance():
             self._save_fakes()
             snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"

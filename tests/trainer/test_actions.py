@@ -106,6 +106,19 @@ def test_metrics_that_cannot_be_computed_do_not_end_a_run(reporter, monkeypatch)
     assert "warning: no metrics of network-snapshot-000000.keras: eqt50k_int" in (reporter.run / "log.txt").read_text()
 
 
+def test_the_end_of_a_run_at_a_tick_reports_once(reporter, monkeypatch):
+    step(reporter)
+    saved_at = []
+    monkeypatch.setattr(reporter.state, "save", lambda folder: saved_at.append(folder))
+    monkeypatch.setattr(reporter, "_save_fakes", lambda: saved_at.append("fakes"))
+    for _ in range(2):
+        reporter.on_tick(0.0)
+        reporter.on_snapshot()
+        reporter.on_checkpoint()
+    assert saved_at == ["fakes"]  # the checkpoint of that step is there already
+    assert len((reporter.run / "stats.jsonl").read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize(("cur_nimg", "number"), [(0, 0), (7, 0), (8, 1), (15, 1), (16, 2), (8_000_000, 1_000_000)])
 def test_ticks_are_counted_from_the_start_of_the_run(faces, cur_nimg, number):
     assert actions.tick(cur_nimg, tiny.options(faces, tick=0.008)) == number
