@@ -51,6 +51,7 @@ class Reporter:
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._snapshot_nimg = self._checkpoint_nimg = -1
+        self._saturated = False
         self._forget_after(state.cur_nimg)
 
     def say(self, line: str) -> None:
@@ -91,14 +92,20 @@ class Reporter:
             file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
         self._show({name: value["mean"] for name, value in values.items()})
         self.say(_status(values))
-        if (warning := self.state.controller.warning) is not None:
-            self.say(f"warning: {warning}")
+        self._warn_of_saturation()
         try:
             problem = self._health.observe(values)
         except TrainingError as error:
             raise TrainingError(f"{error}; that is {run_folder.last_checkpoint(self.run)}") from error
         if problem is not None:
             self.say(f"bad tick: {problem}; nothing is saved until this is over")
+
+    def _warn_of_saturation(self) -> None:
+        """Once, when it begins."""
+        warning = self.state.controller.warning
+        if warning is not None and not self._saturated:
+            self.say(f"warning: {warning}")
+        self._saturated = warning is not None
 
     def on_checkpoint(self) -> None:
         """A checkpoint to resume from, unless what is there now is bad, or has one."""

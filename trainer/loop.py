@@ -93,19 +93,22 @@ def _shall_stop(requests: list[int], workers: Workers, state: TrainState) -> boo
 
 @contextlib.contextmanager
 def _explained(run: Path, workers: Workers) -> Iterator[None]:
-    """TensorFlow's errors in one line with the remedy."""
+    """What the disk, the devices and other workers do to a run, in one line with the remedy."""
     try:
         yield
+    except OSError as error:
+        last = run_folder.last_checkpoint(run)
+        what = f"{error.filename or run}: cannot be written ({error.strerror or error})"
+        raise TrainingError(f"{what}; continue with --resume from {last}") from error
     except tf.errors.ResourceExhaustedError as error:
         remedy = "use a smaller --batch_per_replica, or --precision=bf16"
         raise TrainingError(f"a device has too little memory ({first_line(error)}); {remedy}") from error
     except tf.errors.OpError as error:
         if workers.count == 1:
             raise
-        where = run_folder.last_checkpoint(run)
         raise TrainingError(
             f"another worker is lost, and its log says why ({first_line(error)}); start all of them again with "
-            f"--resume=latest, from {where}"
+            f"--resume=latest, from {run_folder.last_checkpoint(run)}"
         ) from error
 
 

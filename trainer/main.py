@@ -103,8 +103,8 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         return _fail(f"unexpected argument {argv[1]!r}: options are written --name=value")
     try:
-        strategy = make_strategy(FLAGS.strategy)
         dataset, held_out = _open_data()
+        strategy = make_strategy(FLAGS.strategy)
         options = _options(dataset, strategy)
         if FLAGS.dry_run:
             print(dry_run.describe(options, strategy.num_replicas_in_sync), end="")

@@ -70,6 +70,14 @@ def test_one_bad_tick_passes(reporter):
     assert saved(reporter) == [16 + 8, 32]  # the newest two
 
 
+def test_saturated_augmentation_is_said_once_each_time(reporter, monkeypatch):
+    for saturated in (False, True, True, False, True):
+        text = "augmentation is saturated" if saturated else None
+        monkeypatch.setattr(type(reporter.state.controller), "warning", text)
+        step(reporter)
+    assert (reporter.run / "log.txt").read_text().count("warning: augmentation is saturated") == 2
+
+
 def test_a_full_disk_ends_the_run_and_names_the_last_checkpoint(reporter, monkeypatch):
     step(reporter)
 

@@ -268,8 +268,8 @@ def test_discriminator_in_pieces(steps):
     ]
     assert len(moved) == 15
     assert sum(moved) < 5e-3  # measured: 2e-3
-    # Measured: 9e-6; other groups: 6e-2. Biases are sums that cancel.
-    assert_gradients_equal(one, pieces, "D", tolerance=sum(moved), floor=sum(moved) / 100)
+    # Measured: 9e-6; other groups: 6e-2. Biases are sums that cancel: 2.6e-3 of the first, 4e-4 of the whole.
+    assert_gradients_equal(one, pieces, "D", tolerance=sum(moved), floor=sum(moved) / 5)
 
 
 @pytest.mark.slow
@@ -320,7 +320,7 @@ def test_labels_matter(steps):
     arrays = steps.variants["one"]
     right, shifted = under(arrays, "direct/"), under(arrays, "shifted/")
     for name in ("D/metric/Loss/D/loss", "D/metric/Loss/scores/real", "R1/metric/Loss/D/reg"):
-        assert shifted[name] != pytest.approx(right[name], rel=1e-3), name
+        assert shifted[name] != pytest.approx(right[name], rel=3e-4), name  # equal is within 1e-4
     (of_g,) = (name for name in right if name.startswith("G/") and "/metric/" not in name)
     assert relative_error(shifted[of_g], right[of_g]) > 1e-3
     gradients = under(arrays, "D/gradient/")

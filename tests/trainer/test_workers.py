@@ -155,9 +155,9 @@ def test_all_stop_together_when_one_is_asked_to(outdir, faces):
     assert json.loads((checkpoint / "progress.json").read_text())["step"] % 4 == 0
 
 
-def refusal(config, *arguments):
-    """stderr of a trainer that does not come so far as to open data."""
-    command = [sys.executable, "-m", "trainer.main", "--data=nowhere", "--batch=8", *arguments]
+def refusal(config, data, *arguments):
+    """What a trainer says that does not come so far as to train."""
+    command = [sys.executable, "-m", "trainer.main", f"--data={data}", "--batch=8", *arguments]
     environment = {**os.environ, "TF_CONFIG": config}
     done = subprocess.run(
         command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=HANGS_AFTER_S
@@ -176,10 +176,11 @@ def refusal(config, *arguments):
         '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
-def test_a_malformed_cluster_is_refused(config):
-    assert refusal(config).startswith(f"trainer.main: TF_CONFIG={config}: must be like ")
+def test_a_malformed_cluster_is_refused(config, faces):
+    assert refusal(config, faces).startswith(f"trainer.main: TF_CONFIG={config}: must be like ")
 
 
 @pytest.mark.slow
-def test_workers_need_a_cluster():
-    assert "--strategy=multiworker: needs the environment variable TF_CONFIG" in refusal("", "--strategy=multiworker")
+def test_workers_need_a_cluster(faces):
+    said = refusal("", faces, "--strategy=multiworker")
+    assert "--strategy=multiworker: needs the environment variable TF_CONFIG" in said
