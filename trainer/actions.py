@@ -144,15 +144,16 @@ class Reporter:
         """All that is not a metric of a step."""
         now = time.monotonic()
         seconds, kimg = now - self._tick_ended, (self.state.cur_nimg - self._tick_nimg) / 1000
+        training = seconds - self._maintenance_s
         values = {
             "Progress/tick": tick(self.state.cur_nimg, self.options),
             "Progress/kimg": self.state.cur_nimg / 1000,
             **self.state.controller.metrics(),
             "Timing/total_sec": now - self._started,
             "Timing/sec_per_tick": seconds,
-            "Timing/sec_per_kimg": (seconds - self._maintenance_s) / kimg,
+            "Timing/sec_per_kimg": training / kimg,
             "Timing/maintenance_sec": self._maintenance_s,
-            "Timing/input_stall_share": waited_s / seconds,
+            "Timing/input_stall_share": waited_s / training,
             **resources.memory(),
             **{f"Weights/{name}/norm": _norm(getattr(self.state, name)) for name in ("G", "D", "G_ema")},
         }

@@ -1,0 +1,234 @@
+"""What the training loop costs beside its networks: one JSON line per run and kind of augmentation.
+
+python -m benchmarks.loop_bench --presets=T-32 --aug=noaug,ada --out=training-loop-cpu.json
+
+Two ways to make the same steps take turns of 16, in one process, with the same compiled functions and weights:
+
+- loop: `trainer.loop.train` on PNG records. Beside the networks it waits for batches, which threads decode on the same
+  cores; draws latents and augmentations; makes tensors of all that; moves p; collects metrics; and ends the turn with
+  a tick: statistics, norms of the weights, log, TensorBoard. In real runs a tick comes every 4 kimg only.
+- phases: G, D, one R1, and the moving average, on tensors that are there. The optimizers, the augmentation itself, the
+  moments of metrics and starting the graphs are part of these functions, so they count as networks.
+
+Overhead is the share of the loop's time that the phases do not take: of time by the clock, as asked for; of time of all
+cores, which counts decoding too and says the same where others use the machine; and by the clock of the loop alone,
+outside of the functions, which is exact but does not see how decoding slows the networks.
+
+The first turn, in which functions are traced, image grids, snapshots and checkpoints are part of neither way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import report
+from benchmarks.report import Row, goal, median
+from benchmarks.train_bench import TRAININGS
+from benchmarks.workers import Worker
+from sg3tf.config import ConfigError
+from trainer import loop
+from trainer.data import open_dataset
+from trainer.data.build import build
+from trainer.data.png import encode_png
+from trainer.data.recipe import Recipe
+from trainer.devices import implementation, make_strategy
+from trainer.options import AUGMENTATIONS, Options
+from trainer.step import Batch, Stepper, Tensors
+
+MOST_OVERHEAD = 0.05
+NUM_IMAGES = 2048
+
+# --presets is train_bench's.
+_AUG = flags.DEFINE_list("aug", ["noaug", "ada"], f"kinds of augmentation: {', '.join(AUGMENTATIONS)}")
+
+
+@dataclasses.dataclass
+class Turn:
+    """Seconds of a turn in both ways.
+
+    Attributes:
+        loop, phases: by the clock.
+        loop_cores, phases_cores: of all cores together.
+        inside: by the clock, what the loop spent in the functions that are the phases.
+        waited: by the clock, what the loop spent without data.
+    """
+
+    loop: float
+    loop_cores: float
+    phases: float
+    phases_cores: float
+    inside: float
+    waited: float = 0.0
+
+    @property
+    def overheads(self) -> dict[str, float]:
+        """Shares of the loop's time, as the module describes them."""
+        return {
+            "clock": 1 - self.phases / self.loop,
+            "cores": 1 - self.phases_cores / self.loop_cores,
+            "outside_of_phases": 1 - self.inside / self.loop,
+        }
+
+
+class Alternating(Stepper):
+    """The loop's stepper, which from one R1 to the next makes as many steps without the loop, and times both.
+
+    Args:
+        turns: where to append what is measured.
+        arguments: of Stepper.
+    """
+
+    def __init__(self, turns: list[Turn], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._turns = turns
+        self._inputs: dict[str, Any] = {}
+        self._functions = {**self._phases, "average": self._update_average}
+        self._phases = {name: self._timed(name, self._split) for name in self._phases}
+        self._update_average = self._timed("average", lambda decay: decay)
+        self._begin()
+
+    def run(self, real: Batch, held_out: Batch | None = None) -> Tensors:
+        if self.state.step and self.state.step % self.options.r1_interval == 0:
+            in_loop, inside_s = _since(self._began), self._inside_s
+            alone = self._without_loop()
+            self._turns.append(Turn(in_loop[0], in_loop[1], alone[0], alone[1], inside_s))
+            self._begin()
+        return super().run(real, held_out)
+
+    def _begin(self) -> None:
+        self._began, self._inside_s = _now(), 0.0
+
+    def _timed(self, name: str, prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The function of this name; what it was called with is kept, and preparing that is not part of its time."""
+
+        def run(given: Any) -> Any:
+            self._inputs[name] = prepare(given)
+            start = time.perf_counter()
+            result = self._functions[name](self._inputs[name])  # on a CPU the result is there when this returns
+            self._inside_s += time.perf_counter() - start
+            return result
+
+        return run
+
+    def _without_loop(self) -> tuple[float, float]:
+        began = _now()
+        for step in range(self.options.r1_interval):
+            for name, tensors in self._inputs.items():
+                if name != "R1" or step == 0:
+                    self._functions[name](tensors)
+        return _since(began)
+
+
+def _now() -> tuple[float, float]:
+    """Seconds by the clock, and of all cores together."""
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> tuple[float, float]:
+    clock, cores = _now()
+    return clock - began[0], cores - began[1]
+
+
+class Run:
+    """A run on made-up images, in a folder that goes away.
+
+    Args:
+        options: of the run, except those that say what images it has and how long it is.
+        count: turns to measure.
+    """
+
+    def __init__(self, options: Options, count: int) -> None:
+        self._options, self._count = options, count
+
+    def measure(self) -> tuple[str, list[Turn]]:
+        """Which implementation the operations have, and the turns."""
+        strategy, turns = make_strategy("cpu"), list[Turn]()
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
+            data, run = Path(name) / "noise", Path(name) / "run"
+            make_data(data, self._options.resolution)
+            run.mkdir()
+            with mock.patch.object(loop, "Stepper", partial(Alternating, turns)):
+                loop.train(self._with_length(), open_dataset(data), None, strategy, run, None)
+            ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+        for turn, tick in zip(turns, ticks, strict=False):  # the last tick is of the step after the last turn
+            turn.waited = tick["Timing/input_stall_share"]["mean"] * tick["Timing/sec_per_tick"]["mean"]
+        return implementation(strategy), turns[1:]
+
+    def _with_length(self) -> Options:
+        """A tick is a turn; no snapshot before the end; one step more, as a turn is over when the next begins."""
+        steps, kimg = self._options.r1_interval, self._options.batch / 1000
+        turns = 1 + self._count
+        length = (turns * steps + 1) * kimg
+        never = turns + 1
+        return dataclasses.replace(
+            self._options, num_images=NUM_IMAGES, kimg=length, tick=steps * kimg, snap=never, checkpoint=never
+        )
+
+
+def make_data(folder: Path, resolution: int) -> None:
+    """A data set of noise, PNG encoded."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as source:
+        for i in range(NUM_IMAGES):
+            image = rng.integers(0, 256, [resolution, resolution, 3], np.uint8)
+            (Path(source) / f"{i}.png").write_bytes(encode_png(image))
+        build(Path(source), folder, Recipe(resolution))
+
+
+def row_of(name: str, aug: str, impl: str, turns: Sequence[Turn]) -> Row:
+    """What was measured of one run."""
+    training = TRAININGS[name]
+    images = training.options.r1_interval * training.batch
+    overheads = {way: [turn.overheads[way] for turn in turns] for way in turns[0].overheads}
+    shares = {way: median(values) for way, values in overheads.items()}
+    return {
+        "network": name,
+        "channel_base": training.cbase,
+        "channel_max": training.cmax,
+        "batch": training.batch,
+        "aug": aug,
+        "impl": impl,
+        "images_per_turn": images,
+        "loop_images_per_second": images / median([turn.loop for turn in turns]),
+        "phases_images_per_second": images / median([turn.phases for turn in turns]),
+        "milliseconds_per_step_outside_of_phases": median(
+            [1000 * (turn.loop - turn.inside) * training.batch / images for turn in turns]
+        ),
+        "input_stall_share": median([turn.waited / turn.loop for turn in turns]),
+        "overhead_share": shares,
+        "overhead_share_of_turns": overheads,
+        "goals": {f"overhead_share_{way}": goal(share, MOST_OVERHEAD) for way, share in shares.items()},
+    }
+
+
+def results() -> Iterator[Row]:
+    presets = flags.FLAGS.presets
+    for flag, given, known in (("presets", presets, TRAININGS), ("aug", _AUG.value, AUGMENTATIONS)):
+        if unknown := sorted(set(given) - set(known)):
+            raise ConfigError(f"{flag}={unknown!r}: give some of {', '.join(known)}")
+    for name in presets:
+        for aug in _AUG.value:
+            options = dataclasses.replace(TRAININGS[name].options, aug=aug)
+            with Worker(Run, options, report.REPEATS.value) as worker:
+                yield row_of(name, aug, *worker.call("measure"))
+
+
+def main(argv: Sequence[str]) -> None:
+    report.run(argv, results)
+
+
+if __name__ == "__main__":
+    app.run(main)
