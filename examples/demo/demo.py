@@ -27,7 +27,7 @@ _PORTRAITS = flags.DEFINE_integer("portraits", 4000, "How many portraits to draw
 _OUT = flags.DEFINE_string("out", "runs", "Folder that demo/, or demo-NAME/ for your own pictures, is made in.")
 
 # Small enough that two cores learn something to look at in minutes.
-_TRAINING = ["--cfg=stylegan3-t", "--batch=16", "--gamma=0.05", "--cbase=1024", "--cmax=32", "--mirror"]
+_TRAINING = ["--cfg=stylegan3-t", "--batch=16", "--gamma=0.05", "--cbase=1024", "--cmax=32", "--mirror", "--aug=noaug"]
 _HERE = Path(__file__).parent
 _QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's start-up notices
 
