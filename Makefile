@@ -63,7 +63,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
-	$(BIN)/mypy sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu_check.py
+	$(BIN)/mypy sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu_check.py
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
