@@ -17,6 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.client.access import key_metadata, open_channel
+from serving.client.retries import Retries
 from sg3tf import latents
 
 
@@ -36,13 +38,21 @@ class ServingError(RuntimeError):
 class Client:
     """A connection to one model of one server, to be closed after use.
 
-    Every method raises `ServingError` when the server is unreachable, late, or refuses the request.
+    Every method raises `ServingError` when the server is unreachable, late, or refuses the request. A server that is
+    gone or too busy is asked again, within the deadline.
 
     Args:
       server: HOST:PORT of the gRPC port.
       model: the model's name there.
       version: version number; None is the newest.
-      timeout_s: deadline of each call, in seconds.
+      timeout_s: deadline of each call with all its attempts, in seconds.
+      ssl_ca_file: PEM file of the certificates to trust; None is no TLS.
+      api_key_file: file of the key to send with every request; without TLS it travels readable.
+      retries: how often to ask, and how long to wait between; None is `Retries()`.
+
+    Raises:
+      OSError: a file that cannot be read.
+      ValueError: a file of something else.
     """
 
     def __init__(
@@ -51,11 +61,14 @@ class Client:
         model: str = "sg3",
         version: int | None = None,
         timeout_s: float = 60.0,
+        ssl_ca_file: str | None = None,
+        api_key_file: str | None = None,
+        retries: Retries | None = None,
     ):
         self._server, self._model, self._version = server, model, version
-        self._timeout_s = timeout_s
-        # gRPC's default limit of 4 MiB is less than two images of 1024 pixels.
-        self._channel = grpc.insecure_channel(server, options=[("grpc.max_receive_message_length", -1)])
+        self._timeout_s, self._retries = timeout_s, retries or Retries()
+        self._metadata = key_metadata(api_key_file)
+        self._channel = open_channel(server, ssl_ca_file)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
@@ -74,7 +87,7 @@ class Client:
         Args:
           z: [N, z_dim] float32, or give `seeds`: N integers from 0 to 2**32-1.
           psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
-          label: [N, label_dim] float32, for a model with labels only.
+          label: [N, label_dim] float32, or [label_dim] for all; for a model with labels only.
 
         Returns:
           [N, R, R, C] uint8.
@@ -87,9 +100,8 @@ class Client:
 
     def generate_png(self, seeds: Sequence[int], psi: ArrayLike = 1.0, label: ArrayLike | None = None) -> list[bytes]:
         """PNG files of N seeds, made on the server; arguments as in `generate`."""
-        inputs: dict[str, Any] = {"seed": np.asarray(seeds, np.int64), "psi": _float32(psi)}
-        if label is not None:
-            inputs["label"] = _float32(label)
+        seed = np.asarray(seeds, np.int64)
+        inputs = {"seed": seed, "psi": _for_each(psi, 0, len(seed)), **_label_input(label, len(seed))}
         return list(self.predict("generate_png", inputs)["png_bytes"])
 
     def map(
@@ -112,11 +124,14 @@ class Client:
 
         Returns:
           [N, R, R, C] uint8.
+
+        Raises:
+          ValueError: a transform of another shape.
         """
-        ws = _float32(ws)
-        matrix = np.eye(3) if transform is None else np.asarray(transform)
-        matrix = np.broadcast_to(matrix, (len(ws), 3, 3))
-        inputs = {"ws": ws, "transform": _float32(matrix)}
+        ws, matrix = _float32(ws), _float32(np.eye(3) if transform is None else transform)
+        if matrix.shape not in ((3, 3), (len(ws), 3, 3)):
+            raise ValueError(f"transform of shape {list(matrix.shape)}: give [3, 3] or [{len(ws)}, 3, 3]")
+        inputs = {"ws": ws, "transform": np.broadcast_to(matrix, (len(ws), 3, 3))}
         return self.predict("synthesize", inputs)["images"]
 
     def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> np.ndarray:
@@ -129,7 +144,8 @@ class Client:
         Returns:
           [N, R, R, C] uint8.
         """
-        inputs = {"ws_a": _float32(ws_a), "ws_b": _float32(ws_b), "mask": _float32(mask)}
+        ws_a = _float32(ws_a)
+        inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _for_each(mask, 1, len(ws_a))}
         return self.predict("mix", inputs)["images"]
 
     def metadata(self) -> dict[str, meta_graph_pb2.SignatureDef]:
@@ -171,29 +187,43 @@ class Client:
             raise ValueError("give one of z and seeds")
         if seeds is not None:
             z = latents.z_from_seeds(seeds, self.input_dim("z"))
-        inputs = {"z": _float32(z), "psi": _float32(psi)}
-        if label is not None:
-            inputs["label"] = _float32(label)
-        return inputs
+        z = _float32(z)
+        return {"z": z, "psi": _for_each(psi, 0, len(z)), **_label_input(label, len(z))}
 
     def _call(self, method: Any, request: Any) -> Any:
         request.model_spec.name = self._model
         if self._version is not None:
             request.model_spec.version.value = self._version
         try:
-            return method(request, timeout=self._timeout_s)
+            return self._retries.run(
+                lambda seconds: method(request, timeout=seconds, metadata=self._metadata), self._timeout_s
+            )
         except grpc.RpcError as error:
             raise ServingError(self._explain(error), error.code()) from error
 
     def _explain(self, error: grpc.RpcError) -> str:
         if error.code() == grpc.StatusCode.UNAVAILABLE:
-            remedy = "start one with python -m serving.server, or correct the address"
+            remedy = "start one with python -m serving.server, or correct the address or the TLS settings"
             return f"no server answers at {self._server}: {remedy} ({error.details()})"
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             remedy = "ask for fewer images at once or allow more time"
             return f"no answer from {self._server} within {self._timeout_s:g} s: {remedy}"
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return f"{self._server} is busy, ask again later or for fewer images at once: {error.details()}"
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            return f"{self._server} wants a key, name the file that has it in api_key_file: {error.details()}"
         return f"{self._server} refused: {error.details()} ({error.code().name})"
 
 
 def _float32(value: Any) -> np.ndarray:
     return np.asarray(value, np.float32)
+
+
+def _for_each(value: ArrayLike, rank: int, count: int) -> np.ndarray:
+    """One of `rank` dimensions, repeated for every image: a stock server that batches refuses inputs without rows."""
+    array = _float32(value)
+    return array if array.ndim > rank else np.repeat(array[None], count, axis=0)
+
+
+def _label_input(label: ArrayLike | None, count: int) -> dict[str, np.ndarray]:
+    return {} if label is None else {"label": _for_each(label, 1, count)}

@@ -1,26 +1,73 @@
-"""Which model versions there are to serve: names and numbers to loaded models."""
+"""Which model versions are being served: names and numbers to loaded models, kept in step with the folder."""
 
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from serving.server.errors import not_found
+from serving.server.errors import RequestError, not_found
 from serving.server.model import ServedModel
+from serving.server.versions import VersionPolicy, version_folders
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """How far a version is: `state` is TensorFlow Serving's word for it."""
+
+    version: int
+    state: str
+    error: str = ""
 
 
 class Catalog:
     """The versions of one named model.
 
+    A request keeps the model that it found, so that a version may be replaced while it is at work.
+
     Args:
       name: the model's name in requests.
-      model_base_path: folder with the version folders 1, 2, ...; the newest one is loaded.
+      base: folder with the version folders 1, 2, ...; nothing outside of it is ever read.
+      policy: which of them to serve.
+      load: version folder to model, ready for requests.
 
     Raises:
-      OSError: there is no version, or it cannot be loaded.
+      OSError: there is no version to serve, or none can be loaded.
     """
 
-    def __init__(self, name: str, model_base_path: Path):
-        self.name = name
-        model = ServedModel(_newest_version(model_base_path))
-        self._versions = {model.version: model}
+    def __init__(self, name: str, base: Path, policy: VersionPolicy, load: Callable[[Path], ServedModel]):
+        self.name, self.base = name, base
+        self._policy, self._load = policy, load
+        self._models: dict[int, ServedModel] = {}
+        self._statuses: dict[int, VersionStatus] = {}
+        self._refreshing = threading.Lock()
+        if not base.is_dir():
+            raise OSError(f"--model_base_path={base} is not a folder; write one with serving.export")
+        self.refresh()
+        if not self._models:
+            raise OSError(self._nothing_loaded())
+
+    def refresh(self, policy: VersionPolicy | None = None) -> None:
+        """Load what the policy wants and the folder has, then let go of the rest.
+
+        New versions come before old ones go. Where the folder has nothing that is wanted, what is loaded stays: better
+        an old version than none. A version that cannot be loaded is tried again the next time.
+
+        Raises:
+          OSError: the folder cannot be read.
+        """
+        with self._refreshing:
+            self._policy = policy or self._policy
+            folders = version_folders(self.base)
+            wanted = self._policy.choose(folders)
+            for number in wanted:
+                if number not in self._models:
+                    self._try_to_load(number, folders[number])
+            # After a failure the older ones stay as well: "latest" must not leave the service without a model.
+            if wanted and all(number in self._models for number in wanted):
+                self._keep_only(wanted)
 
     def find(self, name: str, version: int | None) -> ServedModel:
         """The version asked for, or the newest one where `version` is None.
@@ -28,31 +75,87 @@ class Catalog:
         Raises:
           RequestError: NOT_FOUND, for an unknown name or version.
         """
-        return self.versions(name, version)[-1]
+        self._check_name(name)
+        models = self._models
+        number = max(models) if version is None else version
+        if number not in models:
+            raise self._no_such_version(name, number)
+        return models[number]
 
-    def versions(self, name: str, version: int | None) -> list[ServedModel]:
-        """All versions, oldest first, or only the one asked for.
+    def statuses(self, name: str, version: int | None) -> list[VersionStatus]:
+        """How far all versions are, oldest first, or only the one asked for.
 
         Raises:
           RequestError: NOT_FOUND, for an unknown name or version.
         """
+        self._check_name(name)
+        statuses = self._statuses
+        if version is None:
+            return [statuses[number] for number in sorted(statuses)]
+        if version not in statuses:
+            raise self._no_such_version(name, version)
+        return [statuses[version]]
+
+    def _try_to_load(self, number: int, folder: Path) -> None:
+        before = self._statuses.get(number)
+        self._set_status(VersionStatus(number, "LOADING"))
+        try:
+            model = self._load(folder)
+        except Exception as error:
+            # Whatever is wrong with a new version, those that work must go on.
+            status = VersionStatus(number, "END", f"{folder} cannot be loaded: {error}")
+            if status != before:
+                _logger.warning("%s", status.error)
+            self._set_status(status)
+            return
+        # Readers take the dictionaries as they are, without a lock: each change is a new one.
+        self._models = self._models | {number: model}
+        self._set_status(VersionStatus(number, "AVAILABLE"))
+
+    def _keep_only(self, wanted: list[int]) -> None:
+        ended = set(self._models) - set(wanted)
+        self._models = {number: model for number, model in self._models.items() if number in wanted}
+        for number in ended:
+            self._set_status(VersionStatus(number, "END"))
+
+    def _set_status(self, status: VersionStatus) -> None:
+        self._statuses = self._statuses | {status.version: status}
+
+    def _check_name(self, name: str) -> None:
         if name != self.name:
             message = f"Servable not found for request: Latest({name})"
             raise not_found(f"{message}; this server has the model {self.name!r}")
-        if version is None:
-            return [self._versions[number] for number in sorted(self._versions)]
-        if version not in self._versions:
-            known = ", ".join(str(number) for number in sorted(self._versions))
-            message = f"Servable not found for request: Specific({name}, {version})"
-            raise not_found(f"{message}; the versions served are {known}")
-        return [self._versions[version]]
+
+    def _no_such_version(self, name: str, version: int) -> RequestError:
+        known = ", ".join(str(number) for number in sorted(self._models))
+        message = f"Servable not found for request: Specific({name}, {version})"
+        return not_found(f"{message}; the versions served are {known}")
+
+    def _nothing_loaded(self) -> str:
+        errors = [status.error for status in self._statuses.values() if status.error]
+        if errors:
+            return "; ".join(errors)
+        if self._policy.specific:
+            wanted = ", ".join(map(str, sorted(self._policy.specific)))
+            return f"--model_base_path={self.base} has none of the versions {wanted}"
+        return f"--model_base_path={self.base} has no version folder; write one: serving.export"
 
 
-def _newest_version(base: Path) -> Path:
-    if not base.is_dir():
-        raise OSError(f"--model_base_path={base} is not a folder; write one with serving.export")
-    versions = [entry for entry in base.iterdir() if entry.name.isdecimal()]
-    versions = [entry for entry in versions if (entry / "saved_model.pb").is_file()]
-    if not versions:
-        raise OSError(f"--model_base_path={base} has no version folder; write one: serving.export")
-    return max(versions, key=lambda entry: int(entry.name))
+class Watcher:
+    """Refreshes a catalog again and again, in a thread of its own, until `stop`."""
+
+    def __init__(self, catalog: Catalog, seconds: float):
+        self._catalog, self._seconds = catalog, seconds
+        self._stopped = threading.Event()
+        # A daemon: a long load must not hold up the end of the process.
+        threading.Thread(target=self._watch, name="versions", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                self._catalog.refresh()
+            except OSError as error:
+                _logger.warning("--model_base_path cannot be read: %s", error)

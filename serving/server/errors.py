@@ -16,6 +16,13 @@ class RequestError(Exception):
         self.code = code
 
 
+class TooLargeError(RequestError):
+    """A request of more bytes than this server takes: RESOURCE_EXHAUSTED, as gRPC itself says, or HTTP 413."""
+
+    def __init__(self, message: str):
+        super().__init__(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
 def invalid(message: str) -> RequestError:
     """The client sent what cannot be understood."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)

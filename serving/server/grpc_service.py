@@ -2,15 +2,20 @@
 
 # ruff: noqa: N802 - the methods have the names of the protocol
 
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import HealthServicer
+from tensorflow.core.protobuf import error_codes_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -22,44 +27,69 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
+    status_pb2,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server.catalog import Catalog
+from serving.server.admission import Caller
+from serving.server.catalog import Catalog, VersionStatus
 from serving.server.errors import RequestError, invalid
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
+from serving.server.predictor import Predictor
+from serving.server.security import ApiKey, KeyInterceptor
+from serving.server.tensors import to_array
+from serving.server.versions import VersionPolicy, policy_of
 
-_THREADS = 16
+_logger = logging.getLogger(__name__)
+# For whatever is not a prediction, and for refusing predictions while all places are taken.
+_SPARE_THREADS = 8
 
 
-def make_grpc_server(catalog: Catalog) -> grpc.Server:
-    """A gRPC server with both services, not yet bound to a port nor started."""
-    # Messages are unlimited, as in TensorFlow Serving: gRPC's 4 MiB is less than a 1024 px batch.
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+def make_grpc_server(
+    predictor: Predictor, health: HealthServicer, max_in_flight: int, max_bytes: int, key: ApiKey | None
+) -> grpc.Server:
+    """A gRPC server with the three services, not yet bound to a port nor started.
+
+    Args:
+      predictor: what answers.
+      health: what a load balancer is told.
+      max_in_flight: predictions that may be inside; there is a thread for each.
+      max_bytes: of a request.
+      key: what callers must know; None lets everyone in.
+    """
+    # Answers are unlimited, as in TensorFlow Serving: gRPC's 4 MiB is less than a 1024 px batch.
+    options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
     # A port already in use must be an error and not be shared with another server.
     options.append(("grpc.so_reuseport", 0))
-    server = grpc.server(ThreadPoolExecutor(_THREADS, "grpc"), options=options)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(catalog), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
+    threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
+    server = grpc.server(threads, options=options, interceptors=[KeyInterceptor(key)] if key else [])
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(predictor, max_bytes), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.catalog), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; a generator has nothing to classify or regress."""
 
-    def __init__(self, catalog: Catalog):
-        self._catalog = catalog
+    def __init__(self, predictor: Predictor, max_bytes: int):
+        self._predictor, self._max_bytes = predictor, max_bytes
 
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        with _refusals(context):
-            model = _find(self._catalog, request.model_spec)
-            inputs = {name: _to_array(name, proto) for name, proto in request.inputs.items()}
-            signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        spec = request.model_spec
+        signature = spec.signature_name or DEFAULT_SIGNATURE
+
+        def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
             _check_filter(request.output_filter, model.signature_def(signature).outputs)
-            outputs = model.run(signature, inputs)
+            inputs = {name: to_array(name, proto, self._max_bytes) for name, proto in request.inputs.items()}
+            return signature, inputs
+
+        with _refusals(context):
+            model, outputs = self._predictor.predict("grpc", spec.name, _version(spec), parse, _caller(context))
         response = predict_pb2.PredictResponse()
-        response.model_spec.CopyFrom(_spec(request.model_spec.name, model, signature))
+        response.model_spec.CopyFrom(_spec(spec.name, model, signature))
         for name in request.output_filter or outputs:
             response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
         return response
@@ -73,7 +103,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             if list(request.metadata_field) != ["signature_def"]:
                 asked = list(request.metadata_field)
                 raise invalid(f"metadata_field is {asked}; it must be ['signature_def']")
-            model = _find(self._catalog, request.model_spec)
+            spec = request.model_spec
+            model = self._predictor.catalog.find(spec.name, _version(spec))
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_defs)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.CopyFrom(_spec(request.model_spec.name, model, ""))
@@ -91,7 +122,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """The state of the versions."""
+    """The state of the versions, and another choice of them."""
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
@@ -101,22 +132,27 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> get_model_status_pb2.GetModelStatusResponse:
         with _refusals(context):
             spec = request.model_spec
-            return model_status(self._catalog.versions(spec.name, _version(spec)))
+            return model_status(self._catalog.statuses(spec.name, _version(spec)))
 
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
-    ) -> NoReturn:
-        _not_here(context, "HandleReloadConfigRequest")
-
-
-def model_status(models: list[ServedModel]) -> get_model_status_pb2.GetModelStatusResponse:
-    """What GetModelStatus and its REST form answer about loaded versions."""
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for model in models:
-        state = response.model_version_status.add(version=model.version)
-        state.state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    ) -> model_management_pb2.ReloadConfigResponse:
+        with _refusals(context):
+            self._catalog.refresh(_policy(self._catalog, request.config))
         # Present though empty: error code OK.
-        state.status.SetInParent()
+        return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
+
+
+def model_status(statuses: Sequence[VersionStatus]) -> get_model_status_pb2.GetModelStatusResponse:
+    """What GetModelStatus and its REST form answer."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in statuses:
+        answer = response.model_version_status.add(version=status.version)
+        answer.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
+        # Present though empty: error code OK.
+        answer.status.SetInParent()
+        if status.error:
+            answer.status.error_code, answer.status.error_message = error_codes_pb2.UNKNOWN, status.error
     return response
 
 
@@ -126,6 +162,10 @@ def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
         yield
     except RequestError as error:
         context.abort(error.code, str(error))
+    except Exception:
+        # A fault of ours must reach the log, and its details not the client.
+        _logger.exception("a request failed")
+        context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
 
 def _not_here(context: grpc.ServicerContext, method: str) -> NoReturn:
@@ -133,8 +173,23 @@ def _not_here(context: grpc.ServicerContext, method: str) -> NoReturn:
     raise AssertionError("abort does not return")
 
 
-def _find(catalog: Catalog, spec: model_pb2.ModelSpec) -> ServedModel:
-    return catalog.find(spec.name, _version(spec))
+def _caller(context: grpc.ServicerContext) -> Caller:
+    remaining = context.time_remaining()
+    return Caller(None if remaining is None else time.monotonic() + remaining, context.is_active)
+
+
+def _policy(catalog: Catalog, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
+    """The one thing that may be reconfigured: a caller must not choose what this process reads."""
+    configs = config.model_config_list.config
+    if len(configs) != 1 or configs[0].name != catalog.name:
+        names = [config.name for config in configs]
+        raise invalid(f"model_config_list has {names}; it must have one model, {catalog.name!r}")
+    base = configs[0].base_path
+    if base and Path(base).resolve() != catalog.base.resolve():
+        raise RequestError(
+            grpc.StatusCode.PERMISSION_DENIED, f"base_path={base!r}: only the folder it was started with is served"
+        )
+    return policy_of(configs[0].model_version_policy)
 
 
 def _version(spec: model_pb2.ModelSpec) -> int | None:
@@ -147,13 +202,6 @@ def _spec(name: str, model: ServedModel, signature: str) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=name, signature_name=signature)
     spec.version.value = model.version
     return spec
-
-
-def _to_array(name: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
-    try:
-        return tf.make_ndarray(proto)
-    except (TypeError, ValueError) as error:
-        raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
 
 
 def _check_filter(asked: Sequence[str], outputs: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """One loaded SavedModel version: its signatures, checked inputs in, arrays out."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +9,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from serving.server import meanings
+from serving.server.batching import BatchingParameters, Function, batched, is_batchable, to_rows
 from serving.server.errors import RequestError, invalid, not_found
+from serving.server.inputs import check_inputs
 
 DEFAULT_SIGNATURE = "serving_default"
+# The kernel's queues outlive the model, and their names must not come back.
+_queue_numbers = itertools.count()
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -19,15 +25,26 @@ class ServedModel:
 
     Args:
       path: version folder, named by its number.
+      batching: puts requests together; None runs each by itself.
+      max_batch: the most rows of a request; 0 is no limit.
 
     Raises:
       OSError: no SavedModel, or an unreadable one.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
         self.version = int(path.name)
         self.signature_defs = _read_signature_defs(path)
+        self._is_generator = meanings.is_generator(path)
+        limits = [limit for limit in (max_batch, batching.max_batch_size if batching else 0) if limit]
+        self._max_rows = min(limits, default=0)
         self._loaded = tf.saved_model.load(str(path))
+        self._batched: dict[str, Function] = {}
+        for name, definition in self.signature_defs.items():
+            if batching and is_batchable(definition):
+                queue = f"{name}_{next(_queue_numbers)}"
+                function = self._loaded.signatures[name]
+                self._batched[name] = batched(function, definition, self.row_shapes(definition), queue, batching)
 
     def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
         """The signature `name`; an empty name means serving_default, as in TensorFlow Serving."""
@@ -37,6 +54,10 @@ class ServedModel:
             known = ", ".join(sorted(self.signature_defs))
             message = f"Serving signature key {name!r} not found; this model has {known}"
             raise not_found(message) from None
+
+    def row_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
+        """Shape per image of the inputs that may be for all images or for each, where they are known."""
+        return meanings.row_shapes(definition) if self._is_generator else {}
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.
@@ -49,13 +70,38 @@ class ServedModel:
           RequestError: unknown signature, wrong inputs, or what TensorFlow refuses while running.
         """
         definition = self.signature_def(signature)
-        _check_inputs(definition, inputs)
-        function = self._loaded.signatures[signature or DEFAULT_SIGNATURE]
+        signature = signature or DEFAULT_SIGNATURE
+        rows = check_inputs(definition, inputs, self._max_rows)
+        inputs = self._check_meanings(definition, inputs, rows, spread=signature in self._batched)
+        function = self._batched.get(signature) or self._loaded.signatures[signature]
         try:
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
         except tf.errors.OpError as error:
             raise RequestError(_CODES[error.error_code], _reason(error.message)) from error
         return {name: np.asarray(value.numpy()) for name, value in outputs.items()}
+
+    def _check_meanings(
+        self,
+        definition: meta_graph_pb2.SignatureDef,
+        inputs: Mapping[str, np.ndarray],
+        rows: int | None,
+        spread: bool,
+    ) -> dict[str, np.ndarray]:
+        """Refuses what the graph would: in a batch its refusal would be everyone's."""
+        result = dict(inputs)
+        if self._is_generator and rows is not None:
+            for name, shape in self.row_shapes(definition).items():
+                meanings.check_row_shape(name, inputs[name], shape, rows)
+                if spread:
+                    result[name] = to_rows(inputs[name], shape, rows)
+            meanings.check_values(inputs)
+        if spread:
+            for name, value in result.items():
+                if value.shape[:1] != (rows,):
+                    raise invalid(
+                        f"{name!r} has shape {list(value.shape)}; batching needs {rows} rows of it, as of all"
+                    )
+        return result
 
 
 def _read_signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
@@ -71,44 +117,3 @@ def _reason(message: str) -> str:
     """What went wrong, out of TensorFlow's report of where it did: the last line not indented."""
     lines = [line for line in message.splitlines() if line and not line.startswith("\t")]
     return lines[-1]
-
-
-def _check_inputs(definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
-    missing = sorted(set(definition.inputs) - set(inputs))
-    unknown = sorted(set(inputs) - set(definition.inputs))
-    if missing or unknown:
-        parts = [f"input {name!r} is missing" for name in missing]
-        parts += [f"input {name!r} is unknown" for name in unknown]
-        raise invalid(f"{'; '.join(parts)}; this signature takes {_describe(definition)}")
-    batch: tuple[str, int] | None = None
-    for name in sorted(inputs):
-        shape = tf.TensorShape(definition.inputs[name].tensor_shape)
-        _check_one(name, inputs[name], tf.as_dtype(definition.inputs[name].dtype), shape)
-        if not shape.rank or shape[0] is not None:
-            continue
-        size = inputs[name].shape[0]
-        if batch and batch[1] != size:
-            raise invalid(f"{name!r} has {size} rows and {batch[0]!r} has {batch[1]}; send as many of each")
-        batch = (name, size)
-
-
-def _check_one(name: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorShape) -> None:
-    if tf.as_dtype(value.dtype) != dtype:
-        got = tf.as_dtype(value.dtype).name
-        raise invalid(f"{name!r} has dtype {got}; it must be {dtype.name}")
-    if not shape.is_compatible_with(value.shape):
-        raise invalid(f"{name!r} has shape {list(value.shape)}; it must be {_shape_text(shape)}")
-
-
-def _describe(definition: meta_graph_pb2.SignatureDef) -> str:
-    inputs = sorted(definition.inputs.items())
-    return ", ".join(
-        f"{name} {_shape_text(tf.TensorShape(info.tensor_shape))} {tf.as_dtype(info.dtype).name}"
-        for name, info in inputs
-    )
-
-
-def _shape_text(shape: tf.TensorShape) -> str:
-    if shape.rank is None:
-        return "[...]"
-    return "[" + ", ".join("N" if dim is None else str(dim) for dim in shape) + "]"

@@ -3,45 +3,86 @@
 import json
 import logging
 import re
+import ssl
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+import numpy as np
 from google.protobuf import json_format, message
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import rest_json
-from serving.server.catalog import Catalog
-from serving.server.errors import RequestError, invalid
+from serving.server import metrics, rest_json
+from serving.server.admission import Caller
+from serving.server.errors import RequestError, TooLargeError, invalid
 from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
+from serving.server.predictor import Predictor
+from serving.server.security import HEADER, ApiKey
 
-_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<action>/metadata|:\w+|)")
+_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19}))?(?P<action>/metadata|:\w+|)")
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
     grpc.StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
     grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
-_IDLE_SECONDS = 60
+_IDLE_SECONDS = 30
+_PIECE = 1 << 20
+# Of a body that is refused: a client that is cut off while it sends may not see why.
+_MAX_DISCARDED = 256 << 20
 _logger = logging.getLogger(__name__)
 
 
 class RestServer(ThreadingHTTPServer):
-    """An HTTP server bound to `host` and `port`, not yet started; port 0 takes a free one."""
+    """An HTTP server bound to an address, not yet started.
+
+    Args:
+      address: host and port; port 0 takes a free one.
+      predictor: what answers.
+      max_bytes: of a request.
+      seconds: how long a prediction may wait for its turn.
+      key: what callers must know; None lets everyone in.
+      tls: None is plain HTTP.
+
+    Raises:
+      OSError: the address is not to be had.
+    """
 
     # Closing waits for the requests in flight.
     daemon_threads = False
+    request_queue_size = 128
 
-    def __init__(self, host: str, port: int, catalog: Catalog):
-        self.catalog = catalog
-        super().__init__((host, port), _Handler)
+    def __init__(
+        self,
+        address: tuple[str, int],
+        predictor: Predictor,
+        max_bytes: int,
+        seconds: float,
+        key: ApiKey | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):
+        self.predictor, self.max_bytes, self.seconds, self.key = predictor, max_bytes, seconds, key
+        super().__init__(address, _Handler)
+        if tls:
+            # The handshake belongs to the connection's own thread: a silent client must not stop the others.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up or speaks no TLS is no fault of ours."""
+        _logger.debug("connection from %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: RestServer
+    protocol_version = "HTTP/1.1"
     # Without a limit, a silent connection would hold up the shutdown.
     timeout = _IDLE_SECONDS
 
@@ -51,35 +92,88 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
-    def _answer(self) -> None:
-        status = HTTPStatus.OK
+    def handle_expect_100(self) -> bool:
+        """Refuse before the body is sent what would be refused after."""
         try:
-            answer = respond(self.server.catalog, self.command, self.path, self._body())
+            self._check_key()
+            self._check_length()
         except RequestError as error:
-            status = _HTTP.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-            answer = {"error": str(error)}
+            self._send(_http_status(error), _error(error))
+            return False
+        return super().handle_expect_100()
+
+    def _answer(self) -> None:
+        self._unread = 0
+        try:
+            self._check_key()
+            self._check_length()
+            if self.command == "GET" and self.path == metrics.PATH:
+                self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
+                return
+            caller = Caller(time.monotonic() + self.server.seconds)
+            answer = respond(self.server.predictor, self.command, self.path, self._body, caller)
+            self._send(HTTPStatus.OK, json.dumps(answer).encode())
+        except RequestError as error:
+            self._discard_body()
+            self._send(_http_status(error), _error(error))
+        except OSError:
+            raise  # the client is gone
         except Exception:
             # A fault of ours must reach the log and not cost the client its connection.
             _logger.exception("%s %s", self.command, self.path)
-            status, answer = HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "internal error"}
-        text = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}')
+
+    def _check_key(self) -> None:
+        self._unread = int(self.headers.get("Content-Length", "0")) if self._has_length() else 0
+        if self.server.key:
+            self.server.key.check(self.headers.get(HEADER))
+
+    def _check_length(self) -> None:
+        if not self._has_length() or self.headers.get("Transfer-Encoding"):
+            raise invalid("Content-Length must be a number of bytes, and Transfer-Encoding is not supported")
+        if self._unread > self.server.max_bytes:
+            raise TooLargeError(f"Content-Length is {self._unread}; at most {self.server.max_bytes} bytes are taken")
+
+    def _has_length(self) -> bool:
+        length = self.headers.get("Content-Length", "0")
+        return length.isascii() and length.isdecimal() and len(length) < 19
 
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal():
-            raise invalid(f"Content-Length is {length!r}; it must be a number of bytes")
-        return self.rfile.read(int(length))
+        length, self._unread = self._unread, 0
+        return self.rfile.read(length)
+
+    def _discard_body(self) -> None:
+        left = min(self._unread, _MAX_DISCARDED)
+        while left > 0:
+            piece = self.rfile.read(min(left, _PIECE))
+            left = left - len(piece) if piece else 0
+
+    def _send(self, status: HTTPStatus, text: bytes, content_type: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(text)))
+        # One request a connection: none idles in the way of the shutdown.
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(text)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing about single requests, as TensorFlow Serving does."""
 
 
-def respond(catalog: Catalog, method: str, path: str, body: bytes) -> dict[str, Any]:
+def _http_status(error: RequestError) -> HTTPStatus:
+    if isinstance(error, TooLargeError):
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return _HTTP.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _error(error: RequestError) -> bytes:
+    return json.dumps({"error": str(error)}).encode()
+
+
+def respond(
+    predictor: Predictor, method: str, path: str, read_body: Callable[[], bytes], caller: Caller
+) -> dict[str, Any]:
     """The JSON answer to one request.
 
     Raises:
@@ -91,29 +185,31 @@ def respond(catalog: Catalog, method: str, path: str, body: bytes) -> dict[str, 
     name, action = match["name"], match["action"]
     version = int(match["version"]) if match["version"] else None
     if method == "GET" and action == "":
-        return _message(model_status(catalog.versions(name, version)))
+        return _message(model_status(predictor.catalog.statuses(name, version)))
     if method == "GET" and action == "/metadata":
-        return _metadata(name, catalog.find(name, version))
+        return _metadata(name, predictor.catalog.find(name, version))
     if method == "POST" and action == ":predict":
-        return _predict(catalog.find(name, version), body)
+        return _predict(predictor, name, version, read_body, caller)
     if method == "POST" and action in (":classify", ":regress"):
         message = f"{action[1:]} is not part of the embedded server"
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
     raise invalid(f"Malformed request: {method} {path}")
 
 
-def _predict(model: ServedModel, body: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(body)
-    except ValueError as error:
-        raise invalid(f"JSON Parse error: {error}") from error
-    if not isinstance(request, dict):
-        raise invalid('JSON Value: the request must be an object with "instances" or "inputs"')
-    signature = request.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise invalid(f'"signature_name" is {signature!r}; it must be text')
-    inputs = rest_json.read_inputs(request, model.signature_def(signature))
-    return rest_json.write_outputs(request, model.run(signature, inputs))
+def _predict(
+    predictor: Predictor, name: str, version: int | None, read_body: Callable[[], bytes], caller: Caller
+) -> dict[str, Any]:
+    request: dict[str, Any] = {}
+
+    def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
+        request.update(rest_json.read_request(read_body()))
+        signature = request.get("signature_name", "")
+        if not isinstance(signature, str):
+            raise invalid(f'"signature_name" is {signature!r}; it must be text')
+        return signature, rest_json.read_inputs(request, model.signature_def(signature))
+
+    _, outputs = predictor.predict("rest", name, version, parse, caller)
+    return rest_json.write_outputs(request, outputs)
 
 
 def _metadata(name: str, model: ServedModel) -> dict[str, Any]:

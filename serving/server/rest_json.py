@@ -7,6 +7,7 @@ _bytes. A signature of one input or one output may leave the name out.
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,21 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from serving.server.errors import invalid
 
 ROW, COLUMN = "instances", "inputs"
+
+
+def read_request(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, for anything else.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(request, dict):
+        raise invalid('JSON Value: the request must be an object with "instances" or "inputs"')
+    return request
 
 
 def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
@@ -75,7 +91,8 @@ def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
     kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
     if array.size and array.dtype.kind not in kinds:
         raise invalid(f"{name!r} must hold {dtype.name} numbers only")
-    converted = array.astype(dtype.as_numpy_dtype)
+    with np.errstate(over="ignore"):  # infinity is refused with the inputs' other checks
+        converted = array.astype(dtype.as_numpy_dtype)
     if not dtype.is_floating and np.any(converted != array):
         raise invalid(f"{name!r} has a value outside of {dtype.name}")
     return converted

@@ -74,10 +74,10 @@ def model_base_path(fake_generator, tmp_path_factory):
 class ServerProcess:
     """`python -m serving.server` on free loopback ports, where importing sg3tf is an error."""
 
-    def __init__(self, model_base_path, folder):
+    def __init__(self, model_base_path, folder, *flags):
         (folder / "sg3tf.py").write_text("raise ImportError('the server imported sg3tf')")
         command = [sys.executable, "-m", "serving.server", f"--model_base_path={model_base_path}"]
-        command += ["--model_name=fake", "--port=0", "--rest_api_port=0"]
+        command += ["--model_name=fake", "--port=0", "--rest_api_port=0", *flags]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
         self.log = folder / "log"
         with self.log.open("w") as log:
@@ -85,7 +85,7 @@ class ServerProcess:
                 command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder, env=environment
             )
         self.ready = self.process.stdout.readline()
-        match = re.search(r"gRPC (127\.0\.0\.1:\d+), REST (http://127\.0\.0\.1:\d+)", self.ready)
+        match = re.search(r"gRPC (127\.0\.0\.1:\d+), REST (https?://127\.0\.0\.1:\d+)", self.ready)
         if not match:
             self.process.kill()
             self.process.wait()
@@ -107,8 +107,8 @@ def start_server(tmp_path_factory):
     """Starts servers, and stops those still running at the end."""
     started = []
 
-    def start(model_base_path):
-        started.append(ServerProcess(model_base_path, tmp_path_factory.mktemp("server")))
+    def start(model_base_path, *flags):
+        started.append(ServerProcess(model_base_path, tmp_path_factory.mktemp("server"), *flags))
         return started[-1]
 
     yield start

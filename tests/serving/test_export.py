@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+from tensorflow_serving.apis import prediction_log_pb2
 
 import sg3tf
+from serving import provenance, saved_model
+from serving.precision import in_precision
 from serving.saved_model import export
 from serving.signatures import ServedGenerator
 
@@ -25,11 +30,23 @@ def generator():
 
 
 @pytest.fixture(scope="module")
+def stylegan2():
+    tiny = {"resolution": 16, "channel_base": 128, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+    return sg3tf.Generator.from_preset("stylegan2", **tiny)
+
+
+@pytest.fixture(scope="module")
 def version(generator, tmp_path_factory):
-    return export(generator, tmp_path_factory.mktemp("export") / "sg3")
+    return export(generator, tmp_path_factory.mktemp("export") / "sg3", max_batch=4, warmup_batch_sizes=(1, 2))
 
 
-def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path):
+@pytest.fixture
+def untried(monkeypatch):
+    """Saves the time that a process takes to start; test_validation.py has its tests."""
+    monkeypatch.setattr(saved_model, "validate", lambda *_: {})
+
+
+def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path, untried):
     assert export(fake_generator, tmp_path).name == "1"
     (tmp_path / "10").mkdir()
     (tmp_path / "notes").mkdir()
@@ -46,7 +63,7 @@ def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch):
+def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, untried):
     rename = Path.rename
 
     def slow_rename(unfinished, version):
@@ -65,6 +82,129 @@ def test_metadata(version, generator):
     assert described["config"]["resolution"] == 32
     assert described["num_ws"] == generator.num_ws
     assert described["versions"]["sg3tf"] == sg3tf.__version__
+    assert (described["max_batch"], described["xla"]) == (4, False)
+    z = described["signatures"]["generate"]["inputs"]["z"]
+    assert z == {"dtype": "float32", "shape": [None, 64], "meaning": "latents, standard normal"}
+    assert list(described["signatures"]["mix"]["inputs"]) == ["ws_a", "ws_b", "mask"]
+    tensors = [t for s in described["signatures"].values() for part in s.values() for t in part.values()]
+    assert all(tensor["meaning"] for tensor in tensors)
+    tried = described["validation"]
+    assert tried["largest_difference"] < 1e-4
+    assert len(tried["latencies_ms"]) == 2 * len(described["signatures"])
+    assert min(latency["second"] for latency in tried["latencies_ms"]) > 0
+
+
+def test_code_revision():
+    git = ["git", "-C", str(Path(sg3tf.__file__).parent), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    found = provenance.code_revision()
+    assert (found or "").removesuffix("-dirty") == head
+
+
+def test_warmup_covers_every_signature_and_batch_size(version):
+    records = tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests"))
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records.as_numpy_iterator()]
+    signatures = tf.saved_model.load(str(version)).signatures
+    asked = set()
+    for log in logs:
+        request = log.predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        assert set(inputs) == set(signatures[name].structured_input_signature[1])
+        # A server that batches takes nothing without rows.
+        (rows,) = {len(value) for value in inputs.values()}
+        asked.add((name, rows))
+    assert asked == {(name, rows) for name in signatures for rows in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_batch": 0}, "max_batch=0: give at least 1"),
+        ({"warmup_batch_sizes": ()}, "warmup_batch_sizes=: give at least one"),
+        ({"warmup_batch_sizes": (1, 0)}, "warmup_batch_sizes=1,0: give"),
+        ({"max_batch": 4, "warmup_batch_sizes": (2, 8)}, "none may exceed max_batch=4"),
+        ({"warmup_batch_sizes": range(1, 200)}, "142 sizes at most"),
+    ],
+)
+def test_impossible_batch_sizes(options, message, fake_generator, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export(fake_generator, tmp_path / "none", **options)
+    assert not (tmp_path / "none").exists()
+
+
+def test_max_batch(fake_generator):
+    signatures = ServedGenerator(fake_generator, max_batch=2).signatures()
+    ws, transform = np.zeros([3, 3, 4], np.float32), np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
+    calls = {
+        "generate": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
+        "generate_png": [np.arange(3), np.float32(1), np.zeros([3, 2], np.float32)],
+        "map": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
+        "synthesize": [ws, transform],
+        "synthesize_float": [ws, transform],
+        "mix": [ws, ws, np.zeros([3, 3], np.float32)],
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
+            signatures[name](*map(tf.constant, arguments))
+        signatures[name](*[tf.constant(argument[:2] if np.ndim(argument) else argument) for argument in arguments])
+
+
+def test_xla(fake_generator):
+    plain, compiled = (
+        ServedGenerator(fake_generator, xla=xla).signatures()["synthesize_float"] for xla in (False, True)
+    )
+    library = compiled.get_concrete_function().graph.as_graph_def().library.function
+    assert [f.signature.name for f in library if f.attr["_XlaMustCompile"].b]
+    ws = np.random.default_rng(0).normal(size=[2, 3, 4]).astype(np.float32)
+    inputs = [tf.constant(ws), tf.eye(3, batch_shape=[2])]
+    np.testing.assert_allclose(compiled(*inputs)["images"], plain(*inputs)["images"], atol=1e-6)
+
+
+def test_bf16(generator):
+    twin = in_precision(generator, "bf16")
+    assert twin.dtype_policy.name == "mixed_bfloat16"
+    assert in_precision(twin, "fp32").dtype_policy.name == "float32"
+    assert in_precision(generator, "fp32") is generator
+    for mine, its in zip(twin.get_weights(), generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, its)
+    ws = np.random.default_rng(0).normal(size=[1, twin.num_ws, 32]).astype(np.float32)
+    wide, narrow = generator.synthesis(ws).numpy(), twin.synthesis(ws).numpy()
+    error = np.sqrt(np.mean((narrow - wide) ** 2) / np.mean(wide**2))
+    # Sixty independent roundings to 8 bits, docs/adr/0010.
+    assert 0 < error < np.sqrt(60) * 2.0**-8
+    with pytest.raises(ValueError, match="precision='fp16'"):
+        in_precision(generator, "fp16")
+
+
+def test_method(stylegan2, tmp_path, untried):
+    version = stylegan2.export(tmp_path, licence="CC0-1.0", max_batch=2)
+    described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
+    assert (described["class"], described["precision"]) == ("StyleGAN2Generator", "fp32")
+    assert (described["licence"], described["max_batch"]) == ("CC0-1.0", 2)
+    assert list(described["signatures"]["synthesize"]["inputs"]) == ["ws"]
+
+
+def test_provenance_of_weights(tmp_path):
+    run = tmp_path / "00003-stylegan3-t-cats"
+    checkpoint = run / "checkpoints" / "000012345"
+    checkpoint.mkdir(parents=True)
+    (run / "options.json").write_text('{"data_name": "cats", "data_digest": "abc"}')
+    (checkpoint / "progress.json").write_text('{"cur_nimg": 12345}')
+    (checkpoint / "generator.keras").touch()
+    for kimg in (10, 12):
+        (run / f"network-snapshot-{kimg:06d}.keras").touch()
+    data = {"data_name": "cats", "data_digest": "abc"}
+    newest = {"source": f"{run.name}/network-snapshot-000012.keras", "training_kimg": 12.0, **data}
+    assert provenance.of_weights(run) == newest
+    assert provenance.of_weights(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
+    of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
+    assert provenance.of_weights(checkpoint) == of_checkpoint
+    assert provenance.of_weights(checkpoint / "generator.keras")["training_kimg"] == 12.345
+    lone = tmp_path / "g.keras"
+    lone.touch()
+    unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None}
+    assert provenance.of_weights(lone) == unknown
 
 
 def test_stock_ops_only(version):
@@ -76,6 +216,8 @@ def test_stock_ops_only(version):
     # The walk has reached the functions: this op is in generate_png only.
     assert "EncodePng" in ops
     assert not [op for op in ops if op.startswith(FORBIDDEN)]
+    named = {function.signature.name for function in functions}
+    assert not [op for op in ops - named if op_def_registry.get(op) is None]
     # jit_compile=True would hand the signatures to XLA.
     assert not [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
     assert not [f.signature.name for f in functions if "grad_fn" in f.signature.name]
@@ -97,13 +239,22 @@ def run_export(*flags, cwd):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_command_line(generator, tmp_path):
-    generator.save(tmp_path / "g.keras")
-    done = run_export("--model=g.keras", "--model_base_path=models/sg3", cwd=tmp_path)
+@pytest.mark.slow
+def test_command_line(stylegan2, tmp_path):
+    (tmp_path / "run").mkdir()
+    stylegan2.save(tmp_path / "run" / "network-snapshot-000007.keras")
+    flags = ["--run=run", "--model_base_path=models/sg3", "--precision=bf16", "--licence=CC0-1.0"]
+    done = run_export(*flags, "--max_batch=2", "--warmup_batch_sizes=1,2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["models/sg3/1"]
-    described = json.loads((tmp_path / "models/sg3/1/assets.extra/sg3tf.json").read_text())
-    assert described["config"]["label_dim"] == 3
+    version = tmp_path / "models/sg3/1"
+    described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
+    expected = {"precision": "bf16", "licence": "CC0-1.0", "training_kimg": 7.0, "max_batch": 2, "xla": False}
+    assert {name: described[name] for name in expected} == expected
+    assert described["validation"]["largest_difference"] < 1e-4
+    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    types = {n.attr["T"].type for f in saved.meta_graphs[0].graph_def.library.function for n in f.node_def}
+    assert tf.bfloat16.as_datatype_enum in types
 
 
 def test_command_line_without_a_model(tmp_path):

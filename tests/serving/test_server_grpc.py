@@ -1,12 +1,14 @@
 """The embedded server as any TensorFlow Serving client sees it: stock gRPC stubs, no code of ours."""
 
 import io
+import socket
 from types import SimpleNamespace
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis import (
@@ -14,14 +16,16 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 
+from serving.server.admission import Admission
 from serving.server.grpc_service import PredictionService
+from serving.server.metrics import Metrics
+from serving.server.predictor import Predictor
 
 Z = np.random.default_rng(3).normal(size=(2, 6)).astype(np.float32)
 LABEL = np.float32([[1, 0], [0, 1]])
@@ -101,10 +105,14 @@ def test_output_filter_of_a_model_with_several_outputs():
         signature_def=lambda name: definition,
         run=lambda name, inputs: {"a": np.ones(2), "b": np.zeros(3)},
     )
-    service = PredictionService(SimpleNamespace(find=lambda name, version: model))
-    response = service.Predict(predict_pb2.PredictRequest(output_filter=["b"]), None)
+    catalog = SimpleNamespace(find=lambda name, version: model)
+    admission = Admission(max_in_flight=1, max_running=1)
+    metrics = Metrics(lambda: admission.in_flight, lambda: 1)
+    service = PredictionService(Predictor(catalog, admission, metrics), max_bytes=100)
+    context = SimpleNamespace(time_remaining=lambda: None, is_active=lambda: True)
+    response = service.Predict(predict_pb2.PredictRequest(output_filter=["b"]), context)
     assert list(response.outputs) == ["b"]
-    assert set(service.Predict(predict_pb2.PredictRequest(), None).outputs) == {"a", "b"}
+    assert set(service.Predict(predict_pb2.PredictRequest(), context).outputs) == {"a", "b"}
 
 
 WS = np.zeros((2, 3, 4), np.float32)
@@ -125,14 +133,26 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
         ({"inputs": GOOD | {"z": Z[:, :5]}}, INVALID, ["'z'", "[2, 5]", "[N, 6]"]),
         ({"inputs": GOOD | {"z": Z[0]}}, INVALID, ["'z'", "[6]", "[N, 6]"]),
         ({"inputs": GOOD | {"z": Z[:1]}}, INVALID, ["'z' has 1", "'label' has 2"]),
-        ({"inputs": GOOD | {"psi": np.ones(3, np.float32)}}, INVALID, ["psi must be a scalar"]),
+        ({"inputs": GOOD | {"z": Z[:0], "label": LABEL[:0]}}, INVALID, ["0 rows"]),
+        ({"inputs": {k: np.repeat(v, 33, 0) if v.ndim else v for k, v in GOOD.items()}}, INVALID, ["66 rows", "64"]),
+        ({"inputs": GOOD | {"z": np.where(Z > 1, np.nan, Z)}}, INVALID, ["'z' has NaN"]),
+        ({"inputs": GOOD | {"psi": np.float32(np.inf)}}, INVALID, ["'psi' has NaN or inf"]),
+        ({"inputs": GOOD | {"psi": np.float32([0, -2.5])}}, INVALID, ["'psi' is -2.5", "-2 to 2"]),
+        ({"inputs": GOOD | {"psi": np.ones(3, np.float32)}}, INVALID, ["psi must be a scalar", "[N] with N=2"]),
+        ({"inputs": GOOD | {"label": LABEL + 1}}, INVALID, ["'label' row 0", "one-hot"]),
+        ({"inputs": GOOD | {"label": np.float32([[1, 0], [0.5, 0.5]])}}, INVALID, ["'label' row 1"]),
+        (
+            {"signature": "generate_png", "inputs": {"seed": np.int64([3, -1]), "psi": PSI, "label": LABEL}},
+            INVALID,
+            ["'seed' has -1"],
+        ),
         (
             {
                 "signature": "mix",
                 "inputs": {"ws_a": WS, "ws_b": WS, "mask": np.ones(2, np.float32)},
             },
             INVALID,
-            ["mask must be [3] or [N, 3]"],
+            ["mask must be [3] or [N, 3]", "[2]"],
         ),
     ],
 )
@@ -154,6 +174,52 @@ def test_unreadable_tensor_is_refused(stub):
         stub.Predict(request, timeout=20)
     assert caught.value.code() == INVALID
     assert "'z'" in caught.value.details()
+
+
+def test_claimed_sizes_are_not_believed(stub):
+    """Fifty bytes that would become four terabytes: one value for a huge shape."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "fake"
+    tensor = request.inputs["z"]
+    tensor.dtype = tf.float32.as_datatype_enum
+    tensor.float_val.append(1)
+    for size in (10**6, 10**6):
+        tensor.tensor_shape.dim.add(size=size)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(request, timeout=20)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "'z'" in caught.value.details()
+    tensor.tensor_shape.dim[0].size = -5
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Predict(request, timeout=20)
+    assert caught.value.code() == INVALID
+
+
+def test_garbage_and_100_mb_are_refused_and_the_server_goes_on(server, stub):
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server.address, options) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(b"\xff" * 100, timeout=20)
+        assert caught.value.code() == grpc.StatusCode.INTERNAL  # what gRPC has for a message it cannot parse
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(bytes(100 << 20), timeout=20)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"\x00garbage\r\n\r\n")
+    assert images(ask(stub, GOOD)).shape == (2, 8, 8, 3)
+
+
+def test_health(server):
+    with grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "tensorflow.serving.PredictionService"):
+            answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            health.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
+        assert caught.value.code() == NOT_FOUND
 
 
 def test_metadata(stub):
@@ -193,10 +259,6 @@ def test_model_status(server):
         with pytest.raises(grpc.RpcError) as caught:
             models.GetModelStatus(request, timeout=20)
         assert caught.value.code() == NOT_FOUND
-        with pytest.raises(grpc.RpcError) as caught:
-            reload = model_management_pb2.ReloadConfigRequest()
-            models.HandleReloadConfigRequest(reload, timeout=20)
-        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.server.security import ApiKey, Certificate
+
 SLOW = 20_000
 SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
 
@@ -46,7 +48,7 @@ def ask_rest(server):
 # Apart, because either one's slow request would cover up for the other's haste.
 @pytest.mark.parametrize("ask", [ask_grpc, ask_rest])
 def test_requests_in_flight_are_answered_on_sigterm(ask, start_server, model_base_path):
-    server = start_server(model_base_path)
+    server = start_server(model_base_path, "--max_batch=0")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(ask, server)
         time.sleep(0.3)
@@ -68,3 +70,18 @@ def test_nothing_to_serve_is_explained(tmp_path):
     done = run_server(f"--model_base_path={tmp_path}", "--port=0", cwd=tmp_path)
     assert done.returncode == 1
     assert "no version folder" in done.stderr
+
+
+def test_wrong_flags_are_explained(model_base_path, tmp_path):
+    done = run_server(f"--model_base_path={model_base_path}", "--ssl_cert_file=x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot start: --ssl_cert_file and --ssl_key_file go together" in done.stderr
+
+
+def test_wrong_files_are_explained(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("two\nlines")
+    with pytest.raises(ValueError, match="not a certificate and its key"):
+        Certificate(file, file)
+    with pytest.raises(ValueError, match="one line of printable ASCII"):
+        ApiKey(file)

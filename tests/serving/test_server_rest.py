@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+import socket
 import urllib.error
 import urllib.request
 
@@ -106,6 +108,10 @@ def test_status_and_metadata(call):
             400,
             "'seed' has a value outside of int64",
         ),
+        ("/v1/models/fake:predict", rows(instances=[{"z": None, "psi": 1, "label": [0, 1]}]), 400, "'z' must hold"),
+        ("/v1/models/fake:predict", {"inputs": {"z": [[1e39] * 6], "psi": 1, "label": [[0, 1]]}}, 400, "'z' has NaN"),
+        ("/v1/models/fake:predict", {"inputs": {"z": [[0] * 6], "psi": 3, "label": [[0, 1]]}}, 400, "'psi' is 3"),
+        ("/v1/models/fake:predict", {"inputs": {"z": [[0] * 6], "psi": True, "label": [[0, 1]]}}, 400, "'psi' must"),
         ("/v1/models/fake:predict", [], 400, "must be an object"),
         ("/v1/models/fake:classify", {}, 501, "classify"),
         ("/v1/models/fake:draw", {}, 400, "Malformed request: POST"),
@@ -122,6 +128,39 @@ def test_garbage_is_a_parse_error(call):
     status, answer = call("/v1/models/fake:predict", raw=b"{\xff")
     assert status == 400
     assert "JSON Parse error" in answer["error"]
+
+
+def test_a_deeply_nested_request_is_a_parse_error(call):
+    status, answer = call("/v1/models/fake:predict", raw=b"[" * 100_000)
+    assert status == 400
+    assert "JSON Parse error" in answer["error"]
+
+
+def test_100_mb_and_a_disconnect_are_survived(call, server):
+    status, answer = call("/v1/models/fake:predict", raw=bytes(100 << 20))
+    assert status == 413
+    assert "Content-Length is 104857600" in answer["error"]
+    host, port = server.rest.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"POST /v1/models/fake:predict HTTP/1.1\r\nContent-Length: 500\r\n\r\n{")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"POST /v1/models/fake:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert b" 400 " in raw.recv(100)
+    assert call("/v1/models/fake:predict", rows())[0] == 200
+
+
+def test_metrics_count_by_outcome(call, server):
+    def count(code):
+        with urllib.request.urlopen(server.rest + "/monitoring/prometheus/metrics", timeout=20) as response:
+            text = response.read().decode()
+        found = re.search(rf'sg3tf_serving_requests_total{{api="rest",code="{code}"}} (\S+)', text)
+        assert "sg3tf_serving_newest_version 2.0" in text
+        return float(found[1]) if found else 0
+
+    before = count("OK"), count("NOT_FOUND")
+    call("/v1/models/fake:predict", rows())
+    call("/v1/models/other:predict", rows())
+    assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
 
 
 def test_several_outputs_are_named_in_both_forms():

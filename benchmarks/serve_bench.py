@@ -1,0 +1,271 @@
+"""Throughput and latency of the embedded server, beside the same SavedModel called directly.
+
+python -m benchmarks.serve_bench --out=serving-cpu.json
+
+The server is a process of its own on the loopback address; its clients are threads of this one, each with a connection
+of its own, and each asks again as soon as it has its answer. Nothing is repeated, so every refusal counts.
+
+- plain: the server as it starts by default, which runs every request on its own.
+- batching: with --enable_batching; it admits as many requests at once as there are clients, and no more.
+- direct: the signature in this process, one call after the other, of as many images as the server could put together.
+
+The server and direct take turns. All runs end by themselves: after a number of requests, or else a number of seconds.
+The last row of a server has its memory before and after many requests of one image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from benchmarks import report
+from benchmarks.networks import Network
+from benchmarks.report import Row, goal, median
+from serving.client import Client, Retries, ServingError
+from serving.saved_model import export
+from sg3tf import Generator
+from sg3tf.config import ConfigError
+
+MODEL = "bench"
+SERVERS = ("plain", "batching")
+PSI = 0.7
+SECONDS_TO_START = 120
+SECONDS_OF_REQUEST = 60
+SECONDS_OF_MEMORY = 300
+
+# What was asked for, of batching with as many clients of one image.
+CLIENTS = 8
+LEAST_SHARE_OF_DIRECT = 0.9
+MOST_BATCH_TIMES = 2.5
+MOST_GROWTH_MB = 5.0  # less than the answers to as many requests
+
+_NETWORK = flags.DEFINE_string("network", "T-32", "T or R, a hyphen and a resolution")
+_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 512, "as --cbase of the trainer")
+_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 16, "as --cmax of the trainer")
+_SERVERS = flags.DEFINE_list("servers", list(SERVERS), f"of {', '.join(SERVERS)}")
+_BATCHES = flags.DEFINE_list("batches", ["1", "4"], "numbers of images of a request")
+_CLIENTS = flags.DEFINE_list("clients", ["1", "2", "8"], "numbers of clients at once")
+_MAX_BATCH = flags.DEFINE_integer("max_batch", 8, "images that the server puts together at most", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 128, "of one run", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 30.0, "of one run at most", lower_bound=0.1)
+_MEMORY = flags.DEFINE_integer("memory_requests", 2000, "requests that memory must not grow by; 0: leave it out", 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Requests, or direct calls, of one kind."""
+
+    images_per_second: float
+    seconds: list[float]  # of each one that was answered
+    errors: list[str]
+
+
+class Server:
+    """`python -m serving.server` on a free port, for as long as the block lasts."""
+
+    def __init__(self, base: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "serving.server", f"--model_base_path={base}", f"--model_name={MODEL}"]
+        command += ["--host=127.0.0.1", "--port=0", "--rest_api_port=0", *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._said: list[str] = []
+
+    def __enter__(self) -> Server:
+        # Its standard error is read all the time: a full pipe would stop the server.
+        threading.Thread(target=lambda: self._said.extend(self._process.stderr or ()), daemon=True).start()
+        patience = threading.Timer(SECONDS_TO_START, self._process.kill)
+        patience.start()
+        ready = self._process.stdout.readline() if self._process.stdout else ""
+        patience.cancel()
+        found = re.search(r"gRPC (\S+?),", ready)
+        if not found:
+            self.__exit__()
+            raise ConfigError(f"the server did not start: {' '.join(self._said[-1:]) or ready!r}")
+        self.address = found[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS_OF_REQUEST)
+        finally:
+            self._process.kill()
+
+    def resident_mb(self) -> float:
+        """Memory that it has now."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return int(found[1]) / 1000 if found else float("nan")
+
+
+class Direct:
+    """The exported signature, called in this process."""
+
+    def __init__(self, version: Path) -> None:
+        self._loaded = tf.saved_model.load(str(version))  # which frees its variables when nothing holds it
+        self._generate = self._loaded.signatures["generate"]
+
+    def run(self, batch: int, images: int, limit: float) -> Run:
+        """Calls of `batch` images, and none begins after `limit` seconds."""
+        inputs = {name: tf.constant(value) for name, value in latents(batch).items()}
+        seconds, began = [], time.perf_counter()
+        for _ in range(-(-images // batch)):
+            start = time.perf_counter()
+            self._generate(**inputs)["images"].numpy()
+            seconds.append(time.perf_counter() - start)
+            if time.perf_counter() - began > limit:
+                break
+        return Run(len(seconds) * batch / sum(seconds), seconds, [])
+
+
+def latents(batch: int) -> dict[str, Any]:
+    z = np.random.default_rng(0).standard_normal([batch, 512], np.float32)
+    return {"z": z, "psi": np.full(batch, PSI, np.float32)}
+
+
+def ask(address: str, batch: int, clients: int, requests: int, limit: float) -> Run:
+    """Requests of `batch` images from as many clients at once, none of which begins after `limit` seconds."""
+    inputs, todo = latents(batch), iter(range(requests))  # one iterator: a quick client takes over from a slow one
+    end = time.perf_counter() + limit
+
+    def ask_in_turn(client: Client) -> tuple[list[float], list[str]]:
+        seconds, errors = list[float](), list[str]()
+        for _ in todo:
+            start = time.perf_counter()
+            if start > end:
+                break
+            try:
+                client.generate(**inputs)
+                seconds.append(time.perf_counter() - start)
+            except ServingError as error:
+                errors.append(str(error))
+        return seconds, errors
+
+    with contextlib.ExitStack() as stack:
+        connected = [Client(address, MODEL, timeout_s=SECONDS_OF_REQUEST, retries=Retries(1)) for _ in range(clients)]
+        for client in connected:
+            stack.callback(client.close)
+            client.metadata()  # so that the connection is there
+        pool = stack.enter_context(ThreadPoolExecutor(clients))
+        began = time.perf_counter()
+        parts = list(pool.map(ask_in_turn, connected))
+        elapsed = time.perf_counter() - began
+    seconds = [second for part in parts for second in part[0]]
+    return Run(len(seconds) * batch / elapsed, seconds, [error for part in parts for error in part[1]])
+
+
+def row_of(server: str, batch: int, clients: int, together: int, asked: Sequence[Run], direct: Sequence[Run]) -> Row:
+    """What one server did beside direct calls of `together` images, in as many runs of both."""
+    seconds = [second for run in asked for second in run.seconds]
+    errors = [error for run in asked for error in run.errors]
+    shares = [a.images_per_second / b.images_per_second for a, b in zip(asked, direct, strict=True)]
+    batch_seconds = median([second for run in direct for second in run.seconds])
+    p50, p95, p99 = np.percentile(seconds, [50, 95, 99]).tolist() if seconds else [float("inf")] * 3
+    goals = {"errors": goal(len(errors), 0)}
+    if (server, batch, clients) == ("batching", 1, CLIENTS):
+        goals["share_of_direct"] = goal(median(shares), LEAST_SHARE_OF_DIRECT, at_least=True)
+        goals["p99_in_batch_times"] = goal(p99 / batch_seconds, MOST_BATCH_TIMES)
+    return {
+        "server": server,
+        "batch": batch,
+        "clients": clients,
+        "requests": len(seconds) + len(errors),
+        "images_per_second": median([run.images_per_second for run in asked]),
+        "milliseconds": {"p50": 1e3 * p50, "p95": 1e3 * p95, "p99": 1e3 * p99},
+        "direct": {
+            "batch": together,
+            "images_per_second": median([run.images_per_second for run in direct]),
+            "milliseconds": 1e3 * batch_seconds,
+        },
+        "share_of_direct": median(shares),
+        "share_of_direct_of_runs": shares,
+        "first_errors": errors[:1],
+        "goals": goals,
+    }
+
+
+def memory_row(name: str, server: Server, clients: int, requests: int) -> Row:
+    """How much memory the server has before and after requests of one image."""
+    limit = SECONDS_OF_MEMORY
+    ask(server.address, 1, clients, requests // 10, limit)  # allocators and caches fill up
+    before = server.resident_mb()
+    asked = ask(server.address, 1, clients, requests, limit)
+    after = server.resident_mb()
+    return {
+        "server": name,
+        "clients": clients,
+        "requests": len(asked.seconds) + len(asked.errors),
+        "resident_mb": {"before": before, "after": after},
+        "goals": {"growth_mb": goal(after - before, MOST_GROWTH_MB), "errors": goal(len(asked.errors), 0)},
+    }
+
+
+def options_of(name: str, folder: Path) -> list[str]:
+    """Flags of one of SERVERS."""
+    if name == "plain":
+        return []
+    parameters = folder / "batching.txt"
+    parameters.write_text(
+        f"max_batch_size {{ value: {_MAX_BATCH.value} }}\n"
+        "batch_timeout_micros { value: 5000 }\n"
+        "num_batch_threads { value: 1 }\n"  # one batch already keeps all cores busy
+        "max_enqueued_batches { value: 100 }\n"
+    )
+    in_flight = max(numbers(_CLIENTS.value))
+    return ["--enable_batching", f"--batching_parameters_file={parameters}", f"--max_in_flight={in_flight}"]
+
+
+def numbers(texts: Sequence[str]) -> list[int]:
+    return [int(text) for text in texts]
+
+
+def rows_of(name: str, folder: Path, version: Path) -> Iterator[Row]:
+    """All rows of one server."""
+    direct, limit = Direct(version), _SECONDS.value
+    with Server(version.parent, *options_of(name, folder)) as server:
+        for batch, clients in itertools.product(numbers(_BATCHES.value), numbers(_CLIENTS.value)):
+            together = max(batch, min(batch * clients, _MAX_BATCH.value))
+            requests = -(-_IMAGES.value // batch)
+            direct.run(together, together, limit)
+            ask(server.address, batch, clients, 2 * clients, limit)
+            asked, called = list[Run](), list[Run]()
+            for _ in range(report.REPEATS.value):
+                called.append(direct.run(together, _IMAGES.value, limit))
+                asked.append(ask(server.address, batch, clients, requests, limit))
+            yield row_of(name, batch, clients, together, asked, called)
+        if _MEMORY.value:
+            yield memory_row(name, server, max(numbers(_CLIENTS.value)), _MEMORY.value)
+
+
+def results() -> Iterator[Row]:
+    if unknown := sorted(set(_SERVERS.value) - set(SERVERS)):
+        raise ConfigError(f"servers={unknown!r}: give some of {', '.join(SERVERS)}")
+    network = Network.named(_NETWORK.value, _CHANNEL_BASE.value, _CHANNEL_MAX.value)
+    about = {"network": network.name, "channel_base": network.channel_base, "channel_max": network.channel_max}
+    with tempfile.TemporaryDirectory() as folder:
+        version = export(Generator.of(network.generator()), Path(folder) / MODEL)
+        for name in _SERVERS.value:
+            for row in rows_of(name, Path(folder), version):
+                yield about | row
+
+
+def main(argv: Sequence[str]) -> None:
+    report.run(argv, results)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,159 @@
+"""The configuration files: each parses as what reads it, and they agree with one another and with the exporter."""
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "serving" / "config"
+ARGUMENTS = {
+    "--port=8500",
+    "--rest_api_port=8501",
+    "--model_config_file=/config/models.config",
+    "--enable_batching",
+    "--batching_parameters_file=/config/batching_parameters.txt",
+    "--monitoring_config_file=/config/monitoring.config",
+}
+FIELD = descriptor_pb2.FieldDescriptorProto
+# The messages that tensorflow-serving-api leaves out, by their fields; numbers do not matter in text.
+MESSAGES = {
+    "BatchingParameters": {
+        "max_batch_size": ".google.protobuf.Int64Value",
+        "batch_timeout_micros": ".google.protobuf.Int64Value",
+        "max_enqueued_batches": ".google.protobuf.Int64Value",
+        "num_batch_threads": ".google.protobuf.Int64Value",
+        "thread_pool_name": ".google.protobuf.StringValue",
+        "allowed_batch_sizes": [FIELD.TYPE_INT64],
+        "pad_variable_length_inputs": FIELD.TYPE_BOOL,
+    },
+    "PrometheusConfig": {"enable": FIELD.TYPE_BOOL, "path": FIELD.TYPE_STRING},
+    "MonitoringConfig": {"prometheus_config": ".test.PrometheusConfig"},
+}
+
+
+def declared(name):
+    """An empty message of MESSAGES."""
+    file = descriptor_pb2.FileDescriptorProto(name="test.proto", package="test", syntax="proto3")
+    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    for message, fields in MESSAGES.items():
+        declaration = file.message_type.add(name=message)
+        for number, (field, kind) in enumerate(fields.items(), 1):
+            label = FIELD.LABEL_REPEATED if isinstance(kind, list) else FIELD.LABEL_OPTIONAL
+            added = declaration.field.add(name=field, number=number, label=label)
+            if isinstance(kind, str):
+                added.type, added.type_name = FIELD.TYPE_MESSAGE, kind
+            else:
+                added.type = kind[0] if isinstance(kind, list) else kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))()
+
+
+def read(name, message):
+    return text_format.Parse((CONFIG / name).read_text(), message)
+
+
+def documents(name):
+    yaml = pytest.importorskip("yaml")
+    return list(yaml.safe_load_all((CONFIG / name).read_text()))
+
+
+def test_models():
+    parsed = read("models.config", model_server_config_pb2.ModelServerConfig())
+    (model,) = parsed.model_config_list.config
+    assert (model.name, model.base_path, model.model_platform) == ("sg3", "/models/sg3", "tensorflow")
+    assert model.model_version_policy.latest.num_versions == 1
+    # What the comments propose is right, too.
+    text = (CONFIG / "models.config").read_text().replace("model_version_policy { latest { num_versions: 1 } }", "")
+    uncommented = re.sub(r"# (model_version_policy|version_labels)", r"\1", text)
+    (model,) = text_format.Parse(uncommented, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+    assert set(model.version_labels.values()) == set(model.model_version_policy.specific.versions) == {3, 4}
+
+
+def test_batching():
+    text = (CONFIG / "batching_parameters.txt").read_text()
+    batching = text_format.Parse(text, declared("BatchingParameters"))
+    sizes = list(batching.allowed_batch_sizes)
+    assert sizes == sorted(set(sizes))
+    # The server demands it.
+    assert sizes[-1] == batching.max_batch_size.value
+    assert f"--max_batch={sizes[-1]} --warmup_batch_sizes={','.join(map(str, sizes))}" in text
+    assert min(batching.num_batch_threads.value, batching.max_enqueued_batches.value) > 0
+    assert 0 <= batching.batch_timeout_micros.value < 100_000
+
+
+def test_monitoring():
+    prometheus = read("monitoring.config", declared("MonitoringConfig")).prometheus_config
+    assert prometheus.enable
+    assert prometheus.path == "/monitoring/prometheus/metrics"
+
+
+def test_container(tmp_path):
+    script = CONFIG / "run_container.sh"
+    assert script.stat().st_mode & stat.S_IXUSR
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    docker.chmod(0o755)
+    models = tmp_path / "my models"
+    models.mkdir()
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GPUS": "--gpus all"}
+    done = subprocess.run([script, models], env=environment, capture_output=True, text=True, check=True)
+    arguments = done.stdout.splitlines()
+    assert arguments[:5] == ["run", "--rm", "--gpus", "all", "-p"]
+    assert {f"{models}:/models/sg3:ro", f"{CONFIG}:/config:ro"} <= set(arguments)
+    assert set(arguments[arguments.index("tensorflow/serving:2.21.0") + 1 :]) == ARGUMENTS
+
+
+def test_compose():
+    (compose,) = documents("docker-compose.yaml")
+    (service,) = compose["services"].values()
+    assert service["image"] == "tensorflow/serving:2.21.0"
+    assert set(service["command"]) == ARGUMENTS
+    mounts = {mount.rsplit(":", 2)[1]: mount for mount in service["volumes"]}
+    assert set(mounts) == {"/models/sg3", "/config"}
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_kubernetes():
+    deployment, service, autoscaler = documents("kubernetes.yaml")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert set(container["args"]) == ARGUMENTS
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"grpc": 8500, "rest": 8501}
+    assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/v1/models/sg3", "port": "rest"}
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    volumes = {volume["name"] for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    target = autoscaler["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (deployment["kind"], deployment["metadata"]["name"])
+    (adapter,) = documents("prometheus_adapter.yaml")
+    (rule,) = adapter["rules"]["custom"]
+    assert autoscaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
+    scrape = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert (
+        scrape["prometheus.io/path"] == read("monitoring.config", declared("MonitoringConfig")).prometheus_config.path
+    )
+
+
+def test_native_server():
+    """The repository that stands for the wheel's TensorFlow has all that the operations take from that."""
+    given = set(re.findall(r'name = "(\w+)"', (CONFIG / "native_server" / "local_tensorflow.BUILD").read_text()))
+    files = [*(ROOT / "custom_ops").rglob("BUILD"), *(ROOT / "custom_ops").rglob("*.bzl")]
+    taken = {name for file in files for name in re.findall(r"@local_tensorflow//:(\w+)\"", file.read_text())}
+    assert taken and taken <= given
+    assert "TENSORFLOW_VERSION = " in (CONFIG / "native_server" / "version.bzl").read_text()
+    lines = (CONFIG / "native_server" / "WORKSPACE.lines").read_text()
+    for file in re.findall(r'SG3TF/([\w./]+)"', lines):
+        assert (ROOT / file).exists()
+    assert "cuda_configure = repository_rule" in (ROOT / "bazel" / "cuda.bzl").read_text()
+    assert 'name = "native_ops"' in (ROOT / "custom_ops" / "BUILD").read_text()
