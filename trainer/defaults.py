@@ -15,7 +15,6 @@ GLR = {"stylegan3-t": 0.0025, "stylegan3-r": 0.0025, "stylegan2": 0.002}
 MAP_DEPTH = {"stylegan3-t": 2, "stylegan3-r": 2, "stylegan2": 8}
 STYLE_MIXING = {"stylegan3-t": 0.0, "stylegan3-r": 0.0, "stylegan2": 0.9}
 PL_WEIGHT = {"stylegan3-t": 0.0, "stylegan3-r": 0.0, "stylegan2": 2.0}
-AUGPIPE = "bgc"
 
 
 def gamma(cfg: str, resolution: int, batch: int) -> float:
@@ -71,7 +70,7 @@ def _augmentation(given: dict[str, Any]) -> dict[str, Any]:
     if aug == "fixed" and given["p"] is None:
         raise OptionError("--aug=fixed: needs --p, the probability of every transform, such as --p=0.2")
     usual = {
-        "augpipe": AUGPIPE,
+        "augpipe": augment.PIPE,
         "p": 0.0,
         "target": augment.TARGET,
         "ada_kimg": augment.KIMG_FROM_MODEL if given["init_from"] else augment.KIMG,

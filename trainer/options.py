@@ -82,7 +82,7 @@ class Options:
     pl_interval: int = 4
     freezed: int = 0
     aug: str = "noaug"
-    augpipe: str = "bgc"
+    augpipe: str = augment.PIPE
     p: float = 0.0
     target: float = augment.TARGET
     ada_kimg: float = augment.KIMG
@@ -114,7 +114,9 @@ class Options:
         divides = size % group == 0 or size <= group
         self._require(divides, "batch_per_replica", f"must be a multiple of --mbstd_group={group}, or smaller")
         if self.pl_weight:
-            self._require(size >= 2, "batch_per_replica", "path length regularisation takes half of it: at least 2")
+            self._require(
+                size % 2 == 0, "batch_per_replica", "must be even: path length regularisation takes half of it"
+            )
         if self.ada_heuristic == "rv":
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
         convolutions = 3 * (self.resolution.bit_length() - 3) + 1

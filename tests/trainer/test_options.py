@@ -48,6 +48,7 @@ def changed(**values):
         ({"style_mixing": -0.1}, "--style_mixing=-0.1"),
         ({"pl_weight": -1.0}, "--pl_weight=-1.0"),
         ({"pl_weight": 1.0, "batch_per_replica": 1}, "--batch_per_replica=1"),
+        ({"pl_weight": 1.0, "batch_per_replica": 3, "mbstd_group": 3}, "--batch_per_replica=3"),
         ({"freezed": 8}, "--freezed=8"),  # D has 7 in front of its last block
         ({"profile_steps": (3,)}, "--profile_steps=3"),
         ({"profile_steps": (5, 5)}, "--profile_steps=5,5"),

@@ -1,6 +1,6 @@
 """Augmentation of what the discriminator sees, and how much of it (StyleGAN2-ADA, arXiv 2006.06676)."""
 
 from trainer.augment.controller import INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET, Controller
-from trainer.augment.pipeline import PIPES, Augment
+from trainer.augment.pipeline import PIPE, PIPES, Augment
 
-__all__ = ["INTERVAL", "KIMG", "KIMG_FROM_MODEL", "PIPES", "SOURCES", "TARGET", "Augment", "Controller"]
+__all__ = ["INTERVAL", "KIMG", "KIMG_FROM_MODEL", "PIPE", "PIPES", "SOURCES", "TARGET", "Augment", "Controller"]

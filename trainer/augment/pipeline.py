@@ -27,6 +27,8 @@ def _unions() -> dict[str, tuple[str, ...]]:
 
 #: Name: its transforms.
 PIPES = {**_GROUPS, **_unions()}
+#: What StyleGAN2-ADA found best, and what a run uses unless told otherwise.
+PIPE = "bgc"
 _NAMES = {**{transform: (transform,) for transform in PIPES["bgcfnc"]}, **PIPES}
 
 
