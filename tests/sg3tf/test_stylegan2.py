@@ -6,7 +6,6 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,12 @@ from sg3tf.ops import using
 from tests import contexts
 from tests.conftest import Golden
 from tests.numerics import Array, nhwc, relative_error
+from tests.sg3tf.layers import test_layers as shared
 
 TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5, "mapping_layers": 2}
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
-    keras.utils.set_random_seed(0)
-    with using(getattr(request, "param", "matmul")):
-        yield
-
-
-#: For tests against reference numbers.
-WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
-    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
-)
+implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND_WITHOUT_NATIVE
 
 
 def tiny(resolution: int = 16, noise_strength: float = 0.0, **overrides: Any) -> StyleGAN2Generator:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sg3tf.layers.style_conv import StyleConv
 from sg3tf.layers.to_rgb import ToRGB
-from sg3tf.ops import using
 from tests.numerics import Array, nchw, nhwc, relative_error
 from tests.reference import generator as reference
 from tests.reference import resampling
@@ -24,17 +21,7 @@ W_DIM = 7
 FIR = np.array([1, 3, 3, 1]) / 8
 
 
-@pytest.fixture(autouse=True)
-def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
-    keras.utils.set_random_seed(0)
-    with using(getattr(request, "param", "matmul")):
-        yield
-
-
-WITH_AND_WITHOUT_NATIVE = pytest.mark.parametrize(
-    "implementation", ["matmul", pytest.param("native", marks=pytest.mark.native)], indirect=True
-)
+implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND_WITHOUT_NATIVE
 
 CASES = {
     "StyleConv": shared.Case(
