@@ -16,6 +16,7 @@ import sg3tf
 from serving import canary, provenance, warmup
 from serving.signatures import TENSORS, Function, ServedGenerator
 from serving.validation import validate
+from sg3tf.atomic import sync, sync_folder
 
 
 def export(
@@ -80,12 +81,15 @@ def export(
 
 def _publish(unfinished: Path, base: Path) -> Path:
     """Rename to the next free number, also when another exporter is taking numbers."""
+    sync_folder(unfinished)
     while True:
         taken = [int(entry.name) for entry in base.iterdir() if entry.name.isdecimal()]
         version = base / str(max(taken, default=0) + 1)
         try:
             # A folder cannot be renamed onto a non-empty one, which every version is.
-            return unfinished.rename(version)
+            unfinished.rename(version)
+            sync(base)
+            return version
         except OSError:
             if not version.exists():
                 raise

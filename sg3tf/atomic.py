@@ -23,9 +23,9 @@ def whole_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -50,13 +50,12 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for inside in (*temporary.rglob("*"), temporary):
-            _sync(inside)
+        sync_folder(temporary)
         if replace and path.exists():
             os.rename(path, old)
         _refuse_existing(path)  # somebody may have made it meanwhile
         os.rename(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         if old.exists() and not path.exists():  # stopped between the two renames
             os.rename(old, path)
@@ -64,13 +63,19 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Puts a file, or the names in a folder, on the disk: a power cut must not leave a name without its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Puts a folder with all that is in it on the disk."""
+    for inside in (*path.rglob("*"), path):
+        sync(inside)
 
 
 def _refuse_existing(path: Path) -> None:

@@ -120,7 +120,8 @@ class Client:
 
         Args:
           ws: [N, num_ws, w_dim] float32.
-          transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None is none.
+          transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None is none, and all that a model
+            without that input takes, such as StyleGAN2.
 
         Returns:
           [N, R, R, C] uint8.
@@ -128,7 +129,10 @@ class Client:
         Raises:
           ValueError: a transform of another shape.
         """
-        ws, matrix = _float32(ws), _float32(np.eye(3) if transform is None else transform)
+        ws = _float32(ws)
+        if transform is None and not self.input_dim("transform", "synthesize"):
+            return self.predict("synthesize", {"ws": ws})["images"]
+        matrix = _float32(np.eye(3) if transform is None else transform)
         if matrix.shape not in ((3, 3), (len(ws), 3, 3)):
             raise ValueError(f"transform of shape {list(matrix.shape)}: give [3, 3] or [{len(ws)}, 3, 3]")
         inputs = {"ws": ws, "transform": np.broadcast_to(matrix, (len(ws), 3, 3))}

@@ -1,5 +1,6 @@
 """Command line of the embedded server: start, say when ready, drain on SIGTERM or Ctrl-C."""
 
+import os
 import signal
 import sys
 import threading
@@ -56,7 +57,9 @@ def main(argv: list[str]) -> None:
         flush=True,
     )
     stop.wait()
-    process.drain()
+    if not process.drain():
+        print("stopped before all requests were answered", file=sys.stderr, flush=True)
+        os._exit(1)  # at the interpreter's own end it would wait for their threads
 
 
 def _options() -> Options:

@@ -33,6 +33,14 @@ class BatchingParameters:
     allowed_batch_sizes: tuple[int, ...] = ()
     enable_large_batch_splitting: bool = False
 
+    @property
+    def places(self) -> int:
+        """Requests of one image that the kernel may hold: what its threads compute, and one batch that fills up.
+
+        The others wait before it, where a caller who is late or gone gives up his place.
+        """
+        return self.max_batch_size * (self.num_batch_threads + 1)
+
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
             if getattr(self, name) < 1:

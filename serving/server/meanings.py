@@ -4,8 +4,10 @@ Applied only to a version whose assets.extra/sg3tf.json says that this project e
 same names to other things.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -16,9 +18,19 @@ _MAX_PSI = 2.0
 _LAST_SEED = 2**32 - 1
 
 
-def is_generator(version_folder: Path) -> bool:
-    """Whether this project exported the version."""
-    return (version_folder / "assets.extra" / "sg3tf.json").is_file()
+def read_metadata(version_folder: Path) -> dict[str, Any] | None:
+    """What the export said of the version; None where this project did not export it.
+
+    Raises:
+      OSError: what it said cannot be read.
+    """
+    file = version_folder / "assets.extra" / "sg3tf.json"
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
 def row_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:

@@ -29,15 +29,20 @@ class ServedModel:
       max_batch: the most rows of a request; 0 is no limit.
 
     Raises:
-      OSError: no SavedModel, or an unreadable one.
+      OSError: no SavedModel, an unreadable one, or one that takes smaller batches than `batching` makes.
     """
 
     def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
         self.version = int(path.name)
         self.signature_defs = _read_signature_defs(path)
-        self._is_generator = meanings.is_generator(path)
-        limits = [limit for limit in (max_batch, batching.max_batch_size if batching else 0) if limit]
-        self._max_rows = min(limits, default=0)
+        exported = meanings.read_metadata(path)
+        self._is_generator = exported is not None
+        own_limit, together = (exported or {}).get("max_batch") or 0, batching.max_batch_size if batching else 0
+        if 0 < own_limit < together:
+            raise OSError(
+                f"{path} takes {own_limit} images at most: give no larger max_batch_size than that to batching"
+            )
+        self._max_rows = min([limit for limit in (max_batch, together, own_limit) if limit], default=0)
         self._loaded = tf.saved_model.load(str(path))
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():

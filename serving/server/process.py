@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2
@@ -56,11 +57,10 @@ class Process:
 
     def __init__(self, options: Options):
         self.catalog = Catalog(options.name, options.base, options.policy, lambda folder: _load(folder, options))
-        # With batching the kernel's own queue decides what runs.
-        running = options.max_in_flight if options.batching else _RUNNING
-        admission = Admission(options.max_in_flight, running)
-        metrics = Metrics(lambda: admission.in_flight, lambda: self.catalog.find(options.name, None).version)
-        predictor = Predictor(self.catalog, admission, metrics)
+        running = options.batching.places if options.batching else _RUNNING
+        self._admission = Admission(options.max_in_flight, running)
+        metrics = Metrics(lambda: self._admission.in_flight, lambda: self.catalog.find(options.name, None).version)
+        predictor = Predictor(self.catalog, self._admission, metrics)
         self._health = HealthServicer()
         self._grpc = make_grpc_server(predictor, self._health, options.max_in_flight, options.max_bytes, options.key)
         self.grpc_port = self._bind_grpc(f"{options.host}:{options.port}", options.certificate)
@@ -74,8 +74,9 @@ class Process:
         self._watcher = Watcher(self.catalog, options.poll_seconds) if options.poll_seconds else None
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    def drain(self) -> None:
-        """Take no more requests, and return when those inside have their answers."""
+    def drain(self) -> bool:
+        """Take no more requests, and wait for those inside; returns whether all were answered in time."""
+        end = time.monotonic() + _DRAIN_SECONDS
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._watcher:
             self._watcher.stop()
@@ -83,8 +84,12 @@ class Process:
         drained = self._grpc.stop(_DRAIN_SECONDS)
         self._rest.shutdown()
         self._rest_thread.join()
-        self._rest.server_close()
+        # Waits for its connections; a prediction that has begun cannot be stopped, so not for ever.
+        closing = threading.Thread(target=self._rest.server_close, name="rest-close", daemon=True)
+        closing.start()
         drained.wait()
+        closing.join(max(end - time.monotonic(), 0))
+        return not closing.is_alive() and not self._admission.in_flight
 
     def _bind_grpc(self, address: str, certificate: Certificate | None) -> int:
         if certificate:

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import select
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -110,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "GET" and self.path == metrics.PATH:
                 self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
                 return
-            caller = Caller(time.monotonic() + self.server.seconds)
+            caller = Caller(time.monotonic() + self.server.seconds, self._is_there)
             answer = respond(self.server.predictor, self.command, self.path, self._body, caller)
             self._send(HTTPStatus.OK, json.dumps(answer).encode())
         except RequestError as error:
@@ -141,6 +143,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         length, self._unread = self._unread, 0
         return self.rfile.read(length)
+
+    def _is_there(self) -> bool:
+        """Whether the client, who has said all he had to say, has not closed the connection."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        if not poll.poll(0):
+            return True
+        # What TLS still says then is goodbye.
+        return not isinstance(self.connection, ssl.SSLSocket) and bool(self.connection.recv(1, socket.MSG_PEEK))
 
     def _discard_body(self) -> None:
         left = min(self._unread, _MAX_DISCARDED)

@@ -135,15 +135,16 @@ def test_rows(tmp_path: Path) -> None:
     done = command(f"--out={out}", "--servers=plain,batching", "--repeats=2", *sizes)
     assert done.returncode == 0, done.stderr
     rows = json.loads(out.read_text())["rows"]
-    assert [row["server"] for row in rows] == ["plain"] * 5 + ["batching"] * 5
-    for kind in (rows[:5], rows[5:]):
-        *timed, memory = kind
+    assert [row["server"] for row in rows] == ["plain"] * 6 + ["batching"] * 6
+    for kind in (rows[:6], rows[6:]):
+        first, *timed, memory = kind
+        assert first["milliseconds"]["later"] > 0 and set(first["goals"]) == {"first_in_later_times"}
         cells = [(row["batch"], row["clients"], row["direct"]["batch"]) for row in timed]
         assert cells == [(1, 1, 1), (1, 3, 3), (2, 1, 2), (2, 3, 4)]
         assert [row["requests"] for row in timed] == [24, 24, 12, 12]
         assert memory["requests"] == 20 and memory["resident_mb"]["before"] > 50
-    for row in rows:
-        assert row["goals"]["errors"] == {"is": 0, "at_most": 0}
+        for row in (*timed, memory):
+            assert row["goals"]["errors"] == {"is": 0, "at_most": 0}
 
 
 def test_unknown_server() -> None:

@@ -63,6 +63,14 @@ def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, monkeypatch, untried):
+    seen = []
+    monkeypatch.setattr(saved_model, "sync_folder", lambda folder: seen.append((folder, os.listdir(tmp_path))))
+    export(fake_generator, tmp_path)
+    ((folder, names),) = seen
+    assert names == [folder.name] and folder.name.startswith(".unfinished")
+
+
 def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, untried):
     rename = Path.rename
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.saved_model import export
 from serving.server.batching import BatchingParameters, batched, is_batchable, read_parameters
 from serving.server.errors import RequestError
 from serving.server.model import ServedModel
@@ -100,6 +101,20 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
         assert len(answer.result()["png_bytes"]) == 2
     with pytest.raises(RequestError, match="'z' has 7 rows|'label' has 7 rows"):
         model.run("generate", inputs(0, 7, 1.0))
+
+
+def test_the_models_own_limit_counts(fake_generator, tmp_path):
+    version = export(fake_generator, tmp_path, max_batch=4)
+    with pytest.raises(OSError, match="takes 4 images at most: give no larger max_batch_size"):
+        ServedModel(version, BatchingParameters(8))
+    with pytest.raises(RequestError, match="has 5 rows; send at most 4"):
+        ServedModel(version).run("generate", inputs(0, 5, 1.0))
+
+
+def test_places_before_the_kernel():
+    """More than the kernel can work at waits where deadlines count: at one image a batch, one runs and one follows."""
+    assert BatchingParameters(1, num_batch_threads=1).places == 2
+    assert BatchingParameters(8, num_batch_threads=2).places == 24
 
 
 def test_requests_run_together(model):

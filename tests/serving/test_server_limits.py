@@ -1,10 +1,12 @@
 """A server with TLS, an API key and few places, over the wire."""
 
+import contextlib
 import json
 import re
-import shutil
+import socket
 import ssl
-import subprocess
+import struct
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,20 +18,15 @@ import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
 KEY = ("x-api-key", "opensesame")
 PLACES = 3
 VERY_SLOW, SLOW, QUICK = 60_000, 20_000, 1
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("limits")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "server.key", "-out", folder / "cert.pem"]
-    subprocess.run(command, check=True, capture_output=True)
-    (folder / "api.key").write_text(KEY[1] + "\n")
-    return folder
+def folder(certificate):
+    (certificate / "api.key").write_text(KEY[1] + "\n")
+    return certificate
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +74,35 @@ def wait_for_in_flight(guarded, folder, number):
     while in_flight(guarded, folder) != number:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+class Wire:
+    """A way to the server that can be cut: neither side says goodbye."""
+
+    def __init__(self, address):
+        host, port = address.split(":")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._ends = []
+        threading.Thread(target=self._connect, args=[(host, int(port))], daemon=True).start()
+
+    def _connect(self, server):
+        client, _ = self._listener.accept()
+        self._ends = [client, socket.create_connection(server)]
+        for source, target in (self._ends, self._ends[::-1]):
+            threading.Thread(target=self._carry, args=[source, target], daemon=True).start()
+
+    def _carry(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+
+    def cut(self):
+        self._listener.close()
+        for end in self._ends:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            end.shutdown(socket.SHUT_RD)  # wakes the thread that reads, so that the close is one
+            end.close()
 
 
 @pytest.mark.parametrize("key", [None, ("x-api-key", "guess")])
@@ -137,3 +163,20 @@ def test_deadlines_and_hanging_up_free_the_places(channel, guarded, folder):
         answer.cancel()
     wait_for_in_flight(guarded, folder, 0)
     assert len(predict(channel, QUICK).result().outputs["png_bytes"].string_val) == QUICK
+
+
+def test_a_cut_connection_frees_its_place(channel, guarded, folder):
+    wait_for_in_flight(guarded, folder, 0)
+    running = [predict(channel, VERY_SLOW) for _ in range(2)]  # as many as run at a time
+    wait_for_in_flight(guarded, folder, 2)
+    wire = Wire(guarded.address)
+    credentials = grpc.ssl_channel_credentials((folder / "cert.pem").read_bytes())
+    with grpc.secure_channel(wire.address, credentials) as other:
+        waiting = predict(other, QUICK)
+        wait_for_in_flight(guarded, folder, 3)
+        wire.cut()
+        wait_for_in_flight(guarded, folder, 2)
+        assert waiting.code() == grpc.StatusCode.UNAVAILABLE
+    for answer in running:
+        answer.cancel()
+    wait_for_in_flight(guarded, folder, 0)

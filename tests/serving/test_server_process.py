@@ -1,12 +1,15 @@
 """The server as a process: it drains before it goes, and says why it cannot start."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -14,10 +17,30 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.server import process
 from serving.server.security import ApiKey, Certificate
+from serving.server.versions import parse_policy
 
 SLOW = 20_000
 SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
+
+
+OPTIONS = functools.partial(
+    process.Options,
+    name="fake",
+    policy=parse_policy("latest"),
+    poll_seconds=0,
+    host="127.0.0.1",
+    port=0,
+    rest_port=0,
+    rest_seconds=30,
+    batching=None,
+    max_in_flight=4,
+    max_batch=0,
+    max_bytes=64 << 20,
+    key=None,
+    certificate=None,
+)
 
 
 def run_server(*flags, cwd):
@@ -55,6 +78,29 @@ def test_requests_in_flight_are_answered_on_sigterm(ask, start_server, model_bas
         assert not answer.done()
         assert server.stop() == 0
         assert len(answer.result()) == SLOW
+
+
+def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeypatch):
+    """In this process: the server as a process then ends by force, with exit status 1."""
+    monkeypatch.setattr(process, "_DRAIN_SECONDS", 0.2)
+    never, began = threading.Event(), threading.Event()
+
+    def stuck(*_):
+        began.set()
+        never.wait(60)
+        raise OSError
+
+    served = process.Process(OPTIONS(base=model_base_path))
+    assert served.drain()  # with nobody inside
+    served = process.Process(OPTIONS(base=model_base_path))
+    monkeypatch.setattr(process.ServedModel, "run", stuck)
+    server = SimpleNamespace(rest=f"http://127.0.0.1:{served.rest_port}")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask_rest, server)
+        assert began.wait(20)
+        assert not served.drain()
+        never.set()
+        assert answer.exception()
 
 
 def test_a_port_in_use_is_explained(server, model_base_path, tmp_path):

@@ -1,0 +1,183 @@
+"""What the client does when a server is silent, absent or refuses, and how it shows who it is."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+from grpc import StatusCode
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.client import Client, Retries, ServingError
+
+
+class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Refuses with the given codes, one after the other, and then answers; remembers what came."""
+
+    def __init__(self, *codes):
+        self.codes, self.calls, self.metadata = list(codes), 0, []
+
+    def Predict(self, request, context):
+        self.calls += 1
+        self.metadata.append(dict(context.invocation_metadata()))
+        if self.codes:
+            context.abort(self.codes.pop(0), "as the script says")
+        return predict_pb2.PredictResponse()
+
+    @contextlib.contextmanager
+    def serving(self, port=0, credentials=None):
+        server = grpc.server(ThreadPoolExecutor(2))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, server)
+        address = f"localhost:{port}"
+        number = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        server.start()
+        yield f"localhost:{number}"
+        server.stop(None).wait()
+
+
+def ask(address, **arguments):
+    arguments = {"timeout_s": 10, "retries": Retries(first_wait_s=0.02)} | arguments
+    with contextlib.closing(Client(address, "any", **arguments)) as client:
+        return client.predict("any", {})
+
+
+def test_silent_server_is_given_up():
+    # It accepts connections and never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.3)
+        with contextlib.closing(client), pytest.raises(ServingError, match=r"within 0\.3 s"):
+            client.metadata()
+
+
+def test_unreachable_server_is_explained():
+    client = Client("127.0.0.1:1", timeout_s=20, retries=Retries(attempts=2, first_wait_s=0.1))
+    answer = pytest.raises(ServingError, match=r"no server answers at 127\.0\.0\.1:1")
+    with contextlib.closing(client), answer as caught:
+        client.metadata()
+    assert caught.value.code == StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("codes", "attempts", "raised"),
+    [
+        ([StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED], 3, None),
+        ([StatusCode.RESOURCE_EXHAUSTED] * 9, 4, StatusCode.RESOURCE_EXHAUSTED),
+        ([StatusCode.INTERNAL] * 9, 1, StatusCode.INTERNAL),
+        ([StatusCode.INVALID_ARGUMENT] * 9, 1, StatusCode.INVALID_ARGUMENT),
+        ([StatusCode.UNAVAILABLE, StatusCode.NOT_FOUND], 2, StatusCode.NOT_FOUND),
+    ],
+)
+def test_repeats_what_another_attempt_may_change(codes, attempts, raised):
+    scripted = Scripted(*codes)
+    with scripted.serving() as address:
+        if raised is None:
+            assert ask(address) == {}
+        else:
+            with pytest.raises(ServingError, match="as the script says") as caught:
+                ask(address)
+            assert caught.value.code == raised
+    assert scripted.calls == attempts
+
+
+class Busy(grpc.RpcError):
+    def code(self):
+        return StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_all_attempts_share_one_deadline():
+    seconds_left = []
+
+    def send(seconds):
+        seconds_left.append(seconds)
+        raise Busy
+
+    with pytest.raises(Busy):
+        Retries(attempts=4, first_wait_s=0.02).run(send, 10)
+    assert seconds_left[0] == pytest.approx(10, abs=0.01)
+    waits = -np.diff(seconds_left)
+    assert np.all(waits >= [0.01, 0.02, 0.04])
+
+
+def test_does_not_wait_beyond_the_deadline():
+    scripted = Scripted(*[StatusCode.UNAVAILABLE] * 9)
+    began = time.monotonic()
+    with scripted.serving() as address, pytest.raises(ServingError, match="no server answers"):
+        ask(address, timeout_s=5, retries=Retries(first_wait_s=10.1))  # half of it is longer than five seconds
+    assert time.monotonic() - began < 5
+    assert scripted.calls == 1
+
+
+def test_a_server_that_starts_late_is_reached():
+    scripted, done = Scripted(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    def serve():
+        time.sleep(0.15)
+        with scripted.serving(port):
+            done.wait(20)
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(serve)
+        try:
+            # The last attempt comes after 0.62 s, when gRPC by default would not yet connect again.
+            assert ask(f"localhost:{port}", retries=Retries(first_wait_s=0.1, seed=6)) == {}
+        finally:
+            done.set()
+
+
+def test_waits():
+    waits = [list(Retries(4, 0.2, seed).waits()) for seed in range(200)]
+    assert waits[0] == list(Retries(4, 0.2, 0).waits())
+    assert list(Retries(4, 0.2).waits()) != list(Retries(4, 0.2).waits())
+    relative = np.array(waits) / [0.2, 0.4, 0.8]
+    assert relative.min() >= 0.5 and relative.max() <= 1.5
+    # The mean of 200 draws from 0.5 to 1.5 has a standard deviation of 0.02.
+    np.testing.assert_allclose(relative.mean(axis=0), 1, atol=0.1)
+    assert list(Retries(1).waits()) == []
+    with pytest.raises(ValueError, match="attempts=0"):
+        Retries(0)
+
+
+def test_api_key(tmp_path):
+    key = tmp_path / "key"
+    key.write_text("open sesame\n")
+    scripted = Scripted()
+    with scripted.serving() as address:
+        ask(address, api_key_file=str(key))
+        ask(address)
+        assert scripted.metadata[0]["x-api-key"] == "open sesame"
+        assert "x-api-key" not in scripted.metadata[1]
+        scripted.codes.append(StatusCode.UNAUTHENTICATED)
+        with pytest.raises(ServingError, match="wants a key, name the file that has it in api_key_file"):
+            ask(address)
+    for text in ("", "two\nlines", "schlüssel"):
+        key.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="key must hold one line"):
+            Client(api_key_file=str(key))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_tls(tmp_path):
+    def certificate(name):
+        files = [tmp_path / f"{name}.key", tmp_path / f"{name}.pem"]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", files[0], "-out", files[1]]
+        subprocess.run(command, check=True, capture_output=True)
+        return files
+
+    (key, trusted), (_, other) = certificate("trusted"), certificate("other")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), trusted.read_bytes())])
+    with Scripted().serving(credentials=credentials) as address:
+        assert ask(address, ssl_ca_file=str(trusted)) == {}
+        for wrong in (str(other), None):
+            with pytest.raises(ServingError, match="or the TLS settings"):
+                ask(address, ssl_ca_file=wrong)
+    with pytest.raises(ValueError, match=r"trusted\.key has no certificate"):
+        Client(ssl_ca_file=str(key))

@@ -1,0 +1,78 @@
+"""Who hangs up while waiting over REST gives up his place, with and without TLS."""
+
+import contextlib
+import socket
+import ssl
+import threading
+
+import grpc
+import pytest
+
+from serving.server.errors import RequestError
+from serving.server.rest import RestServer
+
+REQUEST = b"POST /v1/models/fake:predict HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Queue:
+    """A predictor whose requests wait until nobody waits for them."""
+
+    def __init__(self):
+        self.waiting, self.ended, self.end = threading.Event(), threading.Event(), threading.Event()
+        self.code = None
+
+    def predict(self, api, name, version, parse, caller):
+        with contextlib.suppress(AttributeError):
+            parse(None)  # reads the body, before it asks the model
+        try:
+            while not self.end.wait(0.01):
+                self.waiting.set()
+                caller.check()
+        except RequestError as error:
+            self.code = error.code
+            raise
+        finally:
+            self.ended.set()
+        raise RequestError(grpc.StatusCode.NOT_FOUND, "the end of the test")
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def connection(request, certificate):
+    """A client's connection, and the predictor behind the server."""
+    tls = None
+    if request.param:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate / "cert.pem", certificate / "server.key")
+    queue = Queue()
+    server = RestServer(("127.0.0.1", 0), queue, 1000, 60.0, tls=tls)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    client = socket.create_connection(server.server_address, timeout=20)
+    if request.param:
+        client = ssl.create_default_context(cafile=certificate / "cert.pem").wrap_socket(
+            client, server_hostname="127.0.0.1"
+        )
+    yield client, queue
+    queue.end.set()
+    client.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_who_hangs_up_is_not_waited_for(connection):
+    client, queue = connection
+    client.sendall(REQUEST)
+    assert queue.waiting.wait(20)
+    client.close()
+    assert queue.ended.wait(20)
+    assert queue.code == grpc.StatusCode.CANCELLED
+
+
+def test_who_waits_is_answered(connection):
+    client, queue = connection
+    client.sendall(REQUEST)
+    assert queue.waiting.wait(20)
+    assert not queue.ended.wait(0.3)
+    queue.end.set()
+    assert b" 404 " in client.recv(100)
