@@ -4,9 +4,12 @@ python -m serving.export --run=runs/00003-... --model_base_path=models/sg3
 python -m serving.export --model=generator.keras --model_base_path=models/sg3 --precision=bf16
 """
 
+import os
 from pathlib import Path
 
 from absl import app, flags, logging
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
 import sg3tf
 from serving import provenance

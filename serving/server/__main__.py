@@ -8,6 +8,8 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
+
 from serving.server.batching import BatchingParameters, read_parameters
 from serving.server.process import Options, Process
 from serving.server.security import ApiKey, Certificate
