@@ -1,0 +1,201 @@
+"""Pickles read without running their code: a stack machine that calls nothing but what it was given.
+
+Python's own unpickler can be told which globals to find, but not what may happen to them: it sets attributes of
+whatever it found, hashes keys of any depth, and reserves memory as the file asks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+# fmt: off
+_TAKEN_AS_WRITTEN = frozenset({
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
+})
+# fmt: on
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_CONTAINERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_WITHOUT_EFFECT = frozenset({"PROTO", "FRAME", "STOP"})
+_BROKEN = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    RecursionError,
+)
+_KEYS = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
+
+
+class PickleError(ValueError):
+    """A pickle that is broken, or that wants something it may not have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Global:
+    """A name that a pickle mentioned, and what is allowed to stand for it."""
+
+    name: str
+    value: Any
+
+
+def load(file: IO[bytes], allowed: Mapping[str, Any], persistent: Callable[[Any], Any]) -> Any:
+    """The object that a pickle describes; the file is left behind its end.
+
+    Args:
+        file: at the beginning of the pickle; protocols 0 to 5.
+        allowed: {"module.name": what stands for it}. What is callable may be called by the pickle with any arguments.
+        persistent: persistent id -> object.
+
+    Returns:
+        dict, list, tuple, set, str, bytes, numbers, None, and what `allowed` and `persistent` returned. What is left
+        uncalled of `allowed` stays a Global.
+
+    Raises:
+        PickleError: the pickle is broken, or mentions or calls what is not allowed.
+    """
+    machine = _Machine(allowed, persistent)
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            machine.step(opcode.name, argument)
+        (result,) = machine.stack
+    except PickleError:
+        raise
+    except _BROKEN as error:
+        raise PickleError(f"the pickle in it is broken ({type(error).__name__}: {str(error)[:200]})") from error
+    return result
+
+
+def ordered_dict(items: Any = ()) -> dict[Any, Any]:
+    """What may stand for collections.OrderedDict: a dict from [[key, value], ...]."""
+    return {_key(key): value for key, value in items}
+
+
+class _Machine:
+    """The values that are being built: a stack, the stacks below its marks, and the memo."""
+
+    def __init__(self, allowed: Mapping[str, Any], persistent: Callable[[Any], Any]) -> None:
+        self.allowed = allowed
+        self.persistent = persistent
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def step(self, opcode: str, argument: Any) -> None:
+        if opcode in _TAKEN_AS_WRITTEN:
+            self.push(argument)
+        elif opcode in _CONSTANTS:
+            self.push(_CONSTANTS[opcode])
+        elif opcode in _CONTAINERS:
+            self.push(_CONTAINERS[opcode]())
+        elif opcode in _TUPLES:
+            self.push(tuple(self.pop(_TUPLES[opcode])))
+        elif opcode not in _WITHOUT_EFFECT:
+            action = _ACTIONS.get(opcode)
+            if action is None:
+                raise PickleError(f"its pickle uses {opcode}, which is not allowed")
+            action(self, argument)
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise IndexError("empty stack")
+        values = self.stack[-count:]
+        del self.stack[-count:]
+        return values
+
+    def pop_to_mark(self) -> list[Any]:
+        values, self.stack = self.stack, self.below.pop()
+        return values
+
+    def find(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError("the name of a global is not text")
+        full = f"{module}.{name}"
+        if full not in self.allowed:
+            raise PickleError(f"it wants {full[:200]!r}, which is not allowed")
+        self.push(Global(full, self.allowed[full]))
+
+    def call(self) -> None:
+        function, arguments = self.pop(2)
+        if not isinstance(function, Global) or not callable(function.value):
+            name = function.name if isinstance(function, Global) else f"a {type(function).__name__}"
+            raise PickleError(f"it calls {name}, which is not allowed")
+        if type(arguments) is not tuple:
+            raise TypeError("arguments are not a tuple")
+        self.push(function.value(*arguments))
+
+    def build(self) -> None:
+        """Attributes of a dict (a state dict has `_metadata`) are left out; nothing else may have any."""
+        target, _ = self.pop(2)
+        if not isinstance(target, dict):
+            raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
+        self.push(target)
+
+    def extend(self, values: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no list")
+        self.stack[-1].extend(values)
+
+    def add(self, values: list[Any]) -> None:
+        if type(self.stack[-1]) is not set:
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no set")
+        self.stack[-1].update(map(_key, values))
+
+    def set_items(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], dict):
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no dict")
+        self.stack[-1].update(_items(values))
+
+    def mark(self) -> None:
+        self.below.append(self.stack)
+        self.stack = []
+
+    def remember(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, _KEYS):
+        raise TypeError(f"a {type(value).__name__} cannot be a key")
+    return value
+
+
+def _items(values: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "MARK": lambda machine, _: machine.mark(),
+    "POP": lambda machine, _: machine.pop(1),
+    "POP_MARK": lambda machine, _: machine.pop_to_mark(),
+    "DUP": lambda machine, _: machine.push(machine.stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.remember),
+    "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, key: machine.push(machine.memo[key])),
+    "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "DICT": lambda machine, _: machine.push(_items(machine.pop_to_mark())),
+    "FROZENSET": lambda machine, _: machine.push(frozenset(map(_key, machine.pop_to_mark()))),
+    "APPEND": lambda machine, _: machine.extend(machine.pop(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.pop_to_mark()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.pop(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
+    "ADDITEMS": lambda machine, _: machine.add(machine.pop_to_mark()),
+    "GLOBAL": lambda machine, names: machine.find(*names.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.find(*machine.pop(2)),
+    "REDUCE": lambda machine, _: machine.call(),
+    "NEWOBJ": lambda machine, _: machine.call(),
+    "BUILD": lambda machine, _: machine.build(),
+    "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0])),
+}

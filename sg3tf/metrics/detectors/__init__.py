@@ -1,0 +1,56 @@
+"""The networks that published metrics look at images with, from files that the user provides.
+
+from sg3tf.metrics import detectors
+inception = detectors.load("inception", "detectors")
+inception(images)["pool"]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from sg3tf.metrics.detectors import inception, lpips, vgg16
+from sg3tf.metrics.detectors.files import DetectorError
+
+__all__ = ["DETECTORS", "Detector", "DetectorError", "load"]
+
+
+class Detector(Protocol):
+    """A network that describes images by numbers.
+
+    Attributes:
+        name: key of DETECTORS.
+        digest: "sha256:..." of the files that it was loaded from.
+        outputs: {output: numbers for an image}.
+    """
+
+    name: str
+    digest: str
+    outputs: dict[str, int]
+
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """{output: float32 [N, D]} of images uint8 [N,H,W,3] or [N,H,W,1]; usable inside tf.function."""
+
+
+DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
+
+
+def load(name: str, folder: str | Path) -> Any:
+    """A network from its published files; nothing is downloaded.
+
+    Args:
+        name: key of DETECTORS.
+        folder: where the files are.
+
+    Returns:
+        A Detector; for "lpips" an Lpips.
+
+    Raises:
+        DetectorError: unknown name, a file that is absent (the message says where it is published), or a wrong one.
+    """
+    if name not in DETECTORS:
+        raise DetectorError(f"detector={name!r}: known are {', '.join(DETECTORS)}")
+    return DETECTORS[name](Path(folder))

@@ -1,0 +1,147 @@
+"""VGG16 (Simonyan and Zisserman 2014, 1409.1556), whose features improved precision and recall compare.
+
+Kynkäänniemi et al. (2019, 1904.06991) take the second fully connected layer, 4096 numbers. docs/detectors.md says what
+is certain about how they prepare the images and what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sg3tf.interop import torch_file
+from sg3tf.metrics.detectors import files
+from sg3tf.metrics.detectors.files import DetectorError, Published
+from sg3tf.metrics.detectors.images import rgb_of_bytes
+
+Array = NDArray[Any]
+
+PUBLISHED = Published(
+    "vgg16-397923af.pth",
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    size=553_433_881,
+    sha256="397923af",
+)
+
+# Position of each convolution in torchvision's `features`, by stage; a pooling stands between two stages.
+STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage
+FEATURES = 4096
+_SIZE = 224
+_POOLED = _SIZE // 2 ** len(STAGES)
+
+# ImageNet's, for images from 0 to 1.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+class Trunk(tf.Module):
+    """The 13 convolutions."""
+
+    def __init__(self, parameters: Mapping[str, Array]) -> None:
+        super().__init__("vgg16_trunk")
+        self._stages = [
+            [
+                (
+                    _variable(parameters[f"features.{i}.weight"].transpose(2, 3, 1, 0)),  # OIHW to HWIO
+                    _variable(parameters[f"features.{i}.bias"]),
+                )
+                for i in stage
+            ]
+            for stage in STAGES
+        ]
+
+    def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """The last activations of each stage, before the pooling, of normalised images [N,H,W,3]."""
+        activations: list[tf.Tensor] = []
+        for stage in self._stages:
+            if activations:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            for kernel, bias in stage:
+                x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
+            activations.append(x)
+        return activations
+
+
+class Vgg16(tf.Module):
+    """Features of precision and recall."""
+
+    def __init__(self, parameters: Mapping[str, Array], digest: str) -> None:
+        super().__init__("vgg16")
+        self.digest = digest
+        self.outputs = {"features": FEATURES}
+        self._trunk = Trunk(parameters)
+        channels = WIDTHS[-1]
+        first = parameters["classifier.0.weight"].reshape(-1, channels, _POOLED, _POOLED)
+        self._dense = [
+            (
+                _variable(first.transpose(2, 3, 1, 0).reshape(-1, len(first))),  # flattened CHW to flattened HWC
+                _variable(parameters["classifier.0.bias"]),
+            ),
+            (_variable(parameters["classifier.3.weight"].T), _variable(parameters["classifier.3.bias"])),
+        ]
+
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """{"features": float32 [N,4096]} of images uint8 [N,H,W,3] or [N,H,W,1]; usable inside tf.function."""
+        x = tf.raw_ops.ResizeBilinear(images=rgb_of_bytes(images), size=[_SIZE, _SIZE])  # as graphs of 2019 did
+        x = (x / 255.0 - _MEAN) / _STD
+        x = tf.nn.max_pool2d(self._trunk(x)[-1], 2, 2, "VALID")
+        x = tf.reshape(x, [-1, self._dense[0][0].shape[0]])
+        for kernel, bias in self._dense:
+            x = tf.nn.relu(x @ kernel + bias)
+        return {"features": x}
+
+
+def load(folder: Path) -> Vgg16:
+    """The network from `vgg16-397923af.pth`.
+
+    Raises:
+        DetectorError: the file is absent, broken, or of another network.
+    """
+    parameters, digest = read(folder)
+    return Vgg16(parameters, f"sha256:{digest}")
+
+
+def read(folder: Path) -> tuple[dict[str, Array], str]:
+    """torchvision's parameters, and SHA-256 of their file."""
+    path = files.find(folder, PUBLISHED)
+    digest = files.sha256(path, PUBLISHED)
+    return read_parameters(path, shapes()), digest
+
+
+def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """The arrays of these names and shapes of a state dict; it may have others."""
+    try:
+        parameters = torch_file.read(path)
+    except torch_file.TorchFileError as error:
+        raise DetectorError(str(error)) from error
+    for name, shape in shapes.items():
+        found = np.shape(parameters.get(name, 0.0)) if isinstance(parameters, dict) else None
+        if found != shape:
+            raise DetectorError(f"{path}: detector file of the wrong network ({name} is {found}, not {shape})")
+    return parameters
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Of all parameters that are used, as torchvision names them."""
+    result: dict[str, tuple[int, ...]] = {}
+    inputs = 3
+    for stage, width in zip(STAGES, WIDTHS, strict=True):
+        for i in stage:
+            result |= {f"features.{i}.weight": (width, inputs, 3, 3), f"features.{i}.bias": (width,)}
+            inputs = width
+    inputs *= _POOLED**2
+    for i in (0, 3):
+        result |= {f"classifier.{i}.weight": (FEATURES, inputs), f"classifier.{i}.bias": (FEATURES,)}
+        inputs = FEATURES
+    return result
+
+
+def _variable(value: Array) -> tf.Variable:
+    """A variable, so that a strategy keeps it on every device."""
+    return tf.Variable(np.ascontiguousarray(value), trainable=False)
