@@ -8,11 +8,28 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.metrics.data import Images
+
 FloatArray = NDArray[np.float32]
-Labels = Callable[[int], FloatArray]
 
 # Second word of Philox's key; small numbers belong to the trainer.
-_LATENT, _MOTION, _CLASS = 1001, 1002, 1003
+_LATENT, _MOTION, _CLASS, _NOISE, _IMAGE, _COMPARISON = range(1001, 1007)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Labels of generated images.
+
+    Attributes:
+        origin: what they are drawn from; labels of equal origins are equal.
+        at: position of a sample -> float32 [label_dim].
+    """
+
+    origin: str
+    at: Callable[[int], FloatArray]
+
+    def __call__(self, position: int) -> FloatArray:
+        return self.at(position)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +40,7 @@ class Samples:
         count: how many.
         z_dim: size of a latent.
         seed: of every draw.
-        labels: position -> float32 [label_dim]; None for a generator without labels.
+        labels: None for a generator without labels.
     """
 
     count: int
@@ -39,15 +56,32 @@ class Samples:
         """float32 [N, label_dim] for N positions."""
         return None if self.labels is None else np.stack([self.labels(int(i)) for i in index])
 
+    def noise(self, index: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Seeds of the noise in StyleGAN2's images, int32 [N, 2] for N positions."""
+        return np.stack([_rng(self.seed, _NOISE, i).integers(2**31, size=2, dtype=np.int32) for i in index])
+
     def motion(self, position: int) -> np.random.Generator:
         """Where the motion of the image at `position` is drawn from."""
         return _rng(self.seed, _MOTION, position)
 
 
 def uniform_classes(label_dim: int, seed: int) -> Labels:
-    """Labels of classes drawn uniformly: position -> float32 [label_dim], 1 at the class and else 0."""
+    """Classes drawn uniformly: 1 at the class and else 0."""
     classes = np.eye(label_dim, dtype=np.float32)
-    return lambda position: classes[_rng(seed, _CLASS, position).integers(label_dim)]
+    return Labels("uniform classes", lambda position: classes[_rng(seed, _CLASS, position).integers(label_dim)])
+
+
+def labels_of(data: Images, seed: int) -> Labels:
+    """Labels of images drawn uniformly from a data set, so that classes are as frequent as there."""
+    return Labels(
+        f"of images drawn from {data.digest}, part {data.part}",
+        lambda position: data.label(int(_rng(seed, _IMAGE, position).integers(len(data)))),
+    )
+
+
+def comparison(seed: int) -> np.random.Generator:
+    """Where metrics draw from that compare random subsets of images."""
+    return _rng(seed, _COMPARISON, 0)
 
 
 def _rng(seed: int, purpose: int, position: int) -> np.random.Generator:
