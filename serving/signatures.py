@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from serving.seeded_latents import z_from_seeds
 from sg3tf import ops
-from sg3tf.config import StyleGAN2Config
 
 Outputs: TypeAlias = dict[str, tf.Tensor]
 Function: TypeAlias = "tf.types.experimental.GenericFunction"
@@ -33,8 +32,8 @@ TENSORS = {
 
 
 def takes_transform(generator: Any) -> bool:
-    """Whether the network's input can be moved and turned; StyleGAN2's is a constant."""
-    return not isinstance(generator.config, StyleGAN2Config)
+    """Whether the network's input can be moved and turned; StyleGAN's and StyleGAN2's are constants."""
+    return generator.config.fourier_input
 
 
 class ServedGenerator(tf.Module):

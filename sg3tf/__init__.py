@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sg3tf import images, latents, metrics, ops
     from sg3tf.checkpoints import load
-    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
     from sg3tf.discriminator import Discriminator
     from sg3tf.generator import Generator
+    from sg3tf.stylegan1 import StyleGAN1Generator
     from sg3tf.stylegan2 import StyleGAN2Generator
 
 __version__ = "0.1.0"
@@ -26,6 +27,8 @@ __all__ = [
     "DiscriminatorConfig",
     "Generator",
     "GeneratorConfig",
+    "StyleGAN1Config",
+    "StyleGAN1Generator",
     "StyleGAN2Config",
     "StyleGAN2Generator",
     "images",
@@ -41,6 +44,8 @@ _HOME = {
     "DiscriminatorConfig": "config",
     "Generator": "generator",
     "GeneratorConfig": "config",
+    "StyleGAN1Config": "config",
+    "StyleGAN1Generator": "stylegan1",
     "StyleGAN2Config": "config",
     "StyleGAN2Generator": "stylegan2",
     "load": "checkpoints",

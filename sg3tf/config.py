@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 ALIAS_FREE_PRESETS = ("stylegan3-t", "stylegan3-r")
-PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2")
+#: From StyleGAN2, which is A, towards T, one change at a time (arXiv 2106.12423, section 3 and figure 3).
+LADDER = tuple(f"stylegan3-{letter}" for letter in "abcdefgh")
+#: What changes in StyleGAN2Config; all other presets are GeneratorConfigs.
+SKIP_PRESETS: dict[str, dict[str, Any]] = {
+    "stylegan2": {},
+    "stylegan3-a": {},
+    "stylegan3-b": {"fourier_input": True},
+    "stylegan3-c": {"fourier_input": True, "noise": False},
+}
+PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2", *LADDER)
+#: Draws, but is not trained here.
+FIRST_PRESET = "stylegan1"
 
 
 class ConfigError(ValueError):
@@ -18,7 +29,7 @@ def _require(condition: bool, argument: str, value: Any, remedy: str) -> None:
         raise ConfigError(f"{argument}={value!r}: {remedy}")
 
 
-def _validate_common(config: GeneratorConfig | StyleGAN2Config | DiscriminatorConfig, lowest: int) -> None:
+def _validate_common(config: AnyGeneratorConfig | DiscriminatorConfig, lowest: int) -> None:
     r = config.resolution
     _require(
         isinstance(r, int) and lowest <= r <= 1024 and r & (r - 1) == 0,
@@ -38,28 +49,37 @@ def _validate_common(config: GeneratorConfig | StyleGAN2Config | DiscriminatorCo
     )
 
 
-def _validate_latents(config: GeneratorConfig | StyleGAN2Config) -> None:
+def _validate_latents(config: AnyGeneratorConfig) -> None:
     _require(config.z_dim >= 1, "z_dim", config.z_dim, "must be at least 1")
     _require(config.w_dim >= 1, "w_dim", config.w_dim, "must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """Architecture of an alias-free generator (arXiv 2106.12423, section 3 and appendix F).
+    """Architecture of an alias-free generator, or of one on the way there (arXiv 2106.12423, section 3, appendix F).
 
     Attributes:
         channel_base, channel_max: a layer of cutoff f has min(channel_base / 2 / f, channel_max) channels.
         kernel: side of the convolutions: 3 (config T) or 1 (config R).
         radial: radially symmetric downsampling filters wherever sampling is not critical (config R).
+        transformed_input: w translates and rotates the Fourier features (from config H on).
+        filtered: nonlinearities work at twice the sampling rate, between two filters (from config F on).
+        bilinear: resampling filters interpolate linearly, instead of being windowed sincs (config D).
+        pyramid: the sampling rate doubles with every second layer, and the band follows from it (up to config H);
+            otherwise the band grows in a geometric progression, and the sampling rate follows from it.
         num_layers: synthesis layers between the Fourier features and ToRGB.
-        num_critical: how many of the last layers are critically sampled.
-        first_cutoff, first_stopband: in cycles per image width.
-        last_stopband_rel: stopband of the last layer relative to its cutoff.
+        num_critical: how many of the last layers are critically sampled; all of them in configs D, E and F.
+        first_cutoff, first_stopband: in cycles per image width; not of a pyramid.
+        last_stopband_rel: stopband of the last layer relative to its cutoff; not of a pyramid.
         margin: pixels of canvas kept beyond every side of the image.
         output_scale: factor on the ToRGB output.
         clamp: bound on the magnitude of activations.
         magnitude_decay: share that the running mean of squared activations keeps at every update.
+        fourier_input, noise: as of StyleGAN2Config.
     """
+
+    fourier_input: ClassVar[bool] = True
+    noise: ClassVar[bool] = False
 
     resolution: int
     image_channels: int = 3
@@ -71,6 +91,10 @@ class GeneratorConfig:
     channel_max: int = 512
     kernel: int = 3
     radial: bool = False
+    transformed_input: bool = True
+    filtered: bool = True
+    bilinear: bool = False
+    pyramid: bool = False
     num_layers: int = 14
     num_critical: int = 2
     first_cutoff: float = 2.0
@@ -85,12 +109,20 @@ class GeneratorConfig:
         _validate_common(self, lowest=16)
         _validate_latents(self)
         _require(self.kernel in (1, 3), "kernel", self.kernel, "must be 1 (config R) or 3 (config T)")
-        _require(
-            0 < self.num_critical < self.num_layers,
-            "num_critical",
-            self.num_critical,
-            f"must be between 1 and num_layers - 1 = {self.num_layers - 1}",
-        )
+        if self.pyramid:
+            most = pyramid_layers(self.resolution)
+            _require(
+                0 < self.num_layers <= most, "num_layers", self.num_layers, f"must be between 1 and {most} in a pyramid"
+            )
+            critical, named = self.num_layers, f"num_layers = {self.num_layers}"
+        else:
+            critical, named = self.num_layers - 1, f"num_layers - 1 = {self.num_layers - 1}"
+        _require(0 < self.num_critical <= critical, "num_critical", self.num_critical, f"must be between 1 and {named}")
+
+
+def pyramid_layers(resolution: int) -> int:
+    """Layers of a pyramid that begins at 4 pixels: two for every resolution."""
+    return 2 * (resolution.bit_length() - 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +131,9 @@ class StyleGAN2Config:
 
     Attributes:
         channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
+        fourier_input: fixed Fourier features are the input, which can be moved, instead of a learned constant
+            (configs B and C of arXiv 2106.12423).
+        noise: every layer adds noise (not so in config C of arXiv 2106.12423).
         clamp: bound on the magnitude of activations.
     """
 
@@ -110,6 +145,8 @@ class StyleGAN2Config:
     mapping_layers: int = 8
     channel_base: int = 32768
     channel_max: int = 512
+    fourier_input: bool = False
+    noise: bool = True
     clamp: float = 256.0
 
     def __post_init__(self) -> None:
@@ -122,10 +159,41 @@ class StyleGAN2Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
-    """Architecture of the residual StyleGAN2 discriminator (arXiv 1912.04958, section 4).
+class StyleGAN1Config:
+    """Architecture of the first StyleGAN's generator (arXiv 1812.04958), for published weights; without labels.
 
     Attributes:
+        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
+        label_dim, fourier_input, noise: as of StyleGAN2Config.
+    """
+
+    label_dim: ClassVar[int] = 0
+    fourier_input: ClassVar[bool] = False
+    noise: ClassVar[bool] = True
+
+    resolution: int
+    image_channels: int = 3
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    channel_base: int = 16384
+    channel_max: int = 512
+
+    def __post_init__(self) -> None:
+        _validate_common(self, lowest=8)
+        _validate_latents(self)
+
+    def channels(self, resolution: int) -> int:
+        """Channels of the layers that work at `resolution`."""
+        return min(self.channel_base // resolution, self.channel_max)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Architecture of the StyleGAN2 discriminator (arXiv 1912.04958, section 4).
+
+    Attributes:
+        residual: blocks have a skip connection ("resnet"), as published; else they are two convolutions ("orig").
         channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels.
         mapping_layers: depth of the label mapping used for projection conditioning.
         mbstd_group_size: images per group of the minibatch standard deviation.
@@ -138,6 +206,7 @@ class DiscriminatorConfig:
     label_dim: int = 0
     channel_base: int = 32768
     channel_max: int = 512
+    residual: bool = True
     mapping_layers: int = 8
     mbstd_group_size: int = 4
     mbstd_channels: int = 1
@@ -155,7 +224,10 @@ class DiscriminatorConfig:
         return min(self.channel_base // resolution, self.channel_max)
 
 
-def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorConfig | StyleGAN2Config:
+AnyGeneratorConfig: TypeAlias = GeneratorConfig | StyleGAN2Config | StyleGAN1Config
+
+
+def generator_preset(name: str, resolution: int, **overrides: Any) -> AnyGeneratorConfig:
     """The published generator `name` at `resolution`.
 
     `channel_base` and `channel_max` mean what --cbase and --cmax mean to the trainer: config R doubles both,
@@ -164,20 +236,35 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> GeneratorC
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.
     """
-    _require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
-    if name == "stylegan2":
-        _reject_unknown(StyleGAN2Config, overrides)
-        return StyleGAN2Config(resolution=resolution, **overrides)
-    _reject_unknown(GeneratorConfig, overrides)
-    config = GeneratorConfig(resolution=resolution, **overrides)
+    known = (*PRESETS, FIRST_PRESET)
+    _require(name in known, "preset", name, f"must be one of {', '.join(known)}")
+    if name == FIRST_PRESET:
+        _reject_unknown(StyleGAN1Config, overrides)
+        return StyleGAN1Config(resolution=resolution, **overrides)
+    kind = StyleGAN2Config if name in SKIP_PRESETS else GeneratorConfig
+    _reject_unknown(kind, overrides)
+    kind(resolution=resolution)  # refuses what is no power of two
+    changes = SKIP_PRESETS[name] if name in SKIP_PRESETS else _alias_free_changes(name, resolution)
+    fixed = sorted(set(changes) & set(overrides))
+    _require(not fixed, "overrides", fixed, f"{name} fixes them; use {kind.__name__} for another architecture")
+    config = kind(resolution=resolution, **overrides, **changes)
     if name == "stylegan3-r":
-        fixed = sorted({"kernel", "radial"} & set(overrides))
-        _require(not fixed, "overrides", fixed, "config R fixes them; use GeneratorConfig for another architecture")
-        fields: dict[str, Any] = {"kernel": 1, "radial": True}
-        fields["channel_base"] = 2 * config.channel_base
-        fields["channel_max"] = 2 * config.channel_max
-        config = dataclasses.replace(config, **fields)
+        doubled: dict[str, Any] = {"channel_base": 2 * config.channel_base, "channel_max": 2 * config.channel_max}
+        config = dataclasses.replace(config, **doubled)
     return config
+
+
+def _alias_free_changes(name: str, resolution: int) -> dict[str, Any]:
+    """What `name` has other than config T, which has everything: each step down the ladder takes something away."""
+    layers = pyramid_layers(resolution)
+    h = {"pyramid": True, "num_layers": layers}
+    g = {**h, "transformed_input": False}
+    f = {**g, "num_critical": layers}
+    e = {**f, "filtered": False}
+    d = {**e, "margin": 0, "bilinear": True}
+    t: dict[str, Any] = {}
+    r = {"kernel": 1, "radial": True}
+    return {"d": d, "e": e, "f": f, "g": g, "h": h, "t": t, "r": r}[name[-1]]
 
 
 def discriminator_preset(name: str, resolution: int, **overrides: Any) -> DiscriminatorConfig:

@@ -1,4 +1,4 @@
-"""The residual discriminator as a Keras model (arXiv 1912.04958, section 4; conditioning: arXiv 2006.06676)."""
+"""The discriminator as a Keras model (arXiv 1912.04958, section 4; conditioning: arXiv 2006.06676)."""
 
 from __future__ import annotations
 
@@ -16,39 +16,46 @@ LAST_RESOLUTION = 4
 
 
 @keras.saving.register_keras_serializable("sg3tf")
-class ResidualBlock(keras.layers.Layer):
+class DiscriminatorBlock(keras.layers.Layer):
     """Two 3x3 convolutions that halve the resolution, beside a 1x1 skip that does; both at half variance.
 
     Args:
         in_channels, out_channels: of the block.
+        residual: have the skip; without it there are the two convolutions alone, at full variance.
         clamp: bound on the magnitude of activations.
 
     Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
     """
 
-    def __init__(self, in_channels: int, out_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, residual: bool = True, clamp: float = 256.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.residual = residual
         self.clamp = clamp
-        policy, gain = self.dtype_policy, 0.5**0.5
+        policy, gain = self.dtype_policy, 0.5**0.5 if residual else 1.0
         self.conv0 = Conv(in_channels, 3, "lrelu", clamp=clamp, dtype=policy, name="conv0")
         self.conv1 = Conv(out_channels, 3, "lrelu", down=2, gain=gain, clamp=clamp, dtype=policy, name="conv1")
-        self.skip = Conv(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
+        self.skip = None
+        if residual:
+            self.skip = Conv(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
 
     def build(self, input_shape: Any = None) -> None:
-        for layer in (self.conv0, self.conv1, self.skip):
+        for layer in filter(None, (self.conv0, self.conv1, self.skip)):
             layer.build((None, None, None, self.in_channels))
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return self.skip(x) + self.conv1(self.conv0(x))
+        y = self.conv1(self.conv0(x))
+        return y if self.skip is None else self.skip(x) + y
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return self.conv1.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("in_channels", "out_channels", "clamp")
+        names = ("in_channels", "out_channels", "residual", "clamp")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -75,7 +82,7 @@ class Discriminator(keras.Model):
         while resolution > LAST_RESOLUTION:
             channels = c.channels(resolution), c.channels(resolution // 2)
             dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
-            self.blocks.append(ResidualBlock(*channels, c.clamp, dtype=dtype, name=f"b{resolution}"))
+            self.blocks.append(DiscriminatorBlock(*channels, c.residual, c.clamp, dtype=dtype, name=f"b{resolution}"))
             resolution //= 2
         last = c.channels(LAST_RESOLUTION)
         self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")

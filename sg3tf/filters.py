@@ -44,3 +44,18 @@ def _radial_low_pass(num_taps: int, cutoff: float, half_width: float, sampling_r
     taps = jinc * np.outer(window, window)
     result: FloatArray = taps / taps.sum()
     return result
+
+
+def bilinear(num_taps: int) -> FloatArray | None:
+    """The filter of linear interpolation, a triangle of unit gain at zero frequency; None where num_taps is 1.
+
+    Args:
+        num_taps: twice the resampling factor. For 2 that makes [1, 3, 3, 1] / 8.
+
+    Returns:
+        float64 [num_taps] (separable).
+    """
+    if num_taps == 1:
+        return None
+    taps: FloatArray = 1 - np.abs(np.arange(num_taps) + 0.5 - num_taps / 2) / (num_taps / 2)
+    return taps / taps.sum()

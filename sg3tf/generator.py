@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from sg3tf.config import GeneratorConfig, StyleGAN2Config, generator_preset
+from sg3tf.config import AnyGeneratorConfig, GeneratorConfig, generator_preset
 from sg3tf.layer_plan import plan_synthesis
 from sg3tf.layers import FourierInput, Mapping, SynthesisLayer
 from sg3tf.layers.mixed_precision import low_precision_policy
@@ -47,9 +47,7 @@ class Generator(keras.Model):
         plan = plan_synthesis(c)
         self.num_ws = plan.num_ws
         policy = low_precision_policy(self.dtype_policy)
-        self.fourier_input = FourierInput(
-            plan.input.channels, plan.input.size, plan.input.sampling_rate, plan.input.bandwidth, name="input"
-        )
+        self.fourier_input = FourierInput(**dataclasses.asdict(plan.input), name="input")
         self.synthesis_layers = [
             SynthesisLayer(
                 layer,
@@ -62,20 +60,21 @@ class Generator(keras.Model):
         ]
 
     @staticmethod
-    def of(config: GeneratorConfig | StyleGAN2Config, **kwargs: Any) -> Generator:
-        """The generator that `config` describes: a StyleGAN2Generator, or this one; with random weights."""
-        kind = stylegan2.StyleGAN2Generator if isinstance(config, StyleGAN2Config) else Generator
-        return kind(config, **kwargs)
+    def of(config: AnyGeneratorConfig, **kwargs: Any) -> Generator:
+        """The generator that `config` describes, of the class for such a configuration; with random weights."""
+        kinds = (Generator, stylegan2.StyleGAN2Generator, stylegan1.StyleGAN1Generator)
+        return {kind.config_class: kind for kind in kinds}[type(config)](config, **kwargs)
 
     @classmethod
     def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Generator:
         """A generator with random weights, as published.
 
         Args:
-            preset: "stylegan3-t", "stylegan3-r" or "stylegan2".
-            resolution: side of the image, a power of two from 16 (stylegan2: 8) to 1024.
-            **overrides: any field of GeneratorConfig, or for stylegan2 of StyleGAN2Config: image_channels, label_dim,
-                channel_base, channel_max, ...
+            preset: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or "stylegan3-a" to "stylegan3-h", the
+                steps from stylegan2 to stylegan3-t (docs/ladder.md).
+            resolution: side of the image, a power of two from 16 (stylegan2, a, b and c: 8) to 1024.
+            **overrides: any field of GeneratorConfig, or for stylegan2, a, b and c of StyleGAN2Config, that the preset
+                does not fix: image_channels, label_dim, channel_base, channel_max, ...
 
         Raises:
             ConfigError: naming the argument, its value and the remedy.
@@ -138,7 +137,8 @@ class Generator(keras.Model):
         """Images float32 [N, R, R, C] for style vectors float32 [N, num_ws, w_dim]; arguments as in `call`."""
         ws = self._checked_ws(ws)
         x = self.fourier_input(ws[:, 0], transform=transform)
-        for index, layer in enumerate(self.synthesis_layers, start=1):
+        first = self.num_ws - len(self.synthesis_layers)  # 0 where the input uses no style vector
+        for index, layer in enumerate(self.synthesis_layers, start=first):
             x = layer(x, ws[:, index], update_emas=update_emas)
         return tf.cast(x, tf.float32) * self.config.output_scale
 
@@ -191,5 +191,5 @@ class Generator(keras.Model):
         return cls(**config)
 
 
-# Last, as a StyleGAN2Generator is a Generator. Here, so that Keras can load it wherever it can load a Generator.
-from sg3tf import stylegan2  # noqa: E402
+# Last, as these are Generators. Here, so that Keras can load it wherever it can load a Generator.
+from sg3tf import stylegan1, stylegan2  # noqa: E402

@@ -10,8 +10,10 @@ import math
 
 from sg3tf.config import GeneratorConfig
 
-NONLINEARITY_OVERSAMPLING = 2  # the leaky ReLU runs at twice the higher of its two rates
+NONLINEARITY_OVERSAMPLING = 2  # a filtered leaky ReLU runs at twice the higher of its two rates
 TAPS_PER_FACTOR = 6
+BILINEAR_TAPS_PER_FACTOR = 2
+PYRAMID_HALF_WIDTH = 2**0.5 - 1  # of a pyramid's transition bands, relative to half of the sampling rate
 LOW_PRECISION_RESOLUTIONS = 4  # 16-bit arithmetic pays in the highest so many octaves
 
 
@@ -23,11 +25,15 @@ class InputPlan:
     size: int
     sampling_rate: int
     bandwidth: float
+    transformed: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerPlan:
-    """One synthesis layer; `padding` is (top, bottom, left, right) of its filtered leaky ReLU."""
+    """One synthesis layer; `padding` is (top, bottom, left, right) of its upsampling and downsampling.
+
+    Filtered, it convolves, upsamples, applies the leaky ReLU, and downsamples; else it upsamples while it convolves.
+    """
 
     name: str
     is_torgb: bool
@@ -45,15 +51,24 @@ class LayerPlan:
     out_half_width: float
     kernel: int
     radial: bool
+    filtered: bool = True
+    bilinear: bool = False
 
     @property
     def temporary_rate(self) -> int:
         """Sampling rate at which the nonlinearity is applied."""
-        return max(self.in_rate, self.out_rate) * (1 if self.is_torgb else NONLINEARITY_OVERSAMPLING)
+        oversampling = NONLINEARITY_OVERSAMPLING if self.filtered and not self.is_torgb else 1
+        return max(self.in_rate, self.out_rate) * oversampling
+
+    @property
+    def conv_up(self) -> int:
+        """Factor of upsampling in front of the kernel."""
+        return 1 if self.filtered else self.temporary_rate // self.in_rate
 
     @property
     def up(self) -> int:
-        return self.temporary_rate // self.in_rate
+        """Factor of upsampling behind the kernel."""
+        return self.temporary_rate // (self.in_rate * self.conv_up)
 
     @property
     def down(self) -> int:
@@ -61,17 +76,26 @@ class LayerPlan:
 
     @property
     def up_taps(self) -> int:
-        return TAPS_PER_FACTOR * self.up if self.up > 1 else 1
+        return self._taps(self.up * self.conv_up)
 
     @property
     def down_taps(self) -> int:
-        return TAPS_PER_FACTOR * self.down if self.down > 1 else 1
+        return self._taps(self.down)
+
+    def _taps(self, factor: int) -> int:
+        per_factor = BILINEAR_TAPS_PER_FACTOR if self.bilinear else TAPS_PER_FACTOR
+        return per_factor * factor if factor > 1 else 1
+
+    @property
+    def conv_size(self) -> int:
+        """Side of what the convolution makes, with 'full' padding."""
+        return (self.in_size - 1) * self.conv_up + self.kernel
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
         """What makes the output exactly `out_size` wide and centred on the input."""
         wanted = (self.out_size - 1) * self.down + 1
-        there = (self.in_size + self.kernel - 1) * self.up
+        there = self.conv_size * self.up
         total = wanted - there + self.up_taps + self.down_taps - 2
         before = (total + self.up) // 2
         return before, total - before, before, total - before
@@ -86,8 +110,8 @@ class SynthesisPlan:
 
     @property
     def num_ws(self) -> int:
-        """Style vectors consumed: one by the input, one by each layer."""
-        return 1 + len(self.layers)
+        """Style vectors consumed: one by the input if it is transformed, one by each layer."""
+        return self.input.transformed + len(self.layers)
 
 
 def plan_synthesis(config: GeneratorConfig) -> SynthesisPlan:
@@ -95,7 +119,8 @@ def plan_synthesis(config: GeneratorConfig) -> SynthesisPlan:
     entries = [_Entry.at(index, config) for index in range(config.num_layers + 1)]
     first = entries[0]
     layers = tuple(_layer(index, entries, config) for index in range(config.num_layers + 1))
-    return SynthesisPlan(InputPlan(first.channels, first.size, first.rate, first.cutoff), layers)
+    source = InputPlan(first.channels, first.size, first.rate, first.cutoff, config.transformed_input)
+    return SynthesisPlan(source, layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,27 +135,44 @@ class _Entry:
 
     @classmethod
     def at(cls, index: int, config: GeneratorConfig) -> _Entry:
-        exponent = min(index / (config.num_layers - config.num_critical), 1)
-        last_cutoff = config.resolution / 2
-        last_stopband = last_cutoff * config.last_stopband_rel
-        cutoff = config.first_cutoff * (last_cutoff / config.first_cutoff) ** exponent
-        stopband = config.first_stopband * (last_stopband / config.first_stopband) ** exponent
-        rate = 2 ** math.ceil(math.log2(min(2 * stopband, config.resolution)))
+        rate, cutoff, half_width = (_pyramid if config.pyramid else _flexible)(index, config)
         is_cropped = index >= config.num_layers - 1  # the last two carry the image without margin
         channels = round(min(config.channel_base / 2 / cutoff, config.channel_max))
         return cls(
             cutoff=cutoff,
             rate=rate,
-            half_width=max(stopband, rate / 2) - cutoff,
+            half_width=half_width,
             size=config.resolution if is_cropped else rate + 2 * config.margin,
             channels=config.image_channels if index == config.num_layers else channels,
         )
 
 
+def _flexible(index: int, config: GeneratorConfig) -> tuple[int, float, float]:
+    """Sampling rate, cutoff and half width of entry `index`: the band decides."""
+    exponent = min(index / (config.num_layers - config.num_critical), 1)
+    last_cutoff = config.resolution / 2
+    last_stopband = last_cutoff * config.last_stopband_rel
+    cutoff = config.first_cutoff * (last_cutoff / config.first_cutoff) ** exponent
+    stopband = config.first_stopband * (last_stopband / config.first_stopband) ** exponent
+    rate = 2 ** math.ceil(math.log2(min(2 * stopband, config.resolution)))
+    return rate, cutoff, max(stopband, rate / 2) - cutoff
+
+
+def _pyramid(index: int, config: GeneratorConfig) -> tuple[int, float, float]:
+    """As `_flexible`: the rate decides, and doubles with every second entry."""
+    rate = config.resolution >> max(config.num_layers - 1 - index, 0) // 2
+    half_width = PYRAMID_HALF_WIDTH * rate / 2
+    return rate, rate / 2 if _is_critical(index, config) else rate / 2 - half_width, half_width
+
+
+def _is_critical(index: int, config: GeneratorConfig) -> bool:
+    return index >= config.num_layers - config.num_critical
+
+
 def _layer(index: int, entries: list[_Entry], config: GeneratorConfig) -> LayerPlan:
     before, after = entries[max(index - 1, 0)], entries[index]
     is_torgb = index == config.num_layers
-    is_critical = index >= config.num_layers - config.num_critical
+    is_critical = _is_critical(index, config)
     return LayerPlan(
         name=f"L{index}_{after.size}_{after.channels}",
         is_torgb=is_torgb,
@@ -148,4 +190,6 @@ def _layer(index: int, entries: list[_Entry], config: GeneratorConfig) -> LayerP
         out_half_width=after.half_width,
         kernel=1 if is_torgb else config.kernel,
         radial=config.radial and not is_critical,
+        filtered=config.filtered,
+        bilinear=config.bilinear,
     )

@@ -1,4 +1,7 @@
-"""The StyleGAN2 generator as a Keras model: config F with skip connections (arXiv 1912.04958, section 4.1)."""
+"""The StyleGAN2 generator as a Keras model: config F with skip connections (arXiv 1912.04958, section 4.1).
+
+Also configs A, B and C of arXiv 2106.12423, section 3.1: the same, with Fourier features, without noise.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import tensorflow as tf
 
 from sg3tf.config import StyleGAN2Config
 from sg3tf.generator import Generator
+from sg3tf.layers import FourierInput
 from sg3tf.layers.conv import RESAMPLE_TAPS
 from sg3tf.layers.mixed_precision import is_low_precision, low_precision_policy
 from sg3tf.layers.style_conv import StyleConv
@@ -36,6 +40,9 @@ class StyleGAN2Generator(Generator):
     def _create_synthesis(self) -> None:
         c = self.config
         policy = low_precision_policy(self.dtype_policy)
+        if c.fourier_input:
+            side = FIRST_RESOLUTION
+            self.fourier_input = FourierInput(c.channels(side), side, side, side / 2, transformed=False, name="input")
         self.convs, self.torgbs = [], []
         resolution = FIRST_RESOLUTION
         while resolution <= c.resolution:
@@ -43,8 +50,8 @@ class StyleGAN2Generator(Generator):
             options = {"clamp": c.clamp, "dtype": dtype}
             channels, block = c.channels(resolution), f"b{resolution}"
             if resolution > FIRST_RESOLUTION:
-                self.convs.append(StyleConv(channels, resolution, up=2, name=f"{block}.conv0", **options))
-            self.convs.append(StyleConv(channels, resolution, name=f"{block}.conv1", **options))
+                self.convs.append(StyleConv(channels, resolution, 2, noise=c.noise, name=f"{block}.conv0", **options))
+            self.convs.append(StyleConv(channels, resolution, noise=c.noise, name=f"{block}.conv1", **options))
             self.torgbs.append(ToRGB(c.image_channels, name=f"{block}.torgb", **options))
             resolution *= 2
         self.num_ws = len(self.convs) + 1
@@ -53,12 +60,15 @@ class StyleGAN2Generator(Generator):
         c = self.config
         self.mapping_network.build()
         side, channels = FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)
-        self.const = self.add_weight(
-            shape=(side, side, channels),
-            initializer=keras.initializers.RandomNormal(0.0, 1.0),
-            autocast=False,
-            name="const",
-        )
+        if c.fourier_input:
+            self.fourier_input.build((None, c.w_dim))
+        else:
+            self.const: keras.Variable = self.add_weight(
+                shape=(side, side, channels),
+                initializer=keras.initializers.RandomNormal(0.0, 1.0),
+                autocast=False,
+                name="const",
+            )
         for conv in self.convs:
             conv.build((None, None, None, channels), (None, c.w_dim))
             channels = conv.filters
@@ -69,7 +79,7 @@ class StyleGAN2Generator(Generator):
     def synthesis(
         self,
         ws: tf.Tensor,
-        transform: None = None,
+        transform: tf.Tensor | None = None,
         update_emas: bool = False,
         noise: tf.Tensor | str = "const",
     ) -> tf.Tensor:
@@ -77,21 +87,19 @@ class StyleGAN2Generator(Generator):
 
         Args:
             ws: float32 [N, num_ws, w_dim].
-            transform: None; there is no input to transform.
+            transform: as of Generator where the input is Fourier features, which noise does not follow; else None.
             update_emas: without effect; only the mapping has running statistics.
             noise: "const" for the noise images stored with the weights, "none", or int32 [N, 2], one seed for
-                every image, from which its noise is drawn whatever the other images are.
+                every image, from which its noise is drawn whatever the other images are. Not seeds for config C.
 
         Returns:
             float32 [N, resolution, resolution, image_channels].
 
         Gradient with respect to ws and weights: of any order.
         """
-        if transform is not None:
-            raise ValueError("transform is given: StyleGAN2 has no input to transform; leave it None")
         ws = self._checked_ws(ws)
         noises = self._noises(noise, ws.shape[0])
-        x = tf.repeat(tf.convert_to_tensor(self.const)[None], tf.shape(ws)[0], axis=0)
+        x = self._input(ws[:, 0], transform)
         image = 0.0
         for index, conv in enumerate(self.convs):
             if conv.up == 2:
@@ -101,12 +109,23 @@ class StyleGAN2Generator(Generator):
                 image += self.torgbs[index // 2](x, ws[:, index + 1])
         return image
 
+    def _input(self, w: tf.Tensor, transform: tf.Tensor | None) -> tf.Tensor:
+        """[N, 4, 4, C]."""
+        if self.config.fourier_input:
+            return self.fourier_input(w, transform=transform)
+        if transform is not None:
+            raise ValueError("transform is given: StyleGAN2 has no input to transform; leave it None")
+        return tf.repeat(tf.convert_to_tensor(self.const)[None], tf.shape(w)[0], axis=0)
+
     def _noises(self, noise: tf.Tensor | str, count: int | None) -> list[tf.Tensor | None]:
         """For every layer of `convs` its noise [N or 1, H, W], or None."""
         if isinstance(noise, str):
             if noise not in ("const", "none"):
                 raise ValueError(f"noise={noise!r}: use 'const', 'none', or seeds, int32 [N, 2]")
-            return [tf.convert_to_tensor(conv.noise_const)[None] if noise == "const" else None for conv in self.convs]
+            const = noise == "const" and self.config.noise
+            return [tf.convert_to_tensor(conv.noise_const)[None] if const else None for conv in self.convs]
+        if not self.config.noise:
+            raise ValueError("noise is given as seeds: this generator adds none; leave it 'const'")
         seeds = tf.convert_to_tensor(noise)
         if seeds.dtype != tf.int32 or not seeds.shape.is_compatible_with([count, 2]):
             given = f"noise of type {seeds.dtype.name} and shape {seeds.shape}"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from sg3tf.config import PRESETS, SKIP_PRESETS
 from trainer import augment
 from trainer.errors import OptionError
 
 #: R1 weight per pixel at batch 1. For StyleGAN3 that is the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and
-#: 1024 pixels at batch 32; for StyleGAN2 the rule of StyleGAN2-ADA.
-GAMMA_PER_PIXEL = {"stylegan3-t": 1e-3, "stylegan3-r": 1e-3, "stylegan2": 2e-4}
+#: 1024 pixels at batch 32; for StyleGAN2 the rule of StyleGAN2-ADA. The ladder has StyleGAN3's throughout, so that its
+#: steps differ in G alone; at 256 pixels that is what StyleGAN2-ADA was published with too.
+GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
 GAMMA_FACTOR = 4.0  # what differs by more is worth a warning
-GLR = {"stylegan3-t": 0.0025, "stylegan3-r": 0.0025, "stylegan2": 0.002}
-MAP_DEPTH = {"stylegan3-t": 2, "stylegan3-r": 2, "stylegan2": 8}
-STYLE_MIXING = {"stylegan3-t": 0.0, "stylegan3-r": 0.0, "stylegan2": 0.9}
-PL_WEIGHT = {"stylegan3-t": 0.0, "stylegan3-r": 0.0, "stylegan2": 2.0}
+GLR = dict.fromkeys(PRESETS, 0.0025) | {"stylegan2": 0.002}
+# What goes with skip connections, and with them from config D on (arXiv 2106.12423, section 3.1).
+MAP_DEPTH = dict.fromkeys(PRESETS, 2) | dict.fromkeys(SKIP_PRESETS, 8)
+STYLE_MIXING = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(SKIP_PRESETS, 0.9)
+PL_WEIGHT = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(SKIP_PRESETS, 2.0)
 
 
 def gamma(cfg: str, resolution: int, batch: int) -> float:

@@ -101,8 +101,8 @@ class TrainState:
 
 def freeze(D: Discriminator, count: int) -> None:
     """Keeps the first `count` convolutions, counted from the image, as they are (Freeze-D, arXiv 2002.10964)."""
-    convolutions = [D.fromrgb, *(layer for block in D.blocks for layer in (block.conv0, block.conv1, block.skip))]
-    for layer in convolutions[:count]:
+    blocks = [layer for block in D.blocks for layer in (block.conv0, block.conv1, block.skip) if layer is not None]
+    for layer in [D.fromrgb, *blocks][:count]:
         layer.trainable = False
 
 

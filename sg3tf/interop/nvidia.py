@@ -6,24 +6,48 @@ filters are constants that follow from the geometry; where they are given, they 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.discriminator import LAST_RESOLUTION, Discriminator
 from sg3tf.generator import Generator
+from sg3tf.interop import stylegan1
+from sg3tf.interop.layouts import SAME, Layout, Parameter
 from sg3tf.layers import Conv, Dense, FourierInput, SynthesisLayer
 from sg3tf.layers import Mapping as MappingNetwork
 from sg3tf.layers.conv import RESAMPLE_TAPS
 from sg3tf.layers.style_conv import StyleConv
 from sg3tf.layers.to_rgb import ToRGB
+from sg3tf.stylegan1 import StyleGAN1Generator
 from sg3tf.stylegan2 import StyleGAN2Generator
 
 Array = NDArray[Any]
-Parameter = tuple[str, keras.Variable, Callable[[Array], Array]]
+
+
+def _axes(*ours: int) -> Layout:
+    """A transposition: our axis i is their axis ours[i]."""
+    return Layout(lambda value: np.transpose(value, ours), lambda value: np.transpose(value, np.argsort(ours)))
+
+
+def _flat_to_ours(value: Array) -> Array:
+    """[out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
+    side = LAST_RESOLUTION
+    return np.transpose(value.reshape(value.shape[0], -1, side, side), (2, 3, 1, 0)).reshape(-1, value.shape[0])
+
+
+def _flat_to_theirs(value: Array) -> Array:
+    side = LAST_RESOLUTION
+    return np.transpose(value.reshape(side, side, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
+
+
+_DENSE = _axes(1, 0)
+_KERNEL = _axes(2, 3, 1, 0)  # from [out, in, height, width]
+_CONST = _axes(1, 2, 0)  # from [channels, height, width]
+_FLAT = Layout(_flat_to_ours, _flat_to_theirs)
+
 FILTER_TOLERANCE = 1e-6  # ours are float64, theirs are rounded to float32
 
 
@@ -42,15 +66,15 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
         InteropError: listing every unknown, missing or misshapen name.
     """
     parameters = list(_parameters(model))
-    constants = dict(_constants(model))
+    constants = dict(_constants(model, arrays))
     known = {name for name, _, _ in parameters}
     problems = [f"{name}: unknown" for name in sorted(set(arrays) - known - set(constants))]
     values = []
-    for name, variable, convert in parameters:
+    for name, variable, layout in parameters:
         if name not in arrays:
             problems.append(f"{name}: missing")
             continue
-        value = _converted(np.asarray(arrays[name]), convert)
+        value = _converted(np.asarray(arrays[name]), layout.ours)
         if value is None or value.shape != tuple(variable.shape):
             problems.append(f"{name}: shape {np.shape(arrays[name])} does not fit {tuple(variable.shape)}")
         values.append((variable, value))
@@ -62,6 +86,15 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
         )
     for variable, value in values:
         variable.assign(value)
+
+
+def to_arrays(model: Generator | Discriminator) -> dict[str, Array]:
+    """What load_arrays would make the same model of: {official parameter name: array}, without the filters.
+
+    Raises:
+        TypeError: as load_arrays.
+    """
+    return {name: layout.theirs(variable.numpy()) for name, variable, layout in _parameters(model)}
 
 
 def _converted(value: Array, convert: Callable[[Array], Array]) -> Array | None:
@@ -81,7 +114,9 @@ def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list
 
 
 def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
-    if isinstance(model, StyleGAN2Generator):
+    if isinstance(model, StyleGAN1Generator):
+        yield from stylegan1.parameters(model)
+    elif isinstance(model, StyleGAN2Generator):
         yield from _mapping(model.mapping_network)
         yield from _stylegan2_synthesis(model)
     elif isinstance(model, Generator):
@@ -98,35 +133,30 @@ def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
 def _discriminator(model: Discriminator) -> Iterator[Parameter]:
     yield from _conv(f"b{model.config.resolution}.fromrgb", model.fromrgb)
     for block in model.blocks:
-        for layer in (block.conv0, block.conv1, block.skip):
+        for layer in filter(None, (block.conv0, block.conv1, block.skip)):
             yield from _conv(f"{block.name}.{layer.name}", layer)
     yield from _conv("b4.conv", model.conv)
-    yield from _dense("b4.fc", model.fc, _flat_nchw_to_nhwc)
+    yield from _dense("b4.fc", model.fc, _FLAT)
     yield from _dense("b4.out", model.out)
     if model.mapping_network is not None:
         yield from _mapping(model.mapping_network)
 
 
-def _constants(model: Generator | Discriminator) -> Iterator[tuple[str, Array]]:
+def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
+    """Filters that `names` may have among them; those of StyleGAN2 are all the same, and stored with every layer."""
     smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
-    if isinstance(model, StyleGAN2Generator):
-        blocks = {conv.name.split(".")[0] for conv in model.convs}
-        for name in (*blocks, *(conv.name for conv in model.convs)):
-            yield f"synthesis.{name}.resample_filter", smoothing
-    elif isinstance(model, Generator):
-        for layer in model.synthesis_layers:
-            for name in ("up_filter", "down_filter"):
-                if getattr(layer, name) is not None:
-                    yield f"synthesis.{layer.plan.name}.{name}", getattr(layer, name)
-    else:
-        for block in model.blocks:
-            for layer in (block.conv0, block.conv1, block.skip):
-                yield f"{block.name}.{layer.name}.resample_filter", smoothing
+    if isinstance(model, Discriminator | StyleGAN2Generator):
+        yield from ((name, smoothing) for name in names if name.endswith(".resample_filter"))
+        return
+    for layer in model.synthesis_layers:
+        for name in ("up_filter", "down_filter"):
+            if getattr(layer, name) is not None:
+                yield f"synthesis.{layer.plan.name}.{name}", getattr(layer, name)
 
 
 def _mapping(layer: MappingNetwork) -> Iterator[Parameter]:
     if layer.w_avg is not None:
-        yield "mapping.w_avg", layer.w_avg, np.asarray
+        yield "mapping.w_avg", layer.w_avg, SAME
     if layer.embed is not None:
         yield from _dense("mapping.embed", layer.embed)
     for dense in layer.dense:
@@ -134,26 +164,31 @@ def _mapping(layer: MappingNetwork) -> Iterator[Parameter]:
 
 
 def _fourier_input(layer: FourierInput) -> Iterator[Parameter]:
-    yield "synthesis.input.weight", layer.kernel, np.transpose
+    yield "synthesis.input.weight", layer.kernel, _DENSE
     for name in ("freqs", "phases", "transform"):
-        yield f"synthesis.input.{name}", getattr(layer, name), np.asarray
-    yield from _dense("synthesis.input.affine", layer.affine)
+        yield f"synthesis.input.{name}", getattr(layer, name), SAME
+    if layer.transformed:
+        yield from _dense("synthesis.input.affine", layer.affine)
 
 
 def _synthesis_layer(layer: SynthesisLayer) -> Iterator[Parameter]:
     prefix = f"synthesis.{layer.plan.name}"
-    yield f"{prefix}.weight", layer.kernel, _oihw_to_hwio
-    yield f"{prefix}.bias", layer.bias, np.asarray
-    yield f"{prefix}.magnitude_ema", layer.magnitude_ema, np.asarray
+    yield f"{prefix}.weight", layer.kernel, _KERNEL
+    yield f"{prefix}.bias", layer.bias, SAME
+    yield f"{prefix}.magnitude_ema", layer.magnitude_ema, SAME
     yield from _dense(f"{prefix}.affine", layer.affine)
 
 
 def _stylegan2_synthesis(model: StyleGAN2Generator) -> Iterator[Parameter]:
-    yield "synthesis.b4.const", model.const, _chw_to_hwc
+    if model.config.fourier_input:
+        yield from _fourier_input(model.fourier_input)
+    else:
+        yield "synthesis.b4.const", model.const, _CONST
     for conv in model.convs:
         yield from _styled(conv)
-        for name in ("noise_strength", "noise_const"):
-            yield f"synthesis.{conv.name}.{name}", getattr(conv, name), np.asarray
+        if conv.noise:
+            yield f"synthesis.{conv.name}.noise_strength", conv.noise_strength, SAME
+            yield f"synthesis.{conv.name}.noise_const", conv.noise_const, SAME
     for torgb in model.torgbs:
         yield from _styled(torgb)
 
@@ -164,25 +199,11 @@ def _styled(layer: StyleConv | ToRGB) -> Iterator[Parameter]:
 
 
 def _conv(prefix: str, layer: Conv | StyleConv | ToRGB) -> Iterator[Parameter]:
-    yield f"{prefix}.weight", layer.kernel, _oihw_to_hwio
+    yield f"{prefix}.weight", layer.kernel, _KERNEL
     if layer.bias is not None:
-        yield f"{prefix}.bias", layer.bias, np.asarray
+        yield f"{prefix}.bias", layer.bias, SAME
 
 
-def _dense(prefix: str, layer: Dense, convert: Callable[[Array], Array] = np.transpose) -> Iterator[Parameter]:
-    yield f"{prefix}.weight", layer.kernel, convert
-    yield f"{prefix}.bias", layer.bias, np.asarray
-
-
-def _oihw_to_hwio(value: Array) -> Array:
-    return np.transpose(value, (2, 3, 1, 0))
-
-
-def _chw_to_hwc(value: Array) -> Array:
-    return np.transpose(value, (1, 2, 0))
-
-
-def _flat_nchw_to_nhwc(value: Array) -> Array:
-    """[out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
-    side = LAST_RESOLUTION
-    return np.transpose(value.reshape(value.shape[0], -1, side, side), (2, 3, 1, 0)).reshape(-1, value.shape[0])
+def _dense(prefix: str, layer: Dense, layout: Layout = _DENSE) -> Iterator[Parameter]:
+    yield f"{prefix}.weight", layer.kernel, layout
+    yield f"{prefix}.bias", layer.bias, SAME

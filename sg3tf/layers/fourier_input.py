@@ -10,32 +10,40 @@ import tensorflow as tf
 
 from sg3tf.layers.dense import Dense
 
+NARROWEST_TRANSITION = 1e-3  # relative to the bandwidth
+
 
 @keras.saving.register_keras_serializable("sg3tf")
 class FourierInput(keras.layers.Layer):
-    """Sine waves on a canvas that w, and the user, can translate and rotate.
+    """Sine waves on a canvas that the user, and w if `transformed`, can translate and rotate.
 
     Args:
         channels: waves.
         size: side of the canvas in samples.
         sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide.
         bandwidth: highest frequency drawn, in cycles per image width.
+        transformed: move the waves by w, of which else nothing but the number of images is used.
 
     Weights that never train: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
     Always computes in float32: frequencies times positions leave no bits for less.
     """
 
-    def __init__(self, channels: int, size: int, sampling_rate: int, bandwidth: float, **kwargs: Any) -> None:
+    def __init__(
+        self, channels: int, size: int, sampling_rate: int, bandwidth: float, transformed: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.channels = channels
         self.size = size
         self.sampling_rate = sampling_rate
         self.bandwidth = bandwidth
-        self.affine = Dense(4, kernel_scale=0.0, bias_init=(1.0, 0.0, 0.0, 0.0), name="affine", dtype="float32")
+        self.transformed = transformed
+        if transformed:
+            self.affine = Dense(4, kernel_scale=0.0, bias_init=(1.0, 0.0, 0.0, 0.0), name="affine", dtype="float32")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """input_shape: (batch, w_dim)."""
-        self.affine.build(tuple(input_shape))
+        if self.transformed:
+            self.affine.build(tuple(input_shape))
         self.kernel = self.add_weight(
             shape=(self.channels, self.channels), initializer=keras.initializers.RandomNormal(0, 1), name="kernel"
         )
@@ -71,7 +79,9 @@ class FourierInput(keras.layers.Layer):
             float32 [N, size, size, channels].
         """
         freqs, phases = self._moved_waves(w, self._matrices(transform))
-        amplitude = (tf.norm(freqs, axis=2) - self.bandwidth) / (self.sampling_rate / 2 - self.bandwidth)
+        # Where waves reach up to half of the sampling rate, this much room is left for the rounding of a rotation.
+        transition = max(self.sampling_rate / 2 - self.bandwidth, NARROWEST_TRANSITION * self.bandwidth)
+        amplitude = (tf.norm(freqs, axis=2) - self.bandwidth) / transition
         amplitude = tf.clip_by_value(1 - amplitude, 0.0, 1.0)
 
         # sin(2 pi (x fx + y fy + phase)) split by the addition theorem would lose digits: evaluate it as it is.
@@ -92,13 +102,10 @@ class FourierInput(keras.layers.Layer):
 
     def _moved_waves(self, w: tf.Tensor, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Frequencies [N, channels, 2] and phases [N, channels] after Rotation @ Translation @ user transform."""
-        t = self.affine(w)
-        t = t / tf.norm(t[:, :2], axis=1, keepdims=True)
-        cos, sin, tx, ty = tf.unstack(t, axis=1)
-        one, zero = tf.ones_like(cos), tf.zeros_like(cos)
-        rotation = _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
-        translation = _matrix([[one, zero, -tx], [zero, one, -ty], [zero, zero, one]])
-        motion = rotation @ translation @ user
+        if self.transformed:
+            motion = _learned_motion(self.affine(w)) @ user
+        else:
+            motion = tf.broadcast_to(user, [tf.shape(w)[0], 3, 3])
         phases = self.phases + tf.einsum("cj,nj->nc", self.freqs, motion[:, :2, 2])
         freqs = tf.einsum("cj,njk->nck", self.freqs, motion[:, :2, :2])
         return freqs, phases
@@ -113,7 +120,18 @@ class FourierInput(keras.layers.Layer):
             "size": self.size,
             "sampling_rate": self.sampling_rate,
             "bandwidth": self.bandwidth,
+            "transformed": self.transformed,
         }
+
+
+def _learned_motion(t: tf.Tensor) -> tf.Tensor:
+    """Rotation @ Translation [N, 3, 3] of (cos, sin, tx, ty) [N, 4], all divided by the length of the first two."""
+    t = t / tf.norm(t[:, :2], axis=1, keepdims=True)
+    cos, sin, tx, ty = tf.unstack(t, axis=1)
+    one, zero = tf.ones_like(cos), tf.zeros_like(cos)
+    rotation = _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+    translation = _matrix([[one, zero, -tx], [zero, one, -ty], [zero, zero, one]])
+    return rotation @ translation
 
 
 def _matrix(rows: list[list[tf.Tensor]]) -> tf.Tensor:

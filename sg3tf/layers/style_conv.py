@@ -24,11 +24,14 @@ class StyleConv(keras.layers.Layer):
         resolution: side of the output.
         up: 1, or 2 to double the resolution and filter with [1, 3, 3, 1].
         clamp: bound on the magnitude of activations.
+        noise: have weights for noise.
 
     The style is float32 whatever the policy; `noise_const` [resolution, resolution] is kept here for whoever calls.
     """
 
-    def __init__(self, filters: int, resolution: int, up: int = 1, clamp: float = 256.0, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, resolution: int, up: int = 1, clamp: float = 256.0, noise: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         if up not in (1, 2):
             raise ValueError(f"up={up!r}: use 1 or 2")
@@ -36,6 +39,7 @@ class StyleConv(keras.layers.Layer):
         self.resolution = resolution
         self.up = up
         self.clamp = clamp
+        self.noise = noise
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
         """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
@@ -49,6 +53,11 @@ class StyleConv(keras.layers.Layer):
             name="kernel",
         )
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
+        if self.noise:
+            self._add_noise_weights()
+        self.built = True
+
+    def _add_noise_weights(self) -> None:
         self.noise_strength = self.add_weight(shape=(), initializer="zeros", autocast=False, name="noise_strength")
         self.noise_const = self.add_weight(
             shape=(self.resolution, self.resolution),
@@ -57,7 +66,6 @@ class StyleConv(keras.layers.Layer):
             autocast=False,
             name="noise_const",
         )
-        self.built = True
 
     def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         """Convolves.
@@ -65,7 +73,7 @@ class StyleConv(keras.layers.Layer):
         Args:
             x: float [N, resolution / up, resolution / up, in].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution]; None for none.
+            noise: float32 [N or 1, resolution, resolution]; None for none, as it must be without weights for it.
 
         Returns:
             [N, resolution, resolution, filters], of the compute type.
@@ -96,7 +104,7 @@ class StyleConv(keras.layers.Layer):
         return x_shape[0], self.resolution, self.resolution, self.filters
 
     def get_config(self) -> dict[str, Any]:
-        names = ("filters", "resolution", "up", "clamp")
+        names = ("filters", "resolution", "up", "clamp", "noise")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

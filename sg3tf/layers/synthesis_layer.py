@@ -8,16 +8,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sg3tf.filters import low_pass
+from sg3tf.filters import bilinear, low_pass
 from sg3tf.layer_plan import LayerPlan
 from sg3tf.layers.dense import LRELU_GAIN, LRELU_SLOPE, Dense
 from sg3tf.layers.modulated_conv import modulated_conv
-from sg3tf.ops import filtered_lrelu
+from sg3tf.ops import filtered_lrelu, upfirdn2d
 
 
 @keras.saving.register_keras_serializable("sg3tf")
 class SynthesisLayer(keras.layers.Layer):
     """Modulated convolution, then filtered leaky ReLU onto the next layer's grid.
+
+    Without filtering, the convolution upsamples, and the leaky ReLU works on the next layer's grid.
 
     Args:
         plan: geometry; a LayerPlan, or the dictionary that get_config makes of it.
@@ -33,8 +35,11 @@ class SynthesisLayer(keras.layers.Layer):
         self.clamp = clamp
         self.magnitude_decay = magnitude_decay
         self.affine = Dense(p.in_channels, bias_init=1.0, name="affine", dtype="float32")
-        self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
-        self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
+        if p.bilinear:
+            self.up_filter, self.down_filter = bilinear(p.up_taps), bilinear(p.down_taps)
+        else:
+            self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
+            self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
 
     def build(self, x_shape: Any, w_shape: tuple[int | None, ...]) -> None:
         """The shapes of x, which the plan knows already, and of w: (batch, w_dim)."""
@@ -76,15 +81,20 @@ class SynthesisLayer(keras.layers.Layer):
             styles,
             demodulate=not p.is_torgb,
             input_gain=tf.math.rsqrt(tf.convert_to_tensor(self.magnitude_ema)),
+            up=p.conv_up,
         )
+        up_filter, pad = self.up_filter, p.padding
+        if p.conv_up > 1:
+            y = upfirdn2d(y, up_filter, pad=pad, gain=p.conv_up**2)
+            up_filter, pad = None, (0, 0, 0, 0)
         return filtered_lrelu(
             y,
-            self.up_filter,
+            up_filter,
             self.down_filter,
             self.bias,
             up=p.up,
             down=p.down,
-            pad=p.padding,
+            pad=pad,
             gain=1.0 if p.is_torgb else LRELU_GAIN,
             slope=1.0 if p.is_torgb else LRELU_SLOPE,
             clamp=self.clamp,

@@ -25,7 +25,7 @@ def discriminator(
     x = conv(arrays, f"b{config.resolution}.fromrgb", np.asarray(images, np.float64), clamp=config.clamp)
     resolution = config.resolution
     while resolution > 4:
-        x = residual_block(arrays, f"b{resolution}", x, config.clamp)
+        x = block(arrays, f"b{resolution}", x, config)
         resolution //= 2
     x = minibatch_stddev(x, config.mbstd_group_size, config.mbstd_channels)
     x = conv(arrays, "b4.conv", x, clamp=config.clamp)
@@ -37,11 +37,12 @@ def discriminator(
     return np.sum(x * target, axis=1, keepdims=True) / math.sqrt(target.shape[1])
 
 
-def residual_block(arrays: Arrays, name: str, x: Array, clamp: float) -> Array:
-    half = math.sqrt(0.5)
-    skip = conv(arrays, f"{name}.skip", x, down=2, linear=True) * half
-    y = conv(arrays, f"{name}.conv0", x, clamp=clamp)
-    return skip + conv(arrays, f"{name}.conv1", y, down=2, clamp=clamp) * half
+def block(arrays: Arrays, name: str, x: Array, config: DiscriminatorConfig) -> Array:
+    y = conv(arrays, f"{name}.conv0", x, clamp=config.clamp)
+    y = conv(arrays, f"{name}.conv1", y, down=2, clamp=config.clamp)
+    if not config.residual:
+        return y
+    return math.sqrt(0.5) * (conv(arrays, f"{name}.skip", x, down=2, linear=True) + y)
 
 
 def conv(arrays: Arrays, name: str, x: Array, down: int = 1, linear: bool = False, clamp: float = math.inf) -> Array:

@@ -24,6 +24,7 @@ class FakeConfig:
     z_dim: int = 6
     w_dim: int = 4
     label_dim: int = 2
+    fourier_input: bool = True
 
 
 class FakeGenerator:

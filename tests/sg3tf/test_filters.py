@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg3tf.config import ALIAS_FREE_PRESETS, generator_preset
-from sg3tf.filters import low_pass
+from sg3tf.filters import bilinear, low_pass
 from sg3tf.layer_plan import LayerPlan, plan_synthesis
 from tests.conftest import Golden
 from tests.numerics import Array
@@ -140,3 +140,17 @@ def test_golden(golden: Golden) -> None:
                 np.testing.assert_allclose(taps, expected, rtol=0, atol=3e-8)  # half a float32 ulp of 0.5
                 compared += 1
     assert compared == len(arrays) == 112
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_bilinear_interpolates_linearly(factor: int) -> None:
+    signal = np.random.default_rng(0).normal(size=9)
+    taps = bilinear(2 * factor)
+    assert taps is not None and taps.sum() == pytest.approx(1)
+    spread = np.zeros(9 * factor)
+    spread[::factor] = signal
+    upsampled = np.convolve(spread, factor * taps)  # the first sample's triangle begins here
+    position = (np.arange(len(upsampled)) - (2 * factor - 1) / 2) / factor
+    inside = (position > 0) & (position < 8)
+    np.testing.assert_allclose(upsampled[inside], np.interp(position, np.arange(9), signal)[inside], atol=1e-14)
+    assert bilinear(1) is None

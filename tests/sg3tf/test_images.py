@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.images import grid, save_png, to_uint8
+from sg3tf.images import enlarge, grid, save_png, to_uint8
 
 
 def test_range_ends_and_middle() -> None:
@@ -74,6 +74,23 @@ def test_png_round_trip(tmp_path: Path, channels: int, mode: str) -> None:
         np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [p.name for p in path.parent.iterdir()] == ["image.png"]
+
+
+def test_png_keeps_text(tmp_path: Path) -> None:
+    text = {"network": "Zürich.keras", "seeds": "0-63,85", "note": "two\nlines"}
+    save_png(tmp_path / "image.png", np.zeros([2, 2, 3], np.uint8), text)
+    with Image.open(tmp_path / "image.png") as image:
+        assert image.text == text
+
+
+def test_enlarge() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
+    large = enlarge(image, 3)
+    assert large.shape == (6, 9, 2)
+    for y, x in np.ndindex(6, 9):
+        np.testing.assert_array_equal(large[y, x], image[y // 3, x // 3])
+    np.testing.assert_array_equal(enlarge(image[None], 3)[0], large)
+    np.testing.assert_array_equal(enlarge(np.ones([1, 1, 1]), 2), np.full([2, 2, 1], 255))
 
 
 def test_png_of_floats(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg3tf.latents import mix, parse_seeds, slerp, transform_matrix, z_from_seeds
+from sg3tf.latents import lerp, mix, parse_seeds, slerp, transform_matrix, truncate, z_from_seeds
 from tests.numerics import Array
 
 
@@ -94,6 +94,27 @@ def test_slerp_of_antiparallel_vectors_has_its_ends() -> None:
     a = np.array([1.0, 2, 2])
     np.testing.assert_allclose(slerp(a, -a, [0, 1]), [a, -a], rtol=1e-6)
     assert np.all(np.isfinite(slerp(a, -a, np.linspace(0, 1, 5))))
+
+
+def test_lerp() -> None:
+    a, b = np.random.RandomState(0).randn(2, 4, 3, 5)
+    t = np.array([[0], [0.25], [0.5], [1]])
+    np.testing.assert_allclose(lerp(a, b, t), a + t[..., None] * (b - a), rtol=0, atol=1e-6)
+    assert lerp(a, b, 0.5).dtype == np.float32
+    np.testing.assert_array_equal(lerp(a, b, 0), a.astype(np.float32))
+    np.testing.assert_array_equal(lerp(a, b, 1), b.astype(np.float32))
+
+
+def test_truncate() -> None:
+    ws, average = np.random.RandomState(0).randn(3, 4, 5).astype(np.float32), np.float32([1, 2, 3, 4, 5])
+    np.testing.assert_allclose(truncate(ws, average, 0.25), 0.75 * average + 0.25 * ws, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(truncate(ws, average), ws)
+    each = truncate(ws, average, [0, 0.5, 1], cutoff=2)
+    np.testing.assert_array_equal(each[0, :2], [average, average])
+    np.testing.assert_allclose(each[1, :2], (average + ws[1, :2]) / 2, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(each[:, 2:], ws[:, 2:])
+    np.testing.assert_array_equal(truncate(ws, average, 0, cutoff=0), ws)
+    np.testing.assert_array_equal(truncate(ws, average, [0, 0.5, 1])[2], ws[2])
 
 
 def test_mix_takes_the_named_layers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sg3tf.config import LADDER
 from trainer import defaults
 from trainer.errors import OptionError
 
@@ -44,6 +45,14 @@ def test_configurations_differ():
     names = ("glr", "map_depth", "style_mixing", "pl_weight")
     assert [three[name] for name in names] == [0.0025, 2, 0, 0]
     assert [two[name] for name in names] == [0.002, 8, 0.9, 2]
+
+
+def test_the_ladder_keeps_the_penalties_that_go_with_skip_connections():
+    names = ("gamma", "glr", "map_depth", "style_mixing", "pl_weight")
+    for cfg in LADDER[:3]:
+        assert [filled(cfg)[name] for name in names] == [2.048, 0.0025, 8, 0.9, 2]
+    for cfg in LADDER[3:]:
+        assert [filled(cfg)[name] for name in names] == [filled("stylegan3-t")[name] for name in names]
 
 
 def test_what_is_given_stays():

@@ -17,9 +17,10 @@ import scipy.stats
 import tensorflow as tf
 
 from sg3tf.config import GeneratorConfig, generator_preset
-from sg3tf.discriminator import ResidualBlock
+from sg3tf.discriminator import DiscriminatorBlock
 from sg3tf.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.layers import Conv, Dense, FourierInput, Mapping, MinibatchStddev, SynthesisLayer
+from sg3tf.layers.adain_conv import AdaINConv
 from sg3tf.layers.modulated_conv import modulated_conv
 from sg3tf.ops import using
 from tests.numerics import Array, nchw, nhwc, relative_error
@@ -95,6 +96,14 @@ CASES = {
         3,
         always_float32=True,
     ),
+    "FourierInput, not by w": Case(
+        lambda **kwargs: FourierInput(5, 9, 4, 2.0, transformed=False, **kwargs),
+        {"w": (W_DIM,), "transform": (3, 3)},
+        (9, 9, 5),
+        1,
+        3,
+        always_float32=True,
+    ),
     "Mapping": Case(
         lambda **kwargs: Mapping(6, 0, W_DIM, 2, track_average=True, **kwargs), {"z": (6,)}, (W_DIM,), 4, 1, True
     ),
@@ -108,13 +117,37 @@ CASES = {
     "SynthesisLayer, critical": synthesis_case(13, "stylegan3-t"),
     "SynthesisLayer, radial": synthesis_case(4, "stylegan3-r"),
     "SynthesisLayer, to RGB": synthesis_case(14, "stylegan3-r"),
+    "SynthesisLayer, bilinear": synthesis_case(2, "stylegan3-d"),
+    "SynthesisLayer, not filtered": synthesis_case(4, "stylegan3-e"),
+    "SynthesisLayer, pyramid": synthesis_case(2, "stylegan3-g"),
     "Conv": Case(lambda **kwargs: Conv(3, 3, "lrelu", clamp=2.0, **kwargs), {"x": (6, 4, 5)}, (6, 4, 3), 2),
     "Conv, down": Case(lambda **kwargs: Conv(3, 3, "lrelu", down=2, **kwargs), {"x": (6, 4, 5)}, (3, 2, 3), 2),
     "Conv, skip": Case(
         lambda **kwargs: Conv(3, 1, use_bias=False, down=2, gain=0.5, **kwargs), {"x": (6, 4, 5)}, (3, 2, 3), 1
     ),
     "MinibatchStddev": Case(lambda **kwargs: MinibatchStddev(2, 3, **kwargs), {"x": (4, 4, 6)}, (4, 4, 9), 0),
-    "ResidualBlock": Case(lambda **kwargs: ResidualBlock(5, 3, 100.0, **kwargs), {"x": (8, 8, 5)}, (4, 4, 3), 5),
+    "AdaINConv": Case(
+        lambda **kwargs: AdaINConv(3, 8, 2, **kwargs),
+        {"x": (4, 4, 5), "w": (W_DIM,), "noise": (8, 8)},
+        (8, 8, 3),
+        5,
+        1,
+        True,
+    ),
+    "AdaINConv, of the constant": Case(
+        lambda **kwargs: AdaINConv(5, 4, 0, **kwargs),
+        {"x": (4, 4, 5), "w": (W_DIM,), "noise": (4, 4)},
+        (4, 4, 5),
+        4,
+        1,
+        True,
+    ),
+    "DiscriminatorBlock": Case(
+        lambda **kwargs: DiscriminatorBlock(5, 3, clamp=100.0, **kwargs), {"x": (8, 8, 5)}, (4, 4, 3), 5
+    ),
+    "DiscriminatorBlock, no skip": Case(
+        lambda **kwargs: DiscriminatorBlock(5, 3, residual=False, **kwargs), {"x": (8, 8, 5)}, (4, 4, 3), 4
+    ),
 }
 
 
@@ -253,6 +286,38 @@ def test_fourier_input_refuses_other_transforms(shape: tuple[int, ...]) -> None:
     layer, _ = fourier_input()
     with pytest.raises(ValueError, match=r"transform of shape .*: give \[3, 3\] or \[N, 3, 3\]"):
         layer(random(2, W_DIM), transform=np.zeros(shape, np.float32))
+
+
+def test_fourier_input_not_moved_by_w_is_one_that_begins_so() -> None:
+    begins, never = FourierInput(6, 10, 8, 2.0), FourierInput(6, 10, 8, 2.0, transformed=False)
+    w, transform = random(2, W_DIM), random(2, 3, 3)
+    expected = begins(w, transform=transform)
+    never.build((None, W_DIM))
+    for name in ("kernel", "freqs", "phases"):
+        getattr(never, name).assign(getattr(begins, name))
+    assert relative_error(never(w, transform=transform), expected) < 1e-6
+    own = np.asarray(never(w))
+    np.testing.assert_array_equal(own[0], own[1])  # one for every image, as many as there are rows of w
+    assert relative_error(own, begins(w)) < 1e-6
+
+
+def test_fourier_input_at_half_of_the_sampling_rate_keeps_waves_that_are_turned() -> None:
+    """Rounding makes their frequencies larger than the bandwidth by 1e-7 of it; much larger ones would be aliases."""
+    layer = FourierInput(400, 4, 4, 2.0, transformed=False)
+    layer.build((None, W_DIM))
+    angles = np.linspace(0, 2 * np.pi, 400)
+    layer.freqs.assign(2 * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    layer.kernel.assign(20 * np.eye(400))
+    w, angle = random(1, W_DIM), 0.3
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
+    for transform in (np.eye(3, dtype=np.float32), turn):
+        moved = layer.freqs.numpy() @ transform[:2, :2]
+        centres = (np.arange(4) - 1.5) / 4
+        x, y = np.meshgrid(centres, centres)
+        turns = x[..., None] * moved[:, 0] + y[..., None] * moved[:, 1] + layer.phases.numpy()
+        np.testing.assert_allclose(layer(w, transform=transform)[0], np.sin(2 * np.pi * turns), atol=1e-3)
+    assert not np.any(layer(w, transform=np.diag([1.1, 1.1, 1.0]).astype(np.float32)))
 
 
 # Mapping

@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 
 from sg3tf.layers.style_conv import StyleConv
+from sg3tf.layers.synthesis_layer import SynthesisLayer
 from sg3tf.layers.to_rgb import ToRGB
 from tests.numerics import Array, nchw, nhwc, relative_error
 from tests.reference import generator as reference
 from tests.reference import resampling
+from tests.reference.filters import low_pass
 from tests.sg3tf.layers import test_layers as shared
 
 W_DIM = 7
@@ -37,6 +39,12 @@ CASES = {
         (6, 6, 3),
         trainable=5,
         frozen=1,
+    ),
+    "StyleConv, without noise": shared.Case(
+        lambda **kwargs: StyleConv(3, 6, noise=False, **kwargs),
+        {"x": (6, 6, 5), "w": (W_DIM,)},
+        (6, 6, 3),
+        trainable=4,
     ),
     "ToRGB": shared.Case(
         lambda **kwargs: ToRGB(3, 100.0, **kwargs),
@@ -184,3 +192,44 @@ def test_starting_weights_are_drawn_apart() -> None:
 def test_up_is_one_or_two() -> None:
     with pytest.raises(ValueError, match="up=3: use 1 or 2"):
         StyleConv(4, 6, up=3)
+
+
+# Layers of configs D and E (arXiv 2106.12423, section 3), which upsample while they convolve
+
+
+@WITH_AND_WITHOUT_NATIVE
+@pytest.mark.parametrize("index", [1, 2, 5])
+def test_a_layer_of_config_d_is_one_of_stylegan2_without_noise(index: int) -> None:
+    p = shared.plan(index, "stylegan3-d")
+    theirs = built(StyleConv(p.out_channels, p.out_size, up=p.conv_up, clamp=2.0, noise=False), p.in_channels)
+    ours = SynthesisLayer(p, clamp=2.0)
+    ours.build(None, (None, W_DIM))
+    for name in ("kernel", "bias"):
+        getattr(ours, name).assign(getattr(theirs, name))
+    for weight, value in zip(ours.affine.weights, theirs.affine.weights, strict=True):
+        weight.assign(value)
+    x, w = random(3, p.in_size, p.in_size, p.in_channels), random(3, W_DIM, seed=1)
+    assert len(theirs.weights) == 4
+    assert relative_error(ours(x, w), theirs(x, w)) < 1e-6
+    ours.magnitude_ema.assign(4.0)
+    assert relative_error(ours(2 * x, w), theirs(x, w)) < 1e-6
+
+
+@WITH_AND_WITHOUT_NATIVE
+def test_a_layer_of_config_e_has_a_windowed_sinc() -> None:
+    """12 taps, and a canvas that is cropped, in float64."""
+    p = shared.plan(4, "stylegan3-e")
+    assert (p.in_size, p.out_size, p.in_rate, p.out_rate) == (28, 36, 8, 16)
+    layer = built(SynthesisLayer(p, clamp=2.0), p.in_channels)
+    layer.magnitude_ema.assign(1.0)
+    x, w = random(3, 28, 28, p.in_channels), random(3, W_DIM, seed=1)
+    weight, styles, bias = official(layer, w)
+    spread = np.zeros([3, p.in_channels, 55, 55])
+    spread[:, :, ::2, ::2] = nchw(x)
+    y = reference.modulated_conv(spread, weight[:, :, ::-1, ::-1], styles, True, 1.0)
+    taps = low_pass(12, 4.0, 4 * (math.sqrt(2) - 1), 16.0)
+    # Of 57 samples 46 remain without padding, centred as they were; 36 of these are the canvas.
+    y = resampling.upfirdn2d(y, taps, gain=4)[:, :, 5:-5, 5:-5]
+    expected = np.clip(reference.lrelu(y + bias) * math.sqrt(2), -2, 2)
+    assert np.mean(np.abs(expected) == 2) > 0.05
+    assert relative_error(nchw(layer(x, w)), expected) < 1e-6

@@ -1,0 +1,24 @@
+"""How arrays of other people's networks are laid out, and which of our variables they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Layout(NamedTuple):
+    """How the axes of an array are turned into ours, and back."""
+
+    ours: Callable[[Array], Array]
+    theirs: Callable[[Array], Array]
+
+
+SAME = Layout(np.asarray, np.asarray)
+#: Official name, our variable, and how one becomes the other.
+Parameter = tuple[str, keras.Variable, Layout]

@@ -1,0 +1,87 @@
+"""Films, decoded again by ffmpeg."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from sg3tf import video
+from tests.numerics import Array
+
+
+def smooth_frames(channels: int, side: int = 32) -> Array:
+    """What a lossy codec keeps: a gradient that moves from frame to frame, [7, side, 32, C] uint8."""
+    y, x, t = np.arange(side)[:, None], np.arange(32), np.arange(7)[:, None, None]
+    return np.stack([np.broadcast_to(4 * x + 2 * y + 8 * t + 3, (7, side, 32))] * channels, axis=-1).astype(np.uint8)
+
+
+def decoded(path: Path, height: int = 32, width: int = 32) -> tuple[int, Array]:
+    """Frames per second, and frames [N, H, W, 3] uint8."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    fps = re.search(rb"Video: .* (\d+) fps", done.stderr)
+    assert fps
+    return int(fps[1]), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "gif"])
+def test_video(tmp_path: Path, suffix: str, channels: int) -> None:
+    frames = smooth_frames(channels)
+    if channels == 4:
+        frames[..., 3] = 255
+    path = tmp_path / "new" / f"walk.{suffix}"
+    video.save(path, frames, fps=10)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    fps, shown = decoded(path)
+    assert fps == 10
+    np.testing.assert_allclose(shown.astype(int), np.broadcast_to(frames[..., :3], shown.shape), atol=10)
+    assert len(shown) == len(frames)
+
+
+def test_an_odd_side_is_filled_up(tmp_path: Path) -> None:
+    frames = smooth_frames(3, side=31)
+    video.save(tmp_path / "walk.mp4", frames, fps=10)
+    shown = decoded(tmp_path / "walk.mp4")[1]
+    np.testing.assert_allclose(shown[:, :29].astype(int), frames[:, :29], atol=10)
+
+
+def test_a_video_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> Iterator[Array]:
+        yield from smooth_frames(3)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        video.save(tmp_path / "walk.mp4", failing(), fps=12)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"walk\.avi: videos end in one of \.mp4, \.webm, \.gif"):
+        video.save(tmp_path / "walk.avi", smooth_frames(3), fps=12)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs? imageio_ffmpeg: pip install 'sg3tf\[video\]'"):
+        video.save(tmp_path / "walk.mp4", [], fps=12)
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 20 kB, as if the disk were full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, small_files: None) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    drawn = (np.roll(noise, number, axis=0) for number in range(100_000))  # ffmpeg ends before them
+    with pytest.raises(OSError, match=r"walk\.mp4: ffmpeg ended with exit status") as caught:
+        video.save(tmp_path / "walk.mp4", drawn, fps=12)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
