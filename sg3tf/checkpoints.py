@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from sg3tf.generator import Generator
 
@@ -29,6 +34,14 @@ def load(path: str | os.PathLike[str]) -> Generator:
     if not isinstance(model, Generator):
         raise ValueError(f"{file}: holds a {type(model).__name__}, not a Generator")
     return model
+
+
+def weights_digest(G: Any) -> str:
+    """Names a generator by its configuration and all its variables, wherever it is stored ("sha256:...")."""
+    digest = hashlib.sha256(json.dumps([type(G).__name__, dataclasses.asdict(G.config)]).encode())
+    for variable in G.variables:
+        digest.update(np.ascontiguousarray(variable).tobytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _generator_file(path: Path) -> Path:

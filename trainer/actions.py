@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from sg3tf import images, ops
 from sg3tf.atomic import whole_file, whole_path
+from sg3tf.metrics.detectors import DetectorError
 from sg3tf.ops.implementation import for_training
 from trainer import resources, run_folder
 from trainer.data import Dataset
@@ -39,11 +40,20 @@ class Reporter:
         state: what is trained.
         dataset: real images, for reals.png.
         draws: latents for the image grids.
+        strategy: devices for metrics; None: the first one.
     """
 
-    def __init__(self, run: Path, options: Options, state: TrainState, dataset: Dataset, draws: Draws) -> None:
+    def __init__(
+        self,
+        run: Path,
+        options: Options,
+        state: TrainState,
+        dataset: Dataset,
+        draws: Draws,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         self.run, self.options, self.state = run, options, state
-        self._dataset, self._draws = dataset, draws
+        self._dataset, self._draws, self._strategy = dataset, draws, strategy
         self._health = Health(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
@@ -168,8 +178,8 @@ class Reporter:
 
     def _evaluate(self, snapshot: Path) -> None:
         try:
-            values = evaluate(self.run, self.options, self.state, self._dataset, snapshot)
-        except FloatingPointError as error:  # tells of the snapshot, and is no reason to end the run
+            values = evaluate(self.run, self.options, self.state, self._strategy, snapshot)
+        except (FloatingPointError, DetectorError, OSError) as error:  # no reason to end the run
             self.say(f"warning: no metrics of {snapshot.name}: {error}")
             return
         self._show(values)

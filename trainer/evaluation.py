@@ -3,58 +3,95 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import tensorflow as tf
 
 from sg3tf import metrics
 from sg3tf.atomic import whole_path
-from trainer.data import Dataset
+from sg3tf.metrics.cache import default_folder
+from sg3tf.metrics.detectors import DetectorError
+from trainer.data import Dataset, open_dataset
+from trainer.errors import OptionError
 from trainer.options import Options
 from trainer.state import TrainState
 
 
-def evaluate(run: Path, options: Options, state: TrainState, dataset: Dataset, snapshot: Path) -> dict[str, float]:
-    """Computes the metrics of options.metrics; returns {"Metrics/NAME": value}.
+def check(options: Options) -> None:
+    """Whether the metrics of a run can be computed.
 
-    Each becomes a line of metric-NAME.jsonl; where it is the best so far, network-best-NAME.keras is written too.
+    Raises:
+        ConfigError, OptionError: they cannot; the message says why.
+    """
+    if not options.metrics:
+        return
+    try:
+        metrics.check(
+            options.metrics,
+            options.generator(),
+            _real_images(options),
+            detector_dir=options.detector_dir,
+            num_samples=options.metrics_samples,
+        )
+    except DetectorError as error:
+        raise OptionError(f"--detector_dir={options.detector_dir}: {error}") from error
+
+
+def evaluate(
+    run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None, snapshot: Path
+) -> dict[str, float]:
+    """Computes the metrics of options.metrics; returns {"Metrics/RESULT": value}.
+
+    Each metric becomes a line of metric-NAME.jsonl; where a result is the best so far, network-best-RESULT.keras is
+    written too.
 
     Args:
         run: the run folder.
         options: of the run.
         state: whose G_ema is measured, and whose record of the best is kept.
-        dataset: whose labels are asked for.
+        strategy: devices to compute on, those of this process; None: the first one.
         snapshot: name of the .keras file of the same weights.
     """
-    samples, seed = options.metrics_samples, options.seed
-    found = metrics.compute(
+    measurement = metrics.Measurement(
         options.metrics,
         state.G_ema,
-        num_samples=samples,
+        _real_images(options),
+        detector_dir=options.detector_dir,
+        cache_dir=default_folder(),
+        num_samples=options.metrics_samples,
         batch=options.batch_per_replica,
-        seed=seed,
-        labels=_labels(dataset),
+        seed=options.seed,
+        strategy=strategy,
     )
-    for name, value in found.items():
-        line = {"metric": name, "results": {name: value}, "num_samples": samples or metrics.METRICS[name].num_samples}
-        line |= {"snapshot": snapshot.name, "kimg": state.cur_nimg / 1000}
+    found: dict[str, float] = {}
+    for name, results in measurement:
+        line = {
+            "metric": name,
+            "results": results,
+            "num_samples": options.metrics_samples or metrics.METRICS[name].num_samples,
+            "snapshot": snapshot.name,
+            "kimg": state.cur_nimg / 1000,
+        }
         with open(run / f"metric-{name}.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
-        if is_better(name, value, state.best):
-            state.best[name] = (value, state.cur_nimg)
-            with whole_path(run / f"network-best-{name}.keras") as best:
-                state.G_ema.save(best)
-    return {f"Metrics/{name}": value for name, value in found.items()}
+        for result, higher_is_better in metrics.METRICS[name].results.items():
+            if is_better(result, results[result], higher_is_better, state.best):
+                state.best[result] = (results[result], state.cur_nimg)
+                with whole_path(run / f"network-best-{result}.keras") as best:
+                    state.G_ema.save(best)
+        found |= results
+    return {f"Metrics/{result}": value for result, value in found.items()}
 
 
-def is_better(name: str, value: float, best: dict[str, tuple[float, int]]) -> bool:
-    """Whether no earlier snapshot was as good."""
-    if name not in best:
+def is_better(result: str, value: float, higher_is_better: bool | None, best: dict[str, tuple[float, int]]) -> bool:
+    """Whether no earlier snapshot was as good; False where neither value is better."""
+    if higher_is_better is None:
+        return False
+    if result not in best:
         return True
-    return value > best[name][0] if metrics.METRICS[name].higher_is_better else value < best[name][0]
+    return value > best[result][0] if higher_is_better else value < best[result][0]
 
 
-def _labels(dataset: Dataset) -> Callable[[int], NDArray[np.float32]] | None:
-    return (lambda index: dataset.label(index % len(dataset))) if dataset.label_dim else None
+def _real_images(options: Options) -> Dataset:
+    """All that are there, as published: with those held out or left out of training, and none mirrored."""
+    return open_dataset(options.data, resolution=options.resolution, use_labels=options.cond)

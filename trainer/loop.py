@@ -58,7 +58,8 @@ def train(
     workers.require_equal(zlib.crc32(repr((options.decisive, state.cur_nimg)).encode()), "options or checkpoints")
     draws = _draws(options, state, dataset)
     stepper = Stepper(state, options, strategy, draws)
-    reporter = Reporter(run, options, state, dataset, draws) if workers.is_chief else Bystander()
+    alone = strategy if workers.count == 1 else None  # what the chief does by itself must not wait for the others
+    reporter = Reporter(run, options, state, dataset, draws, alone) if workers.is_chief else Bystander()
     feed = Feed(options, state, stepper, dataset, held_out)
     profiler = Profiler(run / "tensorboard", options.profile_steps)
 
@@ -132,7 +133,7 @@ def _draws(options: Options, state: TrainState, dataset: Dataset) -> Draws:
         options.seed,
         style_mixing=options.style_mixing,
         num_ws=state.G.num_ws,
-        noise=options.cfg == "stylegan2",
+        noise=state.G.config.noise,
     )
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from sg3tf import metrics
 from sg3tf.config import PRESETS, ConfigError
-from trainer import augment, defaults, dry_run, run_folder, transfer
+from trainer import augment, defaults, dry_run, evaluation, run_folder, transfer
 from trainer.data import DataError, Dataset, open_dataset
 from trainer.devices import HELP as STRATEGY_HELP
 from trainer.devices import Workers, make_strategy
@@ -36,7 +36,9 @@ flags.DEFINE_integer("max_images", None, "use only so many images of the data se
 flags.DEFINE_integer("validation", 0, "hold out so many images, evenly spread, that D only judges")
 flags.DEFINE_integer("cbase", 32768, "channel base: capacity multiplier (config R doubles it in G)")
 flags.DEFINE_integer("cmax", 512, "channel maximum (config R doubles it in G)")
-flags.DEFINE_integer("map_depth", None, "dense layers of the mapping network; default: 2, StyleGAN2 8")
+flags.DEFINE_integer(
+    "map_depth", None, "dense layers of the mapping network; default: 2, StyleGAN2 and configs A to C 8"
+)
 flags.DEFINE_string(
     "init_from", None, "begin with the weights of a run, a checkpoint or a .keras file (transfer learning)"
 )
@@ -47,8 +49,10 @@ flags.DEFINE_float("kimg", 25000.0, "length of the run, in thousands of images")
 flags.DEFINE_float("glr", None, "learning rate of G; default: 0.0025, StyleGAN2 0.002")
 flags.DEFINE_float("dlr", 0.002, "learning rate of D")
 flags.DEFINE_integer("mbstd_group", 4, "images per group of the minibatch standard deviation")
-flags.DEFINE_float("style_mixing", None, "share of images with the styles of two latents; default: 0, StyleGAN2 0.9")
-flags.DEFINE_float("pl_weight", None, "weight of path length regularisation; default: 0, StyleGAN2 2")
+flags.DEFINE_float(
+    "style_mixing", None, "share of images with the styles of two latents; default: 0, StyleGAN2 and A to C 0.9"
+)
+flags.DEFINE_float("pl_weight", None, "weight of path length regularisation; default: 0, StyleGAN2 and A to C 2")
 flags.DEFINE_integer("freezed", 0, "keep the first so many convolutions of D as they are")
 flags.DEFINE_enum(
     "precision", None, list(PRECISIONS), "of the four highest resolutions; default: fp16 on GPUs, else fp32"
@@ -78,6 +82,7 @@ flags.DEFINE_integer("checkpoint", 10, "checkpoint to resume from every so many 
 flags.DEFINE_integer("keep_checkpoints", 2, "how many of them stay")
 flags.DEFINE_integer("max_bad_ticks", 3, "stop after so many ticks in a row with gradients that are not finite")
 flags.DEFINE_list("metrics", [], f"computed at snapshots: {', '.join(metrics.METRICS)}")
+flags.DEFINE_string("detector_dir", None, "folder with the networks that metrics look with; see docs/metrics.md")
 flags.DEFINE_integer("metrics_samples", None, "images for each metric; default: as published, 50000")
 flags.DEFINE_bool("histograms", False, "weight histograms in TensorBoard at snapshots")
 flags.DEFINE_list("profile_steps", [], "record the steps from a until before b of this process, a,b")
@@ -93,7 +98,8 @@ _SAME = [
     *("cfg", "data", "mirror", "cond", "max_images", "validation", "cbase", "cmax", "map_depth", "init_from"),
     *("batch", "gamma", "kimg", "glr", "dlr", "mbstd_group", "style_mixing", "pl_weight", "freezed", "precision"),
     *("seed", "aug", "augpipe", "p", "target", "ada_heuristic", "ada_kimg", "strategy", "workers", "cache", "tick"),
-    *("snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics_samples", "histograms", "desc"),
+    *("snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics_samples", "detector_dir", "histograms"),
+    "desc",
 ]
 
 
@@ -152,7 +158,7 @@ def _options(dataset: Dataset, strategy: tf.distribute.Strategy) -> Options:
     )
     options.rounds(replicas)
     transfer.check(options)
-    metrics.check(options.metrics, options.generator())
+    evaluation.check(options)
     return options
 
 

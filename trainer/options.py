@@ -10,9 +10,9 @@ from typing import Any
 
 from sg3tf.atomic import whole_file
 from sg3tf.config import (
+    SKIP_PRESETS,
+    AnyGeneratorConfig,
     DiscriminatorConfig,
-    GeneratorConfig,
-    StyleGAN2Config,
     discriminator_preset,
     generator_preset,
 )
@@ -31,7 +31,7 @@ PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float1
 #: May be another in a resumed run: they decide how it goes, not what comes out.
 FREE = frozenset(
     ("data", "batch_per_replica", "kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics")
-    + ("metrics_samples", "histograms", "profile_steps", "workers", "cache", "strategy")
+    + ("metrics_samples", "detector_dir", "histograms", "profile_steps", "workers", "cache", "strategy")
 )
 
 
@@ -61,6 +61,7 @@ class Options:
     max_bad_ticks: int = 3
     metrics: tuple[str, ...] = ()
     metrics_samples: int | None = None
+    detector_dir: str | None = None
     histograms: bool = False
     profile_steps: tuple[int, ...] = ()
     workers: int = 3
@@ -135,8 +136,8 @@ class Options:
     def _require_one_of(self, name: str, choices: Iterable[str]) -> None:
         self._require(getattr(self, name) in choices, name, f"choose from {', '.join(choices)}")
 
-    def generator(self) -> GeneratorConfig | StyleGAN2Config:
-        more = {} if self.cfg == "stylegan2" else {"magnitude_decay": 0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG)}
+    def generator(self) -> AnyGeneratorConfig:
+        more = {} if self.cfg in SKIP_PRESETS else {"magnitude_decay": 0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG)}
         return generator_preset(self.cfg, **self._both(), mapping_layers=self.map_depth, **more)
 
     def discriminator(self) -> DiscriminatorConfig:

@@ -5,17 +5,26 @@ Names are loaded when they are first used: the command line quiets TensorFlow be
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sg3tf.metrics.registry import METRICS, Metric, check, compute
+    from sg3tf.metrics.checks import check
+    from sg3tf.metrics.measurement import Measurement, compute
+    from sg3tf.metrics.registry import METRICS, Metric
 
-__all__ = ["METRICS", "Metric", "check", "compute"]
+__all__ = ["METRICS", "Measurement", "Metric", "check", "compute"]
+
+_HOMES = {
+    "METRICS": "registry",
+    "Measurement": "measurement",
+    "Metric": "registry",
+    "check": "checks",
+    "compute": "measurement",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'sg3tf.metrics' has no attribute {name!r}")
-    from sg3tf.metrics import registry
-
-    return getattr(registry, name)
+    return getattr(importlib.import_module(f"sg3tf.metrics.{_HOMES[name]}"), name)

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.config import StyleGAN2Config
 from sg3tf.generator import Generator
 from sg3tf.latents import slerp
 from sg3tf.metrics.samples import Samples
@@ -102,7 +101,7 @@ def _lengths(distance: Distance, G: Generator, space: str, crop: bool, epsilon: 
         ws = G.mapping(tf.concat(ends, 0), None if label is None else tf.concat([label, label], 0))
         if space == "w":
             ws = _lerp(ws, steps)
-        noise = {"noise": tf.concat([seeds, seeds], 0)} if isinstance(G.config, StyleGAN2Config) else {}
+        noise = {"noise": tf.concat([seeds, seeds], 0)} if G.config.noise else {}
         pair = tf.split(_compared(G.synthesis(ws, **noise), crop), 2)
         return tf.cast(distance(*pair), tf.float64) / epsilon**2
 

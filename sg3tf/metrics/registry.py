@@ -1,124 +1,137 @@
-"""Which metrics there are, and computing them."""
+"""Which metrics there are: what each looks at, and the numbers that come of it."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-from sg3tf.config import ConfigError, GeneratorConfig
-from sg3tf.generator import Generator
 from sg3tf.metrics import rotation, translation
-from sg3tf.metrics.equivariance import Motion, equivariance
-from sg3tf.metrics.samples import Labels, Samples
+from sg3tf.metrics.collection import MOMENTS, ROWS, Wanted
+from sg3tf.metrics.equivariance import Motion
+from sg3tf.metrics.frechet import frechet_distance
+from sg3tf.metrics.inception_score import inception_score
+from sg3tf.metrics.kernel import kernel_distance
+from sg3tf.metrics.neighbours import density_coverage, precision_recall
 
-Measure = Callable[[Generator, Samples, int, Callable[[int, int], object]], float]
+ALL = sys.maxsize
+SPLITS = 10  # of the images, for the inception score
+
+#: Which of two values is better: the higher, the lower, or neither.
+HIGHER, LOWER, NEITHER = True, False, None
+
+Results = Mapping[str, bool | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Short steps through a latent space, and how different the images are; the words are path_length's."""
+
+    space: str
+    sampling: str
+    crop: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Features of generated images, and of real ones where `max_real` is not 0.
+
+    Attributes:
+        detector, output, kind: which features, and what is kept of them, as in Wanted.
+        values: (real or None, fake, random numbers) -> the results.
+        max_real: how many real images are looked at, the first ones; ALL for all.
+        least: how many images there must be, real and generated.
+    """
+
+    detector: str
+    output: str
+    kind: str
+    values: Callable[[Any, Any, np.random.Generator], tuple[float, ...]]
+    max_real: int
+    least: int
+
+    def wanted(self, count: int) -> Wanted:
+        """What is kept of so many images."""
+        return Wanted(self.detector, self.output, self.kind, count)
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number that says how good a generator is.
+    """A way to say how good a generator is.
 
     Attributes:
-        measure: (G, samples, batch, progress) -> value, where progress takes samples done and samples in all.
-        higher_is_better: whether it is.
-        unit: of the value.
-        num_samples: that published values were computed with.
+        looks_at: what it takes.
+        results: for each number that comes of it, by name, whether a higher one is better; None: neither is.
+        unit: of the numbers; None where they have none.
+        num_samples: generated images, or pairs of them, that published values were computed with.
     """
 
-    measure: Measure
-    higher_is_better: bool
-    unit: str
+    looks_at: Motion | Paths | Comparison
+    results: Results
+    unit: str | None = None
     num_samples: int = 50_000
 
 
-def _equivariance(motion: Motion) -> Metric:
-    return Metric(functools.partial(equivariance, motion), higher_is_better=True, unit="dB")
+def _motion(name: str, motion: Motion) -> dict[str, Metric]:
+    return {name: Metric(motion, {name: HIGHER}, "dB")}
+
+
+def _frechet(name: str, output: str, max_real: int) -> dict[str, Metric]:
+    compared = Comparison(
+        "inception", output, MOMENTS, lambda real, fake, _: (frechet_distance(real, fake),), max_real, 2
+    )
+    return {name: Metric(compared, {name: LOWER})}
+
+
+def _kernel(name: str, max_real: int) -> dict[str, Metric]:
+    compared = Comparison("inception", "pool", ROWS, lambda *args: (kernel_distance(*args),), max_real, 2)
+    return {name: Metric(compared, {name: LOWER})}
+
+
+def _precision_recall(name: str, max_real: int, k: int) -> dict[str, Metric]:
+    compared = Comparison(
+        "vgg16", "features", ROWS, lambda real, fake, _: precision_recall(real, fake, k), max_real, k + 1
+    )
+    return {name: Metric(compared, {f"{name}_precision": HIGHER, f"{name}_recall": HIGHER})}
+
+
+def _density_coverage(name: str, max_real: int, k: int) -> dict[str, Metric]:
+    compared = Comparison(
+        "vgg16", "features", ROWS, lambda real, fake, _: density_coverage(real, fake, k), max_real, k + 1
+    )
+    return {name: Metric(compared, {f"{name}_density": HIGHER, f"{name}_coverage": HIGHER})}
+
+
+def _inception_score(name: str) -> dict[str, Metric]:
+    compared = Comparison(
+        "inception", "logits", ROWS, lambda _, fake, rng: inception_score(fake, SPLITS), max_real=0, least=SPLITS
+    )
+    return {name: Metric(compared, {f"{name}_mean": HIGHER, f"{name}_std": NEITHER})}
+
+
+def _paths(name: str, space: str, sampling: str, crop: bool) -> dict[str, Metric]:
+    return {name: Metric(Paths(space, sampling, crop), {name: LOWER})}
 
 
 METRICS = {
-    "eqt50k_int": _equivariance(Motion(translation.draw_integer, translation.compare)),
-    "eqt50k_frac": _equivariance(Motion(translation.draw_fractional, translation.compare)),
-    "eqr50k": _equivariance(Motion(rotation.draw, rotation.compare)),
+    **_motion("eqt50k_int", Motion(translation.draw_integer, translation.compare)),
+    **_motion("eqt50k_frac", Motion(translation.draw_fractional, translation.compare)),
+    **_motion("eqr50k", Motion(rotation.draw, rotation.compare)),
+    **_frechet("fid50k_full", "pool", max_real=ALL),
+    **_kernel("kid50k_full", max_real=1_000_000),
+    **_precision_recall("pr50k3_full", max_real=200_000, k=3),
+    **_inception_score("is50k"),
+    **_paths("ppl2_wend", "w", "end", crop=False),
+    **_frechet("fid50k", "pool", max_real=50_000),
+    **_kernel("kid50k", max_real=50_000),
+    **_precision_recall("pr50k3", max_real=50_000, k=3),
+    **_frechet("sfid50k_full", "spatial", max_real=ALL),
+    **_density_coverage("dc50k5_full", max_real=200_000, k=5),
+    **_paths("ppl_zfull", "z", "full", crop=True),
+    **_paths("ppl_wfull", "w", "full", crop=True),
+    **_paths("ppl_zend", "z", "end", crop=True),
+    **_paths("ppl_wend", "w", "end", crop=True),
 }
-
-
-def check(names: Iterable[str], G_config: Any) -> None:
-    """Raises ConfigError where a generator of this configuration has no such metric."""
-    for name in names:
-        if name not in METRICS:
-            raise ConfigError(f"metrics={name!r}: known are {', '.join(METRICS)}")
-        if not isinstance(G_config, GeneratorConfig):  # all that there are want it, so far
-            kind = type(G_config).__name__
-            raise ConfigError(f"metrics={name!r}: images of a {kind} cannot be moved; use a GeneratorConfig")
-
-
-def _ignore(*progress: Any) -> None: ...
-
-
-def compute(
-    names: Iterable[str],
-    G: Generator,
-    *,
-    num_samples: int | None = None,
-    batch: int = 8,
-    seed: int = 0,
-    labels: Labels | None = None,
-    progress: Callable[[str, int, int], object] | None = None,
-) -> dict[str, float]:
-    """Values of metrics; they depend on `seed` and `num_samples`, and not on `batch` but for rounding.
-
-    Args:
-        names: keys of METRICS.
-        G: the generator.
-        num_samples: latents; default: what published values were computed with.
-        batch: latents at a time.
-        seed: of latents and motions, 0 to 2**64 - 1.
-        labels: position of a sample, below num_samples -> float32 [label_dim]; for generators with labels only.
-        progress: called after every batch with a metric's name, samples done, and samples in all.
-
-    Returns:
-        {name: value}, in the order of `names`.
-
-    Raises:
-        ConfigError: unknown name, a generator without that metric, or an argument out of range.
-        FloatingPointError: images that are not finite.
-    """
-    names = list(names)
-    check(names, G.config)
-    _check_numbers(num_samples, batch, seed)
-    if (labels is None) != (G.config.label_dim == 0):
-        remedy = f"give position -> float32 [{G.config.label_dim}]" if labels is None else "leave it out"
-        raise ConfigError(f"labels={labels}: {remedy}, as this generator has label_dim={G.config.label_dim}")
-
-    values = {}
-    for name in names:
-        metric = METRICS[name]
-        samples = Samples(num_samples or metric.num_samples, G.config.z_dim, seed, labels)
-        with _full_float32():
-            values[name] = metric.measure(G, samples, batch, functools.partial(progress or _ignore, name))
-    return values
-
-
-def _check_numbers(num_samples: int | None, batch: int, seed: int) -> None:
-    if num_samples is not None and num_samples < 1:
-        raise ConfigError(f"num_samples={num_samples}: must be at least 1")
-    if batch < 1:
-        raise ConfigError(f"batch={batch}: must be at least 1")
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed={seed}: must be from 0 to 2**64 - 1")
-
-
-@contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
-    """Without TensorFloat-32: ten bits of mantissa are too few for differences of 1e-4."""
-    before = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(before)

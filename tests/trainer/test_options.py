@@ -154,6 +154,7 @@ def test_an_unreadable_file_is_named(tmp_path, content):
 CHANGED = {
     **{"data": "/mnt/faces", "batch_per_replica": 8, "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1},
     **{"keep_checkpoints": 1, "max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0},
+    **{"detector_dir": "/networks"},
     **{"histograms": True, "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
 }
 

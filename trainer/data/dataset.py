@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +61,11 @@ class Dataset:
     @property
     def num_images(self) -> int:
         return len(self._records)
+
+    @property
+    def part(self) -> str:
+        """Names which of the images at `path` these are, and in which order ("sha256:...")."""
+        return f"sha256:{hashlib.sha256(self._records.astype('<i8').tobytes()).hexdigest()}"
 
     def __len__(self) -> int:
         return len(self._records)
@@ -201,4 +207,6 @@ def _check_resolution(path: Path, wanted: int | None, available: list[int]) -> N
         return
     reason = "is not there" if wanted > 0 and not wanted & (wanted - 1) else "is no power of two"
     listed = ", ".join(str(resolution) for resolution in available)
-    raise DataError(f"{path}: resolution {wanted} {reason}; available: {listed}")
+    raise DataError(
+        f"{path}: resolution {wanted} {reason}; available: {listed}; python -m trainer.data.build makes others"
+    )

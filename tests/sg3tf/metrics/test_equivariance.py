@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sg3tf import ConfigError, Generator, GeneratorConfig, StyleGAN2Config
 from sg3tf.metrics import METRICS, check, compute, translation
-from sg3tf.metrics.samples import Samples, uniform_classes
+from sg3tf.metrics.samples import Labels, Samples, uniform_classes
 from tests.sg3tf.metrics.analytic import AMPLITUDE, WAVES, Waves
 
 NAMES = ["eqt50k_int", "eqt50k_frac", "eqr50k"]
@@ -22,9 +22,9 @@ def decibel(squared_difference: float) -> float:
 
 
 def test_registry():
-    assert list(METRICS) == NAMES
-    for metric in METRICS.values():
-        assert metric.higher_is_better and metric.unit == "dB" and metric.num_samples == 50_000
+    for name in NAMES:
+        assert METRICS[name].results == {name: True}
+        assert METRICS[name].unit == "dB" and METRICS[name].num_samples == 50_000
 
 
 def test_equivariant_generator():
@@ -88,7 +88,7 @@ def test_labels():
     """Every third image is of the class that fades; batches run across them, the last beyond them."""
     G = Waves(GeneratorConfig(32, z_dim=2, label_dim=2), gain=0.8)
     classes = np.eye(2, dtype=np.float32)[[0, 0, 1] * 3]
-    value = compute(NAMES[:1], G, num_samples=9, batch=4, labels=lambda i: classes[i])[NAMES[0]]
+    value = compute(NAMES[:1], G, num_samples=9, batch=4, labels=Labels("every third", lambda i: classes[i]))[NAMES[0]]
     samples = Samples(9, 2, 0, None)
     shifts = [translation.draw_integer(samples.motion(i), 32)["whole"] for i in range(9)]
     pixels = np.prod(32 - np.abs(shifts), axis=1)
@@ -135,7 +135,7 @@ def test_images_that_are_not_finite():
 @pytest.mark.parametrize(
     ("names", "config", "message"),
     [
-        (["fid"], GeneratorConfig(32), r"metrics='fid': known are eqt50k_int, eqt50k_frac, eqr50k"),
+        (["fid"], GeneratorConfig(32), r"metrics='fid': known are eqt50k_int, eqt50k_frac, eqr50k, fid50k_full"),
         (["eqr50k"], StyleGAN2Config(32), r"metrics='eqr50k': .* StyleGAN2Config"),
     ],
 )
@@ -152,8 +152,8 @@ def test_metrics_refused(names: list[str], config: Any, message: str):
         ({"num_samples": 0}, "num_samples=0"),
         ({"batch": 0}, "batch=0"),
         ({"seed": -1}, "seed=-1"),
-        ({"labels": lambda i: None}, "labels=.*leave it out"),
-        ({"G": Waves(GeneratorConfig(32, label_dim=2))}, r"labels=None: give position -> float32 \[2\]"),
+        ({"labels": uniform_classes(2, 0)}, "labels=.*leave it out"),
+        ({"G": Waves(GeneratorConfig(32, label_dim=2))}, "labels=None: give it, or data with labels, .* label_dim=2"),
     ],
 )
 def test_arguments_refused(kwargs: dict[str, Any], message: str):

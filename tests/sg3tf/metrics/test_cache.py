@@ -1,0 +1,275 @@
+"""Features of data are computed once and never stale; a killed pass goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg3tf.metrics import METRICS, cache, collection, compute, detectors
+from sg3tf.metrics.cache import Cache, default_folder
+from sg3tf.metrics.collection import MOMENTS, ROWS, Collection, Wanted
+from sg3tf.metrics.moments import Moments
+from sg3tf.metrics.passes import Passes
+from tests.sg3tf.metrics.stubs import Colours, Data, MeanColour
+
+ROOT = Path(__file__).parents[3]
+NAMES = ["fid50k_full", "pr50k3_full", "kid50k"]
+COUNT, BATCH = 96, 8
+
+
+def images(seed: int = 0) -> Data:
+    return Data(np.random.default_rng(seed).integers(0, 256, [80, 3], np.uint8))
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColour]:
+    found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
+    monkeypatch.setattr(detectors, "load", lambda name, folder: found[name])
+    return found
+
+
+def values(folder: Path | None, data: Data, G: Any = None, **options: Any) -> dict[str, float]:
+    given = {"names": NAMES, "detector_dir": "x", "num_samples": COUNT, "batch": BATCH, "cache_dir": folder, **options}
+    return compute(G=G or Colours(), data=data, **given)
+
+
+def read(folder: Path | None, data: Data, **options: Any) -> int:
+    """How many images of the data that took."""
+    data.read.clear()
+    values(folder, data, **options)
+    return len(set(data.read))
+
+
+def test_features_of_data_are_computed_once(loaded: dict[str, MeanColour], tmp_path: Path):
+    data = images()
+    first = values(tmp_path, data)
+    assert len(data.read) == 80
+    data.read.clear()
+    assert values(tmp_path, data, num_samples=COUNT) == first == values(None, images())
+    assert not data.read
+    assert read(tmp_path, data, names=["fid50k"]) == 0  # the same images, as there are fewer
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_nothing_is_stale(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever decides the content is part of the name."""
+    name = ["fid50k_full"]
+    assert read(tmp_path, images(), names=name) == 80
+    assert read(tmp_path, images(1), names=name) == 80
+    part = images()
+    part.part = "sha256:half"
+    assert read(tmp_path, part, names=name) == 80
+    assert read(tmp_path, images(), names=["sfid50k_full"]) == 80
+    assert read(tmp_path, images(), names=["kid50k_full"]) == 80
+    loaded["inception"].digest = "sha256:another network"
+    assert read(tmp_path, images(), names=name) == 80
+    assert read(tmp_path, images(), names=name) == 0
+    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
+    assert read(tmp_path, images(), names=name) == 80
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no about", "nonsense"])
+def test_damaged_files_are_computed_again(
+    loaded: dict[str, MeanColour], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+):
+    data = images()
+    first = values(tmp_path, data)
+    entries = list((tmp_path / "features").iterdir())
+    assert len(entries) == 3
+    for entry in entries:
+        file = next(entry.glob("[!a]*.npy")) if damage in ("cut", "changed") else entry / "about.json"
+        content = bytearray(file.read_bytes())
+        content[-5] ^= 1
+        {
+            "cut": lambda file=file, content=content: file.write_bytes(content[:-9]),
+            "changed": lambda file=file, content=content: file.write_bytes(content),
+            "no about": file.unlink,
+            "nonsense": lambda file=file: file.write_text("[1]"),
+        }[damage]()
+    data.read.clear()
+    assert values(tmp_path, data) == first
+    assert len(data.read) == 80
+    said = [record.getMessage() for record in caplog.records if "computed again" in record.getMessage()]
+    assert len(said) == 3 and all("damaged" in line for line in said)
+    assert read(tmp_path, data) == 0
+
+
+def test_moments_and_rows_come_back_as_they_were(tmp_path: Path):
+    kept, rng = Cache(tmp_path), np.random.default_rng(0)
+    rows = rng.standard_normal([7, 3]).astype(np.float32)
+    moments = Moments(3)
+    moments.add(rows)
+    kept.store({"a": 1}, rows)
+    kept.store({"a": 2}, moments)
+    np.testing.assert_array_equal(kept.load({"a": 1}), rows)
+    found = kept.load({"a": 2})
+    assert isinstance(found, Moments) and found.count == 7
+    np.testing.assert_array_equal(found.mean, moments.mean)
+    np.testing.assert_array_equal(found.covariance, moments.covariance)
+    assert kept.load({"a": 3}) is None
+    assert Cache(None).load({"a": 1}) is None
+
+
+def test_default_folder(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert default_folder() == Path("/somewhere/sg3tf/metrics")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_folder() == Path.home() / ".cache/sg3tf/metrics"
+
+
+# Passes that are interrupted.
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from unittest import mock
+from sg3tf.metrics import collection, detectors
+from tests.sg3tf.metrics import test_cache
+from tests.sg3tf.metrics.stubs import MeanColour
+
+def progress(what, done, count):
+    if (what, done) == ("generated images", 56):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
+collection.SAVE_EVERY_S = 0.0
+with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
+    test_cache.values(Path(sys.argv[1]), test_cache.images(), progress=progress)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_pass_goes_on_where_it_was_to_the_same_bits(loaded: dict[str, MeanColour], tmp_path: Path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+
+    others = [{"G": Colours(shift=0.01)}, {"seed": 1}, {"num_samples": COUNT + 1}, {"batch": BATCH * 2}]
+    for other in others:  # that is no pass of theirs
+        seen: list[int] = []
+        values(tmp_path, images(), **other, progress=lambda what, done, count, seen=seen: seen.append(done))
+        assert seen[0] == 0, other
+
+    G, data = Colours(), images()
+    assert values(tmp_path, data, G) == values(None, images())
+    assert not data.read  # the killed process had
+    assert G.seen == COUNT - 56
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_a_pass_over_data_goes_on(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(collection, "SAVE_EVERY_S", 0.0)
+
+    def stop(what: str, done: int, count: int) -> None:
+        if done == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        values(tmp_path, images(), progress=stop)
+    data = images()
+    assert values(tmp_path, data) == values(None, images())
+    assert min(data.read) == 40
+
+
+def test_a_process_killed_while_it_stores_features(
+    loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The one that waited for it finds its pass finished, and some of the features stored."""
+    store, cached = Cache.store, Passes._cached
+    stored: list[Any] = []
+
+    def killed(self: Cache, *args: Any) -> None:
+        if stored:
+            raise KeyboardInterrupt
+        stored.append(store(self, *args))
+
+    def others_first(self: Passes, described: Any) -> Any:
+        found = cached(self, described)
+        if not stored:
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(Passes, "_cached", cached)
+                patch.setattr(Cache, "store", killed)
+                values(tmp_path, images())
+        return found
+
+    monkeypatch.setattr(Passes, "_cached", others_first)
+    assert values(tmp_path, images()) == values(None, images()) and stored
+
+
+def test_a_collection_goes_on_from_what_was_saved(tmp_path: Path):
+    wanted = [Wanted("d", "a", MOMENTS, 10), Wanted("d", "a", ROWS, 7), Wanted("d", "b", MOMENTS, 4)]
+    sizes = {("d", "a"): 3, ("d", "b"): 2}
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal([10, size]).astype(np.float32) for size in (3, 2))
+
+    def fill(one: Collection, stop: int) -> None:
+        while one.done < stop:
+            index = slice(one.done, one.done + 2)
+            made = {("d", "a"): a[index], ("d", "b"): b[index]}
+            one.add({output: made[output] for output in one.outputs(one.done)})
+
+    first = Collection(wanted, sizes, tmp_path)
+    fill(first, 6)
+    first.save()
+    fill(first, 8)  # lost
+    second = Collection(wanted, sizes, tmp_path)
+    assert (second.count, second.done, second.outputs(6), second.outputs(2)) == (
+        *(10, 6, (("d", "a"),)),
+        (("d", "a"), ("d", "b")),
+    )
+    fill(second, 10)
+    moments, rows, few = (second.kept()[w] for w in wanted)
+    np.testing.assert_array_equal(rows, a[:7])
+    assert (moments.count, few.count) == (10, 4)
+    np.testing.assert_allclose(moments.covariance, np.cov(a.T), rtol=1e-12)
+    np.testing.assert_allclose(few.covariance, np.cov(b[:4].T), rtol=1e-12)
+
+
+def test_another_process_that_makes_the_same_waits(tmp_path: Path):
+    """Threads here: the lock is one of open files."""
+    order: list[str] = []
+
+    def later() -> None:
+        with Cache(tmp_path).unfinished({"a": 1}) as folder:
+            order.append("second")
+            assert not list(folder.iterdir())
+
+    with Cache(tmp_path).unfinished({"a": 1}) as folder:
+        (folder / "x").touch()
+        thread = threading.Thread(target=later)
+        thread.start()
+        with Cache(tmp_path).unfinished({"a": 2}):
+            time.sleep(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_passes_that_nobody_goes_on_with_are_removed(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), Cache(tmp_path).unfinished({"a": 1}) as old:
+        raise ZeroDivisionError
+    with Cache(tmp_path).unfinished({"a": 2}):
+        assert old.is_dir()
+    week_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (week_ago, week_ago))
+    with Cache(tmp_path).unfinished({"a": 3}):
+        assert not old.exists()
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_without_a_folder_nothing_stays(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    values(None, images())
+    assert not list(tmp_path.iterdir())
+    assert NAMES[0] in METRICS

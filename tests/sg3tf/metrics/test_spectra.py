@@ -1,0 +1,297 @@
+"""Spectra of images for which they are known, in files, and in figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import sg3tf
+from sg3tf.metrics.spectra.measure import average, of_network
+from sg3tf.metrics.spectra.spectrum import (
+    INTERPOLATION,
+    Spectrum,
+    SpectrumError,
+    decibels,
+    load,
+    load_alike,
+    rings,
+    slices,
+    window,
+)
+
+Array = NDArray[np.float64]
+
+R = 32
+SIZE = INTERPOLATION * R
+
+
+def spectrum_of(*images: Array) -> Spectrum:
+    """Of images [R, R]."""
+    return average([np.stack(images)[..., None]], {})
+
+
+def wave(x: float, y: float, phase: float = 0.3) -> Array:
+    """[R, R], of so many cycles per pixel along x and y."""
+    i = np.arange(R)
+    return np.cos(2 * np.pi * (x * i + y * i[:, None]) + phase)
+
+
+def test_white_noise_is_0_db_everywhere():
+    """A bin's power is the mean of N chi-squared values of one degree of freedom or more: variance 2 / N at most.
+
+    Six standard deviations leave 1e-9 of all noise outside, and there are 16 R^2 bins of which 4 R^2 are independent.
+    """
+    num = 1000
+    noise = np.random.default_rng(0).standard_normal([num, R, R, 3])
+    power = average(np.split(noise, 10), {}).normalised(0.0, 1.0)
+    np.testing.assert_allclose(power, 1, atol=6 * np.sqrt(2 / (3 * num)))
+    assert power.mean() == pytest.approx(1, abs=6 * np.sqrt(2 / (3 * num * R**2) * 2))
+
+
+def test_normalised_is_the_spectrum_of_normalised_images():
+    images = np.random.default_rng(1).integers(0, 256, [5, R, R, 3]).astype(np.float64)
+    mean, std = images.mean(), images.std()
+    spectrum = average([images[:2], images[2:]], {})
+    assert spectrum.mean == pytest.approx(mean, rel=1e-12) and spectrum.std == pytest.approx(std, rel=1e-12)
+
+    taps = np.kaiser(R, 8.0)
+    windowed = (images - mean) / std * np.outer(taps, taps)[..., None]
+    direct = np.abs(np.fft.fft2(windowed, (SIZE, SIZE), axes=(1, 2))) ** 2 / np.sum(taps**2) ** 2
+    np.testing.assert_allclose(spectrum.normalised(mean, std), direct.mean((0, 3)), atol=1e-12 * direct.max())
+
+
+def test_parseval():
+    images = np.random.default_rng(2).standard_normal([3, R, R])
+    power = spectrum_of(*images).normalised(0.0, 1.0)
+    assert power.mean() == pytest.approx(np.sum((images * window(R)) ** 2) / 3 * 1.0, rel=1e-12)
+    assert np.sum(window(R) ** 2) == pytest.approx(1, rel=1e-12)
+
+
+def test_sinusoid():
+    """Half its amplitude, times the window's sum, at its frequency: what the other half leaks there is below -57 dB."""
+    x, y = 40, 12  # in steps of 1 / SIZE
+    power = spectrum_of(wave(x / SIZE, y / SIZE)).normalised(0.0, 1.0)
+    assert np.unravel_index(np.argmax(power), power.shape) in [(y, x), (-y % SIZE, -x % SIZE)]
+    taps = np.kaiser(R, 8.0)
+    expected = taps.sum() ** 4 / np.sum(taps**2) ** 2 / 4
+    leak = 2 * 10 ** (-57 / 20)  # of amplitudes that add
+    assert power[y, x] == pytest.approx(expected, rel=leak) == power[-y, -x]
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.7, 0.0), (0.0, 0.625), (0.75, 0.625), (-0.25, 0.25)])
+def test_aliases_and_directions(x: float, y: float):
+    power = spectrum_of(wave(x, y)).normalised(0.0, 1.0)
+    row, column = np.unravel_index(np.argmax(power), power.shape)
+    for sign in (1, -1):
+        apart = np.array([sign * x - column / SIZE, sign * y - row / SIZE])
+        if np.all(np.abs(apart - np.rint(apart)) <= 0.5 / SIZE):
+            return
+    pytest.fail(f"the peak is at {column / SIZE}, {row / SIZE}")
+
+
+def test_a_quarter_turn_turns_the_spectrum():
+    image = np.random.default_rng(3).standard_normal([R, R])
+    power, turned = (spectrum_of(x).normalised(0.0, 1.0) for x in (image, np.rot90(image)))
+    np.testing.assert_allclose(np.roll(turned[::-1], 1, axis=0), power.T, atol=1e-12 * power.max())
+
+
+def test_pink_field_falls_by_20_db_per_decade():
+    """Amplitudes 1 / f on a torus eight times as wide, of which the images are cut.
+
+    The window averages power over a neighbourhood of standard deviation s = 0.67 / R along either axis, which adds
+    s^2 / 2 times its Laplacian: at k cycles per image width 2 * 0.67^2 / k^2 of it, 0.06 dB at the fit's lower end.
+    There a ring of 512 images has some 3000 independent values, for 0.08 dB; nine such rings, of which log10 k has a
+    deviation of 0.095, give the slope to 0.27. Allowed is three times as much.
+    """
+    rng = np.random.default_rng(4)
+    wide = 8 * R
+    frequency = np.hypot(np.fft.fftfreq(wide)[:, None], np.fft.fftfreq(wide))
+    frequency[0, 0] = np.inf
+    fields = np.fft.ifft2(np.fft.fft2(rng.standard_normal([8, wide, wide])) / frequency).real
+    images = fields.reshape(8, 8, R, 8, R).transpose(0, 1, 3, 2, 4).reshape(-1, R, R, 1)
+    spectrum = average([images], {})
+    frequency, power = rings(spectrum.normalised(spectrum.mean, spectrum.std), R)
+    fit = slice(8, R // 2 + 1)
+    slope, _ = np.polyfit(np.log10(frequency[fit]), decibels(power[fit]), 1)
+    assert slope == pytest.approx(-20, abs=0.8)
+
+
+def test_slices_and_rings():
+    """Of a spectrum that is the squared frequency: slices exactly, rings up to half a ring's width."""
+    step = np.fft.fftfreq(SIZE)
+    power = step[:, None] ** 2 + step**2
+    frequency, across, diagonal = slices(power)
+    np.testing.assert_allclose(across, frequency**2)
+    np.testing.assert_allclose(diagonal, 2 * frequency**2)
+    assert frequency[-1] == 0.5
+    frequency, means = rings(power, R)
+    assert frequency[1] == 1 / R and np.sqrt(0.5) - 0.5 / R <= frequency[-1] <= np.sqrt(0.5) + 0.5 / R
+    assert np.all(np.abs(np.sqrt(means) - frequency) <= 0.5 / R + 1e-12)
+    fifth = [x**2 + y**2 for x in step for y in step if 4.5 < R * np.hypot(x, y) < 5.5]
+    assert means[5] == pytest.approx(np.mean(fifth))
+
+
+def test_files(tmp_path: Path):
+    spectrum = average([np.random.default_rng(5).standard_normal([2, R, R, 1])], {"seed": 3})
+    spectrum.save(tmp_path / "a.npz")
+    again = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.power, spectrum.power)
+    np.testing.assert_array_equal(again.mean_image, spectrum.mean_image)
+    assert (again.mean_square, again.settings) == (spectrum.mean_square, {"seed": 3})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_all_are_normalised_by_the_first(tmp_path: Path):
+    """Twice the contrast: 6 dB more. With its mean elsewhere, there is a difference at frequency 0 besides."""
+    images = np.random.default_rng(6).standard_normal([2, R, R, 1])
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for path, scale, offset in zip(paths, (1, 2), (1.0, 5.0), strict=True):
+        average([scale * images + offset], {}).save(path)
+    a, b = load_alike(paths).values()
+    far = np.s_[SIZE // 4 : -SIZE // 4]
+    np.testing.assert_allclose(decibels(b[far, far] / a[far, far]), decibels(4), atol=0.1)
+    assert b[0, 0] > 10 * a[0, 0]
+
+
+def test_files_that_are_refused(tmp_path: Path):
+    average([np.random.default_rng(7).standard_normal([1, R, R, 1])], {}).save(tmp_path / "good.npz")
+    average([np.random.default_rng(7).standard_normal([1, 16, 16, 1])], {}).save(tmp_path / "small.npz")
+    average([np.ones([1, R, R, 1])], {}).save(tmp_path / "flat.npz")
+    (tmp_path / "text.npz").write_text("spectrum")
+    np.savez(tmp_path / "other.npz", power=np.ones(3))
+    np.savez(tmp_path / "pickle.npz", settings=np.array([{}], dtype=object))
+    np.save(tmp_path / "array.npz.npy", np.ones(3))
+    (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
+    for name in ("text", "other", "pickle", "array"):
+        with pytest.raises(SpectrumError, match=rf"{name}\.npz: holds no spectrum .*; make it with"):
+            load(tmp_path / f"{name}.npz")
+    with pytest.raises(FileNotFoundError, match=r"missing\.npz: no such file; make it"):
+        load(tmp_path / "missing.npz")
+    with pytest.raises(SpectrumError, match=r"small\.npz: resolution 16, .*good\.npz has 32; give"):
+        load_alike([tmp_path / "good.npz", tmp_path / "small.npz"])
+    with pytest.raises(SpectrumError, match=r"flat\.npz: all pixels are equal"):
+        load_alike([tmp_path / "flat.npz"])
+    with pytest.raises(SpectrumError, match="names are not distinct"):
+        load_alike([tmp_path / "good.npz"] * 2)
+
+
+def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
+    keras.utils.set_random_seed(0)
+    options = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, **overrides}
+    return sg3tf.Generator.from_preset(preset, resolution=16, **options)
+
+
+@pytest.mark.parametrize(("preset", "label_dim"), [("stylegan3-t", 0), ("stylegan2", 2)])
+def test_images_of_networks(preset: str, label_dim: int):
+    """The same for every batch size, but for rounding to 8 bits; each image once."""
+    G = tiny(preset, label_dim=label_dim)
+    one, other = (np.concatenate(list(of_network(G, 5, seed=1, batch=batch))) for batch in (2, 5))
+    assert one.shape == (5, 16, 16, 3) and one.dtype == np.uint8
+    assert np.abs(one.astype(int) - other).max() <= 1
+    assert len(np.unique(one.reshape(5, -1), axis=0)) == 5
+
+
+def test_nan_in_images_of_a_network():
+    G = tiny("stylegan2")
+    G.const.assign(G.const * np.nan)
+    with pytest.raises(FloatingPointError, match="images of samples 0 to 1 are not finite"):
+        list(of_network(G, 2, seed=0, batch=2))
+
+
+PROGRAM = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+from sg3tf.metrics.spectra.__main__ import main
+
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(flags.FLAGS(["spectra", *arguments]))
+    results.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
+
+
+def run(*lines: list[str]) -> list[tuple[int, str, str]]:
+    """Exit status, standard output and standard error of every command line, in one process."""
+    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def images(folder: Path, count: int) -> Path:
+    """Grey noise in a folder of PNG files, as a data set."""
+    source = folder / "source"
+    source.mkdir()
+    rng = np.random.default_rng(8)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 256, [16, 16, 3], np.uint8)).save(source / f"{i}.png")
+    build = ["trainer.data.build", f"--source={source}", f"--dest={folder / 'data'}", "--resolution=16"]
+    subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
+    return folder / "data"
+
+
+@pytest.mark.slow
+def test_command(tmp_path: Path):
+    network = tmp_path / "network.keras"
+    tiny("stylegan2").save(network)
+    data = images(tmp_path, 4)
+    a, b, png = (str(tmp_path / name) for name in ("a.npz", "b.npz", "picture.png"))
+    calc, of_data = ["calc", f"--network={network}", "--num=3"], ["calc", f"--data={data}"]
+    lines = [
+        [*of_data, f"--out={a}"],
+        [*calc, "--seed=2", f"--out={b}"],
+        ["compare", a, b, f"--out={tmp_path}/compare.png"],
+        ["heatmap", a, b, f"--out={tmp_path}/heatmap.png"],
+        ["slices", a, b, "--low=-40", f"--out={tmp_path}/slices.png"],
+    ]
+    refusals = {
+        "command None: give one of calc, compare, heatmap, slices": [f"--out={png}"],
+        "command 'draw'": ["draw", a, f"--out={png}"],
+        "0 files: give at least 1": ["heatmap", f"--out={png}"],
+        "1 files: give at least 2": ["compare", a, f"--out={png}"],
+        "missing.npz: no such file": ["slices", a, f"{tmp_path}/missing.npz", f"--out={png}"],
+        "give a name that ends with .png": ["slices", a, f"--out={tmp_path}/c.npz"],
+        "there is no folder": ["slices", a, f"--out={tmp_path}/nowhere/c.png"],
+        "low=3.0: give less than high=2.0": ["slices", a, "--low=3", "--high=2", f"--out={png}"],
+        "one of --data and --network": ["calc", f"--out={tmp_path}/c.npz"],
+        "unexpected argument 'b'": [*calc, "b", f"--out={tmp_path}/c.npz"],
+        "resolution=16: a network has its own": [*calc, "--resolution=16", f"--out={tmp_path}/c.npz"],
+        "num=5:": [*of_data, "--num=5", f"--out={tmp_path}/c.npz"],
+        "nothing.keras": ["calc", "--network=nothing.keras", f"--out={tmp_path}/c.npz"],
+        "does not exist": ["calc", "--data=nothing", f"--out={tmp_path}/c.npz"],
+    }
+    done = run(*lines, *refusals.values())
+    done, refused = done[: len(lines)], done[len(lines) :]
+
+    assert [status for status, _, _ in done] == [0] * 5, done
+    for name in ("compare", "heatmap", "slices"):
+        pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20 and tuple(pixels[0, 0]) == (255, 255, 255)
+    of_a, of_b = load(Path(a)).settings, load(Path(b)).settings
+    assert of_a["num"] == 4 and of_a["digest"].startswith("sha256:") and of_a["resolution"] == 16
+    assert (of_b["network"], of_b["seed"], of_b["num"]) == (str(network), 2, 3)
+
+    line = json.loads(done[2][1])
+    assert (line["file"], line["reference"]) == (b, a)
+    powers = load_alike([Path(a), Path(b)])
+    of_rings = [10 * np.log10(rings(power, 16)[1]) for power in powers.values()]
+    assert line["difference_db"] == pytest.approx((of_rings[1] - of_rings[0]).tolist(), abs=1e-4)
+    assert line["cycles_per_pixel"][8] == 0.5
+    assert line["rms_db"] == pytest.approx(np.sqrt(np.mean(np.square(line["difference_db"][:9]))), abs=1e-3)
+
+    for (status, printed, shown), reason in zip(refused, refusals, strict=True):
+        assert status == 1 and not printed, (reason, printed)
+        assert shown.startswith("sg3tf.metrics.spectra: ") and reason in shown and shown.count("\n") == 1, shown
+    assert not list(tmp_path.glob("c.*")) and not Path(png).exists()
