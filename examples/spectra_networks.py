@@ -1,0 +1,55 @@
+"""The small networks of docs/spectra.md: random weights, made ready as far as random weights can be.
+
+python examples/spectra_networks.py --out=networks
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from absl import app, flags
+
+import sg3tf
+from sg3tf import latents
+
+_OUT = flags.DEFINE_string("out", "networks", "Folder for random-t.keras, random-r.keras and random-stylegan2.keras.")
+
+_LATENTS = 32  # that running magnitudes are set to
+_NOISE_STRENGTH = 0.1  # of StyleGAN2, where training begins at 0
+_CONTRAST = 0.25  # of StyleGAN2, as the others' output_scale
+_OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update takes magnitudes as they are
+    "stylegan3-t": {"channel_base": 4096, "channel_max": 64, "magnitude_decay": 0.0},
+    "stylegan3-r": {"channel_base": 2048, "channel_max": 32, "magnitude_decay": 0.0},
+    "stylegan2": {"channel_base": 4096, "channel_max": 64},
+}
+
+
+def main(argv: list[str]) -> None:
+    """Saves one network of each kind."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
+    out = Path(_OUT.value)
+    out.mkdir(parents=True, exist_ok=True)
+    for preset, options in _OPTIONS.items():
+        keras.utils.set_random_seed(0)
+        G = sg3tf.Generator.from_preset(preset, resolution=64, **options)
+        if preset == "stylegan2":
+            _set_noise_and_contrast(G)
+        else:
+            G(latents.z_from_seeds(range(_LATENTS), G.config.z_dim), update_emas=True)
+        path = out / f"random-{preset.removeprefix('stylegan3-')}.keras"
+        G.save(path)
+        print(path)
+
+
+def _set_noise_and_contrast(G: sg3tf.StyleGAN2Generator) -> None:
+    for conv in G.convs:
+        conv.noise_strength.assign(_NOISE_STRENGTH)
+    for torgb in G.torgbs:
+        torgb.kernel.assign(_CONTRAST * torgb.kernel)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,1 @@
+"""Average power spectra of data and of generators: python -m sg3tf.metrics.spectra."""
