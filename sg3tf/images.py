@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sg3tf.atomic import whole_file
 
@@ -48,12 +50,26 @@ def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
     return canvas.reshape(rows * height, columns * width, channels)
 
 
-def save_png(path: str | os.PathLike[str], image: ArrayLike) -> None:
-    """Writes one image [H, W, C] (or a grid) as PNG; the file appears whole or not at all."""
+def enlarge(image: ArrayLike, scale: int) -> ByteArray:
+    """Images [..., H, W, C] with every pixel as a square of scale x scale."""
+    return to_uint8(image).repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, str] | None = None) -> None:
+    """Writes one image [H, W, C] (or a grid) as PNG; the file appears whole or not at all.
+
+    Args:
+        path: its folder is made where it is missing.
+        image: uint8, or float in [-1, 1].
+        text: metadata, which PIL.Image.open(path).text gives back.
+    """
     pixels = to_uint8(image)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    metadata = PngInfo()
+    for key, value in (text or {}).items():
+        metadata.add_itxt(key, value)
     with whole_file(target) as file:
-        Image.fromarray(pixels).save(file, format="PNG")
+        Image.fromarray(pixels).save(file, format="PNG", pnginfo=metadata)

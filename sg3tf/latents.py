@@ -74,6 +74,30 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     return np.asarray(direction * (norm_a + t * (norm_b - norm_a)), np.float32)
 
 
+def lerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
+    """Linear interpolation, which suits style vectors; arguments and result as of `slerp`."""
+    t = np.asarray(t, np.float64)[..., None]
+    return np.asarray((1 - t) * np.asarray(a, np.float64) + t * np.asarray(b, np.float64), np.float32)
+
+
+def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int | None = None) -> FloatArray:
+    """Style vectors moved towards the average one (arXiv 1812.04948, appendix B).
+
+    Args:
+        ws: [N, num_ws, w_dim].
+        w_avg: [w_dim].
+        psi: 1 leaves them as they are, to the bit, 0 makes them the average; a number, or [N].
+        cutoff: move only the first so many of num_ws; None for all.
+
+    Returns:
+        float32 [N, num_ws, w_dim].
+    """
+    ws, average = np.asarray(ws, np.float32), np.asarray(w_avg, np.float32)
+    psi = np.broadcast_to(np.asarray(psi, np.float32), len(ws))[:, None, None]
+    moved = np.arange(ws.shape[1])[:, None] < (ws.shape[1] if cutoff is None else cutoff)
+    return np.where(moved & (psi != 1), average + psi * (ws - average), ws)
+
+
 def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
     """Style mixing: the style vectors of `ws_a`, except those of `layers`, which come from `ws_b`.
 

@@ -13,8 +13,7 @@ import numpy as np
 from absl import app, flags
 
 from serving.client.connection import Client, ServingError
-from serving.client.video import save_mp4
-from sg3tf import images, latents
+from sg3tf import images, latents, video
 
 _SERVER = flags.DEFINE_string("server", "127.0.0.1:8500", "HOST:PORT of the gRPC port.")
 _MODEL = flags.DEFINE_string("model", "sg3", "Name of the model on the server.")
@@ -102,7 +101,7 @@ def _write_interpolation(draw: Draw, z: np.ndarray, path: Path) -> None:
     points = [latents.slerp(a, b, t) for a, b in itertools.pairwise(z) for t in steps]
     frames = _in_batches(draw, np.stack([*points, z[-1]]))
     if is_video:
-        save_mp4(path, frames, _FPS.value)
+        video.save(path, frames, _FPS.value)
         print(path)
     else:
         _save(path, images.grid([*frames], columns=len(points) + 1))

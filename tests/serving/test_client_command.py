@@ -1,4 +1,4 @@
-"""The client's command line, against the server, and its films."""
+"""The client's command line, against the server."""
 
 import os
 import re
@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.client.video import save_mp4
-
 ROOT = Path(__file__).parents[2]
 LABEL = np.float32([[1, 0], [0, 1]])
 
@@ -21,42 +19,12 @@ def z_of(seeds):
     return np.stack([np.random.RandomState(seed).randn(6) for seed in seeds])
 
 
-def smooth_frames(channels):
-    """What a lossy codec keeps: a gradient that moves from frame to frame, [7, 32, 32, C] uint8."""
-    y, x, t = np.arange(32)[:, None], np.arange(32), np.arange(7)[:, None, None]
-    return np.stack([np.broadcast_to(4 * x + 2 * y + 8 * t + 3, (7, 32, 32))] * channels, axis=-1).astype(np.uint8)
-
-
 def decoded(path, size):
     """Frames per second, and frames [N, R, R, 3] uint8."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run(command, capture_output=True, check=True)
     fps = re.search(rb"h264.* (\d+) fps", done.stderr)
     return int(fps[1]), np.frombuffer(done.stdout, np.uint8).reshape(-1, size, size, 3)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_video(tmp_path, channels):
-    frames = smooth_frames(channels)
-    save_mp4(tmp_path / "new" / "walk.mp4", frames, fps=12)
-    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["walk.mp4"]
-    fps, video = decoded(tmp_path / "new" / "walk.mp4", 32)
-    assert fps == 12
-    np.testing.assert_allclose(video.astype(int), np.broadcast_to(frames, video.shape), atol=8)
-    assert len(video) == len(frames)
-
-
-def test_a_video_is_whole_or_not_there(tmp_path, monkeypatch):
-    def failing():
-        yield from smooth_frames(3)
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        save_mp4(tmp_path / "walk.mp4", failing(), fps=12)
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs? imageio_ffmpeg: pip install 'sg3tf\[video\]'"):
-        save_mp4(tmp_path / "walk.mp4", [], fps=12)
 
 
 def run_client(server, folder, *arguments):

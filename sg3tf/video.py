@@ -1,0 +1,87 @@
+"""Frames as a video file: MP4, WebM or GIF."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.atomic import whole_path
+
+_PIXELS = {1: "gray", 3: "rgb24", 4: "rgba"}
+_EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # colours are stored for two by two pixels
+# Qualities: 18 of x264's 0, lossless, to 51; 24 of VP9's 0 to 63. GIF: 256 colours for the whole film, dithered with a
+# pattern that stands still, so that what does not change costs nothing and does not flicker.
+_ENCODING = {
+    ".mp4": ["-vf", _EVEN, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"],
+    ".webm": ["-vf", _EVEN, "-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p", "-crf", "24", "-b:v", "0"],
+    ".gif": ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer:bayer_scale=5"],
+}
+
+
+def check(path: Path) -> None:
+    """Raises where `save` would refuse, before anything is drawn.
+
+    Raises:
+        ValueError: another suffix than .mp4, .webm and .gif.
+        ModuleNotFoundError: imageio-ffmpeg is missing.
+    """
+    if path.suffix not in _ENCODING:
+        raise ValueError(f"{path}: videos end in one of {', '.join(_ENCODING)}")
+    _ffmpeg(path)
+
+
+def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
+    """Writes a video; the file appears whole or not at all.
+
+    Frames are taken one by one, so that a long video does not have to fit in memory, except as GIF.
+
+    Args:
+        path: ends in .mp4 (H.264), .webm (VP9) or .gif.
+        frames: at least one, [H, W, C] uint8, of 1, 3 or 4 channels.
+        fps: frames per second.
+
+    Raises:
+        ValueError: another suffix.
+        ModuleNotFoundError: imageio-ffmpeg is missing.
+        OSError: the file cannot be written.
+    """
+    check(path)
+    frames = iter(frames)
+    first = next(frames)
+    height, width, channels = first.shape
+    command = [_ffmpeg(path), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", _PIXELS[channels]]
+    command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", *_ENCODING[path.suffix]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_path(path) as temporary:
+        _encode([*command, str(temporary)], itertools.chain([first], frames), path)
+
+
+def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path) -> None:
+    # Not through imageio, whose way to start ffmpeg forks the process: gRPC's threads do not bear that.
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said)
+        try:
+            with process, cast(BinaryIO, process.stdin) as pipe:
+                for frame in frames:
+                    pipe.write(frame.tobytes())
+        except BrokenPipeError:
+            pass  # ffmpeg says why it ended
+        if process.returncode:
+            said.seek(0)
+            reason = said.read().decode(errors="replace").strip().partition("\n")[0]
+            raise OSError(f"{path}: ffmpeg ended with exit status {process.returncode}: {reason}")
+
+
+def _ffmpeg(path: Path) -> str:
+    try:
+        return import_module("imageio_ffmpeg").get_ffmpeg_exe()
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{path}: videos need {error.name}: pip install 'sg3tf[video]'") from error

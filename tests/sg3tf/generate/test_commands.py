@@ -1,0 +1,208 @@
+"""The commands with their flags, and their files."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg3tf.generate import latents_file, points
+from sg3tf.generate.__main__ import COMMANDS
+from sg3tf.generate.network import Network
+from sg3tf.images import grid, save_png
+from sg3tf.latents import transform_matrix
+from tests.numerics import Array
+from tests.sg3tf.generate.conftest import Command, tiny
+from tests.sg3tf.test_video import decoded
+
+ROOT = Path(__file__).parents[3]
+MOTION = ["--rotate=30", "--translate=0.25,-0.5"]
+TRANSFORM = transform_matrix(np.pi / 6, 0.25, -0.5)
+
+
+def pixels(path: Path) -> Array:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_images(command: Command, network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept.npz"
+    flags = ["--seeds=3-4,85", "--trunc=0.5,1", "--trunc_cutoff=6", *MOTION, f"--outdir={out}"]
+    command("images", *flags, f"--save_latents={kept}")
+    assert capsys.readouterr().out == f"{out}\n"
+    latents = points.from_seeds(network, [3, 4, 85], [0.5, 1], 6)
+    expected = network.synthesize(latents.ws, TRANSFORM)
+    assert sorted(file.name for file in out.iterdir()) == [
+        f"seed{seed:04d}-trunc{psi}.png" for seed in (3, 4, 85) for psi in ("0.50", "1.00")
+    ]
+    for name, image in zip(latents.names(), expected, strict=True):
+        np.testing.assert_array_equal(pixels(out / f"{name}.png"), image)
+    with Image.open(out / "seed0085-trunc0.50.png") as image:
+        text = dict(image.text)
+    assert (text["seed"], text["trunc"], text["trunc_cutoff"], text["rotate"]) == ("85", "0.5", "6", "30.0")
+    assert text["Software"].startswith("sg3tf ") and text["network"].endswith("tiny.keras")
+
+    # The latents are all that another tool needs.
+    before = {file.name: pixels(file).tobytes() for file in out.iterdir()}
+    command("images", f"--latents={kept}", f"--outdir={tmp_path / 'again'}")
+    assert {file.name: pixels(file).tobytes() for file in (tmp_path / "again").iterdir()} == before
+
+
+def test_the_same_files_for_any_batch_size(command: Command, tmp_path: Path) -> None:
+    files = []
+    for batch in (1, 3, 8):
+        out = tmp_path / str(batch)
+        command("images", "--seeds=0-7", "--trunc=0.7", f"--batch={batch}", f"--outdir={out}")
+        files.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert len(files[0]) == 8 and files[0] == files[1] == files[2]
+
+
+def test_grid(command: Command, network: Network, tmp_path: Path) -> None:
+    command("grid", "--seeds=0-5", "--columns=3", "--scale=2", f"--out={tmp_path / 'grid.png'}")
+    images = network.synthesize(points.from_seeds(network, range(6)).ws)
+    expected = grid(images, 3).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_array_equal(pixels(tmp_path / "grid.png"), expected)
+    command("grid", "--seeds=0-1", "--trunc=0,0.5,1", f"--out={tmp_path / 'sweep.png'}")
+    expected = grid(network.synthesize(points.from_seeds(network, [0, 1], [0, 0.5, 1]).ws), 3)
+    np.testing.assert_array_equal(pixels(tmp_path / "sweep.png"), expected)
+
+
+def test_mix(command: Command, network: Network, tmp_path: Path) -> None:
+    picture, kept = tmp_path / "mix.png", tmp_path / "mix.npz"
+    flags = ["--rows=3,1", "--cols=4,5,9", "--layers=coarse,7", "--trunc=0.7", f"--save_latents={kept}"]
+    command("mix", *flags, f"--out={picture}")
+    rows, columns = (points.from_seeds(network, seeds, [0.7]).ws for seeds in ([3, 1], [4, 5, 9]))
+    sheet, size, start = pixels(picture), 16, 18
+    assert sheet.shape == (start + 2 * size, start + 3 * size, 3)
+    np.testing.assert_array_equal(sheet[:size, start:], grid(network.synthesize(columns), 3))
+    np.testing.assert_array_equal(sheet[start:, :size], grid(network.synthesize(rows), 1))
+    mixed = rows[1].copy()
+    mixed[[0, 1, 2, 7]] = columns[2, [0, 1, 2, 7]]
+    np.testing.assert_array_equal(sheet[-size:, -size:], network.synthesize(mixed[None])[0])
+    assert (sheet[:size, :start] == 255).all()
+    saved = latents_file.load(kept, network)
+    np.testing.assert_array_equal(saved.ws[5], mixed)
+    command("mix", f"--rows={kept}", "--cols=4,5", "--layers=fine", f"--out={picture}")
+    assert pixels(picture).shape == (start + 6 * size, start + 2 * size, 3)
+
+
+def test_interpolate(command: Command, network: Network, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    flags = ["--seeds=0-3", "--frames=2", "--grid=2x1", "--curve=lerp", "--trunc=1,0.5", "--rotate=0,360"]
+    command("interpolate", *flags, "--loop", f"--save_latents={tmp_path / 'way.npz'}", f"--out={frames}")
+    ws = points.from_seeds(network, range(4)).ws
+    assert sorted(file.name for file in frames.glob("*.png")) == [f"{number:06d}.png" for number in range(4)]
+    halfway = network.w_avg + 0.875 * ((ws[0::2] + ws[1::2]) / 2 - network.w_avg)
+    expected = network.synthesize(halfway, transform_matrix(np.pi / 2))
+    np.testing.assert_allclose(pixels(frames / "000001.png").astype(int), np.hstack([*expected]), atol=1)
+    assert len(latents_file.load(tmp_path / "way.npz", network)) == 8
+    command("interpolate", "--seeds=0,1", "--frames=3", "--fps=12", "--scale=2", f"--out={tmp_path / 'walk.webm'}")
+    fps, film = decoded(tmp_path / "walk.webm", 32, 32)
+    assert (fps, len(film)) == (12, 4)
+
+
+def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
+    picture = tmp_path / "layers.png"
+    flags = ["--seeds=3,1", "--layers=0-2,5", "--columns=3", "--scale=4", *MOTION]
+    command("layers", *flags, f"--out={picture}")
+    sheet = pixels(picture)
+    assert sheet.shape[2] == 3 and sheet.shape[0] == 2 * (2 * (64 + 6) + 16)
+    image = network.synthesize(points.from_seeds(network, [1]).ws, TRANSFORM)[0].repeat(4, 0).repeat(4, 1)
+    left = next(x for x in range(sheet.shape[1]) if (sheet[-70:-6, x : x + 64] == image).all())
+    assert left > 64  # the second of its row
+    command("layers", "--seeds=3", "--frames=2", "--translate=0,0:0.1,0", f"--out={tmp_path / 'layers.gif'}")
+    assert (tmp_path / "layers.gif").stat().st_size > 1000
+
+
+def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "classes.keras"
+    G = tiny("stylegan3-t", label_dim=3)
+    G.save(path)
+    picture, kept = tmp_path / "sheet.png", tmp_path / "kept.npz"
+    flags = ["--seeds=0,1", "--classes=0,2", "--scale=4", "--trunc=0.7", f"--save_latents={kept}"]
+    command("sheet", f"--network={path}", *flags, f"--out={picture}")
+    sheet = pixels(picture)
+    command("images", f"--network={path}", "--seeds=1", "--class=2", "--trunc=0.7", f"--outdir={tmp_path}")
+    image = pixels(tmp_path / "seed0001.png").repeat(4, 0).repeat(4, 1)
+    np.testing.assert_array_equal(sheet[-70:-6, -70:-6], image)
+    with np.load(kept) as arrays:
+        assert arrays["seeds"].tolist() == [0, 0, 1, 1] and arrays["label"].argmax(1).tolist() == [0, 2, 0, 2]
+    with pytest.raises(ValueError, match="classes=3: this network has classes 0 to 2"):
+        command("sheet", f"--network={path}", "--classes=3", f"--out={picture}")
+    for label in ("--class=3", "--class=0", "--label=1,0", "--label=1,x,0"):
+        both = ["--label=1,0,0"] if label == "--class=0" else []
+        with pytest.raises(
+            ValueError, match=r"class=3: must be|give one of both|label=1,0: give 3|label=1,x,0: give n"
+        ):
+            command("images", f"--network={path}", label, *both, f"--outdir={tmp_path}")
+
+
+REFUSED = [
+    ("images", ["--seeds=3-x"], "seeds=3-x: give numbers and ranges"),
+    ("images", ["--seeds=3", "--latents=x.npz"], "seeds=3, latents=x.npz: give one of both"),
+    ("images", ["--trunc=a"], "trunc=a: give numbers, separated by commas"),
+    ("images", ["--trunc=nan"], "trunc=nan: give numbers"),
+    ("images", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("images", ["--translate=1"], "translate=1: give two numbers, X,Y"),
+    ("images", ["--class=0"], "class=0, label=None: leave them out: no labels here"),
+    ("mix", ["--layers=thick"], "layers=thick: give coarse, middle, fine, or numbers"),
+    ("mix", ["--layers=8"], "layers=8: this network has style vectors 0 to 7"),
+    ("mix", ["--trunc=0,1"], "trunc=0,1: give one number"),
+    ("interpolate", ["--latents=x.npz", "--curve=slerp"], "latents=x.npz: slerp goes through the z of seeds"),
+    ("interpolate", ["--grid=2"], "grid=2: give COLUMNSxROWS"),
+    ("interpolate", ["--translate=0,0:1"], "translate=0,0:1: give pairs"),
+    ("layers", ["--layers=6"], "layers=6: this network has layers 0 to 5"),
+    ("sheet", [], "has no classes to show; grid takes networks without labels"),
+]
+
+
+@pytest.mark.parametrize(("name", "flags", "message"), REFUSED)
+def test_refusals(command: Command, tmp_path: Path, name: str, flags: list[str], message: str) -> None:
+    out = "outdir" if name == "images" else "out"
+    with pytest.raises(ValueError, match=message) as caught:
+        command(name, *flags, f"--{out}={tmp_path / 'x.png'}")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sg3tf.generate", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_program(tmp_path: Path) -> None:
+    for arguments, status in ([], 1), (["--help"], 0), (["draw"], 1):
+        process = start(*arguments)
+        said = process.communicate()[1]
+        assert process.returncode == status
+        assert all(f"\n  {name} " in said for name in COMMANDS)
+    assert said.startswith("unknown command 'draw'; ")
+    process = start("grid", f"--network={tmp_path / 'nowhere'}", f"--out={tmp_path / 'x.png'}")
+    said = process.communicate()[1]
+    assert process.returncode == 1
+    assert said.splitlines()[-1].startswith(f"sg3tf.generate grid: {tmp_path / 'nowhere'}: holds no generator; give")
+
+
+@pytest.mark.slow
+def test_a_killed_interpolation_goes_on(saved: Path, tmp_path: Path) -> None:
+    flags = ["interpolate", f"--network={saved}", "--seeds=0-3", "--frames=50", "--out"]
+    process = start(*flags, str(tmp_path / "walk.mp4"))
+    frames = tmp_path / ".walk.mp4.frames"
+    while not (frames / "000020.png").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    marked = frames / "000005.png"
+    save_png(marked, np.zeros_like(pixels(marked)))  # is not drawn a second time
+    process = start(*flags, str(tmp_path / "walk.mp4"))
+    assert process.communicate()[0] == f"{tmp_path / 'walk.mp4'}\n"
+    film = decoded(tmp_path / "walk.mp4", 16, 16)[1]
+    assert len(film) == 151 and film[5].mean() < film[6].mean()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["walk.mp4"]

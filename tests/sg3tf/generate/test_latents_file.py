@@ -1,0 +1,84 @@
+"""Latents on the disk, and files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg3tf.generate import latents_file
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+
+WS = np.random.default_rng(0).standard_normal([3, 8, 5]).astype(np.float32)
+FULL = Latents(
+    WS,
+    np.tile(np.eye(3, dtype=np.float32), [3, 1, 1]),
+    np.array([2**32 - 1, 0, 7]),
+    np.float32([0.5, 0.5, 1]),
+    np.zeros([3, 0], np.float32),
+)
+
+
+@pytest.mark.parametrize("latents", [FULL, Latents(WS)], ids=["all", "ws alone"])
+def test_round_trip(tmp_path: Path, network: Network, latents: Latents) -> None:
+    path = tmp_path / "new" / "latents.npz"
+    latents_file.save(path, latents)
+    loaded = latents_file.load(path, network)
+    assert loaded.arrays().keys() == latents.arrays().keys()
+    for name, array in loaded.arrays().items():
+        np.testing.assert_array_equal(array, latents.arrays()[name])
+        assert array.dtype == latents.arrays()[name].dtype
+    assert loaded.digest() == latents.digest()
+    before = path.read_bytes()
+    latents_file.save(path, loaded)
+    assert path.read_bytes() == before
+
+
+def test_digest_and_rows() -> None:
+    digests = {FULL.digest(), Latents(WS).digest(), FULL[:2].digest(), FULL[[1, 0, 2]].digest()}
+    assert len(digests) == 4
+    np.testing.assert_array_equal(FULL[1:].seeds, [0, 7])
+    assert len(FULL[[0, 0]]) == 2
+
+
+def test_names() -> None:
+    assert Latents(WS).names() == ["latent0000", "latent0001", "latent0002"]
+    assert FULL[:2].names() == ["seed4294967295", "seed0000"]
+    assert FULL[1:].names() == ["seed0000-trunc0.50", "seed0007-trunc1.00"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"w": WS}, "has no array ws; give a file that sg3tf.generate has written"),
+        ({"ws": WS[:, :7]}, r"ws of shape \(3, 7, 5\): this network takes \[N, 8, 5\]"),
+        ({"ws": WS[:0]}, r"ws of shape \(0, 8, 5\): this network takes"),
+        ({"ws": WS[0, 0, 0]}, r"ws of shape \(\): this network takes"),
+        ({"ws": WS, "transform": np.eye(3)}, r"transform of shape \(3, 3\): this network takes \[N, 3, 3\]"),
+        ({"ws": WS, "seeds": np.arange(2)}, r"seeds of shape \(2,\): this network takes \[3\]"),
+        ({"ws": WS * np.nan}, "ws of type float32: give finite numbers"),
+        ({"ws": WS.astype(str)}, "ws of type <U32: give finite numbers"),
+        ({"ws": np.array([None])}, "not an .npz file of arrays"),
+    ],
+)
+def test_other_arrays(tmp_path: Path, network: Network, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"latents=.*other\.npz: {message}") as caught:
+        latents_file.load(tmp_path / "other.npz", network)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files(tmp_path: Path, network: Network) -> None:
+    np.save(tmp_path / "array.npy", WS)
+    (tmp_path / "text.npz").write_text("latents")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    latents_file.save(tmp_path / "half.npz", FULL)
+    (tmp_path / "half.npz").write_bytes((tmp_path / "half.npz").read_bytes()[:500])
+    for name in ("array.npy", "text.npz", "empty.npz", "half.npz"):
+        with pytest.raises(ValueError, match=rf"latents=.*{name}: not an .npz file of arrays"):
+            latents_file.load(tmp_path / name, network)
+    with pytest.raises(FileNotFoundError):
+        latents_file.load(tmp_path / "nowhere.npz", network)

@@ -1,0 +1,185 @@
+"""Images that are found again from the mean of w, generators that are tuned, and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sg3tf
+from sg3tf.generate import latents_file
+from sg3tf.generate.keras_network import keras_network
+from sg3tf.generate.network import Network
+from sg3tf.generate.project import frames, project, psnr, tuned_to
+from sg3tf.generate.w_samples import mean_and_sigma, w_samples
+from sg3tf.images import save_png, to_uint8
+from sg3tf.latents import transform_matrix, z_from_seeds
+from tests.sg3tf.generate.conftest import Command
+
+R, DIM = 16, 8
+STEPS = 300
+
+
+def small(preset: str, **config: float) -> Network:
+    """Random weights, activations of unit variance, and much contrast."""
+    keras.utils.set_random_seed(0)
+    size = {"resolution": R, "channel_base": 256, "channel_max": 8, "z_dim": DIM, "w_dim": DIM}
+    alias_free = {} if preset == "stylegan2" else {"num_layers": 6, "magnitude_decay": 0.0, "output_scale": 2.0}
+    G = sg3tf.Generator.from_preset(preset, **size, **alias_free, **config)
+    label = np.eye(2, dtype=np.float32)[np.arange(64) % 2] if G.config.label_dim else None
+    G({"z": z_from_seeds(range(64), DIM), "label": label}, update_emas=True)
+    return keras_network(G, preset)
+
+
+@pytest.fixture(scope="module")
+def movable() -> Network:
+    return small("stylegan3-t")
+
+
+def drawn(network: Network, seed: int, transform: np.ndarray | None = None) -> np.ndarray:
+    return network.generator.synthesis(network.map(z_from_seeds([seed], DIM)), transform).numpy()[0]
+
+
+def mean_image(network: Network) -> np.ndarray:
+    mean, _ = mean_and_sigma(w_samples(network, seed=0))
+    return network.synthesize(np.tile(mean, [1, network.num_ws, 1]))[0]
+
+
+def test_an_image_is_found_again(movable: Network):
+    target = drawn(movable, 1000)
+    before = [np.array(variable) for variable in movable.generator.variables]
+    found = project(movable, target, steps=STEPS)
+    assert psnr(mean_image(movable), target) < 15
+    assert psnr(found.image, target) > 30
+    np.testing.assert_array_equal(found.image, movable.synthesize(found.latents.ws)[0])
+    # Each layer has the same style vector, and all else is as it was.
+    assert np.ptp(found.latents.ws, axis=1).max() == 0
+    assert found.latents.transform is None
+    for variable, old in zip(movable.generator.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+    # The learning rate of the first step is 0: the search begins at the mean.
+    mean, _ = mean_and_sigma(w_samples(movable, seed=0))
+    np.testing.assert_array_equal(found.trace.ws[0, 0], mean)
+    assert found.distances[-1] < 1e-2 * found.distances[0]
+
+
+@pytest.mark.slow
+def test_a_motion_is_found_again():
+    """To a twelfth of a pixel, and half a degree, which moves the corners by a tenth of one."""
+    network = small("stylegan3-r")
+    motion = np.radians(40), 0.1, -0.05
+    found = project(network, drawn(network, 1002, transform_matrix(*motion)), transform=True, steps=400)
+    assert found.latents.transform is not None
+    matrix = np.linalg.inv(found.latents.transform[0])
+    assert np.arctan2(matrix[1, 0], matrix[0, 0]) == pytest.approx(motion[0], abs=np.radians(0.5))
+    np.testing.assert_allclose(matrix[:2, 2], motion[1:], atol=1 / 12 / R)
+
+
+@pytest.mark.slow
+def test_style_vectors_of_their_own():
+    """An image of mixed styles, which no single style vector makes."""
+    network = small("stylegan2")
+    ws = network.map(z_from_seeds([1000, 1001], DIM))
+    ws[0, 3:] = ws[1, 3:]
+    target = network.generator.synthesis(ws[:1]).numpy()[0]
+    single, several = (project(network, target, space=space, steps=STEPS) for space in ("w", "w+"))
+    assert psnr(several.image, target) > psnr(single.image, target) + 3
+    assert np.ptp(several.latents.ws, axis=1).min() > 0
+
+
+def test_the_same_bytes_every_time(movable: Network):
+    target = drawn(movable, 5)
+    first, second, other = (project(movable, target, steps=20, seed=seed, transform=True) for seed in (1, 1, 2))
+    for name, array in first.trace.arrays().items():
+        np.testing.assert_array_equal(array, second.trace.arrays()[name])
+        assert not np.array_equal(array, other.trace.arrays()[name])
+
+
+def test_labels_start_at_their_own_mean():
+    network = small("stylegan3-t", label_dim=2)
+    label = np.eye(2, dtype=np.float32)[1]
+    found = project(network, np.zeros([R, R, 3], np.float32), steps=1, label=label)
+    ws = network.map(z_from_seeds(range(400), DIM), label=label)[:, 0]
+    np.testing.assert_allclose(found.latents.ws[0, 0], ws.mean(0), atol=5 * ws.std() / 400**0.5)
+    np.testing.assert_array_equal(found.latents.label, [label])
+
+
+def test_tuning(movable: Network):
+    G = movable.generator
+    target = drawn(movable, 7)
+    pivot = project(movable, target, steps=10).latents
+    before = [np.array(variable) for variable in G.variables]
+    tuned = tuned_to(movable, pivot, target, steps=60, learning_rate=3e-3)
+    start, end = (psnr(network.synthesize(pivot.ws)[0], target) for network in (movable, tuned))
+    assert end > start + 5
+    for variable, old in zip(G.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+    for ours, theirs in zip(G.mapping_network.variables, tuned.generator.mapping_network.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_locality_keeps_other_images(movable: Network):
+    target = to_uint8(drawn(movable, 7)).astype(np.float32) / 127.5 - 1
+    pivot = project(movable, target, steps=10).latents
+    others = movable.map(z_from_seeds(range(50, 58), DIM))
+    change = {}
+    for locality in (0.0, 1.0):
+        tuned = tuned_to(movable, pivot, target, steps=60, learning_rate=3e-3, locality=locality)
+        difference = tuned.generator.synthesis(others) - movable.generator.synthesis(others)
+        change[locality] = float(tf.reduce_mean(tf.square(difference)))
+        assert psnr(tuned.synthesize(pivot.ws)[0], target) > psnr(movable.synthesize(pivot.ws)[0], target) + 3
+    assert change[1.0] < 0.7 * change[0.0]
+
+
+def test_frames(movable: Network):
+    target = drawn(movable, 1)
+    found = project(movable, target, steps=7)
+    shown = [*frames(movable, target, found.trace, count=4)]
+    assert len(shown) == 4
+    np.testing.assert_array_equal(shown[-1], np.concatenate([to_uint8(target), found.image], axis=1))
+
+
+def test_ratio():
+    target = np.zeros([2, 2, 3], np.float32)
+    assert psnr(to_uint8(target) + np.uint8(1), target) == pytest.approx(20 * np.log10(255))
+    assert psnr(to_uint8(target), target) == np.inf
+
+
+def test_networks_that_do_not_fit(stylegan2: Network, movable: Network):
+    target = np.zeros([R, R, 3], np.float32)
+    with pytest.raises(ValueError, match="StyleGAN2 cannot be moved"):
+        project(stylegan2, target, transform=True)
+    with pytest.raises(ValueError, match=r"space=z: use w or w\+"):
+        project(movable, target, space="z", steps=1)
+    exported = dataclasses.replace(movable, model=None)
+    with pytest.raises(ValueError, match="its layers are out of reach"):
+        project(exported, target)
+
+
+def test_command(command: Command, network: Network, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before = saved.read_bytes()
+    picture = network.synthesize(network.map(z_from_seeds([3], network.z_dim)))[0]
+    save_png(tmp_path / "target.png", picture)
+    out, tuned = tmp_path / "out", tmp_path / "tuned.keras"
+    arguments = [f"--target={tmp_path / 'target.png'}", f"--outdir={out}", "--steps=5", "--transform"]
+    command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
+    names = {file.name for file in out.iterdir()}
+    assert names == {"latents.npz", "target.png", "projected.png", "tuned.png", "side_by_side.png"}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["image"] for line in lines] == ["projected", "tuned"]
+    assert lines[1]["psnr"] > 0 and lines[1]["distance"] > 0
+    assert latents_file.load(out / "latents.npz", network).transform is not None
+    assert sg3tf.load(tuned).config == network.generator.config
+    assert saved.read_bytes() == before
+    with pytest.raises(FileExistsError, match="exists already"):
+        command("project", *arguments, f"--tune={tuned}")
+    with pytest.raises(ValueError, match=r"give the name of a \.keras file"):
+        command("project", *arguments, "--tune=tuned.h5")
+    with pytest.raises(ValueError, match="videos end in one of"):
+        command("project", *arguments, "--video=film.avi")
