@@ -7,6 +7,7 @@ whatever it found, hashes keys of any depth, and reserves memory as the file ask
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickletools
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -33,6 +34,10 @@ _BROKEN = (
     RecursionError,
 )
 _KEYS = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
+_TEXT, _CONTAINER = (str, bytes, bytearray), (list, tuple, dict, set, frozenset)
+_LARGE = 2**16  # bytes
+_COPIES = 2  # of the file; a pickle as Python writes it hands each byte to a function once
+_MOST_STEPS = 2**20  # some 50 times those of a network; each makes up to some 200 bytes of one in the file
 
 
 class PickleError(ValueError):
@@ -47,24 +52,38 @@ class Global:
     value: Any
 
 
-def load(file: IO[bytes], allowed: Mapping[str, Any], persistent: Callable[[Any], Any]) -> Any:
+def leave_out(target: Any, state: Any) -> None:
+    """Attributes of a dict (a state dict has `_metadata`) are left out; nothing else may have any."""
+    if not isinstance(target, dict):
+        raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
+
+
+def load(
+    file: IO[bytes],
+    allowed: Mapping[str, Any],
+    persistent: Callable[[Any], Any],
+    set_state: Callable[[Any, Any], None] = leave_out,
+) -> Any:
     """The object that a pickle describes; the file is left behind its end.
 
     Args:
-        file: at the beginning of the pickle; protocols 0 to 5.
+        file: at the beginning of the pickle, and can be sought; protocols 0 to 5.
         allowed: {"module.name": what stands for it}. What is callable may be called by the pickle with any arguments.
         persistent: persistent id -> object.
+        set_state: gives an object, which may be of any kind, the state that the pickle has for it.
 
     Returns:
         dict, list, tuple, set, str, bytes, numbers, None, and what `allowed` and `persistent` returned. What is left
         uncalled of `allowed` stays a Global.
 
     Raises:
-        PickleError: the pickle is broken, or mentions or calls what is not allowed.
+        PickleError: the pickle is broken, mentions or calls what is not allowed, or makes more objects than networks
+            are of, or much out of little.
     """
-    machine = _Machine(allowed, persistent)
+    bounded = _Bounded(file)
+    machine = _Machine(allowed, persistent, set_state, _COPIES * bounded.left() + _LARGE)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
+        for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
             machine.step(opcode.name, argument)
         (result,) = machine.stack
     except PickleError:
@@ -79,17 +98,48 @@ def ordered_dict(items: Any = ()) -> dict[Any, Any]:
     return {_key(key): value for key, value in items}
 
 
-class _Machine:
-    """The values that are being built: a stack, the stacks below its marks, and the memo."""
+class _Bounded:
+    """A file that is never asked for more than it has: Python reserves what it is asked for, and then reads."""
 
-    def __init__(self, allowed: Mapping[str, Any], persistent: Callable[[Any], Any]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.readline = file.readline
+        start = file.tell()
+        self.size = file.seek(0, os.SEEK_END)
+        file.seek(start)
+
+    def left(self) -> int:
+        return self.size - self.file.tell()
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(count if count < _LARGE else min(count, self.left()))
+
+
+class _Machine:
+    """The values that are being built: a stack, the stacks below its marks, and the memo.
+
+    What it was given to call may copy its arguments, which the pickle repeats in two bytes: both budgets bound that.
+    """
+
+    def __init__(
+        self,
+        allowed: Mapping[str, Any],
+        persistent: Callable[[Any], Any],
+        set_state: Callable[[Any, Any], None],
+        bytes_left: int,
+    ) -> None:
         self.allowed = allowed
         self.persistent = persistent
+        self.set_state = set_state
+        self.bytes_left = bytes_left
+        self.steps_left = _MOST_STEPS
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
+        self.steps_left -= 1
+        self.check_budgets()
         if opcode in _TAKEN_AS_WRITTEN:
             self.push(argument)
         elif opcode in _CONSTANTS:
@@ -103,6 +153,10 @@ class _Machine:
             if action is None:
                 raise PickleError(f"its pickle uses {opcode}, which is not allowed")
             action(self, argument)
+
+    def check_budgets(self) -> None:
+        if self.bytes_left < 0 or self.steps_left < 0:
+            raise PickleError("its pickle makes more than networks are of, or much out of little")
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -133,13 +187,14 @@ class _Machine:
             raise PickleError(f"it calls {name}, which is not allowed")
         if type(arguments) is not tuple:
             raise TypeError("arguments are not a tuple")
+        self.bytes_left -= sum(len(argument) for argument in arguments if isinstance(argument, _TEXT))
+        self.steps_left -= sum(len(argument) for argument in arguments if isinstance(argument, _CONTAINER))
+        self.check_budgets()
         self.push(function.value(*arguments))
 
     def build(self) -> None:
-        """Attributes of a dict (a state dict has `_metadata`) are left out; nothing else may have any."""
-        target, _ = self.pop(2)
-        if not isinstance(target, dict):
-            raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
+        target, state = self.pop(2)
+        self.set_state(target, state)
         self.push(target)
 
     def extend(self, values: list[Any]) -> None:

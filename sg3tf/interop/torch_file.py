@@ -10,7 +10,7 @@ import io
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from sg3tf.interop import plain_pickle
 
 Array = NDArray[Any]
+SetState = Callable[[Any, Any], None]
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -70,23 +71,55 @@ def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
             raise TorchFileError(f"{path}: {error}") from error
 
 
-def read_stream(file: IO[bytes], allowed: Mapping[str, Any] | None = None) -> Any:
-    """As `read`, from a file that can be sought; it is taken from its beginning to its end."""
+def read_stream(
+    file: IO[bytes], allowed: Mapping[str, Any] | None = None, set_state: SetState = plain_pickle.leave_out
+) -> Any:
+    """As `read`, from a file that can be sought; it is taken from its beginning to its end.
+
+    Args:
+        file, allowed: as of `read`.
+        set_state: as of plain_pickle.load.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     layout = _read_zip if file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC else _read_legacy
     file.seek(0)
     try:
-        return layout(file, _Storages(size), {**_ALLOWED, **(allowed or {})})
+        return layout(file, _Storages(size), {**ALLOWED, **(allowed or {})}, set_state)
     except plain_pickle.PickleError as error:
         raise TorchFileError(" ".join(str(error).split())) from error  # names in the file may have line breaks
+
+
+def is_torch_file(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes or more) is one of torch.save."""
+    return head.startswith(_ZIP_MAGIC) or _LEGACY_MAGIC.to_bytes(10, "little") in head
+
+
+def storage_in(blob: bytes) -> Array:
+    """The flat array that torch.save put into `blob`, over its bytes if it has the legacy layout.
+
+    Stands for torch.storage._load_from_bytes, as a part of pickles that PyTorch had no hand in but for its storages.
+
+    Raises:
+        PickleError: as TorchFileError of `read`.
+    """
+    if bytes(blob[: len(_ZIP_MAGIC)]) == _ZIP_MAGIC:
+        array = read_stream(io.BytesIO(blob))
+    else:
+        storages = _StoragesInPlace(blob)
+        array = _read_legacy(io.BytesIO(blob), storages, _DTYPES, plain_pickle.leave_out)
+        if len(storages.arrays) == 1 and isinstance(array, np.ndarray):
+            (array,) = storages.arrays.values()
+    if not isinstance(array, np.ndarray) or array.ndim != 1:
+        raise TorchFileError("what it has in the place of a storage is none")
+    return array
 
 
 class _Storages:
     """Flat arrays that tensors are views of; reserved when a pickle mentions them, filled afterwards."""
 
     def __init__(self, size: int) -> None:
-        self.free = size  # bytes of the file that may still belong to a storage
+        self.size = self.free = size  # bytes of the file, and those that may still belong to a storage
         self.arrays: dict[str, Array] = {}
 
     def reserve(self, persistent_id: Any) -> Array:
@@ -118,17 +151,33 @@ class _Storages:
             done += count
 
 
-def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any]) -> Any:
+class _StoragesInPlace(_Storages):
+    """Flat arrays over the bytes of the file, which are there already."""
+
+    def __init__(self, blob: bytes) -> None:
+        super().__init__(len(blob))
+        self.blob = blob
+
+    def fill(self, key: str, file: IO[bytes]) -> None:
+        reserved = self.arrays[key]
+        try:
+            self.arrays[key] = np.frombuffer(self.blob, reserved.dtype, len(reserved), file.tell())
+        except ValueError as error:
+            raise TorchFileError(f"truncated: storage {key:.50} has fewer bytes than {reserved.nbytes}") from error
+        file.seek(reserved.nbytes, os.SEEK_CUR)
+
+
+def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
             prefix = _prefix(entries)
-            pickled = archive.read(_stored(entries, f"{prefix}data.pkl"))
+            pickled = archive.read(_stored(entries, f"{prefix}data.pkl", storages.size))
             order = f"{prefix}byteorder"
-            swapped = order in entries and archive.read(_stored(entries, order)) == b"big"
-            result = plain_pickle.load(io.BytesIO(pickled), allowed, storages.reserve)
+            swapped = order in entries and archive.read(_stored(entries, order, storages.size)) == b"big"
+            result = plain_pickle.load(io.BytesIO(pickled), allowed, storages.reserve, set_state)
             for key, array in storages.arrays.items():
-                entry = _stored(entries, f"{prefix}data/{key}")
+                entry = _stored(entries, f"{prefix}data/{key}", storages.size)
                 if entry.file_size != array.nbytes:
                     raise TorchFileError(f"storage {key:.50} has {entry.file_size} bytes, not {array.nbytes}")
                 with archive.open(entry) as data:
@@ -150,17 +199,19 @@ def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     return found[0]
 
 
-def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo:
+def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zipfile.ZipInfo:
     """An entry that is as large in the file as it will be in memory: torch.save never compresses."""
     if name not in entries:
         raise TorchFileError(f"truncated: {name[:80]} is missing")
     entry = entries[name]
     if entry.compress_type != zipfile.ZIP_STORED:
         raise TorchFileError(f"{name[:80]} is compressed, which torch.save does not do")
+    if not entry.file_size == entry.compress_size <= size:
+        raise TorchFileError(f"truncated: {name[:80]} has {entry.file_size} bytes")
     return entry
 
 
-def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any]) -> Any:
+def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
     try:
         magic = plain_pickle.load(file, {}, storages.reserve)
     except plain_pickle.PickleError:
@@ -171,7 +222,7 @@ def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any
     system = plain_pickle.load(file, {}, storages.reserve)
     if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict) or not system.get("little_endian"):
         raise TorchFileError("of an unknown version or byte order: save it again with a newer PyTorch")
-    result = plain_pickle.load(file, allowed, storages.reserve)
+    result = plain_pickle.load(file, allowed, storages.reserve, set_state)
     keys = plain_pickle.load(file, {}, storages.reserve)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise TorchFileError("the list of its storages is broken")
@@ -227,7 +278,8 @@ def _whole(value: Any, what: str) -> int:
     return value
 
 
-_ALLOWED: dict[str, Any] = {
+#: What tensors are made of.
+ALLOWED: dict[str, Any] = {
     "_codecs.encode": _bytes,
     "collections.OrderedDict": plain_pickle.ordered_dict,
     "torch._utils._rebuild_tensor": _tensor,

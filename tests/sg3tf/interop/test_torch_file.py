@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sg3tf.interop import torch_file
+from sg3tf.interop.plain_pickle import PickleError
 from sg3tf.interop.torch_file import TorchFileError
 from tests.torch_writer import STORAGES, Call, Global, Opcodes, Persistent, legacy, ordered, tensor, whole, zipped
 
@@ -219,6 +220,34 @@ def test_compressed_entries() -> None:
     assert len(bomb) < 10_000
     with pytest.raises(TorchFileError, match="compressed"):
         read(bomb)
+
+
+def test_entries_larger_than_the_file(tmp_path: Path) -> None:
+    """A size in the archive's directory is not believed: 4 GB that a buffered file would reserve before it reads."""
+    data = zipped(of_six(), SIX)
+    large = struct.pack("<I", 2**32 - 16)
+    for name in (b"archive/data/0", b"archive/data.pkl", b"archive/byteorder"):
+        directory = data.rindex(name) - 46
+        broken = data[: directory + 20] + 2 * large + data[directory + 28 :]
+        (tmp_path / "weights.pt").write_bytes(broken)
+        tracemalloc.start()
+        with pytest.raises(TorchFileError):
+            torch_file.read(tmp_path / "weights.pt")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+
+
+def test_a_storage_alone() -> None:
+    """As pickles have them that PyTorch had no hand in but for its storages."""
+    storage = Persistent(("storage", Global("torch.FloatStorage"), "0", "cpu", 6, None))
+    for layout in (zipped, legacy):
+        blob = layout(storage, SIX)
+        array = torch_file.storage_in(blob)
+        np.testing.assert_array_equal(array, np.arange(6, dtype=np.float32), strict=True)
+        assert np.shares_memory(array, np.frombuffer(blob, np.uint8)) == (layout is legacy)
+    for value in (of_six(), [storage], {}, 3, Global("torch.FloatStorage")):
+        with pytest.raises(PickleError):
+            torch_file.storage_in(legacy(value, SIX))
 
 
 @LAYOUTS
