@@ -41,7 +41,8 @@ class AdaINConv(keras.layers.Layer):
         self.affine = Dense(2 * self.filters, dtype="float32", name="affine")
         self.affine.build(tuple(w_shape))
         if self.up:
-            self.kernel = self._weight((KERNEL_SIZE, KERNEL_SIZE, x_shape[-1], self.filters), normal(0.0, 1.0), "kernel")
+            shape = (KERNEL_SIZE, KERNEL_SIZE, x_shape[-1], self.filters)
+            self.kernel = self._weight(shape, normal(0.0, 1.0), "kernel")
         self.bias = self._weight((self.filters,), "zeros", "bias")
         self.noise_strength = self._weight((self.filters,), "zeros", "noise_strength")
         self.noise_const = self._weight((self.resolution,) * 2, normal(0.0, 1.0), "noise_const", trainable=False)
