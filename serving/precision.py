@@ -20,9 +20,4 @@ def in_precision(generator: Any, precision: str) -> Any:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r}: use {' or '.join(map(repr, PRECISIONS))}")
-    policy = PRECISIONS[precision]
-    if generator.dtype_policy.name == policy:
-        return generator
-    twin = type(generator)(generator.config, dtype=policy)
-    twin.set_weights(generator.get_weights())
-    return twin
+    return generator.in_dtype(PRECISIONS[precision])

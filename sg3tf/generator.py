@@ -179,6 +179,14 @@ class Generator(keras.Model):
         described = {"precision": precision, "licence": licence}
         return export(in_precision(self, precision), model_base_path, described=described, **options)
 
+    def in_dtype(self, dtype: str) -> Generator:
+        """This generator where that is its policy, else a twin with the same weights; dtype as of the class."""
+        if self.dtype_policy.name == dtype:
+            return self
+        twin = type(self)(self.config, dtype=dtype)
+        twin.set_weights(self.get_weights())
+        return twin
+
     def get_config(self) -> dict[str, Any]:
         base = super().get_config()
         return {

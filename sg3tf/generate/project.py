@@ -130,7 +130,7 @@ def project(
         ValueError: a network without gradients, or one that cannot be moved.
         FloatingPointError: as of search.
     """
-    G = _in_float32(network.generator)
+    G = network.generator.in_dtype("float32")  # in 16 bits small gradients vanish
     if transform:
         network.check_movable()
     mean, sigma = mean_and_sigma(w_samples(network, seed=seed, label=label))
@@ -172,7 +172,7 @@ def tuned_to(
     label = None if pivot.label is None else pivot.label[0]
     w = w_samples(network, seed=seed, label=label)
     tuned = tune(
-        _in_float32(network.generator),
+        network.generator.in_dtype("float32"),
         pivot.ws[0],
         None if pivot.transform is None else pivot.transform[0],
         target,
@@ -237,12 +237,3 @@ def _check_files(options: Any) -> None:
         raise ValueError(f"tune={options.tune}: give the name of a .keras file")
     if Path(options.tune).exists():
         raise FileExistsError(f"tune={options.tune} exists already; remove it or choose another name")
-
-
-def _in_float32(G: Generator) -> Generator:
-    """G, or a twin where it would compute in 16 bits, in which small gradients vanish."""
-    if G.dtype_policy.name == "float32":
-        return G
-    twin = Generator.of(G.config)
-    twin.set_weights(G.get_weights())
-    return twin

@@ -58,7 +58,8 @@ def path_length(
         FloatingPointError: distances that are not finite.
     """
     _check(space, sampling, epsilon)
-    lengths = _lengths(distance, _in_float32(G), space, crop, epsilon)
+    # Sixteen bits are too few for differences of 1e-4.
+    lengths = _lengths(distance, G.in_dtype("float32"), space, crop, epsilon)
     found = np.empty(samples.count)
     for start in range(0, samples.count, batch):
         index = np.minimum(np.arange(start, start + batch), samples.count - 1)  # all of one size, for one graph
@@ -82,15 +83,6 @@ def _check(space: str, sampling: str, epsilon: float) -> None:
         raise ValueError(f"sampling={sampling!r}: use 'full' or 'end'")
     if not epsilon > 0:
         raise ValueError(f"epsilon={epsilon}: must be positive")
-
-
-def _in_float32(G: Generator) -> Generator:
-    """G, or a twin where it would compute in 16 bits: those are too few for differences of 1e-4."""
-    if not isinstance(G, Generator) or G.dtype_policy.name == "float32":
-        return G
-    twin = Generator.of(G.config)
-    twin.set_weights(G.get_weights())
-    return twin
 
 
 def _lengths(distance: Distance, G: Generator, space: str, crop: bool, epsilon: float) -> Callable[..., tf.Tensor]:
