@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # who only reads files needs no Keras
+    import keras
 
 Array = NDArray[Any]
 
@@ -21,4 +23,4 @@ class Layout(NamedTuple):
 
 SAME = Layout(np.asarray, np.asarray)
 #: Official name, our variable, and how one becomes the other.
-Parameter = tuple[str, keras.Variable, Layout]
+Parameter: TypeAlias = "tuple[str, keras.Variable, Layout]"

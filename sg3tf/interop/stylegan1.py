@@ -9,16 +9,18 @@ degrees; and networks that grew have colours for every resolution, of which the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.interop.layouts import SAME, Layout, Parameter
-from sg3tf.layers.adain_conv import AdaINConv
-from sg3tf.layers.dense import LRELU_GAIN
-from sg3tf.stylegan1 import StyleGAN1Generator
+
+if TYPE_CHECKING:  # who only reads files needs no Keras
+    import keras
+
+    from sg3tf.layers.adain_conv import AdaINConv
+    from sg3tf.stylegan1 import StyleGAN1Generator
 
 Array = NDArray[Any]
 
@@ -27,7 +29,8 @@ FUSED_FROM = 128  # pixels
 _CONST = Layout(lambda value: np.transpose(value[0], (1, 2, 0)), lambda value: np.transpose(value, (2, 0, 1))[None])
 _NOISE = Layout(lambda value: value[0, 0], lambda value: value[None, None])
 _TURNED = Layout(lambda value: value[::-1, ::-1], lambda value: value[::-1, ::-1])
-_BIAS = Layout(lambda value: value / np.float32(LRELU_GAIN), lambda value: value * np.float32(LRELU_GAIN))
+_GAIN = np.float32(2**0.5)  # of the leaky ReLU
+_BIAS = Layout(lambda value: value / _GAIN, lambda value: value * _GAIN)
 
 
 def used(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sg3tf.generator import Generator
 from sg3tf.metrics.samples import Samples
+from sg3tf.metrics.so_far import SoFar
 
 RANGE = 2.0  # of images from -1 to 1
 Drawn = dict[str, Any]
@@ -31,7 +32,12 @@ class Motion:
 
 
 def equivariance(
-    motion: Motion, G: Generator, samples: Samples, batch: int, progress: Callable[[int, int], object]
+    motion: Motion,
+    G: Generator,
+    samples: Samples,
+    batch: int,
+    progress: Callable[[int, int], object],
+    so_far: SoFar | None = None,
 ) -> float:
     """10 log10(RANGE^2 / mean squared difference between moved images and images generated in motion), in dB.
 
@@ -41,6 +47,7 @@ def equivariance(
         samples: latents and labels, and what motions are drawn from.
         batch: latents at a time; each makes two images.
         progress: called with latents done and latents in all.
+        so_far: what an interrupted call with the same arguments left.
 
     Raises:
         FloatingPointError: images that are not finite.
@@ -54,8 +61,10 @@ def equivariance(
         summands = tf.stack([tf.square(difference) * mask, mask])
         return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
 
-    total = np.zeros(2)
-    for start in range(0, samples.count, batch):
+    so_far = so_far or SoFar()
+    before = so_far.arrays()
+    total = before.get("total", np.zeros(2))
+    for start in range(int(before.get("done", 0)), samples.count, batch):
         index = np.minimum(np.arange(start, start + batch), samples.count - 1)  # all of one size, for one graph
         drawn = [motion.draw(samples.motion(int(i)), G.config.resolution) for i in index]
         stacked = {name: np.stack([d[name] for d in drawn]) for name in drawn[0]}
@@ -64,6 +73,7 @@ def equivariance(
         if not np.isfinite(sums).all():
             raise FloatingPointError(f"images of samples {start} to {start + wanted - 1} are not finite")
         total += sums.sum(axis=1)
+        so_far.keep(total=total, done=start + wanted)
         progress(start + wanted, samples.count)
     squared_difference, values = total
     with np.errstate(divide="ignore"):  # no difference at all is infinitely good

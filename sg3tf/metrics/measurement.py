@@ -13,14 +13,15 @@ import tensorflow as tf
 
 from sg3tf.config import ConfigError
 from sg3tf.metrics.cache import Cache
-from sg3tf.metrics.checks import check_arguments, load_detectors, warn_of_bias
+from sg3tf.metrics.checks import check_arguments, detectors_of, load_detectors, warn_of_bias
 from sg3tf.metrics.collection import Kept
 from sg3tf.metrics.data import Images
 from sg3tf.metrics.equivariance import Motion, equivariance
-from sg3tf.metrics.passes import Passes, Progress
+from sg3tf.metrics.passes import VERSIONS, Passes, Progress, of_generated
 from sg3tf.metrics.path_length import path_length
 from sg3tf.metrics.registry import METRICS, Comparison
 from sg3tf.metrics.samples import Labels, Samples, comparison, labels_of
+from sg3tf.metrics.so_far import SoFar
 
 Values = dict[str, float]
 
@@ -83,8 +84,8 @@ class Measurement:
         with strategy.scope():
             self.detectors = load_detectors(self.names, detector_dir)
         warn_of_bias(self.names, self.detectors, data, num_samples)
-        cache = Cache(None if cache_dir is None else Path(cache_dir))
-        self._passes = Passes(self.detectors, cache, batch, strategy, self._progress)
+        self._cache = Cache(None if cache_dir is None else Path(cache_dir))
+        self._passes = Passes(self.detectors, self._cache, batch, strategy, self._progress)
 
     def __iter__(self) -> Iterator[tuple[str, Values]]:
         compared: dict[str, tuple[float, ...]] = {}
@@ -99,11 +100,14 @@ class Measurement:
 
     def _alone(self, name: str) -> float:
         """A metric that generates its own images."""
-        looks_at = METRICS[name].looks_at
-        common = (self._G, self._samples(name), self._batch, partial(self._progress, name))
-        if isinstance(looks_at, Motion):
-            return equivariance(looks_at, *common)
-        return path_length(self.detectors["lpips"].distance, *common, **dataclasses.asdict(looks_at))
+        looks_at, samples = METRICS[name].looks_at, self._samples(name)
+        used = {detector: self.detectors[detector].digest for detector in detectors_of([name])}
+        described = {"metric": name, "num_samples": samples.count, "batch": self._batch, "detectors": used}
+        with self._cache.unfinished(described | of_generated(self._G, samples) | VERSIONS) as folder:
+            common = (self._G, samples, self._batch, partial(self._progress, name), SoFar(folder))
+            if isinstance(looks_at, Motion):
+                return equivariance(looks_at, *common)
+            return path_length(self.detectors["lpips"].distance, *common, **dataclasses.asdict(looks_at))
 
     def _compare(self) -> dict[str, tuple[float, ...]]:
         """All metrics that compare features."""

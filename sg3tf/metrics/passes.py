@@ -22,6 +22,16 @@ from sg3tf.metrics.samples import Samples
 Progress = Callable[[str, int, int], object]
 
 
+#: That may change the last digits.
+VERSIONS = {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+
+
+def of_generated(G: Any, samples: Samples) -> Description:
+    """What decides on generated images, but for how many they are."""
+    labels = samples.labels and samples.labels.origin
+    return {"weights": weights_digest(G), "seed": samples.seed, "labels": labels}
+
+
 class Passes:
     """Makes features of images.
 
@@ -62,12 +72,7 @@ class Passes:
     def generated(self, G: Any, samples: Samples, wanted: Iterable[Wanted]) -> Iterator[dict[Wanted, Kept]]:
         """Features of a generator's images; they stay on the disk as long as this lasts, or if it fails."""
         described = {w: self._describe(w) for w in wanted}
-        generator = {
-            "weights": weights_digest(G),
-            "seed": samples.seed,
-            "labels": samples.labels and samples.labels.origin,
-        }
-        with self._cache.unfinished(self._describe_pass(described) | generator) as folder:
+        with self._cache.unfinished(self._describe_pass(described) | of_generated(G, samples)) as folder:
             yield self._collected(GeneratedImages(G, samples), described, folder, "generated images")
 
     def _describe(self, w: Wanted) -> Description:
@@ -79,8 +84,7 @@ class Passes:
             "features": [described[w] for w in sorted(described)],
             "batch": self._batch,
             "replicas": self._strategy.num_replicas_in_sync,
-            "sg3tf": sg3tf.__version__,
-            "tensorflow": tf.__version__,
+            **VERSIONS,
         }
 
     def _cached(self, described: Mapping[Wanted, Description]) -> tuple[dict[Wanted, Kept], dict[Wanted, Description]]:

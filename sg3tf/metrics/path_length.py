@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sg3tf.generator import Generator
 from sg3tf.latents import slerp
 from sg3tf.metrics.samples import Samples
+from sg3tf.metrics.so_far import SoFar
 
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -24,6 +25,7 @@ def path_length(
     samples: Samples,
     batch: int,
     progress: Callable[[int, int], object],
+    so_far: SoFar | None = None,
     *,
     space: str,
     sampling: str,
@@ -47,6 +49,7 @@ def path_length(
         samples: count is that of paths; latents, labels, noise, and what t is drawn from.
         batch: paths at a time; each makes two images.
         progress: called with paths done and paths in all.
+        so_far: what an interrupted call with the same arguments left.
         space: "z", along the arc between latents; "w", along the line between their style vectors.
         sampling: "full", t uniform from 0 to 1; "end", t = 0.
         crop: compare only the middle half of the width and rows from 3/8 to 7/8 of the height, where published
@@ -60,8 +63,10 @@ def path_length(
     _check(space, sampling, epsilon)
     # Sixteen bits are too few for differences of 1e-4.
     lengths = _lengths(distance, G.in_dtype("float32"), space, crop, epsilon)
-    found = np.empty(samples.count)
-    for start in range(0, samples.count, batch):
+    so_far = so_far or SoFar()
+    before = so_far.arrays()
+    found = before.get("found", np.empty(samples.count))
+    for start in range(int(before.get("done", 0)), samples.count, batch):
         index = np.minimum(np.arange(start, start + batch), samples.count - 1)  # all of one size, for one graph
         t = np.array([samples.motion(int(i)).uniform() if sampling == "full" else 0.0 for i in index])
         steps = np.stack([t, t + epsilon])
@@ -72,6 +77,7 @@ def path_length(
         block[:] = lengths(ends, samples.label(index), steps, samples.noise(index)).numpy()[:wanted]
         if not np.isfinite(block).all():
             raise FloatingPointError(f"distances of paths {start} to {start + wanted - 1} are not finite")
+        so_far.keep(found=found, done=start + wanted)
         progress(start + wanted, samples.count)
     return _inner_mean(found)
 
