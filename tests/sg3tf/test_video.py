@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -69,19 +70,22 @@ def test_a_video_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monke
         video.save(tmp_path / "walk.mp4", [], fps=12)
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 20 kB, as if the disk were full then."""
+    """No file may grow beyond 20 kB, as if the disk were full then; not that of pytest's own output either."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path: Path, small_files: None) -> None:
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     drawn = (np.roll(noise, number, axis=0) for number in range(100_000))  # ffmpeg ends before them
-    with pytest.raises(OSError, match=r"walk\.mp4: ffmpeg ended with exit status") as caught:
+    refused = pytest.raises(OSError, match=r"walk\.mp4: ffmpeg ended with exit status")
+    with refused as caught, small_files():
         video.save(tmp_path / "walk.mp4", drawn, fps=12)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -31,6 +31,7 @@ class Waves:
     gain: float = 1.0
     noise: float = 0.0
     nan: bool = False
+    variables: tuple[()] = ()
 
     def mapping(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         faulty = tf.ones_like(z[:, :1]) if label is None else label[:, -1:]

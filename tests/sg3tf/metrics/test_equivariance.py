@@ -165,7 +165,8 @@ class Backwards:
     """A generator that moves images the other way."""
 
     def __init__(self, G: Generator) -> None:
-        self.config, self.mapping, self._synthesis = G.config, G.mapping, G.synthesis
+        self.config, self.variables = G.config, G.variables
+        self.mapping, self._synthesis = G.mapping, G.synthesis
 
     def synthesis(self, ws: tf.Tensor, transform: tf.Tensor) -> tf.Tensor:
         return self._synthesis(ws, tf.linalg.inv(transform))
