@@ -60,14 +60,6 @@ DEFAULT = [
     "eqr50k",
 ]
 
-_PRESETS = flags.DEFINE_list("presets", ["T-64"], "networks")
-_METRICS = flags.DEFINE_list("metrics", DEFAULT, "metrics to time; those joined by + together")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "as --cmax of the trainer")
-_STEPS = flags.DEFINE_integer("steps", 6, "timed batches of every turn", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch", 4, "samples at a time", lower_bound=1)
-_DETECTOR_DIR = flags.DEFINE_string("detector_dir", None, "published detectors; default: stand-ins")
-
 
 class Noise:
     """A data set in memory, of as few images as metrics need."""
@@ -202,7 +194,6 @@ def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence
         "generator_images_per_second": float(1 / np.median(image[:, 0])),
         "overhead": overhead,
         "overhead_beside_detectors": _by_way(sample / (images * image + look) - 1),
-        "detectors": "published" if _DETECTOR_DIR.value else STAND_INS,
         "goals": {f"overhead_{way}": goal(value, MOST_OVERHEAD) for way, value in overhead.items()},
     }
 
@@ -212,8 +203,8 @@ def _by_way(turns: Seconds) -> Row:
 
 
 def results() -> Iterator[Row]:
-    networks = [Network.named(name, _CHANNEL_BASE.value, _CHANNEL_MAX.value) for name in _PRESETS.value]
-    for joined in _METRICS.value:
+    networks = [Network.named(name, flags.FLAGS.channel_base, flags.FLAGS.channel_max) for name in flags.FLAGS.presets]
+    for joined in flags.FLAGS.metrics:
         kinds = {type(METRICS[name].looks_at) for name in joined.split("+") if name in METRICS}
         if unknown := sorted(set(joined.split("+")) - set(METRICS)):
             raise ConfigError(f"metrics={','.join(unknown)}: known are {', '.join(METRICS)}")
@@ -221,19 +212,32 @@ def results() -> Iterator[Row]:
             raise ConfigError(f"metrics={joined}: only those come out of one pass that compare features")
     for network in networks:
         for impl in report.IMPL.value:
-            with Worker(Timed, network, impl, _BATCH.value, _STEPS.value, _DETECTOR_DIR.value) as worker:
-                for joined in _METRICS.value:
+            with Worker(Timed, network, impl, flags.FLAGS.batch, flags.FLAGS.steps, flags.FLAGS.detector_dir) as worker:
+                for joined in flags.FLAGS.metrics:
                     names = joined.split("+")
                     turns = [
                         (worker.call("generator"), worker.call("detectors", names), worker.call("metrics", names))
                         for _ in range(report.REPEATS.value)
                     ]
-                    yield row_of(network, impl, joined, _BATCH.value, turns)
+                    looked_with = {"detectors": "published" if flags.FLAGS.detector_dir else STAND_INS}
+                    yield row_of(network, impl, joined, flags.FLAGS.batch, turns) | looked_with
 
 
 def main(argv: Sequence[str]) -> None:
     report.run(argv, results)
 
 
+def define_flags() -> None:
+    """Only where this is the program: other benchmarks have flags of the same names."""
+    flags.DEFINE_list("presets", ["T-64"], "networks")
+    flags.DEFINE_list("metrics", DEFAULT, "metrics to time; those joined by + together")
+    flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")
+    flags.DEFINE_integer("channel_max", 512, "as --cmax of the trainer")
+    flags.DEFINE_integer("steps", 6, "timed batches of every turn", lower_bound=1)
+    flags.DEFINE_integer("batch", 4, "samples at a time", lower_bound=1)
+    flags.DEFINE_string("detector_dir", None, "published detectors; default: stand-ins")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

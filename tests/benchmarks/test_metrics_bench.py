@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 
 from benchmarks import metrics_bench
 from benchmarks.metrics_bench import STAND_INS, Timed, row_of
@@ -21,8 +20,6 @@ NETWORK = Network.named("T-16", 128, 4)
 
 
 def row(joined: str) -> dict:
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["test"], known_only=True)
     turns = [[[1, 2], [0.5, 1], [3, 8]], [[2, 2], [0, 1], [6, 6]], [[1, 2], [1, 2], [2.5, 9]]]
     return row_of(NETWORK, "native", joined, 4, np.array(turns))
 
