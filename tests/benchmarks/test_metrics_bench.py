@@ -59,7 +59,7 @@ def test_features_are_timed_of_generated_images_only(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(metrics_bench, "stand_in", lambda name, folder: detector)
     timed = Timed(NETWORK, "xla", batch=4, steps=2, detector_dir=None)
     seconds = timed.metrics(["fid50k_full", "is50k"])
-    assert detector.seen == 8 + 4 * 4  # of data; and of steps that warm up and that are timed
+    assert detector.seen == 8 + 4 * 5  # of data; and of two steps that warm up, two that are timed, and the last
     assert seconds.shape == (2,) and (seconds > 0).all()
 
 
