@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
 from sg3tf.generator import Generator
+
+Model = TypeVar("Model", bound=keras.Model)
 
 
 def load(path: str | os.PathLike[str]) -> Generator:
@@ -26,13 +28,17 @@ def load(path: str | os.PathLike[str]) -> Generator:
         FileNotFoundError: nothing there to load.
         ValueError: a file that does not hold a Generator.
     """
-    file = _generator_file(Path(path))
+    return load_model(_generator_file(Path(path)), Generator)
+
+
+def load_model(file: Path, kind: type[Model]) -> Model:
+    """The model in a .keras file, which must be of a kind; ValueError says what it is else."""
     try:
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras raises many kinds for a file that is not one of its own
         raise ValueError(f"{file}: cannot be loaded as a .keras model ({error})") from error
-    if not isinstance(model, Generator):
-        raise ValueError(f"{file}: holds a {type(model).__name__}, not a Generator")
+    if not isinstance(model, kind):
+        raise ValueError(f"{file}: holds a {type(model).__name__}, not a {kind.__name__}")
     return model
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sg3tf.metrics.collection import Collection, Output, Rows
 from sg3tf.metrics.data import Images
+from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.samples import Samples
 
 THREADS = 4  # that read images or draw latents while devices compute
@@ -23,21 +24,6 @@ Tensors = dict[str, tf.Tensor]
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Detector(Protocol):
-    """A network that makes features of images.
-
-    Attributes:
-        digest: of its files ("sha256:...").
-        outputs: size of every output, by name.
-    """
-
-    digest: str
-    outputs: dict[str, int]
-
-    def __call__(self, images: tf.Tensor) -> Tensors:
-        """uint8 [N, R, R, C] to {output: float32 [N, D]}."""
 
 
 class Source(Protocol):

@@ -15,7 +15,8 @@ from sg3tf.checkpoints import weights_digest
 from sg3tf.metrics.cache import Cache, Description
 from sg3tf.metrics.collection import Collection, Kept, Wanted
 from sg3tf.metrics.data import Images
-from sg3tf.metrics.features import Detector, GeneratedImages, RealImages, Source, extract
+from sg3tf.metrics.detectors import Detector
+from sg3tf.metrics.features import GeneratedImages, RealImages, Source, extract
 from sg3tf.metrics.samples import Samples
 
 #: What is done, how much of it, how much there is in all.

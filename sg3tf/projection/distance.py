@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
+from sg3tf.checkpoints import load_model
 from sg3tf.discriminator import Discriminator
 from sg3tf.metrics import detectors
 
@@ -77,12 +77,9 @@ def load_discriminator(file: Path) -> Discriminator:
     if not file.is_file():
         raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
     try:
-        D = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises many kinds for a file that is not one of its own
-        raise ValueError(f"discriminator={file}: cannot be loaded as a .keras model ({error})") from error
-    if not isinstance(D, Discriminator):
-        raise ValueError(f"discriminator={file}: holds a {type(D).__name__}; give a Discriminator")
-    return D
+        return load_model(file, Discriminator)
+    except ValueError as error:
+        raise ValueError(f"discriminator={error}") from error
 
 
 def _sum(first: Distance, second: Distance) -> Distance:

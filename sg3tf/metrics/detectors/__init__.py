@@ -22,12 +22,10 @@ class Detector(Protocol):
     """A network that describes images by numbers.
 
     Attributes:
-        name: key of DETECTORS.
         digest: "sha256:..." of the files that it was loaded from.
         outputs: {output: numbers for an image}.
     """
 
-    name: str
     digest: str
     outputs: dict[str, int]
 
