@@ -50,7 +50,7 @@ test-fast: native
 
 # Apache Beam wants an older protobuf than TensorFlow's tests have, and building data sets needs no TensorFlow.
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest tests/trainer/data
+	.venv-beam/bin/python -m pytest tests/sg3tf/data
 
 .venv-beam/.installed: pyproject.toml
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "no Python 3.11 or newer found"; exit 1; }

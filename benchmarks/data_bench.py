@@ -23,12 +23,12 @@ from absl import app, flags
 from PIL import Image
 
 from benchmarks import machine, report
-from trainer.data import Dataset, batches, open_dataset
-from trainer.data.build import build
-from trainer.data.ffhq import encode_levels, ffhq_writer, find_levels
-from trainer.data.images import open_image
-from trainer.data.png import encode_png
-from trainer.data.recipe import Recipe
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig, open_image
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels
+from sg3tf.data.sampler import batches
+from sg3tf.data.shards import encode_png
 
 FORMS = ("png", "raw", "memory")
 BLOCK = 2**20  # bytes of one plain read
@@ -63,7 +63,7 @@ def make(folder: Path, resolution: int) -> dict[str, Path]:
     with ffhq_writer(raw, "raw", resolution) as add:
         for seed in range(count):
             add(encode_levels(made_up(resolution, seed)))
-    build(raw, folder / "png", Recipe(resolution))
+    build(raw, folder / "png", BuildConfig(resolution))
     top = find_levels(raw)[resolution]
     return {"raw": top, "png": folder / "png", "memory": top}
 

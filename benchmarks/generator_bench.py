@@ -30,7 +30,7 @@ from benchmarks.networks import Network, convolution_flop, generator_flop
 from benchmarks.report import Row, goal, median
 from benchmarks.workers import Worker, peak_memory_gb
 from sg3tf import Generator, latents, ops
-from sg3tf.layers import synthesis_layer
+from sg3tf.models import stylegan3
 
 GIGA = 1e9
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -101,7 +101,7 @@ class TimedGenerator:
 
     def first(self) -> dict[str, Any]:
         """The images; what traces and compiles; and the peak of memory, which the network alone has made."""
-        with ops.using(self._impl):
+        with ops.use_backend(self._impl):
             start = time.perf_counter()
             images = self._whole(self._z).numpy()
             compiled = time.perf_counter() - start
@@ -138,7 +138,7 @@ def without_nonlinearities(layers: int) -> Iterator[None]:
         middle = x[:, x.shape[1] // 2, x.shape[2] // 2, :] + tf.cast(bias, x.dtype)
         return tf.broadcast_to(middle[:, None, None, :], [tf.shape(x)[0], height, width, x.shape[3]])
 
-    with mock.patch.object(synthesis_layer, "filtered_lrelu", side_effect=constant) as replaced:
+    with mock.patch.object(stylegan3, "filtered_lrelu", side_effect=constant) as replaced:
         yield
     if replaced.call_count != layers:
         raise RuntimeError(f"{replaced.call_count} of {layers} nonlinearities replaced: SynthesisLayer calls another")

@@ -38,15 +38,15 @@ from benchmarks import report
 from benchmarks.report import Row, goal, median
 from benchmarks.train_bench import TRAININGS
 from benchmarks.workers import Worker
-from sg3tf.config import ConfigError
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.shards import encode_png
+from sg3tf.models.configs import ConfigError
 from trainer import loop
-from trainer.data import open_dataset
-from trainer.data.build import build
-from trainer.data.png import encode_png
-from trainer.data.recipe import Recipe
-from trainer.devices import implementation, make_strategy
-from trainer.options import AUGMENTATIONS, Options
-from trainer.step import Batch, Stepper, Tensors
+from trainer.config import AUGMENTATIONS, Options
+from trainer.distribution import implementation, make_strategy
+from trainer.step import Batch, Tensors, TrainStep
 
 MOST_OVERHEAD = 0.05
 NUM_IMAGES = 2048
@@ -83,7 +83,7 @@ class Turn:
         }
 
 
-class Alternating(Stepper):
+class Alternating(TrainStep):
     """The loop's stepper, which from one R1 to the next makes as many steps without the loop, and times both.
 
     Args:
@@ -185,7 +185,7 @@ def make_data(folder: Path, resolution: int) -> None:
         for i in range(NUM_IMAGES):
             image = rng.integers(0, 256, [resolution, resolution, 3], np.uint8)
             (Path(source) / f"{i}.png").write_bytes(encode_png(image))
-        build(Path(source), folder, Recipe(resolution))
+        build(Path(source), folder, BuildConfig(resolution))
 
 
 def row_of(name: str, aug: str, impl: str, turns: Sequence[Turn]) -> Row:

@@ -35,14 +35,14 @@ from benchmarks.networks import Network
 from benchmarks.report import Row, goal
 from benchmarks.workers import Worker
 from sg3tf import Generator, latents, ops
-from sg3tf.config import ConfigError
 from sg3tf.metrics import METRICS, compute, detectors
-from sg3tf.metrics.checks import detectors_of
 from sg3tf.metrics.detectors.lpips import Lpips
 from sg3tf.metrics.detectors.lpips import shapes as lpips_shapes
 from sg3tf.metrics.detectors.vgg16 import Trunk, Vgg16
 from sg3tf.metrics.detectors.vgg16 import shapes as vgg16_shapes
-from sg3tf.metrics.registry import Comparison
+from sg3tf.metrics.evaluate import detectors_of
+from sg3tf.metrics.registry import FeatureMetric
+from sg3tf.models.configs import ConfigError
 
 MOST_OVERHEAD = 0.2
 #: By the clock, and of all cores together.
@@ -131,7 +131,7 @@ class Timed:
 
     def generator(self) -> Seconds:
         """Per image."""
-        with ops.using(self._impl):
+        with ops.use_backend(self._impl):
             return self._timed(lambda: self._whole(self._z))
 
     def detectors(self, names: list[str]) -> Seconds:
@@ -151,7 +151,7 @@ class Timed:
         stamps: dict[str, list[Seconds]] = {}
         # A pass looks at a batch while the next one is made: behind the last there is none, which would seem quick.
         steps = max(STEPS_TO_WARM_UP + self._steps + 1, -(-MOST_LEAST // self._batch))
-        with ops.using(self._impl), mock.patch.object(detectors, "load", self._load):
+        with ops.use_backend(self._impl), mock.patch.object(detectors, "load", self._load):
             compute(
                 names,
                 self._G,
@@ -180,7 +180,7 @@ def _now() -> Seconds:
 def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence[Sequence[Seconds]]) -> Row:
     """What was measured; turns have seconds per image of the generator, per sample of detectors and of metrics."""
     names = joined.split("+")
-    images = 1 if isinstance(METRICS[names[0]].looks_at, Comparison) else 2
+    images = 1 if isinstance(METRICS[names[0]].looks_at, FeatureMetric) else 2
     image, look, sample = np.moveaxis(np.array(turns), 1, 0)
     overhead = _by_way(sample / (images * image) - 1)
     return {
@@ -209,7 +209,7 @@ def results() -> Iterator[Row]:
         kinds = {type(METRICS[name].looks_at) for name in joined.split("+") if name in METRICS}
         if unknown := sorted(set(joined.split("+")) - set(METRICS)):
             raise ConfigError(f"metrics={','.join(unknown)}: known are {', '.join(METRICS)}")
-        if "+" in joined and kinds != {Comparison}:
+        if "+" in joined and kinds != {FeatureMetric}:
             raise ConfigError(f"metrics={joined}: only those come out of one pass that compare features")
     for network in networks:
         for impl in report.IMPL.value:

@@ -6,10 +6,16 @@ import dataclasses
 import re
 from typing import cast
 
-from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, discriminator_preset, generator_preset
-from sg3tf.filters import low_pass
-from sg3tf.layer_plan import LayerPlan, plan_synthesis
-from sg3tf.ops.resampling import Filter
+from sg3tf.models.configs import (
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    discriminator_preset,
+    generator_preset,
+)
+from sg3tf.models.filters import low_pass
+from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.ops.geometry import Filter
 
 PRESETS = {"T": "stylegan3-t", "R": "stylegan3-r"}
 WIDE_RESOLUTION = 512  # published networks are wider from here on

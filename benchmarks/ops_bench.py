@@ -22,9 +22,9 @@ from absl import app, flags
 from benchmarks import machine, report
 from benchmarks.networks import Network, canvas_size, filter_flop, high_size
 from benchmarks.report import Row, goal, median
-from sg3tf.filters import low_pass
-from sg3tf.layer_plan import LayerPlan, plan_synthesis
-from sg3tf.layers.dense import LRELU_GAIN, LRELU_SLOPE
+from sg3tf.models.filters import low_pass
+from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.layers import LRELU_GAIN, LRELU_SLOPE
 from sg3tf.ops import filtered_lrelu
 
 GIGA = 1e9

@@ -11,9 +11,9 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks import machine
-from sg3tf.atomic import whole_file
-from sg3tf.config import ConfigError
-from sg3tf.ops.implementation import IMPLEMENTATIONS
+from sg3tf.models.configs import ConfigError
+from sg3tf.ops.backend import IMPLEMENTATIONS
+from sg3tf.utils.files import atomic_write
 
 RESULTS = Path(__file__).with_name("results")
 DTYPES = ("float32", "bfloat16")
@@ -52,7 +52,7 @@ def run(argv: Sequence[str], rows: Callable[[], Iterator[Row]]) -> None:
             kept.append(rounded(row))
             print(json.dumps(kept[-1]), flush=True)
             if _OUT.value:
-                with whole_file(RESULTS / _OUT.value) as file:
+                with atomic_write(RESULTS / _OUT.value) as file:
                     file.write(json.dumps({**about, "rows": kept}, indent=1).encode() + b"\n")
     except ConfigError as error:
         raise app.UsageError(str(error)) from error

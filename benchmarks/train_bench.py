@@ -24,13 +24,13 @@ from benchmarks.networks import PRESETS, discriminator_flop, generator_flop
 from benchmarks.report import Row, goal, median
 from benchmarks.workers import Worker, peak_memory_gb
 from sg3tf import ops
-from sg3tf.config import ConfigError, GeneratorConfig
-from trainer.data import Dataset
-from trainer.devices import make_strategy
-from trainer.draws import Draws
-from trainer.options import Options
+from sg3tf.data.dataset import Dataset
+from sg3tf.models.configs import ConfigError, GeneratorConfig
+from trainer.config import Options
+from trainer.distribution import make_strategy
+from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
-from trainer.step import Stepper
+from trainer.step import TrainStep
 
 GIGA = 1e9
 PHASES = ("G", "D", "R1", "rest")  # the last: moving average and everything between
@@ -99,8 +99,8 @@ class TimedTraining:
         self._impl, self._seconds = impl, dict.fromkeys(PHASES, 0.0)
         strategy = make_strategy("cpu")
         self._state = TrainState(options, strategy)
-        draws = Draws(cast(Dataset, Unlabelled()), options.batch, options.generator().z_dim, options.seed)
-        self._stepper = Stepper(self._state, options, strategy, draws)
+        draws = RandomInputs(cast(Dataset, Unlabelled()), options.batch, options.generator().z_dim, options.seed)
+        self._stepper = TrainStep(self._state, options, strategy, draws)
         for name, phase in self._stepper._phases.items():
             self._stepper._phases[name] = self._timed(name, phase)
         size = [options.batch, options.resolution, options.resolution, options.image_channels]
@@ -120,7 +120,7 @@ class TimedTraining:
     def step(self) -> dict[str, float]:
         """Seconds by phase of one more step."""
         self._state.step = 0  # R1 is one of the phases of such a step
-        with ops.using(self._impl):
+        with ops.use_backend(self._impl):
             total = machine.seconds(lambda: self._stepper.run((self._images, self._labels)))
         self._seconds["rest"] = total - sum(self._seconds[name] for name in PHASES if name != "rest")
         return self._seconds

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sg3tf.config import GeneratorConfig, discriminator_preset, generator_preset  # noqa: E402
-from sg3tf.filters import low_pass  # noqa: E402
-from sg3tf.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
+from sg3tf.models.configs import GeneratorConfig, discriminator_preset, generator_preset  # noqa: E402
+from sg3tf.models.filters import low_pass  # noqa: E402
+from sg3tf.models.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
 
 # The build of the extension uses the same flags and architectures.
 NVCC_FLAGS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC", "-Xptxas=-v")
@@ -45,7 +45,7 @@ TOLERANCES = {"float32": 2e-5, "float16": 1e-3, "bfloat16": 8e-3}  # of the larg
 MODES = {"forward": 0, "forward with mask": 1, "backward": 2}
 NETWORKS = (("stylegan3-t", 256), ("stylegan3-r", 256), ("stylegan3-t", 1024))
 CLAMP = 1.0  # far below the networks' 256, so that many samples are clamped
-RANK_TOLERANCE = 1e-9  # as in sg3tf.ops.resampling
+RANK_TOLERANCE = 1e-9  # as in sg3tf.ops.geometry
 WARM_UPS = 3
 ASLEEP_CYCLES = 4_000_000  # while the GPU sleeps, the timed calls queue up
 

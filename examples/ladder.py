@@ -23,7 +23,7 @@ from absl import app, flags
 
 import sg3tf
 from sg3tf import latents
-from sg3tf.metrics.equivariance import equivariance
+from sg3tf.metrics.equivariance import measure_equivariance
 from sg3tf.metrics.registry import METRICS
 from sg3tf.metrics.samples import Samples
 
@@ -105,7 +105,7 @@ def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
     if G.config.fourier_input:
         samples = Samples(count, G.config.z_dim, seed, None)
         for name, metric in MEASURED.items():
-            value = equivariance(METRICS[metric].looks_at, G, samples, BATCH, lambda done, total: None)
+            value = measure_equivariance(METRICS[metric].looks_at, G, samples, BATCH, lambda done, total: None)
             row[name] = value + 20 * np.log10(contrast / CONTRAST)
     return row
 

@@ -12,10 +12,8 @@ from absl import app, flags, logging
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
 import sg3tf
-from serving import provenance
-from serving.precision import PRECISIONS, in_precision
-from serving.saved_model import export
-from serving.validation import ValidationError
+from serving.saved_model import PRECISIONS, export_saved_model, in_precision, of_weights
+from serving.validate import ValidationError
 
 _RUN = flags.DEFINE_string("run", None, "Run folder or checkpoint to export.")
 _MODEL = flags.DEFINE_string("model", None, "Generator saved as .keras, instead of --run.")
@@ -39,12 +37,12 @@ def main(argv: list[str]) -> None:
     source = Path(_RUN.value or _MODEL.value)
     try:
         generator = sg3tf.load(source)
-        described = provenance.of_weights(source)
+        described = of_weights(source)
     except (OSError, ValueError) as error:
         raise SystemExit(f"cannot load {source}: {error}") from error
     described |= {"precision": _PRECISION.value, "licence": _LICENCE.value}
     try:
-        version = export(
+        version = export_saved_model(
             in_precision(generator, _PRECISION.value),
             _BASE.value,
             max_batch=_MAX_BATCH.value,

@@ -1,9 +1,13 @@
-"""Write a generator as a SavedModel version folder, whole or not at all."""
+"""Export of a generator as a SavedModel version folder, validated before it appears."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import re
 import shutil
+import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as version_of
@@ -13,13 +17,96 @@ from typing import Any
 import tensorflow as tf
 
 import sg3tf
-from serving import canary, provenance, warmup
+from serving import validate
 from serving.signatures import TENSORS, Function, ServedGenerator
-from serving.validation import validate
-from sg3tf.atomic import sync, sync_folder
+from serving.validate import validate_export
+from sg3tf.utils.files import sync, sync_folder
+
+#: Name of a precision: the Keras policy of the network; 16 bits are for the four highest resolutions (docs/adr/0010).
+PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
 
 
-def export(
+def in_precision(generator: Any, precision: str) -> Any:
+    """The generator itself where it computes so already, else a twin with the same weights.
+
+    Args:
+      generator: `sg3tf.Generator`, built.
+      precision: "fp32" or "bf16".
+
+    Raises:
+      ValueError: another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}: use {' or '.join(map(repr, PRECISIONS))}")
+    return generator.in_dtype(PRECISIONS[precision])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where exported weights and the code that exports them come from, for the metadata of a version.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_SNAPSHOT = re.compile(r"network-snapshot-(\d+)\.keras")
+
+
+def of_weights(path: Path) -> dict[str, Any]:
+    """How far and on what the generator at `path` was trained, as far as the files there say.
+
+    Args:
+      path: what `sg3tf.load` takes: run folder, checkpoint folder or .keras file.
+
+    Returns:
+      source: name of the file or folder; training_kimg, data_name, data_digest: None where not known.
+    """
+    path = path.resolve()
+    if path.is_dir():
+        path = max(path.glob("network-snapshot-*.keras"), default=path)
+    # A snapshot lies in its run, a checkpoint two folders below.
+    runs = [folder for folder in path.parents[:2] if (folder / "options.json").is_file()]
+    options = _read(runs[0] / "options.json") if runs else {}
+    return {
+        "source": path.name if not runs else str(path.relative_to(runs[0].parent)),
+        "training_kimg": _training_kimg(path),
+        "data_name": options.get("data_name"),
+        "data_digest": options.get("data_digest"),
+    }
+
+
+def _training_kimg(path: Path) -> float | None:
+    if match := _SNAPSHOT.fullmatch(path.name):
+        return float(match[1])
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "progress.json").is_file():
+        return None
+    return _read(folder / "progress.json")["cur_nimg"] / 1000
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def code_revision() -> str | None:
+    """Git revision of this project, with "-dirty" where files differ from it; None outside of a checkout."""
+    folder = Path(sg3tf.__file__).parent
+    # An installed copy may lie inside a checkout of something else, which does not track it.
+    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    return _git(folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Write a generator as a SavedModel version folder, whole or not at all.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def export_saved_model(
     generator: Any,
     model_base_path: str | os.PathLike[str],
     *,
@@ -53,7 +140,7 @@ def export(
         raise ValueError(f"max_batch={max_batch}: give at least 1, or leave it out for any number")
     served = ServedGenerator(generator, max_batch, xla)
     signatures = served.signatures()
-    warmup.check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
+    validate.check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
     base = Path(model_base_path)
     base.mkdir(parents=True, exist_ok=True)
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"
@@ -63,15 +150,15 @@ def export(
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
         extra = unfinished / "assets.extra"
         extra.mkdir()
-        requests = canary.requests(generator, warmup_batch_sizes)
-        warmup.write(extra / warmup.FILE_NAME, requests)
+        requests = validate.requests(generator, warmup_batch_sizes)
+        validate.write(extra / validate.FILE_NAME, requests)
         metadata = {
             **_describe(generator),
             **(described or {}),
             "max_batch": max_batch,
             "xla": xla,
             "signatures": {name: _describe_signature(function) for name, function in signatures.items()},
-            "validation": validate(unfinished, canary.Source(generator, xla), requests),
+            "validation": validate_export(unfinished, validate.Source(generator, xla), requests),
         }
         (extra / "sg3tf.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
         return _publish(unfinished, base)
@@ -101,7 +188,7 @@ def _describe(generator: Any) -> dict[str, Any]:
         "class": type(generator).__name__,
         "config": dataclasses.asdict(generator.config),
         "num_ws": generator.num_ws,
-        "code_revision": provenance.code_revision(),
+        "code_revision": code_revision(),
         "versions": {"sg3tf": sg3tf.__version__} | {p: version_of(p) for p in packages},
     }
 

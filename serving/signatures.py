@@ -61,7 +61,7 @@ class ServedGenerator(tf.Module):
 
         def synthesis(ws: tf.Tensor, *transform: tf.Tensor) -> tf.Tensor:
             # A stock server has no native ops. Inside a function that XLA compiles this means its lowering for XLA.
-            with ops.using("matmul"):
+            with ops.use_backend("matmul"):
                 return generator.synthesis(ws, *transform)
 
         # Functions of their own, so that all signatures share one copy of each network.

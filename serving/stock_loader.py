@@ -1,7 +1,7 @@
 """Answer the warm-up requests of a version folder as a stock server does, where this project cannot be imported.
 
 python -I stock_loader.py VERSION_FOLDER ANSWERS: writes a TFRecord of PredictResponse for every request, and prints
-what it took as JSON, in milliseconds. A failure is one line on stderr. serving/validation.py runs it.
+what it took as JSON, in milliseconds. A failure is one line on stderr. serving/validate.py runs it.
 """
 
 import json

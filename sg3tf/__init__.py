@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sg3tf import images, latents, metrics, ops
-    from sg3tf.checkpoints import load
-    from sg3tf.config import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
-    from sg3tf.discriminator import Discriminator
-    from sg3tf.generator import Generator
-    from sg3tf.stylegan1 import StyleGAN1Generator
-    from sg3tf.stylegan2 import StyleGAN2Generator
+    from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.loading import load
+    from sg3tf.models.stylegan1 import StyleGAN1Generator
+    from sg3tf.models.stylegan2 import StyleGAN2Generator
+    from sg3tf.models.stylegan3 import Generator
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,16 +39,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "ConfigError": "config",
-    "Discriminator": "discriminator",
-    "DiscriminatorConfig": "config",
-    "Generator": "generator",
-    "GeneratorConfig": "config",
-    "StyleGAN1Config": "config",
-    "StyleGAN1Generator": "stylegan1",
-    "StyleGAN2Config": "config",
-    "StyleGAN2Generator": "stylegan2",
-    "load": "checkpoints",
+    "ConfigError": "models.configs",
+    "Discriminator": "models.discriminator",
+    "DiscriminatorConfig": "models.configs",
+    "Generator": "models.stylegan3",
+    "GeneratorConfig": "models.configs",
+    "StyleGAN1Config": "models.configs",
+    "StyleGAN1Generator": "models.stylegan1",
+    "StyleGAN2Config": "models.configs",
+    "StyleGAN2Generator": "models.stylegan2",
+    "load": "models.loading",
 }
 
 
@@ -61,5 +61,5 @@ def __getattr__(name: str) -> Any:
 
 
 if "keras" in sys.modules:
-    for _module in ("generator", "discriminator"):
+    for _module in ("models.stylegan3", "models.discriminator"):
         importlib.import_module(f"sg3tf.{_module}")

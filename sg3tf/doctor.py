@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 import sg3tf
-from sg3tf.ops import filtered_lrelu, implementation, native, upfirdn2d
+from sg3tf.ops import backend, filtered_lrelu, native, upfirdn2d
 
 #: Relative error of a value or gradient that rounding explains: of its sums, and of a 16-bit result.
 TOLERANCES = {tf.float32: 1e-5, tf.bfloat16: 1e-2}
@@ -52,7 +52,7 @@ def _report() -> Iterator[str]:
     yield f"processor    {_processor()}"
     try:
         yield f"auto means   {_choice()}"
-        reason = native.why_not(native.FOLDER)
+        reason = native.unavailable_reason(native.FOLDER)
     except (RuntimeError, ValueError) as error:
         yield f"FAILED       {error}"
         return
@@ -96,10 +96,10 @@ def instruction_set(flags: set[str], at_most: str | None) -> str:
 
 
 def _choice() -> str:
-    setting = os.environ.get(implementation.VARIABLE)
+    setting = os.environ.get(backend.VARIABLE)
     return (
-        f"{implementation.resolve(None)}, and {implementation.for_training()} in a training run "
-        f"({implementation.VARIABLE}{f'={setting}' if setting else ' is not set'})"
+        f"{backend.select_backend(None)}, and {backend.training_backend()} in a training run "
+        f"({backend.VARIABLE}{f'={setting}' if setting else ' is not set'})"
     )
 
 

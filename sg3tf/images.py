@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sg3tf.atomic import whole_file
+from sg3tf.utils.files import atomic_write
 
 ByteArray = NDArray[np.uint8]
 
@@ -71,5 +71,5 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
     metadata = PngInfo()
     for key, value in (text or {}).items():
         metadata.add_itxt(key, value)
-    with whole_file(target) as file:
+    with atomic_write(target) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=metadata)

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.atomic import whole_path
+from sg3tf.utils.files import atomic_path
 
 _PIXELS = {1: "gray", 3: "rgb24", 4: "rgba"}
 _EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # colours are stored for two by two pixels
@@ -60,7 +60,7 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
     command = [_ffmpeg(path), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", _PIXELS[channels]]
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", *_ENCODING[path.suffix]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_path(path) as temporary:
+    with atomic_path(path) as temporary:
         _encode([*command, str(temporary)], itertools.chain([first], frames), path)
 
 

@@ -1,4 +1,4 @@
-"""Quiet TensorFlow, reproducible examples, and the reference numbers of ../shared/golden."""
+"""Quiet TensorFlow, reproducible examples, and the reference numbers of tests/golden."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.helpers.data_fixtures import faces, noise, unlabelled, write_ffhq  # noqa: F401
+
 # Before anything imports TensorFlow; tests that start processes hand it on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # "triggered tf.function retracing": intended here
@@ -22,7 +24,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)  # "triggered tf.functio
 settings.register_profile("sg3tf", deadline=None, derandomize=True)
 settings.load_profile("sg3tf")
 
-GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 
 Golden = Callable[[str], dict[str, Any]]
 
@@ -40,7 +42,7 @@ def _read(name: str) -> dict[str, Any]:
 def _why_no_native() -> str:
     from sg3tf.ops import native  # not before a test needs it: it imports TensorFlow
 
-    return native.why_not(native.FOLDER)  # an error where there is a library, but for another TensorFlow
+    return native.unavailable_reason(native.FOLDER)  # an error where there is a library, but for another TensorFlow
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -51,7 +53,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def golden() -> Golden:
-    """golden(name) -> the content of ../shared/golden/NAME.npz or .json; skips where there is no such folder."""
-    if not GOLDEN.is_dir():
-        pytest.skip(f"no reference numbers: {GOLDEN} is missing")
+    """golden(name) -> the content of tests/golden/NAME.npz or .json."""
     return _read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sg3tf.config import PRESETS, SKIP_PRESETS
+from sg3tf.models.configs import PRESETS, STYLEGAN2_VARIANTS
 from trainer import augment
 from trainer.errors import OptionError
 
@@ -15,9 +15,9 @@ GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
 GAMMA_FACTOR = 4.0  # what differs by more is worth a warning
 GLR = dict.fromkeys(PRESETS, 0.0025) | {"stylegan2": 0.002}
 # What goes with skip connections, and with them from config D on (arXiv 2106.12423, section 3.1).
-MAP_DEPTH = dict.fromkeys(PRESETS, 2) | dict.fromkeys(SKIP_PRESETS, 8)
-STYLE_MIXING = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(SKIP_PRESETS, 0.9)
-PL_WEIGHT = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(SKIP_PRESETS, 2.0)
+MAP_DEPTH = dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_VARIANTS, 8)
+STYLE_MIXING = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 0.9)
+PL_WEIGHT = dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 2.0)
 
 
 def gamma(cfg: str, resolution: int, batch: int) -> float:
@@ -36,7 +36,7 @@ def gamma_warning(given: float, cfg: str, resolution: int, batch: int) -> str | 
     )
 
 
-def fill(given: dict[str, Any], *, resolution: int, on_gpu: bool) -> dict[str, Any]:
+def resolve_defaults(given: dict[str, Any], *, resolution: int, on_gpu: bool) -> dict[str, Any]:
     """Puts a value in place of every None.
 
     Args:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
 from trainer import defaults
-from trainer.options import Options
+from trainer.config import Options
 
 GIGA = 1e9
 PROGRAM_GB = 0.7  # TensorFlow itself

@@ -11,7 +11,7 @@ class TrainingError(RuntimeError):
     """A run that cannot go on; its last checkpoint is intact."""
 
 
-def first_line(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """What a library's many lines begin with."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

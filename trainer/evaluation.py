@@ -8,16 +8,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from sg3tf import metrics
-from sg3tf.atomic import whole_path
+from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_folder
 from sg3tf.metrics.detectors import DetectorError
-from trainer.data import Dataset, open_dataset
+from sg3tf.utils.files import atomic_path
+from trainer.config import Options
 from trainer.errors import OptionError
-from trainer.options import Options
 from trainer.state import TrainState
 
 
-def check(options: Options) -> None:
+def check_metrics(options: Options) -> None:
     """Whether the metrics of a run can be computed.
 
     Raises:
@@ -77,7 +77,7 @@ def evaluate(
         for result, higher_is_better in metrics.METRICS[name].results.items():
             if is_better(result, results[result], higher_is_better, state.best):
                 state.best[result] = (results[result], state.cur_nimg)
-                with whole_path(run / f"network-best-{result}.keras") as best:
+                with atomic_path(run / f"network-best-{result}.keras") as best:
                     state.G_ema.save(best)
         found |= results
     return {f"Metrics/{result}": value for result, value in found.items()}

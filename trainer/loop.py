@@ -11,18 +11,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.ops import using
-from trainer import defaults, run_folder
-from trainer.actions import Bystander, Reporter, tick
-from trainer.data import Dataset
-from trainer.devices import Workers, implementation
-from trainer.draws import Draws
-from trainer.errors import TrainingError, first_line
-from trainer.feed import Feed
-from trainer.options import Options
+from sg3tf.data.dataset import Dataset
+from sg3tf.ops import use_backend
+from trainer import defaults, run_dir
+from trainer.config import Options
+from trainer.distribution import Workers, implementation
+from trainer.errors import TrainingError, summarize_error
+from trainer.inputs import InputPipeline
+from trainer.logger import NullLogger, RunLogger, tick
 from trainer.profiling import Profiler
+from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
-from trainer.step import Stepper
+from trainer.step import TrainStep
 from trainer.transfer import init_from
 
 AGREE_EVERY_STEPS = 4  # reading what all workers say waits for the devices
@@ -57,14 +57,14 @@ def train(
     notes = _load(state, options, resume)
     workers.require_equal(zlib.crc32(repr((options.decisive, state.cur_nimg)).encode()), "options or checkpoints")
     draws = _draws(options, state, dataset)
-    stepper = Stepper(state, options, strategy, draws)
+    stepper = TrainStep(state, options, strategy, draws)
     alone = strategy if workers.count == 1 else None  # what the chief does by itself must not wait for the others
-    reporter = Reporter(run, options, state, dataset, draws, alone) if workers.is_chief else Bystander()
-    feed = Feed(options, state, stepper, dataset, held_out)
+    reporter = RunLogger(run, options, state, dataset, draws, alone) if workers.is_chief else NullLogger()
+    feed = InputPipeline(options, state, stepper, dataset, held_out)
     profiler = Profiler(run / "tensorboard", options.profile_steps)
 
     closing, explained = _closing(feed, reporter, profiler), _explained(run, workers)
-    with closing, explained, using(implementation(strategy)), _stop_requests() as stop:
+    with closing, explained, use_backend(implementation(strategy)), _stop_requests() as stop:
         reporter.on_start(notes)
         ticks = tick(state.cur_nimg, options)
         while state.cur_nimg < options.kimg * 1000 and not _shall_stop(stop, workers, state):
@@ -98,18 +98,18 @@ def _explained(run: Path, workers: Workers) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        last = run_folder.last_checkpoint(run)
+        last = run_dir.last_checkpoint(run)
         what = f"{error.filename or run}: cannot be written ({error.strerror or error})"
         raise TrainingError(f"{what}; continue with --resume from {last}") from error
     except tf.errors.ResourceExhaustedError as error:
         remedy = "use a smaller --batch_per_replica, or --precision=bf16"
-        raise TrainingError(f"a device has too little memory ({first_line(error)}); {remedy}") from error
+        raise TrainingError(f"a device has too little memory ({summarize_error(error)}); {remedy}") from error
     except tf.errors.OpError as error:
         if workers.count == 1:
             raise
         raise TrainingError(
-            f"another worker is lost, and its log says why ({first_line(error)}); start all of them again with "
-            f"--resume=latest, from {run_folder.last_checkpoint(run)}"
+            f"another worker is lost, and its log says why ({summarize_error(error)}); start all of them again with "
+            f"--resume=latest, from {run_dir.last_checkpoint(run)}"
         ) from error
 
 
@@ -125,8 +125,8 @@ def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]
     return notes
 
 
-def _draws(options: Options, state: TrainState, dataset: Dataset) -> Draws:
-    return Draws(
+def _draws(options: Options, state: TrainState, dataset: Dataset) -> RandomInputs:
+    return RandomInputs(
         dataset,
         options.batch,
         state.G.config.z_dim,

@@ -8,11 +8,11 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
-from sg3tf.stylegan2 import normal_rows
+from sg3tf.models.stylegan2 import normal_rows
 
 PL_MEAN_STEP = 0.01
 
-#: What `trainer.draws.Draws.latents` draws.
+#: What `trainer.random_inputs.Draws.latents` draws.
 Latents = Mapping[str, tf.Tensor]
 #: Images to images, as likely to be seen by D.
 Augmentation = Callable[[tf.Tensor], tf.Tensor]
@@ -62,7 +62,7 @@ def _noise(latents: Latents) -> dict[str, tf.Tensor]:
     return {"noise": latents["noise"]} if "noise" in latents else {}
 
 
-def judge(
+def discriminator_logits(
     D: Discriminator,
     images: tf.Tensor,
     label: tf.Tensor | None,
@@ -81,7 +81,7 @@ def generator_loss(
     G: Generator, D: Discriminator, latents: Latents, blur_sigma: Sigma = None, augment: Augmentation | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Non-saturating logistic loss softplus(-D(G(z))) [N], and the logits [N]."""
-    logits = judge(D, generate(G, latents), latents["label"], blur_sigma, augment)
+    logits = discriminator_logits(D, generate(G, latents), latents["label"], blur_sigma, augment)
     return tf.nn.softplus(-logits), logits
 
 
@@ -90,7 +90,7 @@ def fake_loss(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The discriminator's softplus(D(G(z))) [N] and logits [N]; moves the running statistics of G."""
     images = tf.stop_gradient(generate(G, latents, update_emas=True))
-    logits = judge(D, images, latents["label"], blur_sigma, augment)
+    logits = discriminator_logits(D, images, latents["label"], blur_sigma, augment)
     return tf.nn.softplus(logits), logits
 
 
@@ -102,7 +102,7 @@ def real_loss(
     augment: Augmentation | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The discriminator's softplus(-D(x)) [N] and logits [N]."""
-    logits = judge(D, images, label, blur_sigma, augment)
+    logits = discriminator_logits(D, images, label, blur_sigma, augment)
     return tf.nn.softplus(-logits), logits
 
 
@@ -116,7 +116,7 @@ def r1_penalty(
     """|grad_x D(x)|^2 [N] (arXiv 1801.04406, equation 9), without gamma / 2; x is the image before augmentation."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        score = tf.reduce_sum(judge(D, images, label, blur_sigma, augment))
+        score = tf.reduce_sum(discriminator_logits(D, images, label, blur_sigma, augment))
     return tf.reduce_sum(tf.square(tape.gradient(score, images)), axis=[1, 2, 3])
 
 

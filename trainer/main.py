@@ -15,20 +15,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up noti
 import tensorflow as tf
 
 from sg3tf import metrics
-from sg3tf.config import PRESETS, ConfigError
-from trainer import augment, defaults, dry_run, evaluation, run_folder, transfer
-from trainer.data import DataError, Dataset, open_dataset
-from trainer.devices import HELP as STRATEGY_HELP
-from trainer.devices import Workers, make_strategy
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.errors import DataError
+from sg3tf.models.configs import PRESETS, ConfigError
+from trainer import augment, defaults, dry_run, evaluation, run_dir, transfer
+from trainer.config import AUGMENTATIONS, PRECISIONS, Options
+from trainer.distribution import HELP as STRATEGY_HELP
+from trainer.distribution import Workers, make_strategy
 from trainer.errors import OptionError, TrainingError
 from trainer.loop import train
-from trainer.options import AUGMENTATIONS, PRECISIONS, Options
 
 FLAGS = flags.FLAGS
 # What is trained, on what.
 flags.DEFINE_string("outdir", "runs", "where run folders are made")
 flags.DEFINE_enum("cfg", "stylegan3-t", PRESETS, "architecture")
-flags.DEFINE_string("data", None, "TFRecords: FFHQ-layout folder or file, or a folder made by trainer.data.build")
+flags.DEFINE_string("data", None, "TFRecords: FFHQ-layout folder or file, or a folder made by sg3tf.data.build")
 flags.DEFINE_integer("resolution", None, "resolution to train at; default: the largest in --data")
 flags.DEFINE_bool("mirror", False, "flip half of the images left to right")
 flags.DEFINE_bool("cond", False, "train with the labels of the data set")
@@ -145,7 +146,7 @@ def _options(dataset: Dataset, strategy: tf.distribute.Strategy) -> Options:
     given = {name: FLAGS[name].value for name in _SAME}
     given["precision"] = "fp32" if FLAGS.fp32 else given["precision"]
     options = Options(
-        **defaults.fill(given, resolution=dataset.resolution, on_gpu=_on_gpu(strategy)),
+        **defaults.resolve_defaults(given, resolution=dataset.resolution, on_gpu=_on_gpu(strategy)),
         data_name=dataset.name,
         data_digest=dataset.digest,
         resolution=dataset.resolution,
@@ -157,8 +158,8 @@ def _options(dataset: Dataset, strategy: tf.distribute.Strategy) -> Options:
         profile_steps=_whole_numbers("profile_steps"),
     )
     options.rounds(replicas)
-    transfer.check(options)
-    evaluation.check(options)
+    transfer.check_init_from(options)
+    evaluation.check_metrics(options)
     return options
 
 
@@ -179,17 +180,17 @@ def _run_folder(options: Options, is_chief: bool) -> tuple[Path, Path | None]:
         return _new_run(options, is_chief), None
     path = Path(FLAGS.resume)
     if FLAGS.resume == "latest":
-        newest = run_folder.newest_of(Path(FLAGS.outdir), options)
+        newest = run_dir.latest_matching_run(Path(FLAGS.outdir), options)
         if newest is None:
             print(f"--resume=latest: no run named *-{options.description} in {FLAGS.outdir}; beginning one")
             return _new_run(options, is_chief), None
         path = newest
-    run, checkpoint = run_folder.locate(path)
-    different = options.differences(Options.from_file(run / run_folder.OPTIONS))
+    run, checkpoint = run_dir.resolve_resume_path(path)
+    different = options.differences(Options.from_file(run / run_dir.OPTIONS))
     if different:
         raise OptionError(f"--resume={FLAGS.resume}: options differ from the run's: {'; '.join(different)}")
     if is_chief:
-        options.write(run / run_folder.OPTIONS)  # its length and reports may be others now
+        options.write(run / run_dir.OPTIONS)  # its length and reports may be others now
     print(f"Resuming from {checkpoint}")
     return run, checkpoint
 
@@ -197,7 +198,7 @@ def _run_folder(options: Options, is_chief: bool) -> tuple[Path, Path | None]:
 def _new_run(options: Options, is_chief: bool) -> Path:
     """Only the chief writes; what the others would call the folder does not matter."""
     outdir = Path(FLAGS.outdir)
-    return run_folder.create(outdir, options) if is_chief else outdir
+    return run_dir.create(outdir, options) if is_chief else outdir
 
 
 def _resume_command(run: Path) -> str:

@@ -10,11 +10,10 @@ import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
-from sg3tf.atomic import whole_folder
-from trainer import integrity
+from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
 from trainer.augment import Controller
-from trainer.errors import OptionError, TrainingError, first_line
-from trainer.options import Options
+from trainer.config import Options
+from trainer.errors import OptionError, TrainingError, summarize_error
 
 ADAM_BETA2 = 0.99
 ADAM_EPSILON = 1e-8
@@ -70,13 +69,13 @@ class TrainState:
             TrainingError: it cannot be written; what was there is as before.
         """
         try:
-            with whole_folder(folder, replace=True) as partial:
+            with atomic_directory(folder, replace=True) as partial:
                 self._checkpoint().write(str(partial / "state"))
                 self.G_ema.save(partial / "generator.keras")
                 (partial / PROGRESS).write_text(json.dumps(self._progress()) + "\n")
-                integrity.seal(partial)
+                write_checksums(partial)
         except (OSError, tf.errors.OpError) as error:
-            raise TrainingError(f"{folder}: cannot be written ({first_line(error)})") from error
+            raise TrainingError(f"{folder}: cannot be written ({summarize_error(error)})") from error
 
     def _progress(self) -> dict[str, Any]:
         return {"cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
@@ -87,7 +86,7 @@ class TrainState:
         Raises:
             OptionError: missing, damaged, or of another architecture.
         """
-        if (problem := integrity.problem(folder)) is not None:
+        if (problem := verify_checksums(folder)) is not None:
             raise OptionError(f"{folder}: cannot be restored ({problem})")
         try:
             progress = json.loads((folder / PROGRESS).read_text())
@@ -95,7 +94,7 @@ class TrainState:
             best = {name: (float(value), int(at)) for name, (value, at) in dict(progress["best"]).items()}
             self._checkpoint().read(str(folder / "state")).assert_consumed()
         except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
-            raise OptionError(f"{folder}: cannot be restored ({first_line(error)})") from error
+            raise OptionError(f"{folder}: cannot be restored ({summarize_error(error)})") from error
         self.cur_nimg, self.step, self.best = cur_nimg, step, best
 
 

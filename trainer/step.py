@@ -1,4 +1,4 @@
-"""One training step: up to four phases, each a gradient over the global batch and an Adam update."""
+"""The moving average of the generator that users get (arXiv 2006.06676, appendix C; EDM2 section 4.2 on half-lives)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,52 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer import augment, ema, losses, statistics
-from trainer.devices import Workers
-from trainer.draws import Arrays, Draws
-from trainer.options import Options
+from sg3tf import Generator
+from trainer import augment, losses, stats
+from trainer.config import Options
+from trainer.distribution import Workers
+from trainer.random_inputs import Arrays, RandomInputs
 from trainer.state import TrainState
+
+RAMP_UP = 0.05  # the half-life is at most this share of what has been trained
+
+
+def decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
+    """Share that the average keeps when it takes in the weights after `cur_nimg` images."""
+    if ramp_up:
+        half_life_nimg = min(half_life_nimg, cur_nimg * RAMP_UP)
+    return 0.5 ** (batch / max(half_life_nimg, 1e-8))
+
+
+def update(average: Generator, model: Generator, decay: tf.Tensor) -> None:
+    """Moves trained weights towards the model's by 1 - decay; copies running statistics and constants."""
+    strategy = tf.distribute.get_strategy()
+
+    def mix(target: Any, source: Any) -> None:
+        target.assign(source + decay * (target - source))
+
+    def copy(target: Any, source: Any) -> None:
+        target.assign(source)
+
+    for target, source in zip(average.trainable_variables, model.trainable_variables, strict=True):
+        strategy.extended.update(target.value, mix, args=(source.value,), group=False)
+    for target, source in zip(average.non_trainable_variables, model.non_trainable_variables, strict=True):
+        strategy.extended.update(target.value, copy, args=(source.value,), group=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One training step: up to four phases, each a gradient over the global batch and an Adam update.
+# ---------------------------------------------------------------------------------------------------------------------
 
 Tensors = dict[str, tf.Tensor]
 #: tensors of one chunk on one replica -> (loss per image, {metric: its moments})
 LossFunction = Callable[[Tensors], tuple[tf.Tensor, Tensors]]
 
-#: Images and their labels, as `trainer.data.batches` yields them.
+#: Images and their labels, as `sg3tf.data.batches` yields them.
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
-class Stepper:
+class TrainStep:
     """Runs the phases of a step under a strategy, accumulating gradients where the batch is larger than fits.
 
     Args:
@@ -36,7 +67,9 @@ class Stepper:
         OptionError: the batch does not divide among replicas and chunks.
     """
 
-    def __init__(self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: Draws) -> None:
+    def __init__(
+        self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: RandomInputs
+    ) -> None:
         self.state, self.options, self.strategy, self.draws = state, options, strategy, draws
         self.rounds = options.rounds(strategy.num_replicas_in_sync)
         self.workers = Workers(strategy)
@@ -74,13 +107,13 @@ class Stepper:
         if held_out is not None:
             seen = {**seen, **self._judge_held_out({**self._real(held_out), **self._augmented("validation")})}
         if options.aug == "ada":
-            state.controller.observe({n: statistics.mean(seen[n]) for n in state.controller.sources if n in seen})
-        metrics = statistics.add(metrics, seen)
+            state.controller.observe({n: stats.mean(seen[n]) for n in state.controller.sources if n in seen})
+        metrics = stats.add(metrics, seen)
         if options.gamma and state.step % options.r1_interval == 0:
             metrics = {**metrics, **self._phases["R1"]({**self._real(real), **self._augmented("R1")})}
         state.cur_nimg += options.batch
         state.step += 1
-        keep = ema.decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_nothing)
+        keep = decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_nothing)
         self._update_average(tf.constant(keep))
         return metrics
 
@@ -151,7 +184,10 @@ class Stepper:
 
     def _held_out(self, t: Tensors) -> Tensors:
         images = to_float(t["images"])
-        return _scores("validation", losses.judge(self.state.D, images, t["label"], **_seen_through(t, self._augment)))
+        return _scores(
+            "validation",
+            losses.discriminator_logits(self.state.D, images, t["label"], **_seen_through(t, self._augment)),
+        )
 
     # How a phase runs.
 
@@ -166,8 +202,8 @@ class Stepper:
                 gradients, health = without_overflow(gradients)
                 optimizer.apply(gradients, variables)
                 first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # the same in all of them
-                metrics = {n: statistics.moments(value) for n, value in metrics.items()}
-                return metrics | {f"Gradients/{name}/{n}": statistics.moments(v) * first for n, v in health.items()}
+                metrics = {n: stats.moments(value) for n, value in metrics.items()}
+                return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
 
         return self._distributed(replica_step)
 
@@ -176,7 +212,7 @@ class Stepper:
 
         def replica_step(tensors: Tensors) -> Tensors:
             chunks = [function(self._chunk(tensors, index)) for index in range(self.rounds)]
-            return {name: statistics.moments(tf.concat([c[name] for c in chunks], 0)) for name in chunks[0]}
+            return {name: stats.moments(tf.concat([c[name] for c in chunks], 0)) for name in chunks[0]}
 
         return self._distributed(replica_step)
 
@@ -231,7 +267,7 @@ class Stepper:
 
     def _average(self, decay: tf.Tensor) -> None:
         with self.strategy.scope():  # a tf.function does not inherit it
-            ema.update(self.state.G_ema, self.state.G, decay)
+            update(self.state.G_ema, self.state.G, decay)
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:

@@ -9,13 +9,13 @@ from typing import Any
 import keras
 
 import sg3tf
-from trainer import run_folder
-from trainer.errors import OptionError, first_line
-from trainer.options import Options
+from trainer import run_dir
+from trainer.config import Options
+from trainer.errors import OptionError, summarize_error
 from trainer.state import TrainState
 
 
-def check(options: Options) -> None:
+def check_init_from(options: Options) -> None:
     """Whether the networks of options.init_from fit those of `options`; their labels and mapping may differ.
 
     Raises:
@@ -57,7 +57,7 @@ def init_from(state: TrainState, source: Path) -> list[str]:
         notes.append(f"--init_from={source}: holds a generator only; the discriminator begins anew")
     else:
         other = TrainState(_options_of(source))
-        other.restore(run_folder.locate(source, flag="init_from")[1])
+        other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
         found = {"G": other.G, "D": other.D, "G_ema": other.G_ema}
     for part, model in found.items():
         if new := copy_weights(model, getattr(state, part)):
@@ -66,15 +66,15 @@ def init_from(state: TrainState, source: Path) -> list[str]:
 
 
 def _options_of(source: Path) -> Options:
-    run, _ = run_folder.locate(source, flag="init_from")
-    return Options.from_file(run / run_folder.OPTIONS)
+    run, _ = run_dir.resolve_resume_path(source, flag="init_from")
+    return Options.from_file(run / run_dir.OPTIONS)
 
 
 def _generator_of(source: Path) -> sg3tf.Generator:
     try:
         return sg3tf.load(source)
     except (FileNotFoundError, ValueError) as error:
-        raise OptionError(f"--init_from={source}: {first_line(error)}") from error
+        raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:

@@ -58,7 +58,7 @@ def _make_data(out: Path) -> Path:
         return data
     data = out / "data"
     if not data.exists():
-        build = ["-m", "trainer.data.build", f"--source={_DATA.value}", f"--dest={data}", "--crop=center"]
+        build = ["-m", "sg3tf.data.build", f"--source={_DATA.value}", f"--dest={data}", "--crop=center"]
         _python(*build, f"--resolution={_RESOLUTION.value}")
     return data
 
@@ -110,7 +110,7 @@ Look at {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
 
   train on         make demo{f" DATA={_DATA.value}" if _DATA.value else ""}
   watch            .venv/bin/tensorboard --logdir={run.parent}
-  generate         .venv/bin/python -m sg3tf.generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
+  generate         .venv/bin/python -m sg3tf.cli.generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
   serve            .venv/bin/python -m serving.server --model_base_path={models}
   ask the server   .venv/bin/python -m serving.client --seeds=100-115 --out=grid.png
 """)

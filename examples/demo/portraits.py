@@ -17,11 +17,11 @@ from PIL import Image
 from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_colour
 from tqdm import tqdm
 
-from sg3tf.atomic import whole_folder
-from trainer.data import DataError, open_dataset
-from trainer.data.errors import run_command
-from trainer.data.ffhq import encode_levels, ffhq_writer
-from trainer.data.workers import map_in_order
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.errors import DataError, run_command
+from sg3tf.data.ffhq import encode_levels, ffhq_writer
+from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.parallel import map_in_order
 
 SUPERSAMPLE = 4
 NAME = "portraits"
@@ -262,7 +262,7 @@ def write_portraits(dest: Path, count: int, resolution: int, seed: int, workers:
     """Writes NAME-rNN.tfrecords files of all resolutions from 4 up into the new folder `dest`."""
     encode = partial(encode_portrait, seed, resolution)
     with (
-        whole_folder(dest) as folder,
+        atomic_directory(dest) as folder,
         ffhq_writer(folder, NAME, resolution) as add,
     ):
         results = map_in_order(encode, range(count), workers)

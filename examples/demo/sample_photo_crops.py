@@ -13,8 +13,8 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from sg3tf.atomic import whole_folder
-from trainer.data.errors import DataError, run_command
+from sg3tf.data.errors import DataError, run_command
+from sg3tf.utils.files import atomic_directory
 
 
 def random_crop(photo: Image.Image, rng: np.random.Generator, resolution: int) -> Image.Image:
@@ -44,7 +44,7 @@ def main() -> None:
     args = flags.FLAGS
     photos = load_photos()
     rng = np.random.default_rng(args.seed)
-    with whole_folder(Path(args.dest)) as folder:
+    with atomic_directory(Path(args.dest)) as folder:
         for i in tqdm(range(args.count), unit="img"):
             crop = random_crop(photos[i % len(photos)], rng, args.resolution)
             crop.save(folder / f"{i:05d}.png")

@@ -64,7 +64,7 @@ def _crops(folder: Path, seed: int) -> NDArray[np.uint8]:
 def _train(out: Path, more_flags: list[str]) -> Path:
     """Begins or continues the run; returns its folder."""
     if not (out / "data").exists():
-        _python("-m", "trainer.data.build", f"--source={out / 'crops'}", f"--dest={out / 'data'}", "--resolution=32")
+        _python("-m", "sg3tf.data.build", f"--source={out / 'crops'}", f"--dest={out / 'data'}", "--resolution=32")
     where = [f"--outdir={out / 'training'}", f"--data={out / 'data'}", "--resume=latest"]
     reports = [f"--kimg={_KIMG.value:g}", "--tick=1", "--snap=2"]
     _python("-m", "trainer.main", *where, *_TRAINING, *reports, *more_flags)

@@ -11,9 +11,9 @@ from absl import app, flags, logging
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
 from serving.server.batching import BatchingParameters, read_parameters
-from serving.server.process import Options, Process
+from serving.server.model_manager import parse_policy
 from serving.server.security import ApiKey, Certificate
-from serving.server.versions import parse_policy
+from serving.server.server import Server, ServerOptions
 
 _BASE = flags.DEFINE_string("model_base_path", None, "Folder of the versions 1, 2, ...")
 _NAME = flags.DEFINE_string("model_name", "sg3", "Name of the model in requests.")
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
         signal.signal(number, lambda *_: stop.set())
     try:
         options = _options()
-        process = Process(options)
+        process = Server(options)
     except (OSError, RuntimeError, ValueError) as error:
         # gRPC reports a port in use as a RuntimeError.
         raise SystemExit(f"cannot start: {error}") from error
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         os._exit(1)  # at the interpreter's own end it would wait for their threads
 
 
-def _options() -> Options:
+def _options() -> ServerOptions:
     """The flags, checked.
 
     Raises:
@@ -76,7 +76,7 @@ def _options() -> Options:
     if bool(_CERT.value) != bool(_KEY.value):
         raise ValueError("--ssl_cert_file and --ssl_key_file go together; give both or neither")
     parameters = read_parameters(Path(_PARAMETERS.value)) if _PARAMETERS.value else BatchingParameters()
-    return Options(
+    return ServerOptions(
         name=_NAME.value,
         base=Path(_BASE.value),
         policy=parse_policy(_POLICY.value),

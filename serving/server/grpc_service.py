@@ -32,13 +32,12 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server.admission import Caller
-from serving.server.catalog import Catalog, VersionStatus
 from serving.server.errors import RequestError, invalid
+from serving.server.inputs import to_array
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
+from serving.server.model_manager import ModelManager, VersionPolicy, VersionStatus, policy_of
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
-from serving.server.tensors import to_array
-from serving.server.versions import VersionPolicy, policy_of
 
 _logger = logging.getLogger(__name__)
 # For whatever is not a prediction, and for refusing predictions while all places are taken.
@@ -124,7 +123,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """The state of the versions, and another choice of them."""
 
-    def __init__(self, catalog: Catalog):
+    def __init__(self, catalog: ModelManager):
         self._catalog = catalog
 
     def GetModelStatus(
@@ -178,7 +177,7 @@ def _caller(context: grpc.ServicerContext) -> Caller:
     return Caller(None if remaining is None else time.monotonic() + remaining, context.is_active)
 
 
-def _policy(catalog: Catalog, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
+def _policy(catalog: ModelManager, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
     """The one thing that may be reconfigured: a caller must not choose what this process reads."""
     configs = config.model_config_list.config
     if len(configs) != 1 or configs[0].name != catalog.name:

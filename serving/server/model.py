@@ -1,18 +1,21 @@
 """One loaded SavedModel version: its signatures, checked inputs in, arrays out."""
 
+from __future__ import annotations
+
 import itertools
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server import meanings
 from serving.server.batching import BatchingParameters, Function, batched, is_batchable, to_rows
 from serving.server.errors import RequestError, invalid, not_found
-from serving.server.inputs import check_inputs
+from serving.server.inputs import check_inputs, check_row_shape, check_values, read_metadata, row_shapes
 
 DEFAULT_SIGNATURE = "serving_default"
 # The kernel's queues outlive the model, and their names must not come back.
@@ -35,7 +38,7 @@ class ServedModel:
     def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
         self.version = int(path.name)
         self.signature_defs = _read_signature_defs(path)
-        exported = meanings.read_metadata(path)
+        exported = read_metadata(path)
         self._is_generator = exported is not None
         own_limit, together = (exported or {}).get("max_batch") or 0, batching.max_batch_size if batching else 0
         if 0 < own_limit < together:
@@ -62,7 +65,7 @@ class ServedModel:
 
     def row_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
         """Shape per image of the inputs that may be for all images or for each, where they are known."""
-        return meanings.row_shapes(definition) if self._is_generator else {}
+        return row_shapes(definition) if self._is_generator else {}
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.
@@ -96,10 +99,10 @@ class ServedModel:
         result = dict(inputs)
         if self._is_generator and rows is not None:
             for name, shape in self.row_shapes(definition).items():
-                meanings.check_row_shape(name, inputs[name], shape, rows)
+                check_row_shape(name, inputs[name], shape, rows)
                 if spread:
                     result[name] = to_rows(inputs[name], shape, rows)
-            meanings.check_values(inputs)
+            check_values(inputs)
         if spread:
             for name, value in result.items():
                 if value.shape[:1] != (rows,):
@@ -122,3 +125,49 @@ def _reason(message: str) -> str:
     """What went wrong, out of TensorFlow's report of where it did: the last line not indented."""
     lines = [line for line in message.splitlines() if line and not line.startswith("\t")]
     return lines[-1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A version answers some requests of its own before it is announced: the first user waits for no compilation.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_logger = logging.getLogger(__name__)
+
+
+def warm_up(model: ServedModel, version_folder: Path) -> None:
+    """Replays assets.extra/tf_serving_warmup_requests, or makes up one request of one row per signature.
+
+    Raises:
+      RequestError: the model cannot answer a request of its own file.
+      tf.errors.DataLossError: the file is damaged.
+    """
+    file = version_folder / "assets.extra" / "tf_serving_warmup_requests"
+    if file.is_file():
+        for signature, inputs in _recorded(file):
+            model.run(signature, inputs)
+        return
+    for signature, definition in model.signature_defs.items():
+        try:
+            model.run(signature, _made_up(model, definition))
+        except RequestError as error:
+            # Invented values prove nothing against the model: its first request will only be slower.
+            _logger.warning("no warm-up of %s: %s", signature, error)
+
+
+def _recorded(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") == "predict_log":
+            request = log.predict_log.request
+            yield request.model_spec.signature_name, {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
+
+
+def _made_up(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+    """Zeros; every free size is one."""
+    row_shapes = model.row_shapes(definition)
+    inputs = {}
+    for name, info in definition.inputs.items():
+        shape = tf.TensorShape(info.tensor_shape)
+        sizes = list(row_shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
+        inputs[name] = np.zeros(sizes, tf.as_dtype(info.dtype).as_numpy_dtype)
+    return inputs

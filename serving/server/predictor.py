@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from serving.server.admission import Admission, Caller
-from serving.server.catalog import Catalog
 from serving.server.metrics import Metrics
 from serving.server.model import ServedModel
+from serving.server.model_manager import ModelManager
 
 #: Signature name and inputs of a request, once its model is known.
 Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
@@ -18,7 +18,7 @@ Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
 class Predictor:
     """What answers predictions: models, places and counters."""
 
-    catalog: Catalog
+    catalog: ModelManager
     admission: Admission
     metrics: Metrics
 

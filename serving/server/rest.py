@@ -1,5 +1,14 @@
-"""TensorFlow Serving's REST paths, v1, in front of a catalog of models."""
+"""The JSON of TensorFlow Serving's REST predict calls, to arrays and back.
 
+Row form: {"instances": [one per image]} -> {"predictions": [...]}. Column form: {"inputs": whole
+arrays} -> {"outputs": ...}. Binary values are {"b64": text}, in outputs where the name ends in
+_bytes. A signature of one input or one output may leave the name out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
 import json
 import logging
 import re
@@ -7,23 +16,138 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
 import numpy as np
+import tensorflow as tf
 from google.protobuf import json_format, message
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import metrics, rest_json
+from serving.server import metrics
 from serving.server.admission import Caller
 from serving.server.errors import RequestError, TooLargeError, invalid
 from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
 from serving.server.predictor import Predictor
 from serving.server.security import HEADER, ApiKey
+
+ROW, COLUMN = "instances", "inputs"
+
+
+def read_request(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, for anything else.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"JSON Parse error: {error}") from error
+    if not isinstance(request, dict):
+        raise invalid('JSON Value: the request must be an object with "instances" or "inputs"')
+    return request
+
+
+def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+    """Input name -> array, of the signature's dtypes.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, for JSON of another form.
+    """
+    if (ROW in body) == (COLUMN in body):
+        raise invalid('the request must have one of "instances" (rows) and "inputs" (columns)')
+    values = _columns(body[ROW], signature) if ROW in body else _named(body[COLUMN], signature)
+    # Unknown names pass unconverted: the model refuses them together with the missing ones.
+    types = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
+    return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
+
+
+def write_outputs(body: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The answer, in the form in which `body` asked."""
+    values = {name: _to_json(name, array) for name, array in outputs.items()}
+    if ROW not in body:
+        return {"outputs": values if len(values) > 1 else next(iter(values.values()))}
+    if len(values) == 1:
+        return {"predictions": next(iter(values.values()))}
+    rows = zip(*values.values(), strict=True)
+    return {"predictions": [dict(zip(values, row, strict=True)) for row in rows]}
+
+
+def _columns(rows: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, list[Any]]:
+    if not isinstance(rows, list) or not rows:
+        raise invalid('"instances" must be a list with at least one instance')
+    named = [_named(row, signature) for row in rows]
+    for index, row in enumerate(named):
+        if row.keys() != named[0].keys():
+            raise invalid(f'"instances" {index} has other inputs than the first one')
+    return {name: [row[name] for row in named] for name in named[0]}
+
+
+def _named(value: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
+    if isinstance(value, dict) and value.keys() != {"b64"}:
+        return value
+    if len(signature.inputs) != 1:
+        names = ", ".join(sorted(signature.inputs))
+        raise invalid(f"this signature has several inputs; name them in an object: {names}")
+    return {next(iter(signature.inputs)): value}
+
+
+def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
+    if dtype == tf.string:
+        return np.array(_decode_bytes(name, value), dtype=object)
+    try:
+        array = np.array(value)
+    except ValueError as error:
+        raise invalid(f"{name!r} is not a rectangular array") from error
+    if dtype is None:
+        return array
+    kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
+    if array.size and array.dtype.kind not in kinds:
+        raise invalid(f"{name!r} must hold {dtype.name} numbers only")
+    with np.errstate(over="ignore"):  # infinity is refused with the inputs' other checks
+        converted = array.astype(dtype.as_numpy_dtype)
+    if not dtype.is_floating and np.any(converted != array):
+        raise invalid(f"{name!r} has a value outside of {dtype.name}")
+    return converted
+
+
+def _decode_bytes(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode_bytes(name, item) for item in value]
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except binascii.Error as error:
+            raise invalid(f"{name!r} has a b64 value that is not base64: {error}") from error
+    raise invalid(f'{name!r} must hold text, or binary as {{"b64": text}}')
+
+
+def _to_json(name: str, array: np.ndarray) -> Any:
+    if array.dtype.kind not in "OS":
+        return array.tolist()
+    encode = _b64 if name.endswith("_bytes") else bytes.decode
+    try:
+        flat = [encode(value) for value in array.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise invalid(f"output {name!r} is binary and not named ..._bytes: use gRPC") from error
+    return np.array(flat, dtype=object).reshape(array.shape).tolist()
+
+
+def _b64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# TensorFlow Serving's REST paths, v1, in front of a catalog of models.
+# ---------------------------------------------------------------------------------------------------------------------
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19}))?(?P<action>/metadata|:\w+|)")
 _HTTP = {
@@ -213,14 +337,14 @@ def _predict(
     request: dict[str, Any] = {}
 
     def parse(model: ServedModel) -> tuple[str, dict[str, np.ndarray]]:
-        request.update(rest_json.read_request(read_body()))
+        request.update(read_request(read_body()))
         signature = request.get("signature_name", "")
         if not isinstance(signature, str):
             raise invalid(f'"signature_name" is {signature!r}; it must be text')
-        return signature, rest_json.read_inputs(request, model.signature_def(signature))
+        return signature, read_inputs(request, model.signature_def(signature))
 
     _, outputs = predictor.predict("rest", name, version, parse, caller)
-    return rest_json.write_outputs(request, outputs)
+    return write_outputs(request, outputs)
 
 
 def _metadata(name: str, model: ServedModel) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.atomic import whole_file
 from sg3tf.generate.network import Network
+from sg3tf.utils.files import atomic_write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Latents:
 def save(path: Path, latents: Latents) -> None:
     """Writes an .npz file with the arrays of `latents` under their names, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, **latents.arrays())  # type: ignore[arg-type]
 
 

@@ -9,18 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sg3tf.metrics.checks import check
-    from sg3tf.metrics.measurement import Measurement, compute
+    from sg3tf.metrics.evaluate import Measurement, check, compute
     from sg3tf.metrics.registry import METRICS, Metric
 
 __all__ = ["METRICS", "Measurement", "Metric", "check", "compute"]
 
 _HOMES = {
     "METRICS": "registry",
-    "Measurement": "measurement",
+    "Measurement": "evaluate",
     "Metric": "registry",
-    "check": "checks",
-    "compute": "measurement",
+    "check": "evaluate",
+    "compute": "evaluate",
 }
 
 

@@ -1,8 +1,4 @@
-"""Features of data sets on the disk, and passes over images that were interrupted.
-
-Everything is named by the SHA-256 of a description of what decides its content, so that nothing is ever stale: what is
-there under a name is what would be computed.
-"""
+"""Cached statistics and interrupted work of metrics on disk."""
 
 from __future__ import annotations
 
@@ -22,9 +18,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.atomic import whole_folder
-from sg3tf.metrics.collection import Kept
-from sg3tf.metrics.moments import Moments
+from sg3tf.metrics.feature_stats import SAVE_EVERY_S, FeatureStats, Moments
+from sg3tf.utils.files import atomic_directory, atomic_write
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a metric that makes its own images has so far, on the disk, so that after a kill it goes on from there.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class ProgressFile:
+    """Arrays that are kept now and then.
+
+    Args:
+        folder: where; None for nowhere.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = None if folder is None else folder / "so_far.npz"
+        self._saved_s = time.monotonic()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What was kept last; empty at the beginning."""
+        if self._file is None or not self._file.exists():
+            return {}
+        with np.load(self._file) as arrays:
+            return dict(arrays)
+
+    def keep(self, **arrays: Any) -> None:
+        """Puts the arrays on the disk, where the last time is SAVE_EVERY_S ago."""
+        if self._file is None or time.monotonic() - self._saved_s < SAVE_EVERY_S:
+            return
+        with atomic_write(self._file) as file:
+            np.savez(file, **arrays)
+        self._saved_s = time.monotonic()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Features of data sets on the disk, and passes over images that were interrupted.
+#
+# Everything is named by the SHA-256 of a description of what decides its content, so that nothing is ever stale: what is
+# there under a name is what would be computed.
+# ---------------------------------------------------------------------------------------------------------------------
 
 FORMAT = 1  # of files, and of features: another one where a detector computes something else from the same weights
 ABOUT = "about.json"
@@ -56,7 +90,7 @@ class Cache:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def load(self, described: Description) -> Kept | None:
+    def load(self, described: Description) -> FeatureStats | None:
         """What is there; None where nothing is, or nothing whole, which is said."""
         if self._folder is None or not (entry := self._folder / "features" / key(described)).is_dir():
             return None
@@ -69,12 +103,12 @@ class Cache:
             shutil.rmtree(entry, ignore_errors=True)
             return None
 
-    def store(self, described: Description, kept: Kept) -> None:
+    def store(self, described: Description, kept: FeatureStats) -> None:
         """Keeps features, whole or not at all."""
         if self._folder is None:
             return
         arrays = kept.arrays() if isinstance(kept, Moments) else {"rows": kept}
-        with whole_folder(self._folder / "features" / key(described), replace=True) as entry:
+        with atomic_directory(self._folder / "features" / key(described), replace=True) as entry:
             for name, array in arrays.items():
                 np.save(entry / f"{name}.npy", array)
             digests = {file.name: _digest(file) for file in sorted(entry.iterdir())}

@@ -1,20 +1,29 @@
-"""Passes over images, real and generated: every image is made once and goes through every detector once."""
+"""Passes over real and generated images that extract the features of all metrics at once."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.metrics.collection import Collection, Output, Rows
-from sg3tf.metrics.data import Images
+import sg3tf
+from sg3tf.metrics.cache import Cache, Description
 from sg3tf.metrics.detectors import Detector
-from sg3tf.metrics.samples import Samples
+from sg3tf.metrics.feature_stats import Collection, FeatureRequest, FeatureStats, Output, Rows
+from sg3tf.metrics.samples import Images, Samples
+from sg3tf.models.loading import weights_digest
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Passes over images, real and generated: every image is made once and goes through every detector once.
+# ---------------------------------------------------------------------------------------------------------------------
 
 THREADS = 4  # that read images or draw latents while devices compute
 
@@ -183,3 +192,98 @@ def _one_behind(items: Iterator[Item]) -> Iterator[Item]:
         yield from before
         before = [item]
     yield from before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One pass over real images and one over generated ones, for all metrics together: what is cached, and what goes on.
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: What is done, how much of it, how much there is in all.
+ProgressCallback = Callable[[str, int, int], object]
+
+
+#: That may change the last digits.
+VERSIONS = {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+
+
+def generated_cache_key(G: Any, samples: Samples) -> Description:
+    """What decides on generated images, but for how many they are."""
+    labels = samples.labels and samples.labels.origin
+    return {"weights": weights_digest(G), "seed": samples.seed, "labels": labels}
+
+
+class FeatureExtractor:
+    """Makes features of images.
+
+    Args:
+        detectors: by name.
+        cache: for features of data, and for passes that were interrupted.
+        batch: images at a time, on each replica.
+        strategy: the replicas.
+        progress: called after every batch.
+    """
+
+    def __init__(
+        self,
+        detectors: Mapping[str, Detector],
+        cache: Cache,
+        batch: int,
+        strategy: tf.distribute.Strategy,
+        progress: ProgressCallback,
+    ) -> None:
+        self._detectors, self._cache, self._batch = detectors, cache, batch
+        self._strategy, self._progress = strategy, progress
+
+    def real(self, data: Images, wanted: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
+        """Features of a data set; those that the cache has take no pass."""
+        described = {w: self._describe(w) | {"data": data.digest, "part": data.part} for w in wanted}
+        kept, missing = self._cached(described)
+        if not missing:
+            return kept
+        with self._cache.unfinished(self._describe_pass(missing)) as folder:
+            made, lacking = self._cached(missing)  # another process may have made them while this one waited
+            if lacking:
+                made = self._collected(RealImages(data), missing, folder, "real images")  # all that the folder is for
+                for w, features in made.items():
+                    self._cache.store(described[w], features)
+        return kept | made
+
+    @contextmanager
+    def generated(
+        self, G: Any, samples: Samples, wanted: Iterable[FeatureRequest]
+    ) -> Iterator[dict[FeatureRequest, FeatureStats]]:
+        """Features of a generator's images; they stay on the disk as long as this lasts, or if it fails."""
+        described = {w: self._describe(w) for w in wanted}
+        with self._cache.unfinished(self._describe_pass(described) | generated_cache_key(G, samples)) as folder:
+            yield self._collected(GeneratedImages(G, samples), described, folder, "generated images")
+
+    def _describe(self, w: FeatureRequest) -> Description:
+        return dataclasses.asdict(w) | {"detector_digest": self._detectors[w.detector].digest}
+
+    def _describe_pass(self, described: Mapping[FeatureRequest, Description]) -> Description:
+        """With all that may change the last digits, as a pass that goes on ends as one that was not interrupted."""
+        return {
+            "features": [described[w] for w in sorted(described)],
+            "batch": self._batch,
+            "replicas": self._strategy.num_replicas_in_sync,
+            **VERSIONS,
+        }
+
+    def _cached(
+        self, described: Mapping[FeatureRequest, Description]
+    ) -> tuple[dict[FeatureRequest, FeatureStats], dict[FeatureRequest, Description]]:
+        """What the cache has, and the descriptions of what it lacks."""
+        found = {w: self._cache.load(description) for w, description in described.items()}
+        kept = {w: features for w, features in found.items() if features is not None}
+        return kept, {w: description for w, description in described.items() if w not in kept}
+
+    def _collected(
+        self, source: Source, wanted: Iterable[FeatureRequest], folder: Any, name: str
+    ) -> dict[FeatureRequest, FeatureStats]:
+        wanted = sorted(wanted)
+        sizes = {w.source: self._detectors[w.detector].outputs[w.output] for w in wanted}
+        collection = Collection(wanted, sizes, folder)
+        progress = partial(self._progress, name)
+        extract(source, self._detectors, collection, self._batch, self._strategy, progress)
+        collection.save()
+        return collection.kept()

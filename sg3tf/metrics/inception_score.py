@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy.special import entr, softmax
 
-from sg3tf.metrics.moments import Features, check_features
+from sg3tf.metrics.feature_stats import Features, check_features
 
 
 def inception_score(logits: Features, splits: int = 10) -> tuple[float, float]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from sg3tf.metrics import rotation, translation
-from sg3tf.metrics.collection import MOMENTS, ROWS, Wanted
-from sg3tf.metrics.equivariance import Motion
-from sg3tf.metrics.frechet import frechet_distance
+from sg3tf.metrics import equivariance
+from sg3tf.metrics.equivariance import EquivarianceMetric
+from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureRequest
+from sg3tf.metrics.fid import frechet_distance
 from sg3tf.metrics.inception_score import inception_score
-from sg3tf.metrics.kernel import kernel_distance
-from sg3tf.metrics.neighbours import density_coverage, precision_recall
+from sg3tf.metrics.kid import kernel_distance
+from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 
 ALL = sys.maxsize
 SPLITS = 10  # of the images, for the inception score
@@ -27,7 +27,7 @@ Results = Mapping[str, bool | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Paths:
+class PathLengthMetric:
     """Short steps through a latent space, and how different the images are; the words are path_length's."""
 
     space: str
@@ -36,7 +36,7 @@ class Paths:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class FeatureMetric:
     """Features of generated images, and of real ones where `max_real` is not 0.
 
     Attributes:
@@ -53,9 +53,9 @@ class Comparison:
     max_real: int
     least: int
 
-    def wanted(self, count: int) -> Wanted:
+    def wanted(self, count: int) -> FeatureRequest:
         """What is kept of so many images."""
-        return Wanted(self.detector, self.output, self.kind, count)
+        return FeatureRequest(self.detector, self.output, self.kind, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,57 +69,61 @@ class Metric:
         num_samples: generated images, or pairs of them, that published values were computed with.
     """
 
-    looks_at: Motion | Paths | Comparison
+    looks_at: EquivarianceMetric | PathLengthMetric | FeatureMetric
     results: Results
     unit: str | None = None
     num_samples: int = 50_000
 
 
-def _motion(name: str, motion: Motion) -> dict[str, Metric]:
+def _motion(name: str, motion: EquivarianceMetric) -> dict[str, Metric]:
     return {name: Metric(motion, {name: HIGHER}, "dB")}
 
 
 def _frechet(name: str, output: str, max_real: int) -> dict[str, Metric]:
-    compared = Comparison(
+    compared = FeatureMetric(
         "inception", output, MOMENTS, lambda real, fake, _: (frechet_distance(real, fake),), max_real, 2
     )
     return {name: Metric(compared, {name: LOWER})}
 
 
 def _kernel(name: str, max_real: int) -> dict[str, Metric]:
-    compared = Comparison("inception", "pool", ROWS, lambda *args: (kernel_distance(*args),), max_real, 2)
+    compared = FeatureMetric("inception", "pool", ROWS, lambda *args: (kernel_distance(*args),), max_real, 2)
     return {name: Metric(compared, {name: LOWER})}
 
 
 def _precision_recall(name: str, max_real: int, k: int) -> dict[str, Metric]:
-    compared = Comparison(
+    compared = FeatureMetric(
         "vgg16", "features", ROWS, lambda real, fake, _: precision_recall(real, fake, k), max_real, k + 1
     )
     return {name: Metric(compared, {f"{name}_precision": HIGHER, f"{name}_recall": HIGHER})}
 
 
 def _density_coverage(name: str, max_real: int, k: int) -> dict[str, Metric]:
-    compared = Comparison(
+    compared = FeatureMetric(
         "vgg16", "features", ROWS, lambda real, fake, _: density_coverage(real, fake, k), max_real, k + 1
     )
     return {name: Metric(compared, {f"{name}_density": HIGHER, f"{name}_coverage": HIGHER})}
 
 
 def _inception_score(name: str) -> dict[str, Metric]:
-    compared = Comparison(
+    compared = FeatureMetric(
         "inception", "logits", ROWS, lambda _, fake, rng: inception_score(fake, SPLITS), max_real=0, least=SPLITS
     )
     return {name: Metric(compared, {f"{name}_mean": HIGHER, f"{name}_std": NEITHER})}
 
 
 def _paths(name: str, space: str, sampling: str, crop: bool) -> dict[str, Metric]:
-    return {name: Metric(Paths(space, sampling, crop), {name: LOWER})}
+    return {name: Metric(PathLengthMetric(space, sampling, crop), {name: LOWER})}
 
 
 METRICS = {
-    **_motion("eqt50k_int", Motion(translation.draw_integer, translation.compare)),
-    **_motion("eqt50k_frac", Motion(translation.draw_fractional, translation.compare)),
-    **_motion("eqr50k", Motion(rotation.draw, rotation.compare)),
+    **_motion(
+        "eqt50k_int", EquivarianceMetric(equivariance.sample_integer_translation, equivariance.compare_translated)
+    ),
+    **_motion(
+        "eqt50k_frac", EquivarianceMetric(equivariance.sample_fractional_translation, equivariance.compare_translated)
+    ),
+    **_motion("eqr50k", EquivarianceMetric(equivariance.sample_rotation, equivariance.compare_rotated)),
     **_frechet("fid50k_full", "pool", max_real=ALL),
     **_kernel("kid50k_full", max_real=1_000_000),
     **_precision_recall("pr50k3_full", max_real=200_000, k=3),

@@ -1,4 +1,4 @@
-"""The alias-free nonlinearity: leaky ReLU at a higher sampling rate (arXiv 2106.12423, section 2.1 and figure 4b)."""
+"""The native filtered leaky ReLU and its gradients (custom_ops/filtered_lrelu)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,69 @@ from typing import Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
+from tensorflow.python.eager import record
 
-from sg3tf.ops.implementation import resolve
-from sg3tf.ops.lowering import Axes, Counts, Lowering, Matmul, Slices, Taps
-from sg3tf.ops.native_filtered_lrelu import native_filtered_lrelu
-from sg3tf.ops.phased import Phased
-from sg3tf.ops.resampling import Resampling
-from sg3tf.ops.upfirdn2d import any_number_of, at_least_float32, exactly, images
+from sg3tf.ops import native
+from sg3tf.ops.backend import compiling, select_backend
+from sg3tf.ops.geometry import Resampling
+from sg3tf.ops.native_attributes import encode, native_attributes, native_resampling
+from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
+from sg3tf.ops.upfirdn2d import at_least_float32, batch_free_spec, check_images, tensor_spec
+
+
+def native_filtered_lrelu(
+    x: tf.Tensor, bias: tf.Tensor, upsample: Resampling, downsample: Resampling, slope: float, clamp: float | None
+) -> tf.Tensor:
+    """The arguments of sg3tf.ops.filtered_lrelu, checked; the gain is in `upsample`."""
+    # In a graph the kernel itself sees whether anything reads the mask; XLA cannot tell, and eagerly nobody can.
+    watched = record.should_record_backprop([x, bias])
+    write_mask = watched or not (tf.executing_eagerly() or compiling())
+    activation = encode([slope, math.inf if clamp is None else clamp])
+    stages = _stages(upsample, downsample)
+    del stages["down_pad"]  # always zero here
+    return native.operations().sg3_filtered_lrelu(x, bias, **stages, activation=activation, write_mask=write_mask).y
+
+
+@tf.RegisterGradient("Sg3>FilteredLrelu")
+def _gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    dx = _transposed(op, dy, _mask(op), has_down_pad=False)
+    return dx, tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
+
+
+@tf.RegisterGradient("Sg3>FilteredLreluMasked")
+def _masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
+    return _transposed(op, dy, op.inputs[1], has_down_pad=True), None
+
+
+def _mask(op: Any) -> tf.Tensor:
+    """The mask that `op` has written, or would have: a tape outside of a function that XLA compiles comes too late."""
+    if op.get_attr("write_mask"):
+        return op.outputs[1]
+    names = ("up", "up_pad", "up_terms", "up_taps_y", "up_taps_x", "down", "down_terms", "down_taps_y", "down_taps_x")
+    attributes = {name: op.get_attr(name) for name in (*names, "activation")}
+    return native.operations().sg3_filtered_lrelu(*op.inputs, **attributes, write_mask=True).mask
+
+
+def _transposed(op: Any, dy: tf.Tensor, mask: tf.Tensor, has_down_pad: bool) -> tf.Tensor:
+    """The transpose of the derivative of `op` with respect to its first input, times dy."""
+    size = op.inputs[0].shape[1:3]
+    upsample = native_resampling(op, "up_", up="up", pad="up_pad")
+    downsample = native_resampling(op, "down_", down="down", pad="down_pad" if has_down_pad else "")
+    stages = _stages(downsample.adjoint(*upsample.out_size(*size)), upsample.adjoint(*size))
+    return native.operations().sg3_filtered_lrelu_masked(dy, mask, **stages, activation=op.get_attr("activation"))
+
+
+def _stages(upsample: Resampling, downsample: Resampling) -> dict[str, Any]:
+    up, down = native_attributes(upsample), native_attributes(downsample)
+    stages = {"up": up["up"], "down": down["down"]}
+    for name in ("pad", "terms", "taps_y", "taps_x"):
+        stages |= {f"up_{name}": up[name], f"down_{name}": down[name]}
+    return stages
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The alias-free nonlinearity: leaky ReLU at a higher sampling rate (arXiv 2106.12423, section 2.1 and figure 4b).
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def filtered_lrelu(
@@ -46,7 +102,7 @@ def filtered_lrelu(
         slope: of the leaky ReLU on negative values, 0 to 1 (1: linear).
         clamp: bound on the magnitude after the gain; None or infinity for none.
         flip_filter: correlate instead of convolve, with both filters.
-        impl: None or "auto" (what sg3tf.ops.using chose), "native", "xla" or "matmul".
+        impl: None or "auto" (what sg3tf.ops.use_backend chose), "native", "xla" or "matmul".
 
     Returns:
         [N, H', W', C] of the type of x, H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
@@ -59,7 +115,7 @@ def filtered_lrelu(
     Gradient with respect to x and bias: of any order. Which samples were negative or clamped is found again in
     the backward pass (docs/adr/0003), but by "native", which keeps two bits of each if a gradient may be asked for.
     """
-    x = images(x)
+    x = check_images(x)
     if not 0 <= slope <= 1:
         raise ValueError(f"slope={slope!r}: give a number from 0 to 1")
     if not gain > 0:
@@ -76,7 +132,7 @@ def filtered_lrelu(
     downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
     downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
-    impl = resolve(impl)
+    impl = select_backend(impl)
     if impl == "native":
         return native_filtered_lrelu(x, bias, upsample, downsample, float(slope), bound)
     how = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
@@ -113,13 +169,13 @@ class _Nonlinearity:
         """The transposed Jacobian at x + bias, applied to v (of the shape of the result)."""
         axes = _adjoint(self.down, self.up[0].out_size(x.shape[1]), self.up[1].out_size(x.shape[2]))
         counts = _common(lowering.natural_phases(self.up), lowering.natural_phases(axes))
-        z = lowering.resample(Phased.whole(x + bias), taps[0], self.up, counts)
-        v_up = lowering.resample(Phased.whole(v), _reversed(taps[1]), axes, counts)
+        z = lowering.resample(PolyphaseSignal.whole(x + bias), taps[0], self.up, counts)
+        v_up = lowering.resample(PolyphaseSignal.whole(v), _reversed(taps[1]), axes, counts)
         z = z.map(self._times_derivative, v_up)
         return _downsampled(z, _reversed(taps[0]), _adjoint(self.up, *x.shape[1:3]), lowering)
 
-    def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> Phased:
-        return lowering.resample(Phased.whole(x), taps[0], self.up, lowering.natural_phases(self.up))
+    def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> PolyphaseSignal:
+        return lowering.resample(PolyphaseSignal.whole(x), taps[0], self.up, lowering.natural_phases(self.up))
 
     def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """v times d act / dz: 1 or slope, 0 where clamped."""
@@ -132,7 +188,7 @@ class _Nonlinearity:
 _Filters = tuple[Taps, Taps]  # upsampling, downsampling
 
 
-def _downsampled(z: Phased, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
+def _downsampled(z: PolyphaseSignal, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
     # As many components as make every read of the input's components a plain shift.
     whole = _common(z.counts, (axes[0].down, axes[1].down))
     return lowering.resample(z, taps, axes, (whole[0] // axes[0].down, whole[1] // axes[1].down)).merged()
@@ -166,10 +222,10 @@ class _Kernel:
         dtype = tensors[0].dtype
         if self.impl == "matmul":
             wide = [at_least_float32(t) for t in tensors]
-            return tf.cast(getattr(self.how, method)(*wide, (up, down), Matmul()), dtype)
+            return tf.cast(getattr(self.how, method)(*wide, (up, down), BandedMatmulLowering()), dtype)
         wide_dtype = at_least_float32(tensors[0]).dtype
         taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
-        specs = (*(any_number_of(image) for image in tensors[:-1]), *(exactly(t) for t in (tensors[-1], *taps)))
+        specs = (*(batch_free_spec(image) for image in tensors[:-1]), *(tensor_spec(t) for t in (tensors[-1], *taps)))
         return _compiled(self.how, method, specs)(*tensors, *taps)
 
 
@@ -182,7 +238,7 @@ def _compiled(how: _Nonlinearity, method: str, specs: tuple[tf.TensorSpec, ...])
         *tensors, up_y, up_x, down_y, down_x = inputs
         wide = [at_least_float32(t) for t in tensors]
         filters = (up_y, up_x), (down_y, down_x)
-        return tf.cast(getattr(how, method)(*wide, filters, Slices()), tensors[0].dtype)
+        return tf.cast(getattr(how, method)(*wide, filters, PolyphaseLowering()), tensors[0].dtype)
 
     return filtered_lrelu_kernel.get_concrete_function(*specs)
 

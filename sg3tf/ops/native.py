@@ -42,7 +42,7 @@ def available() -> bool:
     return _available(FOLDER)
 
 
-def compiles() -> bool:
+def available_under_xla() -> bool:
     """Whether XLA can call the operations, which are loaded; one warning if not."""
     return _compiles(FOLDER / XLA)
 
@@ -53,7 +53,7 @@ def require() -> None:
     Raises:
         RuntimeError: with the reason and the remedy.
     """
-    reason = why_not(FOLDER)
+    reason = unavailable_reason(FOLDER)
     if reason:
         raise RuntimeError(f"native operations asked for, but {reason}: {REMEDY}")
     _load(FOLDER)
@@ -65,7 +65,7 @@ def operations() -> Any:
 
 
 @functools.cache
-def why_not(folder: Path) -> str:
+def unavailable_reason(folder: Path) -> str:
     """Why the operations in `folder` cannot be used, or nothing.
 
     Raises:
@@ -114,7 +114,7 @@ def read_build(folder: Path) -> Build:
 
 @functools.cache
 def _available(folder: Path) -> bool:
-    reason = why_not(folder)
+    reason = unavailable_reason(folder)
     if reason:
         _logger.warning("no native operations, so the slower stock ones are used: %s: %s", reason, REMEDY)
         return False

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.ops.resampling import Axis, Filter, Resampling
+from sg3tf.ops.geometry import Axis, Filter, Resampling
 
 
 def native_attributes(how: Resampling) -> dict[str, Any]:

@@ -10,11 +10,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sg3tf.ops import native
-from sg3tf.ops.implementation import resolve
-from sg3tf.ops.lowering import Axes, Lowering, Matmul, Slices, Taps
+from sg3tf.ops.backend import select_backend
+from sg3tf.ops.geometry import Resampling
 from sg3tf.ops.native_attributes import native_attributes, native_resampling
-from sg3tf.ops.phased import Phased
-from sg3tf.ops.resampling import Resampling
+from sg3tf.ops.stock import Axes, BandedMatmulLowering, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
 
 
 def upfirdn2d(
@@ -38,7 +37,7 @@ def upfirdn2d(
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
         flip_filter: correlate instead of convolve.
         gain: factor on the result.
-        impl: None or "auto" (what sg3tf.ops.using chose), "native", "xla" or "matmul".
+        impl: None or "auto" (what sg3tf.ops.use_backend chose), "native", "xla" or "matmul".
 
     Returns:
         [N, (H * up + top + bottom - Kh) // down + 1, likewise, C], of the type of x.
@@ -50,10 +49,10 @@ def upfirdn2d(
 
     Gradient with respect to x: of any order, as the operation is linear and its adjoint is another upfirdn2d.
     """
-    x = images(x)
+    x = check_images(x)
     how = Resampling.create(taps, up, down, pad, flip_filter, gain)
     how.out_size(x.shape[1], x.shape[2])
-    impl = resolve(impl)
+    impl = select_backend(impl)
     return _native(x, how) if impl == "native" else _linear(x, how, impl)
 
 
@@ -82,9 +81,9 @@ def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
     """The value alone, without a gradient of its own."""
     x = tf.stop_gradient(x)
     if impl == "matmul":
-        return _resampled(x, how.filter.taps, how.axes, Matmul())
+        return _resampled(x, how.filter.taps, how.axes, BandedMatmulLowering())
     taps = [tf.constant(t, at_least_float32(x).dtype) for t in how.filter.taps]
-    return _compiled(how.axes, (any_number_of(x), *(exactly(t) for t in taps)))(x, *taps)
+    return _compiled(how.axes, (batch_free_spec(x), *(tensor_spec(t) for t in taps)))(x, *taps)
 
 
 @functools.cache
@@ -93,27 +92,27 @@ def _compiled(axes: Axes, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.
 
     @tf.function(jit_compile=True, autograph=False)
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
-        return _resampled(x, (taps_y, taps_x), axes, Slices())
+        return _resampled(x, (taps_y, taps_x), axes, PolyphaseLowering())
 
     return upfirdn.get_concrete_function(*specs)
 
 
-def any_number_of(images: tf.Tensor) -> tf.TensorSpec:
+def batch_free_spec(images: tf.Tensor) -> tf.TensorSpec:
     """What a compiled function says of images [N, H, W, C]: only N is free."""
     return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
 
 
-def exactly(tensor: tf.Tensor) -> tf.TensorSpec:
+def tensor_spec(tensor: tf.Tensor) -> tf.TensorSpec:
     """What a compiled function says of an input that is always alike."""
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def _resampled(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
-    phased = Phased.whole(at_least_float32(x))
+    phased = PolyphaseSignal.whole(at_least_float32(x))
     return tf.cast(lowering.resample(phased, taps, axes, lowering.natural_phases(axes)).merged(), x.dtype)
 
 
-def images(x: tf.Tensor) -> tf.Tensor:
+def check_images(x: tf.Tensor) -> tf.Tensor:
     """x as a tensor [N, H, W, C] of a floating type.
 
     Raises:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from benchmarks.networks import Network, convolution_flop, discriminator_flop, generator_flop
-from sg3tf.config import ConfigError
+from sg3tf.models.configs import ConfigError
 from sg3tf.ops import native
 
 ROOT = Path(__file__).parents[2]
-IMPLS = ["native", "matmul"] if not native.why_not(native.FOLDER) else ["matmul"]
+IMPLS = ["native", "matmul"] if not native.unavailable_reason(native.FOLDER) else ["matmul"]
 
 pytestmark = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler to measure peaks with"

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import loop_bench
 from benchmarks.loop_bench import Alternating, Turn, row_of
-from trainer.step import Stepper
+from trainer.step import TrainStep
 
 ROOT = Path(__file__).parents[2]
 SECONDS = {"G": 5.0, "D": 3.0, "R1": 2.0, "average": 1.0}
@@ -30,9 +30,9 @@ class FakeStepper:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         time = SimpleNamespace(perf_counter=lambda: self.now, process_time=lambda: 2 * self.now)
         monkeypatch.setattr(loop_bench, "time", time)
-        monkeypatch.setattr(Stepper, "__init__", lambda stepper: self._make(stepper))
-        monkeypatch.setattr(Stepper, "_split", lambda stepper, arrays: self._pass(SPLIT, "split"))
-        monkeypatch.setattr(Stepper, "run", lambda stepper, real, held_out: self._run(stepper))
+        monkeypatch.setattr(TrainStep, "__init__", lambda stepper: self._make(stepper))
+        monkeypatch.setattr(TrainStep, "_split", lambda stepper, arrays: self._pass(SPLIT, "split"))
+        monkeypatch.setattr(TrainStep, "run", lambda stepper, real, held_out: self._run(stepper))
 
     def _make(self, stepper: Any) -> None:
         stepper.state, stepper.options = SimpleNamespace(step=0), SimpleNamespace(r1_interval=16)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import metrics_bench
 from benchmarks.metrics_bench import STAND_INS, Timed, row_of
 from benchmarks.networks import Network
-from tests.sg3tf.metrics.stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColour
 
 ROOT = Path(__file__).parents[2]
 NETWORK = Network.named("T-16", 128, 4)

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from sg3tf import Generator, latents
-from sg3tf.metrics import translation
-from sg3tf.metrics.equivariance import Motion, equivariance
+from sg3tf.metrics import equivariance
+from sg3tf.metrics.equivariance import EquivarianceMetric, measure_equivariance
 from sg3tf.metrics.samples import Samples
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +58,8 @@ def test_values_are_those_of_images_with_a_contrast_of_one_half(ladder: Any) -> 
     G(z, update_emas=True)
     G.config = dataclasses.replace(G.config, output_scale=0.25 * 0.5 / row["contrast"])
     assert np.sqrt(np.mean(np.var(G(z), axis=(1, 2)))) == pytest.approx(0.5, rel=1e-3)
-    motion = Motion(translation.draw_integer, translation.compare)
-    value = equivariance(motion, G, Samples(2, 512, 1, None), 2, lambda done, total: None)
+    motion = EquivarianceMetric(equivariance.sample_integer_translation, equivariance.compare_translated)
+    value = measure_equivariance(motion, G, Samples(2, 512, 1, None), 2, lambda done, total: None)
     assert value == pytest.approx(row["EQ-T"], abs=0.01)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data import open_dataset
-from trainer.data.verify import verify
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.verify import verify
 
 ROOT = Path(__file__).parents[2]
 

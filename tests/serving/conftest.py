@@ -65,11 +65,11 @@ def fake_generator():
 
 @pytest.fixture(scope="session")
 def model_base_path(fake_generator, tmp_path_factory):
-    from serving.saved_model import export
+    from serving.saved_model import export_saved_model
 
     base = tmp_path_factory.mktemp("models") / "fake"
-    export(fake_generator, base)
-    export(fake_generator, base)
+    export_saved_model(fake_generator, base)
+    export_saved_model(fake_generator, base)
     return base
 
 

@@ -8,7 +8,7 @@ import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.client import Client, ServingError
+from sg3tf.remote import Client, ServingError
 
 SEEDS = [3, 11]
 LABEL = np.float32([[1, 0], [0, 1]])

@@ -14,7 +14,7 @@ import pytest
 from grpc import StatusCode
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.client import Client, Retries, ServingError
+from sg3tf.remote import Client, Retries, ServingError
 
 
 class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):

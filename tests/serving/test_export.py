@@ -14,9 +14,8 @@ from tensorflow.python.framework import op_def_registry
 from tensorflow_serving.apis import prediction_log_pb2
 
 import sg3tf
-from serving import provenance, saved_model
-from serving.precision import in_precision
-from serving.saved_model import export
+from serving import saved_model
+from serving.saved_model import export_saved_model, in_precision
 from serving.signatures import ServedGenerator
 
 # What no stock server can run: ops of ours, calls back into Python, and clusters compiled ahead.
@@ -37,36 +36,38 @@ def stylegan2():
 
 @pytest.fixture(scope="module")
 def version(generator, tmp_path_factory):
-    return export(generator, tmp_path_factory.mktemp("export") / "sg3", max_batch=4, warmup_batch_sizes=(1, 2))
+    return export_saved_model(
+        generator, tmp_path_factory.mktemp("export") / "sg3", max_batch=4, warmup_batch_sizes=(1, 2)
+    )
 
 
 @pytest.fixture
 def untried(monkeypatch):
     """Saves the time that a process takes to start; test_validation.py has its tests."""
-    monkeypatch.setattr(saved_model, "validate", lambda *_: {})
+    monkeypatch.setattr(saved_model, "validate_export", lambda *_: {})
 
 
 def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path, untried):
-    assert export(fake_generator, tmp_path).name == "1"
+    assert export_saved_model(fake_generator, tmp_path).name == "1"
     (tmp_path / "10").mkdir()
     (tmp_path / "notes").mkdir()
     before = (tmp_path / "1" / "saved_model.pb").read_bytes()
-    assert export(fake_generator, tmp_path).name == "11"
+    assert export_saved_model(fake_generator, tmp_path).name == "11"
     assert {entry.name for entry in tmp_path.iterdir()} == {"1", "10", "11", "notes"}
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == before
 
 
 def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.saved_model._describe", lambda _: 1 / 0)
+    monkeypatch.setattr("serving.export._describe", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(fake_generator, tmp_path)
+        export_saved_model(fake_generator, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, monkeypatch, untried):
     seen = []
     monkeypatch.setattr(saved_model, "sync_folder", lambda folder: seen.append((folder, os.listdir(tmp_path))))
-    export(fake_generator, tmp_path)
+    export_saved_model(fake_generator, tmp_path)
     ((folder, names),) = seen
     assert names == [folder.name] and folder.name.startswith(".unfinished")
 
@@ -81,7 +82,7 @@ def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, m
         return rename(unfinished, version)
 
     monkeypatch.setattr(Path, "rename", slow_rename)
-    assert export(fake_generator, tmp_path).name == "2"
+    assert export_saved_model(fake_generator, tmp_path).name == "2"
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "another exporter's"
 
 
@@ -105,7 +106,7 @@ def test_metadata(version, generator):
 def test_code_revision():
     git = ["git", "-C", str(Path(sg3tf.__file__).parent), "rev-parse", "HEAD"]
     head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    found = provenance.code_revision()
+    found = saved_model.code_revision()
     assert (found or "").removesuffix("-dirty") == head
 
 
@@ -137,7 +138,7 @@ def test_warmup_covers_every_signature_and_batch_size(version):
 )
 def test_impossible_batch_sizes(options, message, fake_generator, tmp_path):
     with pytest.raises(ValueError, match=message):
-        export(fake_generator, tmp_path / "none", **options)
+        export_saved_model(fake_generator, tmp_path / "none", **options)
     assert not (tmp_path / "none").exists()
 
 
@@ -204,15 +205,15 @@ def test_provenance_of_weights(tmp_path):
         (run / f"network-snapshot-{kimg:06d}.keras").touch()
     data = {"data_name": "cats", "data_digest": "abc"}
     newest = {"source": f"{run.name}/network-snapshot-000012.keras", "training_kimg": 12.0, **data}
-    assert provenance.of_weights(run) == newest
-    assert provenance.of_weights(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
+    assert saved_model.of_weights(run) == newest
+    assert saved_model.of_weights(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
     of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
-    assert provenance.of_weights(checkpoint) == of_checkpoint
-    assert provenance.of_weights(checkpoint / "generator.keras")["training_kimg"] == 12.345
+    assert saved_model.of_weights(checkpoint) == of_checkpoint
+    assert saved_model.of_weights(checkpoint / "generator.keras")["training_kimg"] == 12.345
     lone = tmp_path / "g.keras"
     lone.touch()
     unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None}
-    assert provenance.of_weights(lone) == unknown
+    assert saved_model.of_weights(lone) == unknown
 
 
 def test_stock_ops_only(version):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sg3tf.generate.network import open_network
-from sg3tf.generate.points import from_seeds
+from sg3tf.generate.shared_flags import from_seeds
 from sg3tf.latents import transform_matrix, z_from_seeds
 
 LABEL = np.float32([0, 1])

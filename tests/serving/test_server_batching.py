@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.saved_model import export
+from serving.saved_model import export_saved_model
 from serving.server.batching import BatchingParameters, batched, is_batchable, read_parameters
 from serving.server.errors import RequestError
 from serving.server.model import ServedModel
@@ -104,7 +104,7 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
 
 
 def test_the_models_own_limit_counts(fake_generator, tmp_path):
-    version = export(fake_generator, tmp_path, max_batch=4)
+    version = export_saved_model(fake_generator, tmp_path, max_batch=4)
     with pytest.raises(OSError, match="takes 4 images at most: give no larger max_batch_size"):
         ServedModel(version, BatchingParameters(8))
     with pytest.raises(RequestError, match="has 5 rows; send at most 4"):

@@ -17,16 +17,16 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.server import process
+from serving.server import server as server_module
+from serving.server.model_manager import parse_policy
 from serving.server.security import ApiKey, Certificate
-from serving.server.versions import parse_policy
 
 SLOW = 20_000
 SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
 
 
 OPTIONS = functools.partial(
-    process.Options,
+    server_module.ServerOptions,
     name="fake",
     policy=parse_policy("latest"),
     poll_seconds=0,
@@ -82,7 +82,7 @@ def test_requests_in_flight_are_answered_on_sigterm(ask, start_server, model_bas
 
 def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeypatch):
     """In this process: the server as a process then ends by force, with exit status 1."""
-    monkeypatch.setattr(process, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "_DRAIN_SECONDS", 0.2)
     never, began = threading.Event(), threading.Event()
 
     def stuck(*_):
@@ -90,10 +90,10 @@ def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeyp
         never.wait(60)
         raise OSError
 
-    served = process.Process(OPTIONS(base=model_base_path))
+    served = server_module.Server(OPTIONS(base=model_base_path))
     assert served.drain()  # with nobody inside
-    served = process.Process(OPTIONS(base=model_base_path))
-    monkeypatch.setattr(process.ServedModel, "run", stuck)
+    served = server_module.Server(OPTIONS(base=model_base_path))
+    monkeypatch.setattr(server_module.ServedModel, "run", stuck)
     server = SimpleNamespace(rest=f"http://127.0.0.1:{served.rest_port}")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(ask_rest, server)

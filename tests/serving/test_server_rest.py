@@ -14,7 +14,7 @@ from PIL import Image
 from tensorflow.core.framework.types_pb2 import DT_STRING
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
-from serving.server import rest_json
+from serving.server import rest
 from serving.server.errors import RequestError
 
 Z = np.random.default_rng(4).normal(size=(2, 6)).round(3)
@@ -165,10 +165,10 @@ def test_metrics_count_by_outcome(call, server):
 
 def test_several_outputs_are_named_in_both_forms():
     outputs = {"a": np.int64([1, 2]), "b_bytes": np.array([b"x", b"y"], object)}
-    assert rest_json.write_outputs({"instances": []}, outputs) == {
+    assert rest.write_outputs({"instances": []}, outputs) == {
         "predictions": [{"a": 1, "b_bytes": {"b64": "eA=="}}, {"a": 2, "b_bytes": {"b64": "eQ=="}}]
     }
-    assert rest_json.write_outputs({"inputs": {}}, outputs) == {
+    assert rest.write_outputs({"inputs": {}}, outputs) == {
         "outputs": {"a": [1, 2], "b_bytes": [{"b64": "eA=="}, {"b64": "eQ=="}]}
     }
 
@@ -176,6 +176,6 @@ def test_several_outputs_are_named_in_both_forms():
 def test_binary_inputs_are_decoded_and_one_input_needs_no_name():
     signature = SignatureDef(inputs={"image_bytes": TensorInfo(dtype=DT_STRING)})
     body = {"instances": [{"b64": "eA=="}, {"image_bytes": "plain"}]}
-    assert rest_json.read_inputs(body, signature)["image_bytes"].tolist() == [b"x", b"plain"]
+    assert rest.read_inputs(body, signature)["image_bytes"].tolist() == [b"x", b"plain"]
     with pytest.raises(RequestError, match="not base64"):
-        rest_json.read_inputs({"inputs": {"b64": "?"}}, signature)
+        rest.read_inputs({"inputs": {"b64": "?"}}, signature)

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving.server.catalog import Catalog
 from serving.server.errors import RequestError
-from serving.server.versions import VersionPolicy, parse_policy, version_folders
+from serving.server.model_manager import ModelManager, VersionPolicy, parse_policy, version_folders
 
 LATEST = VersionPolicy(latest=1)
 
@@ -52,7 +51,7 @@ def test_only_complete_folders_inside_the_base_count(tmp_path):
 
 def test_a_new_version_replaces_the_old_one(tmp_path):
     add(tmp_path, 1)
-    catalog = Catalog("m", tmp_path, LATEST, load)
+    catalog = ModelManager("m", tmp_path, LATEST, load)
     held = catalog.find("m", None)
     add(tmp_path, 2)
     catalog.refresh()
@@ -75,7 +74,7 @@ def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
         return load(folder)
 
     add(tmp_path, 1)
-    catalog = Catalog("m", tmp_path, LATEST, slow)
+    catalog = ModelManager("m", tmp_path, LATEST, slow)
     add(tmp_path, 2)
     refresh = threading.Thread(target=catalog.refresh)
     refresh.start()
@@ -89,7 +88,7 @@ def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
 
 def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
     add(tmp_path, 1)
-    catalog = Catalog("m", tmp_path, LATEST, load)
+    catalog = ModelManager("m", tmp_path, LATEST, load)
     add(tmp_path, 2)
     (tmp_path / "2" / "broken").touch()
     catalog.refresh()
@@ -104,7 +103,7 @@ def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
 
 def test_an_emptied_folder_stops_nothing(tmp_path):
     add(tmp_path, 1)
-    catalog = Catalog("m", tmp_path, LATEST, load)
+    catalog = ModelManager("m", tmp_path, LATEST, load)
     (tmp_path / "1" / "saved_model.pb").unlink()
     catalog.refresh()
     assert catalog.find("m", None).version == 1
@@ -113,7 +112,7 @@ def test_an_emptied_folder_stops_nothing(tmp_path):
 def test_nothing_to_serve_is_an_error(tmp_path):
     add(tmp_path, 1)
     with pytest.raises(OSError, match="none of the versions 4"):
-        Catalog("m", tmp_path, VersionPolicy(specific=frozenset([4])), load)
+        ModelManager("m", tmp_path, VersionPolicy(specific=frozenset([4])), load)
     (tmp_path / "1" / "broken").touch()
     with pytest.raises(OSError, match="it is broken"):
-        Catalog("m", tmp_path, LATEST, load)
+        ModelManager("m", tmp_path, LATEST, load)

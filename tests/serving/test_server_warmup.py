@@ -9,8 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.server.errors import RequestError
-from serving.server.model import ServedModel
-from serving.server.warmup import warm_up
+from serving.server.model import ServedModel, warm_up
 
 
 def record(version, *requests):

@@ -10,25 +10,25 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from serving import canary, saved_model, validation
-from serving.saved_model import export
-from serving.validation import ValidationError, validate
+from serving import saved_model, validate
+from serving.saved_model import export_saved_model
+from serving.validate import ValidationError, validate_export
 
 
 @pytest.fixture(scope="module")
 def version(fake_generator, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saved_model, "validate", lambda *_: {})
-        return export(fake_generator, tmp_path_factory.mktemp("untried"), warmup_batch_sizes=(1, 2))
+        patch.setattr(saved_model, "validate_export", lambda *_: {})
+        return export_saved_model(fake_generator, tmp_path_factory.mktemp("untried"), warmup_batch_sizes=(1, 2))
 
 
 @pytest.fixture
 def requests(fake_generator):
-    return canary.requests(fake_generator, (1, 2))
+    return validate.requests(fake_generator, (1, 2))
 
 
 def test_a_good_version(version, fake_generator, requests):
-    took = validate(version, canary.Source(fake_generator, xla=False), requests)
+    took = validate_export(version, validate.Source(fake_generator, xla=False), requests)
     assert took["load_ms"] > 0
     assert [(t["signature"], t["batch"]) for t in took["latencies_ms"]] == [(r.signature, r.batch) for r in requests]
     assert took["largest_difference"] < 1e-6
@@ -38,7 +38,7 @@ def test_other_weights(version, fake_generator, requests):
     other = type(fake_generator)()
     other._to_image.assign(other._to_image * 1.001)
     with pytest.raises(ValidationError) as caught:
-        validate(version, canary.Source(other, xla=False), requests)
+        validate_export(version, validate.Source(other, xla=False), requests)
     assert "signature synthesize_float, batch 1: images differs from the model's by" in str(caught.value)
 
 
@@ -47,7 +47,7 @@ def test_missing_weights(version, fake_generator, requests, tmp_path):
     (data,) = (broken / "variables").glob("variables.data*")
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(ValidationError, match="^it cannot be loaded: .*RestoreV2.*$") as caught:
-        validate(broken, canary.Source(fake_generator, xla=False), requests)
+        validate_export(broken, validate.Source(fake_generator, xla=False), requests)
     assert "\n" not in str(caught.value)
 
 
@@ -58,7 +58,7 @@ def test_an_operation_of_ours(version, fake_generator, requests, tmp_path):
     next(node for node in nodes if node.op == "Tanh").op = "Sg3>FilteredLrelu"
     (broken / "saved_model.pb").write_bytes(saved.SerializeToString())
     with pytest.raises(ValidationError, match=r"^function \S+ has the operation Sg3>FilteredLrelu, which no stock"):
-        validate(broken, canary.Source(fake_generator, xla=False), requests)
+        validate_export(broken, validate.Source(fake_generator, xla=False), requests)
 
 
 def test_a_broken_export_is_never_seen(fake_generator, tmp_path, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_broken_export_is_never_seen(fake_generator, tmp_path, monkeypatch):
             return tf.ensure_shape(tf.numpy_function(np.tanh, [images], tf.float32), [None, 8, 8, 3])
 
     with pytest.raises(ValidationError, match=r"^function \S+ has the operation \w*PyFunc\w*, which no stock server"):
-        export(CallsBack(), tmp_path)
+        export_saved_model(CallsBack(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,7 +84,7 @@ def test_a_signature_that_fails(fake_generator, tmp_path):
                 return super().synthesis(tf.identity(ws), transform)
 
     with pytest.raises(ValidationError, match="signature serving_default: .*out of paint"):
-        export(Fails(), tmp_path)
+        export_saved_model(Fails(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -99,25 +99,25 @@ def test_a_signature_that_fails(fake_generator, tmp_path):
     ],
 )
 def test_wrong_answers(answer, message):
-    request = canary.Request("generate", {"z": np.zeros([2, 3])})
+    request = validate.Request("generate", {"z": np.zeros([2, 3])})
     with pytest.raises(ValidationError, match=f"^signature generate, batch 2: {message}"):
-        validation._largest_difference(request, {"images": np.float32([0, 1])}, answer)
+        validate._largest_difference(request, {"images": np.float32([0, 1])}, answer)
 
 
 def test_eight_bits_may_differ_where_rounding_decides():
-    request = canary.Request("generate", {"z": np.zeros([1, 3])})
+    request = validate.Request("generate", {"z": np.zeros([1, 3])})
     expected = {"images": np.uint8([0, 255])}
-    assert validation._largest_difference(request, expected, {"images": np.uint8([1, 254])}) == 0
+    assert validate._largest_difference(request, expected, {"images": np.uint8([1, 254])}) == 0
     with pytest.raises(ValidationError, match="by 2; 1 is allowed"):
-        validation._largest_difference(request, expected, {"images": np.uint8([2, 255])})
+        validate._largest_difference(request, expected, {"images": np.uint8([2, 255])})
 
 
 def test_the_fresh_process_cannot_import_the_project():
-    script = Path(validation.__file__).with_name("stock_loader.py").read_text()
+    script = Path(validate.__file__).with_name("stock_loader.py").read_text()
     before_tensorflow, found, _ = script.partition("import tensorflow")
     assert found
     for project in ("sg3tf", "serving", "trainer"):
-        path = f"sys.path.insert(0, {str(Path(validation.__file__).parents[1])!r})\n"
+        path = f"sys.path.insert(0, {str(Path(validate.__file__).parents[1])!r})\n"
         command = [sys.executable, "-I", "-c", f"{before_tensorflow}\n{path}import {project}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert f"import of {project} halted" in done.stderr

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg3tf.latents import lerp, mix, parse_seeds, slerp, transform_matrix, truncate, z_from_seeds
-from tests.numerics import Array
+from tests.helpers.numerics import Array
 
 
 def test_seeds_give_the_same_latents_everywhere() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sg3tf import video
-from tests.numerics import Array
+from tests.helpers.numerics import Array
 
 
 def smooth_frames(channels: int, side: int = 32) -> Array:

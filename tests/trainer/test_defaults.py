@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sg3tf.config import LADDER
+from sg3tf.models.configs import ABLATION_PRESETS
 from trainer import defaults
 from trainer.errors import OptionError
 
@@ -17,7 +17,7 @@ OPEN = dict.fromkeys(
 
 def filled(cfg="stylegan3-t", aug="noaug", resolution=256, batch=32, on_gpu=False, **given):
     values = {**OPEN, "cfg": cfg, "aug": aug, "batch": batch, **given}
-    return defaults.fill(values, resolution=resolution, on_gpu=on_gpu)
+    return defaults.resolve_defaults(values, resolution=resolution, on_gpu=on_gpu)
 
 
 @pytest.mark.parametrize(("resolution", "published"), [(128, 0.5), (256, 2), (512, 8.2), (1024, 32.8)])
@@ -49,9 +49,9 @@ def test_configurations_differ():
 
 def test_the_ladder_keeps_the_penalties_that_go_with_skip_connections():
     names = ("gamma", "glr", "map_depth", "style_mixing", "pl_weight")
-    for cfg in LADDER[:3]:
+    for cfg in ABLATION_PRESETS[:3]:
         assert [filled(cfg)[name] for name in names] == [2.048, 0.0025, 8, 0.9, 2]
-    for cfg in LADDER[3:]:
+    for cfg in ABLATION_PRESETS[3:]:
         assert [filled(cfg)[name] for name in names] == [filled("stylegan3-t")[name] for name in names]
 
 

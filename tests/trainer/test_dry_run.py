@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.trainer.tiny import PLAIN
+from tests.helpers.tiny_run import PLAIN
 from trainer import dry_run
 from trainer.state import TrainState
 

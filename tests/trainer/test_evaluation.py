@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import sg3tf
-from sg3tf.config import ConfigError
+from sg3tf.data.dataset import open_dataset
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_folder
-from tests.sg3tf.metrics.stubs import MeanColour
-from tests.trainer import tiny
+from sg3tf.models.configs import ConfigError
+from tests.helpers import tiny_run
+from tests.helpers.metric_stubs import MeanColour
 from trainer import evaluation
-from trainer.data import open_dataset
 from trainer.errors import OptionError
 from trainer.state import TrainState
 
@@ -31,12 +31,12 @@ def loaded(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def state(faces):
-    return TrainState(tiny.options(faces, cond=True))
+    return TrainState(tiny_run.options(faces, cond=True))
 
 
 def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
     """As published: those that are held out, or left out of training, too."""
-    options = tiny.options(faces, **SETTINGS, mirror=True, validation=10, max_images=30)
+    options = tiny_run.options(faces, **SETTINGS, mirror=True, validation=10, max_images=30)
     values = evaluation.evaluate(tmp_path, options, state, None, tmp_path / "network-snapshot-000000.keras")
     expected = compute(
         NAMES, state.G_ema, open_dataset(faces, use_labels=True), detector_dir="x", num_samples=20, batch=8
@@ -48,7 +48,7 @@ def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
 def test_what_is_kept(loaded, faces, state, tmp_path):
     state.best, state.cur_nimg = {"fid50k_full": (0.0, 8)}, 2500
     snapshot = tmp_path / "network-snapshot-000002.keras"
-    values = evaluation.evaluate(tmp_path, tiny.options(faces, **SETTINGS), state, None, snapshot)
+    values = evaluation.evaluate(tmp_path, tiny_run.options(faces, **SETTINGS), state, None, snapshot)
     for name in NAMES:
         (line,) = [json.loads(line) for line in (tmp_path / f"metric-{name}.jsonl").read_text().splitlines()]
         results = {r.removeprefix("Metrics/"): v for r, v in values.items() if r.startswith(f"Metrics/{name}")}
@@ -77,13 +77,13 @@ def test_the_first_and_what_is_better_by_the_metrics_own_sense(higher_is_better,
 
 
 def test_refused_before_a_run_begins(faces, monkeypatch):
-    options = tiny.options(faces, **SETTINGS)
+    options = tiny_run.options(faces, **SETTINGS)
     with pytest.raises(OptionError, match=r"--detector_dir=x: classify_image_graph_def.pb is not in"):
-        evaluation.check(options)
+        evaluation.check_metrics(options)
     with pytest.raises(ConfigError, match="fid50k_full.*detector_dir"):
-        evaluation.check(dataclasses.replace(options, detector_dir=None))
+        evaluation.check_metrics(dataclasses.replace(options, detector_dir=None))
     monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColour())
-    evaluation.check(options)
+    evaluation.check_metrics(options)
     with pytest.raises(ConfigError, match="is50k.* needs 10 images"):
-        evaluation.check(dataclasses.replace(options, metrics_samples=9))
-    evaluation.check(dataclasses.replace(options, metrics=(), data="/nowhere"))
+        evaluation.check_metrics(dataclasses.replace(options, metrics_samples=9))
+    evaluation.check_metrics(dataclasses.replace(options, metrics=(), data="/nowhere"))

@@ -7,7 +7,7 @@ import errno
 import pytest
 import tensorflow as tf
 
-from trainer import loop, run_folder
+from trainer import loop, run_dir
 from trainer.errors import TrainingError
 
 
@@ -21,7 +21,7 @@ class Workers:
 @pytest.fixture
 def run(tmp_path):
     for cur_nimg in (8, 16):
-        run_folder.new_checkpoint(tmp_path, cur_nimg).mkdir(parents=True)
+        run_dir.new_checkpoint(tmp_path, cur_nimg).mkdir(parents=True)
     return tmp_path
 
 

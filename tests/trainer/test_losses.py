@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
-from sg3tf.interop import nvidia
-from sg3tf.stylegan2 import normal_rows
-from tests.numerics import nhwc, relative_error
+from sg3tf.convert import weights
+from sg3tf.models.stylegan2 import normal_rows
+from tests.helpers.numerics import nhwc, relative_error
 from trainer import losses
 
 
 def named(model):
     """{official parameter name: variable} of a model."""
-    return {name: variable for name, variable, _ in nvidia._parameters(model)}
+    return {name: variable for name, variable, _ in weights._parameters(model)}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def step(golden):
     G = Generator.from_preset("stylegan3-t", **common, z_dim=20, w_dim=16)
     D = Discriminator.from_preset("stylegan3-t", **common, mbstd_group_size=int(arrays["mbstd_group_size"]))
     for prefix, model in (("G/", G), ("D/", D)):
-        nvidia.load_arrays(model, {k[2:]: v for k, v in arrays.items() if k.startswith(prefix)})
+        weights.load_arrays(model, {k[2:]: v for k, v in arrays.items() if k.startswith(prefix)})
     return arrays, G, D
 
 
@@ -133,7 +133,7 @@ def path_length(golden):
     G = Generator.from_preset(
         "stylegan2", 32, label_dim=3, z_dim=16, w_dim=16, mapping_layers=4, channel_base=256, channel_max=24
     )
-    nvidia.load_arrays(G, {k[2:]: v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(G, {k[2:]: v for k, v in arrays.items() if k.startswith("G/")})
     return arrays, G, {"z": tf.constant(arrays["z"]), "label": tf.constant(arrays["c"])}
 
 
@@ -215,7 +215,7 @@ def test_augmentation_comes_after_the_blur_and_r1_sees_through_both():
     def half(x):
         return x[:, ::-1] / 2 + 0.25
 
-    logits = losses.judge(D, images, None, 2.0, half)
+    logits = losses.discriminator_logits(D, images, None, 2.0, half)
     np.testing.assert_allclose(logits, D(half(losses.blur(images, 2.0)))[:, 0], rtol=1e-6)
     x = half(images)
     with tf.GradientTape() as tape:

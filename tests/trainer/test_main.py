@@ -26,10 +26,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import sg3tf
 import sg3tf.metrics as sg3tf_metrics
-from tests.trainer.tiny import SIZE
-from trainer import run_folder
-from trainer.data import open_dataset, sampler
-from trainer.options import Options
+from sg3tf.data import sampler
+from sg3tf.data.dataset import open_dataset
+from tests.helpers.tiny_run import SIZE
+from trainer import run_dir
+from trainer.config import Options
 
 ROOT = Path(__file__).parents[2]
 BATCH = 8
@@ -73,7 +74,7 @@ class Run(NamedTuple):
     err: str
 
     def progress(self):
-        return json.loads((run_folder.checkpoints(self.folder)[-1] / "progress.json").read_text())
+        return json.loads((run_dir.checkpoints(self.folder)[-1] / "progress.json").read_text())
 
 
 class Runs(NamedTuple):
@@ -289,7 +290,7 @@ def test_tensorboard(runs):
 @pytest.mark.slow
 def test_snapshot_is_the_averaged_generator(runs):
     folder = runs.straight.folder
-    checkpoint = run_folder.checkpoints(folder)[-1]
+    checkpoint = run_dir.checkpoints(folder)[-1]
     with Image.open(folder / "fakes000000.png") as image:
         first_tile = np.asarray(image)[:16, :16]
     stored = tf.train.load_checkpoint(str(checkpoint / "state"))
@@ -373,7 +374,7 @@ def test_tensorboard_shows_the_profile(runs, profile, tmp_path):
 def test_checkpoints(runs):
     steps = runs.straight.progress()["step"]
     saved = [step for step in range(4, steps, 4)] + [steps]  # every tick, and at the end
-    names = [path.name for path in run_folder.checkpoints(runs.straight.folder)]
+    names = [path.name for path in run_dir.checkpoints(runs.straight.folder)]
     assert names == [f"{step * BATCH:09d}" for step in saved[-2:]]
     assert runs.straight.progress() | {"best": {}} == {"cur_nimg": steps * BATCH, "step": steps, "best": {}}
 
@@ -387,7 +388,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_says_how_to_go_on(runs):
     assert stopped.status == 130
     progress = stopped.progress()
     assert progress["step"] >= 4 and progress["cur_nimg"] == progress["step"] * BATCH
-    assert run_folder.checkpoints(stopped.folder)[-1].name == f"{progress['cur_nimg']:09d}"
+    assert run_dir.checkpoints(stopped.folder)[-1].name == f"{progress['cur_nimg']:09d}"
     *_, says, command = stopped.out.splitlines()
     assert says == "Stopped at a checkpoint. Continue with:"
     original = runs.resumed.folder
@@ -404,7 +405,7 @@ def test_latest_begins_a_run_where_there_is_none(runs):
 def test_latest_continues_in_the_same_folder(runs):
     stopped, killed, resumed = runs.stopped, runs.killed, runs.resumed
     assert only(resumed.folder.parent.iterdir()).name == stopped.folder.name  # no second run
-    assert f"Resuming from {run_folder.CHECKPOINTS}" in resumed.out.replace(f"{resumed.folder}/", "")
+    assert f"Resuming from {run_dir.CHECKPOINTS}" in resumed.out.replace(f"{resumed.folder}/", "")
     assert killed.progress()["step"] > stopped.progress()["step"]
     assert resumed.progress()["step"] == killed.progress()["step"] + MORE_STEPS
     log, stats = ((stopped.folder / name).read_text() for name in ("log.txt", "stats.jsonl"))
@@ -440,7 +441,7 @@ def test_resuming_changes_nothing(runs):
     """Bit for bit: weights, running statistics, optimizers, average, augmentation. Mirroring and threads were on."""
     assert runs.resumed.progress() == runs.straight.progress() | {"best": {}}  # only the latter had metrics
     one, two = (
-        tf.train.load_checkpoint(str(run_folder.checkpoints(run.folder)[-1] / "state"))
+        tf.train.load_checkpoint(str(run_dir.checkpoints(run.folder)[-1] / "state"))
         for run in (runs.straight, runs.resumed)
     )
     shapes = one.get_variable_to_shape_map()
@@ -455,7 +456,7 @@ def test_resuming_changes_nothing(runs):
 def test_training_changed_what_resuming_must_not_change(runs):
     """Else the test above would say nothing."""
     one, two = (
-        tf.train.load_checkpoint(str(run_folder.checkpoints(run.folder)[-1] / "state"))
+        tf.train.load_checkpoint(str(run_dir.checkpoints(run.folder)[-1] / "state"))
         for run in (runs.stopped, runs.straight)
     )
     names = [name for name in one.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
@@ -472,9 +473,9 @@ def damaged(runs, folder, name, damage):
     """A copy of the stopped run whose file `name`, of its checkpoint or of itself, is damaged."""
     run = folder / name / runs.stopped.folder.name
     shutil.copytree(runs.stopped.folder, run)
-    for older in run_folder.checkpoints(run)[:-1]:
+    for older in run_dir.checkpoints(run)[:-1]:
         shutil.rmtree(older)
-    file = run / name if (run / name).exists() else only(run_folder.checkpoints(run)) / name
+    file = run / name if (run / name).exists() else only(run_dir.checkpoints(run)) / name
     damage(file)
     return run
 
@@ -674,4 +675,4 @@ def test_data_that_cannot_be_read_leave_the_last_checkpoint(tmp_path, noise, wri
     (line,) = (line for line in err.splitlines() if line.startswith("trainer.main: "))
     assert line.startswith(f"trainer.main: {file}: record {bad} is corrupt")
     run = only((tmp_path / "runs").iterdir())
-    assert run_folder.locate(run)[1].name == f"{steps // 2 * 2 * BATCH:09d}"
+    assert run_dir.resolve_resume_path(run)[1].name == f"{steps // 2 * 2 * BATCH:09d}"

@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from tests.trainer import tiny
-from trainer import integrity, run_folder
+from sg3tf.utils import files
+from tests.helpers import tiny_run
+from trainer import run_dir
 from trainer.errors import OptionError, TrainingError
 from trainer.state import ADAM_BETA2, TrainState
 
@@ -51,7 +52,7 @@ def scramble(state, seed):
 
 @pytest.fixture(scope="module")
 def options(faces):
-    return tiny.options(faces, cond=True)
+    return tiny_run.options(faces, cond=True)
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +150,12 @@ def test_an_interrupted_save_leaves_the_old_one(saved, state, other, monkeypatch
             with pytest.raises(KeyboardInterrupt):
                 state.save(target)
     run = folder.parent.parent
-    assert run_folder.checkpoints(run) == [folder]
+    assert run_dir.checkpoints(run) == [folder]
     other.restore(folder)
     assert_holds(other, expected)
     # What it left does not stand in the way.
     state.save(folder.with_name("000004816"))
-    assert [path.name for path in run_folder.checkpoints(run)] == ["000004808", "000004816"]
+    assert [path.name for path in run_dir.checkpoints(run)] == ["000004808", "000004816"]
 
 
 def cut(file):
@@ -196,7 +197,7 @@ def test_damage_is_one_clear_line(saved, other, name, damage):
 def test_another_architecture_is_one_clear_line(saved, options, faces, values):
     folder, _ = saved
     with pytest.raises(OptionError, match="cannot be restored") as refusal:
-        TrainState(tiny.options(faces, **{"cond": True, **values})).restore(folder)
+        TrainState(tiny_run.options(faces, **{"cond": True, **values})).restore(folder)
     assert "\n" not in str(refusal.value)
 
 
@@ -206,7 +207,7 @@ def test_progress_that_makes_no_sense_is_one_clear_line(saved, other):
     for content in ("[]", json.dumps({"cur_nimg": 8}), json.dumps({"cur_nimg": 8, "step": 1, "best": 3})):
         (folder / "progress.json").write_text(content)
         (folder / "sha256.json").unlink()
-        integrity.seal(folder)
+        files.write_checksums(folder)
         with pytest.raises(OptionError, match="cannot be restored"):
             other.restore(folder)
 

@@ -14,14 +14,14 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from sg3tf.ops.implementation import for_training
-from tests.numerics import relative_error
-from tests.trainer import tiny
-from trainer.data import open_dataset
-from trainer.draws import Draws
+from sg3tf.data.dataset import open_dataset
+from sg3tf.ops.backend import training_backend
+from tests.helpers import tiny_run
+from tests.helpers.numerics import relative_error
 from trainer.errors import OptionError
+from trainer.random_inputs import RandomInputs
 from trainer.state import ADAM_BETA2, ADAM_EPSILON, TrainState
-from trainer.step import Stepper, to_float, without_overflow
+from trainer.step import TrainStep, to_float, without_overflow
 
 ROOT = Path(__file__).parents[2]
 STRAIGHT = list(range(8))
@@ -74,14 +74,14 @@ def steps(tmp_path_factory, faces):
     one = [
         run(
             "stylegan3-t",
-            for_training(),
+            training_backend(),
             {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)},
             **augmented,
         ),
         run("stylegan3-r", "matmul", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
     ]
     two = [
-        run("stylegan3-t", for_training(), halves, end, **augmented),
+        run("stylegan3-t", training_backend(), halves, end, **augmented),
         run("stylegan3-r", "matmul", {"blurred, two": variant(STRAIGHT, 4, False)}, gamma=0.0),
     ]
     arrays = run_steps(folder, faces, "cpu", one) | run_steps(folder, faces, "cpu:2", two)
@@ -229,7 +229,7 @@ def test_replicas_agree_at_the_end(steps, variant):
 
 @pytest.mark.slow
 def test_a_checkpoint_of_two_replicas_continues_with_one(steps, faces):
-    state = TrainState(tiny.options(faces, cond=True, seed=5, aug="fixed", p=0.5))
+    state = TrainState(tiny_run.options(faces, cond=True, seed=5, aug="fixed", p=0.5))
     state.restore(steps.end)
     assert (state.cur_nimg, state.step) == (8, 1)
     end = under(steps.variants["two"], "end/")
@@ -347,10 +347,10 @@ def test_the_average_follows(steps, variant):
 @pytest.fixture(scope="module")
 def stepper(faces):
     """A Stepper whose phases only note that they ran, and what on."""
-    options = tiny.options(faces, cond=True)
+    options = tiny_run.options(faces, cond=True)
     state = TrainState(options)
-    draws = Draws(open_dataset(faces, use_labels=True), options.batch, options.generator().z_dim, options.seed)
-    made = Stepper(state, options, tf.distribute.get_strategy(), draws)
+    draws = RandomInputs(open_dataset(faces, use_labels=True), options.batch, options.generator().z_dim, options.seed)
+    made = TrainStep(state, options, tf.distribute.get_strategy(), draws)
     made.ran = []
 
     def noting(name):
@@ -398,7 +398,7 @@ def test_every_phase_draws_anew(ran):
 
 
 def test_without_gamma_there_is_no_r1(stepper):
-    plain = Stepper(stepper.state, dataclasses.replace(stepper.options, gamma=0.0), stepper.strategy, stepper.draws)
+    plain = TrainStep(stepper.state, dataclasses.replace(stepper.options, gamma=0.0), stepper.strategy, stepper.draws)
     names = []
     plain._phases = {name: lambda arrays, name=name: names.append(name) or {} for name in plain._phases}
     plain._update_average = lambda decay: None
@@ -410,7 +410,7 @@ def test_without_gamma_there_is_no_r1(stepper):
 def test_a_batch_that_does_not_divide_names_the_values(stepper):
     options = dataclasses.replace(stepper.options, batch_per_replica=3, mbstd_group=3)
     with pytest.raises(OptionError, match=r"--batch=8: .*--batch_per_replica=3 times 1 replicas = 3"):
-        Stepper(stepper.state, options, stepper.strategy, stepper.draws)
+        TrainStep(stepper.state, options, stepper.strategy, stepper.draws)
 
 
 def test_images_to_float():

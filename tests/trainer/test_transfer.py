@@ -7,35 +7,35 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.trainer import tiny
-from trainer import run_folder, transfer
+from tests.helpers import tiny_run
+from trainer import run_dir, transfer
 from trainer.errors import OptionError
 from trainer.state import TrainState
 
 
 @pytest.fixture(scope="module")
 def options(faces):
-    return tiny.options(faces)
+    return tiny_run.options(faces)
 
 
 @pytest.fixture(scope="module")
 def source(options, tmp_path_factory):
     """(run folder, its state)"""
-    run = run_folder.create(tmp_path_factory.mktemp("runs"), options)
+    run = run_dir.create(tmp_path_factory.mktemp("runs"), options)
     state = TrainState(dataclasses.replace(options, seed=5))
     for part in ("G", "D", "G_ema"):
         for index, variable in enumerate(getattr(state, part).variables):
             variable.assign(np.full(variable.shape, index + len(part), np.float32))
     state.cur_nimg, state.step, state.best = 4808, 601, {"eqt50k_int": (60.0, 8)}
     state.pl_mean.assign(3.0)
-    state.save(run_folder.new_checkpoint(run, 4808))
+    state.save(run_dir.new_checkpoint(run, 4808))
     state.G_ema.save(run / "network-snapshot-000004.keras")
     return run, state
 
 
 def new(options, source, **changes):
     begun = dataclasses.replace(options, init_from=str(source), **changes)
-    transfer.check(begun)
+    transfer.check_init_from(begun)
     state = TrainState(begun)
     return state, transfer.init_from(state, source)
 
@@ -48,7 +48,7 @@ def assert_equal(model, expected):
 @pytest.mark.parametrize("what", ["run", "checkpoint"])
 def test_all_networks_of_a_run_and_nothing_else(options, source, what):
     run, saved = source
-    state, notes = new(options, run if what == "run" else run_folder.checkpoints(run)[-1])
+    state, notes = new(options, run if what == "run" else run_dir.checkpoints(run)[-1])
     for part in ("G", "D", "G_ema"):
         assert_equal(getattr(state, part), getattr(saved, part))
     assert notes == []

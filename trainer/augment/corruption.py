@@ -6,13 +6,13 @@ import math
 
 import tensorflow as tf
 
-from trainer.augment.numbers import Numbers
+from trainer.augment.random_params import AugmentParams
 
 NOISE = 0.1  # scale of the half-normal standard deviation of the noise
 CUTOUT = 0.5  # share of the width and height that is cut out
 
 
-def add_noise(images: tf.Tensor, numbers: Numbers) -> tf.Tensor:
+def add_noise(images: tf.Tensor, numbers: AugmentParams) -> tf.Tensor:
     """Gaussian noise, independent for every pixel and channel, as strong as the image's numbers say."""
     sigma = numbers.if_happens("noise", NOISE * tf.abs(numbers["noise"]), 0.0)
     keys = tf.stack([numbers.bits("noise_key0"), numbers.bits("noise_key1")], axis=1)
@@ -34,7 +34,7 @@ def _normal(keys: tf.Tensor, shape: tf.TensorShape, dtype: tf.DType) -> tf.Tenso
     return radius * tf.cos(2 * math.pi * uniform[:, 1])
 
 
-def cut_out(images: tf.Tensor, numbers: Numbers) -> tf.Tensor:
+def cut_out(images: tf.Tensor, numbers: AugmentParams) -> tf.Tensor:
     """A rectangle of half the width and height set to 0; its centre is anywhere in the image."""
     half = numbers.if_happens("cutout", CUTOUT / 2 + tf.zeros_like(numbers["cutout_x"]), 0.0)[:, None]
 

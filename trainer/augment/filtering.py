@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.augment.numbers import BANDS, Numbers
-from trainer.augment.wavelets import octave_bands
+from trainer.augment.geometry import octave_bands
+from trainer.augment.random_params import BANDS, AugmentParams
 
 TRANSFORMS = ("imgfilter",)
 
@@ -15,7 +15,7 @@ GAIN_OCTAVES = 1.0  # standard deviation of the binary logarithm of an amplified
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 
 
-def band_gains(numbers: Numbers) -> tf.Tensor:
+def band_gains(numbers: AugmentParams) -> tf.Tensor:
     """Gain of every band, [N, 4]: amplified each by chance, and all scaled each time to keep the expected power."""
     gains = tf.ones([1, BANDS], numbers.dtype)
     for i in range(BANDS):

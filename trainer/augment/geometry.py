@@ -1,17 +1,156 @@
-"""Pixel blitting and general geometric transformations as one matrix for every image (appendix B, figure 17).
-
-A transformation is its inverse, [N, 3, 3]: from a position in the result to the one in the image that is seen there,
-in pixels from the centre, x to the right and y down. Positions (x, y, 1) are columns.
-"""
+"""Pixel blitting and geometric transforms of images (arXiv 2006.06676, appendix B)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from trainer.augment.numbers import Numbers
+from sg3tf.ops.upfirdn2d import upfirdn2d
+from trainer.augment.random_params import AugmentParams
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two orthogonal wavelets of the augmentation, as filters of unit sum in float64.
+# ---------------------------------------------------------------------------------------------------------------------
+
+Array = NDArray[np.float64]
+
+#: sym6's low-pass filter: among the orthogonal filters of 12 taps with six zeros at the Nyquist frequency the most
+#: nearly symmetric one. Upsampling by 2 with it and downsampling with it mirrored is the identity.
+SYM6 = (
+    0.01089235016329234,
+    0.002468306185923318,
+    -0.08343160770607297,
+    -0.03416156079328601,
+    0.34722898647921774,
+    0.556946391962869,
+    0.2389521856664347,
+    -0.051362484930839246,
+    -0.014891875649269698,
+    0.031625281330021744,
+    0.0012499610463979226,
+    -0.005515933754688751,
+)
+
+
+def octave_bands() -> Array:
+    """Four symmetric filters [4, 43] that add up to a unit impulse: frequencies up to pi/8, pi/4, pi/2 and pi.
+
+    Appendix B builds them from sym2, Daubechies' orthogonal filter of 4 taps. With its power response P as a filter
+    and Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half; every further octave is split off
+    what P has kept, with P and Q at twice the spacing.
+    """
+    root = np.sqrt(3)
+    sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / 8
+    low = np.convolve(sym2, sym2[::-1])
+    high = _unit_impulse(len(low)) - low
+    bands, kept = [], np.ones(1)
+    for octave in range(3):
+        bands.append(np.convolve(kept, _spread(high, 2**octave)))
+        kept = np.convolve(kept, _spread(low, 2**octave))
+    bands.append(kept)
+    width = len(kept)
+    return np.stack([np.pad(band, (width - len(band)) // 2) for band in reversed(bands)])
+
+
+def _unit_impulse(size: int) -> Array:
+    return (np.arange(size) == size // 2).astype(np.float64)
+
+
+def _spread(taps: Array, spacing: int) -> Array:
+    """Taps of the filter f(z^spacing)."""
+    spread = np.zeros((len(taps) - 1) * spacing + 1)
+    spread[::spacing] = taps
+    return spread
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images under affine transformations, with hardly any aliasing (appendix B, "general geometric transformations").
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: Below this an image is narrower than what its filter reaches of its mirror image.
+SMALLEST = 6
+_REACH = len(SYM6) // 4  # of the filter to either side, in pixels of the image
+#: The filter is not quite symmetric: it delays by 5.1 taps, not by 5.5. So samples of twice the rate are taken to be
+#: where its tap 5 is, every other one of them on a pixel; otherwise turning an image would move it, too.
+_CENTRE = 5
+
+
+def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
+    """Images [N, H, W, C] seen through `inverse` [N, 3, 3], see geometry; beyond its edge an image goes on mirrored.
+
+    Upsampled twofold with sym6, looked up bilinearly at the transformed pixel positions of twice the rate, and
+    downsampled with sym6. Images whose matrix is the identity pass unchanged, not even rounded.
+
+    Gradient with respect to images: of any order.
+    """
+    height, width = images.shape[1:3]
+    tile, origin_y, origin_x = _mirrored_tile(images)
+    x, y = _positions(inverse, height, width)
+    # From pixels from the centre to samples of the tile.
+    found = _look_up(tile, 2 * (y + ((height - 1) / 2 + origin_y)), 2 * (x + ((width - 1) / 2 + origin_x)))
+    resampled = upfirdn2d(found, SYM6, down=2, flip_filter=True)
+    moved = tf.reduce_any(inverse != tf.eye(3, dtype=inverse.dtype), axis=[1, 2])
+    return tf.where(moved[:, None, None, None], resampled, images)
+
+
+def _mirrored_tile(images: tf.Tensor) -> tuple[tf.Tensor, int, int]:
+    """One period of the endlessly mirrored images at twice their rate, and the pixels (y, x) before their first.
+
+    Mirrored about its first and last pixels, a row of W repeats after 2 (W - 1). So the tile serves every
+    transformation, and its size is static, unlike a margin that depends on the matrices.
+    """
+    (before_y, after_y), (before_x, after_x) = (_mirror_pad(size) for size in images.shape[1:3])
+    mirrored = tf.pad(images, [[0, 0], [before_y, after_y], [before_x, after_x], [0, 0]], mode="REFLECT")
+    # The first sample is that whose tap _CENTRE is on pixel _REACH; one after the period is cropped.
+    tile = upfirdn2d(mirrored, SYM6, up=2, pad=(0, -1, 0, -1), gain=4.0)
+    return tile, before_y - _REACH, before_x - _REACH
+
+
+def _mirror_pad(size: int) -> tuple[int, int]:
+    """Pixels before and after `size` that make a period and the reach of the filter at both of its ends."""
+    total = 2 * (size - 1) + 2 * _REACH - size
+    return total // 2, total - total // 2
+
+
+def _positions(inverse: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the samples that make the result are seen: x and y [N, 2 H + 10, 2 W + 10]."""
+    x = tf.constant(_pixels(width), inverse.dtype)[None, None, :]
+    y = tf.constant(_pixels(height), inverse.dtype)[None, :, None]
+    a = inverse[:, :, :, None, None]
+    return a[:, 0, 0] * x + a[:, 0, 1] * y + a[:, 0, 2], a[:, 1, 0] * x + a[:, 1, 1] * y + a[:, 1, 2]
+
+
+def _pixels(size: int) -> np.ndarray:
+    """Where the downsampling filter reads, in pixels from the centre; its tap _CENTRE is on the result's pixels."""
+    return (np.arange(2 * size + len(SYM6) - 2) - _CENTRE) / 2 - (size - 1) / 2
+
+
+def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Bilinear samples of a tile [N, P, Q, C] that repeats, at positions [N, h, w]; no gradient to the positions."""
+    rows, columns = tile.shape[1:3]
+    flat = tf.reshape(tile, [-1, rows * columns, tile.shape[3]])
+    top, left = tf.floor(y), tf.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    top, left = tf.cast(top, tf.int32), tf.cast(left, tf.int32)
+
+    def sample(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        return tf.gather(flat, row % rows * columns + column % columns, axis=1, batch_dims=1)
+
+    upper = sample(top, left) * (1 - right) + sample(top, left + 1) * right
+    lower = sample(top + 1, left) * (1 - right) + sample(top + 1, left + 1) * right
+    return upper * (1 - down) + lower * down
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pixel blitting and general geometric transformations as one matrix for every image (appendix B, figure 17).
+#
+# A transformation is its inverse, [N, 3, 3]: from a position in the result to the one in the image that is seen there,
+# in pixels from the centre, x to the right and y down. Positions (x, y, 1) are columns.
+# ---------------------------------------------------------------------------------------------------------------------
 
 #: Share of the image's width and height. xint: the largest shift; xfrac: the standard deviation.
 TRANSLATION = 0.125
@@ -21,7 +160,7 @@ SCALE_OCTAVES = 0.2
 Size = tuple[int, int]
 
 
-def inverse_transformations(transforms: Collection[str], numbers: Numbers, size: Size) -> tf.Tensor:
+def inverse_transformations(transforms: Collection[str], numbers: AugmentParams, size: Size) -> tf.Tensor:
     """The inverse of all of `transforms` after another, in the paper's order, for images of `size` (height, width)."""
     inverse = affine(x=1.0, y=1.0, like=numbers["scale"])
     for transform, step in _STEPS:
@@ -51,12 +190,12 @@ def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
-def _x_flip(numbers: Numbers, size: Size) -> tf.Tensor:
+def _x_flip(numbers: AugmentParams, size: Size) -> tf.Tensor:
     mirror = 1 - 2 * tf.floor(2 * numbers["xflip"])
     return affine(x=numbers.if_happens("xflip", mirror, 1.0), y=1.0, like=mirror)
 
 
-def _quarter_turns(numbers: Numbers, size: Size) -> tf.Tensor:
+def _quarter_turns(numbers: AugmentParams, size: Size) -> tf.Tensor:
     turns = numbers.if_happens("rotate90", tf.floor(4 * numbers["rotate90"]), 0.0)
     turns = tf.cast(turns, tf.int32)
     # A cosine is not exactly 0.
@@ -65,14 +204,14 @@ def _quarter_turns(numbers: Numbers, size: Size) -> tf.Tensor:
     return affine(x=cosine, y=cosine, skew=sine, like=cosine)
 
 
-def _integer_translation(numbers: Numbers, size: Size) -> tf.Tensor:
+def _integer_translation(numbers: AugmentParams, size: Size) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
         return numbers.if_happens("xint", tf.round((2 * numbers[name] - 1) * (TRANSLATION * extent)), 0.0)
 
     return _translation(pixels("xint_x", size[1]), pixels("xint_y", size[0]))
 
 
-def _fractional_translation(numbers: Numbers, size: Size) -> tf.Tensor:
+def _fractional_translation(numbers: AugmentParams, size: Size) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
         return numbers.if_happens("xfrac", numbers[name] * (TRANSLATION * extent), 0.0)
 
@@ -83,19 +222,19 @@ def _translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return affine(x=1.0, y=1.0, shift_x=-x, shift_y=-y, like=x)
 
 
-def _isotropic_scale(numbers: Numbers, size: Size) -> tf.Tensor:
+def _isotropic_scale(numbers: AugmentParams, size: Size) -> tf.Tensor:
     shrunk = numbers.if_happens("scale", tf.pow(2.0, -SCALE_OCTAVES * numbers["scale"]), 1.0)
     return affine(x=shrunk, y=shrunk, like=shrunk)
 
 
-def _anisotropic_scale(numbers: Numbers, size: Size) -> tf.Tensor:
+def _anisotropic_scale(numbers: AugmentParams, size: Size) -> tf.Tensor:
     """Wider by what it gets lower."""
     shrunk = numbers.if_happens("aniso", tf.pow(2.0, -SCALE_OCTAVES * numbers["aniso"]), 1.0)
     return affine(x=shrunk, y=1 / shrunk, like=shrunk)
 
 
-def _rotation(name: str) -> Callable[[Numbers, Size], tf.Tensor]:
-    def step(numbers: Numbers, size: Size) -> tf.Tensor:
+def _rotation(name: str) -> Callable[[AugmentParams, Size], tf.Tensor]:
+    def step(numbers: AugmentParams, size: Size) -> tf.Tensor:
         angle = numbers.if_either_happens(name, (2 * numbers[name] - 1) * math.pi, 0.0)
         return affine(x=tf.cos(angle), y=tf.cos(angle), skew=tf.sin(angle), like=angle)
 

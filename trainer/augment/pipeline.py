@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.augment import colour, corruption, filtering, geometry, resampling
-from trainer.augment.numbers import COLUMNS, Numbers
+from trainer.augment import color, corruption, filtering, geometry
+from trainer.augment.random_params import COLUMNS, AugmentParams
 
 _GROUPS = {
     "blit": ("xflip", "rotate90", "xint"),
     "geom": ("scale", "rotate", "aniso", "xfrac"),
-    "color": colour.TRANSFORMS,
+    "color": color.TRANSFORMS,
     "filter": filtering.TRANSFORMS,
     "noise": ("noise",),
     "cutout": ("cutout",),
@@ -67,12 +67,12 @@ class Augment:
         Gradient with respect to images, of which this is an affine function: of any order.
         """
         images, values, probability = _checked(images, numbers, probability)
-        drawn = Numbers(values, probability, images.dtype)
+        drawn = AugmentParams(values, probability, images.dtype)
         if self.transforms & set(geometry.TRANSFORMS):
             inverse = geometry.inverse_transformations(self.transforms, drawn, (images.shape[1], images.shape[2]))
-            images = resampling.transform(images, inverse)
-        if self.transforms & set(colour.TRANSFORMS):
-            images = colour.recolour(images, colour.colour_matrices(self.transforms, drawn))
+            images = geometry.transform(images, inverse)
+        if self.transforms & set(color.TRANSFORMS):
+            images = color.recolour(images, color.colour_matrices(self.transforms, drawn))
         if "imgfilter" in self.transforms:
             images = filtering.filter_bands(images, filtering.band_gains(drawn))
         if "noise" in self.transforms:
@@ -90,14 +90,14 @@ def _checked(
         raise ValueError(f"images of shape {images.shape}: give [N, H, W, C] with H, W and C known")
     if images.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"images of type {images.dtype.name}: cast them to float32, from -1 to 1")
-    if min(images.shape[1:3]) < resampling.SMALLEST:
+    if min(images.shape[1:3]) < geometry.SMALLEST:
         raise ValueError(
-            f"images of shape {images.shape}: augmentation needs at least {resampling.SMALLEST} pixels each way"
+            f"images of shape {images.shape}: augmentation needs at least {geometry.SMALLEST} pixels each way"
         )
     rows = images.shape[0] if images.shape[0] is not None else numbers.shape[0]
     if not numbers.shape.is_compatible_with([rows, len(COLUMNS)]):
         raise ValueError(
-            f"numbers of shape {numbers.shape}: give what trainer.augment.numbers.draw gives for "
+            f"numbers of shape {numbers.shape}: give what trainer.augment.random_params.draw gives for "
             f"{'N' if rows is None else rows} images, [N, {len(COLUMNS)}]"
         )
     if not tf.is_tensor(probability) and not np.all((np.asarray(probability) >= 0) & (np.asarray(probability) <= 1)):

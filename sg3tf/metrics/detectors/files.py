@@ -1,10 +1,16 @@
-"""Files of detectors: where they were published, whether they are there, and whether they are the published ones."""
+"""Files of published detector networks, and the images that they take."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 from pathlib import Path
+
+import tensorflow as tf
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files of detectors: where they were published, whether they are there, and whether they are the published ones.
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 class DetectorError(ValueError):
@@ -61,3 +67,26 @@ def sha256(path: Path, published: Published) -> str:
             f"download it again from {published.address}"
         )
     return digest
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Images as detectors take them.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def rgb(images: tf.Tensor) -> tf.Tensor:
+    """float32 [N,H,W,3] of images [N,H,W,3] or grey ones [N,H,W,1]; the range is kept."""
+    images = tf.convert_to_tensor(images)
+    channels = images.shape[-1] if images.shape.rank == 4 else None
+    if channels not in (1, 3):
+        raise DetectorError(f"images of shape {images.shape}: must be [N, height, width, 3 or 1]")
+    images = tf.cast(images, tf.float32)
+    return images if channels == 3 else tf.repeat(images, 3, axis=-1)
+
+
+def rgb_of_bytes(images: tf.Tensor) -> tf.Tensor:
+    """float32 [N,H,W,3] from 0 to 255 of images uint8 [N,H,W,3] or [N,H,W,1]."""
+    images = tf.convert_to_tensor(images)
+    if images.dtype != tf.uint8:
+        raise DetectorError(f"images are {images.dtype.name}: must be uint8")
+    return rgb(images)

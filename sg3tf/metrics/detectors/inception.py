@@ -19,8 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.metrics.detectors import files
-from sg3tf.metrics.detectors.files import DetectorError, Published
-from sg3tf.metrics.detectors.images import rgb_of_bytes
+from sg3tf.metrics.detectors.files import DetectorError, Published, rgb_of_bytes
 
 PUBLISHED = Published(
     "classify_image_graph_def.pb",

@@ -11,8 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors import files, vgg16
-from sg3tf.metrics.detectors.files import Published
-from sg3tf.metrics.detectors.images import rgb
+from sg3tf.metrics.detectors.files import Published, rgb
 
 PUBLISHED = Published(
     "vgg.pth",

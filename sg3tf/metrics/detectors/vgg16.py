@@ -14,10 +14,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.interop import torch_file
+from sg3tf.convert import torch_file
 from sg3tf.metrics.detectors import files
-from sg3tf.metrics.detectors.files import DetectorError, Published
-from sg3tf.metrics.detectors.images import rgb_of_bytes
+from sg3tf.metrics.detectors.files import DetectorError, Published, rgb_of_bytes
 
 Array = NDArray[Any]
 

@@ -60,7 +60,7 @@ Command = Callable[..., None]
 
 @pytest.fixture
 def command(saved: Path) -> Command:
-    """command(name, *arguments): python -m sg3tf.generate with the network in `saved`, where errors are raised."""
+    """command(name, *arguments): python -m sg3tf.cli.generate with the network in `saved`, where errors are raised."""
 
     def run(name: str, *arguments: str) -> None:
         module = importlib.import_module(f"sg3tf.generate.{name}")

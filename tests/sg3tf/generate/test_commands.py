@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.generate import latents_file, points
-from sg3tf.generate.__main__ import COMMANDS
+from sg3tf.cli.generate import COMMANDS
+from sg3tf.generate import latents_file, shared_flags
 from sg3tf.generate.network import Network
 from sg3tf.images import grid, save_png
 from sg3tf.latents import transform_matrix
-from tests.numerics import Array
+from tests.helpers.numerics import Array
 from tests.sg3tf.generate.conftest import Command, tiny
 from tests.sg3tf.test_video import decoded
 
@@ -36,7 +36,7 @@ def test_images(command: Command, network: Network, tmp_path: Path, capsys: pyte
     flags = ["--seeds=3-4,85", "--trunc=0.5,1", "--trunc_cutoff=6", *MOTION, f"--outdir={out}"]
     command("images", *flags, f"--save_latents={kept}")
     assert capsys.readouterr().out == f"{out}\n"
-    latents = points.from_seeds(network, [3, 4, 85], [0.5, 1], 6)
+    latents = shared_flags.from_seeds(network, [3, 4, 85], [0.5, 1], 6)
     expected = network.synthesize(latents.ws, TRANSFORM)
     assert sorted(file.name for file in out.iterdir()) == [
         f"seed{seed:04d}-trunc{psi}.png" for seed in (3, 4, 85) for psi in ("0.50", "1.00")
@@ -65,11 +65,11 @@ def test_the_same_files_for_any_batch_size(command: Command, tmp_path: Path) -> 
 
 def test_grid(command: Command, network: Network, tmp_path: Path) -> None:
     command("grid", "--seeds=0-5", "--columns=3", "--scale=2", f"--out={tmp_path / 'grid.png'}")
-    images = network.synthesize(points.from_seeds(network, range(6)).ws)
+    images = network.synthesize(shared_flags.from_seeds(network, range(6)).ws)
     expected = grid(images, 3).repeat(2, 0).repeat(2, 1)
     np.testing.assert_array_equal(pixels(tmp_path / "grid.png"), expected)
     command("grid", "--seeds=0-1", "--trunc=0,0.5,1", f"--out={tmp_path / 'sweep.png'}")
-    expected = grid(network.synthesize(points.from_seeds(network, [0, 1], [0, 0.5, 1]).ws), 3)
+    expected = grid(network.synthesize(shared_flags.from_seeds(network, [0, 1], [0, 0.5, 1]).ws), 3)
     np.testing.assert_array_equal(pixels(tmp_path / "sweep.png"), expected)
 
 
@@ -77,7 +77,7 @@ def test_mix(command: Command, network: Network, tmp_path: Path) -> None:
     picture, kept = tmp_path / "mix.png", tmp_path / "mix.npz"
     flags = ["--rows=3,1", "--cols=4,5,9", "--layers=coarse,7", "--trunc=0.7", f"--save_latents={kept}"]
     command("mix", *flags, f"--out={picture}")
-    rows, columns = (points.from_seeds(network, seeds, [0.7]).ws for seeds in ([3, 1], [4, 5, 9]))
+    rows, columns = (shared_flags.from_seeds(network, seeds, [0.7]).ws for seeds in ([3, 1], [4, 5, 9]))
     sheet, size, start = pixels(picture), 16, 18
     assert sheet.shape == (start + 2 * size, start + 3 * size, 3)
     np.testing.assert_array_equal(sheet[:size, start:], grid(network.synthesize(columns), 3))
@@ -96,7 +96,7 @@ def test_interpolate(command: Command, network: Network, tmp_path: Path) -> None
     frames = tmp_path / "frames"
     flags = ["--seeds=0-3", "--frames=2", "--grid=2x1", "--curve=lerp", "--trunc=1,0.5", "--rotate=0,360"]
     command("interpolate", *flags, "--loop", f"--save_latents={tmp_path / 'way.npz'}", f"--out={frames}")
-    ws = points.from_seeds(network, range(4)).ws
+    ws = shared_flags.from_seeds(network, range(4)).ws
     assert sorted(file.name for file in frames.glob("*.png")) == [f"{number:06d}.png" for number in range(4)]
     halfway = network.w_avg + 0.875 * ((ws[0::2] + ws[1::2]) / 2 - network.w_avg)
     expected = network.synthesize(halfway, transform_matrix(np.pi / 2))
@@ -113,7 +113,7 @@ def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
     command("layers", *flags, f"--out={picture}")
     sheet = pixels(picture)
     assert sheet.shape[2] == 3 and sheet.shape[0] == 2 * (2 * (64 + 6) + 16)
-    image = network.synthesize(points.from_seeds(network, [1]).ws, TRANSFORM)[0].repeat(4, 0).repeat(4, 1)
+    image = network.synthesize(shared_flags.from_seeds(network, [1]).ws, TRANSFORM)[0].repeat(4, 0).repeat(4, 1)
     left = next(x for x in range(sheet.shape[1]) if (sheet[-70:-6, x : x + 64] == image).all())
     assert left > 64  # the second of its row
     command("layers", "--seeds=3", "--frames=2", "--translate=0,0:0.1,0", f"--out={tmp_path / 'layers.gif'}")
@@ -172,7 +172,7 @@ def test_refusals(command: Command, tmp_path: Path, name: str, flags: list[str],
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sg3tf.generate", *arguments]
+    command = [sys.executable, "-m", "sg3tf.cli.generate", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.directions import vectors
-from sg3tf.directions.closed_form import closed_form
-from sg3tf.directions.labels_file import Labels
-from sg3tf.directions.principal import principal
-from sg3tf.generate import latents_file, points
-from sg3tf.generate.edit import edit, from_labels, from_samples, strengths
-from sg3tf.generate.network import Network
-from sg3tf.generate.w_samples import w_samples
+from sg3tf.editing import directions as directions_file
+from sg3tf.editing.ganspace import ganspace_directions
+from sg3tf.editing.interfacegan import Labels
+from sg3tf.editing.sefa import sefa_directions
+from sg3tf.generate import latents_file, shared_flags
+from sg3tf.generate.commands.edit import edit, from_labels, from_samples, strengths
+from sg3tf.generate.network import Network, w_samples
 from sg3tf.latents import transform_matrix
 from tests.sg3tf.generate.conftest import Command
 
@@ -43,7 +42,7 @@ def test_labels_point_to_ones(network: Network):
 
 
 def test_edited_points(network: Network):
-    start = points.moved(points.from_seeds(network, [1, 2]), transform_matrix(0.3))
+    start = shared_flags.apply_transform(shared_flags.from_seeds(network, [1, 2]), transform_matrix(0.3))
     directions = from_samples(w_samples(network, 100), 2, [*range(network.num_ws)])
     edited = edit(start, directions, 1, strengths("-1:1:3"))
     assert edited.seeds is None and edited.transform is not None and len(edited) == 6
@@ -66,8 +65,8 @@ def test_pca_command(command: Command, network: Network, tmp_path: Path):
         "edit", "--seeds=3,4", "--direction=pc1,0", "--strength=-2:2:3", "--samples=200", "--count=3", "--layers=0,2",
         f"--save_directions={kept}", f"--save_latents={latents}", f"--out={out}",
     )  # fmt: skip
-    found = vectors.load(kept, network.num_ws, network.w_dim)
-    np.testing.assert_allclose(found.vectors, principal(w_samples(network, 200), 3), atol=1e-5)
+    found = directions_file.load(kept, network.num_ws, network.w_dim)
+    np.testing.assert_allclose(found.vectors, ganspace_directions(w_samples(network, 200), 3), atol=1e-5)
     assert (found.names, found.layers.tolist()) == (("pc0", "pc1", "pc2"), [0, 2])
     edited = latents_file.load(latents, network)
     assert len(edited) == 2 * 2 * 3
@@ -84,7 +83,7 @@ def test_pca_command(command: Command, network: Network, tmp_path: Path):
         "edit", "--seeds=3", f"--directions={kept}", "--strength=2", "--layers=1", f"--save_latents={again}",
         f"--out={out}",
     )  # fmt: skip
-    changed = latents_file.load(again, network).ws[0] != points.from_seeds(network, [3]).ws[0]
+    changed = latents_file.load(again, network).ws[0] != shared_flags.from_seeds(network, [3]).ws[0]
     assert np.flatnonzero(changed.any(1)).tolist() == [1]
 
 
@@ -94,14 +93,14 @@ def test_sefa_command(command: Command, network: Network, tmp_path: Path):
         "edit", "--method=sefa", "--layers=2-4", "--count=2", "--samples=50", "--seeds=0", f"--save_directions={kept}",
         f"--out={tmp_path / 'o.png'}",
     )  # fmt: skip
-    found = vectors.load(kept, network.num_ws, network.w_dim)
-    np.testing.assert_allclose(found.vectors, closed_form(network.generator, [2, 3, 4], 2), atol=1e-6)
+    found = directions_file.load(kept, network.num_ws, network.w_dim)
+    np.testing.assert_allclose(found.vectors, sefa_directions(network.generator, [2, 3, 4], 2), atol=1e-6)
 
 
 def test_labels_command(command: Command, network: Network, tmp_path: Path):
     """Labels of seeds, and the same of positions in a file with these seeds."""
     seeds = range(10, 40)
-    latents = points.from_seeds(network, seeds)
+    latents = shared_flags.from_seeds(network, seeds)
     label = (latents.ws[:, 0, 1] > np.median(latents.ws[:, 0, 1])).astype(int)
     latents_file.save(tmp_path / "l.npz", latents)
     _table(tmp_path / "seeds.csv", "seed", seeds, label)
@@ -111,7 +110,7 @@ def test_labels_command(command: Command, network: Network, tmp_path: Path):
     of_file = f"--label_latents={tmp_path / 'l.npz'}"
     command("edit", seed_labels, f"--save_directions={tmp_path / 'a.npz'}", "--direction=up", *shared)
     command("edit", index_labels, of_file, f"--save_directions={tmp_path / 'b.npz'}", *shared)
-    a, b = (vectors.load(tmp_path / name, network.num_ws, network.w_dim) for name in ("a.npz", "b.npz"))
+    a, b = (directions_file.load(tmp_path / name, network.num_ws, network.w_dim) for name in ("a.npz", "b.npz"))
     np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-6)
     assert a.vectors[0].argmax() == 1
     with pytest.raises(ValueError, match="label_latents is missing"):

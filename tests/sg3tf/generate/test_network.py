@@ -13,11 +13,10 @@ import tensorflow as tf
 import sg3tf
 from serving.signatures import ServedGenerator
 from sg3tf import latents, ops
-from sg3tf.generate.keras_network import keras_network
+from sg3tf.generate.keras_network import default_batch, keras_network
 from sg3tf.generate.network import Network, Sizes, open_network
-from sg3tf.generate.one_by_one import default_batch
 from sg3tf.images import to_uint8
-from tests.numerics import Array
+from tests.helpers.numerics import Array
 from tests.sg3tf.generate.conftest import tiny
 
 Z = latents.z_from_seeds(range(10), 6)
@@ -58,7 +57,7 @@ def test_images_are_those_of_the_generator(generator: sg3tf.Generator, network: 
 def test_implementations_agree_within_one_level(generator: sg3tf.Generator) -> None:
     images = {}
     for implementation in ("native", "matmul", "xla"):
-        with ops.using(implementation):
+        with ops.use_backend(implementation):
             images[implementation] = drawn(keras_network(generator))[1].astype(int)
     np.testing.assert_allclose(images["matmul"], images["native"], rtol=0, atol=1)
     np.testing.assert_allclose(images["xla"], images["native"], rtol=0, atol=1)

@@ -13,10 +13,9 @@ import tensorflow as tf
 
 import sg3tf
 from sg3tf.generate import latents_file
+from sg3tf.generate.commands.project import frames, project, psnr, tuned_to
 from sg3tf.generate.keras_network import keras_network
-from sg3tf.generate.network import Network
-from sg3tf.generate.project import frames, project, psnr, tuned_to
-from sg3tf.generate.w_samples import mean_and_sigma, w_samples
+from sg3tf.generate.network import Network, mean_and_sigma, w_samples
 from sg3tf.images import save_png, to_uint8
 from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.sg3tf.generate.conftest import Command

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sg3tf.metrics import METRICS, cache, collection, compute, detectors
+from sg3tf.metrics import METRICS, cache, compute, detectors, feature_stats
 from sg3tf.metrics.cache import Cache, default_folder
-from sg3tf.metrics.collection import MOMENTS, ROWS, Collection, Wanted
-from sg3tf.metrics.moments import Moments
-from sg3tf.metrics.passes import Passes
-from tests.sg3tf.metrics.stubs import Colours, Data, MeanColour
+from sg3tf.metrics.feature_stats import MOMENTS, ROWS, Collection, FeatureRequest, Moments
+from sg3tf.metrics.features import FeatureExtractor
+from tests.helpers.metric_stubs import Colours, Data, MeanColour
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["fid50k_full", "pr50k3_full", "kid50k"]
@@ -166,7 +165,7 @@ def test_a_killed_pass_goes_on_where_it_was_to_the_same_bits(loaded: dict[str, M
 
 
 def test_a_pass_over_data_goes_on(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(collection, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(feature_stats, "SAVE_EVERY_S", 0.0)
 
     def stop(what: str, done: int, count: int) -> None:
         if done == 40:
@@ -183,7 +182,7 @@ def test_a_process_killed_while_it_stores_features(
     loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The one that waited for it finds its pass finished, and some of the features stored."""
-    store, cached = Cache.store, Passes._cached
+    store, cached = Cache.store, FeatureExtractor._cached
     stored: list[Any] = []
 
     def killed(self: Cache, *args: Any) -> None:
@@ -191,21 +190,25 @@ def test_a_process_killed_while_it_stores_features(
             raise KeyboardInterrupt
         stored.append(store(self, *args))
 
-    def others_first(self: Passes, described: Any) -> Any:
+    def others_first(self: FeatureExtractor, described: Any) -> Any:
         found = cached(self, described)
         if not stored:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(Passes, "_cached", cached)
+                patch.setattr(FeatureExtractor, "_cached", cached)
                 patch.setattr(Cache, "store", killed)
                 values(tmp_path, images())
         return found
 
-    monkeypatch.setattr(Passes, "_cached", others_first)
+    monkeypatch.setattr(FeatureExtractor, "_cached", others_first)
     assert values(tmp_path, images()) == values(None, images()) and stored
 
 
 def test_a_collection_goes_on_from_what_was_saved(tmp_path: Path):
-    wanted = [Wanted("d", "a", MOMENTS, 10), Wanted("d", "a", ROWS, 7), Wanted("d", "b", MOMENTS, 4)]
+    wanted = [
+        FeatureRequest("d", "a", MOMENTS, 10),
+        FeatureRequest("d", "a", ROWS, 7),
+        FeatureRequest("d", "b", MOMENTS, 4),
+    ]
     sizes = {("d", "a"): 3, ("d", "b"): 2}
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal([10, size]).astype(np.float32) for size in (3, 2))

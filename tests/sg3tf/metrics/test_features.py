@@ -10,10 +10,10 @@ import scipy.linalg
 
 from sg3tf import GeneratorConfig, StyleGAN2Config, StyleGAN2Generator
 from sg3tf.metrics import METRICS, Measurement, compute, detectors, features
-from sg3tf.metrics.kernel import kernel_distance
-from sg3tf.metrics.neighbours import density_coverage, precision_recall
+from sg3tf.metrics.kid import kernel_distance
+from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 from sg3tf.metrics.samples import Samples, comparison, uniform_classes
-from tests.sg3tf.metrics.stubs import MEAN, SPREAD, Colours, Data, MeanColour, bytes_of
+from tests.helpers.metric_stubs import MEAN, SPREAD, Colours, Data, MeanColour, bytes_of
 
 COUNT = 600
 SEED = 3

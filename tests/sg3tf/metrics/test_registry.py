@@ -14,9 +14,9 @@ import pytest
 from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
 from sg3tf.metrics import METRICS, check, compute, detectors
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.metrics.registry import ALL, Comparison, Paths
+from sg3tf.metrics.registry import ALL, FeatureMetric, PathLengthMetric
 from sg3tf.metrics.samples import Samples, comparison, labels_of
-from tests.sg3tf.metrics.stubs import Colours, Data, MeanColour
+from tests.helpers.metric_stubs import Colours, Data, MeanColour
 
 ROOT = Path(__file__).parents[3]
 CONFIG = GeneratorConfig(16, z_dim=3)
@@ -35,11 +35,11 @@ PUBLISHED = {
     "dc50k5_full": ("vgg16", "features", 200_000),
 }
 PATHS = {
-    "ppl2_wend": Paths("w", "end", False),
-    "ppl_zfull": Paths("z", "full", True),
-    "ppl_wfull": Paths("w", "full", True),
-    "ppl_zend": Paths("z", "end", True),
-    "ppl_wend": Paths("w", "end", True),
+    "ppl2_wend": PathLengthMetric("w", "end", False),
+    "ppl_zfull": PathLengthMetric("z", "full", True),
+    "ppl_wfull": PathLengthMetric("w", "full", True),
+    "ppl_zend": PathLengthMetric("z", "end", True),
+    "ppl_wend": PathLengthMetric("w", "end", True),
 }
 
 
@@ -52,7 +52,7 @@ def test_names():
     assert set(METRICS) == {"eqt50k_int", "eqt50k_frac", "eqr50k", *PUBLISHED, *PATHS}
     for name, expected in PUBLISHED.items():
         looks_at = METRICS[name].looks_at
-        assert isinstance(looks_at, Comparison)
+        assert isinstance(looks_at, FeatureMetric)
         assert (looks_at.detector, looks_at.output, looks_at.max_real) == expected
     assert {name: METRICS[name].looks_at for name in PATHS} == PATHS
     assert {metric.num_samples for metric in METRICS.values()} == {50_000}
@@ -161,11 +161,11 @@ import dataclasses, json
 from unittest import mock
 import keras, numpy as np, tensorflow as tf
 from sg3tf import Generator
-from sg3tf.checkpoints import weights_digest
+from sg3tf.models.loading import weights_digest
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import uniform_classes
 from tests.sg3tf.metrics.stubs import Data
-from trainer.devices import make_strategy
+from trainer.distribution import make_strategy
 
 class Corners:
     digest, outputs = "sha256:corners", {"pool": 4, "features": 4}

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import sg3tf
-from sg3tf.metrics.spectra.measure import average, of_network
-from sg3tf.metrics.spectra.spectrum import (
+from sg3tf.metrics.spectra import (
     INTERPOLATION,
     Spectrum,
     SpectrumError,
+    average,
     decibels,
     load,
     load_alike,
+    of_network,
     rings,
     slices,
     window,
@@ -211,7 +212,7 @@ PROGRAM = """
 import contextlib, io, json, sys
 from absl import flags
 from absl.testing import flagsaver
-from sg3tf.metrics.spectra.__main__ import main
+from sg3tf.cli.spectra import main
 
 results = []
 for arguments in json.loads(sys.argv[1]):
@@ -237,7 +238,7 @@ def images(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(8)
     for i in range(count):
         Image.fromarray(rng.integers(0, 256, [16, 16, 3], np.uint8)).save(source / f"{i}.png")
-    build = ["trainer.data.build", f"--source={source}", f"--dest={folder / 'data'}", "--resolution=16"]
+    build = ["sg3tf.data.build", f"--source={source}", f"--dest={folder / 'data'}", "--resolution=16"]
     subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
     return folder / "data"
 

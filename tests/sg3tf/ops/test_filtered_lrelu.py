@@ -14,12 +14,12 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sg3tf.filters import low_pass
+from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu
-from tests import contexts
 from tests.conftest import Golden
-from tests.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
-from tests.reference import resampling as reference
+from tests.helpers import contexts
+from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
+from tests.helpers.reference import resampling as reference
 
 NATIVE = pytest.param("native", marks=pytest.mark.native)
 IMPLEMENTATIONS = ("xla", "matmul", NATIVE)

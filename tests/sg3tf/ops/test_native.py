@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf.filters import low_pass
+from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu, native, upfirdn2d
 from sg3tf.ops.native_attributes import decode, encode
-from tests.numerics import Array, relative_error
-from tests.sg3tf.ops import one_process
+from tests.helpers import native_worker
+from tests.helpers.numerics import Array, relative_error
 
 pytestmark = pytest.mark.native
 
@@ -358,9 +358,9 @@ def test_forward_mode(operation: Callable[..., tf.Tensor]) -> None:
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 def test_an_image_is_the_same_in_any_batch(operation: Callable[..., tf.Tensor], dtype: tf.DType) -> None:
     batch = tf.cast(images(1, 3, 19, 17, CHANNELS), dtype)
-    whole = one_process.value_and_gradient(operation, batch)
+    whole = native_worker.value_and_gradient(operation, batch)
     for i in range(3):
-        alone = one_process.value_and_gradient(operation, batch[i : i + 1])
+        alone = native_worker.value_and_gradient(operation, batch[i : i + 1])
         for a, b in zip(alone, whole, strict=True):
             np.testing.assert_array_equal(a[0], b[i])
 
@@ -370,7 +370,7 @@ def test_an_image_is_the_same_in_any_batch(operation: Callable[..., tf.Tensor], 
 def test_nothing_at_all(operation: Callable[..., tf.Tensor], shape: tuple[int, ...]) -> None:
     x = tf.zeros(shape)
     for wrap in (as_it_is, tf.function):
-        value, gradient = wrap(lambda x: one_process.value_and_gradient(operation, x))(x)
+        value, gradient = wrap(lambda x: native_worker.value_and_gradient(operation, x))(x)
         assert value.shape[0] == shape[0] and gradient.shape == shape
 
 
@@ -386,7 +386,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
 
 
 def test_any_number_of_threads(elsewhere: dict[str, Array]) -> None:
-    for name, value in one_process.in_one_piece().items():
+    for name, value in native_worker.in_one_piece().items():
         np.testing.assert_array_equal(elsewhere[name], value)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf.filters import low_pass
+from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu, native, upfirdn2d
-from tests.numerics import Array, relative_error
+from tests.helpers.numerics import Array, relative_error
 
 pytestmark = [
     pytest.mark.native,

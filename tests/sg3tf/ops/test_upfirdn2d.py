@@ -11,13 +11,13 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sg3tf.filters import low_pass
+from sg3tf.models.filters import low_pass
 from sg3tf.ops import upfirdn2d
-from tests import contexts
 from tests.conftest import Golden
-from tests.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
-from tests.reference import resampling as reference
-from tests.reference.resampling import kernel2d, matrix, rows
+from tests.helpers import contexts
+from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel, nchw, nhwc, relative_error
+from tests.helpers.reference import resampling as reference
+from tests.helpers.reference.resampling import kernel2d, matrix, rows
 
 NATIVE = pytest.param("native", marks=pytest.mark.native)
 IMPLEMENTATIONS = ("xla", "matmul", NATIVE)

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tests.trainer.augment.forced import drawn, forced
+from tests.helpers.forced_params import drawn, forced
 from trainer.augment.corruption import add_noise, cut_out
-from trainer.augment.numbers import COLUMNS, Numbers
+from trainer.augment.random_params import COLUMNS, AugmentParams
 
 
 def numbers(values, probability=1.0):
-    return Numbers(tf.constant(values), tf.constant(probability, tf.float32), tf.float32)
+    return AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), tf.float32)
 
 
 def noise(values, shape=(24, 24, 3), probability=1.0):

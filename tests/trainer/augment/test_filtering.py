@@ -7,17 +7,17 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from tests.numerics import relative_error
-from tests.trainer.augment.forced import drawn, forced
+from tests.helpers.forced_params import drawn, forced
+from tests.helpers.numerics import relative_error
 from trainer.augment.filtering import band_gains, filter_bands
-from trainer.augment.numbers import COLUMNS, Numbers
-from trainer.augment.wavelets import octave_bands
+from trainer.augment.geometry import octave_bands
+from trainer.augment.random_params import COLUMNS, AugmentParams
 
 POWER = np.array([10, 1, 1, 1]) / 13
 
 
 def gains(values, probability=1.0):
-    return band_gains(Numbers(tf.constant(values), tf.constant(probability, tf.float32), tf.float64)).numpy()
+    return band_gains(AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), tf.float64)).numpy()
 
 
 def test_gains():

@@ -9,18 +9,18 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from sg3tf.ops import using
-from tests.numerics import relative_error
-from tests.trainer.augment.forced import drawn, forced
-from trainer.augment import resampling
+from sg3tf.ops import use_backend
+from tests.helpers.forced_params import drawn, forced
+from tests.helpers.numerics import relative_error
+from trainer.augment import geometry
 from trainer.augment.geometry import TRANSFORMS, inverse_transformations, product
-from trainer.augment.numbers import COLUMNS, Numbers
+from trainer.augment.random_params import COLUMNS, AugmentParams
 
 HEIGHT, WIDTH = 40, 56
 
 
 def inverses(values, transforms=TRANSFORMS, probability=1.0, size=(HEIGHT, WIDTH), dtype=tf.float32):
-    numbers = Numbers(tf.constant(values), tf.constant(probability, tf.float32), dtype)
+    numbers = AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), dtype)
     return inverse_transformations(transforms, numbers, size).numpy().astype(np.float64)
 
 
@@ -139,8 +139,8 @@ STEPS = {
 def test_images_against_analytic_values(impl):
     y, x = np.meshgrid(np.arange(HEIGHT), np.arange(WIDTH), indexing="ij")
     images = np.tile(cosines(y, x, HEIGHT, WIDTH)[None, ..., None], [len(STEPS), 1, 1, 1])
-    with using(impl):
-        got = resampling.transform(tf.constant(images), tf.constant(np.stack(list(STEPS.values()))))
+    with use_backend(impl):
+        got = geometry.transform(tf.constant(images), tf.constant(np.stack(list(STEPS.values()))))
     for name, inverse, result in zip(STEPS, STEPS.values(), got.numpy()[..., 0], strict=True):
         # The filter's delay is 5.1 taps where 5 are made up for: 0.05 pixels, once before and once after the
         # transformation; the steepest slope is 0.1 per pixel.
@@ -150,7 +150,7 @@ def test_images_against_analytic_values(impl):
 @pytest.mark.parametrize("shift", [(3, 0), (0, -5), (-7, 4)])
 def test_whole_pixels_are_copied(shift):
     images = np.random.RandomState(0).uniform(-1, 1, [1, HEIGHT, WIDTH, 3])
-    got = resampling.transform(tf.constant(images), tf.constant(translation(*shift)[None]))
+    got = geometry.transform(tf.constant(images), tf.constant(translation(*shift)[None]))
     rows = np.pad(np.arange(HEIGHT), 8, mode="reflect")[8 + shift[1] :][:HEIGHT]
     columns = np.pad(np.arange(WIDTH), 8, mode="reflect")[8 + shift[0] :][:WIDTH]
     np.testing.assert_allclose(got, images[:, rows][:, :, columns], atol=1e-12)
@@ -160,14 +160,14 @@ def test_whole_pixels_are_copied(shift):
 def test_small_and_odd_sizes(size):
     y, x = np.meshgrid(np.arange(size[0]), np.arange(size[1]), indexing="ij")
     images = cosines(y, x, *size)[None, ..., None]
-    got = resampling.transform(tf.constant(images), tf.constant(translation(*size)[None])).numpy()
+    got = geometry.transform(tf.constant(images), tf.constant(translation(*size)[None])).numpy()
     np.testing.assert_allclose(got[0, ..., 0], analytic(translation(*size), *size), atol=1e-12)
 
 
 def test_upsampling_and_downsampling_is_the_identity():
     """So that only what moves is resampled; here a shift of one full period, which no shortcut recognises."""
     images = np.random.RandomState(0).uniform(-1, 1, [1, 16, 16, 2])
-    got = resampling.transform(tf.constant(images), tf.constant(translation(30, 30)[None]))
+    got = geometry.transform(tf.constant(images), tf.constant(translation(30, 30)[None]))
     np.testing.assert_allclose(got, images, atol=1e-12)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf.ops import using
-from tests import contexts
-from tests.numerics import derivative, nchw, nhwc, relative_error
-from tests.trainer.augment.forced import drawn, percentile, smooth_images
+from sg3tf.ops import use_backend
+from tests.helpers import contexts
+from tests.helpers.forced_params import drawn, percentile, smooth_images
+from tests.helpers.numerics import derivative, nchw, nhwc, relative_error
 from trainer.augment import PIPES, Augment
 
 IMPLEMENTATIONS = ["xla", "matmul", pytest.param("native", marks=pytest.mark.native)]
@@ -36,7 +36,7 @@ def test_golden_is_complete(golden):
 def test_golden_pipeline_and_gradient(golden, impl):
     arrays = golden("augment")
     images = tf.constant(nhwc(arrays["images_nchw"]))
-    with using(impl), tf.GradientTape() as tape:
+    with use_backend(impl), tf.GradientTape() as tape:
         tape.watch(images)
         got = Augment("bgc")(images, percentile(0.7, 2), 1.0)
     assert relative_error(nchw(got), arrays["bgc/0.7"]) < 5e-6
@@ -109,7 +109,7 @@ def test_every_way_to_run_it(impl, tmp_path):
         function = lambda t: tf.sin(augment(t, values, tf.constant(0.8)))  # noqa: E731
         return [function(x), derivative(function)(x)]
 
-    with using(impl):
+    with use_backend(impl):
         expected = contexts.run("eager", value_and_gradient, images, tmp_path)
         for way in ways:
             got = contexts.run(way, value_and_gradient, images, tmp_path)
@@ -147,7 +147,7 @@ def test_gradient_of_the_gradient_against_differences(pipe, impl):
         return tf.reduce_sum(tf.square(derivative(score)(x)))
 
     step = 1e-5
-    with using(impl):
+    with use_backend(impl):
         slope = tf.reduce_sum(derivative(penalty)(tf.constant(images)) * direction).numpy()
         differences = (penalty(images + step * direction) - penalty(images - step * direction)) / (2 * step)
     assert np.isfinite(slope) and abs(slope) > 1e-3

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.augment.wavelets import SYM6, octave_bands
+from trainer.augment.geometry import SYM6, octave_bands
 
 
 def response(taps, frequency):

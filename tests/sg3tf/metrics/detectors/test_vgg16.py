@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from sg3tf.metrics import detectors
 from sg3tf.metrics.detectors import DetectorError, lpips, vgg16
-from tests import torch_writer
-from tests.numerics import relative_error
-from tests.sg3tf.metrics.detectors.resize import resized
+from tests.helpers import torch_writer
+from tests.helpers.numerics import relative_error
+from tests.helpers.tf1_resize import resized
 
 Array = NDArray[Any]
 

@@ -1,0 +1,105 @@
+"""The server's two fronts, from their start to the last answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from pathlib import Path
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import HealthServicer
+
+from serving.server.admission import Admission
+from serving.server.batching import BatchingParameters
+from serving.server.grpc_service import make_grpc_server
+from serving.server.metrics import Metrics
+from serving.server.model import ServedModel, warm_up
+from serving.server.model_manager import ModelManager, VersionPolicy, Watcher
+from serving.server.predictor import Predictor
+from serving.server.rest import RestServer
+from serving.server.security import ApiKey, Certificate
+
+_DRAIN_SECONDS = 30
+# Without batching: more at once would only share the processor, and each takes its memory.
+_RUNNING = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """What the command line decides; docs/server.md explains each flag."""
+
+    name: str
+    base: Path
+    policy: VersionPolicy
+    poll_seconds: float
+    host: str
+    port: int
+    rest_port: int
+    rest_seconds: float
+    batching: BatchingParameters | None
+    max_in_flight: int
+    max_batch: int
+    max_bytes: int
+    key: ApiKey | None
+    certificate: Certificate | None
+
+
+class Server:
+    """A started server.
+
+    Raises:
+      OSError: no model, or an address that is not to be had.
+      RuntimeError: the same of the gRPC port.
+    """
+
+    def __init__(self, options: ServerOptions):
+        self.catalog = ModelManager(options.name, options.base, options.policy, lambda folder: _load(folder, options))
+        running = options.batching.places if options.batching else _RUNNING
+        self._admission = Admission(options.max_in_flight, running)
+        metrics = Metrics(lambda: self._admission.in_flight, lambda: self.catalog.find(options.name, None).version)
+        predictor = Predictor(self.catalog, self._admission, metrics)
+        self._health = HealthServicer()
+        self._grpc = make_grpc_server(predictor, self._health, options.max_in_flight, options.max_bytes, options.key)
+        self.grpc_port = self._bind_grpc(f"{options.host}:{options.port}", options.certificate)
+        tls = options.certificate.context if options.certificate else None
+        address = options.host, options.rest_port
+        self._rest = RestServer(address, predictor, options.max_bytes, options.rest_seconds, options.key, tls)
+        self.rest_port = self._rest.server_port
+        self._grpc.start()
+        self._rest_thread = threading.Thread(target=self._rest.serve_forever, args=[0.1], name="rest")
+        self._rest_thread.start()
+        self._watcher = Watcher(self.catalog, options.poll_seconds) if options.poll_seconds else None
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def drain(self) -> bool:
+        """Take no more requests, and wait for those inside; returns whether all were answered in time."""
+        end = time.monotonic() + _DRAIN_SECONDS
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._watcher:
+            self._watcher.stop()
+        # Both stop accepting first, then finish what they have.
+        drained = self._grpc.stop(_DRAIN_SECONDS)
+        self._rest.shutdown()
+        self._rest_thread.join()
+        # Waits for its connections; a prediction that has begun cannot be stopped, so not for ever.
+        closing = threading.Thread(target=self._rest.server_close, name="rest-close", daemon=True)
+        closing.start()
+        drained.wait()
+        closing.join(max(end - time.monotonic(), 0))
+        return not closing.is_alive() and not self._admission.in_flight
+
+    def _bind_grpc(self, address: str, certificate: Certificate | None) -> int:
+        if certificate:
+            return self._grpc.add_secure_port(address, certificate.grpc_credentials)
+        return self._grpc.add_insecure_port(address)
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
+            self._health.set(service, status)
+
+
+def _load(folder: Path, options: ServerOptions) -> ServedModel:
+    model = ServedModel(folder, options.batching, options.max_batch)
+    warm_up(model, folder)
+    return model

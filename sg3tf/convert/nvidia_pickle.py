@@ -1,0 +1,202 @@
+"""The official pickles, read without PyTorch, TensorFlow 1 or the official code, and without running what they hold.
+
+Those of stylegan3 and stylegan2-ada-pytorch are dictionaries of modules. Each has its own source code in it, which is
+left alone: what it computes is known here, and its constructor's arguments say which of its kind it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.convert import safe_pickle, tf1_pickle, torch_file
+from sg3tf.convert.official_network import (
+    NETWORKS,
+    OFFICIAL,
+    OfficialNetwork,
+    UnsupportedNetworkError,
+    to_config,
+    to_plain_types,
+)
+from sg3tf.convert.safe_pickle import PickleError
+from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+
+_GENERATOR_ARGUMENTS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
+_DISCRIMINATOR_ARGUMENTS = ("c_dim", "img_resolution", "img_channels")
+_HEAD = 64  # bytes that tell a file of torch.save
+_MAX_NAME = 200  # letters of a module's name, with those around it
+
+
+@dataclasses.dataclass(eq=False)
+class Module:
+    """A module as it was stored: attributes, among them parameters, buffers and the modules in it."""
+
+    class_name: str
+    state: dict[str, Any]
+
+    def table(self, name: str) -> dict[str, Any]:
+        """_parameters, _buffers, or _modules."""
+        table = self.state.get(name)
+        if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
+            raise PickleError(f"a {self.class_name:.50} has no {name}")
+        return table
+
+
+def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
+    """A network of an official pickle.
+
+    Args:
+        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or through torch.save, or of stylegan2-ada and
+            stylegan2 for TensorFlow 1.
+        name: G, D or G_ema.
+
+    Returns:
+        Its configuration and arrays; these are views of bytes of the file.
+
+    Raises:
+        PickleError: no such pickle, broken, or it wants what it may not have.
+        SnapshotError, ConfigError: a network that does not exist here, or that the file is too small for.
+        OSError: the file cannot be opened.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            network = _network(_load(file), name)
+        except PickleError as error:
+            raise PickleError(f"{path}: {' '.join(str(error).split())}") from error
+        network.check(os.fstat(file.fileno()).st_size)
+        return network
+
+
+def _load(file: io.BufferedReader) -> Any:
+    if torch_file.is_torch_file(file.peek(_HEAD)[:_HEAD]):
+        return torch_file.read_stream(file, _ALLOWED, _set_state)
+    return safe_pickle.load(file, {**torch_file.ALLOWED, **_ALLOWED}, _no_storage, _set_state)
+
+
+def _network(data: Any, name: str) -> OfficialNetwork:
+    if tf1_pickle.is_snapshot(data):
+        return tf1_pickle.network(data, name)
+    if not isinstance(data, dict) or not any(isinstance(data.get(name), Module) for name in NETWORKS):
+        raise PickleError(f"it has none of the networks {', '.join(NETWORKS)}")
+    if not isinstance(data.get(name), Module):
+        there = [name for name in NETWORKS if isinstance(data.get(name), Module)]
+        raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(there)}")
+    try:
+        data_options = to_plain_types(data.get("training_set_kwargs"))
+    except UnsupportedNetworkError:  # of no consequence here
+        data_options = None
+    return dataclasses.replace(_meaning(data[name]), training_set_options=data_options)
+
+
+def _meaning(root: Module) -> OfficialNetwork:
+    """What a generator or a discriminator is here; which kind it is, its class and parts say."""
+    modules = _modules(root)
+    if root.class_name == "Generator":
+        kind: type = GeneratorConfig if "synthesis.input" in modules else StyleGAN2Config
+        options = _options(root, _GENERATOR_ARGUMENTS)
+        given = _flat(options)
+    elif root.class_name == "Discriminator":
+        kind, options = DiscriminatorConfig, _options(root, _DISCRIMINATOR_ARGUMENTS)
+        given = dict(options)
+        if not given.get("c_dim"):  # what would map labels says nothing then
+            for name in ("mapping_kwargs", "cmap_dim"):
+                given.pop(name, None)
+    else:
+        raise UnsupportedNetworkError(f"class {root.class_name!r:.50}: only Generator and Discriminator exist here")
+    if kind is not GeneratorConfig and "conv_clamp" not in given:
+        given["conv_clamp"] = _stored_clamp(modules)
+    arrays = dict(_arrays(modules))
+    return OfficialNetwork("PyTorch", root.class_name, options, to_config(kind, given, OFFICIAL[kind]), arrays)
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of stylegan3; in stylegan2-ada-pytorch, a part of them is nested."""
+    nested = options.get("synthesis_kwargs", {})
+    if not isinstance(nested, dict):
+        raise UnsupportedNetworkError(f"synthesis_kwargs={nested!r:.50}: not as the official code has them")
+    return {**{name: value for name, value in options.items() if name != "synthesis_kwargs"}, **nested}
+
+
+def _options(root: Module, names: tuple[str, ...]) -> dict[str, Any]:
+    positional, named = to_plain_types(root.state.get("_init_args", ())), to_plain_types(root.state.get("_init_kwargs"))
+    if not isinstance(positional, list) or not isinstance(named, dict) or len(positional) > len(names):
+        raise PickleError(f"the {root.class_name} does not have its constructor's arguments as they are stored")
+    return {**dict(zip(names, positional, strict=False)), **named}
+
+
+def _stored_clamp(modules: Mapping[str, Module]) -> Any:
+    """What the layers clamp at: the default differs between stylegan2-ada-pytorch and stylegan3."""
+    clamps = {to_plain_types(module.state["conv_clamp"]) for module in modules.values() if "conv_clamp" in module.state}
+    if len(clamps) != 1:
+        raise UnsupportedNetworkError("conv_clamp: neither the constructor's arguments nor the layers say it")
+    return clamps.pop()
+
+
+def _modules(root: Module) -> dict[str, Module]:
+    """{name, with those around it and dots between: module}."""
+    found: dict[str, Module] = {}
+    waiting, seen = [("", root)], set()
+    while waiting:
+        name, module = waiting.pop()
+        if not isinstance(module, Module) or id(module) in seen or len(name) > _MAX_NAME:
+            raise PickleError("its modules are not within each other as those of a network")
+        seen.add(id(module))
+        found[name] = module
+        waiting += [(f"{name}.{part}".lstrip("."), inner) for part, inner in module.table("_modules").items()]
+    return found
+
+
+def _arrays(modules: Mapping[str, Module]) -> Mapping[str, NDArray[Any]]:
+    arrays = {}
+    for prefix, module in modules.items():
+        for name, array in (module.table("_parameters") | module.table("_buffers")).items():
+            full = f"{prefix}.{name}".lstrip(".")
+            if array is None:  # a filter that a layer does without
+                continue
+            if not isinstance(array, np.ndarray):
+                raise PickleError(f"{full:.100} is not a tensor")
+            arrays[full] = array
+    return arrays
+
+
+def _reconstruct(meta: Any) -> Module:
+    """A persistent object: of what is stored with it, all but its source code."""
+    name, state = meta["class_name"], meta["state"]
+    if meta["type"] != "class" or not isinstance(name, str) or not isinstance(state, dict):
+        raise PickleError("it has a persistent object that is not that of a class")
+    return Module(name, state)
+
+
+def _set_state(target: Any, state: Any) -> None:
+    if isinstance(target, tf1_pickle.StoredNetwork):
+        target.state = state
+    else:
+        safe_pickle.set_state(target, state)
+
+
+def _no_storage(identity: Any) -> Any:
+    raise PickleError("it mentions a storage outside of it, as only files of torch.save may")
+
+
+def _set(values: Any = ()) -> set[Any]:
+    if not all(isinstance(value, str) for value in values):
+        raise PickleError("it has a set of something else than names")
+    return set(values)
+
+
+_ALLOWED: dict[str, Any] = {
+    **safe_pickle.ALLOWED,
+    **tf1_pickle.ALLOWED,
+    "torch_utils.persistence._reconstruct_persistent_obj": _reconstruct,
+    "torch.storage._load_from_bytes": torch_file.storage_in,
+    "dnnlib.util.EasyDict": safe_pickle.ordered_dict,
+    "builtins.set": _set,
+    "__builtin__.set": _set,
+}

@@ -1,0 +1,329 @@
+"""Official networks as read from a file, and their constructor options as configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
+from sg3tf.models.layer_plan import plan_synthesis
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A network of an official pickle, as far as it means anything here: a configuration and its arrays.
+# ---------------------------------------------------------------------------------------------------------------------
+
+Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
+
+NETWORKS = ("G", "D", "G_ema")  # in the order in which files of TensorFlow 1 have them
+
+_LEAST_BYTES = 2  # of a parameter: float16
+_MAX_NODES, _MAX_DEPTH = 10_000, 10  # of options, which are some dozens of numbers
+_MAX_TEXT, _MAX_WHOLE = 10_000, 2**63
+
+
+class UnsupportedNetworkError(ValueError):
+    """A network that cannot be had here; the message, one line, names the option, its value and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # names come from the file
+
+
+@dataclasses.dataclass(frozen=True)
+class OfficialNetwork:
+    """A network that was stored.
+
+    Attributes:
+        origin: which code stored it.
+        class_name: what the file calls its class or function.
+        options: the constructor's arguments, as the file has them.
+        config: what they mean here.
+        arrays: {official PyTorch parameter name: array}.
+        training_set_options: the data set's constructor arguments, if the file says them.
+    """
+
+    origin: str
+    class_name: str
+    options: Mapping[str, Any]
+    config: Config
+    arrays: Mapping[str, NDArray[Any]]
+    training_set_options: Any = None
+
+    def check(self, file_size: int) -> None:
+        """Refuses a configuration for which the file is too small, before a model of that size is made.
+
+        Raises:
+            SnapshotError: naming both; or an array of a type that float32 cannot hold.
+        """
+        for name, array in self.arrays.items():
+            if not np.can_cast(array.dtype, np.float32):
+                raise UnsupportedNetworkError(f"{name} is {array.dtype}, which float32 cannot hold exactly")
+        needed = num_kernel_parameters(self.config)
+        if needed * _LEAST_BYTES > file_size:
+            raise UnsupportedNetworkError(
+                f"its options describe {needed:,} parameters, more than {file_size:,} bytes can hold"
+            )
+
+
+def to_plain_types(value: Any) -> Any:
+    """A copy of `value` that JSON can hold.
+
+    Raises:
+        SnapshotError: it has something else in it, or is too large or deep for options.
+    """
+    return _plain(value, [_MAX_NODES], _MAX_DEPTH)
+
+
+def _plain(value: Any, left: list[int], depth: int) -> Any:
+    left[0] -= 1
+    if left[0] < 0 or depth < 0:
+        raise UnsupportedNetworkError("its options are too many or too deep to be those of a network")
+    if value is None or isinstance(value, float):
+        return value
+    if (isinstance(value, str) and len(value) < _MAX_TEXT) or (isinstance(value, int) and abs(value) < _MAX_WHOLE):
+        return value
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, left, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, left, depth - 1) for item in value]
+    raise UnsupportedNetworkError(f"its options have a {type(value).__name__} among them, not numbers and text")
+
+
+def num_kernel_parameters(config: Config) -> int:
+    """Most of a network's size: without biases, running statistics and constants."""
+    if isinstance(config, DiscriminatorConfig):
+        return _discriminator(config)
+    features = config.z_dim + (config.w_dim if config.label_dim else 0)
+    mapping = config.w_dim * (config.label_dim + features + (config.mapping_layers - 1) * config.w_dim)
+    if isinstance(config, StyleGAN2Config):
+        return mapping + _skip_synthesis(config)
+    if isinstance(config, StyleGAN1Config):
+        return mapping + _first_synthesis(config)
+    plan = plan_synthesis(config)
+    layers = sum(p.in_channels * (p.kernel**2 * p.out_channels + config.w_dim) for p in plan.layers)
+    return mapping + plan.input.channels**2 + layers
+
+
+def _skip_synthesis(config: StyleGAN2Config) -> int:
+    pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
+    blocks = sum(9 * after * (before + after) + config.w_dim * (before + 2 * after) for before, after in pairs)
+    return 9 * config.channels(4) ** 2 + blocks
+
+
+def _first_synthesis(config: StyleGAN1Config) -> int:
+    pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
+    blocks = sum(9 * after * (before + after) + 4 * config.w_dim * after for before, after in pairs)
+    return config.channels(4) * (9 * config.channels(4) + 4 * config.w_dim) + blocks
+
+
+def _discriminator(config: DiscriminatorConfig) -> int:
+    pairs = [(config.channels(r), config.channels(r // 2)) for r in _doublings(config.resolution)]
+    last = config.channels(4)
+    mapping = last * (config.label_dim + config.mapping_layers * last) if config.label_dim else 0
+    return mapping + 25 * last**2 + sum(9 * before * (before + after) for before, after in pairs)
+
+
+def _doublings(resolution: int) -> list[int]:
+    """8, 16, ..., resolution."""
+    return [2**i for i in range(3, resolution.bit_length())]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The official constructors' arguments, and what they are called here.
+# ---------------------------------------------------------------------------------------------------------------------
+
+#: A clamp that clamps nothing, for networks that have none: JSON has no infinity.
+NO_CLAMP = float(np.finfo(np.float32).max)
+
+_RESAMPLE_FILTER = [1, 3, 3, 1]
+_SWITCHES = {"radial", "noise"}
+_RESIDUAL = {"resnet": True, "orig": False}
+_FRACTIONS = {"first_cutoff", "first_stopband", "last_stopband_rel", "output_scale", "clamp", "magnitude_decay"}
+_WIDTHS = ("embed_features", "layer_features", "cmap_dim")  # here, always that of w or of D's last block
+_LIMITS = {"num_layers": 64, "mapping_layers": 64, "margin": 512, "first_cutoff": 512, "last_stopband_rel": 16}
+_MOST = 2**24
+_LEAST_STOPBAND = 1.0  # a sampling rate below 2 samples per image width makes filters of any length
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Arguments of a constructor.
+
+    Attributes:
+        fields: {argument: field of the configuration}.
+        fixed: {argument: the one value that exists here}.
+        unused: arguments without effect on what the network computes in float32.
+        nested: {argument: the arguments that it holds}.
+    """
+
+    fields: Mapping[str, str]
+    fixed: Mapping[str, Any]
+    unused: frozenset[str]
+    nested: Mapping[str, Options] = dataclasses.field(default_factory=dict)
+
+
+_COMMON = {
+    "c_dim": "label_dim",
+    "img_resolution": "resolution",
+    "img_channels": "image_channels",
+    "channel_base": "channel_base",
+    "channel_max": "channel_max",
+    "conv_clamp": "clamp",
+}
+_MAPPING = Options(
+    {"num_layers": "mapping_layers"},
+    {"activation": "lrelu", "lr_multiplier": 0.01},
+    frozenset({"w_avg_beta"}),
+)
+_ALIAS_FREE = Options(
+    {
+        **_COMMON,
+        "z_dim": "z_dim",
+        "w_dim": "w_dim",
+        "num_layers": "num_layers",
+        "num_critical": "num_critical",
+        "first_cutoff": "first_cutoff",
+        "first_stopband": "first_stopband",
+        "last_stopband_rel": "last_stopband_rel",
+        "margin_size": "margin",
+        "output_scale": "output_scale",
+        "conv_kernel": "kernel",
+        "use_radial_filters": "radial",
+        "magnitude_ema_beta": "magnitude_decay",
+    },
+    {"filter_size": 6, "lrelu_upsampling": 2},
+    frozenset({"num_fp16_res"}),
+    {"mapping_kwargs": _MAPPING},
+)
+_SKIP = Options(
+    {**_COMMON, "z_dim": "z_dim", "w_dim": "w_dim", "use_noise": "noise"},
+    {"architecture": "skip", "resample_filter": _RESAMPLE_FILTER, "activation": "lrelu", "kernel_size": 3},
+    frozenset({"num_fp16_res", "fp16_channels_last", "fused_modconv_default"}),
+    {"mapping_kwargs": _MAPPING},
+)
+_DISCRIMINATOR = Options(
+    {**_COMMON, "architecture": "residual"},
+    {},
+    frozenset({"num_fp16_res"}),
+    {
+        "block_kwargs": Options(
+            {},
+            {"resample_filter": _RESAMPLE_FILTER, "activation": "lrelu"},
+            frozenset({"freeze_layers", "fp16_channels_last"}),
+        ),
+        "mapping_kwargs": _MAPPING,
+        "epilogue_kwargs": Options(
+            {"mbstd_group_size": "mbstd_group_size", "mbstd_num_channels": "mbstd_channels"},
+            {"activation": "lrelu"},
+            frozenset(),
+        ),
+    },
+)
+OFFICIAL: dict[type, Options] = {
+    GeneratorConfig: _ALIAS_FREE,
+    StyleGAN2Config: _SKIP,
+    DiscriminatorConfig: _DISCRIMINATOR,
+}
+
+
+def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) -> Config:
+    """The configuration that constructor arguments mean.
+
+    Args:
+        kind: of the configuration.
+        given: {argument: value}; what is absent has the default that it has here, which is the official one.
+        options: the arguments that there are.
+
+    Raises:
+        SnapshotError: naming an argument that is unknown, or whose value does not exist here.
+        ConfigError: as of `kind`.
+    """
+    fields = _fields(given, options)
+    widths = {name: fields.pop(name) for name in _WIDTHS if name in fields}
+    if "resolution" not in fields:
+        raise UnsupportedNetworkError("its options do not say the resolution")
+    config = kind(**{name: _checked(name, value) for name, value in fields.items()})
+    width = config.channels(4) if isinstance(config, DiscriminatorConfig) else config.w_dim
+    for name, value in widths.items():
+        _require(value in (None, width), name, value, f"only {width}, that of what follows, exists here")
+    if isinstance(config, GeneratorConfig):
+        _check_band(config)
+    return config
+
+
+def from_config(config: Config) -> dict[str, Any]:
+    """The arguments with which the official constructor (of stylegan3) makes such a network.
+
+    Raises:
+        SnapshotError: there is no such official network.
+    """
+    options = OFFICIAL.get(type(config))
+    given = _given(config, options) if options else {}
+    try:
+        there = options is not None and to_config(type(config), given, options) == config
+    except ConfigError:  # without the options that only exist here
+        there = False
+    if not there:
+        raise UnsupportedNetworkError(
+            "the official code has no such network: only presets stylegan3-t, stylegan3-r, stylegan2"
+        )
+    return given
+
+
+def _fields(given: Any, options: Options) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UnsupportedNetworkError("its options are not as the official code has them")
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in options.nested:
+            fields |= _fields(value, options.nested[name])
+        elif name in options.fields:
+            fields[options.fields[name]] = value
+        elif name in _WIDTHS:
+            fields[name] = value
+        elif name in options.fixed:
+            _require(value == options.fixed[name], name, value, f"only {options.fixed[name]!r} exists here")
+        else:
+            _require(name in options.unused, name, value, "unknown here, so that it may mean another network")
+    return fields
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "clamp" and value is None:
+        return NO_CLAMP
+    if name == "residual":
+        _require(value in ("resnet", "orig"), "architecture", value, "only 'resnet' and 'orig' exist here")
+        return _RESIDUAL[value]
+    if name in _SWITCHES:
+        _require(type(value) is bool, name, value, "must be True or False")
+        return value
+    kinds = (int, float) if name in _FRACTIONS else (int,)
+    _require(type(value) in kinds, name, value, "must be a number" if name in _FRACTIONS else "must be a whole number")
+    most = NO_CLAMP if name == "clamp" else _LIMITS.get(name, _MOST)
+    _require(0 <= value <= most, name, value, f"must be from 0 to {most}")
+    return float(value) if name in _FRACTIONS else value
+
+
+def _check_band(config: GeneratorConfig) -> None:
+    """Refuses frequencies with which no layers can be planned."""
+    cutoff, stopband, last = config.first_cutoff, config.first_stopband, config.last_stopband_rel
+    _require(_LEAST_STOPBAND <= stopband <= config.resolution, "first_stopband", stopband, "no frequency of an image")
+    _require(0 < cutoff < stopband, "first_cutoff", cutoff, f"must be below first_stopband={stopband}")
+    _require(last > 1, "last_stopband_rel", last, "must be above 1")
+
+
+def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
+    if not condition:
+        raise UnsupportedNetworkError(f"{name:.50}={value!r:.50}: {remedy}")
+
+
+def _given(config: Config, options: Options) -> dict[str, Any]:
+    given = {name: getattr(config, field) for name, field in options.fields.items()}
+    if given.get("conv_clamp") == NO_CLAMP:
+        given["conv_clamp"] = None
+    if isinstance(config, DiscriminatorConfig) and "architecture" in given:
+        given["architecture"] = "resnet" if config.residual else "orig"
+    return given | {name: _given(config, nested) for name, nested in options.nested.items()}

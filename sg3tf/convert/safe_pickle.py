@@ -1,0 +1,344 @@
+"""Pickles read without running what they name: literal objects, NumPy arrays, refusals by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pickles read without running their code: a stack machine that calls nothing but what it was given.
+#
+# Python's own unpickler can be told which globals to find, but not what may happen to them: it sets attributes of
+# whatever it found, hashes keys of any depth, and reserves memory as the file asks.
+# ---------------------------------------------------------------------------------------------------------------------
+
+# fmt: off
+_TAKEN_AS_WRITTEN = frozenset({
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
+})
+# fmt: on
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_CONTAINERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_WITHOUT_EFFECT = frozenset({"PROTO", "FRAME", "STOP"})
+_BROKEN = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    RecursionError,
+)
+_KEYS = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
+_TEXT, _CONTAINER = (str, bytes, bytearray), (list, tuple, dict, set, frozenset)
+_LARGE = 2**16  # bytes
+_COPIES = 2  # of the file; a pickle as Python writes it hands each byte to a function once
+_MOST_STEPS = 2**20  # some 50 times those of a network; each makes up to some 200 bytes of one in the file
+
+
+class PickleError(ValueError):
+    """A pickle that is broken, or that wants something it may not have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Global:
+    """A name that a pickle mentioned, and what is allowed to stand for it."""
+
+    name: str
+    value: Any
+
+
+def ignore_attributes(target: Any, state: Any) -> None:
+    """Attributes of a dict (a state dict has `_metadata`) are left out; nothing else may have any."""
+    if not isinstance(target, dict):
+        raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
+
+
+def load(
+    file: IO[bytes],
+    allowed: Mapping[str, Any],
+    persistent: Callable[[Any], Any],
+    set_state: Callable[[Any, Any], None] = ignore_attributes,
+) -> Any:
+    """The object that a pickle describes; the file is left behind its end.
+
+    Args:
+        file: at the beginning of the pickle, and can be sought; protocols 0 to 5.
+        allowed: {"module.name": what stands for it}. What is callable may be called by the pickle with any arguments.
+        persistent: persistent id -> object.
+        set_state: gives an object, which may be of any kind, the state that the pickle has for it.
+
+    Returns:
+        dict, list, tuple, set, str, bytes, numbers, None, and what `allowed` and `persistent` returned. What is left
+        uncalled of `allowed` stays a Global.
+
+    Raises:
+        PickleError: the pickle is broken, mentions or calls what is not allowed, or makes more objects than networks
+            are of, or much out of little.
+    """
+    bounded = _Bounded(file)
+    machine = _Machine(allowed, persistent, set_state, _COPIES * bounded.left() + _LARGE)
+    try:
+        for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
+            machine.step(opcode.name, argument)
+        (result,) = machine.stack
+    except PickleError:
+        raise
+    except _BROKEN as error:
+        raise PickleError(f"the pickle in it is broken ({type(error).__name__}: {str(error)[:200]})") from error
+    return result
+
+
+def ordered_dict(items: Any = ()) -> dict[Any, Any]:
+    """What may stand for collections.OrderedDict: a dict from [[key, value], ...]."""
+    return {_key(key): value for key, value in items}
+
+
+class _Bounded:
+    """A file that is never asked for more than it has: Python reserves what it is asked for, and then reads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.readline = file.readline
+        start = file.tell()
+        self.size = file.seek(0, os.SEEK_END)
+        file.seek(start)
+
+    def left(self) -> int:
+        return self.size - self.file.tell()
+
+    def read(self, count: int) -> bytes:
+        return self.file.read(count if count < _LARGE else min(count, self.left()))
+
+
+class _Machine:
+    """The values that are being built: a stack, the stacks below its marks, and the memo.
+
+    What it was given to call may copy its arguments, which the pickle repeats in two bytes: both budgets bound that.
+    """
+
+    def __init__(
+        self,
+        allowed: Mapping[str, Any],
+        persistent: Callable[[Any], Any],
+        set_state: Callable[[Any, Any], None],
+        bytes_left: int,
+    ) -> None:
+        self.allowed = allowed
+        self.persistent = persistent
+        self.set_state = set_state
+        self.bytes_left = bytes_left
+        self.steps_left = _MOST_STEPS
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def step(self, opcode: str, argument: Any) -> None:
+        self.steps_left -= 1
+        self.check_budgets()
+        if opcode in _TAKEN_AS_WRITTEN:
+            self.push(argument)
+        elif opcode in _CONSTANTS:
+            self.push(_CONSTANTS[opcode])
+        elif opcode in _CONTAINERS:
+            self.push(_CONTAINERS[opcode]())
+        elif opcode in _TUPLES:
+            self.push(tuple(self.pop(_TUPLES[opcode])))
+        elif opcode not in _WITHOUT_EFFECT:
+            action = _ACTIONS.get(opcode)
+            if action is None:
+                raise PickleError(f"its pickle uses {opcode}, which is not allowed")
+            action(self, argument)
+
+    def check_budgets(self) -> None:
+        if self.bytes_left < 0 or self.steps_left < 0:
+            raise PickleError("its pickle makes more than networks are of, or much out of little")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise IndexError("empty stack")
+        values = self.stack[-count:]
+        del self.stack[-count:]
+        return values
+
+    def pop_to_mark(self) -> list[Any]:
+        values, self.stack = self.stack, self.below.pop()
+        return values
+
+    def find(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError("the name of a global is not text")
+        full = f"{module}.{name}"
+        if full not in self.allowed:
+            raise PickleError(f"it wants {full[:200]!r}, which is not allowed")
+        self.push(Global(full, self.allowed[full]))
+
+    def call(self) -> None:
+        function, arguments = self.pop(2)
+        if not isinstance(function, Global) or not callable(function.value):
+            name = function.name if isinstance(function, Global) else f"a {type(function).__name__}"
+            raise PickleError(f"it calls {name}, which is not allowed")
+        if type(arguments) is not tuple:
+            raise TypeError("arguments are not a tuple")
+        self.bytes_left -= sum(len(argument) for argument in arguments if isinstance(argument, _TEXT))
+        self.steps_left -= sum(len(argument) for argument in arguments if isinstance(argument, _CONTAINER))
+        self.check_budgets()
+        self.push(function.value(*arguments))
+
+    def build(self) -> None:
+        target, state = self.pop(2)
+        self.set_state(target, state)
+        self.push(target)
+
+    def extend(self, values: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no list")
+        self.stack[-1].extend(values)
+
+    def add(self, values: list[Any]) -> None:
+        if type(self.stack[-1]) is not set:
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no set")
+        self.stack[-1].update(map(_key, values))
+
+    def set_items(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], dict):
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is no dict")
+        self.stack[-1].update(_items(values))
+
+    def mark(self) -> None:
+        self.below.append(self.stack)
+        self.stack = []
+
+    def remember(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, _KEYS):
+        raise TypeError(f"a {type(value).__name__} cannot be a key")
+    return value
+
+
+def _items(values: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(values[::2], values[1::2], strict=True)}
+
+
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "MARK": lambda machine, _: machine.mark(),
+    "POP": lambda machine, _: machine.pop(1),
+    "POP_MARK": lambda machine, _: machine.pop_to_mark(),
+    "DUP": lambda machine, _: machine.push(machine.stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.remember),
+    "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, key: machine.push(machine.memo[key])),
+    "LIST": lambda machine, _: machine.push(machine.pop_to_mark()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_to_mark())),
+    "DICT": lambda machine, _: machine.push(_items(machine.pop_to_mark())),
+    "FROZENSET": lambda machine, _: machine.push(frozenset(map(_key, machine.pop_to_mark()))),
+    "APPEND": lambda machine, _: machine.extend(machine.pop(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.pop_to_mark()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.pop(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_to_mark()),
+    "ADDITEMS": lambda machine, _: machine.add(machine.pop_to_mark()),
+    "GLOBAL": lambda machine, names: machine.find(*names.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.find(*machine.pop(2)),
+    "REDUCE": lambda machine, _: machine.call(),
+    "NEWOBJ": lambda machine, _: machine.call(),
+    "BUILD": lambda machine, _: machine.build(),
+    "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0])),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a pickle of NumPy's arrays, scalars and types may mention.
+#
+# NumPy's own functions, called by a file, would make arrays of objects, and free memory that others still look at.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_CLASS = "numpy.ndarray"
+_NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
+_DIMENSIONS = 32
+_PLAIN_TYPE = (None, None, None, -1, -1, 0)  # no sub-array, no fields, nothing else
+
+
+class PickledArray:
+    """An array; pickles mention one before they say what is in it."""
+
+    def __init__(self) -> None:
+        self.value: NDArray[Any] = np.empty(0, np.float32)
+
+    def fill(self, data: Any, dtype: Any, shape: Any, order: Any) -> None:
+        """Lets `value` be a view of `data`."""
+        if order not in ("C", "F"):
+            raise PickleError("it has an array in an unknown layout")
+        if not isinstance(dtype, np.dtype) or not isinstance(data, (bytes, bytearray)):
+            raise PickleError("it has an array of something else than numbers")
+        whole = type(shape) is tuple and all(type(n) is int and 0 <= n < 2**63 for n in shape)
+        if not whole or len(shape) > _DIMENSIONS:
+            raise PickleError("it has an array whose shape is not one of whole numbers")
+        self.value = np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def set_state(target: Any, state: Any) -> None:
+    """For plain_pickle.load: the content of an array, the byte order of a type.
+
+    Raises:
+        PickleError: types other than little-endian numbers, sizes that contradict each other.
+    """
+    if isinstance(target, PickledArray):
+        _, shape, dtype, fortran, data = state
+        target.fill(data, dtype, shape, "F" if fortran else "C")
+    elif isinstance(target, np.dtype):
+        _, order, *rest = state
+        if order not in ("<", "|") or tuple(rest) != _PLAIN_TYPE:
+            raise PickleError(f"it has arrays of an unknown type or byte order ({order!r:.20})")
+    else:
+        ignore_attributes(target, state)
+
+
+def _dtype(name: Any, *_: Any) -> np.dtype[Any]:
+    if not isinstance(name, str) or name not in _NUMBERS:
+        raise PickleError("it has arrays of something else than numbers")
+    return np.dtype(name)
+
+
+def _reconstruct(kind: Any, *_: Any) -> PickledArray:
+    if not isinstance(kind, Global) or kind.name != _CLASS:
+        raise PickleError("it has an array of an unknown class")
+    return PickledArray()
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> PickledArray:
+    """How protocol 5 has arrays; what NumPy 2 adds is for orders other than C and F."""
+    array = PickledArray()
+    array.fill(data, dtype, shape, order)
+    return array
+
+
+def _scalar(dtype: Any, data: Any) -> bool | int | float:
+    return _from_buffer(data, dtype, (), "C").value.item()
+
+
+_MODULES = ("numpy.core", "numpy._core")  # before NumPy 2, and since
+
+#: {"module.name": what stands for it}, for plain_pickle.load.
+ALLOWED: dict[str, Any] = {
+    _CLASS: _CLASS,
+    "numpy.dtype": _dtype,
+    **{f"{module}.multiarray._reconstruct": _reconstruct for module in _MODULES},
+    **{f"{module}.multiarray.scalar": _scalar for module in _MODULES},
+    **{f"{module}.numeric._frombuffer": _from_buffer for module in _MODULES},
+}

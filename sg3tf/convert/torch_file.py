@@ -1,0 +1,290 @@
+"""Files of torch.save read without PyTorch: tensors become arrays, and no code of the file runs.
+
+Since PyTorch 1.6 such a file is a zip archive (a pickle and a file for each storage), before it was a sequence of
+pickles with the storages' bytes behind them. Nothing is reserved that the file is not large enough to fill.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sg3tf.convert import safe_pickle
+
+Array = NDArray[Any]
+SetState = Callable[[Any, Any], None]
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_MAX_DIMENSIONS = 64  # NumPy's
+
+_TYPES: dict[str, DTypeLike] = {
+    "torch.DoubleStorage": np.float64,
+    "torch.FloatStorage": np.float32,
+    "torch.HalfStorage": np.float16,
+    "torch.BFloat16Storage": ml_dtypes.bfloat16,
+    "torch.LongStorage": np.int64,
+    "torch.IntStorage": np.int32,
+    "torch.ShortStorage": np.int16,
+    "torch.CharStorage": np.int8,
+    "torch.ByteStorage": np.uint8,
+    "torch.BoolStorage": np.bool_,
+    "torch.ComplexFloatStorage": np.complex64,
+    "torch.ComplexDoubleStorage": np.complex128,
+}
+_DTYPES = {name: np.dtype(kind) for name, kind in _TYPES.items()}  # unlike a type, a dtype cannot be called
+
+
+class TorchFileError(safe_pickle.PickleError):
+    """A file that torch.save did not write, that is broken, or that wants code to run."""
+
+
+def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
+    """What torch.save put into a file.
+
+    Args:
+        path: the file, of either layout.
+        allowed: {"module.name": value or function} that the file may mention, and call, besides tensors' own.
+
+    Returns:
+        Tensors and parameters as arrays (bfloat16 as that of ml_dtypes; views of one storage share memory), in dicts
+        (for OrderedDict too), lists, tuples, and plain values.
+
+    Raises:
+        TorchFileError: not such a file, truncated, sizes that contradict each other, or a global that is not allowed.
+        OSError: the file cannot be opened.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            return read_stream(file, allowed)
+        except TorchFileError as error:
+            raise TorchFileError(f"{path}: {error}") from error
+
+
+def read_stream(
+    file: IO[bytes], allowed: Mapping[str, Any] | None = None, set_state: SetState = safe_pickle.ignore_attributes
+) -> Any:
+    """As `read`, from a file that can be sought; it is taken from its beginning to its end.
+
+    Args:
+        file, allowed: as of `read`.
+        set_state: as of plain_pickle.load.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    layout = _read_zip if file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC else _read_legacy
+    file.seek(0)
+    try:
+        return layout(file, _Storages(size), {**ALLOWED, **(allowed or {})}, set_state)
+    except safe_pickle.PickleError as error:
+        raise TorchFileError(" ".join(str(error).split())) from error  # names in the file may have line breaks
+
+
+def is_torch_file(head: bytes) -> bool:
+    """Whether a file that begins so (16 bytes or more) is one of torch.save."""
+    return head.startswith(_ZIP_MAGIC) or _LEGACY_MAGIC.to_bytes(10, "little") in head
+
+
+def storage_in(blob: bytes) -> Array:
+    """The flat array that torch.save put into `blob`, over its bytes if it has the legacy layout.
+
+    Stands for torch.storage._load_from_bytes, as a part of pickles that PyTorch had no hand in but for its storages.
+
+    Raises:
+        PickleError: as TorchFileError of `read`.
+    """
+    if bytes(blob[: len(_ZIP_MAGIC)]) == _ZIP_MAGIC:
+        array = read_stream(io.BytesIO(blob))
+    else:
+        storages = _StoragesInPlace(blob)
+        array = _read_legacy(io.BytesIO(blob), storages, _DTYPES, safe_pickle.ignore_attributes)
+        if len(storages.arrays) == 1 and isinstance(array, np.ndarray):
+            (array,) = storages.arrays.values()
+    if not isinstance(array, np.ndarray) or array.ndim != 1:
+        raise TorchFileError("what it has in the place of a storage is none")
+    return array
+
+
+class _Storages:
+    """Flat arrays that tensors are views of; reserved when a pickle mentions them, filled afterwards."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self.free = size  # bytes of the file, and those that may still belong to a storage
+        self.arrays: dict[str, Array] = {}
+
+    def reserve(self, persistent_id: Any) -> Array:
+        """The storage of a persistent id ("storage", type, key, device, number of elements, ...)."""
+        kind, dtype, key, _, count, *view = persistent_id
+        if kind != "storage" or not isinstance(dtype, safe_pickle.Global) or dtype.name not in _DTYPES:
+            raise TorchFileError(f"it mentions a storage of unknown kind: {kind!r:.50}, {dtype!r:.80}")
+        if view not in ([], [None]):
+            raise TorchFileError("it has views of storages (PyTorch before 0.4): save it again with a newer PyTorch")
+        key, count = str(key), _whole(count, "number of elements")
+        if key not in self.arrays:
+            self.free -= count * _DTYPES[dtype.name].itemsize
+            if self.free < 0:
+                raise TorchFileError(f"truncated: storage {key:.50} has {count} elements, more than the file can hold")
+            self.arrays[key] = np.empty(count, _DTYPES[dtype.name])
+        array = self.arrays[key]
+        if array.dtype != _DTYPES[dtype.name] or len(array) != count:
+            raise TorchFileError(f"storage {key:.50} is mentioned twice, as different ones")
+        return array
+
+    def fill(self, key: str, file: IO[bytes]) -> None:
+        """Reads a storage's elements."""
+        data = self.arrays[key].view(np.uint8)
+        done = 0
+        while done < len(data):
+            count = file.readinto(data[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise TorchFileError(f"truncated: storage {key:.50} has {done} of {len(data)} bytes")
+            done += count
+
+
+class _StoragesInPlace(_Storages):
+    """Flat arrays over the bytes of the file, which are there already."""
+
+    def __init__(self, blob: bytes) -> None:
+        super().__init__(len(blob))
+        self.blob = blob
+
+    def fill(self, key: str, file: IO[bytes]) -> None:
+        reserved = self.arrays[key]
+        try:
+            self.arrays[key] = np.frombuffer(self.blob, reserved.dtype, len(reserved), file.tell())
+        except ValueError as error:
+            raise TorchFileError(f"truncated: storage {key:.50} has fewer bytes than {reserved.nbytes}") from error
+        file.seek(reserved.nbytes, os.SEEK_CUR)
+
+
+def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = {entry.filename: entry for entry in archive.infolist()}
+            prefix = _prefix(entries)
+            pickled = archive.read(_stored(entries, f"{prefix}data.pkl", storages.size))
+            order = f"{prefix}byteorder"
+            swapped = order in entries and archive.read(_stored(entries, order, storages.size)) == b"big"
+            result = safe_pickle.load(io.BytesIO(pickled), allowed, storages.reserve, set_state)
+            for key, array in storages.arrays.items():
+                entry = _stored(entries, f"{prefix}data/{key}", storages.size)
+                if entry.file_size != array.nbytes:
+                    raise TorchFileError(f"storage {key:.50} has {entry.file_size} bytes, not {array.nbytes}")
+                with archive.open(entry) as data:
+                    storages.fill(key, data)
+                if swapped:
+                    array.byteswap(inplace=True)
+            return result
+    except safe_pickle.PickleError:
+        raise
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, struct.error, LookupError) as error:
+        raise TorchFileError(f"broken zip archive ({str(error)[:200]})") from error
+
+
+def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
+    """The archive's one folder: its name is up to who saved it."""
+    found = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(found) != 1:
+        raise TorchFileError("a zip archive, but not one of torch.save: it has no data.pkl")
+    return found[0]
+
+
+def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zipfile.ZipInfo:
+    """An entry that is as large in the file as it will be in memory: torch.save never compresses."""
+    if name not in entries:
+        raise TorchFileError(f"truncated: {name[:80]} is missing")
+    entry = entries[name]
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise TorchFileError(f"{name[:80]} is compressed, which torch.save does not do")
+    if not entry.file_size == entry.compress_size <= size:
+        raise TorchFileError(f"truncated: {name[:80]} has {entry.file_size} bytes")
+    return entry
+
+
+def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
+    try:
+        magic = safe_pickle.load(file, {}, storages.reserve)
+    except safe_pickle.PickleError:
+        magic = None
+    if magic != _LEGACY_MAGIC:
+        raise TorchFileError("not a file of torch.save")
+    protocol = safe_pickle.load(file, {}, storages.reserve)
+    system = safe_pickle.load(file, {}, storages.reserve)
+    if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict) or not system.get("little_endian"):
+        raise TorchFileError("of an unknown version or byte order: save it again with a newer PyTorch")
+    result = safe_pickle.load(file, allowed, storages.reserve, set_state)
+    keys = safe_pickle.load(file, {}, storages.reserve)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise TorchFileError("the list of its storages is broken")
+    if sorted(keys) != sorted(storages.arrays):
+        raise TorchFileError("the list of its storages differs from those that its tensors mention")
+    for key in keys:
+        count = int.from_bytes(file.read(8), "little", signed=True)
+        if count != len(storages.arrays[key]):
+            raise TorchFileError(f"storage {key:.50} has {count} elements, not {len(storages.arrays[key])}")
+        storages.fill(key, file)
+    return result
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Array:
+    """A view of a storage; gradients and hooks are left out."""
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or not storage.flags.c_contiguous:
+        raise TorchFileError("a tensor has no storage")
+    offset = _whole(offset, "offset")
+    shape = [_whole(n, "size") for n in size]
+    strides = [_whole(n, "stride") for n in stride]
+    if len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS:
+        raise TorchFileError(f"a tensor has {len(shape)} sizes and {len(strides)} strides")
+    if 0 in shape:
+        return np.empty(shape, storage.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    count = 1
+    for n in shape:
+        count *= n
+    if last >= len(storage) or count > len(storage):  # a stride of 0 would make much out of little
+        raise TorchFileError(f"a tensor of size {shape} at {offset} is larger than its storage of {len(storage)}")
+    steps = [step * storage.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+def _size(values: Any = ()) -> tuple[int, ...]:
+    return tuple(_whole(n, "size") for n in values)
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """How bytes are written in pickles of protocol 2."""
+    if encoding != "latin1":
+        raise TorchFileError(f"bytes in encoding {encoding!r:.50}, not in latin1")
+    return text.encode(encoding)
+
+
+def _whole(value: Any, what: str) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise TorchFileError(f"{what} {value!r:.50} is not a whole number from 0 on")
+    return value
+
+
+#: What tensors are made of.
+ALLOWED: dict[str, Any] = {
+    "_codecs.encode": _bytes,
+    "collections.OrderedDict": safe_pickle.ordered_dict,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch.Size": _size,
+    **_DTYPES,
+}

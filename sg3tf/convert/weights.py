@@ -1,0 +1,289 @@
+"""Official parameter names and layouts, and the way into and out of the models' variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.models.discriminator import LAST_RESOLUTION, Discriminator
+from sg3tf.models.layers import RESAMPLE_TAPS, EqualizedConv2D, EqualizedDense, FourierInput, MappingNetwork
+from sg3tf.models.stylegan1 import StyleGAN1Generator
+from sg3tf.models.stylegan2 import StyleConv, StyleGAN2Generator, ToRGB
+from sg3tf.models.stylegan3 import Generator, SynthesisLayer
+
+if TYPE_CHECKING:
+    import keras
+
+    from sg3tf.models.stylegan1 import AdaINConv, StyleGAN1Generator
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How arrays of other people's networks are laid out, and which of our variables they are.
+# ---------------------------------------------------------------------------------------------------------------------
+
+Array = NDArray[Any]
+
+
+class Layout(NamedTuple):
+    """How the axes of an array are turned into ours, and back."""
+
+    ours: Callable[[Array], Array]
+    theirs: Callable[[Array], Array]
+
+
+SAME = Layout(np.asarray, np.asarray)
+#: Official name, our variable, and how one becomes the other.
+Parameter: TypeAlias = "tuple[str, keras.Variable, Layout]"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names and layouts that the first StyleGAN's code for TensorFlow 1 had for the parameters of its generator.
+#
+# Kernels are [height, width, in, out] and dense layers [in, out], as here. Three things differ: the gain of leaky ReLUs
+# is part of the weights there, so that biases of the mapping, which has ours, are divided by it; from 128 pixels on,
+# where an upsampling convolution was one operation, it spreads its kernel instead of sliding it, which turns it by 180
+# degrees; and networks that grew have colours for every resolution, of which the last are used.
+# ---------------------------------------------------------------------------------------------------------------------
+
+FUSED_FROM = 128  # pixels
+
+_CONST = Layout(lambda value: np.transpose(value[0], (1, 2, 0)), lambda value: np.transpose(value, (2, 0, 1))[None])
+_NOISE = Layout(lambda value: value[0, 0], lambda value: value[None, None])
+_TURNED = Layout(lambda value: value[::-1, ::-1], lambda value: value[::-1, ::-1])
+_GAIN = np.float32(2**0.5)  # of the leaky ReLU
+_BIAS = Layout(lambda value: value / _GAIN, lambda value: value * _GAIN)
+
+
+def used(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays without those that a network no longer uses when it has grown."""
+    return {name: value for name, value in arrays.items() if name.split("/")[-1] != "lod" and not _is_earlier(name)}
+
+
+def _is_earlier(name: str) -> bool:
+    return "ToRGB_lod" in name and "ToRGB_lod0/" not in name
+
+
+def parameters(model: StyleGAN1Generator) -> Iterator[Parameter]:
+    """(name, variable, layout) of every parameter."""
+    yield "dlatent_avg", model.mapping_network.w_avg, SAME
+    for index, dense in enumerate(model.mapping_network.dense):
+        yield f"mapping/Dense{index}/weight", dense.kernel, SAME
+        yield f"mapping/Dense{index}/bias", dense.bias, _BIAS
+    yield "synthesis/4x4/Const/const", model.const, _CONST
+    for index, conv in enumerate(model.convs):
+        yield f"synthesis/noise{index}", conv.noise_const, _NOISE
+        yield from _layer(f"synthesis/{_name(conv)}", conv)
+    yield from _weight_and_bias("synthesis/ToRGB_lod0", model.torgb)
+
+
+def _name(conv: AdaINConv) -> str:
+    side = conv.resolution
+    first = side == 4
+    return f"{side}x{side}/" + {0: "Const", 1: "Conv" if first else "Conv1", 2: "Conv0_up"}[conv.up]
+
+
+def _layer(name: str, conv: AdaINConv) -> Iterator[Parameter]:
+    if conv.up:
+        is_turned = conv.up == 2 and conv.resolution >= FUSED_FROM
+        yield f"{name}/weight", conv.kernel, _TURNED if is_turned else SAME
+    yield f"{name}/bias", conv.bias, SAME
+    yield f"{name}/Noise/weight", conv.noise_strength, SAME
+    yield from _weight_and_bias(f"{name}/StyleMod", conv.affine)
+
+
+def _weight_and_bias(name: str, layer: keras.layers.Layer) -> Iterator[Parameter]:
+    yield f"{name}/weight", layer.kernel, SAME
+    yield f"{name}/bias", layer.bias, SAME
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays under the official parameter names, copied into our models.
+#
+# The official layout is [out, in, height, width] for convolutions and [out, in] for dense layers. Its resampling
+# filters are constants that follow from the geometry; where they are given, they are only compared with ours.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _axes(*ours: int) -> Layout:
+    """A transposition: our axis i is their axis ours[i]."""
+    return Layout(lambda value: np.transpose(value, ours), lambda value: np.transpose(value, np.argsort(ours)))
+
+
+def _flat_to_ours(value: Array) -> Array:
+    """[out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
+    side = LAST_RESOLUTION
+    return np.transpose(value.reshape(value.shape[0], -1, side, side), (2, 3, 1, 0)).reshape(-1, value.shape[0])
+
+
+def _flat_to_theirs(value: Array) -> Array:
+    side = LAST_RESOLUTION
+    return np.transpose(value.reshape(side, side, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
+
+
+_DENSE = _axes(1, 0)
+_KERNEL = _axes(2, 3, 1, 0)  # from [out, in, height, width]
+_CONST_LAYOUT = _axes(1, 2, 0)  # from [channels, height, width]
+_FLAT = Layout(_flat_to_ours, _flat_to_theirs)
+
+FILTER_TOLERANCE = 1e-6  # ours are float64, theirs are rounded to float32
+
+
+class InteropError(ValueError):
+    """Arrays that do not fit the model; the message lists every name that is wrong, and why."""
+
+
+def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -> None:
+    """Copies official parameters into a model of the same architecture: all of them, or none.
+
+    Args:
+        model: a Generator (a StyleGAN2Generator too) or a Discriminator.
+        arrays: {official parameter name: array}, for example "synthesis.L0_36_512.affine.weight".
+
+    Raises:
+        InteropError: listing every unknown, missing or misshapen name.
+    """
+    parameters = list(_parameters(model))
+    constants = dict(_constants(model, arrays))
+    known = {name for name, _, _ in parameters}
+    problems = [f"{name}: unknown" for name in sorted(set(arrays) - known - set(constants))]
+    values = []
+    for name, variable, layout in parameters:
+        if name not in arrays:
+            problems.append(f"{name}: missing")
+            continue
+        value = _converted(np.asarray(arrays[name]), layout.ours)
+        if value is None or value.shape != tuple(variable.shape):
+            problems.append(f"{name}: shape {np.shape(arrays[name])} does not fit {tuple(variable.shape)}")
+        values.append((variable, value))
+    problems += _differing(constants, arrays)
+    if problems:
+        raise InteropError(
+            f"{len(problems)} of the given arrays do not fit {type(model).__name__}; "
+            "create the model with the configuration that they were trained with:\n  " + "\n  ".join(problems)
+        )
+    for variable, value in values:
+        variable.assign(value)
+
+
+def to_arrays(model: Generator | Discriminator) -> dict[str, Array]:
+    """What load_arrays would make the same model of: {official parameter name: array}, without the filters.
+
+    Raises:
+        TypeError: as load_arrays.
+    """
+    return {name: layout.theirs(variable.numpy()) for name, variable, layout in _parameters(model)}
+
+
+def _converted(value: Array, convert: Callable[[Array], Array]) -> Array | None:
+    try:
+        return convert(value)
+    except (ValueError, IndexError):  # wrong number of dimensions
+        return None
+
+
+def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list[str]:
+    return [
+        f"{name}: differs from the filter that this geometry implies"
+        for name, ours in constants.items()
+        if name in arrays
+        and (np.shape(arrays[name]) != ours.shape or np.abs(arrays[name] - ours).max() > FILTER_TOLERANCE)
+    ]
+
+
+def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
+    if isinstance(model, StyleGAN1Generator):
+        yield from parameters(model)
+    elif isinstance(model, StyleGAN2Generator):
+        yield from _mapping(model.mapping_network)
+        yield from _stylegan2_synthesis(model)
+    elif isinstance(model, Generator):
+        yield from _mapping(model.mapping_network)
+        yield from _fourier_input(model.fourier_input)
+        for layer in model.synthesis_layers:
+            yield from _synthesis_layer(layer)
+    elif isinstance(model, Discriminator):
+        yield from _discriminator(model)
+    else:
+        raise TypeError(f"model is a {type(model).__name__}: give a Generator or a Discriminator")
+
+
+def _discriminator(model: Discriminator) -> Iterator[Parameter]:
+    yield from _conv(f"b{model.config.resolution}.fromrgb", model.fromrgb)
+    for block in model.blocks:
+        for layer in filter(None, (block.conv0, block.conv1, block.skip)):
+            yield from _conv(f"{block.name}.{layer.name}", layer)
+    yield from _conv("b4.conv", model.conv)
+    yield from _dense("b4.fc", model.fc, _FLAT)
+    yield from _dense("b4.out", model.out)
+    if model.mapping_network is not None:
+        yield from _mapping(model.mapping_network)
+
+
+def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
+    """Filters that `names` may have among them; those of StyleGAN2 are all the same, and stored with every layer."""
+    smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
+    if isinstance(model, Discriminator | StyleGAN2Generator):
+        yield from ((name, smoothing) for name in names if name.endswith(".resample_filter"))
+        return
+    for layer in model.synthesis_layers:
+        for name in ("up_filter", "down_filter"):
+            if getattr(layer, name) is not None:
+                yield f"synthesis.{layer.plan.name}.{name}", getattr(layer, name)
+
+
+def _mapping(layer: MappingNetwork) -> Iterator[Parameter]:
+    if layer.w_avg is not None:
+        yield "mapping.w_avg", layer.w_avg, SAME
+    if layer.embed is not None:
+        yield from _dense("mapping.embed", layer.embed)
+    for dense in layer.dense:
+        yield from _dense(f"mapping.{dense.name}", dense)
+
+
+def _fourier_input(layer: FourierInput) -> Iterator[Parameter]:
+    yield "synthesis.input.weight", layer.kernel, _DENSE
+    for name in ("freqs", "phases", "transform"):
+        yield f"synthesis.input.{name}", getattr(layer, name), SAME
+    if layer.transformed:
+        yield from _dense("synthesis.input.affine", layer.affine)
+
+
+def _synthesis_layer(layer: SynthesisLayer) -> Iterator[Parameter]:
+    prefix = f"synthesis.{layer.plan.name}"
+    yield f"{prefix}.weight", layer.kernel, _KERNEL
+    yield f"{prefix}.bias", layer.bias, SAME
+    yield f"{prefix}.magnitude_ema", layer.magnitude_ema, SAME
+    yield from _dense(f"{prefix}.affine", layer.affine)
+
+
+def _stylegan2_synthesis(model: StyleGAN2Generator) -> Iterator[Parameter]:
+    if model.config.fourier_input:
+        yield from _fourier_input(model.fourier_input)
+    else:
+        yield "synthesis.b4.const", model.const, _CONST_LAYOUT
+    for conv in model.convs:
+        yield from _styled(conv)
+        if conv.noise:
+            yield f"synthesis.{conv.name}.noise_strength", conv.noise_strength, SAME
+            yield f"synthesis.{conv.name}.noise_const", conv.noise_const, SAME
+    for torgb in model.torgbs:
+        yield from _styled(torgb)
+
+
+def _styled(layer: StyleConv | ToRGB) -> Iterator[Parameter]:
+    yield from _conv(f"synthesis.{layer.name}", layer)
+    yield from _dense(f"synthesis.{layer.name}.affine", layer.affine)
+
+
+def _conv(prefix: str, layer: EqualizedConv2D | StyleConv | ToRGB) -> Iterator[Parameter]:
+    yield f"{prefix}.weight", layer.kernel, _KERNEL
+    if layer.bias is not None:
+        yield f"{prefix}.bias", layer.bias, SAME
+
+
+def _dense(prefix: str, layer: EqualizedDense, layout: Layout = _DENSE) -> Iterator[Parameter]:
+    yield f"{prefix}.weight", layer.kernel, layout
+    yield f"{prefix}.bias", layer.bias, SAME

@@ -1,0 +1,1 @@
+"""Building of data sets from other people's files."""

@@ -1,0 +1,113 @@
+"""CIFAR-10 in its Python form: cifar-10-python.tar.gz or the folder that is in it; the 50,000 training images."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sg3tf.data.build.sources.source import Source
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import LabelSpec
+
+_FOLDER = "cifar-10-batches-py"
+_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+_META = "batches.meta"
+_SHAPE = (3, 32, 32)
+# What rebuilds an array has moved within NumPy, so it is taken from one.
+_REBUILD = np.empty(0).__reduce__()[0]
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _REBUILD,
+    ("numpy._core.multiarray", "_reconstruct"): _REBUILD,
+}
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is the tar file, the folder in it, or one that holds this."""
+    if path.is_file():
+        return not path.name.endswith(".tfrecords") and tarfile.is_tarfile(path)
+    return (_folder(path) / _BATCHES[0]).is_file()
+
+
+def find(path: Path) -> Source:
+    """Lists the images, batch after batch.
+
+    Raises:
+      DataError: a batch is missing or is not one of CIFAR-10.
+    """
+    classes = tuple(name.decode() for name in _entry(_load(path, _META), b"label_names", path, _META))
+    entries = []
+    for batch in _BATCHES:
+        labels = _entry(_load(path, batch), b"labels", path, batch)
+        if len(labels) != len(_pixels(path, batch)):
+            raise DataError(f"{path}: {batch} has {len(labels)} labels for {len(_pixels(path, batch))} images")
+        entries += [(f"{batch}/{i}", int(label)) for i, label in enumerate(labels)]
+    return Source(path, tuple(entries), LabelSpec("class", len(classes)), partial(_read, path), classes)
+
+
+def _read(path: Path, name: str) -> Image.Image:
+    batch, _, index = name.partition("/")
+    return Image.fromarray(_pixels(path, batch)[int(index)].reshape(_SHAPE).transpose(1, 2, 0))
+
+
+def _pixels(path: Path, batch: str) -> np.ndarray:
+    """uint8 [N, 3072]."""
+    pixels = _entry(_load(path, batch), b"data", path, batch)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (np.prod(_SHAPE),):
+        raise DataError(f"{path}: the data of {batch} are not uint8 [N, 3072]; fetch cifar-10-python.tar.gz again")
+    return pixels
+
+
+def _entry(batch: Any, key: bytes, path: Path, name: str) -> Any:
+    if not isinstance(batch, dict) or key not in batch:
+        raise DataError(f"{path}: {name} has no {key.decode()}; it must be CIFAR-10's Python version")
+    return batch[key]
+
+
+@lru_cache(maxsize=len(_BATCHES) + 1)
+def _load(path: Path, name: str) -> Any:
+    content = _bytes(path, name)
+    try:
+        return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError) as error:
+        raise DataError(f"{path}: {name} is not a batch of CIFAR-10's Python version: {error}") from error
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    try:
+        return _members(path)[name] if path.is_file() else (_folder(path) / name).read_bytes()
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path} lacks {_FOLDER}/{name}; fetch cifar-10-python.tar.gz again") from error
+
+
+@lru_cache(maxsize=1)
+def _members(path: Path) -> dict[str, bytes]:
+    """The files in the tar file: compressed as a whole, it can only be read from one end to the other."""
+    try:
+        with tarfile.open(path) as archive:
+            files = ((Path(member.name).name, archive.extractfile(member)) for member in archive)
+            return {name: file.read() for name, file in files if file and name in (*_BATCHES, _META)}
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise DataError(f"{path} is not a readable tar file: {error}; fetch it again") from error
+
+
+def _folder(path: Path) -> Path:
+    return path / _FOLDER if (path / _FOLDER).is_dir() else path
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Refuses everything but NumPy arrays and Python's own containers: a pickle could otherwise run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it wants {module}.{name}, which such a batch has no use for") from None

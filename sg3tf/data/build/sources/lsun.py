@@ -1,0 +1,50 @@
+"""An LMDB folder as LSUN distributes: every value is an encoded image, in the order of the keys; no labels."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sg3tf.data.build.conversion import open_image
+from sg3tf.data.build.sources.source import Source
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import LabelSpec
+from sg3tf.utils.extras import load_optional
+
+_ENCODING = "latin-1"  # keys are bytes, names are text
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is an LMDB folder."""
+    return (path / "data.mdb").is_file()
+
+
+def find(path: Path) -> Source:
+    """Lists the keys.
+
+    Raises:
+      DataError: the package lmdb is missing, or the data base is damaged or empty.
+    """
+    with _open(path).begin() as transaction:
+        keys = transaction.cursor().iternext(keys=True, values=False)
+        entries = tuple((bytes(key).decode(_ENCODING), None) for key in keys)
+    if not entries:
+        raise DataError(f"{path} holds no images")
+    return Source(path, entries, LabelSpec("none", 0), partial(_read, path))
+
+
+def _read(path: Path, name: str) -> Image.Image:
+    with _open(path).begin() as transaction:
+        return open_image(bytes(transaction.get(name.encode(_ENCODING))))
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path) -> Any:
+    lmdb = load_optional("lmdb", "lmdb", f"{path}: reading an LMDB folder")
+    try:
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
+    except lmdb.Error as error:
+        raise DataError(f"{path} is not a readable LMDB folder: {error}; copy it again") from error

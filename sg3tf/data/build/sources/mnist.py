@@ -1,0 +1,64 @@
+"""MNIST and its likes: a folder with the idx files train-images-idx3-ubyte and train-labels-idx1-ubyte, or .gz.
+
+The 28x28 digits get two black pixels on every side: 32x32, a power of two, without touching a pixel.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sg3tf.data.build.sources.source import Source
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import spec_of
+
+_IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+_BORDER = 2
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a folder with such images."""
+    return path.is_dir() and _file(path, _IMAGES).is_file()
+
+
+def find(path: Path) -> Source:
+    """Lists the images in their order.
+
+    Raises:
+      DataError: a file is missing or damaged, or there are not as many labels as images.
+    """
+    images, labels = _load(_file(path, _IMAGES), 3), _load(_file(path, _LABELS), 1)
+    if len(images) != len(labels):
+        raise DataError(f"{path}: {_LABELS} has {len(labels)} labels for {len(images)} images; fetch it again")
+    entries = tuple((str(i), int(label)) for i, label in enumerate(labels))
+    return Source(path, entries, spec_of(entries, str(path)), partial(_read, path))
+
+
+def _read(path: Path, name: str) -> Image.Image:
+    return Image.fromarray(np.pad(_load(_file(path, _IMAGES), 3)[int(name)], _BORDER))
+
+
+def _file(path: Path, name: str) -> Path:
+    """With .gz, as it is distributed, or without."""
+    packed = path / f"{name}.gz"
+    return packed if packed.exists() else path / name
+
+
+@lru_cache(maxsize=2)
+def _load(file: Path, ndim: int) -> np.ndarray:
+    """Reads an idx file: 0, 0, 8 (bytes), the number of dimensions, each as big-endian uint32, the bytes."""
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file} cannot be read: {error}; fetch it again") from error
+    start = 4 + 4 * ndim
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
+        raise DataError(f"{file} is not a whole idx file of bytes with {ndim} dimensions; fetch it again")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

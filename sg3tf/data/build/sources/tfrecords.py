@@ -1,0 +1,50 @@
+"""A data set of either TFRecord form, to be converted to the other or to another resolution."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sg3tf.data.build.sources.source import Source
+from sg3tf.data.dataset import Store, open_store
+from sg3tf.data.ffhq import find_levels
+from sg3tf.data.labels import Label
+from sg3tf.data.shards import MANIFEST
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is such a file or folder."""
+    if path.is_file():
+        return path.suffix == ".tfrecords"
+    return (path / MANIFEST).is_file() or bool(find_levels(path))
+
+
+def find(path: Path) -> Source:
+    """Lists the images of the largest resolution, in their order, with their labels.
+
+    Raises:
+      DataError: as `sg3tf.data.open_dataset`.
+    """
+    store = _open(path)
+    entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))
+    return Source(path, entries, store.label, partial(_read, path), store.classes)
+
+
+def _read(path: Path, name: str) -> Image.Image:
+    image = _open(path).read(int(name))[0]
+    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+
+
+def _label(store: Store, i: int) -> Label:
+    if store.label.kind == "none":
+        return None
+    row = store.read_label(i)
+    return int(np.argmax(row)) if store.label.kind == "class" else tuple(row.tolist())
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path) -> Store:
+    return open_store(path)

@@ -1,0 +1,185 @@
+"""NVIDIA's FFHQ multi-resolution records: NAME-rNN.tfrecords, NN = log2(resolution).
+
+Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8
+pixels in that order. Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors
+[N, dim].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import Label, LabelSpec
+from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
+from sg3tf.utils.files import atomic_write
+
+_LEVEL = re.compile(r"^(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords$")
+MIN_RESOLUTION = 4
+
+
+def find_levels(folder: Path) -> dict[int, Path]:
+    """Returns {resolution: file} of the NAME-rNN.tfrecords files in `folder`, smallest first.
+
+    Raises:
+      DataError: the folder holds the levels of several data sets.
+    """
+    levels: dict[int, Path] = {}
+    names: set[str] = set()
+    for file in sorted(folder.iterdir()):
+        if match := _LEVEL.match(file.name):
+            levels[2 ** int(match["log2"])] = file
+            names.add(match["name"])
+    if len(names) > 1:
+        listed = ", ".join(sorted(names))
+        raise DataError(f"{folder} holds several data sets ({listed}); name one of their files")
+    return dict(sorted(levels.items()))
+
+
+class FfhqStore:
+    """One resolution of such a data set.
+
+    Args:
+      file: its .tfrecords file.
+
+    Raises:
+      DataError: the file or its labels are truncated, corrupt or of another kind.
+    """
+
+    classes: tuple[str, ...] = ()  # this form has no names for them
+
+    def __init__(self, file: Path) -> None:
+        match = _LEVEL.match(file.name)
+        self.name = match["name"] if match else file.stem
+        self.path = file
+        self._records = RecordFile(file)
+        self.num_images = len(self._records)
+        if not self.num_images:
+            raise DataError(f"{file} holds no records; copy or build it again")
+        self.channels, self.resolution = self._first_shape()
+        if match and self.resolution != 2 ** int(match["log2"]):
+            raise DataError(
+                f"{file} holds {self.resolution}x{self.resolution} images, "
+                f"its name says {2 ** int(match['log2'])}; rename or build it again"
+            )
+        self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"))
+
+    def _first_shape(self) -> tuple[int, int]:
+        where = self.where(0)
+        features = parse_example(self._records.read(0), where)
+        shape = list(features.get("shape", ()))
+        if len(shape) != 3 or "data" not in features:
+            raise DataError(
+                f"{where} is not an FFHQ record (its features are {sorted(features)}, it needs "
+                "shape and data); make records with python -m sg3tf.data.build"
+            )
+        channels, height, width = shape
+        if height != width or height & (height - 1) or height < MIN_RESOLUTION:
+            raise DataError(
+                f"{where}: images are {height}x{width} (height x width), they must be square and "
+                "a power of two; build them again with --resolution and --crop=center"
+            )
+        return channels, height
+
+    def _read_labels(self, file: Path) -> np.ndarray | None:
+        self.label = LabelSpec("none", 0)
+        if not file.exists():
+            return None
+        try:
+            labels = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{file} is not a .npy file: {error}") from error
+        if labels.ndim not in (1, 2) or len(labels) != self.num_images:
+            raise DataError(
+                f"{file} has shape {list(labels.shape)} for {self.num_images} images; "
+                f"it must be [{self.num_images}] or [{self.num_images}, dim]"
+            )
+        if labels.ndim == 2:
+            self.label = LabelSpec("vector", labels.shape[1])
+            return labels.astype(np.float32)
+        if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+            raise DataError(f"{file}: class labels must be integers from 0, not {labels.dtype}")
+        self.label = LabelSpec("class", int(labels.max()) + 1)
+        return labels.astype(np.int64)
+
+    def where(self, i: int) -> str:
+        """How error messages name image `i`."""
+        return self._records.where(i)
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
+        features = parse_example(self._records.read(i), self.where(i))
+        shape = (self.channels, self.resolution, self.resolution)
+        if tuple(features.get("shape", ())) != shape or len(features.get("data", ())) != 1:
+            raise DataError(
+                f"{self.where(i)}: shape is {list(features.get('shape', ()))}, the first record's "
+                f"is {list(shape)}; build the file again"
+            )
+        data = features["data"][0]
+        if len(data) != np.prod(shape):
+            raise DataError(f"{self.where(i)}: {len(data)} bytes of data for shape {list(shape)}")
+        planes = np.frombuffer(data, np.uint8).reshape(shape)
+        return np.stack(list(planes), axis=-1), self.read_label(i)  # three times as fast as copying a transpose
+
+    def read_label(self, i: int) -> np.ndarray:
+        """Returns the label of image `i`, float32 [label.dim]."""
+        if self._labels is None:
+            return np.zeros(0, np.float32)
+        row = self._labels[i]
+        label: Label = int(row) if self.label.kind == "class" else tuple(row.tolist())
+        return self.label.row(label, self.where(i))
+
+    @property
+    def digest(self) -> str:
+        """Names the content cheaply: sha256 of the records' checksums and of the labels."""
+        digest = hashlib.sha256(self._records.checksums.tobytes())
+        digest.update(b"" if self._labels is None else self._labels.tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+
+def encode_levels(image: np.ndarray) -> list[bytes]:
+    """Returns the record payloads of uint8 [R, R, C] at 4, 8, ... R; each level averages 2x2."""
+    payloads = []
+    pixels: np.ndarray = image.astype(np.float32)
+    while True:
+        planes = np.rint(pixels).astype(np.uint8).transpose(2, 0, 1)
+        shape = [int(size) for size in planes.shape]
+        payloads.append(serialize_example({"shape": shape, "data": planes.tobytes()}))
+        if pixels.shape[0] == MIN_RESOLUTION:
+            return payloads[::-1]
+        top, bottom = pixels[0::2], pixels[1::2]
+        pixels = (top[:, 0::2] + top[:, 1::2] + bottom[:, 0::2] + bottom[:, 1::2]) / 4
+
+
+@contextmanager
+def ffhq_writer(folder: Path, name: str, resolution: int) -> Iterator[Callable[..., None]]:
+    """Gives a function add(payloads, label=None) that appends one image made by `encode_levels`.
+
+    Args:
+      folder: an existing folder; the files appear in it when the block succeeds.
+      name: what the files are called.
+      resolution: power of two; the levels are 4, 8, ... resolution.
+    """
+    labels: list[Label] = []
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(record_writer(folder / f"{name}-r{log2:02d}.tfrecords"))
+            for log2 in range(MIN_RESOLUTION.bit_length() - 1, resolution.bit_length())
+        ]
+
+        def add(payloads: list[bytes], label: Label = None) -> None:
+            for write, payload in zip(writers, payloads, strict=True):
+                write(payload)
+            labels.append(label)
+
+        yield add
+    if any(label is not None for label in labels):
+        vectors = isinstance(labels[0], tuple)
+        with atomic_write(folder / f"{name}-rxx.labels") as file:
+            np.save(file, np.array(labels, np.float32 if vectors else np.int64))

@@ -1,0 +1,191 @@
+"""TFRecord files and the tf.train.Example messages in them, without TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from sg3tf.data.errors import DataError
+from sg3tf.utils.files import atomic_write
+
+# ---------------------------------------------------------------------------------------------------------------------
+# tf.train.Example without TensorFlow.
+#
+# The message is declared to protobuf here, in a pool of its own, so that it neither needs nor
+# disturbs TensorFlow's; importing it takes milliseconds instead of seconds in every worker process.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_LISTS = {
+    "bytes_list": ("BytesList", _Field.TYPE_BYTES),
+    "float_list": ("FloatList", _Field.TYPE_FLOAT),
+    "int64_list": ("Int64List", _Field.TYPE_INT64),
+}
+
+
+def _declare() -> Any:
+    """Returns the class of tensorflow/core/example/example.proto's Example."""
+    file = descriptor_pb2.FileDescriptorProto(name="sg3tf/example.proto", package="sg3tf", syntax="proto3")
+    for name, kind in _LISTS.values():
+        value = file.message_type.add(name=name).field
+        value.add(name="value", number=1, label=_Field.LABEL_REPEATED, type=kind)
+
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, (field, (name, _)) in enumerate(_LISTS.items(), start=1):
+        _message_field(feature, field, number, name).oneof_index = 0
+
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)
+    _message_field(entry, "value", 2, "Feature")
+    _message_field(features, "feature", 1, "Features.FeatureEntry").label = _Field.LABEL_REPEATED
+
+    _message_field(file.message_type.add(name="Example"), "features", 1, "Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("sg3tf.Example"))
+
+
+def _message_field(parent: Any, name: str, number: int, kind: str) -> Any:
+    return parent.field.add(
+        name=name,
+        number=number,
+        label=_Field.LABEL_OPTIONAL,
+        type=_Field.TYPE_MESSAGE,
+        type_name=f".sg3tf.{kind}",
+    )
+
+
+_Example = _declare()
+
+
+def parse_example(payload: bytes, where: str) -> dict[str, Sequence[Any]]:
+    """Returns {feature name: its bytes, floats or ints}; `where` names the record in errors."""
+    try:
+        features = _Example.FromString(payload).features.feature
+    except message.DecodeError as error:
+        raise DataError(f"{where} is not a tf.train.Example: {error}") from error
+    parsed: dict[str, Sequence[Any]] = {}
+    for name, feature in features.items():
+        kind = feature.WhichOneof("kind")
+        parsed[name] = getattr(feature, kind).value if kind else ()
+    return parsed
+
+
+def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[float]]) -> bytes:
+    """Serialises {feature name: bytes, or a list of int or of float}; equal input, equal bytes."""
+    example = _Example()
+    for name, value in features.items():
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif all(isinstance(number, int) for number in value):
+            feature.int64_list.value.extend(value)
+        else:
+            feature.float_list.value.extend(value)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# TFRecord files by random access, without TensorFlow.
+#
+# A record is: length uint64, masked crc32c of the length uint32, payload, masked crc32c of the
+# payload uint32; everything little-endian.
+# ---------------------------------------------------------------------------------------------------------------------
+
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_HEADER = struct.Struct("<QI")
+_REMEDY = "copy or build the file again"
+
+
+def masked_crc(data: bytes) -> int:
+    """The TFRecord checksum of `data`: crc32c, rotated right by 15 bits, plus a constant."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+class RecordFile:
+    """The records of one TFRecord file; `read` is safe to call from many threads.
+
+    Args:
+      path: an existing TFRecord file (not compressed).
+
+    Raises:
+      DataError: the file is missing, or a header shows that it is truncated or corrupt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError as error:
+            raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+        self.close = weakref.finalize(self, os.close, self._fd)
+        self._offsets, self._lengths, self.checksums = self._index()
+
+    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Payload offsets int64 [N], lengths int64 [N] and stored checksums uint32 [N]."""
+        size = os.fstat(self._fd).st_size
+        entries: list[tuple[int, int]] = []
+        checksums = bytearray()
+        position = 0
+        while position < size:
+            header = os.pread(self._fd, _HEADER.size, position)
+            where = self.where(len(entries))
+            if len(header) < _HEADER.size:
+                raise DataError(f"{where} is truncated inside its header; {_REMEDY}")
+            length, crc = _HEADER.unpack(header)
+            if masked_crc(header[: _LENGTH.size]) != crc:
+                raise DataError(f"{where} is not a TFRecord (wrong length checksum); {_REMEDY}")
+            start, position = position + _HEADER.size, position + _HEADER.size + length + _CRC.size
+            if position > size:
+                raise DataError(
+                    f"{where} is truncated: it should end at byte {position}, the file at {size}; {_REMEDY}"
+                )
+            entries.append((start, length))
+            checksums += os.pread(self._fd, _CRC.size, position - _CRC.size)
+        table = np.array(entries, np.int64).reshape(-1, 2)
+        return table[:, 0], table[:, 1], np.frombuffer(bytes(checksums), "<u4")
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def where(self, i: int) -> str:
+        """How error messages name record `i`."""
+        return f"{self.path}: record {i}"
+
+    def read(self, i: int) -> bytes:
+        """Returns the payload of record `i`, its checksum verified (else DataError)."""
+        try:
+            payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
+        except OSError as error:
+            raise DataError(f"{self.where(i)} cannot be read: {error.strerror}") from error
+        found, stored = masked_crc(payload), int(self.checksums[i])
+        if found != stored:
+            raise DataError(f"{self.where(i)} is corrupt (checksum {found:08x}, should be {stored:08x}); " + _REMEDY)
+        return payload
+
+
+@contextmanager
+def record_writer(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Gives a function that appends a record; `path` appears only when the block succeeds."""
+    with atomic_write(path) as file:
+
+        def write(payload: bytes) -> None:
+            length = _LENGTH.pack(len(payload))
+            file.write(length + _CRC.pack(masked_crc(length)))
+            file.write(payload + _CRC.pack(masked_crc(payload)))
+
+        yield write

@@ -1,0 +1,94 @@
+"""Reads every record of a data set and checks it: python -m sg3tf.data.verify --data=PATH"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+from sg3tf.data.dataset import Store, open_store
+from sg3tf.data.errors import DataError, run_command
+from sg3tf.data.ffhq import FfhqStore, find_levels
+from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore
+
+
+def verify(path: Path) -> str:
+    """Checks checksums, shapes, decoding, labels, counts and digest of all resolutions.
+
+    Returns:
+      A one-line summary.
+
+    Raises:
+      DataError: the first thing found wrong; the message names file and record.
+    """
+    stores = list(_stores(path))
+    counts = {store.num_images for store in stores}
+    if len(counts) > 1:
+        listed = ", ".join(f"{store.path.name}: {store.num_images}" for store in stores)
+        raise DataError(f"{path}: the levels differ in length ({listed}); build it again")
+    for store in stores:
+        digests = _read_all(store)
+        if isinstance(store, ShardStore):
+            _compare(store, digests)
+    sizes = ", ".join(str(store.resolution) for store in stores)
+    store = stores[-1]
+    label = f"{store.label.kind} labels [{store.label.dim}]" if store.label.dim else "no labels"
+    return f"{path}: ok, {store.num_images} images at {sizes}, {store.channels} channels, {label}, {store.digest}"
+
+
+def _stores(path: Path) -> Iterator[Store]:
+    levels = find_levels(path) if path.is_dir() and not (path / MANIFEST).is_file() else {}
+    for file in levels.values():
+        yield FfhqStore(file)
+    if not levels:
+        yield open_store(path)
+
+
+def _read_all(store: Store) -> list[bytes]:
+    """Reads every image, in threads; returns their digests."""
+
+    def read(i: int) -> bytes:
+        return ContentDigest.of(*store.read(i))
+
+    digests: list[bytes] = []
+    chunk = 256
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=store.num_images, unit="img", desc=str(store.resolution), leave=False) as bar,
+    ):
+        for start in range(0, store.num_images, chunk):
+            for digest in pool.map(read, range(start, min(start + chunk, store.num_images))):
+                digests.append(digest)
+                bar.update()
+    return digests
+
+
+def _compare(store: ShardStore, digests: list[bytes]) -> None:
+    """Compares with the manifest what each shard and the whole hold, which shows images lost, doubled or moved."""
+    parts, start = [], 0
+    for shard in store.manifest["shards"]:
+        parts.append((store.path / shard["file"], shard.get("digest"), digests[start : start + shard["num_images"]]))
+        start += shard["num_images"]
+    for what, expected, content in (*parts, (store.path, store.digest, digests)):
+        found = ContentDigest()
+        for one in content:
+            found.add(one)
+        if str(found) != expected:
+            raise DataError(
+                f"{what}: {MANIFEST} says the digest is {expected}, the content's is {found}: images or labels were "
+                "changed, doubled or moved; copy or build the data set again"
+            )
+
+
+def main() -> None:
+    """The command line."""
+    print(verify(Path(flags.FLAGS.data)))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data", None, "folder or file of a data set", required=True)
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Editing: projection of images, pivotal tuning, directions in latent space."""

@@ -1,0 +1,97 @@
+"""Directions, how far a standard deviation is along them, and their file."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sg3tf.utils.files import atomic_write
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Directions:
+    """K directions.
+
+    Attributes:
+        names: of each.
+        vectors: float32 [K, w_dim], of length 1.
+        deviations: float32 [K], standard deviations of w along them.
+        layers: int64 [L], positions of the style vectors that they are to move.
+    """
+
+    names: tuple[str, ...]
+    vectors: FloatArray
+    deviations: FloatArray
+    layers: NDArray[np.int64]
+
+    @staticmethod
+    def of(names: list[str], vectors: ArrayLike, w: ArrayLike, layers: list[int]) -> Directions:
+        """Directions of any length, measured by samples of w [N, w_dim]."""
+        exact = np.asarray(vectors, np.float64)
+        exact = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+        deviations = np.std(np.asarray(w, np.float64) @ exact.T, axis=0)
+        return Directions(
+            tuple(names), exact.astype(np.float32), deviations.astype(np.float32), np.asarray(layers, np.int64)
+        )
+
+    def number(self, text: str) -> int:
+        """Position of the direction that `text` names, or numbers; ValueError where there is none."""
+        if text in self.names:
+            return self.names.index(text)
+        if text.isdecimal() and int(text) < len(self.names):
+            return int(text)
+        raise ValueError(f"direction={text}: give one of {', '.join(self.names)}, or 0 to {len(self.names) - 1}")
+
+
+def apply_direction(ws: ArrayLike, directions: Directions, number: int, strengths: ArrayLike) -> FloatArray:
+    """Style vectors at several places along a direction.
+
+    Args:
+        ws: [N, num_ws, w_dim], where they start.
+        directions: of which `layers` are moved, and the others stay.
+        number: of the direction.
+        strengths: [S], in standard deviations.
+
+    Returns:
+        float32 [N, S, num_ws, w_dim].
+    """
+    ws, strengths = np.asarray(ws, np.float32), np.asarray(strengths, np.float32)
+    steps = strengths[:, None] * directions.deviations[number] * directions.vectors[number]
+    result = np.repeat(ws[:, None], len(strengths), axis=1)
+    result[:, :, directions.layers] += steps[:, None]
+    return result
+
+
+def save(path: Path, directions: Directions) -> None:
+    """Writes an .npz file with the arrays of `directions` under their names, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        np.savez(file, **{name: np.asarray(value) for name, value in vars(directions).items()})  # type: ignore[arg-type]
+
+
+def load(path: Path, num_ws: int, w_dim: int) -> Directions:
+    """Reads what `save` has written.
+
+    Raises:
+        OSError: no such file.
+        ValueError: another kind of file, or directions of another network.
+    """
+    names = [field.name for field in dataclasses.fields(Directions)]
+    try:
+        with np.load(path) as archive:
+            found = {name: archive[name] for name in names}
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise ValueError(f"directions={path}: not a file that --save_directions has written ({error})") from error
+    count = len(found["names"])
+    shapes = {"names": (count,), "vectors": (count, w_dim), "deviations": (count,), "layers": found["layers"].shape}
+    wrong = [f"{name} of shape {found[name].shape}" for name, shape in shapes.items() if found[name].shape != shape]
+    if wrong or not np.isin(found["layers"], np.arange(num_ws)).all():
+        problem = wrong[0] if wrong else f"layers {found['layers'].tolist()}"
+        raise ValueError(f"directions={path}: {problem}: this network has {num_ws} style vectors of {w_dim} numbers")
+    return Directions(tuple(map(str, found["names"])), *(found[name] for name in names[1:]))

@@ -1,0 +1,91 @@
+"""How far an image is from the one wanted: pixels at many scales, and features of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from sg3tf.metrics import detectors
+from sg3tf.models.discriminator import Discriminator
+from sg3tf.models.loading import load_model
+
+#: (images, images) float32 [N, R, R, C], nominally in [-1, 1] -> float32 [N].
+Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+_LARGEST = 256  # side of the images that LPIPS compares
+_COARSEST = 4
+
+
+def distance(detector_dir: str | None = None, discriminator: str | None = None) -> Distance:
+    """The sum of `pixels` and of one that compares features, if there is a network for it.
+
+    Args:
+        detector_dir: folder with the files of LPIPS (docs/detectors.md).
+        discriminator: .keras file with a Discriminator; looked at only without detector_dir.
+
+    Raises:
+        OSError, ValueError: files that are absent, or of something else.
+    """
+    if detector_dir is not None:
+        return _sum(pixels, perceptual(detector_dir))
+    if discriminator is not None:
+        return _sum(pixels, features(load_discriminator(Path(discriminator))))
+    return pixels
+
+
+def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Mean squared difference, averaged over the images, the images at half their size, and so on down to 4 x 4.
+
+    Coarse scales see where something is before it overlaps with where it should be.
+    """
+    difference, found = a - b, []
+    while True:
+        found.append(tf.reduce_mean(tf.square(difference), axis=[1, 2, 3]))
+        if difference.shape[1] <= _COARSEST:
+            return tf.add_n(found) / len(found)
+        difference = tf.nn.avg_pool2d(difference, 2, 2, "VALID")
+
+
+def perceptual(detector_dir: str) -> Distance:
+    """LPIPS, of images of 256 x 256 at most (arXiv 1912.04958, appendix D)."""
+    lpips = detectors.load("lpips", detector_dir)
+    return lambda a, b: lpips.distance(_shrunk(a), _shrunk(b))
+
+
+def features(D: Discriminator) -> Distance:
+    """What the blocks of a discriminator see: squared differences of unit-normalised activations, as in LPIPS."""
+
+    def activations(images: tf.Tensor) -> list[tf.Tensor]:
+        x, found = D.fromrgb(images), []
+        for block in D.blocks:
+            x = block(x)
+            found.append(tf.math.l2_normalize(tf.cast(x, tf.float32), axis=3, epsilon=1e-8))
+        return found
+
+    def compared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        pairs = [*zip(activations(a), activations(b), strict=True)]
+        of_blocks = [tf.reduce_mean(tf.reduce_sum(tf.square(p - q), axis=3), axis=[1, 2]) for p, q in pairs]
+        return tf.add_n(of_blocks) / len(of_blocks)
+
+    return compared
+
+
+def load_discriminator(file: Path) -> Discriminator:
+    """The Discriminator in a .keras file; OSError or ValueError where there is none."""
+    if not file.is_file():
+        raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
+    try:
+        return load_model(file, Discriminator)
+    except ValueError as error:
+        raise ValueError(f"discriminator={error}") from error
+
+
+def _sum(first: Distance, second: Distance) -> Distance:
+    return lambda a, b: first(a, b) + second(a, b)
+
+
+def _shrunk(images: tf.Tensor) -> tf.Tensor:
+    factor = max(images.shape[1] // _LARGEST, 1)
+    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images

@@ -1,0 +1,60 @@
+"""Directions that change the styles of a network most (SeFa, arXiv 2007.06600, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.editing.ganspace import leading
+from sg3tf.models.layers import EqualizedDense
+from sg3tf.models.stylegan2 import StyleGAN2Generator
+from sg3tf.models.stylegan3 import Generator
+
+
+def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[np.float64]:
+    """Eigenvectors of A^T A, where A [styles, w_dim] maps w to the styles of all convolutions that read it.
+
+    Args:
+        G: of either kind.
+        layers: positions of style vectors whose readers count.
+        count: directions.
+
+    Returns:
+        [count, w_dim], orthonormal, by falling change; the largest number of each is positive.
+
+    Raises:
+        ValueError: no convolution reads these style vectors.
+    """
+    readers = style_matrices(G)
+    chosen = [matrix for layer in layers for matrix in readers[layer]]
+    if not chosen:
+        raise ValueError(f"layers={list(layers)}: no convolution reads these style vectors; add others")
+    A = np.concatenate(chosen)
+    return leading(A.T @ A, count)
+
+
+def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
+    """For every style vector the matrices [styles, w_dim] that the convolutions reading it multiply it with.
+
+    The alias-free input, which w moves, has no styles.
+    """
+    readers: list[list[NDArray[np.float64]]] = [[] for _ in range(G.num_ws)]
+    if isinstance(G, StyleGAN2Generator):
+        for index, conv in enumerate(G.convs):
+            readers[index].append(_matrix(conv.affine))
+        for index, torgb in enumerate(G.torgbs):  # layer 2 * index and this share a resolution
+            readers[2 * index + 1].append(_matrix(torgb.affine) / torgb.affine.units**0.5)
+        return readers
+    first = G.num_ws - len(G.synthesis_layers)
+    for index, layer in enumerate(G.synthesis_layers, start=first):
+        p = layer.plan
+        gain = (p.in_channels * p.kernel**2) ** -0.5 if p.is_torgb else 1.0
+        readers[index].append(_matrix(layer.affine) * gain)
+    return readers
+
+
+def _matrix(affine: EqualizedDense) -> NDArray[np.float64]:
+    kernel = np.asarray(affine.kernel, np.float64)
+    return kernel.T * (affine.lr_multiplier / kernel.shape[0] ** 0.5)

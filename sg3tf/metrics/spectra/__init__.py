@@ -1,1 +1,0 @@
-"""Average power spectra of data and of generators: python -m sg3tf.metrics.spectra."""

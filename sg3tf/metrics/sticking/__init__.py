@@ -1,1 +1,0 @@
-"""Whether details stick to pixel coordinates: python -m sg3tf.metrics.sticking."""

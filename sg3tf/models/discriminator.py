@@ -1,0 +1,210 @@
+"""Minibatch standard deviation: lets the discriminator see variety (arXiv 1710.10196, section 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sg3tf.models.configs import DiscriminatorConfig, discriminator_preset
+from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, is_low_precision, low_precision_policy
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class MinibatchStddev(keras.layers.Layer):
+    """Appends, as constant channels, how much the images of a group differ.
+
+    Image n belongs to group n modulo (N / group size). Under a distribution strategy groups form within a replica.
+
+    Args:
+        group_size: images per group, at most; the batch, where it is smaller, is one group.
+        num_channels: statistics per group, each over its share of the channels.
+
+    Call: x [N, H, W, C] -> [N, H, W, C + num_channels]; N must be a multiple of the group size.
+    """
+
+    def __init__(self, group_size: int, num_channels: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.group_size = group_size
+        self.num_channels = num_channels
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        batch = x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
+        _, height, width, channels = x.shape
+        group = min(self.group_size, batch) if isinstance(batch, int) else tf.minimum(self.group_size, batch)
+        if isinstance(batch, int) and batch and batch % group:
+            raise ValueError(
+                f"batch of {batch} images is not a multiple of mbstd_group_size={self.group_size}: "
+                "change one of the two"
+            )
+        shape = [group, -1, height, width, self.num_channels, channels // self.num_channels]
+        y = tf.reshape(tf.cast(x, tf.float32), shape)
+        y = y - tf.reduce_mean(y, axis=0, keepdims=True)
+        y = tf.sqrt(tf.reduce_mean(tf.square(y), axis=0) + 1e-8)
+        y = tf.cast(tf.reduce_mean(y, axis=[1, 2, 4]), x.dtype)  # [N / group, num_channels]
+        y = tf.tile(y[:, None, None, :], [group, height, width, 1])
+        return tf.concat([x, y], axis=3)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        *outer, channels = input_shape
+        return (*outer, channels and channels + self.num_channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "group_size": self.group_size, "num_channels": self.num_channels}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The discriminator as a Keras model (arXiv 1912.04958, section 4; conditioning: arXiv 2006.06676).
+# ---------------------------------------------------------------------------------------------------------------------
+
+LAST_RESOLUTION = 4
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class DiscriminatorBlock(keras.layers.Layer):
+    """Two 3x3 convolutions that halve the resolution, beside a 1x1 skip that does; both at half variance.
+
+    Args:
+        in_channels, out_channels: of the block.
+        residual: have the skip; without it there are the two convolutions alone, at full variance.
+        clamp: bound on the magnitude of activations.
+
+    Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, residual: bool = True, clamp: float = 256.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.residual = residual
+        self.clamp = clamp
+        policy, gain = self.dtype_policy, 0.5**0.5 if residual else 1.0
+        self.conv0 = EqualizedConv2D(in_channels, 3, "lrelu", clamp=clamp, dtype=policy, name="conv0")
+        self.conv1 = EqualizedConv2D(
+            out_channels, 3, "lrelu", down=2, gain=gain, clamp=clamp, dtype=policy, name="conv1"
+        )
+        self.skip = None
+        if residual:
+            self.skip = EqualizedConv2D(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
+
+    def build(self, input_shape: Any = None) -> None:
+        for layer in filter(None, (self.conv0, self.conv1, self.skip)):
+            layer.build((None, None, None, self.in_channels))
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        y = self.conv1(self.conv0(x))
+        return y if self.skip is None else self.skip(x) + y
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return self.conv1.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("in_channels", "out_channels", "residual", "clamp")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class Discriminator(keras.Model):
+    """Images to logits: high for real.
+
+    Args:
+        config: architecture; a DiscriminatorConfig, or the dictionary that get_config makes of it.
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the blocks of the four highest
+            resolutions (from 8 x 8 up), the others staying in float32 (docs/adr/0010).
+
+    Raises:
+        ConfigError: another dtype.
+    """
+
+    def __init__(self, config: DiscriminatorConfig | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
+        policy = low_precision_policy(self.dtype_policy)
+        self.fromrgb = EqualizedConv2D(
+            c.channels(c.resolution), 1, "lrelu", clamp=c.clamp, dtype=policy, name="fromrgb"
+        )
+        self.blocks = []
+        resolution = c.resolution
+        while resolution > LAST_RESOLUTION:
+            channels = c.channels(resolution), c.channels(resolution // 2)
+            dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
+            self.blocks.append(DiscriminatorBlock(*channels, c.residual, c.clamp, dtype=dtype, name=f"b{resolution}"))
+            resolution //= 2
+        last = c.channels(LAST_RESOLUTION)
+        self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
+        self.conv = EqualizedConv2D(last, 3, "lrelu", clamp=c.clamp, dtype="float32", name="conv")
+        self.fc = EqualizedDense(last, "lrelu", dtype="float32", name="fc")
+        self.out = EqualizedDense(last if c.label_dim else 1, dtype="float32", name="out")
+        self.mapping_network = None
+        if c.label_dim:
+            self.mapping_network = MappingNetwork(
+                0, c.label_dim, last, c.mapping_layers, dtype="float32", name="mapping"
+            )
+        self.build()
+
+    @classmethod
+    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Discriminator:
+        """The discriminator trained against generator `preset`, with random weights.
+
+        Args:
+            preset: "stylegan3-t" or "stylegan3-r".
+            resolution: side of the image, a power of two.
+            **overrides: any field of DiscriminatorConfig.
+
+        Raises:
+            ConfigError: naming the argument, its value and the remedy.
+        """
+        return cls(discriminator_preset(preset, resolution, **overrides))
+
+    def build(self, input_shape: Any = None) -> None:
+        c = self.config
+        last = c.channels(LAST_RESOLUTION)
+        self.fromrgb.build((None, None, None, c.image_channels))
+        for block in self.blocks:
+            block.build()
+        self.conv.build((None, None, None, last + c.mbstd_channels))
+        self.fc.build((None, last * LAST_RESOLUTION**2))
+        self.out.build((None, last))
+        if self.mapping_network is not None:
+            self.mapping_network.build()
+        self.built = True
+
+    def call(self, images: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
+        """Judges images.
+
+        Args:
+            images: float [N, resolution, resolution, image_channels] in [-1, 1].
+            label: float [N, label_dim], where the model has labels.
+
+        Returns:
+            float32 [N, 1] logits.
+        """
+        c = self.config
+        expected = (c.resolution, c.resolution, c.image_channels)
+        if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}]")
+        x = self.fromrgb(images)
+        for block in self.blocks:
+            x = block(x)
+        x = self.conv(self.stddev(tf.cast(x, tf.float32)))
+        x = self.out(self.fc(tf.reshape(x, [-1, self.fc.kernel.shape[0]])))
+        if self.mapping_network is None:
+            return x
+        target = self.mapping_network(label=label)
+        return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5
+
+    def get_config(self) -> dict[str, Any]:
+        base = super().get_config()
+        return {
+            "config": dataclasses.asdict(self.config),
+            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
+        return cls(**config)

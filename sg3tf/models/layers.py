@@ -1,0 +1,558 @@
+"""Layers that several network families share (arXiv 1710.10196, 1812.04948, 1912.04958)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sg3tf.models.configs import ConfigError
+from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
+from sg3tf.ops import upfirdn2d
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mixed precision: float32 weights, 16-bit activations in the highest resolutions (arXiv 2006.06676, appendix D).
+#
+# What is summed over many pixels is summed in float32: TensorFlow adds up the gradients of broadcast factors and biases
+# in the type that they have, and 65536 positive numbers then make a quarter of their sum in float16 (docs/adr/0010).
+# ---------------------------------------------------------------------------------------------------------------------
+
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+LOWEST_RESOLUTION = 8
+
+
+def low_precision_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
+    """The policy of a model, checked: for those of its layers that may compute in 16 bits, "float32" for the others.
+
+    Raises:
+        ConfigError: weights would not be float32.
+    """
+    if policy.name not in POLICIES:
+        mixed = f"mixed_{policy.name}"
+        remedy = f"{mixed!r}" if mixed in POLICIES else f"one of {', '.join(map(repr, POLICIES))}"
+        raise ConfigError(f"dtype={policy.name!r}: weights are always float32; use {remedy}")
+    return policy
+
+
+def is_low_precision(resolution: int, highest: int) -> bool:
+    """Whether a block at `resolution`, of a network for images of `highest`, may compute in 16 bits."""
+    return resolution >= max(highest >> (LOW_PRECISION_RESOLUTIONS - 1), LOWEST_RESOLUTION)
+
+
+def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VALID") -> tf.Tensor:
+    """x [N, H, W, in] convolved with kernel float32 [K, K, in, out], which is rounded to the type of x."""
+    kernel = tf.cast(kernel, x.dtype)
+    if x.dtype != tf.float16 or tf.config.get_visible_devices("GPU"):
+        return tf.nn.conv2d(x, kernel, stride, padding)
+    # On CPUs the gradients of float16 convolutions are 15 times slower, and summed in float16.
+    wide = tf.nn.conv2d(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), stride, padding)
+    return tf.cast(wide, x.dtype)
+
+
+def scale_channels(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """x [N, H, W, C] times factors float32 [N, C], of the type of x; gradients of any order."""
+    if x.dtype.size >= 4:
+        return x * factors[:, None, None, :]
+
+    @tf.custom_gradient
+    def scale(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            products = tf.cast(x, tf.float32) * tf.cast(dy, tf.float32)
+            return scale_channels(dy, factors), tf.reduce_sum(products, axis=[1, 2])
+
+        return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
+
+    return scale(x, factors)
+
+
+def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """x [N, H, W, C] plus bias float32 [C], of the type of x; gradients of any order."""
+    if x.dtype.size >= 4:
+        return x + bias
+
+    @tf.custom_gradient
+    def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return dy, tf.reduce_sum(tf.cast(dy, tf.float32), axis=[0, 1, 2])
+
+        return x + tf.cast(bias, x.dtype), gradient
+
+    return add(x, tf.convert_to_tensor(bias))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Dense layer with equalised learning rate (arXiv 1710.10196, section 4.1).
+# ---------------------------------------------------------------------------------------------------------------------
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = 2**0.5
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class EqualizedDense(keras.layers.Layer):
+    """y = act(x @ kernel * lr_multiplier / sqrt(fan_in) + bias * lr_multiplier).
+
+    Weights are stored with unit variance and scaled when used, so that one learning rate fits all layers;
+    `lr_multiplier` slows the layer down without changing its function.
+
+    Args:
+        units: size of the output.
+        activation: "linear" or "lrelu" (slope 0.2, gain sqrt 2).
+        lr_multiplier: factor on the effective learning rate.
+        kernel_scale: standard deviation of the initial weights (0: start as the bias alone).
+        bias_init: initial bias, one number or [units].
+
+    Call: x [..., fan_in] -> [..., units].
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "linear",
+        lr_multiplier: float = 1.0,
+        kernel_scale: float = 1.0,
+        bias_init: float | tuple[float, ...] = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if activation not in ("linear", "lrelu"):
+            raise ValueError(f"activation={activation!r}: use 'linear' or 'lrelu'")
+        self.units = units
+        self.activation = activation
+        self.lr_multiplier = lr_multiplier
+        self.kernel_scale = kernel_scale
+        self.bias_init = bias_init
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        fan_in = input_shape[-1]
+        spread = self.kernel_scale / self.lr_multiplier
+        self.kernel = self.add_weight(
+            shape=(fan_in, self.units),
+            initializer=keras.initializers.RandomNormal(0.0, spread),
+            autocast=False,
+            name="kernel",
+        )
+        start = tf.broadcast_to(tf.constant(self.bias_init, tf.float32) / self.lr_multiplier, [self.units])
+        self.bias = self.add_weight(
+            shape=(self.units,),
+            initializer=lambda shape, dtype=None: tf.cast(start, dtype),
+            autocast=False,
+            name="bias",
+        )
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        scale = self.lr_multiplier / self.kernel.shape[0] ** 0.5
+        y = tf.matmul(x, tf.cast(self.kernel * scale, x.dtype))  # both scaled in float32
+        y += tf.cast(self.bias * self.lr_multiplier, y.dtype)
+        if self.activation == "lrelu":
+            y = tf.nn.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN
+        return y
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation,
+            "lr_multiplier": self.lr_multiplier,
+            "kernel_scale": self.kernel_scale,
+            "bias_init": self.bias_init,
+        }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution with equalised learning rate and optional antialiased downsampling (arXiv 1912.04958).
+# ---------------------------------------------------------------------------------------------------------------------
+
+RESAMPLE_TAPS = np.array([1, 3, 3, 1]) / 8
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class EqualizedConv2D(keras.layers.Layer):
+    """Convolution, scaled by 1 / sqrt(fan_in), with bias, activation, gain and clamp.
+
+    Args:
+        filters: output channels.
+        kernel_size: side, odd; the output is as large as the input ("same") before downsampling.
+        activation: "linear" or "lrelu" (slope 0.2, gain sqrt 2).
+        use_bias: add a bias per channel.
+        down: 1, or 2 to filter with [1, 3, 3, 1] and keep every other pixel.
+        gain: factor on the result; the clamp scales with it.
+        clamp: bound on the magnitude before the gain, or None.
+
+    Call: x [N, H, W, in] -> [N, H / down, W / down, filters].
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        activation: str = "linear",
+        use_bias: bool = True,
+        down: int = 1,
+        gain: float = 1.0,
+        clamp: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if activation not in ("linear", "lrelu"):
+            raise ValueError(f"activation={activation!r}: use 'linear' or 'lrelu'")
+        if down not in (1, 2):
+            raise ValueError(f"down={down!r}: use 1 or 2")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.activation = activation
+        self.use_bias = use_bias
+        self.down = down
+        self.gain = gain
+        self.clamp = clamp
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.kernel = self.add_weight(
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
+            initializer=keras.initializers.RandomNormal(0.0, 1.0),
+            autocast=False,
+            name="kernel",
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        size, _, fan_in, _ = self.kernel.shape
+        kernel = self.kernel * (fan_in * size**2) ** -0.5  # in float32
+        pad = (size - 1) // 2
+        if self.down == 2:
+            x = self._filtered(x, pad)
+            y = conv2d(x, kernel, 1 if size == 1 else 2)
+        else:
+            y = conv2d(x, kernel, padding="SAME")
+        if self.bias is not None:
+            y = add_bias(y, self.bias)
+        return self._activated(y)
+
+    def _filtered(self, x: tf.Tensor, pad: int) -> tf.Tensor:
+        """Low-passed, and padded for the convolution; a 1x1 convolution then needs every other pixel only."""
+        ends = len(RESAMPLE_TAPS) - 2
+        before, after = pad + (ends + 1) // 2, pad + ends // 2
+        down = 2 if self.kernel_size == 1 else 1
+        return upfirdn2d(x, RESAMPLE_TAPS, down=down, pad=(before, after, before, after))
+
+    def _activated(self, y: tf.Tensor) -> tf.Tensor:
+        gain = self.gain
+        if self.activation == "lrelu":
+            y = tf.nn.leaky_relu(y, LRELU_SLOPE)
+            gain *= LRELU_GAIN
+        if gain != 1:
+            y *= gain
+        if self.clamp is not None:
+            bound = self.clamp * self.gain
+            y = tf.clip_by_value(y, -bound, bound)
+        return y
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, _ = input_shape
+        return batch, height and height // self.down, width and width // self.down, self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("filters", "kernel_size", "activation", "use_bias", "down", "gain", "clamp")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution whose weights every image scales by its own style (arXiv 1912.04958, section 2.2).
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def modulated_conv(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    styles: tf.Tensor,
+    *,
+    demodulate: bool,
+    input_gain: tf.Tensor,
+    up: int = 1,
+) -> tf.Tensor:
+    """Convolves with kernel * styles, normalised per output channel where asked, with 'full' zero padding.
+
+    Scaling the channels of the input and of the output is the same function as scaling the weights, and needs
+    neither a kernel per image nor a grouped convolution.
+
+    Args:
+        x: [N, H, W, in].
+        kernel: float32 [K, K, in, out].
+        styles: float32 [N, in].
+        demodulate: make every output channel unit variance for unit variance input.
+        input_gain: float32 scalar on the result, not seen by the demodulation.
+        up: 1, or 2 to insert zeros between pixels beforehand; that convolves, and 1 correlates, as in StyleConv.
+
+    Returns:
+        [N, (H - 1) * up + K, (W - 1) * up + K, out], of the type of x.
+    """
+    if demodulate:
+        # Both scales cancel in the result; they keep everything on the way inside the range of 16-bit types.
+        kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+        styles = styles * tf.math.rsqrt(tf.reduce_mean(tf.square(styles)))
+    x = scale_channels(x, styles * input_gain)
+    y = _spread_conv(x, kernel, up) if up > 1 else _full_conv(x, kernel)
+    if demodulate:
+        energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
+        # The published 1e-8 belongs to kernels of unit mean square, not of unit sum as here.
+        fan_in = math.prod(kernel.shape[:3])
+        y = scale_channels(y, tf.math.rsqrt(energy + 1e-8 / fan_in))
+    return y
+
+
+def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    if (pad := kernel.shape[0] - 1) > 0:
+        # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
+        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return conv2d(x, kernel)
+
+
+def _spread_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:
+    size, _, _, filters = kernel.shape
+    height, width = ((side - 1) * up + size for side in x.shape[1:3])
+    kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
+    return tf.nn.conv2d_transpose(x, kernel, tf.stack([tf.shape(x)[0], height, width, filters]), up, "VALID")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The mapping networks: z and labels to the intermediate latent space.
+# ---------------------------------------------------------------------------------------------------------------------
+
+LR_MULTIPLIER = 0.01
+W_AVG_DECAY = 0.998
+
+
+def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
+    """Scales every row of x [N, D] to unit mean square."""
+    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class MappingNetwork(keras.layers.Layer):
+    """z and, where there are labels, a label to w: dense layers on their normalised concatenation.
+
+    With z_dim 0 it maps labels alone, as the discriminator's conditioning needs.
+
+    Args:
+        z_dim, label_dim: sizes of the inputs; not both 0.
+        w_dim: size of the output.
+        num_layers: dense layers with leaky ReLU after the label embedding.
+        track_average: keep the running mean of w that truncation pulls towards.
+    """
+
+    def __init__(
+        self, z_dim: int, label_dim: int, w_dim: int, num_layers: int, track_average: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.z_dim = z_dim
+        self.label_dim = label_dim
+        self.w_dim = w_dim
+        self.num_layers = num_layers
+        self.track_average = track_average
+        self.embed = EqualizedDense(w_dim, name="embed", dtype="float32") if label_dim else None
+        self.dense = [
+            EqualizedDense(w_dim, "lrelu", lr_multiplier=LR_MULTIPLIER, name=f"fc{index}", dtype="float32")
+            for index in range(num_layers)
+        ]
+
+    def build(self, input_shape: Any = None) -> None:
+        features = self.z_dim
+        if self.embed is not None:
+            self.embed.build((None, self.label_dim))
+            features += self.w_dim
+        for layer in self.dense:
+            layer.build((None, features))
+            features = self.w_dim
+        self.w_avg = None
+        if self.track_average:
+            self.w_avg = self.add_weight(
+                shape=(self.w_dim,),
+                initializer="zeros",
+                trainable=False,
+                dtype="float32",
+                aggregation="mean",
+                autocast=False,
+                name="w_avg",
+            )
+        self.built = True
+
+    def call(
+        self, z: tf.Tensor | None = None, label: tf.Tensor | None = None, update_average: bool = False
+    ) -> tf.Tensor:
+        """z float [N, z_dim] and label float [N, label_dim] (where they exist) to w float32 [N, w_dim]."""
+        parts = []
+        if self.z_dim:
+            parts.append(normalize_second_moment(_checked("z", z, self.z_dim)))
+        if self.embed is not None:
+            parts.append(normalize_second_moment(self.embed(_checked("label", label, self.label_dim))))
+        w = tf.concat(parts, axis=1)
+        for layer in self.dense:
+            w = layer(w)
+        if update_average and self.w_avg is not None:
+            mean = tf.reduce_mean(tf.stop_gradient(w), axis=0)
+            self.w_avg.assign(mean + W_AVG_DECAY * (self.w_avg - mean))
+        return w
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "z_dim": self.z_dim,
+            "label_dim": self.label_dim,
+            "w_dim": self.w_dim,
+            "num_layers": self.num_layers,
+            "track_average": self.track_average,
+        }
+
+
+def _checked(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
+    if value is None:
+        raise ValueError(f"{name} is missing: this model needs {name} [N, {size}]")
+    value = tf.cast(tf.convert_to_tensor(value), tf.float32)
+    if value.shape.rank != 2 or value.shape[1] not in (None, size):
+        raise ValueError(f"{name} of shape {value.shape}: give [N, {size}]")
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The generator's input: Fourier features under a learned rigid motion (arXiv 2106.12423, section 3.1, appendix F).
+# ---------------------------------------------------------------------------------------------------------------------
+
+NARROWEST_TRANSITION = 1e-3  # relative to the bandwidth
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class FourierInput(keras.layers.Layer):
+    """Sine waves on a canvas that the user, and w if `transformed`, can translate and rotate.
+
+    Args:
+        channels: waves.
+        size: side of the canvas in samples.
+        sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide.
+        bandwidth: highest frequency drawn, in cycles per image width.
+        transformed: move the waves by w, of which else nothing but the number of images is used.
+
+    Weights that never train: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
+    Always computes in float32: frequencies times positions leave no bits for less.
+    """
+
+    def __init__(
+        self, channels: int, size: int, sampling_rate: int, bandwidth: float, transformed: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.channels = channels
+        self.size = size
+        self.sampling_rate = sampling_rate
+        self.bandwidth = bandwidth
+        self.transformed = transformed
+        if transformed:
+            self.affine = EqualizedDense(
+                4, kernel_scale=0.0, bias_init=(1.0, 0.0, 0.0, 0.0), name="affine", dtype="float32"
+            )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """input_shape: (batch, w_dim)."""
+        if self.transformed:
+            self.affine.build(tuple(input_shape))
+        self.kernel = self.add_weight(
+            shape=(self.channels, self.channels), initializer=keras.initializers.RandomNormal(0, 1), name="kernel"
+        )
+        self.freqs = self.add_weight(
+            shape=(self.channels, 2), initializer=self._draw_frequencies, trainable=False, name="freqs"
+        )
+        self.phases = self.add_weight(
+            shape=(self.channels,),
+            initializer=keras.initializers.RandomUniform(-0.5, 0.5),
+            trainable=False,
+            name="phases",
+        )
+        self.transform = self.add_weight(
+            shape=(3, 3), initializer=keras.initializers.Identity(), trainable=False, name="transform"
+        )
+        self.built = True
+
+    def _draw_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        """Spread roughly evenly over the disc: normal directions with their long tail pulled in."""
+        freqs = keras.random.normal(shape, dtype="float32")
+        radius = tf.norm(freqs, axis=1, keepdims=True)
+        return tf.cast(freqs / (radius * tf.exp(tf.square(radius)) ** 0.25) * self.bandwidth, dtype or "float32")
+
+    def call(self, w: tf.Tensor, transform: tf.Tensor | None = None) -> tf.Tensor:
+        """Draws the waves.
+
+        Args:
+            w: float32 [N, w_dim].
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; applied
+                in front of the learned one. Default: the layer's own `transform` weight.
+
+        Returns:
+            float32 [N, size, size, channels].
+        """
+        freqs, phases = self._moved_waves(w, self._matrices(transform))
+        # Where waves reach up to half of the sampling rate, this much room is left for the rounding of a rotation.
+        transition = max(self.sampling_rate / 2 - self.bandwidth, NARROWEST_TRANSITION * self.bandwidth)
+        amplitude = (tf.norm(freqs, axis=2) - self.bandwidth) / transition
+        amplitude = tf.clip_by_value(1 - amplitude, 0.0, 1.0)
+
+        # sin(2 pi (x fx + y fy + phase)) split by the addition theorem would lose digits: evaluate it as it is.
+        centres = (np.arange(self.size) + 0.5 - self.size / 2) / self.sampling_rate
+        position = tf.constant(centres, tf.float32)
+        along_x = position[None, None, :, None] * freqs[:, None, None, :, 0]
+        along_y = position[None, :, None, None] * freqs[:, None, None, :, 1]
+        angle = along_x + along_y + phases[:, None, None, :]
+        waves = tf.sin(2 * np.pi * angle) * amplitude[:, None, None, :]
+        return tf.tensordot(waves, self.kernel / self.channels**0.5, axes=1)
+
+    def _matrices(self, transform: tf.Tensor | None) -> tf.Tensor:
+        """The user's transform as [1 or N, 3, 3]."""
+        matrix = tf.cast(tf.convert_to_tensor(self.transform if transform is None else transform), tf.float32)
+        if matrix.shape.rank not in (2, 3) or matrix.shape[-2:] != (3, 3):
+            raise ValueError(f"transform of shape {matrix.shape}: give [3, 3] or [N, 3, 3]")
+        return matrix[None] if matrix.shape.rank == 2 else matrix
+
+    def _moved_waves(self, w: tf.Tensor, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Frequencies [N, channels, 2] and phases [N, channels] after Rotation @ Translation @ user transform."""
+        if self.transformed:
+            motion = _learned_motion(self.affine(w)) @ user
+        else:
+            motion = tf.broadcast_to(user, [tf.shape(w)[0], 3, 3])
+        phases = self.phases + tf.einsum("cj,nj->nc", self.freqs, motion[:, :2, 2])
+        freqs = tf.einsum("cj,njk->nck", self.freqs, motion[:, :2, :2])
+        return freqs, phases
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape[0], self.size, self.size, self.channels
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "size": self.size,
+            "sampling_rate": self.sampling_rate,
+            "bandwidth": self.bandwidth,
+            "transformed": self.transformed,
+        }
+
+
+def _learned_motion(t: tf.Tensor) -> tf.Tensor:
+    """Rotation @ Translation [N, 3, 3] of (cos, sin, tx, ty) [N, 4], all divided by the length of the first two."""
+    t = t / tf.norm(t[:, :2], axis=1, keepdims=True)
+    cos, sin, tx, ty = tf.unstack(t, axis=1)
+    one, zero = tf.ones_like(cos), tf.zeros_like(cos)
+    rotation = _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+    translation = _matrix([[one, zero, -tx], [zero, one, -ty], [zero, zero, one]])
+    return rotation @ translation
+
+
+def _matrix(rows: list[list[tf.Tensor]]) -> tf.Tensor:
+    return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)

@@ -1,0 +1,167 @@
+"""The generator of the first StyleGAN and its layers, for published weights (arXiv 1812.04948)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sg3tf.models.configs import ConfigError, StyleGAN1Config
+from sg3tf.models.layers import LRELU_GAIN, LRELU_SLOPE, EqualizedConv2D, EqualizedDense
+from sg3tf.models.stylegan2 import FIRST_RESOLUTION, StyleGAN2Generator
+from sg3tf.ops import upfirdn2d
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The layer of a StyleGAN block: convolution, noise, leaky ReLU, AdaIN (arXiv 1812.04958, section 2, figure 1b).
+# ---------------------------------------------------------------------------------------------------------------------
+
+KERNEL_SIZE = 3
+BLUR_TAPS = np.array([1, 2, 1]) / 4
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class AdaINConv(keras.layers.Layer):
+    """3x3 convolution; noise and bias; leaky ReLU; every channel of every image normalised, then scaled and shifted.
+
+    Args:
+        filters: output channels.
+        resolution: side of the output.
+        up: 1; 2 to repeat pixels before the kernel and blur behind it; 0 for no kernel, as the constant has none.
+
+    It computes in float32 whatever the policy.
+    """
+
+    def __init__(self, filters: int, resolution: int, up: int = 1, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if up not in (0, 1, 2):
+            raise ValueError(f"up={up!r}: use 0, 1 or 2")
+        self.filters = filters
+        self.resolution = resolution
+        self.up = up
+
+    def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
+        """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
+        normal = keras.initializers.RandomNormal
+        self.affine = EqualizedDense(2 * self.filters, dtype="float32", name="affine")
+        self.affine.build(tuple(w_shape))
+        if self.up:
+            shape = (KERNEL_SIZE, KERNEL_SIZE, x_shape[-1], self.filters)
+            self.kernel = self._weight(shape, normal(0.0, 1.0), "kernel")
+        self.bias = self._weight((self.filters,), "zeros", "bias")
+        self.noise_strength = self._weight((self.filters,), "zeros", "noise_strength")
+        self.noise_const = self._weight((self.resolution,) * 2, normal(0.0, 1.0), "noise_const", trainable=False)
+        self.built = True
+
+    def _weight(self, shape: tuple[int, ...], initializer: Any, name: str, trainable: bool = True) -> keras.Variable:
+        return self.add_weight(shape=shape, initializer=initializer, name=name, trainable=trainable, autocast=False)
+
+    def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Convolves and normalises.
+
+        Args:
+            x: float32 [N, resolution / up, resolution / up, in].
+            w: float32 [N, w_dim].
+            noise: float32 [N or 1, resolution, resolution]; None for none.
+
+        Returns:
+            float32 [N, resolution, resolution, filters].
+
+        Gradients: of any order.
+        """
+        if self.up == 2:
+            x = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+        if self.up:
+            gain = LRELU_GAIN / (KERNEL_SIZE**2 * x.shape[-1]) ** 0.5  # here the weights have it, not the leaky ReLU
+            x = tf.nn.conv2d(x, self.kernel * gain, 1, "SAME")
+        if self.up == 2:
+            x = upfirdn2d(x, BLUR_TAPS, pad=(1, 1, 1, 1))
+        if noise is not None:
+            x += noise[..., None] * self.noise_strength
+        return adain(tf.nn.leaky_relu(x + self.bias, LRELU_SLOPE), self.affine(w))
+
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None
+    ) -> tuple[int | None, ...]:
+        return x_shape[0], self.resolution, self.resolution, self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("filters", "resolution", "up")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
+    """scale * (x - mean) / deviation + shift, with mean and deviation over the pixels of x (equation 1).
+
+    Args:
+        x: float32 [N, H, W, C].
+        style: float32 [N, 2C]: scale - 1, then shift.
+    """
+    x -= tf.reduce_mean(x, axis=[1, 2], keepdims=True)
+    x *= tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=[1, 2], keepdims=True) + 1e-8)
+    scale, shift = tf.split(style[:, None, None, :], 2, axis=-1)
+    return x * (scale + 1) + shift
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The generator of the first StyleGAN as a Keras model, for published weights (arXiv 1812.04958).
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable("sg3tf")
+class StyleGAN1Generator(StyleGAN2Generator):
+    """Latents to images; mapping, truncation, mixing of styles and noise as those of StyleGAN2Generator.
+
+    Args:
+        config: architecture; a StyleGAN1Config, or the dictionary that get_config makes of it.
+        dtype: "float32".
+
+    Layer i of `convs` reads style vector i: two at every resolution, of which the first at 4 pixels has no kernel.
+    """
+
+    config_class: ClassVar[Any] = StyleGAN1Config
+
+    def _create_synthesis(self) -> None:
+        c = self.config
+        if self.dtype_policy.name != "float32":
+            raise ConfigError(f"dtype={self.dtype_policy.name!r}: the first StyleGAN computes in 'float32'")
+        self.convs = []
+        resolution = FIRST_RESOLUTION
+        while resolution <= c.resolution:
+            block, up = f"b{resolution}", 2 if resolution > FIRST_RESOLUTION else 0
+            for index, factor in enumerate((up, 1)):
+                name = f"{block}.conv{index}"
+                self.convs.append(AdaINConv(c.channels(resolution), resolution, factor, dtype="float32", name=name))
+            resolution *= 2
+        self.torgbs = []  # of colours none takes a style
+        self.torgb = EqualizedConv2D(c.image_channels, 1, dtype="float32", name="torgb")
+        self.num_ws = len(self.convs)
+
+    def build(self, input_shape: Any = None) -> None:
+        c = self.config
+        self.mapping_network.build()
+        side, channels = FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)
+        self.const: keras.Variable = self.add_weight(
+            shape=(side, side, channels), initializer="ones", autocast=False, name="const"
+        )
+        for conv in self.convs:
+            conv.build((None, None, None, channels), (None, c.w_dim))
+            channels = conv.filters
+        self.torgb.build((None, None, None, channels))
+        self.built = True
+
+    def synthesis(
+        self,
+        ws: tf.Tensor,
+        transform: tf.Tensor | None = None,
+        update_emas: bool = False,
+        noise: tf.Tensor | str = "const",
+    ) -> tf.Tensor:
+        """Images float32 [N, R, R, C] for style vectors; arguments as of StyleGAN2Generator with a constant input."""
+        ws = self._checked_ws(ws)
+        noises = self._noises(noise, ws.shape[0])
+        x = self._input(ws[:, 0], transform)
+        for index, conv in enumerate(self.convs):
+            x = conv(x, ws[:, index], noise=noises[index])
+        return self.torgb(x)

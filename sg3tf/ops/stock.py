@@ -1,0 +1,225 @@
+"""Resampling in stock TensorFlow operations: polyphase slices for XLA, banded matrix products elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+from sg3tf.ops.geometry import Axis
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A signal kept as its polyphase components, so that resampling it needs neither inserted zeros nor interleaving.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PolyphaseSignal:
+    """Images [N, height, width, C] as components: parts[py][px][:, i, j] = image[:, i * Py + py, j * Px + px]."""
+
+    parts: list[list[tf.Tensor]]
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, x: tf.Tensor) -> PolyphaseSignal:
+        """x [N, H, W, C] as its own only component."""
+        return cls([[x]], x.shape[1], x.shape[2])
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Components along (y, x)."""
+        return len(self.parts), len(self.parts[0])
+
+    def map(self, function: Callable[..., tf.Tensor], *others: PolyphaseSignal) -> PolyphaseSignal:
+        """Applies an elementwise function to this signal, and others on the same grid."""
+        parts = [
+            [function(*components) for components in zip(*rows, strict=True)]
+            for rows in zip(self.parts, *(other.parts for other in others), strict=True)
+        ]
+        return PolyphaseSignal(parts, self.height, self.width)
+
+    def merged(self) -> tf.Tensor:
+        """The images [N, height, width, C]."""
+        rows = [_interleaved(row, 2, self.width) for row in self.parts]
+        return _interleaved(rows, 1, self.height)
+
+
+def _interleaved(parts: list[tf.Tensor], dim: int, size: int) -> tf.Tensor:
+    if len(parts) == 1:
+        return parts[0]
+    longest = parts[0].shape[dim]
+    padded = []
+    for part in parts:
+        paddings = [[0, 0]] * 4
+        paddings[dim] = [0, longest - part.shape[dim]]
+        padded.append(tf.pad(part, paddings) if part.shape[dim] < longest else part)
+    y = tf.stack(padded, dim + 1)
+    shape = [-1, *parts[0].shape[1:]]
+    shape[dim] = longest * len(parts)
+    y = tf.reshape(y, shape)
+    return y[:, :size] if dim == 1 else y[:, :, :size]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Two ways to say a resampling in stock TensorFlow operations.
+#
+# `Slices` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its many small
+# operations passes over memory on its own. `Matmul` multiplies by a banded matrix, tile by tile: more arithmetic,
+# but in few large operations, so that it is the faster one where nothing compiles the graph.
+# docs/adr/0002 has the measurements.
+# ---------------------------------------------------------------------------------------------------------------------
+
+Axes = tuple[Axis, Axis]  # vertical, horizontal
+Taps = tuple[Any, Any]  # vertical [terms, Ky] and horizontal [terms, Kx], NumPy or tensors
+Counts = tuple[int, int]  # polyphase components, vertical and horizontal
+
+
+class Lowering(Protocol):
+    """Applies resamplings to phased signals."""
+
+    def natural_phases(self, axes: Axes) -> Counts:
+        """Into how many components the result of `axes` falls by itself."""
+
+    def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
+        """The sum over r of the separable filters taps[0][r], taps[1][r], in `phases` components."""
+
+
+class PolyphaseLowering:
+    """Every output component is a sum of shifted input components times a tap. For XLA only."""
+
+    def natural_phases(self, axes: Axes) -> Counts:
+        y, x = (axis.up // math.gcd(axis.up, axis.down) for axis in axes)
+        return y, x
+
+    def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
+        height, width = axes[0].out_size(x.height), axes[1].out_size(x.width)
+        terms = [
+            self._horizontal(self._vertical(x, taps[0][r], axes[0], phases[0]), taps[1][r], axes[1], phases[1])
+            for r in range(taps[0].shape[0])
+        ]
+        parts = [[sum(same[1:], same[0]) for same in zip(*rows, strict=True)] for rows in zip(*terms, strict=True)]
+        return PolyphaseSignal(parts, height, width)
+
+    def _vertical(self, x: PolyphaseSignal, taps: Any, axis: Axis, phases: int) -> PolyphaseSignal:
+        columns = [_correlated(list(column), x.height, taps, axis, phases, 1) for column in zip(*x.parts, strict=True)]
+        return PolyphaseSignal([list(row) for row in zip(*columns, strict=True)], axis.out_size(x.height), x.width)
+
+    def _horizontal(self, x: PolyphaseSignal, taps: Any, axis: Axis, phases: int) -> list[list[tf.Tensor]]:
+        return [_correlated(row, x.width, taps, axis, phases, 2) for row in x.parts]
+
+
+def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int) -> list[tf.Tensor]:
+    """One axis: output o = phases * j + r reads, for tap k, input (o * down + k - before) / up where that is whole."""
+    # Else XLA computes the pass before this one again for every tap (ten times slower to compile with 2D filters).
+    parts = list(gen_xla_ops.xla_optimization_barrier(parts))
+    step = phases * axis.down // axis.up  # inputs from one output of a component to the next
+    stride = step // len(parts)  # the same, within a component of the input
+    out_size = axis.out_size(in_size)
+    reads = [
+        [(k, *divmod((r * axis.down + k - axis.before) // axis.up, len(parts))) for k in _taps_of_phase(axis, r)]
+        for r in range(phases)
+    ]  # per output component: (tap, first sample, input component)
+    counts = [-(-(out_size - r) // phases) for r in range(phases)]
+    windows = [
+        _covering(
+            part, dim, [(first, counts[r]) for r in range(phases) for _, first, p in reads[r] if p == source], stride
+        )
+        for source, part in enumerate(parts)
+    ]
+
+    def component(r: int) -> tf.Tensor:
+        terms = [
+            _slice(windows[p][0], dim, first - windows[p][1], counts[r], stride) * taps[k] for k, first, p in reads[r]
+        ]
+        if terms:
+            return sum(terms[1:], terms[0])
+        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # beyond its end: zeros
+
+    return [component(r) for r in range(phases)]
+
+
+def _taps_of_phase(axis: Axis, r: int) -> list[int]:
+    return [k for k in range(axis.num_taps) if (r * axis.down + k - axis.before) % axis.up == 0]
+
+
+def _covering(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int) -> tuple[tf.Tensor, int]:
+    """x padded with zeros so that every read (first, count) lies inside, and the index of its first sample."""
+    if not reads:
+        return x, 0
+    start = min(first for first, _ in reads)
+    end = max(first + (count - 1) * stride + 1 for first, count in reads)
+    return _window(x, dim, start, end - start), start
+
+
+class BandedMatmulLowering:
+    """Every axis is a product with a banded matrix; taps must be NumPy, as it is made while the graph is traced."""
+
+    TILE = 32  # outputs per product: a band fills a larger matrix worse, a smaller one costs more products
+
+    def natural_phases(self, axes: Axes) -> Counts:
+        return 1, 1
+
+    def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
+        whole = x.merged()
+        terms = [
+            self._product(self._product(whole, taps[0][r], axes[0], 1), taps[1][r], axes[1], 2)
+            for r in range(taps[0].shape[0])
+        ]
+        return PolyphaseSignal.whole(sum(terms[1:], terms[0]))
+
+    def _product(self, x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
+        out_size = axis.out_size(x.shape[dim])
+        period = axis.up // math.gcd(axis.up, axis.down)
+        tile = min(-(-self.TILE // period), -(-out_size // period)) * period
+        tiles = -(-out_size // tile)
+        step = tile * axis.down // axis.up  # inputs from one tile to the next
+        matrix, first = _band(taps, axis, tile)
+        reach = matrix.shape[1]
+
+        x = _window(x, dim, first, (tiles - 1) * step + reach)
+        if tiles > 1:
+            index = np.arange(tiles)[:, None] * step + np.arange(reach)
+            x = tf.gather(x, index.ravel(), axis=dim)
+        height, width, channels = x.shape[1:]
+        inner = width * channels if dim == 1 else channels
+        y = tf.matmul(tf.constant(matrix, x.dtype), tf.reshape(x, [-1, reach, inner]))
+        size = tiles * tile
+        y = tf.reshape(y, [-1, size, width, channels] if dim == 1 else [-1, height, size, channels])
+        return _slice(y, dim, 0, out_size, 1)
+
+
+def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
+    """The matrix [tile, reach] of the first `tile` outputs, and the input that its first column stands for."""
+    first = -(axis.before // axis.up)
+    last = ((tile - 1) * axis.down + axis.num_taps - 1 - axis.before) // axis.up
+    matrix = np.zeros([tile, max(last - first + 1, 1)])
+    for out in range(tile):
+        for k in range(axis.num_taps):
+            position = out * axis.down + k - axis.before
+            if position % axis.up == 0:
+                matrix[out, position // axis.up - first] += taps[k]
+    return matrix, first
+
+
+def _window(x: tf.Tensor, dim: int, start: int, length: int) -> tf.Tensor:
+    """Samples [start, start + length) along `dim`; zeros where x has none."""
+    before, after = max(0, -start), max(0, start + length - x.shape[dim])
+    if before or after:
+        paddings = [[0, 0]] * 4
+        paddings[dim] = [before, after]
+        x = tf.pad(x, paddings)
+    return _slice(x, dim, start + before, length, 1)
+
+
+def _slice(x: tf.Tensor, dim: int, start: int, count: int, stride: int) -> tf.Tensor:
+    if start == 0 and stride == 1 and count == x.shape[dim]:
+        return x
+    index = [slice(None)] * 4
+    index[dim] = slice(start, start + (count - 1) * stride + 1, stride)
+    return x[tuple(index)]

@@ -1,0 +1,1 @@
+"""Utilities without a subject of their own: files, parallel work, random streams."""

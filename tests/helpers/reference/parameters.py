@@ -1,0 +1,99 @@
+"""Random parameters under the official names, shaped from DESIGN.md's formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig
+from tests.helpers.reference import plan
+
+FloatArray = NDArray[np.float32]
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+
+
+def generator_arrays(config: GeneratorConfig, seed: int = 0) -> dict[str, FloatArray]:
+    arrays = _draw(_generator_shapes(config), seed)
+    for name in arrays:
+        if name.endswith("magnitude_ema"):
+            arrays[name] = np.asarray(np.exp(0.3 * arrays[name]))  # a mean square is positive
+        elif name.startswith("synthesis.L") and name.endswith("affine.bias"):
+            arrays[name] += 1
+    arrays["synthesis.input.transform"] = np.eye(3, dtype=np.float32)
+    arrays["synthesis.input.affine.bias"] = np.array([0.9, 0.3, 0.1, -0.2], np.float32)
+    return arrays
+
+
+def discriminator_arrays(config: DiscriminatorConfig, seed: int = 0) -> dict[str, FloatArray]:
+    return _draw(_discriminator_shapes(config), seed)
+
+
+def _draw(shapes: Shapes, seed: int) -> dict[str, FloatArray]:
+    rng = np.random.RandomState(seed)
+    arrays = {}
+    for name, shape in shapes:
+        scale = 0.3 if name.endswith(".bias") else 1.0
+        if name.startswith("mapping.fc"):
+            scale /= 0.01  # the learning rate multiplier takes it away again
+        arrays[name] = np.asarray(scale * rng.standard_normal(shape), np.float32)
+    return arrays
+
+
+def _dense(name: str, fan_in: int, units: int) -> Shapes:
+    yield f"{name}.weight", (units, fan_in)
+    yield f"{name}.bias", (units,)
+
+
+def _mapping(z_dim: int, label_dim: int, w_dim: int, num_layers: int) -> Shapes:
+    features = z_dim
+    if label_dim:
+        yield from _dense("mapping.embed", label_dim, w_dim)
+        features += w_dim
+    for index in range(num_layers):
+        yield from _dense(f"mapping.fc{index}", features, w_dim)
+        features = w_dim
+
+
+def _generator_shapes(config: GeneratorConfig) -> Shapes:
+    layers = plan.layers(config)
+    waves = layers[0].in_channels
+    yield "mapping.w_avg", (config.w_dim,)
+    yield from _mapping(config.z_dim, config.label_dim, config.w_dim, config.mapping_layers)
+    yield "synthesis.input.weight", (waves, waves)
+    yield "synthesis.input.freqs", (waves, 2)
+    yield "synthesis.input.phases", (waves,)
+    yield "synthesis.input.transform", (3, 3)
+    yield from _dense("synthesis.input.affine", config.w_dim, 4)
+    for layer in layers:
+        prefix = f"synthesis.{layer.name}"
+        yield f"{prefix}.weight", (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
+        yield f"{prefix}.bias", (layer.out_channels,)
+        yield f"{prefix}.magnitude_ema", ()
+        yield from _dense(f"{prefix}.affine", config.w_dim, layer.in_channels)
+
+
+def _discriminator_shapes(config: DiscriminatorConfig) -> Shapes:
+    def channels(resolution: int) -> int:
+        return min(config.channel_base // resolution, config.channel_max)
+
+    resolution = config.resolution
+    yield f"b{resolution}.fromrgb.weight", (channels(resolution), config.image_channels, 1, 1)
+    yield f"b{resolution}.fromrgb.bias", (channels(resolution),)
+    while resolution > 4:
+        before, after = channels(resolution), channels(resolution // 2)
+        yield f"b{resolution}.conv0.weight", (before, before, 3, 3)
+        yield f"b{resolution}.conv0.bias", (before,)
+        yield f"b{resolution}.conv1.weight", (after, before, 3, 3)
+        yield f"b{resolution}.conv1.bias", (after,)
+        if config.residual:
+            yield f"b{resolution}.skip.weight", (after, before, 1, 1)
+        resolution //= 2
+    last = channels(4)
+    yield "b4.conv.weight", (last, last + config.mbstd_channels, 3, 3)
+    yield "b4.conv.bias", (last,)
+    yield from _dense("b4.fc", last * 16, last)
+    yield from _dense("b4.out", last, last if config.label_dim else 1)
+    if config.label_dim:
+        yield from _mapping(0, config.label_dim, last, config.mapping_layers)

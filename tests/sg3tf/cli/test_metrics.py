@@ -1,0 +1,151 @@
+"""python -m sg3tf.cli.metrics; one process runs all command lines, with a detector that looks at mean colours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sg3tf
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.shards import encode_png
+from sg3tf.metrics import compute, detectors
+from sg3tf.metrics.samples import open_data, uniform_classes
+from sg3tf.models.loading import weights_digest
+from tests.helpers.metric_stubs import MeanColour
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+from sg3tf.metrics import detectors
+from sg3tf.cli.metrics import main
+from tests.sg3tf.metrics.stubs import MeanColour
+
+load = detectors.load
+detectors.load = lambda name, folder: MeanColour() if folder.name == "stubs" else load(name, folder)
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(flags.FLAGS(["metrics", *arguments]))
+    results.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
+WIDTH = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4}
+
+Result = tuple[int, str, str]  # exit status, standard output, standard error
+
+
+def run(*lines: list[str]) -> list[Result]:
+    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def saved(path: Path, preset: str, **config: int) -> Path:
+    keras.utils.set_random_seed(0)
+    sg3tf.Generator.from_preset(preset, resolution=16, **WIDTH, **config).save(path)
+    return path
+
+
+def faces(folder: Path, resolution: int, labelled: bool) -> Path:
+    """20 images, of two classes."""
+    rng = np.random.default_rng(0)
+    source = folder / f"images-{resolution}-{labelled}"
+    for i in range(20):
+        image = source / (f"class{i % 2}" if labelled else "") / f"{i}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes(encode_png(rng.integers(0, 256, [resolution, resolution, 3], np.uint8)))
+    build(source, folder / f"faces-{resolution}-{labelled}", BuildConfig(resolution, resize="box"))
+    return folder / f"faces-{resolution}-{labelled}"
+
+
+@pytest.mark.slow
+def test_command(tmp_path: Path):
+    network = saved(tmp_path / "network-snapshot-000000.keras", "stylegan3-t", label_dim=2)
+    stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
+    labelled, unlabelled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
+    out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
+    out.write_text("{}\n")
+    motions = [f"--network={network}", "--metrics=eqt50k_int,eqt50k_frac", "--num_samples=3", "--seed=4"]
+    features = [f"--network={network}", "--metrics=fid50k_full,pr50k3", "--num_samples=12", "--batch=5"]
+    features += [f"--data={labelled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
+    moved, compared, of_stylegan2, *refused = run(
+        [*motions, f"--out={out}"],
+        features,
+        [*features, f"--network={stylegan2}", f"--data={unlabelled}", "--cache_dir="],
+        [*motions, "eqr50k"],
+        [*motions, "--metrics=fid"],
+        [*motions, "--network=missing.keras"],
+        [*motions, "--num_samples=0"],
+        [*motions, f"--out={tmp_path}/missing/metrics.jsonl"],
+        [*motions, f"--network={stylegan2}"],
+        [*features, f"--data={larger}"],
+        [*features, f"--data={unlabelled}"],
+        [*features, f"--data={tmp_path}"],
+        [*features, "--data="],
+        [*features, "--detector_dir=nowhere"],
+        [*features, f"--cache_dir={network}"],
+    )
+
+    G = sg3tf.load(network)
+    common = {"labels": "uniform classes", "kimg": None, "replicas": 1, "network": str(network)}
+    common |= {"weights": weights_digest(G), "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+    status, printed, shown = moved
+    assert status == 0 and "3/3" in shown, shown
+    assert out.read_text() == "{}\n" + printed
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert all(line.pop("seconds") > 0 for line in lines)
+    values = [line.pop("results")[line["metric"]] for line in lines]
+    expected = compute(["eqt50k_int"], G, num_samples=3, seed=4, labels=uniform_classes(2, seed=4))["eqt50k_int"]
+    assert values == pytest.approx([expected, expected], abs=10) and values[0] == pytest.approx(expected, abs=1e-3)
+    of_motions = {"unit": "dB", "num_samples": 3, "num_real": 0, "seed": 4, "batch": 8, "data": None, "detectors": {}}
+    assert lines == [{"metric": name, **of_motions, **common} for name in ("eqt50k_int", "eqt50k_frac")]
+
+    status, printed, shown = compared
+    assert status == 0 and "real images: 100%" in shown and "generated images: 100%" in shown and "12/12" in shown
+    lines = [json.loads(line) for line in printed.splitlines()]
+    data = open_data(labelled, labels=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detectors, "load", lambda name, folder: MeanColour())
+        expected = compute(["fid50k_full", "pr50k3"], G, data, num_samples=12, batch=5, detector_dir="stubs")
+    assert lines[0]["results"] | lines[1]["results"] == pytest.approx(expected, rel=1e-6)
+    assert all(line.pop("seconds") >= 0 for line in lines)
+    assert list(lines[1].pop("results")) == ["pr50k3_precision", "pr50k3_recall"] and lines[0].pop("results")
+    described = {"path": str(labelled), "digest": data.digest, "part": data.part, "num_images": 20}
+    detector = {"inception": "299x299", "vgg16": "224x224"}
+    for line in lines:
+        for name, one in line.pop("detectors").items():
+            assert one["digest"] == MeanColour().digest and detector[name] in one["resize"]
+    of_features = {"unit": None, "num_samples": 12, "num_real": 20, "seed": 0, "batch": 5}
+    of_features |= {"data": {**described, "resize_filter": "box"}}
+    common["labels"] = f"of images drawn from {data.digest}, part {data.part}"
+    assert lines == [{"metric": name, **of_features, **common} for name in ("fid50k_full", "pr50k3")]
+    assert len(list(cache.glob("features/*/about.json"))) == 2
+
+    status, printed, shown = of_stylegan2
+    assert status == 0 and [json.loads(line)["labels"] for line in printed.splitlines()] == [None, None], shown
+
+    reasons = [["'eqr50k'"], ["metrics='fid'"], ["missing.keras"], ["num_samples=0"], ["missing/metrics"]]
+    reasons += [["eqt50k_int", "StyleGAN2Config"], ["resolution 16 is not there", "available: 32", "data.build"]]
+    reasons += [["label_dim=0, but the generator's is 2"], [str(tmp_path), "holds neither"], ["give data"]]
+    reasons += [["classify_image_graph_def.pb"], ["Not a directory"]]
+    for (status, printed, shown), words in zip(refused, reasons, strict=True):
+        assert status == 1 and not printed, (words, printed)
+        (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf.metrics: "))
+        assert all(word in line for word in words) and shown.count("\n") == 1, shown
+
+
+def test_tensorflow_waits_for_its_log_level():
+    """Else its start-up notices stand beside a refusal."""
+    check = "import sys, sg3tf.metrics; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)

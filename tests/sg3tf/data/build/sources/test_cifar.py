@@ -1,0 +1,134 @@
+"""CIFAR-10: the tar file and the folder, pickles as Python 2 wrote them, and none that could run code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import struct
+import tarfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.build.sources import find_source
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.errors import DataError
+
+BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
+CLASSES = ["plane", "car", "bird"]
+PER_BATCH = 3
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes bytes and text as Python 2's str."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, obj: bytes | str) -> None:
+        content = obj.encode() if isinstance(obj, str) else obj
+        self.write(pickle.BINSTRING + struct.pack("<i", len(content)) + content)
+        self.memoize(obj)
+
+    dispatch[bytes] = dispatch[str] = save_string
+
+
+def python2_pickle(content: Any) -> bytes:
+    file = io.BytesIO()
+    Python2Pickler(file, 2).dump(content)
+    return file.getvalue().replace(b"numpy._core", b"numpy.core")  # its name when the files were made
+
+
+def pixels() -> np.ndarray:
+    """[batches, images, channels * rows * columns]"""
+    return np.random.default_rng(0).integers(0, 256, (len(BATCHES), PER_BATCH, 3 * 32 * 32), np.uint8)
+
+
+def write(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for batch, data in zip(BATCHES, pixels(), strict=True):
+        labels = [(i + int(batch[-1])) % len(CLASSES) for i in range(PER_BATCH)]
+        content = {b"batch_label": b"1", b"labels": labels, b"data": data, b"filenames": [b"a.png"] * PER_BATCH}
+        (folder / batch).write_bytes(python2_pickle(content))
+    (folder / "batches.meta").write_bytes(python2_pickle({b"label_names": CLASSES, b"num_vis": 3072}))
+    return folder
+
+
+def pack(folder: Path) -> Path:
+    path = folder.parent / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, "cifar-10-batches-py")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path / "cifar-10-batches-py")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_images_labels_and_names(tmp_path: Path, folder: Path, workers: int) -> None:
+    assert build(pack(folder), tmp_path / "x", BuildConfig(32), workers=workers) == (15, 0)
+    dataset = open_dataset(tmp_path / "x", use_labels=True)
+    assert dataset._store.classes == tuple(CLASSES)
+    for i in range(15):
+        image, label = dataset[i]
+        batch, row = divmod(i, PER_BATCH)
+        for channel in range(3):
+            expected = pixels()[batch, row, channel * 1024 : (channel + 1) * 1024].reshape(32, 32)
+            np.testing.assert_array_equal(image[:, :, channel], expected)
+        assert label.argmax() == (row + batch + 1) % 3
+
+
+def test_the_folder_and_what_holds_it_are_like_the_tar_file(folder: Path) -> None:
+    packed = find_source(pack(folder))
+    for path in (folder, folder.parent):
+        found = find_source(path)
+        assert (found.entries, found.label, found.classes) == (packed.entries, packed.label, packed.classes)
+        np.testing.assert_array_equal(found.read("data_batch_2/1"), packed.read("data_batch_2/1"))
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code was run",)
+
+
+def test_a_pickle_that_would_run_code_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "data_batch_3").write_bytes(pickle.dumps(Malicious(), 2, fix_imports=False))
+    with pytest.raises(DataError, match=r"data_batch_3 is not a batch .*it wants builtins\.print"):
+        find_source(folder)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a batch of CIFAR-10's Python version"),
+        (python2_pickle([1]), "has no labels"),
+        (python2_pickle({b"labels": [0, 1]}), "has no data"),
+        (python2_pickle({b"labels": [0], b"data": np.zeros([1, 5], np.uint8)}), r"not uint8 \[N, 3072\]"),
+        (python2_pickle({b"labels": [0], b"data": np.zeros([2, 3072], np.uint8)}), "1 labels for 2 images"),
+    ],
+)
+def test_damaged_batches(folder: Path, content: bytes, message: str) -> None:
+    (folder / "data_batch_4").write_bytes(content)
+    with pytest.raises(DataError, match=rf"data_batch_4.* {message}"):
+        find_source(folder)
+
+
+def test_what_is_missing_is_named(folder: Path) -> None:
+    (folder / "data_batch_5").unlink()
+    for path in (folder, pack(folder)):
+        with pytest.raises(DataError, match=rf"^{re.escape(str(path))} lacks cifar-10-batches-py/data_batch_5"):
+            find_source(path)
+
+
+def test_half_a_tar_file(folder: Path) -> None:
+    path = pack(folder)
+    path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is not a readable tar file"):
+        find_source(path)

@@ -1,0 +1,81 @@
+"""MNIST: idx files, with two black pixels around every digit."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.build.sources import find_source
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.errors import DataError
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def digits() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    (folder / f"{IMAGES}.gz").write_bytes(gzip.compress(idx(digits())))
+    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(np.array([3, 1, 4, 1, 5, 9], np.uint8))))
+    return folder
+
+
+def test_pixels_stay_and_get_a_border(tmp_path: Path, folder: Path) -> None:
+    assert build(folder, tmp_path / "x", BuildConfig(32, channels=1)) == (6, 0)
+    dataset = open_dataset(tmp_path / "x", use_labels=True)
+    for i, digit in enumerate(digits()):
+        image, label = dataset[i]
+        np.testing.assert_array_equal(image[2:30, 2:30, 0], digit)
+        assert image.sum() == digit.sum()
+        np.testing.assert_array_equal(label, np.eye(10)[[3, 1, 4, 1, 5, 9][i]])
+
+
+def test_files_that_are_not_compressed(folder: Path) -> None:
+    packed = find_source(folder)
+    for name in (IMAGES, LABELS):
+        (folder / name).write_bytes(gzip.decompress((folder / f"{name}.gz").read_bytes()))
+        (folder / f"{name}.gz").unlink()
+    plain = find_source(folder)
+    assert plain.entries == packed.entries
+    np.testing.assert_array_equal(plain.read("4"), packed.read("4"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (LABELS, idx(np.zeros(5, np.uint8)), "5 labels for 6 images"),
+        (LABELS, idx(np.zeros([6, 1], np.uint8)), r"labels-idx1-ubyte\.gz is not a whole idx file"),
+        (IMAGES, idx(digits())[:-1], r"images-idx3-ubyte\.gz is not a whole idx file"),
+        (IMAGES, b"\0\0\x08\3\0", r"images-idx3-ubyte\.gz is not a whole idx file"),
+    ],
+)
+def test_damaged_files(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match=message):
+        find_source(folder)
+
+
+def test_what_cannot_be_read_is_named(folder: Path) -> None:
+    file = folder / f"{IMAGES}.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz cannot be read"):
+        find_source(folder)
+    (folder / f"{LABELS}.gz").unlink()
+    file.write_bytes(gzip.compress(idx(digits())))
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte cannot be read"):
+        find_source(folder)

@@ -1,0 +1,221 @@
+"""sg3tf.data.build: folder or zip of images to TFRecords, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig, parse_aspect
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.errors import DataError
+from sg3tf.data.verify import verify
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.iterdir())}
+
+
+def digest(dataset: Dataset, indices: Iterable[int]) -> str:
+    whole = hashlib.sha256()
+    for i in indices:
+        image, label = dataset[i]
+        whole.update(hashlib.sha256(image.tobytes() + label.tobytes()).digest())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def write_labels(folder: Path, rows: object) -> None:
+    (folder / "dataset.json").write_text(json.dumps({"labels": rows}))
+
+
+def test_manifest_says_what_is_there(shard_set: Path) -> None:
+    manifest = json.loads((shard_set / "manifest.json").read_text())
+    dataset = open_dataset(shard_set, use_labels=True)
+    assert manifest == {
+        "format": "sg3tf-images-1",
+        "name": "shards",
+        "resolution": 16,
+        "channels": 3,
+        "num_images": 6,
+        "num_skipped": 0,
+        "label": {"kind": "class", "dim": 3, "classes": ["ant", "bee", "cat"]},
+        "crop": "center",
+        "aspect": None,
+        "resize_filter": "lanczos",
+        "digest": digest(dataset, range(6)),
+        "shards": [
+            {"file": "shards-00000-of-00002.tfrecords", "num_images": 3, "digest": digest(dataset, range(3))},
+            {"file": "shards-00001-of-00002.tfrecords", "num_images": 3, "digest": digest(dataset, range(3, 6))},
+        ],
+    }
+
+
+@pytest.mark.parametrize("kind", ["shards", "ffhq"])
+def test_workers_do_not_change_a_byte(tmp_path: Path, image_folder: Path, kind: str) -> None:
+    recipe = BuildConfig(8, format=kind, shards=2)
+    assert build(image_folder, tmp_path / "1" / "x", recipe, workers=1) == (6, 0)
+    assert build(image_folder, tmp_path / "2" / "x", recipe, workers=2) == (6, 0)
+    assert contents(tmp_path / "1" / "x") == contents(tmp_path / "2" / "x")
+
+
+def test_zip_is_like_the_folder(tmp_path: Path, image_folder: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in image_folder.glob("*/*.png"):
+            archive.write(file, Path("holiday") / file.relative_to(image_folder))
+        archive.writestr("__MACOSX/holiday/ant/0.png", "no image")
+    build(image_folder, tmp_path / "1" / "x", BuildConfig(16))
+    build(tmp_path / "images.zip", tmp_path / "2" / "x", BuildConfig(16))
+    assert contents(tmp_path / "1" / "x") == contents(tmp_path / "2" / "x")
+
+
+def test_ffhq_layout(tmp_path: Path, image_folder: Path) -> None:
+    build(image_folder, tmp_path / "x", BuildConfig(16, format="ffhq"))
+    names = ["x-r02.tfrecords", "x-r03.tfrecords", "x-r04.tfrecords", "x-rxx.labels"]
+    assert sorted(contents(tmp_path / "x")) == names
+    dataset = open_dataset(tmp_path / "x", use_labels=True)
+    files = sorted(image_folder.glob("*/*.png"))
+    for i in range(6):
+        np.testing.assert_array_equal(dataset[i][0], np.array(Image.open(files[i])))
+        assert dataset[i][1].argmax() == i // 2
+
+
+def test_labels_from_dataset_json(tmp_path: Path, image_folder: Path) -> None:
+    names = [f.relative_to(image_folder).as_posix() for f in sorted(image_folder.glob("*/*.png"))]
+    write_labels(image_folder, [[name, [i, 0.5]] for i, name in enumerate(names)])
+    build(image_folder, tmp_path / "vectors", BuildConfig(8))
+    dataset = open_dataset(tmp_path / "vectors", use_labels=True)
+    np.testing.assert_array_equal(dataset[4][1], [4, 0.5])
+
+    write_labels(image_folder, [[name, 5 - i] for i, name in enumerate(names)])
+    build(image_folder, tmp_path / "classes", BuildConfig(8, format="ffhq"))
+    dataset = open_dataset(tmp_path / "classes", use_labels=True)
+    assert [int(dataset.label(i).argmax()) for i in range(6)] == [5, 4, 3, 2, 1, 0]
+
+    write_labels(image_folder, None)
+    build(image_folder, tmp_path / "none", BuildConfig(8))
+    with pytest.raises(DataError, match="no labels"):
+        open_dataset(tmp_path / "none", use_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["ant/0.png", 1]], r"lacks 5 of 6 images, e\.g\. ant/1\.png"),
+        ([["ant/0.png", "red"]], "must be"),
+        ("ant", "must be"),
+    ],
+)
+def test_bad_dataset_json(tmp_path: Path, image_folder: Path, rows: object, message: str) -> None:
+    write_labels(image_folder, rows)
+    with pytest.raises(DataError, match=rf"dataset\.json {message}"):
+        build(image_folder, tmp_path / "x", BuildConfig(8))
+    assert not (tmp_path / "x").exists()
+
+
+def test_one_image_without_a_label_is_named(tmp_path: Path, image_folder: Path) -> None:
+    names = [f.relative_to(image_folder).as_posix() for f in sorted(image_folder.glob("*/*.png"))]
+    write_labels(image_folder, [[name, None if name == "bee/3.png" else 1] for name in names])
+    with pytest.raises(DataError, match=r"dataset\.json: bee/3\.png has no label, ant/0\.png has 1; give every image"):
+        build(image_folder, tmp_path / "x", BuildConfig(8))
+
+
+def test_images_without_sub_folders_have_no_labels(tmp_path: Path, image_folder: Path) -> None:
+    shutil.copy(image_folder / "ant" / "0.png", image_folder)
+    build(image_folder, tmp_path / "x", BuildConfig(8))
+    with pytest.raises(DataError, match="no labels"):
+        open_dataset(tmp_path / "x", use_labels=True)
+
+
+def test_bad_images_are_named_and_skipped(
+    tmp_path: Path, image_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (image_folder / "ant" / "text.png").write_text("no image")
+    whole = (image_folder / "bee" / "2.png").read_bytes()
+    (image_folder / "bee" / "half.png").write_bytes(whole[: len(whole) // 2])
+    assert build(image_folder, tmp_path / "x", BuildConfig(16)) == (6, 2)
+    stderr = capfd.readouterr().err
+    assert "skipped ant/text.png: is not an image that Pillow can read" in stderr
+    assert "skipped bee/half.png: " in stderr
+    verify(tmp_path / "x")
+
+
+def test_strict_stops_and_leaves_nothing(tmp_path: Path, image_folder: Path) -> None:
+    (image_folder / "bee" / "text.png").write_text("no image")
+    with pytest.raises(DataError, match=r"images: bee/text\.png: is not an image"):
+        build(image_folder, tmp_path / "x", BuildConfig(8), strict=True, workers=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_nothing_usable(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent does not exist"):
+        build(tmp_path / "absent", tmp_path / "x", BuildConfig(8))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no images"):
+        build(tmp_path / "empty", tmp_path / "x", BuildConfig(8))
+    (tmp_path / "empty" / "text.png").write_text("no image")
+    with pytest.raises(DataError, match="none of the 1 images could be used"):
+        build(tmp_path / "empty", tmp_path / "x", BuildConfig(8))
+    (tmp_path / "bad.zip").write_text("no zip")
+    with pytest.raises(DataError, match=r"bad\.zip is of no known kind; --source takes a folder or zip file"):
+        build(tmp_path / "bad.zip", tmp_path / "x", BuildConfig(8))
+    assert not (tmp_path / "x").exists()
+
+
+def test_existing_destination_is_left_alone(shard_set: Path, image_folder: Path) -> None:
+    before = contents(shard_set)
+    with pytest.raises(FileExistsError, match="shards exists already"):
+        build(image_folder, shard_set, BuildConfig(8))
+    with pytest.raises(FileExistsError, match="shards exists already"):  # noticed before any work
+        build(image_folder / "absent", shard_set, BuildConfig(8))
+    assert contents(shard_set) == before
+
+
+def test_interruption_leaves_nothing(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> Callable[..., None]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sg3tf.data.build.shard_writer.write_manifest", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build(image_folder, tmp_path / "x", BuildConfig(8))
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_max_images_takes_some_of_every_class(tmp_path: Path, image_folder: Path) -> None:
+    assert build(image_folder, tmp_path / "x", BuildConfig(8), max_images=3) == (3, 0)
+    dataset = open_dataset(tmp_path / "x", use_labels=True)
+    assert [int(dataset.label(i).argmax()) for i in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("kind", ["shards", "ffhq"])
+def test_channels(tmp_path: Path, image_folder: Path, channels: int, kind: str) -> None:
+    build(image_folder, tmp_path / "x", BuildConfig(8, channels=channels, format=kind))
+    dataset = open_dataset(tmp_path / "x")
+    assert dataset.channels == channels
+    assert dataset[0][0].shape == (8, 8, channels)
+
+
+def test_wide_crop_and_box_filter_are_in_the_manifest(tmp_path: Path, image_folder: Path) -> None:
+    build(image_folder, tmp_path / "x", BuildConfig(8, crop="wide", aspect=(16, 9), resize="box"))
+    manifest = json.loads((tmp_path / "x" / "manifest.json").read_text())
+    assert (manifest["crop"], manifest["aspect"], manifest["resize_filter"]) == ("wide", [16, 9], "box")
+
+
+@pytest.mark.parametrize("text", ["4", "4:", "a:3", "3:4", "0:0", "-4:3", "4:0"])
+def test_aspect_is_width_and_height(text: str) -> None:
+    with pytest.raises(DataError, match=f"--aspect={text} must be"):
+        BuildConfig(8, aspect=parse_aspect(text))
+
+
+@pytest.mark.parametrize("resolution", [0, 2, 12, -8])
+def test_resolution_is_a_power_of_two(resolution: int) -> None:
+    with pytest.raises(DataError, match=f"--resolution={resolution} must be a power of two"):
+        BuildConfig(resolution)

@@ -1,0 +1,240 @@
+"""open_dataset: both forms, resolutions, labels, and one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.errors import DataError
+from sg3tf.data.tfrecord import record_writer, serialize_example
+
+MakeSet = Callable[..., Path]
+
+
+def test_ffhq_folder_gives_every_image_at_the_largest_resolution(
+    ffhq_set: MakeSet, noise: Callable[..., list[np.ndarray]]
+) -> None:
+    dataset = open_dataset(ffhq_set(5))
+    assert (dataset.name, dataset.resolution, dataset.channels) == ("faces", 8, 3)
+    assert len(dataset) == dataset.num_images == 5
+    for i, image in enumerate(noise(5)):
+        found, label = dataset[i]
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, image)
+        assert label.shape == (0,)
+    with pytest.raises(IndexError):
+        dataset[5]
+
+
+def test_lower_levels_are_averages(ffhq_set: MakeSet, noise: Callable[..., list[np.ndarray]]) -> None:
+    path = ffhq_set(2)
+    expected = noise(2)[1].reshape(4, 2, 4, 2, 3).mean((1, 3))
+    for dataset in (open_dataset(path, resolution=4), open_dataset(path / "faces-r02.tfrecords")):
+        assert dataset.resolution == 4
+        np.testing.assert_array_equal(dataset[1][0], np.rint(expected))
+
+
+def test_classes_become_one_hot_and_vectors_stay(ffhq_set: MakeSet) -> None:
+    path = ffhq_set(3, labels=[2, 0, 2])
+    dataset = open_dataset(path, use_labels=True)
+    assert dataset.label_dim == 3
+    np.testing.assert_array_equal(dataset[0][1], [0, 0, 1])
+    np.testing.assert_array_equal(dataset.label(1), [1, 0, 0])
+    assert open_dataset(path)[0][1].shape == (0,)
+
+    with open(path / "faces-rxx.labels", "wb") as file:
+        np.save(file, np.array([[0.5, 1], [2, 3], [4, 5]]))
+    dataset = open_dataset(path, use_labels=True)
+    assert dataset[1][1].dtype == np.float32
+    np.testing.assert_array_equal(dataset[1][1], [2, 3])
+
+
+def test_own_records(shard_set: Path, image_folder: Path) -> None:
+    dataset = open_dataset(shard_set, use_labels=True)
+    assert (dataset.resolution, dataset.channels, dataset.label_dim) == (16, 3, 3)
+    files = sorted(image_folder.glob("*/*.png"))
+    assert len(dataset) == len(files) == 6
+    for i in reversed(range(6)):
+        image, label = dataset[i]
+        np.testing.assert_array_equal(image, np.array(Image.open(files[i])))
+        np.testing.assert_array_equal(label, np.eye(3)[i // 2])
+        np.testing.assert_array_equal(dataset.label(i), label)
+
+
+def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:
+    dataset = open_dataset(shard_set, use_labels=True, max_images=3)
+    assert len(dataset) == 3
+    assert [int(dataset[i][1].argmax()) for i in range(3)] == [0, 1, 2]
+    assert len(open_dataset(shard_set, max_images=100)) == 6
+
+
+@pytest.mark.parametrize("validation", [1, 2, 5, 10, 19])
+def test_split_is_disjoint_whole_and_evenly_spread(ffhq_set: MakeSet, validation: int) -> None:
+    whole = open_dataset(ffhq_set(20, labels=[(float(i),) for i in range(20)]), use_labels=True)
+    parts = training, held_out = whole.split(validation)
+    assert (len(training), len(held_out)) == (20 - validation, validation)
+    found = [[int(part.label(i)[0]) for i in range(len(part))] for part in parts]
+    assert sorted(found[0] + found[1]) == list(range(20))
+    assert np.diff([*found[1], found[1][0] + 20]).max() == -(-20 // validation)
+    for part, indices in zip(parts, found, strict=True):
+        assert (part.name, part.digest, part.path) == (whole.name, whole.digest, whole.path)
+        assert (part.resolution, part.channels, part.label_dim, part.num_images) == (8, 3, 1, len(part))
+        for i, index in enumerate(indices):
+            np.testing.assert_array_equal(part[i][0], whole[index][0])
+            assert part.where(i) == whole.where(index)
+        with pytest.raises(IndexError):
+            part[len(part)]
+
+
+@pytest.mark.parametrize("validation", [-1, 0, 3, 4])
+def test_split_leaves_something_to_both(ffhq_set: MakeSet, validation: int) -> None:
+    with pytest.raises(DataError, match=rf"validation is {validation}, it must be in 1\.\.2: .*faces.* has 3 images"):
+        open_dataset(ffhq_set(3)).split(validation)
+
+
+def test_cached_reads_once(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = open_dataset(shard_set, use_labels=True)
+    cached = plain.cached(6 * 16 * 16 * 3)
+    first = [cached[i] for i in range(6)]
+    monkeypatch.setattr("sg3tf.data.tfrecord.RecordFile.read", None)
+    for part in (cached, *cached.split(2)):
+        for i in range(len(part)):
+            image, label = part[i]
+            assert not image.flags.writeable and not label.flags.writeable
+    for i, (image, label) in enumerate(first):
+        np.testing.assert_array_equal(cached[i][0], image)
+        np.testing.assert_array_equal(cached[i][1], label)
+        np.testing.assert_array_equal(cached.label(i), label)
+    with pytest.raises(TypeError):
+        plain[0]
+
+
+def test_cache_that_is_too_small_names_the_sizes(shard_set: Path) -> None:
+    dataset = open_dataset(shard_set)
+    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.00 GiB of memory, the cache may have 0\.00"):
+        dataset.cached(6 * 16 * 16 * 3 - 1)
+    assert len(open_dataset(shard_set, max_images=5).cached(6 * 16 * 16 * 3 - 1)) == 5
+
+
+def test_cache_from_many_threads(shard_set: Path) -> None:
+    plain, cached = open_dataset(shard_set), open_dataset(shard_set).cached(2**20)
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda i: cached[i % 6][0], range(600)))
+    for i, image in enumerate(images):
+        np.testing.assert_array_equal(image, plain[i % 6][0])
+
+
+def test_digest_follows_content_not_place(ffhq_set: MakeSet, tmp_path: Path) -> None:
+    path = ffhq_set(3)
+    shutil.copytree(path, tmp_path / "copy")
+    assert open_dataset(path).digest == open_dataset(tmp_path / "copy").digest
+    assert open_dataset(path).digest != open_dataset(path, resolution=4).digest
+    with open(path / "faces-rxx.labels", "wb") as file:
+        np.save(file, np.array([0, 1, 2]))
+    assert open_dataset(path).digest != open_dataset(tmp_path / "copy").digest
+
+
+def test_resolutions_that_are_not_there(ffhq_set: MakeSet, shard_set: Path) -> None:
+    faces = ffhq_set(1)
+    with pytest.raises(DataError, match=r"resolution 16 is not there; available: 4, 8"):
+        open_dataset(faces, resolution=16)
+    with pytest.raises(DataError, match=r"resolution 12 is no power of two; available: 4, 8"):
+        open_dataset(faces, resolution=12)
+    with pytest.raises(DataError, match=r"resolution 8 is not there; available: 16"):
+        open_dataset(shard_set, resolution=8)
+    with pytest.raises(DataError, match=r"resolution 8 is not there; available: 4"):
+        open_dataset(faces / "faces-r02.tfrecords", resolution=8)
+
+
+def test_labels_missing(ffhq_set: MakeSet) -> None:
+    with pytest.raises(DataError, match="faces has no labels; .*--cond"):
+        open_dataset(ffhq_set(1), use_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(4, int), r"shape \[4\] for 3 images"),
+        (np.zeros((3, 2, 2)), r"shape \[3, 2, 2\]"),
+        (np.array([0.5, 1, 2]), "integers from 0, not float64"),
+        (np.array([0, -1, 2]), "integers from 0"),
+    ],
+)
+def test_bad_label_files(ffhq_set: MakeSet, labels: np.ndarray, message: str) -> None:
+    path = ffhq_set(3)
+    with open(path / "faces-rxx.labels", "wb") as file:
+        np.save(file, labels)
+    with pytest.raises(DataError, match=rf"faces-rxx\.labels.*{message}"):
+        open_dataset(path)
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent does not exist"):
+        open_dataset(tmp_path / "absent")
+    with pytest.raises(DataError, match="neither NAME-rNN.tfrecords files nor manifest.json"):
+        open_dataset(tmp_path)
+    with record_writer(tmp_path / "x-r03.tfrecords"):
+        pass
+    with pytest.raises(DataError, match=r"x-r03\.tfrecords holds no records"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"shape": [3, 8, 16], "data": bytes(384)}, "8x16 .*square"),
+        ({"shape": [3, 12, 12], "data": bytes(432)}, "12x12 .*power of two"),
+        ({"shape": [3, 16, 16], "data": bytes(768)}, "16x16 images, its name says 8;"),
+        ({"picture": b"?"}, r"features are \['picture'\]"),
+    ],
+)
+def test_records_of_another_kind(tmp_path: Path, features: dict[str, bytes | list[int]], message: str) -> None:
+    with record_writer(tmp_path / "x-r03.tfrecords") as add:
+        add(serialize_example(features))
+    with pytest.raises(DataError, match=rf"x-r03\.tfrecords.*{message}"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("second", [{"shape": [3, 4, 4], "data": bytes(48)}, {"shape": [3, 8, 8], "data": bytes(191)}])
+def test_a_record_unlike_the_first_is_named(tmp_path: Path, second: dict[str, bytes | list[int]]) -> None:
+    with record_writer(tmp_path / "x.tfrecords") as add:
+        add(serialize_example({"shape": [3, 8, 8], "data": bytes(192)}))
+        add(serialize_example(second))
+    dataset = open_dataset(tmp_path / "x.tfrecords")
+    with pytest.raises(DataError, match=r"x\.tfrecords: record 1: "):
+        dataset[1]
+
+
+def test_two_data_sets_in_one_folder(ffhq_set: MakeSet) -> None:
+    path = ffhq_set(1)
+    shutil.copy(path / "faces-r02.tfrecords", path / "cats-r02.tfrecords")
+    with pytest.raises(DataError, match=r"several data sets \(cats, faces\)"):
+        open_dataset(path)
+    assert len(open_dataset(path / "cats-r02.tfrecords")) == 1
+
+
+def test_manifests_that_cannot_be_trusted(shard_set: Path) -> None:
+    file = shard_set / "manifest.json"
+    good = json.loads(file.read_text())
+    changes = [
+        ({**good, "format": "other"}, "format is 'other'"),
+        ({**good, "num_images": 7}, "counts 7 images, the shards hold 6"),
+        ({k: v for k, v in good.items() if k != "label"}, "lacks 'label'"),
+        ({**good, "shards": [{"file": "gone.tfrecords", "num_images": 6}]}, "gone.tfrecords"),
+        ({**good, "shards": [{**good["shards"][0], "num_images": 2}]}, "manifest says 2"),
+    ]
+    for manifest, message in changes:
+        file.write_text(json.dumps(manifest))
+        with pytest.raises(DataError, match=message):
+            open_dataset(shard_set)
+    file.write_text("{")
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+        open_dataset(shard_set)

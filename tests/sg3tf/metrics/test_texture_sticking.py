@@ -1,0 +1,180 @@
+"""Averages of images for which they are known, views of known and of real generators, and the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import sg3tf
+from sg3tf import GeneratorConfig, latents
+from sg3tf.metrics.texture_sticking import Views, average, enlarged, sheet
+from tests.helpers.analytic_images import AMPLITUDE, WAVES, Waves
+
+R = 32
+
+
+def test_share_of_a_fixed_pattern():
+    """Noise of variance 1 that is the same in all images and noise of variance 3 that is new in each: a quarter stays.
+
+    A ring has K frequencies of which half are independent, over which the fixed pattern's power varies by its mean
+    over sqrt(K / 2); taken together, 5 deviations of a share whose derivative by that power is 3/16.
+    """
+    rng = np.random.default_rng(0)
+    num, channels = 200, 8
+    images = rng.standard_normal([R, R, channels]) + np.sqrt(3) * rng.standard_normal([num, R, R, channels])
+    result = average(np.split(images, 4))
+    np.testing.assert_allclose(result.image, images.mean(0))
+    inside = slice(4, R // 2 + 1)
+    members = 2 * np.pi * np.arange(R)[inside] * channels
+    window = 2.0**2  # bins over which it spreads power, so that so many fewer are independent
+    tolerance = 5 * 3 / 16 * np.sqrt(2 * window / members) + 5 / np.sqrt(num * members / 2 / window)
+    assert np.all(np.abs(result.fixed[inside] - 0.25) < tolerance)
+    assert result.fixed[inside].mean() == pytest.approx(0.25, abs=0.02)
+
+
+def test_share_of_equal_and_of_independent_images():
+    rng = np.random.default_rng(1)
+    image = rng.standard_normal([R, R, 3])
+    np.testing.assert_allclose(average([np.stack([image] * 3)]).fixed, 1, rtol=1e-9)
+    two = average([rng.standard_normal([2, R, R, 3])]).fixed
+    assert abs(np.mean(two[4:])) < 0.1  # and not the 1/2 that an average of two keeps
+
+
+class Moving(Waves):
+    """With the arguments that a generator has besides."""
+
+    def mapping(self, z: tf.Tensor, label: None = None, truncation_psi: float = 1.0) -> tf.Tensor:
+        return super().mapping(z)
+
+    def synthesis(self, ws: tf.Tensor, transform: tf.Tensor | None = None) -> tf.Tensor:
+        return super().synthesis(ws, tf.eye(3)[None] if transform is None else transform)
+
+
+def views_of_waves(**faults: Any) -> Views:
+    return Views(Moving(GeneratorConfig(R, z_dim=2), **faults), seed=3, psi=1.0, batch=64)
+
+
+def test_motions_of_a_wave():
+    """Averaged over a range of shifts, a wave is left with its amplitude times a sinc; moved back, it is as before."""
+    views = views_of_waves()
+    image = views.image()
+    moving, back, mask = (np.concatenate(parts) for parts in zip(*views.motions(1024), strict=True))
+    assert moving.shape == (1024, R, R, 3) and mask.shape == (1024, R, R, 1)
+    # Lanczos filters of three lobes displace a ramp by up to 0.02 pixels along either axis.
+    assert np.abs(mask * (back - image)).max() < np.sqrt(2) * 0.02 * 2 * np.pi * WAVES / R * AMPLITUDE
+    assert mask[:, 8:-8, 8:-8].all() and not mask[:, 0].all()
+    direction = views.centre[0, :2].astype(np.float64)
+    expected = np.prod(np.sinc(WAVES * direction / 4)) * image
+    # Waves that are averaged over 1024 draws: five deviations of at most that of a wave.
+    np.testing.assert_allclose(moving.mean(0), expected, atol=5 * AMPLITUDE / np.sqrt(2 * 1024))
+
+
+def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
+    keras.utils.set_random_seed(0)
+    options = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, **overrides}
+    return sg3tf.Generator.from_preset(preset, resolution=16, **options)
+
+
+@pytest.mark.parametrize(("preset", "label_dim"), [("stylegan3-r", 0), ("stylegan3-b", 0), ("stylegan2", 2)])
+def test_views_of_real_generators(preset: str, label_dim: int):
+    G = tiny(preset, label_dim=label_dim)
+    views = Views(G, seed=2, psi=0.5, batch=2)
+    assert views.movable == (preset != "stylegan2")
+    if views.movable:
+        assert [len(images) for images, _, _ in views.motions(3)] == [2, 1]
+    still = np.concatenate(list(views.neighbours(3, radius=0.0)))
+    np.testing.assert_allclose(still, np.stack([views.image()] * 3), atol=1e-6)
+    moved = np.concatenate(list(views.neighbours(3, radius=0.5)))
+    assert len(np.unique(moved.reshape(3, -1), axis=0)) == 3
+    frames = np.concatenate(list(views.interpolation(5)))
+    np.testing.assert_allclose(frames[0], views.image(), atol=1e-5)
+    following = Views(G, seed=3, psi=0.5, batch=2) if not label_dim else None  # another class otherwise
+    if following:
+        np.testing.assert_allclose(frames[-1], following.image(), atol=1e-5)
+        z = latents.z_from_seeds([2], 4)
+        np.testing.assert_allclose(views.image(), G(z, truncation_psi=0.5)[0], atol=1e-5)
+
+
+def test_neighbours_differ_by_the_radius():
+    """In w, by `radius` deviations of it; 800 numbers give one deviation to 2.5 %, 256 latents the other to 5 %."""
+    G = tiny("stylegan3-t")
+    views = Views(G, seed=0, psi=0.0, batch=8)
+    given: list[Any] = []
+
+    def synthesis(ws: tf.Tensor) -> tf.Tensor:
+        given.append(ws.numpy())
+        return tf.zeros([len(ws), 16, 16, 3])
+
+    views._synthesis = synthesis
+    list(views.neighbours(200, radius=0.5))
+    ws = np.concatenate(given)
+    w = G.mapping(np.random.default_rng(0).standard_normal([4096, 4])).numpy()[:, 0]
+    assert np.sqrt(np.mean((ws - views.centre) ** 2)) == pytest.approx(0.5 * np.sqrt(w.var(0).mean()), rel=0.2)
+    assert np.ptp(ws, axis=1).max() == 0  # one w for all layers
+
+
+def test_nan_is_refused():
+    with pytest.raises(FloatingPointError, match="not finite"):
+        views_of_waves(nan=True).image()
+
+
+def test_sheet():
+    red = np.full([4, 6, 3], [255, 0, 0], np.uint8)
+    picture = sheet(["first", "second"], {"row": [red, "left out"], "two\nlines": [red, red]})
+    assert np.sum(np.all(picture == [255, 0, 0], axis=-1)) == 3 * 24
+    assert tuple(picture[-1, -1]) == (255, 255, 255)
+    grey = np.full([2, 3, 1], 7, np.uint8)
+    assert enlarged(grey, 5, 12).shape == (4, 12, 3) and enlarged(grey, 1, 1).shape == (2, 3, 3)
+
+
+PROGRAM = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+from sg3tf.cli.texture_sticking import main
+
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(flags.FLAGS(["sticking", *arguments]))
+    results.append((status, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.slow
+def test_command(tmp_path: Path):
+    paths = [str(tmp_path / f"{preset}.keras") for preset in ("stylegan3-t", "stylegan2")]
+    for path in paths:
+        tiny(Path(path).stem).save(path)
+    out = tmp_path / "out"
+    lines = [
+        [f"--network={','.join(paths)}", f"--out={out}", "--num=4", "--batch=3", "--seed=5"],
+        ["--network=missing.keras", f"--out={out}"],
+        [f"--network={paths[0]}", f"--out={out}", "more"],
+        [f"--network={paths[0]}", f"--out={paths[0]}"],
+    ]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    (status, printed, shown), *refused = json.loads(process.stdout.splitlines()[-1])
+    assert status == 0, shown
+    T, stylegan2 = (json.loads(line) for line in printed.splitlines())
+    assert [T["network"], stylegan2["network"]] == paths
+    assert stylegan2["fixed_moving"] is None and len(T["fixed_moving"]) == len(T["cycles_per_pixel"])
+    assert (T["seed"], T["num"], T["radius"], T["psi"]) == (5, 4, 0.5, 1.0)
+    assert sorted(path.name for path in out.iterdir()) == ["fixed.png", "motions.png", "neighbours.png", "slices.png"]
+    for path in out.iterdir():
+        assert len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0)) > 10, path
+    for (status, printed, shown), reason in zip(refused, ["missing.keras", "'more'", "File exists"], strict=True):
+        assert status == 1 and not printed and reason in shown, (reason, shown)
+        assert shown.startswith("sg3tf.metrics.sticking: ") and shown.count("\n") == 1, shown

@@ -1,0 +1,164 @@
+"""Presets and validation."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from sg3tf.models.configs import (
+    ABLATION_PRESETS,
+    PRESETS,
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN2Config,
+    discriminator_preset,
+    generator_preset,
+)
+
+
+def test_preset_t_is_the_default_architecture() -> None:
+    config = generator_preset("stylegan3-t", 256, channel_base=16384)
+    assert config == GeneratorConfig(256, channel_base=16384)
+    assert (config.kernel, config.radial, config.num_layers, config.mapping_layers) == (3, False, 14, 2)
+
+
+def test_preset_r_doubles_the_channels_and_has_no_3x3_kernels() -> None:
+    config = generator_preset("stylegan3-r", 256, channel_base=16384, channel_max=512)
+    assert (config.kernel, config.radial) == (1, True)
+    assert (config.channel_base, config.channel_max) == (32768, 1024)
+
+
+def test_preset_stylegan2() -> None:
+    config = generator_preset("stylegan2", 8, channel_base=64, channel_max=12)
+    assert config == StyleGAN2Config(8, channel_base=64, channel_max=12)
+    assert (config.mapping_layers, config.channels(4), config.channels(8)) == (8, 12, 8)
+
+
+def test_ladder_changes_one_thing_at_a_time() -> None:
+    """As arXiv 2106.12423, section 3, tells it; at 32 pixels a pyramid has two layers for 4, 8, 16 and 32."""
+    size = {"channel_base": 1024, "channel_max": 32, "label_dim": 2}
+    rungs = [generator_preset(name, 32, **size) for name in (*ABLATION_PRESETS, "stylegan3-t")]
+    a, c, d = rungs[0], rungs[2], rungs[3]
+    assert a == generator_preset("stylegan2", 32, **size) and isinstance(c, StyleGAN2Config)
+    changes = [changed(before, after) for before, after in itertools.pairwise(rungs)]
+    assert changes[:2] == [{"fourier_input": True}, {"noise": False}]
+    assert (d.mapping_layers, d.num_layers, d.num_critical, d.margin, d.bilinear) == (2, 8, 8, 0, True)
+    assert (d.filtered, d.pyramid, d.transformed_input) == (False, True, False)
+    assert changes[3:] == [
+        {"margin": 10, "bilinear": False},
+        {"filtered": True},
+        {"num_critical": 2},
+        {"transformed_input": True},
+        {"pyramid": False, "num_layers": 14},
+    ]
+
+
+def changed(before: Any, after: Any) -> dict[str, Any]:
+    fields = dataclasses.asdict(after)
+    return {name: value for name, value in fields.items() if vars(before).get(name) != value}
+
+
+def test_what_can_be_moved_and_what_adds_noise() -> None:
+    configs = {name: generator_preset(name, 16) for name in PRESETS}
+    assert {name for name, config in configs.items() if not config.fourier_input} == {"stylegan2", "stylegan3-a"}
+    assert {name for name, config in configs.items() if config.noise} == {"stylegan2", "stylegan3-a", "stylegan3-b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("stylegan3-b", "fourier_input"), ("stylegan3-c", "noise"), ("stylegan3-d", "margin"), ("stylegan3-e", "filtered")]
+    + [("stylegan3-f", "num_critical"), ("stylegan3-g", "transformed_input"), ("stylegan3-h", "pyramid")]
+    + [("stylegan3-r", "kernel")],
+)
+def test_what_a_preset_fixes_is_not_to_be_given(name: str, field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"overrides=\['{field}'\]: {name} fixes them; use \w+Config for"):
+        generator_preset(name, 16, **{field: 1})
+
+
+def test_all_presets_share_one_discriminator() -> None:
+    first, *others = (discriminator_preset(name, 64, channel_base=4096, label_dim=5) for name in PRESETS)
+    assert len(others) == len(PRESETS) - 1
+    assert all(each == first == DiscriminatorConfig(64, channel_base=4096, label_dim=5) for each in others)
+    assert [first.channels(r) for r in (64, 32, 8, 4)] == [64, 128, 512, 512]
+
+
+@pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN2Config, DiscriminatorConfig])
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"resolution": 48}, "resolution=48: must be a power of two from"),
+        ({"resolution": 4}, "resolution=4: must be a power of two from"),
+        ({"resolution": 2048}, "resolution=2048: must be a power of two from .* to 1024"),
+        ({"resolution": 32.0}, "resolution=32.0: must be"),
+        ({"image_channels": 2}, "image_channels=2: must be 1, 3 or 4"),
+        ({"label_dim": -1}, "label_dim=-1: must be 0"),
+        ({"channel_max": 0}, "channel_max=0: must be at least 1"),
+        ({"mapping_layers": 0}, "mapping_layers=0: must be at least 1"),
+        ({"channel_base": 127}, "channel_base=127: must be at least 128 so that every layer at resolution 64"),
+    ],
+)
+def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"resolution": 8}, "resolution=8: must be a power of two from 16"),
+        ({"kernel": 5}, "kernel=5: must be 1 .* or 3"),
+        ({"num_critical": 0}, "num_critical=0: must be between 1 and num_layers - 1 = 13"),
+        ({"num_critical": 14}, "num_critical=14: must be between"),
+        ({"pyramid": True}, "num_layers=14: must be between 1 and 10 in a pyramid"),
+        ({"pyramid": True, "num_layers": 0}, "num_layers=0: must be between 1 and 10"),
+        (
+            {"pyramid": True, "num_layers": 10, "num_critical": 11},
+            "num_critical=11: must be between 1 and num_layers = 10",
+        ),
+    ],
+)
+def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GeneratorConfig(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize("kind", [GeneratorConfig, StyleGAN2Config])
+@pytest.mark.parametrize("name", ["z_dim", "w_dim"])
+def test_latents_need_a_dimension(kind: type, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=0: must be at least 1"):
+        kind(64, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"mbstd_group_size": 0}, "mbstd_group_size=0: must be at least 1"),
+        ({"mbstd_channels": 0}, "mbstd_channels=0: must divide the 512 channels of the last block"),
+        ({"mbstd_channels": 3}, "mbstd_channels=3: must divide the 512 channels of the last block"),
+    ],
+)
+def test_what_the_discriminator_refuses(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DiscriminatorConfig(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize("preset", [generator_preset, discriminator_preset])
+def test_presets_name_what_they_do_not_know(preset: Any) -> None:
+    with pytest.raises(ConfigError, match="preset='stylegan4': must be one of stylegan3-t, stylegan3-r, stylegan2"):
+        preset("stylegan4", 64)
+    with pytest.raises(ConfigError, match=r"overrides=\['depth', 'width'\]: \w+Config has .*channel_base"):
+        preset("stylegan3-t", 64, width=1, depth=2)
+    with pytest.raises(ConfigError, match=r"overrides=\['radial'\]: \w+Config has channel_base"):
+        preset("stylegan2", 64, radial=True)
+
+
+@pytest.mark.parametrize("config", [GeneratorConfig(64, label_dim=3), StyleGAN2Config(8), DiscriminatorConfig(8)])
+def test_survives_json_and_cannot_be_changed(config: Any) -> None:
+    assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.resolution = 32

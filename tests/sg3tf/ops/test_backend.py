@@ -1,0 +1,284 @@
+"""Which implementation runs: by argument, by scope, by environment, and by what library there is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sg3tf.ops import filtered_lrelu, native, upfirdn2d, use_backend
+from sg3tf.ops.backend import IMPLEMENTATIONS, training_backend
+from tests.helpers import contexts
+from tests.helpers.numerics import relative_error
+
+X = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
+TAPS = np.array([1.0, 3.0, 2.0]) / 6
+STOCK = ("xla", "matmul")
+NAMES = [pytest.param(name, marks=() if name in STOCK else pytest.mark.native) for name in IMPLEMENTATIONS]
+native_only = pytest.mark.native
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SG3TF_OPS", raising=False)
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """install(tensorflow=..., cuda=...) -> a folder where the library is now looked for; it cannot be loaded."""
+
+    def install(tensorflow: str = tf.__version__, cuda: str | None = None) -> Path:
+        (tmp_path / native.OPERATIONS).write_text("not a library")
+        (tmp_path / native.BUILD).write_text(json.dumps({"tensorflow": tensorflow, "cuda": cuda}))
+        monkeypatch.setattr(native, "FOLDER", tmp_path)
+        return tmp_path
+
+    return install
+
+
+@pytest.fixture
+def no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the library is now looked for."""
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [f"a {kind}"])
+
+
+def both(x: tf.Tensor, impl: str | None = None) -> tf.Tensor:
+    """Both operations."""
+    return filtered_lrelu(upfirdn2d(x, TAPS, impl=impl), TAPS, TAPS, impl=impl)
+
+
+def in_graph(impl: str | None = None) -> str:
+    """What a traced function contains."""
+    graph = tf.function(lambda x: both(x, impl)).get_concrete_function(tf.constant(X)).graph
+    ours = {op.type for op in graph.get_operations() if op.type.startswith("Sg3>")}
+    if ours:
+        assert ours == {"Sg3>Upfirdn2d", "Sg3>FilteredLrelu"}
+        return "native"
+    return "xla" if contexts.compiles(lambda x: both(x, impl), X) else "matmul"
+
+
+def under_jit_compile(impl: str | None = None) -> tf.Tensor:
+    return tf.function(lambda x: both(x, impl), jit_compile=True)(X)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name.startswith("sg3tf") and r.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_argument(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SG3TF_OPS", "matmul" if name != "matmul" else "xla")
+    assert in_graph(name) == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SG3TF_OPS", name)
+    for default in (None, "auto"):
+        assert in_graph(default) == name
+    assert training_backend() == name
+    other = "matmul" if name != "matmul" else "xla"
+    with use_backend(other):
+        assert in_graph() == other
+    assert in_graph(other) == other
+
+
+@native_only
+@pytest.mark.parametrize("setting", ["auto", ""])
+def test_auto_is_native_with_a_library(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SG3TF_OPS", setting)
+    assert in_graph() == in_graph("auto") == training_backend() == "native"
+    with use_backend("xla"), use_backend("auto"):
+        assert in_graph() == "native"
+
+
+@pytest.mark.parametrize("setting", ["cuda", "Native", "xla "])
+def test_unknown_setting(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SG3TF_OPS", setting)
+    for function in (in_graph, training_backend):
+        with pytest.raises(ValueError, match=f"SG3TF_OPS='{setting}': use 'auto', 'native', 'xla', 'matmul'"):
+            function()
+
+
+def test_unknown_scope_and_argument() -> None:
+    with pytest.raises(ValueError, match="name='fast': use 'auto'"), use_backend("fast"):
+        pass
+    with pytest.raises(ValueError, match="impl='fast': use 'auto'"):
+        upfirdn2d(X, TAPS, impl="fast")
+
+
+def test_nested_scopes() -> None:
+    with use_backend("xla"):
+        for default in (None, "auto"):
+            assert in_graph(default) == "xla"
+        assert in_graph("matmul") == "matmul"
+        with use_backend("matmul"):
+            assert in_graph() == "matmul"
+            assert in_graph("xla") == "xla"
+        assert in_graph() == "xla"
+
+
+def test_scope_ends_with_an_exception() -> None:
+    before = in_graph()
+    with pytest.raises(KeyError), use_backend("xla"):
+        raise KeyError
+    assert in_graph() == before != "xla"
+
+
+def test_scope_holds_in_all_threads() -> None:
+    """MirroredStrategy traces its replicas in threads of their own."""
+    seen = []
+    with use_backend("xla"):
+        thread = threading.Thread(target=lambda: seen.append(in_graph()))
+        thread.start()
+        thread.join()
+    assert seen == ["xla"]
+
+
+def test_a_traced_function_keeps_its_implementation() -> None:
+    function = tf.function(both)
+    with use_backend("matmul"):
+        traced = function.get_concrete_function(tf.TensorSpec(X.shape))
+    with use_backend("xla"):
+        function(X)
+    assert function.experimental_get_tracing_count() == 1
+    assert not any(op.type == "PartitionedCall" for op in traced.graph.get_operations())
+
+
+def test_no_library(no_library: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert in_graph() == in_graph("auto") == "matmul"
+    assert training_backend() == "xla"
+    (message,) = warnings(caplog)  # once, however often it was asked for
+    assert f"there is no {no_library / native.OPERATIONS}" in message and "`make native`" in message
+
+
+def test_no_library_where_it_is_asked_for(no_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = f"native operations asked for, but there is no {no_library}.*: build them with `make native`"
+    with pytest.raises(RuntimeError, match=message):
+        in_graph("native")
+    with pytest.raises(RuntimeError, match=message), use_backend("native"):
+        pass
+    monkeypatch.setenv("SG3TF_OPS", "native")
+    with pytest.raises(RuntimeError, match=message):
+        in_graph()
+
+
+@pytest.mark.parametrize("impl", [None, "matmul"])
+def test_stock_operations_are_compiled_under_jit_compile(no_library: Path, impl: str | None) -> None:
+    """What `matmul` puts into a graph is not for XLA on a processor."""
+    inner = tf.function(lambda x: both(x, impl), jit_compile=True).get_concrete_function(tf.constant(X))
+    assert any(op.type == "PartitionedCall" for op in inner.graph.get_operations())
+    assert relative_error(under_jit_compile(impl), both(X, "matmul")) < 1e-6
+
+
+@native_only
+@pytest.mark.parametrize("impl", [None, "native"])
+def test_no_library_for_xla(
+    impl: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """impl="native" too: what else could it do? Outside jit_compile nothing changes."""
+    monkeypatch.setattr(native, "XLA", f"none {tmp_path.name}.so")
+    expected = both(X, "matmul")
+    for _ in range(2):
+        assert relative_error(under_jit_compile(impl), expected) < 1e-6
+    (message,) = warnings(caplog)
+    assert f"there is no {native.FOLDER / native.XLA}" in message and "`make native`" in message
+    inner = tf.function(lambda x: both(x, impl), jit_compile=True).get_concrete_function(tf.constant(X))
+    assert not any(op.type.startswith("Sg3>") for op in inner.graph.get_operations())
+    assert in_graph(impl) == "native"
+
+
+@native_only
+def test_damaged_library_for_xla(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    library = tmp_path / native.XLA
+    library.write_text("not a library")
+    reason = native.why_not_xla(library)
+    assert f"{library} cannot be loaded" in reason and "\n" not in reason
+
+
+@pytest.mark.parametrize("impl", [None, "auto", "native"])
+def test_library_for_another_tensorflow(install: Install, impl: str | None) -> None:
+    library = install(tensorflow="2.4.1") / native.OPERATIONS
+    message = f"{library} was built for TensorFlow 2.4.1, but this is {tf.__version__}: build it again with `make"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=message):
+            both(X, impl)
+    assert in_graph("xla") == "xla"  # who asks for something else is not bothered
+
+
+@pytest.mark.parametrize("impl", [None, "native"])
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"tensorflow": "2.21.0"}', '{"tensorfow": "2.21.0"}'])
+def test_damaged_file_about_the_library(install: Install, content: str | None, impl: str | None) -> None:
+    path = install() / native.BUILD
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RuntimeError, match=f"cannot read {path} .*: run `make native` again"):
+        both(X, impl)
+
+
+@pytest.mark.parametrize("impl", [None, "native"])
+def test_damaged_library(install: Install, impl: str | None) -> None:
+    with pytest.raises(
+        RuntimeError, match=f"cannot load {install() / native.OPERATIONS} .*: build it again with `make"
+    ):
+        both(X, impl)
+
+
+def refused(reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """`auto` warns and takes something else, `native` fails."""
+    assert in_graph() == "matmul"
+    (message,) = warnings(caplog)
+    assert reason in message and native.REMEDY in message
+    with pytest.raises(RuntimeError, match=f"{reason}.*: {native.REMEDY}"):
+        in_graph("native")
+
+
+def test_library_without_cuda_beside_a_gpu(install: Install, gpu: None, caplog: pytest.LogCaptureFixture) -> None:
+    install(cuda=None)
+    refused("was built without CUDA, and there is a GPU", caplog)
+
+
+@pytest.mark.parametrize("driver", [(0, 0), (12, 9)])
+def test_driver_too_old(
+    install: Install,
+    gpu: None,
+    driver: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(native, "_driver_cuda", lambda: driver)
+    install(cuda="13.0")
+    refused("the GPU's driver is too old for CUDA 13.0", caplog)
+
+
+@pytest.mark.parametrize("driver", [(13, 0), (13, 10), (14, 0)])
+def test_driver_new_enough(
+    install: Install, gpu: None, driver: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "_driver_cuda", lambda: driver)
+    assert native.unavailable_reason(install(cuda="13.0")) == ""
+
+
+def test_library_with_cuda_needs_no_gpu(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    assert native.unavailable_reason(install(cuda="13.0")) == ""
+
+
+def test_no_driver() -> None:
+    if not tf.config.list_physical_devices("GPU"):
+        assert native._driver_cuda() == (0, 0)

@@ -1,0 +1,46 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from sg3tf.utils.files import atomic_directory, atomic_write
+
+
+def test_file_is_replaced_only_at_the_end(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_appears_at_the_end(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with atomic_directory(path) as unfinished:
+        (unfinished / "a").write_text("1")
+        assert not path.exists()
+    assert [p.name for p in path.iterdir()] == ["a"]
+    with pytest.raises(FileExistsError, match="folder exists already"), atomic_directory(path):
+        pass
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "other") as unfinished:
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["deep"]
+
+
+def test_folder_replaces_another(tmp_path):
+    path = tmp_path / "folder"
+    for name in ("a", "b"):
+        with atomic_directory(path, replace=True) as unfinished:
+            (unfinished / name).write_text(name)
+    assert [p.name for p in path.iterdir()] == ["b"]
+    with pytest.raises(RuntimeError), atomic_directory(path, replace=True) as unfinished:
+        raise RuntimeError
+    assert [p.name for p in path.iterdir()] == ["b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]

@@ -1,0 +1,42 @@
+"""A training step of every configuration on the way from StyleGAN2 to StyleGAN3."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sg3tf
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.sampler import batches
+from sg3tf.models.configs import ABLATION_PRESETS
+from tests.helpers import tiny_run
+from trainer import defaults
+from trainer.random_inputs import RandomInputs
+from trainer.state import TrainState
+from trainer.step import TrainStep
+
+BATCH = 4
+
+
+@pytest.mark.parametrize("cfg", ABLATION_PRESETS)
+def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
+    usual = {"style_mixing": defaults.STYLE_MIXING[cfg], "pl_weight": defaults.PL_WEIGHT[cfg]}
+    options = tiny_run.options(faces, cfg=cfg, batch=BATCH, cond=True, **usual)
+    state = TrainState(options)
+    mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.config.noise}
+    dataset = open_dataset(faces, use_labels=True)
+    draws = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
+    with mock.patch.object(tf, "function", lambda f: f):  # making a graph takes longer than a step
+        stepper = TrainStep(state, options, tf.distribute.get_strategy(), draws)
+    before = {v.path: v.numpy() for v in state.G.variables}
+    metrics = stepper.run(next(batches(dataset, BATCH, seed=options.seed)))
+    assert all(np.all(np.isfinite(moments)) for moments in metrics.values())
+    assert ("Loss/pl_penalty" in metrics) == (cfg in ABLATION_PRESETS[:3])
+    same = {v.path.partition("/")[2] for v in state.G.variables if np.array_equal(v, before[v.path])}
+    fixed = {v.path.partition("/")[2] for v in state.G.non_trainable_variables}
+    assert same == {path for path in fixed if not path.endswith(("w_avg", "magnitude_ema"))}
+    state.save(tmp_path / "checkpoint")
+    assert sg3tf.load(tmp_path / "checkpoint").config == options.generator()

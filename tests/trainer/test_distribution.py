@@ -1,0 +1,186 @@
+"""Two worker processes on this machine: they train what one process with two devices trains, and end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
+from trainer import run_dir
+
+STEPS = 24
+COMMON = {"kimg": (8 * STEPS - 4) / 1000, "tick": 0.032, "snap": 100, "checkpoint": 1, "ada_kimg": 1, "mirror": True}
+COMMON |= {"batch_per_replica": 4, "resume": "latest", "workers": 2}
+
+
+class Ended(NamedTuple):
+    """What the two workers said."""
+
+    statuses: list[int]
+    out: list[str]
+    err: list[str]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def begin(arguments):
+    """Both workers."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
+    return [start(arguments, {"TF_CONFIG": json.dumps(one)}) for one in config]
+
+
+def end(workers):
+    results = [finish(worker) for worker in workers]
+    return Ended(*map(list, zip(*results, strict=True)))
+
+
+def statistics(run):
+    """All that does not tell of the machine."""
+    kept = ("Loss/", "Progress/", "Gradients/")
+    return [{name: value for name, value in row.items() if name.startswith(kept)} for row in scalars(None, run)]
+
+
+def weights(run):
+    reader = tf.train.load_checkpoint(str(run_dir.checkpoints(run)[-1] / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def outdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers")
+
+
+@pytest.fixture(scope="module")
+def straight(outdir, faces):
+    """(run folder, what was said) of an uninterrupted run."""
+    ended = end(begin(flags(outdir / "straight", faces, **COMMON, cond=True, strategy="auto")))
+    return only((outdir / "straight").iterdir()), ended
+
+
+@pytest.fixture(scope="module")
+def interrupted(outdir, faces):
+    """(run folder, what was said when a worker was killed, what when both were started again)."""
+    arguments = flags(outdir / "killed", faces, **COMMON, cond=True, strategy="auto")
+    workers = begin(arguments)
+    began = time.monotonic()
+    while not list((outdir / "killed").glob("*/checkpoints/0*")):
+        assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
+        assert time.monotonic() - began < HANGS_AFTER_S
+        time.sleep(0.05)
+    time.sleep(random.uniform(0, 0.5))
+    workers[1].send_signal(signal.SIGKILL)
+    killed = end(workers)
+    return only((outdir / "killed").iterdir()), killed, end(begin(arguments))
+
+
+@pytest.mark.slow
+def test_both_end_well_and_the_chief_alone_speaks(straight):
+    run, ended = straight
+    assert ended.statuses == [0, 0], ended.err
+    assert run.name == f"00000-{NAME}"
+    assert "kimg 0.2 " in ended.out[0] and "kimg" not in ended.out[1]
+    assert len(statistics(run)) == 6
+
+
+@pytest.mark.slow
+def test_losses_are_those_of_one_process_with_two_devices(straight, outdir, faces):
+    status, _, err = finish(start(flags(outdir / "one", faces, **COMMON, cond=True, strategy="cpu:2")))
+    assert status == 0, err
+    one, two = statistics(only((outdir / "one").iterdir())), statistics(straight[0])
+    # Sums over replicas are rounded otherwise; measured over 5 steps: 1.5e-8 of a gradient's norm. Adam without
+    # momentum makes more of it with every step.
+    assert set(two[0]) == set(one[0])
+    for name, value in one[0].items():
+        assert two[0][name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    for name in ("Loss/G/loss", "Loss/D/loss", "Progress/augment"):
+        assert [row[name] for row in two] == pytest.approx([row[name] for row in one], rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_a_lost_worker_ends_the_other_with_one_clear_line(interrupted):
+    run, killed, _ = interrupted
+    assert killed.statuses == [1, -signal.SIGKILL]
+    (line,) = (line for line in killed.err[0].splitlines() if line.startswith("trainer.main: "))
+    assert "another worker is lost" in line
+    assert "--resume=latest" in line and f"{run}/checkpoints/0" in line
+
+
+@pytest.mark.slow
+def test_started_again_they_go_on_to_the_same_end(interrupted, straight):
+    """Bit for bit."""
+    run, _, resumed = interrupted
+    assert resumed.statuses == [0, 0], resumed.err
+    assert all("Resuming from" in out for out in resumed.out)
+    one, two = weights(straight[0]), weights(run)
+    assert set(one) == set(two)
+    assert [name for name in one if not np.array_equal(one[name], two[name])] == []
+    assert statistics(run) == statistics(straight[0])
+
+
+@pytest.mark.slow
+def test_all_stop_together_when_one_is_asked_to(outdir, faces):
+    arguments = flags(outdir / "stopped", faces, **{**COMMON, "kimg": 1000, "mirror": False}, strategy="auto")
+    workers = begin(arguments)
+    began = time.monotonic()
+    while not list((outdir / "stopped").glob("*/checkpoints/0*")):
+        assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
+        assert time.monotonic() - began < HANGS_AFTER_S
+        time.sleep(0.05)
+    workers[1].send_signal(signal.SIGTERM)  # not the chief
+    ended = end(workers)
+    assert ended.statuses == [130, 130], ended.err
+    checkpoint = run_dir.checkpoints(only((outdir / "stopped").iterdir()))[-1]
+    assert json.loads((checkpoint / "progress.json").read_text())["step"] % 4 == 0
+
+
+def refusal(config, data, *arguments):
+    """What a trainer says that does not come so far as to train."""
+    command = [sys.executable, "-m", "trainer.main", f"--data={data}", "--batch=8", *arguments]
+    environment = {**os.environ, "TF_CONFIG": config}
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=HANGS_AFTER_S
+    )
+    assert done.returncode == 1
+    return only(line for line in done.stderr.splitlines() if line.startswith("trainer.main: "))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+    ],
+)
+def test_a_malformed_cluster_is_refused(config, faces):
+    assert refusal(config, faces).startswith(f"trainer.main: TF_CONFIG={config}: must be like ")
+
+
+@pytest.mark.slow
+def test_workers_need_a_cluster(faces):
+    said = refusal("", faces, "--strategy=multiworker")
+    assert "--strategy=multiworker: needs the environment variable TF_CONFIG" in said

@@ -1,0 +1,42 @@
+"""Bad ticks end a run, single overflows do not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from trainer.errors import TrainingError
+from trainer.logger import DivergenceMonitor
+from trainer.stats import as_summary
+
+GOOD = {
+    "Loss/G/loss": as_summary(0.7),
+    "Gradients/G/overflow": as_summary(0.5),
+    "Gradients/G/norm": as_summary(math.inf),
+}
+OVERFLOW = {**GOOD, "Gradients/R1/overflow": as_summary(0.75)}
+NOT_A_NUMBER = {**GOOD, "Loss/D/loss": as_summary(math.nan)}
+
+
+def test_half_of_the_steps_may_overflow():
+    health = DivergenceMonitor(1)
+    assert health.observe(GOOD) is None
+    assert health.good
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"), [(OVERFLOW, "75% of the steps of phase R1"), (NOT_A_NUMBER, "Loss/D/loss is nan")]
+)
+def test_bad_ticks_in_a_row_end_the_run(bad, words):
+    health = DivergenceMonitor(3)
+    for _ in range(2):
+        assert words in health.observe(bad)
+        assert not health.good
+    assert health.observe(GOOD) is None  # begins to count anew
+    assert health.good
+    for _ in range(2):
+        health.observe(bad)
+    with pytest.raises(TrainingError, match=r"3 bad ticks in a row \(--max_bad_ticks=3\)") as failure:
+        health.observe(bad)
+    assert words in str(failure.value) and "\n" not in str(failure.value)

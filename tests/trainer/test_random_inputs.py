@@ -1,0 +1,128 @@
+"""Latents and labels: functions of seed, purpose and position alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sg3tf.data import sampler
+from sg3tf.data.dataset import open_dataset
+from trainer import random_inputs as module
+from trainer.augment.random_params import COLUMNS
+from trainer.random_inputs import RandomInputs
+
+PURPOSES = ("G", "D", "PL", "show")
+
+
+@pytest.fixture(scope="module")
+def labelled(faces):
+    return open_dataset(faces, use_labels=True)
+
+
+def same(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in ("z", "label"))
+
+
+def test_shapes_and_types(labelled):
+    drawn = RandomInputs(labelled, 8, 20, seed=0).latents("G", 0)
+    assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
+        "z": ((8, 20), np.float32),
+        "label": ((8, 3), np.float32),
+    }
+    assert RandomInputs(labelled, 8, 20, seed=0).latents("show", 0, 5)["z"].shape == (5, 20)
+
+
+def test_without_labels_they_have_no_width(unlabelled):
+    assert RandomInputs(open_dataset(unlabelled), 8, 20, seed=0).latents("G", 0)["label"].shape == (8, 0)
+
+
+def test_a_position_gives_the_same_however_one_came_there(labelled):
+    straight = RandomInputs(labelled, 8, 20, seed=7)
+    expected = {(p, n): straight.latents(p, n) for n in range(0, 80, 8) for p in PURPOSES}
+    for purpose, n in reversed(expected):
+        assert same(RandomInputs(labelled, 8, 20, seed=7).latents(purpose, n), expected[purpose, n])
+
+
+def test_everything_else_changes_them(labelled):
+    """Also: no row of z occurs twice, so streams of neighbouring positions do not overlap."""
+    rows = [
+        row.tobytes()
+        for seed in (0, 1, 2**32 - 1)
+        for purpose in PURPOSES
+        for cur_nimg in (0, 1, 8, 16, 25_000_000)
+        for row in RandomInputs(labelled, 8, 20, seed).latents(purpose, cur_nimg)["z"]
+    ]
+    assert len(set(rows)) == len(rows) == 3 * 4 * 5 * 8
+
+
+def test_streams_differ_from_those_of_the_data(labelled):
+    """Each key of a generator has one use."""
+    own = [*module._PURPOSES.values(), *module._AUGMENTED.values()]
+    keys = [sampler._SHUFFLE, sampler._MIRROR, *own, *(key + module._MORE for key in module._PURPOSES.values())]
+    keys.append(module._PURPOSES["PL"] + 2 * module._MORE)
+    assert len(set(keys)) == len(keys)
+
+
+def test_z_is_normal(labelled):
+    z = RandomInputs(labelled, 64, 512, seed=0).latents("G", 0)["z"].ravel()
+    # 32768 numbers: the mean's standard deviation is 0.0055, that of the variance 0.0078.
+    assert abs(z.mean()) < 0.02
+    assert z.var() == pytest.approx(1, abs=0.03)
+    assert (np.abs(z) < 1).mean() == pytest.approx(0.6827, abs=0.01)
+
+
+def test_labels_come_from_the_data_as_often_as_there(labelled):
+    label = RandomInputs(labelled, 4000, 1, seed=0).latents("D", 0)["label"]
+    assert set(np.unique(label)) == {0, 1}
+    assert np.all(label.sum(axis=1) == 1)
+    np.testing.assert_allclose(label.mean(axis=0), [0.5, 0.25, 0.25], atol=0.03)  # standard deviation 0.008
+
+
+def test_labels_do_not_follow_z(labelled):
+    """G's phase and D's phase at one position draw them anew."""
+    drawn = RandomInputs(labelled, 64, 4, seed=0)
+    assert not np.array_equal(drawn.latents("G", 0)["label"], drawn.latents("D", 0)["label"])
+
+
+# What StyleGAN2 draws besides.
+
+
+def test_style_mixing_and_noise_change_no_other_draw(labelled):
+    plain = RandomInputs(labelled, 8, 20, seed=3)
+    more = RandomInputs(labelled, 8, 20, seed=3, style_mixing=0.9, num_ws=8, noise=True)
+    for purpose in PURPOSES:
+        assert same(plain.latents(purpose, 16), more.latents(purpose, 16))
+    assert set(more.latents("show", 0)) == {"z", "label"}
+    drawn = more.latents("G", 16)
+    assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
+        "z": ((8, 20), np.float32),
+        "label": ((8, 3), np.float32),
+        "mix_z": ((8, 20), np.float32),
+        "mix_from": ((8,), np.int32),
+        "noise": ((8, 2), np.int32),
+    }
+    assert not np.array_equal(drawn["mix_z"], drawn["z"])
+    assert not np.array_equal(drawn["noise"], more.latents("D", 16)["noise"])
+
+
+def test_crossovers_are_uniform_in_the_wanted_share(labelled):
+    draws = RandomInputs(labelled, 8000, 1, seed=0, style_mixing=0.75, num_ws=5)
+    shares = np.bincount(draws.latents("G", 0)["mix_from"], minlength=6) / 8000
+    # Standard deviation 0.005: of four crossovers, and of none.
+    np.testing.assert_allclose(shares, [0, 0.1875, 0.1875, 0.1875, 0.1875, 0.25], atol=0.02)
+
+
+def test_augmentation_of_every_purpose_is_its_own(labelled):
+    draws = RandomInputs(labelled, 8, 20, seed=0)
+    drawn = {(p, n): draws.augmentation(p, n) for p in module._AUGMENTED for n in (0, 8)}
+    assert all(value.shape == (8, len(COLUMNS)) and value.dtype == np.float32 for value in drawn.values())
+    assert len({row.tobytes() for value in drawn.values() for row in value}) == 5 * 2 * 8
+    np.testing.assert_array_equal(RandomInputs(labelled, 8, 20, seed=0).augmentation("R1", 8), drawn["R1", 8])
+
+
+def test_directions_are_seeds(labelled):
+    draws = RandomInputs(labelled, 8, 20, seed=0)
+    seeds = draws.directions(0, 4)
+    assert (seeds.shape, seeds.dtype) == ((4, 2), np.int32)
+    assert not np.array_equal(seeds, draws.directions(8, 4))
+    assert len(np.unique(seeds)) == 8

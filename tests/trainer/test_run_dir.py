@@ -1,0 +1,142 @@
+"""Names and contents of run folders, and finding what to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sg3tf.utils import files
+from tests.helpers.tiny_run import PLAIN
+from trainer import run_dir
+from trainer.config import Options
+from trainer.errors import OptionError
+
+NAME = PLAIN.description
+
+
+def make_checkpoint(run, cur_nimg):
+    folder = run_dir.new_checkpoint(run, cur_nimg)
+    folder.mkdir(parents=True)
+    (folder / "progress.json").write_text("{}")
+    files.write_checksums(folder)
+    return folder
+
+
+def test_folders_are_numbered_one_after_another(tmp_path):
+    outdir = tmp_path / "not" / "there" / "yet"
+    names = [run_dir.create(outdir, PLAIN).name for _ in range(3)]
+    assert names == [f"00000-{NAME}", f"00001-{NAME}", f"00002-{NAME}"]
+
+
+def test_the_number_follows_the_highest_of_any_run(tmp_path):
+    for name in ("00002-something-else", "00041-x", "99-no-run", "demo", "000990-no-run"):
+        (tmp_path / name).mkdir()
+    assert run_dir.create(tmp_path, PLAIN).name == f"00042-{NAME}"
+
+
+def test_holds_the_options(tmp_path):
+    run = run_dir.create(tmp_path, PLAIN)
+    assert [path.name for path in run.iterdir()] == ["options.json"]
+    assert Options.from_file(run / "options.json") == PLAIN
+
+
+@pytest.mark.parametrize("desc", ["", "a/b"])
+def test_a_place_that_cannot_hold_it_is_named(tmp_path, desc):
+    outdir = tmp_path / "out"
+    if not desc:
+        outdir.write_text("a file")
+    with pytest.raises(OptionError, match=f"--outdir={outdir}") as refusal:
+        run_dir.create(outdir, dataclasses.replace(PLAIN, desc=desc))
+    assert "\n" not in str(refusal.value)
+
+
+def test_checkpoints_are_in_order_and_whole(tmp_path):
+    for cur_nimg in (1_000_000, 16, 250_000):
+        make_checkpoint(tmp_path, cur_nimg)
+    (tmp_path / "checkpoints" / ".002000000.partial").mkdir()
+    (tmp_path / "checkpoints" / "notes").mkdir()
+    assert [path.name for path in run_dir.checkpoints(tmp_path)] == ["000000016", "000250000", "001000000"]
+    assert run_dir.checkpoints(tmp_path / "nowhere") == []
+
+
+def test_the_newest_two_checkpoints_are_kept(tmp_path):
+    run_dir.remove_old_checkpoints(tmp_path, keep=2)  # none yet
+    for cur_nimg in (16, 32, 48, 64):
+        make_checkpoint(tmp_path, cur_nimg)
+    (tmp_path / "checkpoints" / ".000000080.partial-1").mkdir()  # of a killed process
+    run_dir.remove_old_checkpoints(tmp_path, keep=2)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+    assert [path.name for path in run_dir.checkpoints(tmp_path)] == ["000000048", "000000064"]
+
+
+def test_newest_is_the_last_of_the_same_description_with_a_checkpoint(tmp_path):
+    assert run_dir.latest_matching_run(tmp_path / "nowhere", PLAIN) is None
+    assert run_dir.latest_matching_run(tmp_path, PLAIN) is None
+    first, second = (run_dir.create(tmp_path, PLAIN) for _ in range(2))
+    assert run_dir.latest_matching_run(tmp_path, PLAIN) is None  # none can be resumed
+    make_checkpoint(first, 16)
+    assert run_dir.latest_matching_run(tmp_path, PLAIN) == first
+    make_checkpoint(second, 8)
+    run_dir.create(tmp_path, PLAIN)
+    make_checkpoint(tmp_path / f"00009-{NAME}-other", 8)
+    make_checkpoint(tmp_path / f"00010-{NAME.replace('gamma2', 'gamma20')}", 8)
+    make_checkpoint(tmp_path / f"old-00011-{NAME}", 8)
+    assert run_dir.latest_matching_run(tmp_path, PLAIN) == second
+
+
+def test_special_characters_of_a_description_stand_for_themselves(tmp_path):
+    options = dataclasses.replace(PLAIN, gamma=6.6, desc="a+(b")
+    make_checkpoint(tmp_path / f"00001-{PLAIN.description.replace('gamma2', 'gamma6x6')}-a+(b", 8)
+    assert run_dir.latest_matching_run(tmp_path, options) is None
+    run = run_dir.create(tmp_path, options)
+    make_checkpoint(run, 8)
+    assert run_dir.latest_matching_run(tmp_path, options) == run
+
+
+def test_locate_takes_a_run_or_a_checkpoint(tmp_path):
+    run = run_dir.create(tmp_path, PLAIN)
+    older, newer = make_checkpoint(run, 16), make_checkpoint(run, 32)
+    assert run_dir.resolve_resume_path(run) == (run, newer)
+    assert run_dir.resolve_resume_path(older) == (run, older)
+
+
+def test_locate_resolves_relative_paths(tmp_path, monkeypatch):
+    run = run_dir.create(tmp_path, PLAIN)
+    checkpoint = make_checkpoint(run, 16)
+    monkeypatch.chdir(run)
+    assert run_dir.resolve_resume_path(run_dir.Path(".")) == (run, checkpoint)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_locate_says_where_it_found_nothing(tmp_path, there):
+    path = tmp_path / "run"
+    if there:
+        path.mkdir()
+    with pytest.raises(OptionError, match=f"--resume={path}: holds no checkpoint"):
+        run_dir.resolve_resume_path(path)
+
+
+@pytest.fixture
+def damaged_run(tmp_path):
+    """A run with three checkpoints, the newest two damaged."""
+    run = run_dir.create(tmp_path, PLAIN)
+    _, older, newest = (make_checkpoint(run, cur_nimg) for cur_nimg in (16, 32, 48))
+    (older / "progress.json").unlink()
+    (newest / "progress.json").write_text("{ }")
+    return run
+
+
+def test_locate_falls_back_to_the_newest_that_is_whole(damaged_run, capsys):
+    assert run_dir.resolve_resume_path(damaged_run)[1].name == "000000016"
+    newest, older = capsys.readouterr().out.splitlines()
+    assert newest.startswith(f"{damaged_run / 'checkpoints' / '000000048'}: not used, because progress.json is damaged")
+    assert older.startswith(f"{damaged_run / 'checkpoints' / '000000032'}: not used, because progress.json cannot be")
+
+
+def test_locate_says_that_none_is_whole(damaged_run):
+    (damaged_run / "checkpoints" / "000000016" / "sha256.json").unlink()
+    with pytest.raises(
+        OptionError, match="none of its 3 checkpoints is whole; of the newest, progress.json is damaged"
+    ):
+        run_dir.resolve_resume_path(damaged_run)

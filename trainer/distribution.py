@@ -1,0 +1,163 @@
+"""Where a run computes: --strategy to a tf.distribute.Strategy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+import tensorflow as tf
+
+from sg3tf.ops.backend import training_backend
+from trainer.errors import OptionError, summarize_error
+
+HELP = (
+    "auto, mirrored (all GPUs), multiworker (of all hosts in TF_CONFIG), gpu:K (one), cpu, "
+    "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
+)
+
+
+def make_strategy(name: str) -> tf.distribute.Strategy:
+    """The strategy that `name` stands for; call once per process, before any other use of TensorFlow.
+
+    TensorFloat-32 is switched off: its ten bits of mantissa are not what the published networks were trained with.
+
+    Raises:
+        OptionError: unknown name, or a device that is not there.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # It fails on these graphs' gradients, says so at every start, and would only fuse biases.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if name == "auto":
+        name = "multiworker" if len(_workers()) > 1 else {0: "cpu", 1: "gpu:0"}.get(len(gpus), "mirrored")
+    if name == "multiworker":
+        return _several_workers()
+    if name == "mirrored":
+        if not gpus:
+            raise OptionError("--strategy=mirrored: TensorFlow sees no GPU; use --strategy=cpu")
+        return tf.distribute.MirroredStrategy()
+    match = re.fullmatch(r"(gpu|cpu)(?::(\d+))?|tpu(?::(.+))?", name)
+    if not match:
+        raise OptionError(f"--strategy={name}: use {HELP}")
+    if match[1] is None:
+        return _tpu(match[3] or "")
+    return _gpu(int(match[2] or 0), len(gpus)) if match[1] == "gpu" else _cpu(name, match[2], bool(gpus))
+
+
+def implementation(strategy: tf.distribute.Strategy) -> str:
+    """Of sg3tf.ops, for training under a strategy."""
+    return "xla" if isinstance(strategy, tf.distribute.TPUStrategy) else training_backend()
+
+
+def _gpu(number: int, count: int) -> tf.distribute.Strategy:
+    if number >= count:
+        raise OptionError(f"--strategy=gpu:{number}: TensorFlow sees {count} GPUs")
+    return tf.distribute.OneDeviceStrategy(f"/gpu:{number}")
+
+
+def _cpu(name: str, devices: str | None, hide_gpus: bool) -> tf.distribute.Strategy:
+    if hide_gpus:
+        tf.config.set_visible_devices([], "GPU")
+    count = int(devices or 1)
+    if not count:
+        raise OptionError(f"--strategy={name}: use cpu, or cpu:N for N logical devices, N at least 1")
+    if count == 1:
+        return tf.distribute.OneDeviceStrategy("/cpu:0")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    return tf.distribute.MirroredStrategy(
+        [f"/cpu:{index}" for index in range(count)],
+        # The default communication cannot feed Keras optimizers on logical CPUs.
+        cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(),
+    )
+
+
+def _tpu(name: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=name)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise OptionError(f"--strategy=tpu:{name}: no such TPU can be reached ({summarize_error(error)})") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+# Several hosts.
+
+
+def _workers() -> list[str]:
+    """Addresses of all workers; none without TF_CONFIG."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return []
+    example = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        config = json.loads(text)
+        workers, task = config["cluster"]["worker"], config["task"]
+        if set(config["cluster"]) == {"worker"} and task["type"] == "worker" and 0 <= task["index"] < len(workers):
+            return list(workers)
+    except (ValueError, TypeError, LookupError):
+        pass
+    raise OptionError(f"TF_CONFIG={text}: must be like {example}")
+
+
+def _several_workers() -> tf.distribute.Strategy:
+    others = len(_workers()) - 1
+    if others < 0:
+        raise OptionError("--strategy=multiworker: needs the environment variable TF_CONFIG; see docs/distribution.md")
+    print(f"Waiting for the other workers of TF_CONFIG ({others})", flush=True)
+    # It waits inside C++, where only the default handler lets Ctrl-C through, and then takes SIGTERM for itself.
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise OptionError(f"TF_CONFIG: the workers cannot be connected ({summarize_error(error)})") from error
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Workers:
+    """The processes that train together; usually one.
+
+    Args:
+        strategy: theirs.
+
+    Attributes:
+        index, count: which of how many this one is; the first is the chief, which alone writes the run folder.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self.count = len(_workers()) if several else 1
+        self.index = strategy.cluster_resolver.task_id if several else 0
+
+    @property
+    def is_chief(self) -> bool:
+        return self.index == 0
+
+    def part(self, rows: int) -> slice:
+        """Of `rows` that all work on, those of this worker."""
+        return slice(rows * self.index // self.count, rows * (self.index + 1) // self.count)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in one of them; all have to ask at the same time."""
+        if self.count == 1:
+            return flag
+        flags = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(flag)))
+        return float(self._strategy.reduce("SUM", flags, axis=None)) > 0
+
+    def wait_for_all(self) -> None:
+        """Returns when all have come here."""
+        self.any(False)
+
+    def require_equal(self, number: int, what: str) -> None:
+        """Raises OptionError where `number` differs among them."""
+        if self.count == 1:
+            return
+        numbers = self._strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
+        if len(set(numbers)) > 1:
+            raise OptionError(f"{what} differ between the workers ({numbers}): give all the same flags and files")

@@ -1,0 +1,367 @@
+"""Log of a training run: status lines, statistics, image grids, snapshots, checkpoints, divergence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sg3tf import images, ops
+from sg3tf.data.dataset import Dataset
+from sg3tf.metrics.detectors import DetectorError
+from sg3tf.ops.backend import training_backend
+from sg3tf.utils.files import atomic_path, atomic_write
+from trainer import run_dir
+from trainer.config import Options
+from trainer.errors import TrainingError
+from trainer.evaluation import evaluate
+from trainer.random_inputs import Arrays, RandomInputs
+from trainer.state import TrainState
+from trainer.stats import Moments, Statistics, as_summary
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run uses of the machine.
+# ---------------------------------------------------------------------------------------------------------------------
+
+GIGA = 2**30
+
+
+def memory() -> dict[str, float]:
+    """{name: gigabytes} of this process and, where there are GPUs, of the fullest of them since the last call."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA
+    values = {"Resources/peak_cpu_mem_gb": peak}
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        now = int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / GIGA
+        values = {"Resources/cpu_mem_gb": now, "Resources/peak_cpu_mem_gb": max(now, peak)}  # the kernel's peak lags
+    if peaks := [_peak_of_gpu(device.name) for device in tf.config.list_logical_devices("GPU")]:
+        values["Resources/peak_gpu_mem_gb"] = max(peaks)
+    return values
+
+
+def _peak_of_gpu(name: str) -> float:
+    peak = tf.config.experimental.get_memory_info(name)["peak"] / GIGA
+    tf.config.experimental.reset_memory_stats(name)
+    return peak
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stops a run whose gradients overflow tick after tick, before it overwrites what was good.
+# ---------------------------------------------------------------------------------------------------------------------
+
+BAD_SHARE = 0.5  # of the steps of a phase
+
+
+class DivergenceMonitor:
+    """Counts bad ticks: those in which most steps of a phase had a gradient that is not finite, or a loss was not.
+
+    Single overflows are usual with 16-bit numbers and harmless, as they are zeroed.
+
+    Args:
+        max_bad_ticks: so many in a row end the run.
+    """
+
+    def __init__(self, max_bad_ticks: int) -> None:
+        self.max_bad_ticks = max_bad_ticks
+        self.bad_ticks = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether what is there now is worth keeping."""
+        return self.bad_ticks == 0
+
+    def observe(self, values: Mapping[str, Mapping[str, float]]) -> str | None:
+        """Takes in the statistics of a tick; returns what is wrong with it.
+
+        Raises:
+            TrainingError: it was one bad tick too many.
+        """
+        wrong = [_wrong(name, value["mean"]) for name, value in sorted(values.items())]
+        problems = [problem for problem in wrong if problem]
+        self.bad_ticks = self.bad_ticks + 1 if problems else 0
+        if self.bad_ticks >= self.max_bad_ticks:
+            raise TrainingError(
+                f"{self.bad_ticks} bad ticks in a row (--max_bad_ticks={self.max_bad_ticks}): {problems[0]}; continue "
+                "from the last good checkpoint with a smaller --glr and --dlr, a larger --gamma or --precision=fp32"
+            )
+        return problems[0] if problems else None
+
+
+def _wrong(name: str, mean: float) -> str | None:
+    if name.startswith("Loss/") and not math.isfinite(mean):
+        return f"{name} is {mean}"
+    if name.startswith("Gradients/") and name.endswith("/overflow") and mean > BAD_SHARE:
+        return f"{mean:.0%} of the steps of phase {name.split('/')[1]} had gradients that are not finite"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run shows while it goes on: log, statistics, image grids, snapshots, checkpoints.
+# ---------------------------------------------------------------------------------------------------------------------
+
+GRID_PIXELS = 1024
+GENERATE_AT_ONCE = 16
+
+
+class RunLogger:
+    """Writes into the run folder what a person wants to see of a run, and what it resumes from.
+
+    Args:
+        run: the run folder.
+        options: of the run.
+        state: what is trained.
+        dataset: real images, for reals.png.
+        draws: latents for the image grids.
+        strategy: devices for metrics; None: the first one.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        options: Options,
+        state: TrainState,
+        dataset: Dataset,
+        draws: RandomInputs,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.run, self.options, self.state = run, options, state
+        self._dataset, self._draws, self._strategy = dataset, draws, strategy
+        self._health = DivergenceMonitor(options.max_bad_ticks)
+        self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
+        self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
+        self._statistics = Statistics()
+        self._started = self._tick_ended = time.monotonic()
+        self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
+        self._snapshot_nimg = self._checkpoint_nimg = -1
+        self._saturated = False
+        self._forget_after(state.cur_nimg)
+
+    def say(self, line: str) -> None:
+        """Prints a line, and keeps it in log.txt."""
+        tqdm.write(line)
+        with open(self.run / "log.txt", "a") as file:
+            file.write(line + "\n")
+
+    def on_start(self, notes: list[str]) -> None:
+        """Says `notes`, and shows real images and, of a new run, the first fakes."""
+        for note in notes:
+            self.say(note)
+        columns, rows = self._grid_shape()
+        count = min(columns * rows, len(self._dataset))
+        wanted = [i * len(self._dataset) // count for i in range(count)]
+        images.save_png(self.run / "reals.png", images.grid(np.stack([self._dataset[i][0] for i in wanted]), columns))
+        if self.state.cur_nimg == 0:
+            self._save_fakes()
+
+    def on_step(self, metrics: Moments) -> None:
+        self._statistics.add(metrics)
+        done = min(self.state.cur_nimg / 1000, self.options.kimg)  # the last batch may go beyond
+        self._bar.update(done - self._bar.n)
+
+    def on_tick(self, waited_s: float) -> None:
+        """One line in the log and in stats.jsonl, and scalars in TensorBoard, of what came since the last tick.
+
+        Args:
+            waited_s: seconds in which there was no data to train on.
+
+        Raises:
+            TrainingError: gradients have overflown for too long.
+        """
+        if self.state.cur_nimg == self._tick_nimg:
+            return  # the end of a run coincides with a tick
+        values = {**self._statistics.take(), **{n: as_summary(v) for n, v in self._progress(waited_s).items()}}
+        with open(self.run / "stats.jsonl", "a") as file:
+            file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
+        self._show({name: value["mean"] for name, value in values.items()})
+        self.say(_status(values))
+        self._warn_of_saturation()
+        try:
+            problem = self._health.observe(values)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; that is {run_dir.last_checkpoint(self.run)}") from error
+        if problem is not None:
+            self.say(f"bad tick: {problem}; nothing is saved until this is over")
+
+    def _warn_of_saturation(self) -> None:
+        """Once, when it begins."""
+        warning = self.state.controller.warning
+        if warning is not None and not self._saturated:
+            self.say(f"warning: {warning}")
+        self._saturated = warning is not None
+
+    def on_checkpoint(self) -> None:
+        """A checkpoint to resume from, unless what is there now is bad, or has one."""
+        if not self._health.good or self._checkpoint_nimg == self.state.cur_nimg:
+            return
+        self._checkpoint_nimg = self.state.cur_nimg
+        with self._maintenance():
+            try:
+                self.state.save(run_dir.new_checkpoint(self.run, self.state.cur_nimg))
+            except TrainingError as error:
+                raise TrainingError(
+                    f"{error}; make room and continue with --resume from {run_dir.last_checkpoint(self.run)}"
+                ) from error
+            run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
+
+    def on_snapshot(self) -> None:
+        """Image grid, and the averaged generator for users, measured if that is wanted; once at a time."""
+        if not self._health.good or self._snapshot_nimg == self.state.cur_nimg:
+            return
+        self._snapshot_nimg = self.state.cur_nimg
+        with self._maintenance():
+            self._save_fakes()
+            snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"
+            with atomic_path(snapshot) as path:
+                self.state.G_ema.save(path)
+            if self.options.metrics:
+                self._evaluate(snapshot)
+            if self.options.histograms:
+                self._save_histograms()
+
+    def close(self) -> None:
+        self._bar.close()
+        self._writer.close()
+
+    def _progress(self, waited_s: float) -> dict[str, float]:
+        """All that is not a metric of a step."""
+        now = time.monotonic()
+        seconds, kimg = now - self._tick_ended, (self.state.cur_nimg - self._tick_nimg) / 1000
+        training = seconds - self._maintenance_s
+        values = {
+            "Progress/tick": tick(self.state.cur_nimg, self.options),
+            "Progress/kimg": self.state.cur_nimg / 1000,
+            **self.state.controller.metrics(),
+            "Timing/total_sec": now - self._started,
+            "Timing/sec_per_tick": seconds,
+            "Timing/sec_per_kimg": training / kimg,
+            "Timing/maintenance_sec": self._maintenance_s,
+            "Timing/input_stall_share": waited_s / training,
+            **memory(),
+            **{f"Weights/{name}/norm": _norm(getattr(self.state, name)) for name in ("G", "D", "G_ema")},
+        }
+        self._tick_ended, self._tick_nimg, self._maintenance_s = now, self.state.cur_nimg, 0.0
+        return values
+
+    def _show(self, scalars: dict[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value, step=self.state.cur_nimg)
+        self._writer.flush()
+
+    def _evaluate(self, snapshot: Path) -> None:
+        try:
+            values = evaluate(self.run, self.options, self.state, self._strategy, snapshot)
+        except (FloatingPointError, DetectorError, OSError) as error:  # no reason to end the run
+            self.say(f"warning: no metrics of {snapshot.name}: {error}")
+            return
+        self._show(values)
+        self.say("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
+
+    def _save_histograms(self) -> None:
+        with self._writer.as_default():
+            for part in ("G", "D"):
+                for variable in getattr(self.state, part).trainable_variables:
+                    name = f"{part}/{variable.path.partition('/')[2]}"
+                    tf.summary.histogram(name, variable.value, step=self.state.cur_nimg)
+
+    def _forget_after(self, cur_nimg: int) -> None:
+        """Takes out of stats.jsonl what a killed run had written beyond its last checkpoint: it comes again."""
+        file = self.run / "stats.jsonl"
+        if not file.exists():
+            return
+        lines = file.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _kimg(line) * 1000 <= cur_nimg + 0.5]
+        if len(kept) < len(lines):
+            with atomic_write(file) as out:
+                out.write("".join(kept).encode())
+
+    @contextlib.contextmanager
+    def _maintenance(self) -> Iterator[None]:
+        """Time that is not spent on training."""
+        start = time.monotonic()
+        yield
+        self._maintenance_s += time.monotonic() - start
+
+    def _grid_shape(self) -> tuple[int, int]:
+        columns = int(np.clip(GRID_PIXELS // self.options.resolution, 4, 16))
+        return columns, columns // 2
+
+    def _save_fakes(self) -> None:
+        columns, rows = self._grid_shape()
+        fakes = images.grid(self._generate(self._draws.latents("show", 0, columns * rows)), columns)
+        images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
+        with self._writer.as_default():
+            tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)
+        self._writer.flush()
+
+    def _generate(self, latents: Arrays) -> NDArray[np.uint8]:
+        parts = []
+        impl = training_backend()
+        with ops.use_backend("matmul" if impl == "xla" else impl):  # one grid now and then does not pay for compiling
+            for start in range(0, len(latents["z"]), GENERATE_AT_ONCE):
+                part = {name: value[start : start + GENERATE_AT_ONCE] for name, value in latents.items()}
+                parts.append(images.to_uint8(self.state.G_ema(part)))
+        return np.concatenate(parts)
+
+
+class NullLogger:
+    """What a worker reports that is not the chief: nothing."""
+
+    def on_start(self, notes: list[str]) -> None: ...
+
+    def on_step(self, metrics: Moments) -> None: ...
+
+    def on_tick(self, waited_s: float) -> None: ...
+
+    def on_checkpoint(self) -> None: ...
+
+    def on_snapshot(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}, {rate_inv_fmt}]"
+
+
+def tick(cur_nimg: int, options: Options) -> int:
+    """Number of whole ticks after `cur_nimg` images."""
+    return int(cur_nimg / (options.tick * 1000) + 1e-9)
+
+
+def _norm(model: tf.keras.Model) -> float:
+    return float(tf.linalg.global_norm([v.value for v in model.trainable_variables]))
+
+
+def _kimg(line: str) -> float:
+    try:
+        return float(json.loads(line)["Progress/kimg"]["mean"])
+    except (ValueError, LookupError, TypeError):
+        return float("inf")  # cut off in the middle
+
+
+def _status(values: dict[str, dict[str, float]]) -> str:
+    def value(name: str) -> float:
+        return values[name]["mean"]
+
+    losses = "  ".join(f"{name} {value(f'Loss/{name}/loss'):.3f}" for name in ("D", "G"))
+    return (
+        f"kimg {value('Progress/kimg'):<8.1f} sec/kimg {value('Timing/sec_per_kimg'):<8.2f} "
+        f"total {_duration(value('Timing/total_sec')):<11} mem {value('Resources/peak_cpu_mem_gb'):<5.1f}GB  "
+        f"augment {value('Progress/augment'):.3f}  {losses}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, s = divmod(int(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}h {m:02d}m {s:02d}s" if hours else f"{m}m {s:02d}s"

@@ -1,0 +1,67 @@
+"""Numbers that a run reports: number, mean and standard deviation of everything that came since the last tick.
+
+On the device a metric is its moments, float32 [3]: how many values, their sum, the sum of their squares. Moments add up
+over chunks, replicas and steps alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+#: {name: moments}
+Moments = Mapping[str, tf.Tensor]
+
+
+def moments(values: tf.Tensor) -> tf.Tensor:
+    """float32 [3] of all `values`."""
+    values = tf.cast(tf.reshape(values, [-1]), tf.float32)
+    count = tf.cast(tf.size(values), tf.float32)
+    return tf.stack([count, tf.reduce_sum(values), tf.reduce_sum(tf.square(values))])
+
+
+def add(one: Moments, other: Moments) -> dict[str, tf.Tensor]:
+    """Of all values of both."""
+    both = {name: one[name] + other[name] for name in one if name in other}
+    return {**one, **other, **both}
+
+
+def mean(value: tf.Tensor) -> tf.Tensor:
+    """The mean of a metric's values."""
+    return value[1] / value[0]
+
+
+class Statistics:
+    """Collects the metrics of steps until they are asked for; the device is not waited for before."""
+
+    def __init__(self) -> None:
+        self._steps: list[Moments] = []
+
+    def add(self, step: Moments) -> None:
+        self._steps.append(step)
+
+    def take(self) -> dict[str, dict[str, float]]:
+        """{name: {"num", "mean", "std"}} of all that came since the last call."""
+        steps, self._steps = self._steps, []
+        names = sorted({name for step in steps for name in step})
+        sums = {name: _sum(step[name] for step in steps if name in step) for name in names}
+        return {name: _summary(*values) for name, values in sums.items()}
+
+
+def as_summary(value: float) -> dict[str, float]:
+    """As `Statistics.take` has it, of a single number."""
+    return {"num": 1, "mean": float(value), "std": 0.0}
+
+
+def _sum(values: Iterable[tf.Tensor]) -> Any:
+    return np.sum([np.asarray(value, np.float64) for value in values], axis=0)
+
+
+def _summary(count: float, total: float, squares: float) -> dict[str, float]:
+    average = total / count
+    spread = math.sqrt(max(squares / count - average**2, 0.0)) if math.isfinite(squares) else math.nan
+    return {"num": int(count), "mean": float(average), "std": spread}
