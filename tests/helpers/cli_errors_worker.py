@@ -1,6 +1,6 @@
 """Many command lines of trainer.main, one after another in one process: importing TensorFlow takes seconds each time.
 
-Usage: python -m tests.trainer.refusals COMMANDS RESULTS, JSON files: a list of argument lists, and what came of each,
+Usage: python -m tests.helpers.cli_errors_worker COMMANDS RESULTS, JSON files: a list of argument lists, and what came of each,
     {"status", "out", "err", "error", "resume"}: error is the traceback of an exception, resume the command line by
     which the run in the folder RUN would be continued.
 """

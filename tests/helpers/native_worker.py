@@ -1,6 +1,6 @@
 """Native operations in a process of their own: TensorFlow's threads and devices are chosen once.
 
-Usage: python -m tests.sg3tf.ops.one_process OUT THREADS
+Usage: python -m tests.helpers.native_worker OUT THREADS
 OUT is an npz file: what `in_one_piece` returns, and a training step of two replicas ("replicas/...") and of one
 ("one/..."): its loss, and its trained parameters.
 """

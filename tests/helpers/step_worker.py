@@ -1,6 +1,6 @@
 """Training steps in a process of their own, as a process can have one strategy; what they did goes to an npz file.
 
-Usage: python -m tests.trainer.one_step SPEC, a JSON file with
+Usage: python -m tests.helpers.step_worker SPEC, a JSON file with
     strategy, data, out (the npz file): as named;
     runs: [{impl, start, options, variants, end}], each
         impl: of the operations;

@@ -559,7 +559,7 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
     commands, results = folder / "commands.json", folder / "results.json"
     commands.write_text(json.dumps(list(cases.values())))
     subprocess.run(
-        [sys.executable, "-m", "tests.trainer.refusals", str(commands), str(results)],
+        [sys.executable, "-m", "tests.helpers.cli_errors_worker", str(commands), str(results)],
         cwd=ROOT,
         check=True,
         capture_output=True,

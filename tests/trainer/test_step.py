@@ -38,7 +38,7 @@ PHASES = ("G", "D", "R1")
 
 
 class Steps(NamedTuple):
-    """What tests.trainer.one_step recorded, {variant: arrays}, and the state that two replicas saved at their end."""
+    """What tests.helpers.step_worker recorded, {variant: arrays}, and the state that two replicas saved at their end."""
 
     variants: dict[str, dict[str, np.ndarray]]
     end: Path
@@ -48,7 +48,7 @@ def run_steps(folder: Path, data: Path, strategy: str, runs: list[dict]) -> dict
     out, spec = folder / f"{strategy}.npz", folder / f"{strategy}.json"
     spec.write_text(json.dumps({"strategy": strategy, "data": str(data), "out": str(out), "runs": runs}))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.trainer.one_step", str(spec)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "tests.helpers.step_worker", str(spec)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(out) as arrays:

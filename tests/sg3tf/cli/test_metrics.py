@@ -28,7 +28,7 @@ from absl import flags
 from absl.testing import flagsaver
 from sg3tf.metrics import detectors
 from sg3tf.cli.metrics import main
-from tests.sg3tf.metrics.stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColour
 
 load = detectors.load
 detectors.load = lambda name, folder: MeanColour() if folder.name == "stubs" else load(name, folder)

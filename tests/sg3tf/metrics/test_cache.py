@@ -133,7 +133,7 @@ from pathlib import Path
 from unittest import mock
 from sg3tf.metrics import collection, detectors
 from tests.sg3tf.metrics import test_cache
-from tests.sg3tf.metrics.stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColour
 
 def progress(what, done, count):
     if (what, done) == ("generated images", 56):

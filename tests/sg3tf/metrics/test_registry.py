@@ -164,7 +164,7 @@ from sg3tf import Generator
 from sg3tf.models.loading import weights_digest
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import uniform_classes
-from tests.sg3tf.metrics.stubs import Data
+from tests.helpers.metric_stubs import Data
 from trainer.distribution import make_strategy
 
 class Corners:

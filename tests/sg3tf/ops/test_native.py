@@ -376,9 +376,9 @@ def test_nothing_at_all(operation: Callable[..., tf.Tensor], shape: tuple[int, .
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
-    """What tests.sg3tf.ops.one_process computes on three threads: hardly as many as this process has."""
+    """What tests.helpers.native_worker computes on three threads: hardly as many as this process has."""
     out = tmp_path_factory.mktemp("process") / "arrays.npz"
-    command = [sys.executable, "-m", "tests.sg3tf.ops.one_process", str(out), "3"]
+    command = [sys.executable, "-m", "tests.helpers.native_worker", str(out), "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(out) as arrays:
