@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow_serving.config import model_server_config_pb2
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "serving" / "config"
+CONFIG = ROOT / "serving" / "deploy"
 ARGUMENTS = {
     "--port=8500",
     "--rest_api_port=8501",
