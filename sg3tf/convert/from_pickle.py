@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -27,7 +26,7 @@ from sg3tf.latents import z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.stylegan3 import Generator
-from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.files import atomic_directory, digest_file
 
 _SEEDS = (0, 1, 2, 3)
 
@@ -138,10 +137,8 @@ def _write(path: Path, name: str, folder: Path) -> dict[str, Any]:
 
 
 def _describe(path: Path, licence: str) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "source": {"file": path.name, "sha256": digest},
+        "source": {"file": path.name, "sha256": digest_file(path)},
         "licence": licence,
         "networks": {},
         "versions": {

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 
 import numpy as np
 
 from sg3tf.data.dataset import Dataset
 from sg3tf.data.errors import DataError
+from sg3tf.utils import parallel
 
 _SHUFFLE, _MIRROR = 0, 1
 Place = tuple[int, bool]  # image, mirrored
@@ -92,19 +93,8 @@ def batches(
         raise ValueError(f"part is {part}, which has no rows of a batch of {batch_size}")
     order = _Order(len(dataset), seed, mirror)
     places = ([order.at(first + row) for row in rows] for first in count(start_nimg, batch_size))
-    return _stream(dataset, places, workers, prefetch)
-
-
-def _stream(dataset: Dataset, places: Iterator[list[Place]], workers: int, prefetch: int) -> Generator[Batch]:
-    pending: deque[Future[Batch]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
-    try:
-        for batch in places:
-            pending.append(pool.submit(_load, dataset, batch))
-            if len(pending) > prefetch:
-                yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return parallel.prefetch(partial(_load, dataset), places, executor=pool, ahead=prefetch)
 
 
 def _load(dataset: Dataset, places: list[Place]) -> Batch:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.metrics.feature_stats import SAVE_EVERY_S, FeatureStats, Moments
-from sg3tf.utils.files import atomic_directory, atomic_write
+from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What a metric that makes its own images has so far, on the disk, so that after a kill it goes on from there.
@@ -111,7 +111,7 @@ class Cache:
         with atomic_directory(self._folder / "features" / key(described), replace=True) as entry:
             for name, array in arrays.items():
                 np.save(entry / f"{name}.npy", array)
-            digests = {file.name: _digest(file) for file in sorted(entry.iterdir())}
+            digests = {file.name: digest_file(file) for file in sorted(entry.iterdir())}
             (entry / ABOUT).write_text(json.dumps({**described, "sha256": digests}, indent=1) + "\n")
 
     @contextmanager
@@ -135,14 +135,9 @@ class Cache:
 
 
 def _array(file: Path, digest: str) -> NDArray[Any]:
-    if _digest(file) != digest:
+    if digest_file(file) != digest:
         raise ValueError(f"the content of {file.name} has changed since it was written")
     return np.load(file, mmap_mode="r")
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _without_suffix(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -20,6 +19,7 @@ from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.feature_stats import Collection, FeatureRequest, FeatureStats, Output, Rows
 from sg3tf.metrics.samples import Images, Samples
 from sg3tf.models.loading import weights_digest
+from sg3tf.utils.parallel import prefetch
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Passes over images, real and generated: every image is made once and goes through every detector once.
@@ -32,7 +32,6 @@ Arrays = dict[str, NDArray[Any]]
 Tensors = dict[str, tf.Tensor]
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Source(Protocol):
@@ -120,7 +119,7 @@ def extract(
         return start, [source.arrays(part) for part in np.split(index, strategy.num_replicas_in_sync)]
 
     def launched() -> Iterator[tuple[int, Any]]:
-        for start, parts in _ahead(prepared, starts):
+        for start, parts in prefetch(prepared, starts, executor=ThreadPoolExecutor(THREADS), ahead=THREADS):
             yield start, run(parts, collection.outputs(start))
 
     progress(collection.done, collection.count)
@@ -168,21 +167,6 @@ def _check(kind: str, start: int, finite: NDArray[np.bool_], features: Mapping[O
     for (detector, output), rows in features.items():
         if not np.isfinite(rows).all():
             raise FloatingPointError(f"{output} of {detector} for {kind} {start} to {end} is not finite")
-
-
-def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """function(item) for every item, in order; threads are a little ahead."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > THREADS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _one_behind(items: Iterator[Item]) -> Iterator[Item]:

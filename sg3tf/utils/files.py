@@ -85,12 +85,18 @@ def _refuse_existing(path: Path) -> None:
         raise FileExistsError(f"{path} exists already; remove it or choose another destination")
 
 
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 DIGESTS = "sha256.json"
 
 
 def write_checksums(folder: Path) -> None:
     """Writes the digests of all files in `folder`."""
-    digests = {file.name: _digest(file) for file in sorted(folder.iterdir())}
+    digests = {file.name: digest_file(file) for file in sorted(folder.iterdir())}
     (folder / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
 
 
@@ -102,14 +108,9 @@ def verify_checksums(folder: Path) -> str | None:
         return f"{DIGESTS} cannot be read: {error}"
     for name, expected in digests.items():
         try:
-            found = _digest(folder / name)
+            found = digest_file(folder / name)
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
         if found != expected:
             return f"{name} is damaged: its content has changed since it was written"
     return None
-
-
-def _digest(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,46 +1,65 @@
-"""A map in worker processes that keeps the order and little in memory."""
+"""Bounded prefetching with an executor, and an ordered map over worker processes."""
 
 from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
-
-from sg3tf.data.errors import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yields function(item) for every item; `workers` processes, or none if it is 1.
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], *, executor: Executor, ahead: int
+) -> Generator[Result]:
+    """Yield function(item) for every item, in order, while an executor computes the next ones.
+
+    The executor belongs to the returned iterator, which shuts it down when it ends, fails or is closed.
+
+    Args:
+        function: called in the executor's threads or processes.
+        items: may be endless; taken one at a time, at most `ahead` + 1 before their results are consumed.
+        executor: runs the calls.
+        ahead: maximum number of results that are pending or finished while one is consumed.
 
     Raises:
-      DataError: a process was killed; also whatever `function` raises.
+        Exception: whatever `function` raises, in the order of the items.
+    """
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yield function(item) for every item, in order, from `workers` processes, or from this one if `workers` is 1.
+
+    Raises:
+        ChildProcessError: a worker process was killed.
+        Exception: whatever `function` raises.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    pending: deque[Future[Result]] = deque()
     # Spawned: a forked child of a process with threads (TensorFlow's, tqdm's) can deadlock.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_interrupts)
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_interrupts)
     try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 8 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from prefetch(function, items, executor=executor, ahead=8 * workers)
     except BrokenProcessPool as error:
-        raise DataError("a worker process died (out of memory?); try fewer --workers") from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        raise ChildProcessError("a worker process died (out of memory?); use fewer workers") from error
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole process group; only the parent should speak."""
+    """Ignore Ctrl-C, which reaches the whole process group: only the parent reports it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

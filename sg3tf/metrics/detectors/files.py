@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import tensorflow as tf
+
+from sg3tf.utils.files import digest_file
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files of detectors: where they were published, whether they are there, and whether they are the published ones.
@@ -59,8 +60,7 @@ def sha256(path: Path, published: Published) -> str:
     Raises:
         DetectorError: it is not the published file.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_file(path)
     if published.sha256 and not digest.startswith(published.sha256):
         raise DetectorError(
             f"{path}: SHA-256 is {digest}, but the published file's begins with {published.sha256}: "

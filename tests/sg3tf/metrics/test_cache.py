@@ -131,7 +131,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from unittest import mock
-from sg3tf.metrics import collection, detectors
+from sg3tf.metrics import detectors, feature_stats
 from tests.sg3tf.metrics import test_cache
 from tests.helpers.metric_stubs import MeanColour
 
@@ -140,7 +140,7 @@ def progress(what, done, count):
         os.kill(os.getpid(), signal.SIGKILL)
 
 found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
-collection.SAVE_EVERY_S = 0.0
+feature_stats.SAVE_EVERY_S = 0.0
 with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
     test_cache.values(Path(sys.argv[1]), test_cache.images(), progress=progress)
 """
