@@ -1,0 +1,127 @@
+"""Running a program: its flags, its --help, and one line on stderr for every foreseen error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+#: Environment variable that lets foreseen errors end in a traceback.
+DEBUG = "SG3TF_DEBUG"
+
+#: Errors of the user, of files and connections, of computations that diverge, and of optional packages that are missing.
+FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
+
+_WIDTH = 100
+
+
+def run(
+    name: str,
+    main: Callable[..., int | None],
+    define_flags: Callable[[flags.FlagValues], None],
+    description: str,
+    argv: Sequence[str] | None = None,
+    *,
+    positional: str = "",
+    foreseen: tuple[type[BaseException], ...] = (),
+) -> int:
+    """Parse the flags and call `main`.
+
+    Args:
+        name: the program's name in usage and error lines, e.g. "sg3tf metrics".
+        main: takes the parsed flags, and the list of positional arguments if `positional` is set; returns the exit
+            status, or None for 0.
+        define_flags: defines the program's flags in the FlagValues that it is given.
+        description: text that --help prints above the flags.
+        argv: arguments without the program's name; None: those of the process.
+        positional: name of the positional arguments in the usage line, e.g. "FILE..."; empty: they are an error.
+        foreseen: further types of errors that `exit_status` turns into one line.
+
+    Returns:
+        The exit status, as of `exit_status`.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+
+    def parse_and_run() -> int | None:
+        options = flags.FlagValues()
+        define_flags(options)
+        arguments = [name, *(sys.argv[1:] if argv is None else argv)]
+        if any(argument in ("--help", "-help", "-h") for argument in arguments):
+            print(help_text(name, options, description, positional))
+            return 0
+        rest = options(arguments)[1:]
+        if positional:
+            return main(options, rest)
+        if rest:
+            raise ValueError(f"unexpected argument {rest[0]!r}: options are written --name=value")
+        return main(options)
+
+    return exit_status(name, parse_and_run, foreseen)
+
+
+def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[type[BaseException], ...] = ()) -> int:
+    """Call `function` and turn a foreseen error into the line "NAME: message" on stderr.
+
+    SG3TF_DEBUG=1 raises the error instead, with its traceback.
+
+    Args:
+        name: the program's name.
+        function: returns the exit status, or None for 0.
+        foreseen: types of errors besides FORESEEN.
+
+    Returns:
+        The status of `function`; 1 after a foreseen error; 130 after Ctrl-C.
+    """
+    try:
+        status = function() or 0
+        sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
+        return status
+    except KeyboardInterrupt as error:
+        if os.environ.get(DEBUG):
+            raise
+        _print_line(name, str(error) or "interrupted")
+        return 130
+    except Exception as error:
+        if os.environ.get(DEBUG) or not (isinstance(error, (*FORESEEN, *foreseen)) or _is_file_error(error)):
+            raise
+        _print_line(name, str(error) or type(error).__name__)
+        _discard_unwritable_output()
+        return 1
+
+
+def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:
+    """Return what --help prints: usage, description, and each flag with its help, values and default."""
+    lines = [f"usage: {' '.join(filter(None, [name, positional, '--flag=value ...']))}", "", description.strip(), ""]
+    for flag_name in sorted(options):
+        flag = options[flag_name]
+        if flag.name != flag_name:  # a short name
+            continue
+        text = flag.help or ""
+        if flag.default_as_str is not None:
+            text += f" (default: {flag.default_as_str})"
+        lines.append(f"  --{'[no]' if flag.boolean else ''}{flag_name}")
+        lines.append(textwrap.fill(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
+
+
+def _print_line(name: str, message: str) -> None:
+    lines = [line.strip() for line in message.splitlines()]
+    print(f"{name}: {' '.join(filter(None, lines))}", file=sys.stderr)
+
+
+def _discard_unwritable_output() -> None:
+    """Keep the interpreter's own flush of stdout from failing once more at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_file_error(error: Exception) -> bool:
+    """Tell errors of the disk apart that TensorFlow and HDF5 raise under types of their own."""
+    texts = [os.strerror(number) for number in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)]
+    return any(text in str(error) for text in texts)

@@ -1,0 +1,128 @@
+"""Programs: flags, --help, and how errors end them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from sg3tf.utils import command_line
+
+
+def define_flags(options: flags.FlagValues) -> None:
+    flags.DEFINE_string("network", None, "Generator to load.", required=True, flag_values=options)
+    flags.DEFINE_integer("batch", 8, "Images at a time.", lower_bound=1, short_name="b", flag_values=options)
+    flags.DEFINE_bool("crop", False, "Crop the image.", flag_values=options)
+
+
+def run(main, *argv: str, **settings) -> int:
+    return command_line.run("sg3tf draw", main, define_flags, "Draw an image.", argv, **settings)
+
+
+def test_flags_and_positional_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+
+    def main(options: flags.FlagValues, files: list[str]) -> None:
+        seen.append((options.network, options.batch, options.crop, files))
+
+    assert run(main, "--network=x", "a", "-b", "3", "b", "--crop", positional="FILE...") == 0
+    assert seen == [("x", 3, True, ["a", "b"])]
+    assert run(lambda options: 3, "--network=x") == 3
+    assert capsys.readouterr() == ("", "")
+    assert set(flags.FLAGS).isdisjoint({"network", "crop"})  # other programs of the process are left alone
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda options: pytest.fail("was called"), "--help") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines() == [
+        "usage: sg3tf draw --flag=value ...",
+        "",
+        "Draw an image.",
+        "",
+        "  --batch",
+        "      Images at a time. (default: '8')",
+        "  --[no]crop",
+        "      Crop the image. (default: 'false')",
+        "  --network",
+        "      Generator to load.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "flag --network=None: Flag --network must have a value other than None."),
+        (["--network=x", "--batch=0"], "flag --batch=0: 0 is not a positive integer"),
+        (["--netwrk=x"], "Unknown command line flag 'netwrk'. Did you mean: network ?"),
+        (["--network=x", "y"], "unexpected argument 'y': options are written --name=value"),
+    ],
+)
+def test_wrong_flags(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    assert run(lambda options: pytest.fail("was called"), *argv) == 1
+    assert capsys.readouterr() == ("", f"sg3tf draw: {message}\n")
+
+
+class TrainingError(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (ValueError("seeds=x:\n  give numbers\n"), 1, "seeds=x: give numbers"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.png"), 1, "[Errno 28] No space left on device: 'a.png'"),
+        (PermissionError(errno.EACCES, "Permission denied"), 1, "[Errno 13] Permission denied"),
+        (RuntimeError("file write failed: errno = 28, error message = 'No space left on device'"), 1, "file write"),
+        (ModuleNotFoundError("plots need matplotlib"), 1, "plots need matplotlib"),
+        (FloatingPointError("the loss is nan"), 1, "the loss is nan"),
+        (TrainingError("stopped"), 1, "stopped"),
+        (ValueError(), 1, "ValueError"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("3 frames are kept"), 130, "3 frames are kept"),
+    ],
+)
+def test_foreseen_errors(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    line: str,
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert command_line.exit_status("sg3tf draw", fail, (TrainingError,)) == status
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"sg3tf draw: {line}") and err.count("\n") == 1
+    monkeypatch.setenv("SG3TF_DEBUG", "1")
+    with pytest.raises(type(error)):
+        command_line.exit_status("sg3tf draw", fail, (TrainingError,))
+
+
+def test_unforeseen_errors_are_raised() -> None:
+    def fail() -> None:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        command_line.exit_status("sg3tf draw", fail)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_standard_output_that_cannot_be_written() -> None:
+    code = (
+        "import sys; from sg3tf.utils.command_line import exit_status; sys.exit(exit_status('draw', lambda: print(1)))"
+    )
+    with open("/dev/full", "w") as full:
+        process = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (process.returncode, process.stderr) == (1, "draw: [Errno 28] No space left on device\n")
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (1, "draw: [Errno 32] Broken pipe\n")
