@@ -6,13 +6,13 @@ import itertools
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_path
 
 _PIXELS = {1: "gray", 3: "rgb24", 4: "rgba"}
@@ -31,7 +31,7 @@ def check(path: Path) -> None:
 
     Raises:
         ValueError: another suffix than .mp4, .webm and .gif.
-        ModuleNotFoundError: imageio-ffmpeg is missing.
+        MissingExtraError: imageio-ffmpeg is not installed.
     """
     if path.suffix not in _ENCODING:
         raise ValueError(f"{path}: videos end in one of {', '.join(_ENCODING)}")
@@ -50,7 +50,7 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
 
     Raises:
         ValueError: another suffix.
-        ModuleNotFoundError: imageio-ffmpeg is missing.
+        MissingExtraError: imageio-ffmpeg is not installed.
         OSError: the file cannot be written.
     """
     check(path)
@@ -81,7 +81,4 @@ def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path)
 
 
 def _ffmpeg(path: Path) -> str:
-    try:
-        return import_module("imageio_ffmpeg").get_ffmpeg_exe()
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{path}: videos need {error.name}: pip install 'sg3tf[video]'") from error
+    return require("imageio_ffmpeg", extra="video", purpose=f"{path}: encoding a video").get_ffmpeg_exe()

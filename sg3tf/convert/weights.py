@@ -28,10 +28,10 @@ Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
-    """How the axes of an array are turned into ours, and back."""
+    """Conversion of an array from the official memory layout to the one used here, and back."""
 
-    ours: Callable[[Array], Array]
-    theirs: Callable[[Array], Array]
+    from_official: Callable[[Array], Array]
+    to_official: Callable[[Array], Array]
 
 
 SAME = Layout(np.asarray, np.asarray)
@@ -154,7 +154,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
         if name not in arrays:
             problems.append(f"{name}: missing")
             continue
-        value = _converted(np.asarray(arrays[name]), layout.ours)
+        value = _converted(np.asarray(arrays[name]), layout.from_official)
         if value is None or value.shape != tuple(variable.shape):
             problems.append(f"{name}: shape {np.shape(arrays[name])} does not fit {tuple(variable.shape)}")
         values.append((variable, value))
@@ -174,7 +174,7 @@ def to_arrays(model: Generator | Discriminator) -> dict[str, Array]:
     Raises:
         TypeError: as load_arrays.
     """
-    return {name: layout.theirs(variable.numpy()) for name, variable, layout in _parameters(model)}
+    return {name: layout.to_official(variable.numpy()) for name, variable, layout in _parameters(model)}
 
 
 def _converted(value: Array, convert: Callable[[Array], Array]) -> Array | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app
 
+from sg3tf.utils.extras import MissingExtraError
+
 
 class DataError(ValueError):
     """Something about the data is wrong; the message names it, its value and the remedy."""
@@ -21,7 +23,7 @@ def run_command(main: Callable[[], None]) -> None:
             return 1
         try:
             main()
-        except (DataError, OSError) as error:
+        except (DataError, MissingExtraError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sg3tf.utils.extras import MissingExtraError, require
 from sg3tf.utils.files import atomic_write
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its yellow.
@@ -33,9 +34,9 @@ class FigureError(ValueError):
 def check_matplotlib() -> None:
     """Raises FigureError where matplotlib is missing."""
     try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise FigureError("matplotlib is missing; pip install sg3tf[plots]") from error
+        require("matplotlib", extra="metrics", purpose="drawing a figure")
+    except MissingExtraError as error:
+        raise FigureError(str(error)) from error
 
 
 @contextmanager

@@ -1,21 +1,30 @@
-"""Packages that only some data need."""
+"""Packages that single features need, and the extra of sg3tf that installs each."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-from sg3tf.data.errors import DataError
+
+class MissingExtraError(ModuleNotFoundError):
+    """A package that one feature needs is not installed; the message names the extra that installs it."""
 
 
-def load_optional(package: str, extra: str, purpose: str) -> ModuleType:
-    """Imports a package.
+def require(package: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import a package that is not among the core dependencies.
+
+    Args:
+      package: import name, for example "imageio_ffmpeg".
+      extra: the extra of sg3tf that installs it: train, serve, metrics, video, lmdb, beam or docs.
+      purpose: subject of the error message, for example "writing walk.mp4".
 
     Raises:
-      DataError: it is not installed; the message says what wants it and names the extra of sg3tf that has it.
+      MissingExtraError: the package cannot be imported.
     """
     try:
         return importlib.import_module(package)
     except ImportError as error:
         name = package.partition(".")[0].replace("_", "-")
-        raise DataError(f"{purpose} needs the package {name}: pip install 'sg3tf[{extra}]' ({error})") from error
+        raise MissingExtraError(
+            f"{purpose} needs the package {name}: pip install 'sg3tf[{extra}]' ({error})"
+        ) from error

@@ -1,4 +1,4 @@
-"""Atomic writes of files and directories, and their SHA-256 digests."""
+"""Atomic writes of files and folders, and SHA-256 digests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens `path` for writing under a temporary name; it gets its own name when it is on the disk."""
+    """Open a temporary sibling of `path` for writing; on success it is flushed to disk and renamed to `path`."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         yield file
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary sibling of the same suffix, to write a file to that then gets the name `path`."""
+    """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`."""
     temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -34,39 +34,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yields an empty sibling folder that is renamed to `path` if the block succeeds.
+    """Yield an empty sibling folder that is renamed to `path` if the block succeeds.
 
     Args:
-        path: the folder to be.
-        replace: let it take the place of one that exists, at the end.
+        path: the folder to make; missing parents are made too.
+        replace: replace an existing folder, at the end, instead of refusing.
 
     Raises:
-        FileExistsError: `path` exists already, and is not to be replaced.
+        FileExistsError: `path` exists and `replace` is False.
     """
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process of the same number
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same ID
     temporary.mkdir()
     try:
         yield temporary
         sync_folder(temporary)
         if replace and path.exists():
             os.rename(path, old)
-        _refuse_existing(path)  # somebody may have made it meanwhile
+        _refuse_existing(path)  # another process may have made it since the first check
         os.rename(temporary, path)
         sync(path.parent)
     finally:
-        if old.exists() and not path.exists():  # stopped between the two renames
+        if old.exists() and not path.exists():  # interrupted between the two renames
             os.rename(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
-    """Puts a file, or the names in a folder, on the disk: a power cut must not leave a name without its content."""
+    """Flush a file, or the entries of a folder, to disk, so that a power cut leaves no name without its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -75,7 +75,7 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Puts a folder with all that is in it on the disk."""
+    """Flush a folder and everything in it to disk."""
     for inside in (*path.rglob("*"), path):
         sync(inside)
 
@@ -85,23 +85,25 @@ def _refuse_existing(path: Path) -> None:
         raise FileExistsError(f"{path} exists already; remove it or choose another destination")
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
+# --- Digests ----------------------------------------------------------------------------------------------------------
 
 DIGESTS = "sha256.json"
 
 
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def write_checksums(folder: Path) -> None:
-    """Writes the digests of all files in `folder`."""
+    """Write the digests of all files in `folder` into sha256.json beside them."""
     digests = {file.name: digest_file(file) for file in sorted(folder.iterdir())}
     (folder / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
 
 
 def verify_checksums(folder: Path) -> str | None:
-    """What is wrong with a sealed folder; None if nothing is."""
+    """Compare the files in `folder` with its sha256.json; return the first problem found, or None."""
     try:
         digests = dict(json.loads((folder / DIGESTS).read_text()))
     except (OSError, ValueError, TypeError) as error:

@@ -66,7 +66,7 @@ def test_a_video_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ValueError, match=r"walk\.avi: videos end in one of \.mp4, \.webm, \.gif"):
         video.save(tmp_path / "walk.avi", smooth_frames(3), fps=12)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ModuleNotFoundError, match=r"needs? imageio_ffmpeg: pip install 'sg3tf\[video\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"needs the package imageio-ffmpeg: pip install 'sg3tf\[video\]'"):
         video.save(tmp_path / "walk.mp4", [], fps=12)
 
 

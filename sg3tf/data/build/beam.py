@@ -16,7 +16,7 @@ from sg3tf.data.build.conversion import BuildConfig, convert
 from sg3tf.data.build.shard_writer import Shard, write_shard
 from sg3tf.data.build.sources import Source, find_source
 from sg3tf.data.errors import DataError
-from sg3tf.utils.extras import load_optional
+from sg3tf.utils.extras import require
 
 Part = tuple[str, range]  # file name of a shard, indices of its images
 
@@ -36,8 +36,8 @@ def beam_shards(
     Raises:
       DataError: apache-beam is not installed, or the pipeline failed.
     """
-    beam = load_optional("apache_beam", "beam", "--runner=beam")
-    pipeline_options = load_optional("apache_beam.options.pipeline_options", "beam", "--runner=beam")
+    beam = require("apache_beam", extra="beam", purpose="--runner=beam")
+    pipeline_options = require("apache_beam.options.pipeline_options", extra="beam", purpose="--runner=beam")
     write = partial(_write, source.absolute(), max_images, folder.absolute(), recipe)
     try:
         with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as pipeline:

@@ -1,10 +1,12 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders are written atomically; digests are SHA-256 of the content."""
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
-from sg3tf.utils.files import atomic_directory, atomic_write
+from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
 
 
 def test_file_is_replaced_only_at_the_end(tmp_path):
@@ -44,3 +46,9 @@ def test_folder_replaces_another(tmp_path):
         raise RuntimeError
     assert [p.name for p in path.iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_digest_file(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(content)
+    assert digest_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()

@@ -12,7 +12,7 @@ from sg3tf.data.build.conversion import open_image
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
-from sg3tf.utils.extras import load_optional
+from sg3tf.utils.extras import require
 
 _ENCODING = "latin-1"  # keys are bytes, names are text
 
@@ -43,7 +43,7 @@ def _read(path: Path, name: str) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def _open(path: Path) -> Any:
-    lmdb = load_optional("lmdb", "lmdb", f"{path}: reading an LMDB folder")
+    lmdb = require("lmdb", extra="lmdb", purpose=f"{path}: reading an LMDB folder")
     try:
         return lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
     except lmdb.Error as error:

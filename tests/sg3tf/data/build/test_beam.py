@@ -15,6 +15,7 @@ import sg3tf.data
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.errors import DataError
+from sg3tf.utils.extras import MissingExtraError
 
 RECIPE = BuildConfig(8, crop="wide", shards=3, resize="box")
 
@@ -81,7 +82,9 @@ def test_a_worker_that_fails_is_one_line(tmp_path: Path, image_folder: Path, mon
 
 def test_without_the_package(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(DataError, match=r"--runner=beam needs the package apache-beam: pip install 'sg3tf\[beam\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"--runner=beam needs the package apache-beam: pip install 'sg3tf\[beam\]'"
+    ):
         build(image_folder, tmp_path / "x", RECIPE, beam_options=[])
 
 

@@ -15,6 +15,7 @@ from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.build.sources import find_source
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.utils.extras import MissingExtraError
 
 
 def encode(pixels: np.ndarray) -> bytes:
@@ -50,5 +51,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data.mdb").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(DataError, match=r"reading an LMDB folder needs the package lmdb: pip install 'sg3tf\[lmdb\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"reading an LMDB folder needs the package lmdb: pip install 'sg3tf\[lmdb\]'"
+    ):
         find_source(tmp_path)
