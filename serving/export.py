@@ -12,13 +12,13 @@ from absl import app, flags, logging
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
 import sg3tf
-from serving.saved_model import PRECISIONS, export_saved_model, in_precision, of_weights
+from serving.saved_model import EXPORT_PRECISIONS, export_saved_model, in_precision, of_weights
 from serving.validate import ValidationError
 
 _RUN = flags.DEFINE_string("run", None, "Run folder or checkpoint to export.")
 _MODEL = flags.DEFINE_string("model", None, "Generator saved as .keras, instead of --run.")
 _BASE = flags.DEFINE_string("model_base_path", None, "Folder of the versions 1, 2, ...")
-_PRECISION = flags.DEFINE_enum("precision", "fp32", list(PRECISIONS), "What the highest resolutions compute in.")
+_PRECISION = flags.DEFINE_enum("precision", "fp32", EXPORT_PRECISIONS, "What the highest resolutions compute in.")
 _MAX_BATCH = flags.DEFINE_integer("max_batch", None, "Refuse requests for more images; default: any number.")
 _XLA = flags.DEFINE_bool("xla", False, "Have the server compile the synthesis, anew for every batch size.")
 _WARMUP = flags.DEFINE_list("warmup_batch_sizes", ["1"], "Numbers of images to warm up for, such as 1,2,4,8.")

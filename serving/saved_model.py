@@ -20,10 +20,11 @@ import sg3tf
 from serving import validate
 from serving.signatures import TENSORS, Function, ServedGenerator
 from serving.validate import validate_export
+from sg3tf.models.configs import PRECISIONS
 from sg3tf.utils.files import sync, sync_folder
 
-#: Name of a precision: the Keras policy of the network; 16 bits are for the four highest resolutions (docs/adr/0010).
-PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16"}
+#: Names, in PRECISIONS, of what an exported network may compute in.
+EXPORT_PRECISIONS = ("fp32", "bf16")
 
 
 def in_precision(generator: Any, precision: str) -> Any:
@@ -36,8 +37,8 @@ def in_precision(generator: Any, precision: str) -> Any:
     Raises:
       ValueError: another precision.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}: use {' or '.join(map(repr, PRECISIONS))}")
+    if precision not in EXPORT_PRECISIONS:
+        raise ValueError(f"precision={precision!r}: use {' or '.join(map(repr, EXPORT_PRECISIONS))}")
     return generator.in_dtype(PRECISIONS[precision])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.models.configs import (
+    PRECISIONS,
     STYLEGAN2_VARIANTS,
     AnyGeneratorConfig,
     DiscriminatorConfig,
@@ -24,8 +25,6 @@ BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
 AUGMENTATIONS = ("noaug", "fixed", "ada")
-#: Name of a precision: the Keras policy of the networks; 16 bits are for the four highest resolutions (adr/0010).
-PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
 
 #: May be another in a resumed run: they decide how it goes, not what comes out.

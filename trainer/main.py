@@ -17,9 +17,9 @@ import tensorflow as tf
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
-from sg3tf.models.configs import PRESETS, ConfigError
+from sg3tf.models.configs import PRECISIONS, PRESETS, ConfigError
 from trainer import augment, defaults, dry_run, evaluation, run_dir, transfer
-from trainer.config import AUGMENTATIONS, PRECISIONS, Options
+from trainer.config import AUGMENTATIONS, Options
 from trainer.distribution import HELP as STRATEGY_HELP
 from trainer.distribution import Workers, make_strategy
 from trainer.errors import OptionError, TrainingError

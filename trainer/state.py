@@ -37,9 +37,10 @@ class TrainState:
     """
 
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
+        self._strategy = strategy or tf.distribute.get_strategy()
         # Outside the scope: it sees metrics of the global batch, the same in every worker.
         self.controller = _controller(options)
-        with (strategy or tf.distribute.get_strategy()).scope():
+        with self._strategy.scope():
             keras.utils.set_random_seed(options.seed)
             self.G = Generator.of(options.generator(), dtype=options.policy)
             self.D = Discriminator(options.discriminator(), dtype=options.policy)
@@ -81,13 +82,15 @@ class TrainState:
         return {"cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
 
     def restore(self, folder: Path) -> None:
-        """Reads what `save` wrote.
+        """Read what `save` wrote, except for the learning rates, which stay those of the options.
 
         Raises:
             OptionError: missing, damaged, or of another architecture.
         """
         if (problem := verify_checksums(folder)) is not None:
             raise OptionError(f"{folder}: cannot be restored ({problem})")
+        optimizers = (self.g_optimizer, self.d_optimizer)
+        learning_rates = [optimizer.learning_rate.numpy() for optimizer in optimizers]
         try:
             progress = json.loads((folder / PROGRESS).read_text())
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
@@ -95,6 +98,9 @@ class TrainState:
             self._checkpoint().read(str(folder / "state")).assert_consumed()
         except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
             raise OptionError(f"{folder}: cannot be restored ({summarize_error(error)})") from error
+        with self._strategy.scope():  # the checkpoint's rates are those of the interrupted run; the options may differ
+            for optimizer, learning_rate in zip(optimizers, learning_rates, strict=True):
+                optimizer.learning_rate = learning_rate
         self.cur_nimg, self.step, self.best = cur_nimg, step, best
 
 

@@ -19,6 +19,9 @@ PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2", *ABLATION_PRESETS)
 #: Draws, but is not trained here.
 STYLEGAN1_PRESET = "stylegan1"
 
+#: Keras dtype policy by name of a precision; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
+PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be built; the message names the argument, its value and the remedy."""

@@ -44,8 +44,10 @@ def assert_holds(state, expected):
 
 
 def scramble(state, seed):
-    """As if trained: every variable takes a value of its own."""
-    for index, variable in enumerate(variables(state).values()):
+    """As if trained: every variable takes a value of its own, except for learning rates, which training leaves alone."""
+    for index, (name, variable) in enumerate(variables(state).items()):
+        if name.endswith("learning_rate"):
+            continue
         noise = tf.random.stateless_uniform(variable.shape, [seed, index], 1, 1000)
         variable.assign(tf.cast(noise, variable.dtype))
 
@@ -262,6 +264,16 @@ def test_learning_rates_and_betas(options):
     plain = TrainState(dataclasses.replace(options, gamma=0.0, dlr=0.003))  # no R1, no more updates
     assert float(plain.d_optimizer.learning_rate) == pytest.approx(0.003)
     assert plain.d_optimizer.beta_2 == ADAM_BETA2
+
+
+@pytest.mark.parametrize("strategy", [None, "mirrored"])
+def test_learning_rates_are_those_of_the_options_also_after_restoring(options, saved, strategy):
+    strategy = strategy and tf.distribute.MirroredStrategy(["/cpu:0"])
+    changed = TrainState(dataclasses.replace(options, glr=0.004, dlr=0.003, gamma=0.0), strategy)
+    changed.restore(saved[0])
+    assert changed.g_optimizer.learning_rate.numpy() == np.float32(0.004)
+    assert changed.d_optimizer.learning_rate.numpy() == np.float32(0.003)  # gamma 0: R1 adds no updates
+    assert changed.d_optimizer.beta_2 == ADAM_BETA2
 
 
 def test_files(saved):
