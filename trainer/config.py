@@ -163,19 +163,19 @@ class Options:
         """Keras dtype policy of the networks."""
         return PRECISIONS[self.precision]
 
-    def rounds(self, replicas: int) -> int:
-        """Into how many chunks every replica divides its share of the batch.
+    def num_accumulation_steps(self, replicas: int) -> int:
+        """Return the number of parts of each replica's share of the batch, whose gradients are accumulated.
 
         Raises:
-            OptionError: the batch does not divide among replicas and chunks.
+            OptionError: the batch is not a multiple of batch_per_replica * replicas.
         """
-        per_round = self.batch_per_replica * replicas
-        if self.batch % per_round:
+        images_at_a_time = self.batch_per_replica * replicas
+        if self.batch % images_at_a_time:
             raise OptionError(
                 f"--batch={self.batch}: must be a multiple of --batch_per_replica={self.batch_per_replica} "
-                f"times {replicas} replicas = {per_round}"
+                f"times {replicas} replicas = {images_at_a_time}"
             )
-        return self.batch // per_round
+        return self.batch // images_at_a_time
 
     @property
     def ema_half_life_nimg(self) -> float:

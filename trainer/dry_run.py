@@ -91,10 +91,10 @@ def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int
 
 def _steps(options: Options, replicas: int) -> list[str]:
     steps = math.ceil(options.kimg * 1000 / options.batch)
-    rounds = options.rounds(replicas)
+    accumulation = options.num_accumulation_steps(replicas)
     return [
         f"steps: {steps:,} of {options.batch} images on {replicas} device{'s'[: replicas > 1]}"
-        + (f", in {rounds} pieces each" if rounds > 1 else ""),
+        + (f", accumulated over {accumulation} parts each" if accumulation > 1 else ""),
         f"epochs: {options.kimg * 1000 / options.num_images:.1f} of {options.num_images:,} images",
     ]
 

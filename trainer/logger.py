@@ -298,7 +298,7 @@ class RunLogger:
 
     def _save_fakes(self) -> None:
         columns, rows = self._grid_shape()
-        fakes = images.grid(self._generate(self._draws.latents("show", 0, columns * rows)), columns)
+        fakes = images.grid(self._generate(self._draws.latents("grid", 0, columns * rows)), columns)
         images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
         with self._writer.as_default():
             tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)

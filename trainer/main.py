@@ -157,7 +157,7 @@ def _options(dataset: Dataset, strategy: tf.distribute.Strategy) -> Options:
         metrics=tuple(FLAGS.metrics),
         profile_steps=_whole_numbers("profile_steps"),
     )
-    options.rounds(replicas)
+    options.num_accumulation_steps(replicas)
     transfer.check_init_from(options)
     evaluation.check_metrics(options)
     return options

@@ -8,14 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.data.dataset import Dataset
+from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
 
 Arrays = dict[str, NDArray[Any]]
 
-#: 0 and 1 are the data sampler's. Adding one changes no other.
-_PURPOSES = {"G": 2, "D": 3, "show": 4, "PL": 5}
-_AUGMENTED = {"G": 6, "D real": 7, "D fake": 8, "R1": 9, "validation": 10}
-_MORE = 16  # added for what only StyleGAN2 draws, so that the others stay as they are
+_LATENTS = {
+    "G": Purpose.LATENTS_G,
+    "D": Purpose.LATENTS_D,
+    "PL": Purpose.LATENTS_PATH_LENGTH,
+    "grid": Purpose.LATENTS_GRID,
+}
+_STYLES = {"G": Purpose.STYLES_G, "D": Purpose.STYLES_D, "PL": Purpose.STYLES_PATH_LENGTH}
+_AUGMENT = {
+    "G": Purpose.AUGMENT_G,
+    "D real": Purpose.AUGMENT_D_REAL,
+    "D fake": Purpose.AUGMENT_D_FAKE,
+    "R1": Purpose.AUGMENT_R1,
+    "validation": Purpose.AUGMENT_VALIDATION,
+}
 
 
 class RandomInputs:
@@ -48,40 +59,37 @@ class RandomInputs:
         self.style_mixing, self.num_ws, self.noise = style_mixing, num_ws, noise
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Arrays:
-        """What the generator makes images of for `purpose` ("G", "D", "PL" or "show").
+        """What the generator makes images of for `purpose` ("G", "D", "PL" or "grid").
 
         Returns:
-            z float32 [N, z_dim], label float32 [N, label_dim]; with style mixing (not to show) mix_z like z and
+            z float32 [N, z_dim], label float32 [N, label_dim]; with style mixing (not for the grid) mix_z like z and
             mix_from int32 [N], the first style vector that is not of z; with noise, noise int32 [N, 2], seeds.
         """
-        rng, count = self._rng(_PURPOSES[purpose], cur_nimg), count or self.batch
+        rng, count = generator(self.seed, _LATENTS[purpose], cur_nimg), count or self.batch
         drawn: Arrays = {"z": rng.standard_normal([count, self.z_dim], np.float32)}
         drawn["label"] = np.zeros([count, self.dataset.label_dim], np.float32)
         if self.dataset.label_dim:
             indices = rng.integers(len(self.dataset), size=count)
             drawn["label"] = np.stack([self.dataset.label(int(i)) for i in indices])
-        more = self._rng(_PURPOSES[purpose] + _MORE, cur_nimg)
-        if purpose == "show":
+        if purpose == "grid":
             return drawn
+        styles_rng = generator(self.seed, _STYLES[purpose], cur_nimg)
         if self.style_mixing:
-            mixed = more.random(count) < self.style_mixing
-            drawn["mix_z"] = more.standard_normal([count, self.z_dim], np.float32)
-            crossover = more.integers(1, self.num_ws, size=count)
+            mixed = styles_rng.random(count) < self.style_mixing
+            drawn["mix_z"] = styles_rng.standard_normal([count, self.z_dim], np.float32)
+            crossover = styles_rng.integers(1, self.num_ws, size=count)
             drawn["mix_from"] = np.where(mixed, crossover, self.num_ws).astype(np.int32)
         if self.noise:
-            drawn["noise"] = _seeds(more, count)
+            drawn["noise"] = _seeds(styles_rng, count)
         return drawn
 
     def directions(self, cur_nimg: int, count: int) -> NDArray[np.int32]:
         """int32 [N, 2]: seeds of the random images of path length regularisation."""
-        return _seeds(self._rng(_PURPOSES["PL"] + 2 * _MORE, cur_nimg), count)
+        return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
 
     def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
         """Numbers that say what happens to each image, for "G", "D real", "D fake", "R1" or "validation"."""
-        return sample_params(self._rng(_AUGMENTED[purpose], cur_nimg), self.batch)
-
-    def _rng(self, purpose: int, cur_nimg: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self.seed, purpose], counter=[0, 0, 0, cur_nimg]))
+        return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), self.batch)
 
 
 def _seeds(rng: np.random.Generator, count: int) -> NDArray[np.int32]:

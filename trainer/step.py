@@ -71,7 +71,7 @@ class TrainStep:
         self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: RandomInputs
     ) -> None:
         self.state, self.options, self.strategy, self.draws = state, options, strategy, draws
-        self.rounds = options.rounds(strategy.num_replicas_in_sync)
+        self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
         self.workers = Workers(strategy)
         self._augment = None if options.aug == "noaug" else augment.Augment(options.augpipe)
         G, D = state.G, state.D
@@ -211,7 +211,7 @@ class TrainStep:
         """A function of arrays that only returns metrics."""
 
         def replica_step(tensors: Tensors) -> Tensors:
-            chunks = [function(self._chunk(tensors, index)) for index in range(self.rounds)]
+            chunks = [function(self._chunk(tensors, index)) for index in range(self.num_accumulation_steps)]
             return {name: stats.moments(tf.concat([c[name] for c in chunks], 0)) for name in chunks[0]}
 
         return self._distributed(replica_step)
@@ -240,7 +240,7 @@ class TrainStep:
             return tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero"), metrics
 
         gradients, metrics = chunk(0)
-        for index in range(1, self.rounds):
+        for index in range(1, self.num_accumulation_steps):
             more, more_metrics = chunk(index)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
@@ -249,7 +249,7 @@ class TrainStep:
 
     def _chunk(self, tensors: Tensors, index: int) -> Tensors:
         """The part of a replica's tensors that is worked on at a time."""
-        size = next(iter(tensors.values())).shape[0] // self.rounds
+        size = next(iter(tensors.values())).shape[0] // self.num_accumulation_steps
         return {name: value[index * size : (index + 1) * size] for name, value in tensors.items()}
 
     def _split(self, arrays: Arrays) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 from sg3tf.data.dataset import Dataset
 from sg3tf.data.errors import DataError
 from sg3tf.utils import parallel
+from sg3tf.utils.rng import Purpose, philox
 
-_SHUFFLE, _MIRROR = 0, 1
 Place = tuple[int, bool]  # image, mirrored
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -21,25 +21,23 @@ Batch = tuple[np.ndarray, np.ndarray]
 class _Order:
     """Which image is at each position of the stream, and whether it is mirrored.
 
-    Both come from raw Philox words, which NumPy keeps the same for ever, with key (seed, purpose)
-    and the epoch in the counter's highest word.
+    Both come from raw words of the random streams of (seed, purpose, epoch).
     """
 
     def __init__(self, num_images: int, seed: int, mirror: bool) -> None:
         self._num_images, self._seed, self._mirror = num_images, seed, mirror
         self._epoch = -1
 
-    def _words(self, purpose: int, epoch: int) -> np.ndarray:
-        philox = np.random.Philox(counter=[0, 0, 0, epoch], key=[self._seed, purpose])
-        return np.asarray(philox.random_raw(self._num_images))
+    def _words(self, purpose: Purpose, epoch: int) -> np.ndarray:
+        return np.asarray(philox(self._seed, purpose, epoch).random_raw(self._num_images))
 
     def at(self, position: int) -> Place:
         """Returns (image, mirrored) at `position`, counted in images from the start."""
         epoch, step = divmod(position, self._num_images)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._images = np.argsort(self._words(_SHUFFLE, epoch), kind="stable")
-            self._flips = (self._words(_MIRROR, epoch) >> np.uint64(63)).astype(bool)
+            self._images = np.argsort(self._words(Purpose.SHUFFLE, epoch), kind="stable")
+            self._flips = (self._words(Purpose.MIRROR, epoch) >> np.uint64(63)).astype(bool)
         return int(self._images[step]), bool(self._mirror and self._flips[step])
 
 

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.utils import rng
+from sg3tf.utils.rng import Purpose
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Real images, as metrics want them.
 # ---------------------------------------------------------------------------------------------------------------------
@@ -76,9 +79,6 @@ def resize_filter(data: Images) -> str | None:
 
 FloatArray = NDArray[np.float32]
 
-# Second word of Philox's key; small numbers belong to the trainer.
-_LATENT, _MOTION, _CLASS, _NOISE, _IMAGE, _COMPARISON = range(1001, 1007)
-
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
@@ -114,7 +114,9 @@ class Samples:
 
     def latents(self, index: NDArray[np.int64]) -> FloatArray:
         """float32 [N, z_dim] for N positions."""
-        return np.stack([_rng(self.seed, _LATENT, i).standard_normal(self.z_dim, np.float32) for i in index])
+        return np.stack(
+            [rng.generator(self.seed, Purpose.METRIC_LATENT, i).standard_normal(self.z_dim, np.float32) for i in index]
+        )
 
     def label(self, index: NDArray[np.int64]) -> FloatArray | None:
         """float32 [N, label_dim] for N positions."""
@@ -122,31 +124,32 @@ class Samples:
 
     def noise(self, index: NDArray[np.int64]) -> NDArray[np.int32]:
         """Seeds of the noise in StyleGAN2's images, int32 [N, 2] for N positions."""
-        return np.stack([_rng(self.seed, _NOISE, i).integers(2**31, size=2, dtype=np.int32) for i in index])
+        return np.stack(
+            [rng.generator(self.seed, Purpose.METRIC_NOISE, i).integers(2**31, size=2, dtype=np.int32) for i in index]
+        )
 
     def motion(self, position: int) -> np.random.Generator:
         """Where the motion of the image at `position` is drawn from."""
-        return _rng(self.seed, _MOTION, position)
+        return rng.generator(self.seed, Purpose.METRIC_MOTION, position)
 
 
 def uniform_classes(label_dim: int, seed: int) -> Labels:
     """Classes drawn uniformly: 1 at the class and else 0."""
     classes = np.eye(label_dim, dtype=np.float32)
-    return Labels("uniform classes", lambda position: classes[_rng(seed, _CLASS, position).integers(label_dim)])
+    return Labels(
+        "uniform classes",
+        lambda position: classes[rng.generator(seed, Purpose.METRIC_CLASS, position).integers(label_dim)],
+    )
 
 
 def labels_of(data: Images, seed: int) -> Labels:
     """Labels of images drawn uniformly from a data set, so that classes are as frequent as there."""
     return Labels(
         f"of images drawn from {data.digest}, part {data.part}",
-        lambda position: data.label(int(_rng(seed, _IMAGE, position).integers(len(data)))),
+        lambda position: data.label(int(rng.generator(seed, Purpose.METRIC_LABEL, position).integers(len(data)))),
     )
 
 
 def comparison(seed: int) -> np.random.Generator:
     """Where metrics draw from that compare random subsets of images."""
-    return _rng(seed, _COMPARISON, 0)
-
-
-def _rng(seed: int, purpose: int, position: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, position]))
+    return rng.generator(seed, Purpose.METRIC_SUBSETS)

@@ -218,7 +218,7 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
             state = TrainState(options, strategy)
             with strategy.scope():
                 if not start.exists():
-                    like_trained(state.G, **draws.latents("show", 0))
+                    like_trained(state.G, **draws.latents("grid", 0))
                     state.G_ema.set_weights(state.G.get_weights())
                     state.save(start)
                 state.restore(start)
@@ -239,7 +239,7 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}
         if run["end"]:
             save_plain(state, options, strategy, Path(run["end"]))
-            shown = state.G_ema(draws.latents("show", 0)).numpy()  # outside the scope, as for the image grids
+            shown = state.G_ema(draws.latents("grid", 0)).numpy()  # outside the scope, as for the image grids
             result[f"{variant}/shown"] = shown
         recorder.reset()
     return result

@@ -78,16 +78,16 @@ def test_group_size_is_limited_by_the_chunk():
     assert changed(batch_per_replica=2).discriminator().mbstd_group_size == 2
 
 
-@pytest.mark.parametrize(("batch_per_replica", "replicas", "rounds"), [(32, 1, 1), (16, 2, 1), (8, 1, 4), (4, 2, 4)])
-def test_rounds(batch_per_replica, replicas, rounds):
-    assert changed(batch_per_replica=batch_per_replica).rounds(replicas) == rounds
+@pytest.mark.parametrize(("batch_per_replica", "replicas", "steps"), [(32, 1, 1), (16, 2, 1), (8, 1, 4), (4, 2, 4)])
+def test_num_accumulation_steps(batch_per_replica, replicas, steps):
+    assert changed(batch_per_replica=batch_per_replica).num_accumulation_steps(replicas) == steps
 
 
 @pytest.mark.parametrize(("batch", "batch_per_replica", "replicas"), [(32, 12, 1), (32, 16, 3), (32, 32, 2)])
 def test_a_batch_that_does_not_divide_is_refused(batch, batch_per_replica, replicas):
     options = changed(batch=batch, batch_per_replica=batch_per_replica)
     with pytest.raises(OptionError) as refusal:
-        options.rounds(replicas)
+        options.num_accumulation_steps(replicas)
     for value in (f"--batch={batch}", f"--batch_per_replica={batch_per_replica}", f"{replicas} replicas"):
         assert value in str(refusal.value)
 

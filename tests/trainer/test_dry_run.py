@@ -50,4 +50,4 @@ def test_steps_and_memory():
         for b in (256, 16384)
     )
     assert 0.7 <= small < large
-    assert "in 2 pieces each" in dry_run.describe(OPTIONS, 1)
+    assert "accumulated over 2 parts each" in dry_run.describe(OPTIONS, 1)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
-from sg3tf.data import sampler
 from sg3tf.data.dataset import open_dataset
 from trainer import random_inputs as module
 from trainer.augment.random_params import COLUMNS
 from trainer.random_inputs import RandomInputs
 
-PURPOSES = ("G", "D", "PL", "show")
+PURPOSES = ("G", "D", "PL", "grid")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_shapes_and_types(labelled):
         "z": ((8, 20), np.float32),
         "label": ((8, 3), np.float32),
     }
-    assert RandomInputs(labelled, 8, 20, seed=0).latents("show", 0, 5)["z"].shape == (5, 20)
+    assert RandomInputs(labelled, 8, 20, seed=0).latents("grid", 0, 5)["z"].shape == (5, 20)
 
 
 def test_without_labels_they_have_no_width(unlabelled):
@@ -55,12 +56,46 @@ def test_everything_else_changes_them(labelled):
     assert len(set(rows)) == len(rows) == 3 * 4 * 5 * 8
 
 
-def test_streams_differ_from_those_of_the_data(labelled):
-    """Each key of a generator has one use."""
-    own = [*module._PURPOSES.values(), *module._AUGMENTED.values()]
-    keys = [sampler._SHUFFLE, sampler._MIRROR, *own, *(key + module._MORE for key in module._PURPOSES.values())]
-    keys.append(module._PURPOSES["PL"] + 2 * module._MORE)
-    assert len(set(keys)) == len(keys)
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+#: Digests recorded before the streams were enumerated in sg3tf.utils.rng: z, label, mix_z, mix_from, noise.
+RECORDED_LATENTS = {
+    "G": "c76aa9a8dc065c66 d5fe36fba5005758 b44064d474404052 76c0165f06130732 bb13ba1fab43859a",
+    "D": "3b6314d473b272fb d32bfd84eb70461d baecd7eb78fc3f67 a1cb9cf8a0c9119b 4108bf02bbb17bf7",
+    "PL": "7e8b7017027c40ea 08ef0a693c6746b5 c9f1dee527fb7861 bb9daecf5e68eb70 b223494022c8e008",
+    "grid": "7d68ced23aa9cd3d 90bda9e8a7fcff14",
+}
+RECORDED_AUGMENTATION = {
+    "G": "94cef90c40fe881a",
+    "D real": "58ac5c1c13f7f2f7",
+    "D fake": "4881324f4953b62f",
+    "R1": "0890c9507ab72b82",
+    "validation": "19e593d85ce81b80",
+}
+RECORDED_DIRECTIONS = "12d3d65f499f722c"
+
+
+class FiftyLabels:
+    """Data set of 50 images in three classes."""
+
+    label_dim = 3
+
+    def __len__(self):
+        return 50
+
+    def label(self, i):
+        return np.eye(3, dtype=np.float32)[i % 3]
+
+
+def test_numbers_are_the_recorded_ones():
+    """A checkpoint continues with these numbers, and published runs can be repeated with them."""
+    inputs = RandomInputs(FiftyLabels(), 4, 5, seed=7, style_mixing=0.5, num_ws=6, noise=True)
+    latents = {purpose: inputs.latents(purpose, 48).values() for purpose in RECORDED_LATENTS}
+    assert {p: " ".join(map(digest, arrays)) for p, arrays in latents.items()} == RECORDED_LATENTS
+    assert {p: digest(inputs.augmentation(p, 48)) for p in RECORDED_AUGMENTATION} == RECORDED_AUGMENTATION
+    assert digest(inputs.directions(48, 4)) == RECORDED_DIRECTIONS
 
 
 def test_z_is_normal(labelled):
@@ -92,7 +127,7 @@ def test_style_mixing_and_noise_change_no_other_draw(labelled):
     more = RandomInputs(labelled, 8, 20, seed=3, style_mixing=0.9, num_ws=8, noise=True)
     for purpose in PURPOSES:
         assert same(plain.latents(purpose, 16), more.latents(purpose, 16))
-    assert set(more.latents("show", 0)) == {"z", "label"}
+    assert set(more.latents("grid", 0)) == {"z", "label"}
     drawn = more.latents("G", 16)
     assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
         "z": ((8, 20), np.float32),
@@ -114,7 +149,7 @@ def test_crossovers_are_uniform_in_the_wanted_share(labelled):
 
 def test_augmentation_of_every_purpose_is_its_own(labelled):
     draws = RandomInputs(labelled, 8, 20, seed=0)
-    drawn = {(p, n): draws.augmentation(p, n) for p in module._AUGMENTED for n in (0, 8)}
+    drawn = {(p, n): draws.augmentation(p, n) for p in module._AUGMENT for n in (0, 8)}
     assert all(value.shape == (8, len(COLUMNS)) and value.dtype == np.float32 for value in drawn.values())
     assert len({row.tobytes() for value in drawn.values() for row in value}) == 5 * 2 * 8
     np.testing.assert_array_equal(RandomInputs(labelled, 8, 20, seed=0).augmentation("R1", 8), drawn["R1", 8])

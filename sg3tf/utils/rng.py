@@ -1,0 +1,62 @@
+"""Random streams of the project: Philox generators keyed by (seed, purpose, position).
+
+A stream is a pure function of its three keys, so that any point of a run can be reached without the draws before it.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+
+@enum.unique
+class Purpose(enum.IntEnum):
+    """Purposes of random numbers; each is the second word of a Philox key.
+
+    The values are part of every checkpoint and every cached metric: never change one, give a new purpose a new value.
+    """
+
+    # Order of the training images; the position is the epoch.
+    SHUFFLE = 0
+    MIRROR = 1
+    # Latents and labels of generated images; the position is cur_nimg.
+    LATENTS_G = 2
+    LATENTS_D = 3
+    LATENTS_GRID = 4
+    LATENTS_PATH_LENGTH = 5
+    # Parameters of the augmentation; the position is cur_nimg.
+    AUGMENT_G = 6
+    AUGMENT_D_REAL = 7
+    AUGMENT_D_FAKE = 8
+    AUGMENT_R1 = 9
+    AUGMENT_VALIDATION = 10
+    # Style mixing and noise of StyleGAN2's images, apart from the latents so that these do not depend on them.
+    STYLES_G = 18
+    STYLES_D = 19
+    STYLES_PATH_LENGTH = 21
+    # Random images of path length regularization.
+    PATH_LENGTH_DIRECTIONS = 37
+    # Metrics; the position is that of the sample.
+    METRIC_LATENT = 1001
+    METRIC_MOTION = 1002
+    METRIC_CLASS = 1003
+    METRIC_NOISE = 1004
+    METRIC_LABEL = 1005
+    METRIC_SUBSETS = 1006
+
+
+def philox(seed: int, purpose: Purpose, position: int = 0) -> np.random.Philox:
+    """Return the bit generator of a stream, whose raw words NumPy keeps the same in all versions.
+
+    Args:
+        seed: of the run or the metric, 0 or more.
+        purpose: what the numbers are for.
+        position: epoch, number of images or index of a sample; streams of different positions do not overlap.
+    """
+    return np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, position])
+
+
+def generator(seed: int, purpose: Purpose, position: int = 0) -> np.random.Generator:
+    """Return a NumPy generator on the stream of `philox`."""
+    return np.random.Generator(philox(seed, purpose, position))
