@@ -1,4 +1,7 @@
-"""Client of a served generator, without TensorFlow."""
+"""Client of a served generator: arrays in, images out, over gRPC and without TensorFlow.
+
+It works against the embedded server (serving.server) and TensorFlow Serving alike.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +9,169 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
+import ml_dtypes
 import numpy as np
-import tensorflow as tf
-from numpy.typing import ArrayLike
-from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
+from sg3tf.utils.protobuf import message_classes
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Asking again when the server was busy or gone for a moment.
-# ---------------------------------------------------------------------------------------------------------------------
+Array = NDArray[Any]
 
-# Every request is a pure function of its inputs, so asking again is always harmless. It helps only where the next
-# answer may differ: nobody there or a broken connection, and a full queue or too many requests in flight. Bad input
-# and failures inside the model stay what they are, and after the deadline there is no time left.
-REPEATED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+# --- Messages of TensorFlow Serving ----------------------------------------------------------------------------------
+
+# The fields used here of tensorflow_serving/apis/*.proto and of the messages of TensorFlow in them. The generated
+# classes would import TensorFlow, which takes seconds.
+_MESSAGES = message_classes(
+    "sg3tf.serving",
+    """
+    message Dim {
+      int64 size = 1;
+    }
+    message TensorShapeProto {
+      repeated Dim dim = 2;
+      bool unknown_rank = 3;
+    }
+    message TensorProto {
+      int32 dtype = 1;
+      TensorShapeProto tensor_shape = 2;
+      bytes tensor_content = 4;
+      repeated float float_val = 5;
+      repeated double double_val = 6;
+      repeated int32 int_val = 7;
+      repeated bytes string_val = 8;
+      repeated int64 int64_val = 10;
+      repeated bool bool_val = 11;
+      repeated int32 half_val = 13;
+      repeated uint32 uint32_val = 16;
+      repeated uint64 uint64_val = 17;
+    }
+    message TensorInfo {
+      int32 dtype = 2;
+      TensorShapeProto tensor_shape = 3;
+    }
+    message SignatureDef {
+      map<string, TensorInfo> inputs = 1;
+      map<string, TensorInfo> outputs = 2;
+    }
+    message SignatureDefMap {
+      map<string, SignatureDef> signature_def = 1;
+    }
+    message Int64Value {
+      int64 value = 1;
+    }
+    message Any {
+      string type_url = 1;
+      bytes value = 2;
+    }
+    message ModelSpec {
+      string name = 1;
+      Int64Value version = 2;
+      string signature_name = 3;
+    }
+    message PredictRequest {
+      ModelSpec model_spec = 1;
+      map<string, TensorProto> inputs = 2;
+    }
+    message PredictResponse {
+      map<string, TensorProto> outputs = 1;
+    }
+    message GetModelMetadataRequest {
+      ModelSpec model_spec = 1;
+      repeated string metadata_field = 2;
+    }
+    message GetModelMetadataResponse {
+      map<string, Any> metadata = 2;
+    }
+    """,
+)
+_SERVICE = "/tensorflow.serving.PredictionService/"
+
+# tensorflow.DataType -> (NumPy's type, field of TensorProto with its values)
+_STRING = 7
+_TYPES: dict[int, tuple[Any, str]] = {
+    1: (np.dtype(np.float32), "float_val"),
+    2: (np.dtype(np.float64), "double_val"),
+    3: (np.dtype(np.int32), "int_val"),
+    4: (np.dtype(np.uint8), "int_val"),
+    5: (np.dtype(np.int16), "int_val"),
+    6: (np.dtype(np.int8), "int_val"),
+    _STRING: (np.dtype(object), "string_val"),
+    9: (np.dtype(np.int64), "int64_val"),
+    10: (np.dtype(np.bool_), "bool_val"),
+    14: (np.dtype(ml_dtypes.bfloat16), "half_val"),
+    17: (np.dtype(np.uint16), "int_val"),
+    19: (np.dtype(np.float16), "half_val"),
+    22: (np.dtype(np.uint32), "uint32_val"),
+    23: (np.dtype(np.uint64), "uint64_val"),
+}
+_NUMBERS = {dtype: number for number, (dtype, _) in _TYPES.items()}
+
+
+def tensor_from_array(value: ArrayLike) -> Any:
+    """Return a TensorProto of numbers, or of strings or bytes.
+
+    Raises:
+        ValueError: an array of another type.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "SUO":
+        proto = _MESSAGES["TensorProto"](dtype=_STRING)
+        proto.string_val.extend(text.encode() if isinstance(text, str) else text for text in array.ravel().tolist())
+    elif array.dtype in _NUMBERS:
+        proto = _MESSAGES["TensorProto"](dtype=_NUMBERS[array.dtype], tensor_content=array.tobytes())
+    else:
+        raise ValueError(f"array of type {array.dtype}: give numbers, strings or bytes")
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+def array_from_tensor(proto: Any) -> Array:
+    """Return the array in a TensorProto; strings as an array of bytes objects.
+
+    Raises:
+        ValueError: a tensor of another type.
+    """
+    if proto.dtype not in _TYPES:
+        raise ValueError(f"tensor of the unknown DataType {proto.dtype}")
+    dtype, field = _TYPES[proto.dtype]
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape).copy()
+    values = list(getattr(proto, field))
+    array = np.asarray(values, np.uint16).view(dtype) if field == "half_val" else np.asarray(values, dtype)
+    missing = int(np.prod(shape)) - len(array)  # equal values at the end may be left out, except for the first of them
+    if missing > 0:
+        fill = array[-1:] if len(array) else np.zeros(1, dtype)
+        array = np.concatenate([array, np.repeat(fill, missing)])
+    return array.reshape(shape)
+
+
+# --- Retries ---------------------------------------------------------------------------------------------------------
+
+# Every request is a pure function of its inputs, so repeating one is always harmless. It helps only where the next
+# answer may differ: nobody listens, the connection broke, the queue is full or too many requests are in flight. Bad
+# input and failures inside the model stay what they are, and after the deadline there is no time left.
+RETRIED_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 Answer = TypeVar("Answer")
 
 
 class Retries:
-    """A bounded number of attempts, with waits that double and are spread by half of themselves.
+    """Bounded number of attempts, with waits that double and are jittered by half of themselves.
 
     Args:
-      attempts: at most, the first one included; 1 never repeats.
-      first_wait_s: before the second attempt, in seconds, on average.
-      seed: of the spread; None is another one in every process, so that clients do not return all at once.
+        attempts: upper limit, the first attempt included; 1 never repeats.
+        first_wait_s: mean wait before the second attempt, in seconds.
+        seed: of the jitter; None differs between processes, so that clients do not return all at once.
 
     Raises:
-      ValueError: less than one attempt.
+        ValueError: less than one attempt.
     """
 
     def __init__(self, attempts: int = 4, first_wait_s: float = 0.2, seed: int | None = None):
@@ -52,36 +181,34 @@ class Retries:
         self._rng = np.random.default_rng(seed)
 
     def waits(self) -> Iterator[float]:
-        """Seconds between one attempt and the next."""
+        """Yield the seconds between one attempt and the next."""
         for number in range(self._attempts - 1):
             yield self._first_wait_s * 2**number * self._rng.uniform(0.5, 1.5)
 
     def run(self, send: Callable[[float], Answer], timeout_s: float) -> Answer:
-        """The first answer.
+        """Return the first answer.
 
         Args:
-          send: one attempt, given the seconds that are left to it.
-          timeout_s: of all attempts and waits together.
+            send: makes one attempt, given the seconds that are left to it.
+            timeout_s: limit for all attempts and waits together, in seconds.
 
         Raises:
-          grpc.RpcError: of the last attempt; at once where repeating cannot help or would end too late.
+            grpc.RpcError: of the last attempt; at once where repeating cannot help or would end too late.
         """
         end = time.monotonic() + timeout_s
         for wait in self.waits():
             try:
                 return send(end - time.monotonic())
             except grpc.RpcError as error:
-                if error.code() not in REPEATED or time.monotonic() + wait >= end:
+                if error.code() not in RETRIED_CODES or time.monotonic() + wait >= end:
                     raise
             time.sleep(wait)
         return send(end - time.monotonic())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# How a server is reached: plain or TLS, with or without an API key.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Connection ------------------------------------------------------------------------------------------------------
 
-_OPTIONS = [
+_CHANNEL_OPTIONS = [
     # gRPC's default limit of 4 MiB is less than two images of 1024 pixels.
     ("grpc.max_receive_message_length", -1),
     # After a refused connection gRPC would not try again for a second, and repeated requests would fail unsent.
@@ -90,28 +217,32 @@ _OPTIONS = [
 
 
 def open_channel(server: str, ssl_ca_file: str | None) -> grpc.Channel:
-    """A channel to HOST:PORT: TLS where `ssl_ca_file`, PEM, has the certificates to trust, else plain text.
+    """Open a channel to HOST:PORT.
+
+    Args:
+        server: HOST:PORT.
+        ssl_ca_file: PEM file with the certificates to trust; None for plain text.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: it has no certificates.
+        OSError: the file cannot be read.
+        ValueError: the file has no certificates.
     """
     if ssl_ca_file is None:
-        return grpc.insecure_channel(server, _OPTIONS)
+        return grpc.insecure_channel(server, _CHANNEL_OPTIONS)
     text = Path(ssl_ca_file).read_bytes()
     try:
         ssl.create_default_context(cadata=text.decode())
-    except (ssl.SSLError, ValueError) as error:  # gRPC itself would only say that it cannot connect
+    except (ssl.SSLError, ValueError) as error:  # gRPC's own message would only be that it cannot connect
         raise ValueError(f"ssl_ca_file={ssl_ca_file} has no certificate in PEM form ({error})") from error
-    return grpc.secure_channel(server, grpc.ssl_channel_credentials(text), _OPTIONS)
+    return grpc.secure_channel(server, grpc.ssl_channel_credentials(text), _CHANNEL_OPTIONS)
 
 
-def key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
-    """What is sent along with each request: the key that the file has, as `x-api-key`.
+def api_key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
+    """Return the metadata to send with each request: the key in the file, as `x-api-key`.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: it has no key, or one that cannot be sent.
+        OSError: the file cannot be read.
+        ValueError: the file has no key, or one that cannot be sent.
     """
     if api_key_file is None:
         return []
@@ -121,19 +252,11 @@ def key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
     return [("x-api-key", key)]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A connection to a served generator: arrays in, images out, over gRPC.
-#
-# It works against the embedded server and TensorFlow Serving alike.
-# ---------------------------------------------------------------------------------------------------------------------
+class ServingError(ConnectionError):
+    """The server could not be reached, or refused the request; the message names the remedy.
 
-
-class ServingError(RuntimeError):
-    """The server could not be reached or refused; the message says what to do.
-
-    Args:
-      message: what happened, and the remedy.
-      code: gRPC's status code.
+    Attributes:
+        code: gRPC's status code.
     """
 
     def __init__(self, message: str, code: grpc.StatusCode):
@@ -141,24 +264,31 @@ class ServingError(RuntimeError):
         self.code = code
 
 
-class Client:
-    """A connection to one model of one server, to be closed after use.
+class Signature(NamedTuple):
+    """Shapes of a signature's inputs and outputs by name: None for an unknown size, or for an unknown rank."""
 
-    Every method raises `ServingError` when the server is unreachable, late, or refuses the request. A server that is
-    gone or too busy is asked again, within the deadline.
+    inputs: dict[str, tuple[int | None, ...] | None]
+    outputs: dict[str, tuple[int | None, ...] | None]
+
+
+class Client:
+    """Connection to one model of one server, to be closed after use, or used in a `with` block.
+
+    Every method raises `ServingError` when the server is unreachable, late, or refuses the request. Requests to a
+    server that is absent or too busy are repeated, within the deadline.
 
     Args:
-      server: HOST:PORT of the gRPC port.
-      model: the model's name there.
-      version: version number; None is the newest.
-      timeout_s: deadline of each call with all its attempts, in seconds.
-      ssl_ca_file: PEM file of the certificates to trust; None is no TLS.
-      api_key_file: file of the key to send with every request; without TLS it travels readable.
-      retries: how often to ask, and how long to wait between; None is `Retries()`.
+        server: HOST:PORT of the gRPC port.
+        model: name of the model on the server.
+        version: version number; None for the newest.
+        timeout_s: deadline of each call with all its attempts, in seconds.
+        ssl_ca_file: PEM file of the certificates to trust; None for no TLS.
+        api_key_file: file with the key to send with every request; without TLS anyone on the way can read it.
+        retries: number of attempts and waits between them; None for `Retries()`.
 
     Raises:
-      OSError: a file that cannot be read.
-      ValueError: a file of something else.
+        OSError: a file that cannot be read.
+        ValueError: a file with other content.
     """
 
     def __init__(
@@ -173,12 +303,20 @@ class Client:
     ):
         self._server, self._model, self._version = server, model, version
         self._timeout_s, self._retries = timeout_s, retries or Retries()
-        self._metadata = key_metadata(api_key_file)
+        self._metadata = api_key_metadata(api_key_file)
         self._channel = open_channel(server, ssl_ca_file)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def close(self) -> None:
+        """Close the connection."""
         self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def generate(
         self,
@@ -187,27 +325,26 @@ class Client:
         seeds: Sequence[int] | None = None,
         psi: ArrayLike = 1.0,
         label: ArrayLike | None = None,
-    ) -> np.ndarray:
-        """Images of latents or of seeds.
+    ) -> Array:
+        """Return images of latents or of seeds.
 
         Args:
-          z: [N, z_dim] float32, or give `seeds`: N integers from 0 to 2**32-1.
-          psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
-          label: [N, label_dim] float32, or [label_dim] for all; for a model with labels only.
+            z: [N, z_dim] float32; or give `seeds`, N integers from 0 to 2**32-1.
+            psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
+            label: [N, label_dim] float32, or [label_dim] for all; only for a model with labels.
 
         Returns:
-          [N, R, R, C] uint8.
+            [N, R, R, C] uint8.
 
         Raises:
-          ValueError: both or neither of `z` and `seeds`.
+            ValueError: both or neither of `z` and `seeds`.
         """
-        inputs = self._mapping_inputs(z, seeds, psi, label)
-        return self.predict("generate", inputs)["images"]
+        return self.predict("generate", self._mapping_inputs(z, seeds, psi, label))["images"]
 
     def generate_png(self, seeds: Sequence[int], psi: ArrayLike = 1.0, label: ArrayLike | None = None) -> list[bytes]:
-        """PNG files of N seeds, made on the server; arguments as in `generate`."""
+        """Return PNG files of N seeds, made on the server; arguments as in `generate`."""
         seed = np.asarray(seeds, np.int64)
-        inputs = {"seed": seed, "psi": _for_each(psi, 0, len(seed)), **_label_input(label, len(seed))}
+        inputs = {"seed": seed, "psi": _per_image(psi, 0, len(seed)), **_label_input(label, len(seed))}
         return list(self.predict("generate_png", inputs)["png_bytes"])
 
     def map(
@@ -217,23 +354,23 @@ class Client:
         seeds: Sequence[int] | None = None,
         psi: ArrayLike = 1.0,
         label: ArrayLike | None = None,
-    ) -> np.ndarray:
-        """Intermediate latents, [N, num_ws, w_dim] float32; arguments as in `generate`."""
+    ) -> Array:
+        """Return style vectors [N, num_ws, w_dim] float32; arguments as in `generate`."""
         return self.predict("map", self._mapping_inputs(z, seeds, psi, label))["ws"]
 
-    def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> np.ndarray:
-        """Images of intermediate latents.
+    def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Array:
+        """Return images of style vectors.
 
         Args:
-          ws: [N, num_ws, w_dim] float32.
-          transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None is none, and all that a model
-            without that input takes, such as StyleGAN2.
+            ws: [N, num_ws, w_dim] float32.
+            transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None for none, the only choice for
+                a model without this input, such as StyleGAN2.
 
         Returns:
-          [N, R, R, C] uint8.
+            [N, R, R, C] uint8.
 
         Raises:
-          ValueError: a transform of another shape.
+            ValueError: a transform of another shape.
         """
         ws = _float32(ws)
         if transform is None and not self.input_dim("transform", "synthesize"):
@@ -244,69 +381,74 @@ class Client:
         inputs = {"ws": ws, "transform": np.broadcast_to(matrix, (len(ws), 3, 3))}
         return self.predict("synthesize", inputs)["images"]
 
-    def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> np.ndarray:
-        """Images of `ws_a` that take the layers where `mask` is 1 from `ws_b`.
+    def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> Array:
+        """Return images of `ws_a` that take the layers where `mask` is 1 from `ws_b`.
 
         Args:
-          ws_a, ws_b: [N, num_ws, w_dim] float32.
-          mask: [num_ws] or [N, num_ws], from 0 to 1.
+            ws_a, ws_b: [N, num_ws, w_dim] float32.
+            mask: [num_ws] or [N, num_ws], from 0 to 1.
 
         Returns:
-          [N, R, R, C] uint8.
+            [N, R, R, C] uint8.
         """
         ws_a = _float32(ws_a)
-        inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _for_each(mask, 1, len(ws_a))}
+        inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _per_image(mask, 1, len(ws_a))}
         return self.predict("mix", inputs)["images"]
 
-    def metadata(self) -> dict[str, meta_graph_pb2.SignatureDef]:
-        """Signature name -> its inputs and outputs."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest()
-        request.metadata_field.append("signature_def")
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+    def metadata(self) -> dict[str, Signature]:
+        """Return the model's signatures by name."""
+        request = _MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"])
+        response = self._call("GetModelMetadata", request)
+        found = _MESSAGES["SignatureDefMap"].FromString(response.metadata["signature_def"].value).signature_def
+        return {
+            name: Signature(
+                {key: _shape(info.tensor_shape) for key, info in definition.inputs.items()},
+                {key: _shape(info.tensor_shape) for key, info in definition.outputs.items()},
+            )
+            for name, definition in found.items()
+        }
 
     def input_dim(self, name: str, signature: str = "generate") -> int:
-        """The last dimension of an input, e.g. of "z" or "label"; 0 where there is no such input."""
+        """Return the last dimension of an input, e.g. of "z" or "label"; 0 if there is no such input."""
         signatures = self.metadata()
         if signature not in signatures:
             known = ", ".join(sorted(signatures))
             message = f"{self._model} at {self._server} has no signature {signature}, only {known}"
             raise ServingError(message, grpc.StatusCode.NOT_FOUND)
-        inputs = signatures[signature].inputs
-        return inputs[name].tensor_shape.dim[-1].size if name in inputs else 0
+        shape = signatures[signature].inputs.get(name)
+        return (shape[-1] or 0) if shape else 0
 
-    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Any signature: input name -> array to output name -> array."""
-        request = predict_pb2.PredictRequest()
+    def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Call any signature: {input name: array} -> {output name: array}."""
+        request = _MESSAGES["PredictRequest"]()
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+            request.inputs[name].CopyFrom(tensor_from_array(value))
+        response = self._call("Predict", request)
+        return {name: array_from_tensor(proto) for name, proto in response.outputs.items()}
 
     def _mapping_inputs(
-        self,
-        z: ArrayLike | None,
-        seeds: Sequence[int] | None,
-        psi: ArrayLike,
-        label: ArrayLike | None,
-    ) -> dict[str, np.ndarray]:
+        self, z: ArrayLike | None, seeds: Sequence[int] | None, psi: ArrayLike, label: ArrayLike | None
+    ) -> dict[str, Array]:
         if (z is None) == (seeds is None):
             raise ValueError("give one of z and seeds")
         if seeds is not None:
             z = latents.z_from_seeds(seeds, self.input_dim("z"))
         z = _float32(z)
-        return {"z": z, "psi": _for_each(psi, 0, len(z)), **_label_input(label, len(z))}
+        return {"z": z, "psi": _per_image(psi, 0, len(z)), **_label_input(label, len(z))}
 
-    def _call(self, method: Any, request: Any) -> Any:
+    def _call(self, method: str, request: Any) -> Any:
         request.model_spec.name = self._model
         if self._version is not None:
             request.model_spec.version.value = self._version
+        send = self._channel.unary_unary(
+            _SERVICE + method,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=_MESSAGES[f"{method}Response"].FromString,
+        )
         try:
             return self._retries.run(
-                lambda seconds: method(request, timeout=seconds, metadata=self._metadata), self._timeout_s
+                lambda seconds: send(request, timeout=seconds, metadata=self._metadata), self._timeout_s
             )
         except grpc.RpcError as error:
             raise ServingError(self._explain(error), error.code()) from error
@@ -319,21 +461,27 @@ class Client:
             remedy = "ask for fewer images at once or allow more time"
             return f"no answer from {self._server} within {self._timeout_s:g} s: {remedy}"
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return f"{self._server} is busy, ask again later or for fewer images at once: {error.details()}"
+            return f"{self._server} is busy, try again later or ask for fewer images at once: {error.details()}"
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-            return f"{self._server} wants a key, name the file that has it in api_key_file: {error.details()}"
+            return f"{self._server} requires a key, name the file that has it in api_key_file: {error.details()}"
         return f"{self._server} refused: {error.details()} ({error.code().name})"
 
 
-def _float32(value: Any) -> np.ndarray:
+def _shape(proto: Any) -> tuple[int | None, ...] | None:
+    if proto.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else dim.size for dim in proto.dim)
+
+
+def _float32(value: Any) -> Array:
     return np.asarray(value, np.float32)
 
 
-def _for_each(value: ArrayLike, rank: int, count: int) -> np.ndarray:
-    """One of `rank` dimensions, repeated for every image: a stock server that batches refuses inputs without rows."""
+def _per_image(value: ArrayLike, rank: int, count: int) -> Array:
+    """Repeat a value of `rank` dimensions for every image: a batching stock server refuses inputs without rows."""
     array = _float32(value)
     return array if array.ndim > rank else np.repeat(array[None], count, axis=0)
 
 
-def _label_input(label: ArrayLike | None, count: int) -> dict[str, np.ndarray]:
-    return {} if label is None else {"label": _for_each(label, 1, count)}
+def _label_input(label: ArrayLike | None, count: int) -> dict[str, Array]:
+    return {} if label is None else {"label": _per_image(label, 1, count)}

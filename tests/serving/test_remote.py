@@ -1,14 +1,12 @@
-"""The client class, against the server."""
+"""The remote client against the embedded server."""
 
 import contextlib
 
 import grpc
 import numpy as np
 import pytest
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
-from sg3tf.remote import Client, ServingError
+from sg3tf.remote import Client, ServingError, Signature
 
 SEEDS = [3, 11]
 LABEL = np.float32([[1, 0], [0, 1]])
@@ -62,9 +60,8 @@ def test_dimensions(client):
         client.input_dim("z", "draw")
 
 
-def test_a_model_that_cannot_be_moved_takes_no_transform(client, monkeypatch):
-    signature = meta_graph_pb2.SignatureDef()
-    signature.inputs["ws"].dtype = types_pb2.DT_FLOAT
+def test_a_model_without_transforms_gets_none(client, monkeypatch):
+    signature = Signature({"ws": (None, 3, 4)}, {"images": (None, 8, 8, 3)})
     asked = []
     monkeypatch.setattr(client, "metadata", lambda: {"synthesize": signature})
     monkeypatch.setattr(client, "predict", lambda name, inputs: asked.append((name, set(inputs))) or {"images": None})
@@ -81,3 +78,11 @@ def test_refusals_are_explained(client, server):
     other = Client(server.address, "fake", version=1)
     with contextlib.closing(other), pytest.raises(ServingError, match="versions served are 2"):
         other.metadata()
+
+
+def test_metadata(client):
+    signatures = client.metadata()
+    assert signatures["synthesize"] == Signature(
+        {"ws": (None, 3, 4), "transform": (None, 3, 3)}, {"images": (None, 8, 8, 3)}
+    )
+    assert signatures["generate"].inputs["psi"] is None  # of any rank

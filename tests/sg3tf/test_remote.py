@@ -1,20 +1,77 @@
-"""What the client does when a server is silent, absent or refuses, and how it shows who it is."""
+"""The remote client: tensors, retries, API keys and TLS, against a scripted server."""
 
 import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+import ml_dtypes
 import numpy as np
 import pytest
+import tensorflow as tf
 from grpc import StatusCode
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from sg3tf import remote
 from sg3tf.remote import Client, Retries, ServingError
+
+ARRAYS = [
+    *(np.arange(6).reshape(2, 3).astype(dtype) for dtype in ("f2", "f4", "f8", "i1", "i2", "i4", "i8")),
+    *(np.arange(6).reshape(2, 3).astype(dtype) for dtype in ("u1", "u2", "u4", "u8", ml_dtypes.bfloat16)),
+    np.array([True, False]),
+    np.array(3.5),
+    np.zeros([0, 4], np.float32),
+    np.array([[b"a", b"bc"]], object),
+]
+
+
+def test_no_tensorflow():
+    check = "import sys, sg3tf.remote; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}-{array.ndim}")
+def test_tensors_are_tensorflows(array):
+    """The same bytes on the wire as TensorFlow's own, in both directions, also for values in fields of their own."""
+    ours = remote.tensor_from_array(array)
+    np.testing.assert_array_equal(remote.array_from_tensor(ours), array)
+    theirs = tensor_pb2.TensorProto.FromString(ours.SerializeToString())
+    np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
+    for proto in (tf.make_tensor_proto(array), by_fields(array)):
+        back = remote.array_from_tensor(type(ours).FromString(proto.SerializeToString()))
+        np.testing.assert_array_equal(back, array)
+        assert back.dtype == array.dtype
+
+
+def by_fields(array):
+    """How TensorFlow Serving answers by default: in float_val, int_val and so on, as AsProtoField writes them."""
+    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum if array.dtype != object else 7)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    field = remote._TYPES[proto.dtype][1]
+    values = array.ravel().view(np.uint16) if field == "half_val" else array.ravel()
+    getattr(proto, field).extend(values.tolist())
+    return proto
+
+
+def test_equal_values_may_be_left_out():
+    proto = tf.make_tensor_proto(7, dtype=tf.int64, shape=[2, 3])
+    assert len(proto.int64_val) == 1
+    back = remote.array_from_tensor(type(remote.tensor_from_array(1)).FromString(proto.SerializeToString()))
+    np.testing.assert_array_equal(back, np.full([2, 3], 7))
+
+
+def test_other_types():
+    with pytest.raises(ValueError, match="array of type complex128: give numbers, strings or bytes"):
+        remote.tensor_from_array(1j)
+    with pytest.raises(ValueError, match="unknown DataType 18"):
+        remote.array_from_tensor(type(remote.tensor_from_array(1))(dtype=18))
 
 
 class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -155,7 +212,7 @@ def test_api_key(tmp_path):
         assert scripted.metadata[0]["x-api-key"] == "open sesame"
         assert "x-api-key" not in scripted.metadata[1]
         scripted.codes.append(StatusCode.UNAUTHENTICATED)
-        with pytest.raises(ServingError, match="wants a key, name the file that has it in api_key_file"):
+        with pytest.raises(ServingError, match="requires a key, name the file that has it in api_key_file"):
             ask(address)
     for text in ("", "two\nlines", "schlüssel"):
         key.write_text(text, encoding="utf-8")
