@@ -12,14 +12,14 @@ from absl import app, flags
 
 from benchmarks import machine
 from sg3tf.models.configs import ConfigError
-from sg3tf.ops.backend import IMPLEMENTATIONS
+from sg3tf.ops.backend import BACKENDS
 from sg3tf.utils.files import atomic_write
 
 RESULTS = Path(__file__).with_name("results")
 DTYPES = ("float32", "bfloat16")
 DIGITS = 4
 
-IMPL = flags.DEFINE_list("impl", ["native", "xla"], f"implementations to compare: {', '.join(IMPLEMENTATIONS)}")
+IMPL = flags.DEFINE_list("impl", ["native", "xla"], f"implementations to compare: {', '.join(BACKENDS)}")
 REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs of each side, in turn, after one to warm up", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "JSON file for the rows; a bare name is one in benchmarks/results")
 
@@ -30,7 +30,7 @@ def _among(known: Sequence[str]) -> Callable[[list[str]], bool]:
     return lambda names: bool(names) and set(names) <= set(known)
 
 
-flags.register_validator("impl", _among(IMPLEMENTATIONS), f"give one or more of {', '.join(IMPLEMENTATIONS)}")
+flags.register_validator("impl", _among(BACKENDS), f"give one or more of {', '.join(BACKENDS)}")
 
 
 def dtype_flag(default: Sequence[str]) -> flags.FlagHolder[list[str]]:

@@ -89,7 +89,7 @@ def _processor() -> str:
 
 
 def instruction_set(flags: set[str], at_most: str | None) -> str:
-    """What the kernels choose (custom_ops/resampling/isa.cc) on a processor with these flags, under this SG3TF_ISA."""
+    """What the kernels choose (custom_ops/resampling/cpu/isa.cc) on a processor with these flags, under this SG3TF_ISA."""
     chosen = "avx512" if flags >= _AVX512 else "avx2" if flags >= _AVX2 else "baseline"
     order = ("baseline", "avx2", "avx512")
     return min(chosen, at_most, key=order.index) if at_most in order else chosen
@@ -111,7 +111,7 @@ def _library() -> str:
 
 def _library_for_xla() -> str:
     library = native.FOLDER / native.XLA
-    reason = native.why_not_xla(library)
+    reason = native.xla_unavailable_reason(library)
     return f"{reason}: stock operations under jit_compile until `make native`" if reason else str(library)
 
 

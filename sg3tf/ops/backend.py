@@ -1,4 +1,4 @@
-"""Which implementation the operations use: an argument, else the innermost `using`, else the variable SG3TF_OPS."""
+"""The backend of the operations: an argument, else the innermost `use_backend`, else the variable SG3TF_OPS."""
 
 from __future__ import annotations
 
@@ -6,82 +6,80 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
-
 from sg3tf.ops import native
+from sg3tf.ops._tf_private import in_xla_context
 
-#: "native": the kernels of custom_ops, where their library is built: the fastest everywhere.
-#: "xla": stock operations compiled by XLA, seconds per geometry at first: the next best for training.
-#: "matmul": stock operations and no compiler: an image at once, and graphs that a server without XLA can run.
-IMPLEMENTATIONS = ("native", "xla", "matmul")
+#: "native": the kernels of custom_ops, where their library is built; the fastest everywhere.
+#: "xla": stock operations that XLA compiles, for seconds per geometry; the next best for training.
+#: "matmul": stock operations without a compiler; the first image at once, and graphs for servers without XLA.
+BACKENDS = ("native", "xla", "matmul")
 VARIABLE = "SG3TF_OPS"
 
 # Process-wide rather than a context variable: MirroredStrategy traces replicas in threads of its own.
-_chosen: str | None = None
+_scope: str | None = None
 
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Within this scope, in all threads, operations without an explicit `impl` use `name`.
+    """Select the backend of operations without an explicit `impl`, within a `with` block and in all threads.
+
+    Functions that are traced in the block keep the backend afterwards.
 
     Args:
         name: "native", "xla", "matmul", or "auto": native where its library is built, else matmul.
 
-    What a tf.function was traced with stays in it.
-
     Raises:
         ValueError: unknown name.
-        RuntimeError: "native" without its library.
+        RuntimeError: "native" without a usable library.
     """
-    global _chosen
+    global _scope
     _check(name, "name")
     if name == "native":
         native.require()
-    before, _chosen = _chosen, name
+    before, _scope = _scope, name
     try:
         yield
     finally:
-        _chosen = before
+        _scope = before
 
 
 def training_backend() -> str:
-    """What a trainer should be `using`: SG3TF_OPS where it is set, else native, else XLA, which pays for long runs."""
-    name = _of_environment()
-    return name if name != "auto" else "native" if native.available() else "xla"
+    """Return the backend for a training run: SG3TF_OPS if set, else native, else xla, whose compilation pays there."""
+    name = _from_environment()
+    if name != "auto":
+        return name
+    return "native" if native.available() else "xla"
 
 
 def select_backend(impl: str | None) -> str:
-    """The implementation that `impl` (None and "auto" leave the choice to the scope) stands for, here and now.
+    """Return the backend for one call, here and now.
+
+    Args:
+        impl: the argument of the operation; None and "auto" leave the choice to the scope.
 
     Raises:
-        ValueError: unknown.
-        RuntimeError: "native" without its library, or a library for another TensorFlow.
+        ValueError: unknown name.
+        RuntimeError: "native" without a usable library.
     """
     name = impl or "auto"
     _check(name, "impl")
     if name == "auto":
-        name = _chosen or _of_environment()
+        name = _scope or _from_environment()
     if name == "native":
         native.require()
     if name == "auto":
         name = "native" if native.available() else "matmul"
-    if name != "xla" and compiling() and not (name == "native" and native.available_under_xla()):
-        return "xla"
-    return name
+    if not in_xla_context() or (name == "native" and native.available_under_xla()):
+        return name
+    return "xla"
 
 
-def compiling() -> bool:
-    """Whether the graph being traced is one that XLA will compile."""
-    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
-
-
-def _of_environment() -> str:
+def _from_environment() -> str:
     name = os.environ.get(VARIABLE) or "auto"
     _check(name, VARIABLE)
     return name
 
 
 def _check(name: str, argument: str) -> None:
-    if name != "auto" and name not in IMPLEMENTATIONS:
-        raise ValueError(f"{argument}={name!r}: use 'auto', {', '.join(map(repr, IMPLEMENTATIONS))}")
+    if name != "auto" and name not in BACKENDS:
+        raise ValueError(f"{argument}={name!r}: use 'auto', {', '.join(map(repr, BACKENDS))}")

@@ -1,4 +1,4 @@
-"""The native filtered leaky ReLU and its gradients (custom_ops/filtered_lrelu)."""
+"""Filtered leaky ReLU, the alias-free nonlinearity (arXiv 2106.12423, section 2.1 and figure 4b)."""
 
 from __future__ import annotations
 
@@ -10,69 +10,16 @@ from typing import Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
-from tensorflow.python.eager import record
 
 from sg3tf.ops import native
-from sg3tf.ops.backend import compiling, select_backend
+from sg3tf.ops._tf_private import in_xla_context, is_recorded
+from sg3tf.ops.backend import select_backend
 from sg3tf.ops.geometry import Resampling
-from sg3tf.ops.native_attributes import encode, native_attributes, native_resampling
+from sg3tf.ops.native import encode, native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
 from sg3tf.ops.upfirdn2d import at_least_float32, batch_free_spec, check_images, tensor_spec
 
-
-def native_filtered_lrelu(
-    x: tf.Tensor, bias: tf.Tensor, upsample: Resampling, downsample: Resampling, slope: float, clamp: float | None
-) -> tf.Tensor:
-    """The arguments of sg3tf.ops.filtered_lrelu, checked; the gain is in `upsample`."""
-    # In a graph the kernel itself sees whether anything reads the mask; XLA cannot tell, and eagerly nobody can.
-    watched = record.should_record_backprop([x, bias])
-    write_mask = watched or not (tf.executing_eagerly() or compiling())
-    activation = encode([slope, math.inf if clamp is None else clamp])
-    stages = _stages(upsample, downsample)
-    del stages["down_pad"]  # always zero here
-    return native.operations().sg3_filtered_lrelu(x, bias, **stages, activation=activation, write_mask=write_mask).y
-
-
-@tf.RegisterGradient("Sg3>FilteredLrelu")
-def _gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    dx = _transposed(op, dy, _mask(op), has_down_pad=False)
-    return dx, tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
-
-
-@tf.RegisterGradient("Sg3>FilteredLreluMasked")
-def _masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
-    return _transposed(op, dy, op.inputs[1], has_down_pad=True), None
-
-
-def _mask(op: Any) -> tf.Tensor:
-    """The mask that `op` has written, or would have: a tape outside of a function that XLA compiles comes too late."""
-    if op.get_attr("write_mask"):
-        return op.outputs[1]
-    names = ("up", "up_pad", "up_terms", "up_taps_y", "up_taps_x", "down", "down_terms", "down_taps_y", "down_taps_x")
-    attributes = {name: op.get_attr(name) for name in (*names, "activation")}
-    return native.operations().sg3_filtered_lrelu(*op.inputs, **attributes, write_mask=True).mask
-
-
-def _transposed(op: Any, dy: tf.Tensor, mask: tf.Tensor, has_down_pad: bool) -> tf.Tensor:
-    """The transpose of the derivative of `op` with respect to its first input, times dy."""
-    size = op.inputs[0].shape[1:3]
-    upsample = native_resampling(op, "up_", up="up", pad="up_pad")
-    downsample = native_resampling(op, "down_", down="down", pad="down_pad" if has_down_pad else "")
-    stages = _stages(downsample.adjoint(*upsample.out_size(*size)), upsample.adjoint(*size))
-    return native.operations().sg3_filtered_lrelu_masked(dy, mask, **stages, activation=op.get_attr("activation"))
-
-
-def _stages(upsample: Resampling, downsample: Resampling) -> dict[str, Any]:
-    up, down = native_attributes(upsample), native_attributes(downsample)
-    stages = {"up": up["up"], "down": down["down"]}
-    for name in ("pad", "terms", "taps_y", "taps_x"):
-        stages |= {f"up_{name}": up[name], f"down_{name}": down[name]}
-    return stages
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The alias-free nonlinearity: leaky ReLU at a higher sampling rate (arXiv 2106.12423, section 2.1 and figure 4b).
-# ---------------------------------------------------------------------------------------------------------------------
+_Filters = tuple[Taps, Taps]  # upsampling, downsampling
 
 
 def filtered_lrelu(
@@ -90,7 +37,7 @@ def filtered_lrelu(
     flip_filter: bool = False,
     impl: str | None = None,
 ) -> tf.Tensor:
-    """Adds a bias, upsamples, applies leaky ReLU, gain and clamp, and downsamples.
+    """Add a bias, upsample, apply leaky ReLU, gain and clamp, and downsample.
 
     Args:
         x: [N, H, W, C], any floating type; H, W and C static.
@@ -102,7 +49,7 @@ def filtered_lrelu(
         slope: of the leaky ReLU on negative values, 0 to 1 (1: linear).
         clamp: bound on the magnitude after the gain; None or infinity for none.
         flip_filter: correlate instead of convolve, with both filters.
-        impl: None or "auto" (what sg3tf.ops.use_backend chose), "native", "xla" or "matmul".
+        impl: "native", "xla" or "matmul"; None or "auto" for the backend of sg3tf.ops.use_backend.
 
     Returns:
         [N, H', W', C] of the type of x, H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
@@ -110,10 +57,10 @@ def filtered_lrelu(
 
     Raises:
         ValueError: naming the argument, its value and the remedy.
-        RuntimeError: "native" without its library, or a library for another TensorFlow.
+        RuntimeError: "native" without a usable library.
 
-    Gradient with respect to x and bias: of any order. Which samples were negative or clamped is found again in
-    the backward pass (docs/adr/0003), but by "native", which keeps two bits of each if a gradient may be asked for.
+    Gradients with respect to x and bias are of any order. The stock backends recompute in the backward pass which
+    samples were negative or clamped (docs/adr/0003); "native" keeps two bits per sample if a gradient may be asked for.
     """
     x = check_images(x)
     if not 0 <= slope <= 1:
@@ -127,21 +74,80 @@ def filtered_lrelu(
     if bias.shape != (channels,):
         raise ValueError(f"bias of shape {bias.shape}: give [{channels}], one number per channel of x")
 
-    # Leaky ReLU commutes with a positive factor, so the gain rides on the upsampling filter.
+    # Leaky ReLU commutes with a positive factor, so the gain is applied by the upsampling filter.
     upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain)
     downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
-    downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))
+    downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))  # raises where a filter does not fit
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
     impl = select_backend(impl)
     if impl == "native":
-        return native_filtered_lrelu(x, bias, upsample, downsample, float(slope), bound)
-    how = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
-    return _filtered(x, bias, _Kernel(how, (upsample, downsample), impl))
+        return _native(x, bias, upsample, downsample, float(slope), bound)
+    nonlinearity = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
+    return _stock(x, bias, _Kernel(nonlinearity, (upsample.filter.taps, downsample.filter.taps), impl))
+
+
+# --- Native (custom_ops/filtered_lrelu) -------------------------------------------------------------------------------
+
+
+def _native(
+    x: tf.Tensor, bias: tf.Tensor, upsample: Resampling, downsample: Resampling, slope: float, clamp: float | None
+) -> tf.Tensor:
+    # In a graph the kernel itself finds out whether anything reads the mask; XLA cannot, and eagerly nothing can.
+    in_graph = not (tf.executing_eagerly() or in_xla_context())
+    write_mask = is_recorded([x, bias]) or in_graph
+    activation = encode([slope, math.inf if clamp is None else clamp])
+    stages = _stage_attributes(upsample, downsample)
+    del stages["down_pad"]  # always zero here
+    return native.operations().sg3_filtered_lrelu(x, bias, **stages, activation=activation, write_mask=write_mask).y
+
+
+@tf.RegisterGradient("Sg3>FilteredLrelu")
+def _native_gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    dx = _native_transposed(op, dy, _mask_of(op), has_down_pad=False)
+    return dx, _bias_gradient(dx)
+
+
+@tf.RegisterGradient("Sg3>FilteredLreluMasked")
+def _native_masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
+    return _native_transposed(op, dy, op.inputs[1], has_down_pad=True), None
+
+
+def _mask_of(op: Any) -> tf.Tensor:
+    """Return the mask of `op`; written now if a tape outside the compiled function watches, which `op` could not know."""
+    if op.get_attr("write_mask"):
+        return op.outputs[1]
+    names = ("up", "up_pad", "up_terms", "up_taps_y", "up_taps_x", "down", "down_terms", "down_taps_y", "down_taps_x")
+    attributes = {name: op.get_attr(name) for name in (*names, "activation")}
+    return native.operations().sg3_filtered_lrelu(*op.inputs, **attributes, write_mask=True).mask
+
+
+def _native_transposed(op: Any, dy: tf.Tensor, mask: tf.Tensor, has_down_pad: bool) -> tf.Tensor:
+    """Return dy times the transposed derivative of `op` with respect to its first input."""
+    size = op.inputs[0].shape[1:3]
+    upsample = native_resampling(op, "up_", up="up", pad="up_pad")
+    downsample = native_resampling(op, "down_", down="down", pad="down_pad" if has_down_pad else "")
+    stages = _stage_attributes(downsample.adjoint(*upsample.out_size(*size)), upsample.adjoint(*size))
+    return native.operations().sg3_filtered_lrelu_masked(dy, mask, **stages, activation=op.get_attr("activation"))
+
+
+def _stage_attributes(upsample: Resampling, downsample: Resampling) -> dict[str, Any]:
+    up, down = native_attributes(upsample), native_attributes(downsample)
+    stages = {"up": up["up"], "down": down["down"]}
+    for name in ("pad", "terms", "taps_y", "taps_x"):
+        stages |= {f"up_{name}": up[name], f"down_{name}": down[name]}
+    return stages
+
+
+def _bias_gradient(dx: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
+
+
+# --- Stock operations -------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class _Nonlinearity:
-    """Geometry of one filtered leaky ReLU: y = down(act(up(x + bias)))."""
+    """Geometry of one filtered leaky ReLU, y = down(act(up(x + bias))), in stock operations."""
 
     up: Axes
     down: Axes
@@ -149,10 +155,10 @@ class _Nonlinearity:
     clamp: float | None
 
     def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
-        """y for x and bias."""
+        """Return y for x and bias."""
 
         def act(z: tf.Tensor) -> tf.Tensor:
-            # The operation LeakyRelu has its slope in float32.
+            # tf.nn.leaky_relu rounds its slope to float32.
             z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
             return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
 
@@ -160,42 +166,38 @@ class _Nonlinearity:
         return _downsampled(z.map(act), taps[1], self.down, lowering)
 
     def tangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
-        """The Jacobian at x + bias, applied to v (of the shape of x)."""
+        """Return the Jacobian at x + bias times v, which has the shape of x."""
         z = self._upsampled(x + bias, taps, lowering)
         v_up = self._upsampled(v, taps, lowering)
         return _downsampled(z.map(self._times_derivative, v_up), taps[1], self.down, lowering)
 
     def cotangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
-        """The transposed Jacobian at x + bias, applied to v (of the shape of the result)."""
+        """Return the transposed Jacobian at x + bias times v, which has the shape of y."""
         axes = _adjoint(self.down, self.up[0].out_size(x.shape[1]), self.up[1].out_size(x.shape[2]))
-        counts = _common(lowering.natural_phases(self.up), lowering.natural_phases(axes))
-        z = lowering.resample(PolyphaseSignal.whole(x + bias), taps[0], self.up, counts)
-        v_up = lowering.resample(PolyphaseSignal.whole(v), _reversed(taps[1]), axes, counts)
+        counts = _lcm_phases(lowering.output_phases(self.up), lowering.output_phases(axes))
+        z = lowering.resample(PolyphaseSignal.from_dense(x + bias), taps[0], self.up, counts)
+        v_up = lowering.resample(PolyphaseSignal.from_dense(v), _reversed(taps[1]), axes, counts)
         z = z.map(self._times_derivative, v_up)
         return _downsampled(z, _reversed(taps[0]), _adjoint(self.up, *x.shape[1:3]), lowering)
 
     def _upsampled(self, x: tf.Tensor, taps: _Filters, lowering: Lowering) -> PolyphaseSignal:
-        return lowering.resample(PolyphaseSignal.whole(x), taps[0], self.up, lowering.natural_phases(self.up))
+        return lowering.resample(PolyphaseSignal.from_dense(x), taps[0], self.up, lowering.output_phases(self.up))
 
     def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """v times d act / dz: 1 or slope, 0 where clamped."""
+        """Return v times d act / dz: slope or 1, and 0 where clamped."""
         factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
         if self.clamp is not None:
             factor = tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
         return factor * v
 
 
-_Filters = tuple[Taps, Taps]  # upsampling, downsampling
-
-
 def _downsampled(z: PolyphaseSignal, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
-    # As many components as make every read of the input's components a plain shift.
-    whole = _common(z.counts, (axes[0].down, axes[1].down))
-    return lowering.resample(z, taps, axes, (whole[0] // axes[0].down, whole[1] // axes[1].down)).merged()
+    # With this many output components every read of an input component is a plain shift.
+    reads = _lcm_phases(z.counts, (axes[0].down, axes[1].down))
+    return lowering.resample(z, taps, axes, (reads[0] // axes[0].down, reads[1] // axes[1].down)).interleave()
 
 
-def _common(a: Counts, b: Counts) -> Counts:
-    """The fewest components that are whole numbers of both."""
+def _lcm_phases(a: Counts, b: Counts) -> Counts:
     return math.lcm(a[0], b[0]), math.lcm(a[1], b[1])
 
 
@@ -207,63 +209,73 @@ def _reversed(taps: Taps) -> Taps:
     return taps[0][:, ::-1], taps[1][:, ::-1]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kernel:
-    """A nonlinearity with its filters, bound to an implementation."""
+# A method of _Nonlinearity: (nonlinearity, *tensors, filters, lowering) -> tensor.
+_Method = Callable[..., tf.Tensor]
 
-    how: _Nonlinearity
-    stages: tuple[Resampling, Resampling]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Kernel:
+    """A nonlinearity with its filters, bound to a stock backend."""
+
+    nonlinearity: _Nonlinearity
+    filters: _Filters
     impl: str
 
-    def __call__(self, method: str, *tensors: tf.Tensor) -> tf.Tensor:
-        """Runs one of _Nonlinearity's methods in float32 or better; the result has the type of the input."""
-        up, down = (stage.filter.taps for stage in self.stages)
-        tensors = tuple(tf.stop_gradient(t) for t in tensors)  # the gradient is ours: no tape need look inside
+    def __call__(self, method: _Method, *tensors: tf.Tensor) -> tf.Tensor:
+        """Run a method of _Nonlinearity on tensors, of which the last one is the bias, in float32 or better.
+
+        Returns:
+            A tensor of the type of the first one.
+        """
+        # Gradients are defined below, so no tape need record the operations in here.
+        tensors = tuple(tf.stop_gradient(t) for t in tensors)
         dtype = tensors[0].dtype
         if self.impl == "matmul":
             wide = [at_least_float32(t) for t in tensors]
-            return tf.cast(getattr(self.how, method)(*wide, (up, down), BandedMatmulLowering()), dtype)
-        wide_dtype = at_least_float32(tensors[0]).dtype
-        taps = [tf.constant(t, wide_dtype) for t in (*up, *down)]
-        specs = (*(batch_free_spec(image) for image in tensors[:-1]), *(tensor_spec(t) for t in (tensors[-1], *taps)))
-        return _compiled(self.how, method, specs)(*tensors, *taps)
+            return tf.cast(method(self.nonlinearity, *wide, self.filters, BandedMatmulLowering()), dtype)
+        up, down = self.filters
+        taps = [tf.constant(t, at_least_float32(tensors[0]).dtype) for t in (*up, *down)]
+        *images, bias = tensors
+        specs = (*map(batch_free_spec, images), tensor_spec(bias), *map(tensor_spec, taps))
+        return _compiled(self.nonlinearity, method, specs)(*tensors, *taps)
 
 
 @functools.cache
-def _compiled(how: _Nonlinearity, method: str, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.Tensor]:
-    """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
+def _compiled(
+    nonlinearity: _Nonlinearity, method: _Method, specs: tuple[tf.TensorSpec, ...]
+) -> Callable[..., tf.Tensor]:
+    """Return a compiled function for one geometry; taps are inputs, so that layers of equal shape share it."""
 
     @tf.function(jit_compile=True, autograph=False)
     def filtered_lrelu_kernel(*inputs: tf.Tensor) -> tf.Tensor:
         *tensors, up_y, up_x, down_y, down_x = inputs
         wide = [at_least_float32(t) for t in tensors]
         filters = (up_y, up_x), (down_y, down_x)
-        return tf.cast(getattr(how, method)(*wide, filters, PolyphaseLowering()), tensors[0].dtype)
+        return tf.cast(method(nonlinearity, *wide, filters, PolyphaseLowering()), tensors[0].dtype)
 
     return filtered_lrelu_kernel.get_concrete_function(*specs)
 
 
-def _filtered(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
+def _stock(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            dx = _jacobian("cotangent", dy, x, bias, kernel)
-            return dx, tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
+            dx = _jacobian(dy, x, bias, kernel, transposed=True)
+            return dx, _bias_gradient(dx)
 
-        return kernel("value", x, bias), gradient
+        return kernel(_Nonlinearity.value, x, bias), gradient
 
     return apply(x, bias)
 
 
-def _jacobian(method: str, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
-    """J v ("tangent") or its transpose ("cotangent"): linear in v, piecewise constant in x and bias."""
-    other = {"tangent": "cotangent", "cotangent": "tangent"}[method]
+def _jacobian(v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel, transposed: bool) -> tf.Tensor:
+    """Return the Jacobian, or its transpose, times v: linear in v, piecewise constant in x and bias."""
 
     @tf.custom_gradient
     def apply(v: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(dy: tf.Tensor) -> tf.Tensor:
-            return _jacobian(other, dy, x, bias, kernel)
+            return _jacobian(dy, x, bias, kernel, not transposed)
 
-        return kernel(method, v, x, bias), gradient
+        return kernel(_Nonlinearity.cotangent if transposed else _Nonlinearity.tangent, v, x, bias), gradient
 
     return apply(v)

@@ -1,4 +1,4 @@
-"""The geometry of upfirdn2d, its adjoint, and filters as sums of separable ones. NumPy only."""
+"""Geometry of resamplings: sizes, adjoints, and filters as sums of separable ones. NumPy only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Singular values below this share of the largest cannot be seen in float32 (eps 6e-8).
+# Singular values below this share of the largest make no difference in float32 (eps 6e-8).
 RANK_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """What happens along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample."""
+    """A resampling along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample."""
 
     up: int
     down: int
@@ -24,10 +24,11 @@ class Axis:
     num_taps: int
 
     def out_size(self, in_size: int) -> int:
+        """Number of output samples; less than 1 if the padded input is shorter than the filter."""
         return (in_size * self.up + self.before + self.after - self.num_taps) // self.down + 1
 
     def adjoint(self, in_size: int) -> Axis:
-        """The axis of the transposed operator, which maps `out_size(in_size)` samples back to `in_size`."""
+        """Return the axis of the transposed operator, which maps `out_size(in_size)` samples to `in_size`."""
         out_size = self.out_size(in_size)
         return Axis(
             up=self.down,
@@ -42,8 +43,8 @@ class Axis:
 class Filter:
     """A two-dimensional correlation kernel: the sum over r of the outer products y[r] x[r].
 
-    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, because the tail
-    of their singular values lies below float32 resolution: so nothing here ever needs a true 2D convolution.
+    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, as the tail of their
+    singular values lies below the resolution of float32 (docs/adr/0004). So no backend needs a true 2D convolution.
     """
 
     y: NDArray[np.float64]  # [terms, Ky]
@@ -51,11 +52,18 @@ class Filter:
 
     @property
     def taps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vertical and horizontal factors."""
         return self.y, self.x
 
     @classmethod
     def from_taps(cls, taps: ArrayLike | None, flip: bool, gain: float) -> Filter:
-        """The kernel that correlates as `taps` convolve (or, with `flip`, as they correlate), times `gain`."""
+        """Return the kernel for `taps`.
+
+        Args:
+            taps: [K] separable, [Ky, Kx], or None for no filter.
+            flip: correlate with the taps as given instead of convolving with them.
+            gain: factor on the result.
+        """
         array = np.ones([1]) if taps is None else np.asarray(taps, np.float64)
         if not flip:
             array = np.flip(array)
@@ -69,12 +77,13 @@ class Filter:
         return cls(np.ascontiguousarray(y * gain), np.ascontiguousarray(x))
 
     def adjoint(self) -> Filter:
+        """Return the kernel of the transposed operator."""
         return Filter(self.y[:, ::-1].copy(), self.x[:, ::-1].copy())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resampling:
-    """One upfirdn2d: a linear map of [N, H, W, C] that acts alike on every image and channel."""
+    """The linear map of one upfirdn2d, the same for every image and channel of [N, H, W, C]."""
 
     axes: tuple[Axis, Axis]  # vertical, horizontal
     filter: Filter
@@ -89,7 +98,7 @@ class Resampling:
         flip_filter: bool,
         gain: float,
     ) -> Resampling:
-        """Checks the arguments of the public function; see sg3tf.ops.upfirdn2d.
+        """Check the arguments of sg3tf.ops.upfirdn2d and return its map.
 
         Raises:
             ValueError: naming the argument, its value and the remedy.
@@ -107,12 +116,12 @@ class Resampling:
         return cls((axis_y, axis_x), kernel)
 
     def adjoint(self, height: int, width: int) -> Resampling:
-        """The transposed map, for inputs of this one of size `height` x `width`."""
+        """Return the transposed map, which yields images of size `height` x `width`."""
         axes = self.axes[0].adjoint(height), self.axes[1].adjoint(width)
         return Resampling(axes, self.filter.adjoint())
 
     def out_size(self, height: int, width: int) -> tuple[int, int]:
-        """Size of the output.
+        """Return the height and width of the output.
 
         Raises:
             ValueError: the padded input is smaller than the filter.

@@ -1,7 +1,7 @@
-"""The library of native operations: finds it, loads it, and says why not.
+"""The native operations: their library is found, checked and loaded here, and their attributes are encoded.
 
-`make native` (Bazel; custom_ops/) puts into sg3tf/ops/lib: the operations, the same for XLA, and a file that tells
-what they were built for.
+`make native` (Bazel; custom_ops/) puts three files into sg3tf/ops/lib: the operations, the same for XLA, and a
+description of what they were built for.
 """
 
 from __future__ import annotations
@@ -14,41 +14,45 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from sg3tf.ops.geometry import Axis, Filter, Resampling
 
 FOLDER = Path(__file__).with_name("lib")
 OPERATIONS = "_sg3tf_native.so"
 XLA = "_sg3tf_native_xla.so"
 BUILD = "_sg3tf_native.json"  # {"tensorflow": "2.21.0", "cuda": "13.0" or null}
 REMEDY = "build them with `make native`, or choose SG3TF_OPS=xla"
+REBUILD = "build it again with `make native`, or choose SG3TF_OPS=xla"
 
 _logger = logging.getLogger(__name__)
 
 
+# --- Availability -----------------------------------------------------------------------------------------------------
+
+
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """What a library was built for."""
+    """The versions that a library was built for."""
 
     tensorflow: str
     cuda: str | None
 
 
 def available() -> bool:
-    """Whether the operations are loaded and right for this machine; one warning if not.
-
-    Raises:
-        RuntimeError: there is a library, but for another version of TensorFlow, or damaged.
-    """
+    """Load the operations; return False, and warn once, if there is no library that this process can use."""
     return _available(FOLDER)
 
 
 def available_under_xla() -> bool:
-    """Whether XLA can call the operations, which are loaded; one warning if not."""
-    return _compiles(FOLDER / XLA)
+    """Return True if XLA can call the operations, which are loaded already; warn once if it cannot."""
+    return _available_under_xla(FOLDER / XLA)
 
 
 def require() -> None:
-    """Loads the operations.
+    """Load the operations.
 
     Raises:
         RuntimeError: with the reason and the remedy.
@@ -60,16 +64,16 @@ def require() -> None:
 
 
 def operations() -> Any:
-    """The module of generated functions. Loaded already: `available` or `require` comes first."""
+    """Return the module of generated functions; call `available` or `require` first."""
     return _load(FOLDER)
 
 
 @functools.cache
 def unavailable_reason(folder: Path) -> str:
-    """Why the operations in `folder` cannot be used, or nothing.
+    """Return why the operations in `folder` cannot be used on this machine, or an empty string.
 
     Raises:
-        RuntimeError: they are for another version of TensorFlow, or nothing tells for which.
+        RuntimeError: the library is broken: built for another version of TensorFlow, or without its description.
     """
     library = folder / OPERATIONS
     if not library.is_file():
@@ -77,8 +81,7 @@ def unavailable_reason(folder: Path) -> str:
     build = read_build(folder)
     if build.tensorflow != tf.__version__:
         raise RuntimeError(
-            f"{library} was built for TensorFlow {build.tensorflow}, but this is {tf.__version__}: "
-            "build it again with `make native`"
+            f"{library} was built for TensorFlow {build.tensorflow}, but this is {tf.__version__}: {REBUILD}"
         )
     if tf.config.get_visible_devices("GPU"):
         if build.cuda is None:
@@ -89,22 +92,22 @@ def unavailable_reason(folder: Path) -> str:
 
 
 @functools.cache
-def why_not_xla(library: Path) -> str:
-    """Why XLA cannot call the operations through `library`, or nothing: then it can from now on."""
+def xla_unavailable_reason(library: Path) -> str:
+    """Return why XLA cannot call the operations through `library`, or, having loaded it, an empty string."""
     if not library.is_file():
         return f"there is no {library}"
     try:
         tf.load_library(str(library))
-    except tf.errors.OpError as error:  # it needs parts of TensorFlow that are not the same in all its builds
+    except tf.errors.OpError as error:  # it needs parts of TensorFlow that not all of its builds have
         return f"{library} cannot be loaded ({error.message})"
     return ""
 
 
 def read_build(folder: Path) -> Build:
-    """What the library in `folder` was built for.
+    """Return the versions that the library in `folder` was built for.
 
     Raises:
-        RuntimeError: the file that tells is missing or damaged.
+        RuntimeError: its description is missing or damaged.
     """
     try:
         return Build(**json.loads((folder / BUILD).read_text()))
@@ -114,17 +117,21 @@ def read_build(folder: Path) -> Build:
 
 @functools.cache
 def _available(folder: Path) -> bool:
-    reason = unavailable_reason(folder)
-    if reason:
-        _logger.warning("no native operations, so the slower stock ones are used: %s: %s", reason, REMEDY)
-        return False
-    _load(folder)
-    return True
+    try:
+        reason = unavailable_reason(folder)
+        if not reason:
+            _load(folder)
+            return True
+        problem = f"{reason}: {REMEDY}"
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+    _logger.warning("no native operations, so the slower stock ones are used: %s", problem)
+    return False
 
 
 @functools.cache
-def _compiles(library: Path) -> bool:
-    reason = why_not_xla(library)
+def _available_under_xla(library: Path) -> bool:
+    reason = xla_unavailable_reason(library)
     if reason:
         _logger.warning("no native operations under jit_compile, so stock ones are used there: %s: %s", reason, REMEDY)
     return not reason
@@ -136,14 +143,14 @@ def _load(folder: Path) -> Any:
     try:
         module = tf.load_op_library(str(library))
     except tf.errors.OpError as error:
-        raise RuntimeError(f"cannot load {library} ({error.message}): build it again with `make native`") from error
+        raise RuntimeError(f"cannot load {library} ({error.message}): {REBUILD}") from error
     # Not only when something is compiled: a function traced before may be called from one that is.
-    why_not_xla(folder / XLA)
+    xla_unavailable_reason(folder / XLA)
     return module
 
 
 def _driver_cuda() -> tuple[int, int]:
-    """Newest CUDA version that the driver runs; (0, 0) without a driver."""
+    """Return the newest CUDA version that the driver supports; (0, 0) without a driver."""
     version = ctypes.c_int()
     try:
         ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
@@ -154,3 +161,47 @@ def _driver_cuda() -> tuple[int, int]:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
+
+
+# --- Attributes (custom_ops/resampling/tf/attributes.h) ---------------------------------------------------------------
+
+
+def native_attributes(resampling: Resampling) -> dict[str, Any]:
+    """Return the attributes of Sg3>Upfirdn2d."""
+    y, x = resampling.axes
+    return {
+        "up": [y.up, x.up],
+        "down": [y.down, x.down],
+        "pad": [y.before, y.after, x.before, x.after],
+        "terms": len(resampling.filter.y),
+        "taps_y": encode(resampling.filter.y),
+        "taps_x": encode(resampling.filter.x),
+    }
+
+
+def native_resampling(op: Any, prefix: str = "", *, up: str = "", down: str = "", pad: str = "") -> Resampling:
+    """Return the resampling that attributes of `op` describe.
+
+    Args:
+        op: a node with the attributes PREFIXterms, PREFIXtaps_y and PREFIXtaps_x.
+        prefix: PREFIX.
+        up, down, pad: names of further attributes; an empty one stands for the factors (1, 1) or no padding.
+    """
+    terms = op.get_attr(f"{prefix}terms")
+    taps_y, taps_x = (decode(op.get_attr(f"{prefix}taps_{axis}")).reshape(terms, -1) for axis in "yx")
+    up_y, up_x = op.get_attr(up) if up else (1, 1)
+    down_y, down_x = op.get_attr(down) if down else (1, 1)
+    top, bottom, left, right = op.get_attr(pad) if pad else (0, 0, 0, 0)
+    y = Axis(up_y, down_y, top, bottom, taps_y.shape[1])
+    x = Axis(up_x, down_x, left, right, taps_x.shape[1])
+    return Resampling((y, x), Filter(taps_y, taps_x))
+
+
+def encode(values: ArrayLike) -> bytes:
+    """Return the bytes of float64 numbers: floating point attributes hold float32 only."""
+    return np.asarray(values, "<f8").tobytes()
+
+
+def decode(data: bytes) -> NDArray[np.float64]:
+    """Return the numbers that `encode` was given, flattened."""
+    return np.frombuffer(data, "<f8")

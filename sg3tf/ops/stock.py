@@ -1,4 +1,9 @@
-"""Resampling in stock TensorFlow operations: polyphase slices for XLA, banded matrix products elsewhere."""
+"""Resampling in stock TensorFlow operations: two lowerings, one for XLA and one for where nothing compiles the graph.
+
+`PolyphaseLowering` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its small
+operations passes over memory on its own. `BandedMatmulLowering` multiplies by banded matrices, tile by tile: more
+arithmetic, but in few large operations. docs/adr/0002 has the measurements.
+"""
 
 from __future__ import annotations
 
@@ -9,48 +14,49 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from sg3tf.ops._tf_private import optimization_barrier
 from sg3tf.ops.geometry import Axis
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A signal kept as its polyphase components, so that resampling it needs neither inserted zeros nor interleaving.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Polyphase signals ------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PolyphaseSignal:
-    """Images [N, height, width, C] as components: parts[py][px][:, i, j] = image[:, i * Py + py, j * Px + px]."""
+    """Images [N, height, width, C] kept as polyphase components, which resample without inserted zeros.
+
+    parts[py][px][:, i, j] = image[:, i * Py + py, j * Px + px], for Py x Px components.
+    """
 
     parts: list[list[tf.Tensor]]
     height: int
     width: int
 
     @classmethod
-    def whole(cls, x: tf.Tensor) -> PolyphaseSignal:
-        """x [N, H, W, C] as its own only component."""
+    def from_dense(cls, x: tf.Tensor) -> PolyphaseSignal:
+        """Return images [N, H, W, C] as a signal of one component."""
         return cls([[x]], x.shape[1], x.shape[2])
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Components along (y, x)."""
+        """Numbers of components along (y, x)."""
         return len(self.parts), len(self.parts[0])
 
     def map(self, function: Callable[..., tf.Tensor], *others: PolyphaseSignal) -> PolyphaseSignal:
-        """Applies an elementwise function to this signal, and others on the same grid."""
+        """Apply an elementwise function to this signal and others with the same components."""
         parts = [
             [function(*components) for components in zip(*rows, strict=True)]
             for rows in zip(self.parts, *(other.parts for other in others), strict=True)
         ]
         return PolyphaseSignal(parts, self.height, self.width)
 
-    def merged(self) -> tf.Tensor:
-        """The images [N, height, width, C]."""
-        rows = [_interleaved(row, 2, self.width) for row in self.parts]
-        return _interleaved(rows, 1, self.height)
+    def interleave(self) -> tf.Tensor:
+        """Return the images [N, height, width, C]."""
+        rows = [_interleave(row, 2, self.width) for row in self.parts]
+        return _interleave(rows, 1, self.height)
 
 
-def _interleaved(parts: list[tf.Tensor], dim: int, size: int) -> tf.Tensor:
+def _interleave(parts: list[tf.Tensor], dim: int, size: int) -> tf.Tensor:
     if len(parts) == 1:
         return parts[0]
     longest = parts[0].shape[dim]
@@ -66,14 +72,7 @@ def _interleaved(parts: list[tf.Tensor], dim: int, size: int) -> tf.Tensor:
     return y[:, :size] if dim == 1 else y[:, :, :size]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Two ways to say a resampling in stock TensorFlow operations.
-#
-# `Slices` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its many small
-# operations passes over memory on its own. `Matmul` multiplies by a banded matrix, tile by tile: more arithmetic,
-# but in few large operations, so that it is the faster one where nothing compiles the graph.
-# docs/adr/0002 has the measurements.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Lowerings --------------------------------------------------------------------------------------------------------
 
 Axes = tuple[Axis, Axis]  # vertical, horizontal
 Taps = tuple[Any, Any]  # vertical [terms, Ky] and horizontal [terms, Kx], NumPy or tensors
@@ -81,19 +80,19 @@ Counts = tuple[int, int]  # polyphase components, vertical and horizontal
 
 
 class Lowering(Protocol):
-    """Applies resamplings to phased signals."""
+    """A way to apply resamplings to polyphase signals."""
 
-    def natural_phases(self, axes: Axes) -> Counts:
-        """Into how many components the result of `axes` falls by itself."""
+    def output_phases(self, axes: Axes) -> Counts:
+        """Return the numbers of components in which the result of `axes` comes about."""
 
     def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
-        """The sum over r of the separable filters taps[0][r], taps[1][r], in `phases` components."""
+        """Return x filtered with the sum over r of outer products taps[0][r] taps[1][r], in `phases` components."""
 
 
 class PolyphaseLowering:
-    """Every output component is a sum of shifted input components times a tap. For XLA only."""
+    """Sums of shifted input components times a tap, for each output component. For XLA only."""
 
-    def natural_phases(self, axes: Axes) -> Counts:
+    def output_phases(self, axes: Axes) -> Counts:
         y, x = (axis.up // math.gcd(axis.up, axis.down) for axis in axes)
         return y, x
 
@@ -107,17 +106,21 @@ class PolyphaseLowering:
         return PolyphaseSignal(parts, height, width)
 
     def _vertical(self, x: PolyphaseSignal, taps: Any, axis: Axis, phases: int) -> PolyphaseSignal:
-        columns = [_correlated(list(column), x.height, taps, axis, phases, 1) for column in zip(*x.parts, strict=True)]
+        columns = [_correlate(list(column), x.height, taps, axis, phases, 1) for column in zip(*x.parts, strict=True)]
         return PolyphaseSignal([list(row) for row in zip(*columns, strict=True)], axis.out_size(x.height), x.width)
 
     def _horizontal(self, x: PolyphaseSignal, taps: Any, axis: Axis, phases: int) -> list[list[tf.Tensor]]:
-        return [_correlated(row, x.width, taps, axis, phases, 2) for row in x.parts]
+        return [_correlate(row, x.width, taps, axis, phases, 2) for row in x.parts]
 
 
-def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int) -> list[tf.Tensor]:
-    """One axis: output o = phases * j + r reads, for tap k, input (o * down + k - before) / up where that is whole."""
-    # Else XLA computes the pass before this one again for every tap (ten times slower to compile with 2D filters).
-    parts = list(gen_xla_ops.xla_optimization_barrier(parts))
+def _correlate(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int) -> list[tf.Tensor]:
+    """Correlate along one axis.
+
+    Output o = phases * j + r reads, for tap k, input (o * down + k - before) / up, if that is an integer.
+    """
+    # Without the barrier XLA computes the pass before this one again for every tap: radial filters then take ten times
+    # as long to compile.
+    parts = optimization_barrier(parts)
     step = phases * axis.down // axis.up  # inputs from one output of a component to the next
     stride = step // len(parts)  # the same, within a component of the input
     out_size = axis.out_size(in_size)
@@ -127,7 +130,7 @@ def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, pha
     ]  # per output component: (tap, first sample, input component)
     counts = [-(-(out_size - r) // phases) for r in range(phases)]
     windows = [
-        _covering(
+        _covering_window(
             part, dim, [(first, counts[r]) for r in range(phases) for _, first, p in reads[r] if p == source], stride
         )
         for source, part in enumerate(parts)
@@ -139,7 +142,7 @@ def _correlated(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, pha
         ]
         if terms:
             return sum(terms[1:], terms[0])
-        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # beyond its end: zeros
+        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # zeros: all of it lies beyond the end
 
     return [component(r) for r in range(phases)]
 
@@ -148,8 +151,8 @@ def _taps_of_phase(axis: Axis, r: int) -> list[int]:
     return [k for k in range(axis.num_taps) if (r * axis.down + k - axis.before) % axis.up == 0]
 
 
-def _covering(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int) -> tuple[tf.Tensor, int]:
-    """x padded with zeros so that every read (first, count) lies inside, and the index of its first sample."""
+def _covering_window(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int) -> tuple[tf.Tensor, int]:
+    """Return x zero-padded so that every read (first, count) lies inside, and the index of its first sample."""
     if not reads:
         return x, 0
     start = min(first for first, _ in reads)
@@ -158,20 +161,20 @@ def _covering(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int)
 
 
 class BandedMatmulLowering:
-    """Every axis is a product with a banded matrix; taps must be NumPy, as it is made while the graph is traced."""
+    """A product with a banded matrix for each axis. Taps must be NumPy: the matrix is made while the graph is traced."""
 
-    TILE = 32  # outputs per product: a band fills a larger matrix worse, a smaller one costs more products
+    TILE = 32  # outputs per product: in larger matrices the band is a smaller share, smaller ones mean more products
 
-    def natural_phases(self, axes: Axes) -> Counts:
+    def output_phases(self, axes: Axes) -> Counts:
         return 1, 1
 
     def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
-        whole = x.merged()
+        dense = x.interleave()
         terms = [
-            self._product(self._product(whole, taps[0][r], axes[0], 1), taps[1][r], axes[1], 2)
+            self._product(self._product(dense, taps[0][r], axes[0], 1), taps[1][r], axes[1], 2)
             for r in range(taps[0].shape[0])
         ]
-        return PolyphaseSignal.whole(sum(terms[1:], terms[0]))
+        return PolyphaseSignal.from_dense(sum(terms[1:], terms[0]))
 
     def _product(self, x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
         out_size = axis.out_size(x.shape[dim])
@@ -195,7 +198,7 @@ class BandedMatmulLowering:
 
 
 def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
-    """The matrix [tile, reach] of the first `tile` outputs, and the input that its first column stands for."""
+    """Return the matrix [tile, reach] of the first `tile` outputs, and the input index of its first column."""
     first = -(axis.before // axis.up)
     last = ((tile - 1) * axis.down + axis.num_taps - 1 - axis.before) // axis.up
     matrix = np.zeros([tile, max(last - first + 1, 1)])
@@ -208,7 +211,7 @@ def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
 
 
 def _window(x: tf.Tensor, dim: int, start: int, length: int) -> tf.Tensor:
-    """Samples [start, start + length) along `dim`; zeros where x has none."""
+    """Return samples [start, start + length) along `dim`; zeros outside of x."""
     before, after = max(0, -start), max(0, start + length - x.shape[dim])
     if before or after:
         paddings = [[0, 0]] * 4

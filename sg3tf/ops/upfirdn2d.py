@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sg3tf.ops import native
 from sg3tf.ops.backend import select_backend
 from sg3tf.ops.geometry import Resampling
-from sg3tf.ops.native_attributes import native_attributes, native_resampling
+from sg3tf.ops.native import native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
 
 
@@ -27,7 +27,7 @@ def upfirdn2d(
     gain: float = 1.0,
     impl: str | None = None,
 ) -> tf.Tensor:
-    """Inserts zeros, pads, convolves and keeps every `down`-th sample of each channel.
+    """Insert zeros, pad, convolve, and keep every `down`-th sample of each channel.
 
     Args:
         x: [N, H, W, C], any floating type; H, W and C static.
@@ -37,7 +37,7 @@ def upfirdn2d(
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
         flip_filter: correlate instead of convolve.
         gain: factor on the result.
-        impl: None or "auto" (what sg3tf.ops.use_backend chose), "native", "xla" or "matmul".
+        impl: "native", "xla" or "matmul"; None or "auto" for the backend of sg3tf.ops.use_backend.
 
     Returns:
         [N, (H * up + top + bottom - Kh) // down + 1, likewise, C], of the type of x.
@@ -45,75 +45,75 @@ def upfirdn2d(
 
     Raises:
         ValueError: naming the argument, its value and the remedy.
-        RuntimeError: "native" without its library, or a library for another TensorFlow.
+        RuntimeError: "native" without a usable library.
 
-    Gradient with respect to x: of any order, as the operation is linear and its adjoint is another upfirdn2d.
+    Gradients with respect to x are of any order: the operation is linear, and its adjoint is another upfirdn2d.
     """
     x = check_images(x)
-    how = Resampling.create(taps, up, down, pad, flip_filter, gain)
-    how.out_size(x.shape[1], x.shape[2])
+    resampling = Resampling.create(taps, up, down, pad, flip_filter, gain)
+    resampling.out_size(x.shape[1], x.shape[2])  # raises where the filter does not fit
     impl = select_backend(impl)
-    return _native(x, how) if impl == "native" else _linear(x, how, impl)
+    return _native(x, resampling) if impl == "native" else _stock(x, resampling, impl)
 
 
-def _native(x: tf.Tensor, how: Resampling) -> tf.Tensor:
-    return native.operations().sg3_upfirdn2d(x, **native_attributes(how))
+def _native(x: tf.Tensor, resampling: Resampling) -> tf.Tensor:
+    return native.operations().sg3_upfirdn2d(x, **native_attributes(resampling))
 
 
 @tf.RegisterGradient("Sg3>Upfirdn2d")
 def _native_gradient(op: Any, dy: tf.Tensor) -> tf.Tensor:
-    how = native_resampling(op, up="up", down="down", pad="pad")
-    return _native(dy, how.adjoint(*op.inputs[0].shape[1:3]))
+    resampling = native_resampling(op, up="up", down="down", pad="pad")
+    return _native(dy, resampling.adjoint(*op.inputs[0].shape[1:3]))
 
 
-def _linear(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
+def _stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
     @tf.custom_gradient
     def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(dy: tf.Tensor) -> tf.Tensor:
-            return _linear(dy, how.adjoint(x.shape[1], x.shape[2]), impl)
+            return _stock(dy, resampling.adjoint(x.shape[1], x.shape[2]), impl)
 
-        return run(x, how, impl), gradient
+        return _apply_stock(x, resampling, impl), gradient
 
     return apply(x)
 
 
-def run(x: tf.Tensor, how: Resampling, impl: str) -> tf.Tensor:
-    """The value alone, without a gradient of its own."""
+def _apply_stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
+    """Return the value; no tape records its operations."""
     x = tf.stop_gradient(x)
     if impl == "matmul":
-        return _resampled(x, how.filter.taps, how.axes, BandedMatmulLowering())
-    taps = [tf.constant(t, at_least_float32(x).dtype) for t in how.filter.taps]
-    return _compiled(how.axes, (batch_free_spec(x), *(tensor_spec(t) for t in taps)))(x, *taps)
+        return _lower(x, resampling.filter.taps, resampling.axes, BandedMatmulLowering())
+    taps = [tf.constant(t, at_least_float32(x).dtype) for t in resampling.filter.taps]
+    return _compiled(resampling.axes, (batch_free_spec(x), *(tensor_spec(t) for t in taps)))(x, *taps)
 
 
 @functools.cache
 def _compiled(axes: Axes, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.Tensor]:
-    """One function per geometry; taps are its inputs, so that layers of like shape share the compiled code."""
+    """Return a compiled function for one geometry; taps are inputs, so that layers of equal shape share it."""
 
     @tf.function(jit_compile=True, autograph=False)
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
-        return _resampled(x, (taps_y, taps_x), axes, PolyphaseLowering())
+        return _lower(x, (taps_y, taps_x), axes, PolyphaseLowering())
 
     return upfirdn.get_concrete_function(*specs)
 
 
 def batch_free_spec(images: tf.Tensor) -> tf.TensorSpec:
-    """What a compiled function says of images [N, H, W, C]: only N is free."""
+    """Return the signature of images [N, H, W, C] of any N."""
     return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
 
 
 def tensor_spec(tensor: tf.Tensor) -> tf.TensorSpec:
-    """What a compiled function says of an input that is always alike."""
+    """Return the signature of a tensor of fixed shape."""
     return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
-def _resampled(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
-    phased = PolyphaseSignal.whole(at_least_float32(x))
-    return tf.cast(lowering.resample(phased, taps, axes, lowering.natural_phases(axes)).merged(), x.dtype)
+def _lower(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
+    signal = PolyphaseSignal.from_dense(at_least_float32(x))
+    return tf.cast(lowering.resample(signal, taps, axes, lowering.output_phases(axes)).interleave(), x.dtype)
 
 
 def check_images(x: tf.Tensor) -> tf.Tensor:
-    """x as a tensor [N, H, W, C] of a floating type.
+    """Return x as a tensor [N, H, W, C] of a floating type.
 
     Raises:
         ValueError: wrong rank, unknown height, width or channels, or not floating.
@@ -127,5 +127,5 @@ def check_images(x: tf.Tensor) -> tf.Tensor:
 
 
 def at_least_float32(x: tf.Tensor) -> tf.Tensor:
-    """16-bit inputs are summed in float32; wider ones stay what they are."""
+    """Return x, cast to float32 if it is narrower: sums of 16-bit numbers lose too much."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

@@ -1,4 +1,4 @@
-"""The ways in which TensorFlow runs a function: each must give the same numbers."""
+"""The ways in which TensorFlow runs a function, all of which must give the same numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXTS = ("eager", "graph", "jit_compile", "dynamic batch", "SavedModel")
 def run(
     context: str, function: Function, x: Array, folder: Path, variables: Sequence[keras.Variable] = ()
 ) -> list[Array]:
-    """function(x) in one of CONTEXTS; a SavedModel is written into `folder`, with the variables that it needs."""
+    """Return function(x) in one of CONTEXTS; a SavedModel is written into `folder`, with the variables that it needs."""
     any_batch = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
     if context == "graph":
         function = tf.function(function)
@@ -40,6 +40,6 @@ def run(
 
 
 def compiles(function: Function, x: Array) -> bool:
-    """Whether the graph of `function` contains parts that only XLA can run."""
+    """Return True if the graph of `function` contains parts that only XLA can run."""
     definition = tf.function(function).get_concrete_function(tf.constant(x)).graph.as_graph_def()
     return any(f.attr["_XlaMustCompile"].b for f in definition.library.function)

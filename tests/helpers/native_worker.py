@@ -1,8 +1,8 @@
-"""Native operations in a process of their own: TensorFlow's threads and devices are chosen once.
+"""Native operations in a process of their own: TensorFlow fixes its threads and devices at the start.
 
 Usage: python -m tests.helpers.native_worker OUT THREADS
-OUT is an npz file: what `in_one_piece` returns, and a training step of two replicas ("replicas/...") and of one
-("one/..."): its loss, and its trained parameters.
+OUT is an npz file with the results of `values_and_gradients`, and with the loss and the trained parameters after a
+training step of two replicas ("replicas/...") and of one ("one/...").
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def images(seed: int) -> Array:
 
 
 def value_and_gradient(operation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradient is that of half the sum of squares."""
+    """Return operation(x) and the gradient of half its sum of squares."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = operation(x)
     return y, tape.gradient(y, x, y)
 
 
-def in_one_piece() -> dict[str, Array]:
+def values_and_gradients() -> dict[str, Array]:
     """Values and gradients of both operations in two types."""
     results = {}
     for dtype in (tf.float32, tf.bfloat16):
@@ -81,7 +81,7 @@ def main(out: str, threads: int) -> None:
     mirrored = tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.HierarchicalCopyAllReduce(num_packs=1)
     )
-    arrays = in_one_piece()
+    arrays = values_and_gradients()
     for name, strategy in (("replicas", mirrored), ("one", tf.distribute.get_strategy())):
         arrays |= {f"{name}/{key}": value for key, value in training_step(strategy).items()}
     np.savez(out, **arrays)

@@ -1,4 +1,4 @@
-"""Comparing arrays, and the two image layouts."""
+"""Comparisons of arrays, and the two image layouts."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def derivative(function: Function) -> Function:
 
 
 class Rounding:
-    """How far a sum of products may lie from the exact one, elementwise.
+    """Bounds on the rounding error of sums of products, elementwise.
 
     Arithmetic is in float32, or in the type of the result where that is wider; so a 16-bit result is rounded once.
 
     Args:
         dtype: of the inputs and the result.
-        operations: roundings that a product passes through on its way into the sum.
+        operations: number of roundings between a product and the final sum.
     """
 
     def __init__(self, dtype: Any, operations: int) -> None:
@@ -78,10 +78,13 @@ class Rounding:
         self.smallest = float(finfo(dtype).smallest_subnormal)
 
     def check(self, actual: Any, exact: Array, magnitude: Array, doubtful: Array | float = 0.0) -> None:
-        """Args:
-        exact: what float64 arithmetic gives for the same inputs.
-        magnitude: the same sum with all terms positive.
-        doubtful: further error that the inputs justify.
+        """Assert that `actual` lies within the bounds.
+
+        Args:
+            actual: the rounded results.
+            exact: results of float64 arithmetic for the same inputs.
+            magnitude: the same sum with all terms positive.
+            doubtful: further error that the inputs justify.
         """
         actual = np.asarray(actual, np.float64)
         assert actual.shape == exact.shape

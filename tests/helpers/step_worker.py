@@ -42,6 +42,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from sg3tf.ops import use_backend
 from tests.helpers import tiny_run
+from tests.helpers.keras_private import variable_index
 from trainer import losses, stats
 from trainer.augment import Augment
 from trainer.config import Options
@@ -108,7 +109,7 @@ class Recorder:
         plain = optimizer.update_step
 
         def update_step(gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-            optimizer.assign(slots[optimizer._get_variable_index(variable)], gradient)
+            optimizer.assign(slots[variable_index(optimizer, variable)], gradient)
             plain(gradient, variable, learning_rate)
 
         optimizer.update_step = update_step

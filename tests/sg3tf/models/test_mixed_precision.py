@@ -19,6 +19,7 @@ from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
+from tests.helpers.keras_private import flatten_layers
 from tests.helpers.numerics import Array, nhwc, relative_error
 
 UNIT_ROUNDOFF = {"mixed_bfloat16": float(finfo(bfloat16).eps) / 2, "mixed_float16": float(finfo(np.float16).eps) / 2}
@@ -84,7 +85,7 @@ def test_blocks_of_the_highest_resolutions_compute_in_16_bits(policy: str) -> No
 
 @pytest.mark.parametrize("make", [generator, discriminator])
 def test_float32_is_float32_everywhere(make: Any) -> None:
-    assert {layer.compute_dtype for layer in make()._flatten_layers()} == {"float32"}
+    assert {layer.compute_dtype for layer in flatten_layers(make())} == {"float32"}
 
 
 @pytest.mark.parametrize("make", [generator, discriminator])
@@ -105,7 +106,7 @@ def test_save_and_load(make: Any, policy: str, shape: tuple[int, ...], tmp_path:
     assert loaded.dtype_policy.name == policy
 
     def policies(model: keras.Model) -> list[str]:
-        return [layer.dtype_policy.name for layer in model._flatten_layers()]
+        return [layer.dtype_policy.name for layer in flatten_layers(model)]
 
     assert policies(loaded) == policies(model)
     np.testing.assert_array_equal(loaded(inputs), y)

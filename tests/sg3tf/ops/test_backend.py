@@ -1,9 +1,10 @@
-"""Which implementation runs: by argument, by scope, by environment, and by what library there is."""
+"""The choice of a backend: by argument, by scope, by environment, and by the library at hand."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sg3tf import Generator
 from sg3tf.ops import filtered_lrelu, native, upfirdn2d, use_backend
-from sg3tf.ops.backend import IMPLEMENTATIONS, training_backend
+from sg3tf.ops.backend import BACKENDS, training_backend
 from tests.helpers import contexts
 from tests.helpers.numerics import relative_error
 
 X = np.random.default_rng(0).normal(size=(2, 9, 7, 3)).astype(np.float32)
 TAPS = np.array([1.0, 3.0, 2.0]) / 6
 STOCK = ("xla", "matmul")
-NAMES = [pytest.param(name, marks=() if name in STOCK else pytest.mark.native) for name in IMPLEMENTATIONS]
+NAMES = [pytest.param(name, marks=() if name in STOCK else pytest.mark.native) for name in BACKENDS]
 native_only = pytest.mark.native
 
 Install = Callable[..., Path]
@@ -33,7 +35,7 @@ def no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """install(tensorflow=..., cuda=...) -> a folder where the library is now looked for; it cannot be loaded."""
+    """install(tensorflow=..., cuda=...) -> the new folder of the library, which cannot be loaded."""
 
     def install(tensorflow: str = tf.__version__, cuda: str | None = None) -> Path:
         (tmp_path / native.OPERATIONS).write_text("not a library")
@@ -46,7 +48,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 @pytest.fixture
 def no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where the library is now looked for."""
+    """An empty folder in place of the library's."""
     monkeypatch.setattr(native, "FOLDER", tmp_path)
     return tmp_path
 
@@ -62,7 +64,7 @@ def both(x: tf.Tensor, impl: str | None = None) -> tf.Tensor:
 
 
 def in_graph(impl: str | None = None) -> str:
-    """What a traced function contains."""
+    """The backend that a traced function contains."""
     graph = tf.function(lambda x: both(x, impl)).get_concrete_function(tf.constant(X)).graph
     ours = {op.type for op in graph.get_operations() if op.type.startswith("Sg3>")}
     if ours:
@@ -179,7 +181,7 @@ def test_no_library_where_it_is_asked_for(no_library: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("impl", [None, "matmul"])
 def test_stock_operations_are_compiled_under_jit_compile(no_library: Path, impl: str | None) -> None:
-    """What `matmul` puts into a graph is not for XLA on a processor."""
+    """The operations of `matmul` are slow under XLA on a CPU."""
     inner = tf.function(lambda x: both(x, impl), jit_compile=True).get_concrete_function(tf.constant(X))
     assert any(op.type == "PartitionedCall" for op in inner.graph.get_operations())
     assert relative_error(under_jit_compile(impl), both(X, "matmul")) < 1e-6
@@ -190,7 +192,7 @@ def test_stock_operations_are_compiled_under_jit_compile(no_library: Path, impl:
 def test_no_library_for_xla(
     impl: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """impl="native" too: what else could it do? Outside jit_compile nothing changes."""
+    """Even impl="native" falls back there; outside jit_compile nothing changes."""
     monkeypatch.setattr(native, "XLA", f"none {tmp_path.name}.so")
     expected = both(X, "matmul")
     for _ in range(2):
@@ -206,51 +208,63 @@ def test_no_library_for_xla(
 def test_damaged_library_for_xla(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     library = tmp_path / native.XLA
     library.write_text("not a library")
-    reason = native.why_not_xla(library)
+    reason = native.xla_unavailable_reason(library)
     assert f"{library} cannot be loaded" in reason and "\n" not in reason
 
 
-@pytest.mark.parametrize("impl", [None, "auto", "native"])
-def test_library_for_another_tensorflow(install: Install, impl: str | None) -> None:
-    library = install(tensorflow="2.4.1") / native.OPERATIONS
-    message = f"{library} was built for TensorFlow 2.4.1, but this is {tf.__version__}: build it again with `make"
+def refused(reason: str, remedy: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` warns once, in one line, and takes a stock backend; `native` fails, whoever asks for it."""
     for _ in range(2):
-        with pytest.raises(RuntimeError, match=message):
-            both(X, impl)
-    assert in_graph("xla") == "xla"  # who asks for something else is not bothered
+        assert in_graph() == in_graph("auto") == "matmul" and training_backend() == "xla"
+    (message,) = warnings(caplog)
+    assert re.search(f"{reason}.*: {remedy}", message) and "\n" not in message
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=f"{reason}.*: {remedy}"):
+            in_graph("native")
+    with pytest.raises(RuntimeError, match=reason), use_backend("native"):
+        pass
+    monkeypatch.setenv("SG3TF_OPS", "native")
+    with pytest.raises(RuntimeError, match=reason):
+        in_graph()
+    assert in_graph("xla") == "xla"
 
 
-@pytest.mark.parametrize("impl", [None, "native"])
+@pytest.mark.parametrize("version", [f"{tf.__version__.rsplit('.', 1)[0]}.99", "2.4.1"])
+def test_library_for_another_tensorflow(
+    install: Install, version: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = install(tensorflow=version, cuda="13.0") / native.OPERATIONS
+    reason = f"{library} was built for TensorFlow {version}, but this is {tf.__version__}"
+    refused(reason, "build it again with `make native`, or choose SG3TF_OPS=xla", caplog, monkeypatch)
+
+
+def test_generator_beside_a_library_for_another_tensorflow(install: Install) -> None:
+    install(tensorflow=f"{tf.__version__.rsplit('.', 1)[0]}.99")
+    tiny = {"resolution": 16, "channel_base": 64, "channel_max": 4, "z_dim": 8, "w_dim": 8}
+    images = Generator.from_preset("stylegan3-t", **tiny).predict(np.ones([1, 8], np.float32), verbose=0)
+    assert images.shape == (1, 16, 16, 3) and np.all(np.isfinite(images))
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"tensorflow": "2.21.0"}', '{"tensorfow": "2.21.0"}'])
-def test_damaged_file_about_the_library(install: Install, content: str | None, impl: str | None) -> None:
+def test_damaged_description_of_the_library(
+    install: Install, content: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = install() / native.BUILD
     path.unlink()
     if content is not None:
         path.write_text(content)
-    with pytest.raises(RuntimeError, match=f"cannot read {path} .*: run `make native` again"):
-        both(X, impl)
+    refused(f"cannot read {path} ", "run `make native` again", caplog, monkeypatch)
 
 
-@pytest.mark.parametrize("impl", [None, "native"])
-def test_damaged_library(install: Install, impl: str | None) -> None:
-    with pytest.raises(
-        RuntimeError, match=f"cannot load {install() / native.OPERATIONS} .*: build it again with `make"
-    ):
-        both(X, impl)
+def test_damaged_library(install: Install, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(f"cannot load {install() / native.OPERATIONS} ", "build it again with `make", caplog, monkeypatch)
 
 
-def refused(reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    """`auto` warns and takes something else, `native` fails."""
-    assert in_graph() == "matmul"
-    (message,) = warnings(caplog)
-    assert reason in message and native.REMEDY in message
-    with pytest.raises(RuntimeError, match=f"{reason}.*: {native.REMEDY}"):
-        in_graph("native")
-
-
-def test_library_without_cuda_beside_a_gpu(install: Install, gpu: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_library_without_cuda_beside_a_gpu(
+    install: Install, gpu: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(cuda=None)
-    refused("was built without CUDA, and there is a GPU", caplog)
+    refused("was built without CUDA, and there is a GPU", native.REMEDY, caplog, monkeypatch)
 
 
 @pytest.mark.parametrize("driver", [(0, 0), (12, 9)])
@@ -263,7 +277,7 @@ def test_driver_too_old(
 ) -> None:
     monkeypatch.setattr(native, "_driver_cuda", lambda: driver)
     install(cuda="13.0")
-    refused("the GPU's driver is too old for CUDA 13.0", caplog)
+    refused("the GPU's driver is too old for CUDA 13.0", native.REMEDY, caplog, monkeypatch)
 
 
 @pytest.mark.parametrize("driver", [(13, 0), (13, 10), (14, 0)])

@@ -22,7 +22,7 @@ from tests.helpers.numerics import Array, Rounding, derivative, magnitude_kernel
 from tests.helpers.reference import resampling as reference
 
 NATIVE = pytest.param("native", marks=pytest.mark.native)
-IMPLEMENTATIONS = ("xla", "matmul", NATIVE)
+BACKENDS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 6, 5, 3)
 
 
@@ -45,8 +45,8 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def with_implementations(cases: Iterable[Any], slow: Sequence[Any] = ()) -> list[Any]:
-    """Every case under every implementation; `slow` names those that XLA compiles for more than ten seconds."""
+def with_backends(cases: Iterable[Any], slow: Sequence[Any] = ()) -> list[Any]:
+    """Every case on every backend; `slow` names those that XLA compiles for more than ten seconds."""
     marked = [pytest.param(case, "xla", marks=pytest.mark.slow if case in slow else ()) for case in cases]
     native = [pytest.param(case, "native", marks=pytest.mark.native) for case in cases]
     return [*marked, *native, *((case, "matmul") for case in cases)]
@@ -120,12 +120,12 @@ def check(options: dict[str, Any], dtype: tf.DType, impl: str, shape: tuple[int,
     expected.check(ours, nchw(gy), nchw(v))
 
 
-@pytest.mark.parametrize(("case", "impl"), with_implementations(CASES))
+@pytest.mark.parametrize(("case", "impl"), with_backends(CASES))
 def test_value_and_gradients(case: str, impl: str) -> None:
     check(CASES[case], tf.float32, impl)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("dtype", [tf.float64, tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("case", ["short", "down only"])
 def test_other_types(case: str, dtype: tf.DType, impl: str) -> None:
@@ -178,7 +178,7 @@ def linear_within(step: float, options: dict[str, Any], x: Array, bias: Array) -
     return bool(np.all(exact.distance_to_kink(nchw(x), bias) >= 2 * step * np.abs(exact.up).sum(axis=1)))
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 def test_finite_differences(impl: str) -> None:
     options = CASES["short"]
     candidates = ((images(seed, (1, 3, 3, 2)), images(99 + seed, (2,))) for seed in range(99))
@@ -200,7 +200,7 @@ def test_finite_differences(impl: str) -> None:
             np.testing.assert_allclose(exact, approximate, rtol=1e-5, atol=1e-7 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 def test_three_orders_of_gradient(impl: str) -> None:
     """f(t) = <c, filtered_lrelu((x + t d)^2, bias + t e)> is quadratic near 0: its Jacobian J is constant there."""
     options = CASES["cropped, flipped"]
@@ -220,7 +220,7 @@ def test_three_orders_of_gradient(impl: str) -> None:
     np.testing.assert_allclose(ours, wanted, rtol=1e-11)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 def test_the_second_derivative_of_a_piecewise_linear_function_is_zero_or_none(impl: str) -> None:
     x = tf.constant(images(1))
     with tf.GradientTape() as outer:
@@ -230,7 +230,7 @@ def test_the_second_derivative_of_a_piecewise_linear_function_is_zero_or_none(im
     np.testing.assert_array_equal(second, np.zeros(SHAPE))
 
 
-@pytest.mark.parametrize(("index", "impl"), with_implementations(range(7), slow=[1, 2, 3]))
+@pytest.mark.parametrize(("index", "impl"), with_backends(range(7), slow=[1, 2, 3]))
 def test_golden(golden: Golden, index: int, impl: str) -> None:
     arrays = golden("filtered_lrelu")
     g = {key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{index}/")}
@@ -253,7 +253,7 @@ def test_golden(golden: Golden, index: int, impl: str) -> None:
     assert relative_error(ours.ggy, nhwc(g["ggy"])) < 1e-5
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float16], ids=lambda dtype: dtype.name)
 def test_what_is_not_a_number_stays_so(impl: str, dtype: tf.DType) -> None:
     """Else an overflow would come out as a plausible bound, and nobody would count it."""
@@ -264,7 +264,7 @@ def test_what_is_not_a_number_stays_so(impl: str, dtype: tf.DType) -> None:
     assert np.any(np.isnan(y[..., 1])) and not np.any(np.isnan(y[..., [0, 2]]))
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
 def test_bias_gradients_of_many_pixels_are_summed_in_float32(impl: str, dtype: tf.DType) -> None:
     """16-bit sums stop growing at 256 and 2048."""
@@ -276,7 +276,7 @@ def test_bias_gradients_of_many_pixels_are_summed_in_float32(impl: str, dtype: t
     np.testing.assert_array_equal(tf.cast(tape.gradient(total, bias), tf.float32), [16384, 16384])
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("context", contexts.CONTEXTS)
 def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
     options = CASES["short"]

@@ -99,8 +99,8 @@ def test_radial_filters_have_few_terms(resolution: int) -> None:
 
 
 def test_pairs_are_vertical_then_horizontal() -> None:
-    how = Resampling.create(np.ones([3, 5]), (2, 4), (3, 1), (1, 2, 3, 4), False, 1.0)
-    assert how.axes == (Axis(2, 3, 1, 2, 3), Axis(4, 1, 3, 4, 5))
-    assert how.out_size(6, 7) == ((12 + 3 - 3) // 3 + 1, 28 + 7 - 5 + 1)
-    transposed = how.adjoint(6, 7)
-    assert transposed.out_size(*how.out_size(6, 7)) == (6, 7)
+    resampling = Resampling.create(np.ones([3, 5]), (2, 4), (3, 1), (1, 2, 3, 4), False, 1.0)
+    assert resampling.axes == (Axis(2, 3, 1, 2, 3), Axis(4, 1, 3, 4, 5))
+    assert resampling.out_size(6, 7) == ((12 + 3 - 3) // 3 + 1, 28 + 7 - 5 + 1)
+    transposed = resampling.adjoint(6, 7)
+    assert transposed.out_size(*resampling.out_size(6, 7)) == (6, 7)

@@ -1,4 +1,4 @@
-"""The native operations as TensorFlow sees them: their mask, their errors, and all that differentiates or repeats."""
+"""Native operations in TensorFlow: masks, errors, gradients, loops, batches and replicas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu, native, upfirdn2d
-from sg3tf.ops.native_attributes import decode, encode
+from sg3tf.ops.native import decode, encode
 from tests.helpers import native_worker
 from tests.helpers.numerics import Array, relative_error
 
@@ -41,7 +41,7 @@ def upfirdn(x: tf.Tensor, impl: str = "native") -> tf.Tensor:
 
 BOTH = pytest.mark.parametrize("operation", [upfirdn, lrelu])
 
-# The mask
+# --- The mask ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_mask_under_a_tape(masks: list[tuple[int, ...]]) -> None:
 
 
 def test_mask_in_a_graph() -> None:
-    """The attribute is set there, as nobody knows yet; the kernel writes the mask if something reads it."""
+    """The attribute is set there, and the kernel writes the mask only if something reads it."""
     with tf.Graph().as_default():
         x = tf.compat.v1.placeholder(tf.float32, images(1).shape)
         y = lrelu(x)
@@ -98,7 +98,7 @@ def test_mask_in_a_graph() -> None:
 
 
 def mask_in_session(result: tf.Tensor, x: tf.Tensor) -> list[tuple[int, ...]]:
-    """Shapes of the masks with elements, as TensorFlow's own records of a run tell them."""
+    """Shapes of the masks with elements, from the metadata of a run."""
     metadata = tf.compat.v1.RunMetadata()
     options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
     with tf.compat.v1.Session() as session:
@@ -110,7 +110,7 @@ def mask_in_session(result: tf.Tensor, x: tf.Tensor) -> list[tuple[int, ...]]:
     return [shape for shape in shapes if math.prod(shape)]
 
 
-# Errors
+# --- Errors -----------------------------------------------------------------------------------------------------------
 
 UPFIRDN = {
     "up": [2, 1],
@@ -204,7 +204,7 @@ INPUT_ERRORS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("raw", [raw_upfirdn2d, raw_lrelu, raw_masked])
 def test_raw_operations(raw: Callable[..., Any]) -> None:
-    """What the errors below are deviations from."""
+    """The calls that the errors below are variations of."""
     raw()
     tf.function(lambda: raw())()
 
@@ -259,11 +259,11 @@ def test_numbers_in_attributes_are_exact() -> None:
     assert decode(encode(numbers)).tolist() == numbers
 
 
-# Gradients
+# --- Gradients --------------------------------------------------------------------------------------------------------
 
 
 def gradients(function: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> list[tf.Tensor]:
-    """Of sum(function ** 2), and of the sum of squares of those."""
+    """Gradients of sum(function ** 2), and of the sum of squares of those."""
     with tf.GradientTape(persistent=True) as outer:
         outer.watch(inputs)
         with tf.GradientTape() as inner:
@@ -275,7 +275,7 @@ def gradients(function: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> list[tf
 
 
 def same_gradients(wrap: Callable[..., Any], operation: Callable[..., tf.Tensor], *inputs: Any) -> None:
-    """wrap(function)(inputs) natively as with stock operations, which are taken as they are."""
+    """Native gradients, wrapped, are those of plain stock operations."""
     inputs = tuple(map(tf.constant, inputs))
     ours = wrap(lambda *i: gradients(lambda *i: operation(*i, impl="native"), *i))(*inputs)
     exact = gradients(lambda *i: operation(*i, impl="matmul"), *(tf.cast(i, tf.float64) for i in inputs))
@@ -294,7 +294,7 @@ def test_nested_tapes(wrap: Callable[..., Any]) -> None:
 
 
 def same_gradient(wrap: Callable[..., Any], operation: Callable[[tf.Tensor, str], tf.Tensor]) -> None:
-    """That of the sum of operation(x, impl) ** 2 for both implementations."""
+    """The gradient of the sum of operation(x, impl) ** 2 is the same for both backends."""
 
     def gradient(impl: str) -> tf.Tensor:
         def function(x: tf.Tensor) -> tf.Tensor:
@@ -315,7 +315,7 @@ def test_recomputed(operation: Callable[..., tf.Tensor], wrap: Callable[..., Any
 
 
 def test_within_a_loop() -> None:
-    """A loop in a graph keeps the masks of all its rounds."""
+    """A loop in a graph keeps the masks of all iterations."""
 
     def once(x: tf.Tensor, impl: str) -> tf.Tensor:
         return filtered_lrelu(x, UP, DOWN, **(GEOMETRY | {"pad": (11, 10, 11, 10)}), impl=impl)
@@ -351,7 +351,7 @@ def test_forward_mode(operation: Callable[..., tf.Tensor]) -> None:
     assert relative_error(tangent("native"), tangent("matmul")) < 2e-6
 
 
-# Batches, devices, threads
+# --- Batches, devices, threads ----------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -376,7 +376,7 @@ def test_nothing_at_all(operation: Callable[..., tf.Tensor], shape: tuple[int, .
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
-    """What tests.helpers.native_worker computes on three threads: hardly as many as this process has."""
+    """Results of tests.helpers.native_worker on three threads, probably not as many as here."""
     out = tmp_path_factory.mktemp("process") / "arrays.npz"
     command = [sys.executable, "-m", "tests.helpers.native_worker", str(out), "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -386,12 +386,12 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
 
 
 def test_any_number_of_threads(elsewhere: dict[str, Array]) -> None:
-    for name, value in native_worker.in_one_piece().items():
+    for name, value in native_worker.values_and_gradients().items():
         np.testing.assert_array_equal(elsewhere[name], value)
 
 
 def test_mirrored_strategy(elsewhere: dict[str, Array]) -> None:
-    """Two replicas, half of the batch each, find together what one finds."""
+    """Two replicas with half of the batch each give the result of one."""
     assert elsewhere["replicas/count"] == 2
     for name in ("loss", "kernel", "bias"):
         assert relative_error(elsewhere[f"replicas/{name}"], elsewhere[f"one/{name}"]) < 1e-6

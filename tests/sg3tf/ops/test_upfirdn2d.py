@@ -20,7 +20,7 @@ from tests.helpers.reference import resampling as reference
 from tests.helpers.reference.resampling import kernel2d, matrix, rows
 
 NATIVE = pytest.param("native", marks=pytest.mark.native)
-IMPLEMENTATIONS = ("xla", "matmul", NATIVE)
+BACKENDS = ("xla", "matmul", NATIVE)
 SHAPE = (2, 9, 7, 3)
 
 
@@ -82,13 +82,13 @@ def check(options: dict[str, Any], dtype: tf.DType, impl: str, shape: tuple[int,
     close.check(gx, transposed(options, nchw(gy)), transposed(magnitude(options), np.abs(nchw(gy))))
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_gradient(case: str, impl: str) -> None:
     check(CASES[case], tf.float32, impl)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("dtype", [tf.float64, tf.bfloat16, tf.float16], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("case", ["up", "up 2, down 3, cropped"])
 def test_other_types(case: str, dtype: tf.DType, impl: str) -> None:
@@ -131,7 +131,7 @@ def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]])
     check(options, tf.float64, "xla", shape)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("case", ["up", "down", "up 2, down 3, cropped"])
 def test_gradient_is_the_adjoint(case: str, impl: str) -> None:
     x = tf.constant(images(1))
@@ -140,7 +140,7 @@ def test_gradient_is_the_adjoint(case: str, impl: str) -> None:
     assert np.vdot(y, gy) == pytest.approx(np.vdot(x, gx), rel=1e-12)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 def test_finite_differences(impl: str) -> None:
     options = CASES["up 2, down 3, cropped"]
     x = tf.constant(images(1, (1, 5, 4, 2)))
@@ -156,7 +156,7 @@ def test_finite_differences(impl: str) -> None:
         np.testing.assert_allclose(ours, differences, rtol=1e-6, atol=1e-7 * np.abs(ours).max())
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 def test_three_orders_of_gradient(impl: str) -> None:
     """f(t) = sum of c (A (x + t d))^3 has derivatives that the definition of A gives in closed form."""
     options = CASES["up 3, down 2"]
@@ -172,7 +172,7 @@ def test_three_orders_of_gradient(impl: str) -> None:
     np.testing.assert_allclose(ours, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("index", range(7))
 def test_golden(golden: Golden, index: int, impl: str) -> None:
     arrays = golden("upfirdn2d")
@@ -193,7 +193,7 @@ def test_golden(golden: Golden, index: int, impl: str) -> None:
     assert relative_error(gx, nhwc(g["gx"])) < 1e-5
 
 
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("impl", BACKENDS)
 @pytest.mark.parametrize("context", contexts.CONTEXTS)
 def test_contexts(context: str, impl: str, tmp_path: Path) -> None:
     options = CASES["up 2, down 3, cropped"]
