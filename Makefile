@@ -1,6 +1,6 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   draws data, trains, exports, serves, and asks for images; again: continues training
-# make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, mypy
+# make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
 # The first that runs and is new enough: a name on the path may be a shim for a version that is not there.
@@ -63,7 +63,9 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
-	$(BIN)/mypy sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu_check.py
+	$(BIN)/lint-imports
+	$(BIN)/python tools/prose.py
+	$(BIN)/mypy tools sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu_check.py
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \

@@ -1,0 +1,1 @@
+"""Image generation with a trained network: pictures, sheets, videos."""
