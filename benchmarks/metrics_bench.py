@@ -40,7 +40,7 @@ from sg3tf.metrics.detectors.lpips import Lpips
 from sg3tf.metrics.detectors.lpips import shapes as lpips_shapes
 from sg3tf.metrics.detectors.vgg16 import Trunk, Vgg16
 from sg3tf.metrics.detectors.vgg16 import shapes as vgg16_shapes
-from sg3tf.metrics.evaluate import detectors_of
+from sg3tf.metrics.evaluate import required_detectors
 from sg3tf.metrics.registry import FeatureMetric
 from sg3tf.models.configs import ConfigError
 
@@ -137,7 +137,7 @@ class Timed:
     def detectors(self, names: list[str]) -> Seconds:
         """Of the networks that metrics look with, per sample."""
         images = tf.constant(np.resize(self._data[0][0], [self._batch, *self._data[0][0].shape]))
-        loaded = {name: self._load(name, Path(self._detector_dir or "")) for name in detectors_of(names)}
+        loaded = {name: self._load(name, Path(self._detector_dir or "")) for name in required_detectors(names)}
 
         @tf.function(autograph=False)
         def look() -> list[Any]:
@@ -180,7 +180,7 @@ def _now() -> Seconds:
 def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence[Sequence[Seconds]]) -> Row:
     """What was measured; turns have seconds per image of the generator, per sample of detectors and of metrics."""
     names = joined.split("+")
-    images = 1 if isinstance(METRICS[names[0]].looks_at, FeatureMetric) else 2
+    images = 1 if isinstance(METRICS[names[0]].kind, FeatureMetric) else 2
     image, look, sample = np.moveaxis(np.array(turns), 1, 0)
     overhead = _by_way(sample / (images * image) - 1)
     return {
@@ -206,7 +206,7 @@ def _by_way(turns: Seconds) -> Row:
 def results() -> Iterator[Row]:
     networks = [Network.named(name, flags.FLAGS.channel_base, flags.FLAGS.channel_max) for name in flags.FLAGS.presets]
     for joined in flags.FLAGS.metrics:
-        kinds = {type(METRICS[name].looks_at) for name in joined.split("+") if name in METRICS}
+        kinds = {type(METRICS[name].kind) for name in joined.split("+") if name in METRICS}
         if unknown := sorted(set(joined.split("+")) - set(METRICS)):
             raise ConfigError(f"metrics={','.join(unknown)}: known are {', '.join(METRICS)}")
         if "+" in joined and kinds != {FeatureMetric}:

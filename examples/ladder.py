@@ -105,7 +105,7 @@ def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
     if G.config.fourier_input:
         samples = Samples(count, G.config.z_dim, seed, None)
         for name, metric in MEASURED.items():
-            value = measure_equivariance(METRICS[metric].looks_at, G, samples, BATCH, lambda done, total: None)
+            value = measure_equivariance(METRICS[metric].kind, G, samples, batch=BATCH)
             row[name] = value + 20 * np.log10(contrast / CONTRAST)
     return row
 

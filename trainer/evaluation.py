@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
-from sg3tf.metrics.cache import default_folder
+from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.utils.files import atomic_path
 from trainer.config import Options
@@ -52,34 +52,34 @@ def evaluate(
         strategy: devices to compute on, those of this process; None: the first one.
         snapshot: name of the .keras file of the same weights.
     """
-    measurement = metrics.Measurement(
+    evaluation = metrics.Evaluation(
         options.metrics,
         state.G_ema,
         _real_images(options),
         detector_dir=options.detector_dir,
-        cache_dir=default_folder(),
+        cache_dir=default_cache_dir(),
         num_samples=options.metrics_samples,
         batch=options.batch_per_replica,
         seed=options.seed,
         strategy=strategy,
     )
     found: dict[str, float] = {}
-    for name, results in measurement:
+    for computed in evaluation:
         line = {
-            "metric": name,
-            "results": results,
-            "num_samples": options.metrics_samples or metrics.METRICS[name].num_samples,
+            "metric": computed.metric,
+            "results": computed.values,
+            "num_samples": computed.num_samples,
             "snapshot": snapshot.name,
             "kimg": state.cur_nimg / 1000,
         }
-        with open(run / f"metric-{name}.jsonl", "a") as file:
+        with open(run / f"metric-{computed.metric}.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
-        for result, higher_is_better in metrics.METRICS[name].results.items():
-            if is_better(result, results[result], higher_is_better, state.best):
-                state.best[result] = (results[result], state.cur_nimg)
+        for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
+            if is_better(result, computed.values[result], higher_is_better, state.best):
+                state.best[result] = (computed.values[result], state.cur_nimg)
                 with atomic_path(run / f"network-best-{result}.keras") as best:
                     state.G_ema.save(best)
-        found |= results
+        found |= computed.values
     return {f"Metrics/{result}": value for result, value in found.items()}
 
 

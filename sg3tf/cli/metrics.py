@@ -23,10 +23,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import sg3tf
-from sg3tf.metrics import METRICS, Measurement
-from sg3tf.metrics.cache import default_folder
-from sg3tf.metrics.registry import FeatureMetric
-from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_classes
+from sg3tf.metrics import METRICS, Evaluation
+from sg3tf.metrics.cache import default_cache_dir
+from sg3tf.metrics.samples import Images, resize_filter, uniform_classes
 from sg3tf.models.loading import load, weights_digest
 
 _NETWORK = flags.DEFINE_string("network", None, ".keras file, checkpoint folder or run folder.", required=True)
@@ -34,7 +33,7 @@ _METRICS = flags.DEFINE_list("metrics", None, f"Any of {', '.join(METRICS)}.", r
 _DATA = flags.DEFINE_string("data", None, "Data set, as --data of trainer.main; also what labels are drawn from.")
 _DETECTOR_DIR = flags.DEFINE_string("detector_dir", None, "Folder with the networks that metrics look with.")
 _CACHE_DIR = flags.DEFINE_string(
-    "cache_dir", str(default_folder()), "Where features of data stay, and interrupted work; empty: nowhere."
+    "cache_dir", str(default_cache_dir()), "Where features of data stay, and interrupted work; empty: nowhere."
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Latents; default: what published values were computed with.")
 _BATCH = flags.DEFINE_integer("batch", 8, "Latents at a time, on each device.")
@@ -58,23 +57,24 @@ def main(argv: list[str]) -> int:
         strategy = _all_devices()
         with strategy.scope():
             G = load(_NETWORK.value)
-        data = _open_data(G.config)
+        uniform = G.config.label_dim and not _DATA.value
+        labels = uniform_classes(G.config.label_dim, _SEED.value) if uniform else None
         with contextlib.closing(_Bars()) as bars:
-            measurement = Measurement(
+            evaluation = Evaluation(
                 _METRICS.value,
                 G,
-                data,
+                _DATA.value or None,
                 detector_dir=_DETECTOR_DIR.value,
                 cache_dir=_CACHE_DIR.value or None,
                 num_samples=_NUM_SAMPLES.value,
                 batch=_BATCH.value,
                 seed=_SEED.value,
-                labels=uniform_classes(G.config.label_dim, _SEED.value) if G.config.label_dim and not data else None,
+                labels=labels,
                 strategy=strategy,
                 progress=bars.show,
             )
             with Path(_OUT.value).open("a") if _OUT.value else contextlib.nullcontext() as out:
-                for line in _lines(measurement, _common(measurement, G, data, strategy), data):
+                for line in _lines(evaluation, _common(evaluation, G, strategy)):
                     for file in filter(None, (sys.stdout, out)):
                         print(json.dumps(line), file=file, flush=True)
     except (OSError, ValueError, ArithmeticError) as error:
@@ -87,46 +87,36 @@ def _all_devices() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
-def _open_data(G_config: Any) -> Images | None:
-    if not _DATA.value:
-        return None
-    return open_data(_DATA.value, resolution=G_config.resolution, labels=G_config.label_dim > 0)
-
-
-def _lines(measurement: Measurement, common: dict[str, Any], data: Images | None) -> Iterator[dict[str, Any]]:
+def _lines(evaluation: Evaluation, common: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Values, and everything that it takes to compute them again."""
     start = time.monotonic()
-    for name, values in measurement:
-        metric = METRICS[name]
-        max_real = metric.looks_at.max_real if isinstance(metric.looks_at, FeatureMetric) else 0
+    for result in evaluation:
         yield {
-            "metric": name,
-            "results": values,
-            "unit": metric.unit,
-            "num_samples": _NUM_SAMPLES.value or metric.num_samples,
-            "num_real": min(len(data), max_real) if data is not None else 0,
+            "metric": result.metric,
+            "results": result.values,
+            "unit": result.unit,
+            "num_samples": result.num_samples,
+            "num_real": result.num_real,
             "seconds": round(time.monotonic() - start, 3),
             **common,
         }
         start = time.monotonic()
 
 
-def _common(
-    measurement: Measurement, G: sg3tf.Generator, data: Images | None, strategy: tf.distribute.Strategy
-) -> dict[str, Any]:
+def _common(evaluation: Evaluation, G: sg3tf.Generator, strategy: tf.distribute.Strategy) -> dict[str, Any]:
     """What all lines have in common."""
     return {
         "seed": _SEED.value,
         "batch": _BATCH.value,
         "replicas": strategy.num_replicas_in_sync,
-        "labels": measurement.labels and measurement.labels.origin,
+        "labels": evaluation.labels and evaluation.labels.origin,
         "network": _NETWORK.value,
         "weights": weights_digest(G),
         "kimg": None,  # a network does not know how long it was trained
-        "data": None if data is None else _describe(data),
+        "data": None if evaluation.data is None else _describe(evaluation.data),
         "detectors": {
             name: {"digest": detector.digest, "resize": _RESIZE[name]}
-            for name, detector in measurement.detectors.items()
+            for name, detector in evaluation.detectors.items()
         },
         "sg3tf": sg3tf.__version__,
         "tensorflow": tf.__version__,

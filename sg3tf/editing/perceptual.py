@@ -8,13 +8,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from sg3tf.metrics import detectors
+from sg3tf.metrics.detectors.lpips import reduce_by_boxes
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import load_model
 
 #: (images, images) float32 [N, R, R, C], nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-_LARGEST = 256  # side of the images that LPIPS compares
 _COARSEST = 4
 
 
@@ -51,7 +51,7 @@ def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def perceptual(detector_dir: str) -> Distance:
     """LPIPS, of images of 256 x 256 at most (arXiv 1912.04958, appendix D)."""
     lpips = detectors.load("lpips", detector_dir)
-    return lambda a, b: lpips.distance(_shrunk(a), _shrunk(b))
+    return lambda a, b: lpips.distance(reduce_by_boxes(a), reduce_by_boxes(b))
 
 
 def features(D: Discriminator) -> Distance:
@@ -84,8 +84,3 @@ def load_discriminator(file: Path) -> Discriminator:
 
 def _sum(first: Distance, second: Distance) -> Distance:
     return lambda a, b: first(a, b) + second(a, b)
-
-
-def _shrunk(images: tf.Tensor) -> tf.Tensor:
-    factor = max(images.shape[1] // _LARGEST, 1)
-    return tf.nn.avg_pool2d(images, factor, factor, "VALID") if factor > 1 else images

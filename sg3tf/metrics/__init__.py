@@ -1,6 +1,6 @@
-"""Numbers that say how good a generator is.
+"""Metrics of generators: FID, KID, precision and recall, path lengths, equivariance and others.
 
-Names are loaded when they are first used: the command line quiets TensorFlow before anything imports it.
+Names are loaded on first use, so that a command line can set TensorFlow's log level before it is imported.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sg3tf.metrics.evaluate import Measurement, check, compute
+    from sg3tf.metrics.evaluate import Evaluation, MetricResult, check, compute
     from sg3tf.metrics.registry import METRICS, Metric
+    from sg3tf.metrics.samples import ArrayImages
 
-__all__ = ["METRICS", "Measurement", "Metric", "check", "compute"]
+__all__ = ["METRICS", "ArrayImages", "Evaluation", "Metric", "MetricResult", "check", "compute"]
 
-_HOMES = {
+_MODULES = {
     "METRICS": "registry",
-    "Measurement": "evaluate",
+    "ArrayImages": "samples",
+    "Evaluation": "evaluate",
     "Metric": "registry",
+    "MetricResult": "evaluate",
     "check": "evaluate",
     "compute": "evaluate",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'sg3tf.metrics' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"sg3tf.metrics.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"sg3tf.metrics.{_MODULES[name]}"), name)

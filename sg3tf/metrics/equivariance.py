@@ -13,35 +13,108 @@ from scipy.fft import next_fast_len
 
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
-from sg3tf.metrics.samples import Samples
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.metrics.samples import Samples, padded_batches
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Translating images, by whole pixels or between them (arXiv 2106.12423, appendix E.1 and E.2).
-# ---------------------------------------------------------------------------------------------------------------------
+Array = NDArray[np.float64]
+#: Arrays that describe one transform, or several of them stacked; "transform" is the generator's argument.
+Params = dict[str, Any]
 
-Drawn = dict[str, Any]
-
-LOBES = 3  # of the Lanczos filter, on either side
-LONGEST = 1 / 8  # of a translation along either axis, in image widths
+LANCZOS_LOBES = 3  # on either side of the filter
+IMAGE_RANGE = 2.0  # of images from -1 to 1
 
 
-def sample_integer_translation(rng: np.random.Generator, resolution: int) -> Drawn:
-    """A random translation by whole pixels; see `at`."""
-    return translation_at(np.round(_uniform(rng) * resolution), resolution)
+# --- The metric -------------------------------------------------------------------------------------------------------
 
 
-def sample_fractional_translation(rng: np.random.Generator, resolution: int) -> Drawn:
-    """A random translation, interpolated by a Lanczos filter; see `at`."""
-    return translation_at(_uniform(rng) * resolution, resolution, LOBES)
+@dataclasses.dataclass(frozen=True)
+class EquivarianceMetric:
+    """A random transform of images, and the comparison that it allows.
+
+    Attributes:
+        sample_params: (rng, resolution) -> parameters of one transform.
+        compare: (reference images, images generated with the transform, stacked parameters) -> (difference, mask),
+            float32 [N, R, R, C] and [N, R, R, 1] or [1, R, R, 1].
+    """
+
+    sample_params: Callable[[np.random.Generator, int], Params]
+    compare: Callable[[tf.Tensor, tf.Tensor, Params], tuple[tf.Tensor, tf.Tensor]]
 
 
-def _uniform(rng: np.random.Generator) -> Any:
-    return rng.uniform(-LONGEST, LONGEST, size=2)
+def measure_equivariance(
+    metric: EquivarianceMetric,
+    G: Any,
+    samples: Samples,
+    *,
+    batch: int = 8,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    progress_file: ProgressFile | None = None,
+) -> float:
+    """10 log10(IMAGE_RANGE^2 / mean squared difference between transformed images and images generated so), in dB.
+
+    Args:
+        metric: the transform, sampled for each image.
+        G: the generator.
+        samples: latents and labels, and random numbers for the transforms.
+        batch: latents at a time; each makes two images.
+        progress: called after every batch with the number of latents done and in all.
+        progress_file: intermediate results of an interrupted call with the same arguments.
+
+    Raises:
+        FloatingPointError: images that are not finite.
+    """
+
+    @tf.function
+    def sums_of_squares(z: tf.Tensor, label: tf.Tensor | None, params: Params) -> tf.Tensor:
+        """Sums over each image of the masked squared difference and of the mask, float64 [2, N]."""
+        ws, transform = G.mapping(z, label), params["transform"]
+        identity = tf.eye(3, batch_shape=tf.shape(transform)[:1])
+        # Both sets of images in one call, as tracing a generator takes its time.
+        images = G.synthesis(tf.concat([ws, ws], 0), transform=tf.concat([identity, transform], 0))
+        reference, transformed = tf.split(images, 2)
+        difference, mask = metric.compare(reference, transformed, params)
+        mask = tf.broadcast_to(mask, tf.shape(difference))
+        summands = tf.stack([tf.square(difference) * mask, mask])
+        return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
+
+    progress_file = progress_file or ProgressFile()
+    saved = progress_file.load()
+    total = saved.get("total", np.zeros(2))
+    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch):
+        params = [metric.sample_params(samples.params_rng(int(i)), G.config.resolution) for i in index]
+        stacked = {name: np.stack([one[name] for one in params]) for name in params[0]}
+        sums = sums_of_squares(samples.latents(index), samples.label(index), stacked).numpy()[:, : stop - start]
+        if not np.isfinite(sums).all():
+            raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
+        total += sums.sum(axis=1)
+        progress_file.save_periodically(total=total, done=stop)
+        progress(stop, samples.count)
+    squared_difference, num_values = total
+    with np.errstate(divide="ignore"):  # infinite without any difference
+        return float(10 * np.log10(IMAGE_RANGE**2 * num_values / squared_difference))
 
 
-def translation_at(shift: Any, resolution: int, lobes: int = 0) -> Drawn:
-    """The translation by `shift`.
+# --- Translation by whole pixels or fractions of them (appendix E.1 and E.2) ------------------------------------------
+
+MAX_TRANSLATION = 1 / 8  # along either axis, in image widths
+
+
+def sample_integer_translation(rng: np.random.Generator, resolution: int) -> Params:
+    """Parameters of a random translation by whole pixels; see `translation_params_for`."""
+    return translation_params_for(np.round(_sample_shift(rng) * resolution), resolution)
+
+
+def sample_fractional_translation(rng: np.random.Generator, resolution: int) -> Params:
+    """Parameters of a random translation with a Lanczos filter; see `translation_params_for`."""
+    return translation_params_for(_sample_shift(rng) * resolution, resolution, LANCZOS_LOBES)
+
+
+def _sample_shift(rng: np.random.Generator) -> Array:
+    """Shift in image widths, float64 [2]."""
+    return rng.uniform(-MAX_TRANSLATION, MAX_TRANSLATION, size=2)
+
+
+def translation_params_for(shift: Any, resolution: int, lobes: int = 0) -> Params:
+    """Parameters of the translation by `shift`.
 
     Args:
         shift: pixels to the right and down.
@@ -55,7 +128,7 @@ def translation_at(shift: Any, resolution: int, lobes: int = 0) -> Drawn:
     """
     shift = np.asarray(shift, np.float64)
     whole = np.floor(shift)
-    distance = _steps(max(2 * lobes, 1)) - (shift - whole)[:, None]
+    distance = _tap_offsets(max(2 * lobes, 1)) - (shift - whole)[:, None]
     weights = np.sinc(distance) * (np.sinc(distance / lobes) if lobes else 1)
     weights /= weights.sum(axis=1, keepdims=True)
     return {
@@ -65,35 +138,35 @@ def translation_at(shift: Any, resolution: int, lobes: int = 0) -> Drawn:
     }
 
 
-def translate(x: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
-    """Translated images, and where they are right.
+def translate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
+    """Translated images, and a mask of their valid pixels.
 
     Args:
         x: float32 [N, R, R, C].
-        drawn: N translations as from `at`, stacked.
+        params: N results of `translation_params_for`, stacked.
 
     Returns:
         float32 [N, R, R, C]; zero beyond the image.
         float32 [N, R, R, 1], 1 where no sample beyond the image was needed, else 0.
     """
-    whole, weights = drawn["whole"], drawn["weights"]
-    x, inside_x = _along(x, 2, whole[:, 0], weights[:, 0])
-    x, inside_y = _along(x, 1, whole[:, 1], weights[:, 1])
+    whole, weights = params["whole"], params["weights"]
+    x, inside_x = _translate_axis(x, 2, whole[:, 0], weights[:, 0])
+    x, inside_y = _translate_axis(x, 1, whole[:, 1], weights[:, 1])
     return x, (inside_y[:, :, None] * inside_x[:, None, :])[..., None]
 
 
-def compare_translated(still: tf.Tensor, moved: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated translation minus translated image, [N, R, R, C], and a mask [N, R, R, 1] of where it counts."""
-    expected, mask = translate(still, drawn)
-    return moved - expected, mask
+def compare_translated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
+    """Generated translation minus translated image, [N, R, R, C], and a mask of its valid pixels, [N, R, R, 1]."""
+    expected, mask = translate(reference, params)
+    return transformed - expected, mask
 
 
-def _along(x: tf.Tensor, axis: int, whole: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Translates along one axis; whole [N], weights [N, K]. The mask is [N, R]."""
+def _translate_axis(x: tf.Tensor, axis: int, whole: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images translated along one axis by whole [N] and weights [N, K], and their mask [N, R]."""
     size = x.shape[axis]
     result, mask = tf.zeros_like(x), tf.constant(1.0)
-    for tap, step in enumerate(_steps(weights.shape[1])):
-        source = tf.range(size)[None] - whole[:, None] - int(step)
+    for tap, offset in enumerate(_tap_offsets(weights.shape[1])):
+        source = tf.range(size)[None] - whole[:, None] - int(offset)
         inside = tf.cast((source >= 0) & (source < size), tf.float32)
         weight = tf.expand_dims(weights[:, tap, None] * inside, -1)  # [N, R, 1]
         sample = tf.gather(x, tf.clip_by_value(source, 0, size - 1), axis=axis, batch_dims=1)
@@ -102,32 +175,29 @@ def _along(x: tf.Tensor, axis: int, whole: tf.Tensor, weights: tf.Tensor) -> tup
     return result, mask
 
 
-def _steps(taps: int) -> Any:
-    """Where samples lie, counted towards the left from the one at a position rounded down, `taps` around it."""
-    return np.arange(taps) - (taps - 1) // 2
+def _tap_offsets(num_taps: int) -> NDArray[np.int64]:
+    """Offsets of the samples around a position, towards the left, from the sample at the position rounded down."""
+    return np.arange(num_taps) - (num_taps - 1) // 2
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Rotating images, and leaving of an image what a rotation leaves (arXiv 2106.12423, appendix E.3).
+# --- Rotation and pseudo-rotation (appendix E.3) ----------------------------------------------------------------------
 #
-# A rotated pixel grid can carry the frequencies of a rotated square. What an image and its rotation can both carry is
-# the intersection of two squares, an octagon; the rotation passes it through a filter windowed by two Lanczos windows,
-# one along either grid's axes. Taps are sampled, cut and normalised such that the numbers compare with published ones.
-# ---------------------------------------------------------------------------------------------------------------------
+# A rotated pixel grid can carry the frequencies of a rotated square. An image and its rotation can both carry the
+# intersection of two squares, an octagon; the rotation passes the image through a filter windowed by two Lanczos
+# windows, one along either grid's axes. The pseudo-rotation removes from a rotated image what the rotation removes.
+# Taps are sampled, cut and normalized such that the numbers compare with published ones.
 
-Array = NDArray[np.float64]
-
-REACH = 2 * LOBES  # pixels where the filters are cut, on either side
+FILTER_RADIUS = 2 * LANCZOS_LOBES  # pixels where the filters are cut, on either side
 UPSAMPLING = 4  # samples per pixel that are computed; between them, images are interpolated linearly
 
 
-def sample_rotation(rng: np.random.Generator, resolution: int) -> Drawn:  # resolution: as for translations
-    """A random rotation; see `at`."""
-    return rotation_at(rng.uniform(-np.pi, np.pi))
+def sample_rotation(rng: np.random.Generator, resolution: int) -> Params:
+    """Parameters of a random rotation, which do not depend on the resolution; see `rotation_params_for`."""
+    return rotation_params_for(rng.uniform(-np.pi, np.pi))
 
 
-def rotation_at(angle: float) -> Drawn:
-    """The rotation by `angle` radians, clockwise on the screen.
+def rotation_params_for(angle: float) -> Params:
+    """Parameters of the rotation by `angle` radians, clockwise on the screen.
 
     Returns:
         "transform": float32 [3, 3] for the generator.
@@ -136,17 +206,17 @@ def rotation_at(angle: float) -> Drawn:
     """
     return {
         "transform": transform_matrix(angle),
-        "up_taps": _octagon_taps(angle).astype(np.float32),
-        "taps": _square_taps(-angle).astype(np.float32),
+        "up_taps": _rotation_taps(angle).astype(np.float32),
+        "taps": _pseudo_rotation_taps(-angle).astype(np.float32),
     }
 
 
-def rotate(x: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotated images, and where they are right.
+def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rotated images, and a mask of their valid pixels.
 
     Args:
         x: float32 [N, R, R, C].
-        drawn: N rotations as from `at`, stacked.
+        params: N results of `rotation_params_for`, stacked.
 
     Returns:
         float32 [N, R, R, C]; only defined where the mask is 1.
@@ -155,30 +225,30 @@ def rotate(x: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
     size = x.shape[1]
     zeros = UPSAMPLING - 1
     x = tf.pad(x[:, :, None, :, None], [[0, 0], [0, 0], [0, zeros], [0, 0], [0, zeros], [0, 0]])
-    x = _convolve(tf.reshape(x, [-1, size * UPSAMPLING, size * UPSAMPLING, x.shape[-1]]), drawn["up_taps"])
+    x = _convolve(tf.reshape(x, [-1, size * UPSAMPLING, size * UPSAMPLING, x.shape[-1]]), params["up_taps"])
 
-    # In float64, as a position of some thousand samples leaves a float32 few digits of what lies between them.
-    centres = tf.range(size, dtype=tf.float64) - (size - 1) / 2
-    grid = tf.stack(tf.meshgrid(centres, centres), axis=-1)  # (x, y) in pixels from the middle
-    source = tf.einsum("nij,hwj->nhwi", tf.cast(drawn["transform"][:, :2, :2], tf.float64), grid)
+    # In float64: beside a position of some thousand samples, float32 has few digits left for the fraction.
+    centers = tf.range(size, dtype=tf.float64) - (size - 1) / 2
+    grid = tf.stack(tf.meshgrid(centers, centers), axis=-1)  # (x, y) in pixels from the middle
+    source = tf.einsum("nij,hwj->nhwi", tf.cast(params["transform"][:, :2, :2], tf.float64), grid)
     sample = (source + (size - 1) / 2) * UPSAMPLING
     nearest = tf.floor(sample + 0.5) / UPSAMPLING - (size - 1) / 2
-    bound = size / 2 - REACH
+    bound = size / 2 - FILTER_RADIUS
     inside = tf.reduce_all((nearest >= -bound) & (nearest < bound), axis=-1, keepdims=True)
-    return _interpolate(x, sample + REACH * UPSAMPLING - 1), tf.cast(inside, tf.float32)
+    return _interpolate(x, sample + FILTER_RADIUS * UPSAMPLING - 1), tf.cast(inside, tf.float32)
 
 
-def pseudo_rotate(x: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotated images less what a rotation would have removed; arguments and results as of `rotate`."""
-    size, margin = x.shape[1], REACH - 1
+def pseudo_rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rotated images without the frequencies that `rotate` removes; arguments and results as there."""
+    size, margin = x.shape[1], FILTER_RADIUS - 1
     inside = tf.pad(tf.ones([size - 2 * margin, size - 2 * margin]), [[margin, margin], [margin, margin]])
-    return _convolve(x, drawn["taps"])[:, margin:-margin, margin:-margin], inside[None, :, :, None]
+    return _convolve(x, params["taps"])[:, margin:-margin, margin:-margin], inside[None, :, :, None]
 
 
-def compare_rotated(still: tf.Tensor, moved: tf.Tensor, drawn: Drawn) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated rotation minus rotated image, [N, R, R, C], and a mask [N, R, R, 1] of where it counts."""
-    expected, mask = rotate(still, drawn)
-    generated, inside = pseudo_rotate(moved, drawn)
+def compare_rotated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
+    """Generated rotation minus rotated image, [N, R, R, C], and a mask of its valid pixels, [N, R, R, 1]."""
+    expected, mask = rotate(reference, params)
+    generated, inside = pseudo_rotate(transformed, params)
     return generated - expected, mask * inside
 
 
@@ -191,7 +261,7 @@ def _convolve(x: tf.Tensor, taps: tf.Tensor) -> tf.Tensor:
 
 
 def _interpolate(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Bilinear samples of x [N, S, S, C] at float64 [N, R, R, 2], (x, y) from the first sample's centre."""
+    """Bilinear samples of x [N, S, S, C] at float64 [N, R, R, 2], (x, y) from the first sample's center."""
     corner = tf.clip_by_value(tf.floor(position), 0, x.shape[1] - 2)
     right, down = tf.split(tf.cast(position - corner, tf.float32), 2, axis=-1)
     column, row = tf.unstack(tf.cast(corner, tf.int32), axis=-1)
@@ -204,10 +274,10 @@ def _interpolate(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     return top * (1 - down) + bottom * down
 
 
-def _octagon_taps(turn: float) -> Array:
-    """Taps of the rotation, of sum 1 for each position between pixels: a constant stays one."""
-    x, y = _grid(REACH, UPSAMPLING)
-    taps = _octagon(x, y, turn) * _window(turn, UPSAMPLING)
+def _rotation_taps(angle: float) -> Array:
+    """Taps of the rotation, of sum 1 for each position between pixels, so that a constant stays one."""
+    x, y = _tap_grid(FILTER_RADIUS, UPSAMPLING)
+    taps = _octagon(x, y, angle) * _double_lanczos_window(angle, UPSAMPLING)
     for row in range(UPSAMPLING):
         for column in range(UPSAMPLING):
             phase = taps[row::UPSAMPLING, column::UPSAMPLING]
@@ -215,129 +285,53 @@ def _octagon_taps(turn: float) -> Array:
     return taps
 
 
-def _square_taps(turn: float) -> Array:
-    """Taps of the pseudo-rotation, of sum 1: on the pixels themselves, the unturned sinc is an impulse."""
-    x, y = _turned(*_grid(REACH, 1), turn)
-    taps = np.sinc(x) * np.sinc(y) * _window(turn, 1)
+def _pseudo_rotation_taps(angle: float) -> Array:
+    """Taps of the pseudo-rotation, of sum 1: on the pixels themselves, the unrotated sinc is an impulse."""
+    x, y = _rotate_points(*_tap_grid(FILTER_RADIUS, 1), angle)
+    taps = np.sinc(x) * np.sinc(y) * _double_lanczos_window(angle, 1)
     return taps / taps.sum()
 
 
-def _octagon(x: Array, y: Array, turn: float) -> Array:
-    """The convolution of sinc(x) sinc(y) and the same turned: the Fourier transform of two squares' intersection.
+def _octagon(x: Array, y: Array, angle: float) -> Array:
+    """Convolution of sinc(x) sinc(y) and the same rotated: the Fourier transform of the intersection of two squares.
 
-    By the divergence theorem it is a sum over the octagon's edges. All touch a circle of radius 1/2, so that the
-    tangent of half the angle between their normals says how far they go; opposite ones make a sine.
+    By the divergence theorem it is a sum over the octagon's edges. All are tangent to a circle of radius 1/2, so that
+    the tangent of half the angle between their normals gives their length; opposite ones make a sine.
     """
-    gap = -turn % (np.pi / 2)  # between a normal of the unturned square and the next of the turned one
+    gap = -angle % (np.pi / 2)  # between a normal of the unrotated square and the next of the rotated one
     short, long = np.tan(gap / 2) / 2, np.tan((np.pi / 2 - gap) / 2) / 2
     length, middle = short + long, (short - long) / 2
     squared = (2 * np.pi) ** 2 * (x**2 + y**2)
     total = np.zeros_like(x)
-    for normal, centre in ((0, middle), (gap, -middle), (np.pi / 2, middle), (np.pi / 2 + gap, -middle)):
-        across, along = (2 * np.pi * v for v in _turned(x, y, -normal))
-        total += 2 * across * length * np.sinc(along * length / (2 * np.pi)) * np.sin(across / 2 + along * centre)
+    for normal, center in ((0, middle), (gap, -middle), (np.pi / 2, middle), (np.pi / 2 + gap, -middle)):
+        across, along = (2 * np.pi * v for v in _rotate_points(x, y, -normal))
+        total += 2 * across * length * np.sinc(along * length / (2 * np.pi)) * np.sin(across / 2 + along * center)
     area = 2 * length
     return np.where(squared > 0, total / np.where(squared > 0, squared, 1), area)
 
 
-def _window(turn: float, per_pixel: int) -> Array:
-    """The convolution of a Lanczos window in x and y and the same turned."""
-    further = 2  # pixels; the convolution ends within REACH + further, so that nothing wraps around
-    x, y = _grid(REACH + further, per_pixel)
-    spectra = [np.fft.rfft2(_lanczos(u) * _lanczos(v)) for u, v in ((x, y), _turned(x, y, turn))]
-    window = np.fft.ifftshift(np.fft.irfft2(spectra[0] * spectra[1], x.shape))  # of what is centred twice
-    crop = slice(further * per_pixel, -further * per_pixel)
+def _double_lanczos_window(angle: float, samples_per_pixel: int) -> Array:
+    """Convolution of a Lanczos window in x and y and the same rotated."""
+    padding = 2  # pixels; the convolution ends within FILTER_RADIUS + padding, so that nothing wraps around
+    x, y = _tap_grid(FILTER_RADIUS + padding, samples_per_pixel)
+    spectra = [np.fft.rfft2(_lanczos_window(u) * _lanczos_window(v)) for u, v in ((x, y), _rotate_points(x, y, angle))]
+    window = np.fft.ifftshift(np.fft.irfft2(spectra[0] * spectra[1], x.shape))  # both factors are centered
+    crop = slice(padding * samples_per_pixel, -padding * samples_per_pixel)
     return window[crop, crop]
 
 
-def _lanczos(x: Array) -> Array:
-    return np.sinc(x / LOBES) * (np.abs(x) < LOBES)
+def _lanczos_window(x: Array) -> Array:
+    return np.sinc(x / LANCZOS_LOBES) * (np.abs(x) < LANCZOS_LOBES)
 
 
-def _grid(reach: int, per_pixel: int) -> tuple[Array, Array]:
-    """x and y of the taps closer to 0 than `reach` pixels, along each axis."""
-    last = reach * per_pixel - 1
-    axis = np.arange(-last, last + 1) / per_pixel
+def _tap_grid(radius: int, samples_per_pixel: int) -> tuple[Array, Array]:
+    """x and y of the taps closer to 0 than `radius` pixels, along each axis."""
+    last = radius * samples_per_pixel - 1
+    axis = np.arange(-last, last + 1) / samples_per_pixel
     x, y = np.meshgrid(axis, axis)
     return x, y
 
 
-def _turned(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
+def _rotate_points(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
     cos, sin = np.cos(angle), np.sin(angle)
     return cos * x - sin * y, sin * x + cos * y
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# How exactly generated images follow a motion of the generator's input (arXiv 2106.12423, appendix E).
-# ---------------------------------------------------------------------------------------------------------------------
-
-RANGE = 2.0  # of images from -1 to 1
-
-
-@dataclasses.dataclass(frozen=True)
-class EquivarianceMetric:
-    """A random motion of images.
-
-    Attributes:
-        draw: (rng, resolution) -> arrays for one image; one is "transform", for the generator.
-        compare: (images, images generated in motion, arrays of draw, stacked) -> (difference, mask), as float32
-            [N, R, R, C] and [N, R, R, 1] or [1, R, R, 1].
-    """
-
-    draw: Callable[[np.random.Generator, int], Drawn]
-    compare: Callable[[tf.Tensor, tf.Tensor, Drawn], tuple[tf.Tensor, tf.Tensor]]
-
-
-def measure_equivariance(
-    motion: EquivarianceMetric,
-    G: Generator,
-    samples: Samples,
-    batch: int,
-    progress: Callable[[int, int], object],
-    so_far: ProgressFile | None = None,
-) -> float:
-    """10 log10(RANGE^2 / mean squared difference between moved images and images generated in motion), in dB.
-
-    Args:
-        motion: what moves, independently for each image.
-        G: makes the images.
-        samples: latents and labels, and what motions are drawn from.
-        batch: latents at a time; each makes two images.
-        progress: called with latents done and latents in all.
-        so_far: what an interrupted call with the same arguments left.
-
-    Raises:
-        FloatingPointError: images that are not finite.
-    """
-
-    @tf.function
-    def squares(z: tf.Tensor, label: tf.Tensor | None, drawn: Drawn) -> tf.Tensor:
-        still, moved = _images(G, G.mapping(z, label), drawn["transform"])
-        difference, mask = motion.compare(still, moved, drawn)
-        mask = tf.broadcast_to(mask, tf.shape(difference))
-        summands = tf.stack([tf.square(difference) * mask, mask])
-        return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
-
-    so_far = so_far or ProgressFile()
-    before = so_far.arrays()
-    total = before.get("total", np.zeros(2))
-    for start in range(int(before.get("done", 0)), samples.count, batch):
-        index = np.minimum(np.arange(start, start + batch), samples.count - 1)  # all of one size, for one graph
-        drawn = [motion.draw(samples.motion(int(i)), G.config.resolution) for i in index]
-        stacked = {name: np.stack([d[name] for d in drawn]) for name in drawn[0]}
-        wanted = min(batch, samples.count - start)
-        sums = squares(samples.latents(index), samples.label(index), stacked).numpy()[:, :wanted]
-        if not np.isfinite(sums).all():
-            raise FloatingPointError(f"images of samples {start} to {start + wanted - 1} are not finite")
-        total += sums.sum(axis=1)
-        so_far.keep(total=total, done=start + wanted)
-        progress(start + wanted, samples.count)
-    squared_difference, values = total
-    with np.errstate(divide="ignore"):  # no difference at all is infinitely good
-        return float(10 * np.log10(RANGE**2 * values / squared_difference))
-
-
-def _images(G: Generator, ws: tf.Tensor, transform: tf.Tensor) -> list[tf.Tensor]:
-    """Images [N, R, R, C] without and with a transform; at once, as tracing a generator takes its time."""
-    still = tf.eye(3, batch_shape=tf.shape(transform)[:1])
-    return tf.split(G.synthesis(tf.concat([ws, ws], 0), transform=tf.concat([still, transform], 0)), 2)

@@ -1,11 +1,12 @@
-"""Evaluation of a generator: argument checks and the computation of metrics."""
+"""Evaluation of a generator: checks of the arguments, and the computation of metrics."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,50 +18,75 @@ from sg3tf.metrics.cache import Cache, ProgressFile
 from sg3tf.metrics.equivariance import EquivarianceMetric, measure_equivariance
 from sg3tf.metrics.feature_stats import MOMENTS, FeatureStats
 from sg3tf.metrics.features import VERSIONS, FeatureExtractor, ProgressCallback, generated_cache_key
-from sg3tf.metrics.ppl import path_length
-from sg3tf.metrics.registry import METRICS, FeatureMetric, Metric, PathLengthMetric
-from sg3tf.metrics.samples import Images, Labels, Samples, comparison, labels_of
+from sg3tf.metrics.ppl import PathLengthMetric, measure_path_length
+from sg3tf.metrics.registry import METRICS, FeatureMetric, Metric
+from sg3tf.metrics.samples import Images, Labels, Samples, comparison_rng, labels_from_data, open_data
 from sg3tf.models.configs import ConfigError
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What metrics refuse before anything runs, each in one line with the remedy; and what they only warn of.
-# ---------------------------------------------------------------------------------------------------------------------
+MIN_LPIPS_SIZE = 16  # side of the images
 
-SMALLEST = 16  # side of images that LPIPS compares
+#: A data set, or the path of one.
+Data = Images | str | os.PathLike[str]
 
 _logger = logging.getLogger(__name__)
 
 
+# --- Checks of the arguments ------------------------------------------------------------------------------------------
+
+
 def check(
     names: Sequence[str],
-    G_config: Any,
-    data: Images | None = None,
+    config: Any,
+    data: Data | None = None,
     *,
-    detector_dir: str | Path | None = None,
+    detector_dir: str | os.PathLike[str] | None = None,
     num_samples: int | None = None,
     batch: int = 8,
     seed: int = 0,
 ) -> None:
-    """Refuses what `compute` would refuse; arguments as there, but for the generator's configuration.
+    """Raise what `compute` would raise before it generates an image; `config` is the generator's configuration.
 
     Raises:
         ConfigError: unknown name, a generator without that metric, data that do not fit, or an argument out of range.
-        DetectorError: a file is not in detector_dir, or a wrong one.
+        DetectorError: a file is missing from detector_dir, or is of another network.
     """
-    check_arguments(names, G_config, data, detector_dir, num_samples, batch, seed)
+    _check_arguments(names, config, _open(data, config), detector_dir, num_samples, batch, seed)
     load_detectors(names, detector_dir)
 
 
-def check_arguments(
+def required_detectors(names: Iterable[str]) -> list[str]:
+    """Names of the detectors that metrics use."""
+    required = set()
+    for name in names:
+        kind = METRICS[name].kind
+        if isinstance(kind, FeatureMetric):
+            required.add(kind.detector)
+        elif isinstance(kind, PathLengthMetric):
+            required.add("lpips")
+    return sorted(required)
+
+
+def load_detectors(names: Iterable[str], detector_dir: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """The detectors that metrics use, by name; detector_dir may be None where there are none."""
+    return {name: detectors.load(name, Path(str(detector_dir))) for name in required_detectors(names)}
+
+
+def _open(data: Data | None, config: Any) -> Images | None:
+    if isinstance(data, str | os.PathLike):
+        return open_data(data, resolution=config.resolution, labels=config.label_dim > 0)
+    return data
+
+
+def _check_arguments(
     names: Sequence[str],
-    G_config: Any,
+    config: Any,
     data: Images | None,
-    detector_dir: str | Path | None,
+    detector_dir: str | os.PathLike[str] | None,
     num_samples: int | None,
     batch: int,
     seed: int,
 ) -> None:
-    """All of `check` but the detectors' files, which take their time."""
+    """Check everything but the detectors' files, which take their time."""
     for argument, value in (("num_samples", num_samples), ("batch", batch)):
         if value is not None and value < 1:
             raise ConfigError(f"{argument}={value}: must be at least 1")
@@ -70,144 +96,187 @@ def check_arguments(
         if name not in METRICS:
             raise ConfigError(f"metrics={name!r}: known are {', '.join(METRICS)}")
     if data is not None:
-        _check_data(data, G_config)
+        _check_data(data, config)
     for name in names:
-        _check_metric(name, METRICS[name], G_config, data, num_samples)
-        if detectors_of([name]) and detector_dir is None:
-            raise ConfigError(
-                f"metrics={name!r}: looks at images with a network; give detector_dir, where its files are"
-            )
+        _check_metric(name, METRICS[name], config, data, num_samples)
+        if required_detectors([name]) and detector_dir is None:
+            raise ConfigError(f"metrics={name!r}: needs a detector network; give detector_dir, the folder of its files")
 
 
-def detectors_of(names: Sequence[str]) -> list[str]:
-    """The detectors that metrics look with."""
-    looks = [METRICS[name].looks_at for name in names]
-    found = {
-        one.detector if isinstance(one, FeatureMetric) else "lpips"
-        for one in looks
-        if not isinstance(one, EquivarianceMetric)
-    }
-    return sorted(found)
-
-
-def load_detectors(names: Sequence[str], folder: str | Path | None) -> dict[str, Any]:
-    """The detectors of metrics, by name."""
-    return {name: detectors.load(name, Path(str(folder))) for name in detectors_of(names)}
-
-
-def warn_of_bias(names: Sequence[str], loaded: Mapping[str, Any], data: Images | None, num_samples: int | None) -> None:
-    """Where covariances are of fewer images than features."""
-    for name in names:
-        one = METRICS[name].looks_at
-        if not isinstance(one, FeatureMetric) or one.kind != MOMENTS or data is None:
-            continue
-        images, features = min(_counts(METRICS[name], one, data, num_samples)), loaded[one.detector].outputs[one.output]
-        if images < features:
-            _logger.warning(
-                "%s: %d images are fewer than their %d features, which makes the value too large; "
-                "compare it with those of as many images only",
-                *(name, images, features),
-            )
-
-
-def _check_data(data: Images, G_config: Any) -> None:
-    ours, theirs = G_config.resolution, data.resolution
-    if ours != theirs:
+def _check_data(data: Images, config: Any) -> None:
+    size, data_size = config.resolution, data.resolution
+    if size != data_size:
         raise ConfigError(
-            f"data={data.path}: images of {theirs}x{theirs}, but the generator's are {ours}x{ours}; "
-            f"build them with python -m sg3tf.data.build --resolution={ours}"
+            f"data={data.path}: images of {data_size}x{data_size}, but the generator's are {size}x{size}; "
+            f"build them with python -m sg3tf.data.build --resolution={size}"
         )
-    if G_config.image_channels != data.channels:
+    if config.image_channels != data.channels:
         raise ConfigError(
-            f"data={data.path}: {data.channels} channels, but the generator's images have {G_config.image_channels}; "
-            f"build them with python -m sg3tf.data.build --channels={G_config.image_channels}"
+            f"data={data.path}: {data.channels} channels, but the generator's images have {config.image_channels}; "
+            f"build them with python -m sg3tf.data.build --channels={config.image_channels}"
         )
-    if G_config.label_dim and data.label_dim != G_config.label_dim:
+    if config.label_dim and data.label_dim != config.label_dim:
         raise ConfigError(
-            f"data={data.path}: label_dim={data.label_dim}, but the generator's is {G_config.label_dim}; "
+            f"data={data.path}: label_dim={data.label_dim}, but the generator's is {config.label_dim}; "
             "give the data that it was trained on, with their labels"
         )
 
 
-def _check_metric(name: str, metric: Metric, G_config: Any, data: Images | None, num_samples: int | None) -> None:
-    one = metric.looks_at
-    if isinstance(one, EquivarianceMetric):
-        if not G_config.fourier_input:
-            kind = type(G_config).__name__
-            raise ConfigError(f"metrics={name!r}: images of this {kind} cannot be moved; use one with fourier_input")
-        return
-    if G_config.image_channels not in (1, 3):
-        raise ConfigError(f"metrics={name!r}: takes grey or RGB images, not {G_config.image_channels} channels")
-    if isinstance(one, PathLengthMetric):
-        side = G_config.resolution // (2 if one.crop else 1)
-        if side < SMALLEST:
+def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, num_samples: int | None) -> None:
+    kind = metric.kind
+    if isinstance(kind, EquivarianceMetric):
+        if not config.fourier_input:
             raise ConfigError(
-                f"metrics={name!r}: compares {side}x{side} pixels here, needs {SMALLEST}x{SMALLEST} at least"
+                f"metrics={name!r}: images of this {type(config).__name__} cannot be transformed; "
+                "use a generator with fourier_input"
             )
         return
-    if one.max_real and data is None:
+    if config.image_channels not in (1, 3):
+        raise ConfigError(f"metrics={name!r}: takes gray or RGB images, not {config.image_channels} channels")
+    if isinstance(kind, PathLengthMetric):
+        size = config.resolution // (2 if kind.crop else 1)
+        if size < MIN_LPIPS_SIZE:
+            raise ConfigError(
+                f"metrics={name!r}: compares {size}x{size} pixels here, "
+                f"needs {MIN_LPIPS_SIZE}x{MIN_LPIPS_SIZE} at least; use a generator of higher resolution"
+            )
+        return
+    if kind.max_real and data is None:
         raise ConfigError(f"metrics={name!r}: compares with real images; give data, a data set")
-    fewest = min(_counts(metric, one, data, num_samples))
-    if fewest < one.least:
-        raise ConfigError(f"metrics={name!r}: needs {one.least} images at least, real and generated, not {fewest}")
+    num_images = min(_image_counts(metric, kind, data, num_samples))
+    if num_images < kind.min_images:
+        raise ConfigError(
+            f"metrics={name!r}: needs {kind.min_images} images at least, real and generated, not {num_images}"
+        )
 
 
-def _counts(metric: Metric, one: FeatureMetric, data: Images | None, num_samples: int | None) -> list[int]:
-    """Of generated images, and of real ones where they are wanted."""
-    return [num_samples or metric.num_samples] + (
-        [min(len(data), one.max_real)] if data is not None and one.max_real else []
-    )
+def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_samples: int | None) -> list[int]:
+    """Number of generated images, and of real ones where they are used."""
+    counts = [num_samples or metric.num_samples]
+    if data is not None and kind.max_real:
+        counts.append(min(len(data), kind.max_real))
+    return counts
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Computing metrics: those that compare features out of common passes over images, the others one by one.
-# ---------------------------------------------------------------------------------------------------------------------
-
-Values = dict[str, float]
+# --- Computation ------------------------------------------------------------------------------------------------------
 
 
-def compute(names: Iterable[str], G: Any, data: Images | None = None, **options: Any) -> Values:
-    """{result: value}, in the order of `names`; arguments and errors as of Measurement."""
-    return {result: value for _, values in Measurement(names, G, data, **options) for result, value in values.items()}
+@dataclasses.dataclass(frozen=True)
+class MetricResult:
+    """Values of one metric.
+
+    Attributes:
+        metric: key of METRICS.
+        values: by result; METRICS[metric].results has the better direction of each.
+        unit: of the values; None without.
+        num_samples: number of generated images, or pairs of them.
+        num_real: number of real images; 0 if the metric does not use any.
+    """
+
+    metric: str
+    values: dict[str, float]
+    unit: str | None
+    num_samples: int
+    num_real: int
 
 
-class Measurement:
-    """Metrics of one generator; iterating gives a metric's name and {result: value}, each when it is there.
+def compute(
+    names: Iterable[str],
+    G: Any,
+    data: Data | None = None,
+    *,
+    detector_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    num_samples: int | None = None,
+    batch: int = 8,
+    seed: int = 0,
+    labels: Labels | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    progress: ProgressCallback | None = None,
+) -> dict[str, float]:
+    """Compute metrics of a generator.
 
-    Values depend on `seed` and `num_samples`, and on `batch` and `strategy` only by rounding.
+    Values depend on `seed` and `num_samples`, and on `batch` and `strategy` only by rounding. Metrics that compare
+    features share one pass over the real and one over the generated images.
 
     Args:
         names: keys of METRICS.
         G: the generator, made in the strategy's scope.
-        data: real images, for metrics that look at them, and labels for a generator with labels.
-        detector_dir: folder with the files of detectors, for metrics that look with them.
-        cache_dir: where features of data stay, and what an interrupted pass over images goes on from; default: nowhere.
-        num_samples: generated images, or pairs of them; default: what published values were computed with.
+        data: real images, for metrics that compare with them, and labels for a conditional generator: an
+            sg3tf.data.Dataset, the path of one, or ArrayImages.
+        detector_dir: folder with the files of detectors, for metrics that need them (docs/detectors.md).
+        cache_dir: folder for statistics of data sets and for interrupted passes, which resume; None: nothing is kept.
+        num_samples: generated images, or pairs of them; None: as for published values, 50 000.
         batch: images at a time, on each replica.
-        seed: of latents, labels, motions and subsets, 0 to 2**64 - 1.
-        labels: of generated images; default: drawn from those of the data.
-        strategy: replicas that make features; all else the first device does. Default: the current one.
-        progress: called after every batch with what is done, how much of it, and how much there is in all.
+        seed: of latents, labels, transforms and subsets, 0 to 2**64 - 1.
+        labels: of generated images; None: those of images chosen at random from the data.
+        strategy: replicas that compute features; everything else runs on the first device. None: the current one.
+        progress: called after every batch with (task, number done, number in all).
+
+    Returns:
+        {result: value}, in the order of `names`.
+
+    Raises:
+        ConfigError: as from `check`; or labels that are missing, or given for an unconditional generator.
+        DetectorError: as from `check`.
+        FloatingPointError: images or features that are not finite.
+
+    Example:
+        >>> import sg3tf
+        >>> from sg3tf import metrics
+        >>> G = sg3tf.Generator.from_preset("stylegan3-t", resolution=32, channel_base=512, channel_max=16)
+        >>> values = metrics.compute(["eqt50k_int", "eqr50k"], G, num_samples=2)
+        >>> sorted(values)
+        ['eqr50k', 'eqt50k_int']
+    """
+    evaluation = Evaluation(
+        names,
+        G,
+        data,
+        detector_dir=detector_dir,
+        cache_dir=cache_dir,
+        num_samples=num_samples,
+        batch=batch,
+        seed=seed,
+        labels=labels,
+        strategy=strategy,
+        progress=progress,
+    )
+    values: dict[str, float] = {}
+    for result in evaluation:
+        values |= result.values
+    return values
+
+
+class Evaluation:
+    """Metrics of a generator, one after the other: iterating computes each and yields its MetricResult.
+
+    Arguments and errors are those of `compute`.
 
     Attributes:
         names: as given.
+        data: the real images, opened if a path was given; None without.
         detectors: by name.
-        labels: as given, or of the data; None without.
+        labels: as given, or from the data; None without.
 
-    Raises:
-        ConfigError: as `check`; or labels that are missing, or given to a generator without.
-        DetectorError: as `check`.
-        FloatingPointError: images or features that are not finite.
+    Example:
+        >>> import sg3tf
+        >>> from sg3tf import metrics
+        >>> G = sg3tf.Generator.from_preset("stylegan3-t", resolution=32, channel_base=512, channel_max=16)
+        >>> for result in metrics.Evaluation(["eqt50k_int", "eqr50k"], G, num_samples=2):
+        ...     print(result.metric, result.num_samples, result.unit)
+        eqt50k_int 2 dB
+        eqr50k 2 dB
     """
 
     def __init__(
         self,
         names: Iterable[str],
         G: Any,
-        data: Images | None = None,
+        data: Data | None = None,
         *,
-        detector_dir: str | Path | None = None,
-        cache_dir: str | Path | None = None,
+        detector_dir: str | os.PathLike[str] | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
         num_samples: int | None = None,
         batch: int = 8,
         seed: int = 0,
@@ -215,74 +284,116 @@ class Measurement:
         strategy: tf.distribute.Strategy | None = None,
         progress: ProgressCallback | None = None,
     ) -> None:
-        self.names, self._G, self._data, self._batch, self._seed = list(names), G, data, batch, seed
-        self._num_samples = num_samples
-        self._progress: ProgressCallback = progress or (lambda *_: None)
-        check_arguments(self.names, G.config, data, detector_dir, num_samples, batch, seed)
-        self.labels = _checked_labels(labels, G.config, data, seed)
+        self.names, self._G, self.data = list(names), G, _open(data, G.config)
+        self._num_samples, self._batch, self._seed = num_samples, batch, seed
+        self._progress: ProgressCallback = progress or (lambda task, done, total: None)
+        _check_arguments(self.names, G.config, self.data, detector_dir, num_samples, batch, seed)
+        self.labels = _resolve_labels(labels, G.config, self.data, seed)
         strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():
             self.detectors = load_detectors(self.names, detector_dir)
-        warn_of_bias(self.names, self.detectors, data, num_samples)
+        self._warn_of_bias()
         self._cache = Cache(None if cache_dir is None else Path(cache_dir))
-        self._passes = FeatureExtractor(self.detectors, self._cache, batch, strategy, self._progress)
+        self._extractor = FeatureExtractor(self.detectors, self._cache, batch, strategy, self._progress)
 
-    def __iter__(self) -> Iterator[tuple[str, Values]]:
-        compared: dict[str, tuple[float, ...]] = {}
+    def __iter__(self) -> Iterator[MetricResult]:
+        feature_values: dict[str, tuple[float, ...]] = {}
         for name in self.names:
+            metric = METRICS[name]
             with _full_float32():
-                if isinstance(METRICS[name].looks_at, FeatureMetric):
-                    compared = compared or self._compare()
-                    values = compared[name]
+                if isinstance(metric.kind, FeatureMetric):
+                    feature_values = feature_values or self._run_feature_metrics()
+                    values = feature_values[name]
                 else:
-                    values = (self._alone(name),)
-            yield name, dict(zip(METRICS[name].results, values, strict=True))
+                    values = (self._run_generating_metric(name, metric.kind),)
+            max_real = metric.kind.max_real if isinstance(metric.kind, FeatureMetric) else 0
+            yield MetricResult(
+                metric=name,
+                values=dict(zip(metric.results, values, strict=True)),
+                unit=metric.unit,
+                num_samples=self._samples(name).count,
+                num_real=0 if self.data is None else min(len(self.data), max_real),
+            )
 
-    def _alone(self, name: str) -> float:
+    def _run_generating_metric(self, name: str, kind: EquivarianceMetric | PathLengthMetric) -> float:
         """A metric that generates its own images."""
-        looks_at, samples = METRICS[name].looks_at, self._samples(name)
-        used = {detector: self.detectors[detector].digest for detector in detectors_of([name])}
-        described = {"metric": name, "num_samples": samples.count, "batch": self._batch, "detectors": used}
-        with self._cache.unfinished(described | generated_cache_key(self._G, samples) | VERSIONS) as folder:
-            common = (self._G, samples, self._batch, partial(self._progress, name), ProgressFile(folder))
-            if isinstance(looks_at, EquivarianceMetric):
-                return measure_equivariance(looks_at, *common)
-            return path_length(self.detectors["lpips"].distance, *common, **dataclasses.asdict(looks_at))
+        samples = self._samples(name)
+        cache_key_fields = {
+            "metric": name,
+            "num_samples": samples.count,
+            "batch": self._batch,
+            "detectors": {detector: self.detectors[detector].digest for detector in required_detectors([name])},
+            **generated_cache_key(self._G, samples),
+            **VERSIONS,
+        }
+        with self._cache.unfinished(cache_key_fields) as folder:
+            options: dict[str, Any] = {
+                "batch": self._batch,
+                "progress": partial(self._progress, name),
+                "progress_file": ProgressFile(folder),
+            }
+            if isinstance(kind, EquivarianceMetric):
+                return measure_equivariance(kind, self._G, samples, **options)
+            return measure_path_length(kind, self.detectors["lpips"].distance, self._G, samples, **options)
 
-    def _compare(self) -> dict[str, tuple[float, ...]]:
+    def _run_feature_metrics(self) -> dict[str, tuple[float, ...]]:
         """All metrics that compare features."""
-        looks = {name: METRICS[name].looks_at for name in self.names}
-        compared = {name: one for name, one in looks.items() if isinstance(one, FeatureMetric)}
+        kinds = {name: METRICS[name].kind for name in self.names}
+        feature_metrics = {name: kind for name, kind in kinds.items() if isinstance(kind, FeatureMetric)}
         real: dict[str, FeatureStats] = {}
-        if self._data is not None:
-            size = len(self._data)
-            of_real = {name: one.wanted(min(size, one.max_real)) for name, one in compared.items() if one.max_real}
-            kept = self._passes.real(self._data, set(of_real.values()))
-            real = {name: kept[w] for name, w in of_real.items()}
-        of_fake = {name: one.wanted(self._samples(name).count) for name, one in compared.items()}
-        with self._passes.generated(self._G, self._samples(next(iter(compared))), set(of_fake.values())) as fake:
+        if self.data is not None:
+            size = len(self.data)
+            requests = {
+                n: kind.request(min(size, kind.max_real)) for n, kind in feature_metrics.items() if kind.max_real
+            }
+            stats = self._extractor.real(self.data, set(requests.values()))
+            real = {name: stats[request] for name, request in requests.items()}
+        fake_requests = {name: kind.request(self._samples(name).count) for name, kind in feature_metrics.items()}
+        samples = self._samples(next(iter(feature_metrics)))
+        with self._extractor.generated(self._G, samples, set(fake_requests.values())) as fake:
             return {
-                name: one.values(real.get(name), fake[of_fake[name]], comparison(self._seed))
-                for name, one in compared.items()
+                name: kind.compute(real.get(name), fake[fake_requests[name]], comparison_rng(self._seed))
+                for name, kind in feature_metrics.items()
             }
 
     def _samples(self, name: str) -> Samples:
         count = self._num_samples or METRICS[name].num_samples
         return Samples(count, self._G.config.z_dim, self._seed, self.labels)
 
+    def _warn_of_bias(self) -> None:
+        """Warn of covariances of fewer images than features."""
+        for name in self.names:
+            metric = METRICS[name]
+            kind = metric.kind
+            if not isinstance(kind, FeatureMetric) or kind.statistic != MOMENTS or self.data is None:
+                continue
+            num_images = min(_image_counts(metric, kind, self.data, self._num_samples))
+            num_features = self.detectors[kind.detector].outputs[kind.output]
+            if num_images < num_features:
+                _logger.warning(
+                    "%s: %d images are fewer than their %d features, which makes the value too large; "
+                    "compare it only with values for as many images",
+                    *(name, num_images, num_features),
+                )
 
-def _checked_labels(labels: Labels | None, G_config: Any, data: Images | None, seed: int) -> Labels | None:
-    dim = G_config.label_dim
-    if labels is not None and not dim:
-        raise ConfigError(f"labels={labels}: leave it out, as this generator has label_dim=0")
-    if labels is None and dim and data is None:
-        raise ConfigError(f"labels=None: give it, or data with labels, as this generator has label_dim={dim}")
-    return labels_of(data, seed) if labels is None and dim and data is not None else labels
+
+def _resolve_labels(labels: Labels | None, config: Any, data: Images | None, seed: int) -> Labels | None:
+    if not config.label_dim:
+        if labels is not None:
+            raise ConfigError(f"labels={labels}: leave it out, as this generator has label_dim=0")
+        return None
+    if labels is not None:
+        return labels
+    if data is None:
+        raise ConfigError(
+            f"labels=None: give it, or data with labels, as this generator has label_dim={config.label_dim}"
+        )
+    return labels_from_data(data, seed)
 
 
 @contextlib.contextmanager
 def _full_float32() -> Iterator[None]:
-    """Without TensorFloat-32: ten bits of mantissa are too few for differences of 1e-4."""
+    """Turn off TensorFloat-32: ten bits of mantissa are too few for differences of 1e-4."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:

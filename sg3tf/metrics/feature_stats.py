@@ -1,4 +1,4 @@
-"""Features of images, and the statistics of them that metrics keep."""
+"""Features of images, and the statistics of them that metrics need."""
 
 from __future__ import annotations
 
@@ -14,44 +14,43 @@ from scipy.linalg.blas import dsyrk
 
 from sg3tf.utils.files import atomic_write
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Mean and covariance of features that come a block at a time, and what features must be like.
-# ---------------------------------------------------------------------------------------------------------------------
-
 Array = NDArray[np.float64]
 Features = NDArray[Any]
 
-SHOWN = 5  # rows that an error names
+MAX_LISTED_ROWS = 5  # in an error
+
+
+# --- Mean and covariance ----------------------------------------------------------------------------------------------
 
 
 def check_features(name: str, features: Features, dim: int) -> None:
-    """Refuses what is not float [N, dim], and finite.
+    """Raise unless features are finite and of shape [N, dim].
 
     Raises:
         ValueError: another shape.
-        FloatingPointError: naming the rows with NaN or infinity.
+        FloatingPointError: NaN or infinity; the message lists the rows.
     """
     if features.ndim != 2 or features.shape[1] != dim:
         raise ValueError(f"{name} of shape {list(features.shape)}: give [N, {dim}]")
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
-        rows = ", ".join(map(str, bad[:SHOWN])) + (", ..." if bad.size > SHOWN else "")
+        rows = ", ".join(map(str, bad[:MAX_LISTED_ROWS])) + (", ..." if bad.size > MAX_LISTED_ROWS else "")
         raise FloatingPointError(
             f"{name}: {bad.size} of {len(features)} rows are not finite ({rows}); look at these images"
         )
 
 
 class Moments:
-    """The first two moments of feature vectors, in float64.
+    """Count, mean and covariance of feature vectors that arrive in blocks, in float64.
 
-    Blocks are centred about their own mean before they are squared, and joined by what lies between means, so that
+    Blocks are centered about their own mean before they are squared, and joined by the difference of the means, so that
     nothing cancels where a mean is large beside the deviations from it.
 
     Args:
         dim: size of a feature vector, D.
 
     Attributes:
-        count: feature vectors so far.
+        count: number of feature vectors added.
         mean: float64 [D].
     """
 
@@ -62,11 +61,11 @@ class Moments:
         self._squares: Array = np.zeros((dim, dim), order="F")
 
     def add(self, features: Features) -> None:
-        """Takes in a block, float [N, D]; the larger N, the less time each vector takes.
+        """Add a block, float [N, D]; the larger N, the less time each vector takes.
 
         Raises:
             ValueError: another shape.
-            FloatingPointError: NaN or infinity, naming the rows; nothing of the block is taken in.
+            FloatingPointError: NaN or infinity, in which case nothing of the block is added; the message lists the rows.
         """
         check_features("features", features, len(self.mean))
         if len(features):
@@ -75,7 +74,7 @@ class Moments:
             self._join(len(block), mean, block - mean)
 
     def merge(self, other: Moments) -> None:
-        """Takes in what `other` has, as if its blocks had been added here.
+        """Add the vectors that were added to `other`.
 
         Raises:
             ValueError: vectors of another size.
@@ -90,10 +89,10 @@ class Moments:
     def covariance(self) -> Array:
         """float64 [D, D], divided by count - 1.
 
-        So did TTUR (arXiv 1706.08500), StyleGAN and StyleGAN2; StyleGAN2-ADA and StyleGAN3 divided by count. With D2
-        the distance between M and N images, and A and B the traces of their covariances, that changes the distance by
-        about D2 / min(M, N) + |1/M - 1/N| / 2 * sqrt(D2) * (sqrt(A) + sqrt(B)) at most. For 70 000 and 50 000 images,
-        traces of 200 and D2 = 5 this is 3e-4.
+        TTUR (arXiv 1706.08500), StyleGAN and StyleGAN2 divided likewise; StyleGAN2-ADA and StyleGAN3 divided by count.
+        With D2 the distance between M and N images, and A and B the traces of their covariances, that changes the
+        distance by about D2 / min(M, N) + |1/M - 1/N| / 2 * sqrt(D2) * (sqrt(A) + sqrt(B)) at most. For 70 000 and
+        50 000 images, traces of 200 and D2 = 5 this is 3e-4.
 
         Raises:
             ValueError: fewer than two vectors.
@@ -104,133 +103,133 @@ class Moments:
         return (upper + np.triu(upper, 1).T) / (self.count - 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What `from_arrays` makes the same moments of; it stays as it is when more is added here."""
+        """Arrays for `from_arrays`; they do not change when more vectors are added."""
         return {"count": np.array(self.count), "mean": self.mean, "squares": self._squares.copy()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Moments:
-        """Moments as saved; the arrays are copied."""
+        """Moments from the result of `arrays`, which is copied."""
         moments = cls(len(arrays["mean"]))
         moments.count = int(arrays["count"])
         moments.mean[:] = arrays["mean"]
         moments._squares[:] = arrays["squares"]
         return moments
 
-    def _join(self, count: int, mean: Array, centred: Array) -> None:
-        """Takes in `count` vectors around `mean`, with deviations [N, D] as far as they are not in the squares yet."""
+    def _join(self, count: int, mean: Array, centered: Array) -> None:
+        """Add `count` vectors around `mean`, with deviations [N, D] where the squares do not contain them yet."""
         total = self.count + count
         shift = mean - self.mean
-        between = shift * np.sqrt(self.count * count / total)  # one more row, by which the mean moves
-        rows = np.concatenate([centred, between[None]])
+        between = shift * np.sqrt(self.count * count / total)  # one more row, for the shift of the mean
+        rows = np.concatenate([centered, between[None]])
         self._squares = dsyrk(1.0, rows.T, beta=1.0, c=self._squares, overwrite_c=True)
         self.mean = self.mean + shift * (count / total)
         self.count = total
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Features that a pass over images leaves: collected image by image, on the disk while that is not over.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Statistics that a pass over images collects ----------------------------------------------------------------------
 
 MOMENTS, ROWS = "moments", "rows"
-SAVE_EVERY_S = 60.0
+SAVE_INTERVAL_S = 60.0
 
 Rows = NDArray[np.float32]
 FeatureStats = Moments | Rows
-#: Of one detector: (its name, the name of the output).
-Output = tuple[str, str]
+#: (name of a detector, name of one of its outputs).
+OutputName = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class FeatureRequest:
-    """What is kept of one output of a detector.
+    """A statistic of one output of a detector.
 
     Attributes:
         detector, output: names of both.
-        kind: MOMENTS, or ROWS, float32 [count, D].
-        count: of how many images, the first ones.
+        statistic: MOMENTS, or ROWS for the features themselves, float32 [count, D].
+        count: number of images, the first ones.
     """
 
     detector: str
     output: str
-    kind: str
+    statistic: str
     count: int
 
     @property
-    def source(self) -> Output:
+    def output_name(self) -> OutputName:
         return self.detector, self.output
 
+    def cache_key_fields(self) -> dict[str, Any]:
+        """Fields of the cache key; "kind" is the statistic's name in caches on disk."""
+        return {"detector": self.detector, "output": self.output, "kind": self.statistic, "count": self.count}
 
-class Collection:
-    """Takes in features in the order of the images; what is in the folder already, it goes on from.
+
+class FeatureCollector:
+    """Statistics of features that arrive in the order of the images; resumes from what is saved in the folder.
 
     Args:
-        wanted: what is kept.
+        requests: statistics to collect.
         sizes: D of every output.
-        folder: for rows, which may be larger than memory, and for what is needed to go on after a kill.
+        folder: place for rows, which may be larger than memory, and for saved states.
 
     Attributes:
-        count: how many images are wanted.
-        done: how many have been taken in.
+        num_images: number of images to collect.
+        num_done: number of images collected.
     """
 
-    def __init__(self, wanted: Sequence[FeatureRequest], sizes: Mapping[Output, int], folder: Path) -> None:
-        self.count, self.done = max(w.count for w in wanted), 0
-        self._wanted, self._folder = list(wanted), folder
-        self._moments = {w: Moments(sizes[w.source]) for w in wanted if w.kind == MOMENTS}
+    def __init__(self, requests: Sequence[FeatureRequest], sizes: Mapping[OutputName, int], folder: Path) -> None:
+        self.num_images, self.num_done = max(request.count for request in requests), 0
+        self._requests, self._state = list(requests), folder / "state.npz"
+        self._moments = {r: Moments(sizes[r.output_name]) for r in requests if r.statistic == MOMENTS}
         self._restore()
-        mode = "r+" if self.done else "w+"
+        mode = "r+" if self.num_done else "w+"
         self._rows = {
-            w: np.lib.format.open_memmap(self._file(w), mode, np.float32, (w.count, sizes[w.source]))
-            for w in wanted
-            if w.kind == ROWS
+            request: np.lib.format.open_memmap(
+                folder / f"{i}.npy", mode, np.float32, (request.count, sizes[request.output_name])
+            )
+            for i, request in enumerate(self._requests)
+            if request.statistic == ROWS
         }
         self._saved_s = time.monotonic()
 
-    def outputs(self, position: int) -> tuple[Output, ...]:
-        """What is wanted of the image at a position, and so of some before it, but of none behind it more."""
-        return tuple(sorted({w.source for w in self._wanted if w.count > position}))
+    def outputs_at(self, position: int) -> tuple[OutputName, ...]:
+        """Outputs that are needed of the image at a position; the outputs at later positions are a subset."""
+        return tuple(sorted({request.output_name for request in self._requests if request.count > position}))
 
-    def add(self, features: Mapping[Output, Rows]) -> None:
-        """Takes in the features of the next images, as far as they are wanted; saves every SAVE_EVERY_S."""
-        for w in self._wanted:
-            if w.count <= self.done:
+    def add(self, features: Mapping[OutputName, Rows]) -> None:
+        """Add the features of the next images, as far as they are needed; save every SAVE_INTERVAL_S."""
+        for request in self._requests:
+            if request.count <= self.num_done:
                 continue
-            part = features[w.source][: w.count - self.done]
-            if w.kind == MOMENTS:
-                self._moments[w].add(part)
+            part = features[request.output_name][: request.count - self.num_done]
+            if request.statistic == MOMENTS:
+                self._moments[request].add(part)
             else:
-                self._rows[w][self.done : self.done + len(part)] = part
-        self.done += len(next(iter(features.values())))
-        if time.monotonic() - self._saved_s >= SAVE_EVERY_S:
+                self._rows[request][self.num_done : self.num_done + len(part)] = part
+        self.num_done += len(next(iter(features.values())))
+        if time.monotonic() - self._saved_s >= SAVE_INTERVAL_S:
             self.save()
 
     def save(self) -> None:
-        """Puts everything on the disk, rows before the count that says that they are there."""
+        """Write everything to disk, the rows before the count that includes them."""
         for rows in self._rows.values():
             rows.flush()
         arrays: dict[str, Any] = {
-            f"{self._wanted.index(w)}/{name}": array
-            for w, moments in self._moments.items()
+            f"{self._requests.index(request)}/{name}": array
+            for request, moments in self._moments.items()
             for name, array in moments.arrays().items()
         }
-        with atomic_write(self._folder / "state.npz") as file:
-            np.savez(file, **arrays, done=self.done)
+        with atomic_write(self._state) as file:
+            np.savez(file, **arrays, done=self.num_done)
         self._saved_s = time.monotonic()
 
-    def kept(self) -> dict[FeatureRequest, FeatureStats]:
-        """All that was wanted."""
+    def stats(self) -> dict[FeatureRequest, FeatureStats]:
+        """The requested statistics."""
         return {**self._moments, **self._rows}
 
     def _restore(self) -> None:
-        state = self._folder / "state.npz"
-        if not state.exists():
+        if not self._state.exists():
             return
-        with np.load(state) as arrays:
-            self.done = int(arrays["done"])
-            for w in self._moments:
-                prefix = f"{self._wanted.index(w)}/"
+        with np.load(self._state) as arrays:
+            self.num_done = int(arrays["done"])
+            for request in self._moments:
+                prefix = f"{self._requests.index(request)}/"
                 named = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-                self._moments[w] = Moments.from_arrays(named)
-
-    def _file(self, w: FeatureRequest) -> Path:
-        return self._folder / f"{self._wanted.index(w)}.npy"
+                self._moments[request] = Moments.from_arrays(named)

@@ -1,12 +1,11 @@
-"""Passes over real and generated images that extract the features of all metrics at once."""
+"""Passes over real and generated images: every image is made once and goes through every detector once."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,46 +13,53 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import sg3tf
-from sg3tf.metrics.cache import Cache, Description
+from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
-from sg3tf.metrics.feature_stats import Collection, FeatureRequest, FeatureStats, Output, Rows
-from sg3tf.metrics.samples import Images, Samples
+from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
+from sg3tf.metrics.samples import Batch, Images, Index, Samples, padded_batches
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Passes over images, real and generated: every image is made once and goes through every detector once.
-# ---------------------------------------------------------------------------------------------------------------------
+NUM_THREADS = 4  # that read images or draw latents while devices compute
 
-THREADS = 4  # that read images or draw latents while devices compute
+#: Versions, which may change the last digits.
+VERSIONS = {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
 
-Index = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]
 Tensors = dict[str, tf.Tensor]
-Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
 
 
-class Source(Protocol):
+class ProgressCallback(Protocol):
+    """A function that is called after every batch."""
+
+    def __call__(self, task: str, done: int, total: int, /) -> object:
+        """Report that `done` of `total` images or samples of a task are done."""
+
+
+# --- Sources of images ------------------------------------------------------------------------------------------------
+
+
+class ImageSource(Protocol):
     """Images by their positions.
 
     Attributes:
-        kind: how messages name them.
+        noun: their name in messages.
     """
 
-    kind: str
+    noun: str
 
     def arrays(self, index: Index) -> Arrays:
-        """What images are made of, on the host."""
+        """Arrays that `images` needs for these positions; called in threads, on the host."""
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of the arrays as tensors: images, uint8 [N, R, R, C], and whether each was finite, bool [N]."""
+        """Images, uint8 [N, R, R, C], from the arrays as tensors, and whether each was finite, bool [N]."""
 
 
 class RealImages:
-    """Those of a data set, as they are."""
+    """The images of a data set, unchanged."""
 
-    kind = "images"
+    noun = "images"
 
     def __init__(self, data: Images) -> None:
         self._data = data
@@ -66,145 +72,53 @@ class RealImages:
 
 
 class GeneratedImages:
-    """Those of a generator, cut down to 8 bits as published numbers had them: floor(127.5 x + 128), clipped."""
+    """Images of a generator, reduced to 8 bits as for published numbers: floor(127.5 x + 128), clipped."""
 
-    kind = "samples"
+    noun = "samples"
 
     def __init__(self, G: Any, samples: Samples) -> None:
         self._G, self._samples = G, samples
-        self._noise = G.config.noise  # each image its own, as published
+        self._has_noise = G.config.noise
 
     def arrays(self, index: Index) -> Arrays:
         arrays: Arrays = {"z": self._samples.latents(index)}
         if (label := self._samples.label(index)) is not None:
             arrays["label"] = label
-        if self._noise:
-            arrays["noise"] = self._samples.noise(index)
+        if self._has_noise:  # every image its own, as for published numbers
+            arrays["noise"] = self._samples.noise_seeds(index)
         return arrays
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         ws = self._G.mapping(tensors["z"], tensors.get("label"))
-        images = self._G.synthesis(ws, **({"noise": tensors["noise"]} if self._noise else {}))
+        images = self._G.synthesis(ws, **({"noise": tensors["noise"]} if self._has_noise else {}))
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         return tf.cast(tf.clip_by_value(images * 127.5 + 128, 0, 255), tf.uint8), finite
 
 
-def extract(
-    source: Source,
-    detectors: Mapping[str, Detector],
-    collection: Collection,
-    batch: int,
-    strategy: tf.distribute.Strategy,
-    progress: Progress,
-) -> None:
-    """Fills a collection with the features of a source's images, from where it is to the end.
-
-    Args:
-        source: makes the images.
-        detectors: by name.
-        collection: takes in the features in the order of the images.
-        batch: images at a time, on each replica.
-        strategy: the replicas.
-        progress: called with images done and images in all.
-
-    Raises:
-        FloatingPointError: images or features that are not finite.
-    """
-    step = batch * strategy.num_replicas_in_sync
-    starts = range(collection.done, collection.count, step)
-    run = _runner(source, detectors, strategy)
-
-    def prepared(start: int) -> tuple[int, list[Arrays]]:
-        index = np.minimum(np.arange(start, start + step), collection.count - 1)  # all of one size, for one graph
-        return start, [source.arrays(part) for part in np.split(index, strategy.num_replicas_in_sync)]
-
-    def launched() -> Iterator[tuple[int, Any]]:
-        for start, parts in prefetch(prepared, starts, executor=ThreadPoolExecutor(THREADS), ahead=THREADS):
-            yield start, run(parts, collection.outputs(start))
-
-    progress(collection.done, collection.count)
-    for start, results in _one_behind(launched()):
-        count = min(step, collection.count - start)
-        features = {output: _rows(strategy, value)[:count] for output, value in results.items()}
-        _check(source.kind, start, features.pop(_FINITE), features)
-        collection.add(features)
-        progress(collection.done, collection.count)
+def generated_cache_key(G: Any, samples: Samples) -> KeyFields:
+    """Fields of the cache key that decide generated images, except their number."""
+    return {
+        "weights": weights_digest(G),
+        "seed": samples.seed,
+        "labels": None if samples.labels is None else samples.labels.origin,
+    }
 
 
-_FINITE: Output = ("", "finite")
-
-
-def _runner(source: Source, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
-    """(arrays of each replica, wanted outputs) -> {output: features of each replica}."""
-
-    @tf.function(autograph=False)
-    def run(values: Any, outputs: tuple[Output, ...]) -> Any:
-        def replica(tensors: Tensors) -> dict[Output, tf.Tensor]:
-            images, finite = source.images(tensors)
-            features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
-            return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
-
-        return strategy.run(replica, args=(values,))
-
-    def of_arrays(parts: list[Arrays], outputs: tuple[Output, ...]) -> Any:
-        def of_replica(context: Any) -> Tensors:
-            part = parts[context.replica_id_in_sync_group]
-            return {name: tf.convert_to_tensor(array) for name, array in part.items()}
-
-        return run(strategy.experimental_distribute_values_from_function(of_replica), outputs)
-
-    return of_arrays
-
-
-def _rows(strategy: tf.distribute.Strategy, value: Any) -> NDArray[Any]:
-    return np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])
-
-
-def _check(kind: str, start: int, finite: NDArray[np.bool_], features: Mapping[Output, Rows]) -> None:
-    end = start + len(finite) - 1
-    if not finite.all():
-        raise FloatingPointError(f"images of {kind} {start} to {end} are not finite")
-    for (detector, output), rows in features.items():
-        if not np.isfinite(rows).all():
-            raise FloatingPointError(f"{output} of {detector} for {kind} {start} to {end} is not finite")
-
-
-def _one_behind(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, each when the next one has been asked for: a GPU computes that while this is looked at."""
-    before = list[Item]()
-    for item in items:
-        yield from before
-        before = [item]
-    yield from before
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One pass over real images and one over generated ones, for all metrics together: what is cached, and what goes on.
-# ---------------------------------------------------------------------------------------------------------------------
-
-#: What is done, how much of it, how much there is in all.
-ProgressCallback = Callable[[str, int, int], object]
-
-
-#: That may change the last digits.
-VERSIONS = {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
-
-
-def generated_cache_key(G: Any, samples: Samples) -> Description:
-    """What decides on generated images, but for how many they are."""
-    labels = samples.labels and samples.labels.origin
-    return {"weights": weights_digest(G), "seed": samples.seed, "labels": labels}
+# --- Features ---------------------------------------------------------------------------------------------------------
 
 
 class FeatureExtractor:
-    """Makes features of images.
+    """Computes statistics of features of images.
 
     Args:
         detectors: by name.
-        cache: for features of data, and for passes that were interrupted.
+        cache: store of statistics of data sets, and of interrupted passes.
         batch: images at a time, on each replica.
         strategy: the replicas.
         progress: called after every batch.
+
+    Raises:
+        FloatingPointError: (from all methods) images or features that are not finite.
     """
 
     def __init__(
@@ -218,56 +132,121 @@ class FeatureExtractor:
         self._detectors, self._cache, self._batch = detectors, cache, batch
         self._strategy, self._progress = strategy, progress
 
-    def real(self, data: Images, wanted: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
-        """Features of a data set; those that the cache has take no pass."""
-        described = {w: self._describe(w) | {"data": data.digest, "part": data.part} for w in wanted}
-        kept, missing = self._cached(described)
+    def real(self, data: Images, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
+        """Statistics of a data set; those in the cache take no pass."""
+        fields = {r: self._cache_key_fields(r) | {"data": data.digest, "part": data.part} for r in requests}
+        cached, missing = self._load_cached(fields)
         if not missing:
-            return kept
-        with self._cache.unfinished(self._describe_pass(missing)) as folder:
-            made, lacking = self._cached(missing)  # another process may have made them while this one waited
-            if lacking:
-                made = self._collected(RealImages(data), missing, folder, "real images")  # all that the folder is for
-                for w, features in made.items():
-                    self._cache.store(described[w], features)
-        return kept | made
+            return cached
+        with self._cache.unfinished(self._pass_key_fields(missing)) as folder:
+            computed, still_missing = self._load_cached(missing)  # another process may have finished them by now
+            if still_missing:  # all that the folder is for, as it may hold a part of them
+                computed = self._extract(RealImages(data), missing, folder, "real images")
+                for request, stats in computed.items():
+                    self._cache.store(fields[request], stats)
+        return cached | computed
 
     @contextmanager
     def generated(
-        self, G: Any, samples: Samples, wanted: Iterable[FeatureRequest]
+        self, G: Any, samples: Samples, requests: Iterable[FeatureRequest]
     ) -> Iterator[dict[FeatureRequest, FeatureStats]]:
-        """Features of a generator's images; they stay on the disk as long as this lasts, or if it fails."""
-        described = {w: self._describe(w) for w in wanted}
-        with self._cache.unfinished(self._describe_pass(described) | generated_cache_key(G, samples)) as folder:
-            yield self._collected(GeneratedImages(G, samples), described, folder, "generated images")
+        """Statistics of a generator's images; rows are on disk and are removed when the context ends without error."""
+        fields = {request: self._cache_key_fields(request) for request in requests}
+        with self._cache.unfinished(self._pass_key_fields(fields) | generated_cache_key(G, samples)) as folder:
+            yield self._extract(GeneratedImages(G, samples), fields, folder, "generated images")
 
-    def _describe(self, w: FeatureRequest) -> Description:
-        return dataclasses.asdict(w) | {"detector_digest": self._detectors[w.detector].digest}
+    def _cache_key_fields(self, request: FeatureRequest) -> KeyFields:
+        return request.cache_key_fields() | {"detector_digest": self._detectors[request.detector].digest}
 
-    def _describe_pass(self, described: Mapping[FeatureRequest, Description]) -> Description:
-        """With all that may change the last digits, as a pass that goes on ends as one that was not interrupted."""
+    def _pass_key_fields(self, fields: Mapping[FeatureRequest, KeyFields]) -> KeyFields:
+        """Fields of an interrupted pass's key, with all that may change the last digits: it resumes bit for bit."""
         return {
-            "features": [described[w] for w in sorted(described)],
+            "features": [fields[request] for request in sorted(fields)],
             "batch": self._batch,
             "replicas": self._strategy.num_replicas_in_sync,
             **VERSIONS,
         }
 
-    def _cached(
-        self, described: Mapping[FeatureRequest, Description]
-    ) -> tuple[dict[FeatureRequest, FeatureStats], dict[FeatureRequest, Description]]:
-        """What the cache has, and the descriptions of what it lacks."""
-        found = {w: self._cache.load(description) for w, description in described.items()}
-        kept = {w: features for w, features in found.items() if features is not None}
-        return kept, {w: description for w, description in described.items() if w not in kept}
+    def _load_cached(
+        self, fields: Mapping[FeatureRequest, KeyFields]
+    ) -> tuple[dict[FeatureRequest, FeatureStats], dict[FeatureRequest, KeyFields]]:
+        """Cached statistics, and the fields of those that are missing."""
+        loaded = {request: self._cache.load(one) for request, one in fields.items()}
+        cached = {request: stats for request, stats in loaded.items() if stats is not None}
+        return cached, {request: one for request, one in fields.items() if request not in cached}
 
-    def _collected(
-        self, source: Source, wanted: Iterable[FeatureRequest], folder: Any, name: str
+    def _extract(
+        self, source: ImageSource, requests: Iterable[FeatureRequest], folder: Path, task: str
     ) -> dict[FeatureRequest, FeatureStats]:
-        wanted = sorted(wanted)
-        sizes = {w.source: self._detectors[w.detector].outputs[w.output] for w in wanted}
-        collection = Collection(wanted, sizes, folder)
-        progress = partial(self._progress, name)
-        extract(source, self._detectors, collection, self._batch, self._strategy, progress)
-        collection.save()
-        return collection.kept()
+        """Run the source's images through the detectors, resuming from what is in the folder."""
+        requests, strategy = sorted(requests), self._strategy
+        sizes = {r.output_name: self._detectors[r.detector].outputs[r.output] for r in requests}
+        collector = FeatureCollector(requests, sizes, folder)
+        batches = padded_batches(collector.num_done, collector.num_images, self._batch * strategy.num_replicas_in_sync)
+        run = _feature_function(source, self._detectors, strategy)
+
+        def prepare(batch: Batch) -> tuple[Batch, list[Arrays]]:
+            return batch, [source.arrays(part) for part in np.split(batch.padded, strategy.num_replicas_in_sync)]
+
+        def launch() -> Iterator[tuple[Batch, Any]]:
+            pool = ThreadPoolExecutor(NUM_THREADS)
+            for batch, parts in prefetch(prepare, batches, executor=pool, ahead=NUM_THREADS):
+                yield batch, run(parts, collector.outputs_at(batch.start))
+
+        self._progress(task, collector.num_done, collector.num_images)
+        for batch, results in delay_by_one(launch()):
+            count = batch.stop - batch.start
+            features = {
+                name: np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])[:count]
+                for name, value in results.items()
+            }
+            _check_finite(source.noun, batch, features.pop(_FINITE), features)
+            collector.add(features)
+            self._progress(task, collector.num_done, collector.num_images)
+        collector.save()
+        return collector.stats()
+
+
+_FINITE: OutputName = ("", "finite")  # of the images, beside the outputs of detectors
+
+
+def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
+    """(arrays of each replica, outputs) -> {output: features of each replica}."""
+
+    @tf.function(autograph=False)
+    def run(values: Any, outputs: tuple[OutputName, ...]) -> Any:
+        def replica(tensors: Tensors) -> dict[OutputName, tf.Tensor]:
+            images, finite = source.images(tensors)
+            features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
+            return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
+
+        return strategy.run(replica, args=(values,))
+
+    def run_on_arrays(parts: list[Arrays], outputs: tuple[OutputName, ...]) -> Any:
+        def replica_values(context: Any) -> Tensors:
+            part = parts[context.replica_id_in_sync_group]
+            return {name: tf.convert_to_tensor(array) for name, array in part.items()}
+
+        return run(strategy.experimental_distribute_values_from_function(replica_values), outputs)
+
+    return run_on_arrays
+
+
+def _check_finite(
+    noun: str, batch: Batch, finite: NDArray[np.bool_], features: Mapping[OutputName, NDArray[Any]]
+) -> None:
+    if not finite.all():
+        raise FloatingPointError(f"images of {noun} {batch.start} to {batch.stop - 1} are not finite")
+    for (detector, output), rows in features.items():
+        if not np.isfinite(rows).all():
+            positions = f"{noun} {batch.start} to {batch.stop - 1}"
+            raise FloatingPointError(f"{output} of {detector} for {positions} is not finite")
+
+
+def delay_by_one(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield every item after the next one has been taken: a GPU computes that one while this one is processed."""
+    previous: list[Item] = []
+    for item in items:
+        yield from previous
+        previous = [item]
+    yield from previous

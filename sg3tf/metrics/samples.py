@@ -1,34 +1,38 @@
-"""Real and generated images that metrics measure."""
+"""Real and generated images that metrics measure. No TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from sg3tf.data.dataset import Dataset, open_store
 from sg3tf.utils import rng
 from sg3tf.utils.rng import Purpose
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Real images, as metrics want them.
-# ---------------------------------------------------------------------------------------------------------------------
+FloatArray = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+
+# --- Real images ------------------------------------------------------------------------------------------------------
 
 
 class Images(Protocol):
-    """A data set of images of one size; sg3tf.data.Dataset is one.
+    """A data set of images of one size; sg3tf.data.Dataset and ArrayImages are two.
 
     Attributes:
-        path: where it is.
+        path: location, for messages.
         resolution, channels: of every image.
         label_dim: width of a label; 0 without labels.
-        digest: names the content of all that is at `path`.
-        part: names which of that these images are, and in which order.
+        digest: identifies the content of everything at `path`.
+        part: identifies which of those images these are, and their order.
     """
 
     path: Path
@@ -41,43 +45,82 @@ class Images(Protocol):
     def part(self) -> str: ...
     def __len__(self) -> int: ...
 
-    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Image [R, R, C] and label [label_dim]; from many threads at once."""
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], FloatArray]:
+        """Image [R, R, C] and label [label_dim]; called from several threads at once."""
 
-    def label(self, i: int) -> NDArray[np.float32]:
-        """Label [label_dim] without decoding the image."""
+    def label(self, i: int) -> FloatArray:
+        """Label [label_dim], without decoding the image."""
 
 
-def open_data(path: str | os.PathLike[str], *, resolution: int | None = None, labels: bool = False) -> Any:
-    """The data set at `path`, in any form that sg3tf.data reads: its images as they are, none mirrored.
+class ArrayImages:
+    """Images in memory as a data set for metrics.
 
     Args:
-        path: what --data of trainer.main takes.
-        resolution: which one is wanted, where there are several; None: the largest.
-        labels: whether labels are wanted, where there are any.
+        images: uint8 [N, R, R, C].
+        labels: float32 [N, label_dim]; None without labels.
 
     Raises:
-        ValueError: nothing is there, the resolution is not, or a file is truncated or corrupt.
-    """
-    # The one way from the library to what stands on it, only when it is taken: data sets belong to the trainer.
-    from sg3tf.data.dataset import Dataset, open_store
+        ValueError: another shape or dtype.
 
+    Example:
+        >>> import numpy as np
+        >>> from sg3tf import metrics
+        >>> data = metrics.ArrayImages(np.zeros([100, 64, 64, 3], np.uint8))
+        >>> len(data), data.resolution
+        (100, 64)
+    """
+
+    path = Path("array")
+    part = "all"
+
+    def __init__(self, images: ArrayLike, labels: ArrayLike | None = None) -> None:
+        self._images = np.asarray(images)
+        shape = self._images.shape
+        if self._images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2]:
+            raise ValueError(f"images: {self._images.dtype} {list(shape)}; give uint8 [N, R, R, C]")
+        self._labels = np.zeros([len(self), 0], np.float32) if labels is None else np.asarray(labels, np.float32)
+        if self._labels.ndim != 2 or len(self._labels) != len(self):
+            raise ValueError(f"labels of shape {list(self._labels.shape)}: give [{len(self)}, label_dim]")
+        self.resolution, self.channels = shape[2:]
+        self.label_dim = self._labels.shape[1]
+        content = hashlib.sha256(repr((shape, self.label_dim)).encode())
+        content.update(self._images.tobytes())
+        content.update(self._labels.tobytes())
+        self.digest = f"sha256:{content.hexdigest()}"
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], FloatArray]:
+        return self._images[i], self._labels[i]
+
+    def label(self, i: int) -> FloatArray:
+        return self._labels[i]
+
+
+def open_data(path: str | os.PathLike[str], *, resolution: int | None = None, labels: bool = False) -> Dataset:
+    """Open a data set in any form that sg3tf.data reads; its images are not mirrored.
+
+    Args:
+        path: as for --data of trainer.main.
+        resolution: one of several in a folder; None: the largest.
+        labels: use labels, where there are any.
+
+    Raises:
+        ValueError: there is no data set, the resolution is missing, or a file is truncated or corrupt.
+    """
     return Dataset(open_store(Path(path), resolution), use_labels=labels)
 
 
 def resize_filter(data: Images) -> str | None:
-    """The filter that the images were resized with, where the data set knows it."""
+    """Name of the filter that the images were resized with, if the data set records it."""
     try:
         return json.loads((Path(data.path) / "manifest.json").read_text()).get("resize_filter")
-    except OSError:  # the form with one file per resolution has none
+    except OSError:  # the form with one file per resolution has no manifest
         return None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a metric generates images from: random numbers that depend on nothing but the seed and an image's position.
-# ---------------------------------------------------------------------------------------------------------------------
-
-FloatArray = NDArray[np.float32]
+# --- Generated images: random numbers that depend on nothing but the seed and an image's position ---------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,25 +128,25 @@ class Labels:
     """Labels of generated images.
 
     Attributes:
-        origin: what they are drawn from; labels of equal origins are equal.
-        at: position of a sample -> float32 [label_dim].
+        origin: description of their distribution; labels of equal origins and seeds are equal.
+        label_at: position of a sample -> float32 [label_dim].
     """
 
     origin: str
-    at: Callable[[int], FloatArray]
+    label_at: Callable[[int], FloatArray]
 
     def __call__(self, position: int) -> FloatArray:
-        return self.at(position)
+        return self.label_at(position)
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The images of one metric.
+    """Inputs of the images that a metric generates.
 
     Attributes:
-        count: how many.
+        count: number of samples.
         z_dim: size of a latent.
-        seed: of every draw.
+        seed: key of all random numbers.
         labels: None for a generator without labels.
     """
 
@@ -112,44 +155,58 @@ class Samples:
     seed: int
     labels: Labels | None
 
-    def latents(self, index: NDArray[np.int64]) -> FloatArray:
+    def latents(self, index: Index) -> FloatArray:
         """float32 [N, z_dim] for N positions."""
-        return np.stack(
-            [rng.generator(self.seed, Purpose.METRIC_LATENT, i).standard_normal(self.z_dim, np.float32) for i in index]
-        )
+        streams = [rng.generator(self.seed, Purpose.METRIC_LATENT, i) for i in index]
+        return np.stack([stream.standard_normal(self.z_dim, np.float32) for stream in streams])
 
-    def label(self, index: NDArray[np.int64]) -> FloatArray | None:
-        """float32 [N, label_dim] for N positions."""
+    def label(self, index: Index) -> FloatArray | None:
+        """float32 [N, label_dim] for N positions; None without labels."""
         return None if self.labels is None else np.stack([self.labels(int(i)) for i in index])
 
-    def noise(self, index: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Seeds of the noise in StyleGAN2's images, int32 [N, 2] for N positions."""
-        return np.stack(
-            [rng.generator(self.seed, Purpose.METRIC_NOISE, i).integers(2**31, size=2, dtype=np.int32) for i in index]
-        )
+    def noise_seeds(self, index: Index) -> NDArray[np.int32]:
+        """Seeds of StyleGAN2's noise, int32 [N, 2] for N positions."""
+        streams = [rng.generator(self.seed, Purpose.METRIC_NOISE, i) for i in index]
+        return np.stack([stream.integers(2**31, size=2, dtype=np.int32) for stream in streams])
 
-    def motion(self, position: int) -> np.random.Generator:
-        """Where the motion of the image at `position` is drawn from."""
-        return rng.generator(self.seed, Purpose.METRIC_MOTION, position)
+    def params_rng(self, position: int) -> np.random.Generator:
+        """Random generator of a sample's other parameters: its transform, or its position on a path."""
+        return rng.generator(self.seed, Purpose.METRIC_PARAMS, position)
 
 
 def uniform_classes(label_dim: int, seed: int) -> Labels:
-    """Classes drawn uniformly: 1 at the class and else 0."""
+    """One-hot labels of uniformly distributed classes."""
     classes = np.eye(label_dim, dtype=np.float32)
-    return Labels(
-        "uniform classes",
-        lambda position: classes[rng.generator(seed, Purpose.METRIC_CLASS, position).integers(label_dim)],
-    )
+
+    def label_at(position: int) -> FloatArray:
+        return classes[rng.generator(seed, Purpose.METRIC_CLASS, position).integers(label_dim)]
+
+    return Labels("uniform classes", label_at)
 
 
-def labels_of(data: Images, seed: int) -> Labels:
-    """Labels of images drawn uniformly from a data set, so that classes are as frequent as there."""
-    return Labels(
-        f"of images drawn from {data.digest}, part {data.part}",
-        lambda position: data.label(int(rng.generator(seed, Purpose.METRIC_LABEL, position).integers(len(data)))),
-    )
+def labels_from_data(data: Images, seed: int) -> Labels:
+    """Labels of images chosen uniformly from a data set, so that classes are as frequent as there."""
+
+    def label_at(position: int) -> FloatArray:
+        return data.label(int(rng.generator(seed, Purpose.METRIC_LABEL, position).integers(len(data))))
+
+    return Labels(f"of images drawn from {data.digest}, part {data.part}", label_at)
 
 
-def comparison(seed: int) -> np.random.Generator:
-    """Where metrics draw from that compare random subsets of images."""
+def comparison_rng(seed: int) -> np.random.Generator:
+    """Random generator of the subsets of images that metrics compare."""
     return rng.generator(seed, Purpose.METRIC_SUBSETS)
+
+
+class Batch(NamedTuple):
+    """Positions start to stop - 1; `padded` repeats the last one up to the batch size."""
+
+    start: int
+    stop: int
+    padded: Index
+
+
+def padded_batches(start: int, stop: int, size: int) -> Iterator[Batch]:
+    """Positions from `start` to `stop` - 1 in batches that are all of one size, so that one graph is traced."""
+    for first in range(start, stop, size):
+        yield Batch(first, min(first + size, stop), np.minimum(np.arange(first, first + size), stop - 1))

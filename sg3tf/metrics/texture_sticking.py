@@ -124,18 +124,21 @@ class Views:
             Batches [N, R, R, C] as generated, the same moved back, and [N, R, R, 1], 1 where the latter are right.
         """
         size = self.G.config.resolution
-        shifts = self._rng(_SHIFT).uniform(-size * equivariance.LONGEST, size * equivariance.LONGEST, [count, 2])
+        shifts = self._rng(_SHIFT).uniform(
+            -size * equivariance.MAX_TRANSLATION, size * equivariance.MAX_TRANSLATION, [count, 2]
+        )
 
         def moved(index: NDArray[np.int64]) -> tuple[Any, ...]:
             there = [
-                equivariance.translation_at(shift, size, equivariance.LOBES)["transform"] for shift in shifts[index]
+                equivariance.translation_params_for(shift, size, equivariance.LANCZOS_LOBES)["transform"]
+                for shift in shifts[index]
             ]
             return np.repeat(self.centre, len(index), axis=0), np.stack(there)
 
         start = 0
         for images in self._images(count, moved):
             back = [
-                equivariance.translation_at(-shift, size, equivariance.LOBES)
+                equivariance.translation_params_for(-shift, size, equivariance.LANCZOS_LOBES)
                 for shift in shifts[start : start + len(images)]
             ]
             start += len(images)

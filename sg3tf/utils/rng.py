@@ -39,7 +39,7 @@ class Purpose(enum.IntEnum):
     PATH_LENGTH_DIRECTIONS = 37
     # Metrics; the position is that of the sample.
     METRIC_LATENT = 1001
-    METRIC_MOTION = 1002
+    METRIC_PARAMS = 1002
     METRIC_CLASS = 1003
     METRIC_NOISE = 1004
     METRIC_LABEL = 1005

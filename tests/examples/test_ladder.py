@@ -59,7 +59,7 @@ def test_values_are_those_of_images_with_a_contrast_of_one_half(ladder: Any) -> 
     G.config = dataclasses.replace(G.config, output_scale=0.25 * 0.5 / row["contrast"])
     assert np.sqrt(np.mean(np.var(G(z), axis=(1, 2)))) == pytest.approx(0.5, rel=1e-3)
     motion = EquivarianceMetric(equivariance.sample_integer_translation, equivariance.compare_translated)
-    value = measure_equivariance(motion, G, Samples(2, 512, 1, None), 2, lambda done, total: None)
+    value = measure_equivariance(motion, G, Samples(2, 512, 1, None), batch=2)
     assert value == pytest.approx(row["EQ-T"], abs=0.01)
 
 

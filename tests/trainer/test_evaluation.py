@@ -11,7 +11,7 @@ import pytest
 import sg3tf
 from sg3tf.data.dataset import open_dataset
 from sg3tf.metrics import compute, detectors
-from sg3tf.metrics.cache import default_folder
+from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
 from tests.helpers import tiny_run
 from tests.helpers.metric_stubs import MeanColour
@@ -42,7 +42,7 @@ def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
         NAMES, state.G_ema, open_dataset(faces, use_labels=True), detector_dir="x", num_samples=20, batch=8
     )
     assert values == {f"Metrics/{name}": pytest.approx(value) for name, value in expected.items()}
-    assert list(default_folder().glob("features/*/rows.npy"))
+    assert list(default_cache_dir().glob("features/*/rows.npy"))
 
 
 def test_what_is_kept(loaded, faces, state, tmp_path):

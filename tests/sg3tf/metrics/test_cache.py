@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from sg3tf.metrics import METRICS, cache, compute, detectors, feature_stats
-from sg3tf.metrics.cache import Cache, default_folder
-from sg3tf.metrics.feature_stats import MOMENTS, ROWS, Collection, FeatureRequest, Moments
+from sg3tf.metrics.cache import Cache, default_cache_dir
+from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest, Moments
 from sg3tf.metrics.features import FeatureExtractor
 from tests.helpers.metric_stubs import Colours, Data, MeanColour
 
@@ -118,11 +118,11 @@ def test_moments_and_rows_come_back_as_they_were(tmp_path: Path):
     assert Cache(None).load({"a": 1}) is None
 
 
-def test_default_folder(monkeypatch: pytest.MonkeyPatch):
+def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_folder() == Path("/somewhere/sg3tf/metrics")
+    assert default_cache_dir() == Path("/somewhere/sg3tf/metrics")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder() == Path.home() / ".cache/sg3tf/metrics"
+    assert default_cache_dir() == Path.home() / ".cache/sg3tf/metrics"
 
 
 # Passes that are interrupted.
@@ -140,7 +140,7 @@ def progress(what, done, count):
         os.kill(os.getpid(), signal.SIGKILL)
 
 found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
-feature_stats.SAVE_EVERY_S = 0.0
+feature_stats.SAVE_INTERVAL_S = 0.0
 with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
     test_cache.values(Path(sys.argv[1]), test_cache.images(), progress=progress)
 """
@@ -165,7 +165,7 @@ def test_a_killed_pass_goes_on_where_it_was_to_the_same_bits(loaded: dict[str, M
 
 
 def test_a_pass_over_data_goes_on(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(feature_stats, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(feature_stats, "SAVE_INTERVAL_S", 0.0)
 
     def stop(what: str, done: int, count: int) -> None:
         if done == 40:
@@ -182,7 +182,7 @@ def test_a_process_killed_while_it_stores_features(
     loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The one that waited for it finds its pass finished, and some of the features stored."""
-    store, cached = Cache.store, FeatureExtractor._cached
+    store, cached = Cache.store, FeatureExtractor._load_cached
     stored: list[Any] = []
 
     def killed(self: Cache, *args: Any) -> None:
@@ -194,12 +194,12 @@ def test_a_process_killed_while_it_stores_features(
         found = cached(self, described)
         if not stored:
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(FeatureExtractor, "_cached", cached)
+                patch.setattr(FeatureExtractor, "_load_cached", cached)
                 patch.setattr(Cache, "store", killed)
                 values(tmp_path, images())
         return found
 
-    monkeypatch.setattr(FeatureExtractor, "_cached", others_first)
+    monkeypatch.setattr(FeatureExtractor, "_load_cached", others_first)
     assert values(tmp_path, images()) == values(None, images()) and stored
 
 
@@ -213,23 +213,23 @@ def test_a_collection_goes_on_from_what_was_saved(tmp_path: Path):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal([10, size]).astype(np.float32) for size in (3, 2))
 
-    def fill(one: Collection, stop: int) -> None:
-        while one.done < stop:
-            index = slice(one.done, one.done + 2)
+    def fill(one: FeatureCollector, stop: int) -> None:
+        while one.num_done < stop:
+            index = slice(one.num_done, one.num_done + 2)
             made = {("d", "a"): a[index], ("d", "b"): b[index]}
-            one.add({output: made[output] for output in one.outputs(one.done)})
+            one.add({output: made[output] for output in one.outputs_at(one.num_done)})
 
-    first = Collection(wanted, sizes, tmp_path)
+    first = FeatureCollector(wanted, sizes, tmp_path)
     fill(first, 6)
     first.save()
     fill(first, 8)  # lost
-    second = Collection(wanted, sizes, tmp_path)
-    assert (second.count, second.done, second.outputs(6), second.outputs(2)) == (
+    second = FeatureCollector(wanted, sizes, tmp_path)
+    assert (second.num_images, second.num_done, second.outputs_at(6), second.outputs_at(2)) == (
         *(10, 6, (("d", "a"),)),
         (("d", "a"), ("d", "b")),
     )
     fill(second, 10)
-    moments, rows, few = (second.kept()[w] for w in wanted)
+    moments, rows, few = (second.stats()[w] for w in wanted)
     np.testing.assert_array_equal(rows, a[:7])
     assert (moments.count, few.count) == (10, 4)
     np.testing.assert_allclose(moments.covariance, np.cov(a.T), rtol=1e-12)

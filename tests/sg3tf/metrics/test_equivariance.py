@@ -50,7 +50,9 @@ def test_wrong_direction():
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     squares = values = 0.0
     for i, direction in enumerate(directions):
-        shift = -equivariance.sample_integer_translation(samples.motion(i), 32)["transform"][:2, 2].astype(np.float64)
+        shift = -equivariance.sample_integer_translation(samples.params_rng(i), 32)["transform"][:2, 2].astype(
+            np.float64
+        )
         pixels = np.prod(32 - np.abs(np.round(shift * 32)))
         squares += pixels * AMPLITUDE**2 * (1 - np.cos(2 * np.pi * WAVES * 2 * (shift @ direction)))
         values += pixels
@@ -90,7 +92,7 @@ def test_labels():
     classes = np.eye(2, dtype=np.float32)[[0, 0, 1] * 3]
     value = compute(NAMES[:1], G, num_samples=9, batch=4, labels=Labels("every third", lambda i: classes[i]))[NAMES[0]]
     samples = Samples(9, 2, 0, None)
-    shifts = [equivariance.sample_integer_translation(samples.motion(i), 32)["whole"] for i in range(9)]
+    shifts = [equivariance.sample_integer_translation(samples.params_rng(i), 32)["whole"] for i in range(9)]
     pixels = np.prod(32 - np.abs(shifts), axis=1)
     assert value == pytest.approx(decibel(0.2**2 * AMPLITUDE**2 / 2 * pixels[2::3].sum() / pixels.sum()), abs=1e-3)
 

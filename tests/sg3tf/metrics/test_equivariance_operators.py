@@ -41,31 +41,31 @@ class Expected:
 
 def test_integer_translation_reference(golden: Golden):
     want = Expected(golden, "integer")
-    drawn = stacked(*(equivariance.translation_at(np.round(shift), 48) for shift in want.shifts))
+    drawn = stacked(*(equivariance.translation_params_for(np.round(shift), 48) for shift in want.shifts))
     want.check(equivariance.translate(want.x, drawn), 0)
 
 
 def test_fractional_translation_reference(golden: Golden):
     want = Expected(golden, "fractional")
-    drawn = stacked(*(equivariance.translation_at(shift, 48, lobes=3) for shift in want.shifts))
+    drawn = stacked(*(equivariance.translation_params_for(shift, 48, lobes=3) for shift in want.shifts))
     want.check(equivariance.translate(want.x, drawn), 1e-6)
 
 
 def test_rotation_reference(golden: Golden):
     """The reference rounds positions to float32."""
     want = Expected(golden, "rotation")
-    want.check(equivariance.rotate(want.x, stacked(*map(equivariance.rotation_at, want.angles))), 1e-5)
+    want.check(equivariance.rotate(want.x, stacked(*map(equivariance.rotation_params_for, want.angles))), 1e-5)
 
 
 def test_pseudo_rotation_reference(golden: Golden):
     want = Expected(golden, "pseudo_rotation")
-    want.check(equivariance.pseudo_rotate(want.x, stacked(*map(equivariance.rotation_at, want.angles))), 2e-6)
+    want.check(equivariance.pseudo_rotate(want.x, stacked(*map(equivariance.rotation_params_for, want.angles))), 2e-6)
 
 
 @pytest.mark.parametrize("quarters", [-3, -1, 0, 1, 2])
 def test_quarter_turns_move_pixels_onto_pixels(quarters: int):
     """No frequency is lost, so that nothing is filtered; x is shown with y downwards, so clockwise is rot90's -1."""
-    x, drawn = image(20), stacked(equivariance.rotation_at(quarters * np.pi / 2))
+    x, drawn = image(20), stacked(equivariance.rotation_params_for(quarters * np.pi / 2))
     y, mask = equivariance.rotate(x, drawn)
     assert np.sum(mask) >= 7 * 7
     np.testing.assert_allclose(y * mask, np.rot90(x, -quarters, axes=(1, 2)) * mask, atol=1e-5)
@@ -78,7 +78,11 @@ def test_quarter_turns_move_pixels_onto_pixels(quarters: int):
 def test_whole_translations_move_pixels_onto_pixels(lobes: int):
     x = image(16, 2)
     y, mask = equivariance.translate(
-        x, stacked(equivariance.translation_at((3, -2), 16, lobes), equivariance.translation_at((0, 1), 16, lobes))
+        x,
+        stacked(
+            equivariance.translation_params_for((3, -2), 16, lobes),
+            equivariance.translation_params_for((0, 1), 16, lobes),
+        ),
     )
     np.testing.assert_allclose(y[0, :14, 3:], x[0, 2:, :13], atol=1e-6)
     np.testing.assert_allclose(y[1, 1:], x[1, :15], atol=1e-6)
@@ -94,9 +98,9 @@ def test_constants_stay_constant():
     """Taps are normalised between pixels too."""
     x = tf.ones([1, 32, 32, 1])
     for y, mask in (
-        equivariance.translate(x, stacked(equivariance.translation_at((1.3, -2.6), 32, lobes=3))),
-        equivariance.rotate(x, stacked(equivariance.rotation_at(0.7))),
-        equivariance.pseudo_rotate(x, stacked(equivariance.rotation_at(0.7))),
+        equivariance.translate(x, stacked(equivariance.translation_params_for((1.3, -2.6), 32, lobes=3))),
+        equivariance.rotate(x, stacked(equivariance.rotation_params_for(0.7))),
+        equivariance.pseudo_rotate(x, stacked(equivariance.rotation_params_for(0.7))),
     ):
         assert np.sum(mask) > 200
         np.testing.assert_allclose(y * mask, mask, atol=2e-6)
@@ -114,6 +118,6 @@ def test_draws_cover_what_the_paper_says():
 
 def test_transforms_are_those_of_the_generator():
     np.testing.assert_allclose(
-        equivariance.translation_at((3, -5), 40)["transform"], transform_matrix(0, 3 / 40, -5 / 40), atol=1e-7
+        equivariance.translation_params_for((3, -5), 40)["transform"], transform_matrix(0, 3 / 40, -5 / 40), atol=1e-7
     )
-    np.testing.assert_allclose(equivariance.rotation_at(0.4)["transform"], transform_matrix(0.4), atol=1e-7)
+    np.testing.assert_allclose(equivariance.rotation_params_for(0.4)["transform"], transform_matrix(0.4), atol=1e-7)

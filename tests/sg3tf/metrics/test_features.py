@@ -9,10 +9,10 @@ import pytest
 import scipy.linalg
 
 from sg3tf import GeneratorConfig, StyleGAN2Config, StyleGAN2Generator
-from sg3tf.metrics import METRICS, Measurement, compute, detectors, features
+from sg3tf.metrics import METRICS, Evaluation, compute, detectors, features
 from sg3tf.metrics.kid import kernel_distance
 from sg3tf.metrics.precision_recall import density_coverage, precision_recall
-from sg3tf.metrics.samples import Samples, comparison, uniform_classes
+from sg3tf.metrics.samples import Samples, comparison_rng, uniform_classes
 from tests.helpers.metric_stubs import MEAN, SPREAD, Colours, Data, MeanColour, bytes_of
 
 COUNT = 600
@@ -57,7 +57,7 @@ def test_all_at_once_equal_their_definitions(loaded: dict[str, MeanColour], data
     values = measured(names, data)
     assert list(values) == [result for name in names for result in METRICS[name].results]
     assert values["fid50k_full"] == values["sfid50k_full"] == pytest.approx(frechet(real, fake), rel=1e-6)
-    assert values["kid50k_full"] == pytest.approx(kernel_distance(real, fake, comparison(SEED)), rel=1e-9)
+    assert values["kid50k_full"] == pytest.approx(kernel_distance(real, fake, comparison_rng(SEED)), rel=1e-9)
     found = [values[f"pr50k3_full_{which}"] for which in ("precision", "recall")]
     assert found == pytest.approx(precision_recall(real / 2, fake / 2, 3))
     found = [values[f"dc50k5_full_{which}"] for which in ("density", "coverage")]
@@ -101,8 +101,8 @@ def test_only_the_first_images_where_so_published(loaded: dict[str, MeanColour],
     import dataclasses
 
     for name in ("fid50k", "pr50k3"):
-        looks_at = dataclasses.replace(METRICS[name].looks_at, max_real={"fid50k": 100, "pr50k3": 40}[name])
-        monkeypatch.setitem(METRICS, name, dataclasses.replace(METRICS[name], looks_at=looks_at))
+        kind = dataclasses.replace(METRICS[name].kind, max_real={"fid50k": 100, "pr50k3": 40}[name])
+        monkeypatch.setitem(METRICS, name, dataclasses.replace(METRICS[name], kind=kind))
     values = measured(["fid50k", "pr50k3", "fid50k_full"], data, batch=16)
     fake = generated().astype(np.float32)
     assert values["fid50k"] == pytest.approx(frechet(data.colours[:100], fake), rel=1e-6)
@@ -154,9 +154,13 @@ def test_progress(loaded: dict[str, MeanColour], data: Data):
 
 def test_values_come_one_by_one(loaded: dict[str, MeanColour], data: Data):
     given = {"detector_dir": "x", "num_samples": COUNT, "batch": 32}
-    found = list(Measurement(["pr50k3_full", "fid50k_full"], Colours(), data, **given))
-    assert [name for name, _ in found] == ["pr50k3_full", "fid50k_full"]
-    assert [list(values) for _, values in found] == [["pr50k3_full_precision", "pr50k3_full_recall"], ["fid50k_full"]]
+    found = list(Evaluation(["pr50k3_full", "fid50k_full"], Colours(), data, **given))
+    assert [result.metric for result in found] == ["pr50k3_full", "fid50k_full"]
+    assert [(result.num_samples, result.num_real, result.unit) for result in found] == [(COUNT, 700, None)] * 2
+    assert [list(result.values) for result in found] == [
+        ["pr50k3_full_precision", "pr50k3_full_recall"],
+        ["fid50k_full"],
+    ]
 
 
 def test_pixels_are_cut_not_rounded():

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from sg3tf import Generator, GeneratorConfig
-from sg3tf.metrics.ppl import path_length
+from sg3tf.metrics.ppl import PathLengthMetric, measure_path_length
 from sg3tf.metrics.samples import Samples, uniform_classes
 
 Z_DIM, SIZE = 3, 4
@@ -70,10 +70,10 @@ def squared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def measure(
     G: Any, distance: Callable[..., tf.Tensor] = squared, count: int = 40, batch: int = 16, **options: Any
 ) -> float:
-    labels, seed, progress = (options.pop(name, None) for name in ("labels", "seed", "progress"))
-    options = {"space": "w", "sampling": "end", **options}
-    samples = Samples(count, G.config.z_dim, seed or 0, labels)
-    return path_length(distance, G, samples, batch, progress or (lambda *_: None), **options)
+    samples = Samples(count, G.config.z_dim, options.pop("seed", 0), options.pop("labels", None))
+    progress = options.pop("progress", lambda done, total: None)
+    metric = PathLengthMetric(**{"space": "w", "sampling": "end", **options})
+    return measure_path_length(metric, distance, G, samples, batch=batch, progress=progress)
 
 
 def unit_ends(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

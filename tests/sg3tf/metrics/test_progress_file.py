@@ -41,7 +41,7 @@ def value(name: str, G: sg3tf.Generator, cache: Path | None, progress: Callable[
 def test_an_interrupted_metric_goes_on(
     name: str, networks: list[sg3tf.Generator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(cache, "SAVE_INTERVAL_S", 0.0)
     monkeypatch.setattr(detectors, "load", lambda *_: Squares())
     G, other = networks
     expected = value(name, G, None, lambda *_: None)

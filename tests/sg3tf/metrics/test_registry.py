@@ -15,7 +15,7 @@ from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
 from sg3tf.metrics import METRICS, check, compute, detectors
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.metrics.registry import ALL, FeatureMetric, PathLengthMetric
-from sg3tf.metrics.samples import Samples, comparison, labels_of
+from sg3tf.metrics.samples import Samples, comparison_rng, labels_from_data
 from tests.helpers.metric_stubs import Colours, Data, MeanColour
 
 ROOT = Path(__file__).parents[3]
@@ -51,10 +51,10 @@ def data(count: int = 20, label_dim: int = 0) -> Data:
 def test_names():
     assert set(METRICS) == {"eqt50k_int", "eqt50k_frac", "eqr50k", *PUBLISHED, *PATHS}
     for name, expected in PUBLISHED.items():
-        looks_at = METRICS[name].looks_at
-        assert isinstance(looks_at, FeatureMetric)
-        assert (looks_at.detector, looks_at.output, looks_at.max_real) == expected
-    assert {name: METRICS[name].looks_at for name in PATHS} == PATHS
+        kind = METRICS[name].kind
+        assert isinstance(kind, FeatureMetric)
+        assert (kind.detector, kind.output, kind.max_real) == expected
+    assert {name: METRICS[name].kind for name in PATHS} == PATHS
     assert {metric.num_samples for metric in METRICS.values()} == {50_000}
 
 
@@ -80,13 +80,13 @@ def changed(**attributes: Any) -> Data:
     ("kwargs", "message"),
     [
         ({"names": ["fid"]}, "metrics='fid': known are eqt50k_int, .*fid50k_full"),
-        ({"names": ["eqr50k"], "G_config": StyleGAN2Config(16)}, "metrics='eqr50k': images of this StyleGAN2Config"),
+        ({"names": ["eqr50k"], "config": StyleGAN2Config(16)}, "metrics='eqr50k': images of this StyleGAN2Config"),
         ({"names": ["fid50k_full"], "data": None}, "metrics='fid50k_full': compares with real images; give data"),
         ({"data": changed(resolution=32)}, r"data=faces: images of 32x32, .* 16x16; .*--resolution=16"),
         ({"data": changed(channels=1)}, "data=faces: 1 channels, .* have 3; .*--channels=3"),
-        ({"G_config": LABELLED}, "data=faces: label_dim=0, but the generator's is 2"),
-        ({"G_config": LABELLED, "data": changed(label_dim=3)}, "data=faces: label_dim=3, but the generator's is 2"),
-        ({"G_config": GeneratorConfig(16, image_channels=4), "data": None, "names": ["is50k"]}, "RGB images, not 4"),
+        ({"config": LABELLED}, "data=faces: label_dim=0, but the generator's is 2"),
+        ({"config": LABELLED, "data": changed(label_dim=3)}, "data=faces: label_dim=3, but the generator's is 2"),
+        ({"config": GeneratorConfig(16, image_channels=4), "data": None, "names": ["is50k"]}, "RGB images, not 4"),
         ({"num_samples": 1}, "metrics='fid50k_full': needs 2 images at least, .* not 1"),
         ({"data": data(1)}, "metrics='fid50k_full': needs 2 images at least, .* not 1"),
         ({"names": ["pr50k3"], "data": data(3)}, "metrics='pr50k3': needs 4 images at least, .* not 3"),
@@ -104,11 +104,11 @@ def changed(**attributes: Any) -> Data:
 def test_refused(monkeypatch: pytest.MonkeyPatch, kwargs: dict[str, Any], message: str):
     """And so by compute, before it makes an image."""
     monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColour())
-    given = {"names": ["fid50k_full"], "G_config": CONFIG, "data": data(), "detector_dir": "x", **kwargs}
+    given = {"names": ["fid50k_full"], "config": CONFIG, "data": data(), "detector_dir": "x", **kwargs}
     with pytest.raises(ConfigError, match=message) as refusal:
         check(**given)
     assert "\n" not in str(refusal.value)
-    G = Colours(given.pop("G_config"))
+    G = Colours(given.pop("config"))
     with pytest.raises(ConfigError, match=message):
         compute(G=G, **given)
     assert G.seen == 0
@@ -141,19 +141,19 @@ def test_few_images_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
 def test_labels_of_data_are_as_frequent_as_there():
     labels = np.eye(3, dtype=np.float32)[[0, 0, 0, 1]]
-    drawn = labels_of(Data(np.zeros([4, 3], np.uint8), labels), seed=1)
+    drawn = labels_from_data(Data(np.zeros([4, 3], np.uint8), labels), seed=1)
     counts = sum(drawn(i) for i in range(400))
     assert np.all(np.abs(counts - [300, 100, 0]) < 36)  # four standard deviations
     np.testing.assert_array_equal(drawn(7), drawn(7))
-    others = labels_of(Data(np.zeros([4, 3], np.uint8), labels), seed=2)
+    others = labels_from_data(Data(np.zeros([4, 3], np.uint8), labels), seed=2)
     assert any((drawn(i) != others(i)).any() for i in range(20))
     assert drawn.origin == others.origin and "sha256:" in drawn.origin
 
 
 def test_draws_are_independent_of_each_other():
     one = Samples(4, 3, 5, None)
-    assert len({int(comparison(5).integers(2**62)), int(one.motion(0).integers(2**62))}) == 2
-    assert comparison(5).integers(2**62) == comparison(5).integers(2**62) != comparison(6).integers(2**62)
+    assert len({int(comparison_rng(5).integers(2**62)), int(one.params_rng(0).integers(2**62))}) == 2
+    assert comparison_rng(5).integers(2**62) == comparison_rng(5).integers(2**62) != comparison_rng(6).integers(2**62)
 
 
 REPLICAS = """

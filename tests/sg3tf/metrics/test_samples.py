@@ -36,10 +36,10 @@ def test_numbers_are_the_recorded_ones(of_classes):
     index = np.arange(2, 4)
     assert digest(of_classes.latents(index)) == "29a0d0301c935a67"
     assert digest(of_classes.label(index)) == "2a228be734fcc0ed"
-    assert digest(of_classes.noise(index)) == "9d64881da19e63b8"
-    assert digest(of_classes.motion(3).random(2)) == "9d092a61e14fde5d"
-    assert digest(samples.comparison(7).random(2)) == "e8e926bdab65e1f8"
-    labels = samples.labels_of(FiftyLabels(), 7)
+    assert digest(of_classes.noise_seeds(index)) == "9d64881da19e63b8"
+    assert digest(of_classes.params_rng(3).random(2)) == "9d092a61e14fde5d"
+    assert digest(samples.comparison_rng(7).random(2)) == "e8e926bdab65e1f8"
+    labels = samples.labels_from_data(FiftyLabels(), 7)
     assert digest(np.stack([labels(position) for position in range(6)])) == "7552f1eb2440baa0"
 
 
