@@ -29,7 +29,7 @@ from benchmarks import machine, report
 from benchmarks.networks import Network, convolution_flop, generator_flop
 from benchmarks.report import Row, goal, median
 from benchmarks.workers import Worker, peak_memory_gb
-from sg3tf import Generator, latents, ops
+from sg3tf import Generator, build_generator, latents, ops
 from sg3tf.models import stylegan3
 
 GIGA = 1e9
@@ -119,7 +119,7 @@ class TimedGenerator:
 def seeded_generator(network: Network, dtype: str) -> Generator:
     """The same weights for every precision and process."""
     keras.utils.set_random_seed(0)
-    return Generator(network.generator(), dtype=POLICIES[dtype])
+    return build_generator(network.generator(), dtype=POLICIES[dtype])
 
 
 def some_latents(generator: Generator, batch: int) -> tf.Tensor:

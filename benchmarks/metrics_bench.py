@@ -34,7 +34,7 @@ from benchmarks import machine, report
 from benchmarks.networks import Network
 from benchmarks.report import Row, goal
 from benchmarks.workers import Worker
-from sg3tf import Generator, latents, ops
+from sg3tf import build_generator, latents, ops
 from sg3tf.metrics import METRICS, compute, detectors
 from sg3tf.metrics.detectors.lpips import Lpips
 from sg3tf.metrics.detectors.lpips import shapes as lpips_shapes
@@ -123,7 +123,7 @@ class Timed:
     def __init__(self, network: Network, impl: str, batch: int, steps: int, detector_dir: str | None) -> None:
         keras.utils.set_random_seed(0)
         self._impl, self._batch, self._steps, self._detector_dir = impl, batch, steps, detector_dir
-        self._G = Generator(network.generator())
+        self._G = build_generator(network.generator())
         self._z = tf.constant(latents.z_from_seeds(range(batch), self._G.config.z_dim))
         self._whole = tf.function(lambda z: self._G(z))
         self._data = Noise(self._G.config.resolution, self._G.config.image_channels)

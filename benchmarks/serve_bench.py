@@ -39,7 +39,7 @@ from benchmarks import report
 from benchmarks.networks import Network
 from benchmarks.report import Row, goal, median
 from serving.saved_model import export_saved_model
-from sg3tf import Generator
+from sg3tf import build_generator
 from sg3tf.models.configs import ConfigError
 from sg3tf.remote import Client, Retries, ServingError
 
@@ -272,7 +272,7 @@ def results() -> Iterator[Row]:
     network = Network.named(_NETWORK.value, _CHANNEL_BASE.value, _CHANNEL_MAX.value)
     about = {"network": network.name, "channel_base": network.channel_base, "channel_max": network.channel_max}
     with tempfile.TemporaryDirectory() as folder:
-        version = export_saved_model(Generator.of(network.generator()), Path(folder) / MODEL)
+        version = export_saved_model(build_generator(network.generator()), Path(folder) / MODEL)
         for name in _SERVERS.value:
             for row in rows_of(name, Path(folder), version):
                 yield about | row

@@ -89,7 +89,7 @@ def network(config: str, resolution: int, seed: int, channel_base: int, channel_
     if config not in "abc":
         options["magnitude_decay"] = 0  # one update takes magnitudes as they are
     G = sg3tf.Generator.from_preset(f"stylegan3-{config}", resolution, **options)
-    if G.config.noise:
+    if G.supports_noise:
         for conv in G.convs:
             conv.noise_strength.assign(NOISE_STRENGTH)
     G(latents.z_from_seeds(range(LATENTS), G.config.z_dim), update_emas=True)
@@ -102,7 +102,7 @@ def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
     images = G(z).numpy()
     contrast = float(np.sqrt(np.mean(np.var(images, axis=(1, 2)))))
     row: Row = {"contrast": contrast}
-    if G.config.fourier_input:
+    if G.supports_transform:
         samples = Samples(count, G.config.z_dim, seed, None)
         for name, metric in MEASURED.items():
             value = measure_equivariance(METRICS[metric].kind, G, samples, batch=BATCH)

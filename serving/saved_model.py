@@ -39,7 +39,7 @@ def in_precision(generator: Any, precision: str) -> Any:
     """
     if precision not in EXPORT_PRECISIONS:
         raise ValueError(f"precision={precision!r}: use {' or '.join(map(repr, EXPORT_PRECISIONS))}")
-    return generator.in_dtype(PRECISIONS[precision])
+    return generator.with_dtype(PRECISIONS[precision])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

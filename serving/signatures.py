@@ -31,11 +31,6 @@ TENSORS = {
 }
 
 
-def takes_transform(generator: Any) -> bool:
-    """Whether the network's input can be moved and turned; StyleGAN's and StyleGAN2's are constants."""
-    return generator.config.fourier_input
-
-
 class ServedGenerator(tf.Module):
     """A generator's weights and signatures, in the form that `tf.saved_model.save` takes.
 
@@ -62,10 +57,10 @@ class ServedGenerator(tf.Module):
         def synthesis(ws: tf.Tensor, *transform: tf.Tensor) -> tf.Tensor:
             # A stock server has no native ops. Inside a function that XLA compiles this means its lowering for XLA.
             with ops.use_backend("matmul"):
-                return generator.synthesis(ws, *transform)
+                return generator.synthesis(ws, transform=transform[0] if transform else None)
 
         # Functions of their own, so that all signatures share one copy of each network.
-        self._transform = [_TRANSFORM] if takes_transform(generator) else []
+        self._transform = [_TRANSFORM] if generator.supports_transform else []
         # The mapping is not worth compiling, and checks its inputs, which XLA leaves out.
         self._mapping = _function(mapping, self._z, _PSI, *self._label)
         self._synthesis = _function(synthesis, self._ws("ws"), *self._transform, jit_compile=xla)

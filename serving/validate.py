@@ -18,7 +18,6 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.signatures import takes_transform
 from sg3tf import images, ops
 from sg3tf.latents import z_from_seeds
 
@@ -62,7 +61,7 @@ def _of_size(generator: Any, size: int) -> list[Request]:
     ws = _map(generator, {"z": z, **condition})
     mask = np.tile(np.float32(np.arange(generator.num_ws) % 2), (size, 1))
     synthesis = {"ws": ws}
-    if takes_transform(generator):
+    if generator.supports_transform:
         synthesis["transform"] = np.tile(_rotation(), (size, 1, 1))
     inputs: dict[str, dict[str, np.ndarray]] = {
         "serving_default": {"z": z, **condition},
@@ -90,9 +89,12 @@ class Source:
     def __init__(self, generator: Any, xla: bool):
         self._generator = generator
         ws = tf.TensorSpec([None, generator.num_ws, generator.config.w_dim], tf.float32)
-        transform = [tf.TensorSpec([None, 3, 3], tf.float32)] if takes_transform(generator) else []
+        transform = [tf.TensorSpec([None, 3, 3], tf.float32)] if generator.supports_transform else []
         self._compiled = tf.function(
-            lambda *inputs: generator.synthesis(*inputs), [ws, *transform], autograph=False, jit_compile=xla or None
+            lambda ws, transform=None: generator.synthesis(ws, transform=transform),
+            [ws, *transform],
+            autograph=False,
+            jit_compile=xla or None,
         )
 
     def answer(self, request: Request) -> dict[str, np.ndarray]:
@@ -118,7 +120,7 @@ class Source:
     def _synthesize(self, ws: np.ndarray, transform: np.ndarray | None = None) -> np.ndarray:
         if transform is None:
             transform = np.tile(np.eye(3, dtype=np.float32), (len(ws), 1, 1))
-        transforms = [transform] if takes_transform(self._generator) else []
+        transforms = [transform] if self._generator.supports_transform else []
         with tf.device("CPU"), ops.use_backend("matmul"):
             return self._compiled(ws, *transforms).numpy()
 

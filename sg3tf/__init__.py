@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from sg3tf import images, latents, metrics, ops
     from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
     from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.generators import (
+        Generator,
+        StyleGAN1Generator,
+        StyleGAN2Generator,
+        StyleGAN3Generator,
+        build_generator,
+    )
     from sg3tf.models.loading import load
-    from sg3tf.models.stylegan1 import StyleGAN1Generator
-    from sg3tf.models.stylegan2 import StyleGAN2Generator
-    from sg3tf.models.stylegan3 import Generator
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,6 +35,8 @@ __all__ = [
     "StyleGAN1Generator",
     "StyleGAN2Config",
     "StyleGAN2Generator",
+    "StyleGAN3Generator",
+    "build_generator",
     "images",
     "latents",
     "load",
@@ -42,12 +48,14 @@ _HOME = {
     "ConfigError": "models.configs",
     "Discriminator": "models.discriminator",
     "DiscriminatorConfig": "models.configs",
-    "Generator": "models.stylegan3",
+    "Generator": "models.generators",
     "GeneratorConfig": "models.configs",
     "StyleGAN1Config": "models.configs",
-    "StyleGAN1Generator": "models.stylegan1",
+    "StyleGAN1Generator": "models.generators",
     "StyleGAN2Config": "models.configs",
-    "StyleGAN2Generator": "models.stylegan2",
+    "StyleGAN2Generator": "models.generators",
+    "StyleGAN3Generator": "models.generators",
+    "build_generator": "models.generators",
     "load": "models.loading",
 }
 
@@ -61,5 +69,5 @@ def __getattr__(name: str) -> Any:
 
 
 if "keras" in sys.modules:
-    for _module in ("models.stylegan3", "models.discriminator"):
+    for _module in ("models.generators", "models.discriminator"):
         importlib.import_module(f"sg3tf.{_module}")

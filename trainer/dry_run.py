@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sg3tf import Discriminator, Generator
+from sg3tf import Discriminator, build_generator
 from trainer import defaults
 from trainer.config import Options
 
@@ -24,7 +24,7 @@ Row = tuple[str, int, int, str, str]
 
 def describe(options: Options, replicas: int) -> str:
     """The resolved options, the networks layer by layer, an estimate of the memory, and the number of steps."""
-    G = Generator.of(options.generator(), dtype=options.policy)
+    G = build_generator(options.generator(), dtype=options.policy)
     D = Discriminator(options.discriminator(), dtype=options.policy)
     z, label = tf.zeros([1, G.config.z_dim]), tf.zeros([1, options.label_dim])
     image = tf.zeros([1, options.resolution, options.resolution, options.image_channels])

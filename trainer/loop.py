@@ -133,7 +133,7 @@ def _draws(options: Options, state: TrainState, dataset: Dataset) -> RandomInput
         options.seed,
         style_mixing=options.style_mixing,
         num_ws=state.G.num_ws,
-        noise=state.G.config.noise,
+        noise=state.G.supports_noise,
     )
 
 

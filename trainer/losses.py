@@ -8,7 +8,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
-from sg3tf.models.stylegan2 import normal_rows
+from sg3tf.models.layers import normal_rows
 
 PL_MEAN_STEP = 0.01
 
@@ -46,7 +46,7 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
 def generate(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
     """Images [N, R, R, C] of what `Draws.latents` drew."""
     ws = styles(G, latents, update_emas)
-    return G.synthesis(ws, update_emas=update_emas, **_noise(latents))
+    return G.synthesis(ws, update_emas=update_emas, noise=latents.get("noise", "const"))
 
 
 def styles(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
@@ -56,10 +56,6 @@ def styles(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tens
         return ws
     other = G.mapping(latents["mix_z"], latents["label"])
     return tf.where((tf.range(G.num_ws)[None, :] < latents["mix_from"][:, None])[:, :, None], ws, other)
-
-
-def _noise(latents: Latents) -> dict[str, tf.Tensor]:
-    return {"noise": latents["noise"]} if "noise" in latents else {}
 
 
 def discriminator_logits(
@@ -134,7 +130,7 @@ def path_length_penalty(
     ws = styles(G, latents)
     with tf.GradientTape() as tape:
         tape.watch(ws)
-        images = G.synthesis(ws, **_noise(latents))
+        images = G.synthesis(ws, noise=latents.get("noise", "const"))
         height, width = images.shape[1:3]
         y = tf.reshape(normal_rows(direction_seeds, height * width * images.shape[3]), tf.shape(images))
         y /= (height * width) ** 0.5

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sg3tf import Discriminator, Generator
+from sg3tf import Discriminator, build_generator
 from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
 from trainer.augment import Controller
 from trainer.config import Options
@@ -42,9 +42,9 @@ class TrainState:
         self.controller = _controller(options)
         with self._strategy.scope():
             keras.utils.set_random_seed(options.seed)
-            self.G = Generator.of(options.generator(), dtype=options.policy)
+            self.G = build_generator(options.generator(), dtype=options.policy)
             self.D = Discriminator(options.discriminator(), dtype=options.policy)
-            self.G_ema = Generator.of(options.generator())
+            self.G_ema = build_generator(options.generator())
             self.G_ema.set_weights(self.G.get_weights())
             freeze(self.D, options.freezed)
             self.g_optimizer = _adam(options.glr, lazy_interval=options.pl_interval if options.pl_weight else None)

@@ -80,7 +80,7 @@ def _measure(
     losses = {int(line["Progress/kimg"]["mean"]): {name: line[name]["mean"] for name in _LOSSES} for line in lines}
     snapshots = sorted(run.glob("network-snapshot-*.keras"))
     keras.utils.set_random_seed(0)
-    G = sg3tf.Generator(sg3tf.load(snapshots[0]).config)
+    G = sg3tf.build_generator(sg3tf.load(snapshots[0]).config)
     z = latents.z_from_seeds(range(_FAKES.value), G.config.z_dim)
     generate = partial(G.predict, z, batch_size=50, verbose=0)
     report: dict[str, Any] = {

@@ -70,7 +70,7 @@ def _show(views: Views) -> dict[str, Any]:
         "moving": None,
         "returned": None,
     }
-    if views.movable:
+    if views.G.supports_transform:
         returned: list[Any] = []
         shown["moving"] = average(_still(views.motions(num), returned))
         total, weight = (np.sum(parts, axis=0) for parts in zip(*returned, strict=True))

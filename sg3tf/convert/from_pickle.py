@@ -25,7 +25,7 @@ from sg3tf.convert.weights import InteropError, load_arrays
 from sg3tf.latents import z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator, build_generator
 from sg3tf.utils.files import atomic_directory, digest_file
 
 _SEEDS = (0, 1, 2, 3)
@@ -124,7 +124,7 @@ def _write(path: Path, name: str, folder: Path) -> dict[str, Any]:
     """One network, and what is to be said of it; only one at a time is in memory."""
     network = nvidia_pickle.read(path, name)
     config = network.config
-    model = Discriminator(config) if isinstance(config, DiscriminatorConfig) else Generator.of(config)
+    model = Discriminator(config) if isinstance(config, DiscriminatorConfig) else build_generator(config)
     load_arrays(model, network.arrays)
     model.save(folder / f"{name}.keras")
     return {

@@ -23,7 +23,7 @@ from sg3tf.convert.official_network import from_config
 from sg3tf.convert.to_torch import OPTIONS
 from sg3tf.convert.weights import to_arrays
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 from sg3tf.utils.files import atomic_write
 
 

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.models.discriminator import LAST_RESOLUTION, Discriminator
+from sg3tf.models.generators import Generator
 from sg3tf.models.layers import RESAMPLE_TAPS, EqualizedConv2D, EqualizedDense, FourierInput, MappingNetwork
 from sg3tf.models.stylegan1 import StyleGAN1Generator
 from sg3tf.models.stylegan2 import StyleConv, StyleGAN2Generator, ToRGB
-from sg3tf.models.stylegan3 import Generator, SynthesisLayer
+from sg3tf.models.stylegan3 import StyleGAN3Generator, SynthesisLayer
 
 if TYPE_CHECKING:
     import keras
 
-    from sg3tf.models.stylegan1 import AdaINConv, StyleGAN1Generator
+    from sg3tf.models.stylegan1 import AdaINConv
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
     elif isinstance(model, StyleGAN2Generator):
         yield from _mapping(model.mapping_network)
         yield from _stylegan2_synthesis(model)
-    elif isinstance(model, Generator):
+    elif isinstance(model, StyleGAN3Generator):
         yield from _mapping(model.mapping_network)
         yield from _fourier_input(model.fourier_input)
         for layer in model.synthesis_layers:
@@ -225,7 +226,7 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
 def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
     """Filters that `names` may have among them; those of StyleGAN2 are all the same, and stored with every layer."""
     smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
-    if isinstance(model, Discriminator | StyleGAN2Generator):
+    if isinstance(model, Discriminator | StyleGAN1Generator | StyleGAN2Generator):
         yield from ((name, smoothing) for name in names if name.endswith(".resample_filter"))
         return
     for layer in model.synthesis_layers:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.editing.perceptual import Distance
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator, build_generator
 
 FloatArray = NDArray[np.float32]
 
@@ -47,7 +47,7 @@ def tune(
     Raises:
         FloatingPointError: a distance that is not finite.
     """
-    tuned = Generator.of(G.config)
+    tuned = build_generator(G.config)
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}
     variables = [variable for variable in tuned.trainable_variables if id(variable) not in fixed]
@@ -59,10 +59,12 @@ def tune(
     @tf.function
     def step(other: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = distance(tuned.synthesis(pivot, moved), wanted)[0]
+            loss = distance(tuned.synthesis(pivot, transform=moved), wanted)[0]
             if locality:
                 near = _towards(pivot, other[None], reach)
-                loss += locality * distance(tuned.synthesis(near, moved), G.synthesis(near, moved))[0]
+                loss += (
+                    locality * distance(tuned.synthesis(near, transform=moved), G.synthesis(near, transform=moved))[0]
+                )
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sg3tf.editing.perceptual import Distance
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures from files, as a generator would make them.
@@ -232,7 +232,7 @@ def _step_function(G: Generator, target: FloatArray, distance: Distance, point: 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(point.variables)
             motion = point.motion()
-            image = G.synthesis(point.ws(noise), None if motion is None else transform_matrix_tf(motion))
+            image = G.synthesis(point.ws(noise), transform=None if motion is None else transform_matrix_tf(motion))
             found = distance(image, tf.constant(target))[0]
             # Adam divides by gradients of the past: without the logarithm, the small ones near the end hardly count.
             loss = tf.math.log(found + _SMALLEST)

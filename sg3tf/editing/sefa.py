@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.editing.ganspace import leading
+from sg3tf.models.generators import Generator
 from sg3tf.models.layers import EqualizedDense
 from sg3tf.models.stylegan2 import StyleGAN2Generator
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 
 def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[np.float64]:
@@ -41,17 +42,18 @@ def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
     The alias-free input, which w moves, has no styles.
     """
     readers: list[list[NDArray[np.float64]]] = [[] for _ in range(G.num_ws)]
+    if isinstance(G, StyleGAN3Generator):
+        first = G.num_ws - len(G.synthesis_layers)
+        for index, layer in enumerate(G.synthesis_layers, start=first):
+            p = layer.plan
+            gain = (p.in_channels * p.kernel**2) ** -0.5 if p.is_torgb else 1.0
+            readers[index].append(_matrix(layer.affine) * gain)
+        return readers
+    for index, conv in enumerate(G.convs):
+        readers[index].append(_matrix(conv.affine))
     if isinstance(G, StyleGAN2Generator):
-        for index, conv in enumerate(G.convs):
-            readers[index].append(_matrix(conv.affine))
         for index, torgb in enumerate(G.torgbs):  # layer 2 * index and this share a resolution
             readers[2 * index + 1].append(_matrix(torgb.affine) / torgb.affine.units**0.5)
-        return readers
-    first = G.num_ws - len(G.synthesis_layers)
-    for index, layer in enumerate(G.synthesis_layers, start=first):
-        p = layer.plan
-        gain = (p.in_channels * p.kernel**2) ** -0.5 if p.is_torgb else 1.0
-        readers[index].append(_matrix(layer.affine) * gain)
     return readers
 
 

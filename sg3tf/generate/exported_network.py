@@ -59,7 +59,7 @@ def exported_network(
         return call("map", {"z": z, "psi": psi, "label": label})[0, 0]
 
     def synthesis(ws: FloatArray, transform: FloatArray | None) -> ByteArray:
-        if transform is None and sizes.movable:
+        if transform is None and sizes.supports_transform:
             transform = np.tile(np.eye(3, dtype=np.float32), [len(ws), 1, 1])
         return call("synthesize", {"ws": ws, "transform": transform})
 
@@ -83,7 +83,7 @@ def _sizes(name: str, shapes: Mapping[str, Shape]) -> Sizes:
         known = {key: _known(size) for key, size in sizes.items()}
     except (KeyError, ValueError) as error:
         raise ValueError(f"network={name}: not a generator that serving.export has written ({error})") from error
-    return Sizes(**known, movable="transform" in shapes)
+    return Sizes(**known, supports_transform="transform" in shapes)
 
 
 def _known(size: int | None) -> int:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 
 from sg3tf.images import to_uint8
-from sg3tf.models.stylegan2 import StyleGAN2Generator
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
+from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 FloatArray = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ _CONTRAST = 2.5  # standard deviations from grey to black and white
 
 def layers_of(G: Generator) -> list[Any]:
     """The layers with nonlinearities, from coarse to fine, each with its `name`."""
-    return list(G.convs if isinstance(G, StyleGAN2Generator) else G.synthesis_layers[:-1])
+    return list(G.synthesis_layers[:-1] if isinstance(G, StyleGAN3Generator) else G.convs)
 
 
 class Activations:
@@ -50,7 +50,7 @@ class Activations:
 
 def _overheard_synthesis(G: Generator, layers: list[Any], ws: tf.Tensor, transform: Any = None) -> list[tf.Tensor]:
     with _overheard(layers) as results:
-        G.synthesis(ws, transform)
+        G.synthesis(ws, transform=transform)
     return [tf.cast(results[layer.name], tf.float32) for layer in layers]
 
 

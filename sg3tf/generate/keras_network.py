@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from sg3tf.generate.network import ByteArray, FloatArray, Network
 from sg3tf.images import to_uint8
+from sg3tf.models.generators import Generator
 from sg3tf.models.loading import weights_digest
-from sg3tf.models.stylegan3 import Generator
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
 _BATCH = 8  # faster than 2: docs/generate.md
@@ -91,7 +91,7 @@ def keras_network(G: Generator, name: str = "generator", batch: int | None = Non
         label_dim=c.label_dim,
         resolution=c.resolution,
         channels=c.image_channels,
-        movable=c.fourier_input,
+        supports_transform=G.supports_transform,
         batch=batch,
         mapping=mapping,
         average=lambda: np.asarray(G.mapping_network.w_avg),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -20,7 +20,7 @@ ByteArray = NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What fits a network; label_dim is 0 without labels, and `movable` says whether images can be moved and turned."""
+    """What fits a network; label_dim is 0 without labels, and `supports_transform` says whether images can be moved and turned."""
 
     z_dim: int
     w_dim: int
@@ -28,7 +28,7 @@ class Sizes:
     label_dim: int
     resolution: int
     channels: int
-    movable: bool
+    supports_transform: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Network(Sizes):
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws of shape {ws.shape}: network={self.name} takes [N, {self.num_ws}, {self.w_dim}]")
         if transform is not None:
-            self.check_movable()
+            self.require_transform()
             transform = np.asarray(np.broadcast_to(np.asarray(transform, np.float32), [len(ws), 3, 3]))
         return self._in_batches(self.synthesis, ws, transform)
 
@@ -117,9 +117,9 @@ class Network(Sizes):
         images = [*self.images(ws, transform)]
         return np.stack(images) if images else np.zeros([0, self.resolution, self.resolution, self.channels], np.uint8)
 
-    def check_movable(self) -> None:
+    def require_transform(self) -> None:
         """Raises ValueError where images cannot be moved."""
-        if not self.movable:
+        if not self.supports_transform:
             raise ValueError(f"network={self.name}: StyleGAN2 cannot be moved; leave out what rotates and translates")
 
     def _in_batches(

@@ -193,7 +193,7 @@ def motion(network: Network, options: Any) -> FloatArray | None:
         raise ValueError(f"translate={','.join(options.translate)}: give two numbers, X,Y")
     if not (options.rotate or any(shift)):
         return None
-    network.check_movable()
+    network.require_transform()
     return transform_matrix(np.radians(options.rotate), *shift)
 
 

@@ -142,7 +142,7 @@ def interpolate_keyframes(network: Network, keyframes: Latents, way: Trajectory)
     if keyframes.transform is not None:
         transform = moved_along(keyframes.transform, t, way.curve, way.loop)
     if way.motion is not None:
-        network.check_movable()
+        network.require_transform()
         added = motions(resample(way.motion, len(t), way.loop))
         transform = added if transform is None else transform @ added
     return Latents(ws, transform, psi=psi)

@@ -125,7 +125,7 @@ def _check_data(data: Images, config: Any) -> None:
 def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, num_samples: int | None) -> None:
     kind = metric.kind
     if isinstance(kind, EquivarianceMetric):
-        if not config.fourier_input:
+        if not config.supports_transform:
             raise ConfigError(
                 f"metrics={name!r}: images of this {type(config).__name__} cannot be transformed; "
                 "use a generator with fourier_input"

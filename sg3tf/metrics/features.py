@@ -78,19 +78,18 @@ class GeneratedImages:
 
     def __init__(self, G: Any, samples: Samples) -> None:
         self._G, self._samples = G, samples
-        self._has_noise = G.config.noise
 
     def arrays(self, index: Index) -> Arrays:
         arrays: Arrays = {"z": self._samples.latents(index)}
         if (label := self._samples.label(index)) is not None:
             arrays["label"] = label
-        if self._has_noise:  # every image its own, as for published numbers
+        if self._G.supports_noise:  # every image its own, as for published numbers
             arrays["noise"] = self._samples.noise_seeds(index)
         return arrays
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
         ws = self._G.mapping(tensors["z"], tensors.get("label"))
-        images = self._G.synthesis(ws, **({"noise": tensors["noise"]} if self._has_noise else {}))
+        images = self._G.synthesis(ws, noise=tensors.get("noise", "const"))
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         return tf.cast(tf.clip_by_value(images * 127.5 + 128, 0, 255), tf.uint8), finite
 

@@ -81,8 +81,7 @@ def measure_path_length(
     Raises:
         FloatingPointError: distances that are not finite.
     """
-    G = G.in_dtype("float32")  # sixteen bits are too few for differences of 1e-4
-    has_noise = G.config.noise
+    G = G.with_dtype("float32")  # sixteen bits are too few for differences of 1e-4
 
     @tf.function
     def lengths_of(
@@ -94,8 +93,8 @@ def measure_path_length(
             start, end = tf.split(tf.cast(ws, tf.float64), 2)
             moved = start + steps[:, :, None, None] * (end - start)
             ws = tf.cast(tf.reshape(moved, tf.shape(ws)), tf.float32)
-        noise = {"noise": tf.concat([noise_seeds, noise_seeds], 0)} if has_noise else {}
-        images = G.synthesis(ws, **noise)
+        noise = tf.concat([noise_seeds, noise_seeds], 0) if G.supports_noise else "const"
+        images = G.synthesis(ws, noise=noise)
         if metric.crop:
             eighth = images.shape[1] // 8
             images = images[:, 3 * eighth : 7 * eighth, 2 * eighth : 6 * eighth]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from sg3tf.images import to_uint8
 from sg3tf.metrics.plots import figure, legend_outside, line
 from sg3tf.metrics.samples import Samples, uniform_classes
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 from sg3tf.utils.files import atomic_write
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sg3tf.images import to_uint8
 from sg3tf.metrics import equivariance
 from sg3tf.metrics.samples import uniform_classes
 from sg3tf.metrics.spectra import rings, window
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The average of many similar images, and how much of their detail it keeps.
@@ -87,12 +87,9 @@ class Views:
         self.batch = batch
         self.psi = psi
         self.centre = self._ws(latents.z_from_seeds([seed], G.config.z_dim), psi)
-        self._synthesis = tf.function(G.synthesis, reduce_retracing=True)
-
-    @property
-    def movable(self) -> bool:
-        """Whether the generator has an input that can be moved."""
-        return self.G.config.fourier_input
+        self._synthesis = tf.function(
+            lambda ws, transform=None: G.synthesis(ws, transform=transform), reduce_retracing=True
+        )
 
     def image(self) -> FloatArray:
         """float32 [R, R, C], the image in the middle."""

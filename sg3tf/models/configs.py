@@ -78,11 +78,10 @@ class GeneratorConfig:
         output_scale: factor on the ToRGB output.
         clamp: bound on the magnitude of activations.
         magnitude_decay: share that the running mean of squared activations keeps at every update.
-        fourier_input, noise: as of StyleGAN2Config.
     """
 
-    fourier_input: ClassVar[bool] = True
-    noise: ClassVar[bool] = False
+    supports_transform: ClassVar[bool] = True
+    supports_noise: ClassVar[bool] = False
 
     resolution: int
     image_channels: int = 3
@@ -156,6 +155,16 @@ class StyleGAN2Config:
         _validate_common(self, lowest=8)
         _validate_latents(self)
 
+    @property
+    def supports_transform(self) -> bool:
+        """True where the input can be moved."""
+        return self.fourier_input
+
+    @property
+    def supports_noise(self) -> bool:
+        """True where every layer adds noise."""
+        return self.noise
+
     def channels(self, resolution: int) -> int:
         """Channels of the layers that work at `resolution`."""
         return min(self.channel_base // resolution, self.channel_max)
@@ -167,12 +176,11 @@ class StyleGAN1Config:
 
     Attributes:
         channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
-        label_dim, fourier_input, noise: as of StyleGAN2Config.
     """
 
     label_dim: ClassVar[int] = 0
-    fourier_input: ClassVar[bool] = False
-    noise: ClassVar[bool] = True
+    supports_transform: ClassVar[bool] = False
+    supports_noise: ClassVar[bool] = True
 
     resolution: int
     image_channels: int = 3

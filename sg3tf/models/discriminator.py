@@ -9,10 +9,17 @@ import keras
 import tensorflow as tf
 
 from sg3tf.models.configs import DiscriminatorConfig, discriminator_preset
-from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, is_low_precision, low_precision_policy
+from sg3tf.models.layers import (
+    EqualizedConv2D,
+    EqualizedDense,
+    MappingNetwork,
+    is_low_precision,
+    low_precision_policy,
+    register,
+)
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("MinibatchStddev")
 class MinibatchStddev(keras.layers.Layer):
     """Appends, as constant channels, how much the images of a group differ.
 
@@ -62,7 +69,7 @@ class MinibatchStddev(keras.layers.Layer):
 LAST_RESOLUTION = 4
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("DiscriminatorBlock")
 class DiscriminatorBlock(keras.layers.Layer):
     """Two 3x3 convolutions that halve the resolution, beside a 1x1 skip that does; both at half variance.
 
@@ -108,7 +115,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("Discriminator")
 class Discriminator(keras.Model):
     """Images to logits: high for real.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -13,6 +13,25 @@ import tensorflow as tf
 from sg3tf.models.configs import ConfigError
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.ops import upfirdn2d
+
+AnyClass = TypeVar("AnyClass", bound=type)
+
+
+def register(name: str, *old_names: str) -> Callable[[AnyClass], AnyClass]:
+    """Decorate a class that .keras files hold under `name`, or held under one of `old_names`.
+
+    The class gets `name` as its __name__ too: from that, Keras makes the paths of variables inside of a .keras file.
+    """
+
+    def decorate(cls: AnyClass) -> AnyClass:
+        cls.__name__ = name
+        for old_name in old_names:
+            keras.saving.get_custom_objects()[f"sg3tf>{old_name}"] = cls
+        keras.saving.register_keras_serializable("sg3tf", name)(cls)
+        return cls
+
+    return decorate
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Mixed precision: float32 weights, 16-bit activations in the highest resolutions (arXiv 2006.06676, appendix D).
@@ -92,7 +111,7 @@ LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("Dense")
 class EqualizedDense(keras.layers.Layer):
     """y = act(x @ kernel * lr_multiplier / sqrt(fan_in) + bias * lr_multiplier).
 
@@ -174,7 +193,7 @@ class EqualizedDense(keras.layers.Layer):
 RESAMPLE_TAPS = np.array([1, 3, 3, 1]) / 8
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("Conv")
 class EqualizedConv2D(keras.layers.Layer):
     """Convolution, scaled by 1 / sqrt(fan_in), with bias, activation, gain and clamp.
 
@@ -338,7 +357,7 @@ def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("Mapping")
 class MappingNetwork(keras.layers.Layer):
     """z and, where there are labels, a label to w: dense layers on their normalised concatenation.
 
@@ -431,7 +450,7 @@ def _checked(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
 NARROWEST_TRANSITION = 1e-3  # relative to the bandwidth
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("FourierInput")
 class FourierInput(keras.layers.Layer):
     """Sine waves on a canvas that the user, and w if `transformed`, can translate and rotate.
 
@@ -556,3 +575,47 @@ def _learned_motion(t: tf.Tensor) -> tf.Tensor:
 
 def _matrix(rows: list[list[tf.Tensor]]) -> tf.Tensor:
     return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+# --- What StyleGAN and StyleGAN2 begin with, and their noise (arXiv 1812.04948, section 2; 1912.04958, section 2) ------
+
+FIRST_RESOLUTION = 4
+
+
+def repeat_const(const: keras.Variable, count: tf.Tensor) -> tf.Tensor:
+    """A constant input [H, W, C] for `count` images: [count, H, W, C]."""
+    return tf.repeat(tf.convert_to_tensor(const)[None], count, axis=0)
+
+
+def layer_noises(layers: Sequence[Any], noise: tf.Tensor | str) -> list[tf.Tensor | None]:
+    """Noise for every layer, which has `resolution` and `noise_const`: [N or 1, H, W], or None for none.
+
+    Args:
+        layers: convolutions that add noise.
+        noise: "const", "none", or seeds int32 [N, 2].
+    """
+    if isinstance(noise, str):
+        return [tf.convert_to_tensor(layer.noise_const)[None] if noise == "const" else None for layer in layers]
+    # One stream of numbers for every image, of which every layer takes its part.
+    sizes = [layer.resolution**2 for layer in layers]
+    parts = tf.split(normal_rows(tf.convert_to_tensor(noise), sum(sizes)), sizes, axis=1)
+    return [
+        tf.reshape(part, [-1, layer.resolution, layer.resolution]) for part, layer in zip(parts, layers, strict=True)
+    ]
+
+
+def normal_rows(seeds: tf.Tensor, count: int) -> tf.Tensor:
+    """Standard normal numbers float32 [N, count], each row from its own seed, of int32 [N, 2]; count is even.
+
+    From random bits by Box and Muller's method: those are the same everywhere, but tf.random.stateless_normal makes
+    other numbers of them where XLA compiles it.
+    """
+    shape = [2, count // 2]
+    bits = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox"),
+        seeds,
+        fn_output_signature=tf.TensorSpec(shape, tf.uint32),
+    )
+    uniform = (tf.cast(bits, tf.float32) + 0.5) * 2.0**-32  # above 0 up to 1
+    radius, angle = tf.sqrt(-2 * tf.math.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
+    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)

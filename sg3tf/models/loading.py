@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 
 Model = TypeVar("Model", bound=keras.Model)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from sg3tf.models.base import BaseGenerator, Noise, register_generator
 from sg3tf.models.configs import ConfigError, StyleGAN1Config
-from sg3tf.models.layers import LRELU_GAIN, LRELU_SLOPE, EqualizedConv2D, EqualizedDense
-from sg3tf.models.stylegan2 import FIRST_RESOLUTION, StyleGAN2Generator
+from sg3tf.models.layers import (
+    FIRST_RESOLUTION,
+    LRELU_GAIN,
+    LRELU_SLOPE,
+    EqualizedConv2D,
+    EqualizedDense,
+    layer_noises,
+    register,
+    repeat_const,
+)
 from sg3tf.ops import upfirdn2d
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -21,7 +30,7 @@ KERNEL_SIZE = 3
 BLUR_TAPS = np.array([1, 2, 1]) / 4
 
 
-@keras.saving.register_keras_serializable("sg3tf")
+@register("AdaINConv")
 class AdaINConv(keras.layers.Layer):
     """3x3 convolution; noise and bias; leaky ReLU; every channel of every image normalised, then scaled and shifted.
 
@@ -109,9 +118,10 @@ def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@keras.saving.register_keras_serializable("sg3tf")
-class StyleGAN1Generator(StyleGAN2Generator):
-    """Latents to images; mapping, truncation, mixing of styles and noise as those of StyleGAN2Generator.
+@register_generator(StyleGAN1Config)
+@register("StyleGAN1Generator")
+class StyleGAN1Generator(BaseGenerator):
+    """The generator of the first StyleGAN: a constant, then convolutions with noise and AdaIN.
 
     Args:
         config: architecture; a StyleGAN1Config, or the dictionary that get_config makes of it.
@@ -120,9 +130,7 @@ class StyleGAN1Generator(StyleGAN2Generator):
     Layer i of `convs` reads style vector i: two at every resolution, of which the first at 4 pixels has no kernel.
     """
 
-    config_class: ClassVar[Any] = StyleGAN1Config
-
-    def _create_synthesis(self) -> None:
+    def _create_synthesis(self) -> int:
         c = self.config
         if self.dtype_policy.name != "float32":
             raise ConfigError(f"dtype={self.dtype_policy.name!r}: the first StyleGAN computes in 'float32'")
@@ -134,13 +142,11 @@ class StyleGAN1Generator(StyleGAN2Generator):
                 name = f"{block}.conv{index}"
                 self.convs.append(AdaINConv(c.channels(resolution), resolution, factor, dtype="float32", name=name))
             resolution *= 2
-        self.torgbs = []  # of colours none takes a style
         self.torgb = EqualizedConv2D(c.image_channels, 1, dtype="float32", name="torgb")
-        self.num_ws = len(self.convs)
+        return len(self.convs)
 
-    def build(self, input_shape: Any = None) -> None:
+    def _build_synthesis(self) -> None:
         c = self.config
-        self.mapping_network.build()
         side, channels = FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)
         self.const: keras.Variable = self.add_weight(
             shape=(side, side, channels), initializer="ones", autocast=False, name="const"
@@ -149,19 +155,9 @@ class StyleGAN1Generator(StyleGAN2Generator):
             conv.build((None, None, None, channels), (None, c.w_dim))
             channels = conv.filters
         self.torgb.build((None, None, None, channels))
-        self.built = True
 
-    def synthesis(
-        self,
-        ws: tf.Tensor,
-        transform: tf.Tensor | None = None,
-        update_emas: bool = False,
-        noise: tf.Tensor | str = "const",
-    ) -> tf.Tensor:
-        """Images float32 [N, R, R, C] for style vectors; arguments as of StyleGAN2Generator with a constant input."""
-        ws = self._checked_ws(ws)
-        noises = self._noises(noise, ws.shape[0])
-        x = self._input(ws[:, 0], transform)
-        for index, conv in enumerate(self.convs):
-            x = conv(x, ws[:, index], noise=noises[index])
+    def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
+        x = repeat_const(self.const, tf.shape(ws)[0])
+        for index, (conv, layer_noise) in enumerate(zip(self.convs, layer_noises(self.convs, noise), strict=True)):
+            x = conv(x, ws[:, index], noise=layer_noise)
         return self.torgb(x)

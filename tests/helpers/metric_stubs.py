@@ -32,6 +32,7 @@ class Colours:
     shift: float = 0.0
     nan: NDArray[np.float32] | None = None
     seen: int = 0
+    supports_noise: bool = False
 
     @property
     def variables(self) -> list[NDArray[Any]]:
@@ -51,7 +52,7 @@ class Colours:
         )
         return (MEAN + self.shift + SPREAD * tf.cast(z, tf.float64)) + tf.cast(brighter, tf.float64) + broken
 
-    def synthesis(self, ws: tf.Tensor) -> tf.Tensor:
+    def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:
         return tf.cast(tf.tile(ws[:, None, None], [1, RESOLUTION, RESOLUTION, 1]), tf.float32)
 
 

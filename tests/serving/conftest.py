@@ -24,7 +24,6 @@ class FakeConfig:
     z_dim: int = 6
     w_dim: int = 4
     label_dim: int = 2
-    fourier_input: bool = True
 
 
 class FakeGenerator:
@@ -32,6 +31,7 @@ class FakeGenerator:
 
     config = FakeConfig()
     num_ws = 3
+    supports_transform = True
 
     def __init__(self):
         rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ class FakeGenerator:
         w = tf.concat([z, label], axis=1) @ self._to_w
         return tf.tile((truncation_psi[:, None] * w)[:, None], [1, 3, 1])
 
-    def synthesis(self, ws, transform):
+    def synthesis(self, ws, *, transform):
         shift = transform[:, :1, 2] + transform[:, 0, :1]
         flat = tf.reshape(ws, [-1, 12]) @ self._to_image / 4.0 + shift - 1.0
         return tf.reshape(tf.tanh(flat), [-1, 8, 8, 3])
@@ -54,7 +54,7 @@ class FakeGenerator:
         psi = np.broadcast_to(np.float32(psi), n)
         ws = self.mapping(np.float32(z), np.float32(label), psi)
         matrix = np.broadcast_to(np.eye(3) if transform is None else transform, (n, 3, 3))
-        x = self.synthesis(ws, np.float32(matrix)).numpy()
+        x = self.synthesis(ws, transform=np.float32(matrix)).numpy()
         return np.rint(np.clip((x + 1) * 127.5, 0, 255)).astype(np.uint8)
 
 

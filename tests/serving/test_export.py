@@ -186,8 +186,9 @@ def test_bf16(generator):
         in_precision(generator, "fp16")
 
 
-def test_method(stylegan2, tmp_path, untried):
-    version = stylegan2.export(tmp_path, licence="CC0-1.0", max_batch=2)
+def test_metadata_of_another_network(stylegan2, tmp_path, untried):
+    further = {"precision": "fp32", "licence": "CC0-1.0"}
+    version = export_saved_model(stylegan2, tmp_path, max_batch=2, described=further)
     described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
     assert (described["class"], described["precision"]) == ("StyleGAN2Generator", "fp32")
     assert (described["licence"], described["max_batch"]) == ("CC0-1.0", 2)

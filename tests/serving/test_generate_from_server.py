@@ -13,7 +13,7 @@ LABEL = np.float32([0, 1])
 def test_a_served_network(server, fake_generator):
     network = open_network(f"grpc://{server.address}/fake", batch=3)
     assert (network.z_dim, network.w_dim, network.num_ws, network.label_dim) == (6, 4, 3, 2)
-    assert (network.resolution, network.channels, network.movable) == (8, 3, True)
+    assert (network.resolution, network.channels, network.supports_transform) == (8, 3, True)
     latents = from_seeds(network, range(7), [0.5, 1], label=LABEL)
     z, labels, psi = np.repeat(z_from_seeds(range(7), 6), 2, axis=0), np.tile(LABEL, [14, 1]), np.tile([0.5, 1], 7)
     transform = transform_matrix(0.3, 0.1, 0.2)

@@ -86,13 +86,13 @@ def test_map_then_synthesize_and_mix(stub, fake_generator):
     expected = fake_generator.images(Z, LABEL, PSI, matrix)
     np.testing.assert_allclose(got.astype(int), expected, atol=1)
     real = images(ask(stub, {"ws": ws, "transform": matrix}, "synthesize_float"))
-    np.testing.assert_allclose(real, fake_generator.synthesis(ws, matrix), atol=1e-5)
+    np.testing.assert_allclose(real, fake_generator.synthesis(ws, transform=matrix), atol=1e-5)
     # Layer 0 of each from the other one, for the second image only.
     mask = np.float32([[0, 0, 0], [1, 0, 0]])
     got = images(ask(stub, {"ws_a": ws, "ws_b": ws[::-1].copy(), "mask": mask}, "mix"))
     mixed = np.stack([ws[0], np.concatenate([ws[0, :1], ws[1, 1:]])])
     matrix[:, 0, 2] = 0
-    expected = (fake_generator.synthesis(mixed, matrix).numpy() + 1) * 127.5
+    expected = (fake_generator.synthesis(mixed, transform=matrix).numpy() + 1) * 127.5
     np.testing.assert_allclose(got, expected, atol=1)
     one_mask = images(ask(stub, {"ws_a": ws, "ws_b": ws[::-1].copy(), "mask": mask[1]}, "mix"))
     np.testing.assert_array_equal(one_mask[1], got[1])

@@ -65,8 +65,8 @@ def test_a_broken_export_is_never_seen(fake_generator, tmp_path, monkeypatch):
     kind = type(fake_generator)
 
     class CallsBack(kind):
-        def synthesis(self, ws, transform):
-            images = super().synthesis(ws, transform)
+        def synthesis(self, ws, *, transform):
+            images = super().synthesis(ws, transform=transform)
             return tf.ensure_shape(tf.numpy_function(np.tanh, [images], tf.float32), [None, 8, 8, 3])
 
     with pytest.raises(ValidationError, match=r"^function \S+ has the operation \w*PyFunc\w*, which no stock server"):
@@ -78,10 +78,10 @@ def test_a_signature_that_fails(fake_generator, tmp_path):
     kind = type(fake_generator)
 
     class Fails(kind):
-        def synthesis(self, ws, transform):
+        def synthesis(self, ws, *, transform):
             fine = tf.debugging.Assert(tf.shape(ws)[0] > 10, ["out of paint"])
             with tf.control_dependencies([fine]):
-                return super().synthesis(tf.identity(ws), transform)
+                return super().synthesis(tf.identity(ws), transform=transform)
 
     with pytest.raises(ValidationError, match="signature serving_default: .*out of paint"):
         export_saved_model(Fails(), tmp_path)

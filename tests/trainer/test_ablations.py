@@ -26,7 +26,7 @@ def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
     usual = {"style_mixing": defaults.STYLE_MIXING[cfg], "pl_weight": defaults.PL_WEIGHT[cfg]}
     options = tiny_run.options(faces, cfg=cfg, batch=BATCH, cond=True, **usual)
     state = TrainState(options)
-    mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.config.noise}
+    mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.supports_noise}
     dataset = open_dataset(faces, use_labels=True)
     draws = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
     with mock.patch.object(tf, "function", lambda f: f):  # making a graph takes longer than a step

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
 from sg3tf.convert import weights
-from sg3tf.models.stylegan2 import normal_rows
+from sg3tf.models.layers import normal_rows
 from tests.helpers.numerics import nhwc, relative_error
 from trainer import losses
 

@@ -28,7 +28,7 @@ from sg3tf.generate.keras_network import keras_network
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network, mean_and_sigma, w_samples
 from sg3tf.latents import transform_matrix
-from sg3tf.models.stylegan3 import Generator
+from sg3tf.models.generators import Generator
 from sg3tf.utils.files import atomic_path
 from sg3tf.utils.progress import with_progress
 
@@ -128,9 +128,9 @@ def project(
         ValueError: a network without gradients, or one that cannot be moved.
         FloatingPointError: as of search.
     """
-    G = network.generator.in_dtype("float32")  # in 16 bits small gradients vanish
+    G = network.generator.with_dtype("float32")  # in 16 bits small gradients vanish
     if transform:
-        network.check_movable()
+        network.require_transform()
     mean, sigma = mean_and_sigma(w_samples(network, seed=seed, label=label))
     trace = project_image(
         G,
@@ -170,7 +170,7 @@ def tuned_to(
     label = None if pivot.label is None else pivot.label[0]
     w = w_samples(network, seed=seed, label=label)
     tuned = tune(
-        network.generator.in_dtype("float32"),
+        network.generator.with_dtype("float32"),
         pivot.ws[0],
         None if pivot.transform is None else pivot.transform[0],
         target,

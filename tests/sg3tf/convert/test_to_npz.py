@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sg3tf import Discriminator, Generator
+from sg3tf import Discriminator, Generator, build_generator
 from sg3tf.convert import to_npz, to_torch
 from sg3tf.convert.official_network import NO_CLAMP, OFFICIAL, UnsupportedNetworkError, from_config, to_config
 from sg3tf.convert.weights import load_arrays, to_arrays
@@ -23,7 +23,7 @@ TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 5, "label_dim
 def models() -> list[Any]:
     """The discriminator's last feature map has 4 channels, 4 rows and 4 columns: only order tells them apart."""
     presets = ("stylegan3-t", "stylegan3-r", "stylegan2")
-    generators: list[Any] = [Generator.of(generator_preset(preset, 16, **TINY)) for preset in presets]
+    generators: list[Any] = [build_generator(generator_preset(preset, 16, **TINY)) for preset in presets]
     small = {"channel_base": 32, "channel_max": 4, "label_dim": 3, "mapping_layers": 2, "mbstd_channels": 2}
     return [*generators, Discriminator(discriminator_preset("stylegan3-t", 16, **small))]
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from sg3tf import Discriminator, Generator, StyleGAN2Generator
+from sg3tf import Discriminator, StyleGAN2Generator, build_generator
 from sg3tf.convert.weights import InteropError, load_arrays
 from sg3tf.models.configs import StyleGAN2Config, discriminator_preset, generator_preset
 from sg3tf.models.filters import low_pass
@@ -32,7 +32,7 @@ Pair = tuple[Any, dict[str, Array]]
 
 
 def generator() -> Pair:
-    return Generator(GENERATOR), dict(generator_arrays(GENERATOR))
+    return build_generator(GENERATOR), dict(generator_arrays(GENERATOR))
 
 
 def discriminator() -> Pair:

@@ -36,12 +36,12 @@ def small(preset: str, **config: float) -> Network:
 
 
 @pytest.fixture(scope="module")
-def movable() -> Network:
+def alias_free() -> Network:
     return small("stylegan3-t")
 
 
 def drawn(network: Network, seed: int, transform: np.ndarray | None = None) -> np.ndarray:
-    return network.generator.synthesis(network.map(z_from_seeds([seed], DIM)), transform).numpy()[0]
+    return network.generator.synthesis(network.map(z_from_seeds([seed], DIM)), transform=transform).numpy()[0]
 
 
 def mean_image(network: Network) -> np.ndarray:
@@ -49,20 +49,20 @@ def mean_image(network: Network) -> np.ndarray:
     return network.synthesize(np.tile(mean, [1, network.num_ws, 1]))[0]
 
 
-def test_an_image_is_found_again(movable: Network):
-    target = drawn(movable, 1000)
-    before = [np.array(variable) for variable in movable.generator.variables]
-    found = project(movable, target, steps=STEPS)
-    assert psnr(mean_image(movable), target) < 15
+def test_an_image_is_found_again(alias_free: Network):
+    target = drawn(alias_free, 1000)
+    before = [np.array(variable) for variable in alias_free.generator.variables]
+    found = project(alias_free, target, steps=STEPS)
+    assert psnr(mean_image(alias_free), target) < 15
     assert psnr(found.image, target) > 30
-    np.testing.assert_array_equal(found.image, movable.synthesize(found.latents.ws)[0])
+    np.testing.assert_array_equal(found.image, alias_free.synthesize(found.latents.ws)[0])
     # Each layer has the same style vector, and all else is as it was.
     assert np.ptp(found.latents.ws, axis=1).max() == 0
     assert found.latents.transform is None
-    for variable, old in zip(movable.generator.variables, before, strict=True):
+    for variable, old in zip(alias_free.generator.variables, before, strict=True):
         np.testing.assert_array_equal(variable, old)
     # The learning rate of the first step is 0: the search begins at the mean.
-    mean, _ = mean_and_sigma(w_samples(movable, seed=0))
+    mean, _ = mean_and_sigma(w_samples(alias_free, seed=0))
     np.testing.assert_array_equal(found.trace.ws[0, 0], mean)
     assert found.distances[-1] < 1e-2 * found.distances[0]
 
@@ -91,9 +91,9 @@ def test_style_vectors_of_their_own():
     assert np.ptp(several.latents.ws, axis=1).min() > 0
 
 
-def test_the_same_bytes_every_time(movable: Network):
-    target = drawn(movable, 5)
-    first, second, other = (project(movable, target, steps=20, seed=seed, transform=True) for seed in (1, 1, 2))
+def test_the_same_bytes_every_time(alias_free: Network):
+    target = drawn(alias_free, 5)
+    first, second, other = (project(alias_free, target, steps=20, seed=seed, transform=True) for seed in (1, 1, 2))
     for name, array in first.trace.arrays().items():
         np.testing.assert_array_equal(array, second.trace.arrays()[name])
         assert not np.array_equal(array, other.trace.arrays()[name])
@@ -108,13 +108,13 @@ def test_labels_start_at_their_own_mean():
     np.testing.assert_array_equal(found.latents.label, [label])
 
 
-def test_tuning(movable: Network):
-    G = movable.generator
-    target = drawn(movable, 7)
-    pivot = project(movable, target, steps=10).latents
+def test_tuning(alias_free: Network):
+    G = alias_free.generator
+    target = drawn(alias_free, 7)
+    pivot = project(alias_free, target, steps=10).latents
     before = [np.array(variable) for variable in G.variables]
-    tuned = tuned_to(movable, pivot, target, steps=60, learning_rate=3e-3)
-    start, end = (psnr(network.synthesize(pivot.ws)[0], target) for network in (movable, tuned))
+    tuned = tuned_to(alias_free, pivot, target, steps=60, learning_rate=3e-3)
+    start, end = (psnr(network.synthesize(pivot.ws)[0], target) for network in (alias_free, tuned))
     assert end > start + 5
     for variable, old in zip(G.variables, before, strict=True):
         np.testing.assert_array_equal(variable, old)
@@ -123,23 +123,23 @@ def test_tuning(movable: Network):
 
 
 @pytest.mark.slow
-def test_locality_keeps_other_images(movable: Network):
-    target = to_uint8(drawn(movable, 7)).astype(np.float32) / 127.5 - 1
-    pivot = project(movable, target, steps=10).latents
-    others = movable.map(z_from_seeds(range(50, 58), DIM))
+def test_locality_keeps_other_images(alias_free: Network):
+    target = to_uint8(drawn(alias_free, 7)).astype(np.float32) / 127.5 - 1
+    pivot = project(alias_free, target, steps=10).latents
+    others = alias_free.map(z_from_seeds(range(50, 58), DIM))
     change = {}
     for locality in (0.0, 1.0):
-        tuned = tuned_to(movable, pivot, target, steps=60, learning_rate=3e-3, locality=locality)
-        difference = tuned.generator.synthesis(others) - movable.generator.synthesis(others)
+        tuned = tuned_to(alias_free, pivot, target, steps=60, learning_rate=3e-3, locality=locality)
+        difference = tuned.generator.synthesis(others) - alias_free.generator.synthesis(others)
         change[locality] = float(tf.reduce_mean(tf.square(difference)))
-        assert psnr(tuned.synthesize(pivot.ws)[0], target) > psnr(movable.synthesize(pivot.ws)[0], target) + 3
+        assert psnr(tuned.synthesize(pivot.ws)[0], target) > psnr(alias_free.synthesize(pivot.ws)[0], target) + 3
     assert change[1.0] < 0.7 * change[0.0]
 
 
-def test_frames(movable: Network):
-    target = drawn(movable, 1)
-    found = project(movable, target, steps=7)
-    shown = [*frames(movable, target, found.trace, count=4)]
+def test_frames(alias_free: Network):
+    target = drawn(alias_free, 1)
+    found = project(alias_free, target, steps=7)
+    shown = [*frames(alias_free, target, found.trace, count=4)]
     assert len(shown) == 4
     np.testing.assert_array_equal(shown[-1], np.concatenate([to_uint8(target), found.image], axis=1))
 
@@ -150,13 +150,13 @@ def test_ratio():
     assert psnr(to_uint8(target), target) == np.inf
 
 
-def test_networks_that_do_not_fit(stylegan2: Network, movable: Network):
+def test_networks_that_do_not_fit(stylegan2: Network, alias_free: Network):
     target = np.zeros([R, R, 3], np.float32)
     with pytest.raises(ValueError, match="StyleGAN2 cannot be moved"):
         project(stylegan2, target, transform=True)
     with pytest.raises(ValueError, match=r"space=z: use w or w\+"):
-        project(movable, target, space="z", steps=1)
-    exported = dataclasses.replace(movable, model=None)
+        project(alias_free, target, space="z", steps=1)
+    exported = dataclasses.replace(alias_free, model=None)
     with pytest.raises(ValueError, match="its layers are out of reach"):
         project(exported, target)
 

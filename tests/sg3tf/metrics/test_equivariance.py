@@ -171,7 +171,7 @@ class Backwards:
         self.mapping, self._synthesis = G.mapping, G.synthesis
 
     def synthesis(self, ws: tf.Tensor, transform: tf.Tensor) -> tf.Tensor:
-        return self._synthesis(ws, tf.linalg.inv(transform))
+        return self._synthesis(ws, transform=tf.linalg.inv(transform))
 
 
 @pytest.mark.parametrize(("preset", "eqr"), [("stylegan3-t", (10, 40)), ("stylegan3-r", (55, 100))])

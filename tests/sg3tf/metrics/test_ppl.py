@@ -28,6 +28,7 @@ class Linear:
 
     pixels: np.ndarray = dataclasses.field(default_factory=lambda: isometry())
     config: GeneratorConfig = dataclasses.field(default_factory=lambda: GeneratorConfig(16, z_dim=Z_DIM))
+    supports_noise: bool = False
 
     def mapping(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         w = tf.math.l2_normalize(tf.cast(z, tf.float64), axis=1)
@@ -35,11 +36,11 @@ class Linear:
             w += tf.cast(label, tf.float64) / 3
         return tf.cast(w, tf.float32)[:, None]
 
-    def in_dtype(self, dtype: str) -> Linear:
+    def with_dtype(self, dtype: str) -> Linear:
         assert dtype == "float32"
         return self
 
-    def synthesis(self, ws: tf.Tensor) -> tf.Tensor:
+    def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:
         pixels = tf.einsum("pd,nd->np", self.pixels, tf.cast(ws[:, 0], tf.float64))
         side = int(np.sqrt(len(self.pixels)))
         return tf.cast(tf.reshape(pixels, [-1, side, side, 1]), tf.float32)
@@ -54,7 +55,7 @@ class Position(Linear):
     def mapping(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         return tf.repeat(tf.constant([self.start, 1.0]), tf.shape(z)[0] // 2)[:, None, None]
 
-    def synthesis(self, ws: tf.Tensor) -> tf.Tensor:
+    def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:
         return tf.tile(ws[..., None], [1, SIZE, SIZE, 1])
 
 
@@ -187,7 +188,7 @@ def test_what_is_compared(side: int, crop: bool, compared: int):
     """The face, and never more than 256 pixels: boxes are averaged. Pixels say in which row and column they are."""
 
     class Coordinates(Linear):
-        def synthesis(self, ws: tf.Tensor) -> tf.Tensor:
+        def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:
             rows_columns = np.moveaxis(np.mgrid[:side, :side], 0, -1).astype(np.float32)
             return tf.repeat(rows_columns[None], tf.shape(ws)[0], axis=0)
 

@@ -160,7 +160,7 @@ REPLICAS = """
 import dataclasses, json
 from unittest import mock
 import keras, numpy as np, tensorflow as tf
-from sg3tf import Generator
+from sg3tf import Generator, build_generator
 from sg3tf.models.loading import weights_digest
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import uniform_classes
@@ -182,7 +182,7 @@ width = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, "magnitu
 with strategy.scope():
     keras.utils.set_random_seed(0)
     G = Generator.from_preset("stylegan3-t", resolution=16, label_dim=2, **width)
-plain = Generator(G.config)
+plain = build_generator(G.config)
 plain.set_weights(G.get_weights())
 labels = np.eye(2, dtype=np.float32)[np.arange(37) % 2]
 data = Data(np.random.default_rng(0).integers(0, 256, [37, 3], np.uint8), labels)

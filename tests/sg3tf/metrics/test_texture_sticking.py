@@ -88,8 +88,8 @@ def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
 def test_views_of_real_generators(preset: str, label_dim: int):
     G = tiny(preset, label_dim=label_dim)
     views = Views(G, seed=2, psi=0.5, batch=2)
-    assert views.movable == (preset != "stylegan2")
-    if views.movable:
+    assert G.supports_transform == (preset != "stylegan2")
+    if G.supports_transform:
         assert [len(images) for images, _, _ in views.motions(3)] == [2, 1]
     still = np.concatenate(list(views.neighbours(3, radius=0.0)))
     np.testing.assert_allclose(still, np.stack([views.image()] * 3), atol=1e-6)

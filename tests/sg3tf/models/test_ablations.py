@@ -89,10 +89,10 @@ def test_a_can_not_be_moved_and_the_others_can() -> None:
     for preset in ABLATION_PRESETS[1:]:
         generator = tiny(preset)
         ws = generator.mapping(**inputs(2))
-        each = generator.synthesis(ws, np.stack([still, transform]))
-        assert relative_error(each[0], generator.synthesis(ws, still)[0]) < 1e-5
-        assert relative_error(each[1], generator.synthesis(ws, transform)[1]) < 1e-5
-        assert relative_error(each[1], generator.synthesis(ws, still)[1]) > 1e-3
+        each = generator.synthesis(ws, transform=np.stack([still, transform]))
+        assert relative_error(each[0], generator.synthesis(ws, transform=still)[0]) < 1e-5
+        assert relative_error(each[1], generator.synthesis(ws, transform=transform)[1]) < 1e-5
+        assert relative_error(each[1], generator.synthesis(ws, transform=still)[1]) > 1e-3
     with pytest.raises(ValueError, match="transform is given"):
         tiny("stylegan3-a")(inputs(2), transform=transform)
 

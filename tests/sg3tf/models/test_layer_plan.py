@@ -93,10 +93,10 @@ def test_golden(golden: Golden, key: str) -> None:
 # Creating a model of this size takes 100 MB; the smallest entry of each configuration will do.
 @pytest.mark.parametrize("key", ["stylegan3-t-1024", "stylegan3-r-1024"])
 def test_golden_number_of_parameters(golden: Golden, key: str) -> None:
-    from sg3tf.models.stylegan3 import Generator
+    from sg3tf.models.generators import build_generator
 
     entry = golden("layer_plan")[key]
-    generator = Generator(golden_config(key, entry))
+    generator = build_generator(golden_config(key, entry))
     assert sum(v.numpy().size for v in generator.trainable_variables) == entry["parameters"]
 
 

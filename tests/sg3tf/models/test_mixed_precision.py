@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from ml_dtypes import bfloat16, finfo
 
-from sg3tf import Discriminator, Generator
+from sg3tf import Discriminator, Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError
 from sg3tf.ops import use_backend
@@ -45,7 +45,7 @@ def random(*shape: int, seed: int = 0) -> Array:
 
 def generator(resolution: int = 16, dtype: str = "float32", **overrides: Any) -> Generator:
     options = {"channel_base": 8 * resolution, "channel_max": 8, "z_dim": 6, "w_dim": 5, **overrides}
-    return Generator(Generator.from_preset("stylegan3-t", resolution, **options).config, dtype=dtype)
+    return build_generator(Generator.from_preset("stylegan3-t", resolution, **options).config, dtype=dtype)
 
 
 def discriminator(resolution: int = 16, dtype: str = "float32", **overrides: Any) -> Discriminator:
@@ -175,7 +175,7 @@ class Outcome:
 
 
 def generated(name: str, arrays: dict[str, Array], policy: str) -> Outcome:
-    model = Generator(Generator.from_preset(resolution=32, **GENERATORS[name]).config, dtype=policy)
+    model = build_generator(Generator.from_preset(resolution=32, **GENERATORS[name]).config, dtype=policy)
     weights.load_arrays(model, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
     ws, variables = tf.constant(arrays["ws"]), [v.value for v in model.trainable_variables if "mapping" not in v.path]
     with tf.GradientTape() as outer:

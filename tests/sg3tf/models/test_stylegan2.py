@@ -15,7 +15,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from sg3tf import Generator, StyleGAN2Config, StyleGAN2Generator
+from sg3tf import Generator, StyleGAN2Config, StyleGAN2Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError, generator_preset
 from sg3tf.ops import use_backend
@@ -261,8 +261,8 @@ def test_every_resolution(resolution: int) -> None:
 def test_what_a_configuration_describes() -> None:
     stylegan2 = tiny().config
     alias_free = generator_preset("stylegan3-t", 16, channel_base=32, channel_max=4)
-    assert type(Generator.of(stylegan2, name="mine")) is StyleGAN2Generator
-    assert type(Generator.of(alias_free)) is Generator
+    assert type(build_generator(stylegan2, name="mine")) is StyleGAN2Generator
+    assert type(build_generator(alias_free)) is StyleGAN3Generator
     generator = Generator.from_preset("stylegan2", 8, channel_base=64, channel_max=4)
     assert isinstance(generator, StyleGAN2Generator) and isinstance(generator, Generator)
     assert generator.config == StyleGAN2Config(8, channel_base=64, channel_max=4)
@@ -375,7 +375,10 @@ def test_mixed_precision_is_close_to_float32(policy: str, eps: float) -> None:
     [
         (lambda g, ws: g(latents(2, 7)), r"z of shape \(2, 7\): give \[N, 6\]"),
         (lambda g, ws: g.synthesis(ws[:, 1:]), r"ws of shape \(2, 5, 5\): give \[N, 6, 5\]"),
-        (lambda g, ws: g.synthesis(ws, np.eye(3)), "transform is given: StyleGAN2 has no input .*; leave it None"),
+        (
+            lambda g, ws: g.synthesis(ws, transform=np.eye(3)),
+            "transform is given: the input of this generator is a constant; leave transform None",
+        ),
         (lambda g, ws: g(latents(2), transform=np.eye(3)), "transform is given"),
         (lambda g, ws: g.synthesis(ws, noise="random"), "noise='random': use 'const', 'none', or seeds, int32"),
         (lambda g, ws: g.synthesis(ws, noise=SEEDS), r"int32 and shape \(3, 2\): give seeds, int32 \[2, 2\]"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf import Generator
+from sg3tf import Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.latents import transform_matrix
 from sg3tf.models.configs import ALIAS_FREE_PRESETS, ConfigError, generator_preset
@@ -203,7 +203,7 @@ def channel_before_nonlinearity(layer: SynthesisLayer, channel: int, x: Array, w
 def test_agrees_with_the_float64_reference(preset: str) -> None:
     config = generator_preset(preset, 16, channel_base=48, channel_max=5, z_dim=6, w_dim=7, label_dim=3)
     arrays = generator_arrays(config)
-    generator = Generator(config)
+    generator = build_generator(config)
     weights.load_arrays(generator, arrays)
     z, label = latents(2), np.eye(3, dtype=np.float32)[1:]
     transform = transform_matrix(0.4, 0.1, -0.05)
@@ -239,7 +239,7 @@ def test_call_is_mapping_then_synthesis() -> None:
     inputs = {"z": z, "label": np.eye(2, dtype=np.float32)}
     transform = transform_matrix(0.2)
     ws = generator.mapping(z, inputs["label"], 0.5, 3)
-    image = generator.synthesis(ws, transform)
+    image = generator.synthesis(ws, transform=transform)
     options = {"truncation_psi": 0.5, "truncation_cutoff": 3, "transform": transform}
     np.testing.assert_array_equal(generator(inputs, **options), image)
     other = generator({"z": z, "label": inputs["label"][::-1]}, **options)
@@ -293,13 +293,13 @@ def test_save_and_load(preset: str, tmp_path: Path) -> None:
     expected = generator(inputs, truncation_psi=0.5)
     generator.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded) is Generator
+    assert type(loaded) is StyleGAN3Generator
     assert loaded.config == generator.config
     np.testing.assert_array_equal(loaded(inputs, truncation_psi=0.5), expected)
 
 
 def test_configuration_round_trip() -> None:
-    generator = Generator(tiny().config, name="mine", dtype="mixed_bfloat16")
+    generator = build_generator(tiny().config, name="mine", dtype="mixed_bfloat16")
     serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(generator)))
     twin = keras.saving.deserialize_keras_object(serialized)
     assert (twin.name, twin.dtype_policy.name) == ("mine", "mixed_bfloat16")
@@ -362,7 +362,7 @@ def test_mixed_precision_is_close_to_float32(preset: str) -> None:
     """Some 60 roundings of relative size 2^-8, independent of one another, make 3 %."""
     exact = tiny(preset, channel_base=512, channel_max=16)
     exact(latents(8), update_emas=True)
-    mixed = Generator(exact.config, dtype="mixed_bfloat16")
+    mixed = build_generator(exact.config, dtype="mixed_bfloat16")
     mixed.set_weights(exact.get_weights())
     image = mixed(latents(4))
     assert image.dtype == tf.float32

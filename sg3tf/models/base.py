@@ -1,0 +1,235 @@
+"""The base class of all generators, and the registry from a configuration to the generator that it describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import keras
+import tensorflow as tf
+
+from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, generator_preset
+from sg3tf.models.layers import MappingNetwork
+
+#: "const", "none", or seeds: int32 [N, 2].
+Noise: TypeAlias = tf.Tensor | str
+AnyGenerator = TypeVar("AnyGenerator", bound="type[BaseGenerator]")
+
+_REGISTRY: dict[type, type[BaseGenerator]] = {}
+
+
+def register_generator(config_class: type) -> Callable[[AnyGenerator], AnyGenerator]:
+    """Decorate a generator class as the one that configurations of type `config_class` describe."""
+
+    def register(generator_class: AnyGenerator) -> AnyGenerator:
+        generator_class.config_class = config_class
+        _REGISTRY[config_class] = generator_class
+        return generator_class
+
+    return register
+
+
+def build_generator(config: AnyGeneratorConfig, **kwargs: Any) -> BaseGenerator:
+    """Build the generator that `config` describes, with random weights.
+
+    Args:
+        config: its type decides on the class.
+        **kwargs: arguments of the class: `dtype`, `name`.
+    """
+    return _REGISTRY[type(config)](config, **kwargs)
+
+
+class BaseGenerator(keras.Model):
+    """Latents to images: the mapping, truncation and precision that all generators share; abstract.
+
+    A subclass is registered by `register_generator`, creates its layers in `_create_synthesis`, builds them in
+    `_build_synthesis` and computes images in `_synthesize`.
+
+    Args:
+        config: architecture, or the dictionary that `get_config` makes of it.
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the layers of the four highest
+            resolutions, the others staying in float32 (docs/adr/0010).
+
+    Attributes:
+        config: architecture.
+        num_ws: style vectors that an image needs.
+
+    Raises:
+        ConfigError: another dtype.
+
+    Weights exist from the start: `predict`, `summary` and `save` need no prior call.
+    """
+
+    config_class: ClassVar[Any] = None
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        if self.config_class is None:
+            raise TypeError("BaseGenerator is abstract: use from_preset, build_generator or one of its subclasses")
+        super().__init__(autocast=False, **kwargs)
+        self.config = c = config if isinstance(config, self.config_class) else self.config_class(**config)
+        self.mapping_network = MappingNetwork(
+            c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_average=True, dtype="float32", name="mapping"
+        )
+        self.num_ws = self._create_synthesis()
+        self.build()
+
+    @classmethod
+    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> BaseGenerator:
+        """Build a generator with random weights, as published.
+
+        Args:
+            preset: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or "stylegan3-a" to "stylegan3-h", the
+                ablations between stylegan2 and stylegan3-t (docs/ladder.md).
+            resolution: side of the image, a power of two from 16 (stylegan2, a, b and c: 8) to 1024.
+            **overrides: any field of GeneratorConfig, or for stylegan2, a, b and c of StyleGAN2Config, that the preset
+                does not fix: image_channels, label_dim, channel_base, channel_max, ...
+
+        Raises:
+            ConfigError: naming the argument, its value and the remedy.
+        """
+        generator_class = _REGISTRY[type(config := generator_preset(preset, resolution, **overrides))]
+        if not issubclass(generator_class, cls):
+            raise ConfigError(f"preset={preset!r}: describes a {generator_class.__name__}; use its from_preset")
+        return generator_class(config)
+
+    def _create_synthesis(self) -> int:
+        """Create the layers of the synthesis network, and return num_ws."""
+        raise NotImplementedError
+
+    def _build_synthesis(self) -> None:
+        """Create the weights of the synthesis network."""
+        raise NotImplementedError
+
+    def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
+        """Compute images from arguments that `synthesis` has checked."""
+        raise NotImplementedError
+
+    @property
+    def supports_transform(self) -> bool:
+        """True where images can be translated and rotated: the input is Fourier features."""
+        return self.config.supports_transform
+
+    @property
+    def supports_noise(self) -> bool:
+        """True where every layer adds noise, which can be drawn from seeds."""
+        return self.config.supports_noise
+
+    def build(self, input_shape: Any = None) -> None:
+        self.mapping_network.build()
+        self._build_synthesis()
+        self.built = True
+
+    def call(
+        self,
+        inputs: Any,
+        truncation_psi: Any = 1.0,
+        truncation_cutoff: int | None = None,
+        transform: tf.Tensor | None = None,
+        update_emas: bool = False,
+    ) -> tf.Tensor:
+        """Generate images.
+
+        Args:
+            inputs: z float [N, z_dim], or {"z": z, "label": label} with label float [N, label_dim].
+            truncation_psi: 1 for full variety, towards 0 for the average image; a number or [N].
+            truncation_cutoff: number of style vectors to truncate, from the first; None for all.
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width.
+            update_emas: move the running statistics; only training does.
+
+        Returns:
+            float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+        """
+        z, label = (inputs.get("z"), inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
+        ws = self.mapping(z, label, truncation_psi, truncation_cutoff, update_emas=update_emas)
+        return self.synthesis(ws, transform=transform, update_emas=update_emas)
+
+    def mapping(
+        self,
+        z: tf.Tensor,
+        label: tf.Tensor | None = None,
+        truncation_psi: Any = 1.0,
+        truncation_cutoff: int | None = None,
+        update_emas: bool = False,
+    ) -> tf.Tensor:
+        """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
+        w = self.mapping_network(z, label=label, update_average=update_emas)
+        ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)
+        if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
+            return ws
+        average = tf.convert_to_tensor(self.mapping_network.w_avg)
+        psi = tf.reshape(tf.cast(truncation_psi, tf.float32), [-1, 1, 1])
+        truncated = average + psi * (ws - average)
+        if truncation_cutoff is None:
+            return truncated
+        return tf.concat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], axis=1)
+
+    def synthesis(
+        self,
+        ws: tf.Tensor,
+        *,
+        transform: tf.Tensor | None = None,
+        noise: Noise = "const",
+        update_emas: bool = False,
+    ) -> tf.Tensor:
+        """Compute images from style vectors.
+
+        Args:
+            ws: float32 [N, num_ws, w_dim].
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width, where
+                `supports_transform`; noise does not follow it.
+            noise: "const" for the noise images stored with the weights, "none", or, where `supports_noise`, int32
+                [N, 2], one seed for every image, from which its noise is drawn whatever the other images are.
+            update_emas: move the running statistics of the layers that have some; only training does.
+
+        Returns:
+            float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+
+        Raises:
+            ValueError: a wrong shape, or a transform or noise that this generator does not support.
+
+        Gradients with respect to ws and weights: of any order.
+        """
+        ws = self._check_ws(ws)
+        if transform is not None and not self.supports_transform:
+            raise ValueError("transform is given: the input of this generator is a constant; leave transform None")
+        self._check_noise(noise, ws.shape[0])
+        return self._synthesize(ws, transform, noise, update_emas)
+
+    def _check_ws(self, ws: tf.Tensor) -> tf.Tensor:
+        ws = tf.cast(tf.convert_to_tensor(ws), tf.float32)
+        expected = (self.num_ws, self.config.w_dim)
+        if ws.shape.rank != 3 or not ws.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"ws of shape {ws.shape}: give [N, {expected[0]}, {expected[1]}]")
+        return ws
+
+    def _check_noise(self, noise: Noise, count: int | None) -> None:
+        if isinstance(noise, str):
+            if noise not in ("const", "none"):
+                raise ValueError(f"noise={noise!r}: use 'const', 'none', or seeds, int32 [N, 2]")
+            return
+        if not self.supports_noise:
+            raise ValueError("noise is given as seeds: this generator adds none; leave noise 'const'")
+        seeds = tf.convert_to_tensor(noise)
+        if seeds.dtype != tf.int32 or not seeds.shape.is_compatible_with([count, 2]):
+            given = f"noise of type {seeds.dtype.name} and shape {seeds.shape}"
+            raise ValueError(f"{given}: give seeds, int32 [{count or 'N'}, 2]")
+
+    def with_dtype(self, dtype: str) -> BaseGenerator:
+        """Return this generator if `dtype` is its policy, else a copy that computes so, with the same weights."""
+        if self.dtype_policy.name == dtype:
+            return self
+        copy = type(self)(self.config, dtype=dtype)
+        copy.set_weights(self.get_weights())
+        return copy
+
+    def get_config(self) -> dict[str, Any]:
+        base = super().get_config()
+        return {
+            "config": dataclasses.asdict(self.config),
+            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BaseGenerator:
+        return cls(**config)
