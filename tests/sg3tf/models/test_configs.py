@@ -66,7 +66,11 @@ def changed(before: Any, after: Any) -> dict[str, Any]:
 def test_what_can_be_moved_and_what_adds_noise() -> None:
     configs = {name: generator_preset(name, 16) for name in PRESETS}
     assert {name for name, config in configs.items() if not config.supports_transform} == {"stylegan2", "stylegan3-a"}
-    assert {name for name, config in configs.items() if config.supports_noise} == {"stylegan2", "stylegan3-a", "stylegan3-b"}
+    assert {name for name, config in configs.items() if config.supports_noise} == {
+        "stylegan2",
+        "stylegan3-a",
+        "stylegan3-b",
+    }
 
 
 @pytest.mark.parametrize(

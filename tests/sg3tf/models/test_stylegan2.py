@@ -18,6 +18,7 @@ import tensorflow as tf
 from sg3tf import Generator, StyleGAN2Config, StyleGAN2Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError, generator_preset
+from sg3tf.models.layers import layer_noises
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
@@ -188,16 +189,16 @@ SEEDS = seeds((3, 7), (3, 8), (4, 7))
 
 def test_noise_of_an_image_depends_on_its_own_seed_alone() -> None:
     generator = tiny(32)
-    together = generator._noises(SEEDS, 3)
+    together = layer_noises(generator.convs, SEEDS)
     for row in range(3):
-        for alone, all_three in zip(generator._noises(SEEDS[row : row + 1], 1), together, strict=True):
+        for alone, all_three in zip(layer_noises(generator.convs, SEEDS[row : row + 1]), together, strict=True):
             np.testing.assert_array_equal(alone[0], all_three[row])
     for one, another in [(0, 1), (0, 2), (1, 2)]:
         assert abs(np.corrcoef(np.ravel(together[-1][one]), np.ravel(together[-1][another]))[0, 1]) < 4 / 32
 
 
 def test_noise_is_normal_and_another_one_in_every_layer() -> None:
-    drawn = [np.ravel(noise[0]) for noise in tiny(64)._noises(SEEDS, 3)]
+    drawn = [np.ravel(noise[0]) for noise in layer_noises(tiny(64).convs, SEEDS)]
     assert [len(noise) for noise in drawn] == [side**2 for side in (4, 8, 8, 16, 16, 32, 32, 64, 64)]
     assert scipy.stats.kstest(np.concatenate(drawn), "norm").pvalue > 0.001
     for one, another in itertools.combinations(drawn[1:], 2):
