@@ -11,7 +11,7 @@ DATA ?=
 KIMG ?= 32
 BIN := .venv/bin
 
-.PHONY: demo native native-test test test-fast test-beam lint wheel wheel-test clean
+.PHONY: docs format demo native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
@@ -58,6 +58,15 @@ test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pip install --quiet "apache-beam>=2.77,<3" absl-py google-crc32c numpy pillow tqdm lmdb \
 	  pytest hypothesis
 	touch $@
+
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+	$(BIN)/clang-format -i $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
