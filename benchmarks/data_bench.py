@@ -9,6 +9,7 @@ costs, not the disk. `batches` is what training calls; `read` reads the same fil
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,12 @@ from PIL import Image
 
 from benchmarks import machine, report
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig, open_image
+from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels
 from sg3tf.data.sampler import batches
 from sg3tf.data.shards import encode_png
+from sg3tf.images import open_image
 
 FORMS = ("png", "raw", "memory")
 BLOCK = 2**20  # bytes of one plain read
@@ -108,7 +110,7 @@ def read_files(files: Sequence[Path]) -> None:
 
 def decode(images: Sequence[bytes], workers: int) -> None:
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(lambda encoded: np.array(open_image(encoded)), images):
+        for _ in pool.map(lambda encoded: np.array(open_image(io.BytesIO(encoded))), images):
             pass
 
 

@@ -1,4 +1,4 @@
-"""Images as people see them: 8-bit values, grids, PNG files. NumPy and Pillow only."""
+"""8-bit images: reading files of any kind, grids, writing PNG. Needs NumPy and Pillow only."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from sg3tf.utils.files import atomic_write
@@ -18,7 +19,7 @@ ByteArray = NDArray[np.uint8]
 
 
 def to_uint8(images: ArrayLike) -> ByteArray:
-    """Images in [-1, 1] to 0..255, rounded to nearest and clipped; uint8 passes unchanged."""
+    """Map [-1, 1] to 0..255, rounded to nearest and clipped; uint8 passes unchanged."""
     array = np.asarray(images)
     if array.dtype == np.uint8:
         return array
@@ -26,17 +27,17 @@ def to_uint8(images: ArrayLike) -> ByteArray:
 
 
 def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
-    """Tiles images row by row.
+    """Tile images row by row.
 
     Args:
         images: [N, H, W, C], uint8 or float in [-1, 1]; C is 1, 3 or 4.
-        columns: images per row; default: as square as N allows.
+        columns: images per row; None: as square as N allows.
 
     Returns:
         uint8 [rows * H, columns * W, C]; missing images of the last row are black.
 
     Raises:
-        ValueError: not four-dimensional, or no image.
+        ValueError: the array is not four-dimensional or holds no image.
     """
     tiles = to_uint8(images)
     if tiles.ndim != 4 or not len(tiles):
@@ -51,17 +52,17 @@ def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
 
 
 def enlarge(image: ArrayLike, scale: int) -> ByteArray:
-    """Images [..., H, W, C] with every pixel as a square of scale x scale."""
+    """Return images [..., H, W, C] with every pixel repeated as a square of scale x scale."""
     return to_uint8(image).repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
 def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, str] | None = None) -> None:
-    """Writes one image [H, W, C] (or a grid) as PNG; the file appears whole or not at all.
+    """Write one image (or a grid) as PNG, atomically.
 
     Args:
-        path: its folder is made where it is missing.
-        image: uint8, or float in [-1, 1].
-        text: metadata, which PIL.Image.open(path).text gives back.
+        path: the file; missing folders are made.
+        image: [H, W, C], uint8 or float in [-1, 1].
+        text: metadata, which PIL.Image.open(path).text returns.
     """
     pixels = to_uint8(image)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -73,3 +74,67 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
         metadata.add_itxt(key, value)
     with atomic_write(target) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=metadata)
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Open an image file of any format that Pillow reads; of an animation, the first frame.
+
+    Raises:
+        ValueError: the file is not an image.
+        OSError: the file cannot be read.
+    """
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError as error:
+        raise ValueError("is not an image that Pillow can read") from error
+
+
+def to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Turn an image of any mode upright and give it 8 bits per channel.
+
+    16-bit values are scaled, EXIF orientation is applied, and transparent parts become white unless `channels` is 4.
+
+    Args:
+        image: grayscale, palette, 16 bits, RGB, RGBA, CMYK, ...
+        channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
+
+    Raises:
+        ValueError: the pixels are floating-point numbers.
+        OSError, SyntaxError: the file is damaged (from Pillow, which decodes it here).
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits, also in 32-bit mode I; Pillow's convert would clip at 255
+        values = np.clip(np.asarray(image, np.int64), 0, 65535)
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if channels < 4 and image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert(_MODES[channels])
+
+
+def center_crop(image: Image.Image, aspect: tuple[int, int] = (1, 1)) -> Image.Image:
+    """Cut out the largest centered area of an aspect ratio, (width, height); by default a square."""
+    width = min(image.width, max(1, image.height * aspect[0] // aspect[1]))
+    height = min(image.height, max(1, image.width * aspect[1] // aspect[0]))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def read_image(path: str | os.PathLike[str], channels: int) -> Image.Image:
+    """Read an image file as `to_channels` returns it.
+
+    Raises:
+        ValueError: the file is missing, damaged, or not an image that can be converted; the message begins with `path`.
+    """
+    try:
+        with open_image(path) as image:
+            return to_channels(image, channels)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: Pillow's
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error

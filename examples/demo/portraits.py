@@ -8,6 +8,7 @@ Nearly every trait is a continuous number, so that a generator has something to 
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_colou
 from tqdm import tqdm
 
 from sg3tf.data.dataset import open_dataset
-from sg3tf.data.errors import DataError, run_command
+from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import encode_levels, ffhq_writer
+from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
 
@@ -270,9 +272,17 @@ def write_portraits(dest: Path, count: int, resolution: int, seed: int, workers:
             add(payloads)
 
 
-def main() -> None:
-    """The command line."""
-    args = flags.FLAGS
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    flags.DEFINE_string("dest", None, "Folder to make.", required=True, flag_values=options)
+    flags.DEFINE_integer("count", 4000, "Number of portraits.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer("resolution", 64, "Width and height, a power of two.", lower_bound=4, flag_values=options)
+    flags.DEFINE_integer("seed", 0, "Seed of the portraits.", lower_bound=0, flag_values=options)
+    flags.DEFINE_integer("workers", os.cpu_count(), "Number of processes.", lower_bound=1, flag_values=options)
+
+
+def main(args: flags.FlagValues) -> None:
+    """Write the portraits, unless they are there already."""
     dest = Path(args.dest)
     if dest.exists():
         found = open_dataset(dest)
@@ -287,9 +297,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("dest", None, "folder to make", required=True)
-    flags.DEFINE_integer("count", 4000, "portraits", lower_bound=1)
-    flags.DEFINE_integer("resolution", 64, "width and height, a power of two", lower_bound=4)
-    flags.DEFINE_integer("seed", 0, "another seed, other portraits", lower_bound=0)
-    flags.DEFINE_integer("workers", os.cpu_count(), "processes", lower_bound=1)
-    run_command(main)
+    sys.exit(command_line.run("portraits", main, define_flags, __doc__))

@@ -6,6 +6,7 @@ make demo DATA=photos
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from sg3tf.data.errors import DataError, run_command
+from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
 
 
@@ -31,17 +32,24 @@ def random_crop(photo: Image.Image, rng: np.random.Generator, resolution: int) -
 
 
 def load_photos() -> list[Image.Image]:
-    """Returns the photographs, RGB; DataError if scikit-learn is not installed."""
+    """Return scikit-learn's sample photographs, RGB."""
     try:
         from sklearn.datasets import load_sample_images
     except ImportError as error:
-        raise DataError("scikit-learn is not installed; pip install scikit-learn") from error
+        raise ImportError("scikit-learn is not installed; pip install scikit-learn") from error
     return [Image.fromarray(pixels) for pixels in load_sample_images().images]
 
 
-def main() -> None:
-    """The command line."""
-    args = flags.FLAGS
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    flags.DEFINE_string("dest", None, "Folder to make; it must not exist.", required=True, flag_values=options)
+    flags.DEFINE_integer("count", 3000, "Number of crops.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer("resolution", 64, "Width and height, pixels.", lower_bound=4, flag_values=options)
+    flags.DEFINE_integer("seed", 0, "Seed of the crops.", lower_bound=0, flag_values=options)
+
+
+def main(args: flags.FlagValues) -> None:
+    """Write the crops."""
     photos = load_photos()
     rng = np.random.default_rng(args.seed)
     with atomic_directory(Path(args.dest)) as folder:
@@ -52,8 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("dest", None, "folder to make; must not exist", required=True)
-    flags.DEFINE_integer("count", 3000, "crops", lower_bound=1)
-    flags.DEFINE_integer("resolution", 64, "width and height, pixels", lower_bound=4)
-    flags.DEFINE_integer("seed", 0, "another seed, other crops", lower_bound=0)
-    run_command(main)
+    sys.exit(command_line.run("sample_photo_crops", main, define_flags, __doc__))

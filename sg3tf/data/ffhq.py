@@ -1,8 +1,7 @@
 """NVIDIA's FFHQ multi-resolution records: NAME-rNN.tfrecords, NN = log2(resolution).
 
-Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8
-pixels in that order. Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors
-[N, dim].
+Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8 pixels in that order.
+Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim].
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ MIN_RESOLUTION = 4
 
 
 def find_levels(folder: Path) -> dict[int, Path]:
-    """Returns {resolution: file} of the NAME-rNN.tfrecords files in `folder`, smallest first.
+    """Return {resolution: file} of the NAME-rNN.tfrecords files in `folder`, smallest first.
 
     Raises:
       DataError: the folder holds the levels of several data sets.
@@ -43,16 +42,16 @@ def find_levels(folder: Path) -> dict[int, Path]:
 
 
 class FfhqStore:
-    """One resolution of such a data set.
+    """One resolution of a data set in NVIDIA's form.
 
     Args:
       file: its .tfrecords file.
 
     Raises:
-      DataError: the file or its labels are truncated, corrupt or of another kind.
+      DataError: the file or its labels are truncated, corrupt or in another format.
     """
 
-    classes: tuple[str, ...] = ()  # this form has no names for them
+    classes: tuple[str, ...] = ()  # this form does not store their names
 
     def __init__(self, file: Path) -> None:
         match = _LEVEL.match(file.name)
@@ -109,11 +108,11 @@ class FfhqStore:
         return labels.astype(np.int64)
 
     def where(self, i: int) -> str:
-        """How error messages name image `i`."""
+        """Return the name of image `i` for error messages: file and record."""
         return self._records.where(i)
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
+        """Return image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
         features = parse_example(self._records.read(i), self.where(i))
         shape = (self.channels, self.resolution, self.resolution)
         if tuple(features.get("shape", ())) != shape or len(features.get("data", ())) != 1:
@@ -128,7 +127,7 @@ class FfhqStore:
         return np.stack(list(planes), axis=-1), self.read_label(i)  # three times as fast as copying a transpose
 
     def read_label(self, i: int) -> np.ndarray:
-        """Returns the label of image `i`, float32 [label.dim]."""
+        """Return the label of image `i`, float32 [label.dim]."""
         if self._labels is None:
             return np.zeros(0, np.float32)
         row = self._labels[i]
@@ -137,14 +136,14 @@ class FfhqStore:
 
     @property
     def digest(self) -> str:
-        """Names the content cheaply: sha256 of the records' checksums and of the labels."""
+        """Cheap identifier of the content: SHA-256 of the records' checksums and of the labels."""
         digest = hashlib.sha256(self._records.checksums.tobytes())
         digest.update(b"" if self._labels is None else self._labels.tobytes())
         return f"sha256:{digest.hexdigest()}"
 
 
 def encode_levels(image: np.ndarray) -> list[bytes]:
-    """Returns the record payloads of uint8 [R, R, C] at 4, 8, ... R; each level averages 2x2."""
+    """Return the record payloads of uint8 [R, R, C] at 4, 8, ... R; each level averages 2x2 pixels."""
     payloads = []
     pixels: np.ndarray = image.astype(np.float32)
     while True:
@@ -159,11 +158,11 @@ def encode_levels(image: np.ndarray) -> list[bytes]:
 
 @contextmanager
 def ffhq_writer(folder: Path, name: str, resolution: int) -> Iterator[Callable[..., None]]:
-    """Gives a function add(payloads, label=None) that appends one image made by `encode_levels`.
+    """Yield a function add(payloads, label=None) that appends one image made by `encode_levels`.
 
     Args:
       folder: an existing folder; the files appear in it when the block succeeds.
-      name: what the files are called.
+      name: NAME in the names of the files.
       resolution: power of two; the levels are 4, 8, ... resolution.
     """
     labels: list[Label] = []

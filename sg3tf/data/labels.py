@@ -1,4 +1,4 @@
-"""Class indices and label vectors, and the float32 rows that the networks see."""
+"""Class indices and label vectors, and the float32 rows that networks take."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Label = int | tuple[float, ...] | None
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """What the labels of a data set are: kind "none", "class" or "vector", and their width."""
+    """Kind of a data set's labels, "none", "class" or "vector", and their width."""
 
     kind: str
     dim: int
 
     def row(self, label: Label, where: str) -> np.ndarray:
-        """Returns `label` as float32 [dim], a class as one-hot; `where` names it in errors."""
+        """Return `label` as float32 [dim], a class as one-hot; `where` names it in errors."""
         if self.kind == "none":
             return np.zeros(0, np.float32)
         if label is None:
@@ -35,17 +35,17 @@ class LabelSpec:
 
 
 def spec_of(entries: Sequence[tuple[str, Label]], where: str) -> LabelSpec:
-    """Finds the kind and width common to the labels of all `entries`, (image, label).
+    """Find the kind and width common to the labels of all `entries`, (image, label).
 
     Raises:
-      DataError: one has none, another kind or another width; the message names it.
+      DataError: one has no label, another kind or another width; the message names it.
     """
     if all(label is None for _, label in entries):
         return LabelSpec("none", 0)
     other, given = next((name, label) for name, label in entries if label is not None)
     for name, label in entries:
         if label is None:
-            raise DataError(f"{where}: {name} has no label, {other} has {given!r}; give every image one, or none any")
+            raise DataError(f"{where}: {name} has no label, {other} has {given!r}; label all images or none")
         if _width(label) != _width(given):
             raise DataError(
                 f"{where}: {name} has the label {label!r}, {other} has {given!r}; "
@@ -59,5 +59,5 @@ def spec_of(entries: Sequence[tuple[str, Label]], where: str) -> LabelSpec:
 
 
 def _width(label: Label) -> int | None:
-    """Of a vector; None for a class."""
+    """Return the length of a vector; None for a class."""
     return len(label) if isinstance(label, tuple) else None

@@ -1,25 +1,37 @@
-"""The endless stream of training batches, the same from any starting point."""
+"""Shuffled batches of a data set, reproducible from any position: the training stream and single epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 
-from sg3tf.data.dataset import Dataset
 from sg3tf.data.errors import DataError
 from sg3tf.utils import parallel
 from sg3tf.utils.rng import Purpose, philox
 
-Place = tuple[int, bool]  # image, mirrored
+SamplePosition = tuple[int, bool]  # index of the image, mirrored
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-class _Order:
-    """Which image is at each position of the stream, and whether it is mirrored.
+class IndexedImages(Protocol):
+    """Images and labels by index, as `sg3tf.data.Dataset` has them."""
+
+    resolution: int
+    channels: int
+    label_dim: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def where(self, i: int) -> str: ...
+
+
+class ShuffledOrder:
+    """The image at each position of the stream, and whether it is mirrored.
 
     Both come from raw words of the random streams of (seed, purpose, epoch).
     """
@@ -31,8 +43,8 @@ class _Order:
     def _words(self, purpose: Purpose, epoch: int) -> np.ndarray:
         return np.asarray(philox(self._seed, purpose, epoch).random_raw(self._num_images))
 
-    def at(self, position: int) -> Place:
-        """Returns (image, mirrored) at `position`, counted in images from the start."""
+    def at(self, position: int) -> SamplePosition:
+        """Return (image, mirrored) at `position`, counted in images from the start."""
         epoch, step = divmod(position, self._num_images)
         if epoch != self._epoch:
             self._epoch = epoch
@@ -42,7 +54,7 @@ class _Order:
 
 
 def batches(
-    dataset: Dataset,
+    dataset: IndexedImages,
     batch_size: int,
     *,
     seed: int,
@@ -52,23 +64,22 @@ def batches(
     prefetch: int = 4,
     part: slice = slice(None),
 ) -> Generator[Batch]:
-    """Yields shuffled batches for ever; reading and decoding run in threads.
+    """Yield shuffled batches without end; reading and decoding run in threads.
 
-    Every epoch is a fresh permutation of the data set. What is at a position of the stream depends
-    on `seed` and the position only: a run resumed at `start_nimg` gets what it would have got.
-    Processes that train together each read their `part` of every batch: positions count in the whole
-    batch, so that the parts of an epoch together are the permutation.
-    Close the iterator (or let go of it) to end its threads.
+    Every epoch is a new permutation of the data set. The image at a position of the stream depends on `seed` and the
+    position only: a run resumed at `start_nimg` gets the images that it would have got. Processes that train together
+    each read their `part` of every batch; positions count whole batches, so that the parts of an epoch together are the
+    permutation. Close or delete the iterator to end its threads.
 
     Args:
-      dataset: where the images come from.
+      dataset: source of the images.
       batch_size: images of a whole batch.
-      seed: 0 or more; keys order and mirroring.
-      start_nimg: how many images of the stream to leave out.
+      seed: key of order and mirroring, 0 or more.
+      start_nimg: number of images of the stream to skip.
       mirror: flip each image left to right with probability 1/2.
-      workers: threads.
-      prefetch: batches being made while one is consumed.
-      part: the rows of every batch that are wanted, e.g. slice(4, 8) of a batch of 8.
+      workers: number of threads.
+      prefetch: number of batches that are prepared while one is consumed.
+      part: the rows of every batch to read, e.g. slice(4, 8) of a batch of 8.
 
     Returns:
       Generator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim]; B: rows in `part`.
@@ -77,36 +88,83 @@ def batches(
       ValueError: an argument is out of range.
       DataError: (from the iterator) a record cannot be read; the message names it.
     """
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("start_nimg", start_nimg, 0),
-        ("workers", workers, 1),
-        ("prefetch", prefetch, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}, it must be at least {least}")
+    _check_at_least(batch_size=(batch_size, 1), seed=(seed, 0), start_nimg=(start_nimg, 0))
     rows = range(batch_size)[part]
     if not rows:
         raise ValueError(f"part is {part}, which has no rows of a batch of {batch_size}")
-    order = _Order(len(dataset), seed, mirror)
-    places = ([order.at(first + row) for row in rows] for first in count(start_nimg, batch_size))
+    order = ShuffledOrder(len(dataset), seed, mirror)
+    positions = ([order.at(first + row) for row in rows] for first in count(start_nimg, batch_size))
+    return _load_batches(dataset, positions, workers, prefetch)
+
+
+def epoch_batches(
+    dataset: IndexedImages,
+    batch_size: int,
+    *,
+    epoch: int = 0,
+    seed: int | None = None,
+    mirror: bool = False,
+    drop_remainder: bool = False,
+    workers: int = 3,
+    prefetch: int = 4,
+) -> Generator[Batch]:
+    """Yield the batches of one epoch: every image once.
+
+    Args:
+      dataset: source of the images.
+      batch_size: images of a batch; the last one may be smaller.
+      epoch: number of the epoch, which with `seed` determines order and mirroring as in `batches`.
+      seed: key of order and mirroring, 0 or more; None: the order of the data set, and `mirror` must be False.
+      mirror: flip each image left to right with probability 1/2.
+      drop_remainder: leave out a last batch that is smaller than the others.
+      workers, prefetch: see `batches`.
+
+    Returns:
+      Generator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
+
+    Raises:
+      ValueError, DataError: see `batches`.
+    """
+    _check_at_least(batch_size=(batch_size, 1), seed=(seed or 0, 0), epoch=(epoch, 0))
+    if seed is None and mirror:
+        raise ValueError("mirror is True without a seed, which it needs; give seed=0")
+    num_images = len(dataset)
+    if seed is None:
+        positions = [(i, False) for i in range(num_images)]
+    else:
+        order = ShuffledOrder(num_images, seed, mirror)
+        positions = [order.at(epoch * num_images + step) for step in range(num_images)]
+    end = num_images - num_images % batch_size if drop_remainder else num_images
+    chunks = (positions[first : first + batch_size] for first in range(0, end, batch_size))
+    return _load_batches(dataset, chunks, workers, prefetch)
+
+
+def _check_at_least(**values: tuple[int, int]) -> None:
+    for name, (value, least) in values.items():
+        if value < least:
+            raise ValueError(f"{name} is {value}, it must be at least {least}")
+
+
+def _load_batches(
+    dataset: IndexedImages, positions: Iterable[list[SamplePosition]], workers: int, prefetch: int
+) -> Generator[Batch]:
+    _check_at_least(workers=(workers, 1), prefetch=(prefetch, 1))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="data")
-    return parallel.prefetch(partial(_load, dataset), places, executor=pool, ahead=prefetch)
+    return parallel.prefetch(partial(_load, dataset), positions, executor=pool, ahead=prefetch)
 
 
-def _load(dataset: Dataset, places: list[Place]) -> Batch:
-    images = np.empty((len(places), dataset.resolution, dataset.resolution, dataset.channels), "u1")
-    labels = np.empty((len(places), dataset.label_dim), np.float32)
-    for row, (i, mirrored) in enumerate(places):
+def _load(dataset: IndexedImages, positions: list[SamplePosition]) -> Batch:
+    images = np.empty((len(positions), dataset.resolution, dataset.resolution, dataset.channels), np.uint8)
+    labels = np.empty((len(positions), dataset.label_dim), np.float32)
+    for row, (i, mirrored) in enumerate(positions):
         try:
             image, labels[row] = dataset[i]
         except DataError:
             raise
-        except Exception as error:  # a thread's traceback would not say which record it was
+        except Exception as error:  # a thread's traceback would not name the record
             raise DataError(f"{dataset.where(i)}: {error}") from error
         if mirrored:
-            for channel in range(dataset.channels):  # four times as fast as all at once
+            for channel in range(dataset.channels):  # four times as fast as all channels at once
                 images[row, :, :, channel] = image[:, ::-1, channel]
         else:
             images[row] = image

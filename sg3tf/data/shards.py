@@ -1,4 +1,9 @@
-"""Sharded TFRecords of PNG images with a manifest: the layout that `sg3tf data build` writes."""
+"""Sharded TFRecords of PNG images with a manifest: the layout that `sg3tf data build` writes.
+
+A folder holds manifest.json and NAME-00000-of-00008.tfrecords. Each record holds `image/encoded` (PNG or JPEG),
+`image/height`, `image/width`, `image/channels` and, with labels, `image/class/label` int64 or `image/label/vector`
+float [dim].
+"""
 
 from __future__ import annotations
 
@@ -17,17 +22,15 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
 
-# ---------------------------------------------------------------------------------------------------------------------
-# PNG files made for fast reading.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- PNG files made for fast reading ------------------------------------------------------------------------------------
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
+_COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 _UP = 2
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Returns a PNG file of uint8 [H, W, C], C = 1, 3 or 4; equal pixels and zlib, equal bytes.
+    """Return a PNG file of uint8 [H, W, C], C = 1, 3 or 4; equal pixels and zlib give equal bytes.
 
     Every row is predicted from the one above and only runs are compressed: for photographs the file is about as
     large as with a filter chosen for every row, and is written ten times and read up to twice as fast (docs/data.md).
@@ -39,7 +42,7 @@ def encode_png(image: np.ndarray) -> bytes:
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     deflate = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
     pixels = deflate.compress(filtered.tobytes()) + deflate.flush()
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
@@ -48,25 +51,20 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The project's own records: a folder with manifest.json and NAME-00000-of-00008.tfrecords.
-#
-# Each record holds `image/encoded` (PNG or JPEG), `image/height`, `image/width`, `image/channels`
-# and, where there are labels, `image/class/label` int64 or `image/label/vector` float [dim].
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Records and manifest -----------------------------------------------------------------------------------------------
 
 MANIFEST = "manifest.json"
 _FORMAT = "sg3tf-images-1"
 
 
 class ShardStore:
-    """A data set of this form.
+    """A data set in the project's own form.
 
     Args:
-      folder: holds manifest.json.
+      folder: folder with manifest.json.
 
     Raises:
-      DataError: the manifest or a shard is missing, truncated, corrupt or of another kind.
+      DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,12 +98,12 @@ class ShardStore:
         return parse_example(shard.read(record), shard.where(record))
 
     def where(self, i: int) -> str:
-        """How error messages name image `i`."""
+        """Return the name of image `i` for error messages: file and record."""
         shard, record = self._locate(i)
         return shard.where(record)
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
+        """Return image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
         features = self._features(i)
         sizes = [list(features.get(f"image/{x}", ())) for x in ("height", "width", "channels")]
         expected = [[self.resolution], [self.resolution], [self.channels]]
@@ -134,7 +132,7 @@ class ShardStore:
         return pixels
 
     def read_label(self, i: int) -> np.ndarray:
-        """Returns the label of image `i`, float32 [label.dim], without decoding the image."""
+        """Return the label of image `i`, float32 [label.dim], without decoding the image."""
         return self._row(self._features(i), i)
 
     def _row(self, features: dict[str, Any], i: int) -> np.ndarray:
@@ -167,7 +165,7 @@ def _open_shard(file: Path, num_images: int) -> RecordFile:
 
 
 def encode_record(image: np.ndarray, label: Label = None) -> bytes:
-    """Returns the record payload of uint8 [R, R, C], C = 1, 3 or 4."""
+    """Return the record payload of uint8 [R, R, C], C = 1, 3 or 4."""
     height, width, channels = (int(size) for size in image.shape)
     features: dict[str, Any] = {
         "image/encoded": encode_png(image),
@@ -183,18 +181,18 @@ def encode_record(image: np.ndarray, label: Label = None) -> bytes:
 
 
 class ContentDigest:
-    """sha256 over images and labels in order, whatever their encoding and shards."""
+    """SHA-256 over images and labels in order, independent of their encoding and shards."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
-    def add(self, one: bytes) -> None:
-        """Adds an image by its `of`."""
-        self._digest.update(one)
+    def add(self, image_digest: bytes) -> None:
+        """Add an image by the digest that `of` returns."""
+        self._digest.update(image_digest)
 
     @staticmethod
     def of(image: np.ndarray, label_row: np.ndarray) -> bytes:
-        """The 32 bytes that stand for one image, uint8 [R, R, C], and label, float32 [dim]."""
+        """Return the digest, 32 bytes, of one image, uint8 [R, R, C], and its label, float32 [dim]."""
         return hashlib.sha256(image.tobytes() + label_row.astype("<f4").tobytes()).digest()
 
     def __str__(self) -> str:
@@ -202,6 +200,6 @@ class ContentDigest:
 
 
 def write_manifest(folder: Path, entries: dict[str, Any]) -> None:
-    """Writes `entries`: name, resolution, channels, num_images, label, digest, shards, and how they were made."""
+    """Write `entries` into manifest.json: name, resolution, channels, num_images, label, digest, shards, ..."""
     text = json.dumps({"format": _FORMAT, **entries}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -17,13 +17,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from sg3tf.data.errors import DataError
 from sg3tf.utils.files import atomic_write
 
-# ---------------------------------------------------------------------------------------------------------------------
-# tf.train.Example without TensorFlow.
-#
-# The message is declared to protobuf here, in a pool of its own, so that it neither needs nor
-# disturbs TensorFlow's; importing it takes milliseconds instead of seconds in every worker process.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- tf.train.Example -------------------------------------------------------------------------------------------------
 
+# Declared to protobuf here, in a pool of its own: importing TensorFlow's class would take seconds in every process.
 _Field = descriptor_pb2.FieldDescriptorProto
 _LISTS = {
     "bytes_list": ("BytesList", _Field.TYPE_BYTES),
@@ -33,7 +29,7 @@ _LISTS = {
 
 
 def _declare() -> Any:
-    """Returns the class of tensorflow/core/example/example.proto's Example."""
+    """Return the class of tensorflow/core/example/example.proto's Example."""
     file = descriptor_pb2.FileDescriptorProto(name="sg3tf/example.proto", package="sg3tf", syntax="proto3")
     for name, kind in _LISTS.values():
         value = file.message_type.add(name=name).field
@@ -71,7 +67,7 @@ _Example = _declare()
 
 
 def parse_example(payload: bytes, where: str) -> dict[str, Sequence[Any]]:
-    """Returns {feature name: its bytes, floats or ints}; `where` names the record in errors."""
+    """Return {feature name: its bytes, floats or ints}; `where` names the record in errors."""
     try:
         features = _Example.FromString(payload).features.feature
     except message.DecodeError as error:
@@ -84,7 +80,7 @@ def parse_example(payload: bytes, where: str) -> dict[str, Sequence[Any]]:
 
 
 def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[float]]) -> bytes:
-    """Serialises {feature name: bytes, or a list of int or of float}; equal input, equal bytes."""
+    """Serialize {feature name: bytes, or a list of int or of float}; equal input gives equal bytes."""
     example = _Example()
     for name, value in features.items():
         feature = example.features.feature[name]
@@ -97,13 +93,10 @@ def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[fl
     return bytes(example.SerializeToString(deterministic=True))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# TFRecord files by random access, without TensorFlow.
-#
-# A record is: length uint64, masked crc32c of the length uint32, payload, masked crc32c of the
-# payload uint32; everything little-endian.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- TFRecord files ---------------------------------------------------------------------------------------------------
 
+# A record is: length uint64, masked crc32c of the length uint32, payload, masked crc32c of the payload uint32; all
+# little-endian.
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
@@ -111,13 +104,13 @@ _REMEDY = "copy or build the file again"
 
 
 def masked_crc(data: bytes) -> int:
-    """The TFRecord checksum of `data`: crc32c, rotated right by 15 bits, plus a constant."""
+    """Return the TFRecord checksum of `data`: crc32c, rotated right by 15 bits, plus a constant."""
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 class RecordFile:
-    """The records of one TFRecord file; `read` is safe to call from many threads.
+    """The records of one TFRecord file; `read` is safe to call from several threads.
 
     Args:
       path: an existing TFRecord file (not compressed).
@@ -163,11 +156,11 @@ class RecordFile:
         return len(self._offsets)
 
     def where(self, i: int) -> str:
-        """How error messages name record `i`."""
+        """Return the name of record `i` for error messages."""
         return f"{self.path}: record {i}"
 
     def read(self, i: int) -> bytes:
-        """Returns the payload of record `i`, its checksum verified (else DataError)."""
+        """Return the payload of record `i`; raises DataError if its checksum is wrong."""
         try:
             payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
         except OSError as error:
@@ -180,7 +173,7 @@ class RecordFile:
 
 @contextmanager
 def record_writer(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Gives a function that appends a record; `path` appears only when the block succeeds."""
+    """Yield a function that appends a record; `path` appears only when the block succeeds."""
     with atomic_write(path) as file:
 
         def write(payload: bytes) -> None:

@@ -1,8 +1,12 @@
-"""Reads every record of a data set and checks it: python -m sg3tf.data.verify --data=PATH"""
+"""Read every record of a data set and check it.
+
+python -m sg3tf.data.verify --data=datasets/photos-256
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,19 +15,20 @@ from absl import flags
 from tqdm import tqdm
 
 from sg3tf.data.dataset import Store, open_store
-from sg3tf.data.errors import DataError, run_command
+from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore
+from sg3tf.utils import command_line
 
 
 def verify(path: Path) -> str:
-    """Checks checksums, shapes, decoding, labels, counts and digest of all resolutions.
+    """Check checksums, shapes, decoding, labels, counts and digests of all resolutions.
 
     Returns:
       A one-line summary.
 
     Raises:
-      DataError: the first thing found wrong; the message names file and record.
+      DataError: the first problem found; the message names file and record.
     """
     stores = list(_stores(path))
     counts = {store.num_images for store in stores}
@@ -49,7 +54,7 @@ def _stores(path: Path) -> Iterator[Store]:
 
 
 def _read_all(store: Store) -> list[bytes]:
-    """Reads every image, in threads; returns their digests."""
+    """Read every image, in threads; return their digests."""
 
     def read(i: int) -> bytes:
         return ContentDigest.of(*store.read(i))
@@ -68,27 +73,42 @@ def _read_all(store: Store) -> list[bytes]:
 
 
 def _compare(store: ShardStore, digests: list[bytes]) -> None:
-    """Compares with the manifest what each shard and the whole hold, which shows images lost, doubled or moved."""
+    """Compare the digests of shards and data set with the manifest: shows images lost, duplicated or moved."""
     parts, start = [], 0
     for shard in store.manifest["shards"]:
         parts.append((store.path / shard["file"], shard.get("digest"), digests[start : start + shard["num_images"]]))
         start += shard["num_images"]
-    for what, expected, content in (*parts, (store.path, store.digest, digests)):
+    for path, expected, image_digests in (*parts, (store.path, store.digest, digests)):
         found = ContentDigest()
-        for one in content:
-            found.add(one)
+        for image_digest in image_digests:
+            found.add(image_digest)
         if str(found) != expected:
             raise DataError(
-                f"{what}: {MANIFEST} says the digest is {expected}, the content's is {found}: images or labels were "
-                "changed, doubled or moved; copy or build the data set again"
+                f"{path}: the digest in {MANIFEST} is {expected}, the content's is {found}: images or labels were "
+                "changed, duplicated or moved; copy or build the data set again"
             )
 
 
-def main() -> None:
-    """The command line."""
-    print(verify(Path(flags.FLAGS.data)))
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Data set to check: a folder with manifest.json or NAME-rNN.tfrecords files, or one such file.",
+        required=True,
+        flag_values=options,
+    )
+
+
+def main(options: flags.FlagValues) -> None:
+    """Check the data set and print a summary."""
+    print(verify(Path(options.data)))
+
+
+def command() -> int:
+    """Run the command and return its exit status."""
+    return command_line.run("sg3tf data verify", main, define_flags, __doc__)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data", None, "folder or file of a data set", required=True)
-    run_command(main)
+    sys.exit(command())

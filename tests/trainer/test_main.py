@@ -573,9 +573,9 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("resolution", ["resolution 32 is not there", "available: 4, 8, 16"]),
+        ("resolution", ["resolution 32 does not exist", "available: 4, 8, 16"]),
         ("too small", ["resolution=8", "from 16 to 1024"]),
-        ("no power of two", ["resolution 17 is no power of two"]),
+        ("no power of two", ["resolution 17 is not a power of two"]),
         ("labels", ["has no labels", "--cond"]),
         ("batch", ["--batch=8", "--batch_per_replica=12", "1 replicas = 12"]),
         ("no gpu", ["--strategy=gpu:7", "TensorFlow sees 0 GPUs"]),
@@ -661,7 +661,7 @@ def test_data_that_cannot_be_read_leave_the_last_checkpoint(tmp_path, noise, wri
     shown = {i * count // columns_times_rows for i in range(columns_times_rows)}
     bad = only(set(range(count - 1)) - shown)
     for seed in range(9):
-        order = sampler._Order(count, seed=seed, mirror=False)
+        order = sampler.ShuffledOrder(count, seed=seed, mirror=False)
         steps = next(position for position in range(count) if order.at(position)[0] == bad) // BATCH
         if steps >= 4:
             break

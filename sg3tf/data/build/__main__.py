@@ -1,6 +1,8 @@
-"""python -m sg3tf.data.build: builds a data set."""
+"""python -m sg3tf.data.build"""
 
-from sg3tf.data.build.command import main
+import sys
+
+from sg3tf.data.build.command import command
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command())

@@ -1,6 +1,6 @@
-"""The conversion as an Apache Beam pipeline: one element is one shard, so that no pixel goes through a shuffle.
+"""Conversion as an Apache Beam pipeline. One element is one shard, so that no pixels are shuffled between workers.
 
-Source and destination are paths that every worker sees.
+Every worker must be able to read the source and to write to the destination under the same paths.
 """
 
 from __future__ import annotations
@@ -22,37 +22,40 @@ Part = tuple[str, range]  # file name of a shard, indices of its images
 
 
 def beam_shards(
-    source: Path, max_images: int | None, folder: Path, recipe: BuildConfig, plan: list[Part], options: list[str]
+    source: Path, max_images: int | None, folder: Path, config: BuildConfig, plan: list[Part], options: list[str]
 ) -> list[Shard]:
-    """Writes the shards of `plan` into `folder`.
+    """Write the shards of `plan` into `folder`.
 
     Args:
-      source, max_images: what `find_source` takes.
-      folder: an existing one.
-      recipe: what to make.
-      plan: of all shards.
-      options: of the pipeline, as on Beam's own command lines; without --runner it is the DirectRunner.
+      source, max_images: arguments of `find_source`.
+      folder: an existing folder.
+      config: properties of the data set.
+      plan: file name and indices of every shard.
+      options: options of the pipeline, as on Beam's own command lines; the default runner is the DirectRunner.
 
     Raises:
-      DataError: apache-beam is not installed, or the pipeline failed.
+      MissingExtraError: apache-beam is not installed.
+      DataError: the pipeline failed.
     """
     beam = require("apache_beam", extra="beam", purpose="--runner=beam")
     pipeline_options = require("apache_beam.options.pipeline_options", extra="beam", purpose="--runner=beam")
-    write = partial(_write, source.absolute(), max_images, folder.absolute(), recipe)
+    write = partial(_write, source.absolute(), max_images, folder.absolute(), config)
     try:
         with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as pipeline:
             shards = pipeline | "Plan" >> beam.Create(plan) | "Spread" >> beam.Reshuffle()
             _ = shards | "Write" >> beam.Map(write)
-    except (RuntimeError, ValueError, OSError) as error:  # Beam wraps what happened in a worker
-        raise DataError(f"--runner=beam: the pipeline failed: {_last_line(error)}") from error
+    except (RuntimeError, ValueError, OSError) as error:  # Beam wraps exceptions of workers
+        raise DataError(
+            f"--runner=beam: the pipeline failed: {_last_line(str(error)) or type(error).__name__}"
+        ) from error
     return [_take_report(folder / file) for file, _ in plan]
 
 
-def _write(source: Path, max_images: int | None, folder: Path, recipe: BuildConfig, part: Part) -> None:
-    """Writes one shard and, beside it, what `Shard` says; a worker may be asked twice, even at the same time."""
+def _write(source: Path, max_images: int | None, folder: Path, config: BuildConfig, part: Part) -> None:
+    """Write one shard and its report beside it; Beam may run this twice for a shard, even at the same time."""
     file, rows = part
     found = _find(source, max_images)
-    images = map(partial(convert, recipe, found.read, found.label), found.entries[rows.start : rows.stop])
+    images = map(partial(convert, config, found.read, found.label), found.entries[rows.start : rows.stop])
     attempt = folder / uuid.uuid4().hex
     shard = write_shard(attempt, images)
     report = attempt.with_suffix(".json")
@@ -63,7 +66,7 @@ def _write(source: Path, max_images: int | None, folder: Path, recipe: BuildConf
 
 @lru_cache(maxsize=1)
 def _find(source: Path, max_images: int | None) -> Source:
-    """Once per worker: sending the names of all images with the pipeline would exceed what Dataflow accepts."""
+    """List the source once per worker: the names of all images would exceed the size of Dataflow's requests."""
     return find_source(source, max_images)
 
 
@@ -77,6 +80,7 @@ def _take_report(shard: Path) -> Shard:
     return report
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _last_line(text: str) -> str:
+    """Return the last line that is not empty: where Python's tracebacks name the exception."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ContentDigest, encode_record
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What a data set is to look like, whatever it is made from.
-# ---------------------------------------------------------------------------------------------------------------------
+from sg3tf.images import center_crop, to_channels
 
 CROPS = ("center", "wide", "none")
 FILTERS = ("lanczos", "box")
@@ -25,17 +21,17 @@ FORMATS = ("shards", "ffhq")
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """How images become records.
+    """Properties of the data set to build.
 
     Attributes:
-      resolution: of the result, a power of two from 4.
-      crop: "center" keeps the largest centred square; "wide" the largest centred area of `aspect`, with black bars
-        above and below; "none" wants square images.
+      resolution: width and height of the images, a power of two from 4.
+      crop: "center" keeps the largest centered square; "wide" the largest centered area of `aspect`, with black bars
+        above and below; "none" requires square images.
       channels: 1, 3 or 4.
-      resize: the filter, "lanczos" or "box".
-      aspect: (width, height) of what is kept with crop "wide"; not narrower than a square.
-      format: "shards" for the project's own records, "ffhq" for NVIDIA's.
-      shards: number of files of the former.
+      resize: resampling filter, "lanczos" or "box".
+      aspect: (width, height) of the area kept by crop "wide"; not narrower than a square.
+      format: "shards" for sharded PNG records, "ffhq" for NVIDIA's multi-resolution records.
+      shards: number of files, for format "shards".
     """
 
     resolution: int
@@ -57,114 +53,74 @@ class BuildConfig:
 
 
 def parse_aspect(text: str) -> tuple[int, int]:
-    """Reads "4:3"."""
+    """Parse width:height, for example "4:3"."""
     width, _, height = text.partition(":")
     if not (width.isdecimal() and height.isdecimal()):
         raise DataError(f"--aspect={text} must be two whole numbers, width:height; try 4:3")
     return int(width), int(height)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Turns any image into square uint8 pixels.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Conversion of one image ------------------------------------------------------------------------------------------
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _RESIZE = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 
 
-def open_image(encoded: bytes) -> Image.Image:
-    """Opens an image file of any format that Pillow reads.
-
-    Raises:
-      DataError: it is none.
-    """
-    try:
-        return Image.open(io.BytesIO(encoded))
-    except UnidentifiedImageError as error:
-        raise DataError("is not an image that Pillow can read") from error
-
-
-def to_square(image: Image.Image, recipe: BuildConfig) -> np.ndarray:
-    """Turns upright, crops and resizes an image.
+def to_square(image: Image.Image, config: BuildConfig) -> np.ndarray:
+    """Turn upright, crop and resize an image.
 
     Args:
       image: of any size and mode.
-      recipe: what to make; with 1 or 3 channels, transparent parts become white.
+      config: what to make; with 1 or 3 channels, transparent parts become white.
 
     Returns:
       uint8 [R, R, channels].
 
     Raises:
-      DataError: it is not square and the crop is "none", or its pixels cannot be read as colours.
-      OSError, ValueError, ...: Pillow's own, for a damaged file.
+      DataError: the image is not square and the crop is "none".
+      ValueError: its pixels cannot be read as colors.
+      OSError, SyntaxError, ...: the file is damaged (from Pillow).
     """
-    image = _to_mode(_eight_bits(ImageOps.exif_transpose(image)), _MODES[recipe.channels])
-    width, height = image.size
-    if recipe.crop == "none" and width != height:
-        raise DataError(f"is {width}x{height}, not square; use --crop=center")
-    aspect = recipe.aspect if recipe.crop == "wide" else (1, 1)
-    rows = max(1, round(recipe.resolution * aspect[1] / aspect[0]))
-    # resize(box=...) would let the filter see what is cut off.
-    kept = image.crop(_centered(image.size, aspect)).resize((recipe.resolution, rows), _RESIZE[recipe.resize])
-    square = np.zeros((recipe.resolution, recipe.resolution, recipe.channels), np.uint8)
-    if recipe.channels == 4:
-        square[:, :, 3] = 255  # black bars, not holes
-    top = (recipe.resolution - rows) // 2
-    square[top : top + rows] = np.asarray(kept).reshape(rows, recipe.resolution, recipe.channels)
+    image = to_channels(image, config.channels)
+    if config.crop == "none" and image.width != image.height:
+        raise DataError(f"is {image.width}x{image.height}, not square; use --crop=center")
+    aspect = config.aspect if config.crop == "wide" else (1, 1)
+    rows = max(1, round(config.resolution * aspect[1] / aspect[0]))
+    # Cropped first: with resize(box=...), the filter would see what is cut off.
+    kept = center_crop(image, aspect).resize((config.resolution, rows), _RESIZE[config.resize])
+    square = np.zeros((config.resolution, config.resolution, config.channels), np.uint8)
+    if config.channels == 4:
+        square[:, :, 3] = 255  # black bars, not transparent ones
+    top = (config.resolution - rows) // 2
+    square[top : top + rows] = np.asarray(kept).reshape(rows, config.resolution, config.channels)
     return square
-
-
-def _centered(size: tuple[int, int], aspect: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The largest box (left, top, right, bottom) of an aspect inside an image of a size, in whole pixels."""
-    width = min(size[0], max(1, size[1] * aspect[0] // aspect[1]))
-    height = min(size[1], max(1, size[0] * aspect[1] // aspect[0]))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return left, top, left + width, top + height
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scales 16-bit greyscale, which Pillow's convert would clip at 255."""
-    if image.mode == "F":
-        raise DataError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
-    if not image.mode.startswith("I"):
-        return image
-    grey = np.clip(np.array(image).astype(np.int64), 0, 65535)  # mode I, too, comes from 16 bits
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-
-
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Converts to `mode`; where that has no transparency, what is transparent becomes white."""
-    if image.has_transparency_data and mode != "RGBA":
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert(mode)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One image of a source becomes records.
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Converted:
-    """One image: `payloads` are its records, or else `problem` says what is wrong with it."""
+    """One converted image.
+
+    Attributes:
+      name, label: as the source lists them.
+      payloads: its records; empty if the image cannot be used.
+      digest: of its pixels and label, 32 bytes.
+      error: why it cannot be used; empty if it can.
+    """
 
     name: str
     label: Label
     payloads: list[bytes]
     digest: bytes = b""
-    problem: str = ""
+    error: str = ""
 
 
 def convert(
-    recipe: BuildConfig, read: Callable[[str], Image.Image], spec: LabelSpec, entry: tuple[str, Label]
+    config: BuildConfig, read: Callable[[str], Image.Image], spec: LabelSpec, entry: tuple[str, Label]
 ) -> Converted:
-    """Makes the records of one image; runs in a worker process."""
+    """Make the records of one image; runs in worker processes."""
     name, label = entry
     try:
-        image = to_square(read(name), recipe)
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        return Converted(name, label, [], problem=f"{error}" or type(error).__name__)
-    payloads = encode_levels(image) if recipe.format == "ffhq" else [encode_record(image, label)]
+        image = to_square(read(name), config)
+    except Exception as error:  # Pillow raises many types for damaged files
+        return Converted(name, label, [], error=f"{error}" or type(error).__name__)
+    payloads = encode_levels(image) if config.format == "ffhq" else [encode_record(image, label)]
     return Converted(name, label, payloads, ContentDigest.of(image, spec.row(label, name)))

@@ -1,4 +1,4 @@
-"""Writes a data set of the project's own form: which image goes into which shard, the shards, the manifest."""
+"""Sharded data sets: distribution of the images over shards, the shards, the manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from sg3tf.data.tfrecord import record_writer
 
 @dataclass
 class Shard:
-    """What was written: the images' digests (hexadecimal), and those skipped with the reason."""
+    """Report of a shard that was written.
+
+    Attributes:
+      file: name of the file.
+      digests: of its images, in hexadecimal digits.
+      skipped: (name, reason) of the images that could not be used.
+    """
 
     file: str
     digests: list[str] = field(default_factory=list)
@@ -26,7 +32,7 @@ class Shard:
 
 
 def plan_shards(name: str, num_shards: int, total: int) -> list[tuple[str, range]]:
-    """Cuts `total` images into shards of about equal size: file name and indices of each."""
+    """Distribute `total` images over shards of about equal size; return file name and indices of each."""
     num_shards = min(num_shards, total)
     starts = [shard * total // num_shards for shard in range(num_shards + 1)]
     return [
@@ -36,33 +42,33 @@ def plan_shards(name: str, num_shards: int, total: int) -> list[tuple[str, range
 
 
 def write_shard(path: Path, images: Iterable[Converted]) -> Shard:
-    """Writes the images that have no problem to `path`, which appears whole or not at all."""
+    """Write the images that could be converted to `path`, atomically."""
     shard = Shard(path.name)
     with record_writer(path) as write:
         for image in images:
-            if image.problem:
-                shard.skipped.append((image.name, image.problem))
+            if image.error:
+                shard.skipped.append((image.name, image.error))
             else:
                 write(image.payloads[0])
                 shard.digests.append(image.digest.hex())
     return shard
 
 
-def finish(folder: Path, name: str, recipe: BuildConfig, source: Source, shards: list[Shard]) -> int:
-    """Writes the manifest that makes the shards in `folder` a data set; returns how many images it has."""
+def write_build_manifest(folder: Path, name: str, config: BuildConfig, source: Source, shards: list[Shard]) -> int:
+    """Write the manifest of the shards in `folder`; return the number of images."""
     num_images = sum(shard.num_images for shard in shards)
     write_manifest(
         folder,
         {
             "name": name,
-            "resolution": recipe.resolution,
-            "channels": recipe.channels,
+            "resolution": config.resolution,
+            "channels": config.channels,
             "num_images": num_images,
             "num_skipped": sum(len(shard.skipped) for shard in shards),
             "label": {**asdict(source.label), "classes": source.classes},
-            "crop": recipe.crop,
-            "aspect": list(recipe.aspect) if recipe.crop == "wide" else None,
-            "resize_filter": recipe.resize,
+            "crop": config.crop,
+            "aspect": list(config.aspect) if config.crop == "wide" else None,
+            "resize_filter": config.resize,
             "digest": _digest(shards),
             "shards": [{"file": s.file, "num_images": s.num_images, "digest": _digest([s])} for s in shards],
         },
@@ -73,6 +79,6 @@ def finish(folder: Path, name: str, recipe: BuildConfig, source: Source, shards:
 def _digest(shards: list[Shard]) -> str:
     digest = ContentDigest()
     for shard in shards:
-        for one in shard.digests:
-            digest.add(bytes.fromhex(one))
+        for image_digest in shard.digests:
+            digest.add(bytes.fromhex(image_digest))
     return str(digest)

@@ -119,7 +119,7 @@ def test_cached_reads_once(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_cache_that_is_too_small_names_the_sizes(shard_set: Path) -> None:
     dataset = open_dataset(shard_set)
-    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.00 GiB of memory, the cache may have 0\.00"):
+    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.00 GiB of memory, the cache is limited to 0\.00"):
         dataset.cached(6 * 16 * 16 * 3 - 1)
     assert len(open_dataset(shard_set, max_images=5).cached(6 * 16 * 16 * 3 - 1)) == 5
 
@@ -142,15 +142,15 @@ def test_digest_follows_content_not_place(ffhq_set: MakeSet, tmp_path: Path) -> 
     assert open_dataset(path).digest != open_dataset(tmp_path / "copy").digest
 
 
-def test_resolutions_that_are_not_there(ffhq_set: MakeSet, shard_set: Path) -> None:
+def test_resolutions_that_do_not_exist(ffhq_set: MakeSet, shard_set: Path) -> None:
     faces = ffhq_set(1)
-    with pytest.raises(DataError, match=r"resolution 16 is not there; available: 4, 8"):
+    with pytest.raises(DataError, match=r"resolution 16 does not exist; available: 4, 8"):
         open_dataset(faces, resolution=16)
-    with pytest.raises(DataError, match=r"resolution 12 is no power of two; available: 4, 8"):
+    with pytest.raises(DataError, match=r"resolution 12 is not a power of two; available: 4, 8"):
         open_dataset(faces, resolution=12)
-    with pytest.raises(DataError, match=r"resolution 8 is not there; available: 16"):
+    with pytest.raises(DataError, match=r"resolution 8 does not exist; available: 16"):
         open_dataset(shard_set, resolution=8)
-    with pytest.raises(DataError, match=r"resolution 8 is not there; available: 4"):
+    with pytest.raises(DataError, match=r"resolution 8 does not exist; available: 4"):
         open_dataset(faces / "faces-r02.tfrecords", resolution=8)
 
 

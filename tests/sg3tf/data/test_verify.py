@@ -67,7 +67,7 @@ def test_labels_that_are_no_numbers(ffhq_set: MakeSet) -> None:
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 0, 2), (0, 2, 2)])
 def test_moved_and_doubled_images_do_not_match_the_digest(shard_set: Path, order: tuple[int, ...]) -> None:
     rewrite(shard_set / "shards-00001-of-00002.tfrecords", lambda records: [records[i] for i in order])
-    with pytest.raises(DataError, match=r"00001-of-00002\.tfrecords: manifest\.json says the digest is sha256:\w+, "):
+    with pytest.raises(DataError, match=r"00001-of-00002\.tfrecords: the digest in manifest\.json is sha256:\w+, "):
         verify(shard_set)
 
 
@@ -75,7 +75,7 @@ def test_shards_in_another_order_do_not_match_the_digest(shard_set: Path) -> Non
     file = shard_set / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "shards": manifest["shards"][::-1]}))
-    with pytest.raises(DataError, match=r"shards: manifest\.json says the digest is sha256:\w+, the content's is"):
+    with pytest.raises(DataError, match=r"shards: the digest in manifest\.json is sha256:\w+, the content's is"):
         verify(shard_set)
 
 
@@ -127,12 +127,12 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
 
     second = run("sg3tf.data.build", *arguments)
     assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr.startswith(f"error: {made} exists already")
+    assert second.stderr.startswith(f"sg3tf data build: {made} exists already")
     assert second.stderr.count("\n") == 1
 
     nowhere = run("sg3tf.data.build", *arguments, f"--dest={made / 'manifest.json' / 'x'}")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
-    assert nowhere.stderr.startswith("error: ") and "manifest.json" in nowhere.stderr
+    assert nowhere.stderr.startswith("sg3tf data build: ") and "manifest.json" in nowhere.stderr
 
     good = run("sg3tf.data.verify", f"--data={made}")
     assert good.returncode == 0
@@ -141,7 +141,7 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
     (made / "made-00000-of-00006.tfrecords").write_bytes(b"short")
     bad = run("sg3tf.data.verify", f"--data={made}")
     assert (bad.returncode, bad.stdout) == (1, "")
-    assert bad.stderr.startswith("error: ")
+    assert bad.stderr.startswith("sg3tf data verify: ")
     assert "made-00000-of-00006.tfrecords: record 0 is truncated" in bad.stderr
     assert bad.stderr.count("\n") == 1
 

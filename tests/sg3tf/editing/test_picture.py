@@ -88,7 +88,7 @@ def test_crop(tmp_path: Path):
 
 def test_no_picture(tmp_path: Path):
     (tmp_path / "p.png").write_text("no")
-    with pytest.raises(ValueError, match=r"target=.*p\.png: cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"target=.*p\.png: cannot be read as an image"):
         read_picture(tmp_path / "p.png", R, 3)
     with pytest.raises(ValueError, match=r"absent\.png"):
         read_picture(tmp_path / "absent.png", R, 3)

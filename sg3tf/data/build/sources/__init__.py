@@ -1,4 +1,4 @@
-"""The kinds of image collections that a data set can be built from, told apart by what is in them."""
+"""Kinds of image collections that a data set can be built from, recognized by their content."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ _ACCEPTED = (
 
 
 def find_source(path: Path, max_images: int | None = None) -> Source:
-    """Lists the images and labels of `path`, whatever kind of collection it is.
+    """List the images and labels of a collection of any known kind.
 
     Args:
       path: file or folder.
-      max_images: list at most this many, spread evenly.
+      max_images: list at most this many, evenly spaced.
 
     Raises:
-      DataError: nothing is there, no images are, they cannot be read, or labels are malformed or missing.
+      DataError: `path` does not exist, is of no known kind, or is damaged; or labels are malformed or missing.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; --source takes {_ACCEPTED}")
-    kind = next((kind for kind in (cifar, mnist, lsun, tfrecords, files) if kind.recognises(path)), None)
+    kind = next((kind for kind in (cifar, mnist, lsun, tfrecords, files) if kind.recognizes(path)), None)
     if kind is None:
         raise DataError(f"{path} is of no known kind; --source takes {_ACCEPTED}")
     source = kind.find(path)
-    total = min(len(source.entries), max_images or len(source.entries))
-    spread = tuple(source.entries[i * len(source.entries) // total] for i in range(total))
-    return replace(source, entries=spread)
+    if max_images is None or max_images >= len(source.entries):
+        return source
+    evenly_spaced = [i * len(source.entries) // max_images for i in range(max_images)]
+    return replace(source, entries=tuple(source.entries[i] for i in evenly_spaced))

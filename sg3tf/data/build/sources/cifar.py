@@ -1,4 +1,4 @@
-"""CIFAR-10 in its Python form: cifar-10-python.tar.gz or the folder that is in it; the 50,000 training images."""
+"""CIFAR-10 in its Python version, cifar-10-python.tar.gz or the folder in it: the 50,000 training images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FOLDER = "cifar-10-batches-py"
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _META = "batches.meta"
 _SHAPE = (3, 32, 32)
-# What rebuilds an array has moved within NumPy, so it is taken from one.
+# The function that rebuilds an array has moved within NumPy; an array names the present one.
 _REBUILD = np.empty(0).__reduce__()[0]
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
@@ -30,18 +30,18 @@ _ALLOWED = {
 }
 
 
-def recognises(path: Path) -> bool:
-    """Whether it is the tar file, the folder in it, or one that holds this."""
+def recognizes(path: Path) -> bool:
+    """Return True for the tar file, the folder in it, or a folder that holds that."""
     if path.is_file():
         return not path.name.endswith(".tfrecords") and tarfile.is_tarfile(path)
     return (_folder(path) / _BATCHES[0]).is_file()
 
 
 def find(path: Path) -> Source:
-    """Lists the images, batch after batch.
+    """List the images, batch by batch.
 
     Raises:
-      DataError: a batch is missing or is not one of CIFAR-10.
+      DataError: a batch is missing or is not one of CIFAR-10's.
     """
     classes = tuple(name.decode() for name in _entry(_load(path, _META), b"label_names", path, _META))
     entries = []
@@ -59,7 +59,7 @@ def _read(path: Path, name: str) -> Image.Image:
 
 
 def _pixels(path: Path, batch: str) -> np.ndarray:
-    """uint8 [N, 3072]."""
+    """Return the pixels of a batch, uint8 [N, 3072]."""
     pixels = _entry(_load(path, batch), b"data", path, batch)
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (np.prod(_SHAPE),):
         raise DataError(f"{path}: the data of {batch} are not uint8 [N, 3072]; fetch cifar-10-python.tar.gz again")
@@ -90,7 +90,7 @@ def _bytes(path: Path, name: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _members(path: Path) -> dict[str, bytes]:
-    """The files in the tar file: compressed as a whole, it can only be read from one end to the other."""
+    """Return the files in the tar file, which is compressed as a whole and can only be read sequentially."""
     try:
         with tarfile.open(path) as archive:
             files = ((Path(member.name).name, archive.extractfile(member)) for member in archive)
@@ -104,10 +104,10 @@ def _folder(path: Path) -> Path:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Refuses everything but NumPy arrays and Python's own containers: a pickle could otherwise run any code."""
+    """An unpickler that refuses everything but NumPy arrays and plain containers: a pickle could run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which such a batch has no use for") from None
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which no such batch needs") from None

@@ -1,7 +1,8 @@
-"""A folder or zip file of images; labels from dataset.json or from sub-folders."""
+"""Folders and zip files of images; labels from dataset.json or from subfolders."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -11,22 +12,22 @@ from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.build.conversion import open_image
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec, spec_of
+from sg3tf.images import open_image
 
 LABELS_FILE = "dataset.json"
 Entries = tuple[tuple[str, Label], ...]
 
 
-def recognises(path: Path) -> bool:
-    """Whether it is a folder or zip file."""
+def recognizes(path: Path) -> bool:
+    """Return True for a folder or zip file."""
     return path.is_dir() or zipfile.is_zipfile(path)
 
 
 def find(path: Path) -> Source:
-    """Lists the images below `path`; labels come from dataset.json, else from sub-folders.
+    """List the images below `path`; labels come from dataset.json, else from subfolders.
 
     Raises:
       DataError: there are no images, or the labels are malformed or incomplete.
@@ -47,7 +48,7 @@ def find(path: Path) -> Source:
 
 
 def _read_image(path: Path, name: str) -> Image.Image:
-    return open_image(_read_file(path, name))
+    return open_image(io.BytesIO(_read_file(path, name)))
 
 
 def _read_file(path: Path, name: str) -> bytes:
@@ -74,7 +75,7 @@ def _list_files(path: Path) -> list[str]:
 
 
 def _labels_from_json(path: Path, folder: PurePosixPath, names: list[str]) -> Entries:
-    """Reads {"labels": [[name relative to the JSON file, label], ...]}; null means none."""
+    """Read {"labels": [[name relative to the JSON file, label], ...]}; null: no labels."""
     where = f"{path}: {folder / LABELS_FILE}"
     try:
         rows = json.loads(_read_file(path, str(folder / LABELS_FILE)))["labels"]
@@ -98,9 +99,9 @@ def _parse_label(label: Any) -> Label:
 
 
 def _classes_from_folders(top: PurePosixPath, names: list[str]) -> tuple[Entries, tuple[str, ...]]:
-    """Takes the folders right below `top`, which all images share, as classes."""
+    """Use the folders directly below `top`, the deepest folder that all images share, as classes."""
     parts = [PurePosixPath(name).relative_to(top).parts for name in names]
-    if any(len(one) < 2 for one in parts):
+    if any(len(inner) < 2 for inner in parts):
         return tuple((name, None) for name in names), ()
-    classes = {name: index for index, name in enumerate(sorted({one[0] for one in parts}))}
-    return tuple((name, classes[one[0]]) for name, one in zip(names, parts, strict=True)), tuple(classes)
+    classes = {name: index for index, name in enumerate(sorted({inner[0] for inner in parts}))}
+    return tuple((name, classes[inner[0]]) for name, inner in zip(names, parts, strict=True)), tuple(classes)

@@ -1,32 +1,34 @@
-"""An LMDB folder as LSUN distributes: every value is an encoded image, in the order of the keys; no labels."""
+"""LMDB folders as distributed by LSUN: every value is an encoded image, in the order of the keys; no labels."""
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.build.conversion import open_image
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
+from sg3tf.images import open_image
 from sg3tf.utils.extras import require
 
 _ENCODING = "latin-1"  # keys are bytes, names are text
 
 
-def recognises(path: Path) -> bool:
-    """Whether it is an LMDB folder."""
+def recognizes(path: Path) -> bool:
+    """Return True for an LMDB folder."""
     return (path / "data.mdb").is_file()
 
 
 def find(path: Path) -> Source:
-    """Lists the keys.
+    """List the keys.
 
     Raises:
-      DataError: the package lmdb is missing, or the data base is damaged or empty.
+      MissingExtraError: the package lmdb is not installed.
+      DataError: the database is damaged or empty.
     """
     with _open(path).begin() as transaction:
         keys = transaction.cursor().iternext(keys=True, values=False)
@@ -38,7 +40,7 @@ def find(path: Path) -> Source:
 
 def _read(path: Path, name: str) -> Image.Image:
     with _open(path).begin() as transaction:
-        return open_image(bytes(transaction.get(name.encode(_ENCODING))))
+        return open_image(io.BytesIO(transaction.get(name.encode(_ENCODING))))
 
 
 @lru_cache(maxsize=1)

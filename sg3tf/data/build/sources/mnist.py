@@ -1,6 +1,6 @@
-"""MNIST and its likes: a folder with the idx files train-images-idx3-ubyte and train-labels-idx1-ubyte, or .gz.
+"""MNIST and data sets in its format: idx files train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or .gz.
 
-The 28x28 digits get two black pixels on every side: 32x32, a power of two, without touching a pixel.
+The 28x28 digits are padded with two black pixels on every side: 32x32, a power of two, without resampling.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 _BORDER = 2
 
 
-def recognises(path: Path) -> bool:
-    """Whether it is a folder with such images."""
+def recognizes(path: Path) -> bool:
+    """Return True for a folder with such images."""
     return path.is_dir() and _file(path, _IMAGES).is_file()
 
 
 def find(path: Path) -> Source:
-    """Lists the images in their order.
+    """List the images in their order.
 
     Raises:
-      DataError: a file is missing or damaged, or there are not as many labels as images.
+      DataError: a file is missing or damaged, or the number of labels is not that of images.
     """
     images, labels = _load(_file(path, _IMAGES), 3), _load(_file(path, _LABELS), 1)
     if len(images) != len(labels):
@@ -45,14 +45,14 @@ def _read(path: Path, name: str) -> Image.Image:
 
 
 def _file(path: Path, name: str) -> Path:
-    """With .gz, as it is distributed, or without."""
+    """Return the path of the file with .gz, as it is distributed, or without."""
     packed = path / f"{name}.gz"
     return packed if packed.exists() else path / name
 
 
 @lru_cache(maxsize=2)
 def _load(file: Path, ndim: int) -> np.ndarray:
-    """Reads an idx file: 0, 0, 8 (bytes), the number of dimensions, each as big-endian uint32, the bytes."""
+    """Read an idx file: 0, 0, 8 (uint8), number of dimensions, each dimension as big-endian uint32, the bytes."""
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""What a data set is built from: images in a fixed order, and their labels."""
+"""A source of images in a fixed order, with labels, to build a data set from."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Source:
 
     Attributes:
       path: the file or folder that holds them.
-      entries: (name, label) of every image; the name is unique and says where it is.
-      label: what the labels are.
-      read: opens the image of a name; can be sent to another process.
-      classes: the classes' names where they have any.
+      entries: (name, label) of every image; the name is unique and locates it within `path`.
+      label: kind and width of the labels.
+      read: opens an image by its name; picklable.
+      classes: names of the classes, if known.
     """
 
     path: Path

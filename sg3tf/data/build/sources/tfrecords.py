@@ -1,4 +1,4 @@
-"""A data set of either TFRecord form, to be converted to the other or to another resolution."""
+"""Data sets of either TFRecord form, to convert to the other form or to another resolution."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sg3tf.data.labels import Label
 from sg3tf.data.shards import MANIFEST
 
 
-def recognises(path: Path) -> bool:
-    """Whether it is such a file or folder."""
+def recognizes(path: Path) -> bool:
+    """Return True for such a file or folder."""
     if path.is_file():
         return path.suffix == ".tfrecords"
     return (path / MANIFEST).is_file() or bool(find_levels(path))
 
 
 def find(path: Path) -> Source:
-    """Lists the images of the largest resolution, in their order, with their labels.
+    """List the images of the largest resolution, in their order, with their labels.
 
     Raises:
-      DataError: as `sg3tf.data.open_dataset`.
+      DataError: see `sg3tf.data.open_dataset`.
     """
     store = _open(path)
     entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))

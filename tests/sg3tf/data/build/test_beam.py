@@ -17,7 +17,7 @@ from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.errors import DataError
 from sg3tf.utils.extras import MissingExtraError
 
-RECIPE = BuildConfig(8, crop="wide", shards=3, resize="box")
+CONFIG = BuildConfig(8, crop="wide", shards=3, resize="box")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -39,12 +39,12 @@ def test_the_same_bytes_as_the_local_runner(
 ) -> None:
     (image_folder / "bee" / "text.png").write_text("no image")
     counts = [
-        build(image_folder, tmp_path / "local" / "x", RECIPE, max_images=max_images),
-        build(image_folder, tmp_path / "beam" / "x", RECIPE, max_images=max_images, beam_options=options),
+        build(image_folder, tmp_path / "local" / "x", CONFIG, max_images=max_images),
+        build(image_folder, tmp_path / "beam" / "x", CONFIG, max_images=max_images, beam_options=options),
     ]
     assert counts[0] == counts[1]
     assert contents(tmp_path / "local" / "x") == contents(tmp_path / "beam" / "x")
-    assert len(contents(tmp_path / "beam" / "x")) == RECIPE.shards + 1
+    assert len(contents(tmp_path / "beam" / "x")) == CONFIG.shards + 1
 
 
 @pytest.mark.usefixtures("beam")
@@ -65,7 +65,7 @@ def test_the_command_line_with_processes(tmp_path: Path, image_folder: Path) -> 
 def test_strict_fails_and_leaves_nothing(tmp_path: Path, image_folder: Path) -> None:
     (image_folder / "bee" / "text.png").write_text("no image")
     with pytest.raises(DataError, match=r"images: bee/text\.png: is not an image"):
-        build(image_folder, tmp_path / "x", RECIPE, strict=True, beam_options=[])
+        build(image_folder, tmp_path / "x", CONFIG, strict=True, beam_options=[])
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
@@ -76,7 +76,7 @@ def test_a_worker_that_fails_is_one_line(tmp_path: Path, image_folder: Path, mon
 
     monkeypatch.setattr("sg3tf.data.build.beam.write_shard", fail)
     with pytest.raises(DataError, match=r"--runner=beam: the pipeline failed: .*disk full") as caught:
-        build(image_folder, tmp_path / "x", RECIPE, beam_options=[])
+        build(image_folder, tmp_path / "x", CONFIG, beam_options=[])
     assert "\n" not in str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_without_the_package(tmp_path: Path, image_folder: Path, monkeypatch: py
     with pytest.raises(
         MissingExtraError, match=r"--runner=beam needs the package apache-beam: pip install 'sg3tf\[beam\]'"
     ):
-        build(image_folder, tmp_path / "x", RECIPE, beam_options=[])
+        build(image_folder, tmp_path / "x", CONFIG, beam_options=[])
 
 
 def test_the_other_form_is_refused(tmp_path: Path, image_folder: Path) -> None:

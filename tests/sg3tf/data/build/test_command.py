@@ -1,4 +1,4 @@
-"""sg3tf.data.build: folder or zip of images to TFRecords, whole or not at all."""
+"""sg3tf.data.build: a folder or zip file of images to TFRecords, atomically."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_manifest_says_what_is_there(shard_set: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["shards", "ffhq"])
 def test_workers_do_not_change_a_byte(tmp_path: Path, image_folder: Path, kind: str) -> None:
-    recipe = BuildConfig(8, format=kind, shards=2)
-    assert build(image_folder, tmp_path / "1" / "x", recipe, workers=1) == (6, 0)
-    assert build(image_folder, tmp_path / "2" / "x", recipe, workers=2) == (6, 0)
+    config = BuildConfig(8, format=kind, shards=2)
+    assert build(image_folder, tmp_path / "1" / "x", config, workers=1) == (6, 0)
+    assert build(image_folder, tmp_path / "2" / "x", config, workers=2) == (6, 0)
     assert contents(tmp_path / "1" / "x") == contents(tmp_path / "2" / "x")
 
 

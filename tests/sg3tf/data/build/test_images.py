@@ -1,4 +1,4 @@
-"""to_square: any size and mode becomes uint8 [R, R, C]."""
+"""to_square converts images of any size and mode to uint8 [R, R, C]."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.conversion import BuildConfig, open_image, to_square
+from sg3tf.data.build.conversion import BuildConfig, to_square
 from sg3tf.data.errors import DataError
+from sg3tf.images import open_image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -19,34 +20,34 @@ def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def load_square(encoded: bytes, resolution: int, crop: str, channels: int) -> np.ndarray:
-    return to_square(open_image(encoded), BuildConfig(resolution, crop, channels))
+    return to_square(open_image(io.BytesIO(encoded)), BuildConfig(resolution, crop, channels))
 
 
-COLOUR, GREY = (200, 120, 40), 135  # GREY is COLOUR's luma
+COLOR, GRAY = (200, 120, 40), 135  # GRAY is COLOR's luma
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "I;16", "I", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_every_mode_keeps_its_colour(mode: str, channels: int) -> None:
+def test_every_mode_keeps_its_color(mode: str, channels: int) -> None:
     if mode.startswith("I"):
-        wide = np.full((30, 40), GREY * 257, np.uint16 if ";" in mode else np.int32)
+        wide = np.full((30, 40), GRAY * 257, np.uint16 if ";" in mode else np.int32)
         image = Image.fromarray(wide)
     else:
-        image = Image.new("RGB", (40, 30), COLOUR)
+        image = Image.new("RGB", (40, 30), COLOR)
         image = image.quantize(4) if mode == "P" else image.convert(mode)
     kind = {"CMYK": "JPEG", "YCbCr": "JPEG", "I": "TIFF"}.get(mode, "PNG")
     pixels = load_square(encode(image, kind), 8, "center", channels)
     assert pixels.shape == (8, 8, channels)
     assert pixels.dtype == np.uint8
-    is_grey = mode in ("L", "LA", "I;16", "I") or channels == 1
-    expected = [*((GREY,) * 3 if is_grey else COLOUR), 255][:channels]
+    is_gray = mode in ("L", "LA", "I;16", "I") or channels == 1
+    expected = [*((GRAY,) * 3 if is_gray else COLOR), 255][:channels]
     assert np.abs(pixels.astype(int) - expected).max() <= 3
 
 
 def test_sixteen_bits_are_scaled_exactly() -> None:
-    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    found = load_square(encode(Image.fromarray(grey * 257)), 16, "center", 1)
-    np.testing.assert_array_equal(found[:, :, 0], grey)
+    gray = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    found = load_square(encode(Image.fromarray(gray * 257)), 16, "center", 1)
+    np.testing.assert_array_equal(found[:, :, 0], gray)
 
 
 def test_black_and_white() -> None:
@@ -89,13 +90,13 @@ def test_wide_crop_has_black_bars(
 
 @pytest.mark.parametrize(("resize", "factor"), [("box", 4), ("lanczos", 4)])
 def test_the_resize_filter(resize: str, factor: int) -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (8 * factor, 8 * factor), np.uint8)
-    found = to_square(Image.fromarray(grey), BuildConfig(8, "none", 1, resize))[:, :, 0]
-    averages = grey.reshape(8, factor, 8, factor).mean((1, 3))
+    gray = np.random.default_rng(0).integers(0, 256, (8 * factor, 8 * factor), np.uint8)
+    found = to_square(Image.fromarray(gray), BuildConfig(8, "none", 1, resize))[:, :, 0]
+    averages = gray.reshape(8, factor, 8, factor).mean((1, 3))
     assert (np.abs(found - averages).max() <= 1) == (resize == "box")
 
 
-def test_crop_none_wants_squares() -> None:
+def test_crop_none_requires_squares() -> None:
     with pytest.raises(DataError, match="is 20x8, not square; use --crop=center"):
         load_square(encode(Image.new("RGB", (20, 8))), 8, "none", 3)
     assert load_square(encode(Image.new("RGB", (20, 20))), 8, "none", 3).shape == (8, 8, 3)
@@ -114,7 +115,7 @@ def test_exif_orientation_is_applied() -> None:
 def test_transparent_becomes_white_or_stays_transparent_without_fringes() -> None:
     pixels = np.zeros((32, 32, 4), np.uint8)
     pixels[:, :16] = (200, 0, 0, 255)
-    pixels[:, 16:] = (0, 255, 0, 0)  # a green that nobody sees
+    pixels[:, 16:] = (0, 255, 0, 0)  # an invisible green
     encoded = encode(Image.fromarray(pixels))
     rgb = load_square(encoded, 8, "center", 3).astype(int)
     assert (rgb[:, 0] == (200, 0, 0)).all()
@@ -125,9 +126,9 @@ def test_transparent_becomes_white_or_stays_transparent_without_fringes() -> Non
 
 
 def test_what_cannot_be_read() -> None:
-    with pytest.raises(DataError, match="is not an image that Pillow can read"):
+    with pytest.raises(ValueError, match="is not an image that Pillow can read"):
         load_square(b"text", 8, "center", 3)
     with pytest.raises(OSError, match="truncated"):
         load_square(encode(Image.effect_noise((64, 64), 50))[:900], 8, "center", 3)
-    with pytest.raises(DataError, match="floating-point"):
+    with pytest.raises(ValueError, match="floating-point"):
         load_square(encode(Image.new("F", (8, 8)), "TIFF"), 8, "center", 3)

@@ -99,7 +99,7 @@ class Malicious:
 
 def test_a_pickle_that_would_run_code_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "data_batch_3").write_bytes(pickle.dumps(Malicious(), 2, fix_imports=False))
-    with pytest.raises(DataError, match=r"data_batch_3 is not a batch .*it wants builtins\.print"):
+    with pytest.raises(DataError, match=r"data_batch_3 is not a batch .*it contains builtins\.print"):
         find_source(folder)
     assert capsys.readouterr().out == ""
 
