@@ -10,60 +10,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import message
 
 from sg3tf.data.errors import DataError
+from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.protobuf import message_classes
+
+google_crc32c = require("google_crc32c", extra="train", purpose="reading TFRecord files")
 
 # --- tf.train.Example -------------------------------------------------------------------------------------------------
 
-# Declared to protobuf here, in a pool of its own: importing TensorFlow's class would take seconds in every process.
-_Field = descriptor_pb2.FieldDescriptorProto
-_LISTS = {
-    "bytes_list": ("BytesList", _Field.TYPE_BYTES),
-    "float_list": ("FloatList", _Field.TYPE_FLOAT),
-    "int64_list": ("Int64List", _Field.TYPE_INT64),
-}
-
-
-def _declare() -> Any:
-    """Return the class of tensorflow/core/example/example.proto's Example."""
-    file = descriptor_pb2.FileDescriptorProto(name="sg3tf/example.proto", package="sg3tf", syntax="proto3")
-    for name, kind in _LISTS.values():
-        value = file.message_type.add(name=name).field
-        value.add(name="value", number=1, label=_Field.LABEL_REPEATED, type=kind)
-
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, (field, (name, _)) in enumerate(_LISTS.items(), start=1):
-        _message_field(feature, field, number, name).oneof_index = 0
-
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=_Field.LABEL_OPTIONAL, type=_Field.TYPE_STRING)
-    _message_field(entry, "value", 2, "Feature")
-    _message_field(features, "feature", 1, "Features.FeatureEntry").label = _Field.LABEL_REPEATED
-
-    _message_field(file.message_type.add(name="Example"), "features", 1, "Features")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("sg3tf.Example"))
-
-
-def _message_field(parent: Any, name: str, number: int, kind: str) -> Any:
-    return parent.field.add(
-        name=name,
-        number=number,
-        label=_Field.LABEL_OPTIONAL,
-        type=_Field.TYPE_MESSAGE,
-        type_name=f".sg3tf.{kind}",
-    )
-
-
-_Example = _declare()
+# tensorflow/core/example/example.proto and feature.proto: importing TensorFlow's classes would take seconds per process.
+_Example = message_classes(
+    "sg3tf",
+    """
+    message BytesList {
+      repeated bytes value = 1;
+    }
+    message FloatList {
+      repeated float value = 1;
+    }
+    message Int64List {
+      repeated int64 value = 1;
+    }
+    message Feature {
+      oneof kind {
+        BytesList bytes_list = 1;
+        FloatList float_list = 2;
+        Int64List int64_list = 3;
+      }
+    }
+    message Features {
+      map<string, Feature> feature = 1;
+    }
+    message Example {
+      Features features = 1;
+    }
+    """,
+)["Example"]
 
 
 def parse_example(payload: bytes, where: str) -> dict[str, Sequence[Any]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
-from sg3tf.data.sampler import _Order, batches
+from sg3tf.data.sampler import ShuffledOrder, batches
 
 MakeSet = Callable[..., Path]
 NUM_IMAGES = 7
@@ -207,7 +207,7 @@ def test_a_part_without_rows(dataset: Dataset, part: slice) -> None:
 
 def test_order_is_the_recorded_one() -> None:
     """A checkpoint continues with this order: recorded before the streams were enumerated in sg3tf.utils.rng."""
-    order = _Order(10, seed=7, mirror=True)
+    order = ShuffledOrder(10, seed=7, mirror=True)
     images, mirrored = zip(*(order.at(position) for position in range(20)), strict=True)
     assert images == (8, 4, 1, 6, 3, 2, 7, 5, 9, 0, 2, 5, 7, 8, 1, 9, 3, 4, 0, 6)
     assert [position for position, flip in enumerate(mirrored) if flip] == [0, 2, 4, 5, 7, 8, 13, 15, 16, 17]
