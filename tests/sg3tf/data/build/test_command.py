@@ -123,7 +123,9 @@ def test_bad_dataset_json(tmp_path: Path, image_folder: Path, rows: object, mess
 def test_one_image_without_a_label_is_named(tmp_path: Path, image_folder: Path) -> None:
     names = [f.relative_to(image_folder).as_posix() for f in sorted(image_folder.glob("*/*.png"))]
     write_labels(image_folder, [[name, None if name == "bee/3.png" else 1] for name in names])
-    with pytest.raises(DataError, match=r"dataset\.json: bee/3\.png has no label, ant/0\.png has 1; label all images or none"):
+    with pytest.raises(
+        DataError, match=r"dataset\.json: bee/3\.png has no label, ant/0\.png has 1; label all images or none"
+    ):
         build(image_folder, tmp_path / "x", BuildConfig(8))
 
 
