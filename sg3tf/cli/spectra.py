@@ -22,8 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 import sg3tf
-from sg3tf.metrics import spectra
-from sg3tf.metrics.plots import check_matplotlib
+from sg3tf.metrics import plots, spectra
 
 _DATA = flags.DEFINE_string("data", None, "calc: data set, as --data of trainer.main.")
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "calc --data: where there are several; default: the largest.")
@@ -60,9 +59,6 @@ def _calc(files: list[str], out: Path) -> None:
     if _NETWORK.value is not None and _RESOLUTION.value is not None:
         raise ValueError(f"resolution={_RESOLUTION.value}: a network has its own; leave it out")
     batches, settings = _images()
-    # TensorFlow only here, for what takes its time anyway.
-    from sg3tf.metrics.spectra import average
-
     with tqdm(total=settings["num"], unit=" images", file=sys.stderr, delay=0.1) as bar:
 
         def counted() -> Iterator[Any]:
@@ -70,7 +66,7 @@ def _calc(files: list[str], out: Path) -> None:
                 yield images
                 bar.update(len(images))
 
-        average(counted(), settings).save(out)
+        spectra.average_spectrum(counted(), settings).save(out)
     print(out)
 
 
@@ -78,9 +74,7 @@ def _images() -> tuple[Iterator[Any], dict[str, Any]]:
     """Batches of uint8 images, and everything that it takes to make them again."""
     import tensorflow as tf
 
-    from sg3tf.metrics.spectra import of_data, of_network
-
-    versions = {"window": f"kaiser {spectra.BETA}", "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+    versions = {"window": f"kaiser {spectra.KAISER_BETA}", "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
     if _DATA.value is not None:
         from sg3tf.metrics.samples import open_data
 
@@ -89,23 +83,23 @@ def _images() -> tuple[Iterator[Any], dict[str, Any]]:
         if num > len(dataset):
             raise ValueError(f"num={num}: {_DATA.value} has {len(dataset)} images; give that at most")
         source = {"data": _DATA.value, "digest": dataset.digest, "num": num, "resolution": dataset.resolution}
-        return of_data(dataset, num, _BATCH.value), source | versions
+        return spectra.data_images(dataset, num, _BATCH.value), source | versions
 
     from sg3tf.models.loading import load, weights_digest
 
     G = load(_NETWORK.value)
     num, seed = _NUM.value or _NUM_OF_NETWORK, _SEED.value
     source = {"network": _NETWORK.value, "digest": weights_digest(G), "num": num, "resolution": G.config.resolution}
-    return of_network(G, num, seed, _BATCH.value), source | {"seed": seed} | versions
+    return spectra.generated_images(G, num, seed, _BATCH.value), source | {"seed": seed} | versions
 
 
 def _heatmap(files: list[str], out: Path) -> None:
-    spectra.heatmap(out, _load(files), *_limits())
+    plots.plot_heatmaps(out, _load(files), *_limits())
     print(out)
 
 
 def _slices(files: list[str], out: Path) -> None:
-    spectra.draw_slices(out, _load(files), *_limits())
+    plots.plot_slices(out, _load(files), *_limits())
     print(out)
 
 
@@ -113,8 +107,8 @@ def _compare(files: list[str], out: Path) -> None:
     """Draws, and prints a line for each spectrum but the first."""
     powers = _load(files, at_least=2)
     resolution = len(next(iter(powers.values()))) // spectra.INTERPOLATION
-    spectra.draw_comparison(out, powers, resolution)
-    reference, *others = zip(files, spectra.compare(powers, resolution).values(), strict=True)
+    plots.plot_comparison(out, powers, resolution)
+    reference, *others = zip(files, spectra.compare_spectra(powers, resolution).values(), strict=True)
     for file, (frequency, _, difference) in others:
         inside = difference[frequency <= 0.5]
         line = {
@@ -128,10 +122,10 @@ def _compare(files: list[str], out: Path) -> None:
 
 
 def _load(files: list[str], at_least: int = 1) -> dict[str, Any]:
-    check_matplotlib()
+    plots.check_matplotlib()
     if len(files) < at_least:
         raise ValueError(f"{len(files)} files: give at least {at_least}, as calc writes them")
-    return spectra.load_alike([Path(file) for file in files])
+    return spectra.load_normalized([Path(file) for file in files])
 
 
 def _limits() -> tuple[float | None, float | None]:

@@ -19,8 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up noti
 import numpy as np
 
 from sg3tf.images import save_png
-from sg3tf.metrics.plots import check_matplotlib, figure, legend_outside, line
-from sg3tf.metrics.texture_sticking import Average, Views, average, enlarged, sheet
+from sg3tf.metrics.plots import check_matplotlib, enlarge_to_fit, image_table, plot_fixed_shares
+from sg3tf.metrics.texture_sticking import AverageImage, Views, average_images
 from sg3tf.models.loading import load
 
 _NETWORK = flags.DEFINE_list(
@@ -29,8 +29,8 @@ _NETWORK = flags.DEFINE_list(
 _OUT = flags.DEFINE_string("out", None, "Folder for the pictures.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Central latent, and what is random.", lower_bound=0, upper_bound=2**32 - 2)
 _PSI = flags.DEFINE_float("psi", 1.0, "Truncation; 0: the average latent is the central one.")
-_RADIUS = flags.DEFINE_float("radius", 0.5, "Of neighbourhoods, in standard deviations of w.", lower_bound=0.0)
-_NUM = flags.DEFINE_integer("num", 128, "Neighbours, motions and frames.", lower_bound=2)
+_RADIUS = flags.DEFINE_float("radius", 0.5, "Of the neighborhood, in standard deviations of w.", lower_bound=0.0)
+_NUM = flags.DEFINE_integer("num", 128, "Neighbors, motions and frames.", lower_bound=2)
 _BATCH = flags.DEFINE_integer("batch", 8, "Images at a time.", lower_bound=1)
 
 _SIDE = 192  # pixels that images are enlarged to, where they are smaller
@@ -65,14 +65,14 @@ def _show(views: Views) -> dict[str, Any]:
     num = _NUM.value
     shown: dict[str, Any] = {
         "image": views.image(),
-        "neighbours": average(views.neighbours(num, _RADIUS.value)),
+        "neighbors": average_images(views.neighbors(num, _RADIUS.value)),
         "strip": _strip(views.interpolation(num)),
         "moving": None,
         "returned": None,
     }
     if views.G.supports_transform:
         returned: list[Any] = []
-        shown["moving"] = average(_still(views.motions(num), returned))
+        shown["moving"] = average_images(_still(views.translations(num), returned))
         total, weight = (np.sum(parts, axis=0) for parts in zip(*returned, strict=True))
         shown["returned"] = total / np.maximum(weight, 1)
     return shown
@@ -95,40 +95,32 @@ def _strip(frames: Iterator[Any]) -> Any:
 def _write(out: Path, names: list[str], shown: list[dict[str, Any]]) -> None:
     num = _NUM.value
     images = _row(network["image"] for network in shown)
-    neighbours = _row(network["neighbours"].image for network in shown)
-    save_png(out / "neighbours.png", sheet(names, {"image": images, f"average of\n{num} neighbours": neighbours}))
+    neighbors = _row(network["neighbors"].image for network in shown)
+    save_png(out / "neighbors.png", image_table(names, {"image": images, f"average of\n{num} neighbors": neighbors}))
     moving = _row(network["moving"] and network["moving"].image for network in shown)
     returned = _row(network["returned"] for network in shown)
     rows = {"image": images, f"average of\n{num} motions": moving, "the same,\nmoved back": returned}
-    save_png(out / "motions.png", sheet(names, rows))
+    save_png(out / "motions.png", image_table(names, rows))
     strips = {
-        name: [enlarged(network["strip"], _SIDE // 2, _STRIP)] for name, network in zip(names, shown, strict=True)
+        name: [enlarge_to_fit(network["strip"], _SIDE // 2, _STRIP)] for name, network in zip(names, shown, strict=True)
     }
-    save_png(out / "slices.png", sheet([""], strips))
-    _draw_fixed(out / "fixed.png", dict(zip(names, shown, strict=True)))
+    save_png(out / "slices.png", image_table([""], strips))
+    panels = {
+        title: {name: network[key] for name, network in zip(names, shown, strict=True)}
+        for title, key in (("neighbors in w", "neighbors"), ("input moved", "moving"))
+    }
+    plot_fixed_shares(out / "fixed.png", panels)
 
 
 def _row(images: Iterator[Any]) -> list[Any]:
-    return ["cannot be moved" if image is None else enlarged(image, _SIDE, _SIDE) for image in images]
-
-
-def _draw_fixed(path: Path, shown: dict[str, dict[str, Any]]) -> None:
-    with figure(path, 8.5, 3.2) as drawing:
-        panels = drawing.subplots(1, 2, sharey=True)
-        for axes, key, title in zip(panels, ("neighbours", "moving"), ("neighbours in w", "input moved"), strict=True):
-            for number, (name, network) in enumerate(shown.items()):
-                if network[key] is not None:
-                    axes.plot(network[key].frequency, network[key].fixed, label=name, **line(number))
-            axes.set(title=title, xlabel="frequency (cycles per pixel)", xlim=(0, 0.5), ylim=(-0.05, 1.05))
-        panels[0].set_ylabel("share of power that stays in place")
-        legend_outside(drawing, panels[0])
+    return ["cannot be moved" if image is None else enlarge_to_fit(image, _SIDE, _SIDE) for image in images]
 
 
 def _line(path: str, shown: dict[str, Any]) -> dict[str, Any]:
     return {
         "network": path,
-        "cycles_per_pixel": shown["neighbours"].frequency.tolist(),
-        "fixed_neighbours": _rounded(shown["neighbours"]),
+        "cycles_per_pixel": shown["neighbors"].frequency.tolist(),
+        "fixed_neighbors": _rounded(shown["neighbors"]),
         "fixed_moving": shown["moving"] and _rounded(shown["moving"]),
         "seed": _SEED.value,
         "psi": _PSI.value,
@@ -137,8 +129,8 @@ def _line(path: str, shown: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rounded(of: Average) -> list[float]:
-    return of.fixed.round(4).tolist()
+def _rounded(of: AverageImage) -> list[float]:
+    return of.fixed_share.round(4).tolist()
 
 
 def _fail(message: str) -> int:

@@ -19,12 +19,12 @@ from sg3tf.metrics.spectra import (
     INTERPOLATION,
     Spectrum,
     SpectrumError,
-    average,
+    average_spectrum,
     decibels,
-    load,
-    load_alike,
-    of_network,
-    rings,
+    generated_images,
+    load_normalized,
+    load_spectrum,
+    radial_average,
     slices,
     window,
 )
@@ -37,7 +37,7 @@ SIZE = INTERPOLATION * R
 
 def spectrum_of(*images: Array) -> Spectrum:
     """Of images [R, R]."""
-    return average([np.stack(images)[..., None]], {})
+    return average_spectrum([np.stack(images)[..., None]], {})
 
 
 def wave(x: float, y: float, phase: float = 0.3) -> Array:
@@ -53,7 +53,7 @@ def test_white_noise_is_0_db_everywhere():
     """
     num = 1000
     noise = np.random.default_rng(0).standard_normal([num, R, R, 3])
-    power = average(np.split(noise, 10), {}).normalised(0.0, 1.0)
+    power = average_spectrum(np.split(noise, 10), {}).normalized(0.0, 1.0)
     np.testing.assert_allclose(power, 1, atol=6 * np.sqrt(2 / (3 * num)))
     assert power.mean() == pytest.approx(1, abs=6 * np.sqrt(2 / (3 * num * R**2) * 2))
 
@@ -61,18 +61,18 @@ def test_white_noise_is_0_db_everywhere():
 def test_normalised_is_the_spectrum_of_normalised_images():
     images = np.random.default_rng(1).integers(0, 256, [5, R, R, 3]).astype(np.float64)
     mean, std = images.mean(), images.std()
-    spectrum = average([images[:2], images[2:]], {})
+    spectrum = average_spectrum([images[:2], images[2:]], {})
     assert spectrum.mean == pytest.approx(mean, rel=1e-12) and spectrum.std == pytest.approx(std, rel=1e-12)
 
     taps = np.kaiser(R, 8.0)
     windowed = (images - mean) / std * np.outer(taps, taps)[..., None]
     direct = np.abs(np.fft.fft2(windowed, (SIZE, SIZE), axes=(1, 2))) ** 2 / np.sum(taps**2) ** 2
-    np.testing.assert_allclose(spectrum.normalised(mean, std), direct.mean((0, 3)), atol=1e-12 * direct.max())
+    np.testing.assert_allclose(spectrum.normalized(mean, std), direct.mean((0, 3)), atol=1e-12 * direct.max())
 
 
 def test_parseval():
     images = np.random.default_rng(2).standard_normal([3, R, R])
-    power = spectrum_of(*images).normalised(0.0, 1.0)
+    power = spectrum_of(*images).normalized(0.0, 1.0)
     assert power.mean() == pytest.approx(np.sum((images * window(R)) ** 2) / 3 * 1.0, rel=1e-12)
     assert np.sum(window(R) ** 2) == pytest.approx(1, rel=1e-12)
 
@@ -80,7 +80,7 @@ def test_parseval():
 def test_sinusoid():
     """Half its amplitude, times the window's sum, at its frequency: what the other half leaks there is below -57 dB."""
     x, y = 40, 12  # in steps of 1 / SIZE
-    power = spectrum_of(wave(x / SIZE, y / SIZE)).normalised(0.0, 1.0)
+    power = spectrum_of(wave(x / SIZE, y / SIZE)).normalized(0.0, 1.0)
     assert np.unravel_index(np.argmax(power), power.shape) in [(y, x), (-y % SIZE, -x % SIZE)]
     taps = np.kaiser(R, 8.0)
     expected = taps.sum() ** 4 / np.sum(taps**2) ** 2 / 4
@@ -90,7 +90,7 @@ def test_sinusoid():
 
 @pytest.mark.parametrize(("x", "y"), [(0.7, 0.0), (0.0, 0.625), (0.75, 0.625), (-0.25, 0.25)])
 def test_aliases_and_directions(x: float, y: float):
-    power = spectrum_of(wave(x, y)).normalised(0.0, 1.0)
+    power = spectrum_of(wave(x, y)).normalized(0.0, 1.0)
     row, column = np.unravel_index(np.argmax(power), power.shape)
     for sign in (1, -1):
         apart = np.array([sign * x - column / SIZE, sign * y - row / SIZE])
@@ -101,7 +101,7 @@ def test_aliases_and_directions(x: float, y: float):
 
 def test_a_quarter_turn_turns_the_spectrum():
     image = np.random.default_rng(3).standard_normal([R, R])
-    power, turned = (spectrum_of(x).normalised(0.0, 1.0) for x in (image, np.rot90(image)))
+    power, turned = (spectrum_of(x).normalized(0.0, 1.0) for x in (image, np.rot90(image)))
     np.testing.assert_allclose(np.roll(turned[::-1], 1, axis=0), power.T, atol=1e-12 * power.max())
 
 
@@ -119,8 +119,8 @@ def test_pink_field_falls_by_20_db_per_decade():
     frequency[0, 0] = np.inf
     fields = np.fft.ifft2(np.fft.fft2(rng.standard_normal([8, wide, wide])) / frequency).real
     images = fields.reshape(8, 8, R, 8, R).transpose(0, 1, 3, 2, 4).reshape(-1, R, R, 1)
-    spectrum = average([images], {})
-    frequency, power = rings(spectrum.normalised(spectrum.mean, spectrum.std), R)
+    spectrum = average_spectrum([images], {})
+    frequency, power = radial_average(spectrum.normalized(spectrum.mean, spectrum.std), R)
     fit = slice(8, R // 2 + 1)
     slope, _ = np.polyfit(np.log10(frequency[fit]), decibels(power[fit]), 1)
     assert slope == pytest.approx(-20, abs=0.8)
@@ -134,7 +134,7 @@ def test_slices_and_rings():
     np.testing.assert_allclose(across, frequency**2)
     np.testing.assert_allclose(diagonal, 2 * frequency**2)
     assert frequency[-1] == 0.5
-    frequency, means = rings(power, R)
+    frequency, means = radial_average(power, R)
     assert frequency[1] == 1 / R and np.sqrt(0.5) - 0.5 / R <= frequency[-1] <= np.sqrt(0.5) + 0.5 / R
     assert np.all(np.abs(np.sqrt(means) - frequency) <= 0.5 / R + 1e-12)
     fifth = [x**2 + y**2 for x in step for y in step if 4.5 < R * np.hypot(x, y) < 5.5]
@@ -142,9 +142,9 @@ def test_slices_and_rings():
 
 
 def test_files(tmp_path: Path):
-    spectrum = average([np.random.default_rng(5).standard_normal([2, R, R, 1])], {"seed": 3})
+    spectrum = average_spectrum([np.random.default_rng(5).standard_normal([2, R, R, 1])], {"seed": 3})
     spectrum.save(tmp_path / "a.npz")
-    again = load(tmp_path / "a.npz")
+    again = load_spectrum(tmp_path / "a.npz")
     np.testing.assert_array_equal(again.power, spectrum.power)
     np.testing.assert_array_equal(again.mean_image, spectrum.mean_image)
     assert (again.mean_square, again.settings) == (spectrum.mean_square, {"seed": 3})
@@ -156,17 +156,17 @@ def test_all_are_normalised_by_the_first(tmp_path: Path):
     images = np.random.default_rng(6).standard_normal([2, R, R, 1])
     paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for path, scale, offset in zip(paths, (1, 2), (1.0, 5.0), strict=True):
-        average([scale * images + offset], {}).save(path)
-    a, b = load_alike(paths).values()
+        average_spectrum([scale * images + offset], {}).save(path)
+    a, b = load_normalized(paths).values()
     far = np.s_[SIZE // 4 : -SIZE // 4]
     np.testing.assert_allclose(decibels(b[far, far] / a[far, far]), decibels(4), atol=0.1)
     assert b[0, 0] > 10 * a[0, 0]
 
 
 def test_files_that_are_refused(tmp_path: Path):
-    average([np.random.default_rng(7).standard_normal([1, R, R, 1])], {}).save(tmp_path / "good.npz")
-    average([np.random.default_rng(7).standard_normal([1, 16, 16, 1])], {}).save(tmp_path / "small.npz")
-    average([np.ones([1, R, R, 1])], {}).save(tmp_path / "flat.npz")
+    average_spectrum([np.random.default_rng(7).standard_normal([1, R, R, 1])], {}).save(tmp_path / "good.npz")
+    average_spectrum([np.random.default_rng(7).standard_normal([1, 16, 16, 1])], {}).save(tmp_path / "small.npz")
+    average_spectrum([np.ones([1, R, R, 1])], {}).save(tmp_path / "flat.npz")
     (tmp_path / "text.npz").write_text("spectrum")
     np.savez(tmp_path / "other.npz", power=np.ones(3))
     np.savez(tmp_path / "pickle.npz", settings=np.array([{}], dtype=object))
@@ -174,15 +174,15 @@ def test_files_that_are_refused(tmp_path: Path):
     (tmp_path / "array.npz.npy").rename(tmp_path / "array.npz")
     for name in ("text", "other", "pickle", "array"):
         with pytest.raises(SpectrumError, match=rf"{name}\.npz: holds no spectrum .*; make it with"):
-            load(tmp_path / f"{name}.npz")
+            load_spectrum(tmp_path / f"{name}.npz")
     with pytest.raises(FileNotFoundError, match=r"missing\.npz: no such file; make it"):
-        load(tmp_path / "missing.npz")
+        load_spectrum(tmp_path / "missing.npz")
     with pytest.raises(SpectrumError, match=r"small\.npz: resolution 16, .*good\.npz has 32; give"):
-        load_alike([tmp_path / "good.npz", tmp_path / "small.npz"])
+        load_normalized([tmp_path / "good.npz", tmp_path / "small.npz"])
     with pytest.raises(SpectrumError, match=r"flat\.npz: all pixels are equal"):
-        load_alike([tmp_path / "flat.npz"])
+        load_normalized([tmp_path / "flat.npz"])
     with pytest.raises(SpectrumError, match="names are not distinct"):
-        load_alike([tmp_path / "good.npz"] * 2)
+        load_normalized([tmp_path / "good.npz"] * 2)
 
 
 def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
@@ -195,7 +195,7 @@ def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
 def test_images_of_networks(preset: str, label_dim: int):
     """The same for every batch size, but for rounding to 8 bits; each image once."""
     G = tiny(preset, label_dim=label_dim)
-    one, other = (np.concatenate(list(of_network(G, 5, seed=1, batch=batch))) for batch in (2, 5))
+    one, other = (np.concatenate(list(generated_images(G, 5, seed=1, batch=batch))) for batch in (2, 5))
     assert one.shape == (5, 16, 16, 3) and one.dtype == np.uint8
     assert np.abs(one.astype(int) - other).max() <= 1
     assert len(np.unique(one.reshape(5, -1), axis=0)) == 5
@@ -205,7 +205,7 @@ def test_nan_in_images_of_a_network():
     G = tiny("stylegan2")
     G.const.assign(G.const * np.nan)
     with pytest.raises(FloatingPointError, match="images of samples 0 to 1 are not finite"):
-        list(of_network(G, 2, seed=0, batch=2))
+        list(generated_images(G, 2, seed=0, batch=2))
 
 
 PROGRAM = """
@@ -280,14 +280,14 @@ def test_command(tmp_path: Path):
     for name in ("compare", "heatmap", "slices"):
         pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"))
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20 and tuple(pixels[0, 0]) == (255, 255, 255)
-    of_a, of_b = load(Path(a)).settings, load(Path(b)).settings
+    of_a, of_b = load_spectrum(Path(a)).settings, load_spectrum(Path(b)).settings
     assert of_a["num"] == 4 and of_a["digest"].startswith("sha256:") and of_a["resolution"] == 16
     assert (of_b["network"], of_b["seed"], of_b["num"]) == (str(network), 2, 3)
 
     line = json.loads(done[2][1])
     assert (line["file"], line["reference"]) == (b, a)
-    powers = load_alike([Path(a), Path(b)])
-    of_rings = [10 * np.log10(rings(power, 16)[1]) for power in powers.values()]
+    powers = load_normalized([Path(a), Path(b)])
+    of_rings = [10 * np.log10(radial_average(power, 16)[1]) for power in powers.values()]
     assert line["difference_db"] == pytest.approx((of_rings[1] - of_rings[0]).tolist(), abs=1e-4)
     assert line["cycles_per_pixel"][8] == 0.5
     assert line["rms_db"] == pytest.approx(np.sqrt(np.mean(np.square(line["difference_db"][:9]))), abs=1e-3)

@@ -16,7 +16,8 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import GeneratorConfig, latents
-from sg3tf.metrics.texture_sticking import Views, average, enlarged, sheet
+from sg3tf.metrics.plots import enlarge_to_fit, image_table
+from sg3tf.metrics.texture_sticking import Views, average_images
 from tests.helpers.analytic_images import AMPLITUDE, WAVES, Waves
 
 R = 32
@@ -31,21 +32,21 @@ def test_share_of_a_fixed_pattern():
     rng = np.random.default_rng(0)
     num, channels = 200, 8
     images = rng.standard_normal([R, R, channels]) + np.sqrt(3) * rng.standard_normal([num, R, R, channels])
-    result = average(np.split(images, 4))
+    result = average_images(np.split(images, 4))
     np.testing.assert_allclose(result.image, images.mean(0))
     inside = slice(4, R // 2 + 1)
     members = 2 * np.pi * np.arange(R)[inside] * channels
     window = 2.0**2  # bins over which it spreads power, so that so many fewer are independent
     tolerance = 5 * 3 / 16 * np.sqrt(2 * window / members) + 5 / np.sqrt(num * members / 2 / window)
-    assert np.all(np.abs(result.fixed[inside] - 0.25) < tolerance)
-    assert result.fixed[inside].mean() == pytest.approx(0.25, abs=0.02)
+    assert np.all(np.abs(result.fixed_share[inside] - 0.25) < tolerance)
+    assert result.fixed_share[inside].mean() == pytest.approx(0.25, abs=0.02)
 
 
 def test_share_of_equal_and_of_independent_images():
     rng = np.random.default_rng(1)
     image = rng.standard_normal([R, R, 3])
-    np.testing.assert_allclose(average([np.stack([image] * 3)]).fixed, 1, rtol=1e-9)
-    two = average([rng.standard_normal([2, R, R, 3])]).fixed
+    np.testing.assert_allclose(average_images([np.stack([image] * 3)]).fixed_share, 1, rtol=1e-9)
+    two = average_images([rng.standard_normal([2, R, R, 3])]).fixed_share
     assert abs(np.mean(two[4:])) < 0.1  # and not the 1/2 that an average of two keeps
 
 
@@ -67,12 +68,12 @@ def test_motions_of_a_wave():
     """Averaged over a range of shifts, a wave is left with its amplitude times a sinc; moved back, it is as before."""
     views = views_of_waves()
     image = views.image()
-    moving, back, mask = (np.concatenate(parts) for parts in zip(*views.motions(1024), strict=True))
+    moving, back, mask = (np.concatenate(parts) for parts in zip(*views.translations(1024), strict=True))
     assert moving.shape == (1024, R, R, 3) and mask.shape == (1024, R, R, 1)
     # Lanczos filters of three lobes displace a ramp by up to 0.02 pixels along either axis.
     assert np.abs(mask * (back - image)).max() < np.sqrt(2) * 0.02 * 2 * np.pi * WAVES / R * AMPLITUDE
     assert mask[:, 8:-8, 8:-8].all() and not mask[:, 0].all()
-    direction = views.centre[0, :2].astype(np.float64)
+    direction = views.center[0, :2].astype(np.float64)
     expected = np.prod(np.sinc(WAVES * direction / 4)) * image
     # Waves that are averaged over 1024 draws: five deviations of at most that of a wave.
     np.testing.assert_allclose(moving.mean(0), expected, atol=5 * AMPLITUDE / np.sqrt(2 * 1024))
@@ -90,10 +91,10 @@ def test_views_of_real_generators(preset: str, label_dim: int):
     views = Views(G, seed=2, psi=0.5, batch=2)
     assert G.supports_transform == (preset != "stylegan2")
     if G.supports_transform:
-        assert [len(images) for images, _, _ in views.motions(3)] == [2, 1]
-    still = np.concatenate(list(views.neighbours(3, radius=0.0)))
+        assert [len(images) for images, _, _ in views.translations(3)] == [2, 1]
+    still = np.concatenate(list(views.neighbors(3, radius=0.0)))
     np.testing.assert_allclose(still, np.stack([views.image()] * 3), atol=1e-6)
-    moved = np.concatenate(list(views.neighbours(3, radius=0.5)))
+    moved = np.concatenate(list(views.neighbors(3, radius=0.5)))
     assert len(np.unique(moved.reshape(3, -1), axis=0)) == 3
     frames = np.concatenate(list(views.interpolation(5)))
     np.testing.assert_allclose(frames[0], views.image(), atol=1e-5)
@@ -110,15 +111,15 @@ def test_neighbours_differ_by_the_radius():
     views = Views(G, seed=0, psi=0.0, batch=8)
     given: list[Any] = []
 
-    def synthesis(ws: tf.Tensor) -> tf.Tensor:
+    def synthesis(ws: tf.Tensor, transform: None) -> tf.Tensor:
         given.append(ws.numpy())
         return tf.zeros([len(ws), 16, 16, 3])
 
     views._synthesis = synthesis
-    list(views.neighbours(200, radius=0.5))
+    list(views.neighbors(200, radius=0.5))
     ws = np.concatenate(given)
     w = G.mapping(np.random.default_rng(0).standard_normal([4096, 4])).numpy()[:, 0]
-    assert np.sqrt(np.mean((ws - views.centre) ** 2)) == pytest.approx(0.5 * np.sqrt(w.var(0).mean()), rel=0.2)
+    assert np.sqrt(np.mean((ws - views.center) ** 2)) == pytest.approx(0.5 * np.sqrt(w.var(0).mean()), rel=0.2)
     assert np.ptp(ws, axis=1).max() == 0  # one w for all layers
 
 
@@ -129,11 +130,11 @@ def test_nan_is_refused():
 
 def test_sheet():
     red = np.full([4, 6, 3], [255, 0, 0], np.uint8)
-    picture = sheet(["first", "second"], {"row": [red, "left out"], "two\nlines": [red, red]})
+    picture = image_table(["first", "second"], {"row": [red, "left out"], "two\nlines": [red, red]})
     assert np.sum(np.all(picture == [255, 0, 0], axis=-1)) == 3 * 24
     assert tuple(picture[-1, -1]) == (255, 255, 255)
     grey = np.full([2, 3, 1], 7, np.uint8)
-    assert enlarged(grey, 5, 12).shape == (4, 12, 3) and enlarged(grey, 1, 1).shape == (2, 3, 3)
+    assert enlarge_to_fit(grey, 5, 12).shape == (4, 12, 3) and enlarge_to_fit(grey, 1, 1).shape == (2, 3, 3)
 
 
 PROGRAM = """
@@ -172,7 +173,7 @@ def test_command(tmp_path: Path):
     assert [T["network"], stylegan2["network"]] == paths
     assert stylegan2["fixed_moving"] is None and len(T["fixed_moving"]) == len(T["cycles_per_pixel"])
     assert (T["seed"], T["num"], T["radius"], T["psi"]) == (5, 4, 0.5, 1.0)
-    assert sorted(path.name for path in out.iterdir()) == ["fixed.png", "motions.png", "neighbours.png", "slices.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["fixed.png", "motions.png", "neighbors.png", "slices.png"]
     for path in out.iterdir():
         assert len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0)) > 10, path
     for (status, printed, shown), reason in zip(refused, ["missing.keras", "'more'", "File exists"], strict=True):
