@@ -67,6 +67,8 @@ class Training:
             batch_per_replica=self.batch,
             cbase=self.cbase,
             cmax=self.cmax,
+            precision="fp32",
+            aug="noaug",
         )
 
 

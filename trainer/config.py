@@ -1,15 +1,26 @@
-"""What a run is: one frozen dataclass that the flags fill in and options.json records."""
+"""Options of a training run, each with its default, help text, limits, and whether it may change on resume.
+
+The flags of trainer.main, options.json and the table in docs/training.md are generated from the fields of Options.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+import sys
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import tensorflow as tf
+from absl import flags
+
+from sg3tf import metrics
+from sg3tf.data.dataset import Dataset
 from sg3tf.models.configs import (
     PRECISIONS,
+    PRESETS,
     STYLEGAN2_VARIANTS,
     AnyGeneratorConfig,
     DiscriminatorConfig,
@@ -18,138 +29,392 @@ from sg3tf.models.configs import (
 )
 from sg3tf.utils.files import atomic_write
 from trainer import augment
+from trainer.distribution import HELP as STRATEGY_HELP
 from trainer.errors import OptionError
 
-BLUR_SIGMA_PIXELS = 10.0  # config R blurs the discriminator's first images so much
+BLUR_SIGMA_PIXELS = 10.0  # of the blur of the discriminator's first images, config R
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
 AUGMENTATIONS = ("noaug", "fixed", "ada")
 
+#: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024 pixels
+#: at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ in G
+#: alone; at 256 pixels StyleGAN2-ADA was published with the same value.
+GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
+GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth a warning
 
-#: May be another in a resumed run: they decide how it goes, not what comes out.
-FREE = frozenset(
-    ("data", "batch_per_replica", "kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics")
-    + ("metrics_samples", "detector_dir", "histograms", "profile_steps", "workers", "cache", "strategy")
+#: Defaults of keys that an options.json may lack because it is older than the option.
+_DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32"}
+
+
+class Limit(NamedTuple):
+    """Condition on the value of an option, and the remedy for values that fail it."""
+
+    accepts: Callable[[Any], bool]  # False for nan
+    remedy: str
+
+
+POSITIVE = Limit(lambda value: value > 0, "must be greater than 0")
+NOT_NEGATIVE = Limit(lambda value: value >= 0, "must be 0 or more")
+PROBABILITY = Limit(lambda value: 0 <= value <= 1, "is a probability: from 0 to 1")
+SIGN_MEAN = Limit(lambda value: -1 <= value <= 1, "must be from -1 to 1, as r_t is")
+SEED = Limit(lambda value: 0 <= value < 2**32, f"must be from 0 to {2**32 - 1}")
+STEP_RANGE = Limit(
+    lambda steps: not steps or (len(steps) == 2 and 0 <= steps[0] < steps[1]),
+    "give the first step and the one after the last, such as 20,25",
 )
 
 
-@dataclasses.dataclass(frozen=True)
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,
+    resumable: bool = False,
+    affects_result: bool = True,
+    default_by_cfg: Mapping[str, Any] | None = None,
+    default_text: str = "",
+    choices: Iterable[str] = (),
+    limit: Limit | None = None,
+    only_with_aug: tuple[str, ...] = (),
+    flag: bool = True,
+) -> Any:
+    """Field of Options.
+
+    Args:
+        default: value if none is given; missing: required; None with default_by_cfg or default_text: computed.
+        help: text of the flag, without a period.
+        resumable: whether a resumed run may have another value.
+        affects_result: whether the trained weights depend on it.
+        default_by_cfg: {cfg: default}.
+        default_text: description of a computed default.
+        choices: accepted values.
+        limit: condition on a given value.
+        only_with_aug: values of --aug with which the option has an effect; (): all.
+        flag: False for properties of the data set, which are recorded but cannot be given.
+    """
+    metadata = {
+        "help": help,
+        "resumable": resumable,
+        "affects_result": affects_result,
+        "default_by_cfg": default_by_cfg,
+        "default_text": default_text,
+        "choices": tuple(choices),
+        "limit": limit,
+        "only_with_aug": only_with_aug,
+        "flag": flag,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything that decides what a run computes, and how often it reports.
 
-    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularisation are in steps.
+    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. A computed
+    default stands in the field once the object exists. `Options.for_dataset` takes the properties of the data from it.
+
+    Raises:
+        OptionError, ConfigError: a value is out of its range or does not fit the others; the message has the remedy.
     """
 
-    cfg: str
-    data: str
-    data_name: str
-    data_digest: str
-    resolution: int
-    image_channels: int
-    num_images: int
-    label_dim: int
-    batch: int
-    gamma: float
-    batch_per_replica: int
-    kimg: float = 25000.0
-    tick: float = 4.0
-    snap: int = 50
-    checkpoint: int = 10
-    keep_checkpoints: int = 2
-    max_bad_ticks: int = 3
-    metrics: tuple[str, ...] = ()
-    metrics_samples: int | None = None
-    detector_dir: str | None = None
-    histograms: bool = False
-    profile_steps: tuple[int, ...] = ()
-    workers: int = 3
-    cache: float = 0.0
-    strategy: str = "auto"
-    seed: int = 0
-    mirror: bool = False
-    cond: bool = False
-    cbase: int = 32768
-    cmax: int = 512
-    map_depth: int = 2
-    mbstd_group: int = 4
-    precision: str = "fp32"
-    glr: float = 0.0025
-    dlr: float = 0.002
-    r1_interval: int = 16
-    style_mixing: float = 0.0
-    pl_weight: float = 0.0
-    pl_interval: int = 4
-    freezed: int = 0
-    aug: str = "noaug"
-    augpipe: str = augment.PIPE
-    p: float = 0.0
-    target: float = augment.TARGET
-    ada_kimg: float = augment.KIMG
-    ada_heuristic: str = "rt"
-    validation: int = 0
-    max_images: int | None = None
-    init_from: str | None = None
-    desc: str = ""
+    # Networks.
+    cfg: str = option("stylegan3-t", choices=PRESETS, help="architecture of the generator")
+    cbase: int = option(32768, help="channel base, the capacity of the networks; config R doubles it in G")
+    cmax: int = option(512, help="maximum number of channels of a layer; config R doubles it in G")
+    map_depth: int = option(
+        None,
+        default_by_cfg=dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_VARIANTS, 8),
+        help="dense layers of the mapping network",
+    )
+    mbstd_group: int = option(4, limit=POSITIVE, help="images per group of D's minibatch standard deviation")
+    freezed: int = option(
+        0, limit=NOT_NEGATIVE, help="number of convolutions of D, counted from the image, that are not trained"
+    )
+    init_from: str | None = option(
+        None, help="run folder, checkpoint or .keras file whose weights a new run starts from (transfer learning)"
+    )
+
+    # Data.
+    data: str = option(
+        resumable=True,
+        affects_result=False,
+        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build",
+    )
+    data_name: str = option(flag=False, affects_result=False, help="name of the data set")
+    data_digest: str = option(flag=False, help="digest of the content of the data set")
+    resolution: int = option(default_text="the largest in --data", help="resolution to train at, in pixels")
+    image_channels: int = option(flag=False, help="channels of an image")
+    num_images: int = option(flag=False, help="number of training images")
+    label_dim: int = option(flag=False, help="width of a label; 0 without --cond")
+    cond: bool = option(False, help="train with the labels of the data set")
+    mirror: bool = option(False, help="flip half of the images left to right")
+    max_images: int | None = option(
+        None, default_text="all", help="number of images to use, evenly spread over the data set"
+    )
+    validation: int = option(
+        0, limit=NOT_NEGATIVE, help="number of images to hold out for r_v, evenly spread over the data set"
+    )
+    workers: int = option(
+        3, limit=POSITIVE, resumable=True, affects_result=False, help="threads that read and decode images"
+    )
+    cache: float = option(
+        0.0,
+        limit=NOT_NEGATIVE,
+        resumable=True,
+        affects_result=False,
+        help="gigabytes of memory for keeping decoded images; 0 keeps none",
+    )
+
+    # Optimization.
+    batch: int = option(limit=POSITIVE, help="images per step, over all devices")
+    batch_per_replica: int = option(
+        None,
+        limit=POSITIVE,
+        resumable=True,
+        default_text="--batch divided by the number of devices",
+        help="images that a device computes at a time; gradients of the rest of its share accumulate",
+    )
+    gamma: float = option(
+        None,
+        limit=NOT_NEGATIVE,
+        resumable=True,
+        default_text="0.001 x pixels / batch; 0.0002 x pixels / batch with stylegan2",
+        help="weight of the R1 penalty; 0 switches it off",
+    )
+    kimg: float = option(
+        25000.0,
+        limit=POSITIVE,
+        resumable=True,
+        affects_result=False,
+        help="length of the run, in thousands of images",
+    )
+    glr: float = option(
+        None,
+        limit=POSITIVE,
+        resumable=True,
+        default_by_cfg=dict.fromkeys(PRESETS, 0.0025) | {"stylegan2": 0.002},
+        help="learning rate of G",
+    )
+    dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="learning rate of D")
+    r1_interval: int = option(16, limit=POSITIVE, help="steps between two R1 penalties")
+    style_mixing: float = option(
+        None,
+        limit=PROBABILITY,
+        resumable=True,
+        # Skip connections go with mixing and path lengths (arXiv 2106.12423, section 3.1: both are gone from config D on).
+        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 0.9),
+        help="probability that an image gets the styles of two latents",
+    )
+    pl_weight: float = option(
+        None,
+        limit=NOT_NEGATIVE,
+        resumable=True,
+        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 2.0),
+        help="weight of path length regularization; 0 switches it off",
+    )
+    pl_interval: int = option(4, limit=POSITIVE, help="steps between two path length penalties")
+    precision: str = option(
+        None,
+        choices=PRECISIONS,
+        default_text="fp16 on GPUs, fp32 elsewhere",
+        help="arithmetic of the four highest resolutions; the others compute in fp32",
+    )
+    seed: int = option(0, limit=SEED, help="seed of all random numbers")
+
+    # Augmentation.
+    aug: str = option(
+        "ada",
+        choices=AUGMENTATIONS,
+        help="augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits",
+    )
+    augpipe: str = option(
+        augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="transforms of the augmentation"
+    )
+    p: float = option(
+        None,
+        limit=PROBABILITY,
+        only_with_aug=("fixed",),
+        help="probability of every transform; required with --aug=fixed",
+    )
+    target: float = option(
+        augment.TARGET,
+        limit=SIGN_MEAN,
+        resumable=True,
+        only_with_aug=("ada",),
+        help="value that --aug=ada keeps the overfitting heuristic at",
+    )
+    ada_kimg: float = option(
+        None,
+        limit=POSITIVE,
+        resumable=True,
+        only_with_aug=("ada",),
+        default_text=f"{augment.KIMG:g}; {augment.KIMG_FROM_MODEL:g} with --init_from",
+        help="thousands of images in which the probability of --aug=ada can rise from 0 to 1",
+    )
+    ada_heuristic: str = option(
+        "rt",
+        choices=augment.SOURCES,
+        only_with_aug=("ada",),
+        help="overfitting heuristic of --aug=ada: r_t, or r_v, which needs --validation",
+    )
+
+    # Devices.
+    strategy: str = option("auto", resumable=True, affects_result=False, help=f"devices: {STRATEGY_HELP}")
+
+    # Reports.
+    tick: float = option(
+        4.0,
+        limit=POSITIVE,
+        resumable=True,
+        affects_result=False,
+        help="thousands of images between two lines of statistics",
+    )
+    snap: int = option(
+        50,
+        limit=POSITIVE,
+        resumable=True,
+        affects_result=False,
+        help="ticks between two snapshots: image grid, .keras file and --metrics",
+    )
+    checkpoint: int = option(
+        10, limit=POSITIVE, resumable=True, affects_result=False, help="ticks between two checkpoints to resume from"
+    )
+    keep_checkpoints: int = option(
+        2, limit=POSITIVE, resumable=True, affects_result=False, help="number of checkpoints to keep, the newest"
+    )
+    max_bad_ticks: int = option(
+        3,
+        limit=POSITIVE,
+        resumable=True,
+        affects_result=False,
+        help="ticks in a row with gradients that are not finite after which the run stops",
+    )
+    metrics: tuple[str, ...] = option(
+        (),
+        resumable=True,
+        affects_result=False,
+        help=f"metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}",
+    )
+    metrics_samples: int | None = option(
+        None,
+        limit=POSITIVE,
+        resumable=True,
+        affects_result=False,
+        default_text="as published, such as 50000",
+        help="number of generated images for each of --metrics",
+    )
+    detector_dir: str | None = option(
+        None,
+        resumable=True,
+        affects_result=False,
+        help="folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md",
+    )
+    histograms: bool = option(
+        False, resumable=True, affects_result=False, help="write histograms of the weights to TensorBoard at snapshots"
+    )
+    profile_steps: tuple[int, ...] = option(
+        (),
+        limit=STEP_RANGE,
+        resumable=True,
+        affects_result=False,
+        help="record a profile of these steps of the process: the first one and the one after the last, such as 20,25",
+    )
+    desc: str = option("", affects_result=False, help="text to append to the name of the run folder")
 
     def __post_init__(self) -> None:
-        counts = ("batch", "batch_per_replica", "mbstd_group", "r1_interval", "pl_interval", "snap", "checkpoint")
-        for name in (*counts, "keep_checkpoints", "max_bad_ticks", "workers", "kimg", "tick", "glr", "dlr", "ada_kimg"):
-            self._require(getattr(self, name) > 0, name, "must be greater than 0")
-        for name in ("gamma", "pl_weight", "freezed", "validation", "cache"):
-            self._require(getattr(self, name) >= 0, name, "must be 0 or more")  # not a number is refused too
-        for name in ("p", "style_mixing"):
-            self._require(0 <= getattr(self, name) <= 1, name, "is a probability: from 0 to 1")
-        self._require(-1 <= self.target <= 1, "target", "must be from -1 to 1, as r_t is")
-        self._require(0 <= self.seed < 2**32, "seed", f"must be from 0 to {2**32 - 1}")
-        self._require_one_of("aug", AUGMENTATIONS)
-        self._require_one_of("augpipe", augment.PIPES)
-        self._require_one_of("ada_heuristic", augment.SOURCES)
-        self._require_one_of("precision", PRECISIONS)
+        self._require_one_of("cfg", PRESETS)
+        self._fill_in_defaults()
+        for field in FIELDS.values():
+            value, limit, choices = getattr(self, field.name), field.metadata["limit"], field.metadata["choices"]
+            if choices:
+                self._require_one_of(field.name, choices)
+            if limit is not None and value is not None:
+                self._require(limit.accepts(value), field.name, limit.remedy)
         self._check_combinations()
-        self.generator(), self.discriminator()
+        self.generator()  # raises where the network cannot be built
+        self.discriminator()
+
+    def _fill_in_defaults(self) -> None:
+        """Replace None where a field has a computed default."""
+        computed: dict[str, Any] = {
+            "batch_per_replica": self.batch,
+            "gamma": default_gamma(self.cfg, self.resolution, self.batch),
+            "precision": default_precision(self.strategy),
+            "p": 0.0,
+            "ada_kimg": augment.KIMG if self.init_from is None else augment.KIMG_FROM_MODEL,
+        }
+        for field in FIELDS.values():
+            if field.metadata["default_by_cfg"]:
+                computed[field.name] = field.metadata["default_by_cfg"][self.cfg]
+        if self.aug == "fixed" and self.p is None:
+            raise OptionError("--aug=fixed: needs --p, the probability of every transform, such as --p=0.2")
+        for name, value in computed.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def _check_combinations(self) -> None:
         size, group = self.batch_per_replica, self.mbstd_group
-        divides = size % group == 0 or size <= group
-        self._require(divides, "batch_per_replica", f"must be a multiple of --mbstd_group={group}, or smaller")
+        self._require(
+            size % group == 0 or size <= group,
+            "batch_per_replica",
+            f"must be a multiple of --mbstd_group={group}, or smaller",
+        )
         if self.pl_weight:
             self._require(
-                size % 2 == 0, "batch_per_replica", "must be even: path length regularisation takes half of it"
+                size % 2 == 0, "batch_per_replica", "must be even: path length regularization takes half of it"
             )
         if self.ada_heuristic == "rv":
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
         convolutions = 3 * (self.resolution.bit_length() - 3) + 1
-        few = self.freezed <= convolutions
-        self._require(few, "freezed", f"D has {convolutions} convolutions in front of its last block")
-        steps = self.profile_steps
-        in_order = not steps or (len(steps) == 2 and 0 <= steps[0] < steps[1])
-        self._require(in_order, "profile_steps", "give the first step and the one after the last, such as 20,25")
-        enough = self.metrics_samples is None or self.metrics_samples > 0
-        self._require(enough, "metrics_samples", "must be greater than 0")
+        self._require(
+            self.freezed <= convolutions, "freezed", f"D has {convolutions} convolutions in front of its last block"
+        )
 
     def _require(self, condition: bool, name: str, remedy: str) -> None:
         if not condition:
-            raise OptionError(f"--{name}={_as_flag(getattr(self, name))}: {remedy}")
+            raise OptionError(f"--{name}={as_flag(getattr(self, name))}: {remedy}")
 
     def _require_one_of(self, name: str, choices: Iterable[str]) -> None:
         self._require(getattr(self, name) in choices, name, f"choose from {', '.join(choices)}")
 
+    @classmethod
+    def for_dataset(cls, dataset: Dataset, **values: Any) -> Options:
+        """Options of a run on `dataset`.
+
+        Args:
+            dataset: training images, from which all properties of the data are taken.
+            values: other options by name; None stands for a computed default.
+        """
+        properties = {
+            "data_name": dataset.name,
+            "data_digest": dataset.digest,
+            "resolution": dataset.resolution,
+            "image_channels": dataset.channels,
+            "num_images": len(dataset),
+            "label_dim": dataset.label_dim,
+        }
+        return cls(**{"data": str(dataset.path), **values, **properties})
+
+    # --- Derived quantities -------------------------------------------------------------------------------------------
+
     def generator(self) -> AnyGeneratorConfig:
-        more = (
-            {}
-            if self.cfg in STYLEGAN2_VARIANTS
-            else {"magnitude_decay": 0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG)}
+        """Architecture of G."""
+        if self.cfg in STYLEGAN2_VARIANTS:
+            return generator_preset(self.cfg, **self._shared_network_args(), mapping_layers=self.map_depth)
+        return generator_preset(
+            self.cfg,
+            **self._shared_network_args(),
+            mapping_layers=self.map_depth,
+            magnitude_decay=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG),
         )
-        return generator_preset(self.cfg, **self._both(), mapping_layers=self.map_depth, **more)
 
     def discriminator(self) -> DiscriminatorConfig:
-        return discriminator_preset(
-            self.cfg, **self._both(), mbstd_group_size=min(self.mbstd_group, self.batch_per_replica)
-        )
+        """Architecture of D."""
+        group = min(self.mbstd_group, self.batch_per_replica)
+        return discriminator_preset(self.cfg, **self._shared_network_args(), mbstd_group_size=group)
 
-    def _both(self) -> dict[str, Any]:
-        """What the two networks have in common."""
+    def _shared_network_args(self) -> dict[str, Any]:
         return {
             "resolution": self.resolution,
             "image_channels": self.image_channels,
@@ -164,10 +429,10 @@ class Options:
         return PRECISIONS[self.precision]
 
     def num_accumulation_steps(self, replicas: int) -> int:
-        """Return the number of parts of each replica's share of the batch, whose gradients are accumulated.
+        """Return the number of parts in which each replica computes its share of the batch.
 
         Raises:
-            OptionError: the batch is not a multiple of batch_per_replica * replicas.
+            OptionError: the batch does not divide among replicas and parts.
         """
         images_at_a_time = self.batch_per_replica * replicas
         if self.batch % images_at_a_time:
@@ -182,63 +447,243 @@ class Options:
         return self.batch * EMA_NIMG_PER_BATCH
 
     @property
-    def from_nothing(self) -> bool:
-        """Whether the networks begin at random, and so with a ramp-up of the average and a fading blur."""
+    def from_scratch(self) -> bool:
+        """True if the networks start from random weights, with a ramp-up of the average and a fading blur."""
         return self.init_from is None
 
     @property
-    def blurs(self) -> bool:
-        """Whether the discriminator's first images are blurred."""
-        return self.cfg == "stylegan3-r" and self.from_nothing
+    def uses_blur(self) -> bool:
+        """True if the discriminator's first images are blurred."""
+        return self.cfg == "stylegan3-r" and self.from_scratch
 
     def blur_sigma(self, cur_nimg: int) -> float:
         """Standard deviation, in pixels over sqrt(2 ln 2), of the blur in front of D; 0 for none."""
-        if not self.blurs:
+        if not self.uses_blur:
             return 0.0
         return max(1 - cur_nimg / (self.batch * BLUR_FADE_NIMG_PER_BATCH), 0.0) * BLUR_SIGMA_PIXELS
 
     @property
+    def gamma_warning(self) -> str | None:
+        """Warning about an R1 weight far from the published one; none about 0, which switches R1 off."""
+        published = default_gamma(self.cfg, self.resolution, self.batch)
+        if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= published * GAMMA_FACTOR:
+            return None
+        return (
+            f"--gamma={self.gamma:g} is more than {GAMMA_FACTOR:g} times away from {published:g}, which is usual for "
+            f"{self.cfg} at resolution {self.resolution} and batch {self.batch}; try values around both"
+        )
+
+    @property
     def description(self) -> str:
-        """How the run folder is named after its number."""
+        """Name of the run folder after its number."""
         name = f"{self.cfg}-{self.data_name}-batch{self.batch}-gamma{self.gamma:g}"
         return f"{name}-{self.desc}" if self.desc else name
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+    # --- Comparison with another run, and options.json ----------------------------------------------------------------
 
-    def write(self, file: Path) -> None:
-        """Writes options.json, whole or not at all."""
+    @property
+    def reproducibility_fields(self) -> dict[str, Any]:
+        """Options that the trained weights depend on, by name."""
+        return {name: getattr(self, name) for name, field in FIELDS.items() if field.metadata["affects_result"]}
+
+    def changes_since(self, previous: Options, kimg: float) -> list[Change]:
+        """Options that differ from those of `previous`, the same run up to `kimg`."""
+        values = [(name, getattr(previous, name), getattr(self, name)) for name in FIELDS]
+        return [Change(kimg, name, old, new) for name, old, new in values if old != new]
+
+    def to_json(self, changes: Collection[Change] = ()) -> str:
+        """Content of options.json: the options, and under "changes" how earlier ones became these."""
+        values = dataclasses.asdict(self) | {"changes": [dataclasses.asdict(change) for change in changes]}
+        return json.dumps(values, indent=2) + "\n"
+
+    def write(self, file: Path, changes: Collection[Change] = ()) -> None:
+        """Write options.json atomically."""
         with atomic_write(file) as out:
-            out.write(self.to_json().encode())
+            out.write(self.to_json(changes).encode())
 
     @classmethod
     def from_file(cls, path: Path) -> Options:
-        """Reads options.json.
+        """Read options.json.
 
         Raises:
             OptionError: not readable, or not of this version.
         """
+        return read_options(path)[0]
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Options)}
+#: Default of every option that can be given; None where it is required or computed.
+DEFAULTS: dict[str, Any] = {
+    name: None if field.default is dataclasses.MISSING else field.default
+    for name, field in FIELDS.items()
+    if field.metadata["flag"]
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Option that has another value since a run was resumed.
+
+    Attributes:
+        kimg: thousands of images shown by then.
+        option: its name.
+        old, new: its values.
+    """
+
+    kimg: float
+    option: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        prefix = "--" if FIELDS[self.option].metadata["flag"] else ""
+        return f"{prefix}{self.option} from {as_flag(self.old)} to {as_flag(self.new)}"
+
+
+def read_options(path: Path) -> tuple[Options, list[Change]]:
+    """Read options.json: the options, and the changes that led to them.
+
+    Raises:
+        OptionError: not readable, or not of this version.
+    """
+    try:
+        values: dict[str, Any] = _DEFAULTS_OF_OLD_FILES | json.loads(path.read_text())
+        changes = [Change(**_lists_to_tuples(change)) for change in values.pop("changes", [])]
+        return Options(**_lists_to_tuples(values)), changes
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise OptionError(f"{path}: cannot be read as training options ({error})") from error
+
+
+def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def default_gamma(cfg: str, resolution: int, batch: int) -> float:
+    """Weight of the R1 penalty: fewer pixels and larger batches need less of it."""
+    return round(GAMMA_PER_PIXEL[cfg] * resolution**2 / max(batch, 1), 5)
+
+
+def default_precision(strategy: str) -> str:
+    """Precision for the devices of --strategy: 16-bit arithmetic is faster on GPUs alone."""
+    on_gpu = not strategy.startswith(("cpu", "tpu")) and bool(tf.config.list_physical_devices("GPU"))
+    return "fp16" if on_gpu else "fp32"
+
+
+# --- Flags and documentation ------------------------------------------------------------------------------------------
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Define a flag for every option that can be given."""
+    types = typing.get_type_hints(Options)
+    for name, default in DEFAULTS.items():
+        field = FIELDS[name]
+        help_text, choices = _help(field), field.metadata["choices"]
+        kind = next(t for t in (typing.get_args(types[name]) or (types[name],)) if t is not type(None))
+        if isinstance(default, tuple):
+            flags.DEFINE_list(name, list(default), help_text, flag_values=values)
+        elif choices:
+            flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
+        elif kind is bool:
+            flags.DEFINE_bool(name, default, help_text, flag_values=values)
+        elif kind is int:
+            flags.DEFINE_integer(name, default, help_text, flag_values=values)
+        elif kind is float:
+            flags.DEFINE_float(name, default, help_text, flag_values=values)
+        else:
+            flags.DEFINE_string(name, default, help_text, flag_values=values)
+
+
+def given_options(values: flags.FlagValues) -> dict[str, Any]:
+    """Options that were given as flags, by name.
+
+    Raises:
+        OptionError: a list of numbers has something else in it.
+    """
+    given = {name: values[name].value for name in DEFAULTS if not values[name].using_default_value}
+    if "metrics" in given:
+        given["metrics"] = tuple(given["metrics"])
+    if "profile_steps" in given:
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
-            lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-            return cls(**values | lists)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise OptionError(f"{path}: cannot be read as training options ({error})") from error
-
-    @property
-    def decisive(self) -> dict[str, Any]:
-        """What decides what is computed, by name."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in FREE}
-
-    def differences(self, other: Options) -> list[str]:
-        """Options in which a run that resumes `other` would compute something else."""
-        theirs = other.decisive
-        return [
-            f"--{name}: {theirs[name]} in the checkpoint, {value} now"
-            for name, value in self.decisive.items()
-            if value != theirs[name]
-        ]
+            given["profile_steps"] = tuple(int(number) for number in given["profile_steps"])
+        except ValueError:
+            text = ",".join(given["profile_steps"])
+            raise OptionError(f"--profile_steps={text}: give whole numbers, such as 20,25") from None
+    return given
 
 
-def _as_flag(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def check_given(given: Mapping[str, Any], options: Options) -> None:
+    """Refuse a given option that has no effect with the --aug of `options`.
+
+    Raises:
+        OptionError: there is one.
+    """
+    for name, value in given.items():
+        only_with = FIELDS[name].metadata["only_with_aug"]
+        if only_with and options.aug not in only_with:
+            raise OptionError(
+                f"--{name}={as_flag(value)}: has no effect with --aug={options.aug}; leave it out, or use "
+                f"--aug={' or '.join(only_with)}"
+            )
+
+
+def as_flag(value: Any) -> str:
+    """Value of an option as it is written on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def default_text(field: dataclasses.Field[Any]) -> str:
+    """Description of a field's default."""
+    by_cfg = field.metadata["default_by_cfg"]
+    if by_cfg:
+        usual = by_cfg["stylegan3-t"]
+        others = {value: [cfg for cfg in by_cfg if by_cfg[cfg] == value] for value in by_cfg.values() if value != usual}
+        return "; ".join([f"{usual:g}", *(f"{value:g} with {', '.join(cfgs)}" for value, cfgs in others.items())])
+    if field.metadata["default_text"]:
+        return str(field.metadata["default_text"])
+    if field.default is dataclasses.MISSING:
+        return "required"
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    if isinstance(field.default, float):
+        return f"{field.default:g}"
+    return "none" if field.default in (None, (), "") else str(field.default)
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    """Help text of a flag; --help adds those defaults that are not computed."""
+    text: str = field.metadata["help"]
+    if field.metadata["resumable"]:
+        text += "; may change with --resume"
+    if default_text(field) == "required":
+        text += "; required, except with --resume=PATH"
+    elif DEFAULTS[field.name] is None:
+        text += f" (default: {default_text(field)})"
+    return text
+
+
+def markdown_table() -> str:
+    """Table of all options for docs/training.md."""
+    rows = ["| flag | default | on resume | |", "|---|---|---|---|"]
+    for name in DEFAULTS:
+        field = FIELDS[name]
+        text = field.metadata["help"]
+        if field.metadata["choices"]:
+            text += f" ({', '.join(f'`{choice}`' for choice in field.metadata['choices'])})"
+        may_change = "may change" if field.metadata["resumable"] else ""
+        rows.append(f"| `--{name}` | {default_text(field)} | {may_change} | {text} |")
+    return "\n".join(rows) + "\n"
+
+
+TABLE_START = "<!-- Options: written by python -m trainer.config docs/training.md -->\n"
+TABLE_END = "<!-- End of options -->\n"
+
+
+def with_table(page: str) -> str:
+    """Page of documentation with the table of options as it is now."""
+    before, _, rest = page.partition(TABLE_START)
+    return before + TABLE_START + markdown_table() + TABLE_END + rest.partition(TABLE_END)[2]
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    page.write_text(with_table(page.read_text()))

@@ -1,29 +1,43 @@
-"""--dry_run: what a run would be, without making anything."""
+"""Description of a run before it starts: --dry_run."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
-from trainer import defaults
 from trainer.config import Options
 
 GIGA = 1e9
 PROGRAM_GB = 0.7  # TensorFlow itself
-#: For every number that a layer gives out, so many are held until its gradient: inputs scaled, padded, filtered.
-#: Fitted, as is PROGRAM_GB, to the peaks of T-32, T-64 and R-64 that benchmarks.train_bench measured: within 5 %.
+#: Numbers held until the gradient for every number that a layer outputs: inputs scaled, padded, filtered.
+#: Like PROGRAM_GB, fitted to the peaks of T-32, T-64 and R-64 that benchmarks.train_bench measured: within 5 %.
 HELD_PER_OUTPUT = 6
 
-#: (name, parameters, other variables, shape of the output, its type)
-Row = tuple[str, int, int, str, str]
+
+class Row(NamedTuple):
+    """Layer of a network, for the table."""
+
+    name: str
+    parameters: int
+    other_variables: int
+    output_shape: str
+    output_type: str
 
 
 def describe(options: Options, replicas: int) -> str:
-    """The resolved options, the networks layer by layer, an estimate of the memory, and the number of steps."""
+    """Describe options, networks layer by layer, an estimate of the memory, and the number of steps.
+
+    Args:
+        options: of the run.
+        replicas: number of devices, over all workers.
+    """
     G = build_generator(options.generator(), dtype=options.policy)
     D = Discriminator(options.discriminator(), dtype=options.policy)
     z, label = tf.zeros([1, G.config.z_dim]), tf.zeros([1, options.label_dim])
@@ -37,45 +51,58 @@ def describe(options: Options, replicas: int) -> str:
             *table("D", d_rows),
             *_memory(options, G.count_params(), D.count_params(), g_bytes + d_bytes),
             *_steps(options, replicas),
-            *_warnings(options),
+            *([f"warning: {options.gamma_warning}"] if options.gamma_warning else []),
             "",
         ]
     )
 
 
 def trace(model: keras.Model, *inputs: Any, **more: Any) -> tuple[list[Row], int]:
-    """A row for every layer in the order of their work, and the bytes of all their outputs for one image."""
-    outputs: dict[str, tf.TensorSpec] = {}
+    """Trace a call of `model` for one image.
 
-    def noting(layer: keras.layers.Layer) -> None:
-        plain = layer.call
-
-        def call(*args: Any, **kwargs: Any) -> tf.Tensor:
-            y = plain(*args, **kwargs)
-            outputs.setdefault(layer.name, tf.TensorSpec(y.shape, y.dtype))
-            return y
-
-        layer.call = call
-
-    for layer in model.layers:
-        noting(layer)
-    tf.function(lambda: model(*inputs, **more), autograph=False).get_concrete_function()
+    Returns:
+        a row for every layer in the order of their calls, and the bytes of all their outputs.
+    """
+    with _recorded_outputs(model.layers) as outputs:
+        tf.function(lambda: model(*inputs, **more), autograph=False).get_concrete_function()
     by_name = {layer.name: layer for layer in model.layers}
-    rows = [_row(name, by_name[name], spec) for name, spec in outputs.items()]
+    rows = [_row(by_name[name], spec) for name, spec in outputs.items()]
     return rows, sum(math.prod(spec.shape) * spec.dtype.size for spec in outputs.values())
 
 
-def _row(name: str, layer: keras.layers.Layer, output: tf.TensorSpec) -> Row:
-    trained = sum(math.prod(v.shape) for v in layer.trainable_variables)
+@contextlib.contextmanager
+def _recorded_outputs(layers: list[keras.layers.Layer]) -> Iterator[dict[str, tf.TensorSpec]]:
+    """Collect {name of a layer: shape and dtype of its first output} while layers are called."""
+    outputs: dict[str, tf.TensorSpec] = {}
+
+    def record(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> tf.Tensor:
+        y = type(layer).call(layer, *args, **kwargs)
+        outputs.setdefault(layer.name, tf.TensorSpec(y.shape, y.dtype))
+        return y
+
+    for layer in layers:
+        layer.call = partial(record, layer)
+    try:
+        yield outputs
+    finally:
+        for layer in layers:
+            del layer.call
+
+
+def _row(layer: keras.layers.Layer, output: tf.TensorSpec) -> Row:
+    parameters = sum(math.prod(v.shape) for v in layer.trainable_variables)
     others = sum(math.prod(v.shape) for v in layer.non_trainable_variables)
-    return name, trained, others, " x ".join(map(str, output.shape[1:])), output.dtype.name
+    return Row(layer.name, parameters, others, " x ".join(map(str, output.shape[1:])), output.dtype.name)
 
 
 def table(title: str, rows: list[Row]) -> list[str]:
-    """Lines of text."""
-    total = ("total", sum(row[1] for row in rows), sum(row[2] for row in rows), "", "")
+    """Lines of text: a heading, a line for each of `rows`, and their total."""
+    total = Row("total", sum(row.parameters for row in rows), sum(row.other_variables for row in rows), "", "")
     lines = [f"{title:<16}{'parameters':>12}{'others':>10}  {'output':<18}type"]
-    return lines + [f"{n:<16}{p:>12,}{o:>10,}  {shape:<18}{dtype}" for n, p, o, shape, dtype in (*rows, total)] + [""]
+    for row in [*rows, total]:
+        counts = f"{row.parameters:>12,}{row.other_variables:>10,}"
+        lines.append(f"{row.name:<16}{counts}  {row.output_shape:<18}{row.output_type}")
+    return [*lines, ""]
 
 
 def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int) -> list[str]:
@@ -91,14 +118,10 @@ def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int
 
 def _steps(options: Options, replicas: int) -> list[str]:
     steps = math.ceil(options.kimg * 1000 / options.batch)
-    accumulation = options.num_accumulation_steps(replicas)
-    return [
-        f"steps: {steps:,} of {options.batch} images on {replicas} device{'s'[: replicas > 1]}"
-        + (f", accumulated over {accumulation} parts each" if accumulation > 1 else ""),
-        f"epochs: {options.kimg * 1000 / options.num_images:.1f} of {options.num_images:,} images",
-    ]
-
-
-def _warnings(options: Options) -> list[str]:
-    warning = defaults.gamma_warning(options.gamma, options.cfg, options.resolution, options.batch)
-    return [f"warning: {warning}"] if warning else []
+    devices = "1 device" if replicas == 1 else f"{replicas} devices"
+    line = f"steps: {steps:,} of {options.batch} images on {devices}"
+    accumulation_steps = options.num_accumulation_steps(replicas)
+    if accumulation_steps > 1:
+        line += f", accumulated over {accumulation_steps} parts each"
+    epochs = options.kimg * 1000 / options.num_images
+    return [line, f"epochs: {epochs:.1f} of {options.num_images:,} images"]

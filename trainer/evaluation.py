@@ -1,4 +1,4 @@
-"""--metrics: how good the averaged generator is at a snapshot, and which snapshot was best."""
+"""Metrics of the averaged generator at a snapshot, and the best snapshot: --metrics."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from trainer.state import TrainState
 
 
 def check_metrics(options: Options) -> None:
-    """Whether the metrics of a run can be computed.
+    """Refuse metrics that cannot be computed for a run.
 
     Raises:
-        ConfigError, OptionError: they cannot; the message says why.
+        ConfigError, OptionError: naming the metric and the reason.
     """
     if not options.metrics:
         return
@@ -40,17 +40,20 @@ def check_metrics(options: Options) -> None:
 def evaluate(
     run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None, snapshot: Path
 ) -> dict[str, float]:
-    """Computes the metrics of options.metrics; returns {"Metrics/RESULT": value}.
+    """Compute options.metrics, and keep the snapshot with the best value of each.
 
-    Each metric becomes a line of metric-NAME.jsonl; where a result is the best so far, network-best-RESULT.keras is
-    written too.
+    Appends a line to metric-NAME.jsonl for every metric, and writes network-best-RESULT.keras for every result that is
+    better than those of all earlier snapshots.
 
     Args:
         run: the run folder.
         options: of the run.
-        state: whose G_ema is measured, and whose record of the best is kept.
+        state: G_ema is measured, and `best` updated.
         strategy: devices to compute on, those of this process; None: the first one.
-        snapshot: name of the .keras file of the same weights.
+        snapshot: .keras file of the same weights.
+
+    Returns:
+        {"Metrics/RESULT": value}.
     """
     evaluation = metrics.Evaluation(
         options.metrics,
@@ -84,7 +87,7 @@ def evaluate(
 
 
 def is_better(result: str, value: float, higher_is_better: bool | None, best: dict[str, tuple[float, int]]) -> bool:
-    """Whether no earlier snapshot was as good; False where neither value is better."""
+    """Return True if `value` is better than every earlier one; False where no direction is better."""
     if higher_is_better is None:
         return False
     if result not in best:
@@ -93,5 +96,5 @@ def is_better(result: str, value: float, higher_is_better: bool | None, best: di
 
 
 def _real_images(options: Options) -> Dataset:
-    """All that are there, as published: with those held out or left out of training, and none mirrored."""
+    """All images of the data set, as published: with those held out or left out of training, and none mirrored."""
     return open_dataset(options.data, resolution=options.resolution, use_labels=options.cond)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from sg3tf.data.dataset import Dataset
 from sg3tf.ops import use_backend
-from trainer import defaults, run_dir
+from trainer import run_dir
 from trainer.config import Options
 from trainer.distribution import Workers, implementation
 from trainer.errors import TrainingError, summarize_error
@@ -55,7 +55,9 @@ def train(
     workers = Workers(strategy)
     state = TrainState(options, strategy)
     notes = _load(state, options, resume)
-    workers.require_equal(zlib.crc32(repr((options.decisive, state.cur_nimg)).encode()), "options or checkpoints")
+    workers.require_equal(
+        zlib.crc32(repr((options.reproducibility_fields, state.cur_nimg)).encode()), "options or checkpoints"
+    )
     draws = _draws(options, state, dataset)
     stepper = TrainStep(state, options, strategy, draws)
     alone = strategy if workers.count == 1 else None  # what the chief does by itself must not wait for the others
@@ -116,7 +118,7 @@ def _explained(run: Path, workers: Workers) -> Iterator[None]:
 def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]:
     """Fills a new state; returns what is to be said about it."""
     notes = []
-    if warning := defaults.gamma_warning(options.gamma, options.cfg, options.resolution, options.batch):
+    if warning := options.gamma_warning:
         notes.append(f"warning: {warning}")
     if resume is not None:
         state.restore(resume)

@@ -1,22 +1,26 @@
-"""The folder of a run: OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2."""
+"""Run folder, OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2: its name, options.json, checkpoints, and resuming."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from sg3tf.utils.files import verify_checksums
-from trainer.config import Options
+from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
 from trainer.state import PROGRESS
 
 OPTIONS = "options.json"
+LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 
 
 def create(outdir: Path, options: Options) -> Path:
-    """Makes the next numbered folder and writes options.json into it.
+    """Make the next numbered folder and write options.json into it.
 
     Raises:
         OptionError: it cannot be made there.
@@ -33,10 +37,24 @@ def create(outdir: Path, options: Options) -> Path:
 
 
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:
-    """The newest run in `outdir` of this description that has a checkpoint."""
-    pattern = re.compile(rf"\d{{5}}-{re.escape(options.description)}")
-    runs = [path for path in outdir.glob("*") if pattern.fullmatch(path.name) and checkpoints(path)]
-    return max(runs, default=None, key=lambda path: path.name)
+    """Newest run in `outdir` that has a checkpoint and the description of `options`, in its name or since a change."""
+    numbered = re.compile(r"\d{5}-(.+)")
+    runs = [path for path in outdir.glob("*") if numbered.fullmatch(path.name) and checkpoints(path)]
+    for run in sorted(runs, key=lambda path: path.name, reverse=True):
+        if run.name[6:] == options.description or _description_now(run) == options.description:
+            return run
+    return None
+
+
+def _description_now(run: Path) -> str | None:
+    """Description of the options in a run folder, which differs from its name once gamma has changed."""
+    try:
+        return Options.from_file(run / OPTIONS).description
+    except OptionError:
+        return None
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------------------------
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -45,18 +63,18 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def last_checkpoint(run: Path) -> str:
-    """How messages name where a run can go on."""
+    """Name, for messages, of the place where a run would resume."""
     found = checkpoints(run)
     return str(found[-1]) if found else "the beginning, as there is no checkpoint yet"
 
 
 def new_checkpoint(run: Path, cur_nimg: int) -> Path:
-    """Where the checkpoint at `cur_nimg` images goes."""
+    """Folder for the checkpoint at `cur_nimg` images."""
     return run / CHECKPOINTS / f"{cur_nimg:09d}"
 
 
 def remove_old_checkpoints(run: Path, keep: int) -> None:
-    """Keeps the newest few, which are large, and removes what killed processes left half-written."""
+    """Keep the newest few, which are large, and remove what killed processes left half-written."""
     for path in checkpoints(run)[:-keep]:
         shutil.rmtree(path)
     for path in (run / CHECKPOINTS).glob(".*.partial-*"):
@@ -64,12 +82,12 @@ def remove_old_checkpoints(run: Path, keep: int) -> None:
 
 
 def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
-    """(run folder, checkpoint folder) for --resume=PATH, which may name either.
+    """Return (run folder, checkpoint folder) for --resume=PATH, which may name either.
 
-    Of a run it is the newest checkpoint that is whole; those that are not are named on the way.
+    Of a run, that is the newest intact checkpoint; damaged newer ones are reported.
 
     Raises:
-        OptionError: neither, or no checkpoint is whole.
+        OptionError: neither, or no checkpoint is intact.
     """
     path = path.resolve()
     if (path / PROGRESS).is_file():
@@ -84,4 +102,75 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
             return path, checkpoint
         problems.append(problem)
         print(f"{checkpoint}: not used, because {problem}")
-    raise OptionError(f"--{flag}={path}: none of its {len(found)} checkpoints is whole; of the newest, {problems[0]}")
+    raise OptionError(f"--{flag}={path}: none of its {len(found)} checkpoints is intact; of the newest, {problems[0]}")
+
+
+# --- Resuming ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumePoint:
+    """Checkpoint to resume from, and the options in effect there.
+
+    Options that affect the result are those at the time of the checkpoint, so that resuming from an older one repeats
+    what happened then; all others are those of options.json.
+
+    Attributes:
+        run: run folder.
+        checkpoint: checkpoint folder.
+        kimg: thousands of images shown by then.
+        options: of the run.
+        changes: of the options, up to then.
+        undone: changes made after the checkpoint, which no longer hold.
+    """
+
+    run: Path
+    checkpoint: Path
+    kimg: float
+    options: Options
+    changes: Sequence[Change]
+    undone: Sequence[Change]
+
+    @classmethod
+    def from_path(cls, path: Path) -> ResumePoint:
+        """Find the checkpoint for --resume=PATH, a run folder or a checkpoint folder.
+
+        Raises:
+            OptionError: there is none, or its options cannot be read.
+        """
+        run, checkpoint = resolve_resume_path(path)
+        options, recorded = read_options(run / OPTIONS)
+        try:
+            kimg = json.loads((checkpoint / PROGRESS).read_text())["cur_nimg"] / 1000
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise OptionError(f"--resume={path}: {checkpoint / PROGRESS} cannot be read ({error})") from error
+        undone = [c for c in recorded if c.kimg > kimg and FIELDS[c.option].metadata["affects_result"]]
+        then = {change.option: change.old for change in reversed(undone)}  # the earliest of several decides
+        options = dataclasses.replace(options, **then)
+        return cls(run, checkpoint, kimg, options, [c for c in recorded if c not in undone], undone)
+
+    def changes_to(self, options: Options) -> list[Change]:
+        """Return what `options` change from here on.
+
+        Raises:
+            OptionError: an option that a resumed run cannot change.
+        """
+        changes = options.changes_since(self.options, self.kimg)
+        refused = [str(change) for change in changes if not FIELDS[change.option].metadata["resumable"]]
+        if refused:
+            raise OptionError(
+                f"--resume={self.run}: a resumed run cannot change {', '.join(refused)}; leave these options as they "
+                f"were, or start a new run from its weights with --init_from={self.run}"
+            )
+        return changes
+
+    def notes(self, changes: Sequence[Change]) -> list[str]:
+        """Lines for the log about options that are not, or no longer, as they were."""
+        undone = [f"at {self.kimg:g} kimg: without the later change of {change}" for change in self.undone]
+        return undone + [f"at {self.kimg:g} kimg: {change}" for change in changes]
+
+    def record(self, options: Options, changes: Sequence[Change]) -> None:
+        """Write `changes` into options.json and the log."""
+        options.write(self.run / OPTIONS, [*self.changes, *changes])
+        with open(self.run / LOG, "a") as log:
+            log.writelines(f"{note}\n" for note in self.notes(changes))

@@ -113,7 +113,7 @@ class TrainStep:
             metrics = {**metrics, **self._phases["R1"]({**self._real(real), **self._augmented("R1")})}
         state.cur_nimg += options.batch
         state.step += 1
-        keep = decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_nothing)
+        keep = decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_scratch)
         self._update_average(tf.constant(keep))
         return metrics
 
@@ -139,7 +139,7 @@ class TrainStep:
         return {**self._blur(), "images": batch[0], "label": batch[1]}
 
     def _blur(self) -> Arrays:
-        if not self.options.blurs:
+        if not self.options.uses_blur:
             return {}
         sigma = self.options.blur_sigma(self.state.cur_nimg)
         return self._mine({"blur_sigma": np.full([self.options.batch], sigma, np.float32)})

@@ -1,4 +1,4 @@
-"""Begins a run with the weights of another model: --init_from."""
+"""Transfer learning: weights of another model to start a run from, --init_from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 import sg3tf
+from sg3tf.models.configs import AnyGeneratorConfig
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
@@ -16,7 +17,7 @@ from trainer.state import TrainState
 
 
 def check_init_from(options: Options) -> None:
-    """Whether the networks of options.init_from fit those of `options`; their labels and mapping may differ.
+    """Refuse an options.init_from whose networks do not fit `options`; labels and mapping may differ.
 
     Raises:
         OptionError: nothing there to read, or another architecture.
@@ -24,28 +25,32 @@ def check_init_from(options: Options) -> None:
     if options.init_from is None:
         return
     source = Path(options.init_from)
-    theirs = _generator_of(source).config if source.suffix == ".keras" else _options_of(source).generator()
-    ours = options.generator()
-    named = (
-        {"cfg": type(ours).__name__, **dataclasses.asdict(ours)},
-        {"cfg": type(theirs).__name__, **dataclasses.asdict(theirs)},
-    )
+    there = _fields(_generator_of(source).config if source.suffix == ".keras" else _options_of(source).generator())
+    here = _fields(options.generator())
     may_differ = {"label_dim", "mapping_layers", "magnitude_decay"}
-    differ = [n for n in named[0] if n not in may_differ and named[0][n] != named[1].get(n)]
-    if differ:
-        listed = "; ".join(f"{name} {named[1].get(name)} there, {named[0][name]} here" for name in differ)
-        raise OptionError(f"--init_from={source}: another architecture ({listed})")
+    differences = [
+        f"{name} {there.get(name)} there, {value} here"
+        for name, value in here.items()
+        if name not in may_differ and value != there.get(name)
+    ]
+    if differences:
+        raise OptionError(f"--init_from={source}: another architecture ({'; '.join(differences)})")
+
+
+def _fields(config: AnyGeneratorConfig) -> dict[str, Any]:
+    """Fields of a generator's configuration, with its class under "cfg"."""
+    return {"cfg": type(config).__name__, **dataclasses.asdict(config)}
 
 
 def init_from(state: TrainState, source: Path) -> list[str]:
-    """Takes over weights and running statistics; nothing of optimizers, augmentation or progress.
+    """Copy weights and running statistics; nothing of optimizers, augmentation or progress.
 
     Args:
-        state: new; what finds no partner of its name and shape in the source stays as it is.
-        source: a run folder or a checkpoint, for all networks; or a .keras file, for the generators alone.
+        state: new; variables without a counterpart of the same name and shape in the source keep their values.
+        source: run folder or checkpoint, for all networks; or .keras file, for the generators alone.
 
     Returns:
-        Lines that say what was not taken over.
+        Lines that name the variables that were not copied.
 
     Raises:
         OptionError: nothing there to read.
@@ -54,7 +59,7 @@ def init_from(state: TrainState, source: Path) -> list[str]:
     if source.suffix == ".keras":
         G_ema = _generator_of(source)
         found: dict[str, Any] = {"G": G_ema, "G_ema": G_ema}
-        notes.append(f"--init_from={source}: holds a generator only; the discriminator begins anew")
+        notes.append(f"--init_from={source}: holds a generator only; the discriminator starts from random weights")
     else:
         other = TrainState(_options_of(source))
         other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
@@ -78,7 +83,7 @@ def _generator_of(source: Path) -> sg3tf.Generator:
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
-    """Copies variables of equal path and shape; returns the paths in `target` that found none."""
+    """Copy variables of equal path and shape; return the paths of those in `target` that have no counterpart."""
     values = {_path(variable): variable for variable in source.variables}
     without = []
     for variable in target.variables:
@@ -91,5 +96,5 @@ def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
 
 
 def _path(variable: Any) -> str:
-    """Without the model's own name, which counts models."""
+    """Path of a variable without the model's name, which has a number."""
     return variable.path.partition("/")[2]

@@ -8,6 +8,12 @@ from typing import Any
 from sg3tf.data.dataset import open_dataset
 from trainer.config import Options
 
+#: Where the defaults depend on the configuration or the device: one value for all.
+COMMON: dict[str, Any] = {
+    **{"glr": 0.0025, "map_depth": 2, "style_mixing": 0.0, "pl_weight": 0.0},
+    **{"precision": "fp32", "aug": "noaug"},
+}
+
 #: Of no data set that exists.
 PLAIN = Options(
     cfg="stylegan3-t",
@@ -21,6 +27,7 @@ PLAIN = Options(
     batch=32,
     gamma=2.0,
     batch_per_replica=16,
+    **COMMON,
 )
 
 #: Networks that cost next to nothing.
@@ -30,14 +37,5 @@ SIZE = {"cbase": 128, "cmax": 8}
 def options(data: str | Path, **overrides: Any) -> Options:
     """Options of a run that costs next to nothing on the data set in the folder `data`: batch 8 in one piece."""
     dataset = open_dataset(data, use_labels=overrides.get("cond", False))
-    values: dict[str, Any] = {"cfg": "stylegan3-t", "batch": 8, "gamma": 2.0, **SIZE, **overrides}
-    return Options(
-        data=str(data),
-        data_name=dataset.name,
-        data_digest=dataset.digest,
-        resolution=dataset.resolution,
-        image_channels=dataset.channels,
-        num_images=len(dataset),
-        label_dim=dataset.label_dim,
-        **{"batch_per_replica": values["batch"], **values},
-    )
+    values: dict[str, Any] = {"batch": 8, "gamma": 2.0, **COMMON, **SIZE, **overrides}
+    return Options.for_dataset(dataset, data=str(data), **values)

@@ -13,7 +13,6 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from sg3tf.models.configs import ABLATION_PRESETS
 from tests.helpers import tiny_run
-from trainer import defaults
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
 from trainer.step import TrainStep
@@ -23,8 +22,7 @@ BATCH = 4
 
 @pytest.mark.parametrize("cfg", ABLATION_PRESETS)
 def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
-    usual = {"style_mixing": defaults.STYLE_MIXING[cfg], "pl_weight": defaults.PL_WEIGHT[cfg]}
-    options = tiny_run.options(faces, cfg=cfg, batch=BATCH, cond=True, **usual)
+    options = tiny_run.options(faces, cfg=cfg, batch=BATCH, cond=True, style_mixing=None, pl_weight=None)
     state = TrainState(options)
     mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.supports_noise}
     dataset = open_dataset(faces, use_labels=True)

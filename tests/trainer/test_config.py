@@ -1,15 +1,28 @@
-"""What a run is: checks, names, derived quantities, and its JSON."""
+"""Options of a run: defaults, limits, derived quantities, flags, JSON, and the table in the documentation."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from absl import flags
 
+from sg3tf.data.dataset import open_dataset
+from sg3tf.models.configs import ABLATION_PRESETS
 from tests.helpers.tiny_run import PLAIN
-from trainer.config import Options
+from trainer import config
+from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
+
+ROOT = Path(__file__).parents[2]
+LEGACY = ROOT / "tests" / "data" / "legacy" / "options"
+DATA = {
+    **{"data": "/data/faces", "data_name": "faces", "data_digest": "sha256:0"},
+    **{"resolution": 256, "image_channels": 3, "num_images": 64, "label_dim": 0},
+}
 
 
 def changed(**values):
@@ -132,9 +145,33 @@ def test_blur_fades_over_the_first_200_kimg_per_32_images_of_batch():
 def test_json_round_trip(tmp_path):
     options = changed(cond=True, desc="ö", max_images=3, seed=2**32 - 1, kimg=0.1, profile_steps=(2, 3), metrics=("a",))
     file = tmp_path / "options.json"
-    options.write(file)
+    changes = [Change(1.5, "gamma", 3.0, 2.0), Change(2.0, "metrics", (), ("a",))]
+    options.write(file, changes)
     assert Options.from_file(file) == options
-    assert json.loads(file.read_text()) == json.loads(json.dumps(dataclasses.asdict(options)))
+    found, found_changes = read_options(file)
+    assert found == options and list(map(str, found_changes)) == list(map(str, changes))
+    values = json.loads(file.read_text())
+    assert values.pop("changes")[0] == {"kimg": 1.5, "option": "gamma", "old": 3.0, "new": 2.0}
+    assert values == json.loads(json.dumps(dataclasses.asdict(options)))
+
+
+@pytest.mark.parametrize("name", ["stylegan3-t", "stylegan2-noaug"])
+def test_files_from_before_the_layout_changed(name):
+    """Every value as it stands in the file, whatever the defaults are now."""
+    file = LEGACY / f"{name}.json"
+    options, changes = read_options(file)
+    assert json.loads(json.dumps(dataclasses.asdict(options))) == json.loads(file.read_text())
+    assert changes == []
+
+
+def test_options_that_older_files_lack(tmp_path):
+    values = json.loads((LEGACY / "stylegan3-t.json").read_text())
+    for name in ("detector_dir", "aug"):
+        del values[name]
+    file = tmp_path / "options.json"
+    file.write_text(json.dumps(values))
+    options = Options.from_file(file)
+    assert (options.detector_dir, options.aug) == (None, "noaug")
 
 
 @pytest.mark.parametrize(
@@ -151,42 +188,48 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
-CHANGED = {
-    **{"data": "/mnt/faces", "batch_per_replica": 8, "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1},
-    **{"keep_checkpoints": 1, "max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0},
-    **{"detector_dir": "/networks"},
-    **{"histograms": True, "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
+#: For each option, another value than that of PLAIN.
+OTHER_VALUES = {
+    # A resumed run cannot change these.
+    **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
+    **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True},
+    **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2, "precision": "bf16"},
+    **{"r1_interval": 8, "pl_interval": 2, "freezed": 1, "aug": "ada", "augpipe": "bg", "p": 0.5},
+    **{"validation": 5, "init_from": "/x", "max_images": 5, "desc": "x"},
+    # These change the result, and may change.
+    **{"batch_per_replica": 8, "gamma": 3.0, "glr": 0.1, "dlr": 0.1, "target": 0.5, "ada_kimg": 1.0},
+    **{"style_mixing": 0.5, "pl_weight": 1.0},
+    # These do not.
+    **{"data": "/mnt/faces", "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1, "keep_checkpoints": 1},
+    **{"max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0, "histograms": True},
+    **{"detector_dir": "/networks", "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
 }
+RESUMABLE = list(OTHER_VALUES)[list(OTHER_VALUES).index("batch_per_replica") :]
+FREE_OF_RESULT = [*OTHER_VALUES][list(OTHER_VALUES).index("data") :]
 
 
-def test_no_difference_in_what_only_moves_or_lengthens_a_run():
-    assert PLAIN.differences(changed(**CHANGED)) == []
+def test_what_may_change_on_resume_and_what_the_result_depends_on():
+    assert {*OTHER_VALUES, "ada_heuristic"} == set(FIELDS)
+    assert {name for name, field in FIELDS.items() if field.metadata["resumable"]} == set(RESUMABLE)
+    unaffected = {name for name, field in FIELDS.items() if not field.metadata["affects_result"]}
+    assert unaffected == {*FREE_OF_RESULT, "data_name", "desc"}
+    assert set(PLAIN.reproducibility_fields) == set(FIELDS) - unaffected
 
 
-def test_every_other_option_makes_a_difference():
-    values = {
-        **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
-        **{"num_images": 63, "label_dim": 3, "batch": 64, "gamma": 3.0, "seed": 1, "mirror": True, "cond": True},
-        **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2, "precision": "bf16", "glr": 0.1, "dlr": 0.1},
-        **{"r1_interval": 8, "style_mixing": 0.5, "pl_weight": 1.0, "pl_interval": 2, "freezed": 1, "aug": "ada"},
-        **{"augpipe": "bg", "p": 0.5, "target": 0.5, "ada_kimg": 1.0, "validation": 5, "init_from": "/x"},
-        **{"max_images": 5, "desc": "x"},
-    }
-    fields = {field.name for field in dataclasses.fields(Options)}
-    assert set(values) | set(CHANGED) | {"ada_heuristic"} == fields
-    for name, value in values.items():
-        (line,) = changed(**{name: value}).differences(PLAIN)
-        assert f"--{name}: {getattr(PLAIN, name)} in the checkpoint, {value} now" == line
-    held_out = changed(validation=5)
-    assert len(changed(validation=5, ada_heuristic="rv").differences(held_out)) == 1
-    assert len(changed(gamma=3.0, seed=1).differences(PLAIN)) == 2
+def test_every_other_value_is_a_change():
+    for name, value in OTHER_VALUES.items():
+        (change,) = changed(**{name: value}).changes_since(PLAIN, 12.5)
+        assert change == Change(12.5, name, getattr(PLAIN, name), value)
+    assert str(Change(12.5, "metrics", (), ("a", "b"))) == "--metrics from  to a,b"
+    assert str(Change(12.5, "num_images", 64, 63)) == "num_images from 64 to 63"  # not a flag
+    assert PLAIN.changes_since(PLAIN, 12.5) == []
 
 
-def test_a_model_to_begin_with_leaves_nothing_to_ramp_up():
-    assert PLAIN.from_nothing
+def test_a_run_from_a_model_has_no_ramp_up():
+    assert PLAIN.from_scratch
     begun = changed(cfg="stylegan3-r", init_from="/x")
-    assert not begun.from_nothing
-    assert not begun.blurs
+    assert not begun.from_scratch
+    assert not begun.uses_blur
     assert begun.blur_sigma(0) == 0
 
 
@@ -196,3 +239,143 @@ def test_precisions_are_keras_policies():
         "mixed_bfloat16",
         "mixed_float16",
     ]
+
+
+# Defaults.
+
+
+def new(**values):
+    return Options(**{"batch": 32, **DATA, **values})
+
+
+@pytest.mark.parametrize(("resolution", "published"), [(128, 0.5), (256, 2), (512, 8.2), (1024, 32.8)])
+def test_gamma_is_the_published_one_at_batch_32(resolution, published):
+    for cfg in ("stylegan3-t", "stylegan3-r"):
+        assert new(cfg=cfg, resolution=resolution).gamma == pytest.approx(published, rel=0.03)
+
+
+def test_gamma_of_stylegan2_and_of_other_batches():
+    assert new(cfg="stylegan2", resolution=1024).gamma == pytest.approx(6.55, rel=1e-3)
+    assert new(batch=8).gamma == pytest.approx(4 * new().gamma, rel=1e-3)
+
+
+def test_gamma_far_away_is_worth_a_warning():
+    usual = new().gamma
+    for factor in (0, 0.26, 1, 3.9):
+        assert new(gamma=usual * factor).gamma_warning is None
+    for factor in (0.24, 4.1):
+        warning = new(gamma=usual * factor).gamma_warning
+        assert f"--gamma={usual * factor:g}" in warning and "2.048" in warning and "\n" not in warning
+
+
+def test_defaults_by_configuration():
+    names = ("gamma", "glr", "map_depth", "style_mixing", "pl_weight")
+
+    def defaults(cfg):
+        return [getattr(new(cfg=cfg), name) for name in names]
+
+    assert defaults("stylegan3-t") == defaults("stylegan3-r") == [2.048, 0.0025, 2, 0, 0]
+    assert defaults("stylegan2") == [0.4096, 0.002, 8, 0.9, 2]
+    for cfg in ABLATION_PRESETS[:3]:  # the penalties that go with skip connections
+        assert defaults(cfg) == [2.048, 0.0025, 8, 0.9, 2]
+    for cfg in ABLATION_PRESETS[3:]:
+        assert defaults(cfg) == defaults("stylegan3-t")
+
+
+def test_given_values_stay():
+    given = {"gamma": 0.0, "glr": 0.1, "map_depth": 3, "style_mixing": 0.0, "pl_weight": 0.0, "precision": "bf16"}
+    options = new(cfg="stylegan2", **given)
+    assert {name: getattr(options, name) for name in given} == given
+
+
+def test_precision_follows_the_device(monkeypatch):
+    assert new().precision == "fp32"
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert [new(strategy=name).precision for name in ("auto", "gpu:1", "cpu:2")] == ["fp16", "fp16", "fp32"]
+
+
+def test_augmentation_adapts_by_default_and_five_times_faster_from_a_model():
+    options = new()
+    assert [getattr(options, name) for name in ("aug", "augpipe", "p", "target", "ada_heuristic", "ada_kimg")] == [
+        *("ada", "bgc", 0, 0.6, "rt", 500)
+    ]
+    assert new(init_from="/x").ada_kimg == 100
+    assert new(aug="fixed", p=0.3).p == 0.3
+    with pytest.raises(OptionError, match="--aug=fixed: needs --p"):
+        new(aug="fixed")
+
+
+def test_properties_of_the_data_come_from_the_data_set(faces):
+    dataset = open_dataset(faces, use_labels=True)
+    options = Options.for_dataset(dataset, batch=8, cond=True)
+    assert (options.data_name, options.data_digest, options.resolution) == ("faces", dataset.digest, 16)
+    assert (options.image_channels, options.num_images, options.label_dim) == (3, 64, dataset.label_dim)
+    assert open_dataset(options.data).digest == dataset.digest
+    assert options.batch_per_replica == 8
+
+
+# Flags.
+
+
+def parse(*arguments):
+    values = flags.FlagValues()
+    config.define_flags(values)
+    values(["program", *arguments])
+    return values
+
+
+def test_flags_without_arguments_have_the_defaults_of_python():
+    values = parse()
+    assert config.given_options(values) == {}
+    for name, default in config.DEFAULTS.items():
+        value = values[name].value
+        assert (tuple(value) if isinstance(value, list) else value) == default
+
+
+def test_every_option_can_be_given_as_a_flag():
+    wanted = {name: value for name, value in OTHER_VALUES.items() if name in config.DEFAULTS}
+    given = config.given_options(parse(*(f"--{name}={config.as_flag(value)}" for name, value in wanted.items())))
+    assert given == wanted
+    assert {name: type(value) for name, value in given.items()} == {name: type(wanted[name]) for name in wanted}
+
+
+def test_values_equal_to_the_default_count_as_given():
+    assert config.given_options(parse("--snap=50", "--nomirror")) == {"snap": 50, "mirror": False}
+
+
+def test_profile_steps_are_whole_numbers():
+    with pytest.raises(OptionError, match="--profile_steps=a,b: give whole numbers"):
+        config.given_options(parse("--profile_steps=a,b"))
+
+
+@pytest.mark.parametrize(
+    ("aug", "given", "words"),
+    [
+        ("ada", {"p": 0.2}, ["--p=0.2", "--aug=ada", "--aug=fixed"]),
+        ("noaug", {"p": 0.2}, ["--p=0.2", "--aug=noaug", "--aug=fixed"]),
+        ("fixed", {"target": 0.5}, ["--target=0.5", "--aug=fixed", "--aug=ada"]),
+        ("noaug", {"ada_kimg": 5.0}, ["--ada_kimg=5.0", "--aug=ada"]),
+        ("noaug", {"ada_heuristic": "rt"}, ["--ada_heuristic=rt"]),
+        ("noaug", {"augpipe": "bg"}, ["--augpipe=bg", "--aug=noaug", "--aug=fixed or ada"]),
+    ],
+)
+def test_a_flag_without_effect_is_refused(aug, given, words):
+    with pytest.raises(OptionError) as refusal:
+        config.check_given(given, changed(aug=aug))
+    assert [word for word in words if word not in str(refusal.value)] == []
+    assert "\n" not in str(refusal.value)
+    config.check_given({"aug": aug, "gamma": 2.0}, changed(aug=aug))
+
+
+def test_help_texts_stand_alone():
+    for name in config.DEFAULTS:
+        text = parse()[name].help
+        assert not text.endswith(".") and len(text) > 15, name
+        assert ("may change with --resume" in text) == FIELDS[name].metadata["resumable"], name
+    assert "(default: 0.0025; 0.002 with stylegan2)" in parse()["glr"].help
+
+
+def test_the_documentation_has_the_options_as_they_are():
+    page = (ROOT / "docs" / "training.md").read_text()
+    assert config.with_table(page) == page, "stale: run python -m trainer.config docs/training.md"
+    assert all(f"| `--{name}` |" in page for name in config.DEFAULTS)

@@ -1,16 +1,18 @@
-"""Names and contents of run folders, and finding what to resume."""
+"""Names and contents of run folders, checkpoints, and the options of a resumed run."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from sg3tf.utils import files
 from tests.helpers.tiny_run import PLAIN
 from trainer import run_dir
-from trainer.config import Options
+from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
+from trainer.run_dir import ResumePoint
 
 NAME = PLAIN.description
 
@@ -18,7 +20,7 @@ NAME = PLAIN.description
 def make_checkpoint(run, cur_nimg):
     folder = run_dir.new_checkpoint(run, cur_nimg)
     folder.mkdir(parents=True)
-    (folder / "progress.json").write_text("{}")
+    (folder / "progress.json").write_text(json.dumps({"cur_nimg": cur_nimg}))
     files.write_checksums(folder)
     return folder
 
@@ -94,14 +96,14 @@ def test_special_characters_of_a_description_stand_for_themselves(tmp_path):
     assert run_dir.latest_matching_run(tmp_path, options) == run
 
 
-def test_locate_takes_a_run_or_a_checkpoint(tmp_path):
+def test_resume_path_is_a_run_or_a_checkpoint(tmp_path):
     run = run_dir.create(tmp_path, PLAIN)
     older, newer = make_checkpoint(run, 16), make_checkpoint(run, 32)
     assert run_dir.resolve_resume_path(run) == (run, newer)
     assert run_dir.resolve_resume_path(older) == (run, older)
 
 
-def test_locate_resolves_relative_paths(tmp_path, monkeypatch):
+def test_resume_path_may_be_relative(tmp_path, monkeypatch):
     run = run_dir.create(tmp_path, PLAIN)
     checkpoint = make_checkpoint(run, 16)
     monkeypatch.chdir(run)
@@ -109,7 +111,7 @@ def test_locate_resolves_relative_paths(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_locate_says_where_it_found_nothing(tmp_path, there):
+def test_resume_path_without_a_checkpoint_is_refused(tmp_path, there):
     path = tmp_path / "run"
     if there:
         path.mkdir()
@@ -127,16 +129,123 @@ def damaged_run(tmp_path):
     return run
 
 
-def test_locate_falls_back_to_the_newest_that_is_whole(damaged_run, capsys):
+def test_resume_path_falls_back_to_the_newest_intact_checkpoint(damaged_run, capsys):
     assert run_dir.resolve_resume_path(damaged_run)[1].name == "000000016"
     newest, older = capsys.readouterr().out.splitlines()
     assert newest.startswith(f"{damaged_run / 'checkpoints' / '000000048'}: not used, because progress.json is damaged")
     assert older.startswith(f"{damaged_run / 'checkpoints' / '000000032'}: not used, because progress.json cannot be")
 
 
-def test_locate_says_that_none_is_whole(damaged_run):
+def test_resume_path_without_an_intact_checkpoint_is_refused(damaged_run):
     (damaged_run / "checkpoints" / "000000016" / "sha256.json").unlink()
     with pytest.raises(
-        OptionError, match="none of its 3 checkpoints is whole; of the newest, progress.json is damaged"
+        OptionError, match="none of its 3 checkpoints is intact; of the newest, progress.json is damaged"
     ):
         run_dir.resolve_resume_path(damaged_run)
+
+
+# Resuming.
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with checkpoints at 16, 32 and 48 images."""
+    run = run_dir.create(tmp_path, PLAIN)
+    for cur_nimg in (16, 32, 48):
+        make_checkpoint(run, cur_nimg)
+    return run
+
+
+def checkpoint(run, cur_nimg):
+    return run_dir.new_checkpoint(run, cur_nimg)
+
+
+def resume(path, **values):
+    """Resume with other values; returns what is printed."""
+    point = ResumePoint.from_path(path)
+    options = dataclasses.replace(point.options, **values)
+    changes = point.changes_to(options)
+    point.record(options, changes)
+    return point.notes(changes)
+
+
+def test_resuming_without_changes_leaves_everything(run):
+    before = (run / "options.json").read_text()
+    point = ResumePoint.from_path(run)
+    assert (point.run, point.checkpoint, point.kimg) == (run, checkpoint(run, 48), 0.048)
+    assert point.options == PLAIN
+    assert resume(run) == []
+    assert (run / "options.json").read_text() == before
+    assert (run / "log.txt").read_text() == ""
+
+
+def test_changes_are_recorded_with_the_kimg(run):
+    assert resume(run, gamma=4.0, metrics=("eqt50k_int",)) == [
+        "at 0.048 kimg: --gamma from 2.0 to 4.0",
+        "at 0.048 kimg: --metrics from  to eqt50k_int",
+    ]
+    assert (run / "log.txt").read_text().splitlines() == [
+        "at 0.048 kimg: --gamma from 2.0 to 4.0",
+        "at 0.048 kimg: --metrics from  to eqt50k_int",
+    ]
+    options, changes = read_options(run / "options.json")
+    assert options == dataclasses.replace(PLAIN, gamma=4.0, metrics=("eqt50k_int",))
+    assert [(c.kimg, c.option) for c in changes] == [(0.048, "gamma"), (0.048, "metrics")]
+
+
+def test_changes_stay_and_accumulate(run):
+    resume(run, gamma=4.0)
+    make_checkpoint(run, 64)
+    assert resume(run) == []
+    resume(run, gamma=8.0, glr=0.001)
+    options, changes = read_options(run / "options.json")
+    assert (options.gamma, options.glr) == (8.0, 0.001)
+    assert [(c.kimg, c.option, c.old, c.new) for c in changes] == [
+        (0.048, "gamma", 2.0, 4.0),
+        (0.064, "gamma", 4.0, 8.0),
+        (0.064, "glr", 0.0025, 0.001),
+    ]
+
+
+def test_an_older_checkpoint_comes_with_the_options_of_its_time(run):
+    resume(checkpoint(run, 16), dlr=0.001)
+    resume(checkpoint(run, 32), gamma=4.0, kimg=99.0)
+    resume(run, gamma=8.0)
+    point = ResumePoint.from_path(checkpoint(run, 16))
+    # kimg has no effect on the result and keeps its last value; the rate was changed at this very checkpoint.
+    assert point.options == dataclasses.replace(PLAIN, dlr=0.001, kimg=99.0)
+    assert [(c.option, c.new) for c in point.undone] == [("gamma", 4.0), ("gamma", 8.0)]
+    assert resume(checkpoint(run, 16))[0] == "at 0.016 kimg: without the later change of --gamma from 2.0 to 4.0"
+    options, changes = read_options(run / "options.json")
+    assert options.gamma == 2.0
+    assert [c.option for c in changes] == ["dlr", "kimg"]
+
+
+def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run):
+    before = (run / "options.json").read_text()
+    with pytest.raises(OptionError) as refusal:
+        resume(run, seed=3, gamma=4.0, num_images=63)
+    message = str(refusal.value)
+    assert message.startswith(f"--resume={run}: a resumed run cannot change ")
+    assert "--seed from 0 to 3" in message and "num_images from 64 to 63" in message and "gamma from" not in message
+    assert f"--init_from={run}" in message and "\n" not in message
+    assert (run / "options.json").read_text() == before
+
+
+def test_progress_that_cannot_be_read_is_refused(run):
+    (checkpoint(run, 48) / "progress.json").write_text("[]")
+    with pytest.raises(OptionError, match=r"progress.json cannot be read") as refusal:
+        ResumePoint.from_path(checkpoint(run, 48))
+    assert "\n" not in str(refusal.value)
+
+
+def test_latest_finds_a_run_whose_gamma_has_changed(run, tmp_path):
+    resume(run, gamma=4.0)
+    assert run_dir.latest_matching_run(tmp_path, dataclasses.replace(PLAIN, gamma=4.0)) == run
+    assert run_dir.latest_matching_run(tmp_path, PLAIN) == run  # as the folder is named
+    assert run_dir.latest_matching_run(tmp_path, dataclasses.replace(PLAIN, gamma=8.0)) is None
+
+
+def test_a_change_is_read_back_equal(run):
+    resume(run, metrics=("eqt50k_int",))
+    assert read_options(run / "options.json")[1] == [Change(0.048, "metrics", (), ("eqt50k_int",))]

@@ -61,7 +61,7 @@ def test_both_generators_of_a_keras_file(options, source):
     assert_equal(state.G, saved.G_ema)
     assert_equal(state.G_ema, saved.G_ema)
     assert_equal(state.D, TrainState(options).D)  # as the seed has it
-    assert "the discriminator begins anew" in note
+    assert "the discriminator starts from random weights" in note
 
 
 def test_other_labels_and_precision_take_over_what_they_can(options, source):

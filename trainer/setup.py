@@ -1,0 +1,69 @@
+"""Options and images of a run, from the given options, the data set and the run to resume."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from sg3tf.data.dataset import Dataset, open_dataset
+from trainer import evaluation, transfer
+from trainer.config import DEFAULTS, Options, check_given
+from trainer.errors import OptionError
+from trainer.run_dir import ResumePoint
+
+
+def set_up(
+    given: Mapping[str, Any], replicas: int, point: ResumePoint | None
+) -> tuple[Options, Dataset, Dataset | None]:
+    """Open the data and resolve all options, before anything is written.
+
+    Args:
+        given: options by name; all others take their defaults, or the values of the run to resume.
+        replicas: number of devices, over all workers.
+        point: checkpoint to resume from; None: a new run.
+
+    Returns:
+        options, training images, held-out images (None without --validation).
+
+    Raises:
+        OptionError, ConfigError, DataError: something is missing, or does not fit the data, the devices or the run to
+            resume; the message has the remedy.
+    """
+    values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
+    for name, purpose in {"data": "TFRecords to train on", "batch": "images per step, such as --batch=32"}.items():
+        if values[name] is None:
+            raise OptionError(f"--{name}: is missing; give the {purpose}")
+    if values["batch"] % replicas:
+        raise OptionError(f"--batch={values['batch']}: must be a multiple of the {replicas} devices of --strategy")
+    if "batch_per_replica" not in given:
+        values["batch_per_replica"] = _batch_per_replica(values, replicas)
+    dataset, held_out = open_data(values)
+    options = Options.for_dataset(dataset, **values)
+    check_given(given, options)
+    options.num_accumulation_steps(replicas)  # raises where the batch does not divide
+    if point is None:
+        transfer.check_init_from(options)
+    evaluation.check_metrics(options)
+    return options, dataset, held_out
+
+
+def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:
+    """Open the images to train on, and those held out."""
+    dataset = open_dataset(
+        values["data"],
+        resolution=values["resolution"],
+        use_labels=values["cond"],
+        max_images=values["max_images"],
+    )
+    if values["cache"]:
+        dataset = dataset.cached(values["cache"] * 1e9)
+    return dataset.split(values["validation"]) if values["validation"] else (dataset, None)
+
+
+def _batch_per_replica(values: Mapping[str, Any], replicas: int) -> int:
+    """Return the resumed run's, unless the number of devices has changed so that it does not divide the batch."""
+    previous, batch = values["batch_per_replica"], int(values["batch"])
+    if previous is not None and batch % (previous * replicas) == 0:
+        return int(previous)
+    return batch // replicas
