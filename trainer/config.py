@@ -38,9 +38,9 @@ EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
 AUGMENTATIONS = ("noaug", "fixed", "ada")
 
-#: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024 pixels
-#: at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ in G
-#: alone; at 256 pixels StyleGAN2-ADA was published with the same value.
+#: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024
+#: pixels at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ
+#: in G alone; at 256 pixels StyleGAN2-ADA was published with the same value.
 GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
 GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth a warning
 
@@ -83,7 +83,7 @@ def option(
 
     Args:
         default: value if none is given; missing: required; None with default_by_cfg or default_text: computed.
-        help: text of the flag, without a period.
+        help: text of the flag.
         resumable: whether a resumed run may have another value.
         affects_result: whether the trained weights depend on it.
         default_by_cfg: {cfg: default}.
@@ -119,130 +119,130 @@ class Options:
     """
 
     # Networks.
-    cfg: str = option("stylegan3-t", choices=PRESETS, help="architecture of the generator")
-    cbase: int = option(32768, help="channel base, the capacity of the networks; config R doubles it in G")
-    cmax: int = option(512, help="maximum number of channels of a layer; config R doubles it in G")
+    cfg: str = option("stylegan3-t", choices=PRESETS, help="Architecture of the generator.")
+    cbase: int = option(32768, help="Channel base, the capacity of the networks; config R doubles it in G.")
+    cmax: int = option(512, help="Maximum number of channels of a layer; config R doubles it in G.")
     map_depth: int = option(
         None,
         default_by_cfg=dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_VARIANTS, 8),
-        help="dense layers of the mapping network",
+        help="Dense layers of the mapping network.",
     )
-    mbstd_group: int = option(4, limit=POSITIVE, help="images per group of D's minibatch standard deviation")
+    mbstd_group: int = option(4, limit=POSITIVE, help="Images per group of D's minibatch standard deviation.")
     freezed: int = option(
-        0, limit=NOT_NEGATIVE, help="number of convolutions of D, counted from the image, that are not trained"
+        0, limit=NOT_NEGATIVE, help="Number of convolutions of D, counted from the image, that are not trained."
     )
     init_from: str | None = option(
-        None, help="run folder, checkpoint or .keras file whose weights a new run starts from (transfer learning)"
+        None, help="Run folder, checkpoint or .keras file whose weights a new run starts from (transfer learning)."
     )
 
     # Data.
     data: str = option(
         resumable=True,
         affects_result=False,
-        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build",
+        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build.",
     )
-    data_name: str = option(flag=False, affects_result=False, help="name of the data set")
-    data_digest: str = option(flag=False, help="digest of the content of the data set")
-    resolution: int = option(default_text="the largest in --data", help="resolution to train at, in pixels")
-    image_channels: int = option(flag=False, help="channels of an image")
-    num_images: int = option(flag=False, help="number of training images")
-    label_dim: int = option(flag=False, help="width of a label; 0 without --cond")
-    cond: bool = option(False, help="train with the labels of the data set")
-    mirror: bool = option(False, help="flip half of the images left to right")
+    data_name: str = option(flag=False, affects_result=False, help="Name of the data set.")
+    data_digest: str = option(flag=False, help="Digest of the content of the data set.")
+    resolution: int = option(default_text="the largest in --data", help="Resolution to train at, in pixels.")
+    image_channels: int = option(flag=False, help="Channels of an image.")
+    num_images: int = option(flag=False, help="Number of training images.")
+    label_dim: int = option(flag=False, help="Width of a label; 0 without --cond.")
+    cond: bool = option(False, help="Train with the labels of the data set.")
+    mirror: bool = option(False, help="Flip half of the images left to right.")
     max_images: int | None = option(
-        None, default_text="all", help="number of images to use, evenly spread over the data set"
+        None, default_text="all", help="Number of images to use, evenly spread over the data set."
     )
     validation: int = option(
-        0, limit=NOT_NEGATIVE, help="number of images to hold out for r_v, evenly spread over the data set"
+        0, limit=NOT_NEGATIVE, help="Number of images to hold out for r_v, evenly spread over the data set."
     )
     workers: int = option(
-        3, limit=POSITIVE, resumable=True, affects_result=False, help="threads that read and decode images"
+        3, limit=POSITIVE, resumable=True, affects_result=False, help="Threads that read and decode images."
     )
     cache: float = option(
         0.0,
         limit=NOT_NEGATIVE,
         resumable=True,
         affects_result=False,
-        help="gigabytes of memory for keeping decoded images; 0 keeps none",
+        help="Gigabytes of memory for keeping decoded images; 0 keeps none.",
     )
 
     # Optimization.
-    batch: int = option(limit=POSITIVE, help="images per step, over all devices")
+    batch: int = option(limit=POSITIVE, help="Images per step, over all devices.")
     batch_per_replica: int = option(
         None,
         limit=POSITIVE,
         resumable=True,
         default_text="--batch divided by the number of devices",
-        help="images that a device computes at a time; gradients of the rest of its share accumulate",
+        help="Images that a device computes at a time; gradients of the rest of its share accumulate.",
     )
     gamma: float = option(
         None,
         limit=NOT_NEGATIVE,
         resumable=True,
         default_text="0.001 x pixels / batch; 0.0002 x pixels / batch with stylegan2",
-        help="weight of the R1 penalty; 0 switches it off",
+        help="Weight of the R1 penalty; 0 switches it off.",
     )
     kimg: float = option(
         25000.0,
         limit=POSITIVE,
         resumable=True,
         affects_result=False,
-        help="length of the run, in thousands of images",
+        help="Length of the run, in thousands of images.",
     )
     glr: float = option(
         None,
         limit=POSITIVE,
         resumable=True,
         default_by_cfg=dict.fromkeys(PRESETS, 0.0025) | {"stylegan2": 0.002},
-        help="learning rate of G",
+        help="Learning rate of G.",
     )
-    dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="learning rate of D")
-    r1_interval: int = option(16, limit=POSITIVE, help="steps between two R1 penalties")
+    dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="Learning rate of D.")
+    r1_interval: int = option(16, limit=POSITIVE, help="Steps between two R1 penalties.")
     style_mixing: float = option(
         None,
         limit=PROBABILITY,
         resumable=True,
-        # Skip connections go with mixing and path lengths (arXiv 2106.12423, section 3.1: both are gone from config D on).
+        # Mixing and path lengths go with skip connections: neither from config D on (arXiv 2106.12423, section 3.1).
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 0.9),
-        help="probability that an image gets the styles of two latents",
+        help="Probability that an image gets the styles of two latents.",
     )
     pl_weight: float = option(
         None,
         limit=NOT_NEGATIVE,
         resumable=True,
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 2.0),
-        help="weight of path length regularization; 0 switches it off",
+        help="Weight of path length regularization; 0 switches it off.",
     )
-    pl_interval: int = option(4, limit=POSITIVE, help="steps between two path length penalties")
+    pl_interval: int = option(4, limit=POSITIVE, help="Steps between two path length penalties.")
     precision: str = option(
         None,
         choices=PRECISIONS,
         default_text="fp16 on GPUs, fp32 elsewhere",
-        help="arithmetic of the four highest resolutions; the others compute in fp32",
+        help="Arithmetic of the four highest resolutions; the others compute in fp32.",
     )
-    seed: int = option(0, limit=SEED, help="seed of all random numbers")
+    seed: int = option(0, limit=SEED, help="Seed of all random numbers.")
 
     # Augmentation.
     aug: str = option(
         "ada",
         choices=AUGMENTATIONS,
-        help="augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits",
+        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits.",
     )
     augpipe: str = option(
-        augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="transforms of the augmentation"
+        augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Transforms of the augmentation."
     )
     p: float = option(
         None,
         limit=PROBABILITY,
         only_with_aug=("fixed",),
-        help="probability of every transform; required with --aug=fixed",
+        help="Probability of every transform; required with --aug=fixed.",
     )
     target: float = option(
         augment.TARGET,
         limit=SIGN_MEAN,
         resumable=True,
         only_with_aug=("ada",),
-        help="value that --aug=ada keeps the overfitting heuristic at",
+        help="Value that --aug=ada keeps the overfitting heuristic at.",
     )
     ada_kimg: float = option(
         None,
@@ -250,17 +250,17 @@ class Options:
         resumable=True,
         only_with_aug=("ada",),
         default_text=f"{augment.KIMG:g}; {augment.KIMG_FROM_MODEL:g} with --init_from",
-        help="thousands of images in which the probability of --aug=ada can rise from 0 to 1",
+        help="Thousands of images in which the probability of --aug=ada can rise from 0 to 1.",
     )
     ada_heuristic: str = option(
         "rt",
         choices=augment.SOURCES,
         only_with_aug=("ada",),
-        help="overfitting heuristic of --aug=ada: r_t, or r_v, which needs --validation",
+        help="Overfitting heuristic of --aug=ada: r_t, or r_v, which needs --validation.",
     )
 
     # Devices.
-    strategy: str = option("auto", resumable=True, affects_result=False, help=f"devices: {STRATEGY_HELP}")
+    strategy: str = option("auto", resumable=True, affects_result=False, help=f"Devices: {STRATEGY_HELP}.")
 
     # Reports.
     tick: float = option(
@@ -268,33 +268,33 @@ class Options:
         limit=POSITIVE,
         resumable=True,
         affects_result=False,
-        help="thousands of images between two lines of statistics",
+        help="Thousands of images between two lines of statistics.",
     )
     snap: int = option(
         50,
         limit=POSITIVE,
         resumable=True,
         affects_result=False,
-        help="ticks between two snapshots: image grid, .keras file and --metrics",
+        help="Ticks between two snapshots: image grid, .keras file and --metrics.",
     )
     checkpoint: int = option(
-        10, limit=POSITIVE, resumable=True, affects_result=False, help="ticks between two checkpoints to resume from"
+        10, limit=POSITIVE, resumable=True, affects_result=False, help="Ticks between two checkpoints to resume from."
     )
     keep_checkpoints: int = option(
-        2, limit=POSITIVE, resumable=True, affects_result=False, help="number of checkpoints to keep, the newest"
+        2, limit=POSITIVE, resumable=True, affects_result=False, help="Number of checkpoints to keep, the newest."
     )
     max_bad_ticks: int = option(
         3,
         limit=POSITIVE,
         resumable=True,
         affects_result=False,
-        help="ticks in a row with gradients that are not finite after which the run stops",
+        help="Ticks in a row with gradients that are not finite after which the run stops.",
     )
     metrics: tuple[str, ...] = option(
         (),
         resumable=True,
         affects_result=False,
-        help=f"metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}",
+        help=f"Metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}.",
     )
     metrics_samples: int | None = option(
         None,
@@ -302,25 +302,25 @@ class Options:
         resumable=True,
         affects_result=False,
         default_text="as published, such as 50000",
-        help="number of generated images for each of --metrics",
+        help="Number of generated images for each of --metrics.",
     )
     detector_dir: str | None = option(
         None,
         resumable=True,
         affects_result=False,
-        help="folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md",
+        help="Folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md.",
     )
     histograms: bool = option(
-        False, resumable=True, affects_result=False, help="write histograms of the weights to TensorBoard at snapshots"
+        False, resumable=True, affects_result=False, help="Write histograms of the weights to TensorBoard at snapshots."
     )
     profile_steps: tuple[int, ...] = option(
         (),
         limit=STEP_RANGE,
         resumable=True,
         affects_result=False,
-        help="record a profile of these steps of the process: the first one and the one after the last, such as 20,25",
+        help="Record a profile of these steps of the process: the first one and the one after the last, such as 20,25.",
     )
-    desc: str = option("", affects_result=False, help="text to append to the name of the run folder")
+    desc: str = option("", affects_result=False, help="Text to append to the name of the run folder.")
 
     def __post_init__(self) -> None:
         self._require_one_of("cfg", PRESETS)
@@ -537,7 +537,8 @@ class Change:
 
     def __str__(self) -> str:
         prefix = "--" if FIELDS[self.option].metadata["flag"] else ""
-        return f"{prefix}{self.option} from {as_flag(self.old)} to {as_flag(self.new)}"
+        old, new = ("none" if value in (None, (), "") else as_flag(value) for value in (self.old, self.new))
+        return f"{prefix}{self.option} from {old} to {new}"
 
 
 def read_options(path: Path) -> tuple[Options, list[Change]]:
@@ -628,7 +629,7 @@ def check_given(given: Mapping[str, Any], options: Options) -> None:
 
 def as_flag(value: Any) -> str:
     """Value of an option as it is written on the command line."""
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def default_text(field: dataclasses.Field[Any]) -> str:
@@ -653,9 +654,9 @@ def _help(field: dataclasses.Field[Any]) -> str:
     """Help text of a flag; --help adds those defaults that are not computed."""
     text: str = field.metadata["help"]
     if field.metadata["resumable"]:
-        text += "; may change with --resume"
+        text += " May change with --resume."
     if default_text(field) == "required":
-        text += "; required, except with --resume=PATH"
+        text += " Required, except with --resume=PATH."
     elif DEFAULTS[field.name] is None:
         text += f" (default: {default_text(field)})"
     return text
@@ -668,7 +669,7 @@ def markdown_table() -> str:
         field = FIELDS[name]
         text = field.metadata["help"]
         if field.metadata["choices"]:
-            text += f" ({', '.join(f'`{choice}`' for choice in field.metadata['choices'])})"
+            text += f" One of {', '.join(f'`{choice}`' for choice in field.metadata['choices'])}."
         may_change = "may change" if field.metadata["resumable"] else ""
         rows.append(f"| `--{name}` | {default_text(field)} | {may_change} | {text} |")
     return "\n".join(rows) + "\n"

@@ -28,16 +28,16 @@ from trainer.setup import set_up
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags: every option of trainer.config.Options, where to write, and what to resume."""
     config.define_flags(values)
-    flags.DEFINE_string("outdir", "runs", "folder to make run folders in", flag_values=values)
+    flags.DEFINE_string("outdir", "runs", "Folder to make run folders in.", flag_values=values)
     flags.DEFINE_string(
         "resume",
         None,
-        "run folder or checkpoint to resume, where options that are not given stay as they were; or 'latest': the "
-        "newest run in --outdir with these settings, or a new one if there is none",
+        "Run folder or checkpoint to resume, where options that are not given stay as they were; or 'latest': the "
+        "newest run in --outdir with these settings, or a new one if there is none.",
         flag_values=values,
     )
-    flags.DEFINE_bool("fp32", False, "short for --precision=fp32", flag_values=values)
-    flags.DEFINE_bool("dry_run", False, "print options, networks, memory and steps, and exit", flag_values=values)
+    flags.DEFINE_bool("fp32", False, "Short for --precision=fp32.", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "Print options, networks, memory and steps, and exit.", flag_values=values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +63,8 @@ def _main(values: flags.FlagValues) -> int:
         print(dry_run.describe(options, replicas), end="")
     if point:
         print(f"Resuming from {point.checkpoint}", *point.notes(changes), sep="\n")
+        if point.kimg >= options.kimg:
+            print(f"The run has reached its length, --kimg={options.kimg:g}; give a larger one to train on")
     elif values.resume:
         print(f"--resume=latest: no run named *-{options.description} in {outdir}; starting a new one")
     if values.dry_run:

@@ -121,7 +121,7 @@ class ResumePoint:
         kimg: thousands of images shown by then.
         options: of the run.
         changes: of the options, up to then.
-        undone: changes made after the checkpoint, which no longer hold.
+        reverted: from the options in options.json to those at the time of the checkpoint.
     """
 
     run: Path
@@ -129,7 +129,7 @@ class ResumePoint:
     kimg: float
     options: Options
     changes: Sequence[Change]
-    undone: Sequence[Change]
+    reverted: Sequence[Change]
 
     @classmethod
     def from_path(cls, path: Path) -> ResumePoint:
@@ -139,15 +139,20 @@ class ResumePoint:
             OptionError: there is none, or its options cannot be read.
         """
         run, checkpoint = resolve_resume_path(path)
-        options, recorded = read_options(run / OPTIONS)
+        latest, changes = read_options(run / OPTIONS)
         try:
             kimg = json.loads((checkpoint / PROGRESS).read_text())["cur_nimg"] / 1000
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise OptionError(f"--resume={path}: {checkpoint / PROGRESS} cannot be read ({error})") from error
-        undone = [c for c in recorded if c.kimg > kimg and FIELDS[c.option].metadata["affects_result"]]
-        then = {change.option: change.old for change in reversed(undone)}  # the earliest of several decides
-        options = dataclasses.replace(options, **then)
-        return cls(run, checkpoint, kimg, options, [c for c in recorded if c not in undone], undone)
+        later = [
+            change for change in changes if change.kimg > kimg and FIELDS[change.option].metadata["affects_result"]
+        ]
+        old_values = {
+            change.option: change.old for change in reversed(later)
+        }  # the earliest of several changes decides
+        options = dataclasses.replace(latest, **old_values)
+        kept = [change for change in changes if change not in later]
+        return cls(run, checkpoint, kimg, options, kept, options.changes_since(latest, kimg))
 
     def changes_to(self, options: Options) -> list[Change]:
         """Return what `options` change from here on.
@@ -165,9 +170,9 @@ class ResumePoint:
         return changes
 
     def notes(self, changes: Sequence[Change]) -> list[str]:
-        """Lines for the log about options that are not, or no longer, as they were."""
-        undone = [f"at {self.kimg:g} kimg: without the later change of {change}" for change in self.undone]
-        return undone + [f"at {self.kimg:g} kimg: {change}" for change in changes]
+        """Lines for the log about `changes`, and about options that are as they were at the time of the checkpoint."""
+        reverted = [f"at {self.kimg:g} kimg: {change}, as it was at this checkpoint" for change in self.reverted]
+        return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
 
     def record(self, options: Options, changes: Sequence[Change]) -> None:
         """Write `changes` into options.json and the log."""

@@ -1,7 +1,7 @@
 """Many command lines of trainer.main, one after another in one process: importing TensorFlow takes seconds each time.
 
-Usage: python -m tests.helpers.cli_errors_worker COMMANDS RESULTS, JSON files: a list of argument lists, and the result of
-    each, {"status", "out", "err", "error"}: error is the traceback of an exception.
+Usage: python -m tests.helpers.cli_errors_worker COMMANDS RESULTS, JSON files: a list of argument lists, and the
+    result of each, {"status", "out", "err", "error"}: error is the traceback of an exception.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -220,7 +221,7 @@ def test_every_other_value_is_a_change():
     for name, value in OTHER_VALUES.items():
         (change,) = changed(**{name: value}).changes_since(PLAIN, 12.5)
         assert change == Change(12.5, name, getattr(PLAIN, name), value)
-    assert str(Change(12.5, "metrics", (), ("a", "b"))) == "--metrics from  to a,b"
+    assert str(Change(12.5, "metrics", (), ("a", "b"))) == "--metrics from none to a,b"
     assert str(Change(12.5, "num_images", 64, 63)) == "num_images from 64 to 63"  # not a flag
     assert PLAIN.changes_since(PLAIN, 12.5) == []
 
@@ -370,8 +371,8 @@ def test_a_flag_without_effect_is_refused(aug, given, words):
 def test_help_texts_stand_alone():
     for name in config.DEFAULTS:
         text = parse()[name].help
-        assert not text.endswith(".") and len(text) > 15, name
-        assert ("may change with --resume" in text) == FIELDS[name].metadata["resumable"], name
+        assert text[0].isupper() and re.search(r"\.( \(default: .*\))?$", text) and len(text) > 15, name
+        assert (" May change with --resume." in text) == FIELDS[name].metadata["resumable"], name
     assert "(default: 0.0025; 0.002 with stylegan2)" in parse()["glr"].help
 
 

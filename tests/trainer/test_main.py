@@ -466,6 +466,112 @@ def test_training_changed_what_resuming_must_not_change(runs):
     assert [same.count(part) for part in ("G", "G_ema", "d_optimizer", "g_optimizer")] == [3, 3, 1, 1]
 
 
+# Changing options of a resumed run.
+
+#: Another value for each, with what it is in the optimizers; R1 comes every 16 steps, each a 17th Adam update of D.
+CHANGES = {
+    "unchanged": {},
+    "glr": {"glr": 0.001},
+    "dlr": {"dlr": 0.001},
+    "gamma": {"gamma": 0.2},
+}
+RESUMED_STEP, END_STEP = 16, 20
+
+
+class Changed(NamedTuple):
+    """A run of END_STEP steps, and copies of it that were resumed at RESUMED_STEP with other options."""
+
+    original: Path
+    resumed: dict[str, Path]
+    results: dict[str, dict]
+
+    def variables(self, name=None):
+        """{name: value} at the end of the original, or of the resumed copy `name`."""
+        folder = run_dir.new_checkpoint(self.resumed[name] if name else self.original, END_STEP * BATCH)
+        stored = tf.train.load_checkpoint(str(folder / "state"))
+        names = [n for n in stored.get_variable_to_shape_map() if n.endswith("VARIABLE_VALUE")]
+        return {n: stored.get_tensor(n) for n in names}
+
+    def learning_rate(self, part, name=None):
+        return self.variables(name)[f"{part}/1/.ATTRIBUTES/VARIABLE_VALUE"]
+
+
+def in_one_process(folder, commands):
+    """Results of many commands, by cli_errors_worker."""
+    folder.mkdir()
+    given, results = folder / "commands.json", folder / "results.json"
+    given.write_text(json.dumps(commands))
+    subprocess.run(
+        [sys.executable, "-m", "tests.helpers.cli_errors_worker", str(given), str(results)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=HANGS_AFTER_S,
+    )
+    return json.loads(results.read_text())
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory, unlabelled):
+    folder = tmp_path_factory.mktemp("changed")
+    shape = {"kimg": END_STEP * BATCH / 1000, "tick": 4 * BATCH / 1000, "checkpoint": 1, "keep_checkpoints": 9}
+    arguments = flags(folder / "original", unlabelled, aug="noaug", snap=100, **shape)
+    in_one_process(folder / "first", [arguments])
+    original = only((folder / "original").iterdir())
+    resumed = {name: folder / name / original.name for name in CHANGES}
+    commands = []
+    for name, values in CHANGES.items():
+        shutil.copytree(original, resumed[name])
+        checkpoint = run_dir.new_checkpoint(resumed[name], RESUMED_STEP * BATCH)
+        commands.append([f"--resume={checkpoint}", *(f"--{option}={value}" for option, value in values.items())])
+    results = in_one_process(folder / "second", commands)
+    return Changed(original, resumed, dict(zip(CHANGES, results, strict=True)))
+
+
+@pytest.mark.slow
+def test_resuming_with_nothing_but_the_run_changes_nothing(changed):
+    before, after = changed.variables(), changed.variables("unchanged")
+    assert before.keys() == after.keys()
+    assert [name for name in before if not np.array_equal(before[name], after[name])] == []
+    texts = [(run / "options.json").read_text() for run in (changed.original, changed.resumed["unchanged"])]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CHANGES if name != "unchanged"])
+def test_a_changed_option_takes_effect(changed, name):
+    result = changed.results[name]
+    assert (result["status"], result["error"]) == (0, None)
+    before, after = changed.variables(), changed.variables(name)
+    trained = "G/" if name == "glr" else "D/"
+    assert any(n.startswith(trained) and not np.array_equal(before[n], after[n]) for n in before)
+    g_rate, d_rate = changed.learning_rate("g_optimizer", name), changed.learning_rate("d_optimizer", name)
+    assert g_rate == np.float32(CHANGES[name].get("glr", 0.0025))
+    assert d_rate == np.float32(CHANGES[name].get("dlr", 0.002) * 16 / 17)
+
+
+@pytest.mark.slow
+def test_a_changed_gamma_weights_the_penalty(changed):
+    runs = (changed.original, changed.resumed["gamma"])
+    rows = [json.loads((run / "stats.jsonl").read_text().splitlines()[-1]) for run in runs]
+    before, after = ({n: row[n]["mean"] for n in ("Loss/r1_penalty", "Loss/D/reg")} for row in rows)
+    assert after["Loss/r1_penalty"] == before["Loss/r1_penalty"]  # the weights were still the same
+    assert after["Loss/D/reg"] == pytest.approx(before["Loss/D/reg"] * 0.2 / 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CHANGES if name != "unchanged"])
+def test_a_changed_option_is_printed_and_recorded_with_the_kimg(changed, name):
+    kimg, ((option, new),) = RESUMED_STEP * BATCH / 1000, CHANGES[name].items()
+    old = getattr(Options.from_file(changed.original / "options.json"), option)
+    line = f"at {kimg:g} kimg: --{option} from {old} to {new}"
+    assert line in changed.results[name]["out"]
+    assert line in (changed.resumed[name] / "log.txt").read_text().splitlines()
+    values = json.loads((changed.resumed[name] / "options.json").read_text())
+    assert values[option] == new
+    assert values["changes"] == [{"kimg": kimg, "option": option, "old": old, "new": new}]
+
+
 # Refusals: one line, and nothing is made or changed.
 
 
@@ -560,17 +666,8 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         "dry run": begin(dry_run=True, desc="x"),
     }
     before = listing(old)
-    commands, results = folder / "commands.json", folder / "results.json"
-    commands.write_text(json.dumps(list(cases.values())))
-    subprocess.run(
-        [sys.executable, "-m", "tests.helpers.cli_errors_worker", str(commands), str(results)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=HANGS_AFTER_S,
-    )
-    found = dict(zip(cases, json.loads(results.read_text()), strict=True))
-    return Refused(found, before, listing(old), new)
+    results = in_one_process(folder / "worker", list(cases.values()))
+    return Refused(dict(zip(cases, results, strict=True)), before, listing(old), new)
 
 
 @pytest.mark.slow
@@ -595,7 +692,7 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         ("outdir", ["--outdir=", "file"]),
         ("desc", ["--outdir=", "a/b"]),
         ("nothing to resume", ["--resume=", "nowhere", "holds no checkpoint"]),
-        ("different", ["--resume=", "cannot change --seed from 0 to 3", "--cbase from 128 to 256", "--init_from="]),
+        ("different", ["--resume=", "cannot change --cbase from 128 to 256, --seed from 0 to 3", "--init_from="]),
         ("latest, different", ["--resume=", "--cbase from 128 to 256"]),
         ("other data", ["--cond from False to True"]),
         ("printed", ["--seed from 0 to 9"]),

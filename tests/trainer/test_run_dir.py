@@ -182,11 +182,11 @@ def test_resuming_without_changes_leaves_everything(run):
 def test_changes_are_recorded_with_the_kimg(run):
     assert resume(run, gamma=4.0, metrics=("eqt50k_int",)) == [
         "at 0.048 kimg: --gamma from 2.0 to 4.0",
-        "at 0.048 kimg: --metrics from  to eqt50k_int",
+        "at 0.048 kimg: --metrics from none to eqt50k_int",
     ]
     assert (run / "log.txt").read_text().splitlines() == [
         "at 0.048 kimg: --gamma from 2.0 to 4.0",
-        "at 0.048 kimg: --metrics from  to eqt50k_int",
+        "at 0.048 kimg: --metrics from none to eqt50k_int",
     ]
     options, changes = read_options(run / "options.json")
     assert options == dataclasses.replace(PLAIN, gamma=4.0, metrics=("eqt50k_int",))
@@ -214,8 +214,7 @@ def test_an_older_checkpoint_comes_with_the_options_of_its_time(run):
     point = ResumePoint.from_path(checkpoint(run, 16))
     # kimg has no effect on the result and keeps its last value; the rate was changed at this very checkpoint.
     assert point.options == dataclasses.replace(PLAIN, dlr=0.001, kimg=99.0)
-    assert [(c.option, c.new) for c in point.undone] == [("gamma", 4.0), ("gamma", 8.0)]
-    assert resume(checkpoint(run, 16))[0] == "at 0.016 kimg: without the later change of --gamma from 2.0 to 4.0"
+    assert resume(checkpoint(run, 16)) == ["at 0.016 kimg: --gamma from 8.0 to 2.0, as it was at this checkpoint"]
     options, changes = read_options(run / "options.json")
     assert options.gamma == 2.0
     assert [c.option for c in changes] == ["dlr", "kimg"]
