@@ -11,6 +11,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sg3tf.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from sg3tf import images, latents, metrics, ops
     from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     )
     from sg3tf.models.loading import load
 
-__version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "Discriminator",

@@ -1,4 +1,7 @@
-"""An imported generator beside the official code's, where that and PyTorch happen to be there."""
+"""Convert an official network pickle to .keras files, without PyTorch and without running the code in the pickle.
+
+python -m sg3tf.convert.from_pickle --network=stylegan3-t-ffhq-1024x1024.pkl --out=ffhq --license="see its README"
+"""
 
 from __future__ import annotations
 
@@ -8,120 +11,88 @@ import importlib
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-import sg3tf
 from sg3tf.convert import nvidia_pickle
-from sg3tf.convert.official_network import NETWORKS, UnsupportedNetworkError
-from sg3tf.convert.safe_pickle import PickleError
-from sg3tf.convert.weights import InteropError, load_arrays
+from sg3tf.convert.official_network import NETWORKS
+from sg3tf.convert.weights import load_arrays
 from sg3tf.latents import z_from_seeds
-from sg3tf.models.configs import ConfigError, DiscriminatorConfig
+from sg3tf.models.configs import DiscriminatorConfig
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import Generator, build_generator
+from sg3tf.models.loading import load
+from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory, digest_file
+from sg3tf.version import __version__
 
-_SEEDS = (0, 1, 2, 3)
+UNKNOWN_LICENSE = "unspecified; see where the file came from"
+_PARITY_SEEDS = (0, 1, 2, 3)
 
 
 class ParityError(ValueError):
-    """Nothing to compare with."""
+    """The official code cannot be imported, so that there is nothing to compare with."""
 
 
-def report(path: Path, generator: Generator) -> dict[str, Any]:
-    """How far the images of both are apart; runs code that the pickle holds.
-
-    Args:
-        path: the official pickle, which the official module `legacy` loads.
-        generator: what was made of it.
-
-    Returns:
-        Seeds, and of the images, which are nominally in [-1, 1], the largest difference and the mean square's root.
-
-    Raises:
-        ParityError: PyTorch or the official code cannot be imported.
-    """
-    try:
-        torch, legacy = importlib.import_module("torch"), importlib.import_module("legacy")
-    except ImportError as error:
-        raise ParityError(f"no parity report: {error}; put PyTorch and the official code on PYTHONPATH") from error
-    with path.open("rb") as file:
-        official = legacy.load_network_pkl(file)["G_ema"].eval().float()
-    config = generator.config
-    z = z_from_seeds(_SEEDS, config.z_dim)
-    label = (
-        np.eye(config.label_dim, dtype=np.float32)[np.arange(len(z)) % config.label_dim] if config.label_dim else None
-    )
-    ours = generator.predict(z if label is None else {"z": z, "label": label}, verbose=0)
-    with torch.no_grad():
-        classes = None if label is None else torch.from_numpy(label)
-        theirs = official(torch.from_numpy(z), classes, noise_mode="const", force_fp32=True).numpy()
-    difference = np.float64(ours) - np.transpose(theirs, (0, 2, 3, 1))
-    return {
-        "seeds": _SEEDS,
-        "largest_difference": float(np.abs(difference).max()),
-        "root_mean_square": float(np.sqrt(np.mean(difference**2))),
-        "torch": torch.__version__,
-    }
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Turn an official network pickle into .keras files, without PyTorch and without running what the pickle holds.
-#
-# python -m sg3tf.convert.from_pickle --network=stylegan3-t-ffhq-1024x1024.pkl --out=ffhq --licence="see its README"
-# ---------------------------------------------------------------------------------------------------------------------
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
-
-NO_LICENCE = "unspecified; see where the file came from"
-
-
-def import_pickle(
+def convert_pickle(
     path: str | Path,
     out: str | Path,
     names: Sequence[str] = ("G_ema",),
-    licence: str = NO_LICENCE,
-    compare: bool = False,
+    license: str = UNKNOWN_LICENSE,
+    parity: bool = False,
 ) -> Path:
-    """Writes the networks of an official pickle as .keras files, with metadata.json.
+    """Write the networks of an official pickle as .keras files, with metadata.json.
 
     Args:
-        path: the pickle, as of official_pickle.read.
-        out: the folder to write; it appears whole or not at all.
-        names: which of G, D and G_ema.
-        licence: of the weights.
-        compare: with the official code, which then runs code of the file.
+        path: the pickle; see `sg3tf.convert.nvidia_pickle.read`.
+        out: the folder to write, atomically.
+        names: networks to convert, of G, D and G_ema.
+        license: license of the weights, for the metadata.
+        parity: compare images with those of the official code, which then runs the code in the pickle.
 
     Returns:
         The folder.
 
     Raises:
-        PickleError, SnapshotError, ConfigError, OSError: as official_pickle.read.
-        InteropError: arrays that do not fit the network that the options describe.
+        PickleError, UnsupportedNetworkError, ConfigError, OSError: see `sg3tf.convert.nvidia_pickle.read`.
+        ParameterMismatchError: arrays do not fit the network that the options describe.
+        ParityError: see `compare_images`.
         FileExistsError: `out` exists already.
     """
     path = Path(path)
     with atomic_directory(Path(out)) as folder:
-        described = _describe(path, licence)
-        for name in names:
-            described["networks"][name] = _write(path, name, folder)
-            gc.collect()  # Keras' models are in cycles of references
-        if compare:
-            described["parity"] = report(path, sg3tf.load(folder / "G_ema.keras"))
-        (folder / "metadata.json").write_text(json.dumps(described, indent=2) + "\n")
+        metadata: dict[str, Any] = {
+            "source": {"file": path.name, "sha256": digest_file(path)},
+            "license": license,
+            "networks": {},
+            "versions": {
+                "sg3tf": __version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        for name in names:  # one network in memory at a time
+            metadata["networks"][name] = _convert_network(path, name, folder)
+            gc.collect()  # Keras models are in reference cycles
+        if parity:
+            metadata["parity"] = compare_images(path, load(folder / "G_ema.keras"))
+        (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
     return Path(out)
 
 
-def _write(path: Path, name: str, folder: Path) -> dict[str, Any]:
-    """One network, and what is to be said of it; only one at a time is in memory."""
+def _convert_network(path: Path, name: str, folder: Path) -> dict[str, Any]:
+    """Write one network and return its metadata."""
     network = nvidia_pickle.read(path, name)
     config = network.config
     model = Discriminator(config) if isinstance(config, DiscriminatorConfig) else build_generator(config)
@@ -136,47 +107,90 @@ def _write(path: Path, name: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def _describe(path: Path, licence: str) -> dict[str, Any]:
+def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
+    """Compare the images of a converted generator with those of the official code. Runs the code in the pickle.
+
+    Args:
+        path: the official pickle, which the official module `legacy` loads.
+        generator: the generator converted from it.
+
+    Returns:
+        Seeds, and the largest and the root mean square difference of the images, which are nominally in [-1, 1].
+
+    Raises:
+        ParityError: PyTorch or the official code cannot be imported.
+    """
+    try:
+        torch, legacy = importlib.import_module("torch"), importlib.import_module("legacy")
+    except ImportError as error:
+        raise ParityError(f"no parity report: {error}; put PyTorch and the official code on PYTHONPATH") from error
+    with path.open("rb") as file:
+        official = legacy.load_network_pkl(file)["G_ema"].eval().float()
+    config = generator.config
+    z = z_from_seeds(_PARITY_SEEDS, config.z_dim)
+    inputs: Any = z
+    label = None
+    if config.label_dim:
+        classes = np.arange(len(z)) % config.label_dim
+        one_hot = np.eye(config.label_dim, dtype=np.float32)[classes]
+        inputs, label = {"z": z, "label": one_hot}, torch.from_numpy(one_hot)
+    images = generator.predict(inputs, verbose=0)
+    with torch.no_grad():
+        expected = official(torch.from_numpy(z), label, noise_mode="const", force_fp32=True).numpy()
+    difference = np.float64(images) - np.transpose(expected, (0, 2, 3, 1))
     return {
-        "source": {"file": path.name, "sha256": digest_file(path)},
-        "licence": licence,
-        "networks": {},
-        "versions": {
-            "sg3tf": sg3tf.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "seeds": _PARITY_SEEDS,
+        "largest_difference": float(np.abs(difference).max()),
+        "root_mean_square": float(np.sqrt(np.mean(difference**2))),
+        "torch": torch.__version__,
     }
 
 
-def main(argv: list[str]) -> None:
-    """Import one pickle and print the folder."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    given = flags.FLAGS
-    if not given.network or not given.out:
-        raise app.UsageError("give --network (the pickle) and --out (the folder to write)")
-    if not given.names or set(given.names) - set(NETWORKS):
-        raise app.UsageError(f"--names={','.join(given.names)}: give some of {', '.join(NETWORKS)}")
-    if given.parity and "G_ema" not in given.names:
-        raise app.UsageError("--parity compares G_ema: give it among --names")
-    try:
-        print(import_pickle(given.network, given.out, given.names, given.licence, given.parity))
-    except (PickleError, UnsupportedNetworkError, ConfigError, InteropError, ParityError, OSError) as error:
-        raise SystemExit(f"not imported: {error}") from error
+# --- Command line -----------------------------------------------------------------------------------------------------
 
 
-if __name__ == "__main__":  # where it is imported, other commands define flags
-    flags.DEFINE_string("network", None, "Pickle of stylegan3, stylegan2-ada-pytorch or stylegan2-ada.")
-    flags.DEFINE_string("out", None, "Folder to write, which must not exist: NAME.keras and metadata.json.")
-    flags.DEFINE_list("names", ["G_ema"], f"Networks to take, of {', '.join(NETWORKS)}.")
-    flags.DEFINE_string("licence", NO_LICENCE, "Of the weights, for the metadata.")
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    flags.DEFINE_string(
+        "network",
+        None,
+        "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan.",
+        required=True,
+        flag_values=options,
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "Folder to write, which must not exist: NAME.keras for each network, and metadata.json.",
+        required=True,
+        flag_values=options,
+    )
+    flags.DEFINE_list("names", ["G_ema"], f"Networks to convert, of {', '.join(NETWORKS)}.", flag_values=options)
+    flags.DEFINE_string(
+        "license", UNKNOWN_LICENSE, "License of the weights, recorded in metadata.json.", flag_values=options
+    )
     flags.DEFINE_bool(
         "parity",
         False,
-        "Compare G_ema's images with those of the official code, which must be importable, and PyTorch. "
-        "It runs code that the pickle holds: only for a file that you trust.",
+        "Compare images of G_ema with those of the official code; PyTorch and that code must be importable. This runs "
+        "the code in the pickle: only for a file that you trust.",
+        flag_values=options,
     )
-    app.run(main)
+
+
+def main(options: flags.FlagValues) -> None:
+    """Convert one pickle and print the folder."""
+    if not options.names or set(options.names) - set(NETWORKS):
+        raise ValueError(f"--names={','.join(options.names)}: give some of {', '.join(NETWORKS)}")
+    if options.parity and "G_ema" not in options.names:
+        raise ValueError("--parity compares images of G_ema: add it to --names")
+    print(convert_pickle(options.network, options.out, options.names, options.license, options.parity))
+
+
+def command() -> int:
+    """Run the command and return its exit status."""
+    return command_line.run("sg3tf convert", main, define_flags, __doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(command())

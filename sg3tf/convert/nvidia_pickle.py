@@ -1,7 +1,8 @@
-"""The official pickles, read without PyTorch, TensorFlow 1 or the official code, and without running what they hold.
+"""Read official network pickles without PyTorch, TensorFlow 1 or the official code, and without running their code.
 
-Those of stylegan3 and stylegan2-ada-pytorch are dictionaries of modules. Each has its own source code in it, which is
-left alone: what it computes is known here, and its constructor's arguments say which of its kind it is.
+Pickles of stylegan3 and stylegan2-ada-pytorch are dictionaries of modules. Each module contains its source code, which
+is ignored: its class and its constructor's arguments determine the configuration. Pickles of TensorFlow 1 are handled
+by sg3tf.convert.tf1_pickle.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig, StyleGAN2
 
 _GENERATOR_ARGUMENTS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 _DISCRIMINATOR_ARGUMENTS = ("c_dim", "img_resolution", "img_channels")
-_HEAD = 64  # bytes that tell a file of torch.save
-_MAX_NAME = 200  # letters of a module's name, with those around it
+_HEAD_BYTES = 64  # enough to recognize a file of torch.save
+_MAX_NAME_LENGTH = 200  # of a module's name, including the modules that contain it
 
 
 @dataclasses.dataclass(eq=False)
 class Module:
-    """A module as it was stored: attributes, among them parameters, buffers and the modules in it."""
+    """A stored module: its attributes, among them parameters, buffers and submodules."""
 
     class_name: str
     state: dict[str, Any]
 
     def table(self, name: str) -> dict[str, Any]:
-        """_parameters, _buffers, or _modules."""
+        """Return _parameters, _buffers or _modules."""
         table = self.state.get(name)
         if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
             raise PickleError(f"a {self.class_name:.50} has no {name}")
@@ -50,19 +51,19 @@ class Module:
 
 
 def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
-    """A network of an official pickle.
+    """Read one network of an official pickle.
 
     Args:
-        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or through torch.save, or of stylegan2-ada and
-            stylegan2 for TensorFlow 1.
+        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or written by torch.save, or of stylegan2-ada,
+            stylegan2 or stylegan for TensorFlow 1.
         name: G, D or G_ema.
 
     Returns:
-        Its configuration and arrays; these are views of bytes of the file.
+        Its configuration, and its arrays as views of the file's bytes.
 
     Raises:
-        PickleError: no such pickle, broken, or it wants what it may not have.
-        SnapshotError, ConfigError: a network that does not exist here, or that the file is too small for.
+        PickleError: the file is not such a pickle, is broken, or refers to something that is not allowed.
+        UnsupportedNetworkError, ConfigError: the network does not exist here, or is larger than the file.
         OSError: the file cannot be opened.
     """
     with Path(path).open("rb") as file:
@@ -75,28 +76,28 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
 
 
 def _load(file: io.BufferedReader) -> Any:
-    if torch_file.is_torch_file(file.peek(_HEAD)[:_HEAD]):
+    if torch_file.is_torch_file(file.peek(_HEAD_BYTES)[:_HEAD_BYTES]):
         return torch_file.read_stream(file, _ALLOWED, _set_state)
     return safe_pickle.load(file, {**torch_file.ALLOWED, **_ALLOWED}, _no_storage, _set_state)
 
 
 def _network(data: Any, name: str) -> OfficialNetwork:
-    if tf1_pickle.is_snapshot(data):
-        return tf1_pickle.network(data, name)
+    if tf1_pickle.is_network_triple(data):
+        return tf1_pickle.to_network(data, name)
     if not isinstance(data, dict) or not any(isinstance(data.get(name), Module) for name in NETWORKS):
         raise PickleError(f"it has none of the networks {', '.join(NETWORKS)}")
     if not isinstance(data.get(name), Module):
-        there = [name for name in NETWORKS if isinstance(data.get(name), Module)]
-        raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(there)}")
+        present = [name for name in NETWORKS if isinstance(data.get(name), Module)]
+        raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(present)}")
     try:
         data_options = to_plain_types(data.get("training_set_kwargs"))
-    except UnsupportedNetworkError:  # of no consequence here
+    except UnsupportedNetworkError:  # only metadata
         data_options = None
-    return dataclasses.replace(_meaning(data[name]), training_set_options=data_options)
+    return dataclasses.replace(_to_network(data[name]), training_set_options=data_options)
 
 
-def _meaning(root: Module) -> OfficialNetwork:
-    """What a generator or a discriminator is here; which kind it is, its class and parts say."""
+def _to_network(root: Module) -> OfficialNetwork:
+    """Translate a stored generator or discriminator; its class and submodules determine the type of configuration."""
     modules = _modules(root)
     if root.class_name == "Generator":
         kind: type = GeneratorConfig if "synthesis.input" in modules else StyleGAN2Config
@@ -105,7 +106,7 @@ def _meaning(root: Module) -> OfficialNetwork:
     elif root.class_name == "Discriminator":
         kind, options = DiscriminatorConfig, _options(root, _DISCRIMINATOR_ARGUMENTS)
         given = dict(options)
-        if not given.get("c_dim"):  # what would map labels says nothing then
+        if not given.get("c_dim"):  # without labels, options of their mapping have no effect
             for name in ("mapping_kwargs", "cmap_dim"):
                 given.pop(name, None)
     else:
@@ -117,36 +118,36 @@ def _meaning(root: Module) -> OfficialNetwork:
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of stylegan3; in stylegan2-ada-pytorch, a part of them is nested."""
+    """Return options in stylegan3's flat form; stylegan2-ada-pytorch nests some of them in synthesis_kwargs."""
     nested = options.get("synthesis_kwargs", {})
     if not isinstance(nested, dict):
-        raise UnsupportedNetworkError(f"synthesis_kwargs={nested!r:.50}: not as the official code has them")
+        raise UnsupportedNetworkError(f"synthesis_kwargs={nested!r:.50}: must be a dict")
     return {**{name: value for name, value in options.items() if name != "synthesis_kwargs"}, **nested}
 
 
 def _options(root: Module, names: tuple[str, ...]) -> dict[str, Any]:
     positional, named = to_plain_types(root.state.get("_init_args", ())), to_plain_types(root.state.get("_init_kwargs"))
     if not isinstance(positional, list) or not isinstance(named, dict) or len(positional) > len(names):
-        raise PickleError(f"the {root.class_name} does not have its constructor's arguments as they are stored")
+        raise PickleError(f"the {root.class_name} does not have its constructor's arguments in the official form")
     return {**dict(zip(names, positional, strict=False)), **named}
 
 
 def _stored_clamp(modules: Mapping[str, Module]) -> Any:
-    """What the layers clamp at: the default differs between stylegan2-ada-pytorch and stylegan3."""
+    """Return the clamp stored in the layers: its default differs between stylegan2-ada-pytorch and stylegan3."""
     clamps = {to_plain_types(module.state["conv_clamp"]) for module in modules.values() if "conv_clamp" in module.state}
     if len(clamps) != 1:
-        raise UnsupportedNetworkError("conv_clamp: neither the constructor's arguments nor the layers say it")
+        raise UnsupportedNetworkError("conv_clamp: neither the constructor's arguments nor the layers contain it")
     return clamps.pop()
 
 
 def _modules(root: Module) -> dict[str, Module]:
-    """{name, with those around it and dots between: module}."""
+    """Return {dotted name: module} of all submodules."""
     found: dict[str, Module] = {}
     waiting, seen = [("", root)], set()
     while waiting:
         name, module = waiting.pop()
-        if not isinstance(module, Module) or id(module) in seen or len(name) > _MAX_NAME:
-            raise PickleError("its modules are not within each other as those of a network")
+        if not isinstance(module, Module) or id(module) in seen or len(name) > _MAX_NAME_LENGTH:
+            raise PickleError("its modules are not nested like those of a network")
         seen.add(id(module))
         found[name] = module
         waiting += [(f"{name}.{part}".lstrip("."), inner) for part, inner in module.table("_modules").items()]
@@ -158,7 +159,7 @@ def _arrays(modules: Mapping[str, Module]) -> Mapping[str, NDArray[Any]]:
     for prefix, module in modules.items():
         for name, array in (module.table("_parameters") | module.table("_buffers")).items():
             full = f"{prefix}.{name}".lstrip(".")
-            if array is None:  # a filter that a layer does without
+            if array is None:  # a layer without this filter
                 continue
             if not isinstance(array, np.ndarray):
                 raise PickleError(f"{full:.100} is not a tensor")
@@ -167,10 +168,10 @@ def _arrays(modules: Mapping[str, Module]) -> Mapping[str, NDArray[Any]]:
 
 
 def _reconstruct(meta: Any) -> Module:
-    """A persistent object: of what is stored with it, all but its source code."""
+    """Replacement for the function that rebuilds a persistent object: keeps its class name and state, not its code."""
     name, state = meta["class_name"], meta["state"]
     if meta["type"] != "class" or not isinstance(name, str) or not isinstance(state, dict):
-        raise PickleError("it has a persistent object that is not that of a class")
+        raise PickleError("it has a persistent object that is not an instance of a class")
     return Module(name, state)
 
 
@@ -182,12 +183,12 @@ def _set_state(target: Any, state: Any) -> None:
 
 
 def _no_storage(identity: Any) -> Any:
-    raise PickleError("it mentions a storage outside of it, as only files of torch.save may")
+    raise PickleError("it refers to a storage outside of the pickle, which only files of torch.save have")
 
 
 def _set(values: Any = ()) -> set[Any]:
     if not all(isinstance(value, str) for value in values):
-        raise PickleError("it has a set of something else than names")
+        raise PickleError("it has a set whose elements are not names")
     return set(values)
 
 

@@ -1,4 +1,4 @@
-"""Official networks as read from a file, and their constructor options as configurations."""
+"""Networks of official pickles: arrays, and constructor options translated to configurations and back."""
 
 from __future__ import annotations
 
@@ -12,37 +12,33 @@ from numpy.typing import NDArray
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
 from sg3tf.models.layer_plan import plan_synthesis
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A network of an official pickle, as far as it means anything here: a configuration and its arrays.
-# ---------------------------------------------------------------------------------------------------------------------
-
 Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
 
-NETWORKS = ("G", "D", "G_ema")  # in the order in which files of TensorFlow 1 have them
+NETWORKS = ("G", "D", "G_ema")  # in the order of files of TensorFlow 1
 
-_LEAST_BYTES = 2  # of a parameter: float16
-_MAX_NODES, _MAX_DEPTH = 10_000, 10  # of options, which are some dozens of numbers
+_MIN_PARAMETER_BYTES = 2  # float16
+_MAX_NODES, _MAX_DEPTH = 10_000, 10  # of options; real ones have dozens
 _MAX_TEXT, _MAX_WHOLE = 10_000, 2**63
 
 
 class UnsupportedNetworkError(ValueError):
-    """A network that cannot be had here; the message, one line, names the option, its value and the remedy."""
+    """The network does not exist here; the message, one line, names the option, its value and the remedy."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # names come from the file
+        super().__init__(" ".join(message.split()))  # names in the file may contain line breaks
 
 
 @dataclasses.dataclass(frozen=True)
 class OfficialNetwork:
-    """A network that was stored.
+    """A network read from an official pickle.
 
     Attributes:
-        origin: which code stored it.
-        class_name: what the file calls its class or function.
-        options: the constructor's arguments, as the file has them.
-        config: what they mean here.
-        arrays: {official PyTorch parameter name: array}.
-        training_set_options: the data set's constructor arguments, if the file says them.
+        origin: framework of the code that wrote it, "PyTorch" or "TensorFlow 1".
+        class_name: name of its class or function in the file.
+        options: the constructor's arguments, as stored in the file.
+        config: the configuration that they translate to.
+        arrays: {official PyTorch parameter name: array}; the first StyleGAN keeps its names of TensorFlow 1.
+        training_set_options: constructor arguments of the training set, if stored in the file.
     """
 
     origin: str
@@ -53,31 +49,34 @@ class OfficialNetwork:
     training_set_options: Any = None
 
     def check(self, file_size: int) -> None:
-        """Refuses a configuration for which the file is too small, before a model of that size is made.
+        """Refuse a configuration that is larger than the file, before a model of that size is made.
+
+        Args:
+            file_size: bytes.
 
         Raises:
-            SnapshotError: naming both; or an array of a type that float32 cannot hold.
+            UnsupportedNetworkError: the file is too small, or an array has a type that float32 cannot hold.
         """
         for name, array in self.arrays.items():
             if not np.can_cast(array.dtype, np.float32):
                 raise UnsupportedNetworkError(f"{name} is {array.dtype}, which float32 cannot hold exactly")
         needed = num_kernel_parameters(self.config)
-        if needed * _LEAST_BYTES > file_size:
+        if needed * _MIN_PARAMETER_BYTES > file_size:
             raise UnsupportedNetworkError(
                 f"its options describe {needed:,} parameters, more than {file_size:,} bytes can hold"
             )
 
 
 def to_plain_types(value: Any) -> Any:
-    """A copy of `value` that JSON can hold.
+    """Copy options, and refuse everything that JSON cannot hold.
 
     Raises:
-        SnapshotError: it has something else in it, or is too large or deep for options.
+        UnsupportedNetworkError: an element is neither a number nor text nor a container, or there are too many.
     """
-    return _plain(value, [_MAX_NODES], _MAX_DEPTH)
+    return _to_plain_types(value, [_MAX_NODES], _MAX_DEPTH)
 
 
-def _plain(value: Any, left: list[int], depth: int) -> Any:
+def _to_plain_types(value: Any, left: list[int], depth: int) -> Any:
     left[0] -= 1
     if left[0] < 0 or depth < 0:
         raise UnsupportedNetworkError("its options are too many or too deep to be those of a network")
@@ -86,34 +85,34 @@ def _plain(value: Any, left: list[int], depth: int) -> Any:
     if (isinstance(value, str) and len(value) < _MAX_TEXT) or (isinstance(value, int) and abs(value) < _MAX_WHOLE):
         return value
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, left, depth - 1) for key, item in value.items()}
+        return {key: _to_plain_types(item, left, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, left, depth - 1) for item in value]
-    raise UnsupportedNetworkError(f"its options have a {type(value).__name__} among them, not numbers and text")
+        return [_to_plain_types(item, left, depth - 1) for item in value]
+    raise UnsupportedNetworkError(f"its options contain a {type(value).__name__}, not only numbers and text")
 
 
 def num_kernel_parameters(config: Config) -> int:
-    """Most of a network's size: without biases, running statistics and constants."""
+    """Count the parameters of kernels, nearly all of a network: without biases, running statistics and constants."""
     if isinstance(config, DiscriminatorConfig):
         return _discriminator(config)
     features = config.z_dim + (config.w_dim if config.label_dim else 0)
     mapping = config.w_dim * (config.label_dim + features + (config.mapping_layers - 1) * config.w_dim)
     if isinstance(config, StyleGAN2Config):
-        return mapping + _skip_synthesis(config)
+        return mapping + _stylegan2_synthesis(config)
     if isinstance(config, StyleGAN1Config):
-        return mapping + _first_synthesis(config)
+        return mapping + _stylegan1_synthesis(config)
     plan = plan_synthesis(config)
     layers = sum(p.in_channels * (p.kernel**2 * p.out_channels + config.w_dim) for p in plan.layers)
     return mapping + plan.input.channels**2 + layers
 
 
-def _skip_synthesis(config: StyleGAN2Config) -> int:
+def _stylegan2_synthesis(config: StyleGAN2Config) -> int:
     pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
     blocks = sum(9 * after * (before + after) + config.w_dim * (before + 2 * after) for before, after in pairs)
     return 9 * config.channels(4) ** 2 + blocks
 
 
-def _first_synthesis(config: StyleGAN1Config) -> int:
+def _stylegan1_synthesis(config: StyleGAN1Config) -> int:
     pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
     blocks = sum(9 * after * (before + after) + 4 * config.w_dim * after for before, after in pairs)
     return config.channels(4) * (9 * config.channels(4) + 4 * config.w_dim) + blocks
@@ -127,25 +126,23 @@ def _discriminator(config: DiscriminatorConfig) -> int:
 
 
 def _doublings(resolution: int) -> list[int]:
-    """8, 16, ..., resolution."""
+    """Return [8, 16, ..., resolution]."""
     return [2**i for i in range(3, resolution.bit_length())]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The official constructors' arguments, and what they are called here.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Options of the official constructors -------------------------------------------------------------------------------
 
-#: A clamp that clamps nothing, for networks that have none: JSON has no infinity.
+#: A clamp without effect, for networks that have none: JSON has no infinity.
 NO_CLAMP = float(np.finfo(np.float32).max)
 
 _RESAMPLE_FILTER = [1, 3, 3, 1]
 _SWITCHES = {"radial", "noise"}
 _RESIDUAL = {"resnet": True, "orig": False}
 _FRACTIONS = {"first_cutoff", "first_stopband", "last_stopband_rel", "output_scale", "clamp", "magnitude_decay"}
-_WIDTHS = ("embed_features", "layer_features", "cmap_dim")  # here, always that of w or of D's last block
+_WIDTHS = ("embed_features", "layer_features", "cmap_dim")  # here, always the width of w or of D's last block
 _LIMITS = {"num_layers": 64, "mapping_layers": 64, "margin": 512, "first_cutoff": 512, "last_stopband_rel": 16}
-_MOST = 2**24
-_LEAST_STOPBAND = 1.0  # a sampling rate below 2 samples per image width makes filters of any length
+_MAX_OPTION = 2**24
+_MIN_STOPBAND = 1.0  # sampling rates below 2 samples per image width would need filters of any length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +151,9 @@ class Options:
 
     Attributes:
         fields: {argument: field of the configuration}.
-        fixed: {argument: the one value that exists here}.
-        unused: arguments without effect on what the network computes in float32.
-        nested: {argument: the arguments that it holds}.
+        fixed: {argument: the only value supported here}.
+        unused: arguments without effect on the network's output in float32.
+        nested: {argument: the arguments that it contains}.
     """
 
     fields: Mapping[str, str]
@@ -178,7 +175,7 @@ _MAPPING = Options(
     {"activation": "lrelu", "lr_multiplier": 0.01},
     frozenset({"w_avg_beta"}),
 )
-_ALIAS_FREE = Options(
+_STYLEGAN3 = Options(
     {
         **_COMMON,
         "z_dim": "z_dim",
@@ -198,7 +195,7 @@ _ALIAS_FREE = Options(
     frozenset({"num_fp16_res"}),
     {"mapping_kwargs": _MAPPING},
 )
-_SKIP = Options(
+_STYLEGAN2 = Options(
     {**_COMMON, "z_dim": "z_dim", "w_dim": "w_dim", "use_noise": "noise"},
     {"architecture": "skip", "resample_filter": _RESAMPLE_FILTER, "activation": "lrelu", "kernel_size": 3},
     frozenset({"num_fp16_res", "fp16_channels_last", "fused_modconv_default"}),
@@ -223,50 +220,50 @@ _DISCRIMINATOR = Options(
     },
 )
 OFFICIAL: dict[type, Options] = {
-    GeneratorConfig: _ALIAS_FREE,
-    StyleGAN2Config: _SKIP,
+    GeneratorConfig: _STYLEGAN3,
+    StyleGAN2Config: _STYLEGAN2,
     DiscriminatorConfig: _DISCRIMINATOR,
 }
 
 
 def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) -> Config:
-    """The configuration that constructor arguments mean.
+    """Translate constructor arguments to a configuration.
 
     Args:
-        kind: of the configuration.
-        given: {argument: value}; what is absent has the default that it has here, which is the official one.
-        options: the arguments that there are.
+        kind: type of the configuration.
+        given: {argument: value}; absent arguments have the defaults of `kind`, which are the official ones.
+        options: the known arguments.
 
     Raises:
-        SnapshotError: naming an argument that is unknown, or whose value does not exist here.
-        ConfigError: as of `kind`.
+        UnsupportedNetworkError: an argument is unknown, or has a value that is not supported here.
+        ConfigError: `kind` refuses a value.
     """
     fields = _fields(given, options)
     widths = {name: fields.pop(name) for name in _WIDTHS if name in fields}
     if "resolution" not in fields:
-        raise UnsupportedNetworkError("its options do not say the resolution")
+        raise UnsupportedNetworkError("its options do not contain the resolution")
     config = kind(**{name: _checked(name, value) for name, value in fields.items()})
     width = config.channels(4) if isinstance(config, DiscriminatorConfig) else config.w_dim
     for name, value in widths.items():
-        _require(value in (None, width), name, value, f"only {width}, that of what follows, exists here")
+        _require(value in (None, width), name, value, f"only {width}, the width of the following layer, is supported")
     if isinstance(config, GeneratorConfig):
         _check_band(config)
     return config
 
 
 def from_config(config: Config) -> dict[str, Any]:
-    """The arguments with which the official constructor (of stylegan3) makes such a network.
+    """Return the arguments with which the official constructor of stylegan3 makes a network.
 
     Raises:
-        SnapshotError: there is no such official network.
+        UnsupportedNetworkError: the official code has no such network.
     """
     options = OFFICIAL.get(type(config))
     given = _given(config, options) if options else {}
     try:
-        there = options is not None and to_config(type(config), given, options) == config
-    except ConfigError:  # without the options that only exist here
-        there = False
-    if not there:
+        exists = options is not None and to_config(type(config), given, options) == config
+    except ConfigError:  # its official options alone are refused
+        exists = False
+    if not exists:
         raise UnsupportedNetworkError(
             "the official code has no such network: only presets stylegan3-t, stylegan3-r, stylegan2"
         )
@@ -275,7 +272,7 @@ def from_config(config: Config) -> dict[str, Any]:
 
 def _fields(given: Any, options: Options) -> dict[str, Any]:
     if not isinstance(given, Mapping):
-        raise UnsupportedNetworkError("its options are not as the official code has them")
+        raise UnsupportedNetworkError("its options are not in the official form")
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if name in options.nested:
@@ -285,9 +282,9 @@ def _fields(given: Any, options: Options) -> dict[str, Any]:
         elif name in _WIDTHS:
             fields[name] = value
         elif name in options.fixed:
-            _require(value == options.fixed[name], name, value, f"only {options.fixed[name]!r} exists here")
+            _require(value == options.fixed[name], name, value, f"only {options.fixed[name]!r} is supported")
         else:
-            _require(name in options.unused, name, value, "unknown here, so that it may mean another network")
+            _require(name in options.unused, name, value, "unknown option, which may describe another network")
     return fields
 
 
@@ -295,22 +292,27 @@ def _checked(name: str, value: Any) -> Any:
     if name == "clamp" and value is None:
         return NO_CLAMP
     if name == "residual":
-        _require(value in ("resnet", "orig"), "architecture", value, "only 'resnet' and 'orig' exist here")
+        _require(value in ("resnet", "orig"), "architecture", value, "only 'resnet' and 'orig' are supported")
         return _RESIDUAL[value]
     if name in _SWITCHES:
         _require(type(value) is bool, name, value, "must be True or False")
         return value
     kinds = (int, float) if name in _FRACTIONS else (int,)
     _require(type(value) in kinds, name, value, "must be a number" if name in _FRACTIONS else "must be a whole number")
-    most = NO_CLAMP if name == "clamp" else _LIMITS.get(name, _MOST)
+    most = NO_CLAMP if name == "clamp" else _LIMITS.get(name, _MAX_OPTION)
     _require(0 <= value <= most, name, value, f"must be from 0 to {most}")
     return float(value) if name in _FRACTIONS else value
 
 
 def _check_band(config: GeneratorConfig) -> None:
-    """Refuses frequencies with which no layers can be planned."""
+    """Refuse frequencies for which no layers can be planned."""
     cutoff, stopband, last = config.first_cutoff, config.first_stopband, config.last_stopband_rel
-    _require(_LEAST_STOPBAND <= stopband <= config.resolution, "first_stopband", stopband, "no frequency of an image")
+    _require(
+        _MIN_STOPBAND <= stopband <= config.resolution,
+        "first_stopband",
+        stopband,
+        f"must be from {_MIN_STOPBAND} to the resolution",
+    )
     _require(0 < cutoff < stopband, "first_cutoff", cutoff, f"must be below first_stopband={stopband}")
     _require(last > 1, "last_stopband_rel", last, "must be above 1")
 

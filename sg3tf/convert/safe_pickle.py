@@ -1,4 +1,8 @@
-"""Pickles read without running what they name: literal objects, NumPy arrays, refusals by name."""
+"""Read pickles without running their code: a stack machine that calls only the functions it was given.
+
+Python's own unpickler can be told which globals to find, but not what may happen to them: it sets attributes of
+whatever it found, hashes keys of any depth, and reserves as much memory as the file asks for.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pickles read without running their code: a stack machine that calls nothing but what it was given.
-#
-# Python's own unpickler can be told which globals to find, but not what may happen to them: it sets attributes of
-# whatever it found, hashes keys of any depth, and reserves memory as the file asks.
-# ---------------------------------------------------------------------------------------------------------------------
-
 # fmt: off
-_TAKEN_AS_WRITTEN = frozenset({
+_LITERAL_OPCODES = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
@@ -28,8 +25,8 @@ _TAKEN_AS_WRITTEN = frozenset({
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _CONTAINERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_WITHOUT_EFFECT = frozenset({"PROTO", "FRAME", "STOP"})
-_BROKEN = (
+_NOOP_OPCODES = frozenset({"PROTO", "FRAME", "STOP"})
+_BROKEN_PICKLE_ERRORS = (
     ValueError,
     TypeError,
     LookupError,
@@ -39,27 +36,27 @@ _BROKEN = (
     MemoryError,
     RecursionError,
 )
-_KEYS = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
+_KEY_TYPES = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
 _TEXT, _CONTAINER = (str, bytes, bytearray), (list, tuple, dict, set, frozenset)
-_LARGE = 2**16  # bytes
-_COPIES = 2  # of the file; a pickle as Python writes it hands each byte to a function once
-_MOST_STEPS = 2**20  # some 50 times those of a network; each makes up to some 200 bytes of one in the file
+_CHUNK_BYTES = 2**16
+_MAX_COPIES = 2  # of the file; a pickle written by Python passes each byte to a function once
+_MAX_STEPS = 2**20  # about 50 times as many as a network needs; each can turn one byte into about 200
 
 
 class PickleError(ValueError):
-    """A pickle that is broken, or that wants something it may not have."""
+    """The pickle is broken, or refers to something that is not allowed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Global:
-    """A name that a pickle mentioned, and what is allowed to stand for it."""
+    """A name that a pickle refers to, and the object that was allowed to replace it."""
 
     name: str
     value: Any
 
 
 def ignore_attributes(target: Any, state: Any) -> None:
-    """Attributes of a dict (a state dict has `_metadata`) are left out; nothing else may have any."""
+    """Ignore attributes of a dict, as a state dict has `_metadata`; refuse those of anything else."""
     if not isinstance(target, dict):
         raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
 
@@ -70,42 +67,42 @@ def load(
     persistent: Callable[[Any], Any],
     set_state: Callable[[Any, Any], None] = ignore_attributes,
 ) -> Any:
-    """The object that a pickle describes; the file is left behind its end.
+    """Return the object that a pickle describes; the file is left at the end of the pickle.
 
     Args:
-        file: at the beginning of the pickle, and can be sought; protocols 0 to 5.
-        allowed: {"module.name": what stands for it}. What is callable may be called by the pickle with any arguments.
-        persistent: persistent id -> object.
-        set_state: gives an object, which may be of any kind, the state that the pickle has for it.
+        file: seekable, at the beginning of the pickle; protocols 0 to 5.
+        allowed: {"module.name": replacement}. The pickle may call a callable replacement with any arguments.
+        persistent: returns the object of a persistent ID.
+        set_state: applies a state in the pickle to an object, which may be of any type.
 
     Returns:
-        dict, list, tuple, set, str, bytes, numbers, None, and what `allowed` and `persistent` returned. What is left
-        uncalled of `allowed` stays a Global.
+        dict, list, tuple, set, str, bytes, numbers, None, and the results of `allowed` and `persistent`. A replacement
+        that is not called stays a Global.
 
     Raises:
-        PickleError: the pickle is broken, mentions or calls what is not allowed, or makes more objects than networks
-            are of, or much out of little.
+        PickleError: the pickle is broken, refers to or calls something that is not allowed, or makes more objects than
+            a network has, or more data than the file holds.
     """
     bounded = _Bounded(file)
-    machine = _Machine(allowed, persistent, set_state, _COPIES * bounded.left() + _LARGE)
+    machine = _Machine(allowed, persistent, set_state, _MAX_COPIES * bounded.left() + _CHUNK_BYTES)
     try:
         for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
             machine.step(opcode.name, argument)
         (result,) = machine.stack
     except PickleError:
         raise
-    except _BROKEN as error:
+    except _BROKEN_PICKLE_ERRORS as error:
         raise PickleError(f"the pickle in it is broken ({type(error).__name__}: {str(error)[:200]})") from error
     return result
 
 
 def ordered_dict(items: Any = ()) -> dict[Any, Any]:
-    """What may stand for collections.OrderedDict: a dict from [[key, value], ...]."""
+    """Replacement for collections.OrderedDict: a dict from [[key, value], ...]."""
     return {_key(key): value for key, value in items}
 
 
 class _Bounded:
-    """A file that is never asked for more than it has: Python reserves what it is asked for, and then reads."""
+    """A file whose reads are limited to its size, as Python reserves memory for a read before reading."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -118,13 +115,14 @@ class _Bounded:
         return self.size - self.file.tell()
 
     def read(self, count: int) -> bytes:
-        return self.file.read(count if count < _LARGE else min(count, self.left()))
+        return self.file.read(count if count < _CHUNK_BYTES else min(count, self.left()))
 
 
 class _Machine:
-    """The values that are being built: a stack, the stacks below its marks, and the memo.
+    """State of the pickle machine: a stack, the stacks below its marks, and the memo.
 
-    What it was given to call may copy its arguments, which the pickle repeats in two bytes: both budgets bound that.
+    Functions in `allowed` may copy their arguments, which a pickle can repeat in two bytes: two budgets, bytes passed
+    and steps made, bound that.
     """
 
     def __init__(
@@ -138,7 +136,7 @@ class _Machine:
         self.persistent = persistent
         self.set_state = set_state
         self.bytes_left = bytes_left
-        self.steps_left = _MOST_STEPS
+        self.steps_left = _MAX_STEPS
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -146,7 +144,7 @@ class _Machine:
     def step(self, opcode: str, argument: Any) -> None:
         self.steps_left -= 1
         self.check_budgets()
-        if opcode in _TAKEN_AS_WRITTEN:
+        if opcode in _LITERAL_OPCODES:
             self.push(argument)
         elif opcode in _CONSTANTS:
             self.push(_CONSTANTS[opcode])
@@ -154,7 +152,7 @@ class _Machine:
             self.push(_CONTAINERS[opcode]())
         elif opcode in _TUPLES:
             self.push(tuple(self.pop(_TUPLES[opcode])))
-        elif opcode not in _WITHOUT_EFFECT:
+        elif opcode not in _NOOP_OPCODES:
             action = _ACTIONS.get(opcode)
             if action is None:
                 raise PickleError(f"its pickle uses {opcode}, which is not allowed")
@@ -162,7 +160,7 @@ class _Machine:
 
     def check_budgets(self) -> None:
         if self.bytes_left < 0 or self.steps_left < 0:
-            raise PickleError("its pickle makes more than networks are of, or much out of little")
+            raise PickleError("its pickle makes more objects than a network has, or more data than the file holds")
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -183,7 +181,7 @@ class _Machine:
             raise TypeError("the name of a global is not text")
         full = f"{module}.{name}"
         if full not in self.allowed:
-            raise PickleError(f"it wants {full[:200]!r}, which is not allowed")
+            raise PickleError(f"it refers to {full[:200]!r}, which is not allowed")
         self.push(Global(full, self.allowed[full]))
 
     def call(self) -> None:
@@ -205,17 +203,17 @@ class _Machine:
 
     def extend(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
-            raise TypeError(f"a {type(self.stack[-1]).__name__} is no list")
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is not a list")
         self.stack[-1].extend(values)
 
     def add(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not set:
-            raise TypeError(f"a {type(self.stack[-1]).__name__} is no set")
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is not a set")
         self.stack[-1].update(map(_key, values))
 
     def set_items(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
-            raise TypeError(f"a {type(self.stack[-1]).__name__} is no dict")
+            raise TypeError(f"a {type(self.stack[-1]).__name__} is not a dict")
         self.stack[-1].update(_items(values))
 
     def mark(self) -> None:
@@ -227,7 +225,7 @@ class _Machine:
 
 
 def _key(value: Any) -> Any:
-    if not isinstance(value, _KEYS):
+    if not isinstance(value, _KEY_TYPES):
         raise TypeError(f"a {type(value).__name__} cannot be a key")
     return value
 
@@ -262,12 +260,9 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
 }
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a pickle of NumPy's arrays, scalars and types may mention.
-#
-# NumPy's own functions, called by a file, would make arrays of objects, and free memory that others still look at.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- NumPy arrays, scalars and types in pickles -----------------------------------------------------------------------
 
+# Replacements for NumPy's own functions, which, called by a file, would make arrays of objects and views of freed memory.
 _CLASS = "numpy.ndarray"
 _NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
 _DIMENSIONS = 32
@@ -275,28 +270,28 @@ _PLAIN_TYPE = (None, None, None, -1, -1, 0)  # no sub-array, no fields, nothing 
 
 
 class PickledArray:
-    """An array; pickles mention one before they say what is in it."""
+    """An array, created empty as in pickles and filled by a later opcode."""
 
     def __init__(self) -> None:
         self.value: NDArray[Any] = np.empty(0, np.float32)
 
     def fill(self, data: Any, dtype: Any, shape: Any, order: Any) -> None:
-        """Lets `value` be a view of `data`."""
+        """Make `value` a view of `data`."""
         if order not in ("C", "F"):
             raise PickleError("it has an array in an unknown layout")
         if not isinstance(dtype, np.dtype) or not isinstance(data, (bytes, bytearray)):
-            raise PickleError("it has an array of something else than numbers")
+            raise PickleError("it has an array whose elements are not numbers")
         whole = type(shape) is tuple and all(type(n) is int and 0 <= n < 2**63 for n in shape)
         if not whole or len(shape) > _DIMENSIONS:
-            raise PickleError("it has an array whose shape is not one of whole numbers")
+            raise PickleError("it has an array whose shape is not a tuple of whole numbers")
         self.value = np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
 def set_state(target: Any, state: Any) -> None:
-    """For plain_pickle.load: the content of an array, the byte order of a type.
+    """Apply the content of an array or the byte order of a type; the `set_state` of `load`.
 
     Raises:
-        PickleError: types other than little-endian numbers, sizes that contradict each other.
+        PickleError: the type is not of little-endian numbers, or sizes contradict each other.
     """
     if isinstance(target, PickledArray):
         _, shape, dtype, fortran, data = state
@@ -311,7 +306,7 @@ def set_state(target: Any, state: Any) -> None:
 
 def _dtype(name: Any, *_: Any) -> np.dtype[Any]:
     if not isinstance(name, str) or name not in _NUMBERS:
-        raise PickleError("it has arrays of something else than numbers")
+        raise PickleError("it has arrays whose elements are not numbers")
     return np.dtype(name)
 
 
@@ -322,7 +317,7 @@ def _reconstruct(kind: Any, *_: Any) -> PickledArray:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> PickledArray:
-    """How protocol 5 has arrays; what NumPy 2 adds is for orders other than C and F."""
+    """Replacement for the function by which protocol 5 makes arrays; NumPy 2 adds an argument for other orders."""
     array = PickledArray()
     array.fill(data, dtype, shape, order)
     return array
@@ -334,7 +329,7 @@ def _scalar(dtype: Any, data: Any) -> bool | int | float:
 
 _MODULES = ("numpy.core", "numpy._core")  # before NumPy 2, and since
 
-#: {"module.name": what stands for it}, for plain_pickle.load.
+#: {"module.name": replacement}, for `load`.
 ALLOWED: dict[str, Any] = {
     _CLASS: _CLASS,
     "numpy.dtype": _dtype,

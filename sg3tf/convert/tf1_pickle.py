@@ -1,8 +1,9 @@
-"""Networks as the official code for TensorFlow 1 stored them, StyleGAN2's as what the PyTorch code would have of them.
+"""Networks in pickles of the official code for TensorFlow 1; StyleGAN2's are translated to the PyTorch code's names.
 
-There a network is a tree of components, each with its own list of variables. Dense kernels are [in, out], those of
-convolutions [height, width, in, out], and two more things differ: styles are what the dense layer gives plus 1, and
-an upsampling convolution slides its kernel, where PyTorch's spreads it, so that one is the other turned by 180 degrees.
+A stored network is a tree of components, each with its own list of variables. Dense kernels are [in, out], kernels of
+convolutions [height, width, in, out]. Two more things differ from PyTorch: styles are the output of the dense layer
+plus 1, and an upsampling convolution correlates, where PyTorch's transposed convolution convolves, so that kernels are
+rotated by 180 degrees.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _FIELDS = {
     "conv_clamp": "clamp",
 }
 _FIXED = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "fmap_decay": 1.0, "fmap_min": 1}
-_WITHOUT_EFFECT = {"lod"}  # left over from progressive growing
-_UNUSED = {"num_fp16_res", "fused_modconv", "dtype", "structure"}
+_UNUSED_VARIABLES = {"lod"}  # left over from progressive growing
+_UNUSED_OPTIONS = {"num_fp16_res", "fused_modconv", "dtype", "structure"}
 _GENERATOR = Options(
     {
         **_FIELDS,
@@ -57,7 +58,7 @@ _GENERATOR = Options(
     },
     frozenset(
         {
-            *_UNUSED,
+            *_UNUSED_OPTIONS,
             "truncation_psi",
             "truncation_cutoff",
             "style_mixing_prob",
@@ -76,12 +77,12 @@ _DISCRIMINATOR = Options(
         "mbstd_num_features": "mbstd_channels",
     },
     _FIXED,
-    frozenset({*_UNUSED, "mapping_layers", "mapping_fmaps", "mapping_lrmul", "mapping_nonlinearity"}),
+    frozenset({*_UNUSED_OPTIONS, "mapping_layers", "mapping_fmaps", "mapping_lrmul", "mapping_nonlinearity"}),
 )
 
 
-_FIRST = "G_style"  # the function that built the first StyleGAN's generator, whose arrays keep their names
-_FIRST_GENERATOR = Options(
+_STYLEGAN1_FUNCTION = "G_style"  # builds the first StyleGAN's generator, whose arrays keep their names
+_STYLEGAN1_GENERATOR = Options(
     {name: field for name, field in _GENERATOR.fields.items() if field not in ("label_dim", "clamp", "noise")},
     {
         **_GENERATOR.fixed,
@@ -101,22 +102,22 @@ _FIRST_GENERATOR = Options(
 
 
 class StoredNetwork:
-    """What stands for dnnlib.tflib.network.Network."""
+    """Replacement for dnnlib.tflib.network.Network."""
 
     state: Any = None
 
 
-def is_snapshot(data: Any) -> bool:
-    """Whether it is what the training loops for TensorFlow 1 stored: G, D, and the average of G."""
+def is_network_triple(data: Any) -> bool:
+    """Return True for the object that the training loops for TensorFlow 1 stored: G, D, and the average of G."""
     return isinstance(data, (tuple, list)) and len(data) == 3 and all(isinstance(n, StoredNetwork) for n in data)
 
 
-def network(data: Any, name: str) -> OfficialNetwork:
-    """As official_pickle.read, from what was in the file."""
+def to_network(data: Any, name: str) -> OfficialNetwork:
+    """Translate one network of a triple that `is_network_triple` accepts; see `sg3tf.convert.nvidia_pickle.read`."""
     stored = data[NETWORKS.index(name)]
     function, options = _state(stored, "build_func_name"), to_plain_types(_state(stored, "static_kwargs"))
     if not isinstance(function, str) or not isinstance(options, dict):
-        raise PickleError("a network in it is not stored as those of TensorFlow 1 were")
+        raise PickleError("a network in it is not stored in the form of TensorFlow 1")
     is_discriminator = name == "D"
     given = dict(options)
     if type(given.get("fmap_base")) is int:
@@ -125,14 +126,14 @@ def network(data: Any, name: str) -> OfficialNetwork:
         given["layer_features"] = given.pop("mapping_fmaps")
     if is_discriminator and given.get("label_size"):
         raise UnsupportedNetworkError(
-            f"label_size={given['label_size']}: discriminators with labels are not read from here"
+            f"label_size={given['label_size']}: discriminators with labels are not read from TensorFlow 1"
         )
-    if function == _FIRST:
-        first = to_config(StyleGAN1Config, given, _FIRST_GENERATOR)
-        return OfficialNetwork("TensorFlow 1", function, options, first, weights.used(_variables(stored)))
+    if function == _STYLEGAN1_FUNCTION:
+        config: Any = to_config(StyleGAN1Config, given, _STYLEGAN1_GENERATOR)
+        return OfficialNetwork("TensorFlow 1", function, options, config, weights.drop_unused(_variables(stored)))
     given.setdefault("conv_clamp", None)
     if is_discriminator:
-        config: Any = to_config(DiscriminatorConfig, given, _DISCRIMINATOR)
+        config = to_config(DiscriminatorConfig, given, _DISCRIMINATOR)
         names = _discriminator_names(config)
     else:
         config = to_config(StyleGAN2Config, given, _GENERATOR)
@@ -147,11 +148,11 @@ def _state(network: Any, name: str) -> Any:
 
 
 def _variables(network: StoredNetwork) -> dict[str, Array]:
-    """Those of the network and of its components, whose names stand in front."""
+    """Return the variables of the network and, prefixed with their names, of its components."""
     found = dict(_own_variables(network))
     components = _state(network, "components")
     if not isinstance(components, dict) or set(components) - set(_COMPONENTS):
-        raise PickleError("a network in it has other components than a mapping and a synthesis")
+        raise PickleError("a network in it has components besides mapping and synthesis")
     for name, component in components.items():
         found |= {f"{name}/{key}": value for key, value in _own_variables(component)}
     return found
@@ -174,10 +175,12 @@ def _own_variables(network: Any) -> Iterator[tuple[str, Array]]:
 def _converted(variables: Mapping[str, Array], names: Iterator[Name]) -> Iterator[tuple[str, Array]]:
     known = {name: (official, convert) for name, official, convert in names}
     for name, array in variables.items():
-        if name in _WITHOUT_EFFECT:
+        if name in _UNUSED_VARIABLES:
             continue
         if name not in known:
-            raise UnsupportedNetworkError(f"variable {name!r:.80}: unknown here, so that it may mean another network")
+            raise UnsupportedNetworkError(
+                f"variable {name!r:.80}: unknown variable, which may belong to another network"
+            )
         official, convert = known[name]
         try:
             yield official, convert(array)
@@ -196,7 +199,7 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[Name]:
     side = 4
     while side < config.resolution:
         side *= 2
-        convs.append((f"{side}x{side}/Conv0_up", f"b{side}.conv0", _turned))
+        convs.append((f"{side}x{side}/Conv0_up", f"b{side}.conv0", _rotated_kernel))
         convs.append((f"{side}x{side}/Conv1", f"b{side}.conv1", _hwio_to_oihw))
     for index, (name, official, convert) in enumerate(convs):
         yield from _styled(f"synthesis/{name}", f"synthesis.{official}", convert)
@@ -234,9 +237,9 @@ def _hwio_to_oihw(kernel: Array) -> Array:
     return np.transpose(kernel, (3, 2, 0, 1))
 
 
-def _turned(kernel: Array) -> Array:
+def _rotated_kernel(kernel: Array) -> Array:
     return _hwio_to_oihw(kernel[::-1, ::-1])
 
 
-#: {"module.name": what stands for it}, for plain_pickle.load.
+#: {"module.name": replacement}, for `sg3tf.convert.safe_pickle.load`.
 ALLOWED: dict[str, Any] = {"dnnlib.tflib.network.Network": StoredNetwork}

@@ -1,12 +1,12 @@
-"""Fill the official PyTorch modules from a file of sg3tf.convert.to_npz. Needs PyTorch and NumPy, no TensorFlow.
+"""Load a file of sg3tf.convert.to_npz into the official PyTorch modules. Needs PyTorch and NumPy, not TensorFlow.
 
 With the official code on PYTHONPATH:
 
-    from sg3tf.convert import fill_torch
+    from sg3tf.convert import to_torch
     from training.networks_stylegan3 import Generator
 
-    G = Generator(**fill_torch.options("ffhq.npz"))
-    fill_torch.fill(G, "ffhq.npz")
+    G = Generator(**to_torch.options("ffhq.npz"))
+    to_torch.fill(G, "ffhq.npz")
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from typing import Any
 
 import numpy as np
 
-OPTIONS = "options"  # no parameter has this name: they all have a dot in theirs
+OPTIONS = "options"  # not the name of a parameter: those have a dot
 
-_MADE_BY_CONSTRUCTORS = "_filter"
+_CONSTRUCTOR_SUFFIX = "_filter"  # of the names of constants that the constructors compute
 
 
 def options(path: str | Path) -> dict[str, Any]:
-    """The arguments for the constructor.
+    """Return the arguments for the official constructor.
 
     Raises:
-        OSError, ValueError, KeyError: not such a file.
+        OSError, ValueError, KeyError: the file is missing or not one of sg3tf.convert.to_npz.
     """
     with np.load(path, allow_pickle=False) as arrays:
         return json.loads(str(arrays[OPTIONS]))
 
 
 def fill(module: Any, path: str | Path) -> None:
-    """Copies parameters and buffers into a torch.nn.Module: all of them, or none.
+    """Copy parameters and buffers into a torch.nn.Module, after all names and shapes have been checked.
 
     Args:
-        module: the official generator or discriminator; on any device.
-        path: the file.
+        module: the official generator or discriminator, on any device.
+        path: a file of sg3tf.convert.to_npz.
 
     Raises:
-        ValueError: names or shapes that do not fit; all of them are listed.
+        ValueError: names or shapes do not fit; the message lists all of them.
         OSError: the file cannot be opened.
     """
     torch = importlib.import_module("torch")
@@ -50,11 +50,11 @@ def fill(module: Any, path: str | Path) -> None:
         given = {name: arrays[name] for name in arrays.files if name != OPTIONS}
     shapes = {name: array.shape for name, array in given.items()}
     state = module.state_dict()
-    wanted = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_MADE_BY_CONSTRUCTORS)}
+    expected = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_CONSTRUCTOR_SUFFIX)}
     wrong = [
-        f"{name}: {shapes.get(name, 'absent')} in the file, {wanted.get(name, 'absent')} in the module"
-        for name in sorted(wanted.keys() | shapes.keys())
-        if wanted.get(name) != shapes.get(name)
+        f"{name}: {shapes.get(name, 'absent')} in the file, {expected.get(name, 'absent')} in the module"
+        for name in sorted(expected.keys() | shapes.keys())
+        if expected.get(name) != shapes.get(name)
     ]
     if wrong:
         raise ValueError(f"{path} does not fit {type(module).__name__}:\n  " + "\n  ".join(wrong))

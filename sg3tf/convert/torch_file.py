@@ -1,7 +1,7 @@
-"""Files of torch.save read without PyTorch: tensors become arrays, and no code of the file runs.
+"""Read files of torch.save without PyTorch: tensors become arrays, and no code in the file runs.
 
-Since PyTorch 1.6 such a file is a zip archive (a pickle and a file for each storage), before it was a sequence of
-pickles with the storages' bytes behind them. Nothing is reserved that the file is not large enough to fill.
+Since PyTorch 1.6 such a file is a zip archive of a pickle and a file for each storage; in the legacy layout, it is a
+sequence of pickles followed by the bytes of the storages. No more memory is reserved than the file can fill.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _DTYPES = {name: np.dtype(kind) for name, kind in _TYPES.items()}  # unlike a ty
 
 
 class TorchFileError(safe_pickle.PickleError):
-    """A file that torch.save did not write, that is broken, or that wants code to run."""
+    """The file was not written by torch.save, is broken, or refers to something that is not allowed."""
 
 
 def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
-    """What torch.save put into a file.
+    """Return the object that torch.save wrote into a file.
 
     Args:
-        path: the file, of either layout.
-        allowed: {"module.name": value or function} that the file may mention, and call, besides tensors' own.
+        path: the file, in either layout.
+        allowed: {"module.name": replacement} that the file may refer to and call, besides those of tensors.
 
     Returns:
-        Tensors and parameters as arrays (bfloat16 as that of ml_dtypes; views of one storage share memory), in dicts
-        (for OrderedDict too), lists, tuples, and plain values.
+        Tensors and parameters as arrays (bfloat16 from ml_dtypes; views of one storage share memory), in dicts (also
+        for OrderedDict), lists, tuples, and plain values.
 
     Raises:
         TorchFileError: not such a file, truncated, sizes that contradict each other, or a global that is not allowed.
@@ -74,11 +74,12 @@ def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
 def read_stream(
     file: IO[bytes], allowed: Mapping[str, Any] | None = None, set_state: SetState = safe_pickle.ignore_attributes
 ) -> Any:
-    """As `read`, from a file that can be sought; it is taken from its beginning to its end.
+    """Do the same as `read` with an open, seekable file, from its beginning to its end.
 
     Args:
-        file, allowed: as of `read`.
-        set_state: as of plain_pickle.load.
+        file: the file.
+        allowed: see `read`.
+        set_state: see `sg3tf.convert.safe_pickle.load`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -91,17 +92,17 @@ def read_stream(
 
 
 def is_torch_file(head: bytes) -> bool:
-    """Whether a file that begins so (16 bytes or more) is one of torch.save."""
+    """Return True if a file that begins with `head`, 16 bytes or more, is one of torch.save."""
     return head.startswith(_ZIP_MAGIC) or _LEGACY_MAGIC.to_bytes(10, "little") in head
 
 
 def storage_in(blob: bytes) -> Array:
-    """The flat array that torch.save put into `blob`, over its bytes if it has the legacy layout.
+    """Return the flat array that torch.save wrote into `blob`, as a view of its bytes if it has the legacy layout.
 
-    Stands for torch.storage._load_from_bytes, as a part of pickles that PyTorch had no hand in but for its storages.
+    Replaces torch.storage._load_from_bytes, by which plain pickles contain storages.
 
     Raises:
-        PickleError: as TorchFileError of `read`.
+        TorchFileError: see `read`.
     """
     if bytes(blob[: len(_ZIP_MAGIC)]) == _ZIP_MAGIC:
         array = read_stream(io.BytesIO(blob))
@@ -111,22 +112,22 @@ def storage_in(blob: bytes) -> Array:
         if len(storages.arrays) == 1 and isinstance(array, np.ndarray):
             (array,) = storages.arrays.values()
     if not isinstance(array, np.ndarray) or array.ndim != 1:
-        raise TorchFileError("what it has in the place of a storage is none")
+        raise TorchFileError("it has something else in the place of a storage")
     return array
 
 
 class _Storages:
-    """Flat arrays that tensors are views of; reserved when a pickle mentions them, filled afterwards."""
+    """Flat arrays that tensors are views of; reserved when a pickle refers to them, filled afterwards."""
 
     def __init__(self, size: int) -> None:
-        self.size = self.free = size  # bytes of the file, and those that may still belong to a storage
+        self.size = self.free = size  # bytes of the file, and of those the bytes that no storage has claimed
         self.arrays: dict[str, Array] = {}
 
     def reserve(self, persistent_id: Any) -> Array:
-        """The storage of a persistent id ("storage", type, key, device, number of elements, ...)."""
+        """Return the storage of a persistent ID, ("storage", type, key, device, number of elements, ...)."""
         kind, dtype, key, _, count, *view = persistent_id
         if kind != "storage" or not isinstance(dtype, safe_pickle.Global) or dtype.name not in _DTYPES:
-            raise TorchFileError(f"it mentions a storage of unknown kind: {kind!r:.50}, {dtype!r:.80}")
+            raise TorchFileError(f"it refers to a storage of an unknown kind: {kind!r:.50}, {dtype!r:.80}")
         if view not in ([], [None]):
             raise TorchFileError("it has views of storages (PyTorch before 0.4): save it again with a newer PyTorch")
         key, count = str(key), _whole(count, "number of elements")
@@ -137,11 +138,11 @@ class _Storages:
             self.arrays[key] = np.empty(count, _DTYPES[dtype.name])
         array = self.arrays[key]
         if array.dtype != _DTYPES[dtype.name] or len(array) != count:
-            raise TorchFileError(f"storage {key:.50} is mentioned twice, as different ones")
+            raise TorchFileError(f"storage {key:.50} is referred to twice, with different types or sizes")
         return array
 
     def fill(self, key: str, file: IO[bytes]) -> None:
-        """Reads a storage's elements."""
+        """Read the elements of a storage."""
         data = self.arrays[key].view(np.uint8)
         done = 0
         while done < len(data):
@@ -152,7 +153,7 @@ class _Storages:
 
 
 class _StoragesInPlace(_Storages):
-    """Flat arrays over the bytes of the file, which are there already."""
+    """Flat arrays that are views of the file's bytes, which are in memory already."""
 
     def __init__(self, blob: bytes) -> None:
         super().__init__(len(blob))
@@ -192,7 +193,7 @@ def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], 
 
 
 def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
-    """The archive's one folder: its name is up to who saved it."""
+    """Return the name of the archive's only folder, which depends on the name it was saved under."""
     found = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(found) != 1:
         raise TorchFileError("a zip archive, but not one of torch.save: it has no data.pkl")
@@ -200,7 +201,7 @@ def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
 
 
 def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zipfile.ZipInfo:
-    """An entry that is as large in the file as it will be in memory: torch.save never compresses."""
+    """Return an entry after checking that it is not compressed, as torch.save never does, and fits the file."""
     if name not in entries:
         raise TorchFileError(f"truncated: {name[:80]} is missing")
     entry = entries[name]
@@ -227,7 +228,7 @@ def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise TorchFileError("the list of its storages is broken")
     if sorted(keys) != sorted(storages.arrays):
-        raise TorchFileError("the list of its storages differs from those that its tensors mention")
+        raise TorchFileError("the list of its storages differs from those that its tensors refer to")
     for key in keys:
         count = int.from_bytes(file.read(8), "little", signed=True)
         if count != len(storages.arrays[key]):
@@ -237,7 +238,7 @@ def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Array:
-    """A view of a storage; gradients and hooks are left out."""
+    """Replacement for torch's functions that rebuild a tensor: a view of a storage, without gradient and hooks."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1 or not storage.flags.c_contiguous:
         raise TorchFileError("a tensor has no storage")
     offset = _whole(offset, "offset")
@@ -251,7 +252,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Array
     count = 1
     for n in shape:
         count *= n
-    if last >= len(storage) or count > len(storage):  # a stride of 0 would make much out of little
+    if last >= len(storage) or count > len(storage):  # a stride of 0 could make any amount of data
         raise TorchFileError(f"a tensor of size {shape} at {offset} is larger than its storage of {len(storage)}")
     steps = [step * storage.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
@@ -266,7 +267,7 @@ def _size(values: Any = ()) -> tuple[int, ...]:
 
 
 def _bytes(text: str, encoding: str) -> bytes:
-    """How bytes are written in pickles of protocol 2."""
+    """Replacement for _codecs.encode, by which pickles of protocol 2 contain bytes."""
     if encoding != "latin1":
         raise TorchFileError(f"bytes in encoding {encoding!r:.50}, not in latin1")
     return text.encode(encoding)
@@ -274,11 +275,11 @@ def _bytes(text: str, encoding: str) -> bytes:
 
 def _whole(value: Any, what: str) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
-        raise TorchFileError(f"{what} {value!r:.50} is not a whole number from 0 on")
+        raise TorchFileError(f"{what} {value!r:.50} is not a whole number of 0 or more")
     return value
 
 
-#: What tensors are made of.
+#: {"module.name": replacement} of the globals that tensors need.
 ALLOWED: dict[str, Any] = {
     "_codecs.encode": _bytes,
     "collections.OrderedDict": safe_pickle.ordered_dict,

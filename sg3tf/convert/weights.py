@@ -1,4 +1,4 @@
-"""Official parameter names and layouts, and the way into and out of the models' variables."""
+"""Official parameter names and array layouts: load arrays into models and write them out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from sg3tf.models.stylegan1 import AdaINConv
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# How arrays of other people's networks are laid out, and which of our variables they are.
-# ---------------------------------------------------------------------------------------------------------------------
-
 Array = NDArray[Any]
 
 
@@ -36,30 +32,28 @@ class Layout(NamedTuple):
 
 
 SAME = Layout(np.asarray, np.asarray)
-#: Official name, our variable, and how one becomes the other.
+#: Official name, variable of the model, and conversion between them.
 Parameter: TypeAlias = "tuple[str, keras.Variable, Layout]"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Names and layouts that the first StyleGAN's code for TensorFlow 1 had for the parameters of its generator.
-#
-# Kernels are [height, width, in, out] and dense layers [in, out], as here. Three things differ: the gain of leaky ReLUs
-# is part of the weights there, so that biases of the mapping, which has ours, are divided by it; from 128 pixels on,
-# where an upsampling convolution was one operation, it spreads its kernel instead of sliding it, which turns it by 180
-# degrees; and networks that grew have colours for every resolution, of which the last are used.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- The first StyleGAN, TensorFlow 1 ---------------------------------------------------------------------------------
+
+# Kernels are [height, width, in, out] and dense layers [in, out], as here. Three things differ. The gain of leaky ReLUs
+# is part of the weights there, so that biases of the mapping, whose activation here has the gain, are divided by it.
+# From 128 pixels on, where an upsampling convolution is one transposed convolution, kernels are rotated by 180 degrees.
+# Networks that grew have ToRGB layers for every resolution, of which the last one is used.
 
 FUSED_FROM = 128  # pixels
 
 _CONST = Layout(lambda value: np.transpose(value[0], (1, 2, 0)), lambda value: np.transpose(value, (2, 0, 1))[None])
 _NOISE = Layout(lambda value: value[0, 0], lambda value: value[None, None])
-_TURNED = Layout(lambda value: value[::-1, ::-1], lambda value: value[::-1, ::-1])
+_ROTATED = Layout(lambda value: value[::-1, ::-1], lambda value: value[::-1, ::-1])
 _GAIN = np.float32(2**0.5)  # of the leaky ReLU
 _BIAS = Layout(lambda value: value / _GAIN, lambda value: value * _GAIN)
 
 
-def used(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays without those that a network no longer uses when it has grown."""
+def drop_unused(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Leave out the arrays that a network no longer uses when it has grown."""
     return {name: value for name, value in arrays.items() if name.split("/")[-1] != "lod" and not _is_earlier(name)}
 
 
@@ -67,8 +61,8 @@ def _is_earlier(name: str) -> bool:
     return "ToRGB_lod" in name and "ToRGB_lod0/" not in name
 
 
-def parameters(model: StyleGAN1Generator) -> Iterator[Parameter]:
-    """(name, variable, layout) of every parameter."""
+def _stylegan1_parameters(model: StyleGAN1Generator) -> Iterator[Parameter]:
+    """Yield (name, variable, layout) of every parameter."""
     yield "dlatent_avg", model.mapping_network.w_avg, SAME
     for index, dense in enumerate(model.mapping_network.dense):
         yield f"mapping/Dense{index}/weight", dense.kernel, SAME
@@ -88,8 +82,8 @@ def _name(conv: AdaINConv) -> str:
 
 def _layer(name: str, conv: AdaINConv) -> Iterator[Parameter]:
     if conv.up:
-        is_turned = conv.up == 2 and conv.resolution >= FUSED_FROM
-        yield f"{name}/weight", conv.kernel, _TURNED if is_turned else SAME
+        is_rotated = conv.up == 2 and conv.resolution >= FUSED_FROM
+        yield f"{name}/weight", conv.kernel, _ROTATED if is_rotated else SAME
     yield f"{name}/bias", conv.bias, SAME
     yield f"{name}/Noise/weight", conv.noise_strength, SAME
     yield from _weight_and_bias(f"{name}/StyleMod", conv.affine)
@@ -100,51 +94,50 @@ def _weight_and_bias(name: str, layer: keras.layers.Layer) -> Iterator[Parameter
     yield f"{name}/bias", layer.bias, SAME
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Arrays under the official parameter names, copied into our models.
-#
+# --- PyTorch names ----------------------------------------------------------------------------------------------------
+
 # The official layout is [out, in, height, width] for convolutions and [out, in] for dense layers. Its resampling
-# filters are constants that follow from the geometry; where they are given, they are only compared with ours.
-# ---------------------------------------------------------------------------------------------------------------------
+# filters are constants that follow from the geometry; where they are given, they are compared with the model's.
 
 
-def _axes(*ours: int) -> Layout:
-    """A transposition: our axis i is their axis ours[i]."""
-    return Layout(lambda value: np.transpose(value, ours), lambda value: np.transpose(value, np.argsort(ours)))
+def _transposed(*axes: int) -> Layout:
+    """Layout whose axis i here is the official axis axes[i]."""
+    return Layout(lambda value: np.transpose(value, axes), lambda value: np.transpose(value, np.argsort(axes)))
 
 
-def _flat_to_ours(value: Array) -> Array:
-    """[out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
+def _flat_from_official(value: Array) -> Array:
+    """Convert [out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
     side = LAST_RESOLUTION
     return np.transpose(value.reshape(value.shape[0], -1, side, side), (2, 3, 1, 0)).reshape(-1, value.shape[0])
 
 
-def _flat_to_theirs(value: Array) -> Array:
+def _flat_to_official(value: Array) -> Array:
     side = LAST_RESOLUTION
     return np.transpose(value.reshape(side, side, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
 
 
-_DENSE = _axes(1, 0)
-_KERNEL = _axes(2, 3, 1, 0)  # from [out, in, height, width]
-_CONST_LAYOUT = _axes(1, 2, 0)  # from [channels, height, width]
-_FLAT = Layout(_flat_to_ours, _flat_to_theirs)
+_DENSE = _transposed(1, 0)
+_KERNEL = _transposed(2, 3, 1, 0)  # from [out, in, height, width]
+_CONST_LAYOUT = _transposed(1, 2, 0)  # from [channels, height, width]
+_FLAT = Layout(_flat_from_official, _flat_to_official)
 
-FILTER_TOLERANCE = 1e-6  # ours are float64, theirs are rounded to float32
+FILTER_TOLERANCE = 1e-6  # official filters are rounded to float32
 
 
-class InteropError(ValueError):
-    """Arrays that do not fit the model; the message lists every name that is wrong, and why."""
+class ParameterMismatchError(ValueError):
+    """Arrays do not fit the model; the message lists every name and what is wrong with it."""
 
 
 def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -> None:
-    """Copies official parameters into a model of the same architecture: all of them, or none.
+    """Copy official parameters into a model of the same architecture, after all of them have been checked.
 
     Args:
-        model: a Generator (a StyleGAN2Generator too) or a Discriminator.
+        model: a generator of any family or a discriminator.
         arrays: {official parameter name: array}, for example "synthesis.L0_36_512.affine.weight".
 
     Raises:
-        InteropError: listing every unknown, missing or misshapen name.
+        ParameterMismatchError: names are unknown or missing, or shapes do not fit; the message lists all of them.
+        TypeError: `model` is something else.
     """
     parameters = list(_parameters(model))
     constants = dict(_constants(model, arrays))
@@ -161,7 +154,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
         values.append((variable, value))
     problems += _differing(constants, arrays)
     if problems:
-        raise InteropError(
+        raise ParameterMismatchError(
             f"{len(problems)} of the given arrays do not fit {type(model).__name__}; "
             "create the model with the configuration that they were trained with:\n  " + "\n  ".join(problems)
         )
@@ -170,10 +163,10 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
 
 
 def to_arrays(model: Generator | Discriminator) -> dict[str, Array]:
-    """What load_arrays would make the same model of: {official parameter name: array}, without the filters.
+    """Return {official parameter name: array} of a model for `load_arrays`, without the constant filters.
 
     Raises:
-        TypeError: as load_arrays.
+        TypeError: `model` is neither a generator nor a discriminator.
     """
     return {name: layout.to_official(variable.numpy()) for name, variable, layout in _parameters(model)}
 
@@ -188,15 +181,15 @@ def _converted(value: Array, convert: Callable[[Array], Array]) -> Array | None:
 def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list[str]:
     return [
         f"{name}: differs from the filter that this geometry implies"
-        for name, ours in constants.items()
+        for name, taps in constants.items()
         if name in arrays
-        and (np.shape(arrays[name]) != ours.shape or np.abs(arrays[name] - ours).max() > FILTER_TOLERANCE)
+        and (np.shape(arrays[name]) != taps.shape or np.abs(arrays[name] - taps).max() > FILTER_TOLERANCE)
     ]
 
 
 def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
     if isinstance(model, StyleGAN1Generator):
-        yield from parameters(model)
+        yield from _stylegan1_parameters(model)
     elif isinstance(model, StyleGAN2Generator):
         yield from _mapping(model.mapping_network)
         yield from _stylegan2_synthesis(model)
@@ -224,7 +217,7 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
 
 
 def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
-    """Filters that `names` may have among them; those of StyleGAN2 are all the same, and stored with every layer."""
+    """Yield (name, value) of the filters that `names` may contain; StyleGAN2 stores the same one with every layer."""
     smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
     if isinstance(model, Discriminator | StyleGAN1Generator | StyleGAN2Generator):
         yield from ((name, smoothing) for name in names if name.endswith(".resample_filter"))

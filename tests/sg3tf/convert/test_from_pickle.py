@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from sg3tf.convert.from_pickle import import_pickle
-from sg3tf.convert.weights import InteropError, to_arrays
+from sg3tf.convert.from_pickle import convert_pickle
+from sg3tf.convert.weights import ParameterMismatchError, to_arrays
 from sg3tf.models.loading import load
 from tests.conftest import Golden
 from tests.helpers.numerics import nchw, nhwc, relative_error
@@ -35,7 +35,7 @@ def test_golden_images(name: str, golden: Golden, tmp_path: Path) -> None:
     content = {"G": None, "G_ema": stored(name, arrays), "training_set_kwargs": data_options, "augment_pipe": None}
     path = pickled(tmp_path, content)
 
-    folder = import_pickle(path, tmp_path / "out", licence="CC0")
+    folder = convert_pickle(path, tmp_path / "out", license="CC0")
 
     assert sorted(file.name for file in folder.iterdir()) == ["G_ema.keras", "metadata.json"]
     G = load(folder / "G_ema.keras")
@@ -44,7 +44,7 @@ def test_golden_images(name: str, golden: Golden, tmp_path: Path) -> None:
     images = G(z if label is None else {"z": z, "label": label})
     assert relative_error(nchw(images), arrays["image_nchw"]) < 1e-5
     metadata = json.loads((folder / "metadata.json").read_text())
-    assert metadata["licence"] == "CC0"
+    assert metadata["license"] == "CC0"
     assert metadata["source"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert metadata["networks"]["G_ema"]["training_set_options"] == data_options
     assert metadata["networks"]["G_ema"]["options"] == OPTIONS[name]
@@ -62,7 +62,7 @@ def test_golden_logits(golden: Golden, tmp_path: Path) -> None:
     arrays = golden("training_step")
     path = pickled(tmp_path, {"D": stored("training_step", arrays)})
 
-    folder = import_pickle(path, tmp_path / "out", ["D"])
+    folder = convert_pickle(path, tmp_path / "out", ["D"])
 
     D = keras.models.load_model(folder / "D.keras")
     assert_same(to_arrays(D), parameters(arrays, "D/"))
@@ -71,8 +71,8 @@ def test_golden_logits(golden: Golden, tmp_path: Path) -> None:
 
 def test_broken_arrays_leave_nothing_behind(golden: Golden, tmp_path: Path) -> None:
     path = pickled(tmp_path, {"G_ema": stored("generator_t32", golden("generator_t32"), channel_max=23)})
-    with pytest.raises(InteropError, match="unknown"):
-        import_pickle(path, tmp_path / "out")
+    with pytest.raises(ParameterMismatchError, match="unknown"):
+        convert_pickle(path, tmp_path / "out")
     assert [file.name for file in tmp_path.iterdir()] == ["network.pkl"]
 
 
@@ -88,18 +88,18 @@ def test_command(golden: Golden, tmp_path: Path) -> None:
     path = pickled(tmp_path, {"G_ema": stored("generator_r32", golden("generator_r32"))})
     done = run(f"--network={path}", f"--out={tmp_path / 'out'}")
     assert done.stdout == f"{tmp_path / 'out'}\n"
-    assert json.loads((tmp_path / "out" / "metadata.json").read_text())["licence"].startswith("unspecified")
+    assert json.loads((tmp_path / "out" / "metadata.json").read_text())["license"].startswith("unspecified")
     path.write_bytes(path.read_bytes()[:1000])
     failed = run(f"--network={path}", f"--out={tmp_path / 'other'}")
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith(f"not imported: {path}: the pickle in it is broken")
+    assert failed.stderr.splitlines()[-1].startswith(f"sg3tf convert: {path}: the pickle in it is broken")
 
 
 MEASURE = """
 import resource, sys, time
-from sg3tf.convert import official_pickle
+from sg3tf.convert import nvidia_pickle
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-official_pickle.read(sys.argv[1])
+nvidia_pickle.read(sys.argv[1])
 print(time.monotonic() - start, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 

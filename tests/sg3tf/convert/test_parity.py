@@ -54,7 +54,7 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "legacy", legacy)
 
-    report = from_pickle.report(tmp_path / "network.pkl", G)
+    report = from_pickle.compare_images(tmp_path / "network.pkl", G)
 
     assert report["seeds"] == (0, 1, 2, 3)
     assert len(z_from_seeds((0, 1, 2, 3), 6)) == 4
@@ -65,4 +65,4 @@ def test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_official_code(tmp_path: Path) -> None:
     G = Generator.from_preset("stylegan3-t", 16, channel_base=32, channel_max=4, z_dim=6, w_dim=5)
     with pytest.raises(from_pickle.ParityError, match="no parity report: No module named 'torch'; put PyTorch"):
-        from_pickle.report(tmp_path / "network.pkl", G)
+        from_pickle.compare_images(tmp_path / "network.pkl", G)

@@ -10,7 +10,7 @@ import pytest
 
 import sg3tf
 from sg3tf.convert import nvidia_pickle, weights
-from sg3tf.convert.from_pickle import import_pickle
+from sg3tf.convert.from_pickle import convert_pickle
 from sg3tf.convert.official_network import UnsupportedNetworkError
 from sg3tf.models.loading import load
 from tests.helpers.numerics import Array, nchw, relative_error
@@ -51,7 +51,7 @@ def test_images_are_those_of_the_reference(tmp_path: Path) -> None:
     (tmp_path / "network.pkl").write_bytes(dumps((stored(given),) * 3, 2))
     network = nvidia_pickle.read(tmp_path / "network.pkl")
     assert sorted(network.arrays) == sorted(given)
-    G = load(import_pickle(tmp_path / "network.pkl", tmp_path / "out") / "G_ema.keras")
+    G = load(convert_pickle(tmp_path / "network.pkl", tmp_path / "out") / "G_ema.keras")
     z = np.random.RandomState(1).randn(2, 6).astype(np.float32)
     assert relative_error(nchw(G(z).numpy()), reference.generator(given, z, 16, layers=3)) < 1e-5
 

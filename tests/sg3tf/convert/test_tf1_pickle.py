@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sg3tf.convert import nvidia_pickle
-from sg3tf.convert.from_pickle import import_pickle
+from sg3tf.convert.from_pickle import convert_pickle
 from sg3tf.convert.official_network import NO_CLAMP, UnsupportedNetworkError
 from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.models.loading import load
@@ -117,7 +117,7 @@ def test_golden_images(golden: Golden, tmp_path: Path) -> None:
     arrays = golden("generator_sg2_32")
     network = generator(parameters(arrays))
     (tmp_path / "network.pkl").write_bytes(dumps((network, network, network)))
-    G = load(import_pickle(tmp_path / "network.pkl", tmp_path / "out") / "G_ema.keras")
+    G = load(convert_pickle(tmp_path / "network.pkl", tmp_path / "out") / "G_ema.keras")
     images = G({"z": arrays["z"], "label": arrays["c"]})
     assert relative_error(nchw(images), arrays["image_nchw"]) < 1e-5
 
@@ -138,11 +138,11 @@ def broken(golden: Golden, folder: Path, name: str = "G_ema", **changes: Any) ->
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "orig"}, "architecture='orig': only 'skip' exists here"),
+        ({"architecture": "orig"}, "architecture='orig': only 'skip' is supported"),
         ({"mapping_lrmul": 0.1}, "mapping_lrmul=0.1: only 0.01"),
         ({"mapping_fmaps": 17}, "layer_features=17: only 16"),
         ({"resample_kernel": [1, 2, 1]}, r"resample_kernel=\[1, 2, 1\]: only"),
-        ({"use_spectral_norm": True}, "use_spectral_norm=True: unknown here"),
+        ({"use_spectral_norm": True}, "use_spectral_norm=True: unknown option"),
         (
             {"variables": {"LabelConcat/weight": np.ones([3, 16], np.float32)}},
             "'synthesis/LabelConcat/weight': unknown",

@@ -144,7 +144,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
 
 
 HOSTILE = {
-    "system": (Call("os.system", ("true",)), "it wants 'os.system', which is not allowed"),
+    "system": (Call("os.system", ("true",)), "it refers to 'os.system', which is not allowed"),
     "eval": (Call("builtins.eval", ("1",)), "builtins.eval"),
     "uncalled": (Global("subprocess.Popen"), "subprocess.Popen"),
     "dotted": (Global("torch._utils._rebuild_tensor_v2.__globals__"), "__globals__"),
@@ -168,7 +168,7 @@ HOSTILE = {
     "line_breaks": (tensor("\n", "torch.FloatStorage", 10**9, 0, (1,), (1,)), "truncated"),
     "storage_twice": (
         [of_six(), tensor("0", "torch.IntStorage", 6, 0, (1,), (1,))],
-        "mentioned twice",
+        "referred to twice",
     ),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sg3tf import Discriminator, StyleGAN2Generator, build_generator
-from sg3tf.convert.weights import InteropError, load_arrays
+from sg3tf.convert.weights import ParameterMismatchError, load_arrays
 from sg3tf.models.configs import StyleGAN2Config, discriminator_preset, generator_preset
 from sg3tf.models.filters import low_pass
 from tests.helpers.numerics import Array
@@ -85,7 +85,7 @@ def test_all_problems_are_listed_together_and_nothing_changes(make: Callable[[],
     arrays["mapping.fc0.bias"] = np.zeros([])
     arrays["synthesis.L99.weight"] = np.zeros([1])
     arrays["a.b"] = np.zeros([1])
-    with pytest.raises(InteropError) as caught:
+    with pytest.raises(ParameterMismatchError) as caught:
         load_arrays(model, arrays)
     first, *lines = str(caught.value).splitlines()
     assert first.startswith(f"6 of the given arrays do not fit {type(model).__name__}; create the model with")
@@ -111,7 +111,7 @@ def test_any_misshapen_array_is_a_problem() -> None:
         model, arrays = make()
         for shape in [(), (3,), (16,), (2, 3), (4, 64), (1, 2, 3), (2, 2, 3, 3), (1, 1, 1, 1, 1)]:
             wrong = {name: np.zeros(shape if a.shape != shape else (7, 7)) for name, a in arrays.items()}
-            with pytest.raises(InteropError) as caught:
+            with pytest.raises(ParameterMismatchError) as caught:
                 load_arrays(model, wrong)
             assert all(f"{name}: shape" in str(caught.value) for name in arrays)
 
@@ -136,7 +136,7 @@ def test_filters_may_be_given_and_are_compared() -> None:
     before = model.get_weights()
     one, another = list(filters)[2], list(filters)[5]
     wrong = {one: filters[one] + 1e-4, another: filters[another][:-1]}
-    with pytest.raises(InteropError) as caught:
+    with pytest.raises(ParameterMismatchError) as caught:
         load_arrays(model, {**arrays, **filters, **wrong, "mapping.w_avg": np.ones(5)})
     assert str(caught.value).count("differs from the filter that this geometry implies") == 2
     assert f"{one}: differs" in str(caught.value) and f"{another}: differs" in str(caught.value)
@@ -148,7 +148,7 @@ def test_discriminator_filters() -> None:
     taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
     names = [f"b{r}.{layer}.resample_filter" for r in (16, 8) for layer in ("conv0", "conv1", "skip")]
     load_arrays(model, {**arrays, **dict.fromkeys(names, taps)})
-    with pytest.raises(InteropError, match=r"b8.skip.resample_filter: differs"):
+    with pytest.raises(ParameterMismatchError, match=r"b8.skip.resample_filter: differs"):
         load_arrays(model, {**arrays, "b8.skip.resample_filter": taps[:2]})
 
 
@@ -157,7 +157,7 @@ def test_stylegan2_filters() -> None:
     taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
     owners = ("b4", "b8", "b16", "b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1")
     load_arrays(model, {**arrays, **{f"synthesis.{owner}.resample_filter": taps for owner in owners}})
-    with pytest.raises(InteropError, match=r"b8.resample_filter: differs"):
+    with pytest.raises(ParameterMismatchError, match=r"b8.resample_filter: differs"):
         load_arrays(model, {**arrays, "synthesis.b8.resample_filter": 2 * taps})
 
 

@@ -108,5 +108,5 @@ def test_what_does_not_fit_is_refused() -> None:
         generator()(latents.z_from_seeds([0], 6), transform=np.eye(3))
     keras.utils.set_random_seed(0)
     arrays = official_arrays(generator())
-    with pytest.raises(weights.InteropError, match="ToRGB_lod3/weight: unknown"):
+    with pytest.raises(weights.ParameterMismatchError, match="ToRGB_lod3/weight: unknown"):
         weights.load_arrays(generator(), arrays | {"synthesis/ToRGB_lod3/weight": np.zeros(1)})
