@@ -130,7 +130,7 @@ def _doublings(resolution: int) -> list[int]:
     return [2**i for i in range(3, resolution.bit_length())]
 
 
-# --- Options of the official constructors -------------------------------------------------------------------------------
+# --- Options of the official constructors -----------------------------------------------------------------------------
 
 #: A clamp without effect, for networks that have none: JSON has no infinity.
 NO_CLAMP = float(np.finfo(np.float32).max)

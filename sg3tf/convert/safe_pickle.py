@@ -262,7 +262,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
 
 # --- NumPy arrays, scalars and types in pickles -----------------------------------------------------------------------
 
-# Replacements for NumPy's own functions, which, called by a file, would make arrays of objects and views of freed memory.
+# NumPy's own functions, called by a file, would make arrays of objects and views of freed memory: replace them.
 _CLASS = "numpy.ndarray"
 _NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
 _DIMENSIONS = 32

@@ -22,7 +22,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
 
-# --- PNG files made for fast reading ------------------------------------------------------------------------------------
+# --- PNG files made for fast reading ----------------------------------------------------------------------------------
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {1: 0, 3: 2, 4: 6}
@@ -51,7 +51,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-# --- Records and manifest -----------------------------------------------------------------------------------------------
+# --- Records and manifest ---------------------------------------------------------------------------------------------
 
 MANIFEST = "manifest.json"
 _FORMAT = "sg3tf-images-1"

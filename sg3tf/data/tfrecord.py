@@ -22,7 +22,7 @@ google_crc32c = require("google_crc32c", extra="train", purpose="reading TFRecor
 
 # --- tf.train.Example -------------------------------------------------------------------------------------------------
 
-# tensorflow/core/example/example.proto and feature.proto: importing TensorFlow's classes would take seconds per process.
+# Of tensorflow/core/example: importing TensorFlow's own classes would take seconds in every worker process.
 _Example = message_classes(
     "sg3tf",
     """
