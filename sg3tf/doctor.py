@@ -1,6 +1,6 @@
-"""python -m sg3tf.doctor: what sg3tf finds on this machine, and whether its native operations compute what they should.
+"""Report versions, devices and native operations, and test the native operations.
 
-Exit status 0 where all is well, with or without native operations; 1 where something is broken.
+Exit status 0 if everything works, with or without native operations; 1 if something is broken.
 """
 
 from __future__ import annotations
@@ -12,30 +12,35 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
-import sg3tf
 from sg3tf.ops import backend, filtered_lrelu, native, upfirdn2d
+from sg3tf.utils import command_line
+from sg3tf.version import __version__
 
-#: Relative error of a value or gradient that rounding explains: of its sums, and of a 16-bit result.
+#: Relative error of a value or gradient that rounding explains: in sums, and in a 16-bit result.
 TOLERANCES = {tf.float32: 1e-5, tf.bfloat16: 1e-2}
 
-# Names of GCC's x86-64-v3 and -v4, as Linux calls their parts.
+# Linux's names for the parts of x86-64-v3 and -v4.
 _AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])
 _AVX512 = _AVX2 | set(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
 
-_SHAPE = (2, 21, 18, 19)  # nothing that vectors, tiles or words of a mask could divide
+_SHAPE = (2, 21, 18, 19)  # no size is divisible by vectors, tiles or words of a mask
 _TAPS = np.hanning(14)[1:-1] / 6
 
 Operation = Callable[[tf.Tensor, str], tf.Tensor]
 
 
-def main() -> int:
-    """Prints the report; returns the exit status."""
+def define_flags(options: flags.FlagValues) -> None:
+    """Define no flags."""
+
+
+def main(options: flags.FlagValues) -> int:
+    """Print the report and return the exit status."""
+    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # its warnings are in the report
     failures = 0
     for line in _report():
         failures += line.startswith("FAILED")
@@ -45,7 +50,7 @@ def main() -> int:
 
 def _report() -> Iterator[str]:
     python = platform.python_version()
-    yield f"sg3tf {sg3tf.__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, " + (
+    yield f"sg3tf {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, " + (
         f"NumPy {np.__version__}, Python {python}"
     )
     yield f"devices      {', '.join(_device(d) for d in tf.config.list_physical_devices())}"
@@ -57,7 +62,7 @@ def _report() -> Iterator[str]:
         yield f"FAILED       {error}"
         return
     if reason:
-        yield f"library      none to be used: {reason}: {native.REMEDY}"
+        yield f"library      none: {reason}: {native.REMEDY}"
         yield "self-test    nothing to test"
         return
     yield f"library      {_library()}"
@@ -67,7 +72,7 @@ def _report() -> Iterator[str]:
         for dtype in TOLERANCES:
             for compiled in (False, True):
                 title = f"{name:15}{dtype.name:9}{'jit_compile' if compiled else '':12}"
-                yield _tested(title, operation, dtype, compiled)
+                yield _test(title, operation, dtype, compiled)
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:
@@ -89,7 +94,12 @@ def _processor() -> str:
 
 
 def instruction_set(flags: set[str], at_most: str | None) -> str:
-    """What the kernels choose (custom_ops/resampling/cpu/isa.cc) on a processor with these flags, under this SG3TF_ISA."""
+    """Return the instruction set that the kernels choose (custom_ops/resampling/cpu/isa.cc).
+
+    Args:
+        flags: those of the processor in /proc/cpuinfo.
+        at_most: value of SG3TF_ISA.
+    """
     chosen = "avx512" if flags >= _AVX512 else "avx2" if flags >= _AVX2 else "baseline"
     order = ("baseline", "avx2", "avx512")
     return min(chosen, at_most, key=order.index) if at_most in order else chosen
@@ -120,24 +130,24 @@ def _upfirdn2d(x: tf.Tensor, impl: str) -> tf.Tensor:
 
 
 def _filtered_lrelu(x: tf.Tensor, impl: str) -> tf.Tensor:
-    # This bias is a part of x, so that its gradient is a part of x's.
+    # The bias is a part of x, so that its gradient is a part of that of x.
     return filtered_lrelu(x, _TAPS, _TAPS, x[0, 0, 0], up=2, down=2, pad=(9, 10, 9, 10), clamp=0.8, impl=impl)
 
 
 _OPERATIONS: dict[str, Operation] = {"upfirdn2d": _upfirdn2d, "filtered_lrelu": _filtered_lrelu}
 
 
-def _tested(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> str:
+def _test(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> str:
     try:
         errors = self_test(operation, dtype, compiled)
-    except Exception as error:  # whatever it is, it is what the reader wants to know
+    except Exception as error:  # of any kind: reported instead of the result
         return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
     good = all(error <= TOLERANCES[dtype] for error in errors)  # NaN is not
     return f"{'  ok' if good else 'FAILED':12} {title} value {errors[0]:.1e}   gradient {errors[1]:.1e}"
 
 
 def self_test(operation: Operation, dtype: tf.DType, compiled: bool) -> tuple[float, float]:
-    """Relative errors of the value and the gradient of a native operation."""
+    """Return the relative errors of the value and of the gradient of a native operation."""
     x = tf.cast(tf.random.stateless_normal(_SHAPE, [0, 0]), dtype)
     dy = tf.cast(tf.random.stateless_normal(operation(x, "matmul").shape, [0, 1]), dtype)
 
@@ -158,5 +168,4 @@ def _relative_error(actual: tf.Tensor, exact: tf.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # what it would warn of is in the report
-    sys.exit(main())
+    sys.exit(command_line.run("sg3tf doctor", main, define_flags, __doc__ or ""))

@@ -54,11 +54,11 @@ def _make_data(out: Path) -> Path:
     if not _DATA.value:
         data = out / "portraits"
         count, size = _PORTRAITS.value, max(_RESOLUTION.value, 64)
-        _python(str(_HERE / "portraits.py"), f"--dest={data}", f"--count={count}", f"--resolution={size}")
+        _python(str(_HERE / "portraits.py"), f"--outdir={data}", f"--count={count}", f"--resolution={size}")
         return data
     data = out / "data"
     if not data.exists():
-        build = ["-m", "sg3tf.data.build", f"--source={_DATA.value}", f"--dest={data}", "--crop=center"]
+        build = ["-m", "sg3tf.data.build", f"--source={_DATA.value}", f"--outdir={data}", "--crop=center"]
         _python(*build, f"--resolution={_RESOLUTION.value}")
     return data
 

@@ -1,6 +1,6 @@
 """Draws a data set of procedural portraits and writes it as FFHQ-layout TFRecords.
 
-python examples/demo/portraits.py --dest=datasets/portraits --count=4000 --resolution=64 --seed=0
+python examples/demo/portraits.py --outdir=datasets/portraits --count=4000 --resolution=64 --seed=0
 
 Nearly every trait is a continuous number, so that a generator has something to interpolate.
 """
@@ -274,7 +274,7 @@ def write_portraits(dest: Path, count: int, resolution: int, seed: int, workers:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    flags.DEFINE_string("dest", None, "Folder to make.", required=True, flag_values=options)
+    flags.DEFINE_string("outdir", None, "Folder to make.", required=True, flag_values=options)
     flags.DEFINE_integer("count", 4000, "Number of portraits.", lower_bound=1, flag_values=options)
     flags.DEFINE_integer("resolution", 64, "Width and height, a power of two.", lower_bound=4, flag_values=options)
     flags.DEFINE_integer("seed", 0, "Seed of the portraits.", lower_bound=0, flag_values=options)
@@ -283,12 +283,12 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(args: flags.FlagValues) -> None:
     """Write the portraits, unless they are there already."""
-    dest = Path(args.dest)
+    dest = Path(args.outdir)
     if dest.exists():
         found = open_dataset(dest)
         if (found.resolution, len(found)) != (args.resolution, args.count):
             raise DataError(
-                f"{dest} holds {len(found)} images at {found.resolution}; remove it or choose another --dest"
+                f"{dest} holds {len(found)} images at {found.resolution}; remove it or choose another --outdir"
             )
         print(f"{dest}: already there, {len(found)} portraits at {found.resolution}")
         return

@@ -1,6 +1,6 @@
 """Cuts random squares out of the two sample photographs that scikit-learn ships.
 
-python examples/demo/sample_photo_crops.py --dest=photos --count=3000
+python examples/demo/sample_photo_crops.py --outdir=photos --count=3000
 make demo DATA=photos
 """
 
@@ -42,7 +42,7 @@ def load_photos() -> list[Image.Image]:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    flags.DEFINE_string("dest", None, "Folder to make; it must not exist.", required=True, flag_values=options)
+    flags.DEFINE_string("outdir", None, "Folder to make; it must not exist.", required=True, flag_values=options)
     flags.DEFINE_integer("count", 3000, "Number of crops.", lower_bound=1, flag_values=options)
     flags.DEFINE_integer("resolution", 64, "Width and height, pixels.", lower_bound=4, flag_values=options)
     flags.DEFINE_integer("seed", 0, "Seed of the crops.", lower_bound=0, flag_values=options)
@@ -52,11 +52,11 @@ def main(args: flags.FlagValues) -> None:
     """Write the crops."""
     photos = load_photos()
     rng = np.random.default_rng(args.seed)
-    with atomic_directory(Path(args.dest)) as folder:
+    with atomic_directory(Path(args.outdir)) as folder:
         for i in tqdm(range(args.count), unit="img"):
             crop = random_crop(photos[i % len(photos)], rng, args.resolution)
             crop.save(folder / f"{i:05d}.png")
-    print(f"{args.dest}: {args.count} crops of {len(photos)} photographs")
+    print(f"{args.outdir}: {args.count} crops of {len(photos)} photographs")
 
 
 if __name__ == "__main__":

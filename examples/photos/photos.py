@@ -57,14 +57,14 @@ def _crops(folder: Path, seed: int) -> NDArray[np.uint8]:
     """Returns uint8 [--crops, 32, 32, 3], the content of a folder that is made if it is not there."""
     if not folder.exists():
         size = [f"--count={_CROPS.value}", "--resolution=32"]
-        _python(str(_CROP_SCRIPT), f"--dest={folder}", *size, f"--seed={seed}")
+        _python(str(_CROP_SCRIPT), f"--outdir={folder}", *size, f"--seed={seed}")
     return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
 
 
 def _train(out: Path, more_flags: list[str]) -> Path:
     """Begins or continues the run; returns its folder."""
     if not (out / "data").exists():
-        _python("-m", "sg3tf.data.build", f"--source={out / 'crops'}", f"--dest={out / 'data'}", "--resolution=32")
+        _python("-m", "sg3tf.data.build", f"--source={out / 'crops'}", f"--outdir={out / 'data'}", "--resolution=32")
     where = [f"--outdir={out / 'training'}", f"--data={out / 'data'}", "--resume=latest"]
     reports = [f"--kimg={_KIMG.value:g}", "--tick=1", "--snap=2"]
     _python("-m", "trainer.main", *where, *_TRAINING, *reports, *more_flags)

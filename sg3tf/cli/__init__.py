@@ -1,1 +1,1 @@
-"""Command line of the library."""
+"""The console script `sg3tf` and its commands."""

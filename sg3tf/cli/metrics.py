@@ -1,6 +1,6 @@
-"""python -m sg3tf.cli.metrics: metrics of a trained generator, one JSON line each.
+"""Compute metrics of a generator, and print a JSON line for each.
 
-python -m sg3tf.cli.metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datasets/faces \\
+sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datasets/faces \\
     --metrics=fid50k_full,eqt50k_int --detector_dir=detectors --batch=32
 """
 
@@ -8,40 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
 import tensorflow as tf
+from absl import flags
 from tqdm import tqdm
 
-import sg3tf
 from sg3tf.metrics import METRICS, Evaluation
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.samples import Images, resize_filter, uniform_classes
+from sg3tf.models.generators import Generator
 from sg3tf.models.loading import load, weights_digest
+from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
+from sg3tf.version import __version__
 
-_NETWORK = flags.DEFINE_string("network", None, ".keras file, checkpoint folder or run folder.", required=True)
-_METRICS = flags.DEFINE_list("metrics", None, f"Any of {', '.join(METRICS)}.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Data set, as --data of trainer.main; also what labels are drawn from.")
-_DETECTOR_DIR = flags.DEFINE_string("detector_dir", None, "Folder with the networks that metrics look with.")
-_CACHE_DIR = flags.DEFINE_string(
-    "cache_dir", str(default_cache_dir()), "Where features of data stay, and interrupted work; empty: nowhere."
-)
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Latents; default: what published values were computed with.")
-_BATCH = flags.DEFINE_integer("batch", 8, "Latents at a time, on each device.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of latents, labels, motions and subsets.")
-_OUT = flags.DEFINE_string("out", None, "File that the lines are appended to, besides being printed.")
-
-
-#: How detectors bring images to the size that they look at.
+#: Resizing of images to the input size of detectors.
 _RESIZE = {
     "inception": "bilinear to 299x299, by the network's own graph",
     "vgg16": "bilinear to 224x224, as in TensorFlow 1",
@@ -49,37 +35,50 @@ _RESIZE = {
 }
 
 
-def main(argv: list[str]) -> int:
-    """Prints a line for each metric; returns the exit status."""
-    if len(argv) > 1:
-        return _fail(f"unexpected argument {argv[1]!r}: options are written --name=value")
-    try:
-        strategy = _all_devices()
-        with strategy.scope():
-            G = load(_NETWORK.value)
-        uniform = G.config.label_dim and not _DATA.value
-        labels = uniform_classes(G.config.label_dim, _SEED.value) if uniform else None
-        with contextlib.closing(_Bars()) as bars:
-            evaluation = Evaluation(
-                _METRICS.value,
-                G,
-                _DATA.value or None,
-                detector_dir=_DETECTOR_DIR.value,
-                cache_dir=_CACHE_DIR.value or None,
-                num_samples=_NUM_SAMPLES.value,
-                batch=_BATCH.value,
-                seed=_SEED.value,
-                labels=labels,
-                strategy=strategy,
-                progress=bars.show,
-            )
-            with Path(_OUT.value).open("a") if _OUT.value else contextlib.nullcontext() as out:
-                for line in _lines(evaluation, _common(evaluation, G, strategy)):
-                    for file in filter(None, (sys.stdout, out)):
-                        print(json.dumps(line), file=file, flush=True)
-    except (OSError, ValueError, ArithmeticError) as error:
-        return _fail(str(error))
-    return 0
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of this command."""
+    shared.define_network(options)
+    shared.define_data(options, "Data set of real images, and of the labels for the generated ones.")
+    shared.define_detector_dir(options, "Folder with the detector networks: docs/detectors.md.")
+    shared.define_num_samples(options, None, "Number of generated images; default: that of published values.")
+    shared.define_batch(options, 8, "Images at a time, on each device.")
+    shared.define_seed(options, "Seed of latents, labels, transforms and subsets.")
+    shared.define_out(options, "File to append the lines to, besides printing them.", required=False)
+    flags.DEFINE_list("metrics", None, f"Metrics to compute: {', '.join(METRICS)}.", required=True, flag_values=options)
+    flags.DEFINE_string(
+        "cache_dir",
+        str(default_cache_dir()),
+        "Folder for features of data sets and for interrupted work; empty: none.",
+        flag_values=options,
+    )
+
+
+def main(options: Any) -> None:
+    """Run the command."""
+    strategy = _all_devices()
+    with strategy.scope():
+        G = load(options.network)
+    uniform = G.config.label_dim and not options.data
+    labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None
+    with contextlib.closing(_ProgressBars()) as bars:
+        evaluation = Evaluation(
+            options.metrics,
+            G,
+            options.data or None,
+            detector_dir=options.detector_dir,
+            cache_dir=options.cache_dir or None,
+            num_samples=options.num_samples,
+            batch=options.batch,
+            seed=options.seed,
+            labels=labels,
+            strategy=strategy,
+            progress=bars.show,
+        )
+        shared_entries = _shared_entries(evaluation, G, strategy, options)
+        with Path(options.out).open("a") if options.out else contextlib.nullcontext() as out:
+            for line in _lines(evaluation, shared_entries):
+                for file in filter(None, (sys.stdout, out)):
+                    print(json.dumps(line), file=file, flush=True)
 
 
 def _all_devices() -> tf.distribute.Strategy:
@@ -87,8 +86,8 @@ def _all_devices() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
 
-def _lines(evaluation: Evaluation, common: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Values, and everything that it takes to compute them again."""
+def _lines(evaluation: Evaluation, shared_entries: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the values of each metric, and everything that is needed to compute them again."""
     start = time.monotonic()
     for result in evaluation:
         yield {
@@ -98,32 +97,33 @@ def _lines(evaluation: Evaluation, common: dict[str, Any]) -> Iterator[dict[str,
             "num_samples": result.num_samples,
             "num_real": result.num_real,
             "seconds": round(time.monotonic() - start, 3),
-            **common,
+            **shared_entries,
         }
         start = time.monotonic()
 
 
-def _common(evaluation: Evaluation, G: sg3tf.Generator, strategy: tf.distribute.Strategy) -> dict[str, Any]:
-    """What all lines have in common."""
+def _shared_entries(
+    evaluation: Evaluation, G: Generator, strategy: tf.distribute.Strategy, options: Any
+) -> dict[str, Any]:
     return {
-        "seed": _SEED.value,
-        "batch": _BATCH.value,
+        "seed": options.seed,
+        "batch": options.batch,
         "replicas": strategy.num_replicas_in_sync,
         "labels": evaluation.labels and evaluation.labels.origin,
-        "network": _NETWORK.value,
+        "network": options.network,
         "weights": weights_digest(G),
-        "kimg": None,  # a network does not know how long it was trained
-        "data": None if evaluation.data is None else _describe(evaluation.data),
+        "kimg": None,  # not recorded in a network
+        "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
             name: {"digest": detector.digest, "resize": _RESIZE[name]}
             for name, detector in evaluation.detectors.items()
         },
-        "sg3tf": sg3tf.__version__,
+        "sg3tf": __version__,
         "tensorflow": tf.__version__,
     }
 
 
-def _describe(data: Images) -> dict[str, Any]:
+def _data_entry(data: Images) -> dict[str, Any]:
     return {
         "path": str(data.path),
         "digest": data.digest,
@@ -133,16 +133,16 @@ def _describe(data: Images) -> dict[str, Any]:
     }
 
 
-class _Bars:
-    """A progress bar with the time that is left, for one thing after the other."""
+class _ProgressBars:
+    """One progress bar after the other, each with the remaining time."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def show(self, what: str, done: int, count: int) -> None:
-        if self._bar is None or self._bar.desc != what:
+    def show(self, description: str, done: int, count: int) -> None:
+        if self._bar is None or self._bar.desc != description:
             self.close()
-            self._bar = tqdm(desc=what, total=count, initial=done, unit="img", file=sys.stderr)
+            self._bar = tqdm(desc=description, total=count, initial=done, unit="img", file=sys.stderr)
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
@@ -150,10 +150,5 @@ class _Bars:
             self._bar.close()
 
 
-def _fail(message: str) -> int:
-    print(f"sg3tf.metrics: {message}", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(command_line.run("sg3tf metrics", main, define_flags, __doc__ or ""))

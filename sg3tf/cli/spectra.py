@@ -1,120 +1,156 @@
-"""python -m sg3tf.cli.spectra: average power spectra of data and of generators, and figures of them.
+"""Average power spectra of data sets and of generators, and figures of them.
 
-python -m sg3tf.cli.spectra calc --data=datasets/faces --out=data.npz
-python -m sg3tf.cli.spectra calc --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --out=T.npz
-python -m sg3tf.cli.spectra compare data.npz T.npz --out=compare.png
+sg3tf spectra calc --data=datasets/faces --out=data.npz
+sg3tf spectra calc --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --out=T.npz
+sg3tf spectra compare data.npz T.npz --out=compare.png
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
 import numpy as np
+from absl import flags
 from tqdm import tqdm
 
-import sg3tf
+from sg3tf.cli.main import main
 from sg3tf.metrics import plots, spectra
+from sg3tf.utils import flags as shared
+from sg3tf.version import __version__
 
-_DATA = flags.DEFINE_string("data", None, "calc: data set, as --data of trainer.main.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "calc --data: where there are several; default: the largest.")
-_NETWORK = flags.DEFINE_string("network", None, "calc: .keras file, checkpoint folder or run folder.")
-_NUM = flags.DEFINE_integer("num", None, "calc: images; default: all of the data, 10000 of a network.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "calc --network: of latents and classes.", lower_bound=0)
-_BATCH = flags.DEFINE_integer("batch", 8, "calc: images at a time.", lower_bound=1)
-_LOW = flags.DEFINE_float("low", None, "heatmap, slices: lowest power that is shown, in dB; default: the lowest.")
-_HIGH = flags.DEFINE_float("high", None, "heatmap, slices: highest power that is shown, in dB; default: the highest.")
-_OUT = flags.DEFINE_string("out", None, "File to write: .npz of calc, else .png.", required=True)
-
-_NUM_OF_NETWORK = 10_000
+_NUM_SAMPLES_OF_NETWORK = 10_000
 
 
-def main(argv: list[str]) -> int:
-    """Runs one command; returns the exit status."""
-    command, files = argv[1] if len(argv) > 1 else None, argv[2:]
-    try:
-        if command not in _COMMANDS:
-            raise ValueError(f"command {command!r}: give one of {', '.join(_COMMANDS)}")
-        run, suffix = _COMMANDS[command]
-        run(files, _checked_out(suffix))
-    except (OSError, ValueError, ArithmeticError) as error:
-        print(f"sg3tf.metrics.spectra: {error}", file=sys.stderr)
-        return 1
-    return 0
+# --- calc ------------------------------------------------------------------------------------------------------------
+
+# TensorFlow is imported by this command alone: it takes longer than drawing a figure.
 
 
-def _calc(files: list[str], out: Path) -> None:
-    if files:
-        raise ValueError(f"unexpected argument {files[0]!r}: calc takes --data or --network")
-    if (_DATA.value is None) == (_NETWORK.value is None):
-        raise ValueError(f"data={_DATA.value}, network={_NETWORK.value}: calc takes one of --data and --network")
-    if _NETWORK.value is not None and _RESOLUTION.value is not None:
-        raise ValueError(f"resolution={_RESOLUTION.value}: a network has its own; leave it out")
-    batches, settings = _images()
+def calc_define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of calc."""
+    shared.define_network(options, required=False)
+    shared.define_data(options)
+    shared.define_num_samples(
+        options, None, "Number of images; default: all of the data set, 10000 of a network.", lower_bound=1
+    )
+    shared.define_seed(options, "Seed of latents and classes, for --network.")
+    shared.define_batch(options, 8, "Images at a time.")
+    shared.define_out(options, ".npz file to write.")
+    flags.DEFINE_integer(
+        "resolution", None, "Resolution of the data set, if it has several; default: the largest.", flag_values=options
+    )
+
+
+def calc_main(options: Any) -> None:
+    """Compute the average power spectrum of a data set or of a network.
+
+    sg3tf spectra calc --data=datasets/faces --out=data.npz
+    sg3tf spectra calc --network=runs/00000-... --out=T.npz
+    """
+    out = _check_out(options.out, ".npz")
+    if (options.data is None) == (options.network is None):
+        raise ValueError(f"data={options.data}, network={options.network}: give one of --data and --network")
+    if options.network is not None and options.resolution is not None:
+        raise ValueError(f"resolution={options.resolution}: a network has its own; leave it out")
+    batches, settings = _open_network(options) if options.data is None else _open_data(options)
     with tqdm(total=settings["num"], unit=" images", file=sys.stderr, delay=0.1) as bar:
 
-        def counted() -> Iterator[Any]:
+        def count_batches() -> Iterator[Any]:
             for images in batches:
                 yield images
                 bar.update(len(images))
 
-        spectra.average_spectrum(counted(), settings).save(out)
+        spectra.average_spectrum(count_batches(), settings).save(out)
     print(out)
 
 
-def _images() -> tuple[Iterator[Any], dict[str, Any]]:
-    """Batches of uint8 images, and everything that it takes to make them again."""
-    import tensorflow as tf
+def _open_data(options: Any) -> tuple[Iterator[Any], dict[str, Any]]:
+    """Return batches of uint8 images, and everything that is needed to compute them again."""
+    from sg3tf.metrics.samples import open_data
 
-    versions = {"window": f"kaiser {spectra.KAISER_BETA}", "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
-    if _DATA.value is not None:
-        from sg3tf.metrics.samples import open_data
+    dataset = open_data(options.data, resolution=options.resolution)
+    num = options.num_samples or len(dataset)
+    if num > len(dataset):
+        raise ValueError(f"num_samples={num}: {options.data} has {len(dataset)} images; give that at most")
+    settings = {"data": options.data, "digest": dataset.digest, "num": num, "resolution": dataset.resolution}
+    return spectra.data_images(dataset, num, options.batch), settings | _versions()
 
-        dataset = open_data(_DATA.value, resolution=_RESOLUTION.value)
-        num = _NUM.value or len(dataset)
-        if num > len(dataset):
-            raise ValueError(f"num={num}: {_DATA.value} has {len(dataset)} images; give that at most")
-        source = {"data": _DATA.value, "digest": dataset.digest, "num": num, "resolution": dataset.resolution}
-        return spectra.data_images(dataset, num, _BATCH.value), source | versions
 
+def _open_network(options: Any) -> tuple[Iterator[Any], dict[str, Any]]:
+    """Return batches of uint8 images, and everything that is needed to compute them again."""
     from sg3tf.models.loading import load, weights_digest
 
-    G = load(_NETWORK.value)
-    num, seed = _NUM.value or _NUM_OF_NETWORK, _SEED.value
-    source = {"network": _NETWORK.value, "digest": weights_digest(G), "num": num, "resolution": G.config.resolution}
-    return spectra.generated_images(G, num, seed, _BATCH.value), source | {"seed": seed} | versions
+    G = load(options.network)
+    num = options.num_samples or _NUM_SAMPLES_OF_NETWORK
+    settings = {"network": options.network, "digest": weights_digest(G), "num": num, "resolution": G.config.resolution}
+    batches = spectra.generated_images(G, num, options.seed, options.batch)
+    return batches, settings | {"seed": options.seed} | _versions()
 
 
-def _heatmap(files: list[str], out: Path) -> None:
-    plots.plot_heatmaps(out, _load(files), *_limits())
+def _versions() -> dict[str, str]:
+    import tensorflow as tf
+
+    return {"window": f"kaiser {spectra.KAISER_BETA}", "sg3tf": __version__, "tensorflow": tf.__version__}
+
+
+# --- Figures ---------------------------------------------------------------------------------------------------------
+
+
+def heatmap_define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of heatmap and slices."""
+    shared.define_out(options, ".png file to write.")
+    flags.DEFINE_float("low", None, "Lowest power to show, in dB; default: that of the spectra.", flag_values=options)
+    flags.DEFINE_float("high", None, "Highest power to show, in dB; default: that of the spectra.", flag_values=options)
+
+
+slices_define_flags = heatmap_define_flags
+
+
+def heatmap_main(options: Any, files: list[str]) -> None:
+    """Draw spectra that calc has written, as heat maps.
+
+    sg3tf spectra heatmap data.npz T.npz --out=heatmap.png
+    """
+    out = _check_out(options.out, ".png")
+    plots.plot_heatmaps(out, _load(files), *_power_limits(options))
     print(out)
 
 
-def _slices(files: list[str], out: Path) -> None:
-    plots.plot_slices(out, _load(files), *_limits())
+def slices_main(options: Any, files: list[str]) -> None:
+    """Draw slices through spectra that calc has written.
+
+    sg3tf spectra slices data.npz T.npz --out=slices.png
+    """
+    out = _check_out(options.out, ".png")
+    plots.plot_slices(out, _load(files), *_power_limits(options))
     print(out)
 
 
-def _compare(files: list[str], out: Path) -> None:
-    """Draws, and prints a line for each spectrum but the first."""
+def compare_define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of compare."""
+    shared.define_out(options, ".png file to write.")
+
+
+def compare_main(options: Any, files: list[str]) -> None:
+    """Draw the differences of spectra from the first of them, and print a JSON line for each.
+
+    sg3tf spectra compare data.npz T.npz --out=compare.png
+    """
+    out = _check_out(options.out, ".png")
     powers = _load(files, at_least=2)
     resolution = len(next(iter(powers.values()))) // spectra.INTERPOLATION
     plots.plot_comparison(out, powers, resolution)
     reference, *others = zip(files, spectra.compare_spectra(powers, resolution).values(), strict=True)
     for file, (frequency, _, difference) in others:
-        inside = difference[frequency <= 0.5]
+        below_nyquist = difference[frequency <= 0.5]
         line = {
             "file": file,
             "reference": reference[0],
-            "rms_db": float(np.sqrt(np.mean(inside**2))),
+            "rms_db": float(np.sqrt(np.mean(below_nyquist**2))),
             "cycles_per_pixel": frequency.tolist(),
             "difference_db": difference.round(4).tolist(),
         }
@@ -124,32 +160,25 @@ def _compare(files: list[str], out: Path) -> None:
 def _load(files: list[str], at_least: int = 1) -> dict[str, Any]:
     plots.check_matplotlib()
     if len(files) < at_least:
-        raise ValueError(f"{len(files)} files: give at least {at_least}, as calc writes them")
+        raise ValueError(f"{len(files)} files: give at least {at_least}, from sg3tf spectra calc")
     return spectra.load_normalized([Path(file) for file in files])
 
 
-def _limits() -> tuple[float | None, float | None]:
-    low, high = _LOW.value, _HIGH.value
+def _power_limits(options: Any) -> tuple[float | None, float | None]:
+    low, high = options.low, options.high
     if low is not None and high is not None and low >= high:
         raise ValueError(f"low={low}: give less than high={high}")
     return low, high
 
 
-def _checked_out(suffix: str) -> Path:
-    out = Path(_OUT.value)
+def _check_out(text: str, suffix: str) -> Path:
+    out = Path(text)
     if out.suffix != suffix:
-        raise ValueError(f"out={out}: give a name that ends with {suffix}")
+        raise ValueError(f"out={out}: give a name that ends in {suffix}")
     if not out.parent.is_dir():
         raise ValueError(f"out={out}: there is no folder {out.parent}; make it")
     return out
 
 
-_COMMANDS = {
-    "calc": (_calc, ".npz"),
-    "compare": (_compare, ".png"),
-    "heatmap": (_heatmap, ".png"),
-    "slices": (_slices, ".png"),
-}
-
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main(["spectra", *sys.argv[1:]]))

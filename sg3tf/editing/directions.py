@@ -1,4 +1,4 @@
-"""Directions, how far a standard deviation is along them, and their file."""
+"""Directions in latent space, with the standard deviations of w along them, and their .npz file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Directions:
     """K directions.
 
     Attributes:
-        names: of each.
+        names: one for each.
         vectors: float32 [K, w_dim], of length 1.
         deviations: float32 [K], standard deviations of w along them.
-        layers: int64 [L], positions of the style vectors that they are to move.
+        layers: int64 [L], positions of the style vectors that they move.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Directions:
 
     @staticmethod
     def of(names: list[str], vectors: ArrayLike, w: ArrayLike, layers: list[int]) -> Directions:
-        """Directions of any length, measured by samples of w [N, w_dim]."""
+        """Normalize directions [K, w_dim] of any length, and measure them by samples of w [N, w_dim]."""
         exact = np.asarray(vectors, np.float64)
         exact = exact / np.linalg.norm(exact, axis=1, keepdims=True)
         deviations = np.std(np.asarray(w, np.float64) @ exact.T, axis=0)
@@ -41,7 +41,7 @@ class Directions:
         )
 
     def number(self, text: str) -> int:
-        """Position of the direction that `text` names, or numbers; ValueError where there is none."""
+        """Return the position of the direction with this name or number; ValueError where there is none."""
         if text in self.names:
             return self.names.index(text)
         if text.isdecimal() and int(text) < len(self.names):
@@ -50,11 +50,11 @@ class Directions:
 
 
 def apply_direction(ws: ArrayLike, directions: Directions, number: int, strengths: ArrayLike) -> FloatArray:
-    """Style vectors at several places along a direction.
+    """Move style vectors along a direction.
 
     Args:
-        ws: [N, num_ws, w_dim], where they start.
-        directions: of which `layers` are moved, and the others stay.
+        ws: [N, num_ws, w_dim], to start from.
+        directions: only the style vectors of its `layers` are moved.
         number: of the direction.
         strengths: [S], in standard deviations.
 
@@ -69,14 +69,14 @@ def apply_direction(ws: ArrayLike, directions: Directions, number: int, strength
 
 
 def save(path: Path, directions: Directions) -> None:
-    """Writes an .npz file with the arrays of `directions` under their names, whole or not at all."""
+    """Write an .npz file with the arrays of `directions` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         np.savez(file, **{name: np.asarray(value) for name, value in vars(directions).items()})  # type: ignore[arg-type]
 
 
 def load(path: Path, num_ws: int, w_dim: int) -> Directions:
-    """Reads what `save` has written.
+    """Read a file that `save` has written.
 
     Raises:
         OSError: no such file.

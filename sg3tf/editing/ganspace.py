@@ -1,4 +1,4 @@
-"""Directions in which w varies most (GANSpace, arXiv 2004.02546, section 2)."""
+"""GANSpace: directions in which w varies most (arXiv 2004.02546, section 2)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ def ganspace_directions(w: ArrayLike, count: int) -> NDArray[np.float64]:
         count: components.
 
     Returns:
-        [count, w_dim], orthonormal, by falling variance; the largest number of each is positive.
+        [count, w_dim], orthonormal, by falling variance; the largest component of each is positive.
     """
     samples = np.asarray(w, np.float64)
-    return leading(np.cov(samples.T, bias=True), count)
+    return leading_eigenvectors(np.cov(samples.T, bias=True), count)
 
 
-def leading(matrix: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Eigenvectors [count, D] of a symmetric matrix [D, D], by falling eigenvalue, the largest number positive.
+def leading_eigenvectors(matrix: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return the first `count` eigenvectors [count, D] of a symmetric matrix [D, D], by falling eigenvalue.
+
+    The largest component of each is positive.
 
     Raises:
-        ValueError: more than D are wanted.
+        ValueError: count is not from 1 to D.
     """
     if not 0 < count <= len(matrix):
         raise ValueError(f"count={count}: must be from 1 to {len(matrix)}, the size of w")

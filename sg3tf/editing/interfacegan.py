@@ -1,4 +1,4 @@
-"""InterFaceGAN: directions from labelled latents by logistic regression (arXiv 2005.09635)."""
+"""InterFaceGAN: directions from labeled latents by logistic regression (arXiv 2005.09635)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files that say which images have a property.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Files of labels -------------------------------------------------------------------------------------------------
 
 KINDS = ("seed", "index")
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Properties of images.
+    """Attributes of images.
 
     Attributes:
-        kind: what `numbers` are: "seed", or "index", positions in a file of latents.
+        kind: "seed" if `numbers` are seeds, "index" if they are positions in a file of latents.
         numbers: int64 [N].
-        columns: property -> float64 [N], 0 or 1, and NaN where nobody knows.
+        columns: attribute -> float64 [N], 0 or 1, and NaN where unknown.
     """
 
     kind: str
@@ -34,17 +32,17 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """Reads a .csv file with a header, such as seed,smile,glasses or index,smile, or an .npz file of such arrays.
+    """Read a .csv file with a header, such as seed,smile,glasses or index,smile, or an .npz file of such arrays.
 
     Raises:
         OSError: no such file.
-        ValueError: another form, or values other than 0, 1 and, for unknown, nothing (in .npz: NaN).
+        ValueError: another form, or values other than 0, 1 and an empty cell (in .npz: NaN) for unknown.
     """
     try:
         table = _arrays(path) if path.suffix == ".npz" else _columns(path)
         kinds = [name for name in KINDS if name in table]
         if len(kinds) != 1 or len(table) < 2:
-            raise ValueError(f"columns are {', '.join(table)}; give seed or index, and a property")
+            raise ValueError(f"columns are {', '.join(table)}; give seed or index, and an attribute")
         numbers = table.pop(kinds[0])
         if any(column.shape != numbers.shape or numbers.ndim != 1 for column in table.values()):
             raise ValueError("columns differ in length")
@@ -74,9 +72,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float64]]:
         return {name: np.asarray(archive[name], np.float64) for name in archive}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The direction that tells two kinds of images apart: logistic regression on w.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Logistic regression on w ----------------------------------------------------------------------------------------
 
 Array = NDArray[np.float64]
 
@@ -85,22 +81,22 @@ _TOLERANCE = 1e-10  # of the gradient's length, relative to the number of sample
 
 
 def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0) -> tuple[Array, float]:
-    """Normal of the plane between samples with label 0 and those with 1, by Newton's method.
+    """Find the normal of the plane that separates samples with label 0 from those with 1, by Newton's method.
 
-    Minimises the sum of log(1 + exp(-s (w . normal + offset))), s = 1 for label 1 and else -1, plus
-    penalty / 2 * |sigma normal|^2, where sigma is the root mean square of w about its mean, so that the size of w has
+    Minimizes the sum of log(1 + exp(-s (w . normal + offset))), s = 1 for label 1 and else -1, plus
+    penalty / 2 * |sigma normal|^2, where sigma is the root mean square of w about its mean, so that the scale of w has
     no influence.
 
     Args:
         w: [N, w_dim].
-        label: [N], 0 or 1, both of them.
+        label: [N], 0 or 1; both must occur.
         penalty: more than 0, as the samples may be separable.
 
     Returns:
         The normal [w_dim], towards label 1, and the offset.
 
     Raises:
-        ValueError: other labels, or one kind alone.
+        ValueError: other labels, or only one of both.
     """
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     if not np.array_equal(np.unique(y), [0, 1]):
@@ -111,13 +107,13 @@ def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0)
     sigma = np.sqrt(np.mean((samples - mean) ** 2))
     x = np.column_stack([(samples - mean) / sigma, np.ones(len(y))])
     weights = np.append(np.full(x.shape[1] - 1, penalty), 0.0)
-    beta = _minimum(x, y, weights)
+    beta = _newton(x, y, weights)
     normal = beta[:-1] / sigma
     return normal, float(beta[-1] - normal @ mean)
 
 
 def held_out_accuracy(w: ArrayLike, label: ArrayLike, folds: int = 5) -> float:
-    """Share of labels that are right when they are left out in turn; NaN where a part has one kind alone."""
+    """Return the accuracy of cross-validation; NaN if a training part has only one of both labels."""
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     part = np.arange(len(y)) % folds
     right = []
@@ -130,7 +126,7 @@ def held_out_accuracy(w: ArrayLike, label: ArrayLike, folds: int = 5) -> float:
     return float(np.mean(np.concatenate(right)))
 
 
-def _minimum(x: Array, y: Array, weights: Array) -> Array:
+def _newton(x: Array, y: Array, weights: Array) -> Array:
     beta = np.zeros(x.shape[1])
     for _ in range(_ITERATIONS):
         p = expit(x @ beta)
@@ -138,7 +134,7 @@ def _minimum(x: Array, y: Array, weights: Array) -> Array:
         if np.linalg.norm(gradient) <= _TOLERANCE * len(y):
             break
         step = np.linalg.solve((x.T * (p * (1 - p))) @ x + np.diag(weights), gradient)
-        # Newton's step may be too long far away from the minimum; half of it often enough is not.
+        # Far from the minimum Newton's step may be too long: halve it until the loss falls.
         while _loss(x, y, weights, beta - step) > _loss(x, y, weights, beta) and np.linalg.norm(step) > 1e-12:
             step /= 2
         beta = beta - step

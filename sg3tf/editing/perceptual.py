@@ -1,4 +1,4 @@
-"""How far an image is from the one wanted: pixels at many scales, and features of a network."""
+"""Distances between images: pixels at many scales, LPIPS, and features of a discriminator."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sg3tf.models.loading import load_model
 #: (images, images) float32 [N, R, R, C], nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-_COARSEST = 4
+_MIN_SIZE = 4
 
 
-def distance(detector_dir: str | None = None, discriminator: str | None = None) -> Distance:
-    """The sum of `pixels` and of one that compares features, if there is a network for it.
+def make_distance(detector_dir: str | None = None, discriminator: str | None = None) -> Distance:
+    """Return the sum of `pixels` and of a distance of features, if a network for it is given.
 
     Args:
         detector_dir: folder with the files of LPIPS (docs/detectors.md).
-        discriminator: .keras file with a Discriminator; looked at only without detector_dir.
+        discriminator: .keras file with a Discriminator; ignored with detector_dir.
 
     Raises:
-        OSError, ValueError: files that are absent, or of something else.
+        OSError, ValueError: files that are absent, or have other content.
     """
     if detector_dir is not None:
         return _sum(pixels, perceptual(detector_dir))
@@ -38,24 +38,24 @@ def distance(detector_dir: str | None = None, discriminator: str | None = None) 
 def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Mean squared difference, averaged over the images, the images at half their size, and so on down to 4 x 4.
 
-    Coarse scales see where something is before it overlaps with where it should be.
+    Coarse scales have a gradient for objects that do not overlap yet with those of the other image.
     """
     difference, found = a - b, []
     while True:
         found.append(tf.reduce_mean(tf.square(difference), axis=[1, 2, 3]))
-        if difference.shape[1] <= _COARSEST:
+        if difference.shape[1] <= _MIN_SIZE:
             return tf.add_n(found) / len(found)
         difference = tf.nn.avg_pool2d(difference, 2, 2, "VALID")
 
 
 def perceptual(detector_dir: str) -> Distance:
-    """LPIPS, of images of 256 x 256 at most (arXiv 1912.04958, appendix D)."""
+    """LPIPS of images reduced to 256 x 256 at most (arXiv 1912.04958, appendix D)."""
     lpips = detectors.load("lpips", detector_dir)
     return lambda a, b: lpips.distance(reduce_by_boxes(a), reduce_by_boxes(b))
 
 
 def features(D: Discriminator) -> Distance:
-    """What the blocks of a discriminator see: squared differences of unit-normalised activations, as in LPIPS."""
+    """Squared differences of unit-normalized activations of a discriminator's blocks, as in LPIPS."""
 
     def activations(images: tf.Tensor) -> list[tf.Tensor]:
         x, found = D.fromrgb(images), []
@@ -73,7 +73,7 @@ def features(D: Discriminator) -> Distance:
 
 
 def load_discriminator(file: Path) -> Discriminator:
-    """The Discriminator in a .keras file; OSError or ValueError where there is none."""
+    """Load a Discriminator from a .keras file; OSError or ValueError where there is none."""
     if not file.is_file():
         raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
     try:

@@ -1,4 +1,4 @@
-"""Pivotal tuning: a generator that draws one picture exactly, and everything else as before (arXiv 2106.05744)."""
+"""Pivotal tuning: fine-tuning a generator to one picture at its latents (PTI, arXiv 2106.05744)."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def tune(
     learning_rate: float = 3e-4,
     locality: float = 0.0,
     others: FloatArray | None = None,
-    reach: float = 30.0,
-    shown: Callable[[Iterable[int]], Iterable[int]] = iter,
+    radius: float = 30.0,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Generator:
-    """A copy of `G` whose image of the pivot is nearer to `target`; its mapping network is the same.
+    """Return a copy of `G` whose image of the pivot is nearer to `target`; its mapping network is the same.
 
     Args:
-        G: computes in float32; stays as it is.
+        G: computes in float32; is not changed.
         ws, transform: the pivot, [num_ws, w_dim] and [3, 3] or None.
         target: [R, R, C] in [-1, 1].
-        distance: what is made small.
+        distance: to minimize.
         steps, learning_rate: of Adam.
-        locality: weight of the distance between what G and its copy draw of style vectors near the pivot (section 3.3
-            of the paper); 0 for none.
-        others: style vectors [steps, num_ws, w_dim] of random latents, one of which in every step says in which
-            direction from the pivot; needed for locality.
-        reach: how far from the pivot that is.
-        shown: wraps the numbers of the steps, to show how far it is.
+        locality: weight of the distance between the images of G and of its copy at style vectors near the pivot
+            (section 3.3 of the paper); 0 for none.
+        others: w [steps, w_dim] of random latents, towards one of which each step leaves the pivot; required for
+            locality.
+        radius: distance of these style vectors from the pivot.
+        progress: wraps the numbers of the steps, e.g. in a progress bar.
 
     Raises:
         FloatingPointError: a distance that is not finite.
@@ -53,29 +53,28 @@ def tune(
     variables = [variable for variable in tuned.trainable_variables if id(variable) not in fixed]
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build(variables)
-    pivot, wanted = tf.constant(ws[None]), tf.constant(target[None])
-    moved = None if transform is None else tf.constant(transform[None])
+    pivot, target_image = tf.constant(ws[None]), tf.constant(target[None])
+    pivot_transform = None if transform is None else tf.constant(transform[None])
 
     @tf.function
     def step(other: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = distance(tuned.synthesis(pivot, transform=moved), wanted)[0]
+            loss = distance(tuned.synthesis(pivot, transform=pivot_transform), target_image)[0]
             if locality:
-                near = _towards(pivot, other[None], reach)
-                loss += (
-                    locality * distance(tuned.synthesis(near, transform=moved), G.synthesis(near, transform=moved))[0]
-                )
+                near = _towards(pivot, other[None], radius)
+                original = G.synthesis(near, transform=pivot_transform)
+                loss += locality * distance(tuned.synthesis(near, transform=pivot_transform), original)[0]
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
-    for number in shown(range(steps)):
+    for number in progress(range(steps)):
         loss = float(step(tf.constant(others[number] if others is not None else ws)))
         if not np.isfinite(loss):
             raise FloatingPointError(f"the distance at step {number} is {loss}; lower the learning rate")
     return tuned
 
 
-def _towards(start: tf.Tensor, other: tf.Tensor, reach: float) -> tf.Tensor:
-    """The style vectors at this distance from those of `start`, in the direction of others."""
+def _towards(start: tf.Tensor, other: tf.Tensor, radius: float) -> tf.Tensor:
+    """Return the style vectors at distance `radius` from `start`, in the direction of `other`."""
     direction = other - start
-    return start + reach * direction / tf.norm(direction, axis=2, keepdims=True)
+    return start + radius * direction / tf.norm(direction, axis=2, keepdims=True)

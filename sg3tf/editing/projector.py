@@ -1,4 +1,4 @@
-"""Projection of an image into W: an optimization with noise that fades (arXiv 1912.04958, appendix D)."""
+"""Projection of an image into W: optimization under fading noise (arXiv 1912.04958, appendix D)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from PIL import Image
 from sg3tf.editing.perceptual import Distance
 from sg3tf.images import center_crop, read_image
 from sg3tf.models.generators import Generator
+
+FloatArray = NDArray[np.float32]
 
 # --- Target images ----------------------------------------------------------------------------------------------------
 
@@ -52,16 +54,11 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} pixels"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# An image's position as numbers that can be optimised.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 def transform_matrix_tf(motion: tf.Tensor) -> tf.Tensor:
-    """What sg3tf.latents.transform_matrix gives, with a gradient.
+    """sg3tf.latents.transform_matrix with a gradient.
 
     Args:
-        motion: float32 [3]: angle in radians, clockwise on the screen; then image widths to the right, and down.
+        motion: float32 [3]: angle in radians, clockwise on the screen; image widths to the right, and down.
 
     Returns:
         float32 [1, 3, 3], the inverse of the motion, for `transform`.
@@ -73,18 +70,16 @@ def transform_matrix_tf(motion: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.stack(row) for row in rows])[None]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# How fast and how noisily a projection goes, from its beginning to its end (arXiv 1912.04958, appendix D).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Schedules of learning rate and noise ----------------------------------------------------------------------------
 
-WARM_UP = 0.05  # share of the steps in which the learning rate rises
-COOL_DOWN = 0.25  # and, at the end, falls
-NOISY = 0.75  # share of the steps with noise
-NOISE = 0.05  # at the beginning, in standard deviations of w
+WARM_UP = 0.05  # fraction of the steps in which the learning rate rises
+COOL_DOWN = 0.25  # fraction in which it falls, at the end
+NOISY = 0.75  # fraction of the steps with noise
+NOISE = 0.05  # strength at the beginning, in standard deviations of w
 
 
-def learning_rate_share(progress: float) -> float:
-    """Share of the full learning rate: a linear rise, and at the end half a cosine.
+def learning_rate_factor(progress: float) -> float:
+    """Fraction of the full learning rate: a linear rise, and half a cosine at the end.
 
     Args:
         progress: 0 at the beginning, 1 at the end.
@@ -95,7 +90,7 @@ def learning_rate_share(progress: float) -> float:
 
 
 def noise_strength(progress: float, sigma: float) -> float:
-    """Standard deviation of the noise on every number of w.
+    """Standard deviation of the noise on each component of w.
 
     Args:
         progress: 0 at the beginning, 1 at the end.
@@ -104,23 +99,26 @@ def noise_strength(progress: float, sigma: float) -> float:
     return NOISE * sigma * max(0.0, 1 - progress / NOISY) ** 2
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The latents whose image is nearest to a picture (arXiv 1912.04958, appendix D).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Search ----------------------------------------------------------------------------------------------------------
 
-FloatArray = NDArray[np.float32]
+_MIN_DISTANCE = 1e-8
+_MOTION_SCALE = 0.1  # radians or image widths that correspond to 1 in w
 
-_SMALLEST = 1e-8  # distance
-_MOTION_SCALE = 0.1  # radians and image widths that are as far as 1 in w
+
+def mean_and_sigma(w: FloatArray) -> tuple[FloatArray, float]:
+    """Return the mean of w [N, w_dim], and the root of the mean squared distance from it."""
+    exact = w.astype(np.float64)
+    mean = exact.mean(0)
+    return mean.astype(np.float32), float(np.sqrt(np.mean(np.sum((exact - mean) ** 2, 1))))
 
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """Where the search was after every step; its end is the result.
+    """Path of the search: the state after every step, of which the last is the result.
 
     Attributes:
         ws: float32 [steps, num_ws, w_dim], without the noise.
-        motion: float32 [steps, 3], as `transform_of` takes it; None: not searched for.
+        motion: float32 [steps, 3], arguments of sg3tf.latents.transform_matrix; None: not searched for.
         distances: float32 [steps], of the image with noise, before the step.
     """
 
@@ -129,13 +127,13 @@ class Trace:
     distances: FloatArray
 
 
-class _Point:
-    """What is optimised: style vectors, one for all layers or one for each, and a motion where it is wanted."""
+class _Candidate:
+    """Variables of the search: style vectors, one for all layers or one for each, and optionally a motion."""
 
-    def __init__(self, mean: FloatArray, num_ws: int, space: str, moves: bool) -> None:
+    def __init__(self, mean: FloatArray, num_ws: int, space: str, search_transform: bool) -> None:
         self._num_ws = num_ws
         self.w = tf.Variable(np.tile(mean, [1, num_ws if space == "w+" else 1, 1]))
-        self._scaled_motion = tf.Variable(np.zeros(3, np.float32)) if moves else None
+        self._scaled_motion = tf.Variable(np.zeros(3, np.float32)) if search_transform else None
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -158,63 +156,66 @@ def project_image(
     sigma: float,
     *,
     space: str = "w",
-    moves: bool = False,
+    search_transform: bool = False,
     steps: int = 1000,
     learning_rate: float = 0.1,
     seed: int = 0,
-    shown: Callable[[Iterable[int]], Iterable[int]] = iter,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Trace:
-    """Walks from the mean of w towards `target` by Adam, under noise that fades.
+    """Optimize w from its mean towards `target` with Adam, under fading noise.
 
     Args:
-        G: computes in float32; its weights stay as they are.
+        G: computes in float32; its weights are not changed.
         target: [R, R, C] in [-1, 1].
-        distance: what is made small.
+        distance: to minimize.
         mean, sigma: of w: [w_dim], and its standard deviation as the distance from the mean.
         space: "w", one style vector for all layers, or "w+", one for each.
-        moves: look for a rotation and a translation, too, from none.
-        steps, learning_rate: of Adam; the rate rises and falls by `learning_rate_share`.
+        search_transform: also search for a rotation and a translation, starting with none.
+        steps, learning_rate: of Adam; the rate is multiplied by `learning_rate_factor`.
         seed: of the noise.
-        shown: wraps the numbers of the steps, to show how far it is.
+        progress: wraps the numbers of the steps, e.g. in a progress bar.
 
     Raises:
-        ValueError: another space.
+        ValueError: an unknown space.
         FloatingPointError: a distance that is not finite.
     """
     if space not in ("w", "w+"):
         raise ValueError(f"space={space}: use w or w+")
-    point = _Point(mean, G.num_ws, space, moves)
-    step = _step_function(G, target[None], distance, point)
+    candidate = _Candidate(mean, G.num_ws, space, search_transform)
+    step = _step_function(G, target[None], distance, candidate)
     ws, motions, distances = [], [], []
-    for number in shown(range(steps)):
-        progress = number / steps
-        rate, strength = learning_rate * learning_rate_share(progress), noise_strength(progress, sigma)
+    for number in progress(range(steps)):
+        done = number / steps
+        rate, strength = learning_rate * learning_rate_factor(done), noise_strength(done, sigma)
         distances.append(float(step(tf.constant(rate), tf.constant(strength), tf.constant([seed, number]))))
         if not np.isfinite(distances[-1]):
             raise FloatingPointError(f"the distance at step {number} is {distances[-1]}; lower the learning rate")
-        ws.append(point.ws()[0].numpy())
-        if moves:
-            motions.append(np.asarray(point.motion()))
-    return Trace(np.stack(ws), np.stack(motions) if moves else None, np.asarray(distances, np.float32))
+        ws.append(candidate.ws()[0].numpy())
+        if search_transform:
+            motions.append(np.asarray(candidate.motion()))
+    return Trace(np.stack(ws), np.stack(motions) if search_transform else None, np.asarray(distances, np.float32))
 
 
-def _step_function(G: Generator, target: FloatArray, distance: Distance, point: _Point) -> Callable[..., tf.Tensor]:
-    """(learning rate, strength of the noise, its seed int32 [2]) -> the distance [] before the step."""
+def _step_function(
+    G: Generator, target: FloatArray, distance: Distance, candidate: _Candidate
+) -> Callable[..., tf.Tensor]:
+    """Return (learning rate, strength of the noise, its seed int32 [2]) -> the distance [] before the step."""
     optimizer = keras.optimizers.Adam(0.0)
-    optimizer.build(point.variables)
+    optimizer.build(candidate.variables)
 
     @tf.function
     def step(rate: tf.Tensor, strength: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        noise = strength * tf.random.stateless_normal(point.w.shape, seed)
+        noise = strength * tf.random.stateless_normal(candidate.w.shape, seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(point.variables)
-            motion = point.motion()
-            image = G.synthesis(point.ws(noise), transform=None if motion is None else transform_matrix_tf(motion))
+            tape.watch(candidate.variables)
+            motion = candidate.motion()
+            transform = None if motion is None else transform_matrix_tf(motion)
+            image = G.synthesis(candidate.ws(noise), transform=transform)
             found = distance(image, tf.constant(target))[0]
-            # Adam divides by gradients of the past: without the logarithm, the small ones near the end hardly count.
-            loss = tf.math.log(found + _SMALLEST)
+            # Adam divides by past gradients: without the logarithm, the small ones near the end would hardly count.
+            loss = tf.math.log(found + _MIN_DISTANCE)
         optimizer.learning_rate.assign(rate)
-        optimizer.apply(tape.gradient(loss, point.variables))
+        optimizer.apply(tape.gradient(loss, candidate.variables))
         return found
 
     return step

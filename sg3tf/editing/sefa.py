@@ -1,4 +1,4 @@
-"""Directions that change the styles of a network most (SeFa, arXiv 2007.06600, section 3.2)."""
+"""SeFa: directions that change the styles of a network most (arXiv 2007.06600, section 3.2)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.editing.ganspace import leading
+from sg3tf.editing.ganspace import leading_eigenvectors
 from sg3tf.models.generators import Generator
 from sg3tf.models.layers import EqualizedDense
 from sg3tf.models.stylegan2 import StyleGAN2Generator
@@ -18,12 +18,12 @@ def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[
     """Eigenvectors of A^T A, where A [styles, w_dim] maps w to the styles of all convolutions that read it.
 
     Args:
-        G: of either kind.
-        layers: positions of style vectors whose readers count.
+        G: generator of any kind.
+        layers: positions of the style vectors; only convolutions that read these are considered.
         count: directions.
 
     Returns:
-        [count, w_dim], orthonormal, by falling change; the largest number of each is positive.
+        [count, w_dim], orthonormal, by falling change; the largest component of each is positive.
 
     Raises:
         ValueError: no convolution reads these style vectors.
@@ -33,13 +33,13 @@ def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[
     if not chosen:
         raise ValueError(f"layers={list(layers)}: no convolution reads these style vectors; add others")
     A = np.concatenate(chosen)
-    return leading(A.T @ A, count)
+    return leading_eigenvectors(A.T @ A, count)
 
 
 def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
-    """For every style vector the matrices [styles, w_dim] that the convolutions reading it multiply it with.
+    """Return for every style vector the matrices [styles, w_dim] by which the convolutions that read it multiply it.
 
-    The alias-free input, which w moves, has no styles.
+    The Fourier input of StyleGAN3 has no styles.
     """
     readers: list[list[NDArray[np.float64]]] = [[] for _ in range(G.num_ws)]
     if isinstance(G, StyleGAN3Generator):

@@ -1,9 +1,9 @@
-"""What the layers of a generator compute on the way to an image (arXiv 2106.12423, figure 6)."""
+"""Feature maps of a generator's layers, and pictures of them (arXiv 2106.12423, figure 6)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,108 +13,177 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from sg3tf.images import to_uint8
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+from sg3tf.generate.sheets import with_captions
+from sg3tf.images import enlarge, to_uint8
 from sg3tf.models.generators import Generator
 from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 FloatArray = NDArray[np.float32]
+Picture = NDArray[np.uint8]
 
-_CONTRAST = 2.5  # standard deviations from grey to black and white
+_CONTRAST = 2.5  # standard deviations from gray to black and white
+_MAX_REFERENCES = 8  # images that determine which channels are shown, and in which range
 
 
 def layers_of(G: Generator) -> list[Any]:
-    """The layers with nonlinearities, from coarse to fine, each with its `name`."""
+    """Return the layers with nonlinearities, from coarse to fine, each with its `name`."""
     return list(G.synthesis_layers[:-1] if isinstance(G, StyleGAN3Generator) else G.convs)
 
 
-class Activations:
-    """Computes what layers give, for one image after the other.
+class FeatureMaps:
+    """Computes the output of layers, for one image at a time.
 
     Args:
-        G: the generator, of either kind.
+        G: the generator, of any kind.
         positions: into layers_of(G).
     """
 
-    def __init__(self, G: Generator, positions: list[int]) -> None:
+    def __init__(self, G: Generator, positions: Sequence[int]) -> None:
         self._layers = [layers_of(G)[position] for position in positions]
-        self._synthesis = tf.function(partial(_overheard_synthesis, G, self._layers), autograph=False)
+        self._synthesis = tf.function(partial(_synthesize_and_record, G, self._layers), autograph=False)
         self.names = [layer.name for layer in self._layers]
 
     def __call__(self, ws: FloatArray, transform: FloatArray | None = None) -> list[FloatArray]:
-        """Of one image, ws [num_ws, w_dim] and transform [3, 3]: from every layer [H, W, C], of the image's part of
-        the canvas."""
+        """Return the feature maps of one image, without the margin around the canvas.
+
+        Args:
+            ws: [num_ws, w_dim].
+            transform: [3, 3]; None for none.
+
+        Returns:
+            [H, W, C] for every layer.
+        """
         inputs = [tf.constant(value[None]) for value in (ws, transform) if value is not None]
-        given = self._synthesis(*inputs)
-        return [_inside(layer, value[0].numpy()) for layer, value in zip(self._layers, given, strict=True)]
+        outputs = self._synthesis(*inputs)
+        return [_crop_margin(layer, output[0].numpy()) for layer, output in zip(self._layers, outputs, strict=True)]
 
 
-def _overheard_synthesis(G: Generator, layers: list[Any], ws: tf.Tensor, transform: Any = None) -> list[tf.Tensor]:
-    with _overheard(layers) as results:
+def _synthesize_and_record(G: Generator, layers: list[Any], ws: tf.Tensor, transform: Any = None) -> list[tf.Tensor]:
+    with record_outputs(layers) as outputs:
         G.synthesis(ws, transform=transform)
-    return [tf.cast(results[layer.name], tf.float32) for layer in layers]
+    return [tf.cast(outputs[layer.name], tf.float32) for layer in layers]
 
 
 @contextmanager
-def _overheard(layers: list[Any]) -> Iterator[dict[str, tf.Tensor]]:
-    """What the layers give while the generator calls them: no second synthesis has to be written down here."""
-    results: dict[str, tf.Tensor] = {}
+def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Record the outputs of layers while a model calls them, so that its synthesis need not be repeated here.
 
-    def listening(layer: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
-        results[layer.name] = type(layer).call(layer, *args, **kwargs)
-        return results[layer.name]
+    Yields:
+        {name of the layer: its last output}, which is filled during the block.
+    """
+    outputs: dict[str, Any] = {}
+
+    def call_and_record(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs[layer.name] = type(layer).call(layer, *args, **kwargs)
+        return outputs[layer.name]
 
     for layer in layers:
-        layer.call = partial(listening, layer)
+        layer.call = partial(call_and_record, layer)
     try:
-        yield results
+        yield outputs
     finally:
         for layer in layers:
             del layer.call
 
 
-def _inside(layer: Any, activation: FloatArray) -> FloatArray:
-    """Without the margin around the image, where the layer has one."""
+def _crop_margin(layer: Any, feature_map: FloatArray) -> FloatArray:
     plan = getattr(layer, "plan", None)
     margin = (plan.out_size - plan.out_rate) // 2 if plan else 0
-    return activation[margin : len(activation) - margin, margin : len(activation) - margin]
+    return feature_map[margin : len(feature_map) - margin, margin : len(feature_map) - margin]
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
-    """How a layer is shown: three of its channels as red, green and blue.
+class ColorMapping:
+    """Three channels of a layer as red, green and blue.
 
     Attributes:
         channels: [3].
-        middle, reach: float32 [3], what is grey, and how far black and white are from it.
+        center, radius: float32 [3], the value that is gray, and the distance of black and white from it.
     """
 
     channels: NDArray[np.intp]
-    middle: FloatArray
-    reach: FloatArray
+    center: FloatArray
+    radius: FloatArray
 
     @classmethod
-    def of(cls, activations: list[FloatArray]) -> View:
-        """A view that tells much about images' activations [H, W, C]: the channel of the highest variance, then those
-        that add most to what is seen already."""
-        values = np.concatenate([a.reshape(-1, a.shape[-1]) for a in activations]).astype(np.float64)
-        centred = values - values.mean(axis=0)
-        covariance = centred.T @ centred  # its factor has the same pivots, and fewer rows
-        order = _pivots(covariance)
-        channels = np.resize(order[:3], 3)  # of networks with less than three
-        spread = values[:, channels].std(axis=0)
+    def from_feature_maps(cls, feature_maps: Sequence[FloatArray]) -> ColorMapping:
+        """Choose the channel of the highest variance, then those that add most to what is shown already.
+
+        Args:
+            feature_maps: of some images, [H, W, C].
+        """
+        values = np.concatenate([a.reshape(-1, a.shape[-1]) for a in feature_maps]).astype(np.float64)
+        centered = values - values.mean(axis=0)
+        covariance = centered.T @ centered  # its factor has the same pivots, and fewer rows
+        channels = np.resize(_pivots(covariance)[:3], 3)  # repeated in networks with less than three
+        deviation = values[:, channels].std(axis=0)
         return cls(
             channels,
             values[:, channels].mean(axis=0).astype(np.float32),
-            np.maximum(_CONTRAST * spread, 1e-12).astype(np.float32),
+            np.maximum(_CONTRAST * deviation, 1e-12).astype(np.float32),
         )
 
-    def __call__(self, activation: FloatArray) -> NDArray[np.uint8]:
-        """A picture uint8 [H, W, 3] of an activation [H, W, C]."""
-        return to_uint8((activation[..., self.channels] - self.middle) / self.reach)
+    def __call__(self, feature_map: FloatArray) -> Picture:
+        """Return a picture uint8 [H, W, 3] of a feature map [H, W, C]."""
+        return to_uint8((feature_map[..., self.channels] - self.center) / self.radius)
 
 
 def _pivots(covariance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Channels by what each adds to the earlier ones: the pivots of QR on the samples, found from their covariance."""
+    """Order channels by what each adds to the earlier ones: pivots of QR on the samples, from their covariance."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = np.sqrt(np.maximum(eigenvalues, 0))[:, None] * vectors.T
     return np.asarray(qr(root, mode="r", pivoting=True)[1])
+
+
+class LayerPictures:
+    """Pictures of the layers that draw some latents.
+
+    Args:
+        network: one with a Keras model.
+        latents: the latents; the color mappings are chosen on some of them.
+        positions: of the layers, into layers_of(network.generator).
+    """
+
+    def __init__(self, network: Network, latents: Latents, positions: Sequence[int]) -> None:
+        self._network = network
+        self._latents = latents
+        self._feature_maps = FeatureMaps(network.generator, positions)
+        count = min(len(latents), _MAX_REFERENCES)
+        references = [self._compute(number) for number in np.linspace(0, len(latents) - 1, count).astype(int)]
+        self._colors = [ColorMapping.from_feature_maps(layer) for layer in zip(*references, strict=True)]
+
+    def tiles(self, number: int) -> list[Picture]:
+        """Return the layers' pictures of one of the latents, and its image, each uint8 [resolution, resolution, 3]."""
+        tiles = [colors(layer) for colors, layer in zip(self._colors, self._compute(number), strict=True)]
+        transform = self._latents.transform
+        image = self._network.synthesize(
+            self._latents.ws[[number]], None if transform is None else transform[[number]]
+        )[0]
+        tiles.append(image[..., :3].repeat(3 // min(image.shape[2], 3), axis=2))
+        return [enlarge(tile, self._network.resolution // len(tile)) for tile in tiles]
+
+    def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int = 1) -> Picture:
+        """Lay out tiles with captions.
+
+        Args:
+            rows: caption -> `tiles`.
+            columns: layers side by side.
+            scale: side of the square that each pixel becomes.
+
+        Returns:
+            uint8 [H, W, 3].
+        """
+        names = [*self._feature_maps.names, "image"]
+        blocks = []
+        for start in range(0, len(names), columns):
+            part = slice(start, start + columns)
+            blank = [""] * (columns - len(names[part]) if start else 0)
+            block = {caption: [enlarge(tile, scale) for tile in tiles[part]] for caption, tiles in rows.items()}
+            blocks.append(with_captions([*names[part], *blank], block))
+        return np.concatenate(blocks)
+
+    def _compute(self, number: int) -> list[FloatArray]:
+        transform = self._latents.transform
+        return self._feature_maps(self._latents.ws[number], None if transform is None else transform[number])

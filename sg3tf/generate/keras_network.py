@@ -1,4 +1,4 @@
-"""Computing on several inputs as if each of them were alone.
+"""Networks that were loaded as Keras models, computed one image at a time.
 
 The last bits of an image in a batch depend on the batch's size and on the place in it, since matrices of another shape
 are summed in another order. Alone, an image has the same bytes every time, and several side by side take no longer than
@@ -22,80 +22,94 @@ from sg3tf.models.loading import weights_digest
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
 _BATCH = 8  # faster than 2: docs/generate.md
+_SAMPLES_AT_A_TIME = 1000
 
 
-def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, at_once: int) -> Callable[..., NDArray[Any]]:
-    """`function`, which takes and returns batches, for batches of one.
+def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: int) -> Callable[..., NDArray[Any]]:
+    """Turn a function of batches into one that computes batches of one, several side by side.
 
     Args:
         function: named arguments [1, ...] -> result [1, ...].
         row: shape and type of the result without its first axis.
-        at_once: how many are computed side by side.
+        parallel: how many are computed side by side.
 
     Returns:
         A function of named arrays [N, ...], or None, which is left out, to an array [N, ...].
     """
 
-    def call(one: dict[str, tf.Tensor]) -> tf.Tensor:
+    def compute(one: dict[str, tf.Tensor]) -> tf.Tensor:
         return function(**{name: value[tf.newaxis] for name, value in one.items()})[0]
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def each(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.map_fn(call, inputs, fn_output_signature=row, parallel_iterations=at_once)
+    def compute_each(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.map_fn(compute, inputs, fn_output_signature=row, parallel_iterations=parallel)
 
-    def rows(**arrays: NDArray[Any] | None) -> NDArray[Any]:
-        return each({name: tf.constant(array) for name, array in arrays.items() if array is not None}).numpy()
+    def compute_rows(**arrays: NDArray[Any] | None) -> NDArray[Any]:
+        return compute_each({name: tf.constant(array) for name, array in arrays.items() if array is not None}).numpy()
 
-    return rows
+    return compute_rows
 
 
 def default_batch(resolution: int) -> int:
-    """Images side by side: 8, or fewer if they would take more than a quarter of the memory."""
+    """Return the number of images to compute side by side: 8, or fewer if they would take a quarter of the memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * resolution**2), 1, _BATCH))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A network that was loaded as a Keras model.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def keras_network(G: Generator, name: str = "generator", batch: int | None = None) -> Network:
-    """The Network of a generator.
+class KerasNetwork(Network):
+    """Network of a generator.
 
     Args:
-        G: of either kind.
+        G: of any kind.
         name: what messages call it.
-        batch: as of open_network.
+        batch: see open_network.
     """
-    c = G.config
-    batch = batch or default_batch(c.resolution)
-    map_each = map_single(G.mapping, tf.TensorSpec([G.num_ws, c.w_dim], tf.float32), batch)
-    image = tf.TensorSpec([c.resolution, c.resolution, c.image_channels], tf.float32)
-    synthesize_each = map_single(G.synthesis, image, batch)
 
-    def mapping(z: FloatArray, label: FloatArray | None) -> FloatArray:
-        return map_each(z=z, label=label)
+    def __init__(self, G: Generator, name: str = "generator", batch: int | None = None) -> None:
+        config = G.config
+        super().__init__(
+            name,
+            batch or default_batch(config.resolution),
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            num_ws=G.num_ws,
+            label_dim=config.label_dim,
+            resolution=config.resolution,
+            channels=config.image_channels,
+            supports_transform=G.supports_transform,
+        )
+        self._generator = G
+        ws = tf.TensorSpec([self.num_ws, self.w_dim], tf.float32)
+        image = tf.TensorSpec([self.resolution, self.resolution, self.channels], tf.float32)
+        self._map_single = map_single(G.mapping, ws, self.batch)
+        self._synthesize_single = map_single(G.synthesis, image, self.batch)
 
-    def synthesis(ws: FloatArray, transform: FloatArray | None) -> ByteArray:
-        images = synthesize_each(ws=ws, transform=transform)
+    @property
+    def generator(self) -> Generator:
+        """The Keras model."""
+        return self._generator
+
+    def identity(self) -> str:
+        """Return the digest of configuration and weights."""
+        return weights_digest(self._generator)
+
+    def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
+        return self._map_single(z=z, label=label)
+
+    def _average(self) -> FloatArray:
+        return np.asarray(self._generator.mapping_network.w_avg)
+
+    def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
+        images = self._synthesize_single(ws=ws, transform=transform)
         if not np.isfinite(images).all():
-            raise FloatingPointError(f"network={name}: images are not finite; use another network or other latents")
+            raise FloatingPointError(
+                f"network={self.name}: images are not finite; use another network or other latents"
+            )
         return to_uint8(images)
 
-    return Network(
-        name=name,
-        z_dim=c.z_dim,
-        w_dim=c.w_dim,
-        num_ws=G.num_ws,
-        label_dim=c.label_dim,
-        resolution=c.resolution,
-        channels=c.image_channels,
-        supports_transform=G.supports_transform,
-        batch=batch,
-        mapping=mapping,
-        average=lambda: np.asarray(G.mapping_network.w_avg),
-        synthesis=synthesis,
-        identity=lambda: weights_digest(G),
-        model=G,
-    )
+    def _sample_w(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
+        """Return w of many z at a time, which need not have the same last bits in any company."""
+        labels = None if label is None else np.tile(label, [len(z), 1])
+        parts = [slice(start, start + _SAMPLES_AT_A_TIME) for start in range(0, len(z), _SAMPLES_AT_A_TIME)]
+        mapping = self._generator.mapping_network
+        return np.concatenate([mapping(z[part], label=None if labels is None else labels[part]) for part in parts])

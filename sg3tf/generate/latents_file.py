@@ -1,4 +1,4 @@
-"""What images are drawn from, and its file: how one tool hands its latents to the next."""
+"""Latents of images, and the .npz file in which one command passes them to the next."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sg3tf.utils.files import atomic_write
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """N points to draw images from. All but the style vectors may be None: not known, not used.
+    """Latents of N images. All but the style vectors may be None: unknown or not used.
 
     Attributes:
         ws: float32 [N, num_ws, w_dim], truncated already.
         transform: float32 [N, 3, 3], inverse transforms of the images, in units of the image width.
         seeds: int64 [N].
-        psi: float32 [N], of the truncation.
+        psi: float32 [N], truncation.
         label: float32 [N, label_dim].
     """
 
@@ -37,23 +37,23 @@ class Latents:
         return len(self.ws)
 
     def __getitem__(self, rows: Any) -> Latents:
-        """The points of a slice, a list of positions, or a mask."""
+        """Return the latents of a slice, a list of positions, or a mask."""
         return Latents(**{name: array[rows] for name, array in self.arrays().items()})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Those that are there, by their names."""
+        """Return the arrays that are not None, by name."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def digest(self) -> str:
-        """Tells these points from all others ("sha256:...")."""
+        """Return a digest of all arrays ("sha256:...")."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
             digest.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return f"sha256:{digest.hexdigest()}"
 
     def names(self) -> list[str]:
-        """One for each point: seed0003, with -trunc0.70 if they differ in it; latent0003 if no seeds are known."""
+        """Return a name for each image: seed0003, with -trunc0.70 if they differ in it; latent0003 without seeds."""
         first = range(len(self)) if self.seeds is None else self.seeds
         names = [f"{'latent' if self.seeds is None else 'seed'}{number:04d}" for number in first]
         if self.psi is None or len(np.unique(self.psi)) < 2:
@@ -62,14 +62,14 @@ class Latents:
 
 
 def save(path: Path, latents: Latents) -> None:
-    """Writes an .npz file with the arrays of `latents` under their names, whole or not at all."""
+    """Write an .npz file with the arrays of `latents` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         np.savez(file, **latents.arrays())  # type: ignore[arg-type]
 
 
 def load(path: Path, network: Network) -> Latents:
-    """Reads what `save` has written; `ws` is all that has to be there.
+    """Read a file that `save` has written; only `ws` is required.
 
     Raises:
         OSError: no such file.
@@ -82,7 +82,7 @@ def load(path: Path, network: Network) -> Latents:
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise ValueError(f"latents={path}: not an .npz file of arrays ({error})") from error
     if "ws" not in arrays:
-        raise ValueError(f"latents={path}: has no array ws; give a file that sg3tf.generate has written")
+        raise ValueError(f"latents={path}: has no array ws; give a file of --save_latents")
     count = len(arrays["ws"]) if arrays["ws"].ndim else 0
     shapes = {
         "ws": (count, network.num_ws, network.w_dim),
@@ -92,12 +92,12 @@ def load(path: Path, network: Network) -> Latents:
         "label": (count, network.label_dim),
     }
     for name, array in arrays.items():
-        _check(f"latents={path}: {name}", array, shapes[name])
+        _check_array(f"latents={path}: {name}", array, shapes[name])
     types = {name: np.int64 if name == "seeds" else np.float32 for name in arrays}
     return Latents(**{name: array.astype(types[name]) for name, array in arrays.items()})
 
 
-def _check(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+def _check_array(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
     if array.shape != shape or not shape[0]:
         expected = "[N, " + ", ".join(map(str, shape[1:])) + "]" if shape[1:] else f"[{shape[0]}]"
         raise ValueError(f"{what} of shape {array.shape}: this network takes {expected}")

@@ -1,81 +1,95 @@
-"""A generator to draw with, wherever it is: in a .keras file or run folder, in a SavedModel, on a server."""
+"""Generators to draw with: one interface to a Keras model, a SavedModel and a model on a server. NumPy only."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+import abc
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
-from sg3tf.models.generators import Generator
+
+if TYPE_CHECKING:
+    from sg3tf.models.generators import Generator
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
+Shape = tuple[int | None, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What fits a network; label_dim is 0 without labels, and `supports_transform` says whether images can be moved and turned."""
-
-    z_dim: int
-    w_dim: int
-    num_ws: int
-    label_dim: int
-    resolution: int
-    channels: int
-    supports_transform: bool
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Network(Sizes):
-    """Latents to style vectors to images, for all kinds of networks alike.
+class Network(abc.ABC):
+    """Latents to style vectors to images.
 
     Every image is a function of its own latents alone, to the last bit: docs/generate.md.
 
     Attributes:
-        name: what it was opened with.
-        batch: images that are computed at a time.
-        mapping: (z [N, z_dim], label [N, label_dim] or None) -> style vectors [N, num_ws, w_dim], not truncated.
-        average: () -> the average style vector [w_dim].
-        synthesis: (ws, transform [N, 3, 3] or None) -> uint8 [N, resolution, resolution, channels].
-        identity: () -> a text that tells networks of different weights apart.
-        model: the Keras model, where there is one.
+        name: what it was opened with, for messages.
+        batch: number of images that are computed at a time.
+        z_dim, w_dim, num_ws: sizes of latents, of style vectors, and the number of style vectors of an image.
+        label_dim: size of a label; 0 without labels.
+        resolution, channels: of the images.
+        supports_transform: True if images can be rotated and translated.
     """
 
-    name: str
-    batch: int
-    mapping: Callable[[FloatArray, FloatArray | None], FloatArray]
-    average: Callable[[], FloatArray]
-    synthesis: Callable[[FloatArray, FloatArray | None], ByteArray]
-    identity: Callable[[], str]
-    model: Generator | None = None
+    def __init__(
+        self,
+        name: str,
+        batch: int,
+        *,
+        z_dim: int,
+        w_dim: int,
+        num_ws: int,
+        label_dim: int,
+        resolution: int,
+        channels: int,
+        supports_transform: bool,
+    ) -> None:
+        self.name, self.batch = name, batch
+        self.z_dim, self.w_dim, self.num_ws, self.label_dim = z_dim, w_dim, num_ws, label_dim
+        self.resolution, self.channels, self.supports_transform = resolution, channels, supports_transform
 
-    @cached_property
-    def w_avg(self) -> FloatArray:
-        """float32 [w_dim], the average style vector, which truncation leads to."""
-        return self.average()
+    @abc.abstractmethod
+    def identity(self) -> str:
+        """Return a text that differs between networks of different weights."""
+
+    @abc.abstractmethod
+    def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
+        """Return style vectors [N, num_ws, w_dim], not truncated, of z [N, z_dim] and label [N, label_dim] or None."""
+
+    @abc.abstractmethod
+    def _average(self) -> FloatArray:
+        """Return the average style vector [w_dim]."""
+
+    @abc.abstractmethod
+    def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
+        """Return images [N, R, R, C] of ws [N, num_ws, w_dim] and transform [N, 3, 3] or None."""
 
     @property
     def generator(self) -> Generator:
-        """The Keras model; ValueError where there is none here."""
-        if self.model is None:
-            raise ValueError(f"network={self.name}: its layers are out of reach; give a .keras file or a run folder")
-        return self.model
+        """The Keras model.
+
+        Raises:
+            ValueError: a network of another kind.
+        """
+        raise ValueError(f"network={self.name}: its layers are out of reach; give a .keras file or a run folder")
+
+    @cached_property
+    def w_avg(self) -> FloatArray:
+        """float32 [w_dim], the average style vector, which truncation moves towards."""
+        return self._average()
 
     def map(
         self, z: ArrayLike, psi: ArrayLike = 1.0, cutoff: int | None = None, label: ArrayLike | None = None
     ) -> FloatArray:
-        """Style vectors.
+        """Return style vectors.
 
         Args:
             z: [N, z_dim].
-            psi, cutoff: truncation, as of sg3tf.latents.truncate.
-            label: [label_dim] for all or [N, label_dim]; needed by a network with labels, refused by one without.
+            psi, cutoff: truncation, see sg3tf.latents.truncate.
+            label: [label_dim] for all or [N, label_dim]; required by a network with labels, refused by one without.
 
         Returns:
             float32 [N, num_ws, w_dim].
@@ -87,21 +101,40 @@ class Network(Sizes):
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"z of shape {z.shape}: give [N, {self.z_dim}]")
-        ws = self._in_batches(self.mapping, z, self._labels(label, len(z)))
-        return latents.truncate(np.stack([*ws]) if len(z) else self._no_ws(), self.w_avg, psi, cutoff)
+        ws = np.zeros([len(z), self.num_ws, self.w_dim], np.float32)
+        for number, row in enumerate(self._in_batches(self._map, z, self._labels(label, len(z)))):
+            ws[number] = row
+        return latents.truncate(ws, self.w_avg, psi, cutoff)
+
+    def sample_w(self, count: int = 10_000, seed: int = 0, label: FloatArray | None = None) -> FloatArray:
+        """Return w of standard normal z, not truncated.
+
+        Args:
+            count: number of samples.
+            seed: of the z.
+            label: [label_dim], for a network with labels.
+
+        Returns:
+            float32 [count, w_dim].
+        """
+        z = np.random.default_rng(seed).standard_normal([count, self.z_dim], np.float32)
+        return self._sample_w(z, label)
+
+    def _sample_w(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
+        return self.map(z, label=label)[:, 0]
 
     def images(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Iterator[ByteArray]:
-        """Images one by one, computed `batch` at a time as they are asked for; arguments as of `synthesize`."""
+        """Yield images one by one, computed `batch` at a time on demand; arguments as in `synthesize`."""
         ws = np.asarray(ws, np.float32)
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws of shape {ws.shape}: network={self.name} takes [N, {self.num_ws}, {self.w_dim}]")
         if transform is not None:
             self.require_transform()
             transform = np.asarray(np.broadcast_to(np.asarray(transform, np.float32), [len(ws), 3, 3]))
-        return self._in_batches(self.synthesis, ws, transform)
+        return self._in_batches(self._synthesize, ws, transform)
 
     def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> ByteArray:
-        """Images.
+        """Return images.
 
         Args:
             ws: [N, num_ws, w_dim].
@@ -111,27 +144,27 @@ class Network(Sizes):
             uint8 [N, resolution, resolution, channels].
 
         Raises:
-            ValueError: shapes that do not fit the network, or a transform of one that cannot be moved.
+            ValueError: shapes that do not fit the network, or a transform for a network without.
             OSError: no answer from the server.
         """
         images = [*self.images(ws, transform)]
         return np.stack(images) if images else np.zeros([0, self.resolution, self.resolution, self.channels], np.uint8)
 
     def require_transform(self) -> None:
-        """Raises ValueError where images cannot be moved."""
+        """Raise ValueError if images cannot be rotated and translated."""
         if not self.supports_transform:
-            raise ValueError(f"network={self.name}: StyleGAN2 cannot be moved; leave out what rotates and translates")
+            raise ValueError(
+                f"network={self.name}: its images cannot be rotated and translated, which is for StyleGAN3 alone; "
+                "leave out what does so"
+            )
 
     def _in_batches(
         self, function: Callable[..., NDArray[Any]], inputs: NDArray[Any], optional: NDArray[Any] | None
     ) -> Iterator[NDArray[Any]]:
-        """Rows of function(inputs, optional), computed `batch` at a time."""
+        """Yield the rows of function(inputs, optional), computed `batch` at a time."""
         for start in range(0, len(inputs), self.batch):
             part = slice(start, start + self.batch)
             yield from function(inputs[part], None if optional is None else optional[part])
-
-    def _no_ws(self) -> FloatArray:
-        return np.zeros([0, self.num_ws, self.w_dim], np.float32)
 
     def _labels(self, label: ArrayLike | None, count: int) -> FloatArray | None:
         if label is None and not self.label_dim:
@@ -143,63 +176,57 @@ class Network(Sizes):
         return np.asarray(np.broadcast_to(np.asarray(label, np.float32), [count, self.label_dim]))
 
 
-def open_network(text: str, batch: int | None = None) -> Network:
-    """The network that `text` names.
+class ExportedNetwork(Network):
+    """Network of which only the signatures `map` and `synthesize` of serving.export are at hand.
 
     Args:
-        text: a .keras file, checkpoint folder or run folder; a SavedModel's folder, or that of its versions, of which
-            the newest is taken; or grpc://HOST:PORT/MODEL, a model on a server.
-        batch: images at a time; None for 8, or fewer where the memory is short.
+        name, batch: see Network.
+        shapes: {name: shape} of the inputs and outputs of both signatures.
 
     Raises:
-        OSError: nothing there, or no answer.
-        ValueError: something else is there.
+        ValueError: signatures of another model than a generator.
     """
-    # One of the three ways, and only what it needs.
-    if text.startswith("grpc://"):
-        from sg3tf.generate.exported_network import served_network
 
-        return served_network(text, batch)
-    from sg3tf.generate.exported_network import saved_network, version_folder
+    #: The signatures, with their outputs.
+    OUTPUTS: ClassVar[dict[str, str]] = {"map": "ws", "synthesize": "images"}
 
-    if folder := version_folder(Path(text)):
-        return saved_network(folder, text, batch)
-    from sg3tf.generate.keras_network import keras_network
-    from sg3tf.models.loading import load
+    def __init__(self, name: str, batch: int, shapes: Mapping[str, Shape]) -> None:
+        try:
+            _, z_dim = shapes["z"]
+            _, num_ws, w_dim = shapes["ws"]
+            _, resolution, _, channels = shapes["images"]
+            _, label_dim = shapes.get("label", (None, 0))
+            sizes = {"z_dim": z_dim, "w_dim": w_dim, "num_ws": num_ws, "label_dim": label_dim}
+            sizes |= {"resolution": resolution, "channels": channels}
+            known = {key: _known_size(size) for key, size in sizes.items()}
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"network={name}: not a generator that serving.export has written ({error})") from error
+        super().__init__(name, batch, **known, supports_transform="transform" in shapes)
 
-    return keras_network(load(text), text, batch)
+    @abc.abstractmethod
+    def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Return the output of a signature, row by row of its inputs."""
 
+    def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
+        return self._call_map(z, 1.0, label)
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Style vectors of random latents, and their statistics.
-# ---------------------------------------------------------------------------------------------------------------------
+    def _average(self) -> FloatArray:
+        label = np.zeros([1, self.label_dim], np.float32) if self.label_dim else None
+        return self._call_map(np.ones([1, self.z_dim], np.float32), 0.0, label)[0, 0]
 
-_AT_ONCE = 1000
+    def _call_map(self, z: FloatArray, psi: float, label: FloatArray | None) -> FloatArray:
+        inputs = {"z": z, "psi": np.full([len(z)], psi, np.float32)}
+        return self._call("map", inputs if label is None else inputs | {"label": label})
 
-
-def w_samples(network: Network, count: int = 10_000, seed: int = 0, label: FloatArray | None = None) -> FloatArray:
-    """w of standard normal z, not truncated.
-
-    Args:
-        network: a Keras model is asked many at a time, others as Network.map does.
-        count: samples.
-        seed: of the z.
-        label: [label_dim], for a network with labels.
-
-    Returns:
-        float32 [count, w_dim].
-    """
-    z = np.random.default_rng(seed).standard_normal([count, network.z_dim], np.float32)
-    if network.model is None:
-        return network.map(z, label=label)[:, 0]
-    labels = None if label is None else np.tile(label, [count, 1])
-    parts = [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
-    found = [network.model.mapping_network(z[part], label=None if labels is None else labels[part]) for part in parts]
-    return np.concatenate(found)
+    def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
+        if not self.supports_transform:
+            return self._call("synthesize", {"ws": ws})
+        if transform is None:
+            transform = np.tile(np.eye(3, dtype=np.float32), [len(ws), 1, 1])
+        return self._call("synthesize", {"ws": ws, "transform": transform})
 
 
-def mean_and_sigma(w: FloatArray) -> tuple[FloatArray, float]:
-    """The mean of w [N, w_dim], and the root of the mean squared distance from it (arXiv 1912.04958, appendix D)."""
-    exact = w.astype(np.float64)
-    mean = exact.mean(0)
-    return mean.astype(np.float32), float(np.sqrt(np.mean(np.sum((exact - mean) ** 2, 1))))
+def _known_size(size: int | None) -> int:
+    if size is None or size < 0:
+        raise ValueError(f"size {size}")
+    return size

@@ -73,7 +73,7 @@ def test_script_writes_a_whole_set_once(demo: Path, tmp_path: Path) -> None:
     dest = tmp_path / "set"
 
     def run(count: int) -> subprocess.CompletedProcess[str]:
-        script = [sys.executable, str(demo / "portraits.py"), f"--dest={dest}", f"--count={count}"]
+        script = [sys.executable, str(demo / "portraits.py"), f"--outdir={dest}", f"--count={count}"]
         options = ["--resolution=16", "--seed=1", "--workers=2"]
         env = {"PYTHONPATH": str(ROOT)}
         return subprocess.run(script + options, env=env, capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 
 import sg3tf
 from sg3tf import doctor
@@ -32,7 +33,7 @@ class Doctor:
         self.capsys = capsys
 
     def __call__(self) -> tuple[int, list[str]]:
-        status = doctor.main()
+        status = doctor.main(flags.FlagValues())
         return status, self.capsys.readouterr().out.splitlines()
 
 

@@ -1,6 +1,6 @@
 """Build a data set of TFRecords from images: a folder, a zip file, CIFAR-10, MNIST, LMDB or other TFRecords.
 
-python -m sg3tf.data.build --source=photos --dest=datasets/photos-256 --resolution=256
+python -m sg3tf.data.build --source=photos --outdir=datasets/photos-256 --resolution=256
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def define_flags(options: flags.FlagValues) -> None:
         required=True,
         flag_values=options,
     )
-    flags.DEFINE_string("dest", None, "Folder to make; it must not exist.", required=True, flag_values=options)
+    flags.DEFINE_string("outdir", None, "Folder to make; it must not exist.", required=True, flag_values=options)
     flags.DEFINE_integer(
         "resolution", None, "Width and height of the images, a power of two.", required=True, flag_values=options
     )
@@ -197,14 +197,14 @@ def main(options: flags.FlagValues) -> None:
     )
     num_images, num_skipped = build(
         Path(options.source),
-        Path(options.dest),
+        Path(options.outdir),
         config,
         workers=options.workers,
         strict=options.strict,
         max_images=options.max_images,
         beam_options=shlex.split(options.beam_options) if options.runner == "beam" else None,
     )
-    print(f"{options.dest}: {num_images} images at {options.resolution}, {num_skipped} skipped")
+    print(f"{options.outdir}: {num_images} images at {options.resolution}, {num_skipped} skipped")
 
 
 def command() -> int:

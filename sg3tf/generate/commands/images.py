@@ -1,6 +1,6 @@
-"""python -m sg3tf.cli.generate images: a PNG file for each point.
+"""Write a PNG file for each seed.
 
-python -m sg3tf.cli.generate images --network=runs/00000-... --seeds=0-63,85 --trunc=0.7 --outdir=out
+sg3tf generate images --network=runs/00000-... --seeds=0-63,85 --trunc=0.7 --outdir=out
 """
 
 from __future__ import annotations
@@ -8,47 +8,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl.flags import FlagValues
 
-import sg3tf
-from sg3tf.generate import shared_flags
+from sg3tf.generate import flags
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.images import save_png
+from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import with_progress
+from sg3tf.version import __version__
 
 
-def define_flags() -> None:
-    """The flags of this command."""
-    shared_flags.define_flags(seeds="0-15")
-    flags.DEFINE_string("outdir", None, "Folder for seed0000.png and so on.", required=True)
+def define_flags(options: FlagValues) -> None:
+    """Define the flags of this command."""
+    flags.define_latents(options, seeds="0-15")
+    shared.define_outdir(options, "Folder for seed0000.png and so on.")
 
 
-def main(options: Any) -> None:
-    """Runs the command with its flags."""
-    network = shared_flags.network(options)
-    latents = shared_flags.latents_from_flags(network, options)
-    images(network, latents, Path(options.outdir), shared_flags.flags_as_metadata(options))
-    shared_flags.save_latents(options, latents)
+def main(options: FlagValues) -> None:
+    """Run the command."""
+    network = flags.network_from_flags(options)
+    latents = flags.latents_from_flags(network, options)
+    save_images(network, latents, Path(options.outdir), flags.flags_as_metadata(options))
+    flags.save_latents(options, latents)
     print(options.outdir)
 
 
-def images(network: Network, latents: Latents, outdir: Path, described: dict[str, str] | None = None) -> None:
-    """Writes a PNG file for each point, under its name, with what it was made of as metadata.
+def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a PNG file for each of the latents, under its name, with the latents' origin as metadata.
 
     Args:
-        network: what draws.
-        latents: the points.
+        network: the generator.
+        latents: the latents.
         outdir: folder of the files, which is made where it is missing.
-        described: more metadata.
+        metadata: more of it, the same for all files.
     """
     drawn = with_progress(network.images(latents.ws, latents.transform), len(latents))
     for number, (name, image) in enumerate(zip(latents.names(), drawn, strict=True)):
-        save_png(outdir / f"{name}.png", image, {**(described or {}), **_metadata(network, latents, number)})
+        text = {**(metadata or {}), **_metadata(network, latents, number)}
+        save_png(outdir / f"{name}.png", image, text)
 
 
-def _metadata(network: Network, latents: Latents, number: int) -> dict[str, str]:
-    of_one = {"seeds": "seed", "psi": "trunc", "label": "label", "transform": "transform"}
+def _metadata(network: Network, latents: Latents, number: int) -> dict[str, Any]:
+    keys = {"seeds": "seed", "psi": "trunc", "label": "label", "transform": "transform"}
     arrays = latents.arrays()
-    values = {text: str(arrays[name][number].tolist()) for name, text in of_one.items() if name in arrays}
-    return {"Software": f"sg3tf {sg3tf.__version__}", "network": network.name, **values}
+    values = {key: str(arrays[name][number].tolist()) for name, key in keys.items() if name in arrays}
+    return {"Software": f"sg3tf {__version__}", "network": network.name, **values}

@@ -1,4 +1,4 @@
-"""python -m sg3tf.cli.metrics; one process runs all command lines, with a detector that looks at mean colours."""
+"""sg3tf metrics; one process runs all command lines, with a detector of mean colors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ from tests.helpers.metric_stubs import MeanColour
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
 from sg3tf.metrics import detectors
-from sg3tf.cli.metrics import main
+from sg3tf.cli.main import main
 from tests.helpers.metric_stubs import MeanColour
 
 load = detectors.load
@@ -35,8 +33,8 @@ detectors.load = lambda name, folder: MeanColour() if folder.name == "stubs" els
 results = []
 for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(flags.FLAGS(["metrics", *arguments]))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["metrics", *arguments])
     results.append((status, out.getvalue(), err.getvalue()))
 print(json.dumps(results))
 """
@@ -141,7 +139,7 @@ def test_command(tmp_path: Path):
     reasons += [["classify_image_graph_def.pb"], ["Not a directory"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):
         assert status == 1 and not printed, (words, printed)
-        (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf.metrics: "))
+        (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))
         assert all(word in line for word in words) and shown.count("\n") == 1, shown
 
 

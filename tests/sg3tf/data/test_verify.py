@@ -121,7 +121,7 @@ def test_an_encoded_image_of_another_size(shard_set: Path) -> None:
 
 def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
     made = tmp_path / "made"
-    arguments = [f"--source={image_folder}", f"--dest={made}", "--resolution=8", "--workers=1"]
+    arguments = [f"--source={image_folder}", f"--outdir={made}", "--resolution=8", "--workers=1"]
     first = run("sg3tf.data.build", *arguments)
     assert (first.returncode, first.stdout) == (0, f"{made}: 6 images at 8, 0 skipped\n")
 
@@ -130,7 +130,7 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
     assert second.stderr.startswith(f"sg3tf data build: {made} exists already")
     assert second.stderr.count("\n") == 1
 
-    nowhere = run("sg3tf.data.build", *arguments, f"--dest={made / 'manifest.json' / 'x'}")
+    nowhere = run("sg3tf.data.build", *arguments, f"--outdir={made / 'manifest.json' / 'x'}")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
     assert nowhere.stderr.startswith("sg3tf data build: ") and "manifest.json" in nowhere.stderr
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import sg3tf
 from sg3tf.editing import perceptual as module
-from sg3tf.editing.perceptual import distance, features, pixels
+from sg3tf.editing.perceptual import features, make_distance, pixels
 
 R = 16
 RNG = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_features(discriminator: sg3tf.Discriminator):
 
 def test_the_sum_with_a_discriminator(discriminator: sg3tf.Discriminator, tmp_path: Path):
     discriminator.save(tmp_path / "d.keras")
-    compare = distance(discriminator=str(tmp_path / "d.keras"))
+    compare = make_distance(discriminator=str(tmp_path / "d.keras"))
     np.testing.assert_allclose(compare(A, B), pixels(A, B) + features(discriminator)(A, B), rtol=1e-5)
 
 
@@ -66,7 +66,7 @@ class MeanDifference:
 
 def test_the_sum_with_lpips(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module.detectors, "load", load_fake)
-    compare = distance("folder", discriminator="not looked at")
+    compare = make_distance("folder", discriminator="not looked at")
     large = np.repeat(np.repeat(A[:1], 32, 1), 32, 2)  # of 512 x 512 pixels, which are compared as 256 x 256
     found = compare(large, 0 * large)
     np.testing.assert_allclose(found, pixels(large, 0 * large) + 256_000 + large.mean(), rtol=1e-6)
@@ -80,9 +80,9 @@ def load_fake(name: str, folder: str) -> MeanDifference:
 
 def test_files_that_do_not_fit(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"discriminator=.*absent\.keras"):
-        distance(discriminator=str(tmp_path / "absent.keras"))
+        make_distance(discriminator=str(tmp_path / "absent.keras"))
     (tmp_path / "no.keras").write_text("no")
     with pytest.raises(ValueError, match=r"discriminator=.*cannot be loaded"):
-        distance(discriminator=str(tmp_path / "no.keras"))
+        make_distance(discriminator=str(tmp_path / "no.keras"))
     with pytest.raises(ValueError, match="nothing is downloaded"):
-        distance(str(tmp_path))
+        make_distance(str(tmp_path))

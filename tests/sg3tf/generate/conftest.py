@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 
 import sg3tf
-from sg3tf.generate.keras_network import keras_network
+from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.network import Network
 
 _WIDTH = {"channel_base": 256, "channel_max": 8, "z_dim": 6, "w_dim": 5}
@@ -34,18 +34,18 @@ def generator() -> sg3tf.Generator:
 
 @pytest.fixture(scope="session")
 def network(generator: sg3tf.Generator) -> Network:
-    return keras_network(generator, "tiny", batch=3)
+    return KerasNetwork(generator, "tiny", batch=3)
 
 
 @pytest.fixture(scope="session")
 def classes() -> Network:
     """Three classes, grey images."""
-    return keras_network(tiny("stylegan3-r", label_dim=3, image_channels=1), "classes")
+    return KerasNetwork(tiny("stylegan3-r", label_dim=3, image_channels=1), "classes")
 
 
 @pytest.fixture(scope="session")
 def stylegan2() -> Network:
-    return keras_network(tiny("stylegan2"), "stylegan2")
+    return KerasNetwork(tiny("stylegan2"), "stylegan2")
 
 
 @pytest.fixture(scope="session")
@@ -60,19 +60,14 @@ Command = Callable[..., None]
 
 @pytest.fixture
 def command(saved: Path) -> Command:
-    """command(name, *arguments): python -m sg3tf.cli.generate with the network in `saved`, where errors are raised."""
+    """command(name, *arguments): runs a command in this process with the network in `saved`, and lets errors through."""
 
     def run(name: str, *arguments: str) -> None:
-        module = importlib.import_module(f"sg3tf.generate.{name}")
-        before = set(flags.FLAGS)
-        module.define_flags()
-        try:
-            flags.FLAGS([name, f"--network={saved}", *arguments])
-            module.main(flags.FLAGS)
-        finally:
-            flags.FLAGS.unparse_flags()
-            for added in set(flags.FLAGS) - before:
-                delattr(flags.FLAGS, added)
-            flags.FLAGS.mark_as_parsed()
+        package = "sg3tf.cli" if name in ("project", "edit") else "sg3tf.generate.commands"
+        module = importlib.import_module(f"{package}.{name}")
+        options = flags.FlagValues()
+        module.define_flags(options)
+        options([name, f"--network={saved}", *arguments])
+        module.main(options)
 
     return run

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.cli.generate import COMMANDS
-from sg3tf.generate import latents_file, shared_flags
+from sg3tf.generate import latents_file
+from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.network import Network
 from sg3tf.images import grid, save_png
 from sg3tf.latents import transform_matrix
@@ -36,7 +36,7 @@ def test_images(command: Command, network: Network, tmp_path: Path, capsys: pyte
     flags = ["--seeds=3-4,85", "--trunc=0.5,1", "--trunc_cutoff=6", *MOTION, f"--outdir={out}"]
     command("images", *flags, f"--save_latents={kept}")
     assert capsys.readouterr().out == f"{out}\n"
-    latents = shared_flags.from_seeds(network, [3, 4, 85], [0.5, 1], 6)
+    latents = latents_from_seeds(network, [3, 4, 85], [0.5, 1], 6)
     expected = network.synthesize(latents.ws, TRANSFORM)
     assert sorted(file.name for file in out.iterdir()) == [
         f"seed{seed:04d}-trunc{psi}.png" for seed in (3, 4, 85) for psi in ("0.50", "1.00")
@@ -45,7 +45,7 @@ def test_images(command: Command, network: Network, tmp_path: Path, capsys: pyte
         np.testing.assert_array_equal(pixels(out / f"{name}.png"), image)
     with Image.open(out / "seed0085-trunc0.50.png") as image:
         text = dict(image.text)
-    assert (text["seed"], text["trunc"], text["trunc_cutoff"], text["rotate"]) == ("85", "0.5", "6", "30.0")
+    assert (text["seed"], text["trunc"], text["trunc_cutoff"], text["rotate"]) == ("85", "0.5", "6", "30")
     assert text["Software"].startswith("sg3tf ") and text["network"].endswith("tiny.keras")
 
     # The latents are all that another tool needs.
@@ -65,11 +65,11 @@ def test_the_same_files_for_any_batch_size(command: Command, tmp_path: Path) -> 
 
 def test_grid(command: Command, network: Network, tmp_path: Path) -> None:
     command("grid", "--seeds=0-5", "--columns=3", "--scale=2", f"--out={tmp_path / 'grid.png'}")
-    images = network.synthesize(shared_flags.from_seeds(network, range(6)).ws)
+    images = network.synthesize(latents_from_seeds(network, range(6)).ws)
     expected = grid(images, 3).repeat(2, 0).repeat(2, 1)
     np.testing.assert_array_equal(pixels(tmp_path / "grid.png"), expected)
     command("grid", "--seeds=0-1", "--trunc=0,0.5,1", f"--out={tmp_path / 'sweep.png'}")
-    expected = grid(network.synthesize(shared_flags.from_seeds(network, [0, 1], [0, 0.5, 1]).ws), 3)
+    expected = grid(network.synthesize(latents_from_seeds(network, [0, 1], [0, 0.5, 1]).ws), 3)
     np.testing.assert_array_equal(pixels(tmp_path / "sweep.png"), expected)
 
 
@@ -77,7 +77,7 @@ def test_mix(command: Command, network: Network, tmp_path: Path) -> None:
     picture, kept = tmp_path / "mix.png", tmp_path / "mix.npz"
     flags = ["--rows=3,1", "--cols=4,5,9", "--layers=coarse,7", "--trunc=0.7", f"--save_latents={kept}"]
     command("mix", *flags, f"--out={picture}")
-    rows, columns = (shared_flags.from_seeds(network, seeds, [0.7]).ws for seeds in ([3, 1], [4, 5, 9]))
+    rows, columns = (latents_from_seeds(network, seeds, [0.7]).ws for seeds in ([3, 1], [4, 5, 9]))
     sheet, size, start = pixels(picture), 16, 18
     assert sheet.shape == (start + 2 * size, start + 3 * size, 3)
     np.testing.assert_array_equal(sheet[:size, start:], grid(network.synthesize(columns), 3))
@@ -96,7 +96,7 @@ def test_interpolate(command: Command, network: Network, tmp_path: Path) -> None
     frames = tmp_path / "frames"
     flags = ["--seeds=0-3", "--frames=2", "--grid=2x1", "--curve=lerp", "--trunc=1,0.5", "--rotate=0,360"]
     command("interpolate", *flags, "--loop", f"--save_latents={tmp_path / 'way.npz'}", f"--out={frames}")
-    ws = shared_flags.from_seeds(network, range(4)).ws
+    ws = latents_from_seeds(network, range(4)).ws
     assert sorted(file.name for file in frames.glob("*.png")) == [f"{number:06d}.png" for number in range(4)]
     halfway = network.w_avg + 0.875 * ((ws[0::2] + ws[1::2]) / 2 - network.w_avg)
     expected = network.synthesize(halfway, transform_matrix(np.pi / 2))
@@ -105,6 +105,10 @@ def test_interpolate(command: Command, network: Network, tmp_path: Path) -> None
     command("interpolate", "--seeds=0,1", "--frames=3", "--fps=12", "--scale=2", f"--out={tmp_path / 'walk.webm'}")
     fps, film = decoded(tmp_path / "walk.webm", 32, 32)
     assert (fps, len(film)) == (12, 4)
+    command("interpolate", "--seeds=0,1", f"--out={tmp_path / 'strip.png'}")
+    strip = pixels(tmp_path / "strip.png")
+    assert strip.shape == (16, 9 * 16, 3)
+    np.testing.assert_array_equal(strip[:, -16:], network.synthesize(ws[1:2])[0])
 
 
 def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
     command("layers", *flags, f"--out={picture}")
     sheet = pixels(picture)
     assert sheet.shape[2] == 3 and sheet.shape[0] == 2 * (2 * (64 + 6) + 16)
-    image = network.synthesize(shared_flags.from_seeds(network, [1]).ws, TRANSFORM)[0].repeat(4, 0).repeat(4, 1)
+    image = network.synthesize(latents_from_seeds(network, [1]).ws, TRANSFORM)[0].repeat(4, 0).repeat(4, 1)
     left = next(x for x in range(sheet.shape[1]) if (sheet[-70:-6, x : x + 64] == image).all())
     assert left > 64  # the second of its row
     command("layers", "--seeds=3", "--frames=2", "--translate=0,0:0.1,0", f"--out={tmp_path / 'layers.gif'}")
@@ -135,12 +139,16 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
         assert arrays["seeds"].tolist() == [0, 0, 1, 1] and arrays["label"].argmax(1).tolist() == [0, 2, 0, 2]
     with pytest.raises(ValueError, match="classes=3: this network has classes 0 to 2"):
         command("sheet", f"--network={path}", "--classes=3", f"--out={picture}")
-    for label in ("--class=3", "--class=0", "--label=1,0", "--label=1,x,0"):
-        both = ["--label=1,0,0"] if label == "--class=0" else []
-        with pytest.raises(
-            ValueError, match=r"class=3: must be|give one of both|label=1,0: give 3|label=1,x,0: give n"
-        ):
-            command("images", f"--network={path}", label, *both, f"--outdir={tmp_path}")
+    command("images", f"--network={path}", "--seeds=1", "--class=0,0,1", "--trunc=0.7", f"--outdir={tmp_path / 'v'}")
+    assert pixels(tmp_path / "v" / "seed0001.png").tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
+    for label, message in [
+        ([], "class=None: give a number from 0 to 2, or 3 numbers"),
+        (["--class=3"], "class=3: give a number from 0 to 2, or 3 numbers"),
+        (["--class=1,0"], "class=1,0: give a number from 0 to 2, or 3 numbers"),
+        (["--class=1,x,0"], "class=1,x,0: give numbers, separated by commas"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            command("images", f"--network={path}", *label, f"--outdir={tmp_path}")
 
 
 REFUSED = [
@@ -149,14 +157,17 @@ REFUSED = [
     ("images", ["--trunc=a"], "trunc=a: give numbers, separated by commas"),
     ("images", ["--trunc=nan"], "trunc=nan: give numbers"),
     ("images", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
-    ("images", ["--translate=1"], "translate=1: give two numbers, X,Y"),
-    ("images", ["--class=0"], "class=0, label=None: leave them out: no labels here"),
+    ("images", ["--translate=1"], "translate=1: give X,Y"),
+    ("images", ["--translate=0,0:1,0"], "rotate=0, translate=0,0:1,0: give one value each; several are for videos"),
+    ("images", ["--rotate=0,90"], "rotate=0,90, translate=0,0: give one value each"),
+    ("images", ["--class=0"], "class=0: leave it out, as network=.* has no labels"),
+    ("images", ["--timeout_s=3"], "network=.*tiny.keras: timeout_s are for grpc://HOST:PORT/MODEL; leave them out"),
     ("mix", ["--layers=thick"], "layers=thick: give coarse, middle, fine, or numbers"),
     ("mix", ["--layers=8"], "layers=8: this network has style vectors 0 to 7"),
     ("mix", ["--trunc=0,1"], "trunc=0,1: give one number"),
-    ("interpolate", ["--latents=x.npz", "--curve=slerp"], "latents=x.npz: slerp goes through the z of seeds"),
+    ("interpolate", ["--latents=x.npz", "--curve=slerp"], "latents=x.npz: slerp interpolates the z of seeds"),
     ("interpolate", ["--grid=2"], "grid=2: give COLUMNSxROWS"),
-    ("interpolate", ["--translate=0,0:1"], "translate=0,0:1: give pairs"),
+    ("interpolate", ["--translate=0,0:1"], "translate=0,0:1: give X,Y, or several of them"),
     ("layers", ["--layers=6"], "layers=6: this network has layers 0 to 5"),
     ("sheet", [], "has no classes to show; grid takes networks without labels"),
 ]
@@ -174,19 +185,6 @@ def test_refusals(command: Command, tmp_path: Path, name: str, flags: list[str],
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "sg3tf.cli.generate", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_the_program(tmp_path: Path) -> None:
-    for arguments, status in ([], 1), (["--help"], 0), (["draw"], 1):
-        process = start(*arguments)
-        said = process.communicate()[1]
-        assert process.returncode == status
-        assert all(f"\n  {name} " in said for name in COMMANDS)
-    assert said.startswith("unknown command 'draw'; ")
-    process = start("grid", f"--network={tmp_path / 'nowhere'}", f"--out={tmp_path / 'x.png'}")
-    said = process.communicate()[1]
-    assert process.returncode == 1
-    assert said.splitlines()[-1].startswith(f"sg3tf.generate grid: {tmp_path / 'nowhere'}: holds no generator; give")
 
 
 @pytest.mark.slow

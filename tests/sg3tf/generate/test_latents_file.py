@@ -53,7 +53,7 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": WS}, "has no array ws; give a file that sg3tf.generate has written"),
+        ({"w": WS}, "has no array ws; give a file of --save_latents"),
         ({"ws": WS[:, :7]}, r"ws of shape \(3, 7, 5\): this network takes \[N, 8, 5\]"),
         ({"ws": WS[:0]}, r"ws of shape \(0, 8, 5\): this network takes"),
         ({"ws": WS[0, 0, 0]}, r"ws of shape \(\): this network takes"),

@@ -210,15 +210,13 @@ def test_nan_in_images_of_a_network():
 
 PROGRAM = """
 import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-from sg3tf.cli.spectra import main
+from sg3tf.cli.main import main
 
 results = []
 for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(flags.FLAGS(["spectra", *arguments]))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["spectra", *arguments])
     results.append((status, out.getvalue(), err.getvalue()))
 print(json.dumps(results))
 """
@@ -238,7 +236,7 @@ def images(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(8)
     for i in range(count):
         Image.fromarray(rng.integers(0, 256, [16, 16, 3], np.uint8)).save(source / f"{i}.png")
-    build = ["sg3tf.data.build", f"--source={source}", f"--dest={folder / 'data'}", "--resolution=16"]
+    build = ["sg3tf.data.build", f"--source={source}", f"--outdir={folder / 'data'}", "--resolution=16"]
     subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
     return folder / "data"
 
@@ -249,7 +247,7 @@ def test_command(tmp_path: Path):
     tiny("stylegan2").save(network)
     data = images(tmp_path, 4)
     a, b, png = (str(tmp_path / name) for name in ("a.npz", "b.npz", "picture.png"))
-    calc, of_data = ["calc", f"--network={network}", "--num=3"], ["calc", f"--data={data}"]
+    calc, of_data = ["calc", f"--network={network}", "--num_samples=3"], ["calc", f"--data={data}"]
     lines = [
         [*of_data, f"--out={a}"],
         [*calc, "--seed=2", f"--out={b}"],
@@ -258,18 +256,17 @@ def test_command(tmp_path: Path):
         ["slices", a, b, "--low=-40", f"--out={tmp_path}/slices.png"],
     ]
     refusals = {
-        "command None: give one of calc, compare, heatmap, slices": [f"--out={png}"],
-        "command 'draw'": ["draw", a, f"--out={png}"],
+        "unknown command 'clac'; did you mean calc?": ["clac", a, f"--out={png}"],
         "0 files: give at least 1": ["heatmap", f"--out={png}"],
         "1 files: give at least 2": ["compare", a, f"--out={png}"],
         "missing.npz: no such file": ["slices", a, f"{tmp_path}/missing.npz", f"--out={png}"],
-        "give a name that ends with .png": ["slices", a, f"--out={tmp_path}/c.npz"],
+        "give a name that ends in .png": ["slices", a, f"--out={tmp_path}/c.npz"],
         "there is no folder": ["slices", a, f"--out={tmp_path}/nowhere/c.png"],
         "low=3.0: give less than high=2.0": ["slices", a, "--low=3", "--high=2", f"--out={png}"],
-        "one of --data and --network": ["calc", f"--out={tmp_path}/c.npz"],
+        "give one of --data and --network": ["calc", f"--out={tmp_path}/c.npz"],
         "unexpected argument 'b'": [*calc, "b", f"--out={tmp_path}/c.npz"],
         "resolution=16: a network has its own": [*calc, "--resolution=16", f"--out={tmp_path}/c.npz"],
-        "num=5:": [*of_data, "--num=5", f"--out={tmp_path}/c.npz"],
+        "num_samples=5:": [*of_data, "--num_samples=5", f"--out={tmp_path}/c.npz"],
         "nothing.keras": ["calc", "--network=nothing.keras", f"--out={tmp_path}/c.npz"],
         "does not exist": ["calc", "--data=nothing", f"--out={tmp_path}/c.npz"],
     }

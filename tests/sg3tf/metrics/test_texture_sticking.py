@@ -139,15 +139,13 @@ def test_sheet():
 
 PROGRAM = """
 import contextlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-from sg3tf.cli.texture_sticking import main
+from sg3tf.cli.main import main
 
 results = []
 for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(flags.FLAGS(["sticking", *arguments]))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(["texture-sticking", *arguments])
     results.append((status, out.getvalue(), err.getvalue()))
 print(json.dumps(results))
 """
@@ -160,10 +158,10 @@ def test_command(tmp_path: Path):
         tiny(Path(path).stem).save(path)
     out = tmp_path / "out"
     lines = [
-        [f"--network={','.join(paths)}", f"--out={out}", "--num=4", "--batch=3", "--seed=5"],
-        ["--network=missing.keras", f"--out={out}"],
-        [f"--network={paths[0]}", f"--out={out}", "more"],
-        [f"--network={paths[0]}", f"--out={paths[0]}"],
+        [f"--network={','.join(paths)}", f"--outdir={out}", "--num_samples=4", "--batch=3", "--seed=5"],
+        ["--network=missing.keras", f"--outdir={out}"],
+        [f"--network={paths[0]}", f"--outdir={out}", "more"],
+        [f"--network={paths[0]}", f"--outdir={paths[0]}"],
     ]
     command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -178,4 +176,4 @@ def test_command(tmp_path: Path):
         assert len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0)) > 10, path
     for (status, printed, shown), reason in zip(refused, ["missing.keras", "'more'", "File exists"], strict=True):
         assert status == 1 and not printed and reason in shown, (reason, shown)
-        assert shown.startswith("sg3tf.metrics.sticking: ") and shown.count("\n") == 1, shown
+        assert shown.startswith("sg3tf texture-sticking: ") and shown.count("\n") == 1, shown

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.generate.render_video import render_video
+from sg3tf.generate.videos import render_video
 from tests.helpers.numerics import Array
 from tests.sg3tf.test_video import decoded
 
@@ -56,7 +56,7 @@ def test_a_film_in_one_go(tmp_path: Path) -> None:
 def test_a_stopped_film_goes_on(tmp_path: Path, error: BaseException) -> None:
     render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, FILM)
     reason = str(error) or "interrupted"
-    message = rf"^{reason}; 7 of 12 frames are kept in .*/\.walk\.mp4\.frames, and the same command goes on from there$"
+    message = rf"^{reason}; 7 of 12 frames are kept in .*/\.walk\.mp4\.frames, and the same command resumes there$"
     with pytest.raises((OSError, KeyboardInterrupt), match=message):
         render_video(tmp_path / "walk.mp4", COUNT, Camera(7, error), 10, FILM)
     assert not (tmp_path / "walk.mp4").exists()
@@ -70,7 +70,7 @@ def test_a_stopped_film_goes_on(tmp_path: Path, error: BaseException) -> None:
 def test_frames_of_another_film_are_not_taken(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="gone"):
         render_video(tmp_path / "walk.gif", COUNT, Camera(3, OSError("gone")), 10, FILM)
-    with pytest.raises(ValueError, match=r"out=.*walk\.gif: .* keeps frames of another film; remove it or choose"):
+    with pytest.raises(ValueError, match=r"out=.*walk\.gif: .* keeps frames of another video; remove it or choose"):
         render_video(tmp_path / "walk.gif", COUNT, Camera(), 10, {"of": "something else"})
     assert len(kept(tmp_path / ".walk.gif.frames")) == 3
     with pytest.raises(OSError, match="0 of 12 frames are kept"):
@@ -121,7 +121,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from sg3tf.generate.render_video import film
+from sg3tf.generate.videos import render_video
 
 def slow(start):
     for number in range(start, 12):
@@ -129,7 +129,7 @@ def slow(start):
         print(number, flush=True)
         yield np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
 
-film(Path(sys.argv[1]), 12, slow, 10, {"of": "noise"})
+render_video(Path(sys.argv[1]), 12, slow, 10, {"of": "noise"})
 """
 
 

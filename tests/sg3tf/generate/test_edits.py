@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sg3tf.cli.edit import parse_strengths
 from sg3tf.editing import directions as directions_file
 from sg3tf.editing.ganspace import ganspace_directions
 from sg3tf.editing.interfacegan import Labels
 from sg3tf.editing.sefa import sefa_directions
-from sg3tf.generate import latents_file, shared_flags
-from sg3tf.generate.commands.edit import edit, from_labels, from_samples, strengths
-from sg3tf.generate.network import Network, w_samples
+from sg3tf.generate import latents_file
+from sg3tf.generate.edits import directions_from_labels, directions_from_samples, edit_latents
+from sg3tf.generate.flags import apply_transform, latents_from_seeds
+from sg3tf.generate.network import Network
 from sg3tf.latents import transform_matrix
 from tests.sg3tf.generate.conftest import Command
 
 
 def test_samples_of_any_network(network: Network):
-    """An exported network is asked through Network.map, a Keras model directly: the same samples."""
-    exported = dataclasses.replace(network, model=None)
-    direct, mapped = w_samples(network, 50, seed=3), w_samples(exported, 50, seed=3)
+    """An exported network computes them by Network.map, a Keras model by its mapping network: the same samples."""
+    direct = network.sample_w(50, seed=3)
+    mapped = network.map(np.random.default_rng(3).standard_normal([50, network.z_dim], np.float32))[:, 0]
     np.testing.assert_allclose(direct, mapped, atol=1e-5)
     assert direct.shape == (50, network.w_dim)
-    assert not np.allclose(direct, w_samples(network, 50, seed=4))
+    assert not np.allclose(direct, network.sample_w(50, seed=4))
 
 
 def test_labels_point_to_ones(network: Network):
     """Labels that are made of w by a plane: found again to a few degrees from 2000 of them."""
-    w = w_samples(network, 2000)
+    w = network.sample_w(2000)
     plane = np.random.default_rng(0).standard_normal(network.w_dim)
     label = (w @ plane > np.median(w @ plane)).astype(float)
     label[::10] = np.nan
-    directions = from_labels(w, Labels("seed", np.arange(2000), {"up": label}), w, [0])
+    directions = directions_from_labels(w, Labels("seed", np.arange(2000), {"up": label}), w, [0])
     assert directions.vectors[0] @ plane / np.linalg.norm(plane) > 0.98
     with pytest.raises(ValueError, match="flat: labels"):
-        from_labels(w, Labels("seed", np.arange(2000), {"flat": 0 * label}), w, [0])
+        directions_from_labels(w, Labels("seed", np.arange(2000), {"flat": 0 * label}), w, [0])
 
 
 def test_edited_points(network: Network):
-    start = shared_flags.apply_transform(shared_flags.from_seeds(network, [1, 2]), transform_matrix(0.3))
-    directions = from_samples(w_samples(network, 100), 2, [*range(network.num_ws)])
-    edited = edit(start, directions, 1, strengths("-1:1:3"))
+    start = apply_transform(latents_from_seeds(network, [1, 2]), transform_matrix(0.3))
+    directions = directions_from_samples(network.sample_w(100), 2, [*range(network.num_ws)])
+    edited = edit_latents(start, directions, 1, parse_strengths("-1:1:3"))
     assert edited.seeds is None and edited.transform is not None and len(edited) == 6
     np.testing.assert_array_equal(edited.ws[[1, 4]], start.ws)
     step = directions.deviations[1] * directions.vectors[1]
@@ -52,21 +53,21 @@ def test_edited_points(network: Network):
 
 
 def test_strengths():
-    np.testing.assert_array_equal(strengths("-3:3:7"), np.arange(-3, 4))
-    np.testing.assert_array_equal(strengths("1.5"), [1.5])
+    np.testing.assert_array_equal(parse_strengths("-3:3:7"), np.arange(-3, 4))
+    np.testing.assert_array_equal(parse_strengths("1.5"), [1.5])
     for text in ("", "1:2", "1:2:3:4", "a:b:3", "0:1:0", "0:1:-2", "nan"):
         with pytest.raises(ValueError, match="give FIRST:LAST:COUNT"):
-            strengths(text)
+            parse_strengths(text)
 
 
 def test_pca_command(command: Command, network: Network, tmp_path: Path):
     kept, latents, out = (tmp_path / name for name in ("d.npz", "l.npz", "o.png"))
     command(
-        "edit", "--seeds=3,4", "--direction=pc1,0", "--strength=-2:2:3", "--samples=200", "--count=3", "--layers=0,2",
+        "edit", "--seeds=3,4", "--direction=pc1,0", "--strength=-2:2:3", "--num_samples=200", "--count=3", "--layers=0,2",
         f"--save_directions={kept}", f"--save_latents={latents}", f"--out={out}",
     )  # fmt: skip
     found = directions_file.load(kept, network.num_ws, network.w_dim)
-    np.testing.assert_allclose(found.vectors, ganspace_directions(w_samples(network, 200), 3), atol=1e-5)
+    np.testing.assert_allclose(found.vectors, ganspace_directions(network.sample_w(200), 3), atol=1e-5)
     assert (found.names, found.layers.tolist()) == (("pc0", "pc1", "pc2"), [0, 2])
     edited = latents_file.load(latents, network)
     assert len(edited) == 2 * 2 * 3
@@ -83,14 +84,14 @@ def test_pca_command(command: Command, network: Network, tmp_path: Path):
         "edit", "--seeds=3", f"--directions={kept}", "--strength=2", "--layers=1", f"--save_latents={again}",
         f"--out={out}",
     )  # fmt: skip
-    changed = latents_file.load(again, network).ws[0] != shared_flags.from_seeds(network, [3]).ws[0]
+    changed = latents_file.load(again, network).ws[0] != latents_from_seeds(network, [3]).ws[0]
     assert np.flatnonzero(changed.any(1)).tolist() == [1]
 
 
 def test_sefa_command(command: Command, network: Network, tmp_path: Path):
     kept = tmp_path / "d.npz"
     command(
-        "edit", "--method=sefa", "--layers=2-4", "--count=2", "--samples=50", "--seeds=0", f"--save_directions={kept}",
+        "edit", "--method=sefa", "--layers=2-4", "--count=2", "--num_samples=50", "--seeds=0", f"--save_directions={kept}",
         f"--out={tmp_path / 'o.png'}",
     )  # fmt: skip
     found = directions_file.load(kept, network.num_ws, network.w_dim)
@@ -100,12 +101,12 @@ def test_sefa_command(command: Command, network: Network, tmp_path: Path):
 def test_labels_command(command: Command, network: Network, tmp_path: Path):
     """Labels of seeds, and the same of positions in a file with these seeds."""
     seeds = range(10, 40)
-    latents = shared_flags.from_seeds(network, seeds)
+    latents = latents_from_seeds(network, seeds)
     label = (latents.ws[:, 0, 1] > np.median(latents.ws[:, 0, 1])).astype(int)
     latents_file.save(tmp_path / "l.npz", latents)
     _table(tmp_path / "seeds.csv", "seed", seeds, label)
     _table(tmp_path / "index.csv", "index", range(30), label)
-    shared = ["--samples=50", "--seeds=0", f"--out={tmp_path / 'o.png'}"]
+    shared = ["--num_samples=50", "--seeds=0", f"--out={tmp_path / 'o.png'}"]
     seed_labels, index_labels = (f"--labels={tmp_path / name}" for name in ("seeds.csv", "index.csv"))
     of_file = f"--label_latents={tmp_path / 'l.npz'}"
     command("edit", seed_labels, f"--save_directions={tmp_path / 'a.npz'}", "--direction=up", *shared)

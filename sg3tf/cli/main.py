@@ -1,0 +1,145 @@
+"""The console script `sg3tf`: its table of commands, their help, and how they are started."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sg3tf.utils import command_line
+
+#: Group of entry points in which trainer and serving register their commands: main(argv) -> exit status.
+ENTRY_POINTS = "sg3tf.commands"
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        summary: one line for the list of commands.
+        module: its module, with `define_flags(options)` and `main(options)`, and its help as docstring; for a command
+            that is registered as an entry point, the module to run instead with `python -m`.
+        registered: True if it is registered as an entry point.
+        prefix: of the names of its functions, where a module has several commands.
+        positional: name of its positional arguments, which `main` takes as a second argument.
+    """
+
+    summary: str
+    module: str
+    registered: bool = False
+    prefix: str = ""
+    positional: str = ""
+
+
+COMMANDS = {
+    "train": Command("Train a network.", "trainer.main", registered=True),
+    "data build": Command("Build a data set from images.", "sg3tf.data.build.command"),
+    "data verify": Command("Check a data set.", "sg3tf.data.verify"),
+    "generate images": Command("Write a PNG file for each seed.", "sg3tf.generate.commands.images"),
+    "generate grid": Command("Draw many images in one picture.", "sg3tf.generate.commands.grid"),
+    "generate mix": Command("Draw a sheet of style mixing.", "sg3tf.generate.commands.mix"),
+    "generate interpolate": Command("Render a video through seeds.", "sg3tf.generate.commands.interpolate"),
+    "generate layers": Command("Draw the feature maps of each layer.", "sg3tf.generate.commands.layers"),
+    "generate sheet": Command("Draw classes side by side.", "sg3tf.generate.commands.sheet"),
+    "project": Command("Search for the latents of a picture.", "sg3tf.cli.project"),
+    "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
+    "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
+    "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
+    "spectra compare": Command(
+        "Compare spectra with the first of them.", "sg3tf.cli.spectra", prefix="compare_", positional="FILE..."
+    ),
+    "spectra heatmap": Command(
+        "Draw spectra as heat maps.", "sg3tf.cli.spectra", prefix="heatmap_", positional="FILE..."
+    ),
+    "spectra slices": Command(
+        "Draw slices through spectra.", "sg3tf.cli.spectra", prefix="slices_", positional="FILE..."
+    ),
+    "texture-sticking": Command("Draw textures that stick to pixels.", "sg3tf.cli.texture_sticking"),
+    "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
+    "convert to-npz": Command("Convert a network for PyTorch.", "sg3tf.convert.to_npz"),
+    "export": Command("Export a network as a SavedModel.", "serving.export", registered=True),
+    "serve": Command("Serve an exported network.", "serving.server", registered=True),
+    "doctor": Command("Check the installation.", "sg3tf.doctor"),
+}
+
+GROUPS = {
+    "data": "Data sets: build, verify.",
+    "generate": "Images and videos: images, grid, mix, interpolate, layers, sheet.",
+    "spectra": "Power spectra: calc, compare, heatmap, slices.",
+    "convert": "Official checkpoints: from-pickle, to-npz.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, and return its exit status.
+
+    Args:
+        argv: arguments without the program's name; None for those of the process.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+    words = list(sys.argv[1:] if argv is None else argv)
+    program, name = "sg3tf", ""
+    if words and words[0] in GROUPS:
+        name = words.pop(0)
+        program = f"sg3tf {name}"
+    if not words or words[0] in ("--help", "-help", "-h", "help"):
+        print(usage(name), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 1
+    name = f"{name} {words[0]}".strip()
+    if name in COMMANDS:
+        return run(name, words[1:])
+    known = [command.split()[-1] for command in COMMANDS if command.rpartition(" ")[0] == name.rpartition(" ")[0]]
+    known += [] if " " in name else GROUPS
+    nearest = difflib.get_close_matches(words[0], known, n=1)
+    remedy = f"did you mean {nearest[0]}?" if nearest else f"{program} --help lists the commands"
+    print(f"{program}: unknown command {words[0]!r}; {remedy}", file=sys.stderr)
+    return 1
+
+
+def usage(group: str = "") -> str:
+    """Return the list of commands, of one group or of all."""
+    if group:
+        listed = {
+            name.split()[1]: command.summary for name, command in COMMANDS.items() if name.startswith(f"{group} ")
+        }
+    else:
+        listed = {}
+        for name, command in COMMANDS.items():
+            first = name.split()[0]
+            listed[first] = GROUPS.get(first, command.summary)
+    program = f"sg3tf {group}".strip()
+    lines = [f"  {name:{max(map(len, listed))}}  {summary}" for name, summary in listed.items()]
+    return "\n".join([f"usage: {program} COMMAND --flag=value ...", "", *lines, "", f"{program} COMMAND --help"])
+
+
+def run(name: str, argv: Sequence[str]) -> int:
+    """Run a command of COMMANDS and return its exit status."""
+    command = COMMANDS[name]
+
+    def load_and_run() -> int:
+        if command.registered:
+            return _registered(name)(argv)
+        module = importlib.import_module(command.module)
+        main = getattr(module, f"{command.prefix}main")
+        define_flags = getattr(module, f"{command.prefix}define_flags")
+        description = (main if command.prefix else module).__doc__ or ""
+        return command_line.run(f"sg3tf {name}", main, define_flags, description, argv, positional=command.positional)
+
+    return command_line.exit_status(f"sg3tf {name}", load_and_run)
+
+
+def _registered(name: str) -> Callable[[Sequence[str]], int]:
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise ModuleNotFoundError(
+            f"this installation registers no such command; pip install it again, or use python -m {COMMANDS[name].module}"
+        )
+    return next(iter(found)).load()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

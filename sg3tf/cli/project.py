@@ -1,0 +1,135 @@
+"""Search for the latents of a picture, and tune a generator to it.
+
+sg3tf project --network=runs/00000-... --target=face.png --detector_dir=detectors --outdir=found
+sg3tf project --network=runs/00000-... --target=face.png --transform --outdir=found --tune=tuned.keras
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from numpy.typing import NDArray
+
+from sg3tf import images, video
+from sg3tf.editing.perceptual import make_distance
+from sg3tf.editing.projector import read_picture
+from sg3tf.generate import flags as generate_flags
+from sg3tf.generate import latents_file
+from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
+from sg3tf.models.generators import Generator
+from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
+from sg3tf.utils.files import atomic_path
+from sg3tf.version import __version__
+
+
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of this command."""
+    generate_flags.define_network(options)
+    shared.define_class(options)
+    shared.define_outdir(options, "Folder for latents.npz and pictures.")
+    shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
+    shared.define_detector_dir(options, "Folder with the files of LPIPS: docs/detectors.md.")
+    generate_flags.define_fps(options)
+    flags.DEFINE_string("target", None, "Picture: any file that Pillow reads.", required=True, flag_values=options)
+    flags.DEFINE_bool(
+        "crop", False, "Crop the target to the square in its center and resize it, if it has another size.",
+        flag_values=options,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "space", "w", ["w", "w+"], "Search for one style vector for all layers, or one for each.", flag_values=options
+    )
+    flags.DEFINE_bool("transform", False, "Search for a rotation and a translation, too.", flag_values=options)
+    flags.DEFINE_integer("steps", 1000, "Steps of the search.", lower_bound=1, flag_values=options)
+    flags.DEFINE_float("learning_rate", 0.1, "Learning rate of the search.", lower_bound=0, flag_values=options)
+    flags.DEFINE_string(
+        "discriminator", None, ".keras file of a discriminator, whose features are compared without --detector_dir.",
+        flag_values=options,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "video", None, "Video of the search, the target beside the image: .mp4, .webm or .gif.", flag_values=options
+    )
+    flags.DEFINE_string(
+        "tune", None, ".keras file to write a generator to that is tuned to the target.", flag_values=options
+    )
+    flags.DEFINE_integer("tune_steps", 350, "Steps of the tuning.", lower_bound=1, flag_values=options)
+    flags.DEFINE_float("tune_rate", 3e-4, "Learning rate of the tuning.", lower_bound=0, flag_values=options)
+    flags.DEFINE_float(
+        "locality", 0.0, "Weight with which the tuning keeps other images as they are; 0.1 is usual.", lower_bound=0,
+        flag_values=options,
+    )  # fmt: skip
+
+
+def main(options: Any) -> None:
+    """Run the command."""
+    _check_output_files(options)
+    network = generate_flags.network_from_flags(options)
+    distance = make_distance(options.detector_dir, options.discriminator)
+    target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
+    found = project(
+        network,
+        target,
+        distance,
+        label=generate_flags.label_from_flags(network, options),
+        space=options.space,
+        transform=options.transform,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    outdir = Path(options.outdir)
+    latents_file.save(outdir / "latents.npz", found.latents)
+    pictures = {"target": images.to_uint8(target), "projected": found.image}
+    if options.tune:
+        tuned = tune_network(
+            network,
+            found.latents,
+            target,
+            distance,
+            steps=options.tune_steps,
+            learning_rate=options.tune_rate,
+            locality=options.locality,
+            seed=options.seed,
+        )
+        save_generator(Path(options.tune), tuned.generator)
+        pictures["tuned"] = draw_single(tuned, found.latents)
+    _save_pictures(outdir, options, pictures)
+    for name in [*pictures][1:]:
+        print(json.dumps({"image": name, **quality(pictures[name], target, distance)}))
+    if options.video:
+        video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    print(outdir)
+
+
+def save_generator(path: Path, G: Generator) -> None:
+    """Write a .keras file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        G.save(temporary)
+
+
+def _check_output_files(options: Any) -> None:
+    """Refuse names that would fail after the search."""
+    if options.video:
+        video.check(Path(options.video))
+    if options.tune and Path(options.tune).suffix != ".keras":
+        raise ValueError(f"tune={options.tune}: give the name of a .keras file")
+    if options.tune and Path(options.tune).exists():
+        raise FileExistsError(f"tune={options.tune} exists already; remove it or choose another name")
+
+
+def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
+    text = {"Software": f"sg3tf {__version__}", "network": options.network}
+    text |= generate_flags.flags_as_metadata(options)
+    for name, picture in pictures.items():
+        images.save_png(outdir / f"{name}.png", picture, text)
+    images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run("sg3tf project", main, define_flags, __doc__ or ""))

@@ -1,0 +1,346 @@
+"""Flags of the programs that draw with a network, and the latents, trajectories and transforms that they specify."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from numpy.typing import NDArray
+
+from sg3tf.generate import latents_file
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+from sg3tf.generate.open_network import open_network
+from sg3tf.generate.trajectory import CURVES, Trajectory, resample
+from sg3tf.images import save_png
+from sg3tf.latents import parse_seeds, transform_matrix, truncate, z_from_seeds
+from sg3tf.utils import flags as shared
+from sg3tf.version import __version__
+
+FloatArray = NDArray[np.float32]
+
+# Flags that do not influence the image, or that its metadata has already.
+_NOT_IN_METADATA = {
+    "batch", "out", "outdir", "save_latents", "network", "timeout_s", "ssl_ca_file", "api_key_file"
+}  # fmt: skip
+_CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
+
+
+# --- Definitions -----------------------------------------------------------------------------------------------------
+
+
+def define_network(options: flags.FlagValues) -> None:
+    """Define --network, --batch, and the flags of a connection to a server."""
+    shared.define_network(
+        options, "Generator: .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL."
+    )
+    shared.define_batch(options, None, "Images at a time, which changes no byte of them; default: up to 8, by memory.")
+    flags.DEFINE_float(
+        "timeout_s",
+        None,
+        "Deadline of each request to a server with its retries, in seconds; default: 60.",
+        lower_bound=0.001,
+        flag_values=options,
+    )
+    flags.DEFINE_string(
+        "ssl_ca_file",
+        None,
+        "PEM file of the certificates to trust, which turns TLS to a server on.",
+        flag_values=options,
+    )
+    flags.DEFINE_string(
+        "api_key_file", None, "File with the key to send with each request to a server.", flag_values=options
+    )
+
+
+def define_latents(options: flags.FlagValues, seeds: str) -> None:
+    """Define the flags of images: network, seeds or latents, truncation, class, transform, --save_latents.
+
+    Args:
+        seeds: default of --seeds.
+    """
+    define_network(options)
+    shared.define_truncation(options)
+    shared.define_class(options)
+    shared.define_transform(options)
+    shared.define_seeds(options, seeds)
+    flags.DEFINE_string(
+        "latents", None, "Latents instead of seeds: .npz file that --save_latents has written.", flag_values=options
+    )
+    define_save_latents(options)
+
+
+def define_trajectory(options: flags.FlagValues) -> None:
+    """Define the flags of a video through keyframes, which are those of images and more."""
+    define_latents(options, seeds="0-3")
+    flags.DEFINE_enum(
+        "curve", "cubic", CURVES,
+        "Interpolation between keyframes: cubic or lerp of style vectors, or slerp of z.", flag_values=options,
+    )  # fmt: skip
+    flags.DEFINE_bool("loop", False, "Return to the first keyframe at the end.", flag_values=options)
+    flags.DEFINE_integer(
+        "frames", None, "Frames from each keyframe to the next; default: 60, and 8 in a .png file.", lower_bound=1,
+        flag_values=options,
+    )  # fmt: skip
+    define_fps(options)
+
+
+def define_save_latents(options: flags.FlagValues) -> None:
+    """Define --save_latents."""
+    flags.DEFINE_string(
+        "save_latents", None, ".npz file to write the latents to, for --latents of other commands.", flag_values=options
+    )
+
+
+def define_fps(options: flags.FlagValues) -> None:
+    """Define --fps."""
+    flags.DEFINE_integer("fps", 30, "Frames per second.", lower_bound=1, flag_values=options)
+
+
+def define_picture(options: flags.FlagValues, help: str) -> None:
+    """Define --out and --scale.
+
+    Args:
+        help: of --out.
+    """
+    shared.define_out(options, help)
+    flags.DEFINE_integer(
+        "scale",
+        1,
+        "Enlargement: each pixel becomes a square of this side, for small networks.",
+        lower_bound=1,
+        flag_values=options,
+    )
+
+
+# --- Meaning ---------------------------------------------------------------------------------------------------------
+
+
+def network_from_flags(options: Any) -> Network:
+    """Open --network."""
+    connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
+    return open_network(options.network, options.batch, **connection)
+
+
+def latents_from_flags(network: Network, options: Any) -> Latents:
+    """Return the latents that the flags specify: seed by seed, and for each of them in the order of --trunc.
+
+    Raises:
+        OSError, ValueError: files or values that do not fit, named by their flags.
+    """
+    _check_seeds_or_latents(options)
+    transform = transform_from_flags(network, options)
+    text, is_file = options.latents or options.seeds, bool(options.latents)
+    return apply_transform(parse_latents(network, text, options, is_file), transform)
+
+
+def keyframes_from_flags(network: Network, options: Any) -> Latents:
+    """Return the latents of --seeds or --latents, not truncated."""
+    _check_seeds_or_latents(options)
+    if options.latents and options.curve == "slerp":
+        raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
+    if options.latents:
+        return latents_file.load(Path(options.latents), network)
+    return latents_from_seeds(network, parse_seeds(options.seeds), label=label_from_flags(network, options))
+
+
+def trajectory_from_flags(options: Any, frames: int = 60) -> Trajectory:
+    """Return the trajectory that the flags specify.
+
+    Args:
+        frames: default of --frames.
+
+    Raises:
+        ValueError: flags that are not numbers, by their names.
+    """
+    psi = parse_numbers("trunc", options.trunc) if options.trunc else None
+    motion = _motion_from_flags(options) if options.rotate or options.translate else None
+    return Trajectory(options.frames or frames, options.curve, options.loop, psi, options.trunc_cutoff, motion)
+
+
+def parse_latents(network: Network, text: str, options: Any, is_file: bool | None = None) -> Latents:
+    """Return the latents of seeds or of an .npz file, truncated according to the flags.
+
+    Args:
+        text: seeds and ranges, or the name of a file.
+        is_file: which of both; None: a file if it ends in .npz.
+    """
+    psis = parse_numbers("trunc", options.trunc) if options.trunc else [1.0]
+    if not (text.endswith(".npz") if is_file is None else is_file):
+        label = label_from_flags(network, options)
+        return latents_from_seeds(network, parse_seeds(text), psis, options.trunc_cutoff, label)
+    latents = latents_file.load(Path(text), network)
+    return _sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
+
+
+def latents_from_seeds(
+    network: Network,
+    seeds: Sequence[int],
+    psis: Sequence[float] = (1.0,),
+    cutoff: int | None = None,
+    label: FloatArray | None = None,
+) -> Latents:
+    """Return the latents of seeds.
+
+    Args:
+        network: the network they are for.
+        seeds: from 0 to 2**32 - 1.
+        psis: truncation values, each for every seed.
+        cutoff: number of style vectors to truncate, from the first; None for all.
+        label: [label_dim], for a network with labels.
+
+    Returns:
+        Latents of seeds times psis, seed by seed.
+    """
+    ws = network.map(z_from_seeds(seeds, network.z_dim), label=label)
+    labels = None if label is None else np.tile(label, [len(seeds), 1])
+    latents = Latents(ws, seeds=np.asarray(seeds, np.int64), label=labels)
+    return _sweep_truncation(network, latents, psis, cutoff)
+
+
+def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
+    """Return the latents with `transform` [3, 3] in front of the transforms that they have already."""
+    if transform is None:
+        return latents
+    earlier = np.eye(3, dtype=np.float32) if latents.transform is None else latents.transform
+    return dataclasses.replace(latents, transform=np.broadcast_to(earlier @ transform, [len(latents), 3, 3]))
+
+
+def label_from_flags(network: Network, options: Any) -> FloatArray | None:
+    """Return the label vector [label_dim] of --class; None for a network without labels."""
+    text, dim = options["class"].value, network.label_dim
+    if text is None and not dim:
+        return None
+    if not dim:
+        raise ValueError(f"class={text}: leave it out, as network={network.name} has no labels")
+    if text is None or text.isdecimal():
+        if text is None or int(text) >= dim:
+            raise ValueError(f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas")
+        return np.eye(dim, dtype=np.float32)[int(text)]
+    values = parse_numbers("class", text.split(","))
+    if len(values) != dim:
+        raise ValueError(f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas")
+    return np.asarray(values, np.float32)
+
+
+def transform_from_flags(network: Network, options: Any) -> FloatArray | None:
+    """Return the transform [3, 3] of --rotate and --translate; None if they are absent or 0."""
+    if len(options.rotate or []) > 1 or ":" in (options.translate or ""):
+        given = f"rotate={','.join(options.rotate or ['0'])}, translate={options.translate or '0,0'}"
+        raise ValueError(f"{given}: give one value each; several are for videos")
+    step = _motion_from_flags(options)[0]
+    if not step.any():
+        return None
+    network.require_transform()
+    return transform_matrix(*step)
+
+
+def single_truncation(options: Any) -> float:
+    """Return the truncation of a command that makes no sweeps."""
+    psis = parse_numbers("trunc", options.trunc or ["1"])
+    if len(psis) > 1:
+        raise ValueError(f"trunc={','.join(options.trunc)}: give one number; grid makes sweeps")
+    return psis[0]
+
+
+def parse_numbers(flag: str, texts: Sequence[str]) -> list[float]:
+    """Return the finite numbers of a list flag; ValueError names the flag."""
+    try:
+        values = [float(text) for text in texts]
+    except ValueError:
+        values = []
+    if not values or not np.isfinite(values).all():
+        raise ValueError(f"{flag}={','.join(texts)}: give numbers, separated by commas")
+    return values
+
+
+def style_range(text: str, num_ws: int) -> list[int]:
+    """Return positions of style vectors: "coarse", "middle", "fine" (thirds), numbers and ranges, joined by commas.
+
+    Raises:
+        ValueError: another form, or positions that the network does not have.
+    """
+    thirds = ("coarse", "middle", "fine")
+    positions: set[int] = set()
+    for part in text.split(","):
+        if part in thirds:
+            third = thirds.index(part)
+            positions.update(range(round(third * num_ws / 3), round((third + 1) * num_ws / 3)))
+            continue
+        try:
+            positions.update(parse_seeds(part))
+        except ValueError as error:
+            raise ValueError(f"layers={text}: give coarse, middle, fine, or numbers and ranges: 0-6,9") from error
+    if max(positions) >= num_ws:
+        raise ValueError(f"layers={text}: this network has style vectors 0 to {num_ws - 1}")
+    return sorted(positions)
+
+
+def parse_positions(flag: str, text: str | None, count: int) -> list[int]:
+    """Return the numbers and ranges of a flag that count from 0; None for all.
+
+    Args:
+        flag: name of the flag, in messages the plural of what is counted.
+        text: value of the flag.
+        count: how many there are.
+
+    Raises:
+        ValueError: another form, or numbers out of range.
+    """
+    try:
+        numbers = list(range(count)) if text is None else parse_seeds(text)
+    except ValueError as error:
+        raise ValueError(f"{flag}={text}: give numbers and ranges, like 0-3,7") from error
+    if max(numbers) >= count:
+        raise ValueError(f"{flag}={text}: this network has {flag} 0 to {count - 1}")
+    return numbers
+
+
+# --- Results ---------------------------------------------------------------------------------------------------------
+
+
+def flags_as_metadata(options: Any) -> dict[str, str]:
+    """Return the flags that were given and influence the image, for its metadata."""
+    given = {name: str(options[name].serialize()).partition("=")[2] for name in options if options[name].present}
+    return {name: value for name, value in given.items() if name not in _NOT_IN_METADATA}
+
+
+def save_picture(options: Any, picture: NDArray[np.uint8]) -> None:
+    """Write --out, with the flags as metadata, and print its name."""
+    text = {"Software": f"sg3tf {__version__}", "network": options.network, **flags_as_metadata(options)}
+    save_png(options.out, picture, text)
+    print(options.out)
+
+
+def save_latents(options: Any, latents: Latents) -> None:
+    """Write --save_latents, if it is given."""
+    if options.save_latents:
+        latents_file.save(Path(options.save_latents), latents)
+
+
+def _check_seeds_or_latents(options: Any) -> None:
+    if options.latents and options["seeds"].present:
+        raise ValueError(f"seeds={options.seeds}, latents={options.latents}: give one of both")
+
+
+def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
+    if cutoff is not None and cutoff > network.num_ws:
+        raise ValueError(f"trunc_cutoff={cutoff}: network={network.name} has {network.num_ws} style vectors")
+    each = latents[np.repeat(np.arange(len(latents)), len(psis))]
+    psi = np.tile(np.asarray(psis, np.float32), len(latents))
+    return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)
+
+
+def _motion_from_flags(options: Any) -> NDArray[np.float64]:
+    """Return rows (angle in radians clockwise, image widths right and down), enough to hold all values of both flags."""
+    angles = np.radians(parse_numbers("rotate", options.rotate or ["0"]))
+    shifts = [parse_numbers("translate", pair.split(",")) for pair in (options.translate or "0,0").split(":")]
+    if any(len(shift) != 2 for shift in shifts):
+        raise ValueError(f"translate={options.translate}: give X,Y, or several of them, like 0,0:0.1,0")
+    # Both are piecewise linear: their corners meet on a grid that divides the steps of either evenly.
+    count = max(len(angles) - 1, 1) * max(len(shifts) - 1, 1) + 1
+    return np.column_stack([resample(angles, count, False), resample(shifts, count, False)])

@@ -1,0 +1,46 @@
+"""Opening a network of any kind by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sg3tf.generate.network import Network
+from sg3tf.generate.remote_network import SCHEME, RemoteNetwork
+
+_MODEL_FILE = "saved_model.pb"
+
+
+def open_network(text: str, batch: int | None = None, **connection: Any) -> Network:
+    """Return the network that `text` names.
+
+    Args:
+        text: a .keras file, checkpoint folder or run folder; a SavedModel's folder, or that of its versions, of which
+            the newest is taken; or grpc://HOST:PORT/MODEL, a model on a server.
+        batch: number of images at a time; None for 8, or fewer where memory is short.
+        connection: `timeout_s`, `ssl_ca_file` and `api_key_file` of sg3tf.remote.Client, for a server.
+
+    Raises:
+        OSError: nothing there, or no answer.
+        ValueError: something else is there.
+    """
+    if text.startswith(SCHEME):
+        return RemoteNetwork(text, batch, **connection)
+    if connection:
+        raise ValueError(f"network={text}: {', '.join(connection)} are for grpc://HOST:PORT/MODEL; leave them out")
+    # TensorFlow is imported only for networks that need it.
+    if folder := saved_model_folder(Path(text)):
+        from sg3tf.generate.saved_model_network import SavedModelNetwork
+
+        return SavedModelNetwork(folder, text, batch)
+    from sg3tf.generate.keras_network import KerasNetwork
+    from sg3tf.models.loading import load
+
+    return KerasNetwork(load(text), text, batch)
+
+
+def saved_model_folder(path: Path) -> Path | None:
+    """Return the SavedModel at `path`, or the newest of its versions there; None where there is none."""
+    versions = [entry for entry in path.glob("*") if entry.name.isdecimal()]
+    newest_first = sorted(versions, key=lambda entry: int(entry.name), reverse=True)
+    return next((folder for folder in (path, *newest_first) if (folder / _MODEL_FILE).is_file()), None)

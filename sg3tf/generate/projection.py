@@ -1,0 +1,154 @@
+"""Projection of a picture with a network, and a generator tuned to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sg3tf import images
+from sg3tf.editing.perceptual import Distance, pixels
+from sg3tf.editing.pivotal_tuning import tune
+from sg3tf.editing.projector import mean_and_sigma, project_image
+from sg3tf.generate.keras_network import KerasNetwork
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+from sg3tf.latents import transform_matrix
+from sg3tf.utils.progress import with_progress
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """Result of `project`.
+
+    Attributes:
+        latents: of one image, with a transform if one was searched for.
+        trace: the latents after every step.
+        distances: float32 [steps], before every step, under its noise.
+        image: uint8 [R, R, C] of the latents.
+    """
+
+    latents: Latents
+    trace: Latents
+    distances: FloatArray
+    image: NDArray[np.uint8]
+
+
+def project(
+    network: Network,
+    target: FloatArray,
+    distance: Distance = pixels,
+    *,
+    label: FloatArray | None = None,
+    space: str = "w",
+    transform: bool = False,
+    steps: int = 1000,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+) -> Projection:
+    """Search for the latents whose image is nearest to a picture.
+
+    Args:
+        network: one with a Keras model, which stays as it is.
+        target: [R, R, C] in [-1, 1], from sg3tf.images.
+        distance: of sg3tf.editing.perceptual.
+        label: [label_dim] whose mean of w is the start, for a network with labels.
+        space, steps, learning_rate: see sg3tf.editing.projector.project_image.
+        transform: search for a rotation and a translation, too.
+        seed: of 10 000 latents for the statistics of w, and of the noise.
+
+    Raises:
+        ValueError: a network without gradients, or `transform` for one that does not support it.
+        FloatingPointError: see project_image.
+    """
+    G = network.generator.with_dtype("float32")  # in 16 bits small gradients vanish
+    if transform:
+        network.require_transform()
+    mean, sigma = mean_and_sigma(network.sample_w(seed=seed, label=label))
+    trace = project_image(
+        G,
+        target,
+        distance,
+        mean,
+        sigma,
+        space=space,
+        search_transform=transform,
+        steps=steps,
+        learning_rate=learning_rate,
+        seed=seed,
+        progress=functools.partial(with_progress, count=steps, unit="steps"),
+    )
+    transforms = None if trace.motion is None else np.stack([transform_matrix(*motion) for motion in trace.motion])
+    path = Latents(trace.ws, transforms, label=None if label is None else np.tile(label, [steps, 1]))
+    return Projection(path[-1:], path, trace.distances, draw_single(network, path[-1:]))
+
+
+def tune_network(
+    network: Network,
+    pivot: Latents,
+    target: FloatArray,
+    distance: Distance = pixels,
+    *,
+    steps: int = 350,
+    learning_rate: float = 3e-4,
+    locality: float = 0.0,
+    seed: int = 0,
+) -> KerasNetwork:
+    """Return the network of a generator that draws `target` at the pivot.
+
+    Args:
+        network: one with a Keras model, which stays as it is.
+        pivot: latents of one image, from `project`.
+        target, distance, steps, learning_rate, locality: see sg3tf.editing.pivotal_tuning.tune.
+        seed: of the latents for locality, at the distance from the pivot that w has from its mean.
+    """
+    label = None if pivot.label is None else pivot.label[0]
+    w = network.sample_w(seed=seed, label=label)
+    tuned = tune(
+        network.generator.with_dtype("float32"),
+        pivot.ws[0],
+        None if pivot.transform is None else pivot.transform[0],
+        target,
+        distance,
+        steps=steps,
+        learning_rate=learning_rate,
+        locality=locality,
+        others=w[np.arange(steps) % len(w)],
+        radius=mean_and_sigma(w)[1],
+        progress=functools.partial(with_progress, count=steps, unit="steps"),
+    )
+    return KerasNetwork(tuned, f"{network.name}, tuned", network.batch)
+
+
+def projection_frames(
+    network: Network, target: FloatArray, trace: Latents, count: int = 200
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the picture beside the image of the search, [R, 2 R, C] uint8, at `count` steps or all of fewer."""
+    chosen = trace[np.unique(np.linspace(0, len(trace) - 1, count).round().astype(int))]
+    left = images.to_uint8(target)
+    for right in with_progress(network.images(chosen.ws, chosen.transform), len(chosen), "frames"):
+        yield np.concatenate([left, right], axis=1)
+
+
+def draw_single(network: Network, latents: Latents) -> NDArray[np.uint8]:
+    """Return the image [R, R, C] of one image's latents."""
+    return network.synthesize(latents.ws, latents.transform)[0]
+
+
+def psnr(image: NDArray[np.uint8], target: FloatArray) -> float:
+    """Peak signal-to-noise ratio in dB of 8-bit values; infinite for equal ones."""
+    difference = image.astype(np.float64) - images.to_uint8(target)
+    with np.errstate(divide="ignore"):
+        return float(20 * np.log10(255) - 10 * np.log10(np.mean(difference**2)))
+
+
+def quality(image: NDArray[np.uint8], target: FloatArray, distance: Distance) -> dict[str, float]:
+    """Return the PSNR of an image [R, R, C], and its distance from the target."""
+    as_float = image.astype(np.float32) / 127.5 - 1
+    return {"psnr": psnr(image, target), "distance": float(distance(tf.constant(as_float[None]), target[None])[0])}

@@ -1,0 +1,54 @@
+"""Networks that serving.export has written as SavedModels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sg3tf.generate.keras_network import default_batch, map_single
+from sg3tf.generate.network import ExportedNetwork, Shape
+
+
+class SavedModelNetwork(ExportedNetwork):
+    """Network of a version folder that serving.export has written.
+
+    Args:
+        folder: the version's.
+        name: what messages call it.
+        batch: see open_network.
+
+    Raises:
+        OSError, ValueError: other content in the folder.
+    """
+
+    def __init__(self, folder: Path, name: str, batch: int | None = None) -> None:
+        self._folder = folder
+        self._loaded = tf.saved_model.load(str(folder))  # keeps the variables alive, which the functions do not
+        signatures = {key: self._loaded.signatures[key] for key in self.OUTPUTS if key in self._loaded.signatures}
+        shapes: dict[str, Shape] = {}
+        for signature in signatures.values():
+            specs = {**signature.structured_input_signature[1], **signature.structured_outputs}
+            shapes |= {key: tuple(spec.shape) for key, spec in specs.items() if spec.shape.rank is not None}
+        resolution = (shapes.get("images") or (None, None))[1] or 1
+        super().__init__(name, batch or default_batch(resolution), shapes)
+        self._functions = {key: self._single(signature, self.OUTPUTS[key]) for key, signature in signatures.items()}
+
+    def identity(self) -> str:
+        """Return the digest of the variables' files."""
+        digest = hashlib.sha256()
+        for file in sorted(self._folder.glob("variables/*")):
+            digest.update(file.read_bytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return self._functions[signature](**inputs)
+
+    def _single(self, signature: Any, output: str) -> Callable[..., NDArray[Any]]:
+        spec = signature.structured_outputs[output]
+        row = tf.TensorSpec(spec.shape[1:], spec.dtype)
+        return map_single(lambda **inputs: signature(**inputs)[output], row, self.batch)

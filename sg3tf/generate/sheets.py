@@ -1,0 +1,130 @@
+"""Sheets of images: plain grids, style mixing, classes side by side, and captions. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from sg3tf import images, latents
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+from sg3tf.latents import z_from_seeds
+from sg3tf.utils.progress import with_progress
+
+FloatArray = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+_MIXING_GAP = 8  # width of an image over that of the gap between sources and results
+
+_FONT_SIZE = 12
+_LINE_HEIGHT = 16
+_CAPTION_GAP = 6
+
+
+def grid(network: Network, points: Latents, columns: int | None = None) -> Picture:
+    """Draw all latents, row by row.
+
+    Args:
+        network: the generator.
+        points: the latents.
+        columns: images in a row; None: as square as possible.
+
+    Returns:
+        uint8 [H, W, C].
+    """
+    drawn = with_progress(network.images(points.ws, points.transform), len(points))
+    return images.grid(np.stack([*drawn]), columns)
+
+
+def mix_pairs(rows: Latents, columns: Latents, layers: Sequence[int]) -> Latents:
+    """Return the latents of every row with the style vectors `layers` of every column, row by row."""
+    ws_a = np.repeat(rows.ws, len(columns), axis=0)
+    ws_b = np.tile(columns.ws, [len(rows), 1, 1])
+    return Latents(latents.mix(ws_a, ws_b, layers))
+
+
+def mixing_sheet(
+    network: Network, rows: Latents, columns: Latents, mixed: Latents, transform: FloatArray | None = None
+) -> Picture:
+    """Draw the sources at the left and at the top, and the mixed latents between them, separated by a white gap.
+
+    Args:
+        network: the generator.
+        rows, columns: the sources.
+        mixed: as returned by `mix_pairs`.
+        transform: [3, 3], inverse transform of all images; None for none.
+
+    Returns:
+        uint8 [H, W, C].
+    """
+    ws = np.concatenate([columns.ws, rows.ws, mixed.ws])
+    drawn = np.stack([*with_progress(network.images(ws, transform), len(ws))])
+    top, left, results = np.split(drawn, [len(columns), len(columns) + len(rows)])
+    size, gap = network.resolution, max(network.resolution // _MIXING_GAP, 1)
+    canvas = np.full([gap + size * (len(rows) + 1), gap + size * (len(columns) + 1), network.channels], 255, np.uint8)
+    canvas[:size, size + gap :] = images.grid(top, len(columns))
+    canvas[size + gap :, :size] = images.grid(left, 1)
+    canvas[size + gap :, size + gap :] = images.grid(results, len(columns))
+    return canvas
+
+
+def latents_of_classes(
+    network: Network, seeds: Sequence[int], classes: Sequence[int], psi: float = 1.0, cutoff: int | None = None
+) -> Latents:
+    """Return the latents of every seed in every class, seed by seed; psi and cutoff as in sg3tf.latents.truncate."""
+    one_hot = np.eye(network.label_dim, dtype=np.float32)[list(classes)]
+    each, labels = np.repeat(np.asarray(seeds, np.int64), len(classes)), np.tile(one_hot, [len(seeds), 1])
+    ws = network.map(z_from_seeds(each.tolist(), network.z_dim), psi, cutoff, labels)
+    return Latents(ws, seeds=each, psi=np.full([len(each)], psi, np.float32), label=labels)
+
+
+def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale: int = 1) -> Picture:
+    """Draw the result of `latents_of_classes` with captions.
+
+    Args:
+        network: the generator.
+        points: seed by seed, one image for each class.
+        classes: their numbers.
+        scale: side of the square that each pixel becomes.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    drawn = with_progress(network.images(points.ws, points.transform), len(points))
+    pictures = [images.enlarge(image, scale) for image in drawn]
+    rows = {}
+    for start in range(0, len(pictures), len(classes)):
+        name = "" if points.seeds is None else f"seed {points.seeds[start]}"
+        rows[name] = pictures[start : start + len(classes)]
+    return with_captions([f"class {number}" for number in classes], rows)
+
+
+def with_captions(columns: list[str], rows: dict[str, list[Picture]]) -> Picture:
+    """Lay out pictures of one size with captions above the columns and left of the rows.
+
+    Args:
+        columns: their captions.
+        rows: caption, or "" for none -> pictures [H, W, C], one for each column or fewer.
+
+    Returns:
+        uint8 [height, width, 3] on white.
+    """
+    font = ImageFont.load_default(_FONT_SIZE)
+    height, width = next(iter(rows.values()))[0].shape[:2]
+    width = max([width, *(int(font.getlength(name)) + 1 for name in columns)]) + _CAPTION_GAP
+    height += _CAPTION_GAP
+    left = _CAPTION_GAP + max(int(font.getlength(name)) + _CAPTION_GAP if name else 0 for name in rows)
+    canvas = Image.new("RGB", (left + len(columns) * width, _LINE_HEIGHT + len(rows) * height), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, name in enumerate(columns):
+        draw.text((left + column * width, 0), name, "black", font)
+    for row, (name, pictures) in enumerate(rows.items()):
+        y = _LINE_HEIGHT + row * height
+        draw.text((_CAPTION_GAP, y), name, "black", font)
+        for column, picture in enumerate(pictures):
+            tile = Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture)
+            canvas.paste(tile, (left + column * width, y))
+    return np.asarray(canvas)

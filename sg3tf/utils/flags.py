@@ -1,0 +1,95 @@
+"""Flags that several programs share, each declared once: the same name and form everywhere."""
+
+from __future__ import annotations
+
+from absl import flags
+
+
+def define_network(
+    options: flags.FlagValues,
+    help: str = "Generator: .keras file, checkpoint folder or run folder.",
+    required: bool = True,
+) -> None:
+    """Define --network."""
+    flags.DEFINE_string("network", None, help, required=required, flag_values=options)
+
+
+def define_seeds(options: flags.FlagValues, default: str, help: str = "Seeds and ranges of seeds: 0-63,85.") -> None:
+    """Define --seeds."""
+    flags.DEFINE_string("seeds", default, help, flag_values=options)
+
+
+def define_truncation(options: flags.FlagValues) -> None:
+    """Define --trunc and --trunc_cutoff."""
+    flags.DEFINE_list(
+        "trunc",
+        None,
+        "Truncation psi: 1 is none, 0 the average image; several values make a sweep.",
+        flag_values=options,
+    )
+    flags.DEFINE_integer(
+        "trunc_cutoff",
+        None,
+        "Number of style vectors to truncate, from the first; default: all.",
+        lower_bound=0,
+        flag_values=options,
+    )
+
+
+def define_class(options: flags.FlagValues) -> None:
+    """Define --class."""
+    flags.DEFINE_string(
+        "class", None, "Class number, or the whole label vector: 3 or 0.5,0.5,0; for networks with labels.",
+        flag_values=options,
+    )  # fmt: skip
+
+
+def define_transform(options: flags.FlagValues) -> None:
+    """Define --rotate and --translate."""
+    flags.DEFINE_list(
+        "rotate", None, "Clockwise rotation in degrees; a video takes several, spread evenly: 0,360.",
+        flag_values=options,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "translate",
+        None,
+        "Translation after the rotation, in image widths right and down: X,Y; a video takes several: 0,0:0.1,0.",
+        flag_values=options,
+    )
+
+
+def define_out(options: flags.FlagValues, help: str, required: bool = True) -> None:
+    """Define --out, the file to write."""
+    flags.DEFINE_string("out", None, help, required=required, flag_values=options)
+
+
+def define_outdir(options: flags.FlagValues, help: str) -> None:
+    """Define --outdir, the folder to write to, which is required."""
+    flags.DEFINE_string("outdir", None, help, required=True, flag_values=options)
+
+
+def define_num_samples(
+    options: flags.FlagValues, default: int | None, help: str, lower_bound: int | None = None
+) -> None:
+    """Define --num_samples."""
+    flags.DEFINE_integer("num_samples", default, help, lower_bound=lower_bound, flag_values=options)
+
+
+def define_batch(options: flags.FlagValues, default: int | None, help: str) -> None:
+    """Define --batch."""
+    flags.DEFINE_integer("batch", default, help, lower_bound=1, flag_values=options)
+
+
+def define_seed(options: flags.FlagValues, help: str) -> None:
+    """Define --seed, of random numbers."""
+    flags.DEFINE_integer("seed", 0, help, lower_bound=0, flag_values=options)
+
+
+def define_data(options: flags.FlagValues, help: str = "Data set of sg3tf.data.build, or FFHQ TFRecords.") -> None:
+    """Define --data."""
+    flags.DEFINE_string("data", None, help, flag_values=options)
+
+
+def define_detector_dir(options: flags.FlagValues, help: str) -> None:
+    """Define --detector_dir."""
+    flags.DEFINE_string("detector_dir", None, help, flag_values=options)
