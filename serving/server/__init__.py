@@ -1,6 +1,6 @@
-"""The embedded development server: TensorFlow Serving's gRPC and REST forms in one process.
+"""Embedded server: TensorFlow Serving's gRPC and REST protocols in one Python process, for laptops and tests.
 
     python -m serving.server --model_base_path=models/sg3 --model_name=sg3
 
-It reads nothing but the SavedModel folder it is given, and never imports sg3tf.
+It reads nothing but the folder of its model and imports none of sg3tf's networks.
 """

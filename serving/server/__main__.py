@@ -1,12 +1,20 @@
-"""Command line of the embedded server: start, say when ready, drain on SIGTERM or Ctrl-C."""
+"""Serve an exported model over gRPC and REST, with TensorFlow Serving's protocols, until SIGTERM or Ctrl-C.
+
+python -m serving.server --model_base_path=models/sg3 --model_name=sg3
+"""
+
+from __future__ import annotations
 
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from sg3tf.utils import command_line
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
@@ -15,84 +23,117 @@ from serving.server.model_manager import parse_policy
 from serving.server.security import ApiKey, Certificate
 from serving.server.server import Server, ServerOptions
 
-_BASE = flags.DEFINE_string("model_base_path", None, "Folder of the versions 1, 2, ...")
-_NAME = flags.DEFINE_string("model_name", "sg3", "Name of the model in requests.")
-_POLICY = flags.DEFINE_string("model_version_policy", "latest", "latest, all or specific:1,3.")
-_POLL = flags.DEFINE_float("file_system_poll_wait_seconds", 1.0, "Pause between looks for versions; 0: never.", 0.0)
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
-_PORT = flags.DEFINE_integer("port", 8500, "gRPC port; 0 takes a free one.", 0, 65535)
-_REST = flags.DEFINE_integer("rest_api_port", 8501, "REST port; 0 takes a free one.", 0, 65535)
-_REST_MS = flags.DEFINE_integer("rest_api_timeout_in_ms", 30_000, "REST's deadline; gRPC's callers set theirs.", 1)
-_BATCHING = flags.DEFINE_bool("enable_batching", False, "Answer requests that wait together.")
-_PARAMETERS = flags.DEFINE_string("batching_parameters_file", None, "BatchingParameters, text; with --enable_batching.")
-_IN_FLIGHT = flags.DEFINE_integer("max_in_flight", 64, "Predictions inside; more are refused.", 1)
-_MAX_BATCH = flags.DEFINE_integer("max_batch", 64, "Images in one request; 0: no limit.", 0)
-_MAX_MB = flags.DEFINE_integer("max_request_mb", 64, "MiB of one request.", 1, 2047)
-_CERT = flags.DEFINE_string("ssl_cert_file", None, "TLS certificate, PEM; with --ssl_key_file.")
-_KEY = flags.DEFINE_string("ssl_key_file", None, "Its private key, PEM.")
-_API_KEY = flags.DEFINE_string("api_key_file", None, "File of the key that requests must have as x-api-key.")
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Define the server's flags in `values`; those that TensorFlow Serving has too have its names."""
+    flags.DEFINE_string("model_base_path", None, "Folder of the model's versions 1, 2, ...", flag_values=values)
+    flags.DEFINE_string("model_name", "sg3", "Name of the model in requests.", flag_values=values)
+    flags.DEFINE_string(
+        "model_version_policy", "latest", "Versions to serve: latest, all or specific:1,3.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "file_system_poll_wait_seconds",
+        1.0,
+        "Seconds between checks for new versions; 0: never check.",
+        0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all interfaces.", flag_values=values)
+    flags.DEFINE_integer("port", 8500, "Port for gRPC; 0: any free port.", 0, 65535, flag_values=values)
+    flags.DEFINE_integer("rest_api_port", 8501, "Port for REST; 0: any free port.", 0, 65535, flag_values=values)
+    flags.DEFINE_integer(
+        "rest_api_timeout_in_ms",
+        30_000,
+        "Deadline of REST requests in milliseconds; gRPC clients set theirs.",
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool("enable_batching", False, "Run waiting requests together, as one batch.", flag_values=values)
+    flags.DEFINE_string(
+        "batching_parameters_file",
+        None,
+        "BatchingParameters in protobuf text form, for --enable_batching.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_in_flight", 64, "Most predictions running or waiting; further ones are refused.", 1, flag_values=values
+    )
+    flags.DEFINE_integer("max_batch", 64, "Most images in one request; 0: no limit.", 0, flag_values=values)
+    flags.DEFINE_integer("max_request_mb", 64, "Largest request, in MiB.", 1, 2047, flag_values=values)
+    flags.DEFINE_string("ssl_cert_file", None, "TLS certificate in PEM form; needs --ssl_key_file.", flag_values=values)
+    flags.DEFINE_string("ssl_key_file", None, "Private key of --ssl_cert_file in PEM form.", flag_values=values)
+    flags.DEFINE_string(
+        "api_key_file", None, "File with the key that requests must send as x-api-key.", flag_values=values
+    )
 
 
-def main(argv: list[str]) -> None:
-    """Serve until told to stop."""
-    logging.set_verbosity(logging.ERROR)  # the model has no gradients, on purpose: no need to warn
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    if not _BASE.value:
-        raise app.UsageError("--model_base_path is missing: the folder serving.export wrote")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv`, or those of the process; return the exit status."""
+    # gRPC reports a port in use as a RuntimeError.
+    return command_line.run("serving.server", serve, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
+
+
+def serve(options: flags.FlagValues) -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status."""
+    logging.set_verbosity(logging.ERROR)  # TensorFlow warns that the model has no gradients, which is deliberate
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        options = _options()
-        process = Server(options)
-    except (OSError, RuntimeError, ValueError) as error:
-        # gRPC reports a port in use as a RuntimeError.
-        raise SystemExit(f"cannot start: {error}") from error
-    if not options.key and options.host not in ("127.0.0.1", "localhost", "::1"):
-        print(f"--host={options.host} without --api_key_file: whoever reaches it may use it", file=sys.stderr)
-    version = process.catalog.find(_NAME.value, None).version
-    scheme = "https" if options.certificate else "http"
-    rest = f"{scheme}://{_HOST.value}:{process.rest_port}/v1/models/{_NAME.value}"
+    server_options = _server_options(options)
+    server = Server(server_options)
+    if not server_options.key and server_options.host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"--host={options.host} without --api_key_file: anyone who can reach it may use it", file=sys.stderr)
+    version = server.models.find(options.model_name, None).version
+    scheme = "https" if server_options.certificate else "http"
+    rest = f"{scheme}://{options.host}:{server.rest_port}/v1/models/{options.model_name}"
     print(
-        f"ready: {_NAME.value} version {version}, gRPC {_HOST.value}:{process.grpc_port}, REST {rest}",
+        f"ready: {options.model_name} version {version}, gRPC {options.host}:{server.grpc_port}, REST {rest}",
         flush=True,
     )
     stop.wait()
-    if not process.drain():
+    if not server.drain():
         print("stopped before all requests were answered", file=sys.stderr, flush=True)
-        os._exit(1)  # at the interpreter's own end it would wait for their threads
+        os._exit(1)  # the interpreter's own exit would wait for their threads
+    return 0
 
 
-def _options() -> ServerOptions:
-    """The flags, checked.
+def _server_options(options: flags.FlagValues) -> ServerOptions:
+    """Check the flags.
 
     Raises:
-      OSError: a file that cannot be read.
-      ValueError: values that do not fit.
+        OSError: a file that cannot be read.
+        ValueError: values that do not fit together.
     """
-    if _PARAMETERS.value and not _BATCHING.value:
+    if not options.model_base_path:
+        raise ValueError("--model_base_path is missing: give the folder that serving.export wrote")
+    if options.batching_parameters_file and not options.enable_batching:
         raise ValueError("--batching_parameters_file needs --enable_batching")
-    if bool(_CERT.value) != bool(_KEY.value):
+    if bool(options.ssl_cert_file) != bool(options.ssl_key_file):
         raise ValueError("--ssl_cert_file and --ssl_key_file go together; give both or neither")
-    parameters = read_parameters(Path(_PARAMETERS.value)) if _PARAMETERS.value else BatchingParameters()
+    batching = None
+    if options.enable_batching:
+        file = options.batching_parameters_file
+        batching = read_parameters(Path(file)) if file else BatchingParameters()
+    certificate = None
+    if options.ssl_cert_file:
+        certificate = Certificate(Path(options.ssl_cert_file), Path(options.ssl_key_file))
     return ServerOptions(
-        name=_NAME.value,
-        base=Path(_BASE.value),
-        policy=parse_policy(_POLICY.value),
-        poll_seconds=_POLL.value,
-        host=_HOST.value,
-        port=_PORT.value,
-        rest_port=_REST.value,
-        rest_seconds=_REST_MS.value / 1000,
-        batching=parameters if _BATCHING.value else None,
-        max_in_flight=_IN_FLIGHT.value,
-        max_batch=_MAX_BATCH.value,
-        max_bytes=_MAX_MB.value << 20,
-        key=ApiKey(Path(_API_KEY.value)) if _API_KEY.value else None,
-        certificate=Certificate(Path(_CERT.value), Path(_KEY.value)) if _CERT.value else None,
+        name=options.model_name,
+        base=Path(options.model_base_path),
+        policy=parse_policy(options.model_version_policy),
+        poll_seconds=options.file_system_poll_wait_seconds,
+        host=options.host,
+        port=options.port,
+        rest_port=options.rest_api_port,
+        rest_seconds=options.rest_api_timeout_in_ms / 1000,
+        batching=batching,
+        max_in_flight=options.max_in_flight,
+        max_batch=options.max_batch,
+        max_bytes=options.max_request_mb << 20,
+        key=ApiKey(Path(options.api_key_file)) if options.api_key_file else None,
+        certificate=certificate,
     )
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

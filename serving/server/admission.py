@@ -1,4 +1,4 @@
-"""How many requests may be inside, how many of them at work, and who has gone away meanwhile."""
+"""Admission of requests: a limit of requests in flight, slots to run in, deadlines and disconnected clients."""
 
 import dataclasses
 import threading
@@ -10,42 +10,42 @@ import grpc
 
 from serving.server.errors import RequestError
 
-_LOOK_UP_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Who waits for the answer, and until when.
+    """The client of one request.
 
     Args:
-      deadline: on `time.monotonic`'s clock; None is for ever.
-      is_there: whether the client has not hung up.
+        deadline: latest time of the answer on `time.monotonic`'s clock; None for no deadline.
+        is_connected: returns False after the client has closed the connection.
     """
 
     deadline: float | None = None
-    is_there: Callable[[], bool] = lambda: True
+    is_connected: Callable[[], bool] = lambda: True
 
     def check(self) -> None:
-        """Raises RequestError, DEADLINE_EXCEEDED or CANCELLED, where nobody waits any more."""
+        """Raise RequestError if the deadline has passed or the client has disconnected."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer")
-        if not self.is_there():
-            raise RequestError(grpc.StatusCode.CANCELLED, "the client has cancelled the request")
+        if not self.is_connected():
+            raise RequestError(grpc.StatusCode.CANCELLED, "the client has canceled the request")
 
 
 class Admission:
-    """Refuses at once what it could only pile up.
+    """Limits of the requests in flight and of those that run at the same time.
 
     Args:
-      max_in_flight: requests inside, running or waiting; one more is refused.
-      max_running: of these at work at the same time; the others wait.
+        max_in_flight: the most requests running or waiting; further ones are refused.
+        max_running: the most requests running; the others wait for a slot.
     """
 
     def __init__(self, max_in_flight: int, max_running: int):
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._counting = threading.Lock()
-        self._running = threading.Semaphore(max_running)
+        self._slots = threading.Semaphore(max_running)
 
     @property
     def in_flight(self) -> int:
@@ -53,10 +53,10 @@ class Admission:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """For as long as the request is inside.
+        """Count a request as in flight for the duration of the block.
 
         Raises:
-          RequestError: RESOURCE_EXHAUSTED, where the server is full.
+            RequestError: RESOURCE_EXHAUSTED, if the server is full.
         """
         with self._counting:
             if self._in_flight >= self._max_in_flight:
@@ -70,17 +70,17 @@ class Admission:
                 self._in_flight -= 1
 
     @contextmanager
-    def turn(self, caller: Caller) -> Iterator[None]:
-        """Wait for a place to run in; a caller who is late or gone gives it up.
+    def acquire_slot(self, caller: Caller) -> Iterator[None]:
+        """Wait for a slot and hold it for the duration of the block.
 
         Raises:
-          RequestError: DEADLINE_EXCEEDED or CANCELLED.
+            RequestError: raised by `caller.check` while waiting.
         """
         caller.check()
-        while not self._running.acquire(timeout=_LOOK_UP_SECONDS):
+        while not self._slots.acquire(timeout=_POLL_SECONDS):
             caller.check()
         try:
             caller.check()
             yield
         finally:
-            self._running.release()
+            self._slots.release()

@@ -1,6 +1,6 @@
-"""TensorFlow Serving's gRPC services in front of a catalog of models."""
+"""gRPC frontend: TensorFlow Serving's services for prediction and for model versions."""
 
-# ruff: noqa: N802 - the methods have the names of the protocol
+# ruff: noqa: N802 - method names are the protocol's
 
 import logging
 import time
@@ -35,41 +35,41 @@ from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
 from serving.server.inputs import to_array
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
-from serving.server.model_manager import ModelManager, VersionPolicy, VersionStatus, policy_of
+from serving.server.model_manager import ModelManager, VersionPolicy, VersionStatus, policy_from_config
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
 
 _logger = logging.getLogger(__name__)
-# For whatever is not a prediction, and for refusing predictions while all places are taken.
+# Threads for everything but predictions, and for refusing predictions while the server is full.
 _SPARE_THREADS = 8
 
 
 def make_grpc_server(
     predictor: Predictor, health: HealthServicer, max_in_flight: int, max_bytes: int, key: ApiKey | None
 ) -> grpc.Server:
-    """A gRPC server with the three services, not yet bound to a port nor started.
+    """Create a gRPC server with the three services, neither bound to a port nor started.
 
     Args:
-      predictor: what answers.
-      health: what a load balancer is told.
-      max_in_flight: predictions that may be inside; there is a thread for each.
-      max_bytes: of a request.
-      key: what callers must know; None lets everyone in.
+        predictor: answers the predictions.
+        health: health service for load balancers.
+        max_in_flight: the most predictions running or waiting; each has a thread.
+        max_bytes: the largest request.
+        key: key that requests must send; None for no check.
     """
-    # Answers are unlimited, as in TensorFlow Serving: gRPC's 4 MiB is less than a 1024 px batch.
+    # Answers are unlimited, as in TensorFlow Serving: gRPC's default of 4 MiB is less than a batch of 1024 px.
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
-    # A port already in use must be an error and not be shared with another server.
+    # A port in use must be an error; gRPC would share it with the other server.
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
     server = grpc.server(threads, options=options, interceptors=[KeyInterceptor(key)] if key else [])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(predictor, max_bytes), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.catalog), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; a generator has nothing to classify or regress."""
+    """Predict and GetModelMetadata; Classify, Regress and MultiInference do not apply to a generator."""
 
     def __init__(self, predictor: Predictor, max_bytes: int):
         self._predictor, self._max_bytes = predictor, max_bytes
@@ -85,7 +85,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             inputs = {name: to_array(name, proto, self._max_bytes) for name, proto in request.inputs.items()}
             return signature, inputs
 
-        with _refusals(context):
+        with _abort_on_error(context):
             model, outputs = self._predictor.predict("grpc", spec.name, _version(spec), parse, _caller(context))
         response = predict_pb2.PredictResponse()
         response.model_spec.CopyFrom(_spec(spec.name, model, signature))
@@ -98,12 +98,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         request: get_model_metadata_pb2.GetModelMetadataRequest,
         context: grpc.ServicerContext,
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        with _refusals(context):
+        with _abort_on_error(context):
             if list(request.metadata_field) != ["signature_def"]:
                 asked = list(request.metadata_field)
                 raise invalid(f"metadata_field is {asked}; it must be ['signature_def']")
             spec = request.model_spec
-            model = self._predictor.catalog.find(spec.name, _version(spec))
+            model = self._predictor.models.find(spec.name, _version(spec))
         signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_defs)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.CopyFrom(_spec(request.model_spec.name, model, ""))
@@ -111,44 +111,44 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     def Classify(self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext) -> NoReturn:
-        _not_here(context, "Classify")
+        _unimplemented(context, "Classify")
 
     def Regress(self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext) -> NoReturn:
-        _not_here(context, "Regress")
+        _unimplemented(context, "Regress")
 
     def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext) -> NoReturn:
-        _not_here(context, "MultiInference")
+        _unimplemented(context, "MultiInference")
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """The state of the versions, and another choice of them."""
+    """Status of the versions, and changes of the version policy."""
 
-    def __init__(self, catalog: ModelManager):
-        self._catalog = catalog
+    def __init__(self, models: ModelManager):
+        self._models = models
 
     def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        with _refusals(context):
+        with _abort_on_error(context):
             spec = request.model_spec
-            return model_status(self._catalog.statuses(spec.name, _version(spec)))
+            return model_status(self._models.statuses(spec.name, _version(spec)))
 
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        with _refusals(context):
-            self._catalog.refresh(_policy(self._catalog, request.config))
-        # Present though empty: error code OK.
+        with _abort_on_error(context):
+            self._models.refresh(_policy(self._models, request.config))
+        # The empty status means error code OK.
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 
 
 def model_status(statuses: Sequence[VersionStatus]) -> get_model_status_pb2.GetModelStatusResponse:
-    """What GetModelStatus and its REST form answer."""
+    """Build the answer to GetModelStatus and its REST form."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for status in statuses:
         answer = response.model_version_status.add(version=status.version)
         answer.state = get_model_status_pb2.ModelVersionStatus.State.Value(status.state)
-        # Present though empty: error code OK.
+        # The empty status means error code OK.
         answer.status.SetInParent()
         if status.error:
             answer.status.error_code, answer.status.error_message = error_codes_pb2.UNKNOWN, status.error
@@ -156,18 +156,18 @@ def model_status(statuses: Sequence[VersionStatus]) -> get_model_status_pb2.GetM
 
 
 @contextmanager
-def _refusals(context: grpc.ServicerContext) -> Iterator[None]:
+def _abort_on_error(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
         context.abort(error.code, str(error))
     except Exception:
-        # A fault of ours must reach the log, and its details not the client.
+        # A bug of the server: its details go to the log and not to the client.
         _logger.exception("a request failed")
         context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
 
-def _not_here(context: grpc.ServicerContext, method: str) -> NoReturn:
+def _unimplemented(context: grpc.ServicerContext, method: str) -> NoReturn:
     context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not part of the embedded server")
     raise AssertionError("abort does not return")
 
@@ -177,18 +177,18 @@ def _caller(context: grpc.ServicerContext) -> Caller:
     return Caller(None if remaining is None else time.monotonic() + remaining, context.is_active)
 
 
-def _policy(catalog: ModelManager, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
-    """The one thing that may be reconfigured: a caller must not choose what this process reads."""
+def _policy(models: ModelManager, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
+    """Return the version policy, which alone may change: a client must not choose the files that the server reads."""
     configs = config.model_config_list.config
-    if len(configs) != 1 or configs[0].name != catalog.name:
+    if len(configs) != 1 or configs[0].name != models.name:
         names = [config.name for config in configs]
-        raise invalid(f"model_config_list has {names}; it must have one model, {catalog.name!r}")
+        raise invalid(f"model_config_list has {names}; it must have one model, {models.name!r}")
     base = configs[0].base_path
-    if base and Path(base).resolve() != catalog.base.resolve():
+    if base and Path(base).resolve() != models.base.resolve():
         raise RequestError(
-            grpc.StatusCode.PERMISSION_DENIED, f"base_path={base!r}: only the folder it was started with is served"
+            grpc.StatusCode.PERMISSION_DENIED, f"base_path={base!r}: it must be the server's --model_base_path"
         )
-    return policy_of(configs[0].model_version_policy)
+    return policy_from_config(configs[0].model_version_policy)
 
 
 def _version(spec: model_pb2.ModelSpec) -> int | None:

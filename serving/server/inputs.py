@@ -1,4 +1,4 @@
-"""Inputs of requests: tensors read, shapes and types checked, values checked against their meaning."""
+"""Inputs of requests: conversion to arrays, and checks of names, types, shapes and ranges."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.errors import TooLargeError, invalid
 
-# ---------------------------------------------------------------------------------------------------------------------
-# TensorProto to array, without believing the size that it claims.
-# ---------------------------------------------------------------------------------------------------------------------
-
 
 def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
-    """The array that `proto` holds.
+    """Convert a TensorProto to an array.
 
     Raises:
-      RequestError: it is unreadable, or claims more than `max_bytes`: a proto of one value and a huge shape means that
-        value everywhere, so that a few bytes could ask for all of the memory.
+        RequestError: it is unreadable, or the array would have more than `max_bytes`: a proto of one value and a huge
+            shape repeats that value, so that a request of a few bytes could exhaust the memory.
     """
     dims = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in dims):
@@ -33,55 +29,53 @@ def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.nda
     try:
         size = math.prod(dims) * max(tf.as_dtype(proto.dtype).size or 1, 1)
         if size > max_bytes:
-            raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are taken")
+            raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are accepted")
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
         raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Is this what the signature takes? Answered before TensorFlow sees it, with the argument's name.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Checks against the signature, whose errors name the input --------------------------------------------------------
 
 
 def check_inputs(
     definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], max_rows: int
 ) -> int | None:
-    """Names, types, shapes and finite numbers.
+    """Check names, types and shapes, and that all numbers are finite.
 
     Args:
-      definition: the signature.
-      inputs: input name -> array.
-      max_rows: the largest batch; 0 is no limit.
+        definition: the signature.
+        inputs: input name -> array.
+        max_rows: the largest batch; 0 for no limit.
 
     Returns:
-      The number of rows N, or None where the signature has no batch axis.
+        The number of rows N, or None if no input has a batch axis.
 
     Raises:
-      RequestError: INVALID_ARGUMENT.
+        RequestError: INVALID_ARGUMENT.
     """
     missing = sorted(set(definition.inputs) - set(inputs))
     unknown = sorted(set(inputs) - set(definition.inputs))
     if missing or unknown:
         parts = [f"input {name!r} is missing" for name in missing]
         parts += [f"input {name!r} is unknown" for name in unknown]
-        raise invalid(f"{'; '.join(parts)}; this signature takes {_describe(definition)}")
+        raise invalid(f"{'; '.join(parts)}; this signature takes {_signature_text(definition)}")
     first: tuple[str, int] | None = None
     for name in sorted(inputs):
         shape = tf.TensorShape(definition.inputs[name].tensor_shape)
         _check_one(name, inputs[name], tf.as_dtype(definition.inputs[name].dtype), shape)
-        if not has_rows(shape):
+        if not has_batch_axis(shape):
             continue
         rows = inputs[name].shape[0]
         _check_rows(name, rows, max_rows)
         first = first or (name, rows)
         if first[1] != rows:
-            raise invalid(f"{name!r} has {rows} rows and {first[0]!r} has {first[1]}; send as many of each")
+            raise invalid(f"{name!r} has {rows} rows and {first[0]!r} has {first[1]}; send the same number of each")
     return first[1] if first else None
 
 
-def has_rows(shape: tf.TensorShape) -> bool:
-    """Whether the first axis is the batch: known to be there, of a free size."""
+def has_batch_axis(shape: tf.TensorShape) -> bool:
+    """Return True if the shape is known and its first axis is free."""
     return bool(shape.rank) and shape[0] is None
 
 
@@ -102,7 +96,7 @@ def _check_one(name: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorSh
         raise invalid(f"{name!r} has NaN or infinite values; all must be finite {dtype.name} numbers")
 
 
-def _describe(definition: meta_graph_pb2.SignatureDef) -> str:
+def _signature_text(definition: meta_graph_pb2.SignatureDef) -> str:
     inputs = sorted(definition.inputs.items())
     return ", ".join(
         f"{name} {_shape_text(tf.TensorShape(info.tensor_shape))} {tf.as_dtype(info.dtype).name}"
@@ -116,22 +110,19 @@ def _shape_text(shape: tf.TensorShape) -> str:
     return "[" + ", ".join("N" if dim is None else str(dim) for dim in shape) + "]"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What an exported generator's inputs mean, beyond the types and shapes that a signature can express.
-#
-# Applied only to a version whose assets.extra/sg3tf.json says that this project exported it: another model may give the
-# same names to other things.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Semantics of a generator's inputs, which a signature cannot express ----------------------------------------------
+# They hold only for a version with assets.extra/sg3tf.json, which this project exported: another model may use the same
+# names with other meanings.
 
 _MAX_PSI = 2.0
 _LAST_SEED = 2**32 - 1
 
 
 def read_metadata(version_folder: Path) -> dict[str, Any] | None:
-    """What the export said of the version; None where this project did not export it.
+    """Return the metadata that the export wrote; None if this project did not export the version.
 
     Raises:
-      OSError: what it said cannot be read.
+        OSError: the metadata cannot be read.
     """
     file = version_folder / "assets.extra" / "sg3tf.json"
     if not file.is_file():
@@ -142,27 +133,27 @@ def read_metadata(version_folder: Path) -> dict[str, Any] | None:
         raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
-def row_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-    """Shape per image of the inputs that are for all images or for each: psi and mask, where the signature has them."""
+def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
+    """Return the shape per image of psi and mask, which may be given once or per image, if the signature has them."""
     shapes: dict[str, tuple[int, ...]] = {"psi": ()}
     if "ws_a" in signature.inputs:
         shapes["mask"] = (signature.inputs["ws_a"].tensor_shape.dim[1].size,)
     return {name: shape for name, shape in shapes.items() if name in signature.inputs}
 
 
-def check_row_shape(name: str, value: np.ndarray, row: tuple[int, ...], rows: int) -> None:
-    """`value` must have the shape `row`, for all images, or be one row or `rows` rows of it."""
+def check_per_image_shape(name: str, value: np.ndarray, row: tuple[int, ...], rows: int) -> None:
+    """Check that `value` has the shape `row`, or [1, *row], or [rows, *row]."""
     if value.shape not in (row, (1, *row), (rows, *row)):
         per_image = "[" + ", ".join(["N", *map(str, row)]) + "]"
         for_all = str(list(row)) if row else "a scalar"
         raise invalid(f"{name} must be {for_all} or {per_image} with N={rows}; its shape is {list(value.shape)}")
 
 
-def check_values(inputs: Mapping[str, np.ndarray]) -> None:
-    """Refuses psi, label and seed outside of their ranges.
+def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:
+    """Check the ranges of psi, label and seed.
 
     Raises:
-      RequestError: INVALID_ARGUMENT.
+        RequestError: INVALID_ARGUMENT.
     """
     for name, check in _CHECKS.items():
         if name in inputs:
@@ -176,10 +167,10 @@ def _check_psi(name: str, value: np.ndarray) -> None:
 
 
 def _check_label(name: str, value: np.ndarray) -> None:
-    known = np.all((value == 0) | (value == 1), axis=1) & (value.sum(axis=1) <= 1)
-    if not known.all():
-        row = int(np.argmin(known))
-        raise invalid(f"{name!r} row {row} is no known label; it must be one-hot, or all zeros for none")
+    valid = np.all((value == 0) | (value == 1), axis=1) & (value.sum(axis=1) <= 1)
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise invalid(f"{name!r} row {row} is not a label; it must be one-hot, or all zeros for none")
 
 
 def _check_seed(name: str, value: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus' form."""
+"""Counters of the server, in Prometheus' format."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ class Metrics:
     """Counters of one server.
 
     Args:
-      in_flight: how many predictions are inside now.
-      newest_version: the version that requests without one get.
+        in_flight: returns the number of predictions running or waiting.
+        newest_version: returns the version that answers requests without a version.
     """
 
     def __init__(self, in_flight: Callable[[], int], newest_version: Callable[[], int]):
@@ -31,7 +31,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "sg3tf_serving_request_seconds",
-            "From the request's arrival to its answer.",
+            "Seconds from the arrival of a request to its answer.",
             ["api"],
             buckets=_SECONDS,
             registry=self._registry,
@@ -41,14 +41,14 @@ class Metrics:
         )
         gauges = {
             "sg3tf_serving_in_flight": ("Predictions running or waiting.", in_flight),
-            "sg3tf_serving_newest_version": ("Version that requests without one get.", newest_version),
+            "sg3tf_serving_newest_version": ("Version that answers requests without a version.", newest_version),
         }
         for name, (text, value) in gauges.items():
             Gauge(name, text, registry=self._registry).set_function(value)
 
     @contextmanager
     def prediction(self, api: str) -> Iterator[None]:
-        """Counts and times one prediction; `api` is grpc or rest."""
+        """Count and time one prediction; `api` is "grpc" or "rest"."""
         start = time.monotonic()
         code = grpc.StatusCode.INTERNAL
         try:
@@ -61,9 +61,10 @@ class Metrics:
             self._requests.labels(api, code.name).inc()
             self._seconds.labels(api).observe(time.monotonic() - start)
 
-    def answered(self, rows: int) -> None:
+    def observe_rows(self, rows: int) -> None:
+        """Record the batch size of an answered prediction."""
         self._rows.observe(rows)
 
     def text(self) -> bytes:
-        """The exposition format."""
+        """Return all metrics in the exposition format."""
         return generate_latest(self._registry)

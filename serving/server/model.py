@@ -1,4 +1,4 @@
-"""One loaded SavedModel version: its signatures, checked inputs in, arrays out."""
+"""A loaded SavedModel version: checked inputs in, arrays out."""
 
 from __future__ import annotations
 
@@ -13,49 +13,60 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.batching import BatchingParameters, Function, batched, is_batchable, to_rows
+from serving.server.batching import BatchingParameters, Function, batched_function, is_batchable
 from serving.server.errors import RequestError, invalid, not_found
-from serving.server.inputs import check_inputs, check_row_shape, check_values, read_metadata, row_shapes
+from serving.server.inputs import (
+    check_inputs,
+    check_per_image_shape,
+    check_ranges,
+    per_image_shapes,
+    read_metadata,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
-# The kernel's queues outlive the model, and their names must not come back.
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+# The batching kernel's queues outlive the model, so their names must not be reused.
 _queue_numbers = itertools.count()
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_logger = logging.getLogger(__name__)
 
 
 class ServedModel:
     """A SavedModel in memory.
 
     Args:
-      path: version folder, named by its number.
-      batching: puts requests together; None runs each by itself.
-      max_batch: the most rows of a request; 0 is no limit.
+        path: version folder, named by its number.
+        batching: parameters of batching; None to run each request on its own.
+        max_batch: the most rows in one request; 0 for no limit.
 
     Raises:
-      OSError: no SavedModel, an unreadable one, or one that takes smaller batches than `batching` makes.
+        OSError: no SavedModel, an unreadable one, or one with a smaller limit than the batches of `batching`.
     """
 
     def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
         self.version = int(path.name)
         self.signature_defs = _read_signature_defs(path)
-        exported = read_metadata(path)
-        self._is_generator = exported is not None
-        own_limit, together = (exported or {}).get("max_batch") or 0, batching.max_batch_size if batching else 0
-        if 0 < own_limit < together:
+        metadata = read_metadata(path)
+        self._is_generator = metadata is not None
+        exported_limit = (metadata or {}).get("max_batch") or 0
+        batching_limit = batching.max_batch_size if batching else 0
+        if 0 < exported_limit < batching_limit:
             raise OSError(
-                f"{path} takes {own_limit} images at most: give no larger max_batch_size than that to batching"
+                f"{path} takes {exported_limit} images at most: give batching no larger max_batch_size than that"
             )
-        self._max_rows = min([limit for limit in (max_batch, together, own_limit) if limit], default=0)
+        limits = [limit for limit in (max_batch, batching_limit, exported_limit) if limit]
+        self._max_rows = min(limits, default=0)
         self._loaded = tf.saved_model.load(str(path))
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
             if batching and is_batchable(definition):
-                queue = f"{name}_{next(_queue_numbers)}"
+                queue_name = f"{name}_{next(_queue_numbers)}"
                 function = self._loaded.signatures[name]
-                self._batched[name] = batched(function, definition, self.row_shapes(definition), queue, batching)
+                shapes = self.per_image_shapes(definition)
+                self._batched[name] = batched_function(function, definition, shapes, queue_name, batching)
 
     def signature_def(self, name: str) -> meta_graph_pb2.SignatureDef:
-        """The signature `name`; an empty name means serving_default, as in TensorFlow Serving."""
+        """Return the signature `name`; an empty name means serving_default, as in TensorFlow Serving."""
         try:
             return self.signature_defs[name or DEFAULT_SIGNATURE]
         except KeyError:
@@ -63,52 +74,55 @@ class ServedModel:
             message = f"Serving signature key {name!r} not found; this model has {known}"
             raise not_found(message) from None
 
-    def row_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-        """Shape per image of the inputs that may be for all images or for each, where they are known."""
-        return row_shapes(definition) if self._is_generator else {}
+    def per_image_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
+        """Return `inputs.per_image_shapes` for an exported generator; nothing is known of another model."""
+        return per_image_shapes(definition) if self._is_generator else {}
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one request.
 
         Args:
-          signature: signature name, or empty for serving_default.
-          inputs: input name -> array; all of the signature's inputs and no others.
+            signature: signature name, or empty for serving_default.
+            inputs: input name -> array; all of the signature's inputs and no others.
 
         Raises:
-          RequestError: unknown signature, wrong inputs, or what TensorFlow refuses while running.
+            RequestError: unknown signature, invalid inputs, or an error of TensorFlow while running.
         """
         definition = self.signature_def(signature)
         signature = signature or DEFAULT_SIGNATURE
         rows = check_inputs(definition, inputs, self._max_rows)
-        inputs = self._check_meanings(definition, inputs, rows, spread=signature in self._batched)
-        function = self._batched.get(signature) or self._loaded.signatures[signature]
+        if self._is_generator and rows is not None:
+            self._validate_semantics(definition, inputs, rows)
+        function = self._batched.get(signature)
+        if function is None:
+            function = self._loaded.signatures[signature]
+        else:
+            inputs = self._broadcast_rows(definition, inputs, rows)
         try:
             outputs = function(**{name: tf.constant(value) for name, value in inputs.items()})
         except tf.errors.OpError as error:
             raise RequestError(_CODES[error.error_code], _reason(error.message)) from error
         return {name: np.asarray(value.numpy()) for name, value in outputs.items()}
 
-    def _check_meanings(
-        self,
-        definition: meta_graph_pb2.SignatureDef,
-        inputs: Mapping[str, np.ndarray],
-        rows: int | None,
-        spread: bool,
+    def _validate_semantics(
+        self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int
+    ) -> None:
+        """Check what the graph checks too: within a batch, its error would fail the other callers' requests."""
+        for name, shape in self.per_image_shapes(definition).items():
+            check_per_image_shape(name, inputs[name], shape, rows)
+        check_ranges(inputs)
+
+    def _broadcast_rows(
+        self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int | None
     ) -> dict[str, np.ndarray]:
-        """Refuses what the graph would: in a batch its refusal would be everyone's."""
+        """Give every input the batch axis that batching needs."""
         result = dict(inputs)
-        if self._is_generator and rows is not None:
-            for name, shape in self.row_shapes(definition).items():
-                check_row_shape(name, inputs[name], shape, rows)
-                if spread:
-                    result[name] = to_rows(inputs[name], shape, rows)
-            check_values(inputs)
-        if spread:
-            for name, value in result.items():
-                if value.shape[:1] != (rows,):
-                    raise invalid(
-                        f"{name!r} has shape {list(value.shape)}; batching needs {rows} rows of it, as of all"
-                    )
+        if rows is not None:
+            for name, shape in self.per_image_shapes(definition).items():
+                result[name] = np.broadcast_to(inputs[name], (rows, *shape))
+        for name, value in result.items():
+            if value.shape[:1] != (rows,):
+                raise invalid(f"{name!r} has shape {list(value.shape)}; batching needs {rows} rows of every input")
         return result
 
 
@@ -122,39 +136,35 @@ def _read_signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
 
 
 def _reason(message: str) -> str:
-    """What went wrong, out of TensorFlow's report of where it did: the last line not indented."""
+    """Return the last line of TensorFlow's message that is not indented: the error without its traceback."""
     lines = [line for line in message.splitlines() if line and not line.startswith("\t")]
     return lines[-1]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A version answers some requests of its own before it is announced: the first user waits for no compilation.
-# ---------------------------------------------------------------------------------------------------------------------
-
-_logger = logging.getLogger(__name__)
+# --- Warm-up: requests answered before the version is announced, so that no client waits for compilation --------------
 
 
 def warm_up(model: ServedModel, version_folder: Path) -> None:
-    """Replays assets.extra/tf_serving_warmup_requests, or makes up one request of one row per signature.
+    """Replay the version's recorded requests, or else one synthetic request of one row per signature.
 
     Raises:
-      RequestError: the model cannot answer a request of its own file.
-      tf.errors.DataLossError: the file is damaged.
+        RequestError: the model cannot answer a recorded request.
+        tf.errors.DataLossError: the file is damaged.
     """
-    file = version_folder / "assets.extra" / "tf_serving_warmup_requests"
+    file = version_folder / _WARMUP_FILE
     if file.is_file():
-        for signature, inputs in _recorded(file):
+        for signature, inputs in _recorded_requests(file):
             model.run(signature, inputs)
         return
     for signature, definition in model.signature_defs.items():
         try:
-            model.run(signature, _made_up(model, definition))
+            model.run(signature, _synthetic_inputs(model, definition))
         except RequestError as error:
-            # Invented values prove nothing against the model: its first request will only be slower.
+            # Synthetic inputs may be invalid for a good model, whose first request will then be slower.
             _logger.warning("no warm-up of %s: %s", signature, error)
 
 
-def _recorded(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _recorded_requests(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
         if log.WhichOneof("log_type") == "predict_log":
@@ -162,12 +172,12 @@ def _recorded(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
             yield request.model_spec.signature_name, {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
 
 
-def _made_up(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Zeros; every free size is one."""
-    row_shapes = model.row_shapes(definition)
+def _synthetic_inputs(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+    """Return zeros for every input, with size 1 for every free dimension."""
+    shapes = model.per_image_shapes(definition)
     inputs = {}
     for name, info in definition.inputs.items():
         shape = tf.TensorShape(info.tensor_shape)
-        sizes = list(row_shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
+        sizes = list(shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
         inputs[name] = np.zeros(sizes, tf.as_dtype(info.dtype).as_numpy_dtype)
     return inputs

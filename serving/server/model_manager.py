@@ -1,4 +1,4 @@
-"""Models and their versions: what is served, and what is loaded and unloaded when folders change."""
+"""Versions of the served model: version folders, the version policy, loading and unloading."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2 as sou
 from serving.server.errors import RequestError, not_found
 from serving.server.model import ServedModel
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Which version folders there are, and which of them a policy wants.
-# ---------------------------------------------------------------------------------------------------------------------
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class VersionPolicy:
-    """The newest `latest` versions, or the `specific` ones, or all where neither is given."""
+    """The newest `latest` versions, or the `specific` ones, or all if neither is given."""
 
     latest: int = 0
     specific: frozenset[int] = frozenset()
 
     def choose(self, present: Iterable[int]) -> list[int]:
-        """The versions to serve of those that are there, oldest first."""
+        """Return the versions to serve among those present, oldest first."""
         numbers = sorted(present)
         if self.specific:
             return [number for number in numbers if number in self.specific]
@@ -34,10 +32,10 @@ class VersionPolicy:
 
 
 def parse_policy(text: str) -> VersionPolicy:
-    """`latest`, `all` or `specific:1,3`.
+    """Parse `latest`, `all` or `specific:1,3`.
 
     Raises:
-      ValueError: anything else.
+        ValueError: another form.
     """
     if text == "latest":
         return VersionPolicy(latest=1)
@@ -50,8 +48,8 @@ def parse_policy(text: str) -> VersionPolicy:
     return VersionPolicy(specific=frozenset(map(int, versions)))
 
 
-def policy_of(config: source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy) -> VersionPolicy:
-    """The policy in TensorFlow Serving's configuration; the newest version where it names none."""
+def policy_from_config(config: source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy) -> VersionPolicy:
+    """Return the policy of a TensorFlow Serving configuration; by default the newest version."""
     if config.HasField("all"):
         return VersionPolicy()
     if config.HasField("specific"):
@@ -60,10 +58,10 @@ def policy_of(config: source_pb2.FileSystemStoragePathSourceConfig.ServableVersi
 
 
 def version_folders(base: Path) -> dict[int, Path]:
-    """Number -> folder, of the complete versions under `base`; links that lead out of it do not count.
+    """Return the complete versions under `base`, folder by number, without links to other places.
 
     Raises:
-      OSError: the folder cannot be read.
+        OSError: the folder cannot be read.
     """
     root = base.resolve()
     folders = {}
@@ -73,16 +71,9 @@ def version_folders(base: Path) -> dict[int, Path]:
     return folders
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Which model versions are being served: names and numbers to loaded models, kept in step with the folder.
-# ---------------------------------------------------------------------------------------------------------------------
-
-_logger = logging.getLogger(__name__)
-
-
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
-    """How far a version is: `state` is TensorFlow Serving's word for it."""
+    """Status of a version; `state` is one of TensorFlow Serving's names."""
 
     version: int
     state: str
@@ -90,18 +81,18 @@ class VersionStatus:
 
 
 class ModelManager:
-    """The versions of one named model.
+    """The loaded versions of one model.
 
-    A request keeps the model that it found, so that a version may be replaced while it is at work.
+    A request keeps the version that it has found, so that a version can be replaced while requests run.
 
     Args:
-      name: the model's name in requests.
-      base: folder with the version folders 1, 2, ...; nothing outside of it is ever read.
-      policy: which of them to serve.
-      load: version folder to model, ready for requests.
+        name: the model's name in requests.
+        base: folder with the version folders 1, 2, ...; nothing outside of it is read.
+        policy: selects the versions to serve.
+        load: loads a version folder and warms the model up.
 
     Raises:
-      OSError: there is no version to serve, or none can be loaded.
+        OSError: there is no version to serve, or none can be loaded.
     """
 
     def __init__(self, name: str, base: Path, policy: VersionPolicy, load: Callable[[Path], ServedModel]):
@@ -117,30 +108,29 @@ class ModelManager:
             raise OSError(self._nothing_loaded())
 
     def refresh(self, policy: VersionPolicy | None = None) -> None:
-        """Load what the policy wants and the folder has, then let go of the rest.
+        """Load the versions that the policy selects, then unload the others.
 
-        New versions come before old ones go. Where the folder has nothing that is wanted, what is loaded stays: better
-        an old version than none. A version that cannot be loaded is tried again the next time.
+        Old versions stay until all selected ones are loaded, and as long as the folder has none of those. A version
+        that cannot be loaded is tried again at the next refresh.
 
         Raises:
-          OSError: the folder cannot be read.
+            OSError: the folder cannot be read.
         """
         with self._refreshing:
             self._policy = policy or self._policy
             folders = version_folders(self.base)
-            wanted = self._policy.choose(folders)
-            for number in wanted:
+            selected = self._policy.choose(folders)
+            for number in selected:
                 if number not in self._models:
                     self._try_to_load(number, folders[number])
-            # After a failure the older ones stay as well: "latest" must not leave the service without a model.
-            if wanted and all(number in self._models for number in wanted):
-                self._keep_only(wanted)
+            if selected and all(number in self._models for number in selected):
+                self._unload_all_but(selected)
 
     def find(self, name: str, version: int | None) -> ServedModel:
-        """The version asked for, or the newest one where `version` is None.
+        """Return a version, or the newest one if `version` is None.
 
         Raises:
-          RequestError: NOT_FOUND, for an unknown name or version.
+            RequestError: NOT_FOUND, for an unknown name or version.
         """
         self._check_name(name)
         models = self._models
@@ -150,10 +140,10 @@ class ModelManager:
         return models[number]
 
     def statuses(self, name: str, version: int | None) -> list[VersionStatus]:
-        """How far all versions are, oldest first, or only the one asked for.
+        """Return the status of all versions, oldest first, or of `version` alone.
 
         Raises:
-          RequestError: NOT_FOUND, for an unknown name or version.
+            RequestError: NOT_FOUND, for an unknown name or version.
         """
         self._check_name(name)
         statuses = self._statuses
@@ -169,19 +159,19 @@ class ModelManager:
         try:
             model = self._load(folder)
         except Exception as error:
-            # Whatever is wrong with a new version, those that work must go on.
+            # An error in a new version must not stop those that work.
             status = VersionStatus(number, "END", f"{folder} cannot be loaded: {error}")
             if status != before:
                 _logger.warning("%s", status.error)
             self._set_status(status)
             return
-        # Readers take the dictionaries as they are, without a lock: each change is a new one.
+        # Readers take no lock, so a change replaces the dictionary instead of modifying it.
         self._models = self._models | {number: model}
         self._set_status(VersionStatus(number, "AVAILABLE"))
 
-    def _keep_only(self, wanted: list[int]) -> None:
-        ended = set(self._models) - set(wanted)
-        self._models = {number: model for number, model in self._models.items() if number in wanted}
+    def _unload_all_but(self, selected: list[int]) -> None:
+        ended = set(self._models) - set(selected)
+        self._models = {number: model for number, model in self._models.items() if number in selected}
         for number in ended:
             self._set_status(VersionStatus(number, "END"))
 
@@ -203,18 +193,18 @@ class ModelManager:
         if errors:
             return "; ".join(errors)
         if self._policy.specific:
-            wanted = ", ".join(map(str, sorted(self._policy.specific)))
-            return f"--model_base_path={self.base} has none of the versions {wanted}"
-        return f"--model_base_path={self.base} has no version folder; write one: serving.export"
+            selected = ", ".join(map(str, sorted(self._policy.specific)))
+            return f"--model_base_path={self.base} has none of the versions {selected}"
+        return f"--model_base_path={self.base} has no version folder; write one with serving.export"
 
 
 class Watcher:
-    """Refreshes a catalog again and again, in a thread of its own, until `stop`."""
+    """A thread that refreshes a ModelManager periodically until `stop`."""
 
-    def __init__(self, catalog: ModelManager, seconds: float):
-        self._catalog, self._seconds = catalog, seconds
+    def __init__(self, models: ModelManager, seconds: float):
+        self._models, self._seconds = models, seconds
         self._stopped = threading.Event()
-        # A daemon: a long load must not hold up the end of the process.
+        # A daemon thread, so that a long load does not delay the exit of the process.
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:
@@ -223,6 +213,6 @@ class Watcher:
     def _watch(self) -> None:
         while not self._stopped.wait(self._seconds):
             try:
-                self._catalog.refresh()
+                self._models.refresh()
             except OSError as error:
                 _logger.warning("--model_base_path cannot be read: %s", error)

@@ -1,4 +1,4 @@
-"""A prediction from its arrival to its answer, the same for both protocols."""
+"""A prediction from its arrival to its answer, shared by the gRPC and REST frontends."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,37 +10,37 @@ from serving.server.metrics import Metrics
 from serving.server.model import ServedModel
 from serving.server.model_manager import ModelManager
 
-#: Signature name and inputs of a request, once its model is known.
+#: Returns signature name and inputs of a request, given its model.
 Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """What answers predictions: models, places and counters."""
+    """Models, admission and counters behind the frontends."""
 
-    catalog: ModelManager
+    models: ModelManager
     admission: Admission
     metrics: Metrics
 
     def predict(
         self, api: str, name: str, version: int | None, parse: Parse, caller: Caller
     ) -> tuple[ServedModel, dict[str, np.ndarray]]:
-        """The model that answered and its outputs.
+        """Return the model that answered and its outputs.
 
         Args:
-          api: grpc or rest, for the counters.
-          name: the model asked for.
-          version: its version; None is the newest.
-          parse: reads the request; called only once there is a place for it, since requests are large.
-          caller: who waits.
+            api: "grpc" or "rest", for the counters.
+            name: name of the model.
+            version: its version; None for the newest.
+            parse: reads the request; called only after admission, since requests are large.
+            caller: the client.
 
         Raises:
-          RequestError: whatever is wrong with it.
+            RequestError: the request cannot be answered.
         """
         with self.metrics.prediction(api), self.admission.enter():
-            model = self.catalog.find(name, version)
+            model = self.models.find(name, version)
             signature, inputs = parse(model)
-            with self.admission.turn(caller):
+            with self.admission.acquire_slot(caller):
                 outputs = model.run(signature, inputs)
-        self.metrics.answered(max((len(value) for value in outputs.values() if value.ndim), default=1))
+        self.metrics.observe_rows(max((len(value) for value in outputs.values() if value.ndim), default=1))
         return model, outputs

@@ -1,8 +1,8 @@
-"""The JSON of TensorFlow Serving's REST predict calls, to arrays and back.
+"""REST frontend: TensorFlow Serving's paths, version 1, and the JSON of its predict calls.
 
-Row form: {"instances": [one per image]} -> {"predictions": [...]}. Column form: {"inputs": whole
-arrays} -> {"outputs": ...}. Binary values are {"b64": text}, in outputs where the name ends in
-_bytes. A signature of one input or one output may leave the name out.
+Row form: {"instances": [one per image]} -> {"predictions": [...]}. Column form: {"inputs": whole arrays} ->
+{"outputs": ...}. Binary values are {"b64": text}; binary outputs have names that end in _bytes. A signature with one
+input or one output needs no name for it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ ROW, COLUMN = "instances", "inputs"
 
 
 def read_request(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`.
+    """Parse the JSON object in `body`.
 
     Raises:
-      RequestError: INVALID_ARGUMENT, for anything else.
+        RequestError: INVALID_ARGUMENT, if it is not one.
     """
     try:
         request = json.loads(body)
@@ -55,21 +55,21 @@ def read_request(body: bytes) -> dict[str, Any]:
 
 
 def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Input name -> array, of the signature's dtypes.
+    """Convert the inputs of a request to arrays of the signature's dtypes, by name.
 
     Raises:
-      RequestError: INVALID_ARGUMENT, for JSON of another form.
+        RequestError: INVALID_ARGUMENT, for another form.
     """
     if (ROW in body) == (COLUMN in body):
         raise invalid('the request must have one of "instances" (rows) and "inputs" (columns)')
     values = _columns(body[ROW], signature) if ROW in body else _named(body[COLUMN], signature)
-    # Unknown names pass unconverted: the model refuses them together with the missing ones.
+    # Unknown names pass unconverted: the model reports them together with the missing ones.
     types = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
     return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
 
 
 def write_outputs(body: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The answer, in the form in which `body` asked."""
+    """Build the answer in the row or column form of the request `body`."""
     values = {name: _to_json(name, array) for name, array in outputs.items()}
     if ROW not in body:
         return {"outputs": values if len(values) > 1 else next(iter(values.values()))}
@@ -110,7 +110,7 @@ def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
     kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
     if array.size and array.dtype.kind not in kinds:
         raise invalid(f"{name!r} must hold {dtype.name} numbers only")
-    with np.errstate(over="ignore"):  # infinity is refused with the inputs' other checks
+    with np.errstate(over="ignore"):  # infinity is refused by check_inputs
         converted = array.astype(dtype.as_numpy_dtype)
     if not dtype.is_floating and np.any(converted != array):
         raise invalid(f"{name!r} has a value outside of {dtype.name}")
@@ -145,9 +145,7 @@ def _b64(value: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# TensorFlow Serving's REST paths, v1, in front of a catalog of models.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- HTTP server ------------------------------------------------------------------------------------------------------
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19}))?(?P<action>/metadata|:\w+|)")
 _HTTP = {
@@ -161,8 +159,8 @@ _HTTP = {
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
 _IDLE_SECONDS = 30
-_PIECE = 1 << 20
-# Of a body that is refused: a client that is cut off while it sends may not see why.
+_CHUNK = 1 << 20
+# Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
 _logger = logging.getLogger(__name__)
 
@@ -171,18 +169,18 @@ class RestServer(ThreadingHTTPServer):
     """An HTTP server bound to an address, not yet started.
 
     Args:
-      address: host and port; port 0 takes a free one.
-      predictor: what answers.
-      max_bytes: of a request.
-      seconds: how long a prediction may wait for its turn.
-      key: what callers must know; None lets everyone in.
-      tls: None is plain HTTP.
+        address: host and port; port 0 for any free one.
+        predictor: answers the predictions.
+        max_bytes: the largest request.
+        seconds: how long a prediction may wait for a slot.
+        key: key that requests must send; None for no check.
+        tls: TLS context; None for plain HTTP.
 
     Raises:
-      OSError: the address is not to be had.
+        OSError: the address is not available.
     """
 
-    # Closing waits for the requests in flight.
+    # server_close waits for the requests in flight.
     daemon_threads = False
     request_queue_size = 128
 
@@ -198,18 +196,18 @@ class RestServer(ThreadingHTTPServer):
         self.predictor, self.max_bytes, self.seconds, self.key = predictor, max_bytes, seconds, key
         super().__init__(address, _Handler)
         if tls:
-            # The handshake belongs to the connection's own thread: a silent client must not stop the others.
+            # The handshake runs in the connection's own thread, so that a silent client does not block the others.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up or speaks no TLS is no fault of ours."""
+        """Log at debug level: a client has closed the connection or does not speak TLS."""
         _logger.debug("connection from %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: RestServer
     protocol_version = "HTTP/1.1"
-    # Without a limit, a silent connection would hold up the shutdown.
+    # Without a limit, a silent connection would delay the shutdown.
     timeout = _IDLE_SECONDS
 
     def do_GET(self) -> None:
@@ -219,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def handle_expect_100(self) -> bool:
-        """Refuse before the body is sent what would be refused after."""
+        """Refuse a request before its body is sent, if the key or the length is wrong."""
         try:
             self._check_key()
             self._check_length()
@@ -236,16 +234,16 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "GET" and self.path == metrics.PATH:
                 self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
                 return
-            caller = Caller(time.monotonic() + self.server.seconds, self._is_there)
+            caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
             answer = respond(self.server.predictor, self.command, self.path, self._body, caller)
             self._send(HTTPStatus.OK, json.dumps(answer).encode())
         except RequestError as error:
             self._discard_body()
             self._send(_http_status(error), _error(error))
         except OSError:
-            raise  # the client is gone
+            raise  # the client has disconnected
         except Exception:
-            # A fault of ours must reach the log and not cost the client its connection.
+            # A bug of the server goes to the log, and the client still gets an answer.
             _logger.exception("%s %s", self.command, self.path)
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}')
 
@@ -258,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._has_length() or self.headers.get("Transfer-Encoding"):
             raise invalid("Content-Length must be a number of bytes, and Transfer-Encoding is not supported")
         if self._unread > self.server.max_bytes:
-            raise TooLargeError(f"Content-Length is {self._unread}; at most {self.server.max_bytes} bytes are taken")
+            raise TooLargeError(f"Content-Length is {self._unread}; at most {self.server.max_bytes} bytes are accepted")
 
     def _has_length(self) -> bool:
         length = self.headers.get("Content-Length", "0")
@@ -268,32 +266,32 @@ class _Handler(BaseHTTPRequestHandler):
         length, self._unread = self._unread, 0
         return self.rfile.read(length)
 
-    def _is_there(self) -> bool:
-        """Whether the client, who has said all he had to say, has not closed the connection."""
+    def _is_connected(self) -> bool:
+        """Return False if the client, whose request has been read completely, has closed the connection."""
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
         if not poll.poll(0):
             return True
-        # What TLS still says then is goodbye.
+        # Over TLS the data is the closing alert.
         return not isinstance(self.connection, ssl.SSLSocket) and bool(self.connection.recv(1, socket.MSG_PEEK))
 
     def _discard_body(self) -> None:
         left = min(self._unread, _MAX_DISCARDED)
         while left > 0:
-            piece = self.rfile.read(min(left, _PIECE))
-            left = left - len(piece) if piece else 0
+            chunk = self.rfile.read(min(left, _CHUNK))
+            left = left - len(chunk) if chunk else 0
 
     def _send(self, status: HTTPStatus, text: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(text)))
-        # One request a connection: none idles in the way of the shutdown.
+        # One request per connection, so that no idle connection delays the shutdown.
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(text)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing about single requests, as TensorFlow Serving does."""
+        """Log nothing about single requests, as in TensorFlow Serving."""
 
 
 def _http_status(error: RequestError) -> HTTPStatus:
@@ -309,10 +307,10 @@ def _error(error: RequestError) -> bytes:
 def respond(
     predictor: Predictor, method: str, path: str, read_body: Callable[[], bytes], caller: Caller
 ) -> dict[str, Any]:
-    """The JSON answer to one request.
+    """Return the JSON answer to one request.
 
     Raises:
-      RequestError: whatever is wrong with it.
+        RequestError: the request cannot be answered.
     """
     match = _PATH.fullmatch(path)
     if not match:
@@ -320,9 +318,9 @@ def respond(
     name, action = match["name"], match["action"]
     version = int(match["version"]) if match["version"] else None
     if method == "GET" and action == "":
-        return _message(model_status(predictor.catalog.statuses(name, version)))
+        return _message(model_status(predictor.models.statuses(name, version)))
     if method == "GET" and action == "/metadata":
-        return _metadata(name, predictor.catalog.find(name, version))
+        return _metadata(name, predictor.models.find(name, version))
     if method == "POST" and action == ":predict":
         return _predict(predictor, name, version, read_body, caller)
     if method == "POST" and action in (":classify", ":regress"):

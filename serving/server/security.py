@@ -1,4 +1,4 @@
-"""Who may ask, and that nobody listens in: an API key and TLS, both optional."""
+"""Authentication by an API key, and TLS; both are optional."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HEALTH = "/grpc.health.v1.Health/"
 
 
 class ApiKey:
-    """The key that every request must have in its `x-api-key` header or metadata.
+    """The key that every request must send in its `x-api-key` header or metadata.
 
     Args:
-      path: file with the key, one line of printable ASCII.
+        path: file with the key, one line of printable ASCII.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: it has no key.
+        OSError: the file cannot be read.
+        ValueError: the file does not hold one line of printable ASCII.
     """
 
     def __init__(self, path: Path):
@@ -33,15 +33,15 @@ class ApiKey:
             raise ValueError(f"--api_key_file={path} must hold one line of printable ASCII: the key")
 
     def check(self, given: str | bytes | None) -> None:
-        """Raises RequestError, UNAUTHENTICATED, where `given` is another key or none."""
+        """Raise RequestError, UNAUTHENTICATED, if `given` is missing or another key."""
         value = given.encode(errors="replace") if isinstance(given, str) else given or b""
-        # In constant time: how long the comparison takes must not tell how much of a guess is right.
+        # Constant time, so that the duration does not reveal how much of a guess is right.
         if not hmac.compare_digest(value, self._key.encode()):
             raise RequestError(grpc.StatusCode.UNAUTHENTICATED, f"{HEADER} is missing or wrong; send the server's key")
 
 
 class KeyInterceptor(grpc.ServerInterceptor):
-    """Asks every call for the key, but for health checks: those who probe have none, and learn nothing."""
+    """Check of the key in every call except health checks, since probes have no key."""
 
     def __init__(self, key: ApiKey):
         self._key = key
@@ -51,28 +51,28 @@ class KeyInterceptor(grpc.ServerInterceptor):
             try:
                 self._key.check(dict(details.invocation_metadata).get(HEADER))
             except RequestError as error:
-                return _refusal(error)
+                return _abort(error)
         return continuation(details)
 
 
-def _refusal(error: RequestError) -> grpc.RpcMethodHandler:
+def _abort(error: RequestError) -> grpc.RpcMethodHandler:
     return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(error.code, str(error)))
 
 
 class Certificate:
-    """The server's TLS certificate, for both protocols.
+    """The server's TLS certificate, for gRPC and REST.
 
     Args:
-      cert_file: the certificate and those that vouch for it, PEM.
-      key_file: its private key, PEM without a password.
+        cert_file: certificate chain in PEM form.
+        key_file: private key in PEM form, without a password.
 
     Raises:
-      OSError: a file cannot be read.
-      ValueError: a file of something else.
+        OSError: a file cannot be read.
+        ValueError: the files are not a certificate and its key.
     """
 
     def __init__(self, cert_file: Path, key_file: Path):
-        # gRPC would only complain at the first connection.
+        # Checked here, because gRPC would report an error only at the first connection.
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:

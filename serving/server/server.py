@@ -1,4 +1,4 @@
-"""The server's two fronts, from their start to the last answer."""
+"""The server: gRPC and REST frontends of one model, from start to drained shutdown."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from serving.server.rest import RestServer
 from serving.server.security import ApiKey, Certificate
 
 _DRAIN_SECONDS = 30
-# Without batching: more at once would only share the processor, and each takes its memory.
-_RUNNING = 2
+# Slots without batching: more would only share the CPU, and each needs its own memory.
+_NUM_SLOTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerOptions:
-    """What the command line decides; docs/server.md explains each flag."""
+    """Options from the command line; docs/server.md explains each flag."""
 
     name: str
     base: Path
@@ -49,16 +49,16 @@ class Server:
     """A started server.
 
     Raises:
-      OSError: no model, or an address that is not to be had.
-      RuntimeError: the same of the gRPC port.
+        OSError: there is no model to serve, or the REST address is not available.
+        RuntimeError: the gRPC address is not available.
     """
 
     def __init__(self, options: ServerOptions):
-        self.catalog = ModelManager(options.name, options.base, options.policy, lambda folder: _load(folder, options))
-        running = options.batching.places if options.batching else _RUNNING
-        self._admission = Admission(options.max_in_flight, running)
-        metrics = Metrics(lambda: self._admission.in_flight, lambda: self.catalog.find(options.name, None).version)
-        predictor = Predictor(self.catalog, self._admission, metrics)
+        self.models = ModelManager(options.name, options.base, options.policy, lambda folder: _load(folder, options))
+        num_slots = options.batching.num_slots if options.batching else _NUM_SLOTS
+        self._admission = Admission(options.max_in_flight, num_slots)
+        metrics = Metrics(lambda: self._admission.in_flight, lambda: self.models.find(options.name, None).version)
+        predictor = Predictor(self.models, self._admission, metrics)
         self._health = HealthServicer()
         self._grpc = make_grpc_server(predictor, self._health, options.max_in_flight, options.max_bytes, options.key)
         self.grpc_port = self._bind_grpc(f"{options.host}:{options.port}", options.certificate)
@@ -69,20 +69,20 @@ class Server:
         self._grpc.start()
         self._rest_thread = threading.Thread(target=self._rest.serve_forever, args=[0.1], name="rest")
         self._rest_thread.start()
-        self._watcher = Watcher(self.catalog, options.poll_seconds) if options.poll_seconds else None
+        self._watcher = Watcher(self.models, options.poll_seconds) if options.poll_seconds else None
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self) -> bool:
-        """Take no more requests, and wait for those inside; returns whether all were answered in time."""
+        """Accept no more requests and wait for those in flight; return False if some are still unanswered."""
         end = time.monotonic() + _DRAIN_SECONDS
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._watcher:
             self._watcher.stop()
-        # Both stop accepting first, then finish what they have.
+        # Both frontends stop accepting first, then finish their requests.
         drained = self._grpc.stop(_DRAIN_SECONDS)
         self._rest.shutdown()
         self._rest_thread.join()
-        # Waits for its connections; a prediction that has begun cannot be stopped, so not for ever.
+        # Closing waits for the connections; a running prediction cannot be stopped, so the wait has a limit.
         closing = threading.Thread(target=self._rest.server_close, name="rest-close", daemon=True)
         closing.start()
         drained.wait()

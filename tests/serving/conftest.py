@@ -27,7 +27,7 @@ class FakeConfig:
 
 
 class FakeGenerator:
-    """Has what serving needs of sg3tf.Generator; every input moves every pixel."""
+    """The attributes of sg3tf.Generator that serving uses; every input changes every pixel."""
 
     config = FakeConfig()
     num_ws = 3
@@ -43,13 +43,16 @@ class FakeGenerator:
         w = tf.concat([z, label], axis=1) @ self._to_w
         return tf.tile((truncation_psi[:, None] * w)[:, None], [1, 3, 1])
 
+    def with_dtype(self, dtype):
+        return self
+
     def synthesis(self, ws, *, transform):
         shift = transform[:, :1, 2] + transform[:, 0, :1]
         flat = tf.reshape(ws, [-1, 12]) @ self._to_image / 4.0 + shift - 1.0
         return tf.reshape(tf.tanh(flat), [-1, 8, 8, 3])
 
     def images(self, z, label, psi=1.0, transform=None):
-        """What the signatures must answer, computed beside them: [N, R, R, C] uint8."""
+        """Expected answers of the signatures, computed without them: [N, R, R, C] uint8."""
         n = len(z)
         psi = np.broadcast_to(np.float32(psi), n)
         ws = self.mapping(np.float32(z), np.float32(label), psi)
@@ -61,6 +64,14 @@ class FakeGenerator:
 @pytest.fixture(scope="session")
 def fake_generator():
     return FakeGenerator()
+
+
+@pytest.fixture(scope="session")
+def stylegan2():
+    import sg3tf
+
+    tiny = {"resolution": 16, "channel_base": 128, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+    return sg3tf.Generator.from_preset("stylegan2", **tiny)
 
 
 @pytest.fixture(scope="session")
@@ -86,10 +97,10 @@ def certificate(tmp_path_factory):
 
 
 class ServerProcess:
-    """`python -m serving.server` on free loopback ports, where importing sg3tf is an error."""
+    """`python -m serving.server` on free loopback ports, where importing sg3tf's networks is an error."""
 
     def __init__(self, model_base_path, folder, *flags):
-        (folder / "sg3tf.py").write_text("raise ImportError('the server imported sg3tf')")
+        (folder / "sitecustomize.py").write_text("import sys\nsys.modules['sg3tf.models'] = None\n")
         command = [sys.executable, "-m", "serving.server", f"--model_base_path={model_base_path}"]
         command += ["--model_name=fake", "--port=0", "--rest_api_port=0", *flags]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}

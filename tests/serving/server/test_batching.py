@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from serving.saved_model import export_saved_model
-from serving.server.batching import BatchingParameters, batched, is_batchable, read_parameters
+from serving.server.batching import BatchingParameters, batched_function, is_batchable, read_parameters
 from serving.server.errors import RequestError
 from serving.server.model import ServedModel
 
@@ -105,16 +105,16 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
 
 def test_the_models_own_limit_counts(fake_generator, tmp_path):
     version = export_saved_model(fake_generator, tmp_path, max_batch=4)
-    with pytest.raises(OSError, match="takes 4 images at most: give no larger max_batch_size"):
+    with pytest.raises(OSError, match="takes 4 images at most: give batching no larger max_batch_size"):
         ServedModel(version, BatchingParameters(8))
     with pytest.raises(RequestError, match="has 5 rows; send at most 4"):
         ServedModel(version).run("generate", inputs(0, 5, 1.0))
 
 
-def test_places_before_the_kernel():
+def test_slots_before_the_kernel():
     """More than the kernel can work at waits where deadlines count: at one image a batch, one runs and one follows."""
-    assert BatchingParameters(1, num_batch_threads=1).places == 2
-    assert BatchingParameters(8, num_batch_threads=2).places == 24
+    assert BatchingParameters(1, num_batch_threads=1).num_slots == 2
+    assert BatchingParameters(8, num_batch_threads=2).num_slots == 24
 
 
 def test_requests_run_together(model):
@@ -129,7 +129,9 @@ def test_requests_run_together(model):
             return {"ws": rows["z"] * rows["psi"][:, None]}
 
     parameters = BatchingParameters(8, 300_000, 10, 1, (4, 8))
-    function = batched(count, definition, model.row_shapes(definition), "test_requests_run_together", parameters)
+    function = batched_function(
+        count, definition, model.per_image_shapes(definition), "test_requests_run_together", parameters
+    )
 
     def call(seed):
         request = inputs(seed, 1, [seed])

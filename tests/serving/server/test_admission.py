@@ -29,12 +29,12 @@ def test_who_waits_past_the_deadline_or_hangs_up_never_runs():
     admission = Admission(max_in_flight=9, max_running=1)
     gone = threading.Event()
     threading.Timer(0.2, gone.set).start()
-    with admission.turn(Caller()):
+    with admission.acquire_slot(Caller()):
         start = time.monotonic()
         late = Caller(deadline=start + 0.2)
-        assert refused_with(admission.turn(late)) == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert refused_with(admission.acquire_slot(late)) == grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - start >= 0.2
-        quitter = Caller(is_there=lambda: not gone.is_set())
-        assert refused_with(admission.turn(quitter)) == grpc.StatusCode.CANCELLED
-    with admission.turn(Caller()):  # the place is free again
+        quitter = Caller(is_connected=lambda: not gone.is_set())
+        assert refused_with(admission.acquire_slot(quitter)) == grpc.StatusCode.CANCELLED
+    with admission.acquire_slot(Caller()):  # the place is free again
         pass

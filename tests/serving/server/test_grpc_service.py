@@ -105,10 +105,10 @@ def test_output_filter_of_a_model_with_several_outputs():
         signature_def=lambda name: definition,
         run=lambda name, inputs: {"a": np.ones(2), "b": np.zeros(3)},
     )
-    catalog = SimpleNamespace(find=lambda name, version: model)
+    models = SimpleNamespace(find=lambda name, version: model)
     admission = Admission(max_in_flight=1, max_running=1)
     metrics = Metrics(lambda: admission.in_flight, lambda: 1)
-    service = PredictionService(Predictor(catalog, admission, metrics), max_bytes=100)
+    service = PredictionService(Predictor(models, admission, metrics), max_bytes=100)
     context = SimpleNamespace(time_remaining=lambda: None, is_active=lambda: True)
     response = service.Predict(predict_pb2.PredictRequest(output_filter=["b"]), context)
     assert list(response.outputs) == ["b"]

@@ -51,17 +51,17 @@ def test_only_complete_folders_inside_the_base_count(tmp_path):
 
 def test_a_new_version_replaces_the_old_one(tmp_path):
     add(tmp_path, 1)
-    catalog = ModelManager("m", tmp_path, LATEST, load)
-    held = catalog.find("m", None)
+    models = ModelManager("m", tmp_path, LATEST, load)
+    held = models.find("m", None)
     add(tmp_path, 2)
-    catalog.refresh()
-    assert catalog.find("m", None).version == 2
+    models.refresh()
+    assert models.find("m", None).version == 2
     assert held.version == 1  # a request at work keeps it
     with pytest.raises(RequestError, match="the versions served are 2"):
-        catalog.find("m", 1)
-    assert [(s.version, s.state) for s in catalog.statuses("m", None)] == [(1, "END"), (2, "AVAILABLE")]
-    catalog.refresh(VersionPolicy())
-    assert catalog.find("m", 1).version == 1
+        models.find("m", 1)
+    assert [(s.version, s.state) for s in models.statuses("m", None)] == [(1, "END"), (2, "AVAILABLE")]
+    models.refresh(VersionPolicy())
+    assert models.find("m", 1).version == 1
 
 
 def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
@@ -74,39 +74,39 @@ def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
         return load(folder)
 
     add(tmp_path, 1)
-    catalog = ModelManager("m", tmp_path, LATEST, slow)
+    models = ModelManager("m", tmp_path, LATEST, slow)
     add(tmp_path, 2)
-    refresh = threading.Thread(target=catalog.refresh)
+    refresh = threading.Thread(target=models.refresh)
     refresh.start()
     assert loading.wait(10)
-    assert catalog.find("m", None).version == 1
-    assert [s.state for s in catalog.statuses("m", None)] == ["AVAILABLE", "LOADING"]
+    assert models.find("m", None).version == 1
+    assert [s.state for s in models.statuses("m", None)] == ["AVAILABLE", "LOADING"]
     go_on.set()
     refresh.join()
-    assert catalog.find("m", None).version == 2
+    assert models.find("m", None).version == 2
 
 
 def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
     add(tmp_path, 1)
-    catalog = ModelManager("m", tmp_path, LATEST, load)
+    models = ModelManager("m", tmp_path, LATEST, load)
     add(tmp_path, 2)
     (tmp_path / "2" / "broken").touch()
-    catalog.refresh()
-    assert catalog.find("m", None).version == 1
-    (status,) = catalog.statuses("m", 2)
+    models.refresh()
+    assert models.find("m", None).version == 1
+    (status,) = models.statuses("m", 2)
     assert status.state == "END"
     assert "it is broken" in status.error
     (tmp_path / "2" / "broken").unlink()
-    catalog.refresh()
-    assert catalog.find("m", None).version == 2
+    models.refresh()
+    assert models.find("m", None).version == 2
 
 
 def test_an_emptied_folder_stops_nothing(tmp_path):
     add(tmp_path, 1)
-    catalog = ModelManager("m", tmp_path, LATEST, load)
+    models = ModelManager("m", tmp_path, LATEST, load)
     (tmp_path / "1" / "saved_model.pb").unlink()
-    catalog.refresh()
-    assert catalog.find("m", None).version == 1
+    models.refresh()
+    assert models.find("m", None).version == 1
 
 
 def test_nothing_to_serve_is_an_error(tmp_path):
