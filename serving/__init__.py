@@ -1,5 +1,5 @@
-"""Getting images out of a trained generator: SavedModel export, an embedded server, a client.
+"""Serving of a trained generator: SavedModel export and an embedded server.
 
-Everything between `serving.export` and `serving.client` speaks TensorFlow Serving's formats, so the
-embedded server (`python -m serving.server`) and the stock one are interchangeable.
+The formats are TensorFlow Serving's, so that a stock server can replace `python -m serving.server` and
+`sg3tf.remote.Client` can talk to either.
 """

@@ -1,65 +1,76 @@
-"""Write a trained generator as a SavedModel version that TensorFlow Serving can serve.
+"""Export a trained generator as a SavedModel version that TensorFlow Serving can serve.
 
-python -m serving.export --run=runs/00003-... --model_base_path=models/sg3
-python -m serving.export --model=generator.keras --model_base_path=models/sg3 --precision=bf16
+python -m serving.export --network=runs/00003-... --model_base_path=models/sg3
+python -m serving.export --network=generator.keras --model_base_path=models/sg3 --precision=bf16
 """
 
+from __future__ import annotations
+
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
-import sg3tf
-from serving.saved_model import EXPORT_PRECISIONS, export_saved_model, in_precision, of_weights
+from serving.saved_model import EXPORT_PRECISIONS, export_saved_model, training_provenance
 from serving.validate import ValidationError
-
-_RUN = flags.DEFINE_string("run", None, "Run folder or checkpoint to export.")
-_MODEL = flags.DEFINE_string("model", None, "Generator saved as .keras, instead of --run.")
-_BASE = flags.DEFINE_string("model_base_path", None, "Folder of the versions 1, 2, ...")
-_PRECISION = flags.DEFINE_enum("precision", "fp32", EXPORT_PRECISIONS, "What the highest resolutions compute in.")
-_MAX_BATCH = flags.DEFINE_integer("max_batch", None, "Refuse requests for more images; default: any number.")
-_XLA = flags.DEFINE_bool("xla", False, "Have the server compile the synthesis, anew for every batch size.")
-_WARMUP = flags.DEFINE_list("warmup_batch_sizes", ["1"], "Numbers of images to warm up for, such as 1,2,4,8.")
-_LICENCE = flags.DEFINE_string("licence", "unspecified", "Of the weights, for the metadata.")
+from sg3tf.models.loading import load
+from sg3tf.utils import command_line
 
 
-def main(argv: list[str]) -> None:
-    """Export one generator and print the version folder."""
-    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable it captures
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    if not _BASE.value:
-        raise app.UsageError("--model_base_path is missing: say where the versions go")
-    if bool(_RUN.value) == bool(_MODEL.value):
-        raise app.UsageError("give either --run (a run folder) or --model (a .keras file)")
-    source = Path(_RUN.value or _MODEL.value)
-    try:
-        generator = sg3tf.load(source)
-        described = of_weights(source)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"cannot load {source}: {error}") from error
-    described |= {"precision": _PRECISION.value, "licence": _LICENCE.value}
-    try:
-        version = export_saved_model(
-            in_precision(generator, _PRECISION.value),
-            _BASE.value,
-            max_batch=_MAX_BATCH.value,
-            xla=_XLA.value,
-            warmup_batch_sizes=_warmup_batch_sizes(),
-            described=described,
-        )
-    except (OSError, ValueError, ValidationError) as error:
-        raise SystemExit(f"not exported: {error}") from error
+def define_flags(values: flags.FlagValues) -> None:
+    """Define the flags of this command in `values`."""
+    flags.DEFINE_string(
+        "network", None, "Generator to export: .keras file, run folder or checkpoint folder.", flag_values=values
+    )
+    flags.DEFINE_string("model_base_path", None, "Folder of the model's versions 1, 2, ...", flag_values=values)
+    flags.DEFINE_enum(
+        "precision", "fp32", EXPORT_PRECISIONS, "Precision of the four highest resolutions.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_batch", None, "Most images in one request; default: no limit.", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_bool(
+        "xla", False, "Make the server compile the synthesis with XLA, once for every batch size.", flag_values=values
+    )
+    flags.DEFINE_list(
+        "warmup_batch_sizes", ["1"], "Batch sizes that a server warms up for, such as 1,2,4,8.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "license", "unspecified", "License of the weights, recorded in the metadata.", flag_values=values
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv`, or those of the process; return the exit status."""
+    return command_line.run("serving.export", export, define_flags, __doc__ or "", argv, foreseen=(ValidationError,))
+
+
+def export(options: flags.FlagValues) -> None:
+    """Export one generator and print its version folder."""
+    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
+    if not options.network:
+        raise ValueError("--network is missing: give a .keras file, run folder or checkpoint folder")
+    if not options.model_base_path:
+        raise ValueError("--model_base_path is missing: give the folder that gets the version")
+    sizes = options.warmup_batch_sizes
+    if not all(size.isdecimal() for size in sizes):
+        raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
+    version = export_saved_model(
+        load(options.network),
+        options.model_base_path,
+        precision=options.precision,
+        license=options.license,
+        max_batch=options.max_batch,
+        xla=options.xla,
+        warmup_batch_sizes=[int(size) for size in sizes],
+        metadata=training_provenance(Path(options.network)),
+    )
     print(version)
 
 
-def _warmup_batch_sizes() -> list[int]:
-    if not all(size.isdecimal() for size in _WARMUP.value):
-        raise app.UsageError(f"--warmup_batch_sizes={','.join(_WARMUP.value)}: give numbers, such as 1,2,4,8")
-    return [int(size) for size in _WARMUP.value]
-
-
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

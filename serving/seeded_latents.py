@@ -1,10 +1,10 @@
 """`numpy.random.RandomState(seed).randn(z_dim)` as a TensorFlow graph of stock ops.
 
-The field names an image by the seed of its latent, and that seed means NumPy's legacy generator. To
-answer "seed 85" inside a SavedModel, where no NumPy runs, this file rebuilds that generator:
-MT19937 (Matsumoto and Nishimura 1998), 53-bit doubles, and Marsaglia's polar method.
+Generated images are commonly identified by the seed of NumPy's legacy generator. A SavedModel cannot call NumPy, so
+this file reproduces that generator: MT19937 (Matsumoto and Nishimura 1998), 53-bit doubles, and Marsaglia's polar
+method.
 
-Words of 32 bits live in int64 tensors: their products stay below 2^63 and every device has kernels.
+Words of 32 bits are kept in int64 tensors: their products stay below 2^63, and every device has kernels for them.
 """
 
 import math
@@ -16,29 +16,29 @@ _STATE_WORDS = 624
 _SHIFT = 397
 _WORDS_PER_PAIR = 4
 _SEEDING_UNROLL = 24
-# Chance, per seed, that the generated words do not suffice. There are only 2^32 seeds, so the
-# chance that even one of them is unlucky is below 2^-32.
+# The generated words are too few for a seed with probability below 2^-64. There are 2^32 seeds, so the probability
+# that any of them fails is below 2^-32.
 _FAILURE_BITS = 64
 
 
 def z_from_seeds(seeds: tf.Tensor, z_dim: int) -> tf.Tensor:
-    """The latent that the field calls `seed`, for each of the seeds.
+    """Return the latents of NumPy seeds.
 
     Args:
-      seeds: [N] int64, each from 0 to 2**32-1.
-      z_dim: length of one latent, static.
+        seeds: [N] int64, each from 0 to 2**32-1.
+        z_dim: length of one latent, static.
 
     Returns:
-      [N, z_dim] float32, equal to `np.random.RandomState(seed).randn(z_dim).astype(np.float32)`.
+        [N, z_dim] float32, equal to `np.random.RandomState(seed).randn(z_dim).astype(np.float32)`.
 
     Raises:
-      tf.errors.InvalidArgumentError: a seed is outside of NumPy's range.
+        tf.errors.InvalidArgumentError: a seed out of NumPy's range.
     """
     return tf.cast(_randn(seeds, z_dim), tf.float32)
 
 
 def _randn(seeds: tf.Tensor, count: int) -> tf.Tensor:
-    """[N] int64 -> [N, count] float64; only the rounding of log and sqrt may differ from NumPy's."""
+    """Return float64 normals [N, count] for int64 seeds [N]; only log and sqrt may round differently in NumPy."""
     last = tf.constant(2**32 - 1, tf.int64)
     tf.debugging.assert_non_negative(seeds, "seed must be from 0 to 2**32-1")
     tf.debugging.assert_less_equal(seeds, last, "seed must be from 0 to 2**32-1")
@@ -52,11 +52,10 @@ def _randn(seeds: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def _num_blocks(num_pairs: int) -> int:
-    """Number of 624-word blocks that certainly hold `num_pairs` accepted pairs.
+    """Number of 624-word blocks that hold `num_pairs` accepted pairs, except with probability 2^-64.
 
-    A pair is accepted with probability p = pi/4. Chernoff: fewer than k of n are accepted with
-    probability at most exp(-n KL(k/n || p)) whenever k/n < p. For 256 pairs (z_dim 512) that
-    gives three blocks and 2^-95.
+    A pair is accepted with probability p = pi/4. By Chernoff's bound, fewer than k of n are accepted with probability
+    at most exp(-n KL(k/n || p)) if k/n < p. For 256 pairs (z_dim 512) that gives three blocks and 2^-95.
     """
     accept = math.pi / 4
     blocks = 0
@@ -73,9 +72,9 @@ def _num_blocks(num_pairs: int) -> int:
 
 
 def _initial_state(seeds: tf.Tensor) -> tf.Tensor:
-    """init_genrand: [N] -> [N, 624], word i = 1812433253 * (word ^ word >> 30) + i mod 2^32.
+    """Initial state [N, 624] (init_genrand): word i = 1812433253 * (word ^ word >> 30) + i mod 2^32.
 
-    The recurrence is not linear, hence a loop; unrolling divides the cost of its bookkeeping.
+    The recurrence is not linear, hence a loop, unrolled to reduce its overhead.
     """
 
     def step(word: tf.Tensor, rows: tf.TensorArray, row: tf.Tensor) -> tuple[Any, ...]:
@@ -94,7 +93,7 @@ def _initial_state(seeds: tf.Tensor) -> tf.Tensor:
 
 
 def _twist(state: tf.Tensor) -> tf.Tensor:
-    """The next 624 words. A new word needs the new word 227 earlier, so it takes three strides."""
+    """Next 624 words, in three strides: a new word depends on the new word 227 places before it."""
     stride = _STATE_WORDS - _SHIFT
     following = tf.concat([state[:, 1:], state[:, :1]], axis=1)
     new = _mix(state[:, :stride], following[:, :stride], state[:, _SHIFT:])
@@ -106,7 +105,7 @@ def _twist(state: tf.Tensor) -> tf.Tensor:
             new[:, start - stride : stop - stride],
         )
         new = tf.concat([new, part], axis=1)
-    # Only the last word looks past the end of the old state, at the first of the new one.
+    # Only the last word depends on the first word of the new state.
     last = _mix(state[:, -1:], new[:, :1], new[:, _SHIFT - 1 : _SHIFT])
     return tf.concat([new, last], axis=1)
 
@@ -127,14 +126,14 @@ def _temper(word: tf.Tensor) -> tf.Tensor:
 
 
 def _doubles(words: tf.Tensor) -> tf.Tensor:
-    """[N, K] words -> [N, K/2] float64 in [0, 1): 27 bits of one word, 26 of the next."""
+    """Convert words [N, K] to float64 [N, K/2] in [0, 1): 27 bits of one word, 26 of the next."""
     high = tf.cast(words[:, 0::2] // 2**5, tf.float64)
     low = tf.cast(words[:, 1::2] // 2**6, tf.float64)
     return (high * 2.0**26 + low) / 2.0**53
 
 
 def _polar_gauss(uniform: tf.Tensor, num_pairs: int) -> tf.Tensor:
-    """[N, K] float64 in [0, 1) -> [N, 2*num_pairs] normals, in the order NumPy hands them out."""
+    """Convert float64 [N, K] in [0, 1) to normals [N, 2*num_pairs], in NumPy's order."""
     x1 = 2.0 * uniform[:, 0::2] - 1.0
     x2 = 2.0 * uniform[:, 1::2] - 1.0
     squared = x1 * x1 + x2 * x2

@@ -1,7 +1,7 @@
-"""What an exported generator answers: its signatures, as TensorFlow functions over one set of weights.
+"""Serving signatures of a generator: TensorFlow functions that share one set of weights.
 
-N is free in every signature and all inputs of a signature are required, as TensorFlow Serving
-requires them. docs/serving.md has the table.
+The batch size N is free in every signature. All inputs of a signature are required, because TensorFlow Serving
+requires them. docs/serving.md has a table.
 """
 
 from collections.abc import Callable
@@ -15,32 +15,32 @@ from sg3tf import ops
 Outputs: TypeAlias = dict[str, tf.Tensor]
 Function: TypeAlias = "tf.types.experimental.GenericFunction"
 
-#: What the tensors mean; the signatures themselves hold names, types and shapes.
+#: Descriptions of the tensors for the metadata; the signatures themselves hold names, types and shapes.
 TENSORS = {
     "z": "latents, standard normal",
-    "psi": "truncation: 1 full variety, towards 0 the average image; a scalar, or one for every image",
+    "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
     "label": "class, one-hot or all zeros",
-    "seed": "numpy.random.RandomState(seed).randn(z_dim) is the latent; from 0 to 2**32-1",
+    "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",
     "ws_b": "style vectors where mask is 1",
-    "mask": "1 takes the layer's style from ws_b, 0 from ws_a; [num_ws], or one row for every image",
-    "transform": "inverse transform of the image in units of its width, in front of the learned one; identity: none",
+    "mask": "1 takes the layer's style vector from ws_b, 0 from ws_a; [num_ws], or one row per image",
+    "transform": "inverse transform of the image in units of its width, applied before the learned one",
     "images": "NHWC; uint8, or float32 with -1 black and 1 white, not clipped",
-    "png_bytes": "one PNG file for every image",
+    "png_bytes": "one PNG file per image",
 }
 
 
 class ServedGenerator(tf.Module):
     """A generator's weights and signatures, in the form that `tf.saved_model.save` takes.
 
-    The Keras model itself is deliberately not an attribute: a SavedModel that tracks a Keras object
-    is one the C++ loader, hence TensorFlow Serving, cannot read.
+    The Keras model itself is deliberately not an attribute: the C++ loader, and so TensorFlow Serving, cannot read a
+    SavedModel that tracks a Keras object.
 
     Args:
-      generator: `sg3tf.Generator`, built.
-      max_batch: requests for more images than this are refused; None for any number.
-      xla: have the server compile the synthesis with XLA, anew for every batch size.
+        generator: `sg3tf.Generator`, built.
+        max_batch: the most images in one request; None for no limit.
+        xla: make the server compile the synthesis with XLA, once for every batch size.
     """
 
     def __init__(self, generator: Any, max_batch: int | None = None, xla: bool = False):
@@ -51,22 +51,22 @@ class ServedGenerator(tf.Module):
         self._num_ws = generator.num_ws
 
         def mapping(z: tf.Tensor, psi: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
-            psi = _per_image(psi, tf.shape(z)[0], 1, "psi must be a scalar or [N]")
+            psi = _broadcast_rows(psi, tf.shape(z)[0], 1, "psi must be a scalar or [N]")
             return generator.mapping(z, label, truncation_psi=psi[:, 0])
 
-        def synthesis(ws: tf.Tensor, *transform: tf.Tensor) -> tf.Tensor:
-            # A stock server has no native ops. Inside a function that XLA compiles this means its lowering for XLA.
+        def synthesis(ws: tf.Tensor, transform: tf.Tensor | None = None) -> tf.Tensor:
+            # A stock server has no native ops. In a function that XLA compiles, "matmul" selects the lowering for XLA.
             with ops.use_backend("matmul"):
-                return generator.synthesis(ws, transform=transform[0] if transform else None)
+                return generator.synthesis(ws, transform=transform)
 
-        # Functions of their own, so that all signatures share one copy of each network.
+        # Separate functions, so that all signatures share one copy of each network.
         self._transform = [_TRANSFORM] if generator.supports_transform else []
-        # The mapping is not worth compiling, and checks its inputs, which XLA leaves out.
+        # Compiling the mapping saves nothing, and XLA would drop the checks of its inputs.
         self._mapping = _function(mapping, self._z, _PSI, *self._label)
         self._synthesis = _function(synthesis, self._ws("ws"), *self._transform, jit_compile=xla)
 
     def signatures(self) -> dict[str, Function]:
-        """Name -> function with an input signature and a dict of outputs."""
+        """Return functions by signature name, each with an input signature and a dictionary of outputs."""
         generate = self._generate()
         return {
             "serving_default": generate,
@@ -79,12 +79,12 @@ class ServedGenerator(tf.Module):
         }
 
     def _images(self, ws: tf.Tensor) -> tf.Tensor:
-        # A broadcast identity, not a special case: one trace of the synthesis serves all signatures.
+        # The identity instead of no transform, so that one trace of the synthesis serves all signatures.
         identity = [tf.eye(3, batch_shape=[tf.shape(ws)[0]]) for _ in self._transform]
         return _to_uint8(self._synthesis(ws, *identity))
 
     def _signature(self, body: Callable[..., Outputs], *specs: tf.TensorSpec) -> Function:
-        """`body` for at most `max_batch` images."""
+        """Return `body` as a function that refuses more than `max_batch` images."""
         if self._max_batch is None:
             return _function(body, *specs)
         message = f"too many images in one request: this model takes at most {self._max_batch}"
@@ -106,7 +106,7 @@ class ServedGenerator(tf.Module):
         def generate_png(seed: tf.Tensor, psi: tf.Tensor, *label: tf.Tensor) -> Outputs:
             z = z_from_seeds(seed, self._config.z_dim)
             images = self._images(self._mapping(z, psi, *label))
-            # REST can only carry binary outputs whose name ends in _bytes (as base64).
+            # TensorFlow Serving returns binary outputs over REST only if their name ends in _bytes (as base64).
             return {"png_bytes": tf.io.encode_png(images)}
 
         return self._signature(generate_png, tf.TensorSpec([None], tf.int64, "seed"), _PSI, *self._label)
@@ -132,7 +132,7 @@ class ServedGenerator(tf.Module):
     def _mix(self) -> Function:
         def mix(ws_a: tf.Tensor, ws_b: tf.Tensor, mask: tf.Tensor) -> Outputs:
             message = f"mask must be [{self._num_ws}] or [N, {self._num_ws}]"
-            mask = _per_image(mask, tf.shape(ws_a)[0], self._num_ws, message)[:, :, tf.newaxis]
+            mask = _broadcast_rows(mask, tf.shape(ws_a)[0], self._num_ws, message)[:, :, tf.newaxis]
             return {"images": self._images(mask * ws_b + (1.0 - mask) * ws_a)}
 
         mask = tf.TensorSpec(None, tf.float32, "mask")
@@ -151,7 +151,7 @@ class ServedGenerator(tf.Module):
         return tf.TensorSpec([None, self._num_ws, self._config.w_dim], tf.float32, name)
 
 
-# A scalar or [N]: only the unknown shape allows both.
+# A scalar or [N]: only an unknown shape allows both.
 _PSI = tf.TensorSpec(None, tf.float32, "psi")
 _TRANSFORM = tf.TensorSpec([None, 3, 3], tf.float32, "transform")
 
@@ -161,16 +161,16 @@ def _function(body: Callable[..., Any], *specs: tf.TensorSpec, jit_compile: bool
 
 
 def _to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """What sg3tf.images.to_uint8 does, in a graph: [-1, 1] to 0..255."""
+    """Convert [-1, 1] to 0..255, as sg3tf.images.to_uint8 does for arrays."""
     return tf.saturate_cast(tf.round((images + 1.0) * 127.5), tf.uint8)
 
 
-def _per_image(value: tf.Tensor, batch: tf.Tensor, width: int, message: str) -> tf.Tensor:
-    """`width` numbers for all images or for each of them -> [batch, width]."""
+def _broadcast_rows(value: tf.Tensor, batch: tf.Tensor, width: int, message: str) -> tf.Tensor:
+    """Broadcast one row of `width` numbers, or one row per image, to [batch, width]."""
     size = tf.size(value)
     fits = tf.logical_or(size == width, size == batch * width)
     check = tf.debugging.Assert(fits, [message + "; its shape is", tf.shape(value)])
-    # Not left to the order of execution: the reshape's own complaint names no argument.
+    # The check must run before the reshape, whose own error names no argument.
     with tf.control_dependencies([check]):
         rows = tf.reshape(value, [-1, width])
     return tf.broadcast_to(rows, [batch, width])

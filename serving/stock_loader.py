@@ -1,7 +1,7 @@
-"""Answer the warm-up requests of a version folder as a stock server does, where this project cannot be imported.
+"""Answer the warm-up requests of a version folder as a stock server does, without this project.
 
-python -I stock_loader.py VERSION_FOLDER ANSWERS: writes a TFRecord of PredictResponse for every request, and prints
-what it took as JSON, in milliseconds. A failure is one line on stderr. serving/validate.py runs it.
+python -I stock_loader.py VERSION_FOLDER ANSWERS writes a TFRecord of PredictResponse per request and prints load time
+and latencies in milliseconds, as JSON. A failure is one line on stderr. serving/validate.py runs it.
 """
 
 import json
@@ -18,12 +18,12 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2  # noqa: E4
 from tensorflow.python.framework import op_def_registry  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: E402
 
-# Every TensorFlow knows these, but they call back into the Python program that made them.
+# Registered in every TensorFlow, but they call back into the Python program that created them.
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 
 
 def main(folder: Path, answers: Path) -> None:
-    """Load, answer everything twice, write the answers."""
+    """Load the version, answer every request twice, write the answers."""
     saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     for graph in saved_model.meta_graphs:
         refuse_foreign_ops(graph)
@@ -34,14 +34,14 @@ def main(folder: Path, answers: Path) -> None:
         try:
             graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder))
         except Exception as error:
-            raise ValueError(f"it cannot be loaded: {error}") from error
+            raise ValueError(f"the export cannot be loaded: {error}") from error
         load_ms = _ms_since(started)
-        latencies = answer(session, graph, records, answers)
+        latencies = answer_requests(session, graph, records, answers)
     print(json.dumps({"load_ms": load_ms, "latencies_ms": latencies}))
 
 
 def refuse_foreign_ops(graph: meta_graph_pb2.MetaGraphDef) -> None:
-    """Raises ValueError for an operation that a stock server does not have, in the graph or its functions."""
+    """Raise ValueError for an operation that a stock server lacks, in the graph or its functions."""
     library = graph.graph_def.library.function
     functions = {function.signature.name for function in library}
     bodies = [("the graph", graph.graph_def.node)]
@@ -52,10 +52,10 @@ def refuse_foreign_ops(graph: meta_graph_pb2.MetaGraphDef) -> None:
                 raise ValueError(f"{where} has the operation {op}, which no stock server can run")
 
 
-def answer(
+def answer_requests(
     session: Any, graph: meta_graph_pb2.MetaGraphDef, records: list[bytes], answers: Path
 ) -> list[tuple[float, ...]]:
-    """Writes the answers; returns the first and the second time that each took."""
+    """Write the answers; return the latencies of the first and the second run of each request, in milliseconds."""
     latencies = []
     with tf.io.TFRecordWriter(str(answers)) as writer:
         for record in records:
@@ -64,7 +64,7 @@ def answer(
             feed = {signature.inputs[name].name: tf.make_ndarray(value) for name, value in request.inputs.items()}
             fetches = {name: info.name for name, info in signature.outputs.items()}
             try:
-                outputs, *times = _twice(session, fetches, feed)
+                outputs, *times = _run_twice(session, fetches, feed)
             except tf.errors.OpError as error:
                 raise ValueError(f"signature {request.model_spec.signature_name}: {error.message}") from error
             response = predict_pb2.PredictResponse()
@@ -75,7 +75,7 @@ def answer(
     return latencies
 
 
-def _twice(session: Any, fetches: dict[str, str], feed: dict[str, Any]) -> tuple[Any, float, float]:
+def _run_twice(session: Any, fetches: dict[str, str], feed: dict[str, Any]) -> tuple[Any, float, float]:
     started = time.perf_counter()
     session.run(fetches, feed)
     first_ms, started = _ms_since(started), time.perf_counter()
@@ -90,5 +90,5 @@ def _ms_since(started: float) -> float:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), Path(sys.argv[2]))
-    except Exception as error:  # whatever it is, the parent tells it in one line
+    except Exception as error:  # validate.py reports the last line
         sys.exit(" ".join(str(error).split())[:500] or type(error).__name__)

@@ -6,11 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.server.batching import read_parameters
+from sg3tf.utils.protobuf import message_classes
+
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "serving" / "deploy"
+DEPLOY = ROOT / "serving" / "deploy"
 ARGUMENTS = {
     "--port=8500",
     "--rest_api_port=8501",
@@ -19,49 +22,29 @@ ARGUMENTS = {
     "--batching_parameters_file=/config/batching_parameters.txt",
     "--monitoring_config_file=/config/monitoring.config",
 }
-FIELD = descriptor_pb2.FieldDescriptorProto
-# The messages that tensorflow-serving-api leaves out, by their fields; numbers do not matter in text.
-MESSAGES = {
-    "BatchingParameters": {
-        "max_batch_size": ".google.protobuf.Int64Value",
-        "batch_timeout_micros": ".google.protobuf.Int64Value",
-        "max_enqueued_batches": ".google.protobuf.Int64Value",
-        "num_batch_threads": ".google.protobuf.Int64Value",
-        "thread_pool_name": ".google.protobuf.StringValue",
-        "allowed_batch_sizes": [FIELD.TYPE_INT64],
-        "pad_variable_length_inputs": FIELD.TYPE_BOOL,
-    },
-    "PrometheusConfig": {"enable": FIELD.TYPE_BOOL, "path": FIELD.TYPE_STRING},
-    "MonitoringConfig": {"prometheus_config": ".test.PrometheusConfig"},
-}
 
-
-def declared(name):
-    """An empty message of MESSAGES."""
-    file = descriptor_pb2.FileDescriptorProto(name="test.proto", package="test", syntax="proto3")
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
-    for message, fields in MESSAGES.items():
-        declaration = file.message_type.add(name=message)
-        for number, (field, kind) in enumerate(fields.items(), 1):
-            label = FIELD.LABEL_REPEATED if isinstance(kind, list) else FIELD.LABEL_OPTIONAL
-            added = declaration.field.add(name=field, number=number, label=label)
-            if isinstance(kind, str):
-                added.type, added.type_name = FIELD.TYPE_MESSAGE, kind
-            else:
-                added.type = kind[0] if isinstance(kind, list) else kind
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))()
+# TensorFlow Serving's messages that tensorflow-serving-api leaves out; text has no field numbers.
+MONITORING = message_classes(
+    "test",
+    """
+    message PrometheusConfig {
+      bool enable = 1;
+      string path = 2;
+    }
+    message MonitoringConfig {
+      PrometheusConfig prometheus_config = 1;
+    }
+    """,
+)
 
 
 def read(name, message):
-    return text_format.Parse((CONFIG / name).read_text(), message)
+    return text_format.Parse((DEPLOY / name).read_text(), message)
 
 
 def documents(name):
     yaml = pytest.importorskip("yaml")
-    return list(yaml.safe_load_all((CONFIG / name).read_text()))
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
 
 
 def test_models():
@@ -70,32 +53,29 @@ def test_models():
     assert (model.name, model.base_path, model.model_platform) == ("sg3", "/models/sg3", "tensorflow")
     assert model.model_version_policy.latest.num_versions == 1
     # What the comments propose is right, too.
-    text = (CONFIG / "models.config").read_text().replace("model_version_policy { latest { num_versions: 1 } }", "")
+    text = (DEPLOY / "models.config").read_text().replace("model_version_policy { latest { num_versions: 1 } }", "")
     uncommented = re.sub(r"# (model_version_policy|version_labels)", r"\1", text)
     (model,) = text_format.Parse(uncommented, model_server_config_pb2.ModelServerConfig()).model_config_list.config
     assert set(model.version_labels.values()) == set(model.model_version_policy.specific.versions) == {3, 4}
 
 
 def test_batching():
-    text = (CONFIG / "batching_parameters.txt").read_text()
-    batching = text_format.Parse(text, declared("BatchingParameters"))
-    sizes = list(batching.allowed_batch_sizes)
-    assert sizes == sorted(set(sizes))
-    # The server demands it.
-    assert sizes[-1] == batching.max_batch_size.value
+    text = (DEPLOY / "batching_parameters.txt").read_text()
+    batching = read_parameters(DEPLOY / "batching_parameters.txt")
+    sizes = batching.allowed_batch_sizes
+    assert sizes[-1] == batching.max_batch_size
     assert f"--max_batch={sizes[-1]} --warmup_batch_sizes={','.join(map(str, sizes))}" in text
-    assert min(batching.num_batch_threads.value, batching.max_enqueued_batches.value) > 0
-    assert 0 <= batching.batch_timeout_micros.value < 100_000
+    assert 0 <= batching.batch_timeout_micros < 100_000
 
 
 def test_monitoring():
-    prometheus = read("monitoring.config", declared("MonitoringConfig")).prometheus_config
+    prometheus = read("monitoring.config", MONITORING["MonitoringConfig"]()).prometheus_config
     assert prometheus.enable
     assert prometheus.path == "/monitoring/prometheus/metrics"
 
 
 def test_container(tmp_path):
-    script = CONFIG / "run_container.sh"
+    script = DEPLOY / "run_container.sh"
     assert script.stat().st_mode & stat.S_IXUSR
     docker = tmp_path / "docker"
     docker.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -106,7 +86,7 @@ def test_container(tmp_path):
     done = subprocess.run([script, models], env=environment, capture_output=True, text=True, check=True)
     arguments = done.stdout.splitlines()
     assert arguments[:5] == ["run", "--rm", "--gpus", "all", "-p"]
-    assert {f"{models}:/models/sg3:ro", f"{CONFIG}:/config:ro"} <= set(arguments)
+    assert {f"{models}:/models/sg3:ro", f"{DEPLOY}:/config:ro"} <= set(arguments)
     assert set(arguments[arguments.index("tensorflow/serving:2.21.0") + 1 :]) == ARGUMENTS
 
 
@@ -141,18 +121,19 @@ def test_kubernetes():
     assert autoscaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == rule["name"]["as"]
     scrape = deployment["spec"]["template"]["metadata"]["annotations"]
     assert (
-        scrape["prometheus.io/path"] == read("monitoring.config", declared("MonitoringConfig")).prometheus_config.path
+        scrape["prometheus.io/path"]
+        == read("monitoring.config", MONITORING["MonitoringConfig"]()).prometheus_config.path
     )
 
 
 def test_native_server():
     """The repository that stands for the wheel's TensorFlow has all that the operations take from that."""
-    given = set(re.findall(r'name = "(\w+)"', (CONFIG / "native_server" / "local_tensorflow.BUILD").read_text()))
+    given = set(re.findall(r'name = "(\w+)"', (DEPLOY / "native_server" / "local_tensorflow.BUILD").read_text()))
     files = [*(ROOT / "custom_ops").rglob("BUILD"), *(ROOT / "custom_ops").rglob("*.bzl")]
     taken = {name for file in files for name in re.findall(r"@local_tensorflow//:(\w+)\"", file.read_text())}
     assert taken and taken <= given
-    assert "TENSORFLOW_VERSION = " in (CONFIG / "native_server" / "version.bzl").read_text()
-    lines = (CONFIG / "native_server" / "WORKSPACE.lines").read_text()
+    assert "TENSORFLOW_VERSION = " in (DEPLOY / "native_server" / "version.bzl").read_text()
+    lines = (DEPLOY / "native_server" / "WORKSPACE.lines").read_text()
     for file in re.findall(r'SG3TF/([\w./]+)"', lines):
         assert (ROOT / file).exists()
     assert "cuda_configure = repository_rule" in (ROOT / "bazel" / "cuda.bzl").read_text()

@@ -1,246 +1,16 @@
-"""An exported generator: stock ops only, whole versions, and the same images without the project."""
+"""The command `python -m serving.export`."""
 
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
-from tensorflow_serving.apis import prediction_log_pb2
 
-import sg3tf
-from serving import saved_model
-from serving.saved_model import export_saved_model, in_precision
-from serving.signatures import ServedGenerator
-
-# What no stock server can run: ops of ours, calls back into Python, and clusters compiled ahead.
-FORBIDDEN = ("Sg3>", "PyFunc", "EagerPyFunc", "Xla", "_Xla")
-
-
-@pytest.fixture(scope="module")
-def generator():
-    tiny = {"resolution": 32, "channel_base": 512, "channel_max": 16, "z_dim": 64, "w_dim": 32}
-    return sg3tf.Generator.from_preset("stylegan3-t", label_dim=3, **tiny)
-
-
-@pytest.fixture(scope="module")
-def stylegan2():
-    tiny = {"resolution": 16, "channel_base": 128, "channel_max": 8, "z_dim": 16, "w_dim": 16}
-    return sg3tf.Generator.from_preset("stylegan2", **tiny)
-
-
-@pytest.fixture(scope="module")
-def version(generator, tmp_path_factory):
-    return export_saved_model(
-        generator, tmp_path_factory.mktemp("export") / "sg3", max_batch=4, warmup_batch_sizes=(1, 2)
-    )
-
-
-@pytest.fixture
-def untried(monkeypatch):
-    """Saves the time that a process takes to start; test_validation.py has its tests."""
-    monkeypatch.setattr(saved_model, "validate_export", lambda *_: {})
-
-
-def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path, untried):
-    assert export_saved_model(fake_generator, tmp_path).name == "1"
-    (tmp_path / "10").mkdir()
-    (tmp_path / "notes").mkdir()
-    before = (tmp_path / "1" / "saved_model.pb").read_bytes()
-    assert export_saved_model(fake_generator, tmp_path).name == "11"
-    assert {entry.name for entry in tmp_path.iterdir()} == {"1", "10", "11", "notes"}
-    assert (tmp_path / "1" / "saved_model.pb").read_bytes() == before
-
-
-def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.saved_model._describe", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        export_saved_model(fake_generator, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, monkeypatch, untried):
-    seen = []
-    monkeypatch.setattr(saved_model, "sync_folder", lambda folder: seen.append((folder, os.listdir(tmp_path))))
-    export_saved_model(fake_generator, tmp_path)
-    ((folder, names),) = seen
-    assert names == [folder.name] and folder.name.startswith(".unfinished")
-
-
-def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, untried):
-    rename = Path.rename
-
-    def slow_rename(unfinished, version):
-        if version.name == "1":
-            version.mkdir()
-            (version / "saved_model.pb").write_text("another exporter's")
-        return rename(unfinished, version)
-
-    monkeypatch.setattr(Path, "rename", slow_rename)
-    assert export_saved_model(fake_generator, tmp_path).name == "2"
-    assert (tmp_path / "1" / "saved_model.pb").read_text() == "another exporter's"
-
-
-def test_metadata(version, generator):
-    described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
-    assert described["config"]["resolution"] == 32
-    assert described["num_ws"] == generator.num_ws
-    assert described["versions"]["sg3tf"] == sg3tf.__version__
-    assert (described["max_batch"], described["xla"]) == (4, False)
-    z = described["signatures"]["generate"]["inputs"]["z"]
-    assert z == {"dtype": "float32", "shape": [None, 64], "meaning": "latents, standard normal"}
-    assert list(described["signatures"]["mix"]["inputs"]) == ["ws_a", "ws_b", "mask"]
-    tensors = [t for s in described["signatures"].values() for part in s.values() for t in part.values()]
-    assert all(tensor["meaning"] for tensor in tensors)
-    tried = described["validation"]
-    assert tried["largest_difference"] < 1e-4
-    assert len(tried["latencies_ms"]) == 2 * len(described["signatures"])
-    assert min(latency["second"] for latency in tried["latencies_ms"]) > 0
-
-
-def test_code_revision():
-    git = ["git", "-C", str(Path(sg3tf.__file__).parent), "rev-parse", "HEAD"]
-    head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    found = saved_model.code_revision()
-    assert (found or "").removesuffix("-dirty") == head
-
-
-def test_warmup_covers_every_signature_and_batch_size(version):
-    records = tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests"))
-    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records.as_numpy_iterator()]
-    signatures = tf.saved_model.load(str(version)).signatures
-    asked = set()
-    for log in logs:
-        request = log.predict_log.request
-        name = request.model_spec.signature_name
-        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-        assert set(inputs) == set(signatures[name].structured_input_signature[1])
-        # A server that batches takes nothing without rows.
-        (rows,) = {len(value) for value in inputs.values()}
-        asked.add((name, rows))
-    assert asked == {(name, rows) for name in signatures for rows in (1, 2)}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_batch": 0}, "max_batch=0: give at least 1"),
-        ({"warmup_batch_sizes": ()}, "warmup_batch_sizes=: give at least one"),
-        ({"warmup_batch_sizes": (1, 0)}, "warmup_batch_sizes=1,0: give"),
-        ({"max_batch": 4, "warmup_batch_sizes": (2, 8)}, "none may exceed max_batch=4"),
-        ({"warmup_batch_sizes": range(1, 200)}, "142 sizes at most"),
-    ],
-)
-def test_impossible_batch_sizes(options, message, fake_generator, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        export_saved_model(fake_generator, tmp_path / "none", **options)
-    assert not (tmp_path / "none").exists()
-
-
-def test_max_batch(fake_generator):
-    signatures = ServedGenerator(fake_generator, max_batch=2).signatures()
-    ws, transform = np.zeros([3, 3, 4], np.float32), np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
-    calls = {
-        "generate": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
-        "generate_png": [np.arange(3), np.float32(1), np.zeros([3, 2], np.float32)],
-        "map": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
-        "synthesize": [ws, transform],
-        "synthesize_float": [ws, transform],
-        "mix": [ws, ws, np.zeros([3, 3], np.float32)],
-    }
-    for name, arguments in calls.items():
-        with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
-            signatures[name](*map(tf.constant, arguments))
-        signatures[name](*[tf.constant(argument[:2] if np.ndim(argument) else argument) for argument in arguments])
-
-
-def test_xla(fake_generator):
-    plain, compiled = (
-        ServedGenerator(fake_generator, xla=xla).signatures()["synthesize_float"] for xla in (False, True)
-    )
-    library = compiled.get_concrete_function().graph.as_graph_def().library.function
-    assert [f.signature.name for f in library if f.attr["_XlaMustCompile"].b]
-    ws = np.random.default_rng(0).normal(size=[2, 3, 4]).astype(np.float32)
-    inputs = [tf.constant(ws), tf.eye(3, batch_shape=[2])]
-    np.testing.assert_allclose(compiled(*inputs)["images"], plain(*inputs)["images"], atol=1e-6)
-
-
-def test_bf16(generator):
-    twin = in_precision(generator, "bf16")
-    assert twin.dtype_policy.name == "mixed_bfloat16"
-    assert in_precision(twin, "fp32").dtype_policy.name == "float32"
-    assert in_precision(generator, "fp32") is generator
-    for mine, its in zip(twin.get_weights(), generator.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, its)
-    ws = np.random.default_rng(0).normal(size=[1, twin.num_ws, 32]).astype(np.float32)
-    wide, narrow = generator.synthesis(ws).numpy(), twin.synthesis(ws).numpy()
-    error = np.sqrt(np.mean((narrow - wide) ** 2) / np.mean(wide**2))
-    # Sixty independent roundings to 8 bits, docs/adr/0010.
-    assert 0 < error < np.sqrt(60) * 2.0**-8
-    with pytest.raises(ValueError, match="precision='fp16'"):
-        in_precision(generator, "fp16")
-
-
-def test_metadata_of_another_network(stylegan2, tmp_path, untried):
-    further = {"precision": "fp32", "licence": "CC0-1.0"}
-    version = export_saved_model(stylegan2, tmp_path, max_batch=2, described=further)
-    described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
-    assert (described["class"], described["precision"]) == ("StyleGAN2Generator", "fp32")
-    assert (described["licence"], described["max_batch"]) == ("CC0-1.0", 2)
-    assert list(described["signatures"]["synthesize"]["inputs"]) == ["ws"]
-
-
-def test_provenance_of_weights(tmp_path):
-    run = tmp_path / "00003-stylegan3-t-cats"
-    checkpoint = run / "checkpoints" / "000012345"
-    checkpoint.mkdir(parents=True)
-    (run / "options.json").write_text('{"data_name": "cats", "data_digest": "abc"}')
-    (checkpoint / "progress.json").write_text('{"cur_nimg": 12345}')
-    (checkpoint / "generator.keras").touch()
-    for kimg in (10, 12):
-        (run / f"network-snapshot-{kimg:06d}.keras").touch()
-    data = {"data_name": "cats", "data_digest": "abc"}
-    newest = {"source": f"{run.name}/network-snapshot-000012.keras", "training_kimg": 12.0, **data}
-    assert saved_model.of_weights(run) == newest
-    assert saved_model.of_weights(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
-    of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
-    assert saved_model.of_weights(checkpoint) == of_checkpoint
-    assert saved_model.of_weights(checkpoint / "generator.keras")["training_kimg"] == 12.345
-    lone = tmp_path / "g.keras"
-    lone.touch()
-    unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None}
-    assert saved_model.of_weights(lone) == unknown
-
-
-def test_stock_ops_only(version):
-    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-    (meta,) = saved.meta_graphs
-    functions = meta.graph_def.library.function
-    ops = {node.op for node in meta.graph_def.node}
-    ops |= {node.op for function in functions for node in function.node_def}
-    # The walk has reached the functions: this op is in generate_png only.
-    assert "EncodePng" in ops
-    assert not [op for op in ops if op.startswith(FORBIDDEN)]
-    named = {function.signature.name for function in functions}
-    assert not [op for op in ops - named if op_def_registry.get(op) is None]
-    # jit_compile=True would hand the signatures to XLA.
-    assert not [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
-    assert not [f.signature.name for f in functions if "grad_fn" in f.signature.name]
-    # One synthesis network serves all signatures: its copies would multiply the load time.
-    networks = [f.signature.name for f in functions if "synthesis" in f.signature.name]
-    assert len(networks) == 1, networks
-
-
-def test_a_model_without_labels_asks_for_none():
-    tiny = sg3tf.Generator.from_preset("stylegan3-r", resolution=16, channel_base=64, channel_max=4)
-    for name, function in ServedGenerator(tiny).signatures().items():
-        (specs, _) = function.get_concrete_function().structured_input_signature
-        assert "label" not in {spec.name for spec in specs}, name
+from serving import export, saved_model
+from serving.validate import ValidationError
 
 
 def run_export(*flags, cwd):
@@ -253,13 +23,13 @@ def run_export(*flags, cwd):
 def test_command_line(stylegan2, tmp_path):
     (tmp_path / "run").mkdir()
     stylegan2.save(tmp_path / "run" / "network-snapshot-000007.keras")
-    flags = ["--run=run", "--model_base_path=models/sg3", "--precision=bf16", "--licence=CC0-1.0"]
+    flags = ["--network=run", "--model_base_path=models/sg3", "--precision=bf16", "--license=CC0-1.0"]
     done = run_export(*flags, "--max_batch=2", "--warmup_batch_sizes=1,2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["models/sg3/1"]
     version = tmp_path / "models/sg3/1"
     described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
-    expected = {"precision": "bf16", "licence": "CC0-1.0", "training_kimg": 7.0, "max_batch": 2, "xla": False}
+    expected = {"precision": "bf16", "license": "CC0-1.0", "training_kimg": 7.0, "max_batch": 2, "xla": False}
     assert {name: described[name] for name in expected} == expected
     assert described["validation"]["largest_difference"] < 1e-4
     saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
@@ -267,68 +37,32 @@ def test_command_line(stylegan2, tmp_path):
     assert tf.bfloat16.as_datatype_enum in types
 
 
-def test_command_line_without_a_model(tmp_path):
-    done = run_export("--model=missing.keras", "--model_base_path=models", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "cannot load missing.keras" in done.stderr
-    assert not (tmp_path / "models").exists()
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model_base_path=models"], "--network is missing: give"),
+        (["--network=x.keras"], "--model_base_path is missing: give"),
+        (["--network=missing.keras", "--model_base_path=models"], "missing.keras"),
+        (["--network=x.keras", "--model_base_path=models", "--warmup_batch_sizes=1,two"], "1,two: give numbers"),
+        (["--network=x.keras", "--model_base_path=models", "--precision=fp16"], "value should be one of <fp32|bf16>"),
+        (["--network=x.keras", "--model_base_path=models", "--max_batch=0"], "--max_batch"),
+        (["x.keras", "--model_base_path=models"], "unexpected argument 'x.keras'"),
+    ],
+)
+def test_errors_are_one_line(flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(flags) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("serving.export: ") and message in line
+    assert list(tmp_path.iterdir()) == []
 
 
-LOADER = """
-import sys
-for name in ("sg3tf", "serving", "trainer"):
-    sys.modules[name] = None
-try:
-    import sg3tf
-except ImportError:
-    pass
-else:
-    sys.exit("sg3tf can be imported")
-import numpy as np
-import tensorflow as tf
-folder, requests, answers = sys.argv[1:]
-requests = np.load(requests)
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], folder)
-    def ask(name, **inputs):
-        signature = meta.signature_def[name]
-        feed = {signature.inputs[k].name: v for k, v in inputs.items()}
-        return session.run({k: v.name for k, v in signature.outputs.items()}, feed)
-    condition = {"psi": requests["psi"], "label": requests["label"]}
-    ws = ask("map", z=requests["z"], **condition)["ws"]
-    out = {
-        "ws": ws,
-        "images": ask("serving_default", z=requests["z"], **condition)["images"],
-        "real": ask("synthesize_float", ws=ws, transform=requests["transform"])["images"],
-        "png": ask("generate_png", seed=requests["seed"], **condition)["png_bytes"],
-    }
-    out["decoded"] = session.run([tf.io.decode_png(png) for png in out.pop("png")])
-np.savez(answers, **out)
-"""
+def test_a_failed_validation_is_one_line(stylegan2, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ValidationError("signature map, batch 1: ws is not finite")
 
-
-def test_same_images_in_a_process_without_the_project(version, generator, tmp_path):
-    seeds = np.array([5, 2**32 - 1])
-    request = {
-        "seed": seeds,
-        "z": np.stack([np.random.RandomState(s).randn(64) for s in seeds]).astype(np.float32),
-        "psi": np.float32(0.7),
-        "label": np.eye(3, dtype=np.float32)[:2],
-        "transform": np.tile(np.eye(3, dtype=np.float32), (2, 1, 1)),
-    }
-    request["transform"][1, :2] = [[0.8, -0.6, 0.1], [0.6, 0.8, -0.2]]
-    np.savez(tmp_path / "requests.npz", **request)
-    (tmp_path / "elsewhere").mkdir()
-    command = [sys.executable, "-I", "-c", LOADER]
-    command += [str(version), str(tmp_path / "requests.npz"), str(tmp_path / "answers.npz")]
-    done = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answers = np.load(tmp_path / "answers.npz")
-    ws = generator.mapping(request["z"], request["label"], truncation_psi=0.7).numpy()
-    np.testing.assert_allclose(answers["ws"], ws, atol=1e-5 * np.abs(ws).max())
-    real = generator.synthesis(ws, transform=request["transform"]).numpy()
-    np.testing.assert_allclose(answers["real"], real, atol=1e-5 * np.abs(real).max())
-    plain = np.rint(np.clip((generator.synthesis(ws).numpy() + 1) * 127.5, 0, 255))
-    np.testing.assert_allclose(answers["images"], plain, atol=1)
-    np.testing.assert_allclose(answers["decoded"], plain, atol=1)
-    assert plain.std() > 1
+    stylegan2.save(tmp_path / "g.keras")
+    monkeypatch.setattr(saved_model, "validate_export", fail)
+    assert export.main([f"--network={tmp_path / 'g.keras'}", f"--model_base_path={tmp_path / 'models'}"]) == 1
+    assert capsys.readouterr().err == "serving.export: signature map, batch 1: ws is not finite\n"
+    assert list((tmp_path / "models").iterdir()) == []

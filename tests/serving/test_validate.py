@@ -24,11 +24,11 @@ def version(fake_generator, tmp_path_factory):
 
 @pytest.fixture
 def requests(fake_generator):
-    return validate.requests(fake_generator, (1, 2))
+    return validate.reference_requests(fake_generator, (1, 2))
 
 
 def test_a_good_version(version, fake_generator, requests):
-    took = validate_export(version, validate.Source(fake_generator, xla=False), requests)
+    took = validate_export(version, validate.ReferenceModel(fake_generator, xla=False), requests)
     assert took["load_ms"] > 0
     assert [(t["signature"], t["batch"]) for t in took["latencies_ms"]] == [(r.signature, r.batch) for r in requests]
     assert took["largest_difference"] < 1e-6
@@ -38,16 +38,16 @@ def test_other_weights(version, fake_generator, requests):
     other = type(fake_generator)()
     other._to_image.assign(other._to_image * 1.001)
     with pytest.raises(ValidationError) as caught:
-        validate_export(version, validate.Source(other, xla=False), requests)
-    assert "signature synthesize_float, batch 1: images differs from the model's by" in str(caught.value)
+        validate_export(version, validate.ReferenceModel(other, xla=False), requests)
+    assert "signature synthesize_float, batch 1: images differs from the generator's by" in str(caught.value)
 
 
 def test_missing_weights(version, fake_generator, requests, tmp_path):
     broken = shutil.copytree(version, tmp_path / "broken")
     (data,) = (broken / "variables").glob("variables.data*")
     data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ValidationError, match="^it cannot be loaded: .*RestoreV2.*$") as caught:
-        validate_export(broken, validate.Source(fake_generator, xla=False), requests)
+    with pytest.raises(ValidationError, match="^the export cannot be loaded: .*RestoreV2.*$") as caught:
+        validate_export(broken, validate.ReferenceModel(fake_generator, xla=False), requests)
     assert "\n" not in str(caught.value)
 
 
@@ -58,7 +58,7 @@ def test_an_operation_of_ours(version, fake_generator, requests, tmp_path):
     next(node for node in nodes if node.op == "Tanh").op = "Sg3>FilteredLrelu"
     (broken / "saved_model.pb").write_bytes(saved.SerializeToString())
     with pytest.raises(ValidationError, match=r"^function \S+ has the operation Sg3>FilteredLrelu, which no stock"):
-        validate_export(broken, validate.Source(fake_generator, xla=False), requests)
+        validate_export(broken, validate.ReferenceModel(fake_generator, xla=False), requests)
 
 
 def test_a_broken_export_is_never_seen(fake_generator, tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_signature_that_fails(fake_generator, tmp_path):
     ("answer", "message"),
     [
         ({"images": np.float32([np.nan, 1])}, "images is not finite"),
-        ({"images": np.float32([0, 1.0002])}, "images differs from the model's by 0.0002; 0.0001 is allowed"),
+        ({"images": np.float32([0, 1.0002])}, "images differs from the generator's by 0.0002; 0.0001 is allowed"),
         ({"images": np.float32([[0, 1]])}, r"images is float32\(1, 2\), not float32\(2,\)"),
         ({"images": np.uint8([0, 1])}, "images is uint8"),
         ({"pictures": np.float32([0, 1])}, "outputs .'pictures'. instead of .'images'."),

@@ -1,0 +1,43 @@
+"""Serving signatures as TensorFlow functions, before they are saved."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sg3tf
+from serving.signatures import ServedGenerator
+
+
+def test_max_batch(fake_generator):
+    signatures = ServedGenerator(fake_generator, max_batch=2).signatures()
+    ws, transform = np.zeros([3, 3, 4], np.float32), np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
+    calls = {
+        "generate": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
+        "generate_png": [np.arange(3), np.float32(1), np.zeros([3, 2], np.float32)],
+        "map": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
+        "synthesize": [ws, transform],
+        "synthesize_float": [ws, transform],
+        "mix": [ws, ws, np.zeros([3, 3], np.float32)],
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
+            signatures[name](*map(tf.constant, arguments))
+        signatures[name](*[tf.constant(argument[:2] if np.ndim(argument) else argument) for argument in arguments])
+
+
+def test_xla(fake_generator):
+    plain, compiled = (
+        ServedGenerator(fake_generator, xla=xla).signatures()["synthesize_float"] for xla in (False, True)
+    )
+    library = compiled.get_concrete_function().graph.as_graph_def().library.function
+    assert [f.signature.name for f in library if f.attr["_XlaMustCompile"].b]
+    ws = np.random.default_rng(0).normal(size=[2, 3, 4]).astype(np.float32)
+    inputs = [tf.constant(ws), tf.eye(3, batch_shape=[2])]
+    np.testing.assert_allclose(compiled(*inputs)["images"], plain(*inputs)["images"], atol=1e-6)
+
+
+def test_a_model_without_labels_asks_for_none():
+    tiny = sg3tf.Generator.from_preset("stylegan3-r", resolution=16, channel_base=64, channel_max=4)
+    for name, function in ServedGenerator(tiny).signatures().items():
+        (specs, _) = function.get_concrete_function().structured_input_signature
+        assert "label" not in {spec.name for spec in specs}, name
