@@ -1,3 +1,3 @@
-"""What sg3tf/ops/native.py would compare with its own TensorFlow; a server has no need of it."""
+"""TensorFlow version of the build, which sg3tf/ops/native.py compares with its own; a server does not use it."""
 
 TENSORFLOW_VERSION = "of TensorFlow Serving"
