@@ -1,18 +1,18 @@
-"""Throughput and latency of the embedded server, beside the same SavedModel called directly.
+"""Throughput and latency of the embedded server, compared with direct calls of the same SavedModel.
 
 python -m benchmarks.serve_bench --out=serving-cpu.json
 
-The server is a process of its own on the loopback address; its clients are threads of this one, each with a connection
-of its own, and each asks again as soon as it has its answer. Nothing is repeated, so every refusal counts.
+The server is a separate process on the loopback address. The clients are threads of this process, each with its own
+connection, and each sends its next request as soon as it has its answer. Nothing is retried, so every refusal counts.
 
-- plain: the server as it starts by default, which runs every request on its own.
-- batching: with --enable_batching; it admits as many requests at once as there are clients, and no more.
-- direct: the signature in this process, one call after the other, of as many images as the server could put together.
+- plain: the server with default flags, which runs every request on its own.
+- batching: with --enable_batching; at most as many requests in flight as there are clients.
+- direct: the signature called in this process, one call after the other, with as many images as the server's batches.
 
-The server and direct take turns. All runs end by themselves: after a number of requests, or else a number of seconds.
-The first row of a server has its very first request beside the next ones, the last row its memory before and after
-many requests of one image. The smaller the network, the more of the two cores the clients and Python take: T-32 with
---channel_base=512 --channel_max=16 is nearly the smallest there is.
+Runs of the server and of direct calls alternate. A run ends after a number of requests or a number of seconds. The
+first row of a server compares its very first request with the next ones, the last row its memory before and after many
+requests of one image. The smaller the network, the more of the two cores the clients and Python take: T-32 with
+--channel_base=512 --channel_max=16 is nearly the smallest possible network.
 """
 
 from __future__ import annotations
@@ -50,28 +50,28 @@ SECONDS_TO_START = 120
 SECONDS_OF_REQUEST = 60
 SECONDS_OF_MEMORY = 300
 
-# What was asked for, of batching with as many clients of one image.
+# Goals, for batching with this number of clients that request one image each.
 CLIENTS = 8
 LEAST_SHARE_OF_DIRECT = 0.9
 MOST_BATCH_TIMES = 2.5
 MOST_FIRST_TIMES = 3.0  # noise, and a connection's first bytes; without warm-up it is tens
-MOST_GROWTH_MB = 5.0  # less than the answers to as many requests
+MOST_GROWTH_MB = 5.0  # less than the size of all answers
 
-_NETWORK = flags.DEFINE_string("network", "T-64", "T or R, a hyphen and a resolution")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 4096, "as --cbase of the trainer")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 64, "as --cmax of the trainer")
-_SERVERS = flags.DEFINE_list("servers", list(SERVERS), f"of {', '.join(SERVERS)}")
-_BATCHES = flags.DEFINE_list("batches", ["1", "4"], "numbers of images of a request")
-_CLIENTS = flags.DEFINE_list("clients", ["1", "2", "8"], "numbers of clients at once")
-_MAX_BATCH = flags.DEFINE_integer("max_batch", 8, "images that the server puts together at most", lower_bound=1)
-_IMAGES = flags.DEFINE_integer("images", 128, "of one run", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", 30.0, "of one run at most", lower_bound=0.1)
-_MEMORY = flags.DEFINE_integer("memory_requests", 2000, "requests that memory must not grow by; 0: leave it out", 0)
+_NETWORK = flags.DEFINE_string("network", "T-64", "Network: T or R, a hyphen and a resolution.")
+_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 4096, "Channels of the network, like --cbase of the trainer.")
+_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 64, "Most channels of a layer, like --cmax of the trainer.")
+_SERVERS = flags.DEFINE_list("servers", list(SERVERS), f"Servers to measure: {', '.join(SERVERS)}.")
+_BATCHES = flags.DEFINE_list("batches", ["1", "4"], "Numbers of images in a request.")
+_CLIENTS = flags.DEFINE_list("clients", ["1", "2", "8"], "Numbers of concurrent clients.")
+_MAX_BATCH = flags.DEFINE_integer("max_batch", 8, "Most images in one batch of the server.", lower_bound=1)
+_IMAGES = flags.DEFINE_integer("images", 128, "Images in one run.", lower_bound=1)
+_SECONDS = flags.DEFINE_float("seconds", 30.0, "Longest duration of one run in seconds.", lower_bound=0.1)
+_MEMORY = flags.DEFINE_integer("memory_requests", 2000, "Requests of the memory measurement; 0: skip it.", 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Requests, or direct calls, of one kind."""
+    """Results of one run of requests or direct calls."""
 
     images_per_second: float
     seconds: list[float]  # of each one that was answered
@@ -79,25 +79,25 @@ class Run:
 
 
 class Server:
-    """`python -m serving.server` on a free port, for as long as the block lasts."""
+    """`python -m serving.server` on a free port, as a context manager."""
 
     def __init__(self, base: Path, *options: str) -> None:
         command = [sys.executable, "-m", "serving.server", f"--model_base_path={base}", f"--model_name={MODEL}"]
         command += ["--host=127.0.0.1", "--port=0", "--rest_api_port=0", *options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._said: list[str] = []
+        self._stderr_lines: list[str] = []
 
     def __enter__(self) -> Server:
-        # Its standard error is read all the time: a full pipe would stop the server.
-        threading.Thread(target=lambda: self._said.extend(self._process.stderr or ()), daemon=True).start()
-        patience = threading.Timer(SECONDS_TO_START, self._process.kill)
-        patience.start()
+        # Read stderr continuously: a full pipe would block the server.
+        threading.Thread(target=lambda: self._stderr_lines.extend(self._process.stderr or ()), daemon=True).start()
+        watchdog = threading.Timer(SECONDS_TO_START, self._process.kill)
+        watchdog.start()
         ready = self._process.stdout.readline() if self._process.stdout else ""
-        patience.cancel()
+        watchdog.cancel()
         found = re.search(r"gRPC (\S+?),", ready)
         if not found:
             self.__exit__()
-            raise ConfigError(f"the server did not start: {' '.join(self._said[-1:]) or ready!r}")
+            raise ConfigError(f"the server did not start: {' '.join(self._stderr_lines[-1:]) or ready!r}")
         self.address = found[1]
         return self
 
@@ -109,7 +109,7 @@ class Server:
             self._process.kill()
 
     def resident_mb(self) -> float:
-        """Memory that it has now."""
+        """Resident memory of the process."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         return int(found[1]) / 1000 if found else float("nan")
@@ -119,11 +119,11 @@ class Direct:
     """The exported signature, called in this process."""
 
     def __init__(self, version: Path) -> None:
-        self._loaded = tf.saved_model.load(str(version))  # which frees its variables when nothing holds it
+        self._loaded = tf.saved_model.load(str(version))  # frees its variables once unreferenced
         self._generate = self._loaded.signatures["generate"]
 
     def run(self, batch: int, images: int, limit: float) -> Run:
-        """Calls of `batch` images, and none begins after `limit` seconds."""
+        """Call the signature with `batch` images at a time; start no call after `limit` seconds."""
         inputs = {name: tf.constant(value) for name, value in latents(batch).items()}
         seconds, began = [], time.perf_counter()
         for _ in range(-(-images // batch)):
@@ -141,8 +141,8 @@ def latents(batch: int) -> dict[str, Any]:
 
 
 def ask(address: str, batch: int, clients: int, requests: int, limit: float) -> Run:
-    """Requests of `batch` images from as many clients at once, none of which begins after `limit` seconds."""
-    inputs, todo = latents(batch), iter(range(requests))  # one iterator: a quick client takes over from a slow one
+    """Send requests of `batch` images from several clients at once; start none after `limit` seconds."""
+    inputs, todo = latents(batch), iter(range(requests))  # shared, so that fast clients send more requests
     end = time.perf_counter() + limit
 
     def ask_in_turn(client: Client) -> tuple[list[float], list[str]]:
@@ -162,7 +162,7 @@ def ask(address: str, batch: int, clients: int, requests: int, limit: float) -> 
         connected = [Client(address, MODEL, timeout_s=SECONDS_OF_REQUEST, retries=Retries(1)) for _ in range(clients)]
         for client in connected:
             stack.callback(client.close)
-            client.metadata()  # so that the connection is there
+            client.metadata()  # opens the connection
         pool = stack.enter_context(ThreadPoolExecutor(clients))
         began = time.perf_counter()
         parts = list(pool.map(ask_in_turn, connected))
@@ -172,7 +172,7 @@ def ask(address: str, batch: int, clients: int, requests: int, limit: float) -> 
 
 
 def row_of(server: str, batch: int, clients: int, together: int, asked: Sequence[Run], direct: Sequence[Run]) -> Row:
-    """What one server did beside direct calls of `together` images, in as many runs of both."""
+    """Row of one server, compared with the same number of runs of direct calls of `together` images."""
     seconds = [second for run in asked for second in run.seconds]
     errors = [error for run in asked for error in run.errors]
     shares = [a.images_per_second / b.images_per_second for a, b in zip(asked, direct, strict=True)]
@@ -202,7 +202,7 @@ def row_of(server: str, batch: int, clients: int, together: int, asked: Sequence
 
 
 def first_row(name: str, server: Server, limit: float) -> Row:
-    """How long the very first request takes, of a server that has warmed up for one image."""
+    """Row with the latency of the very first request to a server that has warmed up for one image."""
     first = ask(server.address, 1, 1, 1, limit).seconds
     later = median(ask(server.address, 1, 1, 10, limit).seconds)
     return {
@@ -213,7 +213,7 @@ def first_row(name: str, server: Server, limit: float) -> Row:
 
 
 def memory_row(name: str, server: Server, clients: int, requests: int) -> Row:
-    """How much memory the server has before and after requests of one image."""
+    """Row with the memory of the server before and after requests of one image."""
     limit = SECONDS_OF_MEMORY
     ask(server.address, 1, clients, requests // 10, limit)  # allocators and caches fill up
     before = server.resident_mb()
@@ -229,14 +229,14 @@ def memory_row(name: str, server: Server, clients: int, requests: int) -> Row:
 
 
 def options_of(name: str, folder: Path) -> list[str]:
-    """Flags of one of SERVERS."""
+    """Return the flags of one of SERVERS."""
     if name == "plain":
         return []
     parameters = folder / "batching.txt"
     parameters.write_text(
         f"max_batch_size {{ value: {_MAX_BATCH.value} }}\n"
         "batch_timeout_micros { value: 5000 }\n"
-        "num_batch_threads { value: 1 }\n"  # one batch already keeps all cores busy
+        "num_batch_threads { value: 1 }\n"  # one batch already uses all cores
         "max_enqueued_batches { value: 100 }\n"
     )
     in_flight = max(numbers(_CLIENTS.value))
@@ -248,7 +248,7 @@ def numbers(texts: Sequence[str]) -> list[int]:
 
 
 def rows_of(name: str, folder: Path, version: Path) -> Iterator[Row]:
-    """All rows of one server."""
+    """Yield all rows of one server."""
     direct, limit = Direct(version), _SECONDS.value
     with Server(version.parent, *options_of(name, folder)) as server:
         yield first_row(name, server, limit)

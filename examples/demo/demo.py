@@ -40,11 +40,13 @@ def main(argv: list[str]) -> None:
     data = _make_data(out)
     run = _train(out, data)
     models = out / "models" / "sg3"
-    _python("-m", "serving.export", f"--run={run}", f"--model_base_path={models}")
+    _python("-m", "serving.export", f"--network={run}", f"--model_base_path={models}")
     with _server(models) as address:
-        client = ["-m", "serving.client", f"--server={address}", "--psi=0.8"]
-        _python(*client, "--seeds=0-63", f"--out={out / 'served.png'}")
-        _python(*client, "--seeds=3,7,11,3", "--frames=8", f"--interpolate={out / 'interpolation.png'}")
+        served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
+        _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-63", f"--out={out / 'served.png'}")
+        _python(
+            "-m", "sg3tf", "generate", "interpolate", *served, "--seeds=3,7,11,3", f"--out={out / 'interpolation.png'}"
+        )
     shutil.copy(run / "reals.png", out / "reals.png")
     shutil.copy(sorted(run.glob("fakes*.png"))[-1], out / "fakes.png")
     _say_what_next(out, run, models)
@@ -110,9 +112,9 @@ Look at {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
 
   train on         make demo{f" DATA={_DATA.value}" if _DATA.value else ""}
   watch            .venv/bin/tensorboard --logdir={run.parent}
-  generate         .venv/bin/python -m sg3tf.cli.generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
-  serve            .venv/bin/python -m serving.server --model_base_path={models}
-  ask the server   .venv/bin/python -m serving.client --seeds=100-115 --out=grid.png
+  generate         .venv/bin/sg3tf generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
+  serve            .venv/bin/sg3tf serve --model_base_path={models}
+  ask the server   .venv/bin/sg3tf generate grid --network=grpc://127.0.0.1:8500/sg3 --seeds=100-115 --out=grid.png
 """)
 
 
