@@ -74,7 +74,7 @@ lint: .venv/.installed
 	$(BIN)/clang-format --dry-run --Werror $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
 	$(BIN)/lint-imports
 	$(BIN)/python tools/prose.py
-	$(BIN)/mypy tools sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu_check.py
+	$(BIN)/mypy tools sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \

@@ -1,7 +1,7 @@
-"""Tells Bazel which TensorFlow the native operations are for: that of the Python which runs this.
+"""Configure Bazel to build the native operations for the TensorFlow of the Python that runs this script.
 
-Bazel itself looks for CUDA: the toolkit in the folder CUDA_HOME, else that of the nvcc on the path; TF_NEED_CUDA=0 in
-the environment builds without it.
+Bazel itself finds CUDA: the toolkit in the folder CUDA_HOME, else that of the nvcc on the path. Set TF_NEED_CUDA=0 in
+the environment to build without it.
 """
 
 import importlib.metadata
@@ -10,14 +10,16 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Writes .tf_configure.bazelrc, which .bazelrc imports."""
+    """Write .tf_configure.bazelrc, which .bazelrc imports."""
     try:
         version = importlib.metadata.version("tensorflow")
     except importlib.metadata.PackageNotFoundError:
-        sys.exit(f"{sys.executable} has no TensorFlow: run configure.py with a Python that has, or `make native`")
+        sys.exit(
+            f"{sys.executable} has no TensorFlow: run configure.py with a Python that has it, or run `make native`"
+        )
     settings = Path(__file__).with_name(".tf_configure.bazelrc")
     settings.write_text(f'build --repo_env="PYTHON_BIN_PATH={sys.executable}"\n')
-    print(f"the native operations will be for TensorFlow {version} of {sys.executable}")
+    print(f"configured for TensorFlow {version} of {sys.executable}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stand-ins for the repositories of rules that Bazel's own packages load and would otherwise download."""
+"""Stand-ins for repositories of rules that Bazel's own packages load, and would otherwise have to download."""
 
 def _builtin_rules_impl(ctx):
     ctx.file(ctx.attr.package + "/BUILD")

@@ -1,6 +1,6 @@
-"""@local_cuda: the CUDA toolkit, if there is one: the one of CUDA_HOME, else that of the nvcc on the path."""
+"""@local_cuda: the CUDA toolkit in CUDA_HOME, else that of the nvcc on the path, if there is one."""
 
-# Ampere, Hopper, Blackwell for data centres and for desks; newer ones compile the last one's PTX.
+# Ampere, Hopper, Blackwell for data centers and for workstations; newer ones compile the PTX of the last.
 _ARCHITECTURES = ["80", "90", "100", "120"]
 
 _DEFS = """
@@ -18,7 +18,7 @@ load("@rules_cc//cc:defs.bzl", "cc_library")
 cc_library(
     name = "cudart_static",
     srcs = ["libcudart_static.a"],
-    # TensorFlow brings a runtime of its own: that the two never meet, ours is not exported.
+    # TensorFlow brings a CUDA runtime of its own, so the symbols of ours are not exported.
     linkopts = ["-Wl,--exclude-libs,libcudart_static.a", "-ldl", "-lpthread", "-lrt"],
     visibility = ["//visibility:public"],
 )
@@ -29,17 +29,17 @@ def _none(ctx):
     ctx.file("BUILD")
 
 def _nvcc(ctx):
-    """Path of nvcc, or None."""
+    """Returns the path of nvcc, or None."""
     if ctx.os.environ.get("TF_NEED_CUDA") == "0":
         return None
     home = ctx.os.environ.get("CUDA_HOME")
     return ctx.path(home + "/bin/nvcc") if home else ctx.which("nvcc")
 
 def _toolkit(ctx, nvcc):
-    """Folder of the toolkit, as nvcc tells it: what is on the path may be a link or a script somewhere else."""
-    told = ctx.execute([nvcc, "--dryrun", "-x", "cu", "/dev/null"])
-    tops = [line[len("#$ TOP="):] for line in told.stderr.splitlines() if line.startswith("#$ TOP=")]
-    return tops[0].strip() if told.return_code == 0 and tops else None
+    """Returns the folder of the toolkit according to nvcc: the one on the path may be a link or a script elsewhere."""
+    dryrun = ctx.execute([nvcc, "--dryrun", "-x", "cu", "/dev/null"])
+    tops = [line[len("#$ TOP="):] for line in dryrun.stderr.splitlines() if line.startswith("#$ TOP=")]
+    return tops[0].strip() if dryrun.return_code == 0 and tops else None
 
 def _static_runtime(ctx, toolkit):
     for folder in ["lib64", "lib"]:
@@ -56,7 +56,7 @@ def _cuda_configure_impl(ctx):
     runtime = _static_runtime(ctx, toolkit) if toolkit else None
     if not runtime:
         # buildifier: disable=print
-        print("%s is not part of a whole CUDA toolkit: building without CUDA." % nvcc)
+        print("%s is not part of a complete CUDA toolkit: building without CUDA." % nvcc)
         return _none(ctx)
     known = ctx.execute([nvcc, "--list-gpu-arch"]).stdout.split("\n")
     compiled = [a for a in _ARCHITECTURES if "compute_" + a in known]

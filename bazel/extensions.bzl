@@ -1,4 +1,4 @@
-"""What WORKSPACE does, for Bazel 7 and later."""
+"""The repositories of WORKSPACE for Bazel 7 and later."""
 
 load(":cuda.bzl", "cuda_configure")
 load(":tensorflow.bzl", "tensorflow_configure")

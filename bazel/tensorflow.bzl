@@ -1,6 +1,6 @@
-"""@local_tensorflow: headers and libraries of the TensorFlow wheel that a Python has."""
+"""@local_tensorflow: headers and libraries of the TensorFlow wheel that is installed for a Python interpreter."""
 
-# Without importing it, which takes seconds and half a gigabyte.
+# TensorFlow is not imported, which would take seconds and half a gigabyte.
 _FIND = """
 import importlib.metadata, importlib.util
 print(importlib.metadata.version("tensorflow"))
@@ -24,7 +24,7 @@ cc_library(
         "unsupported",
         "xla",
     ]]),
-    # As tf.sysconfig.get_compile_flags() of TensorFlow's wheels has them. It can only be asked by importing TensorFlow.
+    # The flags of tf.sysconfig.get_compile_flags(), which only an import of TensorFlow could return.
     defines = [
         "_GLIBCXX_USE_CXX11_ABI=1",
         "EIGEN_MAX_ALIGN_BYTES=64",
@@ -60,7 +60,7 @@ def _tensorflow_configure_impl(ctx):
     python = ctx.os.environ.get("PYTHON_BIN_PATH", "python3")
     found = ctx.execute([python, "-c", _FIND])
     if found.return_code:
-        fail("%s has no TensorFlow. Run configure.py with a Python that has one." % python)
+        fail("%s has no TensorFlow. Run configure.py with a Python that has it." % python)
     version, folder = found.stdout.splitlines()
     for name in ["include", "libtensorflow_framework.so.2", "libtensorflow_cc.so.2"]:
         ctx.symlink(folder + "/" + name, name)

@@ -1,13 +1,12 @@
-"""Seconds per generated image, one JSON line per network, implementation and precision.
+"""Seconds per generated image, one JSON line per network, backend and precision.
 
 python -m benchmarks.generator_bench --presets=T-256,R-256 --impl=native,xla --dtype=float32,bfloat16
 
-Every configuration runs in a process of its own, so that the peak of memory is its own; all those of a network take
-turns. In the same turn runs the same network without its nonlinearities: what is between the two is their share.
-The images are compared with those of another process in float32. Beside the time stand the arithmetic that the layer
-plan asks for and the time that it would take, convolutions at the speed of a large matrix product of that precision
-and filters at that of float32 multiply-adds in registers, both measured in every turn: the floor for implementations
-that convolve directly.
+Every configuration runs in a process of its own, so that its peak of memory is measured alone; all configurations of a
+network take turns. Each turn also runs the network without its nonlinearities, whose share is the difference. Images
+are compared with those of another process in float32. Each row also has the arithmetic of the layer plan and a lower
+bound on its time for direct convolutions: convolutions at the speed of a large matrix product of that precision, and
+filters at that of float32 multiply-adds in registers, both measured in every turn.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from sg3tf.models import stylegan3
 GIGA = 1e9
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
-#: Two quiet cores, one image per call: seconds, by precision.
+#: Goals in seconds on two quiet cores, one image per call, by precision.
 SECONDS = {
     "T-256": {"float32": 1.3, "bfloat16": 0.55},
     "R-256": {"float32": 1.0, "bfloat16": 0.65},
@@ -48,8 +47,10 @@ OVER_NETWORK_WITHOUT = {"T-256": 1.25, "T-1024": 1.25}
 OFFICIAL_SECONDS = {"T-256": 9.4, "R-256": 16.5, "T-1024": 64.0}
 
 _PRESETS = flags.DEFINE_list("presets", ["T-256", "R-256"], "networks to time")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "as --cmax of the trainer")
+_CHANNEL_BASE = flags.DEFINE_integer(
+    "channel_base", None, "channel base of the networks, like the trainer's --cbase; default: the published one"
+)
+_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "most channels of a layer, like the trainer's --cmax")
 _BATCH = flags.DEFINE_integer("batch", 1, "images per call", lower_bound=1)
 _DTYPE = report.dtype_flag(report.DTYPES)
 
@@ -66,7 +67,7 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Speeds:
-    """Of this machine, GFLOP/s: large matrix products by precision, and multiply-adds in registers."""
+    """Speeds of this machine in GFLOP/s: large matrix products by precision, and multiply-adds in registers."""
 
     matmul: dict[str, float]
     fma: float
@@ -86,7 +87,7 @@ class TimedGenerator:
     """A generator with the weights that all sides share.
 
     Args:
-        side: which one.
+        side: the configuration.
         magnitudes: running statistics, by layer.
     """
 
@@ -100,7 +101,7 @@ class TimedGenerator:
         self._without = tf.function(lambda z: self._generator(z))
 
     def first(self) -> dict[str, Any]:
-        """The images; what traces and compiles; and the peak of memory, which the network alone has made."""
+        """Return the images, the seconds of tracing and compiling, and the peak of memory of the network alone."""
         with ops.use_backend(self._impl):
             start = time.perf_counter()
             images = self._whole(self._z).numpy()
@@ -112,12 +113,12 @@ class TimedGenerator:
         return {"images": images, "compile_seconds": compiled, "peak_memory_gb": peak}
 
     def repeat(self) -> tuple[float, float]:
-        """Seconds with and without the nonlinearities."""
+        """Return the seconds with and without the nonlinearities."""
         return machine.seconds(lambda: self._whole(self._z)), machine.seconds(lambda: self._without(self._z))
 
 
 def seeded_generator(network: Network, dtype: str) -> Generator:
-    """The same weights for every precision and process."""
+    """Return a generator with the same weights for every precision and process."""
     keras.utils.set_random_seed(0)
     return build_generator(network.generator(), dtype=POLICIES[dtype])
 
@@ -128,13 +129,13 @@ def some_latents(generator: Generator, batch: int) -> tf.Tensor:
 
 @contextlib.contextmanager
 def without_nonlinearities(layers: int) -> Iterator[None]:
-    """Networks traced in here have, in place of each nonlinearity, its middle sample everywhere: a write, no more."""
+    """Replace each nonlinearity of networks traced in this block by a broadcast of its middle sample."""
 
-    def constant(x: tf.Tensor, up_taps: Any, down_taps: Any, bias: tf.Tensor, **how: Any) -> tf.Tensor:
-        top, bottom, left, right = how["pad"]
+    def constant(x: tf.Tensor, up_taps: Any, down_taps: Any, bias: tf.Tensor, **options: Any) -> tf.Tensor:
+        top, bottom, left, right = options["pad"]
         taps = sum(len(f) if f is not None else 1 for f in (up_taps, down_taps)) - 2
-        height = (x.shape[1] * how["up"] + top + bottom - taps + how["down"] - 1) // how["down"]
-        width = (x.shape[2] * how["up"] + left + right - taps + how["down"] - 1) // how["down"]
+        height = (x.shape[1] * options["up"] + top + bottom - taps + options["down"] - 1) // options["down"]
+        width = (x.shape[2] * options["up"] + left + right - taps + options["down"] - 1) // options["down"]
         middle = x[:, x.shape[1] // 2, x.shape[2] // 2, :] + tf.cast(bias, x.dtype)
         return tf.broadcast_to(middle[:, None, None, :], [tf.shape(x)[0], height, width, x.shape[3]])
 
@@ -145,7 +146,7 @@ def without_nonlinearities(layers: int) -> Iterator[None]:
 
 
 def reference(network: Network, batch: int) -> tuple[NDArray[np.float32], list[float]]:
-    """Images in float32, and running statistics with which they have full contrast, as after training."""
+    """Return images in float32, and running statistics that give them full contrast, as after training."""
     generator = seeded_generator(network, "float32")
     for layer in generator.synthesis_layers:
         layer.magnitude_decay = 0.0
@@ -154,7 +155,7 @@ def reference(network: Network, batch: int) -> tuple[NDArray[np.float32], list[f
 
 
 def row_of(side: Side, first: dict[str, Any], times: Sequence[tuple[float, float]], speeds: Speeds) -> Row:
-    """What was measured of one side."""
+    """Return the measurements of one side."""
     name, config = side.network.name, side.network.generator()
     seconds, without = (median(column) / side.batch for column in zip(*times, strict=True))
     ratio = median([whole / bare for whole, bare in times])  # of each turn, as the load may change between turns
@@ -194,7 +195,7 @@ def row_of(side: Side, first: dict[str, Any], times: Sequence[tuple[float, float
 
 
 def difference(images: NDArray[np.float32], expected: NDArray[np.float32]) -> Row:
-    """Of images in [-1, 1], in those units."""
+    """Return statistics of the difference of images in [-1, 1], in those units."""
     error = images.astype(np.float64) - expected
     return {
         "max": float(np.max(np.abs(error))),
@@ -204,7 +205,7 @@ def difference(images: NDArray[np.float32], expected: NDArray[np.float32]) -> Ro
 
 
 def measure(network: Network) -> Iterator[Row]:
-    """All sides of one network, taking turns."""
+    """Measure all sides of one network in turn."""
     expected, magnitudes = reference(network, _BATCH.value)
     sides = [Side(network, impl, dtype, _BATCH.value) for dtype in _DTYPE.value for impl in report.IMPL.value]
     with contextlib.ExitStack() as stack:

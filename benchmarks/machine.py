@@ -1,4 +1,4 @@
-"""What a benchmark ran on, and what that machine can do at most, measured beside the benchmark.
+"""The machine that a benchmark runs on, and its peaks, measured together with the benchmark.
 
 python -m benchmarks.machine prints both.
 """
@@ -22,14 +22,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-MATMUL_SIDE = 2048  # of the square matrices whose product tells the peak
+MATMUL_SIDE = 2048  # of the square matrices whose product is timed
 TRIES = 5
 GIGA = 1e9
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 def about() -> dict[str, Any]:
-    """The machine, and how busy others keep it: numbers under load are upper bounds of the time."""
+    """Return a description of the machine and its load: times under load are upper bounds."""
     gpus = [
         tf.config.experimental.get_device_details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")
     ]
@@ -45,12 +45,12 @@ def about() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peaks() -> dict[str, float]:
-    """Multiply-adds and copied bytes (read and written) per second, of one core and of all: about a second's work.
+    """Measure, for about a second, multiply-adds and copied bytes (read and written) per second of one core and of all.
 
     Raises:
         RuntimeError: no C++ compiler.
@@ -62,7 +62,7 @@ def peaks() -> dict[str, float]:
 
 
 def matmul_gflop_per_second(dtype: str = "float32") -> float:
-    """Speed of a large matrix product in TensorFlow; the best of several."""
+    """Measure the speed of a large matrix product in TensorFlow; the best of several."""
     a = tf.cast(tf.random.normal([MATMUL_SIDE, MATMUL_SIDE]), dtype)
     # The sum keeps the transfer of the result out of the time.
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
@@ -71,7 +71,7 @@ def matmul_gflop_per_second(dtype: str = "float32") -> float:
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """How long it takes until the result is there; freeing it is not part of it."""
+    """Measure the seconds until the result of `function` is there, without those of freeing it."""
     start = time.perf_counter()
     result = function()
     tf.test.experimental.sync_devices()
@@ -91,7 +91,7 @@ def _peaks_program() -> Iterator[str]:
 
 @functools.cache
 def _compiled_peaks() -> bytes:
-    """Compiled for the processor that it runs on, so that no instruction set is left out."""
+    """Compile peaks.cc for the processor of this machine, with all of its instruction sets."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         raise RuntimeError("no C++ compiler to measure the machine's peaks with: install g++, or name one in CXX")

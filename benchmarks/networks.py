@@ -1,4 +1,4 @@
-"""Networks by short names, and the arithmetic that one image takes."""
+"""Networks by short names, and the arithmetic of one image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.ops.geometry import Filter
 
 PRESETS = {"T": "stylegan3-t", "R": "stylegan3-r"}
-WIDE_RESOLUTION = 512  # published networks are wider from here on
+WIDE_RESOLUTION = 512  # published networks of at least this resolution are wider
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Network:
 
     @classmethod
     def named(cls, name: str, channel_base: int | None = None, channel_max: int = 512) -> Network:
-        """The network "T-256", config T at 256 x 256, as wide as published.
+        """Return a network by name, such as "T-256" for config T at 256 x 256, by default as wide as published.
 
         Raises:
-            ConfigError: another form, or sizes that cannot be.
+            ConfigError: malformed name, or impossible sizes.
         """
         match = re.fullmatch(r"([TR])-(\d+)", name)
         if match is None:
@@ -58,17 +58,17 @@ class Network:
 
 
 def canvas_size(layer: LayerPlan) -> int:
-    """Side of what the nonlinearity reads."""
+    """Return the side of the input of the nonlinearity."""
     return layer.in_size + layer.kernel - 1
 
 
 def high_size(layer: LayerPlan) -> int:
-    """Side of the canvas at the temporary rate."""
+    """Return the side of the canvas at the temporary rate."""
     return (layer.out_size - 1) * layer.down + layer.down_taps
 
 
 def convolution_flop(config: GeneratorConfig) -> int:
-    """Of one image: every input sample takes part in kernel^2 products per pair of channels."""
+    """Count the operations of the convolutions: kernel^2 products per input sample and pair of channels."""
     plan = plan_synthesis(config)
     products = (plan.input.size * plan.input.channels) ** 2  # the map of the Fourier features
     for layer in plan.layers:
@@ -77,7 +77,7 @@ def convolution_flop(config: GeneratorConfig) -> int:
 
 
 def filter_flop(layer: LayerPlan) -> int:
-    """Of one image: separable passes, vertical first; upsampling never multiplies an inserted zero."""
+    """Count the operations of the filters: separable passes, vertical first, without products with inserted zeros."""
     canvas, high = canvas_size(layer), high_size(layer)
     products = 0
     if layer.up_taps > 1:
@@ -90,18 +90,18 @@ def filter_flop(layer: LayerPlan) -> int:
 
 
 def down_terms(layer: LayerPlan) -> int:
-    """Separable filters that the downsampling filter is the sum of."""
+    """Return the number of separable filters that the downsampling filter is the sum of."""
     taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
     return len(Filter.from_taps(taps, False, 1.0).y)
 
 
 def generator_flop(config: GeneratorConfig) -> int:
-    """Of one image: convolutions and filters."""
+    """Count the operations of convolutions and filters."""
     return convolution_flop(config) + sum(map(filter_flop, plan_synthesis(config).layers))
 
 
 def discriminator_flop(config: DiscriminatorConfig) -> int:
-    """Of one image: convolutions only, which its short filters add little to."""
+    """Count the operations of the convolutions; the short filters add little."""
     side, last = config.resolution, config.channels(4)
     products = side**2 * config.image_channels * config.channels(side)
     while side > 4:

@@ -1,11 +1,11 @@
-"""Time of every filtered nonlinearity of a network, one JSON line per geometry.
+"""Times of all filtered nonlinearities of a network, one JSON line per geometry.
 
 python -m benchmarks.ops_bench --presets=T-256,R-256,T-1024 --impl=native,xla
 
-Measured in turn: the forward pass; the same with what a gradient will need (native: a mask of two bits per upsampled
-sample, also written); and the backward pass. Beside the times stands what bounds them:
-the arithmetic at the speed of multiply-adds in registers, and the bytes of input, output and mask at the speed of a
-copy, both measured just before the layer. XLA compiles each geometry for seconds, and keeps what it compiled.
+Three passes are measured in turn: forward; forward with the data for a gradient (native: a mask of two bits per
+upsampled sample); and backward. Each row also has the bounds on the times: the arithmetic at the speed of multiply-adds
+in registers, and the bytes of input, output and mask at the speed of a copy, both measured just before the layer. XLA
+compiles each geometry for seconds and never frees the memory of compiled programs.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ from sg3tf.ops import filtered_lrelu
 
 GIGA = 1e9
 PASSES = ("forward", "forward_with_mask", "backward")
-LARGE = 100  # pixels; above, native should be so many times faster than XLA:
-FASTER_THAN_XLA = 10.0
-SHARE_OF_PEAK = {"multiply_adds": 0.5, "copies": 0.7}  # of the bound, for separable filters
+LARGE = 100  # pixels
+FASTER_THAN_XLA = 10.0  # goal for larger outputs
+SHARE_OF_PEAK = {"multiply_adds": 0.5, "copies": 0.7}  # goal, for separable filters
 BACKWARD_RATE = 0.5
 
 _PRESETS = flags.DEFINE_list("presets", ["T-256", "R-256", "T-1024"], "networks whose layers to time")
-_LAYERS = flags.DEFINE_list("layers", [], "only these, as L3,L14; default: all")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "as --cmax of the trainer")
+_LAYERS = flags.DEFINE_list("layers", [], "layers to time, such as L3,L14; default: all")
+_CHANNEL_BASE = flags.DEFINE_integer(
+    "channel_base", None, "channel base of the networks, like the trainer's --cbase; default: the published one"
+)
+_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 512, "most channels of a layer, like the trainer's --cmax")
 _BATCH = flags.DEFINE_integer("batch", 1, "images per call", lower_bound=1)
-_XLA_MIN_SIZE = flags.DEFINE_integer("xla_min_size", 0, "leave XLA out where the output has fewer pixels on a side")
-_BIAS_GRADIENT = flags.DEFINE_bool("bias_gradient", True, "let the backward pass include the gradient of the bias")
+_XLA_MIN_SIZE = flags.DEFINE_integer("xla_min_size", 0, "smallest output side in pixels at which XLA is measured")
+_BIAS_GRADIENT = flags.DEFINE_bool("bias_gradient", True, "include the gradient of the bias in the backward pass")
 _DTYPE = report.dtype_flag(["float32"])
 
 
 def nonlinearity(layer: LayerPlan, impl: str, x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """What SynthesisLayer does after its convolution."""
+    """Return the nonlinearity of a SynthesisLayer, which follows its convolution."""
     return filtered_lrelu(
         x,
         low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, layer.temporary_rate),
@@ -62,7 +64,7 @@ def nonlinearity(layer: LayerPlan, impl: str, x: tf.Tensor, bias: tf.Tensor) -> 
 
 
 class Timed:
-    """One implementation of one layer, compiled; its times in seconds by pass."""
+    """One backend of one layer, compiled, and its times in seconds by pass."""
 
     def __init__(self, layer: LayerPlan, impl: str, inputs: Sequence[tf.Tensor]) -> None:
         self._function = tf.function(functools.partial(nonlinearity, layer, impl), autograph=False)
@@ -75,11 +77,13 @@ class Timed:
             times.clear()
 
     def repeat(self) -> None:
-        self._function(self._x, self._bias)  # the other side's turn has left cold caches and sleeping threads
+        self._function(self._x, self._bias)  # warm the caches and threads again after the turn of another backend
         self.times["forward"].append(machine.seconds(lambda: self._function(self._x, self._bias)))
         with tf.GradientTape() as tape:
             tape.watch((self._x, self._bias))
-            kept: list[tf.Tensor] = []  # the tape needs the result by name, the clock must not see it freed
+            kept: list[
+                tf.Tensor
+            ] = []  # the result is needed for the tape, and must not be freed within the measured time
             forward = machine.seconds(lambda: kept.append(self._function(self._x, self._bias)))
         gradient = functools.partial(tape.gradient, kept[0], (self._x, self._bias), self._dy)
         self.times["forward_with_mask"].append(forward)
@@ -88,7 +92,7 @@ class Timed:
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What one pass must do at least, and how long that takes at the machine's peaks."""
+    """The least work of one pass, and its time at the peaks of the machine."""
 
     flop: float
     bytes: float
@@ -96,7 +100,7 @@ class Bounds:
 
     @property
     def floors(self) -> dict[str, float]:
-        """Seconds."""
+        """Lower bounds on the time, in seconds."""
         return {
             "multiply_adds": self.flop / GIGA / self.peaks["fma_gflop_per_second"],
             "copies": self.bytes / GIGA / self.peaks["copy_gb_per_second"],
@@ -117,7 +121,7 @@ class Bounds:
 
 
 def bounds(layer: LayerPlan, dtype: tf.DType, peaks: dict[str, float]) -> dict[str, Bounds]:
-    """By pass. The backward pass does the same arithmetic the other way round."""
+    """Return the bounds by pass. The backward pass has the same arithmetic in reverse order."""
     flop = _BATCH.value * filter_flop(layer)
     samples = _BATCH.value * layer.out_channels
     ends = samples * (canvas_size(layer) ** 2 + layer.out_size**2) * dtype.size
@@ -126,7 +130,7 @@ def bounds(layer: LayerPlan, dtype: tf.DType, peaks: dict[str, float]) -> dict[s
 
 
 def measure(layer: LayerPlan, dtype: tf.DType, impls: Sequence[str]) -> Row:
-    """All implementations of one layer, taking turns."""
+    """Measure all backends of one layer in turn."""
     peaks = machine.peaks()
     canvas, out = [canvas_size(layer)] * 2, [layer.out_size] * 2
     shapes = [_BATCH.value, *canvas, layer.out_channels], [layer.out_channels], [_BATCH.value, *out, layer.out_channels]
@@ -148,7 +152,7 @@ def measure(layer: LayerPlan, dtype: tf.DType, impls: Sequence[str]) -> Row:
 
 
 def geometry(layer: LayerPlan) -> Row:
-    """What the time depends on."""
+    """Return the properties that determine the time."""
     return {
         "in_size": canvas_size(layer),
         "out_size": layer.out_size,
@@ -163,7 +167,7 @@ def geometry(layer: LayerPlan) -> Row:
 
 
 def row_of(side: Timed, least: dict[str, Bounds]) -> Row:
-    """What was measured of one implementation."""
+    """Return the measurements of one backend."""
     times = {name: median(side.times[name]) for name in PASSES}
     return {
         **{name: least[name].row(times[name]) for name in PASSES},
@@ -173,13 +177,13 @@ def row_of(side: Timed, least: dict[str, Bounds]) -> Row:
 
 
 def call_overhead(inputs: Sequence[tf.Tensor]) -> float:
-    """Seconds that TensorFlow takes to call a compiled function which does nothing."""
+    """Return the seconds that TensorFlow takes to call a function that does nothing."""
     function = tf.function(lambda x, bias, dy: tf.zeros([]))
     return median([machine.seconds(lambda: function(*inputs)) for _ in range(10)])
 
 
 def goals(layer: LayerPlan, row: Row) -> Row:
-    """Of the native implementation."""
+    """Return the goals of the native backend."""
     native = row["native"]
     found = {"backward_rate_over_forward": goal(native["backward_rate_over_forward"], BACKWARD_RATE, at_least=True)}
     if not layer.radial:
@@ -192,7 +196,7 @@ def goals(layer: LayerPlan, row: Row) -> Row:
 
 
 def geometries(layers: Sequence[LayerPlan]) -> list[list[LayerPlan]]:
-    """Layers that take the same time together: cutoffs change the taps, not the work."""
+    """Group layers that take the same time: cutoffs change the taps, not the work."""
     alike: dict[Any, list[LayerPlan]] = {}
     for layer in layers:
         key = (canvas_size(layer), layer.out_size, layer.out_channels, layer.up, layer.down, filter_flop(layer))
@@ -201,7 +205,7 @@ def geometries(layers: Sequence[LayerPlan]) -> list[list[LayerPlan]]:
 
 
 def summary(rows: Sequence[Row]) -> Row:
-    """How often each goal was reached, and the value farthest from it."""
+    """Count the layers that reach each goal, and find the value farthest from it."""
     found: Row = {}
     for name in sorted({name for row in rows for name in row.get("goals", {})}):
         reached = [row["goals"][name] for row in rows if name in row["goals"]]

@@ -1,6 +1,6 @@
-// What this machine can do at most: multiply and add in registers alone, and copy what no cache holds.
+// The peaks of this machine: multiply-adds in registers alone, and copies of more memory than caches hold.
 //
-// peaks THREADS prints one JSON object; the best of several tries each, as other programs may be running.
+// peaks THREADS prints one JSON object. Each number is the best of several tries, as other programs may be running.
 
 #include <unistd.h>
 
@@ -35,7 +35,7 @@ volatile float factor = 0.999f, addend = 0.001f;  // unknown to the compiler
 
 using Clock = std::chrono::steady_clock;
 
-// Seconds from when the first thread begins work(thread), which all do together, until the last one is done.
+// Returns the seconds from the start of the first thread's work(thread) to the end of the last one's.
 template <typename Work>
 double Seconds(int threads, Work work) {
   std::barrier ready(threads);
@@ -64,7 +64,7 @@ double BestSeconds(int threads, Work work) {
 void MultiplyAdd() {
   const Vector a = Vector{} + factor, b = Vector{} + addend;
   Vector sums[kChains];
-  for (Vector& sum : sums) sum = Vector{} + addend;  // read anew, or the compiler would see that all are alike
+  for (Vector& sum : sums) sum = Vector{} + addend;  // a volatile read, so that the compiler cannot merge them
   for (long i = 0; i < kRounds; ++i) {
     for (Vector& sum : sums) sum = sum * a + b;
   }
@@ -81,7 +81,7 @@ double FmaGflops(int threads) {
 double CopyGigabytes(int threads, size_t bytes) {
   const size_t share = bytes / threads;
   std::unique_ptr<char[]> from(new char[bytes]), to(new char[bytes]);
-  std::memset(from.get(), 1, bytes);  // or they would have no pages of their own
+  std::memset(from.get(), 1, bytes);  // allocates the pages
   std::memset(to.get(), 2, bytes);
   const auto copy = [&](int t) { std::memcpy(to.get() + t * share, from.get() + t * share, share); };
   const double best = BestSeconds(threads, copy);

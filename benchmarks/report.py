@@ -1,4 +1,4 @@
-"""What all benchmarks have in common: flags, and rows that are printed and kept."""
+"""Shared parts of all benchmarks: flags, and rows that are printed and saved."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RESULTS = Path(__file__).with_name("results")
 DTYPES = ("float32", "bfloat16")
 DIGITS = 4
 
-IMPL = flags.DEFINE_list("impl", ["native", "xla"], f"implementations to compare: {', '.join(BACKENDS)}")
-REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs of each side, in turn, after one to warm up", lower_bound=1)
-_OUT = flags.DEFINE_string("out", None, "JSON file for the rows; a bare name is one in benchmarks/results")
+IMPL = flags.DEFINE_list("impl", ["native", "xla"], f"backends to compare: {', '.join(BACKENDS)}")
+REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs of each side, in turn, after a warm-up run", lower_bound=1)
+_OUT = flags.DEFINE_string("out", None, "JSON file for the rows; relative paths are relative to benchmarks/results")
 
 Row = dict[str, Any]
 
@@ -34,14 +34,14 @@ flags.register_validator("impl", _among(BACKENDS), f"give one or more of {', '.j
 
 
 def dtype_flag(default: Sequence[str]) -> flags.FlagHolder[list[str]]:
-    """--dtype."""
+    """Define the flag --dtype."""
     holder = flags.DEFINE_list("dtype", list(default), f"precisions: {', '.join(DTYPES)}")
     flags.register_validator("dtype", _among(DTYPES), f"give one or more of {', '.join(DTYPES)}")
     return holder
 
 
 def run(argv: Sequence[str], rows: Callable[[], Iterator[Row]]) -> None:
-    """Prints the machine and every row as a line of JSON; --out has all that there are so far."""
+    """Print the machine and every row as a line of JSON, and keep --out up to date."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {' '.join(argv[1:])}")
     about = {"machine": machine.about(), "note": "the machine may be shared: times are upper bounds, see its load"}
@@ -63,17 +63,17 @@ def median(values: Sequence[float]) -> float:
 
 
 def goal(value: float, bound: float, *, at_least: bool = False) -> Row:
-    """A measured value beside what was asked for: a lower bound, or else an upper one."""
+    """Return a measured value with its goal, a lower bound or else an upper one."""
     return {"is": value, "at_least" if at_least else "at_most": bound}
 
 
 def met(one: Row) -> bool:
-    """Whether `goal` was reached."""
+    """Return True if a goal is reached."""
     return one["is"] >= one["at_least"] if "at_least" in one else one["is"] <= one["at_most"]
 
 
 def rounded(value: Any) -> Any:
-    """The same with significant digits only."""
+    """Return the value with its numbers rounded to significant digits."""
     if isinstance(value, dict):
         return {name: rounded(part) for name, part in value.items()}
     if isinstance(value, list):

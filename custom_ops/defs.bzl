@@ -1,10 +1,10 @@
-"""How an operation is compiled: its processor kernel once for every instruction set, its CUDA kernel by nvcc."""
+"""Build rules of an operation: the CPU kernel is compiled once per instruction set, the CUDA kernel by nvcc."""
 
 load("@local_cuda//:defs.bzl", "CUDA_VERSION", "NVCC", "NVCC_FLAGS", "if_cuda")
 load("@local_tensorflow//:version.bzl", "TENSORFLOW_VERSION")
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
-# What sg3tf/ops/native.py has to know before it loads the libraries.
+# sg3tf/ops/native.py reads this before it loads the libraries.
 BUILD_INFO = json.encode({"cuda": CUDA_VERSION, "tensorflow": TENSORFLOW_VERSION})
 
 _INSTRUCTION_SETS = {
@@ -13,13 +13,13 @@ _INSTRUCTION_SETS = {
     "baseline": [],
 }
 
-# GCC warns of its own intrinsics, and of vectors in the signatures of functions that are inlined always.
+# GCC warns about its own intrinsics, and about vectors in the signatures of functions that are always inlined.
 _QUIET = ["-Wno-maybe-uninitialized", "-Wno-psabi"]
 
 def _isa_library(name, srcs, deps):
     """Compiles `srcs` for every instruction set, each into the namespace that the macro SG3_ISA names.
 
-    Processors other than x86-64 have the baseline only.
+    Processors other than x86-64 have only the baseline.
     """
     for isa, flags in _INSTRUCTION_SETS.items():
         cc_library(
@@ -37,7 +37,7 @@ def _isa_library(name, srcs, deps):
     )
 
 def _cuda_library(name, src, hdrs):
-    """Compiles the .cu file `src`; the library is empty where there is no CUDA toolkit."""
+    """Compiles the .cu file `src`; without a CUDA toolkit the library is empty."""
     if if_cuda(True, False):
         native.genrule(
             name = name + "_object",
@@ -55,13 +55,13 @@ def _cuda_library(name, src, hdrs):
     )
 
 def op_package():
-    """The targets of an operation's folder.
+    """Declares the targets of an operation's folder.
 
-    Those for others are `ops` (schema and kernels; to be linked into a binary that contains TensorFlow) and `xla`.
+    Other packages use `ops` (schema and kernels, to be linked into a binary that contains TensorFlow) and `xla`.
     """
     cc_library(
         name = "headers",
-        hdrs = ["cpu.h", "kernel.h"],
+        hdrs = ["cpu.h", "job.h", "problem.h"],
         visibility = ["//custom_ops/xla:__pkg__"],
         deps = ["//custom_ops/resampling"],
     )
@@ -72,29 +72,28 @@ def op_package():
     )
     cc_library(
         name = "cpu",
-        srcs = ["cpu.cc"],
         deps = [":headers", ":kernel_cpu"],
     )
     _cuda_library(
         name = "cuda",
         src = "kernel.cu",
-        hdrs = native.glob(["cuda_*.h"]) + ["kernel.h", "//custom_ops/resampling:headers"],
+        hdrs = native.glob(["cuda_*.h"]) + ["problem.h", "//custom_ops/resampling:headers"],
     )
     cc_library(
         name = "op_headers",
         hdrs = native.glob(["attributes.h", "op.h"]),
-        deps = [":headers", "//custom_ops/resampling:attributes"],
+        deps = [":headers", "//custom_ops/resampling:tf"],
     )
     cc_library(
         name = "ops",
-        srcs = ["op_cpu.cc", "schema.cc"] + if_cuda(["kernel_gpu.cc"]),
+        srcs = ["op_cpu.cc", "schema.cc"] + if_cuda(["op_gpu.cc"]),
         deps = [":cpu", ":cuda", ":op_headers"],
         alwayslink = True,
         visibility = ["//custom_ops:__pkg__"],
     )
     cc_library(
         name = "xla",
-        srcs = ["kernel_xla.cc"],
+        srcs = ["op_xla.cc"],
         copts = ["-w"],
         local_defines = if_cuda(["SG3_CUDA"]),
         deps = [
@@ -114,7 +113,7 @@ def op_package():
             srcs = ["kernel_cpu_test.cc"],
             env = {"SG3TF_ISA": isa},
             linkstatic = True,
-            deps = [":cpu"],
+            deps = [":cpu", "//custom_ops/resampling:testing"],
         )
     for test in native.glob(["*_host_test.cc"]):
         cc_test(
@@ -122,5 +121,5 @@ def op_package():
             size = "medium",  # under --config=sanitize
             srcs = [test] + native.glob(["cuda_*.h"]),
             linkstatic = True,
-            deps = [":headers"],
+            deps = [":headers", "//custom_ops/resampling:testing"],
         )

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the native operations for the TensorFlow of the given Python and puts them where sg3tf looks for them.
+# Builds the native operations for the TensorFlow of the given Python and installs them into sg3tf/ops/lib.
 #   custom_ops/install.sh PYTHON
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ if ! find_bazel >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/nul
   { apt-get update && apt-get install --yes --no-install-recommends bazel-bootstrap; } >/dev/null 2>&1 || true
 fi
 if ! bazel=$(find_bazel); then
-  echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or do without: SG3TF_OPS=xla" >&2
+  echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or choose SG3TF_OPS=xla" >&2
   exit 1
 fi
 command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler (Debian: apt install g++)" >&2; exit 1; }
@@ -21,7 +21,7 @@ command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler 
 "$python" configure.py
 "$bazel" build --jobs="${SG3TF_JOBS:-2}" "${products[@]/#///custom_ops:}"
 mkdir -p "$folder"
-for product in "${products[@]}"; do  # a process that has the old file open keeps it
+for product in "${products[@]}"; do  # running processes keep the old file
   cp --force "bazel-bin/custom_ops/$product" "$folder/.$product" && mv --force "$folder/.$product" "$folder/$product"
 done
 echo "native operations in $folder"

@@ -1,4 +1,4 @@
-// The attributes of both operations, and what they mean for an image.
+// The attributes of both operations, and the problem that they amount to for a batch of images.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_ATTRIBUTES_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_ATTRIBUTES_H_
@@ -8,14 +8,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "custom_ops/filtered_lrelu/kernel.h"
-#include "custom_ops/resampling/attributes.h"
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/resampling/tf/attributes.h"
 
 namespace sg3 {
 
 class FilteredLreluAttributes {
  public:
-  // `masked`: of Sg3>FilteredLreluMasked, whose second stage has padding of its own.
+  // `masked` is for Sg3>FilteredLreluMasked, whose second stage has padding of its own.
   template <class Context>
   absl::Status read(Context* context, bool masked) {
     TF_RETURN_IF_ERROR(up_.read(context, "up", "", "up_pad", "up_"));
@@ -30,7 +30,7 @@ class FilteredLreluAttributes {
                                                    "]: give a slope from 0 to 1 and a positive clamp"));
   }
 
-  // For images [batch, height, width, channels]; it points into this object.
+  // Returns the problem for images [batch, height, width, channels]; it points into this object.
   absl::Status problem(int64_t batch, int64_t height, int64_t width, int64_t channels, int mode,
                        Sg3FilteredLrelu* problem) const {
     *problem = {batch, channels, {}, {}, activation_[0], activation_[1], mode};
@@ -47,7 +47,7 @@ inline tensorflow::TensorShape output_shape(const Sg3FilteredLrelu& problem) {
   return {problem.batch, problem.down.y.out_size, problem.down.x.out_size, problem.channels};
 }
 
-// Words for sixteen channels each.
+// One word for sixteen channels.
 inline tensorflow::TensorShape mask_shape(const Sg3FilteredLrelu& problem) {
   int64_t blocks = (problem.channels + SG3_MASK_CHANNELS - 1) / SG3_MASK_CHANNELS;
   return {problem.batch, blocks, problem.up.y.out_size, problem.up.x.out_size};

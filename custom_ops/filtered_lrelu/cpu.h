@@ -1,55 +1,61 @@
-// Filtered leaky ReLU on the processor: tiles that any number of threads may share.
+// Filtered leaky ReLU on the CPU.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CPU_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CPU_H_
 
-#include "custom_ops/filtered_lrelu/kernel.h"
-#include "custom_ops/resampling/isa.h"
-#include "custom_ops/resampling/polyphase.h"
-#include "custom_ops/resampling/tiling.h"
+#include "custom_ops/filtered_lrelu/job.h"
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/resampling/cpu/tiled.h"
 
 namespace sg3 {
 
-// Plain data for the kernels; see Sg3FilteredLrelu.
-template <class Scalar>
-struct FilteredLreluJob {
-  Tiling tiling;
-  PolyphaseView<Scalar> up_y, up_x, down_y, down_x;
-  Scalar slope, clamp;
-  int mode;
-  const void *x, *bias;
-  void* y;
-  uint32_t* mask;
-};
-
-class FilteredLreluCpu {
+class FilteredLreluOperation {
  public:
-  // Tiles for about `threads` threads; what `problem` points to need not outlive this call.
-  FilteredLreluCpu(const Sg3FilteredLrelu& problem, Sg3Type type, int threads);
+  using Problem = Sg3FilteredLrelu;
+  using Arrays = FilteredLreluArrays;
 
-  int64_t tiles() const { return tiling_.tiles(); }
-  int64_t tile_cycles() const;  // an estimate
+  explicit FilteredLreluOperation(const Sg3FilteredLrelu& problem)
+      : problem_(problem),
+        up_y_(problem.up.y, problem.up.terms, problem.up.taps_y),
+        up_x_(problem.up.x, problem.up.terms, problem.up.taps_x),
+        down_y_(problem.down.y, problem.down.terms, problem.down.taps_y),
+        down_x_(problem.down.x, problem.down.terms, problem.down.taps_x) {}
 
-  // Computes tiles [first, last); from any thread, any tiles in any order, all of them once.
-  void run(int64_t first, int64_t last, const void* x, const void* bias, void* y, void* mask) const;
+  Tiling tiles(int threads) const {
+    return tiling(problem_.batch, problem_.channels, problem_.down.y.out_size, problem_.down.x.out_size, threads);
+  }
+
+  // One multiplication and addition of sixteen channels a cycle.
+  double cycles(const Tiling& tiling) const {
+    const Sg3Stage &up = problem_.up, &down = problem_.down;
+    const double to_upsampled = up.terms * (1.0 * up.y.taps / (up.y.up * up.x.up) + 1.0 * up.x.taps / up.x.up);
+    const double from_upsampled = down.terms * (1.0 * down.x.taps + 1.0 * down.y.taps / down.y.down) / down.x.down;
+    const double upsampled = 1.0 * tiling.tile_height * tiling.tile_width * down.y.down * down.x.down;
+    return upsampled * (to_upsampled + 4 + from_upsampled);
+  }
+
+  template <class Scalar>
+  FilteredLreluJob<Scalar> job(const Tiling& tiling, const FilteredLreluArrays& arrays) const {
+    return {tiling,
+            up_y_.view<Scalar>(),
+            up_x_.view<Scalar>(),
+            down_y_.view<Scalar>(),
+            down_x_.view<Scalar>(),
+            static_cast<Scalar>(problem_.slope),
+            static_cast<Scalar>(problem_.clamp),
+            problem_.mode,
+            arrays.x,
+            arrays.bias,
+            arrays.y,
+            static_cast<uint32_t*>(arrays.mask)};
+  }
 
  private:
   Sg3FilteredLrelu problem_;
-  Sg3Type type_;
   Polyphase up_y_, up_x_, down_y_, down_x_;
-  Tiling tiling_;
 };
 
-// What kernel_cpu.cc says, once per instruction set.
-#define SG3_DECLARE(isa)                                                                                   \
-  namespace isa {                                                                                          \
-  int64_t scratch_size(const FilteredLreluJob<float>& job); /* in scalars */                               \
-  int64_t scratch_size(const FilteredLreluJob<double>& job);                                               \
-  void run(const FilteredLreluJob<float>& job, Sg3Type type, int64_t first, int64_t last, void* scratch);  \
-  void run(const FilteredLreluJob<double>& job, Sg3Type type, int64_t first, int64_t last, void* scratch); \
-  }
-SG3_FOR_EACH_ISA(SG3_DECLARE)
-#undef SG3_DECLARE
+using FilteredLreluCpu = Tiled<FilteredLreluOperation>;
 
 }  // namespace sg3
 

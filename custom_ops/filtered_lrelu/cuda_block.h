@@ -1,39 +1,40 @@
 // filtered_lrelu for one block of threads: a tile of output pixels times the 16 channels of a mask word (or 8 of them).
 //
 // The tile's input is loaded once. Columns are upsampled into rows of "samples"; then every row is swept from left to
-// right: upsampled, bent by the nonlinearity and downsampled in registers, so that the fully upsampled tile never
-// exists; then columns are downsampled. A filter of several separable terms takes several passes, whose results add up.
-// Shapes that are not compiled in go through shared memory between the two halves of the sweep. So does activation
-// after an upsampling filter of several terms: their sum must be complete before the nonlinearity.
+// right: upsampled, activated and downsampled in registers, so that the fully upsampled tile never exists; then columns
+// are downsampled. A filter of several separable terms takes several passes, whose results add up. Shapes that are not
+// compiled in go through shared memory between the two halves of the sweep. So does activation after an upsampling
+// filter of several terms, whose sum must be complete before the nonlinearity.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
 
-#include "custom_ops/filtered_lrelu/kernel.h"
-#include "custom_ops/resampling/cuda_tile.h"
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/resampling/cuda/tile.h"
 
 namespace sg3::cuda {
 
-// One axis of the tiles. Sample s of tile t is number t * outputs * down - down_before - lead + s of the upsampled
-// signal. Filters are padded with zeros to whole multiples of their factors.
+// One axis of the tiles. Sample s of tile t is sample t * outputs * down - down_before - lead + s of the upsampled
+// signal. Filters are padded with zeros to multiples of their factors.
 struct LreluAxis {
   int up, up_before, up_taps;
   int down, down_before, down_taps;
-  int shift;  // of these zeros, how many lie in front of the downsampling filter
+  int shift;  // the number of these zeros in front of the downsampling filter
   int in_size, up_size, out_size;
   int inputs, samples, outputs;  // of a tile
-  int lead;                      // samples before the first that an output needs
-  int first_tile, tiles;         // a mask may reach beyond the outputs, on both sides
+  int lead;                      // samples before the first one that an output reads
+  int first_tile, tiles;         // a mask may extend beyond the outputs on both sides
 
   SG3_HD int first_sample(int tile) const { return (first_tile + tile) * outputs * down - down_before - lead; }
 
-  // The samples of a tile whose mask words are its to write: up to the next tile's, or all for the last.
+  // Returns true for the samples whose mask words this tile writes: those up to the next tile's, or all of the last
+  // tile.
   SG3_HD bool owns(int tile, int sample) const {
     return sample >= lead && (sample < lead + outputs * down || tile == tiles - 1);
   }
 };
 
-// What a kernel is told beside its tensors and taps.
+// The parameters of a kernel other than its tensors and taps.
 struct LreluPlan {
   LreluAxis y, x;
   int64_t batch, channels, chunks;
@@ -41,15 +42,15 @@ struct LreluPlan {
   bool vectors;  // 16-byte accesses are possible
   float slope, clamp;
   int up_terms, down_terms;
-  int up_y, up_x, down_y, down_x;                              // where the taps begin
-  int row_pitch, sample_pitch, out_pitch;                      // of the planes below that have 16 lanes
-  int in_at, rows_at, samples_at, swept_at, out_at, words_at;  // where the planes begin in shared memory
+  int up_y, up_x, down_y, down_x;                              // offsets of the taps
+  int row_pitch, sample_pitch, out_pitch;                      // of the planes below
+  int in_at, rows_at, samples_at, swept_at, out_at, words_at;  // offsets of the planes in shared memory
   int64_t shared_floats;
   Divisor in_columns, sample_columns, out_columns;
 };
 
-// A geometry that is compiled in. SHIFT is what aligning the two filters needs, see lrelu_axis. Where LANES are half of
-// a mask word, no mask can be written.
+// A geometry that is compiled in. SHIFT aligns the two filters, see lrelu_axis. If LANES are half of a mask word, no
+// mask can be written.
 template <int UP, int UP_TAPS, int DOWN, int DOWN_TAPS, int SHIFT, int LANES>
 struct FixedShape {
   static constexpr bool kFixed = true;
@@ -70,8 +71,8 @@ struct AnyShape {
   static constexpr int kLanes = SG3_MASK_CHANNELS;
 };
 
-// Puts a channel's two bits into its word. Neighbouring threads bring the 16 channels of a word, and all threads of a
-// warp come here together. (On the host one after the other: there words must begin as zero.)
+// Puts a channel's two bits into its word. Neighboring threads have the 16 channels of a word, and all threads of a
+// warp call this together. On the host they call it in turn, and words must be zero at first.
 SG3_HD void put_bits(uint32_t* word, int lane, bool negative, bool clamped) {
 #ifdef __CUDA_ARCH__
   const uint32_t negatives = __ballot_sync(~0u, negative), clampeds = __ballot_sync(~0u, clamped);
@@ -82,9 +83,9 @@ SG3_HD void put_bits(uint32_t* word, int lane, bool negative, bool clamped) {
 #endif
 }
 
-// What becomes of sample z of the word's channel `lane`.
+// Returns the activated sample z of the word's channel `lane`.
 template <int MODE>
-SG3_HD float bend(float z, int lane, float slope, float clamp, uint32_t* word) {
+SG3_HD float activate(float z, int lane, float slope, float clamp, uint32_t* word) {
   if constexpr (MODE == SG3_APPLY_MASK) {
     const uint32_t bits = *word >> lane;
     const float factor = bits & 1 ? slope : 1.f;
@@ -94,13 +95,13 @@ SG3_HD float bend(float z, int lane, float slope, float clamp, uint32_t* word) {
     const float active = negative ? z * slope : z;
     const float magnitude = fabsf(active);
     if constexpr (MODE == SG3_ACTIVATE_AND_MASK) put_bits(word, lane, negative, !(magnitude < clamp));
-    return magnitude > clamp ? copysignf(clamp, active) : active;  // not-a-numbers pass
+    return magnitude > clamp ? copysignf(clamp, active) : active;  // NaNs pass
   }
 }
 
-// The phases of one block. Between two phases all its threads must meet.
+// The phases of one block, which are separated by barriers.
 template <class Shape, int MODE>
-struct LreluBlock {
+struct LreluBlock : BlockPlace {
   static constexpr int kLanes = Shape::kLanes;
   static_assert(MODE != SG3_ACTIVATE_AND_MASK || kLanes == SG3_MASK_CHANNELS, "");
 
@@ -110,22 +111,12 @@ struct LreluBlock {
   void* y;
   uint32_t* mask;
   float* shared;
-  int64_t image, channel;
-  int tile_y, tile_x;
 
-  // Blocks of one place and neighbouring channels follow each other, because they share lines of memory.
   SG3_HD LreluBlock(const LreluPlan& plan, const float* all_taps, const void* x, const void* bias, void* y,
                     uint32_t* mask, float* shared, int64_t block)
-      : p(plan), taps(all_taps), x(x), bias(bias), y(y), mask(mask), shared(shared) {
-    channel = block % p.chunks * kLanes;
-    block /= p.chunks;
-    tile_x = int(block % p.x.tiles);
-    block /= p.x.tiles;
-    tile_y = int(block % p.y.tiles);
-    image = block / p.y.tiles;
-  }
+      : BlockPlace(plan, kLanes, block), p(plan), taps(all_taps), x(x), bias(bias), y(y), mask(mask), shared(shared) {}
 
-  // run(phase) lets every worker do phase(worker), and returns when all have.
+  // run(phase) calls phase(worker) on every worker, and returns when all are done.
   template <class Run>
   SG3_HD void run_all(Run run) const {
     run([&](Worker w) {
@@ -199,7 +190,7 @@ struct LreluBlock {
 
   SG3_HD uint32_t* words() const { return reinterpret_cast<uint32_t*>(shared + p.words_at); }
 
-  // Calls visit(s_y, s_x, word in shared memory, word in global memory) for the samples that lie in the image.
+  // Calls visit(row, column, word in shared memory, word in global memory) for the samples inside the image.
   template <class Visit>
   SG3_HD void for_words(Worker w, Visit visit) const {
     const int64_t group = channel / SG3_MASK_CHANNELS;
@@ -246,7 +237,7 @@ struct LreluBlock {
     }
   }
 
-  // rows, of all terms in turn, to samples [samples, sample_pitch, lanes]: any shape's first half of the sweep.
+  // rows to samples [samples, sample_pitch, lanes], the sum over terms: the first half of the sweep, for any shape.
   SG3_HD void upsample_rows(Worker w, int term) const {
     const int phase = start(p.x, tile_x).phase, left = p.x.first_sample(tile_x);
     const float* line_taps = taps + p.up_x + term * p.x.up_taps;
@@ -258,14 +249,14 @@ struct LreluBlock {
       float z = resample_at(column, p.x.up, 1, phase, p.x.up_taps, line_taps, line, kLanes);
       if (term > 0) z += *sample;
       if (term == p.up_terms - 1) {
-        z = bend<MODE>(z, word_lane(lane), p.slope, p.clamp, words() + row * p.x.samples + column);
+        z = activate<MODE>(z, word_lane(lane), p.slope, p.clamp, words() + row * p.x.samples + column);
         if (unsigned(left + column) >= unsigned(p.x.up_size)) z = 0;
       }
       *sample = z;
     }
   }
 
-  // samples to swept [samples, out_pitch, lanes]: any shape's second half of the sweep.
+  // samples to swept [samples, out_pitch, lanes]: the second half of the sweep, for any shape.
   SG3_HD void downsample_rows(Worker w, int term) const {
     const float* line_taps = taps + p.down_x + term * p.x.down_taps;
     for (int task = w.index; task < p.y.samples * p.x.outputs * kLanes; task += w.count) {
@@ -277,7 +268,7 @@ struct LreluBlock {
     }
   }
 
-  // rows to swept at once, for a fixed shape.
+  // rows to swept, the whole sweep, for a fixed shape.
   SG3_HD void sweep_rows(Worker w, int up_term, int down_term) const {
     const float* up_taps = taps + p.up_x + up_term * p.x.up_taps;
     const float* down_taps = taps + p.down_x + down_term * p.x.down_taps;
@@ -286,7 +277,7 @@ struct LreluBlock {
     }
   }
 
-  // One row of one channel. Every step takes a few inputs, makes kStep samples of them, and finishes a few outputs.
+  // One row of one channel. Every step reads a few inputs, computes kStep samples, and completes a few outputs.
   SG3_HD void sweep_row(int row, int lane, const float* row_up_taps, const float* row_down_taps) const {
     constexpr int kUp = Shape::kUp, kUpTaps = Shape::kUpTaps, kDown = Shape::kDown, kStep = Shape::kStep;
     constexpr int kDownTaps = Shape::kDownTapsX, kWarmUp = kUpTaps / kUp - 1, kOutputs = kStep / kDown;
@@ -310,7 +301,7 @@ struct LreluBlock {
         SG3_UNROLL for (int j = 0; j < kUp; ++j) samples[i * kUp + j] = upsampler.sums[j];
       }
       SG3_UNROLL for (int j = 0; j < kStep; ++j) {
-        samples[j] = bend<MODE>(samples[j], word_lane(lane), p.slope, p.clamp, row_words + s + j);
+        samples[j] = activate<MODE>(samples[j], word_lane(lane), p.slope, p.clamp, row_words + s + j);
       }
       if (left + s < 0 || left + s + kStep > p.x.up_size) {
         SG3_UNROLL for (int j = 0; j < kStep; ++j) {

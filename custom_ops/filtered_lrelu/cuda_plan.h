@@ -1,21 +1,20 @@
-// Chooses the tiles of a filtered_lrelu: plain C++, run before every launch.
+// The choice of tiles for a filtered_lrelu, before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <type_traits>
 
 #include "custom_ops/filtered_lrelu/cuda_block.h"
-#include "custom_ops/resampling/cuda_limits.h"
+#include "custom_ops/resampling/cuda/plan.h"
 
 namespace sg3::cuda {
 
-// Everything about the axis but its tiles. `align` is for fixed shapes, along x: their sweep wants each group of `down`
-// samples that an output needs anew to begin a whole number of groups of `up` samples that an input finishes. Zeros
-// in front of the downsampling filter settle that modulo what `up` and `down` have in common, and `lead` the rest.
+// Returns the axis without its tiles. `align` is for the x axis of fixed shapes: their sweep needs each group of `down`
+// samples that is new to an output to begin at a multiple of the `up` samples that an input completes. Zeros in front
+// of the downsampling filter achieve that modulo the common divisor of `up` and `down`, and `lead` does the rest.
 inline LreluAxis lrelu_axis(const Sg3Axis& up, const Sg3Axis& down, bool align) {
   LreluAxis a = {};
   a.up = int(up.up);
@@ -49,7 +48,7 @@ inline void set_tile(LreluAxis* a, int outputs, bool align, bool covers_mask) {
   a->tiles = int(last - first + 1);
 }
 
-// Places the planes in shared memory. They share it where one is dead before the other is born.
+// Lays out the planes in shared memory. A plane takes the place of one that is no longer needed.
 inline void set_layout(LreluPlan* p, bool fixed) {
   const int lanes = p->lanes;
   p->row_pitch = p->x.inputs | 1;
@@ -64,11 +63,11 @@ inline void set_layout(LreluPlan* p, bool fixed) {
   int64_t end = 0;
   const auto place = [&end](int64_t size) { return int((end += size) - size); };
   if (fixed) {
-    const bool in_dies = p->up_terms == 1, rows_die = in_dies && p->down_terms == 1;
-    p->in_at = place(in_dies ? std::max(in, swept) : in);
-    p->rows_at = place(rows_die ? std::max(rows, out) : rows);
-    p->swept_at = in_dies ? p->in_at : place(swept);
-    p->out_at = rows_die ? p->rows_at : place(out);
+    const bool reuse_in = p->up_terms == 1, reuse_rows = reuse_in && p->down_terms == 1;
+    p->in_at = place(reuse_in ? std::max(in, swept) : in);
+    p->rows_at = place(reuse_rows ? std::max(rows, out) : rows);
+    p->swept_at = reuse_in ? p->in_at : place(swept);
+    p->out_at = reuse_rows ? p->rows_at : place(out);
   } else {
     p->out_at = p->in_at = place(std::max(in, out));
     p->swept_at = p->rows_at = place(std::max(rows, swept));
@@ -81,22 +80,22 @@ inline void set_layout(LreluPlan* p, bool fixed) {
   p->out_columns = Divisor::of(p->x.outputs);
 }
 
-// The time of all blocks of one image and chunk.
+// Estimates the time of all blocks of one image and chunk.
 inline double lrelu_cost(const LreluPlan& p) {
-  constexpr double kMemory = 8, kBend = 6;  // an access and the nonlinearity, in multiplications
+  constexpr double kMemory = 8, kActivation = 6;  // a memory access and the nonlinearity, in multiplications
   const LreluAxis &y = p.y, &x = p.x;
   const int passes = p.up_terms * p.down_terms;
   Cost cost(p.threads);
   cost.add(y.inputs * x.inputs * p.lanes, kMemory);
   cost.add(x.inputs * p.lanes, double(y.inputs) * y.up_taps, p.up_terms);
-  const double sweep = double(x.inputs) * x.up_taps + x.samples * (kBend + double(x.down_taps) / x.down);
+  const double sweep = double(x.inputs) * x.up_taps + x.samples * (kActivation + double(x.down_taps) / x.down);
   cost.add(y.samples * p.lanes, sweep, passes);
   cost.add(x.outputs * p.lanes, double(y.samples) * y.down_taps / y.down, passes);
   cost.add(y.outputs * x.outputs * p.lanes, kMemory);
   return cost.of(int64_t(y.tiles) * x.tiles);
 }
 
-// A plan without lanes and tiles: see choose_tiles. `vectors` tells whether pixels begin at multiples of 16 bytes.
+// Returns a plan without lanes and tiles: see choose_tiles. `vectors` means that pixels begin at multiples of 16 bytes.
 inline LreluPlan lrelu_plan(const Sg3FilteredLrelu& problem, int type, bool vectors, bool fixed) {
   LreluPlan p = {};
   p.y = lrelu_axis(problem.up.y, problem.down.y, false);
@@ -125,7 +124,7 @@ inline void copy_taps(const Sg3FilteredLrelu& problem, const LreluPlan& p, float
   append_taps(problem.down.taps_x, problem.down.terms, problem.down.x.taps, p.x.shift, p.x.down_taps, to);
 }
 
-// Gives the plan the cheapest tiles whose planes fit into shared memory; false where none do.
+// Gives the plan lanes and the cheapest tiles; returns false if none fit into shared memory.
 template <class Shape>
 bool choose_tiles(LreluPlan* plan, const SharedLimits& limits) {
   constexpr bool fixed = Shape::kFixed;
@@ -133,23 +132,14 @@ bool choose_tiles(LreluPlan* plan, const SharedLimits& limits) {
   plan->chunks = (plan->channels + Shape::kLanes - 1) / Shape::kLanes;
   const bool covers_mask = plan->mode == SG3_ACTIVATE_AND_MASK;
   const int unit = fixed ? std::lcm(plan->x.up, plan->x.down) / plan->x.down : 1;
-  double least = std::numeric_limits<double>::infinity();
-  LreluPlan p = *plan;
-  for (const int height : kTileSides) {
-    set_tile(&p.y, even_tile(p.y.out_size, height, 1), false, covers_mask);
-    for (const int width : kTileSides) {
-      set_tile(&p.x, even_tile(p.x.out_size, width, unit), fixed, covers_mask);
-      set_layout(&p, fixed);
-      if (p.shared_floats * 4 > limits.block) break;  // wider ones need more
-      p.threads = threads_of_block(p.shared_floats, limits);
-      const double cost = lrelu_cost(p);
-      if (cost < least) {
-        least = cost;
-        *plan = p;
-      }
-    }
-  }
-  return least < std::numeric_limits<double>::infinity();
+  const auto set_height = [&](LreluPlan* p, int side) {
+    set_tile(&p->y, even_tile(p->y.out_size, side, 1), false, covers_mask);
+  };
+  const auto set_width = [&](LreluPlan* p, int side) {
+    set_tile(&p->x, even_tile(p->x.out_size, side, unit), fixed, covers_mask);
+    set_layout(p, fixed);
+  };
+  return choose_cheapest_tiles(plan, limits, set_height, set_width, lrelu_cost);
 }
 
 template <int MODE>
@@ -169,9 +159,9 @@ bool with_shape_if_matching(const LreluPlan& p, F f) {
   return ((p.mode == MODES && (f(Shape(), Mode<MODES>()), true)) || ...);
 }
 
-// Calls f(FixedShape(), Mode<>()) for the shape of the plan, a fixed one; false where there is none. These are the
-// shapes of StyleGAN3: in its layers, the paddings of equal factors never need a shift, and others always do. The
-// largest neighbourhoods, of its gradients, have 8 lanes, so that more of their tiles are outputs and less is margin.
+// Calls f(FixedShape(), Mode<>()) for the shape of the plan; returns false if it is not compiled in. Those that are
+// belong to StyleGAN3: in its layers, the paddings of equal factors never need a shift, and those of others always do.
+// The largest neighborhoods, those of gradients, have 8 lanes, so that more of a tile is output and less is margin.
 template <class F>
 bool with_fixed_shape(const LreluPlan& p, F f) {
   constexpr auto kOff = SG3_ACTIVATE, kOn = SG3_ACTIVATE_AND_MASK, kApply = SG3_APPLY_MASK;

@@ -1,15 +1,15 @@
-// The launcher of filtered_lrelu. Filters travel as kernel parameters: those of StyleGAN3 in a small block of them, and
-// up to kManyTaps in a large one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns
-// cudaErrorInvalidValue beyond that, for positions that need 64 bits, and where the neighbourhood of even a single
-// output does not fit in shared memory: beyond some 28 taps after the nonlinearity where a block may have 99 KiB, and
-// some 40 where it may have 227.
+// The launcher of filtered_lrelu. Filters are passed as kernel parameters: those of StyleGAN3 in a small block of them,
+// and up to kManyTaps in a large one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns
+// cudaErrorInvalidValue beyond that, for positions that need 64 bits, and if the neighborhood of even a single output
+// does not fit into shared memory: beyond about 28 taps after the nonlinearity if a block may have 99 KiB, and about 40
+// if it may have 227.
 
-#include "custom_ops/filtered_lrelu/kernel.h"
+#include "custom_ops/filtered_lrelu/problem.h"
 
 #include <cuda_runtime.h>
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
-#include "custom_ops/resampling/cuda_launch.h"
+#include "custom_ops/resampling/cuda/launch.h"
 
 namespace sg3::cuda {
 namespace {
@@ -21,10 +21,10 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
     filtered_lrelu(const __grid_constant__ LreluPlan plan, const __grid_constant__ Taps<CAPACITY> taps, const void* x,
                    const void* bias, void* y, uint32_t* mask) {
   extern __shared__ float4 shared[];
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
+  const int64_t blocks = num_blocks(plan);
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
     LreluBlock<Shape, MODE>(plan, taps.at, x, bias, y, mask, reinterpret_cast<float*>(shared), block)
-        .run_all(Together());
+        .run_all(BlockBarrier());
   }
 }
 
@@ -41,9 +41,8 @@ cudaError_t launch_shape(const Sg3FilteredLrelu& problem, LreluPlan plan, const 
   if (num_taps(plan) > CAPACITY || !choose_tiles<Shape>(&plan, limits)) return cudaErrorInvalidValue;
   Taps<CAPACITY> taps;
   copy_taps(problem, plan, taps.at);
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
-  return launch(filtered_lrelu<Shape, Mode::value, CAPACITY>, blocks, plan.threads, plan.shared_floats, limits,
-                t.stream, plan, taps, t.x, t.bias, t.y, t.mask);
+  return launch(filtered_lrelu<Shape, Mode::value, CAPACITY>, num_blocks(plan), plan.threads, plan.shared_floats,
+                limits, t.stream, plan, taps, t.x, t.bias, t.y, t.mask);
 }
 
 bool is_valid(const Sg3FilteredLrelu& p, int type, const Tensors& t) {

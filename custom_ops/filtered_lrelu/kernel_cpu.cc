@@ -1,7 +1,9 @@
-// The kernel, compiled once per instruction set (SG3_ISA). See resampling/simd.h for what not to include.
+// The CPU kernel of filtered leaky ReLU, compiled once per instruction set (SG3_ISA). No standard headers: see
+// cpu/simd.h.
 
-#include "custom_ops/filtered_lrelu/cpu.h"
-#include "custom_ops/resampling/rows.h"
+#include "custom_ops/filtered_lrelu/job.h"
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/resampling/cpu/kernel.h"
 
 namespace sg3::SG3_ISA {
 namespace {
@@ -9,23 +11,23 @@ namespace {
 template <class T>
 using JobOf = FilteredLreluJob<typename Arithmetic<T>::Scalar>;
 
-// Upsampled samples of one axis that a tile computes, and those among them whose mask is the tile's to write.
+// The upsampled samples of one axis that a tile computes, and those among them whose mask words it writes.
 struct Span {
   int64_t begin, end, own_begin, own_end;
 };
 
 template <class Scalar>
 SG3_INLINE Span span(const PolyphaseView<Scalar>& down, int64_t first, int64_t last, bool mask) {
-  auto start = [&](int64_t output) { return smaller(greater(output * down.down - down.before, 0), down.in_size); };
+  auto start = [&](int64_t output) { return Min(Max(output * down.down - down.before, 0), down.in_size); };
   Span s;
   s.begin = s.own_begin = start(first);
   s.own_end = last == down.out_size ? down.in_size : start(last);
-  s.end = smaller(greater((last - 1) * down.down - down.before + down.most, s.begin), down.in_size);
-  if (mask) s.end = greater(s.end, s.own_end);
+  s.end = Min(Max((last - 1) * down.down - down.before + down.max_taps, s.begin), down.in_size);
+  if (mask) s.end = Max(s.end, s.own_end);
   return s;
 }
 
-// What happens to the samples. Held by value where it is used, as the compiler must think that any store changes a job.
+// The operation on samples. Held by value where it is used, as the compiler has to assume that any store changes a job.
 template <class Lanes, class Ints>
 struct Activation {
   Lanes slope, clamp;
@@ -36,7 +38,7 @@ struct Activation {
     return z < -clamp ? -clamp : z;
   }
 
-  // The word of the mask: which channels are negative, and which are clamped.
+  // Returns the word of the mask: bits of the negative channels, and of the clamped ones.
   SG3_INLINE uint32_t bits(Lanes z) const {
     Lanes magnitude = z < 0 ? z * -slope : z;
     return less_bits(z, Lanes{}) | ~less_bits(magnitude, clamp) << kLanes;
@@ -48,67 +50,67 @@ struct Activation {
   }
 };
 
-// One tile of sixteen channels: streams through the rows of the upsampled image, of which only one is ever there.
+// One tile of sixteen channels. It streams through the rows of the upsampled image, of which one exists at a time.
 template <class T, int mode>
-class Stream {
+class TileStream {
  public:
   using Scalar = typename Arithmetic<T>::Scalar;
   using Lanes = typename Arithmetic<T>::Lanes;
 
-  static int64_t scratch(const JobOf<T>& job) {
-    return Rows<T>::scratch(job.up_y, job.up_x, upsampled_columns(job)) + upsampled_columns(job) * (kLanes + 1) +
-           behind(job.down_x.down) + filtered_size(job) + pointers<Scalar>(job.down_x.terms * ring_size(job));
+  static int64_t scratch_size(const JobOf<T>& job) {
+    return Rows<T>::scratch_size(job.up_y, job.up_x, upsampled_columns(job)) + upsampled_columns(job) * (kLanes + 1) +
+           tail_padding(job.down_x.down) + filtered_size(job) + pointers<Scalar>(job.down_x.terms * ring_size(job));
   }
 
-  Stream(const JobOf<T>& job, const Channels<T>& image, const Tile& tile, Scalar* scratch)
+  TileStream(const JobOf<T>& job, const Channels<T>& image, const Tile& tile, Scalar* scratch)
       : job_(job),
         tile_(tile),
         columns_(span(job.down_x, tile.x_begin, tile.x_end, mode == SG3_ACTIVATE_AND_MASK)),
         lines_(span(job.down_y, tile.y_begin, tile.y_end, mode == SG3_ACTIVATE_AND_MASK)),
         rows_(image, job.up_y, job.up_x, columns_.begin, columns_.end, scratch) {
     int64_t columns = upsampled_columns(job);
-    upsampled_ = scratch + Rows<T>::scratch(job.up_y, job.up_x, columns);
-    filtered_ = upsampled_ + columns * kLanes + behind(job.down_x.down);
+    upsampled_ = scratch + Rows<T>::scratch_size(job.up_y, job.up_x, columns);
+    filtered_ = upsampled_ + columns * kLanes + tail_padding(job.down_x.down);
     sources_ = reinterpret_cast<const Scalar**>(filtered_ + filtered_size(job));
     words_ = reinterpret_cast<uint32_t*>(filtered_ + filtered_size(job) +
                                          pointers<Scalar>(job.down_x.terms * ring_size(job)));
-    // Columns beyond the upsampled image are zero, and stay so.
+    // Columns outside the upsampled image stay zero.
     for (int64_t i = 0; i < columns * kLanes; ++i) upsampled_[i] = 0;
     origin_ = tile.x_begin * job.down_x.down - job.down_x.before;
   }
 
-  // `mask` (null for SG3_ACTIVATE) and `output`: of these channels, at (0, 0) of the image.
+  // `mask` (null for SG3_ACTIVATE) and `output` point to these channels at (0, 0) of the image.
   SG3_INLINE void run(uint32_t* mask, T* output, int64_t count) {
     auto mask_of = [&](int64_t line) { return mode == SG3_ACTIVATE ? nullptr : mask + line * job_.down_x.in_size; };
     int64_t line = lines_.begin;
     const PolyphaseView<Scalar>& down = job_.down_y;
     int64_t pitch = job_.down_x.out_size * job_.tiling.channels;
     for (int64_t y = tile_.y_begin; y < tile_.y_end;) {
-      int64_t first = y * down.down - down.before, both = down.most + down.down;
-      bool pair = y + 1 < tile_.y_end && first >= 0 && first + both <= down.in_size && down.down <= down.most;
-      int64_t last = smaller(first + (pair ? both : down.most), down.in_size);
-      for (; line < last; ++line) push(line, mask_of(line));
+      int64_t first = y * down.down - down.before, both = down.max_taps + down.down;
+      bool pair = y + 1 < tile_.y_end && first >= 0 && first + both <= down.in_size && down.down <= down.max_taps;
+      int64_t last = Min(first + (pair ? both : down.max_taps), down.in_size);
+      for (; line < last; ++line) upsample_row(line, mask_of(line));
       T* to = output + y * pitch + tile_.x_begin * job_.tiling.channels;
-      pair ? emit_pair(first, to, to + pitch, count) : emit(first, to, count);
+      pair ? write_row_pair(first, to, to + pitch, count) : write_row(first, to, count);
       y += pair ? 2 : 1;
     }
-    for (; line < lines_.end; ++line) push(line, mask_of(line));
+    for (; line < lines_.end; ++line) upsample_row(line, mask_of(line));
   }
 
  private:
-  // Of a tile, at most: what its outputs read, and the last few of the image, which none may read.
+  // The most columns of a tile: those that its outputs read, and the last few of the image, which no output may read.
   static int64_t upsampled_columns(const JobOf<T>& job) {
-    return job.tiling.tile_width * job.down_x.down + job.down_x.most;
+    return job.tiling.tile_width * job.down_x.down + job.down_x.max_taps;
   }
 
-  // What `sum` wants behind a row that it reads in steps of `step`.
-  static int64_t behind(int64_t step) { return kColumns<Lanes> * step * kLanes; }
+  // The surplus that `sum` may read after a row, in steps of `step`.
+  static int64_t tail_padding(int64_t step) { return kColumns<Lanes> * step * kLanes; }
 
-  // From one row of `filtered_` to the next.
-  static int64_t pitch(const JobOf<T>& job) { return job.tiling.tile_width * kLanes + behind(1); }
+  // Distance from one row of `filtered_` to the next.
+  static int64_t pitch(const JobOf<T>& job) { return job.tiling.tile_width * kLanes + tail_padding(1); }
 
-  // Rows that two outputs read.
-  static int64_t ring_size(const JobOf<T>& job) { return job.down_y.most + job.down_y.down; }
+  // The number of rows that two output rows read.
+  static int64_t ring_size(const JobOf<T>& job) { return job.down_y.max_taps + job.down_y.down; }
 
   static int64_t filtered_size(const JobOf<T>& job) { return job.down_x.terms * ring_size(job) * pitch(job); }
 
@@ -116,56 +118,56 @@ class Stream {
     return filtered_ + (term * ring_size(job_) + line % ring_size(job_)) * pitch(job_);
   }
 
-  // One row of the upsampled image: computed, passed through the nonlinearity, and filtered horizontally.
-  SG3_INLINE void push(int64_t line, uint32_t* mask) {
+  // Computes one row of the upsampled image, passes it through the nonlinearity, and filters it horizontally.
+  SG3_INLINE void upsample_row(int64_t line, uint32_t* mask) {
     Scalar* upsampled = upsampled_ - origin_ * kLanes;
     uint32_t* words = words_ - columns_.begin;
     Activation<Lanes, typename Arithmetic<T>::Ints> act = {broadcast<Lanes>(job_.slope), broadcast<Lanes>(job_.clamp)};
-    rows_.produce(line, [=](int64_t column, Lanes z) {
+    rows_.compute_row(line, [=](int64_t column, Lanes z) {
       if (mode == SG3_ACTIVATE_AND_MASK) words[column] = act.bits(z);
       store(upsampled + column * kLanes, mode == SG3_APPLY_MASK ? act.masked(z, mask[column]) : act.activated(z));
     });
     if (mode == SG3_ACTIVATE_AND_MASK && lines_.own_begin <= line && line < lines_.own_end) {
       for (int64_t i = columns_.own_begin; i < columns_.own_end; ++i) mask[i] = words[i];
     }
-    narrow(line);
+    downsample_row(line);
   }
 
-  // Filters the one upsampled row horizontally.
-  SG3_INLINE void narrow(int64_t line) {
+  // Filters the upsampled row horizontally.
+  SG3_INLINE void downsample_row(int64_t line) {
     const PolyphaseView<Scalar>& down = job_.down_x;
     for (int64_t term = 0; term < down.terms; ++term) {
       Scalar* to = filtered(term, line);
       sum<Lanes>(
-          tile_.x_end - tile_.x_begin, down.down, 1, down.taps + term * down.most, 0, down.most,
+          tile_.x_end - tile_.x_begin, down.down, 1, down.taps + term * down.max_taps, 0, down.max_taps,
           [&](int64_t, int64_t k) { return upsampled_ + k * kLanes; },
           [&](int64_t j, Lanes lanes) { store(to + j * kLanes, lanes); });
     }
   }
 
-  // One row of the output: the rows from `first` on that `push` has left, filtered vertically.
-  SG3_INLINE void emit(int64_t first, T* to, int64_t count) {
+  // Writes one row of the output: filters the rows starting at `first` vertically.
+  SG3_INLINE void write_row(int64_t first, T* to, int64_t count) {
     const PolyphaseView<Scalar>& down = job_.down_y;
-    int64_t skip = greater(0, -first), taps = greater(smaller(down.most, down.in_size - first) - skip, 0);
+    int64_t skip = Max(0, -first), taps = Max(Min(down.max_taps, down.in_size - first) - skip, 0);
     gather(first + skip, taps);
     sum<Lanes>(
-        tile_.x_end - tile_.x_begin, 1, down.terms, down.taps + skip, down.most, taps,
+        tile_.x_end - tile_.x_begin, 1, down.terms, down.taps + skip, down.max_taps, taps,
         [&](int64_t term, int64_t k) { return sources_[term * ring_size(job_) + k]; },
         [&](int64_t j, Lanes lanes) { store_channels(to + j * job_.tiling.channels, lanes, count); });
   }
 
-  // Two rows of the output, whose inputs are all within the image.
-  SG3_INLINE void emit_pair(int64_t first, T* to, T* to_next, int64_t count) {
+  // Writes two rows of the output, which read nothing outside the image.
+  SG3_INLINE void write_row_pair(int64_t first, T* to, T* to_next, int64_t count) {
     const PolyphaseView<Scalar>& down = job_.down_y;
     gather(first, ring_size(job_));
     sum_pair<Lanes>(
-        tile_.x_end - tile_.x_begin, down.terms, down.taps, down.taps, down.most, down.most, down.down,
+        tile_.x_end - tile_.x_begin, down.terms, down.taps, down.taps, down.max_taps, down.max_taps, down.down,
         [&](int64_t term, int64_t k) { return sources_[term * ring_size(job_) + k]; },
         [&](int64_t j, Lanes lanes) { store_channels(to + j * job_.tiling.channels, lanes, count); },
         [&](int64_t j, Lanes lanes) { store_channels(to_next + j * job_.tiling.channels, lanes, count); });
   }
 
-  // Points sources_ to the rows from `first` on.
+  // Points sources_ to `count` rows starting at `first`.
   SG3_INLINE void gather(int64_t first, int64_t count) {
     for (int64_t term = 0; term < job_.down_y.terms; ++term) {
       for (int64_t k = 0; k < count; ++k) sources_[term * ring_size(job_) + k] = filtered(term, first + k);
@@ -177,9 +179,9 @@ class Stream {
   int64_t origin_;  // column of the upsampled image at which `upsampled_` begins
   Span columns_, lines_;
   Rows<T> rows_;
-  Scalar *upsampled_, *filtered_;  // one row, and the last rows of it filtered horizontally: [terms, taps, width, 16]
+  Scalar *upsampled_, *filtered_;  // one row, and the last rows filtered horizontally: [terms, ring, width, 16]
   const Scalar** sources_;
-  uint32_t* words_;  // of the row's mask
+  uint32_t* words_;  // the row's mask
 };
 
 template <class T, int mode>
@@ -189,34 +191,23 @@ void run_tile(const JobOf<T>& job, const Tile& tile, void* scratch) {
   int64_t plane = tile.image * job.tiling.blocks() + tile.block, out_size = job.down_y.out_size * job.down_x.out_size;
   uint32_t* mask = mode == SG3_ACTIVATE ? nullptr : job.mask + plane * job.down_y.in_size * job.down_x.in_size;
   T* output = static_cast<T*>(job.y) + tile.image * out_size * image.stride + tile.block * kLanes;
-  Stream<T, mode>(job, image, tile, static_cast<typename Arithmetic<T>::Scalar*>(scratch))
+  TileStream<T, mode>(job, image, tile, static_cast<typename Arithmetic<T>::Scalar*>(scratch))
       .run(mask, output, image.count);
 }
 
 template <class T>
-void run_tiles(const JobOf<T>& job, int64_t first, int64_t last, void* scratch) {
-  for (int64_t i = first; i < last; ++i) {
-    Tile tile = job.tiling.tile(i);
+struct TileKernel {
+  static int64_t scratch_size(const JobOf<T>& job) { return TileStream<T, SG3_ACTIVATE>::scratch_size(job); }
+
+  static void run(const JobOf<T>& job, const Tile& tile, void* scratch) {
     if (job.mode == SG3_ACTIVATE) run_tile<T, SG3_ACTIVATE>(job, tile, scratch);
     if (job.mode == SG3_ACTIVATE_AND_MASK) run_tile<T, SG3_ACTIVATE_AND_MASK>(job, tile, scratch);
     if (job.mode == SG3_APPLY_MASK) run_tile<T, SG3_APPLY_MASK>(job, tile, scratch);
   }
-}
+};
 
 }  // namespace
 
-int64_t scratch_size(const FilteredLreluJob<float>& job) { return Stream<float, SG3_ACTIVATE>::scratch(job); }
-
-int64_t scratch_size(const FilteredLreluJob<double>& job) { return Stream<double, SG3_ACTIVATE>::scratch(job); }
-
-void run(const FilteredLreluJob<float>& job, Sg3Type type, int64_t first, int64_t last, void* scratch) {
-  if (type == SG3_FLOAT32) run_tiles<float>(job, first, last, scratch);
-  if (type == SG3_FLOAT16) run_tiles<Half>(job, first, last, scratch);
-  if (type == SG3_BFLOAT16) run_tiles<BFloat16>(job, first, last, scratch);
-}
-
-void run(const FilteredLreluJob<double>& job, Sg3Type, int64_t first, int64_t last, void* scratch) {
-  run_tiles<double>(job, first, last, scratch);
-}
+SG3_DEFINE_KERNEL(FilteredLreluJob, TileKernel)
 
 }  // namespace sg3::SG3_ISA

@@ -1,12 +1,12 @@
-// The CPU kernel, in each of its modes, against the definition. SG3TF_ISA chooses the instruction set.
+// The CPU kernel in each of its modes, compared with the definition. SG3TF_ISA selects the instruction set.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
 #include "custom_ops/filtered_lrelu/cpu.h"
-#include "custom_ops/resampling/direct.h"
-#include "custom_ops/resampling/elements.h"
+#include "custom_ops/resampling/testing/reference.h"
+#include "custom_ops/resampling/testing/values.h"
 
 namespace sg3::testing {
 namespace {
@@ -80,7 +80,7 @@ std::vector<double> activated(std::vector<double> z, double clamp) {
   return z;
 }
 
-// The mask that z calls for, where z is not within `margin` of a kink.
+// Returns the mask of z, and counts the samples within `margin` of a kink in `doubtful`.
 std::vector<uint32_t> mask_of(const Sg3FilteredLrelu& p, const std::vector<double>& z, double margin,
                               int64_t* doubtful) {
   int64_t pixels = p.down.y.in_size * p.down.x.in_size, blocks = (p.channels + 15) / 16;
@@ -108,11 +108,11 @@ std::vector<double> derivative(const Sg3FilteredLrelu& p, std::vector<double> v,
 template <class T>
 std::vector<double> run(const Sg3FilteredLrelu& p, int threads, const std::vector<T>& x, const std::vector<T>& bias,
                         std::vector<uint32_t>* mask) {
-  std::vector<T> y(size(p, p.down.y.out_size, p.down.x.out_size) + 1, T(777.0));
-  FilteredLreluCpu cpu(p, type_of<T>(), threads);
-  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, x.data(), bias.data(), y.data(), mask->data());
+  std::vector<T> y(size(p, p.down.y.out_size, p.down.x.out_size) + 1, sentinel<T>());
+  FilteredLreluCpu cpu(p, element_type<T>(), threads);
+  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, {x.data(), bias.data(), y.data(), mask->data()});
   std::vector<double> out = values(y);
-  if (out.back() != double(T(777.0))) printf("wrote past the end\n"), out[0] = NAN;
+  if (out.back() != value(sentinel<T>())) printf("wrote past the end\n"), out[0] = NAN;
   out.pop_back();
   return out;
 }
@@ -136,15 +136,15 @@ int check(const Case& c, int threads) {
   std::vector<uint32_t> none,
       mask(p.batch * ((c.channels + 15) / 16) * p.down.y.in_size * p.down.x.in_size, 0xdeadbeef);
   failures +=
-      report(c, "activate", type_of<T>(), greatest_difference(run(p, threads, x, bias, &none), expected), bound);
+      report(c, "activate", element_type<T>(), greatest_difference(run(p, threads, x, bias, &none), expected), bound);
   p.mode = SG3_ACTIVATE_AND_MASK;
-  failures += report(c, "activate and mask", type_of<T>(),
+  failures += report(c, "activate and mask", element_type<T>(),
                      greatest_difference(run(p, threads, x, bias, &mask), expected), bound);
 
   int64_t doubtful = 0, wrong = 0;
   std::vector<uint32_t> expected_mask = mask_of(p, z, 16 * tolerance<float>(), &doubtful);
   for (size_t i = 0; i < mask.size(); ++i) wrong += __builtin_popcount(mask[i] ^ expected_mask[i]);
-  failures += report(c, "mask", type_of<T>(), static_cast<double>(wrong), static_cast<double>(doubtful));
+  failures += report(c, "mask", element_type<T>(), static_cast<double>(wrong), static_cast<double>(doubtful));
 
   p.mode = SG3_APPLY_MASK;
   for (const Setting& linear : {setting, setting.adjoint()}) {
@@ -152,7 +152,7 @@ int check(const Case& c, int threads) {
     std::vector<T> v = rounded<T>(normal(size(q, q.up.y.in_size, q.up.x.in_size), 1, 7));
     std::vector<double> want = derivative(q, values(v), mask);
     failures +=
-        report(c, &linear.problem.up == &p.up ? "tangent" : "cotangent", type_of<T>(),
+        report(c, &linear.problem.up == &p.up ? "tangent" : "cotangent", element_type<T>(),
                greatest_difference(run(q, threads, v, bias, &mask), want), tolerance<T>() * (1 + greatest(want)));
   }
   return failures;

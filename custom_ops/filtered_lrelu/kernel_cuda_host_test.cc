@@ -1,10 +1,10 @@
-// Runs the CUDA kernel's phases on the host and compares with the definition, over many geometries.
+// The phases of the CUDA kernel, run on the host and compared with the definition for many geometries.
 
 #include <cstring>
 #include <string>
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
-#include "custom_ops/resampling/cuda_host_test.h"
+#include "custom_ops/resampling/testing/cuda_host.h"
 
 namespace sg3::cuda {
 namespace {
@@ -86,11 +86,11 @@ Doubles upsampled(Setup& s) {
   Doubles x = s.x.values();
   const Doubles bias = s.bias.values();
   for (size_t i = 0; s.problem.mode != SG3_APPLY_MASK && i < x.size(); ++i) x[i] += bias[i % channels];
-  return resample_directly(s.problem.up, s.problem.batch, channels, x);
+  return testing::resample(s.problem.up, s.problem.batch, channels, x);
 }
 
-// Bends z in place as the mask or the nonlinearity says.
-void bend_directly(const Setup& s, Doubles* z) {
+// Activates z in place, by the mask or the nonlinearity.
+void activate_directly(const Setup& s, Doubles* z) {
   const int64_t channels = s.problem.channels;
   for (size_t i = 0; i < z->size(); ++i) {
     const int64_t c = i % channels, pixel = i / channels % s.up_pixels(), n = i / channels / s.up_pixels();
@@ -105,7 +105,7 @@ void bend_directly(const Setup& s, Doubles* z) {
   }
 }
 
-// Words that are unwritten, or written by several blocks, or that tell a clear case wrong.
+// Counts words that are unwritten, written by several blocks, or wrong in a clear case.
 int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& mask, const std::vector<int>& writers) {
   int wrong = 0;
   for (size_t i = 0; i < mask.size(); ++i) {
@@ -132,14 +132,14 @@ int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& m
 template <class Shape, int MODE>
 void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<uint32_t>* mask,
                 std::vector<int>* writers) {
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
+  const int64_t blocks = num_blocks(plan);
   std::vector<uint32_t> fresh = s->mask;
   for (int64_t b = 0; b < blocks; ++b) {
     Shared shared(plan.shared_floats);
     const LreluBlock<Shape, MODE> block(plan, taps.data(), s->x.data(),
                                         MODE == SG3_APPLY_MASK ? nullptr : s->bias.data(), y->data(), fresh.data(),
                                         shared.get(), b);
-    block.run_all(Serially{plan.threads});
+    block.run_all(SerialPhases{plan.threads});
     if (MODE != SG3_ACTIVATE_AND_MASK) continue;
     for (size_t i = 0; i < fresh.size(); ++i) {
       if (fresh[i] == kUnwritten) continue;
@@ -150,7 +150,7 @@ void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s,
   }
 }
 
-// The number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed shape took.
+// Returns the number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed shape took.
 int check(const Case& c, bool fixed, int* fixed_runs) {
   Setup s(c);
   LreluPlan plan = lrelu_plan(s.problem, c.type, c.channels % (16 / bytes_of(c.type)) == 0, fixed);
@@ -170,8 +170,8 @@ int check(const Case& c, bool fixed, int* fixed_runs) {
 
   Doubles z = upsampled(s);
   const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, mask, writers) : 0;
-  bend_directly(s, &z);
-  const double error = relative_error(y.values(), resample_directly(s.problem.down, c.batch, c.channels, z));
+  activate_directly(s, &z);
+  const double error = relative_error(y.values(), testing::resample(s.problem.down, c.batch, c.channels, z));
   if (error <= tolerance(c.type) && wrong == 0) return 0;
   printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d, fixed %d: %s\n", error, wrong, int(mask.size()),
          plan.y.tiles, plan.x.tiles, plan.y.outputs, plan.x.outputs, int(fixed), c.name().c_str());
@@ -212,7 +212,7 @@ Case random_case() {
   return is_empty(c) ? random_case() : c;
 }
 
-// The layers of StyleGAN3: shapes, forward and backward, that the fixed kernels must take.
+// Returns true if a layer of StyleGAN3, forward or backward, has a fixed shape.
 bool takes_fixed_shape(int64_t up, int64_t down, int64_t before, bool backward) {
   const int64_t up_taps = up > 1 ? 6 * up : 1, down_taps = down > 1 ? 6 * down : 1;
   Case c = {};

@@ -1,19 +1,14 @@
-// What Sg3>FilteredLrelu and Sg3>FilteredLreluMasked do on any device: checks, sizes and memory.
+// Sg3>FilteredLrelu and Sg3>FilteredLreluMasked on any device: checks, sizes and memory.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_OP_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_OP_H_
 
 #include "custom_ops/filtered_lrelu/attributes.h"
-#include "custom_ops/resampling/types.h"
+#include "custom_ops/resampling/tf/kernels.h"
+#include "custom_ops/resampling/tf/types.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace sg3 {
-
-// Addresses in the memory of the device.
-struct FilteredLreluArrays {
-  const void *x, *bias;  // no bias with SG3_APPLY_MASK
-  void *y, *mask;        // no mask with SG3_ACTIVATE
-};
 
 // `Device` has a static function launch(context, problem, type, arrays).
 template <class Device>
@@ -27,7 +22,7 @@ class FilteredLreluOp : public tensorflow::OpKernel {
   void Compute(tensorflow::OpKernelContext* context) override {
     const tensorflow::Tensor &x = context->input(0), &bias = context->input(1);
     OP_REQUIRES_OK(context, check_inputs(x.shape(), bias.shape()));
-    // In a graph the mask may have no reader even so.
+    // In a graph the mask may have no reader although the attribute is set.
     bool write_mask = write_mask_ && context->output_required(1);
     Sg3FilteredLrelu problem;
     OP_REQUIRES_OK(context, attributes_.problem(x.dim_size(0), x.dim_size(1), x.dim_size(2), x.dim_size(3),
@@ -38,7 +33,7 @@ class FilteredLreluOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, shape, &mask));
     if (y->NumElements() == 0) return;
     FilteredLreluArrays arrays = {x.data(), bias.data(), y->data(), mask->data()};
-    OP_REQUIRES_OK(context, Device::launch(context, problem, type_of(x.dtype()), arrays));
+    OP_REQUIRES_OK(context, Device::launch(context, problem, element_type(x.dtype()), arrays));
   }
 
  private:
@@ -64,7 +59,7 @@ class FilteredLreluMaskedOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(problem), &y));
     if (y->NumElements() == 0) return;
     FilteredLreluArrays arrays = {v.data(), nullptr, y->data(), mask.data()};
-    OP_REQUIRES_OK(context, Device::launch(context, problem, type_of(v.dtype()), arrays));
+    OP_REQUIRES_OK(context, Device::launch(context, problem, element_type(v.dtype()), arrays));
   }
 
  private:

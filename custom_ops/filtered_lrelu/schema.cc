@@ -1,4 +1,4 @@
-// Sg3>FilteredLrelu and its derivative, Sg3>FilteredLreluMasked, as TensorFlow knows them.
+// The schemas of Sg3>FilteredLrelu and its derivative, Sg3>FilteredLreluMasked: inputs, attributes, shapes.
 
 #include "custom_ops/filtered_lrelu/attributes.h"
 #include "tensorflow/core/framework/op.h"
@@ -11,7 +11,7 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// The upsampled size and the result's, unknown where `images` is not known well enough.
+// Sizes of the upsampled images and of the result; unknown if height or width of `images` are.
 struct Sizes {
   DimensionHandle up_height, up_width, height, width;
 };
@@ -84,15 +84,15 @@ Adds a bias, upsamples, applies leaky ReLU and a clamp, and downsamples.
 
 x: [N, H, W, C].
 bias: [C].
-y: [N, H', W', C], as of two Sg3>Upfirdn2d.
-mask: two bits per upsampled sample, [N, ceil(C / 16), H_up, W_up]: bit c % 16 of a word tells whether channel c was
-  negative, bit 16 + c % 16 whether it was clamped. Empty where nobody reads it.
+y: [N, H', W', C], the size that two Sg3>Upfirdn2d yield.
+mask: two bits per upsampled sample, [N, ceil(C / 16), H_up, W_up]: bit c % 16 of a word is set if channel c was
+  negative, bit 16 + c % 16 if it was clamped. Empty if nothing reads it.
 up: upsampling factors (y, x).
 up_pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
-up_terms: the upsampling filter is the sum of so many separable ones; its gain includes that of the activation.
-up_taps_y: bytes of float64 [up_terms, K]; the taps correlate. Likewise the others.
+up_terms: number of separable filters whose sum is the upsampling filter; its gain includes that of the activation.
+up_taps_y: bytes of float64 [up_terms, K]; the taps correlate. The other taps likewise.
 down: downsampling factors (y, x).
-activation: bytes of two float64 numbers: slope on negative samples, and bound on the magnitude (may be infinite).
+activation: bytes of two float64 numbers, the slope on negative samples and the bound on the magnitude.
 write_mask: without it the mask is empty.
 )doc");
 
@@ -114,12 +114,12 @@ REGISTER_OP("Sg3>FilteredLreluMasked")
     .Attr("activation: string")
     .SetShapeFn(infer_masked)
     .Doc(R"doc(
-Upsamples v, multiplies by the derivative that the mask of Sg3>FilteredLrelu tells, and downsamples.
+Upsamples v, multiplies by the derivative that the mask of Sg3>FilteredLrelu encodes, and downsamples.
 
-This is that operation's derivative times v or, with its filters exchanged, the transposed one.
+This is that operation's derivative times v or, with its filters exchanged, its transposed derivative times v.
 
 v: [N, H, W, C].
-mask: of Sg3>FilteredLrelu.
+mask: output of Sg3>FilteredLrelu.
 y: [N, H', W', C].
 down_pad: samples added around the product; the other attributes are those of Sg3>FilteredLrelu.
 )doc");

@@ -1,18 +1,20 @@
-// What one resampling does, in plain C structs: shared by the CPU kernels, the CUDA launchers and (through ctypes)
-// gpu_check.py. Nothing here knows of TensorFlow.
+// One resampling in plain C structs, without TensorFlow: for the CPU kernels, the CUDA launchers and, through ctypes,
+// gpu/check.py.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_
 
 #include <stdint.h>
 
+#define SG3_INLINE inline __attribute__((always_inline))
+
 extern "C" {
 
-// Along one axis: output o is the sum over k of taps[k] * x[(o * down + k - before) / up], over those k for which the
-// quotient is whole and lies in [0, in_size). So taps correlate; padding is whatever sizes and `before` imply.
+// Along one axis: output o is the sum of taps[k] * x[(o * down + k - before) / up] over those k for which the quotient
+// is an integer in [0, in_size). So taps correlate; the sizes and `before` imply the padding.
 struct Sg3Axis {
   int64_t up, down;
-  int64_t before;  // samples of padding in front of the upsampled signal; negative ones crop
+  int64_t before;  // samples of padding in front of the upsampled signal; negative numbers crop
   int64_t taps;
   int64_t in_size, out_size;
 };

@@ -1,52 +1,47 @@
-// Upfirdn2d on the processor: tiles that any number of threads may share.
+// upfirdn2d on the CPU.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CPU_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CPU_H_
 
-#include "custom_ops/resampling/isa.h"
-#include "custom_ops/resampling/polyphase.h"
-#include "custom_ops/resampling/tiling.h"
-#include "custom_ops/upfirdn2d/kernel.h"
+#include "custom_ops/resampling/cpu/tiled.h"
+#include "custom_ops/upfirdn2d/job.h"
+#include "custom_ops/upfirdn2d/problem.h"
 
 namespace sg3 {
 
-// Plain data for the kernels; see Sg3Upfirdn2d.
-template <class Scalar>
-struct Upfirdn2dJob {
-  Tiling tiling;
-  PolyphaseView<Scalar> y, x;
-  const void* in;
-  void* out;
-};
-
-class Upfirdn2dCpu {
+class Upfirdn2dOperation {
  public:
-  // Tiles for about `threads` threads; what `problem` points to need not outlive this call.
-  Upfirdn2dCpu(const Sg3Upfirdn2d& problem, Sg3Type type, int threads);
+  using Problem = Sg3Upfirdn2d;
+  using Arrays = Upfirdn2dArrays;
 
-  int64_t tiles() const { return tiling_.tiles(); }
-  int64_t tile_cycles() const;  // an estimate
+  explicit Upfirdn2dOperation(const Sg3Upfirdn2d& problem)
+      : problem_(problem),
+        y_(problem.stage.y, problem.stage.terms, problem.stage.taps_y),
+        x_(problem.stage.x, problem.stage.terms, problem.stage.taps_x) {}
 
-  // Computes tiles [first, last); from any thread, any tiles in any order, all of them once.
-  void run(int64_t first, int64_t last, const void* x, void* y) const;
+  Tiling tiles(int threads) const {
+    return tiling(problem_.batch, problem_.channels, problem_.stage.y.out_size, problem_.stage.x.out_size, threads);
+  }
+
+  // One multiplication and addition of sixteen channels a cycle; the vertical pass comes first.
+  double cycles(const Tiling& tiling) const {
+    const Sg3Stage& s = problem_.stage;
+    const double vertical = s.terms * (1.0 * s.y.taps / s.y.up) * s.x.down / s.x.up;
+    const double horizontal = s.terms * s.x.taps / s.x.up;
+    return tiling.tile_height * tiling.tile_width * (vertical + horizontal + 2);
+  }
+
+  template <class Scalar>
+  Upfirdn2dJob<Scalar> job(const Tiling& tiling, const Upfirdn2dArrays& arrays) const {
+    return {tiling, y_.view<Scalar>(), x_.view<Scalar>(), arrays.x, arrays.y};
+  }
 
  private:
   Sg3Upfirdn2d problem_;
-  Sg3Type type_;
   Polyphase y_, x_;
-  Tiling tiling_;
 };
 
-// What kernel_cpu.cc says, once per instruction set.
-#define SG3_DECLARE(isa)                                                                               \
-  namespace isa {                                                                                      \
-  int64_t scratch_size(const Upfirdn2dJob<float>& job); /* in scalars */                               \
-  int64_t scratch_size(const Upfirdn2dJob<double>& job);                                               \
-  void run(const Upfirdn2dJob<float>& job, Sg3Type type, int64_t first, int64_t last, void* scratch);  \
-  void run(const Upfirdn2dJob<double>& job, Sg3Type type, int64_t first, int64_t last, void* scratch); \
-  }
-SG3_FOR_EACH_ISA(SG3_DECLARE)
-#undef SG3_DECLARE
+using Upfirdn2dCpu = Tiled<Upfirdn2dOperation>;
 
 }  // namespace sg3
 

@@ -4,18 +4,18 @@
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
 
-#include "custom_ops/resampling/cuda_tile.h"
+#include "custom_ops/resampling/cuda/tile.h"
 
 namespace sg3::cuda {
 
 struct UpfirdnAxis {
-  int up, down, before, taps;  // taps: zeros behind make them a multiple of the factors
+  int up, down, before, taps;  // taps are padded with zeros to a multiple of the factors
   int in_size, out_size;
   int inputs, outputs;  // of a tile
   int tiles;
 };
 
-// What a kernel is told beside its tensors and taps.
+// The parameters of a kernel other than its tensors and taps.
 struct UpfirdnPlan {
   UpfirdnAxis y, x;
   int64_t batch, channels, chunks;
@@ -23,12 +23,12 @@ struct UpfirdnPlan {
   bool vectors;  // 16-byte accesses are possible
   int terms;
   int row_pitch;
-  int in_at, rows_at, out_at;  // where the planes begin in shared memory
+  int in_at, rows_at, out_at;  // offsets of the planes in shared memory
   int64_t shared_floats;
   Divisor in_columns, out_columns;
 };
 
-// A line's geometry that is compiled in.
+// The geometry of a line, compiled in.
 template <int UP, int DOWN, int TAPS>
 struct FixedLine {
   static constexpr bool kFixed = true;
@@ -41,30 +41,20 @@ struct AnyLine {
   static constexpr bool kFixed = false;
 };
 
-// The phases of one block. Between two phases all its threads must meet.
+// The phases of one block, which are separated by barriers.
 template <class Line>
-struct UpfirdnBlock {
+struct UpfirdnBlock : BlockPlace {
   const UpfirdnPlan& p;
   const float* taps;  // [terms, y.taps], [terms, x.taps]
   const void* x;
   void* y;
   float* shared;
-  int64_t image;
-  int64_t channel;
-  int tile_y, tile_x;
 
   SG3_HD UpfirdnBlock(const UpfirdnPlan& plan, const float* all_taps, const void* x, void* y, float* shared,
                       int64_t block)
-      : p(plan), taps(all_taps), x(x), y(y), shared(shared) {
-    channel = block % p.chunks * p.lanes;
-    block /= p.chunks;
-    tile_x = int(block % p.x.tiles);
-    block /= p.x.tiles;
-    tile_y = int(block % p.y.tiles);
-    image = block / p.y.tiles;
-  }
+      : BlockPlace(plan, plan.lanes, block), p(plan), taps(all_taps), x(x), y(y), shared(shared) {}
 
-  // run(phase) lets every worker do phase(worker), and returns when all have.
+  // run(phase) calls phase(worker) on every worker, and returns when all are done.
   template <class Run>
   SG3_HD void run_all(Run run) const {
     run([&](Worker w) { load(w); });
@@ -137,7 +127,7 @@ struct UpfirdnBlock {
     }
   }
 
-  // Puts one line of the tile.
+  // Resamples one line of the tile.
   template <class Put>
   SG3_HD void resample(const UpfirdnAxis& axis, int phase, const float* line_taps, const float* line, int stride,
                        Put put) const {

@@ -1,14 +1,13 @@
-// Chooses the tiles of an upfirdn2d: plain C++, run before every launch.
+// The choice of tiles for an upfirdn2d, before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
 
 #include <algorithm>
-#include <limits>
 
-#include "custom_ops/resampling/cuda_limits.h"
+#include "custom_ops/resampling/cuda/plan.h"
 #include "custom_ops/upfirdn2d/cuda_block.h"
-#include "custom_ops/upfirdn2d/kernel.h"
+#include "custom_ops/upfirdn2d/problem.h"
 
 namespace sg3::cuda {
 
@@ -18,14 +17,14 @@ inline UpfirdnAxis upfirdn_axis(const Sg3Axis& axis) {
   a.down = int(axis.down);
   a.before = int(axis.before);
   a.taps = int(axis.taps);
-  // The compiled lines go by whole groups of taps.
+  // The compiled lines take whole groups of taps.
   if (a.up == 1 || a.down == 1) a.taps = ceil_div(a.taps, a.up * a.down) * a.up * a.down;
   a.in_size = int(axis.in_size);
   a.out_size = int(axis.out_size);
   return a;
 }
 
-// A plan without tiles and lanes: see choose_tiles. `vectors` tells whether pixels begin at multiples of 16 bytes.
+// Returns a plan without tiles and lanes: see choose_tiles. `vectors` means that pixels begin at multiples of 16 bytes.
 inline UpfirdnPlan upfirdn_plan(const Sg3Upfirdn2d& problem, int type, bool vectors) {
   UpfirdnPlan p = {};
   p.y = upfirdn_axis(problem.stage.y);
@@ -52,7 +51,7 @@ inline void set_tile(UpfirdnAxis* a, int outputs) {
   a->tiles = ceil_div(a->out_size, outputs);
 }
 
-// Places the planes in shared memory; with one term, the output takes the place of the input.
+// Lays out the planes in shared memory; with one term, the output takes the place of the input.
 inline void set_layout(UpfirdnPlan* p) {
   p->row_pitch = p->x.inputs | 1;
   const int64_t in = int64_t(p->y.inputs) * p->x.inputs * p->lanes;
@@ -68,9 +67,9 @@ inline void set_layout(UpfirdnPlan* p) {
   p->out_columns = Divisor::of(p->x.outputs);
 }
 
-// The time of all blocks of one image and chunk.
+// Estimates the time of all blocks of one image and chunk.
 inline double upfirdn_cost(const UpfirdnPlan& p) {
-  constexpr double kMemory = 8;  // an access, in multiplications
+  constexpr double kMemory = 8;  // a memory access, in multiplications
   const UpfirdnAxis &y = p.y, &x = p.x;
   Cost cost(p.threads);
   cost.add(y.inputs * x.inputs * p.lanes, kMemory);
@@ -80,29 +79,18 @@ inline double upfirdn_cost(const UpfirdnPlan& p) {
   return cost.of(int64_t(y.tiles) * x.tiles);
 }
 
-// Gives the plan the cheapest tiles of its lanes whose planes fit into shared memory; false where none do.
+// Gives the plan the cheapest tiles for its lanes; returns false if none fit into shared memory.
 inline bool choose_tiles_of_lanes(UpfirdnPlan* plan, const SharedLimits& limits) {
-  double least = std::numeric_limits<double>::infinity();
-  UpfirdnPlan p = *plan;
-  for (const int height : kTileSides) {
-    set_tile(&p.y, even_tile(p.y.out_size, height, 1));
-    for (const int width : kTileSides) {
-      set_tile(&p.x, even_tile(p.x.out_size, width, 1));
-      set_layout(&p);
-      if (p.shared_floats * 4 > limits.block) break;  // wider ones need more
-      p.threads = threads_of_block(p.shared_floats, limits);
-      const double cost = upfirdn_cost(p);
-      if (cost < least) {
-        least = cost;
-        *plan = p;
-      }
-    }
-  }
-  return least < std::numeric_limits<double>::infinity();
+  const auto set_height = [](UpfirdnPlan* p, int side) { set_tile(&p->y, even_tile(p->y.out_size, side, 1)); };
+  const auto set_width = [](UpfirdnPlan* p, int side) {
+    set_tile(&p->x, even_tile(p->x.out_size, side, 1));
+    set_layout(p);
+  };
+  return choose_cheapest_tiles(plan, limits, set_height, set_width, upfirdn_cost);
 }
 
-// Chooses lanes and tiles; false where nothing fits. Few channels, as those of images, take few lanes, and so do long
-// filters, which leave room for no more.
+// Chooses lanes and tiles; returns false if nothing fits. Few channels, as those of images, take few lanes, and so do
+// long filters, which leave no room for more.
 inline bool choose_tiles(UpfirdnPlan* plan, const SharedLimits& limits) {
   const int vector = 16 / bytes_of(plan->type);
   const bool vectors = plan->vectors;
@@ -115,8 +103,8 @@ inline bool choose_tiles(UpfirdnPlan* plan, const SharedLimits& limits) {
   return false;
 }
 
-// Calls f(FixedLine()) for the geometry of both axes; false where it is not compiled in. These are the filters of
-// StyleGAN2 ([1, 3, 3, 1]) and of the augmentation (12 taps).
+// Calls f(FixedLine()) for the geometry of both axes; returns false if it is not compiled in. Those that are belong to
+// the filters of StyleGAN2 ([1, 3, 3, 1]) and of the augmentation (12 taps).
 template <class F>
 bool with_fixed_line(const UpfirdnPlan& p, F f) {
   const auto calls = [&](auto line) {

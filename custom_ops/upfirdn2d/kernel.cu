@@ -1,13 +1,13 @@
-// The launcher of upfirdn2d. Filters travel as kernel parameters: short ones in a small block of them, and up to
+// The launcher of upfirdn2d. Filters are passed as kernel parameters: short ones in a small block of them, and up to
 // kManyTaps in a large one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns cudaErrorInvalidValue
-// beyond that, for positions that need 64 bits, and where the neighbourhood of even a single output does not fit in
-// shared memory (beyond some 75 taps along both axes where a block may have 99 KiB, 100 where it may have 163).
+// beyond that, for positions that need 64 bits, and if the neighborhood of even a single output does not fit into
+// shared memory: beyond about 75 taps along both axes if a block may have 99 KiB, and about 100 if it may have 163.
 
-#include "custom_ops/upfirdn2d/kernel.h"
+#include "custom_ops/upfirdn2d/problem.h"
 
 #include <cuda_runtime.h>
 
-#include "custom_ops/resampling/cuda_launch.h"
+#include "custom_ops/resampling/cuda/launch.h"
 #include "custom_ops/upfirdn2d/cuda_plan.h"
 
 namespace sg3::cuda {
@@ -20,9 +20,9 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
     upfirdn2d(const __grid_constant__ UpfirdnPlan plan, const __grid_constant__ Taps<CAPACITY> taps, const void* x,
               void* y) {
   extern __shared__ float4 shared[];
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
+  const int64_t blocks = num_blocks(plan);
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    UpfirdnBlock<Line>(plan, taps.at, x, y, reinterpret_cast<float*>(shared), block).run_all(Together());
+    UpfirdnBlock<Line>(plan, taps.at, x, y, reinterpret_cast<float*>(shared), block).run_all(BlockBarrier());
   }
 }
 
@@ -37,9 +37,8 @@ cudaError_t launch_line(const Sg3Upfirdn2d& problem, const UpfirdnPlan& plan, co
                         const Tensors& t) {
   Taps<CAPACITY> taps;
   copy_taps(problem, plan, taps.at);
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles;
-  return launch(upfirdn2d<Line, CAPACITY>, blocks, plan.threads, plan.shared_floats, limits, t.stream, plan, taps, t.x,
-                t.y);
+  return launch(upfirdn2d<Line, CAPACITY>, num_blocks(plan), plan.threads, plan.shared_floats, limits, t.stream, plan,
+                taps, t.x, t.y);
 }
 
 cudaError_t launch_upfirdn2d(const Sg3Upfirdn2d& problem, int type, const Tensors& t) {

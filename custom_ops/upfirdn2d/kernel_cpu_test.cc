@@ -1,11 +1,11 @@
-// The CPU kernel against the definition. SG3TF_ISA chooses the instruction set.
+// The CPU kernel, compared with the definition. SG3TF_ISA selects the instruction set.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
-#include "custom_ops/resampling/direct.h"
-#include "custom_ops/resampling/elements.h"
+#include "custom_ops/resampling/testing/reference.h"
+#include "custom_ops/resampling/testing/values.h"
 #include "custom_ops/upfirdn2d/cpu.h"
 
 namespace sg3::testing {
@@ -39,16 +39,16 @@ int check(const Case& c, int threads) {
   std::vector<T> x = rounded<T>(normal(c.batch * c.height * c.width * c.channels, 1, 3));
   std::vector<double> expected = resample(stage, c.batch, c.channels, values(x));
   // A sample beyond either end shows whether anything is written there.
-  std::vector<T> padded(expected.size() + 2, T(777.0));
-  Upfirdn2dCpu cpu({c.batch, c.channels, stage}, type_of<T>(), threads);
-  for (int64_t tile = cpu.tiles() - 1; tile >= 0; --tile) cpu.run(tile, tile + 1, x.data(), padded.data() + 1);
+  std::vector<T> padded(expected.size() + 2, sentinel<T>());
+  Upfirdn2dCpu cpu({c.batch, c.channels, stage}, element_type<T>(), threads);
+  for (int64_t tile = cpu.tiles() - 1; tile >= 0; --tile) cpu.run(tile, tile + 1, {x.data(), padded.data() + 1});
 
   std::vector<double> all = values(padded);
   std::vector<double> actual(all.begin() + 1, all.end() - 1);
   double error = greatest_difference(actual, expected), bound = tolerance<T>() * (1 + greatest(expected));
-  if (error <= bound && all.front() == double(T(777.0)) && all.back() == all.front()) return 0;
-  printf("upfirdn2d case %td type %d threads %d: off by %g, allowed %g\n", &c - kCases, type_of<T>(), threads, error,
-         bound);
+  if (error <= bound && all.front() == value(sentinel<T>()) && all.back() == all.front()) return 0;
+  printf("upfirdn2d case %td type %d threads %d: off by %g, allowed %g\n", &c - kCases, element_type<T>(), threads,
+         error, bound);
   return 1;
 }
 

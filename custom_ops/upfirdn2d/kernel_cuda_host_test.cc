@@ -1,8 +1,8 @@
-// Runs the CUDA kernel's phases on the host and compares with the definition, over many geometries.
+// The phases of the CUDA kernel, run on the host and compared with the definition for many geometries.
 
 #include <string>
 
-#include "custom_ops/resampling/cuda_host_test.h"
+#include "custom_ops/resampling/testing/cuda_host.h"
 #include "custom_ops/upfirdn2d/cuda_plan.h"
 
 namespace sg3::cuda {
@@ -24,7 +24,7 @@ struct Case {
   }
 };
 
-// The number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed line took.
+// Returns the number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed line took.
 int check(const Case& c, bool fixed, int* fixed_runs) {
   const OwnedStage stage(c.y, c.x, c.terms);
   const Sg3Upfirdn2d problem = {c.batch, c.channels, stage.get()};
@@ -39,17 +39,17 @@ int check(const Case& c, bool fixed, int* fixed_runs) {
   const size_t outputs = c.batch * c.y.out_size * c.x.out_size * c.channels;
   Tensor y(c.type, Doubles(outputs, std::numeric_limits<double>::quiet_NaN()));
   const auto run = [&](auto line) {
-    for (int64_t block = 0; block < plan.batch * plan.chunks * plan.y.tiles * plan.x.tiles; ++block) {
+    for (int64_t block = 0; block < num_blocks(plan); ++block) {
       Shared shared(plan.shared_floats);
       UpfirdnBlock<decltype(line)>(plan, taps.data(), x.data(), y.data(), shared.get(), block)
-          .run_all(Serially{plan.threads});
+          .run_all(SerialPhases{plan.threads});
     }
   };
   if (fixed && !with_fixed_line(plan, run)) return 0;
   if (fixed) ++*fixed_runs;
   if (!fixed) run(AnyLine());
 
-  const double error = relative_error(y.values(), resample_directly(problem.stage, c.batch, c.channels, x.values()));
+  const double error = relative_error(y.values(), testing::resample(problem.stage, c.batch, c.channels, x.values()));
   if (error <= tolerance(c.type)) return 0;
   printf("FAILED, error %g, tiles %dx%d of %dx%d, fixed %d: %s\n", error, plan.y.tiles, plan.x.tiles, plan.y.outputs,
          plan.x.outputs, int(fixed), c.name().c_str());

@@ -1,11 +1,12 @@
-// What Sg3>Upfirdn2d does on any device: checks, sizes and memory.
+// Sg3>Upfirdn2d on any device: checks, sizes and memory.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_OP_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_OP_H_
 
-#include "custom_ops/resampling/attributes.h"
-#include "custom_ops/resampling/types.h"
-#include "custom_ops/upfirdn2d/kernel.h"
+#include "custom_ops/resampling/tf/attributes.h"
+#include "custom_ops/resampling/tf/kernels.h"
+#include "custom_ops/resampling/tf/types.h"
+#include "custom_ops/upfirdn2d/problem.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace sg3 {
@@ -14,7 +15,7 @@ inline tensorflow::TensorShape output_shape(const Sg3Upfirdn2d& problem) {
   return {problem.batch, problem.stage.y.out_size, problem.stage.x.out_size, problem.channels};
 }
 
-// `Device` has a static function launch(context, problem, type, x, y).
+// `Device` has a static function launch(context, problem, type, arrays).
 template <class Device>
 class Upfirdn2dOp : public tensorflow::OpKernel {
  public:
@@ -30,7 +31,7 @@ class Upfirdn2dOp : public tensorflow::OpKernel {
     tensorflow::Tensor* y;
     OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(problem), &y));
     if (y->NumElements() > 0) {
-      OP_REQUIRES_OK(context, Device::launch(context, problem, type_of(x.dtype()), x.data(), y->data()));
+      OP_REQUIRES_OK(context, Device::launch(context, problem, element_type(x.dtype()), {x.data(), y->data()}));
     }
   }
 

@@ -1,6 +1,6 @@
-// Sg3>Upfirdn2d, as TensorFlow knows it.
+// The schema of Sg3>Upfirdn2d: inputs, attributes, shapes.
 
-#include "custom_ops/resampling/attributes.h"
+#include "custom_ops/resampling/tf/attributes.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -44,7 +44,7 @@ y: [N, (H * up_y + top + bottom - Ky) / down_y + 1, likewise, C].
 up: factors of zero insertion (y, x).
 down: factors of decimation (y, x).
 pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
-terms: the filter is the sum of so many separable ones.
+terms: number of separable filters whose sum is the filter.
 taps_y: bytes of float64 [terms, Ky].
 taps_x: bytes of float64 [terms, Kx].
 )doc");

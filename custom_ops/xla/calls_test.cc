@@ -1,4 +1,4 @@
-// Problems survive the journey through an attribute; every tile is computed once, whoever computes it.
+// Problems survive packing and unpacking; every tile is computed exactly once, by whatever thread.
 
 #include <atomic>
 #include <cmath>
@@ -77,7 +77,7 @@ void test_share(int64_t threads, bool late, int64_t count, int64_t cycles) {
 
 int main() {
   test_pack();
-  for (int64_t threads : {0, 1, 2, 7}) {  // 0: a pool that is not there
+  for (int64_t threads : {0, 1, 2, 7}) {  // 0: no pool
     for (bool late : {false, true}) {
       for (int64_t count : {0, 1, 2, 5, 1000}) {
         for (int64_t cycles : {1, 1000000}) test_share(threads, late, count, cycles);

@@ -1,4 +1,4 @@
-// How our operations appear in XLA's programs: as custom calls, which run the very kernels of the other operations.
+// Custom calls, the form that our operations take in XLA's programs. They run the same kernels.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_CUSTOM_CALL_H_
 #define SG3TF_CUSTOM_OPS_XLA_CUSTOM_CALL_H_
@@ -17,7 +17,7 @@
 
 namespace sg3 {
 
-// Whatever layouts XLA prefers around a call, it has to transpose to this one, the kernels'.
+// The layout of the kernels, to which XLA transposes whatever it prefers around a call.
 inline xla::Shape row_major(xla::PrimitiveType type, absl::Span<const int64_t> sizes) {
   return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, sizes);
 }
@@ -27,7 +27,7 @@ inline xla::Shape row_major(const xla::XlaOp& operand) {
   return row_major(shape.element_type(), shape.dimensions());
 }
 
-// The results of a call of the FFI handler `target`, which has attributes `type` and `problem`.
+// Calls the FFI handler `target`, which has attributes `type` and `problem`, and returns the results.
 template <class Problem>
 std::vector<xla::XlaOp> custom_call(const std::string& target, const std::vector<xla::XlaOp>& operands,
                                     const std::vector<xla::Shape>& results, Sg3Type type, const Problem& problem) {

@@ -1,4 +1,4 @@
-// What the handlers of XLA's custom calls have in common. They are written against XLA's stable interface.
+// Shared parts of the handlers of XLA's custom calls, which use XLA's stable interface.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_HANDLER_H_
 #define SG3TF_CUSTOM_OPS_XLA_HANDLER_H_
@@ -10,7 +10,7 @@
 #include "xla/ffi/api/ffi.h"
 
 namespace xla::ffi {
-// Of TensorFlow's libraries; the header that declares it cannot be compiled with what the wheel contains.
+// Defined in TensorFlow's libraries; the header that declares it includes files that the wheel does not contain.
 const XLA_FFI_Api* GetXlaFfiApi();
 }  // namespace xla::ffi
 
@@ -21,7 +21,7 @@ inline std::vector<tensorflow::DataType> cuda_types() {
   return {tensorflow::DT_FLOAT, tensorflow::DT_HALF, tensorflow::DT_BFLOAT16};
 }
 
-// Of what a CUDA launcher returned.
+// Converts the result of a CUDA launcher.
 inline xla::ffi::Error cuda_status(int error) {
   if (error == 0) return xla::ffi::Error::Success();
   return xla::ffi::Error::Internal("the CUDA kernel could not be launched: cudaError_t " + std::to_string(error));

@@ -1,5 +1,5 @@
-// A problem as an array of integers, so that it can be an attribute of a call: the bytes of the struct, then its taps.
-// Nothing is rounded. The same library writes and reads it, so the compiler's layout of the struct will do.
+// A problem as an array of integers, the form of an attribute of a call: the bytes of the struct, then its taps.
+// Nothing is rounded. The same library writes and reads it, so the compiler's layout of the struct suffices.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_PACK_H_
 #define SG3TF_CUSTOM_OPS_XLA_PACK_H_
@@ -9,8 +9,8 @@
 
 #include <vector>
 
-#include "custom_ops/filtered_lrelu/kernel.h"
-#include "custom_ops/upfirdn2d/kernel.h"
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/upfirdn2d/problem.h"
 
 namespace sg3 {
 

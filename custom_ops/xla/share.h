@@ -1,4 +1,4 @@
-// Shares tiles between the thread that XLA calls a handler on and the others of its pool.
+// Runs tiles on the thread that XLA calls a handler on and on the others of its pool.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_SHARE_H_
 #define SG3TF_CUSTOM_OPS_XLA_SHARE_H_
@@ -13,12 +13,12 @@
 
 namespace sg3 {
 
-// Tiles still to be had, and how many are done.
+// The tiles that are still to be taken, and the number of those that are not done.
 class Tiles {
  public:
   Tiles(int64_t count, int64_t at_once) : count_(count), at_once_(at_once), next_(0), left_(count) {}
 
-  // Calls run(first, last) until no tile is left to be had.
+  // Calls run(first, last) until no tile is left to be taken.
   template <class Run>
   void work(const Run& run) {
     for (int64_t first; (first = take()) < count_;) {
@@ -52,19 +52,25 @@ class Tiles {
 
 // Calls run(first, last) for all of [0, count), on this thread and up to pool.num_threads() - 1 others.
 //
-// This thread may be one of the pool, so it must not wait for tasks to start, only for tiles that somebody works on.
-// A task that starts after all of them were taken, maybe after this returned, touches nothing but `tiles`.
+// This thread may belong to the pool, so it must not wait for tasks to start, only for tiles that are being computed. A
+// task that starts after all tiles were taken, perhaps after this function returned, uses nothing but `tiles`.
 template <class Pool, class Run>
 void share(Pool& pool, int64_t count, int64_t cycles_of_one, const Run& run) {
-  constexpr int64_t kWorthATask = 100000, kPiecesPerThread = 4;  // cycles; pieces
-  int64_t worth = 1 + count * cycles_of_one / kWorthATask;
-  int64_t threads = std::max<int64_t>(1, std::min({int64_t{pool.num_threads()}, count, worth}));
-  auto tiles = std::make_shared<Tiles>(count, std::max<int64_t>(1, count / (kPiecesPerThread * threads)));
+  constexpr int64_t kMinTaskCycles = 100000, kRangesPerThread = 4;
+  int64_t max_tasks = 1 + count * cycles_of_one / kMinTaskCycles;
+  int64_t threads = std::max<int64_t>(1, std::min({int64_t{pool.num_threads()}, count, max_tasks}));
+  auto tiles = std::make_shared<Tiles>(count, std::max<int64_t>(1, count / (kRangesPerThread * threads)));
   for (int64_t i = 1; i < threads; ++i) {
     pool.Schedule([tiles, &run] { tiles->work(run); });
   }
   tiles->work(run);
   tiles->wait();
+}
+
+// Runs all tiles of `cpu`, a Tiled of cpu/tiled.h.
+template <class Pool, class Cpu>
+void run_on_pool(Pool& pool, const Cpu& cpu, const typename Cpu::Arrays& arrays) {
+  share(pool, cpu.tiles(), cpu.tile_cycles(), [&](int64_t first, int64_t last) { cpu.run(first, last, arrays); });
 }
 
 }  // namespace sg3

@@ -31,6 +31,14 @@ def use_backend(name: str) -> Iterator[None]:
     Raises:
         ValueError: unknown name.
         RuntimeError: "native" without a usable library.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from sg3tf.ops import upfirdn2d, use_backend
+        >>> with use_backend("matmul"):
+        ...     y = upfirdn2d(tf.ones([1, 4, 4, 3]), [0.5, 0.5], down=2)
+        >>> y.shape
+        TensorShape([1, 2, 2, 3])
     """
     global _scope
     _check(name, "name")

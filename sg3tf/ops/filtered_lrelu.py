@@ -61,6 +61,14 @@ def filtered_lrelu(
 
     Gradients with respect to x and bias are of any order. The stock backends recompute in the backward pass which
     samples were negative or clamped (docs/adr/0003); "native" keeps two bits per sample if a gradient may be asked for.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from sg3tf.models.filters import low_pass
+        >>> from sg3tf.ops import filtered_lrelu
+        >>> taps = low_pass(12, cutoff=4, half_width=4, sampling_rate=32)
+        >>> filtered_lrelu(tf.ones([1, 16, 16, 3]), taps, taps, up=2, down=2, pad=(11, 10, 11, 10)).shape
+        TensorShape([1, 16, 16, 3])
     """
     x = check_images(x)
     if not 0 <= slope <= 1:
@@ -113,7 +121,7 @@ def _native_masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
 
 
 def _mask_of(op: Any) -> tf.Tensor:
-    """Return the mask of `op`; written now if a tape outside the compiled function watches, which `op` could not know."""
+    """Return the mask of `op`, written only now if `op` was compiled without a view of the tape around it."""
     if op.get_attr("write_mask"):
         return op.outputs[1]
     names = ("up", "up_pad", "up_terms", "up_taps_y", "up_taps_x", "down", "down_terms", "down_taps_y", "down_taps_x")

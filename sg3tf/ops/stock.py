@@ -161,7 +161,7 @@ def _covering_window(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], strid
 
 
 class BandedMatmulLowering:
-    """A product with a banded matrix for each axis. Taps must be NumPy: the matrix is made while the graph is traced."""
+    """Products with banded matrices, one per axis. Taps must be NumPy: the matrices are made at tracing time."""
 
     TILE = 32  # outputs per product: in larger matrices the band is a smaller share, smaller ones mean more products
 

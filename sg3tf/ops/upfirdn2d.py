@@ -48,6 +48,14 @@ def upfirdn2d(
         RuntimeError: "native" without a usable library.
 
     Gradients with respect to x are of any order: the operation is linear, and its adjoint is another upfirdn2d.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from sg3tf.ops import upfirdn2d
+        >>> x = tf.ones([1, 4, 4, 3])
+        >>> y = upfirdn2d(x, [0.125, 0.375, 0.375, 0.125], up=2, pad=(2, 1, 2, 1), gain=4.0)
+        >>> y.shape
+        TensorShape([1, 8, 8, 3])
     """
     x = check_images(x)
     resampling = Resampling.create(taps, up, down, pad, flip_filter, gain)

@@ -19,7 +19,7 @@ CONTEXTS = ("eager", "graph", "jit_compile", "dynamic batch", "SavedModel")
 def run(
     context: str, function: Function, x: Array, folder: Path, variables: Sequence[keras.Variable] = ()
 ) -> list[Array]:
-    """Return function(x) in one of CONTEXTS; a SavedModel is written into `folder`, with the variables that it needs."""
+    """Return function(x) in one of CONTEXTS; a SavedModel is written into `folder`, with the given variables."""
     any_batch = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
     if context == "graph":
         function = tf.function(function)

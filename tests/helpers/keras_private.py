@@ -1,4 +1,4 @@
-"""Private names of Keras that tests use; the project itself uses none. tests/sg3tf/ops/test_tf_private.py tests each."""
+"""Private names of Keras that tests use; the project itself has none. See tests/sg3tf/ops/test_tf_private.py."""
 
 from __future__ import annotations
 

@@ -21,8 +21,10 @@ ALLOWED = {
     "sg3tf/ops/_tf_private.py": {"control_flow_util", "record", "gen_xla_ops"},
     # It runs where the project cannot be imported; tests/serving has its test.
     "serving/stock_loader.py": {"op_def_registry"},
-    "tests/serving/test_export.py": {"op_def_registry"},
+    "tests/serving/test_saved_model.py": {"op_def_registry"},
 }
+# Two of Keras, in tests/helpers/keras_private.py; and of os, pickle and PyTorch.
+FOREIGN_ATTRIBUTES = {"_flatten_layers", "_get_variable_index", "_exit", "_Pickler", "_sleep"}
 
 
 def private_imports(source: Path) -> set[str]:
@@ -47,6 +49,25 @@ def test_private_modules_are_imported_in_one_place_only() -> None:
             if names := private_imports(path):
                 found[path.relative_to(ROOT).as_posix()] = names
     assert found == ALLOWED
+
+
+def test_no_other_private_attributes_are_used() -> None:
+    """Attributes that begin with an underscore are defined in this repository, or listed in FOREIGN_ATTRIBUTES."""
+    defined: set[str] = set()
+    used: dict[str, str] = {}
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    defined.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    defined.add(node.id)
+                elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                    if isinstance(node.ctx, ast.Store):
+                        defined.add(node.attr)
+                    used.setdefault(node.attr, f"{path.relative_to(ROOT)}:{node.lineno}")
+    foreign = {name: place for name, place in used.items() if name not in defined}
+    assert foreign.keys() == FOREIGN_ATTRIBUTES, foreign
 
 
 def test_in_xla_context() -> None:

@@ -1,0 +1,39 @@
+#include "custom_ops/resampling/cpu/isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <algorithm>
+
+namespace sg3 {
+namespace {
+
+Isa detected() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("x86-64-v4")) return Isa::avx512;
+  if (__builtin_cpu_supports("x86-64-v3")) return Isa::avx2;
+#endif
+  return Isa::baseline;
+}
+
+Isa limit() {
+  const char* setting = getenv("SG3TF_ISA");
+  for (Isa isa : {Isa::baseline, Isa::avx2}) {
+    if (setting != nullptr && strcmp(setting, name(isa)) == 0) return isa;
+  }
+  return Isa::avx512;
+}
+
+}  // namespace
+
+Isa isa() {
+  static const Isa chosen = std::min(detected(), limit());
+  return chosen;
+}
+
+const char* name(Isa isa) {
+  static const char* const names[] = {"baseline", "avx2", "avx512"};
+  return names[static_cast<int>(isa)];
+}
+
+}  // namespace sg3

@@ -1,0 +1,28 @@
+// TensorFlow's CUDA stream, and the status of a launch.
+
+#ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TF_GPU_H_
+#define SG3TF_CUSTOM_OPS_RESAMPLING_TF_GPU_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "xla/stream_executor/stream.h"
+
+namespace sg3 {
+
+inline void* cuda_stream(tensorflow::OpKernelContext* context) {
+  return context->op_device_context()->stream()->platform_specific_handle().stream;
+}
+
+// `code` is a cudaError_t.
+inline absl::Status launch_status(const std::string& operation, int code) {
+  if (code == 0) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat(operation, ": CUDA error ", code, " at launch; SG3TF_OPS=xla does without this operation"));
+}
+
+}  // namespace sg3
+
+#endif  // SG3TF_CUSTOM_OPS_RESAMPLING_TF_GPU_H_
