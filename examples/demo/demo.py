@@ -1,8 +1,9 @@
-"""The whole of sg3tf in one go: data, training, export, server, client. `make demo` runs it.
+"""Run all of sg3tf once: data, training, export, server, client. `make demo` runs this program.
 
 python examples/demo/demo.py                      # procedural portraits
 python examples/demo/demo.py --data=FOLDER        # your own pictures
-Run it again to go on training where it stopped.
+
+Run it again to continue the training.
 """
 
 from __future__ import annotations
@@ -18,27 +19,36 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-_DATA = flags.DEFINE_string("data", "", "Folder or zip of pictures; default: portraits drawn for the occasion.")
-_KIMG = flags.DEFINE_float("kimg", 32.0, "How many thousand images more to train on.")
-_RESOLUTION = flags.DEFINE_integer("resolution", 32, "Side of the images.")
-_PORTRAITS = flags.DEFINE_integer("portraits", 4000, "How many portraits to draw.")
-_OUT = flags.DEFINE_string("out", "runs", "Folder that demo/, or demo-NAME/ for your own pictures, is made in.")
+from sg3tf.utils import command_line
 
-# Small enough that two cores learn something to look at in minutes.
+# Small enough for recognizable images after minutes on two cores.
 _TRAINING = ["--cfg=stylegan3-t", "--batch=16", "--gamma=0.05", "--cbase=1024", "--cmax=32", "--mirror", "--aug=noaug"]
 _HERE = Path(__file__).parent
 _QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's start-up notices
 
 
-def main(argv: list[str]) -> None:
-    """Every step is a command line that is printed before it runs."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    out = Path(_OUT.value) / (f"demo-{Path(_DATA.value).stem}" if _DATA.value else "demo")
-    data = _make_data(out)
-    run = _train(out, data)
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the demo."""
+    flags.DEFINE_string(
+        "data", "", "Folder or zip file of pictures; default: draw procedural portraits.", flag_values=options
+    )
+    flags.DEFINE_float(
+        "kimg", 32.0, "Thousands of images to train on, in addition to earlier runs.", flag_values=options
+    )
+    flags.DEFINE_integer("resolution", 32, "Width and height of the images.", flag_values=options)
+    flags.DEFINE_integer("portraits", 4000, "Number of portraits to draw.", flag_values=options)
+    flags.DEFINE_string(
+        "out", "runs", "Folder that gets the folder demo, or demo-NAME for --data=NAME.", flag_values=options
+    )
+
+
+def main(options: flags.FlagValues) -> None:
+    """Run every step as a command line, which is printed first."""
+    out = Path(options.out) / (f"demo-{Path(options.data).stem}" if options.data else "demo")
+    data = _make_data(options, out)
+    run = _train(options, out, data)
     models = out / "models" / "sg3"
     _python("-m", "serving.export", f"--network={run}", f"--model_base_path={models}")
     with _server(models) as address:
@@ -49,35 +59,35 @@ def main(argv: list[str]) -> None:
         )
     shutil.copy(run / "reals.png", out / "reals.png")
     shutil.copy(sorted(run.glob("fakes*.png"))[-1], out / "fakes.png")
-    _say_what_next(out, run, models)
+    _print_next_steps(options, out, run, models)
 
 
-def _make_data(out: Path) -> Path:
-    if not _DATA.value:
+def _make_data(options: flags.FlagValues, out: Path) -> Path:
+    if not options.data:
         data = out / "portraits"
-        count, size = _PORTRAITS.value, max(_RESOLUTION.value, 64)
+        count, size = options.portraits, max(options.resolution, 64)
         _python(str(_HERE / "portraits.py"), f"--outdir={data}", f"--count={count}", f"--resolution={size}")
         return data
     data = out / "data"
     if not data.exists():
-        build = ["-m", "sg3tf.data.build", f"--source={_DATA.value}", f"--outdir={data}", "--crop=center"]
-        _python(*build, f"--resolution={_RESOLUTION.value}")
+        build = ["-m", "sg3tf.data.build", f"--source={options.data}", f"--outdir={data}", "--crop=center"]
+        _python(*build, f"--resolution={options.resolution}")
     return data
 
 
-def _train(out: Path, data: Path) -> Path:
-    """Goes on with the run that is there, or begins one; returns its folder."""
+def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
+    """Resume the run in `out`, or start one; return its folder."""
     runs = out / "training"
     done_nimg = max((int(path.name) for path in runs.glob("*/checkpoints/[0-9]*")), default=0)
-    length = [f"--kimg={done_nimg / 1000 + _KIMG.value:g}", "--tick=1", "--snap=4", "--resume=latest"]
-    where = [f"--outdir={runs}", f"--data={data}", f"--resolution={_RESOLUTION.value}"]
+    length = [f"--kimg={done_nimg / 1000 + options.kimg:g}", "--tick=1", "--snap=4", "--resume=latest"]
+    where = [f"--outdir={runs}", f"--data={data}", f"--resolution={options.resolution}"]
     _python("-m", "trainer.main", *where, *_TRAINING, *length)
     return max(path for path in runs.iterdir() if (path / "checkpoints").is_dir())
 
 
 @contextlib.contextmanager
 def _server(models: Path) -> Iterator[str]:
-    """The embedded server on a free port; yields HOST:PORT."""
+    """Run the embedded server on a free port; yield HOST:PORT."""
     command = [sys.executable, "-m", "serving.server", f"--model_base_path={models}", "--port=0", "--rest_api_port=0"]
     _show(command)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_QUIET) as process:
@@ -85,7 +95,7 @@ def _server(models: Path) -> Iterator[str]:
             ready = process.stdout.readline() if process.stdout else ""
             match = re.search(r"gRPC (\S+:\d+)", ready)
             if not match:
-                raise SystemExit("the server did not start; its message is above")
+                raise ValueError("the server did not start; its message is above")
             print(ready, end="")
             yield match[1]
         finally:
@@ -96,21 +106,21 @@ def _python(*arguments: str) -> None:
     command = [sys.executable, *arguments]
     _show(command)
     status = subprocess.run(command, env=_QUIET).returncode
-    if status == 130:  # Ctrl-C during training: it stopped at a checkpoint and said so
-        raise SystemExit("Stopped. Run the demo again to go on.")
+    if status == 130:  # Ctrl-C during training, which stops at a checkpoint
+        raise KeyboardInterrupt("stopped; run the demo again to continue")
     if status:
-        raise SystemExit(f"{shlex.join(arguments)} failed with status {status}; its message is above")
+        raise ValueError(f"{shlex.join(arguments)} failed with status {status}; its message is above")
 
 
 def _show(command: list[str]) -> None:
     print(f"\n$ python {shlex.join(command[1:])}", flush=True)
 
 
-def _say_what_next(out: Path, run: Path, models: Path) -> None:
+def _print_next_steps(options: flags.FlagValues, out: Path, run: Path, models: Path) -> None:
     print(f"""
-Look at {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
+Open {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
 
-  train on         make demo{f" DATA={_DATA.value}" if _DATA.value else ""}
+  train further    make demo{f" DATA={options.data}" if options.data else ""}
   watch            .venv/bin/tensorboard --logdir={run.parent}
   generate         .venv/bin/sg3tf generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
   serve            .venv/bin/sg3tf serve --model_base_path={models}
@@ -119,4 +129,4 @@ Look at {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(command_line.run("demo", main, define_flags, __doc__ or ""))

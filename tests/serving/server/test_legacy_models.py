@@ -1,4 +1,4 @@
-"""SavedModels exported before the layout of the project changed (tests/data/legacy) are served with the same answers."""
+"""SavedModels exported before the layout of the project changed are served with the same answers."""
 
 import contextlib
 import tarfile
