@@ -114,7 +114,7 @@ class ServerProcess:
         if not match:
             self.process.kill()
             self.process.wait()
-            pytest.fail(f"the server said {self.ready!r} and {self.log.read_text()}")
+            pytest.fail(f"the server printed {self.ready!r} and {self.log.read_text()}")
         self.address, self.rest = match.groups()
 
     def stop(self):

@@ -1,4 +1,4 @@
-"""The configuration files: each parses as what reads it, and they agree with one another and with the exporter."""
+"""Deployment files: each parses as its format, and they agree with one another and with the exporter."""
 
 import re
 import stat

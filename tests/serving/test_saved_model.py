@@ -1,4 +1,4 @@
-"""An exported generator: stock ops only, whole versions, and the same images without the project."""
+"""An exported generator: stock operations only, atomic versions, and the same images without the project."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import sg3tf
 from serving import saved_model
 from serving.saved_model import export_saved_model, with_precision
 
-# What no stock server can run: ops of ours, calls back into Python, and clusters compiled ahead.
+# Operations that a stock server cannot run: native ones, callbacks into Python, compiled clusters.
 FORBIDDEN = ("Sg3>", "PyFunc", "EagerPyFunc", "Xla", "_Xla")
 
 
@@ -35,12 +35,12 @@ def version(generator, tmp_path_factory):
 
 
 @pytest.fixture
-def untried(monkeypatch):
-    """Saves the time that a process takes to start; test_validation.py has its tests."""
+def without_validation(monkeypatch):
+    """Skip the validation, which starts a process; test_validate.py tests it."""
     monkeypatch.setattr(saved_model, "validate_export", lambda *_: {})
 
 
-def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path, untried):
+def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path, without_validation):
     assert export_saved_model(fake_generator, tmp_path).name == "1"
     (tmp_path / "10").mkdir()
     (tmp_path / "notes").mkdir()
@@ -57,7 +57,7 @@ def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, monkeypatch, untried):
+def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, monkeypatch, without_validation):
     seen = []
     monkeypatch.setattr(saved_model, "sync_folder", lambda folder: seen.append((folder, os.listdir(tmp_path))))
     export_saved_model(fake_generator, tmp_path)
@@ -65,7 +65,7 @@ def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, mo
     assert names == [folder.name] and folder.name.startswith(".unfinished")
 
 
-def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, untried):
+def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, without_validation):
     rename = Path.rename
 
     def slow_rename(unfinished, version):
@@ -90,10 +90,10 @@ def test_metadata(version, generator):
     assert list(described["signatures"]["mix"]["inputs"]) == ["ws_a", "ws_b", "mask"]
     tensors = [t for s in described["signatures"].values() for part in s.values() for t in part.values()]
     assert all(tensor["meaning"] for tensor in tensors)
-    tried = described["validation"]
-    assert tried["largest_difference"] < 1e-4
-    assert len(tried["latencies_ms"]) == 2 * len(described["signatures"])
-    assert min(latency["second"] for latency in tried["latencies_ms"]) > 0
+    validation = described["validation"]
+    assert validation["largest_difference"] < 1e-4
+    assert len(validation["latencies_ms"]) == 2 * len(described["signatures"])
+    assert min(latency["second"] for latency in validation["latencies_ms"]) > 0
 
 
 def test_code_revision():
@@ -151,7 +151,7 @@ def test_bf16(generator):
         with_precision(generator, "fp16")
 
 
-def test_metadata_of_another_network(stylegan2, tmp_path, untried):
+def test_metadata_of_another_network(stylegan2, tmp_path, without_validation):
     version = export_saved_model(stylegan2, tmp_path, license="CC0-1.0", max_batch=2, metadata={"training_kimg": 7.0})
     described = json.loads((version / "assets.extra" / "sg3tf.json").read_text())
     assert (described["class"], described["precision"]) == ("StyleGAN2Generator", "fp32")

@@ -1,4 +1,4 @@
-"""Seeds in a graph give NumPy's latents."""
+"""NumPy's latents of seeds, computed in a graph."""
 
 import numpy as np
 import pytest

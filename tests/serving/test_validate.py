@@ -1,4 +1,4 @@
-"""Nothing broken becomes a version: what a stock server would load is tried first."""
+"""Validation of an export: a broken one never becomes a version."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ from serving.validate import ValidationError, validate_export
 def version(fake_generator, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved_model, "validate_export", lambda *_: {})
-        return export_saved_model(fake_generator, tmp_path_factory.mktemp("untried"), warmup_batch_sizes=(1, 2))
+        return export_saved_model(fake_generator, tmp_path_factory.mktemp("exported"), warmup_batch_sizes=(1, 2))
 
 
 @pytest.fixture

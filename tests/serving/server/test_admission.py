@@ -1,4 +1,4 @@
-"""Who gets in, who waits, and who has gone."""
+"""Limits of requests in flight and running; deadlines and disconnected clients."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from serving.server.errors import RequestError
 
 def refused_with(admission_step):
     with pytest.raises(RequestError) as caught, admission_step:
-        pytest.fail("it was let in")
+        pytest.fail("it was admitted")
     return caught.value.code
 
 
@@ -36,5 +36,5 @@ def test_who_waits_past_the_deadline_or_hangs_up_never_runs():
         assert time.monotonic() - start >= 0.2
         quitter = Caller(is_connected=lambda: not gone.is_set())
         assert refused_with(admission.acquire_slot(quitter)) == grpc.StatusCode.CANCELLED
-    with admission.acquire_slot(Caller()):  # the place is free again
+    with admission.acquire_slot(Caller()):  # the slot is free again
         pass

@@ -1,4 +1,4 @@
-"""The parameters file, and that requests which wait are computed together, unmixed."""
+"""Batching parameters, and batches of several callers' requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 

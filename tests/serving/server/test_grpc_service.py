@@ -1,4 +1,4 @@
-"""The embedded server as any TensorFlow Serving client sees it: stock gRPC stubs, no code of ours."""
+"""The gRPC protocol, with TensorFlow Serving's own stubs and no code of this project."""
 
 import io
 import socket

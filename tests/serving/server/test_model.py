@@ -1,4 +1,4 @@
-"""What a version answers before it is announced."""
+"""Warm-up of a version before it is announced."""
 
 import shutil
 from types import SimpleNamespace

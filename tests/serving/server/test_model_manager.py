@@ -1,4 +1,4 @@
-"""Which versions are served, and that they can be replaced under the requests' feet."""
+"""Version policies, and the replacement of versions while requests run."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""The REST front in TensorFlow Serving's forms, with nothing but an HTTP client."""
+"""The REST protocol in TensorFlow Serving's forms, with a plain HTTP client."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Who hangs up while waiting over REST gives up his place, with and without TLS."""
+"""REST requests of clients that disconnect while they wait, with and without TLS."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""A server with TLS, an API key and few places, over the wire."""
+"""TLS, the API key and the limit of requests in flight, over the network."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 KEY = ("x-api-key", "opensesame")
-PLACES = 3
+MAX_IN_FLIGHT = 3
 VERY_SLOW, SLOW, QUICK = 60_000, 20_000, 1
 
 
@@ -32,7 +32,7 @@ def folder(certificate):
 @pytest.fixture(scope="module")
 def guarded(folder, start_server, model_base_path):
     flags = [f"--ssl_cert_file={folder / 'cert.pem'}", f"--ssl_key_file={folder / 'server.key'}"]
-    flags += [f"--api_key_file={folder / 'api.key'}", f"--max_in_flight={PLACES}", "--max_batch=0"]
+    flags += [f"--api_key_file={folder / 'api.key'}", f"--max_in_flight={MAX_IN_FLIGHT}", "--max_batch=0"]
     return start_server(model_base_path, *flags, "--rest_api_timeout_in_ms=250")
 
 
@@ -77,7 +77,7 @@ def wait_for_in_flight(guarded, folder, number):
 
 
 class Wire:
-    """A way to the server that can be cut: neither side says goodbye."""
+    """A proxy in front of the server whose connection can be cut without closing messages."""
 
     def __init__(self, address):
         host, port = address.split(":")
@@ -134,8 +134,8 @@ def test_plain_text_gets_nowhere(guarded):
 
 
 def test_a_full_server_refuses_at_once_and_loses_no_one_inside(channel, guarded, folder):
-    inside = [predict(channel, SLOW) for _ in range(PLACES)]
-    wait_for_in_flight(guarded, folder, PLACES)
+    inside = [predict(channel, SLOW) for _ in range(MAX_IN_FLIGHT)]
+    wait_for_in_flight(guarded, folder, MAX_IN_FLIGHT)
     start = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
         predict(channel, QUICK).result()
@@ -147,14 +147,14 @@ def test_a_full_server_refuses_at_once_and_loses_no_one_inside(channel, guarded,
         assert len(answer.result().outputs["png_bytes"].string_val) == SLOW
 
 
-def test_deadlines_and_hanging_up_free_the_places(channel, guarded, folder):
+def test_deadlines_and_hanging_up_free_their_slots(channel, guarded, folder):
     wait_for_in_flight(guarded, folder, 0)
     running = [predict(channel, VERY_SLOW) for _ in range(2)]  # as many as run at a time
     wait_for_in_flight(guarded, folder, 2)
     with pytest.raises(grpc.RpcError) as caught:
         predict(channel, SLOW, timeout=0.3).result()
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    # The late one leaves the queue; and REST, which then finds a place in it, waits too long as well.
+    # The late request leaves the queue; a REST request takes its place and misses its deadline too.
     wait_for_in_flight(guarded, folder, 2)
     body = {"signature_name": "generate_png", "instances": [{"seed": 1, "psi": 1, "label": [0, 1]}]}
     status, text = http(guarded, folder, "/v1/models/fake:predict", json.dumps(body).encode())
@@ -165,7 +165,7 @@ def test_deadlines_and_hanging_up_free_the_places(channel, guarded, folder):
     assert len(predict(channel, QUICK).result().outputs["png_bytes"].string_val) == QUICK
 
 
-def test_a_cut_connection_frees_its_place(channel, guarded, folder):
+def test_a_cut_connection_frees_its_slot(channel, guarded, folder):
     wait_for_in_flight(guarded, folder, 0)
     running = [predict(channel, VERY_SLOW) for _ in range(2)]  # as many as run at a time
     wait_for_in_flight(guarded, folder, 2)

@@ -1,4 +1,4 @@
-"""A batching server whose versions change while it is asked: no request is lost."""
+"""A batching server whose versions change while it answers: no request is lost."""
 
 import json
 import shutil
