@@ -66,6 +66,12 @@ def export_saved_model(
         OSError: the folder cannot be written.
         ValueError: an unknown precision, or a batch size out of range.
         ValidationError: a stock server could not load the export, or would compute something else.
+
+    Example:
+        >>> import tempfile
+        >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
+        >>> export_saved_model(G, tempfile.mkdtemp()).name
+        '1'
     """
     if max_batch is not None and max_batch < 1:
         raise ValueError(f"max_batch={max_batch}: give at least 1, or leave it out for no limit")

@@ -41,6 +41,13 @@ class ServedGenerator(tf.Module):
         generator: `sg3tf.Generator`, built.
         max_batch: the most images in one request; None for no limit.
         xla: make the server compile the synthesis with XLA, once for every batch size.
+
+    Example:
+        >>> import sg3tf
+        >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
+        >>> signatures = ServedGenerator(G).signatures()
+        >>> signatures["generate_png"](tf.constant([85], tf.int64), tf.constant(0.7))["png_bytes"].shape
+        TensorShape([1])
     """
 
     def __init__(self, generator: Any, max_batch: int | None = None, xla: bool = False):

@@ -45,7 +45,12 @@ class ValidationError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One call of a signature: arrays of N rows by input name."""
+    """One call of a signature: arrays of N rows by input name.
+
+    Example:
+        >>> Request("generate_png", {"seed": np.arange(2), "psi": np.ones(2, np.float32)}).batch
+        2
+    """
 
     signature: str
     inputs: dict[str, np.ndarray]
@@ -124,6 +129,13 @@ class ReferenceModel:
     Args:
         generator: `sg3tf.Generator`, built.
         xla: True if its synthesis was exported for XLA.
+
+    Example:
+        >>> import sg3tf
+        >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
+        >>> request = reference_requests(G, [2])[0]
+        >>> ReferenceModel(G, xla=False).predict(request)["images"].shape
+        (2, 8, 8, 3)
     """
 
     def __init__(self, generator: Any, xla: bool):

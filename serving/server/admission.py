@@ -20,6 +20,9 @@ class Caller:
     Args:
         deadline: latest time of the answer on `time.monotonic`'s clock; None for no deadline.
         is_connected: returns False after the client has closed the connection.
+
+    Example:
+        >>> Caller(deadline=time.monotonic() + 60).check()
     """
 
     deadline: float | None = None
@@ -39,6 +42,12 @@ class Admission:
     Args:
         max_in_flight: the most requests running or waiting; further ones are refused.
         max_running: the most requests running; the others wait for a slot.
+
+    Example:
+        >>> admission = Admission(max_in_flight=64, max_running=2)
+        >>> with admission.enter(), admission.acquire_slot(Caller()):
+        ...     admission.in_flight
+        1
     """
 
     def __init__(self, max_in_flight: int, max_running: int):

@@ -49,6 +49,10 @@ class BatchingParameters:
 
     Raises:
         ValueError: a value out of range, or values that contradict each other.
+
+    Example:
+        >>> BatchingParameters(max_batch_size=8, num_batch_threads=2).num_slots
+        24
     """
 
     max_batch_size: int = 1000

@@ -18,7 +18,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class VersionPolicy:
-    """The newest `latest` versions, or the `specific` ones, or all if neither is given."""
+    """The newest `latest` versions, or the `specific` ones, or all if neither is given.
+
+    Example:
+        >>> VersionPolicy(latest=1).choose([1, 2, 10])
+        [10]
+    """
 
     latest: int = 0
     specific: frozenset[int] = frozenset()
