@@ -1,10 +1,10 @@
-"""How many images per second training can read, beside a plain read of the same files and beside decoding alone.
+"""Images per second that training can read, compared with a plain read of the same files and with decoding alone.
 
 python -m benchmarks.data_bench --out=data-cpu.json
 
-The images are made up, about as compressible as photographs, and lie in the page cache: this is what the program
-costs, not the disk. `batches` is what training calls; `read` reads the same files in one piece, in one thread;
-`decode` decodes encoded images in memory, in as many threads (PNG only). They take turns.
+The images are synthetic, about as compressible as photographs, and in the page cache: the program is measured, not the
+disk. `batches` is the function that training calls; `read` reads the same files in one piece, in one thread; `decode`
+decodes encoded images in memory, in as many threads (PNG only). They take turns.
 """
 
 from __future__ import annotations
@@ -37,14 +37,18 @@ BLOCK = 2**20  # bytes of one plain read
 PREFETCH = 4  # as in training
 MIN_BATCHES = 6
 
-_RESOLUTIONS = flags.DEFINE_list("resolutions", ["256", "1024"], "powers of two")
-_FORMS = flags.DEFINE_list("forms", list(FORMS), f"of {', '.join(FORMS)} (read once, then cached)")
+_RESOLUTIONS = flags.DEFINE_list("resolutions", ["256", "1024"], "resolutions to measure, powers of two")
+_FORMS = flags.DEFINE_list(
+    "forms", list(FORMS), f"forms of the data set: {', '.join(FORMS)} (memory: read once, then cached)"
+)
 _WORKERS = flags.DEFINE_list("workers", None, "numbers of threads; default: 1 and one per core")
-_MEGAPIXELS = flags.DEFINE_integer("megapixels", 64, "of all images of one resolution together", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch", 16, "images", lower_bound=1)
+_MEGAPIXELS = flags.DEFINE_integer(
+    "megapixels", 64, "megapixels of all images of one resolution together", lower_bound=1
+)
+_BATCH = flags.DEFINE_integer("batch", 16, "images per batch", lower_bound=1)
 
 
-def made_up(resolution: int, seed: int) -> np.ndarray:
+def synthetic_image(resolution: int, seed: int) -> np.ndarray:
     """Noise of all scales, as strong at each as in photographs: uint8 [R, R, 3]."""
     rng = np.random.default_rng(seed)
     total = 1.5 * rng.standard_normal([resolution, resolution, 3], np.float32)
@@ -58,13 +62,13 @@ def made_up(resolution: int, seed: int) -> np.ndarray:
 
 
 def make(folder: Path, resolution: int) -> dict[str, Path]:
-    """Writes both forms; returns where each is."""
+    """Write both forms; return their paths."""
     count = max(2 * _BATCH.value, _MEGAPIXELS.value * 2**20 // resolution**2)
     raw = folder / "raw"
     raw.mkdir()
     with ffhq_writer(raw, "raw", resolution) as add:
         for seed in range(count):
-            add(encode_levels(made_up(resolution, seed)))
+            add(encode_levels(synthetic_image(resolution, seed)))
     build(raw, folder / "png", BuildConfig(resolution))
     top = find_levels(raw)[resolution]
     return {"raw": top, "png": folder / "png", "memory": top}
@@ -72,7 +76,7 @@ def make(folder: Path, resolution: int) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Timing:
-    """One run through some images."""
+    """Speed of one run through some images."""
 
     images_per_second: float
     cpu_ms_per_image: float
@@ -86,7 +90,7 @@ class Timing:
 
 
 def stream(dataset: Dataset, workers: int) -> Timing:
-    """Begins when the first batches have come: as many are under way then as at the end."""
+    """Time batches once the first have come, so that as many are being made at the beginning as at the end."""
     count = max(MIN_BATCHES, len(dataset) // _BATCH.value)
     made = batches(dataset, _BATCH.value, seed=0, mirror=True, workers=workers, prefetch=PREFETCH)
     take(made, PREFETCH)

@@ -1,20 +1,22 @@
-"""What the training loop costs beside its networks: one JSON line per run and kind of augmentation.
+"""Overhead of the training loop over its networks: one JSON line per run and kind of augmentation.
 
 python -m benchmarks.loop_bench --presets=T-32 --aug=noaug,ada --out=training-loop-cpu.json
 
-Two ways to make the same steps take turns of 16, in one process, with the same compiled functions and weights:
+The same steps are made in two ways, which take turns of 16, in one process, with the same compiled functions and
+weights:
 
-- loop: `trainer.loop.train` on PNG records. Beside the networks it waits for batches, which threads decode on the same
-  cores; draws latents and augmentations; makes tensors of all that; moves p; collects metrics; and ends the turn with
-  a tick: statistics, norms of the weights, log, TensorBoard. In real runs a tick comes every 4 kimg only.
-- phases: G, D, one R1, and the moving average, on tensors that are there. The optimizers, the augmentation itself, the
-  moments of metrics and starting the graphs are part of these functions, so they count as networks.
+- loop: `trainer.loop.train` on PNG records. Apart from the networks, it waits for batches, which threads decode on the
+  same cores; draws latents and parameters of the augmentation; turns all of them into tensors; moves p; collects
+  metrics; and ends the turn with a tick: statistics, norms of the weights, log, TensorBoard. In real runs a tick comes
+  only every 4 kimg.
+- phases: G, D, one R1, and the moving average, on existing tensors. The optimizers, the augmentation itself, the
+  moments of metrics and the start of the graphs are part of these functions, so they count as networks.
 
-Overhead is the share of the loop's time that the phases do not take: of time by the clock, as asked for; of time of all
-cores, which counts decoding too and says the same where others use the machine; and by the clock of the loop alone,
-outside of the functions, which is exact but does not see how decoding slows the networks.
+Overhead is the share of the loop's time that the phases do not take: by the clock; in time of all cores, which
+includes decoding and is the same on a busy machine; and by the clock of the loop alone, outside of the functions, which
+is exact but leaves out how much decoding slows the networks down.
 
-The first turn, in which functions are traced, image grids, snapshots and checkpoints are part of neither way.
+The first turn, in which functions are traced, image grids, snapshots and checkpoints are part of neither.
 """
 
 from __future__ import annotations
@@ -45,13 +47,15 @@ from sg3tf.data.shards import encode_png
 from sg3tf.models.configs import ConfigError
 from trainer import loop
 from trainer.config import AUGMENTATIONS, Options
-from trainer.distribution import implementation, make_strategy
-from trainer.step import Batch, Tensors, TrainStep
+from trainer.distribution import make_strategy, training_backend_for
+from trainer.inputs import Batch
+from trainer.losses import Metrics
+from trainer.step import TrainStep
 
 MOST_OVERHEAD = 0.05
 NUM_IMAGES = 2048
 
-# --presets is train_bench's.
+# --presets is defined in train_bench.
 _AUG = flags.DEFINE_list("aug", ["noaug", "ada"], f"kinds of augmentation: {', '.join(AUGMENTATIONS)}")
 
 
@@ -62,8 +66,8 @@ class Turn:
     Attributes:
         loop, phases: by the clock.
         loop_cores, phases_cores: of all cores together.
-        inside: by the clock, what the loop spent in the functions that are the phases.
-        waited: by the clock, what the loop spent without data.
+        inside: by the clock, spent by the loop in the functions of the phases.
+        waited: by the clock, spent by the loop waiting for images.
     """
 
     loop: float
@@ -75,7 +79,7 @@ class Turn:
 
     @property
     def overheads(self) -> dict[str, float]:
-        """Shares of the loop's time, as the module describes them."""
+        """Overheads as shares of the loop's time; see the module."""
         return {
             "clock": 1 - self.phases / self.loop,
             "cores": 1 - self.phases_cores / self.loop_cores,
@@ -84,23 +88,23 @@ class Turn:
 
 
 class Alternating(TrainStep):
-    """The loop's stepper, which from one R1 to the next makes as many steps without the loop, and times both.
+    """Training step of the loop that repeats the steps from one R1 to the next without the loop, and times both.
 
     Args:
-        turns: where to append what is measured.
-        arguments: of Stepper.
+        turns: list to append the measurements to.
+        arguments: those of TrainStep.
     """
 
     def __init__(self, turns: list[Turn], *arguments: Any) -> None:
         super().__init__(*arguments)
         self._turns = turns
         self._inputs: dict[str, Any] = {}
-        self._functions = {**self._phases, "average": self._update_average}
-        self._phases = {name: self._timed(name, self._split) for name in self._phases}
-        self._update_average = self._timed("average", lambda decay: decay)
+        self._functions = {**self._phases, "average": self._update_ema}
+        self._phases = {name: self._timed(name, self._to_devices) for name in self._phases}
+        self._update_ema = self._timed("average", lambda decay: decay)
         self._begin()
 
-    def run(self, real: Batch, held_out: Batch | None = None) -> Tensors:
+    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
         if self.state.step and self.state.step % self.options.r1_interval == 0:
             in_loop, inside_s = _since(self._began), self._inside_s
             alone = self._without_loop()
@@ -112,12 +116,12 @@ class Alternating(TrainStep):
         self._began, self._inside_s = _now(), 0.0
 
     def _timed(self, name: str, prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The function of this name; what it was called with is kept, and preparing that is not part of its time."""
+        """Time the function of this name, without the preparation of its input, which is kept."""
 
         def run(given: Any) -> Any:
             self._inputs[name] = prepare(given)
             start = time.perf_counter()
-            result = self._functions[name](self._inputs[name])  # on a CPU the result is there when this returns
+            result = self._functions[name](self._inputs[name])  # on a CPU the result exists when this returns
             self._inside_s += time.perf_counter() - start
             return result
 
@@ -143,10 +147,10 @@ def _since(began: tuple[float, float]) -> tuple[float, float]:
 
 
 class Run:
-    """A run on made-up images, in a folder that goes away.
+    """A run on synthetic images, in a temporary folder.
 
     Args:
-        options: of the run, except those that say what images it has and how long it is.
+        options: options of the run, except for the number of images and the length.
         count: turns to measure.
     """
 
@@ -154,21 +158,21 @@ class Run:
         self._options, self._count = options, count
 
     def measure(self) -> tuple[str, list[Turn]]:
-        """Which implementation the operations have, and the turns."""
+        """Return the backend of the operations, and the turns."""
         strategy, turns = make_strategy("cpu"), list[Turn]()
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
             data, run = Path(name) / "noise", Path(name) / "run"
             make_data(data, self._options.resolution)
             run.mkdir()
-            with mock.patch.object(loop, "Stepper", partial(Alternating, turns)):
+            with mock.patch.object(loop, "TrainStep", partial(Alternating, turns)):
                 loop.train(self._with_length(), open_dataset(data), None, strategy, run, None)
             ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         for turn, tick in zip(turns, ticks, strict=False):  # the last tick is of the step after the last turn
             turn.waited = tick["Timing/input_stall_share"]["mean"] * tick["Timing/sec_per_tick"]["mean"]
-        return implementation(strategy), turns[1:]
+        return training_backend_for(strategy), turns[1:]
 
     def _with_length(self) -> Options:
-        """A tick is a turn; no snapshot before the end; one step more, as a turn is over when the next begins."""
+        """Options with a tick per turn, no snapshot before the end, and one more step, which ends the last turn."""
         steps, kimg = self._options.r1_interval, self._options.batch / 1000
         turns = 1 + self._count
         length = (turns * steps + 1) * kimg
@@ -179,7 +183,7 @@ class Run:
 
 
 def make_data(folder: Path, resolution: int) -> None:
-    """A data set of noise, PNG encoded."""
+    """Make a data set of PNG-encoded noise."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as source:
         for i in range(NUM_IMAGES):
@@ -189,7 +193,7 @@ def make_data(folder: Path, resolution: int) -> None:
 
 
 def row_of(name: str, aug: str, impl: str, turns: Sequence[Turn]) -> Row:
-    """What was measured of one run."""
+    """Results of one run."""
     training = TRAININGS[name]
     images = training.options.r1_interval * training.batch
     overheads = {way: [turn.overheads[way] for turn in turns] for way in turns[0].overheads}

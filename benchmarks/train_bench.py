@@ -1,10 +1,10 @@
-"""Seconds per training step, phase by phase, and peak memory: one JSON line per network and implementation.
+"""Seconds per training step, phase by phase, and peak memory: one JSON line per network and backend.
 
 python -m benchmarks.train_bench --presets=T-32,T-64,R-64 --impl=native,xla
 
-Every implementation trains in a process of its own, so that the peak of memory is its own; they take turns. The images
-are noise and no data set is read. Beside each phase stands the time that its arithmetic would take at the speed of a
-large matrix product, measured in every turn.
+Every backend trains in a process of its own, so that the peak of memory is its own; they take turns. The images are
+noise, and no data set is read. The time of each phase comes with the time that its arithmetic would take at the speed
+of a large matrix product, measured in every turn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from benchmarks.networks import PRESETS, discriminator_flop, generator_flop
 from benchmarks.report import Row, goal, median
 from benchmarks.workers import Worker, peak_memory_gb
 from sg3tf import ops
-from sg3tf.data.dataset import Dataset
 from sg3tf.models.configs import ConfigError, GeneratorConfig
 from trainer.config import Options
 from trainer.distribution import make_strategy
@@ -33,14 +32,14 @@ from trainer.state import TrainState
 from trainer.step import TrainStep
 
 GIGA = 1e9
-PHASES = ("G", "D", "R1", "rest")  # the last: moving average and everything between
+PHASES = ("G", "D", "R1", "rest")  # rest: moving average and everything between
 FASTER_THAN_OFFICIAL = 8.0
 MEMORY_OF_OFFICIAL = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A run to be timed, and what the official PyTorch code takes for it on this kind of machine."""
+    """A run to time, and the measurements of the official PyTorch code on this kind of machine."""
 
     preset: str
     resolution: int
@@ -73,7 +72,7 @@ class Training:
 
 
 TRAININGS = {
-    "T-16": Training("T", 16, 128, 8, 4),  # to try whether everything works
+    "T-16": Training("T", 16, 128, 8, 4),  # for a quick check
     "T-32": Training("T", 32, 1024, 32, 16, 0.163, 3.0),
     "T-64": Training("T", 64, 4096, 128, 4, 1.97, 4.0, {"G": 6.26, "D": 1.58, "R1": 0.35}),
     "R-64": Training("R", 64, 2048, 64, 4, 1.43),
@@ -82,37 +81,42 @@ TRAININGS = {
 _PRESETS = flags.DEFINE_list("presets", ["T-32", "T-64", "R-64"], f"runs to time: {', '.join(TRAININGS)}")
 
 
-@dataclasses.dataclass
-class Unlabelled:
-    """All that draws of latents ask of a data set."""
+class NoLabels:
+    """Labels of width 0, for RandomInputs."""
 
-    label_dim: int = 0
+    label_dim = 0
+
+    def __len__(self) -> int:
+        return 1
+
+    def label(self, i: int) -> np.ndarray:
+        return np.zeros([0], np.float32)
 
 
 class TimedTraining:
     """Steps with all phases, each timed.
 
     Args:
-        options: of the run.
-        impl: implementation of the operations.
+        options: options of the run.
+        impl: backend of the operations.
     """
 
     def __init__(self, options: Options, impl: str) -> None:
         self._impl, self._seconds = impl, dict.fromkeys(PHASES, 0.0)
         strategy = make_strategy("cpu")
         self._state = TrainState(options, strategy)
-        draws = RandomInputs(cast(Dataset, Unlabelled()), options.batch, options.generator().z_dim, options.seed)
-        self._stepper = TrainStep(self._state, options, strategy, draws)
-        for name, phase in self._stepper._phases.items():
-            self._stepper._phases[name] = self._timed(name, phase)
+        random_inputs = RandomInputs(NoLabels(), options.batch, options.generator().z_dim, options.seed)
+        self._train_step = TrainStep(self._state, options, strategy, random_inputs)
+        for name, phase in self._train_step._phases.items():
+            self._train_step._phases[name] = self._timed(name, phase)
         size = [options.batch, options.resolution, options.resolution, options.image_channels]
         self._images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         self._labels = np.zeros([options.batch, 0], np.float32)
 
     def _timed(self, name: str, phase: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def run(arrays: Any) -> Any:
+        def run(inputs: Any) -> Any:
             start = time.perf_counter()
-            metrics = phase(arrays)
+            metrics = phase(inputs)
             tf.test.experimental.sync_devices()
             self._seconds[name] = time.perf_counter() - start
             return metrics
@@ -120,10 +124,10 @@ class TimedTraining:
         return run
 
     def step(self) -> dict[str, float]:
-        """Seconds by phase of one more step."""
+        """Make a step; return its seconds by phase."""
         self._state.step = 0  # R1 is one of the phases of such a step
         with ops.use_backend(self._impl):
-            total = machine.seconds(lambda: self._stepper.run((self._images, self._labels)))
+            total = machine.seconds(lambda: self._train_step.run((self._images, self._labels)))
         self._seconds["rest"] = total - sum(self._seconds[name] for name in PHASES if name != "rest")
         return self._seconds
 
@@ -144,12 +148,12 @@ def phase_gflop(options: Options) -> dict[str, float]:
 
 
 def per_step(phases: dict[str, float], options: Options) -> float:
-    """On average: R1 is not part of every step."""
+    """Average over steps with and without R1."""
     return sum(value / (options.r1_interval if name == "R1" else 1) for name, value in phases.items())
 
 
 def row_of(name: str, impl: str, steps: Sequence[dict[str, float]], first: dict[str, float], memory: float) -> Row:
-    """What was measured of one implementation."""
+    """Results of one backend."""
     training, options = TRAININGS[name], TRAININGS[name].options
     phases = {phase: median([step[phase] for step in steps]) for phase in PHASES}
     seconds = per_step(phases, options)
@@ -180,7 +184,7 @@ def row_of(name: str, impl: str, steps: Sequence[dict[str, float]], first: dict[
 
 
 def measure(name: str) -> Iterator[Row]:
-    """All implementations of one run, taking turns."""
+    """Results of all backends for one run, which take turns."""
     options = TRAININGS[name].options
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(Worker(TimedTraining, options, impl)) for impl in report.IMPL.value]
@@ -204,7 +208,7 @@ def measure(name: str) -> Iterator[Row]:
 
 
 def ratios(row: Row, native: Row) -> Row:
-    """How many times what the native implementation takes."""
+    """Ratios to the native backend."""
     names = ("seconds_per_step", "peak_memory_gb")
     phases = {name: row["phase_seconds"][name] / native["phase_seconds"][name] for name in ("G", "D", "R1")}
     return {**{name: row[name] / native[name] for name in names}, **phases}

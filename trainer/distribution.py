@@ -1,4 +1,4 @@
-"""Where a run computes: --strategy to a tf.distribute.Strategy."""
+"""Distribution strategies by name (--strategy), and the workers of a run on several hosts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ HELP = (
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy that `name` stands for; call once per process, before any other use of TensorFlow.
+    """Return the strategy called `name`; call once per process, before any other use of TensorFlow.
 
-    TensorFloat-32 is switched off: its ten bits of mantissa are not what the published networks were trained with.
+    TensorFloat-32 is switched off: the published networks were not trained with its ten bits of mantissa.
 
     Raises:
         OptionError: unknown name, or a device that is not there.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # It fails on these graphs' gradients, says so at every start, and would only fuse biases.
+    # The remapper fails on these graphs' gradients, with a message at every start, and would only fuse biases.
     tf.config.optimizer.set_experimental_options({"remapping": False})
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -48,8 +48,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     return _gpu(int(match[2] or 0), len(gpus)) if match[1] == "gpu" else _cpu(name, match[2], bool(gpus))
 
 
-def implementation(strategy: tf.distribute.Strategy) -> str:
-    """Of sg3tf.ops, for training under a strategy."""
+def training_backend_for(strategy: tf.distribute.Strategy) -> str:
+    """Return the backend of sg3tf.ops to train with under a strategy."""
     return "xla" if isinstance(strategy, tf.distribute.TPUStrategy) else training_backend()
 
 
@@ -84,11 +84,11 @@ def _tpu(name: str) -> tf.distribute.Strategy:
     return tf.distribute.TPUStrategy(resolver)
 
 
-# Several hosts.
+# --- Several hosts ----------------------------------------------------------------------------------------------------
 
 
 def _workers() -> list[str]:
-    """Addresses of all workers; none without TF_CONFIG."""
+    """Return the addresses of all workers; none without TF_CONFIG."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
         return []
@@ -108,7 +108,7 @@ def _several_workers() -> tf.distribute.Strategy:
     if others < 0:
         raise OptionError("--strategy=multiworker: needs the environment variable TF_CONFIG; see docs/distribution.md")
     print(f"Waiting for the other workers of TF_CONFIG ({others})", flush=True)
-    # It waits inside C++, where only the default handler lets Ctrl-C through, and then takes SIGTERM for itself.
+    # The strategy waits inside C++, where only the default handler lets Ctrl-C through, and then replaces SIGTERM's.
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -120,13 +120,14 @@ def _several_workers() -> tf.distribute.Strategy:
 
 
 class Workers:
-    """The processes that train together; usually one.
+    """Processes that train together; usually one.
 
     Args:
-        strategy: theirs.
+        strategy: strategy of the run.
 
     Attributes:
-        index, count: which of how many this one is; the first is the chief, which alone writes the run folder.
+        index: number of this process; 0 is the chief, which alone writes the run folder.
+        count: number of processes.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -140,22 +141,22 @@ class Workers:
         return self.index == 0
 
     def part(self, rows: int) -> slice:
-        """Of `rows` that all work on, those of this worker."""
+        """Return this worker's part of `rows`, as a slice."""
         return slice(rows * self.index // self.count, rows * (self.index + 1) // self.count)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in one of them; all have to ask at the same time."""
+        """Return True if the flag is set in one of the workers; all have to call this at the same time."""
         if self.count == 1:
             return flag
         flags = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(flag)))
         return float(self._strategy.reduce("SUM", flags, axis=None)) > 0
 
     def wait_for_all(self) -> None:
-        """Returns when all have come here."""
+        """Return when all workers have called this."""
         self.any(False)
 
     def require_equal(self, number: int, what: str) -> None:
-        """Raises OptionError where `number` differs among them."""
+        """Raise OptionError if `number` differs between the workers; `what` is its name in the message."""
         if self.count == 1:
             return
         numbers = self._strategy.gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()

@@ -1,67 +1,255 @@
-"""What every step is fed, and how long was waited for it."""
+"""Inputs of a training step: batches of real images, and the tensors that each phase reads."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sg3tf.data.dataset import Dataset
+from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
+from trainer import augment
 from trainer.config import Options
-from trainer.state import TrainState
-from trainer.step import Batch, TrainStep
 
-#: The stream of held-out images has an order of its own.
+#: Images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
+#: NumPy array where inputs are drawn, tf.Tensor where a phase reads them; the first axis counts images.
+Values = Any
+
+# --- Inputs of the phases ---------------------------------------------------------------------------------------------
+
+
+class _TensorFields:
+    """Dataclass that tf.nest, tf.function and strategies take apart into tensors; fields that are None are no tensors."""
+
+    def __tf_flatten__(self) -> tuple[tuple[str, ...], tuple[Values, ...]]:
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        present = tuple(name for name in names if getattr(self, name) is not None)
+        return present, tuple(getattr(self, name) for name in present)
+
+    @classmethod
+    def __tf_unflatten__(cls, present: tuple[str, ...], values: tuple[Values, ...]) -> Any:
+        return cls(**dict(zip(present, values, strict=True)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents(_TensorFields):
+    """Inputs of the generator.
+
+    Attributes:
+        z: float32 [N, z_dim].
+        label: float32 [N, label_dim].
+        mix_z: float32 [N, z_dim], the second latent of style mixing; None without.
+        mix_from: int32 [N], the first style vector that comes from mix_z.
+        noise: int32 [N, 2], seeds of the noise in StyleGAN2's images; None for generators without noise.
+    """
+
+    z: Values
+    label: Values
+    mix_z: Values = None
+    mix_from: Values = None
+    noise: Values = None
+
+
+@dataclasses.dataclass(frozen=True)
+class View(_TensorFields):
+    """Changes to images between generator or data set and discriminator: blur, then augmentation.
+
+    Attributes:
+        blur_sigma: float32 [N], the same for all; None without blur.
+        augment_params: float32 [N, columns], see trainer.augment.random_params; None without augmentation.
+        augment_p: float32 [N], probability of every transform.
+    """
+
+    blur_sigma: Values = None
+    augment_params: Values = None
+    augment_p: Values = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeInputs(_TensorFields):
+    """Generated images: latents, and how the discriminator sees the images."""
+
+    latents: Latents
+    view: View
+
+
+@dataclasses.dataclass(frozen=True)
+class RealInputs(_TensorFields):
+    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], and their view."""
+
+    images: Values
+    label: Values
+    view: View
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorInputs(_TensorFields):
+    """Inputs of the discriminator's phase: as many real images as generated ones."""
+
+    real: RealInputs
+    fake: FakeInputs
+
+
+@dataclasses.dataclass(frozen=True)
+class PathLengthInputs(_TensorFields):
+    """Latents, and seeds of the random images of path length regularization, int32 [N, 2]."""
+
+    latents: Latents
+    directions: Values
+
+
+# --- Batches of real images -------------------------------------------------------------------------------------------
+
+#: Added to the seed, so that held-out images have an order of their own.
 _HELD_OUT_SEED = 2**32
 
 
-class InputPipeline:
-    """Batches of the training images, and of held-out ones where a step wants them.
+class Examples(Protocol):
+    """Real images by index, as `Dataset` and `BatchIterator` have them."""
+
+    label_dim: int
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Image [R, R, C] and label [label_dim]."""
+
+    def label(self, i: int) -> NDArray[np.float32]:
+        """Label [label_dim]."""
+
+
+class BatchIterator:
+    """Any iterable of batches in place of a data set; the images by index are those of the latest batch.
+
+    A resumed run gets the batches that the iterable yields then: for a bit-exact resume, let it begin at the batch
+    after those that the checkpoint has seen.
 
     Args:
-        options: of the run.
-        state: how far it is.
-        stepper: what is fed.
-        dataset: images to train on.
-        held_out: images that are only judged; None without --validation.
+        source: yields (images, labels), as arrays or tensors; or images alone, if label_dim is 0.
+        shape: of the images of a batch, [B, R, R, C].
+        label_dim: width of a label; 0 without labels.
+
+    Raises:
+        DataError: (also from next) the source has ended, or yields something else.
+    """
+
+    def __init__(self, source: Iterable[Any], shape: tuple[int, int, int, int], label_dim: int) -> None:
+        self.label_dim = label_dim
+        self._source, self._shape = iter(source), shape
+        self._count = 0
+        self._latest = self._next_batch()  # for the image grid, which comes before the first step
+        self._is_fresh = True
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        if not self._is_fresh:
+            self._latest = self._next_batch()
+        self._is_fresh = False
+        return self._latest
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        return self._latest[0][i], self._latest[1][i]
+
+    def label(self, i: int) -> NDArray[np.float32]:
+        return self._latest[1][i]
+
+    def close(self) -> None:
+        """Close the source, if it is a generator."""
+        if close := getattr(self._source, "close", None):
+            close()
+
+    def _next_batch(self) -> Batch:
+        try:
+            batch = next(self._source)
+        except StopIteration:
+            raise DataError(
+                f"the iterator of batches has ended after {self._count}: repeat it, as tf.data.Dataset.repeat() does"
+            ) from None
+        no_labels = np.zeros([self._shape[0], 0], np.float32)
+        images, labels = batch if isinstance(batch, tuple | list) else (batch, no_labels)
+        images, labels = np.asarray(images), np.asarray(labels, np.float32)
+        wanted = (*self._shape, "uint8"), (self._shape[0], self.label_dim)
+        if ((*images.shape, images.dtype.name), labels.shape) != wanted:
+            raise DataError(
+                f"batch {self._count}: images {images.dtype.name} {list(images.shape)}, labels {list(labels.shape)}; "
+                f"yield images uint8 {list(self._shape)} and labels [{self._shape[0]}, {self.label_dim}]"
+            )
+        self._count += 1
+        return images, labels
+
+
+class InputPipeline:
+    """Batches of training images and, in the steps that measure overfitting on them, of held-out images.
+
+    Args:
+        options: options of the run.
+        data: images to train on.
+        held_out: images that the discriminator judges but never learns from; None without --validation.
+        step, cur_nimg: progress of the run, to begin there.
+        part: this worker's rows of a batch.
     """
 
     def __init__(
-        self, options: Options, state: TrainState, stepper: TrainStep, dataset: Dataset, held_out: Dataset | None
+        self,
+        options: Options,
+        data: Dataset | BatchIterator,
+        held_out: Dataset | None,
+        *,
+        step: int,
+        cur_nimg: int,
+        part: slice = slice(None),
     ) -> None:
-        self._stepper = stepper
-        self._waited_s = 0.0
-        common: dict[str, Any] = {
-            "mirror": options.mirror,
-            "workers": options.workers,
-            "part": stepper.workers.part(options.batch),
-        }
-        self._real = batches(dataset, options.batch, seed=options.seed, start_nimg=state.cur_nimg, **common)
-        self._held_out: Generator[Batch] | None = None
+        def stream(dataset: Dataset, seed: int, start_nimg: int) -> Any:
+            return batches(
+                dataset,
+                options.batch,
+                seed=seed,
+                start_nimg=start_nimg,
+                mirror=options.mirror,
+                workers=options.workers,
+                part=part,
+            )
+
+        self._step = step
+        self._stall_seconds = 0.0
+        self._real = stream(data, options.seed, cur_nimg) if isinstance(data, Dataset) else data
+        self._held_out = None
         if held_out is not None:
-            seed, start = options.seed + _HELD_OUT_SEED, stepper.held_out_nimg
-            self._held_out = batches(held_out, options.batch, seed=seed, start_nimg=start, **common)
+            seen = -(-step // augment.INTERVAL) * options.batch
+            self._held_out = stream(held_out, options.seed + _HELD_OUT_SEED, seen)
 
     def next(self) -> tuple[Batch, Batch | None]:
-        """The images of the next step.
+        """Return the training images of the next step, and the held-out images of every augment.INTERVAL-th step.
 
         Raises:
             DataError: a record cannot be read; the message names it.
         """
         start = time.monotonic()
-        real = next(self._real)
-        held_out = next(self._held_out) if self._held_out is not None and self._stepper.wants_held_out else None
-        self._waited_s += time.monotonic() - start
+        real, held_out = next(self._real), None
+        if self._held_out is not None and self._step % augment.INTERVAL == 0:
+            held_out = next(self._held_out)
+        self._step += 1
+        self._stall_seconds += time.monotonic() - start
         return real, held_out
 
-    def take_waited_s(self) -> float:
-        """Seconds waited since the last call."""
-        waited, self._waited_s = self._waited_s, 0.0
-        return waited
+    def pop_stall_seconds(self) -> float:
+        """Return the seconds spent waiting for images since the last call."""
+        seconds, self._stall_seconds = self._stall_seconds, 0.0
+        return seconds
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         for stream in (self._real, self._held_out):
             if stream is not None:
                 stream.close()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sg3tf import images, ops
-from sg3tf.data.dataset import Dataset
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path, atomic_write
@@ -25,19 +24,19 @@ from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import TrainingError
 from trainer.evaluation import evaluate
-from trainer.random_inputs import Arrays, RandomInputs
+from trainer.inputs import Examples, Latents
+from trainer.random_inputs import RandomInputs
+from trainer.schedule import tick_number
 from trainer.state import TrainState
 from trainer.stats import Moments, Statistics, as_summary
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a run uses of the machine.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Memory -----------------------------------------------------------------------------------------------------------
 
 GIGA = 2**30
 
 
 def memory() -> dict[str, float]:
-    """{name: gigabytes} of this process and, where there are GPUs, of the fullest of them since the last call."""
+    """Memory in gigabytes, {name: value}, of this process and of the fullest GPU, the latter since the last call."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA
     values = {"Resources/peak_cpu_mem_gb": peak}
     pages = Path("/proc/self/statm")
@@ -55,20 +54,19 @@ def _peak_of_gpu(name: str) -> float:
     return peak
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Stops a run whose gradients overflow tick after tick, before it overwrites what was good.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Divergence -------------------------------------------------------------------------------------------------------
 
-BAD_SHARE = 0.5  # of the steps of a phase
+BAD_SHARE = 0.5  # share of the steps of a phase
 
 
 class DivergenceMonitor:
-    """Counts bad ticks: those in which most steps of a phase had a gradient that is not finite, or a loss was not.
+    """Ends a run whose gradients overflow tick after tick, before it overwrites its last good checkpoint.
 
-    Single overflows are usual with 16-bit numbers and harmless, as they are zeroed.
+    A tick is bad if most steps of a phase had a gradient that is not finite, or if a loss is not finite. Single
+    overflows are usual with 16-bit numbers and harmless, as they are zeroed.
 
     Args:
-        max_bad_ticks: so many in a row end the run.
+        max_bad_ticks: number of bad ticks in a row that ends the run.
     """
 
     def __init__(self, max_bad_ticks: int) -> None:
@@ -76,18 +74,18 @@ class DivergenceMonitor:
         self.bad_ticks = 0
 
     @property
-    def good(self) -> bool:
-        """Whether what is there now is worth keeping."""
+    def is_healthy(self) -> bool:
+        """True if the last tick was not bad, so that the weights are worth saving."""
         return self.bad_ticks == 0
 
-    def observe(self, values: Mapping[str, Mapping[str, float]]) -> str | None:
-        """Takes in the statistics of a tick; returns what is wrong with it.
+    def update(self, statistics: Mapping[str, Mapping[str, float]]) -> str | None:
+        """Judge a tick by its statistics; return its first problem, or None.
 
         Raises:
-            TrainingError: it was one bad tick too many.
+            TrainingError: too many bad ticks in a row.
         """
-        wrong = [_wrong(name, value["mean"]) for name, value in sorted(values.items())]
-        problems = [problem for problem in wrong if problem]
+        found = [_problem(name, value["mean"]) for name, value in sorted(statistics.items())]
+        problems = [problem for problem in found if problem]
         self.bad_ticks = self.bad_ticks + 1 if problems else 0
         if self.bad_ticks >= self.max_bad_ticks:
             raise TrainingError(
@@ -97,7 +95,7 @@ class DivergenceMonitor:
         return problems[0] if problems else None
 
 
-def _wrong(name: str, mean: float) -> str | None:
+def _problem(name: str, mean: float) -> str | None:
     if name.startswith("Loss/") and not math.isfinite(mean):
         return f"{name} is {mean}"
     if name.startswith("Gradients/") and name.endswith("/overflow") and mean > BAD_SHARE:
@@ -105,23 +103,21 @@ def _wrong(name: str, mean: float) -> str | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a run shows while it goes on: log, statistics, image grids, snapshots, checkpoints.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Log --------------------------------------------------------------------------------------------------------------
 
 GRID_PIXELS = 1024
 GENERATE_AT_ONCE = 16
 
 
 class RunLogger:
-    """Writes into the run folder what a person wants to see of a run, and what it resumes from.
+    """Writes log, statistics, image grids, snapshots and checkpoints into the run folder.
 
     Args:
         run: the run folder.
-        options: of the run.
-        state: what is trained.
-        dataset: real images, for reals.png.
-        draws: latents for the image grids.
+        options: options of the run.
+        state: state of the run.
+        examples: real images, for reals.png.
+        random_inputs: latents for the image grids.
         strategy: devices for metrics; None: the first one.
     """
 
@@ -130,80 +126,77 @@ class RunLogger:
         run: Path,
         options: Options,
         state: TrainState,
-        dataset: Dataset,
-        draws: RandomInputs,
+        examples: Examples,
+        random_inputs: RandomInputs,
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.run, self.options, self.state = run, options, state
-        self._dataset, self._draws, self._strategy = dataset, draws, strategy
-        self._health = DivergenceMonitor(options.max_bad_ticks)
+        self._examples, self._random_inputs, self._strategy = examples, random_inputs, strategy
+        self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
         self._statistics = Statistics()
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
-        self._snapshot_nimg = self._checkpoint_nimg = -1
         self._saturated = False
-        self._forget_after(state.cur_nimg)
+        self.truncate_stats_after(state.cur_nimg)
 
-    def say(self, line: str) -> None:
-        """Prints a line, and keeps it in log.txt."""
+    def log(self, line: str) -> None:
+        """Print a line, and append it to log.txt."""
         tqdm.write(line)
         with open(self.run / "log.txt", "a") as file:
             file.write(line + "\n")
 
     def on_start(self, notes: list[str]) -> None:
-        """Says `notes`, and shows real images and, of a new run, the first fakes."""
+        """Log `notes`, save the grid of real images and, in a new run, the first grid of generated ones."""
         for note in notes:
-            self.say(note)
+            self.log(note)
         columns, rows = self._grid_shape()
-        count = min(columns * rows, len(self._dataset))
-        wanted = [i * len(self._dataset) // count for i in range(count)]
-        images.save_png(self.run / "reals.png", images.grid(np.stack([self._dataset[i][0] for i in wanted]), columns))
+        count = min(columns * rows, len(self._examples))
+        reals = np.stack([self._examples[i * len(self._examples) // count][0] for i in range(count)])
+        images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
 
     def on_step(self, metrics: Moments) -> None:
+        """Collect the metrics of a step, and advance the progress bar."""
         self._statistics.add(metrics)
-        done = min(self.state.cur_nimg / 1000, self.options.kimg)  # the last batch may go beyond
+        done = min(self.state.cur_nimg / 1000, self.options.kimg)  # the last batch may exceed it
         self._bar.update(done - self._bar.n)
 
-    def on_tick(self, waited_s: float) -> None:
-        """One line in the log and in stats.jsonl, and scalars in TensorBoard, of what came since the last tick.
+    def on_tick(self, stall_seconds: float) -> None:
+        """Write the statistics since the last tick: a line of the log and of stats.jsonl, scalars in TensorBoard.
 
         Args:
-            waited_s: seconds in which there was no data to train on.
+            stall_seconds: seconds spent waiting for images.
 
         Raises:
-            TrainingError: gradients have overflown for too long.
+            TrainingError: too many bad ticks in a row.
         """
-        if self.state.cur_nimg == self._tick_nimg:
-            return  # the end of a run coincides with a tick
-        values = {**self._statistics.take(), **{n: as_summary(v) for n, v in self._progress(waited_s).items()}}
+        values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
         with open(self.run / "stats.jsonl", "a") as file:
             file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
-        self._show({name: value["mean"] for name, value in values.items()})
-        self.say(_status(values))
+        self.write_scalars({name: value["mean"] for name, value in values.items()})
+        self.log(_status(values))
         self._warn_of_saturation()
         try:
-            problem = self._health.observe(values)
+            problem = self._divergence.update(values)
         except TrainingError as error:
             raise TrainingError(f"{error}; that is {run_dir.last_checkpoint(self.run)}") from error
         if problem is not None:
-            self.say(f"bad tick: {problem}; nothing is saved until this is over")
+            self.log(f"bad tick: {problem}; nothing is saved until this is over")
 
     def _warn_of_saturation(self) -> None:
-        """Once, when it begins."""
+        """Log the controller's warning once each time that augmentation saturates."""
         warning = self.state.controller.warning
         if warning is not None and not self._saturated:
-            self.say(f"warning: {warning}")
+            self.log(f"warning: {warning}")
         self._saturated = warning is not None
 
     def on_checkpoint(self) -> None:
-        """A checkpoint to resume from, unless what is there now is bad, or has one."""
-        if not self._health.good or self._checkpoint_nimg == self.state.cur_nimg:
+        """Save a checkpoint to resume from, unless the last tick was bad."""
+        if not self._divergence.is_healthy:
             return
-        self._checkpoint_nimg = self.state.cur_nimg
         with self._maintenance():
             try:
                 self.state.save(run_dir.new_checkpoint(self.run, self.state.cur_nimg))
@@ -214,10 +207,9 @@ class RunLogger:
             run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
 
     def on_snapshot(self) -> None:
-        """Image grid, and the averaged generator for users, measured if that is wanted; once at a time."""
-        if not self._health.good or self._snapshot_nimg == self.state.cur_nimg:
+        """Save an image grid and the averaged generator, and compute the metrics, unless the last tick was bad."""
+        if not self._divergence.is_healthy:
             return
-        self._snapshot_nimg = self.state.cur_nimg
         with self._maintenance():
             self._save_fakes()
             snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"
@@ -229,30 +221,32 @@ class RunLogger:
                 self._save_histograms()
 
     def close(self) -> None:
+        """Close the progress bar and TensorBoard's file."""
         self._bar.close()
         self._writer.close()
 
-    def _progress(self, waited_s: float) -> dict[str, float]:
-        """All that is not a metric of a step."""
+    def _progress(self, stall_seconds: float) -> dict[str, float]:
+        """Progress, timing and resources since the last tick."""
         now = time.monotonic()
         seconds, kimg = now - self._tick_ended, (self.state.cur_nimg - self._tick_nimg) / 1000
         training = seconds - self._maintenance_s
         values = {
-            "Progress/tick": tick(self.state.cur_nimg, self.options),
+            "Progress/tick": tick_number(self.state.cur_nimg, self.options),
             "Progress/kimg": self.state.cur_nimg / 1000,
             **self.state.controller.metrics(),
             "Timing/total_sec": now - self._started,
             "Timing/sec_per_tick": seconds,
             "Timing/sec_per_kimg": training / kimg,
             "Timing/maintenance_sec": self._maintenance_s,
-            "Timing/input_stall_share": waited_s / training,
+            "Timing/input_stall_share": stall_seconds / training,
             **memory(),
             **{f"Weights/{name}/norm": _norm(getattr(self.state, name)) for name in ("G", "D", "G_ema")},
         }
         self._tick_ended, self._tick_nimg, self._maintenance_s = now, self.state.cur_nimg, 0.0
         return values
 
-    def _show(self, scalars: dict[str, float]) -> None:
+    def write_scalars(self, scalars: dict[str, float]) -> None:
+        """Write {name: value} to TensorBoard at the present number of images."""
         with self._writer.as_default():
             for name, value in scalars.items():
                 tf.summary.scalar(name, value, step=self.state.cur_nimg)
@@ -262,10 +256,10 @@ class RunLogger:
         try:
             values = evaluate(self.run, self.options, self.state, self._strategy, snapshot)
         except (FloatingPointError, DetectorError, OSError) as error:  # no reason to end the run
-            self.say(f"warning: no metrics of {snapshot.name}: {error}")
+            self.log(f"warning: no metrics of {snapshot.name}: {error}")
             return
-        self._show(values)
-        self.say("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
+        self.write_scalars(values)
+        self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
 
     def _save_histograms(self) -> None:
         with self._writer.as_default():
@@ -274,8 +268,8 @@ class RunLogger:
                     name = f"{part}/{variable.path.partition('/')[2]}"
                     tf.summary.histogram(name, variable.value, step=self.state.cur_nimg)
 
-    def _forget_after(self, cur_nimg: int) -> None:
-        """Takes out of stats.jsonl what a killed run had written beyond its last checkpoint: it comes again."""
+    def truncate_stats_after(self, cur_nimg: int) -> None:
+        """Remove the lines of stats.jsonl that a killed run wrote after its last checkpoint: they are written again."""
         file = self.run / "stats.jsonl"
         if not file.exists():
             return
@@ -287,7 +281,7 @@ class RunLogger:
 
     @contextlib.contextmanager
     def _maintenance(self) -> Iterator[None]:
-        """Time that is not spent on training."""
+        """Context whose time is not counted as training."""
         start = time.monotonic()
         yield
         self._maintenance_s += time.monotonic() - start
@@ -298,30 +292,30 @@ class RunLogger:
 
     def _save_fakes(self) -> None:
         columns, rows = self._grid_shape()
-        fakes = images.grid(self._generate(self._draws.latents("grid", 0, columns * rows)), columns)
+        fakes = images.grid(self._generate(self._random_inputs.latents("grid", 0, columns * rows)), columns)
         images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
         with self._writer.as_default():
             tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)
         self._writer.flush()
 
-    def _generate(self, latents: Arrays) -> NDArray[np.uint8]:
+    def _generate(self, latents: Latents) -> NDArray[np.uint8]:
         parts = []
         impl = training_backend()
-        with ops.use_backend("matmul" if impl == "xla" else impl):  # one grid now and then does not pay for compiling
-            for start in range(0, len(latents["z"]), GENERATE_AT_ONCE):
-                part = {name: value[start : start + GENERATE_AT_ONCE] for name, value in latents.items()}
-                parts.append(images.to_uint8(self.state.G_ema(part)))
+        with ops.use_backend("matmul" if impl == "xla" else impl):  # an occasional grid does not pay for compiling
+            for start in range(0, len(latents.z), GENERATE_AT_ONCE):
+                rows = slice(start, start + GENERATE_AT_ONCE)
+                parts.append(images.to_uint8(self.state.G_ema({"z": latents.z[rows], "label": latents.label[rows]})))
         return np.concatenate(parts)
 
 
 class NullLogger:
-    """What a worker reports that is not the chief: nothing."""
+    """Logger of the workers that are not the chief: writes nothing."""
 
     def on_start(self, notes: list[str]) -> None: ...
 
     def on_step(self, metrics: Moments) -> None: ...
 
-    def on_tick(self, waited_s: float) -> None: ...
+    def on_tick(self, stall_seconds: float) -> None: ...
 
     def on_checkpoint(self) -> None: ...
 
@@ -333,11 +327,6 @@ class NullLogger:
 BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}, {rate_inv_fmt}]"
 
 
-def tick(cur_nimg: int, options: Options) -> int:
-    """Number of whole ticks after `cur_nimg` images."""
-    return int(cur_nimg / (options.tick * 1000) + 1e-9)
-
-
 def _norm(model: tf.keras.Model) -> float:
     return float(tf.linalg.global_norm([v.value for v in model.trainable_variables]))
 
@@ -346,7 +335,7 @@ def _kimg(line: str) -> float:
     try:
         return float(json.loads(line)["Progress/kimg"]["mean"])
     except (ValueError, LookupError, TypeError):
-        return float("inf")  # cut off in the middle
+        return float("inf")  # the process was killed in the middle of the line
 
 
 def _status(values: dict[str, dict[str, float]]) -> str:

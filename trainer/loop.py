@@ -1,11 +1,11 @@
-"""The training loop, read from top to bottom."""
+"""The training loop."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,88 +15,90 @@ from sg3tf.data.dataset import Dataset
 from sg3tf.ops import use_backend
 from trainer import run_dir
 from trainer.config import Options
-from trainer.distribution import Workers, implementation
+from trainer.distribution import Workers, training_backend_for
 from trainer.errors import TrainingError, summarize_error
-from trainer.inputs import InputPipeline
-from trainer.logger import NullLogger, RunLogger, tick
+from trainer.inputs import BatchIterator, InputPipeline
+from trainer.logger import NullLogger, RunLogger
 from trainer.profiling import Profiler
-from trainer.random_inputs import RandomInputs
+from trainer.random_inputs import Labels, RandomInputs
+from trainer.schedule import Due, Schedule
 from trainer.state import TrainState
 from trainer.step import TrainStep
 from trainer.transfer import init_from
 
-AGREE_EVERY_STEPS = 4  # reading what all workers say waits for the devices
+AGREE_EVERY_STEPS = 4  # agreeing waits for the devices of all workers
 
 
 def train(
     options: Options,
-    dataset: Dataset,
+    dataset: Dataset | Iterable[Any],
     held_out: Dataset | None,
     strategy: tf.distribute.Strategy,
     run: Path,
     resume: Path | None,
 ) -> bool:
-    """Trains until options.kimg, or until asked to stop.
+    """Train until options.kimg, or until a signal asks to stop.
 
     Args:
-        options: of the run.
-        dataset: real images.
+        options: options of the run.
+        dataset: real images: a data set, or any iterable of batches (images uint8 [B, R, R, C], labels float32
+            [B, label_dim]), where B is this worker's part of the batch. See `trainer.inputs.BatchIterator`.
         held_out: images that are only judged; None without --validation.
-        strategy: where to compute.
+        strategy: devices to compute on.
         run: the run folder, which exists.
-        resume: a checkpoint folder to go on from, or None to begin.
+        resume: checkpoint folder to resume from; None for a new run.
 
     Returns:
-        Whether it finished; False: it stopped early, at a checkpoint.
+        True if the run is finished, False if it has stopped before, at a checkpoint.
 
     Raises:
-        TrainingError, DataError: it cannot go on; the last checkpoint is intact.
+        TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
     """
     workers = Workers(strategy)
     state = TrainState(options, strategy)
     notes = _load(state, options, resume)
-    workers.require_equal(
-        zlib.crc32(repr((options.reproducibility_fields, state.cur_nimg)).encode()), "options or checkpoints"
-    )
-    draws = _draws(options, state, dataset)
-    stepper = TrainStep(state, options, strategy, draws)
-    alone = strategy if workers.count == 1 else None  # what the chief does by itself must not wait for the others
-    reporter = RunLogger(run, options, state, dataset, draws, alone) if workers.is_chief else NullLogger()
-    feed = InputPipeline(options, state, stepper, dataset, held_out)
+    progress = (options.reproducibility_fields, state.cur_nimg)
+    workers.require_equal(zlib.crc32(repr(progress).encode()), "options or checkpoints")
+    part = workers.part(options.batch)
+    data = dataset if isinstance(dataset, Dataset) else _batch_iterator(dataset, options, part)
+    random_inputs = _random_inputs(options, state, data)
+    train_step = TrainStep(state, options, strategy, random_inputs)
+    pipeline = InputPipeline(options, data, held_out, step=state.step, cur_nimg=state.cur_nimg, part=part)
+    local = strategy if workers.count == 1 else None  # what the chief computes alone must not wait for other workers
+    logger = RunLogger(run, options, state, data, random_inputs, local) if workers.is_chief else NullLogger()
     profiler = Profiler(run / "tensorboard", options.profile_steps)
+    schedule = Schedule(options, state.cur_nimg)
 
-    closing, explained = _closing(feed, reporter, profiler), _explained(run, workers)
-    with closing, explained, use_backend(implementation(strategy)), _stop_requests() as stop:
-        reporter.on_start(notes)
-        ticks = tick(state.cur_nimg, options)
-        while state.cur_nimg < options.kimg * 1000 and not _shall_stop(stop, workers, state):
+    def report(due: Due) -> None:
+        if due.tick:
+            logger.on_tick(pipeline.pop_stall_seconds())
+        if due.snapshot:
+            logger.on_snapshot()
+        if due.checkpoint:
+            logger.on_checkpoint()
+
+    closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers)
+    with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals() as signals:
+        logger.on_start(notes)
+        while not schedule.is_finished(state.cur_nimg) and not _stop_requested(signals, workers, state.step):
             with profiler.step():
-                reporter.on_step(stepper.run(*feed.next()))
-            if tick(state.cur_nimg, options) == ticks:
-                continue
-            ticks = tick(state.cur_nimg, options)
-            reporter.on_tick(feed.take_waited_s())
-            if ticks % options.snap == 0:
-                reporter.on_snapshot()
-            if ticks % options.checkpoint == 0 or ticks % options.snap == 0:
-                reporter.on_checkpoint()
-        reporter.on_tick(feed.take_waited_s())
-        reporter.on_snapshot()
-        reporter.on_checkpoint()
-        workers.wait_for_all()  # who leaves early frightens the others
-    return state.cur_nimg >= options.kimg * 1000
+                logger.on_step(train_step.run(*pipeline.next()))
+            report(schedule.due(state.cur_nimg))
+        report(schedule.due_at_end(state.cur_nimg))
+        workers.wait_for_all()  # a worker that leaves early looks to the others as if it had failed
+    return schedule.is_finished(state.cur_nimg)
 
 
-def _shall_stop(requests: list[int], workers: Workers, state: TrainState) -> bool:
-    """Whether one of the workers was asked to stop; several agree on that every few steps."""
-    if workers.count > 1 and state.step % AGREE_EVERY_STEPS:
+def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:
+    """True if one of the workers has received a signal; several workers agree on that every few steps."""
+    if workers.count > 1 and step % AGREE_EVERY_STEPS:
         return False
-    return workers.any(bool(requests))
+    return workers.any(bool(signals))
 
 
 @contextlib.contextmanager
-def _explained(run: Path, workers: Workers) -> Iterator[None]:
-    """What the disk, the devices and other workers do to a run, in one line with the remedy."""
+def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
+    """Turn failures of the disk, the devices and other workers into one line with the remedy."""
     try:
         yield
     except OSError as error:
@@ -116,7 +118,7 @@ def _explained(run: Path, workers: Workers) -> Iterator[None]:
 
 
 def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]:
-    """Fills a new state; returns what is to be said about it."""
+    """Load the weights that a run begins with; return notes for its log."""
     notes = []
     if warning := options.gamma_warning:
         notes.append(f"warning: {warning}")
@@ -127,9 +129,14 @@ def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]
     return notes
 
 
-def _draws(options: Options, state: TrainState, dataset: Dataset) -> RandomInputs:
+def _batch_iterator(source: Iterable[Any], options: Options, part: slice) -> BatchIterator:
+    shape = (part.stop - part.start, options.resolution, options.resolution, options.image_channels)
+    return BatchIterator(source, shape, options.label_dim)
+
+
+def _random_inputs(options: Options, state: TrainState, labels: Labels) -> RandomInputs:
     return RandomInputs(
-        dataset,
+        labels,
         options.batch,
         state.G.config.z_dim,
         options.seed,
@@ -140,25 +147,25 @@ def _draws(options: Options, state: TrainState, dataset: Dataset) -> RandomInput
 
 
 @contextlib.contextmanager
-def _closing(*things: Any) -> Iterator[None]:
+def _closing(*resources: Any) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        for thing in things:
-            stack.enter_context(contextlib.closing(thing))
+        for resource in resources:
+            stack.enter_context(contextlib.closing(resource))
         yield
 
 
 @contextlib.contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that fills when Ctrl-C or SIGTERM arrives; a second one takes its usual effect at once."""
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that receives SIGINT (Ctrl-C) and SIGTERM; a second signal takes its usual effect at once."""
     received: list[int] = []
     previous: dict[int, Any] = {}
 
-    def note(number: int, frame: object) -> None:
+    def handle(number: int, frame: object) -> None:
         received.append(number)
         signal.signal(number, previous[number])
 
-    for wanted in (signal.SIGINT, signal.SIGTERM):
-        previous[wanted] = signal.signal(wanted, note)
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        previous[stopping] = signal.signal(stopping, handle)
     try:
         yield received
     finally:

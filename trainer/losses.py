@@ -1,29 +1,193 @@
-"""Losses as pure functions: one number per image, in float32."""
+"""Losses of the four phases of a training step.
+
+A phase is a function of (state, inputs) that returns the loss of each image, [N] in float32, and values of its metrics,
+{name: [N]}. It changes only running statistics: those of G in the discriminator's phase, and the mean path length.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
 
 import tensorflow as tf
 
-from sg3tf import Discriminator, Generator
+from sg3tf.models.base import BaseGenerator
+from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.layers import normal_rows
+from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 
 PL_MEAN_STEP = 0.01
 
-#: What `trainer.random_inputs.Draws.latents` draws.
-Latents = Mapping[str, tf.Tensor]
-#: Images to images, as likely to be seen by D.
-Augmentation = Callable[[tf.Tensor], tf.Tensor]
-#: Of the blur in front of D; None for none.
-Sigma: TypeAlias = tf.Tensor | float | None
+Metrics = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Regularization:
+    """Lazy regularization (arXiv 1912.04958, section 3.1): every `interval` steps with `interval` times the gradient.
+
+    Attributes:
+        gamma: weight of the R1 penalty; 0 for none.
+        r1_interval: steps from one R1 phase to the next.
+        pl_weight: weight of path length regularization; 0 for none.
+        pl_interval: steps from one path length phase to the next.
+    """
+
+    gamma: float
+    r1_interval: int = 16
+    pl_weight: float = 0.0
+    pl_interval: int = 4
+
+
+class State(Protocol):
+    """The part of a training state that losses read.
+
+    Attributes:
+        G, D: the networks in training.
+        augment: transforms (images, parameters, probability) to images of the same shape; None without augmentation.
+        regularization: weights of the penalties.
+        pl_mean: float32 scalar, moving average of path lengths.
+    """
+
+    G: BaseGenerator
+    D: Discriminator
+    augment: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor] | None
+    regularization: Regularization
+    pl_mean: tf.Variable
+
+
+# --- The four phases --------------------------------------------------------------------------------------------------
+
+
+def generator_phase(state: State, inputs: FakeInputs) -> tuple[tf.Tensor, Metrics]:
+    """Non-saturating logistic loss softplus(-D(G(z))) (arXiv 1406.2661)."""
+    images = generate(state.G, inputs.latents)
+    logits = discriminator_logits(state, images, inputs.latents.label, inputs.view)
+    loss = tf.nn.softplus(-logits)
+    return loss, {"Loss/G/loss": loss, **scores("fake", logits)}
+
+
+def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
+    """Logistic loss softplus(D(G(z))) + softplus(-D(x)); moves the running statistics of G."""
+    fake, real = inputs.fake, inputs.real
+    fake_images = tf.stop_gradient(generate(state.G, fake.latents, update_emas=True))
+    fake_logits = discriminator_logits(state, fake_images, fake.latents.label, fake.view)
+    real_logits = discriminator_logits(state, to_float(real.images), real.label, real.view)
+    loss = tf.nn.softplus(fake_logits) + tf.nn.softplus(-real_logits)
+    return loss, {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
+
+
+def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
+    """R1 regularization gamma / 2 |grad_x D(x)|^2 (arXiv 1801.04406, equation 9)."""
+    penalty = r1_penalty(state, to_float(inputs.images), inputs.label, inputs.view)
+    loss = penalty * (state.regularization.gamma / 2)
+    return loss * state.regularization.r1_interval, {"Loss/r1_penalty": penalty, "Loss/D/reg": loss}
+
+
+def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor, Metrics]:
+    """Path length regularization (|J_w^T y| - a)^2 of StyleGAN2 (arXiv 1912.04958, equation 4)."""
+    penalty, _ = path_length_penalty(state.G, inputs.latents, inputs.directions, state.pl_mean)
+    loss = penalty * state.regularization.pl_weight
+    return loss * state.regularization.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
+
+
+def held_out_scores(state: State, inputs: RealInputs) -> Metrics:
+    """Metrics of real images that the discriminator does not learn from."""
+    logits = discriminator_logits(state, to_float(inputs.images), inputs.label, inputs.view)
+    return scores("validation", logits)
+
+
+def scores(kind: str, logits: tf.Tensor) -> Metrics:
+    """Metrics of logits [N] of `kind`: "real", "fake" or "validation"."""
+    return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": tf.sign(logits)}
+
+
+# --- Networks and penalties -------------------------------------------------------------------------------------------
+
+
+def generate(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
+    """Images [N, R, R, C] of a generator in training."""
+    ws = styles(G, latents, update_emas)
+    return G.synthesis(ws, update_emas=update_emas, noise=_noise(latents))
+
+
+def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
+    """Style vectors [N, num_ws, w_dim], those from mix_from on of mix_z (arXiv 1812.04948, section 3.1)."""
+    ws = G.mapping(latents.z, latents.label, update_emas=update_emas)
+    if latents.mix_z is None:
+        return ws
+    other = G.mapping(latents.mix_z, latents.label)
+    return tf.where((tf.range(G.num_ws)[None, :] < latents.mix_from[:, None])[:, :, None], ws, other)
+
+
+def _noise(latents: Latents) -> tf.Tensor | str:
+    return "const" if latents.noise is None else latents.noise
+
+
+def discriminator_logits(state: State, images: tf.Tensor, label: tf.Tensor | None, view: View) -> tf.Tensor:
+    """Logits [N] of images as the discriminator sees them in training: blurred, then augmented.
+
+    Args:
+        state: the discriminator and the augmentation.
+        images: float [N, R, R, C] in [-1, 1].
+        label: float32 [N, label_dim].
+        view: parameters of blur and augmentation.
+    """
+    if view.blur_sigma is not None:
+        images = blur(images, view.blur_sigma[0])
+    if state.augment is not None and view.augment_params is not None:
+        images = state.augment(images, view.augment_params, view.augment_p)
+    return state.D(images, label=label)[:, 0]
+
+
+def r1_penalty(state: State, images: tf.Tensor, label: tf.Tensor | None, view: View) -> tf.Tensor:
+    """|grad_x D(x)|^2 [N], where x is the image before blur and augmentation; arguments as in discriminator_logits."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(discriminator_logits(state, images, label, view))
+    return tf.reduce_sum(tf.square(tape.gradient(total, images)), axis=[1, 2, 3])
+
+
+def path_length_penalty(
+    G: BaseGenerator, latents: Latents, direction_seeds: tf.Tensor, mean: tf.Variable
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """(|J_w^T y| - a)^2 [N] and the lengths |J_w^T y| [N].
+
+    y is a random image of unit variance per sqrt(H W); the length averages over style vectors.
+
+    Args:
+        G: the generator.
+        latents: its inputs.
+        direction_seeds: int32 [N, 2], seeds of y.
+        mean: float32 scalar a, the moving average of lengths, which moves towards those of this batch.
+    """
+    ws = styles(G, latents)
+    with tf.GradientTape() as tape:
+        tape.watch(ws)
+        images = G.synthesis(ws, noise=_noise(latents))
+        height, width = images.shape[1:3]
+        y = tf.reshape(normal_rows(direction_seeds, height * width * images.shape[3]), tf.shape(images))
+        y /= (height * width) ** 0.5
+        projection = tf.reduce_sum(images * y)
+    jacobian = tape.gradient(projection, ws)
+    lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(jacobian), axis=2), axis=1))
+    moved = mean + PL_MEAN_STEP * (tf.reduce_mean(lengths) - mean)
+    mean.assign(tf.stop_gradient(moved))
+    return tf.square(lengths - moved), lengths
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def to_float(images: tf.Tensor) -> tf.Tensor:
+    """Images in [-1, 1]: uint8 from 0 to 255 is scaled, float is returned as it is."""
+    return tf.cast(images, tf.float32) / 127.5 - 1 if images.dtype == tf.uint8 else images
 
 
 def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
-    """Gaussian blur with zero padding: taps 2^-((i / sigma)^2) for |i| <= floor(3 sigma), normalised.
+    """Gaussian blur with zero padding: taps 2^-((i / sigma)^2) for |i| <= floor(3 sigma), normalized.
 
-    Written as two products with a banded matrix, so that sigma may be a tensor that fades during training.
+    Two products with a banded matrix, so that sigma may be a tensor that fades during training.
 
     Args:
         images: float [N, R, R, C].
@@ -41,102 +205,3 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     position = tf.range(images.shape[1])
     matrix = tf.gather(taps, position[:, None] - position[None, :] + images.shape[1] - 1)
     return tf.einsum("ih,nhwc,jw->nijc", matrix, images, matrix)
-
-
-def generate(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
-    """Images [N, R, R, C] of what `Draws.latents` drew."""
-    ws = styles(G, latents, update_emas)
-    return G.synthesis(ws, update_emas=update_emas, noise=latents.get("noise", "const"))
-
-
-def styles(G: Generator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
-    """Style vectors [N, num_ws, w_dim]: those from mix_from on are of mix_z (arXiv 1812.04948, section 3.1)."""
-    ws = G.mapping(latents["z"], latents["label"], update_emas=update_emas)
-    if "mix_z" not in latents:
-        return ws
-    other = G.mapping(latents["mix_z"], latents["label"])
-    return tf.where((tf.range(G.num_ws)[None, :] < latents["mix_from"][:, None])[:, :, None], ws, other)
-
-
-def discriminator_logits(
-    D: Discriminator,
-    images: tf.Tensor,
-    label: tf.Tensor | None,
-    blur_sigma: tf.Tensor | None = None,
-    augment: Augmentation | None = None,
-) -> tf.Tensor:
-    """Logits [N] of images as the discriminator sees them in training: blurred, then augmented."""
-    if blur_sigma is not None:
-        images = blur(images, blur_sigma)
-    if augment is not None:
-        images = augment(images)
-    return D(images, label=label)[:, 0]
-
-
-def generator_loss(
-    G: Generator, D: Discriminator, latents: Latents, blur_sigma: Sigma = None, augment: Augmentation | None = None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Non-saturating logistic loss softplus(-D(G(z))) [N], and the logits [N]."""
-    logits = discriminator_logits(D, generate(G, latents), latents["label"], blur_sigma, augment)
-    return tf.nn.softplus(-logits), logits
-
-
-def fake_loss(
-    G: Generator, D: Discriminator, latents: Latents, blur_sigma: Sigma = None, augment: Augmentation | None = None
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The discriminator's softplus(D(G(z))) [N] and logits [N]; moves the running statistics of G."""
-    images = tf.stop_gradient(generate(G, latents, update_emas=True))
-    logits = discriminator_logits(D, images, latents["label"], blur_sigma, augment)
-    return tf.nn.softplus(logits), logits
-
-
-def real_loss(
-    D: Discriminator,
-    images: tf.Tensor,
-    label: tf.Tensor | None,
-    blur_sigma: Sigma = None,
-    augment: Augmentation | None = None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The discriminator's softplus(-D(x)) [N] and logits [N]."""
-    logits = discriminator_logits(D, images, label, blur_sigma, augment)
-    return tf.nn.softplus(-logits), logits
-
-
-def r1_penalty(
-    D: Discriminator,
-    images: tf.Tensor,
-    label: tf.Tensor | None,
-    blur_sigma: Sigma = None,
-    augment: Augmentation | None = None,
-) -> tf.Tensor:
-    """|grad_x D(x)|^2 [N] (arXiv 1801.04406, equation 9), without gamma / 2; x is the image before augmentation."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        score = tf.reduce_sum(discriminator_logits(D, images, label, blur_sigma, augment))
-    return tf.reduce_sum(tf.square(tape.gradient(score, images)), axis=[1, 2, 3])
-
-
-def path_length_penalty(
-    G: Generator, latents: Latents, direction_seeds: tf.Tensor, mean: tf.Variable
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """(|J_w^T y| - a)^2 [N] and the lengths |J_w^T y| [N] (arXiv 1912.04958, equation 4).
-
-    y is a random image of unit variance per sqrt(H W); the length averages over style vectors.
-
-    Args:
-        direction_seeds: int32 [N, 2], what y is drawn from.
-        mean: float32 scalar a, the moving average of lengths; takes in those of this batch.
-    """
-    ws = styles(G, latents)
-    with tf.GradientTape() as tape:
-        tape.watch(ws)
-        images = G.synthesis(ws, noise=latents.get("noise", "const"))
-        height, width = images.shape[1:3]
-        y = tf.reshape(normal_rows(direction_seeds, height * width * images.shape[3]), tf.shape(images))
-        y /= (height * width) ** 0.5
-        projection = tf.reduce_sum(images * y)
-    jacobian = tape.gradient(projection, ws)
-    lengths = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.square(jacobian), axis=2), axis=1))
-    moved = mean + PL_MEAN_STEP * (tf.reduce_mean(lengths) - mean)
-    mean.assign(tf.stop_gradient(moved))
-    return tf.square(lengths - moved), lengths

@@ -1,4 +1,4 @@
-"""--profile_steps: what the devices do in some of the steps, for TensorBoard's profile page."""
+"""Profiles of a few steps for TensorBoard (--profile_steps)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 
 class Profiler:
-    """Records the steps from steps[0] until before steps[1], counted from the start of the process.
+    """Records the steps from steps[0] up to but excluding steps[1], counted from the start of the process.
 
     Args:
-        folder: TensorBoard's.
-        steps: two numbers, or none to record nothing. The first steps trace and compile: begin after 20 or so.
+        folder: TensorBoard's log folder.
+        steps: two numbers, or none to record nothing. The first steps trace and compile: begin at 20 or later.
     """
 
     def __init__(self, folder: Path, steps: Sequence[int]) -> None:
@@ -24,7 +24,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
-        """Around a step of training."""
+        """Context of one training step."""
         number, self._number = self._number, self._number + 1
         if not self._steps or not self._steps[0] <= number < self._steps[1]:
             yield
@@ -38,7 +38,7 @@ class Profiler:
             self.close()
 
     def close(self) -> None:
-        """Writes what was recorded, if that has not been done."""
+        """Write the recording, if there is one that has not been written."""
         if self._recording:
             tf.profiler.experimental.stop()
             self._recording = False

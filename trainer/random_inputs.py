@@ -1,17 +1,15 @@
-"""Random draws of a run, each a pure function of (seed, purpose, cur_nimg)."""
+"""Random inputs of a run, each a pure function of (seed, purpose, cur_nimg)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.data.dataset import Dataset
 from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
-
-Arrays = dict[str, NDArray[Any]]
+from trainer.inputs import Latents
 
 _LATENTS = {
     "G": Purpose.LATENTS_G,
@@ -29,24 +27,53 @@ _AUGMENT = {
 }
 
 
+class Labels(Protocol):
+    """Labels that generated images are given at random; `sg3tf.data.dataset.Dataset` has them."""
+
+    label_dim: int
+
+    def __len__(self) -> int: ...
+
+    def label(self, i: int) -> NDArray[np.float32]:
+        """Label [label_dim]."""
+
+
+class LabelArray:
+    """Labels of a batch.
+
+    Args:
+        values: float32 [N, label_dim].
+    """
+
+    def __init__(self, values: NDArray[np.float32]) -> None:
+        self._values, self.label_dim = values, values.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def label(self, i: int) -> NDArray[np.float32]:
+        """Label [label_dim]."""
+        return self._values[i]
+
+
 class RandomInputs:
-    """Latents for whole batches, labels drawn from the data, and the numbers that augmentation needs.
+    """Latents for whole batches, labels drawn from the data, and the parameters of the augmentation.
 
     They are drawn for the global batch and then split, so that the number of replicas changes nothing.
 
     Args:
-        dataset: whose labels the generator is asked for.
+        labels: data whose labels the generated images are given, as frequently as there.
         batch: images of a step.
         z_dim: width of the latents.
-        seed: of the run.
-        style_mixing: share of images that get the styles of two latents.
+        seed: seed of the run.
+        style_mixing: share of images with the styles of two latents.
         num_ws: style vectors of an image.
-        noise: whether the generator adds noise.
+        noise: draw seeds for the noise that the generator adds.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        labels: Labels,
         batch: int,
         z_dim: int,
         seed: int,
@@ -55,41 +82,43 @@ class RandomInputs:
         num_ws: int = 1,
         noise: bool = False,
     ) -> None:
-        self.dataset, self.batch, self.z_dim, self.seed = dataset, batch, z_dim, seed
+        self.labels, self.batch, self.z_dim, self.seed = labels, batch, z_dim, seed
         self.style_mixing, self.num_ws, self.noise = style_mixing, num_ws, noise
 
-    def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Arrays:
-        """What the generator makes images of for `purpose` ("G", "D", "PL" or "grid").
+    def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
+        """Return the generator's inputs for `purpose`: "G", "D", "PL", or "grid", which has no mixing and no noise.
 
-        Returns:
-            z float32 [N, z_dim], label float32 [N, label_dim]; with style mixing (not for the grid) mix_z like z and
-            mix_from int32 [N], the first style vector that is not of z; with noise, noise int32 [N, 2], seeds.
+        Args:
+            purpose: phase, or image grid.
+            cur_nimg: images that the run has seen.
+            count: number of latents; default: the batch.
         """
         rng, count = generator(self.seed, _LATENTS[purpose], cur_nimg), count or self.batch
-        drawn: Arrays = {"z": rng.standard_normal([count, self.z_dim], np.float32)}
-        drawn["label"] = np.zeros([count, self.dataset.label_dim], np.float32)
-        if self.dataset.label_dim:
-            indices = rng.integers(len(self.dataset), size=count)
-            drawn["label"] = np.stack([self.dataset.label(int(i)) for i in indices])
+        z = rng.standard_normal([count, self.z_dim], np.float32)
+        label = np.zeros([count, self.labels.label_dim], np.float32)
+        if self.labels.label_dim:
+            indices = rng.integers(len(self.labels), size=count)
+            label = np.stack([self.labels.label(int(i)) for i in indices])
         if purpose == "grid":
-            return drawn
-        styles_rng = generator(self.seed, _STYLES[purpose], cur_nimg)
+            return Latents(z, label)
+        mix_z = mix_from = noise = None
+        rng = generator(self.seed, _STYLES[purpose], cur_nimg)
         if self.style_mixing:
-            mixed = styles_rng.random(count) < self.style_mixing
-            drawn["mix_z"] = styles_rng.standard_normal([count, self.z_dim], np.float32)
-            crossover = styles_rng.integers(1, self.num_ws, size=count)
-            drawn["mix_from"] = np.where(mixed, crossover, self.num_ws).astype(np.int32)
+            mixed = rng.random(count) < self.style_mixing
+            mix_z = rng.standard_normal([count, self.z_dim], np.float32)
+            crossover = rng.integers(1, self.num_ws, size=count)
+            mix_from = np.where(mixed, crossover, self.num_ws).astype(np.int32)
         if self.noise:
-            drawn["noise"] = _seeds(styles_rng, count)
-        return drawn
+            noise = _seeds(rng, count)
+        return Latents(z, label, mix_z, mix_from, noise)
 
     def directions(self, cur_nimg: int, count: int) -> NDArray[np.int32]:
-        """int32 [N, 2]: seeds of the random images of path length regularisation."""
+        """Return seeds of the random images of path length regularization, int32 [N, 2]."""
         return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
 
-    def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
-        """Numbers that say what happens to each image, for "G", "D real", "D fake", "R1" or "validation"."""
-        return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), self.batch)
+    def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
+        """Return parameters of the augmentation for "G", "D real", "D fake", "R1" or "validation"."""
+        return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), count or self.batch)
 
 
 def _seeds(rng: np.random.Generator, count: int) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Everything that training changes, and its checkpoint."""
+"""State of a training run, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
-from trainer.augment import Controller
+from trainer.augment import Augment, Controller
 from trainer.config import Options
 from trainer.errors import OptionError, TrainingError, summarize_error
+from trainer.losses import Regularization
 
 ADAM_BETA2 = 0.99
 ADAM_EPSILON = 1e-8
@@ -22,24 +23,37 @@ PROGRESS = "progress.json"
 
 
 class TrainState:
-    """Networks, their optimizers, the moving average of G, what regularisation remembers, and how far it all is.
+    """Networks, optimizers, the moving average of G, and everything else that training changes.
 
     Args:
-        options: of the run.
-        strategy: where the networks live; default: the current one.
+        options: options of the run.
+        strategy: strategy that holds the variables; default: the current one.
 
     Attributes:
-        G, D, G_ema, g_optimizer, d_optimizer: as their names say; G_ema computes in float32, being for users.
+        G, D: the networks in training.
+        G_ema: moving average of G, for users; computes in float32.
+        g_optimizer, d_optimizer: optimizers of G and D.
+        augment: augmentation of the discriminator's images; None without.
+        controller: probability of the augmentation.
+        regularization: weights of the penalties.
         pl_mean: moving average of path lengths.
-        controller: of the probability of augmentation.
-        cur_nimg, step: images shown and steps made so far.
-        best: {metric: (value, cur_nimg)} of the best snapshot so far.
+        cur_nimg: real images that the run has seen.
+        step: steps that the run has made.
+        best: {metric: (value, cur_nimg)} of the best snapshot.
     """
 
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
+        self.augment = None if options.aug == "noaug" else Augment(options.augpipe)
+        self.regularization = Regularization(options.gamma, options.r1_interval, options.pl_weight, options.pl_interval)
         # Outside the scope: it sees metrics of the global batch, the same in every worker.
-        self.controller = _controller(options)
+        self.controller = Controller(
+            options.batch,
+            heuristic=options.ada_heuristic,
+            target=options.target,
+            kimg=options.ada_kimg,
+            probability=options.p,
+        )
         with self._strategy.scope():
             keras.utils.set_random_seed(options.seed)
             self.G = build_generator(options.generator(), dtype=options.policy)
@@ -47,8 +61,8 @@ class TrainState:
             self.G_ema = build_generator(options.generator())
             self.G_ema.set_weights(self.G.get_weights())
             freeze(self.D, options.freezed)
-            self.g_optimizer = _adam(options.glr, lazy_interval=options.pl_interval if options.pl_weight else None)
-            self.d_optimizer = _adam(options.dlr, lazy_interval=options.r1_interval if options.gamma else None)
+            self.g_optimizer = lazy_adam(options.glr, options.pl_interval if options.pl_weight else None)
+            self.d_optimizer = lazy_adam(options.dlr, options.r1_interval if options.gamma else None)
             self.g_optimizer.build(self.G.trainable_variables)
             self.d_optimizer.build(self.D.trainable_variables)
             self.pl_mean = tf.Variable(0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN, name="pl_mean")
@@ -64,10 +78,10 @@ class TrainState:
         return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
 
     def save(self, folder: Path) -> None:
-        """Writes the folder, whole or not at all.
+        """Write a checkpoint atomically.
 
         Raises:
-            TrainingError: it cannot be written; what was there is as before.
+            TrainingError: the folder cannot be written; one that was there is unchanged.
         """
         try:
             with atomic_directory(folder, replace=True) as partial:
@@ -82,10 +96,10 @@ class TrainState:
         return {"cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote, except for the learning rates, which stay those of the options.
+        """Read a checkpoint, except for the learning rates, which stay those of the options.
 
         Raises:
-            OptionError: missing, damaged, or of another architecture.
+            OptionError: the checkpoint is missing, damaged, or of another architecture.
         """
         if (problem := verify_checksums(folder)) is not None:
             raise OptionError(f"{folder}: cannot be restored ({problem})")
@@ -105,30 +119,25 @@ class TrainState:
 
 
 def freeze(D: Discriminator, count: int) -> None:
-    """Keeps the first `count` convolutions, counted from the image, as they are (Freeze-D, arXiv 2002.10964)."""
+    """Freeze the first `count` convolutions, counted from the image (Freeze-D, arXiv 2002.10964)."""
     blocks = [layer for block in D.blocks for layer in (block.conv0, block.conv1, block.skip) if layer is not None]
     for layer in [D.fromrgb, *blocks][:count]:
         layer.trainable = False
 
 
-def _controller(options: Options) -> Controller:
-    return Controller(
-        options.batch,
-        heuristic=options.ada_heuristic,
-        target=options.target,
-        kimg=options.ada_kimg,
-        probability=options.p,
-    )
-
-
 class Adam(keras.optimizers.Adam):
-    """Adam for gradients that are summed over replicas already, so that their health could be seen."""
+    """Adam for gradients that have been summed over replicas already, so that their norm could be measured."""
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
 
 
-def _adam(learning_rate: float, lazy_interval: int | None) -> Adam:
-    """Adam without momentum; lazy regularisation adds steps, so each counts for less (arXiv 1912.04958, appendix B)."""
-    share = 1.0 if lazy_interval is None else lazy_interval / (lazy_interval + 1)
+def lazy_adam(learning_rate: float, interval: int | None) -> Adam:
+    """Adam without momentum, adapted to lazy regularization (arXiv 1912.04958, appendix B).
+
+    Args:
+        learning_rate: of a network without lazy regularization.
+        interval: steps from one regularization to the next, which is an additional step; None without.
+    """
+    share = 1.0 if interval is None else interval / (interval + 1)
     return Adam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)

@@ -1,7 +1,7 @@
-"""Numbers that a run reports: number, mean and standard deviation of everything that came since the last tick.
+"""Statistics of a run: number, mean and standard deviation of the values of each metric since the last tick.
 
-On the device a metric is its moments, float32 [3]: how many values, their sum, the sum of their squares. Moments add up
-over chunks, replicas and steps alike.
+On the device a metric is its moments, float32 [3]: the number of values, their sum, the sum of their squares. Moments
+add up over accumulation steps, replicas and training steps alike.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ Moments = Mapping[str, tf.Tensor]
 
 
 def moments(values: tf.Tensor) -> tf.Tensor:
-    """float32 [3] of all `values`."""
+    """Moments, float32 [3], of all `values`."""
     values = tf.cast(tf.reshape(values, [-1]), tf.float32)
     count = tf.cast(tf.size(values), tf.float32)
     return tf.stack([count, tf.reduce_sum(values), tf.reduce_sum(tf.square(values))])
 
 
 def add(one: Moments, other: Moments) -> dict[str, tf.Tensor]:
-    """Of all values of both."""
+    """Moments of the values of both."""
     both = {name: one[name] + other[name] for name in one if name in other}
     return {**one, **other, **both}
 
 
 def mean(value: tf.Tensor) -> tf.Tensor:
-    """The mean of a metric's values."""
+    """Mean of a metric's values, from its moments."""
     return value[1] / value[0]
 
 
 class Statistics:
-    """Collects the metrics of steps until they are asked for; the device is not waited for before."""
+    """Metrics of steps, collected without waiting for the device until they are popped."""
 
     def __init__(self) -> None:
         self._steps: list[Moments] = []
@@ -44,8 +44,8 @@ class Statistics:
     def add(self, step: Moments) -> None:
         self._steps.append(step)
 
-    def take(self) -> dict[str, dict[str, float]]:
-        """{name: {"num", "mean", "std"}} of all that came since the last call."""
+    def pop(self) -> dict[str, dict[str, float]]:
+        """Return {name: {"num", "mean", "std"}} of the steps since the last call."""
         steps, self._steps = self._steps, []
         names = sorted({name for step in steps for name in step})
         sums = {name: _sum(step[name] for step in steps if name in step) for name in names}
@@ -53,7 +53,7 @@ class Statistics:
 
 
 def as_summary(value: float) -> dict[str, float]:
-    """As `Statistics.take` has it, of a single number."""
+    """Summary of a single number, like those of `Statistics.pop`."""
     return {"num": 1, "mean": float(value), "std": 0.0}
 
 

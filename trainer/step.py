@@ -1,33 +1,240 @@
-"""The moving average of the generator that users get (arXiv 2006.06676, appendix C; EDM2 section 4.2 on half-lives)."""
+"""One training step: up to four phases, each a gradient over the global batch and an Adam update; then the average."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from sg3tf import Generator
-from trainer import augment, losses, stats
+from sg3tf.models.base import BaseGenerator
+from trainer import losses, stats
 from trainer.config import Options
 from trainer.distribution import Workers
-from trainer.random_inputs import Arrays, RandomInputs
+from trainer.inputs import Batch, DiscriminatorInputs, FakeInputs, PathLengthInputs, RealInputs, View
+from trainer.losses import Metrics
+from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
 
-RAMP_UP = 0.05  # the half-life is at most this share of what has been trained
+EMA_RAMP_UP = 0.05  # the half-life is at most this share of the images seen so far
+
+Inputs = TypeVar("Inputs")
+#: (state, inputs) -> (loss of each image, {name of a metric: its values})
+LossFunction = Callable[[Any, Any], tuple[tf.Tensor, Metrics]]
 
 
-def decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
-    """Share that the average keeps when it takes in the weights after `cur_nimg` images."""
+class TrainStep:
+    """Runs the phases of a step under a strategy, accumulating gradients where the batch does not fit at once.
+
+    Args:
+        state: networks and optimizers.
+        options: options of the run.
+        strategy: the strategy in whose scope `state` was made.
+        random_inputs: latents and labels of the generated images, parameters of the augmentation.
+
+    Raises:
+        OptionError: the batch is not a multiple of batch_per_replica times the number of replicas.
+    """
+
+    def __init__(
+        self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, random_inputs: RandomInputs
+    ) -> None:
+        self.state, self.options, self.strategy, self.random_inputs = state, options, strategy, random_inputs
+        self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
+        self.workers = Workers(strategy)
+        G, D = state.G.trainable_variables, state.D.trainable_variables
+        self._phases = {
+            "G": self._phase("G", losses.generator_phase, G, state.g_optimizer),
+            "PL": self._phase("PL", losses.path_length_phase, G, state.g_optimizer),
+            "D": self._phase("D", losses.discriminator_phase, D, state.d_optimizer),
+            "R1": self._phase("R1", losses.r1_phase, D, state.d_optimizer),
+        }
+        self._held_out_scores = self._measurement(losses.held_out_scores)
+        self._update_ema = tf.function(self._update_ema_in_scope)
+
+    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
+        """Train on one batch; return the moments of every metric, over all workers.
+
+        Args:
+            real: training images: this worker's part of the batch.
+            held_out: images that are only judged, likewise; None in steps without.
+        """
+        state, options = self.state, self.options
+        metrics = self._phases["G"](self._fake_inputs("G", "G"))
+        if options.pl_weight and state.step % options.pl_interval == 0:
+            metrics = {**metrics, **self._phases["PL"](self._path_length_inputs())}
+        real_inputs, fake_inputs = self._real_inputs(real, "D real"), self._fake_inputs("D", "D fake")
+        scores = self._phases["D"](DiscriminatorInputs(real_inputs, fake_inputs))
+        if held_out is not None:
+            scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
+        if options.aug == "ada":
+            state.controller.observe({n: stats.mean(scores[n]) for n in state.controller.sources if n in scores})
+        metrics = stats.add(metrics, scores)
+        if options.gamma and state.step % options.r1_interval == 0:
+            metrics = {**metrics, **self._phases["R1"](self._real_inputs(real, "R1"))}
+        state.cur_nimg += options.batch
+        state.step += 1
+        keep = ema_decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_scratch)
+        self._update_ema(tf.constant(keep))
+        return metrics
+
+    # --- Inputs of the phases: NumPy arrays of this worker ------------------------------------------------------------
+
+    def _fake_inputs(self, latents: str, augmentation: str) -> FakeInputs:
+        drawn = self.random_inputs.latents(latents, self.state.cur_nimg)
+        return FakeInputs(self._worker_slice(drawn), self._view(augmentation))
+
+    def _real_inputs(self, batch: Batch, augmentation: str) -> RealInputs:
+        images, label = batch
+        return RealInputs(images, label, self._view(augmentation))
+
+    def _path_length_inputs(self) -> PathLengthInputs:
+        count = self.options.batch // 2
+        latents = self.random_inputs.latents("PL", self.state.cur_nimg, count)
+        directions = self.random_inputs.directions(self.state.cur_nimg, count)
+        return self._worker_slice(PathLengthInputs(latents, directions))
+
+    def _view(self, augmentation: str) -> View:
+        blur_sigma = params = p = None
+        if self.options.uses_blur:
+            sigma = self.options.blur_sigma(self.state.cur_nimg)
+            blur_sigma = np.full([self.options.batch], sigma, np.float32)
+        if self.state.augment is not None:
+            params = self.random_inputs.augmentation(augmentation, self.state.cur_nimg)
+            p = np.full([self.options.batch], self.state.controller.probability, np.float32)
+        return self._worker_slice(View(blur_sigma, params, p))
+
+    def _worker_slice(self, inputs: Inputs) -> Inputs:
+        """This worker's part of inputs of the global batch."""
+        return tf.nest.map_structure(lambda array: array[self.workers.part(len(array))], inputs)
+
+    # --- Phases on devices --------------------------------------------------------------------------------------------
+
+    def _phase(self, name: str, loss_function: LossFunction, variables: list[Any], optimizer: Any) -> Any:
+        """A function of a phase's inputs that updates `variables` and returns the moments of the metrics."""
+
+        def replica_step(inputs: Any) -> Metrics:
+            with tf.name_scope(f"phase_{name}"):
+                gradients, metrics = self._accumulate(loss_function, inputs, variables)
+                context = tf.distribute.get_replica_context()
+                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                gradients, health = zero_nonfinite(gradients)
+                optimizer.apply(gradients, variables)
+                first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # all replicas have the same health
+                metrics = {n: stats.moments(value) for n, value in metrics.items()}
+                return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
+
+        return self._distributed(replica_step)
+
+    def _measurement(self, function: Callable[..., Metrics]) -> Any:
+        """A function of inputs that updates nothing and returns the moments of the metrics."""
+
+        def replica_step(inputs: Any) -> Metrics:
+            parts = [function(self.state, self._part(inputs, index)) for index in range(self.num_accumulation_steps)]
+            return {name: stats.moments(tf.concat([part[name] for part in parts], 0)) for name in parts[0]}
+
+        return self._distributed(replica_step)
+
+    def _distributed(self, replica_step: Callable[[Any], Metrics]) -> Callable[[Any], Metrics]:
+        @tf.function
+        def run(inputs: Any) -> Metrics:
+            metrics = self.strategy.run(replica_step, args=(inputs,))
+            return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}
+
+        return lambda inputs: run(self._to_devices(inputs))
+
+    def _accumulate(
+        self, loss_function: LossFunction, inputs: Any, variables: list[Any]
+    ) -> tuple[list[tf.Tensor], Metrics]:
+        """This replica's share of the gradient of the mean loss over the global batch, and the metrics' values."""
+
+        gradients, metrics = summed_gradients(loss_function, self.state, self._part(inputs, 0), variables)
+        for index in range(1, self.num_accumulation_steps):
+            more, more_metrics = summed_gradients(loss_function, self.state, self._part(inputs, index), variables)
+            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
+            metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
+        # Gradients are going to be summed over replicas.
+        images = _count(inputs) * self.strategy.num_replicas_in_sync
+        return [gradient / images for gradient in gradients], metrics
+
+    def _part(self, inputs: Inputs, index: int) -> Inputs:
+        """The images of one accumulation step among those of a replica."""
+        size = _count(inputs) // self.num_accumulation_steps
+        return tf.nest.map_structure(lambda value: value[index * size : (index + 1) * size], inputs)
+
+    def _to_devices(self, inputs: Any) -> Any:
+        """This worker's inputs as tensors, cut so that accumulation steps and replicas can be nested either way."""
+        arrays = tf.nest.flatten(inputs)
+        replicas = self.strategy.num_replicas_in_sync // self.workers.count
+
+        def slices(context: tf.distribute.distribute_lib.ValueContext) -> list[tf.Tensor]:
+            index = context.replica_id_in_sync_group % replicas  # counted over all workers, called for our own
+            sizes = [len(array) // replicas for array in arrays]
+            return [tf.convert_to_tensor(a[index * n : (index + 1) * n]) for a, n in zip(arrays, sizes, strict=True)]
+
+        if self.strategy.num_replicas_in_sync == 1:
+            tensors = [tf.convert_to_tensor(array) for array in arrays]
+        else:
+            tensors = self.strategy.experimental_distribute_values_from_function(slices)
+        return tf.nest.pack_sequence_as(inputs, tensors)
+
+    def _update_ema_in_scope(self, decay: tf.Tensor) -> None:
+        with self.strategy.scope():  # a tf.function does not inherit it
+            update_ema(self.state.G_ema, self.state.G, decay)
+
+
+def _count(inputs: Any) -> int:
+    """Number of images, static."""
+    return tf.nest.flatten(inputs)[0].shape[0]
+
+
+def summed_gradients(
+    loss_function: LossFunction, state: Any, inputs: Any, variables: list[Any]
+) -> tuple[list[tf.Tensor], Metrics]:
+    """Gradients of the sum of a phase's loss over images, and the values of its metrics.
+
+    Divide the gradients, which are float32, by the number of images: divided inside, float16 would underflow.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        for variable in variables:
+            tape.watch(variable.value)
+        loss, metrics = loss_function(state, inputs)
+        total = tf.reduce_sum(loss)
+    return tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero"), metrics
+
+
+def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
+    """Zero the numbers that are not finite, as one overflowing image must not ruin the weights.
+
+    Returns:
+        The gradients, and of all of them together the norm, how many numbers were not finite, and 1 if any was.
+    """
+    finite = [tf.math.is_finite(gradient) for gradient in gradients]
+    kept = [tf.where(ok, gradient, tf.zeros_like(gradient)) for ok, gradient in zip(finite, gradients, strict=True)]
+    lost = tf.add_n([tf.reduce_sum(1 - tf.cast(ok, tf.float32)) for ok in finite])
+    return kept, {"norm": tf.linalg.global_norm(kept), "nonfinite": lost, "overflow": tf.cast(lost > 0, tf.float32)}
+
+
+# --- Moving average of the generator (arXiv 2006.06676, appendix C; on half-lives arXiv 2312.02696, section 4.2) ------
+
+
+def ema_decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
+    """Share that the average keeps in the step that ends at `cur_nimg` images.
+
+    Args:
+        batch: images of a step.
+        cur_nimg: images seen so far, those of this step included.
+        half_life_nimg: images after which half of the average is replaced.
+        ramp_up: shorten the half-life to EMA_RAMP_UP times cur_nimg at the beginning.
+    """
     if ramp_up:
-        half_life_nimg = min(half_life_nimg, cur_nimg * RAMP_UP)
+        half_life_nimg = min(half_life_nimg, cur_nimg * EMA_RAMP_UP)
     return 0.5 ** (batch / max(half_life_nimg, 1e-8))
 
 
-def update(average: Generator, model: Generator, decay: tf.Tensor) -> None:
-    """Moves trained weights towards the model's by 1 - decay; copies running statistics and constants."""
+def update_ema(average: BaseGenerator, model: BaseGenerator, decay: tf.Tensor) -> None:
+    """Move the average's trained weights towards the model's by 1 - decay; copy running statistics and constants."""
     strategy = tf.distribute.get_strategy()
 
     def mix(target: Any, source: Any) -> None:
@@ -40,262 +247,3 @@ def update(average: Generator, model: Generator, decay: tf.Tensor) -> None:
         strategy.extended.update(target.value, mix, args=(source.value,), group=False)
     for target, source in zip(average.non_trainable_variables, model.non_trainable_variables, strict=True):
         strategy.extended.update(target.value, copy, args=(source.value,), group=False)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One training step: up to four phases, each a gradient over the global batch and an Adam update.
-# ---------------------------------------------------------------------------------------------------------------------
-
-Tensors = dict[str, tf.Tensor]
-#: tensors of one chunk on one replica -> (loss per image, {metric: its moments})
-LossFunction = Callable[[Tensors], tuple[tf.Tensor, Tensors]]
-
-#: Images and their labels, as `sg3tf.data.batches` yields them.
-Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
-
-
-class TrainStep:
-    """Runs the phases of a step under a strategy, accumulating gradients where the batch is larger than fits.
-
-    Args:
-        state: what is trained.
-        options: of the run.
-        strategy: the one in whose scope `state` was made.
-        draws: latents and labels for the generator, numbers for the augmentation.
-
-    Raises:
-        OptionError: the batch does not divide among replicas and chunks.
-    """
-
-    def __init__(
-        self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, draws: RandomInputs
-    ) -> None:
-        self.state, self.options, self.strategy, self.draws = state, options, strategy, draws
-        self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
-        self.workers = Workers(strategy)
-        self._augment = None if options.aug == "noaug" else augment.Augment(options.augpipe)
-        G, D = state.G, state.D
-        self._phases = {
-            "G": self._phase("G", self._generator, G.trainable_variables, state.g_optimizer),
-            "PL": self._phase("PL", self._path_length, G.trainable_variables, state.g_optimizer),
-            "D": self._phase("D", self._discriminator, D.trainable_variables, state.d_optimizer),
-            "R1": self._phase("R1", self._r1, D.trainable_variables, state.d_optimizer),
-        }
-        self._judge_held_out = self._measurement(self._held_out)
-        self._update_average = tf.function(self._average)
-
-    @property
-    def wants_held_out(self) -> bool:
-        """Whether the next step looks at held-out images."""
-        return self.options.validation > 0 and self.state.step % augment.INTERVAL == 0
-
-    @property
-    def held_out_nimg(self) -> int:
-        """How many held-out images the steps so far have looked at."""
-        return -(-self.state.step // augment.INTERVAL) * self.options.batch
-
-    def run(self, real: Batch, held_out: Batch | None = None) -> Tensors:
-        """Trains on one batch; returns the moments of every metric, over all workers.
-
-        Args:
-            real: images to learn from: this worker's part of the batch.
-            held_out: images that only are judged, where `wants_held_out`; likewise.
-        """
-        state, options = self.state, self.options
-        metrics = self._run_generator()
-        seen = self._run_discriminator(real)
-        if held_out is not None:
-            seen = {**seen, **self._judge_held_out({**self._real(held_out), **self._augmented("validation")})}
-        if options.aug == "ada":
-            state.controller.observe({n: stats.mean(seen[n]) for n in state.controller.sources if n in seen})
-        metrics = stats.add(metrics, seen)
-        if options.gamma and state.step % options.r1_interval == 0:
-            metrics = {**metrics, **self._phases["R1"]({**self._real(real), **self._augmented("R1")})}
-        state.cur_nimg += options.batch
-        state.step += 1
-        keep = decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_scratch)
-        self._update_average(tf.constant(keep))
-        return metrics
-
-    def _run_generator(self) -> Tensors:
-        state, options, draws = self.state, self.options, self.draws
-        inputs = {**self._blur(), **self._mine(draws.latents("G", state.cur_nimg)), **self._augmented("G")}
-        metrics = self._phases["G"](inputs)
-        if options.pl_weight and state.step % options.pl_interval == 0:
-            half = options.batch // 2
-            latents = draws.latents("PL", state.cur_nimg, half)
-            latents["directions"] = draws.directions(state.cur_nimg, half)
-            metrics = {**metrics, **self._phases["PL"](self._mine(latents))}
-        return metrics
-
-    def _run_discriminator(self, real: Batch) -> Tensors:
-        latents = self._mine(self.draws.latents("D", self.state.cur_nimg))
-        fake = {f"fake_{name}": value for name, value in {**latents, **self._augmented("D fake")}.items()}
-        return self._phases["D"]({**self._real(real), **self._augmented("D real"), **fake})
-
-    # What the phases are fed.
-
-    def _real(self, batch: Batch) -> Arrays:
-        return {**self._blur(), "images": batch[0], "label": batch[1]}
-
-    def _blur(self) -> Arrays:
-        if not self.options.uses_blur:
-            return {}
-        sigma = self.options.blur_sigma(self.state.cur_nimg)
-        return self._mine({"blur_sigma": np.full([self.options.batch], sigma, np.float32)})
-
-    def _augmented(self, purpose: str) -> Arrays:
-        if self._augment is None:
-            return {}
-        probability = np.full([self.options.batch], self.state.controller.probability, np.float32)
-        numbers = self.draws.augmentation(purpose, self.state.cur_nimg)
-        return self._mine({"augment": numbers, "augment_p": probability})
-
-    def _mine(self, arrays: Arrays) -> Arrays:
-        """What is this worker's of arrays for the global batch."""
-        return {name: array[self.workers.part(len(array))] for name, array in arrays.items()}
-
-    # What each phase minimises.
-
-    def _generator(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        loss, logits = losses.generator_loss(self.state.G, self.state.D, t, **_seen_through(t, self._augment))
-        return loss, {"Loss/G/loss": loss, **_scores("fake", logits)}
-
-    def _path_length(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        penalty, _ = losses.path_length_penalty(self.state.G, t, t["directions"], self.state.pl_mean)
-        loss = penalty * self.options.pl_weight
-        return loss * self.options.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
-
-    def _discriminator(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        G, D = self.state.G, self.state.D
-        generated = {"blur_sigma": t["blur_sigma"]} if "blur_sigma" in t else {}
-        generated |= {name.removeprefix("fake_"): value for name, value in t.items() if name.startswith("fake_")}
-        fake, fake_logits = losses.fake_loss(G, D, generated, **_seen_through(generated, self._augment))
-        real, logits = losses.real_loss(D, to_float(t["images"]), t["label"], **_seen_through(t, self._augment))
-        scores = {**_scores("fake", fake_logits), **_scores("real", logits)}
-        return fake + real, {"Loss/D/loss": fake + real, **scores}
-
-    def _r1(self, t: Tensors) -> tuple[tf.Tensor, Tensors]:
-        images = to_float(t["images"])
-        penalty = losses.r1_penalty(self.state.D, images, t["label"], **_seen_through(t, self._augment))
-        loss = penalty * (self.options.gamma / 2)
-        # Applied every r1_interval steps, with as many times the gradient.
-        return loss * self.options.r1_interval, {"Loss/r1_penalty": penalty, "Loss/D/reg": loss}
-
-    def _held_out(self, t: Tensors) -> Tensors:
-        images = to_float(t["images"])
-        return _scores(
-            "validation",
-            losses.discriminator_logits(self.state.D, images, t["label"], **_seen_through(t, self._augment)),
-        )
-
-    # How a phase runs.
-
-    def _phase(self, name: str, loss_function: LossFunction, variables: Any, optimizer: Any) -> Any:
-        """A function of arrays that updates `variables` and returns metrics."""
-
-        def replica_step(tensors: Tensors) -> Tensors:
-            with tf.name_scope(f"phase_{name}"):
-                gradients, metrics = self._gradients(loss_function, tensors, variables)
-                context = tf.distribute.get_replica_context()
-                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-                gradients, health = without_overflow(gradients)
-                optimizer.apply(gradients, variables)
-                first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # the same in all of them
-                metrics = {n: stats.moments(value) for n, value in metrics.items()}
-                return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
-
-        return self._distributed(replica_step)
-
-    def _measurement(self, function: Callable[[Tensors], Tensors]) -> Any:
-        """A function of arrays that only returns metrics."""
-
-        def replica_step(tensors: Tensors) -> Tensors:
-            chunks = [function(self._chunk(tensors, index)) for index in range(self.num_accumulation_steps)]
-            return {name: stats.moments(tf.concat([c[name] for c in chunks], 0)) for name in chunks[0]}
-
-        return self._distributed(replica_step)
-
-    def _distributed(self, replica_step: Callable[[Tensors], Tensors]) -> Callable[[Arrays], Tensors]:
-        @tf.function
-        def run(tensors: Tensors) -> Tensors:
-            metrics = self.strategy.run(replica_step, args=(tensors,))
-            return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}
-
-        return lambda arrays: run(self._split(arrays))
-
-    def _gradients(
-        self, loss_function: LossFunction, tensors: Tensors, variables: Any
-    ) -> tuple[list[tf.Tensor], Tensors]:
-        """This replica's share of the gradient of the mean loss over the global batch, and its metrics' values."""
-        images = next(iter(tensors.values())).shape[0] * self.strategy.num_replicas_in_sync
-
-        def chunk(index: int) -> tuple[list[tf.Tensor], Tensors]:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                for variable in variables:
-                    tape.watch(variable.value)
-                loss, metrics = loss_function(self._chunk(tensors, index))
-                # Divided by the batch only as gradients, which are float32: on the way there float16 would underflow.
-                total = tf.reduce_sum(loss)
-            return tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero"), metrics
-
-        gradients, metrics = chunk(0)
-        for index in range(1, self.num_accumulation_steps):
-            more, more_metrics = chunk(index)
-            gradients = [a + b for a, b in zip(gradients, more, strict=True)]
-            metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
-        # Gradients are going to be summed over replicas.
-        return [gradient / images for gradient in gradients], metrics
-
-    def _chunk(self, tensors: Tensors, index: int) -> Tensors:
-        """The part of a replica's tensors that is worked on at a time."""
-        size = next(iter(tensors.values())).shape[0] // self.num_accumulation_steps
-        return {name: value[index * size : (index + 1) * size] for name, value in tensors.items()}
-
-    def _split(self, arrays: Arrays) -> Any:
-        """This worker's part of the batch, cut so that it does not matter how chunks and replicas are nested."""
-        replicas = self.strategy.num_replicas_in_sync // self.workers.count
-
-        def slice_of(context: tf.distribute.distribute_lib.ValueContext) -> Tensors:
-            index = context.replica_id_in_sync_group % replicas  # counted over all workers, called for our own
-            sizes = {name: len(array) // replicas for name, array in arrays.items()}
-            return {n: tf.convert_to_tensor(a[index * sizes[n] :][: sizes[n]]) for n, a in arrays.items()}
-
-        if self.strategy.num_replicas_in_sync == 1:
-            return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
-        return self.strategy.experimental_distribute_values_from_function(slice_of)
-
-    def _average(self, decay: tf.Tensor) -> None:
-        with self.strategy.scope():  # a tf.function does not inherit it
-            update(self.state.G_ema, self.state.G, decay)
-
-
-def to_float(images: tf.Tensor) -> tf.Tensor:
-    """uint8 to [-1, 1]."""
-    return tf.cast(images, tf.float32) / 127.5 - 1
-
-
-def without_overflow(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Tensors]:
-    """Zeroes what is not finite, as one overflowing image must not ruin the weights.
-
-    Returns:
-        gradients, and of all of them their norm, how many numbers were not finite, and 1 if any was.
-    """
-    finite = [tf.math.is_finite(gradient) for gradient in gradients]
-    kept = [tf.where(ok, gradient, tf.zeros_like(gradient)) for ok, gradient in zip(finite, gradients, strict=True)]
-    lost = tf.add_n([tf.reduce_sum(1 - tf.cast(ok, tf.float32)) for ok in finite])
-    return kept, {"norm": tf.linalg.global_norm(kept), "nonfinite": lost, "overflow": tf.cast(lost > 0, tf.float32)}
-
-
-def _seen_through(t: Tensors, pipeline: augment.Augment | None) -> dict[str, Any]:
-    """How the losses are to blur and augment the images that belong to `t`."""
-    how: dict[str, Any] = {}
-    if "blur_sigma" in t:
-        how["blur_sigma"] = t["blur_sigma"][0]
-    if pipeline is not None:
-        how["augment"] = lambda images: pipeline(images, t["augment"], t["augment_p"])
-    return how
-
-
-def _scores(kind: str, logits: tf.Tensor) -> Tensors:
-    return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": tf.sign(logits)}

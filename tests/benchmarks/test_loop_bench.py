@@ -1,4 +1,4 @@
-"""The benchmark of the training loop counts what it says it does; what it measures is nobody's promise."""
+"""Counts of the training loop's benchmark; its measurements are not tested."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trainer.step import TrainStep
 
 ROOT = Path(__file__).parents[2]
 SECONDS = {"G": 5.0, "D": 3.0, "R1": 2.0, "average": 1.0}
-SPLIT, REST = 0.25, 4.0  # making tensors of what one phase is fed, and all else that a step does in the loop
+SPLIT, REST = 0.25, 4.0  # converting the inputs of a phase, and everything else that a step does in the loop
 
 
-class FakeStepper:
-    """Has nothing to compute: what its parts take is told to a clock."""
+class FakeStep:
+    """Training step that computes nothing, and advances a clock by the seconds of its parts."""
 
     def __init__(self) -> None:
         self.now, self.calls = 0.0, Counter[str]()
@@ -31,13 +31,13 @@ class FakeStepper:
         time = SimpleNamespace(perf_counter=lambda: self.now, process_time=lambda: 2 * self.now)
         monkeypatch.setattr(loop_bench, "time", time)
         monkeypatch.setattr(TrainStep, "__init__", lambda stepper: self._make(stepper))
-        monkeypatch.setattr(TrainStep, "_split", lambda stepper, arrays: self._pass(SPLIT, "split"))
+        monkeypatch.setattr(TrainStep, "_to_devices", lambda stepper, arrays: self._pass(SPLIT, "split"))
         monkeypatch.setattr(TrainStep, "run", lambda stepper, real, held_out: self._run(stepper))
 
     def _make(self, stepper: Any) -> None:
         stepper.state, stepper.options = SimpleNamespace(step=0), SimpleNamespace(r1_interval=16)
         functions = {name: lambda tensors, name=name: self._pass(SECONDS[name], name) for name in SECONDS}
-        stepper._update_average = functions.pop("average")
+        stepper._update_ema = functions.pop("average")
         stepper._phases = functions
 
     def _run(self, stepper: Any) -> None:
@@ -45,7 +45,7 @@ class FakeStepper:
         for name, phase in stepper._phases.items():
             if name != "R1" or stepper.state.step % 16 == 0:
                 phase({})
-        stepper._update_average(0.5)
+        stepper._update_ema(0.5)
         stepper.state.step += 1
 
     def _pass(self, seconds: float, name: str) -> None:
@@ -55,7 +55,7 @@ class FakeStepper:
 
 def test_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn has the phases in the ratio of training, once in the loop and once without anything beside them."""
-    fake, turns = FakeStepper(), list[Turn]()
+    fake, turns = FakeStep(), list[Turn]()
     fake.install(monkeypatch)
     stepper = Alternating(turns)
     for _ in range(2 * 16 + 1):

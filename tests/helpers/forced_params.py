@@ -1,4 +1,4 @@
-"""Random numbers of the augmentation that are not random."""
+"""Augmentation parameters that are chosen instead of drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.augment.random_params import COLUMNS, NORMAL_COLUMNS, sample_params
 
 
 def forced(count: int = 1, only: tuple[str, ...] | None = None, **values: float) -> Array:
-    """Numbers with which everything happens, or `only` these events; of middling strength, or of the values given."""
+    """Parameters with all events, or `only` these; of medium strength, or with the values given."""
     row = [0.0 if name in NORMAL_COLUMNS else 0.5 for name in COLUMNS]
     for i, name in enumerate(COLUMNS):
         if name.endswith("?"):
@@ -21,7 +21,7 @@ def forced(count: int = 1, only: tuple[str, ...] | None = None, **values: float)
 
 
 def percentile(share: float, count: int) -> Array:
-    """What the reference does where it is asked for a percentile: everything happens, with the same number.
+    """Parameters of the reference at a percentile: all events, with the same number.
 
     Its normal distribution lacks a factor sqrt(2) there, and the second of the two rotations is left out.
     """
@@ -35,7 +35,7 @@ def drawn(count: int, seed: int = 0) -> Array:
 
 
 def smooth_images(count: int, size: int, channels: int, dtype: type = np.float32) -> Array:
-    """Different in every place, without jumps between neighbours."""
+    """Images that differ everywhere, without jumps between neighboring pixels."""
     y, x = np.meshgrid(*2 * [np.arange(size) / size], indexing="ij")
     images = [
         [np.sin(2 * np.pi * ((1 + c) * x + (n % 3) * y) + n + c) * np.cos(3 * y + n) for c in range(channels)]

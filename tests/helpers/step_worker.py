@@ -1,22 +1,22 @@
-"""Training steps in a process of their own, as a process can have one strategy; what they did goes to an npz file.
+"""Training steps in a process of their own, as a process can have one strategy; the results go to an npz file.
 
 Usage: python -m tests.helpers.step_worker SPEC, a JSON file with
-    strategy, data, out (the npz file): as named;
+    strategy, data, out: strategy, data set, and the npz file;
     runs: [{impl, start, options, variants, end}], each
-        impl: of the operations;
-        start: checkpoint to begin with; made, with running statistics as in a trained network, where missing;
-        options: of the run, further ones;
+        impl: backend of the operations;
+        start: checkpoint to begin with; made, with running statistics as in a trained network, if missing;
+        options: options of the run besides the usual ones;
         variants: {name: {"batch_per_replica": ..., "order": [...], "graph": ...}}, each a step over the same batch in
-            that order; without "graph" operation by operation, which saves the ten seconds that it takes to make one;
-        end: None, or where to save the state after the last of them.
+            that order; without "graph" operation by operation, which saves the ten seconds of making one;
+        end: None, or the folder to save the state in after the last of them.
 
-Arrays, in front of them the name of the variant and a slash:
-    PHASE/gradient/VARIABLE  what the optimizer applied, each phase begun with the starting weights
+Names of the arrays, after the name of the variant and a slash:
+    PHASE/gradient/VARIABLE  gradient that the optimizer applied, each phase begun with the starting weights
     PHASE/after/VARIABLE     the trained weights after it
-    PHASE/moved/VARIABLE     by how much, at most, the phase changed variables of G that are not trained
+    PHASE/moved/VARIABLE     largest change by the phase of variables of G that are not trained
     PHASE/metric/NAME        means, of the same phases
     start/PART/VARIABLE, end/PART/VARIABLE, metric/NAME   of a whole step
-    apart/PART/VARIABLE      by how much replicas disagree at the end
+    apart/PART/VARIABLE      largest difference between replicas at the end
 With one replica, for the first variant, computed straight from the losses:
     direct/PHASE/metric/NAME    means
     shifted/PHASE/metric/NAME   the same with every label given to the next image
@@ -26,6 +26,7 @@ With one replica, for the first variant, computed straight from the losses:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -47,38 +48,40 @@ from trainer import losses, stats
 from trainer.augment import Augment
 from trainer.config import Options
 from trainer.distribution import make_strategy
+from trainer.inputs import Latents
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
-from trainer.step import TrainStep, to_float
+from trainer.step import TrainStep
 
 Arrays = dict[str, NDArray[Any]]
 PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
 
 
-class ReorderedDraws(RandomInputs):
-    """The draws of a run, with the images of a batch in another order."""
+class ReorderedInputs(RandomInputs):
+    """Random inputs of a run, with the images of a batch in another order."""
 
     order: list[int]
 
-    def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Arrays:
-        return {name: value[self.order] for name, value in super().latents(purpose, cur_nimg, count).items()}
+    def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
+        latents = super().latents(purpose, cur_nimg, count)
+        return tf.nest.map_structure(lambda value: value[self.order], latents)
 
-    def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
-        return super().augmentation(purpose, cur_nimg)[self.order]
+    def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
+        return super().augmentation(purpose, cur_nimg, count)[self.order]
 
 
 def named(variables: Any) -> dict[str, Any]:
-    """{number and path without the model's own name, which counts models: variable}."""
+    """{number and path without the name of the model, which counts models: variable}."""
     return {f"{index:03d}.{v.path.partition('/')[2]}": v for index, v in enumerate(variables)}
 
 
 def of_parts(state: TrainState) -> dict[str, Any]:
-    """{PART/VARIABLE: variable} of all that training changes."""
+    """{PART/VARIABLE: variable} of networks and optimizers."""
     return {f"{part}/{name}": v for part in PARTS for name, v in named(getattr(state, part).variables).items()}
 
 
 def like_trained(G: Generator, z: NDArray[Any], label: NDArray[Any]) -> None:
-    """Sets the running statistics to what they are for these latents, so that images have full contrast."""
+    """Set the running statistics to those of these latents, so that images have full contrast."""
     decays = [layer.magnitude_decay for layer in G.synthesis_layers]
     for layer in G.synthesis_layers:
         layer.magnitude_decay = 0.0
@@ -88,7 +91,7 @@ def like_trained(G: Generator, z: NDArray[Any], label: NDArray[Any]) -> None:
 
 
 class Recorder:
-    """Sees what optimizers apply, and puts a state back to its start."""
+    """Records the gradients that optimizers apply, and resets a state to its start."""
 
     def __init__(self, state: TrainState) -> None:
         self.state = state
@@ -104,7 +107,7 @@ class Recorder:
 
     @staticmethod
     def _spied(optimizer: Any, model: Any) -> dict[str, Any]:
-        """{variable: slot that holds the gradient, summed over replicas, that the optimizer last applied}."""
+        """{variable: slot with the gradient, summed over replicas, that the optimizer applied last}."""
         slots = optimizer.add_optimizer_variables(model.trainable_variables, "applied")
         plain = optimizer.update_step
 
@@ -116,7 +119,7 @@ class Recorder:
         return dict(zip(named(model.trainable_variables), slots, strict=True))
 
     def after(self, phase: str) -> Arrays:
-        """What is to be known when `phase` has run from the start."""
+        """Arrays to record when `phase` has run from the start."""
         fixed = {n: v for n, v in named(self.state.G.variables).items() if not v.trainable}
         return {
             **{f"gradient/{n}": slot.numpy() for n, slot in self.applied[phase].items()},
@@ -125,13 +128,13 @@ class Recorder:
         }
 
 
-def phases_alone(recorder: Recorder, stepper: TrainStep, run: Callable[[], Any]) -> Arrays:
-    """A step whose phases all begin with the starting weights."""
+def phases_alone(recorder: Recorder, train_step: TrainStep, run: Callable[[], Any]) -> Arrays:
+    """Make a step whose phases all begin with the starting weights."""
     arrays: Arrays = {}
-    phases = stepper._phases
+    phases = train_step._phases
 
-    def alone(name: str) -> Callable[[Arrays], dict[str, tf.Tensor]]:
-        def phase(inputs: Arrays) -> dict[str, tf.Tensor]:
+    def alone(name: str) -> Callable[[Any], dict[str, tf.Tensor]]:
+        def phase(inputs: Any) -> dict[str, tf.Tensor]:
             recorder.reset()
             metrics = phases[name](inputs)
             seen = recorder.after(name) | {f"metric/{n}": stats.mean(v).numpy() for n, v in metrics.items()}
@@ -140,45 +143,50 @@ def phases_alone(recorder: Recorder, stepper: TrainStep, run: Callable[[], Any])
 
         return phase
 
-    stepper._phases = {name: alone(name) for name in phases}
+    train_step._phases = {name: alone(name) for name in phases}
     run()
-    stepper._phases = phases
+    train_step._phases = phases
     recorder.reset()
     return arrays
 
 
 def apart(variable: Any) -> float:
-    """By how much a variable differs between replicas, at most."""
+    """Largest difference of a variable between replicas."""
     values = [component.numpy() for component in getattr(variable.value, "values", [variable])]
     return max(float(np.max(np.abs(value - values[0]), initial=0)) for value in values)
 
 
-def direct(state: TrainState, options: Options, draws: RandomInputs, batch: Any, shift: int) -> Arrays:
-    """Metrics and gradients of all phases, without a Stepper."""
-    images, label = to_float(tf.constant(batch[0])), np.roll(batch[1], shift, axis=0)
-    g, d = (shifted(draws.latents(purpose, 0), shift) for purpose in ("G", "D"))
-    blur = options.blur_sigma(0) or None
+def direct(state: TrainState, options: Options, random_inputs: RandomInputs, batch: Any, shift: int) -> Arrays:
+    """Metrics and gradients of all phases, computed without losses.*_phase and without a TrainStep."""
+    images, label = losses.to_float(tf.constant(batch[0])), np.roll(batch[1], shift, axis=0)
+    g, d = (shifted(random_inputs.latents(purpose, 0), shift) for purpose in ("G", "D"))
     G, D = state.G, state.D
 
-    def seen(purpose: str) -> dict[str, Any]:
-        numbers = draws.augmentation(purpose, 0)
-        pipeline = Augment(options.augpipe)
-        augment = None if options.aug == "noaug" else lambda x: pipeline(x, numbers, options.p)
-        return {"blur_sigma": blur, "augment": augment}
+    def logits_of(images: tf.Tensor, label: Any, purpose: str) -> tf.Tensor:
+        if sigma := options.blur_sigma(0):
+            images = losses.blur(images, sigma)
+        if options.aug != "noaug":
+            images = Augment(options.augpipe)(images, random_inputs.augmentation(purpose, 0), options.p)
+        return D(images, label=label)[:, 0]
 
     watched = {"G": G.synthesis_layers[-1].bias, "D": D.out.kernel, "R1": D.fromrgb.kernel}
     with tf.GradientTape(persistent=True) as tape:
-        g_loss, g_fake = losses.generator_loss(G, D, g, **seen("G"))
-        d_fake, fake = losses.fake_loss(G, D, d, **seen("D fake"))
-        d_real, real = losses.real_loss(D, images, label, **seen("D real"))
-        r1 = losses.r1_penalty(D, images, label, **seen("R1")) if options.gamma else tf.zeros([1])
+        g_fake = logits_of(losses.generate(G, g), g.label, "G")
+        fake = logits_of(tf.stop_gradient(losses.generate(G, d, update_emas=True)), d.label, "D fake")
+        real = logits_of(images, label, "D real")
+        g_loss, d_loss, r1 = tf.nn.softplus(-g_fake), tf.nn.softplus(fake) + tf.nn.softplus(-real), tf.zeros([1])
+        if options.gamma:
+            with tf.GradientTape() as inner:
+                inner.watch(images)
+                total_logits = tf.reduce_sum(logits_of(images, label, "R1"))
+            r1 = tf.reduce_sum(tf.square(inner.gradient(total_logits, images)), axis=[1, 2, 3])
         total = {
             "G": tf.reduce_mean(g_loss),
-            "D": tf.reduce_mean(d_fake) + tf.reduce_mean(d_real),
+            "D": tf.reduce_mean(d_loss),
             "R1": tf.reduce_mean(r1) * options.gamma / 2 * 16,  # once in 16 steps
         }
     metrics = {"G": {"Loss/G/loss": g_loss, "Loss/scores/fake": g_fake, "Loss/signs/fake": tf.sign(g_fake)}}
-    metrics["D"] = {"Loss/D/loss": d_fake + d_real, "Loss/scores/fake": fake, "Loss/signs/fake": tf.sign(fake)}
+    metrics["D"] = {"Loss/D/loss": d_loss, "Loss/scores/fake": fake, "Loss/signs/fake": tf.sign(fake)}
     metrics["D"] |= {"Loss/scores/real": real, "Loss/signs/real": tf.sign(real)}
     metrics["R1"] = {"Loss/r1_penalty": r1, "Loss/D/reg": r1 * options.gamma / 2}
     arrays = {f"{phase}/metric/{n}": np.mean(v) for phase, values in metrics.items() for n, v in values.items()}
@@ -190,12 +198,18 @@ def direct(state: TrainState, options: Options, draws: RandomInputs, batch: Any,
     return arrays
 
 
-def shifted(latents: Arrays, shift: int) -> Arrays:
-    return {**latents, "label": np.roll(latents["label"], shift, axis=0)}
+def shifted(latents: Latents, shift: int) -> Latents:
+    return dataclasses.replace(latents, label=np.roll(latents.label, shift, axis=0))
+
+
+def grid_inputs(random_inputs: RandomInputs) -> Arrays:
+    """Inputs of the generator for the image grid."""
+    latents = random_inputs.latents("grid", 0)
+    return {"z": latents.z, "label": latents.label}
 
 
 def save_plain(state: TrainState, options: Options, strategy: tf.distribute.Strategy, folder: Path) -> None:
-    """Saves the state without the recorder's slots, which come last in the optimizers' variables."""
+    """Save the state without the recorder's slots, which come last in the optimizers' variables."""
     plain = TrainState(options, strategy)
     for part in PARTS:
         for target, source in zip(getattr(plain, part).variables, getattr(state, part).variables, strict=False):
@@ -205,21 +219,23 @@ def save_plain(state: TrainState, options: Options, strategy: tf.distribute.Stra
 
 
 def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> Arrays:
-    """All variants of one run."""
+    """Arrays of all variants of one run."""
     result: Arrays = {}
     recorder = None
     start = Path(run["start"])
     for variant, values in run["variants"].items():
         options = tiny_run.options(data, **run["options"], batch_per_replica=values["batch_per_replica"])
         dataset = open_dataset(data, use_labels=options.cond)
-        draws = ReorderedDraws(dataset, options.batch, options.generator().z_dim, options.seed)
-        draws.order = values["order"]
-        images, labels = (array[draws.order] for array in next(batches(dataset, options.batch, seed=options.seed)))
+        random_inputs = ReorderedInputs(dataset, options.batch, options.generator().z_dim, options.seed)
+        random_inputs.order = values["order"]
+        images, labels = (
+            array[random_inputs.order] for array in next(batches(dataset, options.batch, seed=options.seed))
+        )
         if recorder is None:
             state = TrainState(options, strategy)
             with strategy.scope():
                 if not start.exists():
-                    like_trained(state.G, **draws.latents("grid", 0))
+                    like_trained(state.G, **grid_inputs(random_inputs))
                     state.G_ema.set_weights(state.G.get_weights())
                     state.save(start)
                 state.restore(start)
@@ -227,20 +243,20 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
             arrays = {f"start/{name}": value for name, value in recorder.start.items()}
             if strategy.num_replicas_in_sync == 1:
                 for name, shift in (("direct", 0), ("shifted", 1)):
-                    found = direct(state, options, draws, (images, labels), shift)
+                    found = direct(state, options, random_inputs, (images, labels), shift)
                     arrays |= {f"{name}/{n}": value for n, value in found.items()}
                     recorder.reset()
         with contextlib.nullcontext() if values["graph"] else mock.patch.object(tf, "function", lambda f: f):
-            stepper = TrainStep(state, options, strategy, draws)
-        arrays |= phases_alone(recorder, stepper, lambda s=stepper, i=images, c=labels: s.run((i, c)))
-        metrics = stepper.run((images, labels))
+            train_step = TrainStep(state, options, strategy, random_inputs)
+        arrays |= phases_alone(recorder, train_step, lambda s=train_step, i=images, c=labels: s.run((i, c)))
+        metrics = train_step.run((images, labels))
         arrays |= {f"metric/{name}": stats.mean(value).numpy() for name, value in metrics.items()}
         for name, variable in of_parts(state).items():
             arrays[f"end/{name}"], arrays[f"apart/{name}"] = variable.numpy(), apart(variable)
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}
         if run["end"]:
             save_plain(state, options, strategy, Path(run["end"]))
-            shown = state.G_ema(draws.latents("grid", 0)).numpy()  # outside the scope, as for the image grids
+            shown = state.G_ema(grid_inputs(random_inputs)).numpy()  # outside the scope, as for the image grids
             result[f"{variant}/shown"] = shown
         recorder.reset()
     return result

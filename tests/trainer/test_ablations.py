@@ -26,11 +26,11 @@ def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
     state = TrainState(options)
     mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.supports_noise}
     dataset = open_dataset(faces, use_labels=True)
-    draws = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
+    random_inputs = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
     with mock.patch.object(tf, "function", lambda f: f):  # making a graph takes longer than a step
-        stepper = TrainStep(state, options, tf.distribute.get_strategy(), draws)
+        train_step = TrainStep(state, options, tf.distribute.get_strategy(), random_inputs)
     before = {v.path: v.numpy() for v in state.G.variables}
-    metrics = stepper.run(next(batches(dataset, BATCH, seed=options.seed)))
+    metrics = train_step.run(next(batches(dataset, BATCH, seed=options.seed)))
     assert all(np.all(np.isfinite(moments)) for moments in metrics.values())
     assert ("Loss/pl_penalty" in metrics) == (cfg in ABLATION_PRESETS[:3])
     same = {v.path.partition("/")[2] for v in state.G.variables if np.array_equal(v, before[v.path])}

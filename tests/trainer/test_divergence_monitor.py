@@ -20,23 +20,23 @@ NOT_A_NUMBER = {**GOOD, "Loss/D/loss": as_summary(math.nan)}
 
 
 def test_half_of_the_steps_may_overflow():
-    health = DivergenceMonitor(1)
-    assert health.observe(GOOD) is None
-    assert health.good
+    monitor = DivergenceMonitor(1)
+    assert monitor.update(GOOD) is None
+    assert monitor.is_healthy
 
 
 @pytest.mark.parametrize(
     ("bad", "words"), [(OVERFLOW, "75% of the steps of phase R1"), (NOT_A_NUMBER, "Loss/D/loss is nan")]
 )
 def test_bad_ticks_in_a_row_end_the_run(bad, words):
-    health = DivergenceMonitor(3)
+    monitor = DivergenceMonitor(3)
     for _ in range(2):
-        assert words in health.observe(bad)
-        assert not health.good
-    assert health.observe(GOOD) is None  # begins to count anew
-    assert health.good
+        assert words in monitor.update(bad)
+        assert not monitor.is_healthy
+    assert monitor.update(GOOD) is None  # begins to count anew
+    assert monitor.is_healthy
     for _ in range(2):
-        health.observe(bad)
+        monitor.update(bad)
     with pytest.raises(TrainingError, match=r"3 bad ticks in a row \(--max_bad_ticks=3\)") as failure:
-        health.observe(bad)
+        monitor.update(bad)
     assert words in str(failure.value) and "\n" not in str(failure.value)

@@ -1,4 +1,4 @@
-"""The averaged generator: how much it keeps, and of what."""
+"""Moving average of the generator: decay and update."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer import step
 
 def kept(start_nimg, end_nimg, batch, half_life_nimg):
     """Share of the average at `start_nimg` that is left at `end_nimg`."""
-    return np.prod([step.decay(batch, n, half_life_nimg) for n in range(start_nimg + batch, end_nimg + 1, batch)])
+    return np.prod([step.ema_decay(batch, n, half_life_nimg) for n in range(start_nimg + batch, end_nimg + 1, batch)])
 
 
 @pytest.mark.parametrize("batch", [4, 40])
@@ -27,14 +27,14 @@ def test_ramp_up_closed_form():
 
 
 def test_ramp_up_ends_where_the_half_life_is_reached():
-    end = 10_000 / step.RAMP_UP
-    assert step.decay(8, int(end), 10_000) == step.decay(8, 10**9, 10_000) == 0.5 ** (8 / 10_000)
-    assert step.decay(8, int(end) - 8, 10_000) < step.decay(8, int(end), 10_000)
+    end = 10_000 / step.EMA_RAMP_UP
+    assert step.ema_decay(8, int(end), 10_000) == step.ema_decay(8, 10**9, 10_000) == 0.5 ** (8 / 10_000)
+    assert step.ema_decay(8, int(end) - 8, 10_000) < step.ema_decay(8, int(end), 10_000)
 
 
 def test_first_steps_keep_next_to_nothing():
-    assert step.decay(8, 0, 10_000) == 0
-    assert step.decay(8, 8, 10_000) == pytest.approx(2.0**-20)
+    assert step.ema_decay(8, 0, 10_000) == 0
+    assert step.ema_decay(8, 8, 10_000) == pytest.approx(2.0**-20)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_weights_move_and_statistics_are_copied(generators, compiled):
         },
     }
     assert any("w_avg" in path for path in expected) and any("magnitude_ema" in path for path in expected)
-    update = tf.function(step.update) if compiled else step.update
+    update = tf.function(step.update_ema) if compiled else step.update_ema
     update(average, model, tf.constant(0.25))
     for variable in average.variables:
         # Two products and a sum of numbers of order 1.
@@ -78,6 +78,6 @@ def test_weights_move_and_statistics_are_copied(generators, compiled):
 
 def test_keeping_nothing_gives_the_model_exactly(generators):
     average, model = generators
-    step.update(average, model, tf.constant(0.0))
+    step.update_ema(average, model, tf.constant(0.0))
     for a, m in zip(average.variables, model.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), m.numpy())

@@ -1,18 +1,24 @@
-"""What ends a run from outside, in one line; that a run ends well is in test_main."""
+"""Training from a plain iterator; ends of a run from outside, in one line. For other runs see test_main."""
 
 from __future__ import annotations
 
 import errno
+import json
+from unittest import mock
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.sampler import batches
+from tests.helpers import tiny_run
 from trainer import loop, run_dir
 from trainer.errors import TrainingError
 
 
 class Workers:
-    """So many."""
+    """A number of workers."""
 
     def __init__(self, count):
         self.count = count
@@ -37,7 +43,7 @@ def run(tmp_path):
     ],
 )
 def test_one_line_with_the_remedy(run, error, words):
-    with pytest.raises(TrainingError) as failure, loop._explained(run, Workers(2)):
+    with pytest.raises(TrainingError) as failure, loop._one_line_errors(run, Workers(2)):
         raise error
     message = str(failure.value)
     assert [word for word in words if word not in message] == []
@@ -50,7 +56,7 @@ def test_one_line_with_the_remedy(run, error, words):
 
 def test_errors_of_the_program_itself_stay_what_they_are(run):
     error = tf.errors.InvalidArgumentError(None, None, "shapes")
-    with pytest.raises(tf.errors.InvalidArgumentError), loop._explained(run, Workers(1)):
+    with pytest.raises(tf.errors.InvalidArgumentError), loop._one_line_errors(run, Workers(1)):
         raise error
 
 
@@ -62,12 +68,55 @@ def test_several_workers_agree_on_stopping_every_few_steps():
             Asked.times += 1
             return flag
 
-    class State:
-        step = 0
-
-    stopped = []
-    for State.step in range(9):
-        stopped.append(loop._shall_stop([2], Asked(2), State))
+    stopped = [loop._stop_requested([2], Asked(2), step) for step in range(9)]
     assert [step for step, stop in enumerate(stopped) if stop] == [0, 4, 8]
     assert Asked.times == 3
-    assert loop._shall_stop([2], Asked(1), State) and not loop._shall_stop([], Asked(1), State)
+    assert loop._stop_requested([2], Asked(1), 1) and not loop._stop_requested([], Asked(1), 1)
+
+
+# --- Plain iterators ----
+
+
+def trained(options, data, folder):
+    """(variables of the last checkpoint, lines of stats.jsonl, names of files) of a run."""
+    run = run_dir.create(folder, options)
+    with mock.patch.object(tf, "function", lambda f: f):  # making graphs takes longer than a few steps
+        assert loop.train(options, data, None, tf.distribute.get_strategy(), run, None)
+    reader = tf.train.load_checkpoint(str(run_dir.checkpoints(run)[-1] / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    variables = {name: reader.get_tensor(name) for name in names}
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return variables, lines, {path.name for path in run.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["generator", "tf.data"])
+def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
+    """With the batches of the data set it trains the same weights, bit for bit."""
+    options = tiny_run.options(faces, kimg=0.024, tick=0.008, snap=3, aug="ada", p=0.2, ada_kimg=1)
+    dataset = open_dataset(faces)
+    expected, _, files = trained(options, dataset, tmp_path / "dataset")
+    source = batches(dataset, options.batch, seed=options.seed)
+    if form == "tf.data":
+        source = dataset.to_tf_data(options.batch, seed=options.seed, repeat=True)
+    variables, lines, other_files = trained(options, source, tmp_path / "iterator")
+    assert [line["Progress/kimg"]["mean"] for line in lines] == [0.008, 0.016, 0.024]
+    assert other_files == files >= {"reals.png", "fakes000000.png", "network-snapshot-000000.keras"}
+    assert len(expected) > 300 and set(variables) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(variables[name], value, err_msg=name)
+
+
+def test_generated_images_have_the_labels_of_the_iterator(faces, tmp_path):
+    options = tiny_run.options(faces, kimg=0.008, cond=True)
+    images = np.random.default_rng(0).integers(0, 256, [8, 16, 16, 3], np.uint8)
+    labels = np.tile(np.eye(3, dtype=np.float32)[2], [8, 1])
+    seen = []
+    latents = loop.RandomInputs.latents
+
+    def recorded(self, *arguments):
+        seen.append(latents(self, *arguments))
+        return seen[-1]
+
+    with mock.patch.object(loop.RandomInputs, "latents", recorded):
+        trained(options, ((images, labels) for _ in range(1)), tmp_path)
+    assert len(seen) >= 3 and all(np.all(drawn.label == labels[0]) for drawn in seen)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from sg3tf.convert import weights
 from sg3tf.models.layers import normal_rows
 from tests.helpers.numerics import nhwc, relative_error
 from trainer import losses
+from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 
 
 def named(model):
@@ -19,9 +23,15 @@ def named(model):
     return {name: variable for name, variable, _ in weights._parameters(model)}
 
 
+def state_of(G=None, D=None, gamma=0.0, augment=None, **regularization):
+    """The part of a training state that losses read."""
+    weights = losses.Regularization(gamma, **regularization)
+    return types.SimpleNamespace(G=G, D=D, augment=augment, regularization=weights, pl_mean=tf.Variable(0.0))
+
+
 @pytest.fixture(scope="module")
 def step(golden):
-    """The reference's networks and inputs: (golden arrays, G, D)."""
+    """Networks and inputs of the reference: (golden arrays, G, D)."""
     arrays = golden("training_step")
     common = {"resolution": 32, "label_dim": 4, "channel_base": 512, "channel_max": 24}
     G = Generator.from_preset("stylegan3-t", **common, z_dim=20, w_dim=16)
@@ -51,7 +61,8 @@ def assert_norms(got, arrays, phase, of_whole=1e-5):
 def test_generator_gradients(step):
     arrays, G, D = step
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(losses.generator_loss(G, D, {"z": arrays["z"], "label": arrays["c"]})[0])
+        inputs = FakeInputs(Latents(arrays["z"], arrays["c"]), View())
+        loss = tf.reduce_mean(losses.generator_phase(state_of(G, D), inputs)[0])
     assert_norms(gradient_norms(tape, loss, G), arrays, "Gmain")
 
 
@@ -59,10 +70,11 @@ def test_discriminator_gradients_and_running_statistics(step):
     arrays, G, D = step
     before = G.get_weights()
     with tf.GradientTape() as tape:
-        fake, _ = losses.fake_loss(G, D, {"z": arrays["z"], "label": arrays["c"]})
-        real, logits = losses.real_loss(D, tf.constant(nhwc(arrays["real_nchw"])), arrays["c"])
-        loss = tf.reduce_mean(fake + real)
-    assert relative_error(logits.numpy(), arrays["logits_real"][:, 0]) < 1e-4
+        real = RealInputs(tf.constant(nhwc(arrays["real_nchw"])), arrays["c"], View())
+        fake = FakeInputs(Latents(arrays["z"], arrays["c"]), View())
+        loss, metrics = losses.discriminator_phase(state_of(G, D), DiscriminatorInputs(real, fake))
+        loss = tf.reduce_mean(loss)
+    assert relative_error(metrics["Loss/scores/real"].numpy(), arrays["logits_real"][:, 0]) < 1e-4
     assert_norms(gradient_norms(tape, loss, D), arrays, "Dmain")
     updated = {k.removeprefix("Dmain/updated/"): v for k, v in arrays.items() if k.startswith("Dmain/updated/")}
     assert len(updated) == 16
@@ -75,8 +87,8 @@ def test_r1_gradients(step):
     arrays, _, D = step
     gamma = float(arrays["r1_gamma"])
     with tf.GradientTape() as tape:
-        penalty = losses.r1_penalty(D, tf.constant(nhwc(arrays["real_nchw"])), arrays["c"])
-        loss = tf.reduce_mean(penalty) * gamma / 2
+        real = RealInputs(tf.constant(nhwc(arrays["real_nchw"])), arrays["c"], View())
+        loss = tf.reduce_mean(losses.r1_phase(state_of(D=D, gamma=gamma, r1_interval=1), real)[0])
     # Biases, 1 % of the whole, act through the second derivative of the minibatch standard deviation alone, which
     # divides by its cube: rounding alone moves them by 1.4e-4 (the reference, against our code run in float64),
     # 3e-4 (ours, "xla") or 1.1e-3 ("matmul") of themselves, 3e-5 of the whole.
@@ -96,7 +108,7 @@ def test_r1_is_the_squared_gradient_of_the_logits():
     step = 1e-2
     slope = float((D(images + step * direction) - D(images - step * direction))[0, 0]) / (2 * step)
     # Piecewise linear network: the slope differs where the step crosses a kink.
-    assert float(losses.r1_penalty(D, images, None)[0]) == pytest.approx(slope**2, rel=0.02)
+    assert float(losses.r1_penalty(state_of(D=D), images, None, View())[0]) == pytest.approx(slope**2, rel=0.02)
 
 
 def test_blur_golden(golden):
@@ -123,7 +135,7 @@ def test_blur_against_direct_sum(sigma):
     assert relative_error(got.numpy()[0, ..., 0], expected) < 1e-6
 
 
-# Style mixing and path lengths.
+# --- Style mixing and path lengths ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +146,11 @@ def path_length(golden):
         "stylegan2", 32, label_dim=3, z_dim=16, w_dim=16, mapping_layers=4, channel_base=256, channel_max=24
     )
     weights.load_arrays(G, {k[2:]: v for k, v in arrays.items() if k.startswith("G/")})
-    return arrays, G, {"z": tf.constant(arrays["z"]), "label": tf.constant(arrays["c"])}
+    return arrays, G, Latents(tf.constant(arrays["z"]), tf.constant(arrays["c"]))
 
 
 def with_directions(monkeypatch, y):
-    """Makes the random images of path lengths `y`, [N, H, W, C] and divided by sqrt(H W) already."""
+    """Make the random images of path lengths `y`, [N, H, W, C] and divided by sqrt(H W) already."""
     side = y.shape[1]
     monkeypatch.setattr(losses, "normal_rows", lambda seeds, count: tf.reshape(y, [-1, count]) * side)
 
@@ -148,15 +160,16 @@ def test_path_lengths_golden(path_length, golden, monkeypatch):
     arrays, G, latents = path_length
     other = golden("generator_sg2_32")
     with_directions(monkeypatch, nhwc(arrays["pl_noise_nchw"]))
-    mean = tf.Variable(0.0)
+    directions, state = tf.zeros([4, 2], tf.int32), state_of(G, pl_weight=2.0, pl_interval=1)
+    _, lengths = losses.path_length_penalty(G, latents, directions, tf.Variable(0.0))
     with tf.GradientTape() as tape:
-        penalty, lengths = losses.path_length_penalty(G, latents, tf.zeros([4, 2], tf.int32), mean)
+        loss, _ = losses.path_length_phase(state, PathLengthInputs(latents, directions))
         images = G.synthesis(tf.constant(other["ws"]))
-        loss = 2 * tf.reduce_mean(penalty)
+        loss = tf.reduce_mean(loss)
         both = loss + tf.reduce_sum(images * nhwc(other["image_cotangent"]))
     assert relative_error(lengths.numpy(), arrays["pl_lengths"]) < 1e-5
     assert float(loss) == pytest.approx(float(arrays["pl_loss"]), rel=1e-5)
-    assert float(mean) == pytest.approx(0.01 * np.mean(arrays["pl_lengths"]), rel=1e-5)
+    assert float(state.pl_mean) == pytest.approx(0.01 * np.mean(arrays["pl_lengths"]), rel=1e-5)
     norms = gradient_norms(tape, both, G)
     expected = {k.removeprefix("grad_norm/"): float(v) for k, v in arrays.items() if k.startswith("grad_norm/")}
     assert len(expected) > 45
@@ -172,10 +185,10 @@ def test_path_lengths_of_a_linear_generator():
         def mapping(self, z, label, update_emas=False):
             return tf.repeat(z[:, None], self.num_ws, axis=1)
 
-        def synthesis(self, ws):
+        def synthesis(self, ws, noise="const"):
             return tf.reshape(tf.reduce_sum(ws, axis=1) @ self.matrix, [-1, 4, 4, 1])
 
-    latents = {"z": tf.random.stateless_normal([2, 3], [0, 0]), "label": None}
+    latents = Latents(tf.random.stateless_normal([2, 3], [0, 0]), None)
     seeds, mean = tf.constant([[1, 2], [3, 4]]), tf.Variable(5.0)
     penalty, lengths = losses.path_length_penalty(Linear(), latents, seeds, mean)
     y = normal_rows(seeds, 16).numpy() / 4
@@ -188,8 +201,9 @@ def test_path_lengths_of_a_linear_generator():
 
 def test_style_mixing_takes_the_later_styles_of_the_other_latent(path_length):
     _, G, latents = path_length
-    mixed = {**latents, "mix_z": latents["z"][::-1], "mix_from": tf.constant([1, 5, 8, 3])}
-    ws, own, other = (losses.styles(G, x).numpy() for x in (mixed, latents, {**latents, "z": mixed["mix_z"]}))
+    mixed = dataclasses.replace(latents, mix_z=latents.z[::-1], mix_from=tf.constant([1, 5, 8, 3]))
+    second = dataclasses.replace(latents, z=mixed.mix_z)
+    ws, own, other = (losses.styles(G, x).numpy() for x in (mixed, latents, second))
     for image, first in enumerate([1, 5, 8, 3]):
         np.testing.assert_array_equal(ws[image, :first], own[image, :first])
         np.testing.assert_array_equal(ws[image, first:], other[image, first:])
@@ -199,27 +213,43 @@ def test_style_mixing_takes_the_later_styles_of_the_other_latent(path_length):
 def test_noise_of_an_image_is_its_own(path_length):
     _, G, latents = path_length
     seeds = tf.constant([[1, 2], [3, 4], [5, 6], [7, 8]])
-    images = losses.generate(G, {**latents, "noise": seeds})
-    assert not np.allclose(images, losses.generate(G, {**latents, "noise": seeds + 1}), atol=1e-3)
-    alone = losses.generate(G, {name: value[2:3] for name, value in {**latents, "noise": seeds}.items()})
+    noisy = dataclasses.replace(latents, noise=seeds)
+    images = losses.generate(G, noisy)
+    assert not np.allclose(images, losses.generate(G, dataclasses.replace(latents, noise=seeds + 1)), atol=1e-3)
+    alone = losses.generate(G, tf.nest.map_structure(lambda value: value[2:3], noisy))
     np.testing.assert_allclose(images[2:3], alone, atol=1e-5)
 
 
-# Augmentation.
+# --- Augmentation -----------------------------------------------------------------------------------------------------
 
 
 def test_augmentation_comes_after_the_blur_and_r1_sees_through_both():
     D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
     images = tf.random.stateless_uniform([2, 16, 16, 3], [1, 2], -1.0, 1.0)
 
-    def half(x):
+    def half(x, params=None, p=None):
         return x[:, ::-1] / 2 + 0.25
 
-    logits = losses.discriminator_logits(D, images, None, 2.0, half)
+    state, params = state_of(D=D, augment=half), tf.zeros([2, 1])
+    logits = losses.discriminator_logits(state, images, None, View(tf.constant([2.0, 2.0]), params, params))
     np.testing.assert_allclose(logits, D(half(losses.blur(images, 2.0)))[:, 0], rtol=1e-6)
     x = half(images)
     with tf.GradientTape() as tape:
         tape.watch(x)
         score = tf.reduce_sum(D(x))
     expected = tf.reduce_sum(tf.square(tape.gradient(score, x) / 2), axis=[1, 2, 3])  # the chain rule
-    np.testing.assert_allclose(losses.r1_penalty(D, images, None, None, half), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.r1_penalty(state, images, None, View(None, params, params)), expected, rtol=1e-5)
+
+
+def test_images_to_float():
+    assert losses.to_float(tf.constant([0, 51, 255], tf.uint8)).numpy() == pytest.approx([-1, -0.6, 1])
+    assert losses.to_float(tf.constant([0.25])).numpy().tolist() == [0.25]
+
+
+def test_penalties_are_weighted_by_their_interval():
+    """Metrics report the loss itself, the gradient is that of `interval` steps."""
+    D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
+    inputs = RealInputs(tf.random.stateless_uniform([2, 16, 16, 3], [1, 2], -1.0, 1.0), None, View())
+    loss, metrics = losses.r1_phase(state_of(D=D, gamma=3.0, r1_interval=8), inputs)
+    np.testing.assert_allclose(metrics["Loss/D/reg"], 1.5 * metrics["Loss/r1_penalty"], rtol=1e-6)
+    np.testing.assert_allclose(loss, 8 * metrics["Loss/D/reg"], rtol=1e-6)

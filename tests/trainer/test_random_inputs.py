@@ -21,20 +21,25 @@ def labelled(faces):
 
 
 def same(a, b):
-    return all(np.array_equal(a[name], b[name]) for name in ("z", "label"))
+    return np.array_equal(a.z, b.z) and np.array_equal(a.label, b.label)
+
+
+def present(latents):
+    """{name: array} of the fields that are not None."""
+    return {name: array for name, array in vars(latents).items() if array is not None}
 
 
 def test_shapes_and_types(labelled):
     drawn = RandomInputs(labelled, 8, 20, seed=0).latents("G", 0)
-    assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
+    assert {name: (value.shape, value.dtype) for name, value in present(drawn).items()} == {
         "z": ((8, 20), np.float32),
         "label": ((8, 3), np.float32),
     }
-    assert RandomInputs(labelled, 8, 20, seed=0).latents("grid", 0, 5)["z"].shape == (5, 20)
+    assert RandomInputs(labelled, 8, 20, seed=0).latents("grid", 0, 5).z.shape == (5, 20)
 
 
 def test_without_labels_they_have_no_width(unlabelled):
-    assert RandomInputs(open_dataset(unlabelled), 8, 20, seed=0).latents("G", 0)["label"].shape == (8, 0)
+    assert RandomInputs(open_dataset(unlabelled), 8, 20, seed=0).latents("G", 0).label.shape == (8, 0)
 
 
 def test_a_position_gives_the_same_however_one_came_there(labelled):
@@ -51,7 +56,7 @@ def test_everything_else_changes_them(labelled):
         for seed in (0, 1, 2**32 - 1)
         for purpose in PURPOSES
         for cur_nimg in (0, 1, 8, 16, 25_000_000)
-        for row in RandomInputs(labelled, 8, 20, seed).latents(purpose, cur_nimg)["z"]
+        for row in RandomInputs(labelled, 8, 20, seed).latents(purpose, cur_nimg).z
     ]
     assert len(set(rows)) == len(rows) == 3 * 4 * 5 * 8
 
@@ -92,14 +97,14 @@ class FiftyLabels:
 def test_numbers_are_the_recorded_ones():
     """A checkpoint continues with these numbers, and published runs can be repeated with them."""
     inputs = RandomInputs(FiftyLabels(), 4, 5, seed=7, style_mixing=0.5, num_ws=6, noise=True)
-    latents = {purpose: inputs.latents(purpose, 48).values() for purpose in RECORDED_LATENTS}
+    latents = {purpose: present(inputs.latents(purpose, 48)).values() for purpose in RECORDED_LATENTS}
     assert {p: " ".join(map(digest, arrays)) for p, arrays in latents.items()} == RECORDED_LATENTS
     assert {p: digest(inputs.augmentation(p, 48)) for p in RECORDED_AUGMENTATION} == RECORDED_AUGMENTATION
     assert digest(inputs.directions(48, 4)) == RECORDED_DIRECTIONS
 
 
 def test_z_is_normal(labelled):
-    z = RandomInputs(labelled, 64, 512, seed=0).latents("G", 0)["z"].ravel()
+    z = RandomInputs(labelled, 64, 512, seed=0).latents("G", 0).z.ravel()
     # 32768 numbers: the mean's standard deviation is 0.0055, that of the variance 0.0078.
     assert abs(z.mean()) < 0.02
     assert z.var() == pytest.approx(1, abs=0.03)
@@ -107,7 +112,7 @@ def test_z_is_normal(labelled):
 
 
 def test_labels_come_from_the_data_as_often_as_there(labelled):
-    label = RandomInputs(labelled, 4000, 1, seed=0).latents("D", 0)["label"]
+    label = RandomInputs(labelled, 4000, 1, seed=0).latents("D", 0).label
     assert set(np.unique(label)) == {0, 1}
     assert np.all(label.sum(axis=1) == 1)
     np.testing.assert_allclose(label.mean(axis=0), [0.5, 0.25, 0.25], atol=0.03)  # standard deviation 0.008
@@ -116,10 +121,10 @@ def test_labels_come_from_the_data_as_often_as_there(labelled):
 def test_labels_do_not_follow_z(labelled):
     """G's phase and D's phase at one position draw them anew."""
     drawn = RandomInputs(labelled, 64, 4, seed=0)
-    assert not np.array_equal(drawn.latents("G", 0)["label"], drawn.latents("D", 0)["label"])
+    assert not np.array_equal(drawn.latents("G", 0).label, drawn.latents("D", 0).label)
 
 
-# What StyleGAN2 draws besides.
+# --- Style mixing and noise of StyleGAN2 ------------------------------------------------------------------------------
 
 
 def test_style_mixing_and_noise_change_no_other_draw(labelled):
@@ -127,37 +132,37 @@ def test_style_mixing_and_noise_change_no_other_draw(labelled):
     more = RandomInputs(labelled, 8, 20, seed=3, style_mixing=0.9, num_ws=8, noise=True)
     for purpose in PURPOSES:
         assert same(plain.latents(purpose, 16), more.latents(purpose, 16))
-    assert set(more.latents("grid", 0)) == {"z", "label"}
+    assert set(present(more.latents("grid", 0))) == {"z", "label"}
     drawn = more.latents("G", 16)
-    assert {name: (value.shape, value.dtype) for name, value in drawn.items()} == {
+    assert {name: (value.shape, value.dtype) for name, value in present(drawn).items()} == {
         "z": ((8, 20), np.float32),
         "label": ((8, 3), np.float32),
         "mix_z": ((8, 20), np.float32),
         "mix_from": ((8,), np.int32),
         "noise": ((8, 2), np.int32),
     }
-    assert not np.array_equal(drawn["mix_z"], drawn["z"])
-    assert not np.array_equal(drawn["noise"], more.latents("D", 16)["noise"])
+    assert not np.array_equal(drawn.mix_z, drawn.z)
+    assert not np.array_equal(drawn.noise, more.latents("D", 16).noise)
 
 
 def test_crossovers_are_uniform_in_the_wanted_share(labelled):
-    draws = RandomInputs(labelled, 8000, 1, seed=0, style_mixing=0.75, num_ws=5)
-    shares = np.bincount(draws.latents("G", 0)["mix_from"], minlength=6) / 8000
+    inputs = RandomInputs(labelled, 8000, 1, seed=0, style_mixing=0.75, num_ws=5)
+    shares = np.bincount(inputs.latents("G", 0).mix_from, minlength=6) / 8000
     # Standard deviation 0.005: of four crossovers, and of none.
     np.testing.assert_allclose(shares, [0, 0.1875, 0.1875, 0.1875, 0.1875, 0.25], atol=0.02)
 
 
 def test_augmentation_of_every_purpose_is_its_own(labelled):
-    draws = RandomInputs(labelled, 8, 20, seed=0)
-    drawn = {(p, n): draws.augmentation(p, n) for p in module._AUGMENT for n in (0, 8)}
+    inputs = RandomInputs(labelled, 8, 20, seed=0)
+    drawn = {(p, n): inputs.augmentation(p, n) for p in module._AUGMENT for n in (0, 8)}
     assert all(value.shape == (8, len(COLUMNS)) and value.dtype == np.float32 for value in drawn.values())
     assert len({row.tobytes() for value in drawn.values() for row in value}) == 5 * 2 * 8
     np.testing.assert_array_equal(RandomInputs(labelled, 8, 20, seed=0).augmentation("R1", 8), drawn["R1", 8])
 
 
 def test_directions_are_seeds(labelled):
-    draws = RandomInputs(labelled, 8, 20, seed=0)
-    seeds = draws.directions(0, 4)
+    inputs = RandomInputs(labelled, 8, 20, seed=0)
+    seeds = inputs.directions(0, 4)
     assert (seeds.shape, seeds.dtype) == ((4, 2), np.int32)
-    assert not np.array_equal(seeds, draws.directions(8, 4))
+    assert not np.array_equal(seeds, inputs.directions(8, 4))
     assert len(np.unique(seeds)) == 8

@@ -18,15 +18,15 @@ def test_summary_of_steps_is_that_of_all_their_values():
     for row in values:
         collected.add({"x": stats.moments(tf.constant(row)), "y": stats.moments(tf.constant(row[0]))})
     collected.add({"x": stats.moments(tf.constant(values[0]))})
-    taken = collected.take()
+    popped = collected.pop()
     every = np.concatenate([values.ravel(), values[0]]).astype(np.float64)
-    assert taken["x"] == {
+    assert popped["x"] == {
         "num": 42,
         "mean": pytest.approx(every.mean(), rel=1e-6),
         "std": pytest.approx(every.std(), rel=1e-5),
     }
-    assert taken["y"]["num"] == 5
-    assert collected.take() == {}
+    assert popped["y"]["num"] == 5
+    assert collected.pop() == {}
 
 
 def test_moments_add_up():
@@ -40,10 +40,10 @@ def test_moments_add_up():
 def test_what_is_not_finite_shows():
     collected = Statistics()
     collected.add({"x": stats.moments(tf.constant([1.0, math.nan])), "y": stats.moments(tf.constant(math.inf))})
-    taken = collected.take()
-    assert math.isnan(taken["x"]["mean"]) and math.isnan(taken["x"]["std"])
-    assert taken["y"]["mean"] == math.inf and math.isnan(taken["y"]["std"])
+    popped = collected.pop()
+    assert math.isnan(popped["x"]["mean"]) and math.isnan(popped["x"]["std"])
+    assert popped["y"]["mean"] == math.inf and math.isnan(popped["y"]["std"])
 
 
-def test_of_one_number():
+def test_summary_of_one_number():
     assert stats.as_summary(2) == {"num": 1, "mean": 2.0, "std": 0.0}

@@ -1,4 +1,4 @@
-"""One training step: the same on one device, on two, and in pieces."""
+"""One training step: the same on one device, on two, and with accumulated gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.numerics import relative_error
 from trainer.errors import OptionError
 from trainer.random_inputs import RandomInputs
 from trainer.state import ADAM_BETA2, ADAM_EPSILON, TrainState
-from trainer.step import TrainStep, to_float, without_overflow
+from trainer.step import TrainStep, zero_nonfinite
 
 ROOT = Path(__file__).parents[2]
 STRAIGHT = list(range(8))
@@ -38,7 +38,7 @@ PHASES = ("G", "D", "R1")
 
 
 class Steps(NamedTuple):
-    """What tests.helpers.step_worker recorded, {variant: arrays}, and the state that two replicas saved at their end."""
+    """Arrays of tests.helpers.step_worker, {variant: arrays}, and the state that two replicas saved at their end."""
 
     variants: dict[str, dict[str, np.ndarray]]
     end: Path
@@ -75,7 +75,7 @@ def steps(tmp_path_factory, faces):
         run(
             "stylegan3-t",
             training_backend(),
-            {"one": variant(AS_HALVES, 8, True), "pieces": variant(STRAIGHT, 4, False)},
+            {"one": variant(AS_HALVES, 8, True), "accumulated": variant(STRAIGHT, 4, False)},
             **augmented,
         ),
         run("stylegan3-r", "matmul", {"blurred, one": variant(AS_HALVES, 8, False)}, gamma=0.0),
@@ -108,7 +108,7 @@ def phases_of(arrays):
 
 
 def assert_gradients_equal(a, b, phase, tolerance=TOLERANCE, floor=None):
-    """Of the whole phase, and of every variable."""
+    """Compare the gradients of the whole phase, and those of every variable."""
     floor = FLOOR[phase] if floor is None else floor
     left, right = under(a, f"{phase}/gradient/"), under(b, f"{phase}/gradient/")
     assert set(left) == set(right) and len(left) > 15
@@ -121,7 +121,7 @@ def assert_gradients_equal(a, b, phase, tolerance=TOLERANCE, floor=None):
     assert {name: (error, allowed[name]) for name, error in errors.items() if error > allowed[name]} == {}
 
 
-# Two replicas and one.
+# --- Two replicas and one ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -245,22 +245,22 @@ def test_a_checkpoint_of_two_replicas_continues_with_one(steps, faces):
     assert np.all(np.isfinite(shown)) and np.std(shown) > 0.1
 
 
-# Pieces and whole.
+# --- Accumulated gradients --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["G", "R1"])
-def test_gradients_in_pieces_equal_those_in_one_go(steps, phase):
-    assert_gradients_equal(steps.variants["one"], steps.variants["pieces"], phase)
+def test_accumulated_gradients_equal_those_of_the_whole_batch(steps, phase):
+    assert_gradients_equal(steps.variants["one"], steps.variants["accumulated"], phase)
 
 
 @pytest.mark.slow
-def test_discriminator_in_pieces(steps):
-    """Running statistics move with every piece, as in the published code, so that later pieces see others.
+def test_accumulated_gradients_of_the_discriminator(steps):
+    """Running statistics move with every part, as in the published code, so that later parts see others.
 
     A gain is the root of a statistic, and (biases apart) images are proportional to every layer's gain.
     """
-    one, pieces = steps.variants["one"], steps.variants["pieces"]
+    one, parts = steps.variants["one"], steps.variants["accumulated"]
     moved = [
         float(np.abs(value - one[f"start/G/{name}"]) / one[f"start/G/{name}"] / 2)
         for name, value in under(one, "end/G/").items()
@@ -269,16 +269,16 @@ def test_discriminator_in_pieces(steps):
     assert len(moved) == 15
     assert sum(moved) < 5e-3  # measured: 2e-3
     # Measured: 9e-6; other groups: 6e-2. Biases are sums that cancel: 2.6e-3 of the first, 4e-4 of the whole.
-    assert_gradients_equal(one, pieces, "D", tolerance=sum(moved), floor=sum(moved) / 5)
+    assert_gradients_equal(one, parts, "D", tolerance=sum(moved), floor=sum(moved) / 5)
 
 
 @pytest.mark.slow
-def test_statistics_move_with_every_piece(steps):
-    """Two pieces, twice the way: each takes the share 1 - decay of what is left, 3e-4 or 2e-3 of it."""
-    one, pieces = steps.variants["one"], steps.variants["pieces"]
+def test_statistics_move_with_every_accumulation_step(steps):
+    """Two parts, twice the way: each takes the share 1 - decay of what is left, 3e-4 or 2e-3 of it."""
+    one, parts = steps.variants["one"], steps.variants["accumulated"]
     for kind, share in (("w_avg", 2e-3), ("magnitude_ema", 3e-4)):
         ways = [
-            (value - (start := one[f"start/G/{name}"]), pieces[f"end/G/{name}"] - start)
+            (value - (start := one[f"start/G/{name}"]), parts[f"end/G/{name}"] - start)
             for name, value in under(one, "end/G/").items()
             if name.endswith(kind)
         ]
@@ -286,11 +286,11 @@ def test_statistics_move_with_every_piece(steps):
         assert relative_error(twice, 2 * way) < 10 * share
 
 
-# What a phase does.
+# --- Effects of a phase -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["one", "two", "pieces", "blurred, one"])
+@pytest.mark.parametrize("variant", ["one", "two", "accumulated", "blurred, one"])
 def test_only_the_discriminators_phase_moves_statistics(steps, variant):
     arrays = steps.variants[variant]
     for phase in phases_of(arrays):
@@ -301,7 +301,7 @@ def test_only_the_discriminators_phase_moves_statistics(steps, variant):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["one", "blurred, one"])
 def test_phases_are_the_losses_means(steps, variant):
-    """Labels, blur, factors: against losses and gradients taken without a Stepper."""
+    """Labels, blur, factors: against losses and gradients taken without a TrainStep."""
     arrays = steps.variants[variant]
     for phase in phases_of(arrays):
         metrics, expected = under(arrays, f"{phase}/metric/"), under(arrays, f"direct/{phase}/metric/")
@@ -341,16 +341,18 @@ def test_the_average_follows(steps, variant):
         np.testing.assert_allclose(average, expected, rtol=2e-7, atol=1e-12, err_msg=name)
 
 
-# Without a process of their own.
+# --- In this process --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def stepper(faces):
-    """A Stepper whose phases only note that they ran, and what on."""
+def train_step(faces):
+    """A TrainStep whose phases only record that they ran, and their inputs."""
     options = tiny_run.options(faces, cond=True)
     state = TrainState(options)
-    draws = RandomInputs(open_dataset(faces, use_labels=True), options.batch, options.generator().z_dim, options.seed)
-    made = TrainStep(state, options, tf.distribute.get_strategy(), draws)
+    random_inputs = RandomInputs(
+        open_dataset(faces, use_labels=True), options.batch, options.generator().z_dim, options.seed
+    )
+    made = TrainStep(state, options, tf.distribute.get_strategy(), random_inputs)
     made.ran = []
 
     def noting(name):
@@ -361,17 +363,17 @@ def stepper(faces):
         return phase
 
     made._phases = {name: noting(name) for name in made._phases}
-    made._update_average = lambda decay: made.ran.append(("average", state.step, state.cur_nimg, decay))
+    made._update_ema = lambda decay: made.ran.append(("average", state.step, state.cur_nimg, decay))
     return made
 
 
 @pytest.fixture(scope="module")
-def ran(stepper):
+def ran(train_step):
     """Notes of 40 steps."""
     images, labels = np.zeros([8, 16, 16, 3], np.uint8), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
     for _ in range(40):
-        stepper.run((images, labels))
-    return stepper.ran
+        train_step.run((images, labels))
+    return train_step.ran
 
 
 def test_every_step_has_its_phases_in_order(ran):
@@ -380,47 +382,48 @@ def test_every_step_has_its_phases_in_order(ran):
         assert names == (["G", "D", "R1"] if step % 16 == 0 else ["G", "D"])
 
 
-def test_steps_count_images(stepper, ran):
-    assert (stepper.state.step, stepper.state.cur_nimg) == (40, 320)
+def test_steps_count_images(train_step, ran):
+    assert (train_step.state.step, train_step.state.cur_nimg) == (40, 320)
     assert all(cur_nimg == 8 * step for _, step, cur_nimg, _ in ran)
     averages = [float(decay) for name, _, _, decay in ran if name == "average"]
     assert averages == pytest.approx([0.5 ** (20 / step) for step in range(1, 41)])
 
 
 def test_every_phase_draws_anew(ran):
-    latents = [arrays["z"] for name, _, _, arrays in ran if name == "G"]
-    latents += [arrays["fake_z"] for name, _, _, arrays in ran if name == "D"]
+    latents = [inputs.latents.z for name, _, _, inputs in ran if name == "G"]
+    latents += [inputs.fake.latents.z for name, _, _, inputs in ran if name == "D"]
     assert len({z.tobytes() for z in latents}) == 80
-    for name, _, _, arrays in ran:
+    for name, _, _, inputs in ran:
         if name == "D":
-            assert arrays["fake_label"].shape == arrays["label"].shape == (8, 3)
-            assert arrays["label"][:3].tolist() == np.eye(3).tolist()  # the real images keep theirs
+            assert inputs.fake.latents.label.shape == inputs.real.label.shape == (8, 3)
+            assert inputs.real.label[:3].tolist() == np.eye(3).tolist()  # the real images keep theirs
 
 
-def test_without_gamma_there_is_no_r1(stepper):
-    plain = TrainStep(stepper.state, dataclasses.replace(stepper.options, gamma=0.0), stepper.strategy, stepper.draws)
+def test_without_gamma_there_is_no_r1(train_step):
+    plain = TrainStep(
+        train_step.state,
+        dataclasses.replace(train_step.options, gamma=0.0),
+        train_step.strategy,
+        train_step.random_inputs,
+    )
     names = []
     plain._phases = {name: lambda arrays, name=name: names.append(name) or {} for name in plain._phases}
-    plain._update_average = lambda decay: None
+    plain._update_ema = lambda decay: None
     plain.state.step = 0
     plain.run((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 3], np.float32)))
     assert names == ["G", "D"]
 
 
-def test_a_batch_that_does_not_divide_names_the_values(stepper):
-    options = dataclasses.replace(stepper.options, batch_per_replica=3, mbstd_group=3)
+def test_a_batch_that_does_not_divide_names_the_values(train_step):
+    options = dataclasses.replace(train_step.options, batch_per_replica=3, mbstd_group=3)
     with pytest.raises(OptionError, match=r"--batch=8: .*--batch_per_replica=3 times 1 replicas = 3"):
-        TrainStep(stepper.state, options, stepper.strategy, stepper.draws)
-
-
-def test_images_to_float():
-    assert to_float(tf.constant([0, 51, 255], tf.uint8)).numpy() == pytest.approx([-1, -0.6, 1])
+        TrainStep(train_step.state, options, train_step.strategy, train_step.random_inputs)
 
 
 def test_overflow_does_not_reach_the_weights_but_is_counted():
     gradients = [tf.constant([1.0, np.nan, -np.inf, np.inf, -2.0]), tf.constant([[2.0]])]
-    (kept, whole), health = without_overflow(gradients)
+    (kept, whole), health = zero_nonfinite(gradients)
     assert kept.numpy().tolist() == [1, 0, 0, 0, -2]
     assert whole.numpy().tolist() == [[2]]
     assert {name: float(value) for name, value in health.items()} == {"norm": 3, "nonfinite": 3, "overflow": 1}
-    assert float(without_overflow([tf.ones([2])])[1]["overflow"]) == 0
+    assert float(zero_nonfinite([tf.ones([2])])[1]["overflow"]) == 0

@@ -1,4 +1,4 @@
-"""How often to augment: from how much the discriminator overfits (arXiv 2006.06676, section 3)."""
+"""Adaptive probability of the augmentation, driven by overfitting (arXiv 2006.06676, section 3)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-#: Images, in thousands, in which p gets from 0 to 1 where it only rises.
+#: Images, in thousands, in which p rises from 0 to 1 if it only rises.
 KIMG = 500.0
-#: For a run that starts from a model: its discriminator may overfit from the beginning.
+#: The same for a run that starts from a model: its discriminator may overfit from the beginning.
 KIMG_FROM_MODEL = 100.0
-INTERVAL = 4
-TARGET = 0.6
+INTERVAL = 4  # steps
+TARGET = 0.6  # of the heuristic
 
-#: The metrics of a step that a heuristic of the paper's equation 1 is made of.
+#: Metrics of a step that enter the heuristics of the paper's equation 1.
 SOURCES = {
     "rt": ("Loss/signs/real",),
     "rv": ("Loss/scores/real", "Loss/scores/validation", "Loss/scores/fake"),
@@ -22,24 +22,24 @@ SOURCES = {
 
 
 class Controller:
-    """Moves the probability of augmentation by a fixed amount so that a measure of overfitting stays at its target.
+    """Moves the probability p of augmentation by a fixed amount, so that a measure of overfitting stays at its target.
 
-    r_t = E[sign(D(train))] is the share of training images that D takes for real less that of the others;
-    r_v = (E[D(train)] - E[D(validation)]) / (E[D(train)] - E[D(generated)]) is 0 where D tells held-out images from
-    generated ones as well as it does training images, and 1 where it takes them for generated.
+    r_t = E[sign(D(train))] is the share of training images that D classifies as real, less the share of the others;
+    r_v = (E[D(train)] - E[D(validation)]) / (E[D(train)] - E[D(generated)]) is 0 if D distinguishes held-out images
+    from generated ones as well as it does training images, and 1 if held-out images score as low as generated ones.
 
-    Create it outside the strategy's scope: it sees metrics of the global batch, the same in every worker.
+    Create it outside the strategy's scope: its inputs are metrics of the global batch, the same in every worker.
 
     Args:
         batch: images of a step.
         heuristic: "rt" or "rv"; the latter needs logits of held-out images.
-        target: of the heuristic.
-        kimg: thousands of images in which p can get from 0 to 1.
+        target: target of the heuristic.
+        kimg: thousands of images in which p can rise from 0 to 1.
         interval: steps between two changes of p.
-        probability: p to begin with.
+        probability: initial p.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: an argument is out of range; the message has its name, value and the remedy.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Controller:
         self.heuristic, self.target = heuristic, target
         self.batch, self.interval = batch, interval
         self.sources = SOURCES[heuristic]
-        self._move = batch * interval / (kimg * 1000)
-        # Where the metrics are, so that adding them waits for nothing.
+        self._kimg = kimg
+        # On the device of the metrics, so that adding them waits for nothing.
         self._sums = tf.Variable(tf.zeros([len(self.sources)]), trainable=False, name="ada_sums")
         with tf.device("CPU:0"):  # read in every step, so not behind the device's queue
             self._counts = tf.Variable(tf.zeros([len(self.sources)], tf.int64), trainable=False, name="ada_counts")
@@ -68,41 +68,42 @@ class Controller:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Everything that a checkpoint has to hold for the next step to be the same."""
+        """Variables to save in a checkpoint, so that the next step is the same."""
         return [self._sums, self._counts, self._steps, self._p, self._overfitting, self._saturated_nimg]
 
     @property
     def probability(self) -> float:
+        """Present p, from 0 to 1."""
         return float(self._p.numpy())
 
     @property
     def overfitting(self) -> float:
-        """The heuristic when p last moved; not a number before."""
+        """The heuristic at the last change of p; NaN before the first."""
         return float(self._overfitting.numpy())
 
     @property
     def warning(self) -> str | None:
-        """What is wrong while p has been stuck at 1 for long enough to have fallen, and what helps."""
+        """Message with a remedy, if p has been 1 for longer than it takes to fall; else None."""
         if self._saturated_nimg.numpy() < 10 * self.batch * self.interval:
             return None
         return (
-            f"augmentation is saturated: p is 1 since {self._saturated_nimg.numpy() / 1000:.1f} kimg, and r_"
-            f"{self.heuristic[1]} = {self.overfitting:.2f} still above --target={self.target:g}: the discriminator "
-            "overfits all the same. Use more data, --mirror, a larger --gamma or a wider --augpipe"
+            f"augmentation is saturated: p has been 1 for {self._saturated_nimg.numpy() / 1000:.1f} kimg, and r_"
+            f"{self.heuristic[1]} = {self.overfitting:.2f} is still above --target={self.target:g}: the discriminator "
+            "overfits in spite of it. Use more data, --mirror, a larger --gamma or a wider --augpipe"
         )
 
     def metrics(self) -> dict[str, float]:
-        """For the log: p, and the heuristic once there is one."""
+        """Metrics for the log: p, and the heuristic once it has been computed."""
         values = {"Progress/augment": self.probability, f"Progress/r_{self.heuristic[1]}": self.overfitting}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def observe(self, metrics: Mapping[str, tf.Tensor | float]) -> None:
-        """Takes in the metrics of one step; after every `interval` of them p moves.
+        """Add the metrics of one step; move p after every `interval` steps.
 
-        Logits of held-out images may come in some of the steps only.
+        Logits of held-out images may be missing in some of the steps.
 
         Raises:
-            ValueError: one of those that the heuristic needs did not come in a whole interval.
+            ValueError: a metric that the heuristic needs was missing in a whole interval.
         """
         present = [name in metrics for name in self.sources]
         values = [tf.cast(metrics.get(name, 0.0), tf.float32) for name in self.sources]
@@ -123,9 +124,10 @@ class Controller:
         self._sums.assign(tf.zeros_like(self._sums))
         self._counts.assign(tf.zeros_like(self._counts))
         self._overfitting.assign(overfitting)
-        if math.isfinite(overfitting):  # a bad step tells nothing about overfitting
+        if math.isfinite(overfitting):  # a diverged step is no evidence of overfitting
             direction = (overfitting > self.target) - (overfitting < self.target)
-            self._p.assign(min(max(self.probability + direction * self._move, 0.0), 1.0))
+            move = self.batch * self.interval / (self._kimg * 1000)
+            self._p.assign(min(max(self.probability + direction * move, 0.0), 1.0))
         at_most = self.probability >= 1
         self._saturated_nimg.assign(self._saturated_nimg + self.batch * self.interval if at_most else 0)
 

@@ -1,4 +1,9 @@
-"""Pixel blitting and geometric transforms of images (arXiv 2006.06676, appendix B)."""
+"""Pixel blitting and geometric transforms of images (arXiv 2006.06676, appendix B, figure 17).
+
+All transforms of an image are one matrix, which is applied with hardly any aliasing. The matrix is the inverse,
+[N, 3, 3]: from a position in the result to the position in the image that is seen there, in pixels from the center,
+x to the right and y down. Positions (x, y, 1) are columns.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,12 @@ from numpy.typing import NDArray
 from sg3tf.ops.upfirdn2d import upfirdn2d
 from trainer.augment.random_params import AugmentParams
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The two orthogonal wavelets of the augmentation, as filters of unit sum in float64.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Wavelet filters, of unit sum in float64 --------------------------------------------------------------------------
 
 Array = NDArray[np.float64]
 
-#: sym6's low-pass filter: among the orthogonal filters of 12 taps with six zeros at the Nyquist frequency the most
-#: nearly symmetric one. Upsampling by 2 with it and downsampling with it mirrored is the identity.
+#: Low-pass filter of the wavelet sym6: of the orthogonal filters of 12 taps with six zeros at the Nyquist frequency,
+#: the most nearly symmetric one. Upsampling by 2 with it and downsampling with its mirror image is the identity.
 SYM6 = (
     0.01089235016329234,
     0.002468306185923318,
@@ -41,7 +44,7 @@ def octave_bands() -> Array:
 
     Appendix B builds them from sym2, Daubechies' orthogonal filter of 4 taps. With its power response P as a filter
     and Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half; every further octave is split off
-    what P has kept, with P and Q at twice the spacing.
+    the part that P has kept, with P and Q at twice the spacing.
     """
     root = np.sqrt(3)
     sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / 8
@@ -67,20 +70,18 @@ def _spread(taps: Array, spacing: int) -> Array:
     return spread
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Images under affine transformations, with hardly any aliasing (appendix B, "general geometric transformations").
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Resampling of images under affine transformations ----------------------------------------------------------------
 
-#: Below this an image is narrower than what its filter reaches of its mirror image.
+#: Smaller images are narrower than the reach of the filter into their mirror images.
 SMALLEST = 6
 _REACH = len(SYM6) // 4  # of the filter to either side, in pixels of the image
-#: The filter is not quite symmetric: it delays by 5.1 taps, not by 5.5. So samples of twice the rate are taken to be
-#: where its tap 5 is, every other one of them on a pixel; otherwise turning an image would move it, too.
-_CENTRE = 5
+#: The filter is not quite symmetric: it delays by 5.1 taps, not by 5.5. Samples at twice the rate are therefore placed
+#: at its tap 5, every other one of them on a pixel; otherwise rotating an image would also move it.
+_CENTER = 5
 
 
 def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
-    """Images [N, H, W, C] seen through `inverse` [N, 3, 3], see geometry; beyond its edge an image goes on mirrored.
+    """Transform images [N, H, W, C] by the inverse matrices [N, 3, 3]; beyond the edge an image is mirrored.
 
     Upsampled twofold with sym6, looked up bilinearly at the transformed pixel positions of twice the rate, and
     downsampled with sym6. Images whose matrix is the identity pass unchanged, not even rounded.
@@ -90,7 +91,7 @@ def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
     height, width = images.shape[1:3]
     tile, origin_y, origin_x = _mirrored_tile(images)
     x, y = _positions(inverse, height, width)
-    # From pixels from the centre to samples of the tile.
+    # From pixels relative to the center to samples of the tile.
     found = _look_up(tile, 2 * (y + ((height - 1) / 2 + origin_y)), 2 * (x + ((width - 1) / 2 + origin_x)))
     resampled = upfirdn2d(found, SYM6, down=2, flip_filter=True)
     moved = tf.reduce_any(inverse != tf.eye(3, dtype=inverse.dtype), axis=[1, 2])
@@ -98,26 +99,26 @@ def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
 
 
 def _mirrored_tile(images: tf.Tensor) -> tuple[tf.Tensor, int, int]:
-    """One period of the endlessly mirrored images at twice their rate, and the pixels (y, x) before their first.
+    """One period of the endlessly mirrored images at twice their rate, and the pixels (y, x) before their first one.
 
-    Mirrored about its first and last pixels, a row of W repeats after 2 (W - 1). So the tile serves every
+    Mirrored about its first and last pixels, a row of W repeats after 2 (W - 1). So the tile suffices for every
     transformation, and its size is static, unlike a margin that depends on the matrices.
     """
     (before_y, after_y), (before_x, after_x) = (_mirror_pad(size) for size in images.shape[1:3])
     mirrored = tf.pad(images, [[0, 0], [before_y, after_y], [before_x, after_x], [0, 0]], mode="REFLECT")
-    # The first sample is that whose tap _CENTRE is on pixel _REACH; one after the period is cropped.
+    # The first sample has its tap _CENTER on pixel _REACH; one sample after the period is cropped.
     tile = upfirdn2d(mirrored, SYM6, up=2, pad=(0, -1, 0, -1), gain=4.0)
     return tile, before_y - _REACH, before_x - _REACH
 
 
 def _mirror_pad(size: int) -> tuple[int, int]:
-    """Pixels before and after `size` that make a period and the reach of the filter at both of its ends."""
+    """Padding before and after `size` pixels: one period, and the reach of the filter at both ends."""
     total = 2 * (size - 1) + 2 * _REACH - size
     return total // 2, total - total // 2
 
 
 def _positions(inverse: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the samples that make the result are seen: x and y [N, 2 H + 10, 2 W + 10]."""
+    """Positions x and y, [N, 2 H + 10, 2 W + 10], of the samples that the downsampling filter reads."""
     x = tf.constant(_pixels(width), inverse.dtype)[None, None, :]
     y = tf.constant(_pixels(height), inverse.dtype)[None, :, None]
     a = inverse[:, :, :, None, None]
@@ -125,12 +126,12 @@ def _positions(inverse: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, 
 
 
 def _pixels(size: int) -> np.ndarray:
-    """Where the downsampling filter reads, in pixels from the centre; its tap _CENTRE is on the result's pixels."""
-    return (np.arange(2 * size + len(SYM6) - 2) - _CENTRE) / 2 - (size - 1) / 2
+    """Samples of the downsampling filter, in pixels from the center; its tap _CENTER is on the result's pixels."""
+    return (np.arange(2 * size + len(SYM6) - 2) - _CENTER) / 2 - (size - 1) / 2
 
 
 def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Bilinear samples of a tile [N, P, Q, C] that repeats, at positions [N, h, w]; no gradient to the positions."""
+    """Bilinear samples of a repeating tile [N, P, Q, C] at positions [N, h, w]; no gradient for the positions."""
     rows, columns = tile.shape[1:3]
     flat = tf.reshape(tile, [-1, rows * columns, tile.shape[3]])
     top, left = tf.floor(y), tf.floor(x)
@@ -145,14 +146,9 @@ def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return upper * (1 - down) + lower * down
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pixel blitting and general geometric transformations as one matrix for every image (appendix B, figure 17).
-#
-# A transformation is its inverse, [N, 3, 3]: from a position in the result to the one in the image that is seen there,
-# in pixels from the centre, x to the right and y down. Positions (x, y, 1) are columns.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Inverse transformation matrices ----------------------------------------------------------------------------------
 
-#: Share of the image's width and height. xint: the largest shift; xfrac: the standard deviation.
+#: Share of the image's width and height: largest shift of xint, standard deviation of xfrac.
 TRANSLATION = 0.125
 #: Standard deviation of the binary logarithm of both scalings.
 SCALE_OCTAVES = 0.2
@@ -160,13 +156,13 @@ SCALE_OCTAVES = 0.2
 Size = tuple[int, int]
 
 
-def inverse_transformations(transforms: Collection[str], numbers: AugmentParams, size: Size) -> tf.Tensor:
-    """The inverse of all of `transforms` after another, in the paper's order, for images of `size` (height, width)."""
-    inverse = affine(x=1.0, y=1.0, like=numbers["scale"])
+def inverse_transformations(transforms: Collection[str], params: AugmentParams, size: Size) -> tf.Tensor:
+    """Inverse of the product of `transforms` in the paper's order, for images of `size` (height, width)."""
+    inverse = affine(x=1.0, y=1.0, like=params["scale"])
     for transform, step in _STEPS:
         if transform in transforms:
             # The inverse of "A, then B" is "B's inverse, then A's".
-            inverse = product(inverse, step(numbers, size))
+            inverse = product(inverse, step(params, size))
     return inverse
 
 
@@ -179,41 +175,41 @@ def affine(
     shift_y: tf.Tensor | float = 0.0,
     like: tf.Tensor,
 ) -> tf.Tensor:
-    """[N, 3, 3] with x and y on the diagonal, skew below it and its opposite above; `like` is [N]."""
+    """Matrix [N, 3, 3] with x and y on the diagonal, skew below it and -skew above; `like` is [N]."""
     rows = (x, -skew, shift_x, skew, y, shift_y, 0.0, 0.0, 1.0)
     entries = [tf.convert_to_tensor(entry, like.dtype) + tf.zeros_like(like) for entry in rows]
     return tf.reshape(tf.stack(entries, axis=1), [-1, 3, 3])
 
 
 def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Matrix product, never in the reduced precision that devices have for tf.matmul: pixels count in thousands."""
+    """Matrix product in full precision, unlike tf.matmul on some devices: coordinates reach thousands of pixels."""
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
-def _x_flip(numbers: AugmentParams, size: Size) -> tf.Tensor:
-    mirror = 1 - 2 * tf.floor(2 * numbers["xflip"])
-    return affine(x=numbers.if_happens("xflip", mirror, 1.0), y=1.0, like=mirror)
+def _x_flip(params: AugmentParams, size: Size) -> tf.Tensor:
+    mirror = 1 - 2 * tf.floor(2 * params["xflip"])
+    return affine(x=params.where_active("xflip", mirror, 1.0), y=1.0, like=mirror)
 
 
-def _quarter_turns(numbers: AugmentParams, size: Size) -> tf.Tensor:
-    turns = numbers.if_happens("rotate90", tf.floor(4 * numbers["rotate90"]), 0.0)
+def _quarter_turns(params: AugmentParams, size: Size) -> tf.Tensor:
+    turns = params.where_active("rotate90", tf.floor(4 * params["rotate90"]), 0.0)
     turns = tf.cast(turns, tf.int32)
-    # A cosine is not exactly 0.
-    cosine = tf.gather(tf.constant([1, 0, -1, 0], numbers.dtype), turns)
-    sine = tf.gather(tf.constant([0, 1, 0, -1], numbers.dtype), turns)
+    # From a table, as the cosine of pi / 2 is not exactly 0 in floating point.
+    cosine = tf.gather(tf.constant([1, 0, -1, 0], params.dtype), turns)
+    sine = tf.gather(tf.constant([0, 1, 0, -1], params.dtype), turns)
     return affine(x=cosine, y=cosine, skew=sine, like=cosine)
 
 
-def _integer_translation(numbers: AugmentParams, size: Size) -> tf.Tensor:
+def _integer_translation(params: AugmentParams, size: Size) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
-        return numbers.if_happens("xint", tf.round((2 * numbers[name] - 1) * (TRANSLATION * extent)), 0.0)
+        return params.where_active("xint", tf.round((2 * params[name] - 1) * (TRANSLATION * extent)), 0.0)
 
     return _translation(pixels("xint_x", size[1]), pixels("xint_y", size[0]))
 
 
-def _fractional_translation(numbers: AugmentParams, size: Size) -> tf.Tensor:
+def _fractional_translation(params: AugmentParams, size: Size) -> tf.Tensor:
     def pixels(name: str, extent: int) -> tf.Tensor:
-        return numbers.if_happens("xfrac", numbers[name] * (TRANSLATION * extent), 0.0)
+        return params.where_active("xfrac", params[name] * (TRANSLATION * extent), 0.0)
 
     return _translation(pixels("xfrac_x", size[1]), pixels("xfrac_y", size[0]))
 
@@ -222,26 +218,26 @@ def _translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return affine(x=1.0, y=1.0, shift_x=-x, shift_y=-y, like=x)
 
 
-def _isotropic_scale(numbers: AugmentParams, size: Size) -> tf.Tensor:
-    shrunk = numbers.if_happens("scale", tf.pow(2.0, -SCALE_OCTAVES * numbers["scale"]), 1.0)
+def _isotropic_scale(params: AugmentParams, size: Size) -> tf.Tensor:
+    shrunk = params.where_active("scale", tf.pow(2.0, -SCALE_OCTAVES * params["scale"]), 1.0)
     return affine(x=shrunk, y=shrunk, like=shrunk)
 
 
-def _anisotropic_scale(numbers: AugmentParams, size: Size) -> tf.Tensor:
-    """Wider by what it gets lower."""
-    shrunk = numbers.if_happens("aniso", tf.pow(2.0, -SCALE_OCTAVES * numbers["aniso"]), 1.0)
+def _anisotropic_scale(params: AugmentParams, size: Size) -> tf.Tensor:
+    """Scale the width and the height by inverse factors."""
+    shrunk = params.where_active("aniso", tf.pow(2.0, -SCALE_OCTAVES * params["aniso"]), 1.0)
     return affine(x=shrunk, y=1 / shrunk, like=shrunk)
 
 
 def _rotation(name: str) -> Callable[[AugmentParams, Size], tf.Tensor]:
-    def step(numbers: AugmentParams, size: Size) -> tf.Tensor:
-        angle = numbers.if_either_happens(name, (2 * numbers[name] - 1) * math.pi, 0.0)
+    def step(params: AugmentParams, size: Size) -> tf.Tensor:
+        angle = params.where_either_active(name, (2 * params[name] - 1) * math.pi, 0.0)
         return affine(x=tf.cos(angle), y=tf.cos(angle), skew=tf.sin(angle), like=angle)
 
     return step
 
 
-#: The transform that asks for a step, and the step. Rotation before and after the anisotropic scaling lets that act
+#: (transform, matrix); a transform may have two matrices: rotation before and after the anisotropic scaling lets it act
 #: along any direction.
 _STEPS = (
     ("xflip", _x_flip),

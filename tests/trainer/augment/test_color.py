@@ -1,4 +1,4 @@
-"""Each colour transform against its formula in float64; what becomes of greys and opacity."""
+"""Color transforms against their formulas in float64; grays and opacity."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced, smooth_images
 from tests.helpers.numerics import relative_error
-from trainer.augment.color import TRANSFORMS, colour_matrices, recolour
+from trainer.augment.color import TRANSFORMS, apply_color_matrices, color_matrices
 from trainer.augment.random_params import AugmentParams
 
 
 def matrices(values, transforms=TRANSFORMS, probability=1.0, dtype=tf.float64):
-    return colour_matrices(transforms, AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), dtype))
+    return color_matrices(transforms, AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), dtype))
 
 
 def applied(values, images, transforms=TRANSFORMS):
-    return recolour(tf.constant(images), matrices(values, transforms, dtype=tf.as_dtype(images.dtype))).numpy()
+    of_images = matrices(values, transforms, dtype=tf.as_dtype(images.dtype))
+    return apply_color_matrices(tf.constant(images), of_images).numpy()
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_hue_turns_by_its_angle_and_keeps_luma(images):
 
 
 def test_order(images):
-    """Brightness, contrast, luma flip, hue, saturation, each on what the one before left."""
+    """Brightness, contrast, luma flip, hue, saturation, each applied to the result of the one before."""
     values = drawn(2)
     expected = images
     for transform in TRANSFORMS:
@@ -96,16 +97,16 @@ def test_nothing_happens_at_probability_zero():
     assert np.array_equal(got, np.tile(np.eye(4), [50, 1, 1]))
 
 
-def test_grey_is_the_mean_of_the_colour_that_comes_of_it():
-    values, grey = drawn(8), smooth_images(8, 6, 1, np.float64)
-    colours = applied(values, np.tile(grey, [1, 1, 1, 3]))
-    np.testing.assert_allclose(applied(values, grey), luma(colours), atol=1e-13)
-    assert np.ptp(colours, axis=3).max() < 1e-12  # no transform gives a grey a hue
+def test_gray_is_the_mean_of_the_color_that_comes_of_it():
+    values, gray = drawn(8), smooth_images(8, 6, 1, np.float64)
+    colors = applied(values, np.tile(gray, [1, 1, 1, 3]))
+    np.testing.assert_allclose(applied(values, gray), luma(colors), atol=1e-13)
+    assert np.ptp(colors, axis=3).max() < 1e-12  # no transform gives a gray a hue
 
 
-def test_hue_and_saturation_do_nothing_to_grey():
-    grey = smooth_images(8, 6, 1, np.float64)
-    np.testing.assert_allclose(applied(drawn(8), grey, ("hue", "saturation")), grey, atol=1e-14)
+def test_hue_and_saturation_do_nothing_to_gray():
+    gray = smooth_images(8, 6, 1, np.float64)
+    np.testing.assert_allclose(applied(drawn(8), gray, ("hue", "saturation")), gray, atol=1e-14)
 
 
 def test_opacity_is_untouched(images):
@@ -117,5 +118,5 @@ def test_opacity_is_untouched(images):
 
 @pytest.mark.parametrize("channels", [2, 5])
 def test_other_channels_are_refused(channels):
-    with pytest.raises(ValueError, match=f"images of {channels} channels: colour transforms need 1, 3 or 4; leave"):
+    with pytest.raises(ValueError, match=f"images of {channels} channels: color transforms need 1, 3 or 4; leave"):
         applied(drawn(1), np.zeros([1, 6, 6, channels]))

@@ -1,4 +1,4 @@
-"""How the probability of augmentation follows overfitting."""
+"""Probability of augmentation under overfitting."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_saturation_is_reported_until_it_is_over():
     watch(controller, OVERFITTING, 4)
     assert controller.probability == 1 and controller.warning is None  # it may turn at once
     watch(controller, OVERFITTING, 40)
-    assert "augmentation is saturated: p is 1 since 44.0 kimg, and r_t = 0.90" in controller.warning
+    assert "augmentation is saturated: p has been 1 for 44.0 kimg, and r_t = 0.90" in controller.warning
     assert controller.probability == 1
     watch(controller, FINE, 4)
     assert controller.warning is None and controller.probability < 1
@@ -116,7 +116,7 @@ def test_what_says_nothing_moves_nothing(heuristic, metrics):
 
 
 def test_a_checkpoint_continues_it(tmp_path):
-    """In the middle of an interval, and of being saturated."""
+    """In the middle of an interval, while p is saturated."""
     straight = Controller(1000, probability=0.99)
     watch(straight, OVERFITTING, 11)
     watch(straight, FINE, 2)

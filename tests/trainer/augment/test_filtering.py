@@ -21,7 +21,7 @@ def gains(values, probability=1.0):
 
 
 def test_gains():
-    """Appendix B: one band after the other is amplified, and the whole brought back to the expected power."""
+    """Appendix B: the bands are amplified one after another, and all are scaled back to the expected power."""
     values = drawn(20)
     expected = np.ones([20, 4])
     for i in range(4):

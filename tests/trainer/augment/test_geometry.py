@@ -37,7 +37,7 @@ def translation(x, y):
 
 
 def forward(row):
-    """Figure 17 of the paper, read aloud: everything that happens to one image, each step after the one before."""
+    """The sequence of figure 17 of the paper for one image, step by step."""
     u = dict(zip(COLUMNS, row.astype(np.float64), strict=True))
     steps = [
         scaling(1 - 2 * np.floor(2 * u["xflip"]), 1),
@@ -72,7 +72,7 @@ def test_blitting_moves_whole_pixels():
     [("xflip", 2), ("rotate90", 4), ("scale", None), ("rotate", None), ("aniso", None), ("xfrac", None)],
 )
 def test_share_of_images_moved(transform, choices):
-    """With p; where there are few choices, one of them is to stay."""
+    """Shares of changed images: p, less the share of choices that change nothing."""
     p, n = 0.4, 10000
     moved = np.any(inverses(drawn(n), (transform,), p) != np.eye(3), axis=(1, 2)).mean()
     expected = p * (1 - 1 / choices) if choices else p
@@ -116,7 +116,7 @@ def cosines(y, x, height, width):
 
 
 def analytic(inverse, height, width):
-    """The transformed cosines, evaluated where each pixel comes from: right also beyond the edges."""
+    """The transformed cosines, evaluated at the source of each pixel, which may be beyond the edges."""
     y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
     source = inverse @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
     return cosines(source[1] + (height - 1) / 2, source[0] + (width - 1) / 2, height, width).reshape(height, width)
@@ -165,7 +165,7 @@ def test_small_and_odd_sizes(size):
 
 
 def test_upsampling_and_downsampling_is_the_identity():
-    """So that only what moves is resampled; here a shift of one full period, which no shortcut recognises."""
+    """A shift by one full period is the identity, but does not take the shortcut of the identity matrix."""
     images = np.random.RandomState(0).uniform(-1, 1, [1, 16, 16, 2])
     got = geometry.transform(tf.constant(images), tf.constant(translation(30, 30)[None]))
     np.testing.assert_allclose(got, images, atol=1e-12)

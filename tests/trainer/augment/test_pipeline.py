@@ -1,4 +1,4 @@
-"""The whole pipeline: the reference's numbers, its promises to the training step, and bad input."""
+"""The pipeline: golden numbers, the properties that the training step relies on, and bad input."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_everything_at_probability_one(channels):
 
 
 def test_an_image_is_augmented_alike_in_any_batch():
-    """So neither replicas nor chunks change a run; and only its own numbers and probability matter."""
+    """An image depends on its own parameters and probability only, not on replicas or accumulation steps."""
     images, values, p = smooth_images(8, 12, 3), drawn(8), np.linspace(0.3, 1, 8).astype(np.float32)
     augment = Augment("bgcfnc")
     together = augment(images, values, p).numpy()
@@ -184,12 +184,12 @@ def test_unknown_names_are_refused(names, message):
         (np.zeros([2, 8, 8, 3], np.uint8), drawn(2), 1.0, "images of type uint8: cast them to float32"),
         (np.zeros([2, 8, 8, 3], np.float16), drawn(2), 1.0, "images of type float16: cast them to float32"),
         (np.zeros([2, 4, 8, 3], np.float32), drawn(2), 1.0, r"shape \(2, 4, 8, 3\): .* at least 6 pixels each way"),
-        (np.zeros([2, 8, 8, 3], np.float32), drawn(3), 1.0, r"numbers of shape \(3, 43\): .* gives for 2 images"),
-        (np.zeros([2, 8, 8, 3], np.float32), drawn(2)[:, :5], 1.0, r"numbers of shape \(2, 5\): .*\[N, 43\]"),
+        (np.zeros([2, 8, 8, 3], np.float32), drawn(3), 1.0, r"params of shape \(3, 43\): .* gives for 2 images"),
+        (np.zeros([2, 8, 8, 3], np.float32), drawn(2)[:, :5], 1.0, r"params of shape \(2, 5\): .*\[N, 43\]"),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2), 1.5, "probability 1.5: must be from 0 to 1"),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2), float("nan"), "probability nan: must be from 0 to 1"),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2), 3 * [0.5], r"probability of shape \(3,\): .* each image, \[2\]"),
-        (np.zeros([2, 8, 8, 2], np.float32), drawn(2), 1.0, "images of 2 channels: colour transforms need 1, 3 or 4"),
+        (np.zeros([2, 8, 8, 2], np.float32), drawn(2), 1.0, "images of 2 channels: color transforms need 1, 3 or 4"),
     ],
 )
 def test_bad_input_is_refused(images, values, p, message):

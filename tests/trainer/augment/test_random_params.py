@@ -1,4 +1,4 @@
-"""The random numbers, and what is decided with them."""
+"""Random parameters, and the events that they decide."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def keyed(values, probability):
     return AugmentParams(tf.constant(values), tf.constant(probability, tf.float32), tf.float32)
 
 
-def happened(numbers, event, method="if_happens"):
+def happened(numbers, event, method="where_active"):
     one = tf.ones_like(numbers["scale"])
     return np.asarray(getattr(numbers, method)(event, one, 0.0))
 
@@ -55,7 +55,7 @@ def test_events_happen_as_often_as_asked(probability):
 @pytest.mark.parametrize("probability", [0.0, 1e-6, 0.2, 0.7, 1.0])
 def test_one_of_two_rotations_happens_as_often_as_asked(probability):
     numbers = keyed(drawn(10000), probability)
-    either = np.maximum(*(happened(numbers, e, "if_either_happens") for e in ("pre_rotate", "post_rotate")))
+    either = np.maximum(*(happened(numbers, e, "where_either_active") for e in ("pre_rotate", "post_rotate")))
     assert abs(either.mean() - probability) <= 5 * np.sqrt(probability * (1 - probability) / 10000)
 
 

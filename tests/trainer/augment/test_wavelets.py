@@ -1,4 +1,4 @@
-"""The wavelets against what defines them, and the reference's."""
+"""Wavelets against their definitions and the golden numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.augment.geometry import SYM6, octave_bands
 
 
 def response(taps, frequency):
-    """Of a filter about its middle tap, at radians per sample."""
+    """Response of a filter about its middle tap, at radians per sample."""
     offset = np.arange(len(taps)) - len(taps) // 2
     return np.real(np.sum(taps * np.exp(-1j * frequency * offset)))
 
@@ -25,7 +25,7 @@ def test_sym6_is_orthogonal_to_its_even_shifts():
 
 
 def test_sym6_is_the_most_symmetric_of_the_daubechies_factors():
-    """All factorisations of the half-band polynomial of order 6, from its roots."""
+    """All factorizations of the half-band polynomial of order 6, from its roots."""
     factors = []
     pairs = []
     for root in np.roots([comb(5 + k, k) for k in range(6)][::-1]):
@@ -62,7 +62,7 @@ def test_outermost_bands_keep_their_ends(band, frequency):
 
 @pytest.mark.parametrize("band", [1, 2, 3])
 def test_bands_meet_at_octaves(band):
-    """At the frequency where a band begins, those below and those from it on have about half each."""
+    """At the edge of a band, the bands below and above it have about half of the response each."""
     edge = np.pi / 8 * 2 ** (band - 1)
     below = sum(response(taps, edge) for taps in octave_bands()[:band])
     assert below == pytest.approx(0.5, abs=0.04)

@@ -1,0 +1,198 @@
+"""StyleGANTrainer: compile and fit, and the same numbers as the exact loop."""
+
+from __future__ import annotations
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sg3tf import Discriminator, Generator
+from sg3tf.data.dataset import open_dataset
+from tests.helpers import tiny_run
+from trainer import stats
+from trainer.inputs import BatchIterator
+from trainer.keras_trainer import StyleGANTrainer
+from trainer.random_inputs import RandomInputs
+from trainer.state import TrainState
+from trainer.step import TrainStep
+
+SIZE = {"resolution": 16, "channel_base": 128, "channel_max": 8}
+BATCH = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_graphs():
+    """Making the graphs takes longer than the few steps of these tests."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def make_trainer(label_dim=0, seed=0, preset="stylegan3-t", **arguments):
+    keras.utils.set_random_seed(seed)
+    G = Generator.from_preset(preset, **SIZE, label_dim=label_dim)
+    D = Discriminator.from_preset(preset, **SIZE, label_dim=label_dim)
+    trainer = StyleGANTrainer(G, D)
+    trainer.compile(**{"gamma": 0.1, **arguments})
+    return trainer
+
+
+def images_of(count, dtype=np.uint8):
+    images = np.random.default_rng(0).integers(0, 256, [count, 16, 16, 3], np.uint8)
+    return images if dtype == np.uint8 else (images / 127.5 - 1).astype(dtype)
+
+
+def weights_of(model):
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def moved(before, model):
+    """Share of the trained variables that have changed."""
+    after = weights_of(model)
+    return np.mean([not np.array_equal(a, b) for a, b in zip(before, after, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """(trainer, history, weights of G, D and G_ema before) after two epochs of two steps, with a callback."""
+    trainer = make_trainer(augment_p=0.5, augment_target=-1.0, augment_kimg=0.1)
+    before = {name: weights_of(getattr(trainer, name)) for name in ("G", "D", "G_ema")}
+    shown = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: shown.append(trainer.G_ema.predict(np.ones([2, 512]), verbose=0))
+    )
+    dataset = tf.data.Dataset.from_tensor_slices(images_of(2 * BATCH)).batch(BATCH)
+    history = trainer.fit(dataset, epochs=2, verbose=0, callbacks=[callback])
+    return trainer, history.history, before, shown
+
+
+def test_losses_are_in_the_history_and_finite(fitted):
+    trainer, history, _, _ = fitted
+    assert set(history) == {"loss_G", "loss_D", "r_t", "r1", "augment_p"}
+    assert all(len(values) == 2 and np.all(np.isfinite(values)) for values in history.values())
+    assert history["r1"][0] > 0 and (trainer.step, trainer.cur_nimg) == (4, 4 * BATCH)
+
+
+@pytest.mark.parametrize("name", ["G", "D"])
+def test_weights_move(fitted, name):
+    trainer, _, before, _ = fitted
+    assert moved(before[name], getattr(trainer, name)) > 0.9
+
+
+def test_average_follows_and_can_be_used_after_each_epoch(fitted):
+    trainer, _, before, shown = fitted
+    start, average, now = before["G"], weights_of(trainer.G_ema), weights_of(trainer.G)
+    way, left = (np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(now, x, strict=True))) for x in (start, average))
+    assert 0 < left < 0.1 * way  # the half-life is still short
+    assert [images.shape for images in shown] == [(2, 16, 16, 3)] * 2 and not np.array_equal(*shown)
+    np.testing.assert_array_equal(trainer.predict(np.ones([2, 512]), verbose=0), shown[1])
+
+
+def test_augmentation_adapts(fitted):
+    """Its target of -1 is always exceeded: after 4 steps p moves by 4 * 8 images of 100."""
+    _, history, _, _ = fitted
+    assert history["augment_p"] == [0.5, pytest.approx(0.5 + 0.32)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("labels", ["one-hot", "classes"])
+def test_batches_of_images_and_labels(dtype, labels):
+    trainer = make_trainer(label_dim=3)
+    label = np.arange(BATCH) % 3
+    given = tf.one_hot(label, 3) if labels == "one-hot" else label
+    history = trainer.fit(images_of(BATCH, dtype), given, batch_size=BATCH, verbose=0)
+    assert np.isfinite(history.history["loss_D"][0])
+
+
+def test_images_may_be_uint8_or_float():
+    """The same images give the same training."""
+    results = []
+    for dtype in (np.uint8, np.float32):
+        trainer = make_trainer()
+        trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH, dtype)), verbose=0)
+        results.append(weights_of(trainer.D))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_missing_labels_are_named():
+    with pytest.raises(ValueError, match=r"labels of width 3: fit on batches of \(images, labels\)"):
+        make_trainer(label_dim=3).train_step(tf.constant(images_of(BATCH)))
+
+
+def test_weights_are_saved_and_training_continues(tmp_path):
+    dataset = tf.data.Dataset.from_tensors(images_of(BATCH))
+    straight = make_trainer(augment_p=0.3, augment_kimg=0.1)
+    straight.fit(dataset, epochs=6, verbose=0)
+    first = make_trainer(augment_p=0.3, augment_kimg=0.1)
+    first.fit(dataset, epochs=3, verbose=0)
+    first.save_weights(tmp_path / "trainer.weights.h5")
+    second = make_trainer(seed=1, augment_kimg=0.1)
+    second.load_weights(tmp_path / "trainer.weights.h5")
+    assert (second.step, second.controller.probability) == (3, 0.3)
+    second.fit(dataset, epochs=3, verbose=0)
+    assert second.controller.probability == straight.controller.probability != 0.3
+    for name in ("G", "D", "G_ema"):
+        for a, b in zip(getattr(straight, name).variables, getattr(second, name).variables, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "arguments"),
+    [
+        ("stylegan3-t", {}, {}),
+        ("stylegan3-r", {}, {"blur_kimg": BATCH * 200 / 32}),
+        ("stylegan2", {"pl_weight": 2.0, "style_mixing": 0.9, "glr": 0.002}, {"pl_weight": 2.0, "style_mixing": 0.9}),
+    ],
+)
+def test_a_step_is_that_of_the_exact_loop(faces, preset, options, arguments):
+    """Equal weights, images, labels and seed: equal losses, and the same weights afterwards."""
+    options = tiny_run.options(
+        faces,
+        cfg=preset,
+        cond=True,
+        aug="fixed",
+        p=0.4,
+        gamma=0.1,
+        map_depth=8 if preset == "stylegan2" else 2,
+        **options,
+    )
+    state = TrainState(options)
+    data = open_dataset(faces, use_labels=True)
+    batch = tuple(np.stack(arrays) for arrays in zip(*(data[i] for i in range(BATCH)), strict=True))
+    labels = BatchIterator([batch], (BATCH, 16, 16, 3), 3)
+    trainer = StyleGANTrainer(state.G.__class__(state.G.config), state.D.__class__(state.D.config))
+    for name in ("G", "D", "G_ema"):
+        getattr(trainer, name).set_weights(getattr(state, name).get_weights())
+    trainer.compile(gamma=0.1, augment_p=0.4, augment_target=None, **arguments)
+    inputs = RandomInputs(
+        labels,
+        BATCH,
+        state.G.config.z_dim,
+        options.seed,
+        style_mixing=options.style_mixing,
+        num_ws=state.G.num_ws,
+        noise=state.G.supports_noise,
+    )
+    exact = TrainStep(state, options, tf.distribute.get_strategy(), inputs).run(next(labels))
+    logs = trainer.train_step(tuple(map(tf.constant, batch)))
+    for name, metric in (("loss_G", "Loss/G/loss"), ("loss_D", "Loss/D/loss"), ("r1", "Loss/r1_penalty")):
+        assert float(logs[name]) == pytest.approx(float(stats.mean(exact[metric])), rel=1e-5), name
+    assert float(logs["augment_p"]) == pytest.approx(0.4)
+    for name in ("G", "D", "G_ema"):
+        for a, b in zip(getattr(state, name).variables, getattr(trainer, name).variables, strict=True):
+            np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
+    assert float(trainer.pl_mean) == pytest.approx(float(state.pl_mean), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_phases_are_compiled():
+    with contextlib.ExitStack() as stack:
+        tf.config.run_functions_eagerly(False)
+        stack.callback(tf.config.run_functions_eagerly, True)
+        trainer = make_trainer()
+        history = trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH)), epochs=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss_G"]))

@@ -1,0 +1,236 @@
+"""StyleGAN training with Keras' compile and fit, for one device.
+
+The phases, the adaptive augmentation and the moving average are those of the exact loop (`python -m trainer.main`),
+which adds several devices, checkpoints that resume bit for bit, metrics and a log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sg3tf.models.base import BaseGenerator
+from sg3tf.models.discriminator import Discriminator
+from sg3tf.models.generators import StyleGAN3Generator, build_generator
+from trainer import augment, losses
+from trainer.config import BLUR_SIGMA_PIXELS, EMA_NIMG_PER_BATCH
+from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
+from trainer.random_inputs import LabelArray, RandomInputs
+from trainer.state import lazy_adam
+from trainer.step import LossFunction, ema_decay, summed_gradients, update_ema, zero_nonfinite
+
+
+class StyleGANTrainer(keras.Model):
+    """Generator and discriminator that are trained together by `fit`.
+
+    `fit` takes a tf.data.Dataset of images, or of (images, labels), such as `sg3tf.data.dataset.Dataset.to_tf_data`
+    returns: images uint8 from 0 to 255, or float in [-1, 1], [N, R, R, C]; labels float32 [N, label_dim], or integers
+    [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it: drop the remainder of an
+    epoch. The history has the means over an epoch of `loss_G`, `loss_D` and `r_t` (the share of real images that D
+    classifies as real, less that of the others), and the latest `r1` penalty and `augment_p`.
+
+    Args:
+        G: generator to train, of any kind.
+        D: discriminator to train, of the same resolution, channels and labels.
+
+    Attributes:
+        G, D: the networks.
+        G_ema: moving average of G, for users: an ordinary generator, also between epochs, in a callback.
+        step: steps trained so far.
+        cur_nimg: real images seen so far.
+
+    Example:
+        >>> size = {"resolution": 16, "channel_base": 128, "channel_max": 8}
+        >>> G = sg3tf.Generator.from_preset("stylegan3-t", **size)
+        >>> D = sg3tf.Discriminator.from_preset("stylegan3-t", **size)
+        >>> trainer = StyleGANTrainer(G, D)
+        >>> trainer.compile(gamma=0.1)
+        >>> images = np.random.randint(0, 256, [64, 16, 16, 3], np.uint8)
+        >>> history = trainer.fit(tf.data.Dataset.from_tensor_slices(images).batch(8), epochs=2, verbose=0)
+        >>> trainer.G_ema.predict(np.random.randn(4, 512), verbose=0).shape
+        (4, 16, 16, 3)
+    """
+
+    def __init__(self, G: BaseGenerator, D: Discriminator, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.G, self.D, self.G_ema = G, D, build_generator(G.config)
+        self.G_ema.set_weights(G.get_weights())
+        self.step = self.cur_nimg = 0
+        self.built = True
+
+    def compile(
+        self,
+        g_optimizer: keras.optimizers.Optimizer | None = None,
+        d_optimizer: keras.optimizers.Optimizer | None = None,
+        *,
+        gamma: float,
+        r1_interval: int = 16,
+        pl_weight: float = 0.0,
+        pl_interval: int = 4,
+        style_mixing: float = 0.0,
+        blur_kimg: float = 0.0,
+        augpipe: str | None = augment.PIPE,
+        augment_p: float = 0.0,
+        augment_target: float | None = augment.TARGET,
+        augment_kimg: float = augment.KIMG,
+        ema_kimg: float | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        """Set optimizers, losses and augmentation.
+
+        Args:
+            g_optimizer, d_optimizer: optimizers of G and D; default: the published Adam, with learning rates 0.0025
+                (StyleGAN2: 0.002) and 0.002.
+            gamma: weight of the R1 penalty; 0 for none. It grows with the square of the resolution; see
+                `trainer.config.default_gamma` for published values.
+            r1_interval: steps from one R1 penalty to the next.
+            pl_weight: weight of path length regularization; 0 for none, StyleGAN2 uses 2.
+            pl_interval: steps from one path length regularization to the next.
+            style_mixing: share of images with the styles of two latents; StyleGAN2 uses 0.9.
+            blur_kimg: thousands of images over which the blur of D's first images fades; stylegan3-r uses
+                batch * 200 / 32.
+            augpipe: augmentation pipeline; None for none.
+            augment_p: probability of augmentation, or the initial one if it adapts.
+            augment_target: target of r_t for the adaptive probability; None keeps it at augment_p.
+            augment_kimg: thousands of images in which the adaptive probability can rise from 0 to 1.
+            ema_kimg: half-life of the moving average, in thousands of images; default: batch * 10 / 32.
+            seed: seed of all random numbers.
+            **kwargs: further arguments of keras.Model.compile.
+        """
+        # Eagerly, as phases are chosen in Python; each phase is a compiled function.
+        super().compile(optimizer=None, run_eagerly=True, **kwargs)
+        self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval)
+        self.blur_kimg, self.ema_kimg = blur_kimg, ema_kimg
+        self.adapts = augpipe is not None and augment_target is not None
+        self.augment = None if augpipe is None else augment.Augment(augpipe)
+        target = augment.TARGET if augment_target is None else augment_target
+        self.controller = augment.Controller(1, target=target, kimg=augment_kimg, probability=augment_p)
+        self.pl_mean = tf.Variable(0.0, trainable=False, name="pl_mean")
+        self.random_inputs = RandomInputs(
+            LabelArray(np.zeros([1, self.D.config.label_dim], np.float32)),
+            1,
+            self.G.config.z_dim,
+            seed,
+            style_mixing=style_mixing,
+            num_ws=self.G.num_ws,
+            noise=self.G.supports_noise,
+        )
+        g_rate = 0.0025 if isinstance(self.G, StyleGAN3Generator) else 0.002
+        self.g_optimizer = g_optimizer or lazy_adam(g_rate, pl_interval if pl_weight else None)
+        self.d_optimizer = d_optimizer or lazy_adam(0.002, r1_interval if gamma else None)
+        self._g_phase = self._phase(losses.generator_phase, self.G, self.g_optimizer)
+        self._pl_phase = self._phase(losses.path_length_phase, self.G, self.g_optimizer)
+        self._d_phase = self._phase(losses.discriminator_phase, self.D, self.d_optimizer)
+        self._r1_phase = self._phase(losses.r1_phase, self.D, self.d_optimizer)
+        self._update_ema = tf.function(lambda decay: update_ema(self.G_ema, self.G, decay))
+        self._means = {name: keras.metrics.Mean(name=name) for name in ("loss_G", "loss_D", "r_t")}
+        self._r1 = np.float32(0.0)
+
+    def call(self, inputs: Any, **kwargs: Any) -> tf.Tensor:
+        """Images of the averaged generator; arguments of its `call`."""
+        return self.G_ema(inputs, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train on one batch: G, D, and the penalties that are due; then move the average."""
+        images, label = self._images_and_label(data)
+        batch, weights = len(images), self.regularization
+        self.random_inputs.labels = LabelArray(label)
+
+        g = self._g_phase(FakeInputs(self._latents("G", batch), self._view("G", batch)))
+        if weights.pl_weight and self.step % weights.pl_interval == 0:
+            directions = self.random_inputs.directions(self.cur_nimg, batch // 2)
+            self._pl_phase(PathLengthInputs(self._latents("PL", batch // 2), directions))
+
+        real = RealInputs(images, label, self._view("D real", batch))
+        fake = FakeInputs(self._latents("D", batch), self._view("D fake", batch))
+        d = self._d_phase(DiscriminatorInputs(real, fake))
+        if self.adapts:
+            self.controller.batch = batch
+            self.controller.observe(d)
+        if weights.gamma and self.step % weights.r1_interval == 0:
+            self._r1 = self._r1_phase(RealInputs(images, label, self._view("R1", batch)))["Loss/r1_penalty"]
+
+        self.step += 1
+        self.cur_nimg += batch
+        half_life_nimg = batch * EMA_NIMG_PER_BATCH if self.ema_kimg is None else self.ema_kimg * 1000
+        self._update_ema(tf.constant(ema_decay(batch, self.cur_nimg, half_life_nimg)))
+
+        values = {"loss_G": g["Loss/G/loss"], "loss_D": d["Loss/D/loss"], "r_t": d["Loss/signs/real"]}
+        for name, value in values.items():
+            self._means[name].update_state(value, sample_weight=batch)
+        means = {name: mean.result() for name, mean in self._means.items()}
+        return {**means, "r1": self._r1, "augment_p": self.controller.probability}
+
+    def _phase(
+        self, loss_function: LossFunction, model: keras.Model, optimizer: Any
+    ) -> Callable[[Any], dict[str, Any]]:
+        """A compiled function of a phase's inputs that updates `model` and returns the means of the metrics."""
+        variables = model.trainable_variables
+        optimizer.build(variables)
+
+        @tf.function(reduce_retracing=True)
+        def run(inputs: Any) -> dict[str, tf.Tensor]:
+            gradients, metrics = summed_gradients(loss_function, self, inputs, variables)
+            count = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
+            gradients, _ = zero_nonfinite([gradient / count for gradient in gradients])
+            optimizer.apply(gradients, variables)
+            return {name: tf.reduce_mean(value) for name, value in metrics.items()}
+
+        return lambda inputs: run(tf.nest.map_structure(tf.convert_to_tensor, inputs))
+
+    def _images_and_label(self, data: Any) -> tuple[tf.Tensor, NDArray[np.float32]]:
+        """Images, uint8 or float32, and labels [N, label_dim] of a batch."""
+        images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if images.dtype != tf.uint8:
+            images = tf.cast(images, tf.float32)
+        label_dim = self.D.config.label_dim
+        if label_dim == 0:
+            return images, np.zeros([len(images), 0], np.float32)
+        if label is None:
+            raise ValueError(f"the networks have labels of width {label_dim}: fit on batches of (images, labels)")
+        label = np.asarray(label)
+        if label.ndim == 1:
+            label = np.eye(label_dim)[label]
+        return images, label.astype(np.float32)
+
+    def _latents(self, purpose: str, count: int) -> Latents:
+        return self.random_inputs.latents(purpose, self.cur_nimg, count)
+
+    def _view(self, augmentation: str, count: int) -> View:
+        """Blur and augmentation of a batch."""
+        view = View()
+        if self.blur_kimg:
+            sigma = BLUR_SIGMA_PIXELS * max(1 - self.cur_nimg / (self.blur_kimg * 1000), 0.0)
+            view = View(np.full([count], sigma, np.float32))
+        if self.augment is not None:
+            params = self.random_inputs.augmentation(augmentation, self.cur_nimg, count)
+            p = np.full([count], self.controller.probability, np.float32)
+            view = dataclasses.replace(view, augment_params=params, augment_p=p)
+        return view
+
+    # --- Saving: Keras saves networks and optimizers ------------------------------------------------------------------
+
+    def save_own_variables(self, store: Any) -> None:
+        """Save progress and augmentation, so that training continues after load_weights."""
+        store["progress"] = np.array([self.step, self.cur_nimg])
+        for name, variable in self._own_variables().items():
+            store[name] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load what save_own_variables saved."""
+        self.step, self.cur_nimg = (int(number) for number in store["progress"])
+        for name, variable in self._own_variables().items():
+            if name in store.keys():  # not in weights that were saved before compile  # noqa: SIM118
+                variable.assign(store[name])
+
+    def _own_variables(self) -> dict[str, tf.Variable]:
+        if not self.compiled:
+            return {}
+        return {"pl_mean": self.pl_mean, **{variable.name: variable for variable in self.controller.variables}}

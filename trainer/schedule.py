@@ -1,0 +1,62 @@
+"""Schedule of a run: when a tick, a snapshot and a checkpoint are due, and when the run is finished."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from trainer.config import Options
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """Actions that are due after a step, in this order."""
+
+    tick: bool = False
+    snapshot: bool = False
+    checkpoint: bool = False
+
+
+class Schedule:
+    """Decides by the number of images since the beginning of the run, so that a resumed run acts at the same places.
+
+    Args:
+        options: kimg, and the intervals: tick in kimg; snap and checkpoint in ticks.
+        cur_nimg: images seen when the process begins.
+    """
+
+    def __init__(self, options: Options, cur_nimg: int) -> None:
+        self._options = options
+        self._tick = tick_number(cur_nimg, options)
+        self._tick_nimg = cur_nimg
+        self._snapshot_nimg = self._checkpoint_nimg = -1  # a run that ends before its first step saves its state
+
+    def is_finished(self, cur_nimg: int) -> bool:
+        return cur_nimg >= self._options.kimg * 1000
+
+    def due(self, cur_nimg: int) -> Due:
+        """Return the actions due after a step; with every snapshot comes a checkpoint."""
+        tick = tick_number(cur_nimg, self._options)
+        if tick == self._tick:
+            return Due()
+        self._tick = tick
+        snapshot = tick % self._options.snap == 0
+        return self._noted(Due(True, snapshot, snapshot or tick % self._options.checkpoint == 0), cur_nimg)
+
+    def due_at_end(self, cur_nimg: int) -> Due:
+        """Return the actions due when the run ends or stops: those that the last step has not had already."""
+        latest = (self._tick_nimg, self._snapshot_nimg, self._checkpoint_nimg)
+        return self._noted(Due(*(nimg != cur_nimg for nimg in latest)), cur_nimg)
+
+    def _noted(self, due: Due, cur_nimg: int) -> Due:
+        if due.tick:
+            self._tick_nimg = cur_nimg
+        if due.snapshot:
+            self._snapshot_nimg = cur_nimg
+        if due.checkpoint:
+            self._checkpoint_nimg = cur_nimg
+        return due
+
+
+def tick_number(cur_nimg: int, options: Options) -> int:
+    """Number of whole ticks after `cur_nimg` images."""
+    return int(cur_nimg / (options.tick * 1000) + 1e-9)
