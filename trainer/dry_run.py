@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
+from sg3tf.models.recording import record_outputs
 from trainer.config import Options
 
 GIGA = 1e9
@@ -63,33 +61,14 @@ def trace(model: keras.Model, *inputs: Any, **more: Any) -> tuple[list[Row], int
     Returns:
         a row for every layer in the order of their calls, and the bytes of all their outputs.
     """
-    with _recorded_outputs(model.layers) as outputs:
+    with record_outputs(model.layers) as outputs:
         tf.function(lambda: model(*inputs, **more), autograph=False).get_concrete_function()
     by_name = {layer.name: layer for layer in model.layers}
-    rows = [_row(by_name[name], spec) for name, spec in outputs.items()]
-    return rows, sum(math.prod(spec.shape) * spec.dtype.size for spec in outputs.values())
+    rows = [_row(by_name[name], output) for name, output in outputs.items()]
+    return rows, sum(math.prod(output.shape) * output.dtype.size for output in outputs.values())
 
 
-@contextlib.contextmanager
-def _recorded_outputs(layers: list[keras.layers.Layer]) -> Iterator[dict[str, tf.TensorSpec]]:
-    """Collect {name of a layer: shape and dtype of its first output} while layers are called."""
-    outputs: dict[str, tf.TensorSpec] = {}
-
-    def record(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> tf.Tensor:
-        y = type(layer).call(layer, *args, **kwargs)
-        outputs.setdefault(layer.name, tf.TensorSpec(y.shape, y.dtype))
-        return y
-
-    for layer in layers:
-        layer.call = partial(record, layer)
-    try:
-        yield outputs
-    finally:
-        for layer in layers:
-            del layer.call
-
-
-def _row(layer: keras.layers.Layer, output: tf.TensorSpec) -> Row:
+def _row(layer: keras.layers.Layer, output: tf.Tensor) -> Row:
     parameters = sum(math.prod(v.shape) for v in layer.trainable_variables)
     others = sum(math.prod(v.shape) for v in layer.non_trainable_variables)
     return Row(layer.name, parameters, others, " x ".join(map(str, output.shape[1:])), output.dtype.name)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import with_captions
 from sg3tf.images import enlarge, to_uint8
 from sg3tf.models.generators import Generator
+from sg3tf.models.recording import record_outputs
 from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 FloatArray = NDArray[np.float32]
@@ -64,28 +64,6 @@ def _synthesize_and_record(G: Generator, layers: list[Any], ws: tf.Tensor, trans
     with record_outputs(layers) as outputs:
         G.synthesis(ws, transform=transform)
     return [tf.cast(outputs[layer.name], tf.float32) for layer in layers]
-
-
-@contextmanager
-def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Record the outputs of layers while a model calls them, so that its synthesis need not be repeated here.
-
-    Yields:
-        {name of the layer: its last output}, which is filled during the block.
-    """
-    outputs: dict[str, Any] = {}
-
-    def call_and_record(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs[layer.name] = type(layer).call(layer, *args, **kwargs)
-        return outputs[layer.name]
-
-    for layer in layers:
-        layer.call = partial(call_and_record, layer)
-    try:
-        yield outputs
-    finally:
-        for layer in layers:
-            del layer.call
 
 
 def _crop_margin(layer: Any, feature_map: FloatArray) -> FloatArray:

@@ -1,0 +1,33 @@
+"""Outputs of a model's layers, recorded while the model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+
+@contextmanager
+def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Record the outputs of layers that a model calls within the block.
+
+    Args:
+        layers: Keras layers, with different names.
+
+    Yields:
+        {name of a layer: its last output}, in the order of the first calls.
+    """
+    outputs: dict[str, Any] = {}
+
+    def call_and_record(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs[layer.name] = type(layer).call(layer, *args, **kwargs)
+        return outputs[layer.name]
+
+    for layer in layers:
+        layer.call = partial(call_and_record, layer)
+    try:
+        yield outputs
+    finally:
+        for layer in layers:
+            del layer.call
