@@ -1,4 +1,4 @@
-"""A data set small enough to train on in a test."""
+"""Data sets small enough to train on in a test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def noise() -> Images:
 
 @pytest.fixture(scope="session")
 def write_ffhq() -> WriteFfhq:
-    """write_ffhq(folder, images, labels=None) -> folder, newly made, with NAME-rNN.tfrecords, NAME its own name."""
+    """write_ffhq(folder, images, labels=None) -> the new folder, with NAME-rNN.tfrecords named after it."""
 
     def write(folder: Path, images: list[np.ndarray], labels: list[Label] | None = None) -> Path:
         folder.mkdir()
@@ -42,7 +42,7 @@ def write_ffhq() -> WriteFfhq:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory, noise: Images, write_ffhq: WriteFfhq) -> Path:
-    """Folder with 64 images, 16x16, of 3 classes: 32, 16 and 16."""
+    """Folder with 64 images, 16x16, in 3 classes of 32, 16 and 16."""
     folder = tmp_path_factory.mktemp("data") / "faces"
     return write_ffhq(folder, noise(64, 16), [(0, 1, 0, 2)[i % 4] for i in range(64)])
 

@@ -1,4 +1,4 @@
-"""The reference networks of ../shared/golden as the official code would have stored them."""
+"""The reference networks of tests/golden as the official code would have stored them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.reference import plan
 
 Array = NDArray[Any]
 
-#: What each was made with, in the official constructor's words.
+#: Arguments of the official constructor for each of them.
 OPTIONS: dict[str, dict[str, Any]] = {
     "generator_t32": {
         "z_dim": 20, "c_dim": 4, "w_dim": 16, "img_resolution": 32, "img_channels": 3,
@@ -48,7 +48,7 @@ def parameters(golden: Mapping[str, Array], prefix: str = "G/") -> dict[str, Arr
 
 
 def stored(name: str, golden: Mapping[str, Array], layout: Any = torch_writer.legacy, **changes: Any) -> Calls:
-    """A reference network with its filters, which the official code stores too."""
+    """Return a reference network with its filters, which the official code stores too."""
     if name == "training_step":
         arrays, class_name = parameters(golden, "D/"), "Discriminator"
         owners = {key.rpartition(".")[0] for key in arrays if key.count(".") > 1} - {"b4.fc", "b4.out"}

@@ -1,4 +1,4 @@
-"""Pickles in the official layouts, as Python's pickler writes them from objects that say what they are made of."""
+"""Pickles in the official layouts, written by Python's pickler from stand-ins for the official classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EasyDict(dict[str, Any]):
 
 
 class Network:
-    """Of TensorFlow 1: its state is a dictionary."""
+    """A network of TensorFlow 1, whose state is a dictionary."""
 
     __module__ = "dnnlib.tflib.network"
 
@@ -46,11 +46,11 @@ class Network:
 
 
 def _named(name: str) -> Any:
-    """A function that pickles under `name`."""
+    """Return a function that pickles under `name`."""
     module, _, attribute = name.rpartition(".")
 
     def function(*_: Any) -> None:
-        raise AssertionError("only its name is wanted")
+        raise AssertionError("only its name is used")
 
     function.__module__, function.__qualname__, function.__name__ = module, attribute, attribute
     return function
@@ -63,7 +63,7 @@ RECONSTRUCT = _named("torch_utils.persistence._reconstruct_persistent_obj")
 
 
 class Calls:
-    """An object that is the result of a call."""
+    """An object that pickles as the result of a call."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.reduced = function, arguments
@@ -73,7 +73,7 @@ class Calls:
 
 
 def storage(array: Array, layout: Any = torch_writer.legacy) -> Calls:
-    """A storage as plain pickles have it: a file of torch.save within the file."""
+    """Return a storage as plain pickles contain it: a file of torch.save within the file."""
     kind = torch_writer.Global(torch_writer.STORAGES[array.dtype.name])
     identity = torch_writer.Persistent(("storage", kind, "94", "cpu", array.size, None))
     return Calls(LOAD_FROM_BYTES, layout(identity, {"94": np.ascontiguousarray(array).reshape(-1)}))
@@ -101,7 +101,7 @@ def network(
     layout: Any = torch_writer.legacy,
     **attributes: Any,
 ) -> Calls:
-    """A module with those within it that the names of its arrays tell of.
+    """Return a module with the submodules that the names of its arrays imply.
 
     Args:
         attributes: that each module has.
@@ -143,7 +143,7 @@ def dumps(value: Any, protocol: int = 4) -> bytes:
 
 @contextlib.contextmanager
 def _importable() -> Iterator[None]:
-    """Python's pickler wants to find what it names."""
+    """Make modules importable, as Python's pickler imports the names that it writes."""
     made = []
     try:
         for item in (EasyDict, Network, REBUILD_TENSOR, REBUILD_PARAMETER, LOAD_FROM_BYTES, RECONSTRUCT):

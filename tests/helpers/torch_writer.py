@@ -1,4 +1,4 @@
-"""Files in the two layouts of torch.save, written opcode by opcode: what PyTorch writes, and what it never would."""
+"""Files in both layouts of torch.save, written opcode by opcode: valid files, and files that PyTorch never writes."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ class Opcodes:
 
 
 def tensor(key: str, kind: str, count: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Call:
-    """A tensor over a storage that has `count` elements."""
+    """Return a tensor over a storage of `count` elements."""
     storage = Persistent(("storage", Global(kind), key, "cuda:0", count))
     return Call("torch._utils._rebuild_tensor_v2", (storage, offset, size, stride, False, ordered({})))
 
 
 def ordered(items: Mapping[str, Any]) -> Opcodes:
-    """An OrderedDict: called without arguments, then filled."""
+    """Return an OrderedDict: called without arguments, then filled."""
     body = b"".join(_code(key) + _code(value) for key, value in items.items())
     return Opcodes(_code(Call("collections.OrderedDict", ())) + b"(" + body + b"u")
 
 
 def whole(arrays: Mapping[str, Array]) -> tuple[Opcodes, dict[str, Array]]:
-    """A state dict, one storage for each array, and the storages."""
+    """Return a state dict, with one storage for each array, and the storages."""
     storages = {str(i): np.ascontiguousarray(array).reshape(-1) for i, array in enumerate(arrays.values())}
     tensors = {}
     for (name, array), key in zip(arrays.items(), storages, strict=True):
@@ -100,7 +100,7 @@ def _code(value: Any) -> bytes:
 
 
 def zipped(value: Any, storages: Mapping[str, Array], *, byteorder: str = "little", **archive: Any) -> bytes:
-    """The layout since PyTorch 1.6."""
+    """Return a file in the layout since PyTorch 1.6."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", **archive) as zip_file:
         zip_file.writestr("archive/data.pkl", pickled(value))
@@ -112,7 +112,7 @@ def zipped(value: Any, storages: Mapping[str, Array], *, byteorder: str = "littl
 
 
 def legacy(value: Any, storages: Mapping[str, Array]) -> bytes:
-    """The layout before."""
+    """Return a file in the layout before PyTorch 1.6."""
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     pickles = (0x1950A86A20F9469CFC6C, 1001, system, value, list(storages))
     data = (struct.pack("<q", array.size) + array.tobytes() for array in storages.values())
@@ -120,5 +120,5 @@ def legacy(value: Any, storages: Mapping[str, Array]) -> bytes:
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """A state dict, in the layout of the published files."""
+    """Return a file with a state dict, in the layout of the published files."""
     path.write_bytes(legacy(*whole(arrays)))

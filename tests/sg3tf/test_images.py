@@ -1,4 +1,4 @@
-"""8-bit images, grids and PNG files."""
+"""8-bit images: conversion, grids, PNG files, reading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_byte_survives() -> None:
 
 
 def numbered(count: int, channels: int = 3) -> np.ndarray:
-    """Images 2 x 3 of one color each: 1, 2, ..."""
+    """Return images of 2 x 3 pixels, of one color each: 1, 2, ..."""
     return np.broadcast_to(np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None], (count, 2, 3, channels))
 
 

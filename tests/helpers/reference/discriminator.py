@@ -21,7 +21,7 @@ FIR = np.array([1, 3, 3, 1]) / 8
 def discriminator(
     arrays: Arrays, config: DiscriminatorConfig, images: ArrayLike, label: ArrayLike | None = None
 ) -> Array:
-    """Logits [N, 1] for images [N, C, R, R]."""
+    """Return logits [N, 1] of images [N, C, R, R]."""
     x = conv(arrays, f"b{config.resolution}.fromrgb", np.asarray(images, np.float64), clamp=config.clamp)
     resolution = config.resolution
     while resolution > 4:
@@ -48,7 +48,7 @@ def block(arrays: Arrays, name: str, x: Array, config: DiscriminatorConfig) -> A
 def conv(arrays: Arrays, name: str, x: Array, down: int = 1, linear: bool = False, clamp: float = math.inf) -> Array:
     """Scaled by 1 / sqrt(fan in), as large as its input before downsampling.
 
-    Downsampling keeps the samples that lie in the middle between two input pixels, where [1, 3, 3, 1] is centred:
+    Downsampling keeps the samples that lie in the middle between two input pixels, where [1, 3, 3, 1] is centered:
     one pixel of padding on either side.
     """
     weight = np.asarray(arrays[f"{name}.weight"], np.float64)

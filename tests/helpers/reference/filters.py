@@ -32,7 +32,7 @@ def kaiser(num_taps: int, half_width: float, sampling_rate: float) -> Array:
 def low_pass(
     num_taps: int, cutoff: float, half_width: float, sampling_rate: float, radial: bool = False
 ) -> Array | None:
-    """Arguments as in sg3tf.models.filters.low_pass."""
+    """Return the taps; arguments as in sg3tf.models.filters.low_pass."""
     if num_taps == 1:
         return None
     position = (np.arange(num_taps) - (num_taps - 1) / 2) / sampling_rate

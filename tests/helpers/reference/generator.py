@@ -37,7 +37,7 @@ def normalized(x: ArrayLike) -> Array:
 
 
 def mapping(arrays: Arrays, z: ArrayLike | None, label: ArrayLike | None, num_layers: int) -> Array:
-    """[N, w_dim], without truncation."""
+    """Return [N, w_dim], without truncation."""
     parts = [] if z is None else [normalized(z)]
     if label is not None:
         parts.append(normalized(dense(arrays, "mapping.embed", np.asarray(label, np.float64))))
@@ -62,8 +62,8 @@ def fourier_input(
         moved_phases = phases + freqs @ motion[:2, 2]
         moved = freqs @ motion[:2, :2]
         amplitudes = np.clip(1 - (np.linalg.norm(moved, axis=1) - bandwidth) / (rate / 2 - bandwidth), 0, 1)
-        centre = (np.arange(size) + 0.5 - size / 2) / rate
-        x, y = np.meshgrid(centre, centre)
+        center = (np.arange(size) + 0.5 - size / 2) / rate
+        x, y = np.meshgrid(center, center)
         waves = [
             a * np.sin(2 * np.pi * (fx * x + fy * y + phase))
             for a, (fx, fy), phase in zip(amplitudes, moved, moved_phases, strict=True)
@@ -73,7 +73,7 @@ def fourier_input(
 
 
 def modulated_conv(x: Array, weight: Array, styles: Array, demodulate: bool, input_gain: float) -> Array:
-    """'Full' zero padding: [N, out, H + K - 1, W + K - 1]."""
+    """Convolve with 'full' zero padding: [N, out, H + K - 1, W + K - 1]."""
     if demodulate:
         weight = weight / np.sqrt(np.mean(weight**2, axis=(1, 2, 3), keepdims=True))
         styles = styles / np.sqrt(np.mean(styles**2))
@@ -85,7 +85,7 @@ def modulated_conv(x: Array, weight: Array, styles: Array, demodulate: bool, inp
 
 
 def correlate(image: Array, kernel: Array, mode: str) -> Array:
-    """One image [in, H, W], one kernel [out, in, K, K]."""
+    """Convolve one image [in, H, W] with one kernel [out, in, K, K]."""
     return np.array(
         [
             sum(

@@ -36,7 +36,7 @@ def _draw(shapes: Shapes, seed: int) -> dict[str, FloatArray]:
     for name, shape in shapes:
         scale = 0.3 if name.endswith(".bias") else 1.0
         if name.startswith("mapping.fc"):
-            scale /= 0.01  # the learning rate multiplier takes it away again
+            scale /= 0.01  # undone by the learning rate multiplier
         arrays[name] = np.asarray(scale * rng.standard_normal(shape), np.float32)
     return arrays
 

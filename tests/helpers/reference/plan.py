@@ -16,7 +16,7 @@ MARGIN = 10
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What one synthesis layer needs to know; names as in DESIGN.md."""
+    """Geometry of one synthesis layer; names as in DESIGN.md."""
 
     name: str
     torgb: bool

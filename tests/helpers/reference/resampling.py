@@ -1,4 +1,4 @@
-"""upfirdn2d and filtered_lrelu, as plainly as they can be said.
+"""upfirdn2d and filtered_lrelu as literal implementations of their definitions.
 
 Float64, images [N, C, H, W], arguments as in sg3tf.ops. Written from DESIGN.md, section 3: insert zeros, pad or crop,
 convolve with scipy, keep every down-th sample; gradients by the transposed matrices of the linear stages.
@@ -19,7 +19,7 @@ Factor = int | Sequence[int]
 
 
 def kernel2d(taps: ArrayLike | None, flip_filter: bool = False) -> Array:
-    """The two-dimensional kernel that `taps` stand for, to be convolved with."""
+    """Return the two-dimensional convolution kernel of `taps`."""
     kernel = np.ones([1, 1]) if taps is None else np.asarray(taps, np.float64)
     if kernel.ndim == 1:
         kernel = np.outer(kernel, kernel)
@@ -51,7 +51,7 @@ def upfirdn2d(
 
 
 def _padded(x: Array, pad: Sequence[int]) -> Array:
-    """x with (top, bottom, left, right) zeros around it; negative numbers crop."""
+    """Pad x with (top, bottom, left, right) zeros; negative numbers crop."""
     top, bottom, left, right = pad
     x = np.pad(x, [(0, 0), (0, 0), (max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0))])
     height, width = x.shape[2:]
@@ -81,7 +81,7 @@ def filtered_lrelu(
 def upsampled(
     x: ArrayLike, up_taps: ArrayLike | None, bias: ArrayLike, *, up: int, pad: Sequence[int], flip_filter: bool
 ) -> Array:
-    """What the leaky ReLU of filtered_lrelu sees."""
+    """Return the input of the leaky ReLU in filtered_lrelu."""
     biased = np.asarray(x, np.float64) + np.asarray(bias, np.float64)[:, None, None]
     return upfirdn2d(biased, up_taps, up=up, pad=pad, flip_filter=flip_filter, gain=up**2)
 
@@ -109,7 +109,7 @@ class FilteredLrelu:
         self.in_shape = tuple(shape)
 
     def pre_activation(self, x: ArrayLike, bias: ArrayLike) -> Array:
-        """What the leaky ReLU sees: [N, C, samples]."""
+        """Return the input of the leaky ReLU, [N, C, samples]."""
         return rows(np.asarray(x, np.float64) + np.asarray(bias, np.float64)[:, None, None]) @ self.up.T
 
     def slopes(self, x: ArrayLike, bias: ArrayLike) -> Array:
@@ -120,7 +120,7 @@ class FilteredLrelu:
         return slope if clamp is None else np.where(np.abs(slope * z) < clamp, slope, 0.0)
 
     def distance_to_kink(self, x: ArrayLike, bias: ArrayLike) -> Array:
-        """How much every upsampled sample may change before act' does."""
+        """Return the distance of every upsampled sample from the nearest kink of the activation."""
         z, clamp = self.pre_activation(x, bias), self.options["clamp"]
         if clamp is None:
             return np.abs(z)
@@ -128,18 +128,18 @@ class FilteredLrelu:
         return np.minimum(np.abs(z), np.abs(np.abs(slope * z) - clamp) / self.options["gain"])
 
     def cotangent(self, slopes: Array, gy: ArrayLike) -> Array:
-        """gx for the gradient gy of the result."""
+        """Return the gradient of x for the gradient gy of the result."""
         gx = (slopes * (rows(gy) @ self.down)) @ self.up
         return gx.reshape(*gx.shape[:2], *self.in_shape)
 
     def tangent(self, slopes: Array, v: ArrayLike) -> Array:
-        """The change of the result for the change v of x."""
+        """Return the change of the result for the change v of x."""
         y = (slopes * (rows(v) @ self.up.T)) @ self.down.T
         return y.reshape(*y.shape[:2], *self.out_shape)
 
 
 def matrix(operation: Callable[[Array], Array], shape: Sequence[int]) -> tuple[Array, tuple[int, int]]:
-    """The matrix of a linear map of planes `shape`, [out, in], and the shape of its results."""
+    """Return the matrix [out, in] of a linear map of planes of `shape`, and the shape of its results."""
     height, width = shape
     columns = operation(np.eye(height * width).reshape(height * width, 1, height, width))
     return rows(columns)[:, 0].T, (columns.shape[2], columns.shape[3])

@@ -16,7 +16,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 
 def generator(arrays: Arrays, z: ArrayLike, resolution: int, layers: int) -> Array:
-    """Images with the noise that is among the arrays."""
+    """Return images with the noise among the arrays."""
     w = mapping(arrays, z, layers)
     x = np.repeat(_get(arrays, "synthesis/4x4/Const/const"), len(w), axis=0)
     x = epilogue(arrays, "4x4/Const", 0, x, w)
@@ -60,7 +60,7 @@ def leaky(x: Array) -> Array:
 
 
 def correlate(x: Array, kernel: Array) -> Array:
-    """Slides a kernel [3, 3, in, out] over x, with zeros around it."""
+    """Correlate x, padded with zeros, with a kernel [3, 3, in, out]."""
     padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
     height, width = x.shape[2:]
     views = [[padded[:, :, i : i + height, j : j + width] for j in range(3)] for i in range(3)]
@@ -68,7 +68,7 @@ def correlate(x: Array, kernel: Array) -> Array:
 
 
 def spread(x: Array, kernel: Array) -> Array:
-    """Every pixel leaves its value times a kernel of 4 x 4, which is four kernels of 3 x 3, each moved, in a sum."""
+    """Transposed convolution with a 4 x 4 kernel, the sum of four shifted kernels of 3 x 3."""
     wide = np.pad(kernel, [(1, 1), (1, 1), (0, 0), (0, 0)])
     wide = wide[1:, 1:] + wide[:-1, 1:] + wide[1:, :-1] + wide[:-1, :-1]
     height, width = x.shape[2:]
@@ -80,7 +80,7 @@ def spread(x: Array, kernel: Array) -> Array:
 
 
 def blur(x: Array) -> Array:
-    """[1, 2, 1] / 4 along both axes, with zeros around."""
+    """Blur with [1, 2, 1] / 4 along both axes, with zero padding."""
     for axis in (2, 3):
         padded = np.pad(x, [(0, 0)] * axis + [(1, 1)] + [(0, 0)] * (3 - axis))
         size = x.shape[axis]

@@ -1,4 +1,4 @@
-"""Official pickles: every tensor in its place, images of the reference, and nothing that they ask for."""
+"""Conversion of official pickles: parameters bit for bit, images of the reference, errors without traces."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_golden_images(name: str, golden: Golden, tmp_path: Path) -> None:
 
 
 def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Bit for bit, under the same names."""
+    """Compare bit for bit, under the same names."""
     assert sorted(actual) == sorted(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, strict=True)

@@ -1,4 +1,4 @@
-"""What official pickles may hold, and what they are refused for."""
+"""Official pickles: accepted contents, and refusals."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def test_configurations(golden: Golden, tmp_path: Path) -> None:
     group = {"channel_base": 512, "channel_max": 24, "mbstd_group_size": 2}
     assert config("training_step", "D") == DiscriminatorConfig(32, label_dim=4, **group)
     assert config("training_step", "D", architecture="orig").residual is False
-    # What would map labels means nothing without them.
+    # Without labels, options of their mapping have no effect.
     unused = EasyDict(num_layers=0, lr_multiplier=0.1)
     without = config("training_step", "D", c_dim=0, mapping_kwargs=unused, cmap_dim=512, num_fp16_res=0)
     assert without == DiscriminatorConfig(32, **group)
 
 
 def test_nested_arguments_and_clamp_of_stylegan2_ada_pytorch(golden: Golden, tmp_path: Path) -> None:
-    """There, the synthesis network's arguments are nested, and layers do not clamp by default."""
+    """In stylegan2-ada-pytorch, arguments of the synthesis network are nested, and layers do not clamp by default."""
     arrays, options = parameters(golden("generator_sg2_32")), OPTIONS["generator_sg2_32"]
     inner = {name: options[name] for name in ("channel_base", "channel_max")}
     outer = {name: options[name] for name in options if name not in inner} | {"synthesis_kwargs": EasyDict(inner)}
@@ -118,7 +118,7 @@ def test_positional_arguments(golden: Golden, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", [torch_writer.zipped, torch_writer.legacy])
 def test_files_of_torch_save(layout: Any, tmp_path: Path) -> None:
-    """The whole through torch.save: storages are outside of the pickle."""
+    """Files of torch.save have their storages outside of the pickle."""
     weights = {f"fc{i}.weight": np.full([4, 4], i, np.float32) for i in range(2)}
     tensors, storages = torch_writer.whole(weights)
     inner = {"type": "class", "class_name": "Mapping", "module_src": "", "state": _state(_parameters=tensors)}
@@ -204,7 +204,7 @@ def test_other_files(golden: Golden, tmp_path: Path) -> None:
 
 
 def g(**state: Any) -> Calls:
-    """A generator as little as can be, changed."""
+    """Return a minimal generator with changes."""
     return module(
         "Generator", {"_parameters": {}, "_buffers": {}, "_modules": {}, "_init_kwargs": {}, "conv_clamp": 256, **state}
     )
@@ -217,7 +217,7 @@ def recursive_options() -> Any:
 
 
 def laughs(levels: int = 60) -> Any:
-    """Each list has the one before twice."""
+    """Return nested lists, each with the inner one twice."""
     value: Any = []
     for _ in range(levels):
         value = [value, value]
@@ -225,7 +225,7 @@ def laughs(levels: int = 60) -> Any:
 
 
 def deep(levels: int = 5_000) -> bytes:
-    """Modules within modules, written from the innermost."""
+    """Return modules within modules, written from the innermost."""
     names = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     pickled = torch_writer.pickled
     before = (
@@ -236,7 +236,7 @@ def deep(levels: int = 5_000) -> bytes:
 
 
 def blob(data: bytes) -> Calls:
-    """A tensor whose storage is in `data`."""
+    """Return a tensor whose storage is in `data`."""
     return Calls(REBUILD_TENSOR, Calls(LOAD_FROM_BYTES, data), 0, (6,), (1,), False, None)
 
 
@@ -296,7 +296,7 @@ def test_what_is_not_allowed_does_not_happen(name: str, tmp_path: Path) -> None:
 
 
 def test_the_source_code_in_a_pickle_is_not_run(golden: Golden, tmp_path: Path) -> None:
-    """It is in every module of every file here, and would end this process."""
+    """The source code in every module of these files would end this process."""
     data = dumps({"G_ema": stored("generator_r32", golden("generator_r32"))})
     assert b"raise SystemExit" in data
     read(data, tmp_path)
@@ -304,7 +304,7 @@ def test_the_source_code_in_a_pickle_is_not_run(golden: Golden, tmp_path: Path) 
 
 @pytest.mark.parametrize("code", [b"\x8e", b"\x8d", b"\x96"])
 def test_declared_sizes_reserve_nothing(code: bytes, tmp_path: Path) -> None:
-    """Bytes, text and a bytearray of 8 GB in a file of 12: a buffered file would reserve them, and then read."""
+    """Bytes, text and a bytearray of 8 GB in a file of 12 bytes: a buffered file would reserve memory before reading."""
     tracemalloc.start()
     with pytest.raises(PickleError, match="broken"):
         read(b"\x80\x05" + code + struct.pack("<Q", 2**33) + b"x", tmp_path)
@@ -324,7 +324,7 @@ def test_arrays_of_wrong_shapes(shape: Any, tmp_path: Path) -> None:
 
 
 def test_a_module_within_itself(tmp_path: Path) -> None:
-    """Put there after it was made: Python's pickler does not write it so."""
+    """A cycle, added to the pickle by hand: Python's pickler does not write it this way."""
     inside = torch_writer.Opcodes(b"}q\x05")
     meta = {"type": "class", "class_name": "Generator", "state": _state(_modules=inside)}
     root = torch_writer.pickled(Call(NAME, (meta,)))[2:-1]
@@ -339,7 +339,7 @@ def test_deep_modules(tmp_path: Path) -> None:
 
 
 def test_repeated_arguments_do_not_multiply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long text or list that is there once, and handed to a function again and again for some bytes each."""
+    """A long text or list that is stored once and passed to a function many times, at a few bytes each."""
     text = b"\x8d" + struct.pack("<Q", 10**5) + b"x" * 10**5 + b"q\x00"
     encoded = b"c_codecs\nencode\nq\x01" + b"h\x01h\x00U\x06latin1\x86R" * 10_000  # a gigabyte
     pairs = b"]q\x00(" + b"".join(b"J" + struct.pack("<i", i) + b"N\x86" for i in range(10_000)) + b"e"
@@ -356,7 +356,7 @@ def test_repeated_arguments_do_not_multiply(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_many_small_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists: 56 bytes for each byte in the file."""
+    """Empty lists take 56 bytes of memory for each byte in the file."""
     monkeypatch.setattr(safe_pickle, "_MAX_STEPS", 10**5)
     (tmp_path / "network.pkl").write_bytes(b"\x80\x02" + b"]" * 10**6 + b".")
     with pytest.raises(PickleError, match="makes more objects than a network has"):
@@ -372,7 +372,7 @@ def test_truncated(golden: Golden, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["stylegan3-t", "stylegan3-r"])
 def test_number_of_parameters(preset: str, golden: Golden) -> None:
-    """Just below the official number: never more, so that nothing genuine is refused."""
+    """The count is just below the official number and never above, so that no genuine network is refused."""
     for resolution in (64, 128, 256, 512, 1024):
         plan = golden("layer_plan")[f"{preset}-{resolution}"]
         config = generator_preset(
@@ -406,7 +406,7 @@ def tf1_content() -> tuple[Any, ...]:
 
 
 def intact() -> list[bytes]:
-    """Small files of every kind: most of their bytes are opcodes, not weights."""
+    """Return small files of every kind: most of their bytes are opcodes, not weights."""
     files = [dumps(torch_content(), protocol) for protocol in (2, 4)]
     files += [dumps(tf1_content(), protocol) for protocol in (2, 4, 5)]
     weights, storages = torch_writer.whole({"w": np.ones(2, np.float32)})
@@ -420,7 +420,7 @@ INTACT = intact()
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
-    """One to four times: bytes in the place of others, a stretch left out, repeated, or over another."""
+    """Damage a file one to four times: bytes replaced, or a range left out, repeated or copied over another."""
     for _ in range(draw.choice([1, 1, 1, 2, 4])):
         at, other, length = draw.randrange(len(data)), draw.randrange(len(data)), draw.choice([1, 1, 2, 8, 40])
         match draw.randrange(4):
@@ -440,7 +440,7 @@ ODD += [np.ones(2), np.float32(1), set(), {"z_dim": 1, "num_layers": -1}, "Gener
 
 
 def altered(value: Any, draw: random.Random) -> Any:
-    """A copy with something else in some places, whose pickle is one that Python's pickler writes."""
+    """Return a copy with some values replaced, which Python's pickler then writes."""
     if draw.random() < 0.01:
         return draw.choice(ODD)
     if isinstance(value, Calls):
@@ -463,7 +463,7 @@ def altered(value: Any, draw: random.Random) -> Any:
 def test_a_damaged_file_gives_a_network_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, damage: str, seed: int
 ) -> None:
-    """A hundred files an example, as drawing one costs Hypothesis more than reading it."""
+    """A hundred files per example, as drawing an example costs Hypothesis more than reading a file."""
     path = tmp_path_factory.getbasetemp() / "damaged.pkl"
     for data in damaged(damage, random.Random(seed)):
         path.write_bytes(data)

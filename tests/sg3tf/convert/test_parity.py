@@ -1,4 +1,4 @@
-"""The report beside the official code, whose place a generator of ours takes here."""
+"""The comparison with the official code, replaced here by a generator of the library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tensor:
 
 
 class Official:
-    """What the official code would have loaded: images that are 0.25 brighter in one pixel."""
+    """Stand-in for the official generator: images that are 0.25 brighter in one pixel."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator

@@ -1,4 +1,4 @@
-"""A file of the first StyleGAN's code: every array in its place, images those of the float64 reference."""
+"""Pickles of the first StyleGAN: every array in its place, images of the float64 reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def arrays() -> dict[str, Array]:
 
 
 def stored(given: dict[str, Array], **options: Any) -> Network:
-    """As the code for TensorFlow 1 did, with colours of a lower resolution left over from growing."""
+    """Return a file of the code for TensorFlow 1, with a ToRGB layer of a lower resolution left over from growing."""
 
     def part(name: str) -> dict[str, Array]:
         return {key.removeprefix(f"{name}/"): value for key, value in given.items() if key.startswith(f"{name}/")}

@@ -1,4 +1,4 @@
-"""Files of the official code for TensorFlow 1."""
+"""Pickles of the official code for TensorFlow 1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DISCRIMINATOR = {
 
 
 def generator_variables(official: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Of the mapping and of the synthesis: every axis written out, none of the importer's names or formulas."""
+    """Return variables of mapping and synthesis, with every axis written out and no code of the converter."""
     mapping = {}
     for name, ours in [("LabelEmbed", "embed"), *((f"Dense{i}", f"fc{i}") for i in range(4))]:
         mapping[f"{name}/weight"] = np.einsum("oi->io", official[f"mapping.{ours}.weight"])
@@ -87,8 +87,8 @@ def discriminator(official: dict[str, Array], **options: Any) -> Network:
     return Network("D_stylegan2", {**DISCRIMINATOR, **options}, discriminator_variables(official))
 
 
-def unlabelled(official: dict[str, Array]) -> dict[str, Array]:
-    """Made one of a discriminator with labels, which are not read."""
+def unlabeled(official: dict[str, Array]) -> dict[str, Array]:
+    """Return a discriminator without labels, made from one with labels, which are not read."""
     kept = {name: array for name, array in official.items() if not name.startswith("mapping.")}
     return kept | {"b4.out.weight": kept["b4.out.weight"][:1], "b4.out.bias": kept["b4.out.bias"][:1]}
 
@@ -96,10 +96,10 @@ def unlabelled(official: dict[str, Array]) -> dict[str, Array]:
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_every_variable_is_in_its_place(protocol: int, golden: Golden, tmp_path: Path) -> None:
     official = parameters(golden("generator_sg2_32"))
-    judge = unlabelled(parameters(golden("training_step"), "D/"))
+    discriminator_arrays = unlabeled(parameters(golden("training_step"), "D/"))
     path = tmp_path / "network.pkl"
-    path.write_bytes(dumps((generator(official), discriminator(judge), generator(official)), protocol))
-    for name, expected in (("G_ema", official), ("G", official), ("D", judge)):
+    path.write_bytes(dumps((generator(official), discriminator(discriminator_arrays), generator(official)), protocol))
+    for name, expected in (("G_ema", official), ("G", official), ("D", discriminator_arrays)):
         network = nvidia_pickle.read(path, name)
         assert sorted(network.arrays) == sorted(expected)
         for key, array in expected.items():
@@ -123,12 +123,12 @@ def test_golden_images(golden: Golden, tmp_path: Path) -> None:
 
 
 def broken(golden: Golden, folder: Path, name: str = "G_ema", **changes: Any) -> Path:
-    """A file with one thing changed: an option of the constructor, or the variables."""
+    """Return a file with one change: an option of the constructor, or the variables."""
     official = parameters(golden("generator_sg2_32"))
     variables = changes.pop("variables", {})
     G, D = (
         generator(official, **changes),
-        discriminator(unlabelled(parameters(golden("training_step"), "D/")), **changes),
+        discriminator(unlabeled(parameters(golden("training_step"), "D/")), **changes),
     )
     G.state["components"]["synthesis"].state["variables"] += list(variables.items())
     (folder / "network.pkl").write_bytes(dumps((G, D, G)))

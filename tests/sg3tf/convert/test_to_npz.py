@@ -1,4 +1,4 @@
-"""The way back: official names, constructor arguments, and the loader for the official modules."""
+"""Conversion to PyTorch: official names, constructor arguments, and loading into the official modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 5, "label_dim
 
 
 def models() -> list[Any]:
-    """The discriminator's last feature map has 4 channels, 4 rows and 4 columns: only order tells them apart."""
+    """Return models; the discriminator's last feature map has 4 channels, rows and columns: only order differs."""
     presets = ("stylegan3-t", "stylegan3-r", "stylegan2")
     generators: list[Any] = [build_generator(generator_preset(preset, 16, **TINY)) for preset in presets]
     small = {"channel_base": 32, "channel_max": 4, "label_dim": 3, "mapping_layers": 2, "mbstd_channels": 2}
@@ -68,7 +68,7 @@ def test_networks_that_the_official_code_does_not_have(preset: str, tmp_path: Pa
 
 
 class Module:
-    """As much of torch.nn.Module as filling needs."""
+    """Stand-in for torch.nn.Module."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = arrays

@@ -1,4 +1,4 @@
-"""Files of torch.save: both layouts, broken files, and files that want code to run."""
+"""Files of torch.save: both layouts, broken files, and files that refer to code."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_plain_values(layout: Layout) -> None:
 @LAYOUTS
 def test_parameters_and_state_dicts(layout: Layout) -> None:
     parameter = Call("torch._utils._rebuild_parameter", (of_six(), True, ordered({})))
-    state = Opcodes(ordered({"weight": parameter}).raw + b"}U\x09_metadata}sb")  # BUILD, as state dicts have it
+    state = Opcodes(ordered({"weight": parameter}).raw + b"}U\x09_metadata}sb")  # BUILD, as in state dicts
 
     actual = read(layout({"step": 3, "size": Call("torch.Size", ((2, 3),)), "model": state}, SIX))
 
@@ -101,7 +101,7 @@ def test_parameters_and_state_dicts(layout: Layout) -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_values_of_every_protocol(protocol: int) -> None:
-    """Python's pickler as the writer: other opcodes than the hand-written files have."""
+    """Files written by Python's pickler use other opcodes than the hand-written ones."""
     shared = ["x", 1.25]
     value = {
         "a": [shared, shared, (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
@@ -224,7 +224,7 @@ def test_truncated(layout: Layout) -> None:
 
 
 def test_compressed_entries() -> None:
-    """A zip bomb: one that is stored cannot become larger than the file."""
+    """A zip bomb; stored entries cannot be larger than the file."""
     zeros = {"0": np.zeros(10**6, np.float32)}
     value = tensor("0", "torch.FloatStorage", 10**6, 0, (1,), (1,))
     bomb = zipped(value, zeros, compression=zipfile.ZIP_DEFLATED)
@@ -234,7 +234,7 @@ def test_compressed_entries() -> None:
 
 
 def test_entries_larger_than_the_file(tmp_path: Path) -> None:
-    """A size in the archive's directory is not believed: 4 GB that a buffered file would reserve before it reads."""
+    """A false size in the archive's directory, 4 GB, that a buffered file would reserve before reading."""
     data = zipped(of_six(), SIX)
     large = struct.pack("<I", 2**32 - 16)
     for name in (b"archive/data/0", b"archive/data.pkl", b"archive/byteorder"):
@@ -249,7 +249,7 @@ def test_entries_larger_than_the_file(tmp_path: Path) -> None:
 
 
 def test_a_storage_alone() -> None:
-    """As pickles have them that PyTorch had no hand in but for its storages."""
+    """Storages in plain pickles are files of torch.save within the file."""
     storage = Persistent(("storage", Global("torch.FloatStorage"), "0", "cpu", 6, None))
     for layout in (zipped, legacy):
         blob = layout(storage, SIX)
@@ -296,7 +296,7 @@ INTACT = [layout(*whole(ARRAYS)) for layout in (zipped, legacy)]
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_mutated_bytes_give_arrays_or_one_error(seed: int) -> None:
-    """A hundred files an example, as drawing one costs Hypothesis more than reading it."""
+    """A hundred files per example, as drawing an example costs Hypothesis more than reading a file."""
     draw = random.Random(seed)
     for _ in range(100):
         data = mutated(draw.choice(INTACT), draw)
@@ -310,7 +310,7 @@ def test_mutated_bytes_give_arrays_or_one_error(seed: int) -> None:
 
 
 def mutated(data: bytes, draw: random.Random) -> bytes:
-    """One to four times, up to three bytes in the place of one."""
+    """Damage a file one to four times: up to three bytes in the place of one."""
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(data))
         data = data[:at] + draw.randbytes(draw.randint(0, 3)) + data[at + 1 :]

@@ -1,4 +1,4 @@
-"""Arrays under the official names: all of them fit, or nothing happens."""
+"""load_arrays: official names and layouts; arrays that do not fit change nothing."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def assert_weights(model: Any, expected: list[Array]) -> None:
 
 
 def test_any_misshapen_array_is_a_problem() -> None:
-    """None gets through, and none raises anything else, whatever its dimensions."""
+    """Every misshapen array is reported, whatever its number of dimensions."""
     for make in (generator, stylegan2, discriminator):
         model, arrays = make()
         for shape in [(), (3,), (16,), (2, 3), (4, 64), (1, 2, 3), (2, 2, 3, 3), (1, 1, 1, 1, 1)]:
@@ -117,7 +117,7 @@ def test_any_misshapen_array_is_a_problem() -> None:
 
 
 def official_filters() -> dict[str, Array]:
-    """The resampling filters of the generator, rounded to float32 as the official code stores them."""
+    """Return the resampling filters of the generator, rounded to float32 as the official code stores them."""
     filters: dict[str, Array] = {}
     for layer in plan.layers(GENERATOR):
         up = low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, layer.temporary_rate)

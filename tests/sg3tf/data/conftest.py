@@ -1,4 +1,4 @@
-"""Small data sets of both forms, with and without labels."""
+"""Small data sets in both layouts, with and without labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ffhq_set(tmp_path: Path, noise: Images, write_ffhq: MakeSet) -> MakeSet:
 
 @pytest.fixture
 def image_folder(tmp_path: Path, noise: Images) -> Path:
-    """Six images, 16x16, two in each of the sub-folders ant, bee and cat."""
+    """Six images, 16x16, two in each of the subfolders ant, bee and cat."""
     folder = tmp_path / "images"
     for i, image in enumerate(noise(6, 16)):
         file = folder / ("ant", "bee", "cat")[i // 2] / f"{i}.png"
@@ -48,7 +48,7 @@ def shard_set(tmp_path: Path, image_folder: Path) -> Path:
 
 @pytest.fixture
 def drop_label() -> Callable[[Path, int], None]:
-    """drop_label(file, i) takes the label out of record i of a shard, its checksum right."""
+    """drop_label(file, i) removes the label of record i of a shard and corrects its checksum."""
 
     def drop(path: Path, i: int) -> None:
         file = RecordFile(path)

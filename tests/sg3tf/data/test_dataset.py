@@ -1,4 +1,4 @@
-"""open_dataset: both forms, resolutions, labels, and one clear line for what is wrong."""
+"""open_dataset and Dataset: both layouts, resolutions, labels, subsets, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels: one kind for all images, and the image named that has none or another."""
+"""Labels: one kind for all images; an image with none or another kind is named."""
 
 from __future__ import annotations
 

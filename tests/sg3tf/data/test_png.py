@@ -1,4 +1,4 @@
-"""encode_png makes files that other readers decode to the same pixels."""
+"""encode_png: files that other readers decode to the same pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TFRecord files: what is written is read, and damage of any kind is noticed."""
+"""TFRecord files: records survive writing and reading, and every kind of damage is detected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_all(path: Path) -> list[bytes]:
 
 
 def test_masked_crc_of_the_published_check_value() -> None:
-    crc = 0xE3069283  # crc32c of "123456789", RFC 3720 and every crc catalogue
+    crc = 0xE3069283  # crc32c of "123456789", RFC 3720 and every catalog of CRCs
     assert masked_crc(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) % 2**32
 
 

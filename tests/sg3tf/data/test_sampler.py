@@ -1,4 +1,4 @@
-"""batches: one endless stream, the same from any start, with any number of threads."""
+"""batches: an endless stream, reproducible from any position, with any number of threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dataset(ffhq_set: MakeSet) -> Dataset:
 
 
 class Counted:
-    """A store whose image i is 1x1 and has the label [i]; it counts how often each is read."""
+    """Store whose image i is 1x1 and has the label [i]; counts how often each is read."""
 
     name, path, resolution, channels, digest = "counted", Path("counted"), 1, 1, "sha256:"
     label = LabelSpec("vector", 1)
@@ -49,7 +49,7 @@ class Counted:
 
 
 def take(stream: Iterator[tuple[np.ndarray, np.ndarray]], count: int) -> tuple[np.ndarray, ...]:
-    """The first `count` images and labels, batches joined."""
+    """Return the first `count` images and labels, batches concatenated."""
     images, labels = zip(*islice(stream, count), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 

@@ -36,7 +36,7 @@ def assert_equal(found: list[tuple[np.ndarray, ...]], expected: list[tuple[np.nd
 
 
 def indices(dataset: Dataset, found: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
-    """Which image of the data set, mirrored or not, each one of the batches is."""
+    """Return the index of every image in the batches, mirrored or not."""
     known = {}
     for i in range(len(dataset)):
         known[dataset[i][0].tobytes()] = known[dataset[i][0][:, ::-1].tobytes()] = i

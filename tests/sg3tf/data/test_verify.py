@@ -1,4 +1,4 @@
-"""sg3tf.data.verify finds what is wrong; the command lines say it in one line."""
+"""sg3tf.data.verify detects every kind of damage; the commands report it in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeSet = Callable[..., Path]
 
 
 def rewrite(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Replaces the records of a file, checksums right."""
+    """Replace the records of a file, with correct checksums."""
     file = RecordFile(path)
     records = change([file.read(i) for i in range(len(file))])
     with record_writer(path) as add:

@@ -1,4 +1,4 @@
-"""Damage is found, whatever it is."""
+"""Checksums of a folder detect every kind of damage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sealed(tmp_path):
     return tmp_path
 
 
-def test_what_was_not_touched_is_whole(sealed):
+def test_an_intact_folder_has_no_problem(sealed):
     assert files.verify_checksums(sealed) is None
 
 

@@ -1,4 +1,4 @@
-"""--runner=beam gives the bytes that the local runner gives; Beam's DirectRunner runs it here.
+"""--runner=beam gives the same bytes as the local runner, here with Beam's DirectRunner.
 
 apache-beam needs an environment of its own (docs/data.md); where it is not installed, most of this is skipped.
 """

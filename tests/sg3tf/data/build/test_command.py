@@ -175,7 +175,7 @@ def test_existing_destination_is_left_alone(shard_set: Path, image_folder: Path)
     before = contents(shard_set)
     with pytest.raises(FileExistsError, match="shards exists already"):
         build(image_folder, shard_set, BuildConfig(8))
-    with pytest.raises(FileExistsError, match="shards exists already"):  # noticed before any work
+    with pytest.raises(FileExistsError, match="shards exists already"):  # refused before any work
         build(image_folder / "absent", shard_set, BuildConfig(8))
     assert contents(shard_set) == before
 

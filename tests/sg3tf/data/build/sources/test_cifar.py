@@ -1,4 +1,4 @@
-"""CIFAR-10: the tar file and the folder, pickles as Python 2 wrote them, and none that could run code."""
+"""CIFAR-10: tar file and folder, pickles in the form of Python 2, refusal of pickles with code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PER_BATCH = 3
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes bytes and text as Python 2's str."""
+    """Pickler that writes bytes and text as Python 2's str."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -44,7 +44,7 @@ def python2_pickle(content: Any) -> bytes:
 
 
 def pixels() -> np.ndarray:
-    """[batches, images, channels * rows * columns]"""
+    """Return pixels, [batches, images, channels * rows * columns]."""
     return np.random.default_rng(0).integers(0, 256, (len(BATCHES), PER_BATCH, 3 * 32 * 32), np.uint8)
 
 

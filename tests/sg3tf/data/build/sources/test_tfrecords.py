@@ -1,4 +1,4 @@
-"""Data sets of TFRecords as sources: from one form to the other, and to a lower resolution."""
+"""Data sets of TFRecords as sources: conversion to the other layout and to a lower resolution."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_another_resolution_from_the_largest(tmp_path: Path, ffhq_set: MakeSet) 
         np.testing.assert_array_equal(small[i][1], large[i][1])
 
 
-def test_grey_and_transparent(tmp_path: Path, image_folder: Path) -> None:
+def test_grayscale_and_transparent(tmp_path: Path, image_folder: Path) -> None:
     for channels in (1, 4):
         build(image_folder, tmp_path / f"{channels}", BuildConfig(16, channels=channels))
         build(tmp_path / f"{channels}", tmp_path / f"{channels} again", BuildConfig(16, channels=channels))
