@@ -1,6 +1,6 @@
 """Convert an official network pickle to .keras files, without PyTorch and without running the code in the pickle.
 
-python -m sg3tf.convert.from_pickle --network=stylegan3-t-ffhq-1024x1024.pkl --out=ffhq --license="see its README"
+sg3tf convert from-pickle --network=stylegan3-t-ffhq-1024x1024.pkl --outdir=ffhq --license="see its README"
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import Generator, build_generator
 from sg3tf.models.loading import load
 from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, digest_file
 from sg3tf.version import __version__
 
@@ -151,19 +152,11 @@ def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    flags.DEFINE_string(
-        "network",
-        None,
-        "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan.",
-        required=True,
-        flag_values=options,
+    shared.define_network(
+        options, "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan."
     )
-    flags.DEFINE_string(
-        "out",
-        None,
-        "Folder to write, which must not exist: NAME.keras for each network, and metadata.json.",
-        required=True,
-        flag_values=options,
+    shared.define_outdir(
+        options, "Folder to write, which must not exist: NAME.keras for each network, and metadata.json."
     )
     flags.DEFINE_list("names", ["G_ema"], f"Networks to convert, of {', '.join(NETWORKS)}.", flag_values=options)
     flags.DEFINE_string(
@@ -184,12 +177,12 @@ def main(options: flags.FlagValues) -> None:
         raise ValueError(f"--names={','.join(options.names)}: give some of {', '.join(NETWORKS)}")
     if options.parity and "G_ema" not in options.names:
         raise ValueError("--parity compares images of G_ema: add it to --names")
-    print(convert_pickle(options.network, options.out, options.names, options.license, options.parity))
+    print(convert_pickle(options.network, options.outdir, options.names, options.license, options.parity))
 
 
 def command() -> int:
     """Run the command and return its exit status."""
-    return command_line.run("sg3tf convert", main, define_flags, __doc__)
+    return command_line.run("sg3tf convert from-pickle", main, define_flags, __doc__)
 
 
 if __name__ == "__main__":

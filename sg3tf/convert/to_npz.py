@@ -1,6 +1,6 @@
 """Write a generator's parameters under the official PyTorch names; sg3tf.convert.to_torch loads them there.
 
-python -m sg3tf.convert.to_npz --network=ffhq/G_ema.keras --out=ffhq.npz
+sg3tf convert to-npz --network=ffhq/G_ema.keras --out=ffhq.npz
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import Generator
 from sg3tf.models.loading import load
 from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
 
 
@@ -48,14 +49,8 @@ def save(model: Generator | Discriminator, path: str | Path) -> None:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    flags.DEFINE_string(
-        "network",
-        None,
-        "Generator to convert: a .keras file, a checkpoint or a run folder.",
-        required=True,
-        flag_values=options,
-    )
-    flags.DEFINE_string("out", None, "The .npz file to write.", required=True, flag_values=options)
+    shared.define_network(options)
+    shared.define_out(options, "The .npz file to write.")
 
 
 def main(options: flags.FlagValues) -> None:
@@ -66,7 +61,7 @@ def main(options: flags.FlagValues) -> None:
 
 def command() -> int:
     """Run the command and return its exit status."""
-    return command_line.run("sg3tf.convert.to_npz", main, define_flags, __doc__)
+    return command_line.run("sg3tf convert to-npz", main, define_flags, __doc__)
 
 
 if __name__ == "__main__":

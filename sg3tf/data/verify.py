@@ -1,6 +1,6 @@
 """Read every record of a data set and check it.
 
-python -m sg3tf.data.verify --data=datasets/photos-256
+sg3tf data verify --data=datasets/photos-256
 """
 
 from __future__ import annotations
@@ -91,13 +91,8 @@ def _compare(store: ShardStore, digests: list[bytes]) -> None:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    flags.DEFINE_string(
-        "data",
-        None,
-        "Data set to check: a folder with manifest.json or NAME-rNN.tfrecords files, or one such file.",
-        required=True,
-        flag_values=options,
-    )
+    help_text = "Data set to check: a folder, or one of its NAME-rNN.tfrecords files."
+    flags.DEFINE_string("data", None, help_text, required=True, flag_values=options)
 
 
 def main(options: flags.FlagValues) -> None:

@@ -1,6 +1,6 @@
 """Build a data set of TFRecords from images: a folder, a zip file, CIFAR-10, MNIST, LMDB or other TFRecords.
 
-python -m sg3tf.data.build --source=photos --outdir=datasets/photos-256 --resolution=256
+sg3tf data build --source=photos --outdir=datasets/photos-256 --resolution=256
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sg3tf.data.build.sources import Source, find_source
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer
 from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
 
@@ -125,7 +126,7 @@ def define_flags(options: flags.FlagValues) -> None:
         required=True,
         flag_values=options,
     )
-    flags.DEFINE_string("outdir", None, "Folder to make; it must not exist.", required=True, flag_values=options)
+    shared.define_outdir(options, "Folder to make; it must not exist.")
     flags.DEFINE_integer(
         "resolution", None, "Width and height of the images, a power of two.", required=True, flag_values=options
     )

@@ -86,13 +86,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow  # starts TensorFlow twice
 def test_command(golden: Golden, tmp_path: Path) -> None:
     path = pickled(tmp_path, {"G_ema": stored("generator_r32", golden("generator_r32"))})
-    done = run(f"--network={path}", f"--out={tmp_path / 'out'}")
+    done = run(f"--network={path}", f"--outdir={tmp_path / 'out'}")
     assert done.stdout == f"{tmp_path / 'out'}\n"
     assert json.loads((tmp_path / "out" / "metadata.json").read_text())["license"].startswith("unspecified")
     path.write_bytes(path.read_bytes()[:1000])
-    failed = run(f"--network={path}", f"--out={tmp_path / 'other'}")
+    failed = run(f"--network={path}", f"--outdir={tmp_path / 'other'}")
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith(f"sg3tf convert: {path}: the pickle in it is broken")
+    assert failed.stderr.splitlines()[-1].startswith(f"sg3tf convert from-pickle: {path}: the pickle in it is broken")
 
 
 MEASURE = """
