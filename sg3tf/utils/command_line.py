@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from sg3tf.utils import extras
+
 #: Environment variable that lets foreseen errors end in a traceback.
 DEBUG = "SG3TF_DEBUG"
 
@@ -88,7 +90,10 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
     except Exception as error:
         if os.environ.get(DEBUG) or not (isinstance(error, (*FORESEEN, *foreseen)) or _is_file_error(error)):
             raise
-        _print_line(name, str(error) or type(error).__name__)
+        message = str(error) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and (remedy := extras.remedy(error)):
+            message += f": {remedy}"
+        _print_line(name, message)
         _discard_unwritable_output()
         return 1
 

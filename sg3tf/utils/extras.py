@@ -5,6 +5,17 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+#: Extra that installs each package which is imported without `require`, by import name.
+EXTRAS = {
+    "google_crc32c": "train",
+    "grpc": "serve",
+    "grpc_health": "serve",
+    "matplotlib": "metrics",
+    "prometheus_client": "serve",
+    "tensorboard": "train",
+    "tensorflow_serving": "serve",
+}
+
 
 class MissingExtraError(ModuleNotFoundError):
     """A package that one feature needs is not installed; the message names the extra that installs it."""
@@ -28,3 +39,9 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingExtraError(
             f"{purpose} needs the package {name}: pip install 'sg3tf[{extra}]' ({error})"
         ) from error
+
+
+def remedy(error: ModuleNotFoundError) -> str:
+    """Return the command that installs the extra with the missing package, "" if no extra has it."""
+    package = (error.name or "").partition(".")[0]
+    return f"pip install 'sg3tf[{EXTRAS[package]}]'" if package in EXTRAS else ""
