@@ -60,7 +60,7 @@ COMMANDS = {
     ),
     "texture-sticking": Command("Draw textures that stick to pixels.", "sg3tf.cli.texture_sticking"),
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
-    "convert to-npz": Command("Convert a network for PyTorch.", "sg3tf.convert.to_npz"),
+    "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
     "export": Command("Export a network as a SavedModel.", "serving.export", registered=True),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
     "doctor": Command("Check the installation.", "sg3tf.doctor"),

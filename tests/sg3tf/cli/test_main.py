@@ -1,0 +1,147 @@
+"""The console script: its table of commands, help, and unknown names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from absl import flags
+
+from sg3tf.cli import main as cli
+from sg3tf.cli.main import COMMANDS, GROUPS, main
+
+ROOT = Path(__file__).parents[3]
+
+#: Flags of one meaning, and the names that they have in no program.
+OTHER_NAMES = {"model", "run", "client", "psi", "label", "num", "samples", "dest", "angle", "shift", "server"}
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.registered])
+def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(flags.FLAGS)
+    assert main([*name.split(), "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and out.startswith(f"usage: sg3tf {name} ")
+    assert f"sg3tf {name}" in out.split("\n", 1)[1] or name == "doctor"  # an example
+    options = flags.FlagValues()
+    command = COMMANDS[name]
+    getattr(importlib.import_module(command.module), f"{command.prefix}define_flags")(options)
+    assert not OTHER_NAMES & set(options)
+    for flag in options:
+        assert f"\n  --{'[no]' if options[flag].boolean else ''}{flag}\n" in out
+        assert options[flag].help[0].isupper() or options[flag].help[0] == "." or ":" in options[flag].help
+    assert set(flags.FLAGS) == before
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        first = name.split()[0]
+        assert f"\n  {first:16}  {GROUPS.get(first, command.summary)}\n" in out
+    assert main([]) == 1
+    assert capsys.readouterr() == ("", out)
+    for group, summary in GROUPS.items():
+        assert main([group, "--help"]) == 0
+        out = capsys.readouterr().out
+        commands = [name.split()[1] for name in COMMANDS if name.startswith(f"{group} ")]
+        assert summary.endswith(f": {', '.join(commands)}.")
+        assert all(f"\n  {command} " in out for command in commands)
+        assert main([group]) == 1
+        assert capsys.readouterr() == ("", out)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["trian"], "sg3tf: unknown command 'trian'; did you mean train?"),
+        (["generat", "grid"], "sg3tf: unknown command 'generat'; did you mean generate?"),
+        (["generate", "gird"], "sg3tf generate: unknown command 'gird'; did you mean grid?"),
+        (["xyz"], "sg3tf: unknown command 'xyz'; sg3tf --help lists the commands"),
+        (["data", "--xyz"], "sg3tf data: unknown command '--xyz'; sg3tf data --help lists the commands"),
+    ],
+)
+def test_unknown_commands(capsys: pytest.CaptureFixture[str], argv: list[str], line: str) -> None:
+    assert main(argv) == 1
+    assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_registered_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    entry = SimpleNamespace(load=lambda: lambda argv: seen.append(argv) or 3)
+    found = {"train": [entry]}
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, name: found.get(name, []))
+    assert main(["train", "--batch=3", "--help"]) == 3
+    assert seen == [["--batch=3", "--help"]]
+    assert main(["serve"]) == 1
+    assert capsys.readouterr().err == (
+        "sg3tf serve: this installation registers no such command; pip install it again, "
+        "or use python -m serving.server\n"
+    )
+
+
+def test_entry_points_in_pyproject() -> None:
+    """Every registered command names a function main(argv)."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"sg3tf": "sg3tf.cli.main:main"}
+    registered = project["entry-points"][cli.ENTRY_POINTS]
+    assert set(registered) == {name for name, command in COMMANDS.items() if command.registered}
+    for name, target in registered.items():
+        module = target.partition(":")[0]
+        assert module in (COMMANDS[name].module, f"{COMMANDS[name].module}.__main__")
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["sg3tf", "sg3tf.cli.data", "sg3tf.cli.generate", "sg3tf.cli.spectra", "sg3tf.cli.convert", "sg3tf.convert.from_pickle", "sg3tf.convert.to_npz", "sg3tf.cli.metrics",
+     "sg3tf.cli.texture_sticking", "sg3tf.cli.project", "sg3tf.cli.edit", "sg3tf.data.build", "sg3tf.data.verify",
+     "sg3tf.doctor"],
+)  # fmt: skip
+@pytest.mark.slow
+def test_modules(module: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0 and process.stdout.startswith("usage: sg3tf"), process.stderr
+
+
+def test_help_needs_no_tensorflow() -> None:
+    check = "import sys; from sg3tf.cli.main import main; main(['generate', 'grid', '--help']); "
+    check += "sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong input of every command: its name, one line, status 1."""
+    missing = tmp_path / "missing"
+    for argv in (
+        ["generate", "images", f"--network={missing}", f"--outdir={tmp_path / 'o'}"],
+        ["generate", "grid", f"--network={missing}", f"--out={tmp_path / 'o.png'}"],
+        ["generate", "mix", f"--network={missing}", f"--out={tmp_path / 'o.png'}"],
+        ["generate", "interpolate", f"--network={missing}", f"--out={tmp_path / 'o.mp4'}"],
+        ["generate", "layers", f"--network={missing}", f"--out={tmp_path / 'o.png'}"],
+        ["generate", "sheet", f"--network={missing}", f"--out={tmp_path / 'o.png'}"],
+        ["project", f"--network={missing}", f"--target={missing}", f"--outdir={tmp_path / 'o'}"],
+        ["edit", f"--network={missing}", f"--out={tmp_path / 'o.png'}"],
+        ["metrics", f"--network={missing}", "--metrics=eqt50k_int"],
+        ["spectra", "calc", f"--network={missing}", f"--out={tmp_path / 'o.npz'}"],
+        ["spectra", "compare", str(missing), str(missing), f"--out={tmp_path / 'o.png'}"],
+        ["texture-sticking", f"--network={missing}", f"--outdir={tmp_path / 'o'}"],
+        ["convert", "from-pickle", f"--network={missing}", f"--outdir={tmp_path / 'o'}"],
+        ["convert", "to-npz", f"--network={missing}", f"--out={tmp_path / 'o.npz'}"],
+        ["data", "build", f"--source={missing}", f"--outdir={tmp_path / 'd'}", "--resolution=8"],
+        ["data", "verify", f"--data={missing}"],
+        ["doctor", "--flag"],
+    ):
+        name = " ".join(word for word in argv if word[0] != "-" and str(missing) not in word)
+        assert main(argv) == 1, argv
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"sg3tf {name}: ") and err.count("\n") == 1, err
