@@ -122,8 +122,11 @@ def run(name: str, argv: Sequence[str]) -> int:
 
     def load_and_run() -> int:
         if command.registered:
-            return _registered(name)(argv)
-        module = importlib.import_module(command.module)
+            with command_line.hide_import_notices():
+                registered_main = _registered(name)
+            return registered_main(argv)
+        with command_line.hide_import_notices():
+            module = importlib.import_module(command.module)
         main = getattr(module, f"{command.prefix}main")
         define_flags = getattr(module, f"{command.prefix}define_flags")
         description = (main if command.prefix else module).__doc__ or ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from absl import flags
 
@@ -15,7 +17,7 @@ from sg3tf.utils import extras
 #: Environment variable that lets foreseen errors end in a traceback.
 DEBUG = "SG3TF_DEBUG"
 
-#: Errors of the user, of files and connections, of computations that diverge, and of optional packages that are missing.
+#: Errors of the user, of files and connections, of diverging computations, and of missing optional packages.
 FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
 
 _WIDTH = 100
@@ -96,6 +98,30 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         _print_line(name, message)
         _discard_unwritable_output()
         return 1
+
+
+@contextmanager
+def hide_import_notices() -> Iterator[None]:
+    """Hide what is printed to stderr in the block, which imports TensorFlow, unless it fails or SG3TF_DEBUG is set.
+
+    Some of TensorFlow's notices do not heed TF_CPP_MIN_LOG_LEVEL; before an error they would hide the line that counts.
+    """
+    if os.environ.get(DEBUG):
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:

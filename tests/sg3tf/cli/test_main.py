@@ -23,7 +23,6 @@ OTHER_NAMES = {"model", "run", "client", "psi", "label", "num", "samples", "dest
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.registered])
 def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before = set(flags.FLAGS)
     assert main([*name.split(), "--help"]) == 0
     out, err = capsys.readouterr()
     assert err == "" and out.startswith(f"usage: sg3tf {name} ")
@@ -35,7 +34,7 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
     for flag in options:
         assert f"\n  --{'[no]' if options[flag].boolean else ''}{flag}\n" in out
         assert options[flag].help[0].isupper() or options[flag].help[0] == "." or ":" in options[flag].help
-    assert set(flags.FLAGS) == before
+    assert not {"network", "out", "outdir"} & set(flags.FLAGS)  # absl's own registry is for other programs
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,20 @@ def test_unforeseen_errors_are_raised() -> None:
         command_line.exit_status("sg3tf draw", fail)
 
 
+def test_import_notices_are_hidden(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with command_line.hide_import_notices():
+        os.write(2, b"notice\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ImportError), command_line.hide_import_notices():
+        os.write(2, b"notice\n")
+        raise ImportError
+    assert capfd.readouterr().err == "notice\n"
+    monkeypatch.setenv("SG3TF_DEBUG", "1")
+    with command_line.hide_import_notices():
+        os.write(2, b"notice\n")
+    assert capfd.readouterr().err == "notice\n"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_standard_output_that_cannot_be_written() -> None:
     code = (
