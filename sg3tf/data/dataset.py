@@ -1,4 +1,4 @@
-"""Data sets of either TFRecord form: images by random access, subsets, tf.data."""
+"""Data sets of either TFRecord layout: images by random access, subsets, tf.data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Sample = tuple[np.ndarray, np.ndarray]
 
 
 class Store(Protocol):
-    """All images of one resolution, in either TFRecord form."""
+    """All images of one resolution, in either TFRecord layout."""
 
     name: str
     path: Path
@@ -291,7 +291,7 @@ def open_store(path: Path, resolution: int | None = None) -> Store:
     if not levels:
         raise DataError(
             f"{path} holds neither NAME-rNN.tfrecords files nor {MANIFEST}; make a data set from "
-            "images with python -m sg3tf.data.build"
+            "images with sg3tf data build"
         )
     _check_resolution(path, resolution, list(levels))
     return FfhqStore(levels[resolution or max(levels)])
@@ -302,6 +302,4 @@ def _check_resolution(path: Path, wanted: int | None, available: list[int]) -> N
         return
     reason = "does not exist" if wanted > 0 and not wanted & (wanted - 1) else "is not a power of two"
     listed = ", ".join(str(resolution) for resolution in available)
-    raise DataError(
-        f"{path}: resolution {wanted} {reason}; available: {listed}; python -m sg3tf.data.build makes others"
-    )
+    raise DataError(f"{path}: resolution {wanted} {reason}; available: {listed}; sg3tf data build can make others")

@@ -42,7 +42,7 @@ def find_levels(folder: Path) -> dict[int, Path]:
 
 
 class FfhqStore:
-    """One resolution of a data set in NVIDIA's form.
+    """One resolution of a data set in NVIDIA's layout.
 
     Args:
       file: its .tfrecords file.
@@ -51,7 +51,7 @@ class FfhqStore:
       DataError: the file or its labels are truncated, corrupt or in another format.
     """
 
-    classes: tuple[str, ...] = ()  # this form does not store their names
+    classes: tuple[str, ...] = ()  # this layout does not store their names
 
     def __init__(self, file: Path) -> None:
         match = _LEVEL.match(file.name)
@@ -65,7 +65,7 @@ class FfhqStore:
         if match and self.resolution != 2 ** int(match["log2"]):
             raise DataError(
                 f"{file} holds {self.resolution}x{self.resolution} images, "
-                f"its name says {2 ** int(match['log2'])}; rename or build it again"
+                f"but is named -r{match['log2']}; rename or build it again"
             )
         self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"))
 
@@ -76,7 +76,7 @@ class FfhqStore:
         if len(shape) != 3 or "data" not in features:
             raise DataError(
                 f"{where} is not an FFHQ record (its features are {sorted(features)}, it needs "
-                "shape and data); make records with python -m sg3tf.data.build"
+                "shape and data); make records with sg3tf data build"
             )
         channels, height, width = shape
         if height != width or height & (height - 1) or height < MIN_RESOLUTION:

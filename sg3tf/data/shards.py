@@ -58,7 +58,7 @@ _FORMAT = "sg3tf-images-1"
 
 
 class ShardStore:
-    """A data set in the project's own form.
+    """A data set in the project's own layout.
 
     Args:
       folder: folder with manifest.json.
@@ -110,7 +110,7 @@ class ShardStore:
         encoded = features.get("image/encoded", ())
         if sizes != expected or len(encoded) != 1:
             raise DataError(
-                f"{self.where(i)}: height, width, channels are {sizes}, the manifest says "
+                f"{self.where(i)}: height, width, channels are {sizes}, the manifest has "
                 f"{expected}; build the data set again"
             )
         image = self._decode(encoded[0], i)
@@ -159,7 +159,7 @@ def _open_shard(file: Path, num_images: int) -> RecordFile:
     shard = RecordFile(file)
     if len(shard) != num_images:
         raise DataError(
-            f"{file} holds {len(shard)} records, the manifest says {num_images}; copy or build the data set again"
+            f"{file} holds {len(shard)} records, the manifest lists {num_images}; copy or build the data set again"
         )
     return shard
 

@@ -192,7 +192,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     [
         ({"shape": [3, 8, 16], "data": bytes(384)}, "8x16 .*square"),
         ({"shape": [3, 12, 12], "data": bytes(432)}, "12x12 .*power of two"),
-        ({"shape": [3, 16, 16], "data": bytes(768)}, "16x16 images, its name says 8;"),
+        ({"shape": [3, 16, 16], "data": bytes(768)}, "16x16 images, but is named -r03;"),
         ({"picture": b"?"}, r"features are \['picture'\]"),
     ],
 )
@@ -229,7 +229,7 @@ def test_manifests_that_cannot_be_trusted(shard_set: Path) -> None:
         ({**good, "num_images": 7}, "counts 7 images, the shards hold 6"),
         ({k: v for k, v in good.items() if k != "label"}, "lacks 'label'"),
         ({**good, "shards": [{"file": "gone.tfrecords", "num_images": 6}]}, "gone.tfrecords"),
-        ({**good, "shards": [{**good["shards"][0], "num_images": 2}]}, "manifest says 2"),
+        ({**good, "shards": [{**good["shards"][0], "num_images": 2}]}, "manifest lists 2"),
     ]
     for manifest, message in changes:
         file.write_text(json.dumps(manifest))

@@ -82,7 +82,7 @@ def test_shards_in_another_order_do_not_match_the_digest(shard_set: Path) -> Non
 @pytest.mark.parametrize("change", [lambda r: r[:2], lambda r: r + r[:1]])
 def test_lost_and_added_records(shard_set: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
     rewrite(shard_set / "shards-00000-of-00002.tfrecords", change)
-    with pytest.raises(DataError, match=r"00000-of-00002\.tfrecords holds [24] records, the manifest says 3"):
+    with pytest.raises(DataError, match=r"00000-of-00002\.tfrecords holds [24] records, the manifest lists 3"):
         verify(shard_set)
 
 

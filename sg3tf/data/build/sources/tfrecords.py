@@ -1,4 +1,4 @@
-"""Data sets of either TFRecord form, to convert to the other form or to another resolution."""
+"""Data sets of either TFRecord layout, to convert to the other layout or to another resolution."""
 
 from __future__ import annotations
 
