@@ -149,7 +149,7 @@ def reference(network: Network, batch: int) -> tuple[NDArray[np.float32], list[f
     """Return images in float32, and running statistics that give them full contrast, as after training."""
     generator = seeded_generator(network, "float32")
     for layer in generator.synthesis_layers:
-        layer.magnitude_decay = 0.0
+        layer.magnitude_ema_beta = 0.0
     images = generator(some_latents(generator, batch), update_emas=True).numpy()
     return images, [float(layer.magnitude_ema.numpy()) for layer in generator.synthesis_layers]
 

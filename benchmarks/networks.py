@@ -6,13 +6,8 @@ import dataclasses
 import re
 from typing import cast
 
-from sg3tf.models.configs import (
-    ConfigError,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    discriminator_preset,
-    generator_preset,
-)
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig
+from sg3tf.models.presets import discriminator_preset, generator_preset
 from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.ops.geometry import Filter
@@ -59,7 +54,7 @@ class Network:
 
 def canvas_size(layer: LayerPlan) -> int:
     """Return the side of the input of the nonlinearity."""
-    return layer.in_size + layer.kernel - 1
+    return layer.in_size + layer.conv_kernel - 1
 
 
 def high_size(layer: LayerPlan) -> int:
@@ -72,7 +67,7 @@ def convolution_flop(config: GeneratorConfig) -> int:
     plan = plan_synthesis(config)
     products = (plan.input.size * plan.input.channels) ** 2  # the map of the Fourier features
     for layer in plan.layers:
-        products += (layer.in_size * layer.kernel) ** 2 * layer.in_channels * layer.out_channels
+        products += (layer.in_size * layer.conv_kernel) ** 2 * layer.in_channels * layer.out_channels
     return 2 * products
 
 
@@ -91,7 +86,7 @@ def filter_flop(layer: LayerPlan) -> int:
 
 def down_terms(layer: LayerPlan) -> int:
     """Return the number of separable filters that the downsampling filter is the sum of."""
-    taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
+    taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters)
     return len(Filter.from_taps(taps, False, 1.0).y)
 
 

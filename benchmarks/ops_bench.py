@@ -51,7 +51,9 @@ def nonlinearity(layer: LayerPlan, impl: str, x: tf.Tensor, bias: tf.Tensor) -> 
     return filtered_lrelu(
         x,
         low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, layer.temporary_rate),
-        low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial),
+        low_pass(
+            layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters
+        ),
         bias if _BIAS_GRADIENT.value else tf.stop_gradient(bias),
         up=layer.up,
         down=layer.down,
@@ -160,7 +162,7 @@ def geometry(layer: LayerPlan) -> Row:
         "up": layer.up,
         "down": layer.down,
         "taps": [layer.up_taps, layer.down_taps],
-        "radial": layer.radial,
+        "radial": layer.use_radial_filters,
         "batch": _BATCH.value,
         "gflop": _BATCH.value * filter_flop(layer) / GIGA,
     }
@@ -186,7 +188,7 @@ def goals(layer: LayerPlan, row: Row) -> Row:
     """Return the goals of the native backend."""
     native = row["native"]
     found = {"backward_rate_over_forward": goal(native["backward_rate_over_forward"], BACKWARD_RATE, at_least=True)}
-    if not layer.radial:
+    if not layer.use_radial_filters:
         share = row["floor_ms"]["forward"] / native["forward"]["ms"]
         found["share_of_what_binds"] = goal(share, SHARE_OF_PEAK[row["binds"]], at_least=True)
     if "xla_over_native" in row and layer.out_size > LARGE:

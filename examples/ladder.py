@@ -87,7 +87,7 @@ def network(config: str, resolution: int, seed: int, channel_base: int, channel_
     share = 2 if config == "r" else 1  # the preset doubles them
     options = {"channel_base": channel_base // share, "channel_max": channel_max // share}
     if config not in "abc":
-        options["magnitude_decay"] = 0  # one update takes magnitudes as they are
+        options["magnitude_ema_beta"] = 0  # one update takes magnitudes as they are
     G = sg3tf.Generator.from_preset(f"stylegan3-{config}", resolution, **options)
     if G.supports_noise:
         for conv in G.convs:

@@ -20,8 +20,8 @@ _LATENTS = 32  # that running magnitudes are set to
 _NOISE_STRENGTH = 0.1  # of StyleGAN2, where training begins at 0
 _CONTRAST = 0.25  # of StyleGAN2, as the others' output_scale
 _OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update takes magnitudes as they are
-    "stylegan3-t": {"channel_base": 4096, "channel_max": 64, "magnitude_decay": 0.0},
-    "stylegan3-r": {"channel_base": 2048, "channel_max": 32, "magnitude_decay": 0.0},
+    "stylegan3-t": {"channel_base": 4096, "channel_max": 64, "magnitude_ema_beta": 0.0},
+    "stylegan3-r": {"channel_base": 2048, "channel_max": 32, "magnitude_ema_beta": 0.0},
     "stylegan2": {"channel_base": 4096, "channel_max": 64},
 }
 

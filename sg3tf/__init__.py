@@ -1,17 +1,17 @@
 """StyleGAN3 for TensorFlow and Keras.
 
-Names are loaded when they are first used, so that what needs no TensorFlow (latents, images, data tools, the
-serving client) starts in a moment. Where Keras is there already, the models are registered with it at once, so that
-keras.models.load_model knows them; sg3tf.load always does.
+Names are imported when they are first used, so that what needs no TensorFlow (latents, images, data tools, the
+client of a server) starts in a moment. Keras knows the models, for keras.models.load_model, as soon as both packages
+are imported, in either order.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
-from sg3tf.version import __version__ as __version__
+from sg3tf.models import registration
+from sg3tf.version import __version__
 
 if TYPE_CHECKING:
     from sg3tf import images, latents, metrics, ops
@@ -37,6 +37,7 @@ __all__ = [
     "StyleGAN2Config",
     "StyleGAN2Generator",
     "StyleGAN3Generator",
+    "__version__",
     "build_generator",
     "images",
     "latents",
@@ -45,7 +46,7 @@ __all__ = [
     "ops",
 ]
 
-_HOME = {
+_MODULES = {
     "ConfigError": "models.configs",
     "Discriminator": "models.discriminator",
     "DiscriminatorConfig": "models.configs",
@@ -60,15 +61,12 @@ _HOME = {
     "load": "models.loading",
 }
 
+registration.install()
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"sg3tf.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"sg3tf.{_MODULES[name]}"), name)
     if name in __all__:
         return importlib.import_module(f"sg3tf.{name}")
     raise AttributeError(f"module 'sg3tf' has no attribute {name!r}")
-
-
-if "keras" in sys.modules:
-    for _module in ("models.generators", "models.discriminator"):
-        importlib.import_module(f"sg3tf.{_module}")

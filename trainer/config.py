@@ -18,15 +18,8 @@ from absl import flags
 
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
-from sg3tf.models.configs import (
-    PRECISIONS,
-    PRESETS,
-    STYLEGAN2_VARIANTS,
-    AnyGeneratorConfig,
-    DiscriminatorConfig,
-    discriminator_preset,
-    generator_preset,
-)
+from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
+from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_preset, generator_preset
 from sg3tf.utils.files import atomic_write
 from trainer import augment
 from trainer.distribution import HELP as STRATEGY_HELP
@@ -124,7 +117,7 @@ class Options:
     cmax: int = option(512, help="Maximum number of channels of a layer; config R doubles it in G.")
     map_depth: int = option(
         None,
-        default_by_cfg=dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_VARIANTS, 8),
+        default_by_cfg=dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_PRESETS, 8),
         help="Dense layers of the mapping network.",
     )
     mbstd_group: int = option(4, limit=POSITIVE, help="Images per group of D's minibatch standard deviation.")
@@ -203,14 +196,14 @@ class Options:
         limit=PROBABILITY,
         resumable=True,
         # Mixing and path lengths go with skip connections: neither from config D on (arXiv 2106.12423, section 3.1).
-        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 0.9),
+        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 0.9),
         help="Probability that an image gets the styles of two latents.",
     )
     pl_weight: float = option(
         None,
         limit=NOT_NEGATIVE,
         resumable=True,
-        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_VARIANTS, 2.0),
+        default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 2.0),
         help="Weight of path length regularization; 0 switches it off.",
     )
     pl_interval: int = option(4, limit=POSITIVE, help="Steps between two path length penalties.")
@@ -400,13 +393,13 @@ class Options:
 
     def generator(self) -> AnyGeneratorConfig:
         """Architecture of G."""
-        if self.cfg in STYLEGAN2_VARIANTS:
+        if self.cfg in STYLEGAN2_PRESETS:
             return generator_preset(self.cfg, **self._shared_network_args(), mapping_layers=self.map_depth)
         return generator_preset(
             self.cfg,
             **self._shared_network_args(),
             mapping_layers=self.map_depth,
-            magnitude_decay=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG),
+            magnitude_ema_beta=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG),
         )
 
     def discriminator(self) -> DiscriminatorConfig:

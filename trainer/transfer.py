@@ -27,7 +27,7 @@ def check_init_from(options: Options) -> None:
     source = Path(options.init_from)
     there = _fields(_generator_of(source).config if source.suffix == ".keras" else _options_of(source).generator())
     here = _fields(options.generator())
-    may_differ = {"label_dim", "mapping_layers", "magnitude_decay"}
+    may_differ = {"label_dim", "mapping_layers", "magnitude_ema_beta"}
     differences = [
         f"{name} {there.get(name)} there, {value} here"
         for name, value in here.items()

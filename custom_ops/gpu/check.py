@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sg3tf.models.configs import GeneratorConfig, discriminator_preset, generator_preset  # noqa: E402
+from sg3tf.models.configs import GeneratorConfig  # noqa: E402
 from sg3tf.models.filters import low_pass  # noqa: E402
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
+from sg3tf.models.presets import discriminator_preset, generator_preset  # noqa: E402
 
 # The build of the extension uses the same flags and architectures.
 NVCC_FLAGS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC", "-Xptxas=-v")
@@ -257,7 +258,16 @@ def layers(batch: int) -> Iterator[Lrelu]:
     seen = set()
     for preset, resolution in NETWORKS:
         for p in plan_synthesis(cast(GeneratorConfig, generator_preset(preset, resolution))).layers:
-            key = (p.in_size + p.kernel, p.out_size, p.up, p.down, p.out_channels, p.radial, p.in_cutoff, p.out_cutoff)
+            key = (
+                p.in_size + p.conv_kernel,
+                p.out_size,
+                p.up,
+                p.down,
+                p.out_channels,
+                p.use_radial_filters,
+                p.in_cutoff,
+                p.out_cutoff,
+            )
             if key not in seen:
                 seen.add(key)
                 yield layer(f"{preset}-{resolution} {p.name}", p, batch)
@@ -267,8 +277,8 @@ def layer(name: str, p: LayerPlan, batch: int) -> Lrelu:
     """Return the nonlinearity of a SynthesisLayer (sg3tf/models/stylegan3.py), except for its clamp."""
     gain = 1.0 if p.is_torgb else math.sqrt(2)
     up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
-    down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
-    size = p.in_size + p.kernel - 1
+    down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.use_radial_filters)
+    size = p.in_size + p.conv_kernel - 1
     up = Resampling.create(
         Filter.convolving(up_filter, gain * p.up**2), (p.up, p.up), (1, 1), p.padding[:2], (size, size)
     )

@@ -102,7 +102,7 @@ def num_kernel_parameters(config: Config) -> int:
     if isinstance(config, StyleGAN1Config):
         return mapping + _stylegan1_synthesis(config)
     plan = plan_synthesis(config)
-    layers = sum(p.in_channels * (p.kernel**2 * p.out_channels + config.w_dim) for p in plan.layers)
+    layers = sum(p.in_channels * (p.conv_kernel**2 * p.out_channels + config.w_dim) for p in plan.layers)
     return mapping + plan.input.channels**2 + layers
 
 
@@ -136,11 +136,11 @@ def _doublings(resolution: int) -> list[int]:
 NO_CLAMP = float(np.finfo(np.float32).max)
 
 _RESAMPLE_FILTER = [1, 3, 3, 1]
-_SWITCHES = {"radial", "noise"}
+_SWITCHES = {"use_radial_filters", "noise"}
 _RESIDUAL = {"resnet": True, "orig": False}
-_FRACTIONS = {"first_cutoff", "first_stopband", "last_stopband_rel", "output_scale", "clamp", "magnitude_decay"}
+_FRACTIONS = {"first_cutoff", "first_stopband", "last_stopband_rel", "output_scale", "conv_clamp", "magnitude_ema_beta"}
 _WIDTHS = ("embed_features", "layer_features", "cmap_dim")  # here, always the width of w or of D's last block
-_LIMITS = {"num_layers": 64, "mapping_layers": 64, "margin": 512, "first_cutoff": 512, "last_stopband_rel": 16}
+_LIMITS = {"num_layers": 64, "mapping_layers": 64, "margin_size": 512, "first_cutoff": 512, "last_stopband_rel": 16}
 _MAX_OPTION = 2**24
 _MIN_STOPBAND = 1.0  # sampling rates below 2 samples per image width would need filters of any length
 
@@ -168,7 +168,7 @@ _COMMON = {
     "img_channels": "image_channels",
     "channel_base": "channel_base",
     "channel_max": "channel_max",
-    "conv_clamp": "clamp",
+    "conv_clamp": "conv_clamp",
 }
 _MAPPING = Options(
     {"num_layers": "mapping_layers"},
@@ -185,11 +185,11 @@ _STYLEGAN3 = Options(
         "first_cutoff": "first_cutoff",
         "first_stopband": "first_stopband",
         "last_stopband_rel": "last_stopband_rel",
-        "margin_size": "margin",
+        "margin_size": "margin_size",
         "output_scale": "output_scale",
-        "conv_kernel": "kernel",
-        "use_radial_filters": "radial",
-        "magnitude_ema_beta": "magnitude_decay",
+        "conv_kernel": "conv_kernel",
+        "use_radial_filters": "use_radial_filters",
+        "magnitude_ema_beta": "magnitude_ema_beta",
     },
     {"filter_size": 6, "lrelu_upsampling": 2},
     frozenset({"num_fp16_res"}),
@@ -289,7 +289,7 @@ def _fields(given: Any, options: Options) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "clamp" and value is None:
+    if name == "conv_clamp" and value is None:
         return NO_CLAMP
     if name == "residual":
         _require(value in ("resnet", "orig"), "architecture", value, "only 'resnet' and 'orig' are supported")
@@ -299,7 +299,7 @@ def _checked(name: str, value: Any) -> Any:
         return value
     kinds = (int, float) if name in _FRACTIONS else (int,)
     _require(type(value) in kinds, name, value, "must be a number" if name in _FRACTIONS else "must be a whole number")
-    most = NO_CLAMP if name == "clamp" else _LIMITS.get(name, _MAX_OPTION)
+    most = NO_CLAMP if name == "conv_clamp" else _LIMITS.get(name, _MAX_OPTION)
     _require(0 <= value <= most, name, value, f"must be from 0 to {most}")
     return float(value) if name in _FRACTIONS else value
 

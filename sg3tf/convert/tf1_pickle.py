@@ -36,7 +36,7 @@ _FIELDS = {
     "label_size": "label_dim",
     "fmap_base": "channel_base",
     "fmap_max": "channel_max",
-    "conv_clamp": "clamp",
+    "conv_clamp": "conv_clamp",
 }
 _FIXED = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "fmap_decay": 1.0, "fmap_min": 1}
 _UNUSED_VARIABLES = {"lod"}  # left over from progressive growing
@@ -83,7 +83,7 @@ _DISCRIMINATOR = Options(
 
 _STYLEGAN1_FUNCTION = "G_style"  # builds the first StyleGAN's generator, whose arrays keep their names
 _STYLEGAN1_GENERATOR = Options(
-    {name: field for name, field in _GENERATOR.fields.items() if field not in ("label_dim", "clamp", "noise")},
+    {name: field for name, field in _GENERATOR.fields.items() if field not in ("label_dim", "conv_clamp", "noise")},
     {
         **_GENERATOR.fixed,
         "label_size": 0,

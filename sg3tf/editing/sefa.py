@@ -46,7 +46,7 @@ def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
         first = G.num_ws - len(G.synthesis_layers)
         for index, layer in enumerate(G.synthesis_layers, start=first):
             p = layer.plan
-            gain = (p.in_channels * p.kernel**2) ** -0.5 if p.is_torgb else 1.0
+            gain = (p.in_channels * p.conv_kernel**2) ** -0.5 if p.is_torgb else 1.0
             readers[index].append(_matrix(layer.affine) * gain)
         return readers
     for index, conv in enumerate(G.convs):

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import keras
 import tensorflow as tf
 
-from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, generator_preset
+from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names
 from sg3tf.models.layers import MappingNetwork
+from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
 
 #: "const", "none", or seeds: int32 [N, 2].
 Noise: TypeAlias = tf.Tensor | str
@@ -67,31 +68,50 @@ class BaseGenerator(keras.Model):
         if self.config_class is None:
             raise TypeError("BaseGenerator is abstract: use from_preset, build_generator or one of its subclasses")
         super().__init__(autocast=False, **kwargs)
-        self.config = c = config if isinstance(config, self.config_class) else self.config_class(**config)
+        self.config = c = self.config_class(**config) if isinstance(config, dict) else config
+        if type(c) is not self.config_class:
+            remedy = f"{type(self).__name__} takes a {self.config_class.__name__}; or use build_generator"
+            raise ConfigError(f"config is a {type(c).__name__}: {remedy}")
         self.mapping_network = MappingNetwork(
-            c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_average=True, dtype="float32", name="mapping"
+            c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_w_avg=True, dtype="float32", name="mapping"
         )
         self.num_ws = self._create_synthesis()
         self.build()
 
     @classmethod
-    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> BaseGenerator:
-        """Build a generator with random weights, as published.
+    def from_preset(
+        cls, preset: str, resolution: int | None = None, *, load_weights: bool = True, **overrides: Any
+    ) -> BaseGenerator:
+        """Build a published architecture with random weights, or load a trained network that comes with sg3tf.
 
         Args:
-            preset: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or "stylegan3-a" to "stylegan3-h", the
-                ablations between stylegan2 and stylegan3-t (docs/ladder.md).
-            resolution: side of the image, a power of two from 16 (stylegan2, a, b and c: 8) to 1024.
-            **overrides: any field of GeneratorConfig, or for stylegan2, a, b and c of StyleGAN2Config, that the preset
-                does not fix: image_channels, label_dim, channel_base, channel_max, ...
+            preset: an architecture: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or one of the ablations
+                "stylegan3-a" to "stylegan3-h" (docs/ablations.md); or a trained network: "portraits-32".
+            resolution: side of the image, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024. A
+                trained network has its own.
+            load_weights: False for the architecture of a trained network with random weights.
+            **overrides: fields of the architecture's configuration (GeneratorConfig, StyleGAN2Config, ...) that the
+                preset does not fix: image_channels, label_dim, channel_base, channel_max, ...
 
         Raises:
             ConfigError: naming the argument, its value and the remedy.
+
+        >>> G = BaseGenerator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
         """
-        generator_class = _REGISTRY[type(config := generator_preset(preset, resolution, **overrides))]
-        if not issubclass(generator_class, cls):
-            raise ConfigError(f"preset={preset!r}: describes a {generator_class.__name__}; use its from_preset")
-        return generator_class(config)
+        if preset in TRAINED_PRESETS:
+            if resolution is not None or overrides:
+                given = sorted(overrides) if resolution is None else ["resolution", *sorted(overrides)]
+                raise ConfigError(f"preset={preset!r}: a trained network has its own {', '.join(given)}; leave it out")
+            G = keras.models.load_model(trained_file(preset), compile=False)
+            if not load_weights:
+                G = build_generator(G.config)
+        else:
+            if resolution is None:
+                raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
+            G = build_generator(generator_preset(preset, resolution, **overrides))
+        if not isinstance(G, cls):
+            raise ConfigError(f"preset={preset!r}: is a {type(G).__name__}, not a {cls.__name__}; use its from_preset")
+        return G
 
     def _create_synthesis(self) -> int:
         """Create the layers of the synthesis network, and return num_ws."""
@@ -153,7 +173,7 @@ class BaseGenerator(keras.Model):
         update_emas: bool = False,
     ) -> tf.Tensor:
         """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
-        w = self.mapping_network(z, label=label, update_average=update_emas)
+        w = self.mapping_network(z, label=label, update_emas=update_emas)
         ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)
         if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
             return ws
@@ -232,4 +252,4 @@ class BaseGenerator(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BaseGenerator:
-        return cls(**config)
+        return cls(**{**config, "config": current_names(config["config"])})

@@ -8,15 +8,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sg3tf.models.configs import DiscriminatorConfig, discriminator_preset
+from sg3tf.models.configs import DiscriminatorConfig, current_names
 from sg3tf.models.layers import (
     EqualizedConv2D,
     EqualizedDense,
     MappingNetwork,
     is_low_precision,
     low_precision_policy,
-    register,
 )
+from sg3tf.models.presets import discriminator_preset
+from sg3tf.models.registration import register
 
 
 @register("MinibatchStddev")
@@ -133,18 +134,20 @@ class Discriminator(keras.Model):
         self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
         policy = low_precision_policy(self.dtype_policy)
         self.fromrgb = EqualizedConv2D(
-            c.channels(c.resolution), 1, "lrelu", clamp=c.clamp, dtype=policy, name="fromrgb"
+            c.channels(c.resolution), 1, "lrelu", clamp=c.conv_clamp, dtype=policy, name="fromrgb"
         )
         self.blocks = []
         resolution = c.resolution
         while resolution > LAST_RESOLUTION:
             channels = c.channels(resolution), c.channels(resolution // 2)
             dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
-            self.blocks.append(DiscriminatorBlock(*channels, c.residual, c.clamp, dtype=dtype, name=f"b{resolution}"))
+            self.blocks.append(
+                DiscriminatorBlock(*channels, c.residual, c.conv_clamp, dtype=dtype, name=f"b{resolution}")
+            )
             resolution //= 2
         last = c.channels(LAST_RESOLUTION)
         self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
-        self.conv = EqualizedConv2D(last, 3, "lrelu", clamp=c.clamp, dtype="float32", name="conv")
+        self.conv = EqualizedConv2D(last, 3, "lrelu", clamp=c.conv_clamp, dtype="float32", name="conv")
         self.fc = EqualizedDense(last, "lrelu", dtype="float32", name="fc")
         self.out = EqualizedDense(last if c.label_dim else 1, dtype="float32", name="out")
         self.mapping_network = None
@@ -214,4 +217,4 @@ class Discriminator(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:
-        return cls(**config)
+        return cls(**{**config, "config": current_names(config["config"])})

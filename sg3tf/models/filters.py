@@ -12,17 +12,17 @@ FloatArray = NDArray[np.float64]
 def low_pass(
     num_taps: int, cutoff: float, half_width: float, sampling_rate: float, radial: bool = False
 ) -> FloatArray | None:
-    """A Kaiser-windowed low-pass filter of unit gain at zero frequency.
+    """Design a Kaiser-windowed low-pass filter of unit gain at zero frequency.
 
     Args:
-        num_taps: taps along each axis; 1 means no filter.
+        num_taps: taps along each axis; 1 for no filter.
         cutoff: frequency of half amplitude, cycles per image width.
         half_width: half of the transition band, cycles per image width.
         sampling_rate: samples per image width of the signal to be filtered.
         radial: a circularly symmetric two-dimensional filter instead of a separable one.
 
     Returns:
-        float64 [num_taps] (separable), float64 [num_taps, num_taps] (radial), or None where num_taps is 1.
+        float64 [num_taps] (separable), float64 [num_taps, num_taps] (radial), or None for 1 tap.
     """
     if num_taps == 1:
         return None
@@ -33,29 +33,14 @@ def low_pass(
 
 
 def _radial_low_pass(num_taps: int, cutoff: float, half_width: float, sampling_rate: float) -> FloatArray:
-    """The ideal circular low-pass, a jinc, under the outer product of two Kaiser windows."""
+    """Design the ideal circular low-pass, a jinc, under the outer product of two Kaiser windows."""
     position = (np.arange(num_taps) - (num_taps - 1) / 2) / sampling_rate
     radius = np.hypot(*np.meshgrid(position, position))
-    at_centre = np.pi * cutoff**2  # limit of J1(2 pi f r) / r * f as r -> 0
+    at_center = np.pi * cutoff**2  # limit of J1(2 pi f r) / r * f as r -> 0
     safe = np.where(radius > 0, radius, 1.0)
-    jinc = np.where(radius > 0, cutoff * special.j1(2 * np.pi * cutoff * safe) / safe, at_centre)
+    jinc = np.where(radius > 0, cutoff * special.j1(2 * np.pi * cutoff * safe) / safe, at_center)
     attenuation = signal.kaiser_atten(num_taps, 2 * half_width / (sampling_rate / 2))
     window = signal.windows.kaiser(num_taps, signal.kaiser_beta(attenuation))
     taps = jinc * np.outer(window, window)
     result: FloatArray = taps / taps.sum()
     return result
-
-
-def bilinear(num_taps: int) -> FloatArray | None:
-    """The filter of linear interpolation, a triangle of unit gain at zero frequency; None where num_taps is 1.
-
-    Args:
-        num_taps: twice the resampling factor. For 2 that makes [1, 3, 3, 1] / 8.
-
-    Returns:
-        float64 [num_taps] (separable).
-    """
-    if num_taps == 1:
-        return None
-    taps: FloatArray = 1 - np.abs(np.arange(num_taps) + 0.5 - num_taps / 2) / (num_taps / 2)
-    return taps / taps.sum()

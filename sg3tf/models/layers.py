@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from sg3tf.models.configs import ConfigError
+from sg3tf.models.configs import ConfigError, current_names
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
+from sg3tf.models.registration import register
 from sg3tf.ops import upfirdn2d
-
-AnyClass = TypeVar("AnyClass", bound=type)
-
-
-def register(name: str, *old_names: str) -> Callable[[AnyClass], AnyClass]:
-    """Decorate a class that .keras files hold under `name`, or held under one of `old_names`.
-
-    The class gets `name` as its __name__ too: from that, Keras makes the paths of variables inside of a .keras file.
-    """
-
-    def decorate(cls: AnyClass) -> AnyClass:
-        cls.__name__ = name
-        for old_name in old_names:
-            keras.saving.get_custom_objects()[f"sg3tf>{old_name}"] = cls
-        keras.saving.register_keras_serializable("sg3tf", name)(cls)
-        return cls
-
-    return decorate
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Mixed precision: float32 weights, 16-bit activations in the highest resolutions (arXiv 2006.06676, appendix D).
@@ -291,16 +273,75 @@ class EqualizedConv2D(keras.layers.Layer):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class Demodulation(NamedTuple):
+    """A modulated convolution with demodulation, as scaling its input, convolving, and scaling its output.
+
+    Attributes:
+        styles: factors of the input, float32 [N, in].
+        kernel: float32 [K, K, in, out].
+        output_scale: factors of the output, float32 [N, out].
+    """
+
+    styles: tf.Tensor
+    kernel: tf.Tensor
+    output_scale: tf.Tensor
+
+
+def demodulation(
+    kernel: tf.Tensor, styles: tf.Tensor, epsilon: float, axis: int | None = None, style_epsilon: float = 0.0
+) -> Demodulation:
+    """Normalize kernel * styles for each image to unit sum of squares per output channel.
+
+    Args:
+        kernel: float32 [K, K, in, out].
+        styles: float32 [N, in].
+        epsilon: added to the sum of squares, of a kernel that is normalized already.
+        axis: the styles that are brought to unit mean square together: 1, those of an image; None, all.
+        style_epsilon: added to their mean square.
+    """
+    # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
+    kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+    mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
+    styles = styles * tf.math.rsqrt(mean_square + style_epsilon if style_epsilon else mean_square)
+    energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
+    return Demodulation(styles, kernel, tf.math.rsqrt(energy + epsilon))
+
+
+def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Convolve with 'full' zero padding: [N, H, W, in] -> [N, H + K - 1, W + K - 1, out]."""
+    if (pad := kernel.shape[0] - 1) > 0:
+        # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
+        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return conv2d(x, kernel)
+
+
+def upsampling_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:
+    """Insert zeros between pixels and convolve with 'full' zero padding; the kernel is not correlated, but convolved.
+
+    Args:
+        x: [N, H, W, in].
+        kernel: float32 [K, K, in, out], which is rounded to the type of x.
+        up: factor.
+
+    Returns:
+        [N, (H - 1) * up + K, (W - 1) * up + K, out]. The factor makes it up**2 times fainter than an enlarged image.
+    """
+    size, _, _, filters = kernel.shape
+    height, width = ((side - 1) * up + size for side in x.shape[1:3])
+    kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
+    return tf.nn.conv2d_transpose(x, kernel, tf.stack([tf.shape(x)[0], height, width, filters]), up, "VALID")
+
+
 def modulated_conv(
     x: tf.Tensor,
     kernel: tf.Tensor,
     styles: tf.Tensor,
     *,
     demodulate: bool,
-    input_gain: tf.Tensor,
-    up: int = 1,
+    input_gain: tf.Tensor | None = None,
+    convolve: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = full_conv,
 ) -> tf.Tensor:
-    """Convolves with kernel * styles, normalised per output channel where asked, with 'full' zero padding.
+    """Convolve with kernel * styles, normalized per output channel if `demodulate`.
 
     Scaling the channels of the input and of the output is the same function as scaling the weights, and needs
     neither a kernel per image nor a grouped convolution.
@@ -311,37 +352,17 @@ def modulated_conv(
         styles: float32 [N, in].
         demodulate: make every output channel unit variance for unit variance input.
         input_gain: float32 scalar on the result, not seen by the demodulation.
-        up: 1, or 2 to insert zeros between pixels beforehand; that convolves, and 1 correlates, as in StyleConv.
+        convolve: (x, kernel) -> convolution; `full_conv` by default.
 
     Returns:
-        [N, (H - 1) * up + K, (W - 1) * up + K, out], of the type of x.
+        What `convolve` returns, [N, H + K - 1, W + K - 1, out] by default, of the type of x.
     """
+    output_scale = None
     if demodulate:
-        # Both scales cancel in the result; they keep everything on the way inside the range of 16-bit types.
-        kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
-        styles = styles * tf.math.rsqrt(tf.reduce_mean(tf.square(styles)))
-    x = scale_channels(x, styles * input_gain)
-    y = _spread_conv(x, kernel, up) if up > 1 else _full_conv(x, kernel)
-    if demodulate:
-        energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
         # The published 1e-8 belongs to kernels of unit mean square, not of unit sum as here.
-        fan_in = math.prod(kernel.shape[:3])
-        y = scale_channels(y, tf.math.rsqrt(energy + 1e-8 / fan_in))
-    return y
-
-
-def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    if (pad := kernel.shape[0] - 1) > 0:
-        # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
-        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    return conv2d(x, kernel)
-
-
-def _spread_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:
-    size, _, _, filters = kernel.shape
-    height, width = ((side - 1) * up + size for side in x.shape[1:3])
-    kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
-    return tf.nn.conv2d_transpose(x, kernel, tf.stack([tf.shape(x)[0], height, width, filters]), up, "VALID")
+        styles, kernel, output_scale = demodulation(kernel, styles, epsilon=1e-8 / math.prod(kernel.shape[:3]))
+    y = convolve(scale_channels(x, styles if input_gain is None else styles * input_gain), kernel)
+    return y if output_scale is None else scale_channels(y, output_scale)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -367,18 +388,18 @@ class MappingNetwork(keras.layers.Layer):
         z_dim, label_dim: sizes of the inputs; not both 0.
         w_dim: size of the output.
         num_layers: dense layers with leaky ReLU after the label embedding.
-        track_average: keep the running mean of w that truncation pulls towards.
+        track_w_avg: keep the running mean of w that truncation pulls towards.
     """
 
     def __init__(
-        self, z_dim: int, label_dim: int, w_dim: int, num_layers: int, track_average: bool = False, **kwargs: Any
+        self, z_dim: int, label_dim: int, w_dim: int, num_layers: int, track_w_avg: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.z_dim = z_dim
         self.label_dim = label_dim
         self.w_dim = w_dim
         self.num_layers = num_layers
-        self.track_average = track_average
+        self.track_w_avg = track_w_avg
         self.embed = EqualizedDense(w_dim, name="embed", dtype="float32") if label_dim else None
         self.dense = [
             EqualizedDense(w_dim, "lrelu", lr_multiplier=LR_MULTIPLIER, name=f"fc{index}", dtype="float32")
@@ -394,7 +415,7 @@ class MappingNetwork(keras.layers.Layer):
             layer.build((None, features))
             features = self.w_dim
         self.w_avg = None
-        if self.track_average:
+        if self.track_w_avg:
             self.w_avg = self.add_weight(
                 shape=(self.w_dim,),
                 initializer="zeros",
@@ -406,9 +427,7 @@ class MappingNetwork(keras.layers.Layer):
             )
         self.built = True
 
-    def call(
-        self, z: tf.Tensor | None = None, label: tf.Tensor | None = None, update_average: bool = False
-    ) -> tf.Tensor:
+    def call(self, z: tf.Tensor | None = None, label: tf.Tensor | None = None, update_emas: bool = False) -> tf.Tensor:
         """z float [N, z_dim] and label float [N, label_dim] (where they exist) to w float32 [N, w_dim]."""
         parts = []
         if self.z_dim:
@@ -418,7 +437,7 @@ class MappingNetwork(keras.layers.Layer):
         w = tf.concat(parts, axis=1)
         for layer in self.dense:
             w = layer(w)
-        if update_average and self.w_avg is not None:
+        if update_emas and self.w_avg is not None:
             mean = tf.reduce_mean(tf.stop_gradient(w), axis=0)
             self.w_avg.assign(mean + W_AVG_DECAY * (self.w_avg - mean))
         return w
@@ -430,8 +449,12 @@ class MappingNetwork(keras.layers.Layer):
             "label_dim": self.label_dim,
             "w_dim": self.w_dim,
             "num_layers": self.num_layers,
-            "track_average": self.track_average,
+            "track_w_avg": self.track_w_avg,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MappingNetwork:
+        return cls(**current_names(config))
 
 
 def _checked(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:

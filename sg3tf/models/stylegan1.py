@@ -17,9 +17,9 @@ from sg3tf.models.layers import (
     EqualizedConv2D,
     EqualizedDense,
     layer_noises,
-    register,
     repeat_const,
 )
+from sg3tf.models.registration import register
 from sg3tf.ops import upfirdn2d
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -49,11 +49,11 @@ class AdaINConv(keras.layers.Layer):
         self.filters = filters
         self.resolution = resolution
         self.up = up
+        self.affine = EqualizedDense(2 * filters, dtype="float32", name="affine")
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
         """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
         normal = keras.initializers.RandomNormal
-        self.affine = EqualizedDense(2 * self.filters, dtype="float32", name="affine")
         self.affine.build(tuple(w_shape))
         if self.up:
             shape = (KERNEL_SIZE, KERNEL_SIZE, x_shape[-1], self.filters)

@@ -18,14 +18,16 @@ from sg3tf.models.layers import (
     FourierInput,
     add_bias,
     conv2d,
+    demodulation,
     is_low_precision,
     layer_noises,
     low_precision_policy,
     modulated_conv,
-    register,
     repeat_const,
     scale_channels,
+    upsampling_conv,
 )
+from sg3tf.models.registration import register
 from sg3tf.ops import upfirdn2d
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -50,42 +52,46 @@ class StyleConv(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters: int, resolution: int, up: int = 1, clamp: float = 256.0, noise: bool = True, **kwargs: Any
+        self,
+        in_channels: int,
+        filters: int,
+        resolution: int,
+        up: int = 1,
+        clamp: float = 256.0,
+        noise: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         if up not in (1, 2):
             raise ValueError(f"up={up!r}: use 1 or 2")
+        self.in_channels = in_channels
         self.filters = filters
         self.resolution = resolution
         self.up = up
         self.clamp = clamp
         self.noise = noise
+        self.affine = EqualizedDense(in_channels, bias_init=1.0, name="affine", dtype="float32")
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
-        """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
-        channels = x_shape[-1]
-        self.affine = EqualizedDense(channels, bias_init=1.0, name="affine", dtype="float32")
+        """Create the weights from the shape of w, (batch, w_dim)."""
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
-            shape=(KERNEL_SIZE, KERNEL_SIZE, channels, self.filters),
+            shape=(KERNEL_SIZE, KERNEL_SIZE, self.in_channels, self.filters),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),
             autocast=False,
             name="kernel",
         )
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
         if self.noise:
-            self._add_noise_weights()
+            self.noise_strength = self.add_weight(shape=(), initializer="zeros", autocast=False, name="noise_strength")
+            self.noise_const = self.add_weight(
+                shape=(self.resolution, self.resolution),
+                initializer=keras.initializers.RandomNormal(0.0, 1.0),  # an instance of its own: each repeats itself
+                trainable=False,
+                autocast=False,
+                name="noise_const",
+            )
         self.built = True
-
-    def _add_noise_weights(self) -> None:
-        self.noise_strength = self.add_weight(shape=(), initializer="zeros", autocast=False, name="noise_strength")
-        self.noise_const = self.add_weight(
-            shape=(self.resolution, self.resolution),
-            initializer=keras.initializers.RandomNormal(0.0, 1.0),  # an instance of its own: each repeats itself
-            trainable=False,
-            autocast=False,
-            name="noise_const",
-        )
 
     def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         """Convolves.
@@ -100,9 +106,16 @@ class StyleConv(keras.layers.Layer):
 
         Gradients: of any order.
         """
-        before, kernel, after = modulation(tf.convert_to_tensor(self.kernel), self.affine(w))
-        x = scale_channels(tf.cast(x, self.compute_dtype), before)
-        y = scale_channels(self._doubled(x, kernel) if self.up == 2 else conv2d(x, kernel, padding="SAME"), after)
+        styles, kernel, output_scale = demodulation(
+            tf.convert_to_tensor(self.kernel), self.affine(w), epsilon=1e-8, axis=1, style_epsilon=1e-8
+        )
+        x = scale_channels(tf.cast(x, self.compute_dtype), styles)
+        if self.up == 2:
+            # Convolution while zeros are inserted needs a quarter of the products of filtering first.
+            y = upfirdn2d(upsampling_conv(x, kernel, 2), RESAMPLE_TAPS, pad=(1, 1, 1, 1), gain=4)
+        else:
+            y = conv2d(x, kernel, padding="SAME")
+        y = scale_channels(y, output_scale)
         if noise is not None:
             # One for every image already in float32, as a gradient summed over images in float16 is no sum.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
@@ -110,44 +123,14 @@ class StyleConv(keras.layers.Layer):
         y = tf.nn.leaky_relu(add_bias(y, self.bias), LRELU_SLOPE) * LRELU_GAIN
         return tf.clip_by_value(y, -self.clamp, self.clamp)
 
-    def _doubled(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Convolved while zeros are inserted, which costs a quarter of filtering first, and then filtered."""
-        side = self.resolution + 1
-        shape = tf.stack([tf.shape(x)[0], side, side, self.filters])
-        kernel = tf.cast(tf.transpose(kernel, [0, 1, 3, 2]), x.dtype)
-        y = tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID")
-        return upfirdn2d(y, RESAMPLE_TAPS, pad=(1, 1, 1, 1), gain=4)
-
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None
     ) -> tuple[int | None, ...]:
         return x_shape[0], self.resolution, self.resolution, self.filters
 
     def get_config(self) -> dict[str, Any]:
-        names = ("filters", "resolution", "up", "clamp", "noise")
+        names = ("in_channels", "filters", "resolution", "up", "clamp", "noise")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def modulation(kernel: tf.Tensor, styles: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Scaling the input, convolving and scaling the output, which equals one demodulated kernel per image.
-
-    Args:
-        kernel: float32 [K, K, in, out].
-        styles: float32 [N, in].
-
-    Returns:
-        Factors of the input [N, in], the kernel [K, K, in, out], and factors of the output [N, out].
-    """
-    # Both scales cancel in the result; they keep it inside the range of 16-bit types.
-    kernel *= tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
-    styles *= tf.math.rsqrt(tf.reduce_mean(tf.square(styles), axis=1, keepdims=True) + 1e-8)
-    energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
-    return styles, kernel, tf.math.rsqrt(energy + 1e-8)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One resolution's share of a StyleGAN2 image (arXiv 1912.04958, section 4.1 and figure 7b).
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @register("ToRGB")
@@ -162,18 +145,18 @@ class ToRGB(keras.layers.Layer):
     as it is to be summed.
     """
 
-    def __init__(self, image_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
+    def __init__(self, in_channels: int, image_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.in_channels = in_channels
         self.image_channels = image_channels
         self.clamp = clamp
+        self.affine = EqualizedDense(in_channels, bias_init=1.0, name="affine", dtype="float32")
 
     def build(self, x_shape: Any, w_shape: Any) -> None:
-        """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
-        channels = x_shape[-1]
-        self.affine = EqualizedDense(channels, bias_init=1.0, name="affine", dtype="float32")
+        """Create the weights from the shape of w, (batch, w_dim)."""
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
-            shape=(1, 1, channels, self.image_channels),
+            shape=(1, 1, self.in_channels, self.image_channels),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),
             autocast=False,
             name="kernel",
@@ -185,14 +168,15 @@ class ToRGB(keras.layers.Layer):
         x = tf.cast(x, self.compute_dtype)
         kernel = tf.convert_to_tensor(self.kernel)
         styles = self.affine(w) / x.shape[3] ** 0.5
-        y = modulated_conv(x, kernel, styles, demodulate=False, input_gain=tf.ones([]))
+        y = modulated_conv(x, kernel, styles, demodulate=False)
         return tf.clip_by_value(tf.cast(y, tf.float32) + self.bias, -self.clamp, self.clamp)
 
     def compute_output_shape(self, x_shape: tuple[int | None, ...], w_shape: Any = None) -> tuple[int | None, ...]:
         return (*x_shape[:-1], self.image_channels)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "image_channels": self.image_channels, "clamp": self.clamp}
+        names = ("in_channels", "image_channels", "clamp")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -223,34 +207,39 @@ class StyleGAN2Generator(BaseGenerator):
             self.fourier_input = FourierInput(c.channels(side), side, side, side / 2, transformed=False, name="input")
         self.convs, self.torgbs = [], []
         resolution = FIRST_RESOLUTION
+        in_channels = c.channels(resolution)
         while resolution <= c.resolution:
             dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
-            options = {"clamp": c.clamp, "dtype": dtype}
+            options: dict[str, Any] = {"clamp": c.conv_clamp, "dtype": dtype}
             channels, block = c.channels(resolution), f"b{resolution}"
             if resolution > FIRST_RESOLUTION:
-                self.convs.append(StyleConv(channels, resolution, 2, noise=c.noise, name=f"{block}.conv0", **options))
-            self.convs.append(StyleConv(channels, resolution, noise=c.noise, name=f"{block}.conv1", **options))
-            self.torgbs.append(ToRGB(c.image_channels, name=f"{block}.torgb", **options))
+                self.convs.append(
+                    StyleConv(in_channels, channels, resolution, 2, noise=c.noise, name=f"{block}.conv0", **options)
+                )
+            self.convs.append(
+                StyleConv(channels, channels, resolution, noise=c.noise, name=f"{block}.conv1", **options)
+            )
+            self.torgbs.append(ToRGB(channels, c.image_channels, name=f"{block}.torgb", **options))
+            in_channels = channels
             resolution *= 2
         return len(self.convs) + 1
 
     def _build_synthesis(self) -> None:
         c = self.config
-        side, channels = FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)
+        w_shape = (None, c.w_dim)
         if c.fourier_input:
-            self.fourier_input.build((None, c.w_dim))
+            self.fourier_input.build(w_shape)
         else:
             self.const: keras.Variable = self.add_weight(
-                shape=(side, side, channels),
+                shape=(FIRST_RESOLUTION, FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)),
                 initializer=keras.initializers.RandomNormal(0.0, 1.0),
                 autocast=False,
                 name="const",
             )
         for conv in self.convs:
-            conv.build((None, None, None, channels), (None, c.w_dim))
-            channels = conv.filters
-        for torgb, conv in zip(self.torgbs, self.convs[::2], strict=True):
-            torgb.build((None, None, None, conv.filters), (None, c.w_dim))
+            conv.build((None, None, None, conv.in_channels), w_shape)
+        for torgb in self.torgbs:
+            torgb.build((None, None, None, torgb.in_channels), w_shape)
 
     def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
         if self.config.fourier_input:

@@ -1,17 +1,17 @@
-"""The alias-free generator and its layers (arXiv 2106.12423)."""
+"""The alias-free generator, configs T and R (arXiv 2106.12423)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
 from sg3tf.models.base import BaseGenerator, Noise, register_generator
-from sg3tf.models.configs import GeneratorConfig
-from sg3tf.models.filters import bilinear, low_pass
-from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.configs import GeneratorConfig, current_names
+from sg3tf.models.filters import low_pass
+from sg3tf.models.layer_plan import LayerPlan, SynthesisPlan, plan_synthesis
 from sg3tf.models.layers import (
     LRELU_GAIN,
     LRELU_SLOPE,
@@ -19,47 +19,44 @@ from sg3tf.models.layers import (
     FourierInput,
     low_precision_policy,
     modulated_conv,
-    register,
 )
-from sg3tf.ops import filtered_lrelu, upfirdn2d
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One layer of the alias-free synthesis network (arXiv 2106.12423, section 3.2 and figure 4b).
-# ---------------------------------------------------------------------------------------------------------------------
+from sg3tf.models.registration import register
+from sg3tf.ops import filtered_lrelu
 
 
 @register("SynthesisLayer")
 class SynthesisLayer(keras.layers.Layer):
-    """Modulated convolution, then filtered leaky ReLU onto the next layer's grid.
-
-    Without filtering, the convolution upsamples, and the leaky ReLU works on the next layer's grid.
+    """Modulated convolution, then a filtered leaky ReLU onto the next layer's grid (section 3.2 and figure 4b).
 
     Args:
         plan: geometry; a LayerPlan, or the dictionary that get_config makes of it.
-        clamp: bound on the magnitude of activations.
-        magnitude_decay: share that `magnitude_ema` keeps at every update.
+        conv_clamp: bound on the magnitude of activations.
+        magnitude_ema_beta: share that `magnitude_ema` keeps at every update.
     """
 
+    plan_class: ClassVar[type[LayerPlan]] = LayerPlan
+
     def __init__(
-        self, plan: LayerPlan | dict[str, Any], clamp: float = 256.0, magnitude_decay: float = 0.999, **kwargs: Any
+        self,
+        plan: LayerPlan | dict[str, Any],
+        conv_clamp: float = 256.0,
+        magnitude_ema_beta: float = 0.999,
+        **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)  # x is measured, and w used, before any rounding
-        self.plan = p = plan if isinstance(plan, LayerPlan) else LayerPlan(**plan)
-        self.clamp = clamp
-        self.magnitude_decay = magnitude_decay
+        self.plan = p = plan if isinstance(plan, LayerPlan) else self.plan_class(**plan)
+        self.conv_clamp = conv_clamp
+        self.magnitude_ema_beta = magnitude_ema_beta
         self.affine = EqualizedDense(p.in_channels, bias_init=1.0, name="affine", dtype="float32")
-        if p.bilinear:
-            self.up_filter, self.down_filter = bilinear(p.up_taps), bilinear(p.down_taps)
-        else:
-            self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
-            self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.radial)
+        self.up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
+        self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.use_radial_filters)
 
     def build(self, x_shape: Any, w_shape: tuple[int | None, ...]) -> None:
-        """The shapes of x, which the plan knows already, and of w: (batch, w_dim)."""
+        """Create the weights from the shape of w, (batch, w_dim); that of x is in the plan."""
         p = self.plan
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
-            shape=(p.kernel, p.kernel, p.in_channels, p.out_channels),
+            shape=(p.conv_kernel, p.conv_kernel, p.in_channels, p.out_channels),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),
             autocast=False,
             name="kernel",
@@ -77,29 +74,34 @@ class SynthesisLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, w: tf.Tensor, update_emas: bool = False) -> tf.Tensor:
-        """x [N, in_size, in_size, in_channels] and w [N, w_dim] to [N, out_size, out_size, out_channels].
+        """Compute x [N, in_size, in_size, in_channels] and w [N, w_dim] to [N, out_size, out_size, out_channels].
 
         x may be of any floating type; the result has that of the layer's policy, and styles are float32.
         """
         p = self.plan
         if update_emas:
             magnitude = tf.reduce_mean(tf.square(tf.cast(tf.stop_gradient(x), tf.float32)))
-            self.magnitude_ema.assign(magnitude + self.magnitude_decay * (self.magnitude_ema - magnitude))
+            self.magnitude_ema.assign(magnitude + self.magnitude_ema_beta * (self.magnitude_ema - magnitude))
         styles = self.affine(tf.cast(w, tf.float32))
         if p.is_torgb:
-            styles = styles / (p.in_channels * p.kernel**2) ** 0.5
-        y = modulated_conv(
-            tf.cast(x, self.compute_dtype),
+            styles = styles / (p.in_channels * p.conv_kernel**2) ** 0.5
+        return self._activate(self._convolve(tf.cast(x, self.compute_dtype), styles))
+
+    def _convolve(self, x: tf.Tensor, styles: tf.Tensor, **options: Any) -> tf.Tensor:
+        return modulated_conv(
+            x,
             tf.convert_to_tensor(self.kernel),
             styles,
-            demodulate=not p.is_torgb,
+            demodulate=not self.plan.is_torgb,
             input_gain=tf.math.rsqrt(tf.convert_to_tensor(self.magnitude_ema)),
-            up=p.conv_up,
+            **options,
         )
-        up_filter, pad = self.up_filter, p.padding
-        if p.conv_up > 1:
-            y = upfirdn2d(y, up_filter, pad=pad, gain=p.conv_up**2)
-            up_filter, pad = None, (0, 0, 0, 0)
+
+    def _activate(self, y: tf.Tensor) -> tf.Tensor:
+        return self._filtered_lrelu(y, self.up_filter, self.plan.padding)
+
+    def _filtered_lrelu(self, y: tf.Tensor, up_filter: Any, pad: tuple[int, int, int, int]) -> tf.Tensor:
+        p = self.plan
         return filtered_lrelu(
             y,
             up_filter,
@@ -110,7 +112,7 @@ class SynthesisLayer(keras.layers.Layer):
             pad=pad,
             gain=1.0 if p.is_torgb else LRELU_GAIN,
             slope=1.0 if p.is_torgb else LRELU_SLOPE,
-            clamp=self.clamp,
+            clamp=self.conv_clamp,
         )
 
     def compute_output_shape(self, x_shape: Any, w_shape: Any = None) -> tuple[int | None, ...]:
@@ -120,18 +122,18 @@ class SynthesisLayer(keras.layers.Layer):
         return {
             **super().get_config(),
             "plan": dataclasses.asdict(self.plan),
-            "clamp": self.clamp,
-            "magnitude_decay": self.magnitude_decay,
+            "conv_clamp": self.conv_clamp,
+            "magnitude_ema_beta": self.magnitude_ema_beta,
         }
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The alias-free generator as a Keras model (arXiv 2106.12423).
-# ---------------------------------------------------------------------------------------------------------------------
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SynthesisLayer:
+        config = current_names(config)
+        return cls(**{**config, "plan": current_names(config["plan"])})
 
 
 @register_generator(GeneratorConfig)
-@register("StyleGAN3Generator", "Generator")
+@register("StyleGAN3Generator")
 class StyleGAN3Generator(BaseGenerator):
     """The alias-free generator: Fourier features, then layers that filter around every nonlinearity.
 
@@ -142,16 +144,20 @@ class StyleGAN3Generator(BaseGenerator):
     No layer adds noise, and `synthesis` takes a transform.
     """
 
+    layer_class: ClassVar[type[SynthesisLayer]] = SynthesisLayer
+
+    def _plan(self) -> SynthesisPlan:
+        return plan_synthesis(self.config)
+
     def _create_synthesis(self) -> int:
-        c = self.config
-        plan = plan_synthesis(c)
+        c, plan = self.config, self._plan()
         policy = low_precision_policy(self.dtype_policy)
         self.fourier_input = FourierInput(**dataclasses.asdict(plan.input), name="input")
         self.synthesis_layers = [
-            SynthesisLayer(
+            self.layer_class(
                 layer,
-                c.clamp,
-                c.magnitude_decay,
+                c.conv_clamp,
+                c.magnitude_ema_beta,
                 dtype=policy if layer.low_precision else "float32",
                 name=layer.name,
             )

@@ -53,7 +53,7 @@ def test_rows_and_table(ladder: Any) -> None:
 def test_values_are_those_of_images_with_a_contrast_of_one_half(ladder: Any) -> None:
     row = ladder[0][3]
     keras.utils.set_random_seed(1)
-    G = Generator.from_preset("stylegan3-d", 16, **SIZE, magnitude_decay=0.0)
+    G = Generator.from_preset("stylegan3-d", 16, **SIZE, magnitude_ema_beta=0.0)
     z = latents.z_from_seeds(range(32), 512)
     G(z, update_emas=True)
     G.config = dataclasses.replace(G.config, output_scale=0.25 * 0.5 / row["contrast"])

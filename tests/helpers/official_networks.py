@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.models.configs import generator_preset
 from sg3tf.models.filters import low_pass
+from sg3tf.models.presets import generator_preset
 from tests.helpers import torch_writer
 from tests.helpers.official_writer import Calls, EasyDict, network
 from tests.helpers.reference import plan
@@ -73,7 +73,9 @@ def _filters(name: str) -> dict[str, Any]:
     )
     for layer in plan.layers(generator_preset(preset, 32, **small)):
         up = low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, layer.temporary_rate)
-        down = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
+        down = low_pass(
+            layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters
+        )
         prefix = f"synthesis.{layer.name}"
         filters[f"{prefix}.up_filter"] = None if up is None else np.float32(up)
         filters[f"{prefix}.down_filter"] = None if down is None else np.float32(down)

@@ -82,12 +82,12 @@ def of_parts(state: TrainState) -> dict[str, Any]:
 
 def like_trained(G: Generator, z: NDArray[Any], label: NDArray[Any]) -> None:
     """Set the running statistics to those of these latents, so that images have full contrast."""
-    decays = [layer.magnitude_decay for layer in G.synthesis_layers]
+    decays = [layer.magnitude_ema_beta for layer in G.synthesis_layers]
     for layer in G.synthesis_layers:
-        layer.magnitude_decay = 0.0
+        layer.magnitude_ema_beta = 0.0
     G({"z": z, "label": label}, update_emas=True)
     for layer, decay in zip(G.synthesis_layers, decays, strict=True):
-        layer.magnitude_decay = decay
+        layer.magnitude_ema_beta = decay
 
 
 class Recorder:

@@ -11,7 +11,7 @@ import tensorflow as tf
 import sg3tf
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
-from sg3tf.models.configs import ABLATION_PRESETS
+from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers import tiny_run
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState

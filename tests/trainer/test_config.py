@@ -12,7 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 from sg3tf.data.dataset import open_dataset
-from sg3tf.models.configs import ABLATION_PRESETS
+from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers.tiny_run import PLAIN
 from trainer import config
 from trainer.config import FIELDS, Change, Options, read_options
@@ -128,7 +128,7 @@ def test_networks_follow_the_options():
 
 
 def test_running_magnitudes_halve_in_20_kimg():
-    decay = PLAIN.generator().magnitude_decay
+    decay = PLAIN.generator().magnitude_ema_beta
     assert decay ** (20_000 / PLAIN.batch) == pytest.approx(0.5)
 
 

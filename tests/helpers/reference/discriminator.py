@@ -22,13 +22,13 @@ def discriminator(
     arrays: Arrays, config: DiscriminatorConfig, images: ArrayLike, label: ArrayLike | None = None
 ) -> Array:
     """Return logits [N, 1] of images [N, C, R, R]."""
-    x = conv(arrays, f"b{config.resolution}.fromrgb", np.asarray(images, np.float64), clamp=config.clamp)
+    x = conv(arrays, f"b{config.resolution}.fromrgb", np.asarray(images, np.float64), clamp=config.conv_clamp)
     resolution = config.resolution
     while resolution > 4:
         x = block(arrays, f"b{resolution}", x, config)
         resolution //= 2
     x = minibatch_stddev(x, config.mbstd_group_size, config.mbstd_channels)
-    x = conv(arrays, "b4.conv", x, clamp=config.clamp)
+    x = conv(arrays, "b4.conv", x, clamp=config.conv_clamp)
     x = lrelu(dense(arrays, "b4.fc", x.reshape(len(x), -1))) * math.sqrt(2)
     x = dense(arrays, "b4.out", x)
     if label is None:
@@ -38,8 +38,8 @@ def discriminator(
 
 
 def block(arrays: Arrays, name: str, x: Array, config: DiscriminatorConfig) -> Array:
-    y = conv(arrays, f"{name}.conv0", x, clamp=config.clamp)
-    y = conv(arrays, f"{name}.conv1", y, down=2, clamp=config.clamp)
+    y = conv(arrays, f"{name}.conv0", x, clamp=config.conv_clamp)
+    y = conv(arrays, f"{name}.conv1", y, down=2, clamp=config.conv_clamp)
     if not config.residual:
         return y
     return math.sqrt(0.5) * (conv(arrays, f"{name}.skip", x, down=2, linear=True) + y)

@@ -108,7 +108,7 @@ def synthesis_layer(arrays: Arrays, layer: plan.Layer, x: Array, w: Array, clamp
     return filtered_lrelu(
         x,
         low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, rate),
-        low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, rate, layer.radial),
+        low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, rate, layer.use_radial_filters),
         np.asarray(arrays[f"{prefix}.bias"], np.float64),
         up=layer.up,
         down=layer.down,

@@ -58,7 +58,7 @@ def layers(config: GeneratorConfig) -> list[Layer]:
 
 def _layer(after: int, before: int, e: SimpleNamespace, config: GeneratorConfig) -> Layer:
     torgb = after == LAYERS
-    kernel = 1 if torgb else config.kernel
+    kernel = 1 if torgb else config.conv_kernel
     rate = int(max(e.rate[before], e.rate[after])) * (1 if torgb else 2)
     up, down = rate // int(e.rate[before]), rate // int(e.rate[after])
     up_taps, down_taps = (6 * factor if factor > 1 else 1 for factor in (up, down))
@@ -67,7 +67,7 @@ def _layer(after: int, before: int, e: SimpleNamespace, config: GeneratorConfig)
     return Layer(
         name=f"L{after}_{e.size[after]}_{e.channels[after]}",
         torgb=torgb,
-        radial=config.radial and after < LAYERS - CRITICAL,
+        radial=config.use_radial_filters and after < LAYERS - CRITICAL,
         kernel=kernel,
         in_channels=int(e.channels[before]),
         out_channels=int(e.channels[after]),

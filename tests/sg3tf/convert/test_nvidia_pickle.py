@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sg3tf.convert import nvidia_pickle, safe_pickle
 from sg3tf.convert.official_network import NO_CLAMP, OfficialNetwork, UnsupportedNetworkError, num_kernel_parameters
 from sg3tf.convert.safe_pickle import PickleError
-from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config, generator_preset
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+from sg3tf.models.presets import generator_preset
 from tests.conftest import Golden
 from tests.helpers import torch_writer
 from tests.helpers.numerics import Array
@@ -74,14 +75,14 @@ def test_configurations(golden: Golden, tmp_path: Path) -> None:
         return read(dumps({which: stored(name, golden(name), **changes)}), tmp_path, which).config
 
     small = {"channel_base": 512, "channel_max": 24, "z_dim": 20, "w_dim": 16, "label_dim": 4}
-    assert config("generator_t32") == GeneratorConfig(32, **small, magnitude_decay=0.5 ** (32 / 20e3))
+    assert config("generator_t32") == GeneratorConfig(32, **small, magnitude_ema_beta=0.5 ** (32 / 20e3))
     every = {
         "num_layers": 12, "num_critical": 3, "first_cutoff": 2.5, "first_stopband": 5, "last_stopband_rel": 1.5,
         "margin_size": 8, "output_scale": 0.5, "conv_clamp": None, "img_channels": 1, "magnitude_ema_beta": 0.99,
     }  # fmt: skip
     assert config("generator_t32", **every) == GeneratorConfig(
         32, **small, num_layers=12, num_critical=3, first_cutoff=2.5, first_stopband=5.0, last_stopband_rel=1.5,
-        margin=8, output_scale=0.5, clamp=NO_CLAMP, image_channels=1, magnitude_decay=0.99,
+        margin_size=8, output_scale=0.5, conv_clamp=NO_CLAMP, image_channels=1, magnitude_ema_beta=0.99,
     )  # fmt: skip
     r = generator_preset("stylegan3-r", 32, channel_base=256, channel_max=12, z_dim=16, w_dim=16)
     assert config("generator_r32") == r
@@ -157,10 +158,10 @@ def test_storages_within_may_be_zip_archives(golden: Golden, tmp_path: Path) -> 
         ("generator_t32", {"filter_size": 8}, "filter_size=8: only 6 is supported"),
         ("generator_t32", {"lrelu_upsampling": 4}, "lrelu_upsampling=4: only 2"),
         ("generator_t32", {"no_such": 1}, "no_such=1: unknown option"),
-        ("generator_t32", {"conv_kernel": 5}, "kernel=5: must be 1"),
+        ("generator_t32", {"conv_kernel": 5}, "conv_kernel=5: must be 1"),
         ("generator_t32", {"img_resolution": 33}, "resolution=33: must be a power of two"),
         ("generator_t32", {"img_resolution": "32"}, "resolution='32': must be a whole number"),
-        ("generator_t32", {"use_radial_filters": 1}, "radial=1: must be True or False"),
+        ("generator_t32", {"use_radial_filters": 1}, "use_radial_filters=1: must be True or False"),
         ("generator_t32", {"z_dim": True}, "z_dim=True: must be a whole number"),
         ("generator_t32", {"channel_max": 10**6}, "channel_max=1000000|describe .* parameters, more than"),
         ("generator_t32", {"channel_base": 10**9}, "channel_base=1000000000: must be from 0 to"),

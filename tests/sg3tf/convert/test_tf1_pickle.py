@@ -108,7 +108,7 @@ def test_every_variable_is_in_its_place(protocol: int, golden: Golden, tmp_path:
             np.testing.assert_allclose(network.arrays[key], array, rtol=0, atol=tolerance, err_msg=key)
             assert network.arrays[key].dtype == np.float32
     assert network.origin == "TensorFlow 1"
-    assert network.config.clamp == NO_CLAMP  # the default there
+    assert network.config.conv_clamp == NO_CLAMP  # the default there
     assert network.config.channel_base == 512
     assert nvidia_pickle.read(path).config.mapping_layers == 4
 

@@ -14,7 +14,8 @@ from sg3tf import Discriminator, Generator, build_generator
 from sg3tf.convert import to_npz, to_torch
 from sg3tf.convert.official_network import NO_CLAMP, OFFICIAL, UnsupportedNetworkError, from_config, to_config
 from sg3tf.convert.weights import load_arrays, to_arrays
-from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig, discriminator_preset, generator_preset
+from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig
+from sg3tf.models.presets import discriminator_preset, generator_preset
 from tests.helpers.numerics import Array
 
 TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 5, "label_dim": 3, "mapping_layers": 3}

@@ -11,8 +11,9 @@ import pytest
 
 from sg3tf import Discriminator, StyleGAN2Generator, build_generator
 from sg3tf.convert.weights import ParameterMismatchError, load_arrays
-from sg3tf.models.configs import StyleGAN2Config, discriminator_preset, generator_preset
+from sg3tf.models.configs import StyleGAN2Config
 from sg3tf.models.filters import low_pass
+from sg3tf.models.presets import discriminator_preset, generator_preset
 from tests.helpers.numerics import Array
 from tests.helpers.reference import plan
 from tests.helpers.reference.parameters import discriminator_arrays, generator_arrays
@@ -121,7 +122,9 @@ def official_filters() -> dict[str, Array]:
     filters: dict[str, Array] = {}
     for layer in plan.layers(GENERATOR):
         up = low_pass(layer.up_taps, layer.in_cutoff, layer.in_half_width, layer.temporary_rate)
-        down = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.radial)
+        down = low_pass(
+            layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters
+        )
         for name, taps in (("up_filter", up), ("down_filter", down)):
             if taps is not None:
                 filters[f"synthesis.{layer.name}.{name}"] = taps.astype(np.float32)

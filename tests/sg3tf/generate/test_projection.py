@@ -28,7 +28,7 @@ def small(preset: str, **config: float) -> Network:
     """Random weights, activations of unit variance, and much contrast."""
     keras.utils.set_random_seed(0)
     size = {"resolution": R, "channel_base": 256, "channel_max": 8, "z_dim": DIM, "w_dim": DIM}
-    alias_free = {} if preset == "stylegan2" else {"num_layers": 6, "magnitude_decay": 0.0, "output_scale": 2.0}
+    alias_free = {} if preset == "stylegan2" else {"num_layers": 6, "magnitude_ema_beta": 0.0, "output_scale": 2.0}
     G = sg3tf.Generator.from_preset(preset, **size, **alias_free, **config)
     label = np.eye(2, dtype=np.float32)[np.arange(64) % 2] if G.config.label_dim else None
     G({"z": z_from_seeds(range(64), DIM), "label": label}, update_emas=True)

@@ -179,7 +179,7 @@ def test_alias_free_generators(preset: str, eqr: tuple[float, float]):
     """With statistics as in training, shifts are followed closely, rotations by config R only; labels are used."""
     keras.utils.set_random_seed(0)
     width = {"channel_base": 512, "channel_max": 16, "z_dim": 16, "w_dim": 16}
-    G = Generator.from_preset(preset, resolution=32, label_dim=3, magnitude_decay=0.0, **width)
+    G = Generator.from_preset(preset, resolution=32, label_dim=3, magnitude_ema_beta=0.0, **width)
     labels = uniform_classes(3, seed=0)
     samples = Samples(8, 16, 7, labels)
     G({"z": samples.latents(np.arange(8)), "label": samples.label(np.arange(8))}, update_emas=True)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from sg3tf import Generator
 from sg3tf.latents import transform_matrix
-from sg3tf.models.configs import ABLATION_PRESETS
+from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers.numerics import Array, psnr, relative_error
 from tests.sg3tf.models import test_layers as shared
 
@@ -108,7 +108,7 @@ def test_only_h_moves_its_input_by_w() -> None:
 def _equivariance(preset: str) -> float:
     """PSNR in dB of moving the input of random networks by less than their coarsest pixels, with contrast 1."""
     share = 2 if preset == "stylegan3-r" else 1
-    decay = {} if preset < "stylegan3-d" else {"magnitude_decay": 0.0}
+    decay = {} if preset < "stylegan3-d" else {"magnitude_ema_beta": 0.0}
     found = []
     for seed in range(2):
         keras.utils.set_random_seed(seed)

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from sg3tf import Discriminator
 from sg3tf.convert import weights
-from sg3tf.models.configs import PRESETS, ConfigError, discriminator_preset
+from sg3tf.models.configs import ConfigError
+from sg3tf.models.presets import PRESETS, discriminator_preset
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg3tf.models.configs import ALIAS_FREE_PRESETS, generator_preset
-from sg3tf.models.filters import bilinear, low_pass
+from sg3tf.models.ablation_layers import bilinear
+from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.presets import ALIAS_FREE_PRESETS, generator_preset
 from tests.conftest import Golden
 from tests.helpers.numerics import Array
 from tests.helpers.reference import filters as reference
@@ -105,7 +106,7 @@ def test_a_planned_radial_filter_passes_alike_in_all_directions() -> None:
     layer = plan_synthesis(generator_preset("stylegan3-r", 256)).layers[4]
     num_taps, cutoff, half_width = stages(layer)[1]
     rate = float(layer.temporary_rate)
-    assert layer.radial
+    assert layer.use_radial_filters
     position = np.arange(num_taps) - (num_taps - 1) / 2
     y, x = np.meshgrid(position, position, indexing="ij")
 
@@ -135,7 +136,7 @@ def test_golden(golden: Golden) -> None:
                 expected = arrays.get(f"{key}/L{index}/{name}_filter")
                 if expected is None:
                     continue
-                radial = layer.radial and name == "down"
+                radial = layer.use_radial_filters and name == "down"
                 taps = low_pass(num_taps, cutoff, half_width, layer.temporary_rate, radial)
                 np.testing.assert_allclose(taps, expected, rtol=0, atol=3e-8)  # half a float32 ulp of 0.5
                 compared += 1

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg3tf.models.configs import ABLATION_PRESETS, ALIAS_FREE_PRESETS, GeneratorConfig, generator_preset
-from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.ablations import ABLATION_PRESETS, AblationConfig, AblationLayerPlan, plan_ablation
+from sg3tf.models.configs import GeneratorConfig
+from sg3tf.models.layer_plan import LayerPlan, SynthesisPlan, plan_synthesis
+from sg3tf.models.presets import ALIAS_FREE_PRESETS, generator_preset
 from tests.conftest import Golden
 from tests.helpers.reference import plan as reference
 
@@ -33,6 +35,10 @@ def configs_of(presets: Sequence[str]) -> st.SearchStrategy[GeneratorConfig]:
 
 
 configs = configs_of([*ALIAS_FREE_PRESETS, *PYRAMIDS])
+
+
+def plan_of(config: GeneratorConfig) -> SynthesisPlan:
+    return plan_ablation(config) if isinstance(config, AblationConfig) else plan_synthesis(config)
 
 
 def golden_config(key: str, entry: dict[str, Any]) -> GeneratorConfig:
@@ -59,12 +65,12 @@ def official_fields(layer: LayerPlan) -> dict[str, Any]:
         "out_cutoff": layer.out_cutoff,
         "in_half_width": layer.in_half_width,
         "out_half_width": layer.out_half_width,
-        "conv_kernel": layer.kernel,
+        "conv_kernel": layer.conv_kernel,
         "up_factor": layer.up,
         "down_factor": layer.down,
         "up_taps": layer.up_taps,
         "down_taps": layer.down_taps,
-        "down_radial": layer.radial,
+        "down_radial": layer.use_radial_filters,
         "padding_x0_x1_y0_y1": [left, right, top, bottom],
     }
 
@@ -74,7 +80,7 @@ def test_golden(golden: Golden, key: str) -> None:
     entries = golden("layer_plan")
     assert sorted(entries) == sorted(ENTRIES)
     entry = entries[key]
-    plan = plan_synthesis(golden_config(key, entry))
+    plan = plan_of(golden_config(key, entry))
     assert plan.num_ws == entry["num_ws"]
     assert [layer.name for layer in plan.layers] == entry["layer_names"]
     assert plan.input.channels == entry["input_channels"]
@@ -103,12 +109,16 @@ def test_golden_number_of_parameters(golden: Golden, key: str) -> None:
 @given(configs_of(ALIAS_FREE_PRESETS))
 @settings(max_examples=200)
 def test_agrees_with_the_formulas(config: GeneratorConfig) -> None:
-    for layer, expected in zip(plan_synthesis(config).layers, reference.layers(config), strict=True):
+    for layer, expected in zip(plan_of(config).layers, reference.layers(config), strict=True):
         assert layer.name == expected.name
         assert layer.padding == (*expected.pad, *expected.pad)
         for name in ("in_channels", "out_channels", "up", "down", "up_taps", "down_taps", "temporary_rate"):
             assert getattr(layer, name) == getattr(expected, name), name
-        assert (layer.kernel, layer.radial, layer.is_torgb) == (expected.kernel, expected.radial, expected.torgb)
+        assert (layer.conv_kernel, layer.use_radial_filters, layer.is_torgb) == (
+            expected.kernel,
+            expected.radial,
+            expected.torgb,
+        )
         for name in ("in_cutoff", "in_half_width", "out_cutoff", "out_half_width"):
             assert getattr(layer, name) == pytest.approx(getattr(expected, name), rel=1e-14), name
 
@@ -116,7 +126,7 @@ def test_agrees_with_the_formulas(config: GeneratorConfig) -> None:
 @given(configs)
 @settings(max_examples=200)
 def test_each_layer_makes_what_the_next_one_reads(config: GeneratorConfig) -> None:
-    plan = plan_synthesis(config)
+    plan = plan_of(config)
     first, last = plan.layers[0], plan.layers[-1]
     assert (plan.input.channels, plan.input.size, plan.input.sampling_rate) == (
         first.in_channels,
@@ -135,26 +145,30 @@ def test_each_layer_makes_what_the_next_one_reads(config: GeneratorConfig) -> No
         config.resolution,
         config.image_channels,
     )
-    assert last.is_torgb and last.kernel == 1 and sum(layer.is_torgb for layer in plan.layers) == 1
+    assert last.is_torgb and last.conv_kernel == 1 and sum(layer.is_torgb for layer in plan.layers) == 1
 
 
 @given(configs)
 @settings(max_examples=200)
-def test_filtered_lrelu_gives_the_planned_size_and_stays_centred(config: GeneratorConfig) -> None:
-    for layer in plan_synthesis(config).layers:
+def test_filtered_lrelu_gives_the_planned_size_and_stays_centerd(config: GeneratorConfig) -> None:
+    for layer in plan_of(config).layers:
         top, bottom, left, right = layer.padding
         assert (top, bottom) == (left, right)
         upsampled = convolved_size(layer) * layer.up + top + bottom - (layer.up_taps - 1)
         assert (upsampled - layer.down_taps) // layer.down + 1 == layer.out_size
-        assert centre_offset(layer) == 0
+        assert center_offset(layer) == 0
+
+
+def conv_up(layer: LayerPlan) -> int:
+    return layer.conv_up if isinstance(layer, AblationLayerPlan) else 1
 
 
 def convolved_size(layer: LayerPlan) -> int:
     """Of a convolution that sees zeros beyond the input, and between samples where it upsamples."""
-    return (layer.in_size - 1) * layer.conv_up + 1 + layer.kernel - 1
+    return (layer.in_size - 1) * conv_up(layer) + 1 + layer.conv_kernel - 1
 
 
-def centre_offset(layer: LayerPlan) -> float:
+def center_offset(layer: LayerPlan) -> float:
     """How far the middle of the output lies from the middle of the input, in samples of the temporary rate."""
     in_size = convolved_size(layer)
     first_output = (layer.up_taps - 1) / 2 + (layer.down_taps - 1) / 2 - layer.padding[0]  # from the first input
@@ -163,14 +177,14 @@ def centre_offset(layer: LayerPlan) -> float:
 
 @given(configs)
 def test_bands_fit_their_grids(config: GeneratorConfig) -> None:
-    for layer in plan_synthesis(config).layers:
+    for layer in plan_of(config).layers:
         assert 0 < layer.out_cutoff <= layer.out_rate / 2
         assert layer.out_half_width > 0
-        oversampling = 2 if config.filtered and not layer.is_torgb else 1
+        oversampling = 2 if getattr(config, "filtered", True) and not layer.is_torgb else 1
         assert layer.temporary_rate == oversampling * max(layer.in_rate, layer.out_rate)
-        up = layer.conv_up * layer.up
+        up = conv_up(layer) * layer.up
         assert layer.in_rate * up == layer.out_rate * layer.down == layer.temporary_rate
-        assert config.filtered or layer.up == 1
+        assert getattr(config, "filtered", True) or layer.up == 1
         assert layer.is_critically_sampled == (layer.out_cutoff == layer.out_rate / 2)
 
 
@@ -178,7 +192,7 @@ def test_bands_fit_their_grids(config: GeneratorConfig) -> None:
 def test_a_pyramid(preset: str) -> None:
     """At 64 pixels, written down: rates and sizes of layers 0 to 9 and of ToRGB, and the bands."""
     config = generator_preset(preset, 64, channel_base=512, channel_max=100)
-    plan = plan_synthesis(config)
+    plan = plan_of(config)
     layers = plan.layers
     rates = [4, 4, 8, 8, 16, 16, 32, 32, 64, 64, 64]
     assert [layer.out_rate for layer in layers] == rates
@@ -206,5 +220,5 @@ def test_a_pyramid(preset: str) -> None:
 
 
 def test_a_pyramid_of_fewer_layers_begins_higher() -> None:
-    plan = plan_synthesis(GeneratorConfig(64, pyramid=True, num_layers=5))
+    plan = plan_of(AblationConfig(64, num_layers=5))
     assert [layer.out_rate for layer in plan.layers] == [16, 32, 32, 64, 64, 64]

@@ -16,10 +16,13 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from sg3tf.models.configs import GeneratorConfig, generator_preset
+from sg3tf.models.ablation_layers import AblationLayer
+from sg3tf.models.ablations import AblationConfig, AblationLayerPlan, plan_ablation
+from sg3tf.models.configs import GeneratorConfig
 from sg3tf.models.discriminator import DiscriminatorBlock, MinibatchStddev
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, modulated_conv
+from sg3tf.models.presets import generator_preset
 from sg3tf.models.stylegan1 import AdaINConv
 from sg3tf.models.stylegan3 import FourierInput, SynthesisLayer
 from sg3tf.ops import use_backend
@@ -53,7 +56,8 @@ def config(preset: str = "stylegan3-t", **overrides: Any) -> GeneratorConfig:
 
 def plan(index: int, preset: str = "stylegan3-t", resolution: int = 16) -> LayerPlan:
     overrides = {"channel_base": 3 * resolution, "channel_max": 5}
-    return plan_synthesis(generator_preset(preset, resolution, **overrides)).layers[index]
+    config = generator_preset(preset, resolution, **overrides)
+    return (plan_ablation(config) if isinstance(config, AblationConfig) else plan_synthesis(config)).layers[index]
 
 
 def random(*shape: int, seed: int = 0) -> Array:
@@ -79,7 +83,8 @@ def synthesis_case(index: int, preset: str) -> Case:
     p = plan(index, preset)
     inputs = {"x": (p.in_size, p.in_size, p.in_channels), "w": (W_DIM,)}
     output = (p.out_size, p.out_size, p.out_channels)
-    return Case(lambda **kwargs: SynthesisLayer(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
+    layer_class = AblationLayer if isinstance(p, AblationLayerPlan) else SynthesisLayer
+    return Case(lambda **kwargs: layer_class(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
 
 
 CASES = {
@@ -107,7 +112,7 @@ CASES = {
         always_float32=True,
     ),
     "Mapping": Case(
-        lambda **kwargs: MappingNetwork(6, 0, W_DIM, 2, track_average=True, **kwargs), {"z": (6,)}, (W_DIM,), 4, 1, True
+        lambda **kwargs: MappingNetwork(6, 0, W_DIM, 2, track_w_avg=True, **kwargs), {"z": (6,)}, (W_DIM,), 4, 1, True
     ),
     "Mapping, labels": Case(
         lambda **kwargs: MappingNetwork(6, 3, W_DIM, 2, **kwargs), {"z": (6,), "label": (3,)}, (W_DIM,), 6, 0, True
@@ -119,9 +124,9 @@ CASES = {
     "SynthesisLayer, critical": synthesis_case(13, "stylegan3-t"),
     "SynthesisLayer, radial": synthesis_case(4, "stylegan3-r"),
     "SynthesisLayer, to RGB": synthesis_case(14, "stylegan3-r"),
-    "SynthesisLayer, bilinear": synthesis_case(2, "stylegan3-d"),
-    "SynthesisLayer, not filtered": synthesis_case(4, "stylegan3-e"),
-    "SynthesisLayer, pyramid": synthesis_case(2, "stylegan3-g"),
+    "AblationLayer, bilinear": synthesis_case(2, "stylegan3-d"),
+    "AblationLayer, not filtered": synthesis_case(4, "stylegan3-e"),
+    "AblationLayer, pyramid": synthesis_case(2, "stylegan3-g"),
     "Conv": Case(lambda **kwargs: EqualizedConv2D(3, 3, "lrelu", clamp=2.0, **kwargs), {"x": (6, 4, 5)}, (6, 4, 3), 2),
     "Conv, down": Case(
         lambda **kwargs: EqualizedConv2D(3, 3, "lrelu", down=2, **kwargs), {"x": (6, 4, 5)}, (3, 2, 3), 2
@@ -342,11 +347,11 @@ def test_mapping() -> None:
 
 
 def test_mapping_tracks_its_average_only_when_asked() -> None:
-    layer = MappingNetwork(6, 0, W_DIM, 2, track_average=True)
+    layer = MappingNetwork(6, 0, W_DIM, 2, track_w_avg=True)
     w = layer(random(3, 6))
     np.testing.assert_array_equal(layer.w_avg, np.zeros(W_DIM))
     layer.w_avg.assign(np.ones(W_DIM))
-    np.testing.assert_array_equal(layer(random(3, 6), update_average=True), w)
+    np.testing.assert_array_equal(layer(random(3, 6), update_emas=True), w)
     np.testing.assert_allclose(layer.w_avg, 0.998 + 0.002 * np.mean(w, axis=0), rtol=1e-6)
 
 
@@ -415,7 +420,7 @@ def test_demodulation_takes_scales_away() -> None:
 def test_synthesis_layer(preset: str, resolution: int, index: int) -> None:
     c = generator_preset(preset, resolution, channel_base=3 * resolution, channel_max=5, w_dim=W_DIM)
     arrays, expected_plan = generator_arrays(c), reference_plan.layers(c)[index]
-    layer = SynthesisLayer(plan_synthesis(c).layers[index], clamp=2.0)
+    layer = SynthesisLayer(plan_synthesis(c).layers[index], conv_clamp=2.0)
     p = layer.plan
     layer.build((None, p.in_size, p.in_size, p.in_channels), (None, W_DIM))
     prefix = f"synthesis.{p.name}"
@@ -430,7 +435,7 @@ def test_synthesis_layer(preset: str, resolution: int, index: int) -> None:
 
 
 def test_synthesis_layer_measures_its_input_only_when_asked() -> None:
-    layer = SynthesisLayer(plan(14), magnitude_decay=0.75)
+    layer = SynthesisLayer(plan(14), magnitude_ema_beta=0.75)
     x, w = 3 * random(2, 16, 16, plan(14).in_channels), random(2, W_DIM)
     before = np.asarray(layer(x, w))
     assert float(layer.magnitude_ema) == 1
@@ -443,7 +448,7 @@ def test_synthesis_layer_measures_its_input_only_when_asked() -> None:
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_synthesis_layer_measures_and_modulates_before_it_rounds(policy: str) -> None:
     tiny = 2.0**-13  # too little beside 1 for 16 bits
-    layer = SynthesisLayer(plan(14), magnitude_decay=0.0, dtype=policy)
+    layer = SynthesisLayer(plan(14), magnitude_ema_beta=0.0, dtype=policy)
     x = np.full([1, 16, 16, plan(14).in_channels], 1 + tiny, np.float32)
     w = np.full([1, W_DIM], 1 + tiny, np.float32)
     layer(x, w)

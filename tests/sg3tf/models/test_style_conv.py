@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sg3tf.models.ablation_layers import AblationLayer
 from sg3tf.models.stylegan2 import StyleConv, ToRGB
-from sg3tf.models.stylegan3 import SynthesisLayer
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
 from tests.helpers.reference import generator as reference
 from tests.helpers.reference import resampling
@@ -26,27 +26,27 @@ implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND
 
 CASES = {
     "StyleConv": shared.Case(
-        lambda **kwargs: StyleConv(3, 6, clamp=100.0, **kwargs),
+        lambda **kwargs: StyleConv(5, 3, 6, clamp=100.0, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,), "noise": (6, 6)},
         (6, 6, 3),
         trainable=5,
         frozen=1,
     ),
     "StyleConv, up": shared.Case(
-        lambda **kwargs: StyleConv(3, 6, up=2, **kwargs),
+        lambda **kwargs: StyleConv(5, 3, 6, up=2, **kwargs),
         {"x": (3, 3, 5), "w": (W_DIM,), "noise": (6, 6)},
         (6, 6, 3),
         trainable=5,
         frozen=1,
     ),
     "StyleConv, without noise": shared.Case(
-        lambda **kwargs: StyleConv(3, 6, noise=False, **kwargs),
+        lambda **kwargs: StyleConv(5, 3, 6, noise=False, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,)},
         (6, 6, 3),
         trainable=4,
     ),
     "ToRGB": shared.Case(
-        lambda **kwargs: ToRGB(3, 100.0, **kwargs),
+        lambda **kwargs: ToRGB(5, 3, 100.0, **kwargs),
         {"x": (6, 6, 5), "w": (W_DIM,)},
         (6, 6, 3),
         trainable=4,
@@ -106,7 +106,7 @@ def expected_style_conv(layer: StyleConv, x: Array, w: Array, noise: Array | Non
 @WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("up", [1, 2])
 def test_style_conv(up: int) -> None:
-    layer = built(StyleConv(4, 6, up=up, clamp=2.0), 5)
+    layer = built(StyleConv(5, 4, 6, up=up, clamp=2.0), 5)
     x, w = random(3, 6 // up, 6 // up, 5), random(3, W_DIM, seed=1)
     for noise in (None, random(3, 6, 6, seed=2), random(1, 6, 6, seed=3)):
         expected = expected_style_conv(layer, x, w, noise)
@@ -115,7 +115,7 @@ def test_style_conv(up: int) -> None:
 
 
 def test_to_rgb() -> None:
-    layer = built(ToRGB(3, clamp=2.0), 5)
+    layer = built(ToRGB(5, 3, clamp=2.0), 5)
     x, w = random(3, 6, 4, 5), random(3, W_DIM, seed=1)
     weight, styles, bias = official(layer, w)
     y = reference.modulated_conv(nchw(x).astype(np.float64), weight, styles / math.sqrt(5), False, 1.0)
@@ -126,15 +126,15 @@ def test_to_rgb() -> None:
 
 def test_an_image_does_not_depend_on_the_batch_it_is_in() -> None:
     """Styles are scaled image by image: the larger one of another image takes no digits away."""
-    layer = built(StyleConv(4, 6), 5)
+    layer = built(StyleConv(5, 4, 6), 5)
     x, w = random(2, 6, 6, 5), random(2, W_DIM, seed=1) * np.float32([[1], [1e6]])
     assert relative_error(layer(x, w)[:1], layer(x[:1], w[:1])) < 1e-6
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(
-    "make", [lambda dtype: StyleConv(4, 6, dtype=dtype), lambda dtype: StyleConv(4, 12, 2, dtype=dtype),
-             lambda dtype: ToRGB(3, dtype=dtype)], ids=["same", "up", "to RGB"]
+    "make", [lambda dtype: StyleConv(5, 4, 6, dtype=dtype), lambda dtype: StyleConv(5, 4, 12, 2, dtype=dtype),
+             lambda dtype: ToRGB(5, 3, dtype=dtype)], ids=["same", "up", "to RGB"]
 )  # fmt: skip
 def test_16_bits_only_round(make: Any, policy: str) -> None:
     """Six roundings of input, kernel, factors and results; neither w nor a kernel need fit into 16 bits."""
@@ -151,14 +151,14 @@ def test_16_bits_only_round(make: Any, policy: str) -> None:
 
 
 def test_colours_are_summed_in_float32() -> None:
-    layer = built(ToRGB(3, dtype="mixed_bfloat16"), 5)
+    layer = built(ToRGB(5, 3, dtype="mixed_bfloat16"), 5)
     y = layer(np.zeros([1, 2, 2, 5], np.float32), random(1, W_DIM))
     np.testing.assert_array_equal(y, np.broadcast_to(layer.bias, y.shape))
 
 
 def test_gradient_of_shared_noise_is_summed_over_images_in_float32() -> None:
     """Summed in float16, with which TensorFlow begins, it would be wrong by a third."""
-    layer = built(StyleConv(512, 4, dtype="mixed_float16"), 1)
+    layer = built(StyleConv(1, 512, 4, dtype="mixed_float16"), 1)
     layer.noise_strength.assign(1.0)
     layer.bias.assign(np.ones(512))  # above zero: linear
     noise, g = tf.zeros([1, 4, 4]), np.random.default_rng(0).uniform(0.5, 1, [8, 4, 4, 512]).astype(np.float16)
@@ -170,7 +170,7 @@ def test_gradient_of_shared_noise_is_summed_over_images_in_float32() -> None:
 
 
 def test_noise_is_scaled_by_its_strength_and_starts_silent() -> None:
-    layer = StyleConv(4, 6)
+    layer = StyleConv(5, 4, 6)
     x, w, noise = random(1, 6, 6, 5), random(1, W_DIM), random(1, 6, 6)
     silent = layer(x, w)
     np.testing.assert_array_equal(layer(x, w, noise=noise), silent)
@@ -181,7 +181,7 @@ def test_noise_is_scaled_by_its_strength_and_starts_silent() -> None:
 
 
 def test_starting_weights_are_drawn_apart() -> None:
-    layer = StyleConv(32, 16)
+    layer = StyleConv(32, 32, 16)
     layer.build((None, 16, 16, 32), (None, W_DIM))
     kernel, noise = np.ravel(layer.kernel), np.ravel(layer.noise_const)
     assert abs(np.corrcoef(kernel[: len(noise)], noise)[0, 1]) < 4 / 16
@@ -190,7 +190,7 @@ def test_starting_weights_are_drawn_apart() -> None:
 
 def test_up_is_one_or_two() -> None:
     with pytest.raises(ValueError, match="up=3: use 1 or 2"):
-        StyleConv(4, 6, up=3)
+        StyleConv(5, 4, 6, up=3)
 
 
 # Layers of configs D and E (arXiv 2106.12423, section 3), which upsample while they convolve
@@ -200,8 +200,10 @@ def test_up_is_one_or_two() -> None:
 @pytest.mark.parametrize("index", [1, 2, 5])
 def test_a_layer_of_config_d_is_one_of_stylegan2_without_noise(index: int) -> None:
     p = shared.plan(index, "stylegan3-d")
-    theirs = built(StyleConv(p.out_channels, p.out_size, up=p.conv_up, clamp=2.0, noise=False), p.in_channels)
-    ours = SynthesisLayer(p, clamp=2.0)
+    theirs = built(
+        StyleConv(p.in_channels, p.out_channels, p.out_size, up=p.conv_up, clamp=2.0, noise=False), p.in_channels
+    )
+    ours = AblationLayer(p, conv_clamp=2.0)
     ours.build(None, (None, W_DIM))
     for name in ("kernel", "bias"):
         getattr(ours, name).assign(getattr(theirs, name))
@@ -219,7 +221,7 @@ def test_a_layer_of_config_e_has_a_windowed_sinc() -> None:
     """12 taps, and a canvas that is cropped, in float64."""
     p = shared.plan(4, "stylegan3-e")
     assert (p.in_size, p.out_size, p.in_rate, p.out_rate) == (28, 36, 8, 16)
-    layer = built(SynthesisLayer(p, clamp=2.0), p.in_channels)
+    layer = built(AblationLayer(p, conv_clamp=2.0), p.in_channels)
     layer.magnitude_ema.assign(1.0)
     x, w = random(3, 28, 28, p.in_channels), random(3, W_DIM, seed=1)
     weight, styles, bias = official(layer, w)

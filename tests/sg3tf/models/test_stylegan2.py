@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from sg3tf import Generator, StyleGAN2Config, StyleGAN2Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
-from sg3tf.models.configs import ConfigError, generator_preset
+from sg3tf.models.configs import ConfigError
 from sg3tf.models.layers import layer_noises
+from sg3tf.models.presets import generator_preset
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts

@@ -16,7 +16,8 @@ import tensorflow as tf
 from sg3tf import Generator, StyleGAN3Generator, build_generator
 from sg3tf.convert import weights
 from sg3tf.latents import transform_matrix
-from sg3tf.models.configs import ALIAS_FREE_PRESETS, ConfigError, generator_preset
+from sg3tf.models.configs import ConfigError
+from sg3tf.models.presets import ALIAS_FREE_PRESETS, generator_preset
 from sg3tf.models.stylegan3 import SynthesisLayer
 from sg3tf.ops import use_backend
 from tests.conftest import Golden
@@ -404,8 +405,8 @@ def measured() -> dict[str, tuple[Generator, Array, Array]]:
     result = {}
     for preset in ALIAS_FREE_PRESETS:
         keras.utils.set_random_seed(0)
-        # magnitude_decay 0: one update takes the measured value as it is.
-        generator = Generator.from_preset(preset, 64, channel_base=4096, channel_max=64, magnitude_decay=0.0)
+        # magnitude_ema_beta 0: one update takes the measured value as it is.
+        generator = Generator.from_preset(preset, 64, channel_base=4096, channel_max=64, magnitude_ema_beta=0.0)
         ws = generator.mapping(latents(2, 512))
         with use_backend("matmul"):
             generator.synthesis(ws, update_emas=True)

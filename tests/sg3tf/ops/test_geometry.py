@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sg3tf.models.configs import generator_preset
 from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import plan_synthesis
+from sg3tf.models.presets import generator_preset
 from sg3tf.ops.geometry import RANK_TOLERANCE, Axis, Filter, Resampling
 
 axes = st.builds(

@@ -1,0 +1,110 @@
+"""Presets: published architectures by name, and trained networks that come with the package."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from sg3tf.models.ablations import ABLATION_PRESETS, STYLEGAN2_ABLATIONS, AblationConfig, alias_free_ablation
+from sg3tf.models.configs import (
+    AnyGeneratorConfig,
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN1Config,
+    StyleGAN2Config,
+    require,
+)
+
+ALIAS_FREE_PRESETS = ("stylegan3-t", "stylegan3-r")
+STYLEGAN1_PRESET = "stylegan1"  # generates, but is not trained here
+#: Presets that a StyleGAN2Config describes, and the fields that each fixes.
+STYLEGAN2_PRESETS: dict[str, dict[str, Any]] = {"stylegan2": {}, **STYLEGAN2_ABLATIONS}
+#: Architectures that can be trained.
+PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2", *ABLATION_PRESETS)
+TRAINED_PRESETS = ("portraits-32",)
+
+TRAINED_FOLDER = Path(__file__).parent / "trained"
+
+
+def generator_preset(name: str, resolution: int, **overrides: Any) -> AnyGeneratorConfig:
+    """Configuration of the published generator `name` at `resolution`.
+
+    `channel_base` and `channel_max` are the trainer's --cbase and --cmax: config R doubles both, so that G and D of
+    one run are described by the same two numbers.
+
+    Raises:
+        ConfigError: unknown preset, unknown field or a value out of range.
+
+    >>> generator_preset("stylegan3-r", 256).channel_max
+    1024
+    """
+    known = (*PRESETS, STYLEGAN1_PRESET)
+    remedy = f"must be an architecture, {', '.join(known)}, or a trained network, {', '.join(TRAINED_PRESETS)}"
+    require(name in known, "preset", name, remedy)
+    config_class = _config_class(name)
+    _reject_unknown(config_class, overrides)
+    fixed = _fixed_fields(name, resolution)
+    conflicts = sorted(set(fixed) & set(overrides))
+    remedy = f"{name} fixes them; use {config_class.__name__} for another architecture"
+    require(not conflicts, "overrides", conflicts, remedy)
+    config = config_class(resolution=resolution, **overrides, **fixed)
+    if name == "stylegan3-r":
+        doubled: dict[str, Any] = {"channel_base": 2 * config.channel_base, "channel_max": 2 * config.channel_max}
+        config = dataclasses.replace(config, **doubled)
+    return config
+
+
+def _config_class(name: str) -> type[AnyGeneratorConfig]:
+    if name in ALIAS_FREE_PRESETS:
+        return GeneratorConfig
+    if name in STYLEGAN2_PRESETS:
+        return StyleGAN2Config
+    return StyleGAN1Config if name == STYLEGAN1_PRESET else AblationConfig
+
+
+def _fixed_fields(name: str, resolution: int) -> dict[str, Any]:
+    if name in STYLEGAN2_PRESETS:
+        return STYLEGAN2_PRESETS[name]
+    if name == "stylegan3-r":
+        return {"conv_kernel": 1, "use_radial_filters": True}
+    if name not in ABLATION_PRESETS:
+        return {}
+    GeneratorConfig(resolution)  # refuses what is not a power of two
+    return alias_free_ablation(name, resolution)
+
+
+def discriminator_preset(name: str, resolution: int, **overrides: Any) -> DiscriminatorConfig:
+    """Configuration of the discriminator trained against generator `name`: the same for all of them.
+
+    Raises:
+        ConfigError: unknown preset, unknown field or a value out of range.
+
+    >>> discriminator_preset("stylegan3-t", 256).resolution
+    256
+    """
+    require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
+    _reject_unknown(DiscriminatorConfig, overrides)
+    return DiscriminatorConfig(resolution=resolution, **overrides)
+
+
+def _reject_unknown(config_class: type, overrides: dict[str, Any]) -> None:
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(overrides) - known)
+    require(not unknown, "overrides", unknown, f"{config_class.__name__} has {', '.join(sorted(known))}")
+
+
+def trained_file(name: str) -> Path:
+    """The .keras file of a trained preset.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    file = TRAINED_FOLDER / f"{name}.keras"
+    if not file.is_file():
+        raise ConfigError(
+            f"preset={name!r}: {file} is missing; install sg3tf from a wheel or a checkout that has it, "
+            "or load another network with sg3tf.load"
+        )
+    return file

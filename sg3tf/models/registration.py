@@ -1,0 +1,149 @@
+"""Names under which Keras knows the models, whichever of Keras and sg3tf is imported first. Imports neither.
+
+A .keras file names its class ("sg3tf>Generator"), and Keras looks that name up among the classes that are registered.
+Importing every model for that would make `import sg3tf` import TensorFlow, so a stand-in is registered for each class
+as soon as Keras is imported; it imports the class when a file asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+PACKAGE = "sg3tf"
+BACKEND = "tensorflow"
+
+#: Registered name: module and class. "Generator" was the name of StyleGAN3Generator, and of its ablations.
+KERAS_NAMES = {
+    "AblationGenerator": ("ablation_layers", "AblationGenerator"),
+    "AblationLayer": ("ablation_layers", "AblationLayer"),
+    "AdaINConv": ("stylegan1", "AdaINConv"),
+    "Conv": ("layers", "EqualizedConv2D"),
+    "Dense": ("layers", "EqualizedDense"),
+    "Discriminator": ("discriminator", "Discriminator"),
+    "DiscriminatorBlock": ("discriminator", "DiscriminatorBlock"),
+    "FourierInput": ("layers", "FourierInput"),
+    "Generator": ("generators", "FormerGenerator"),
+    "Mapping": ("layers", "MappingNetwork"),
+    "MinibatchStddev": ("discriminator", "MinibatchStddev"),
+    "StyleConv": ("stylegan2", "StyleConv"),
+    "StyleGAN1Generator": ("stylegan1", "StyleGAN1Generator"),
+    "StyleGAN2Generator": ("stylegan2", "StyleGAN2Generator"),
+    "StyleGAN3Generator": ("stylegan3", "StyleGAN3Generator"),
+    "SynthesisLayer": ("stylegan3", "SynthesisLayer"),
+    "ToRGB": ("stylegan2", "ToRGB"),
+}
+
+AnyClass = TypeVar("AnyClass", bound=type)
+
+
+def register(name: str, saved_as: str | None = None) -> Callable[[AnyClass], AnyClass]:
+    """Decorate a class that Keras registers under `name`.
+
+    Keras makes the paths of variables in a .keras file from the `__name__` of layers that are kept in lists. So that
+    files stay readable whatever a class is called in Python, `saved_as` is its __name__.
+
+    Args:
+        name: key of KERAS_NAMES.
+        saved_as: None for `name`.
+    """
+
+    def decorate(cls: AnyClass) -> AnyClass:
+        import keras
+
+        cls.__name__ = saved_as or name
+        return keras.saving.register_keras_serializable(PACKAGE, name)(cls)
+
+    return decorate
+
+
+class LazyClass:
+    """Stand-in for a class of sg3tf.models; has of a class what Keras uses to restore an object."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        """Import the class, and make an object of it."""
+        cls = getattr(importlib.import_module(f"{PACKAGE}.models.{self._module}"), self._name)
+        return cls.from_config(config)
+
+
+def install() -> None:
+    """Register the models with Keras, now or when it is imported.
+
+    Raises:
+        ImportError: Keras has, or would have, another backend than TensorFlow.
+    """
+    if "keras" in sys.modules:
+        _register_stand_ins()
+        return
+    check_backend(*_configured_backend())
+    if not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _KerasFinder())
+
+
+def check_backend(backend: str, source: str) -> None:
+    """Raise ImportError unless the backend is TensorFlow; `source` says where it was configured."""
+    if backend != BACKEND:
+        raise ImportError(
+            f"Keras backend {backend!r} ({source}): sg3tf needs TensorFlow; "
+            f"set the environment variable KERAS_BACKEND={BACKEND} before Keras is imported"
+        )
+
+
+def _configured_backend() -> tuple[str, str]:
+    """Backend that Keras will take, and where it is configured; the rules are those of keras.src.backend.config."""
+    if backend := os.environ.get("KERAS_BACKEND"):
+        return backend, "from KERAS_BACKEND"
+    home = Path.home()
+    folder = os.environ.get("KERAS_HOME") or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+    file = Path(folder) / "keras.json"
+    try:
+        backend = json.loads(file.read_text(encoding="utf-8")).get("backend", BACKEND)
+    except (OSError, ValueError):
+        backend = BACKEND
+    return backend, f"from {file}"
+
+
+def _register_stand_ins() -> None:
+    import keras
+
+    check_backend(keras.config.backend(), "in use")
+    known = keras.saving.get_custom_objects()
+    for name, (module, cls) in KERAS_NAMES.items():
+        known.setdefault(f"{PACKAGE}>{name}", LazyClass(module, cls))
+
+
+class _KerasFinder(importlib.abc.MetaPathFinder):
+    """Lets the other finders find Keras, and registers the models once it is imported."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "keras":
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            _call_after(spec.loader, _register_stand_ins)
+        return spec
+
+
+def _call_after(loader: Any, action: Callable[[], None]) -> None:
+    """Make the loader call `action` after it has executed the module."""
+    exec_module = loader.exec_module
+
+    def execute(module: ModuleType) -> None:
+        exec_module(module)
+        action()
+
+    loader.exec_module = execute
