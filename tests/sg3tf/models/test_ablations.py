@@ -131,5 +131,5 @@ def test_each_step_towards_t_is_more_equivariant_to_translation() -> None:
     assert e > d + 1
     assert f > e + 4
     assert g > f + 12
-    assert min(h, t) > g - 5  # at 32 pixels; docs/ladder.md has what T gains
+    assert min(h, t) > g - 5  # at 32 pixels; docs/ablations.md has what T gains
     assert r > g + 12

@@ -1,8 +1,8 @@
-"""The ladder from StyleGAN2 (config A) to StyleGAN3 (T and R): how well networks with random weights follow a motion.
+"""Equivariance of the ablations from StyleGAN2 (config A) to StyleGAN3 (T and R), with random weights.
 
-python examples/ladder.py --out=ladder
+python examples/ablations.py --out=ablations
 
-makes ladder.json and ladder.png; docs/ladder.md says what they show. Needs matplotlib.
+writes ablations.json and ablations.png, which docs/ablations.md discusses. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -41,27 +41,31 @@ PUBLISHED = {
     "r": (4.50, 66.65, 40.48),
 }
 MEASURED = {"EQ-T": "eqt50k_int", "EQ-T_frac": "eqt50k_frac", "EQ-R": "eqr50k"}
-CONTRAST = 0.5  # standard deviation within images, about that of photographs, that all networks are compared at
-LATENTS = 32  # that running magnitudes and contrast are of
-NOISE_STRENGTH = 0.1  # where there is noise; training begins at 0
+CONTRAST = 0.5  # standard deviation within images to which all values are scaled, about that of photographs
+LATENTS = 32  # number of latents on which running magnitudes and contrast are measured
+NOISE_STRENGTH = 0.1  # of generators with noise; training begins at 0
 BATCH = 16
 
 Row = dict[str, Any]
 
-_OUT = flags.DEFINE_string("out", "ladder", "what the .json and .png are called")
-_CONFIGS = flags.DEFINE_list("configs", list(PUBLISHED), "rungs, from a to h, t and r")
-_RESOLUTIONS = flags.DEFINE_list("resolutions", ["64", "128"], "of the images")
-_NETWORKS = flags.DEFINE_integer("networks", 6, "for each rung, differing in their seed")
-_SAMPLES = flags.DEFINE_integer("samples", 32, "latents, each in two images, of each network")
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 4096, "of all networks, so that half of it is given to config R")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 64, "of all networks, so that half of it is given to config R")
+_OUT = flags.DEFINE_string("out", "ablations", "path of the .json and .png files, without the suffix")
+_CONFIGS = flags.DEFINE_list("configs", list(PUBLISHED), "configurations to measure: a to h, t and r")
+_RESOLUTIONS = flags.DEFINE_list("resolutions", ["64", "128"], "resolutions of the generated images")
+_NETWORKS = flags.DEFINE_integer("networks", 6, "networks of each configuration, which differ in their seed")
+_SAMPLES = flags.DEFINE_integer("samples", 32, "latents per network, each of which makes two images")
+_CHANNEL_BASE = flags.DEFINE_integer(
+    "channel_base", 4096, "scale of the channels; config R is given half, because its preset doubles it"
+)
+_CHANNEL_MAX = flags.DEFINE_integer(
+    "channel_max", 64, "most channels of a layer; config R is given half, because its preset doubles it"
+)
 
 
 def main(argv: list[str]) -> None:
-    """Measures, prints and draws."""
+    """Measure, print and plot."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    tf.get_logger().setLevel("ERROR")  # every network is traced anew, which TensorFlow warns of
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns that every network is traced anew
     tf.config.experimental.enable_tensor_float_32_execution(False)  # differences are small
     rows: list[Row] = []
     for row in _rows():
@@ -69,11 +73,11 @@ def main(argv: list[str]) -> None:
         print(json.dumps(row), flush=True)
         Path(f"{_OUT.value}.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows))
-    draw(Path(f"{_OUT.value}.png"), rows)
+    plot(Path(f"{_OUT.value}.png"), rows)
 
 
 def _rows() -> Iterator[Row]:
-    """What is measured of every network, seed by seed, so that an interrupted run has all rungs."""
+    """Measurements of every network, seed by seed, so that an interrupted run has all configurations."""
     for resolution in map(int, _RESOLUTIONS.value):
         for seed in range(_NETWORKS.value):
             for config in _CONFIGS.value:
@@ -82,7 +86,7 @@ def _rows() -> Iterator[Row]:
 
 
 def network(config: str, resolution: int, seed: int, channel_base: int, channel_max: int) -> sg3tf.Generator:
-    """A generator with random weights and what else a trained one has: running magnitudes, or noise."""
+    """Build a generator with random weights and, as a trained one has, running magnitudes or noise."""
     keras.utils.set_random_seed(seed)
     share = 2 if config == "r" else 1  # the preset doubles them
     options = {"channel_base": channel_base // share, "channel_max": channel_max // share}
@@ -97,7 +101,7 @@ def network(config: str, resolution: int, seed: int, channel_base: int, channel_
 
 
 def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
-    """Contrast, and equivariance in dB as if images had the contrast CONTRAST; none for a constant input."""
+    """Measure contrast, and equivariance in dB scaled to the contrast CONTRAST; none for a constant input."""
     z = latents.z_from_seeds(range(LATENTS), G.config.z_dim)
     images = G(z).numpy()
     contrast = float(np.sqrt(np.mean(np.var(images, axis=(1, 2)))))
@@ -111,7 +115,7 @@ def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """Mean and standard deviation between networks, as Markdown."""
+    """Format mean and standard deviation over networks as Markdown."""
     resolutions = sorted({row["resolution"] for row in rows})
     titles = [f"{name}, {resolution} px" for resolution in resolutions for name in MEASURED]
     lines = [["", *titles, "FID, EQ-T, EQ-R published"], ["---"] * (len(titles) + 2)]
@@ -132,20 +136,20 @@ def _values(rows: list[Row], config: str, resolution: int, name: str) -> list[fl
     return [row[name] for row in rows if (row["config"], row["resolution"]) == (config, resolution) and name in row]
 
 
-def draw(path: Path, rows: list[Row]) -> None:
-    """EQ-T and EQ-R of every rung: each network with random weights, their means, and trained ones as published."""
+def plot(path: Path, rows: list[Row]) -> None:
+    """Plot EQ-T and EQ-R of every configuration: each random network, their means, and published values."""
     configs = [config for config in PUBLISHED if config != "a"]
     places = np.arange(len(configs))
     figure, panels = plt.subplots(1, 2, sharey=True, figsize=(9, 4), layout="constrained")
     for axes, name, column in zip(panels, ("EQ-T", "EQ-R"), (1, 2), strict=True):
         axes.plot(places, [PUBLISHED[config][column] for config in configs], "ks-", label="trained, 256 px (published)")
-        for resolution, colour in zip(sorted({row["resolution"] for row in rows}), ("C0", "C1", "C2"), strict=False):
+        for resolution, color in zip(sorted({row["resolution"] for row in rows}), ("C0", "C1", "C2"), strict=False):
             values = [_values(rows, config, resolution, name) for config in configs]
-            there = [(place, group) for place, group in zip(places, values, strict=True) if group]
-            for place, group in there:
-                axes.plot([place] * len(group), group, ".", color=colour, alpha=0.4)
-            means = [np.mean(group) for _, group in there]
-            axes.plot([place for place, _ in there], means, "o-", color=colour, label=f"random, {resolution} px")
+            measured = [(place, group) for place, group in zip(places, values, strict=True) if group]
+            for place, group in measured:
+                axes.plot([place] * len(group), group, ".", color=color, alpha=0.4)
+            means = [np.mean(group) for _, group in measured]
+            axes.plot([place for place, _ in measured], means, "o-", color=color, label=f"random, {resolution} px")
         axes.set(xticks=places, xticklabels=[config.upper() for config in configs], title=name, xlabel="configuration")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("dB")

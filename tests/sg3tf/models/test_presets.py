@@ -1,0 +1,77 @@
+"""Generator.from_preset: architectures, and networks that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sg3tf
+from sg3tf.models import presets
+from sg3tf.models.configs import ConfigError
+from sg3tf.models.generators import AblationGenerator
+
+ROOT = Path(__file__).parents[3]
+TINY = {"channel_base": 64, "channel_max": 4, "z_dim": 4, "w_dim": 4}
+
+
+def test_a_trained_preset() -> None:
+    G = sg3tf.Generator.from_preset("portraits-32")
+    shipped = sg3tf.load(ROOT / "examples" / "portraits-32.keras")
+    z = sg3tf.latents.z_from_seeds([0, 1])
+    assert type(G) is sg3tf.StyleGAN3Generator
+    np.testing.assert_array_equal(G(z), shipped(z))
+    fresh = sg3tf.Generator.from_preset("portraits-32", load_weights=False)
+    assert fresh.config == G.config
+    assert np.abs(fresh(z) - G(z)).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind"),
+    [
+        ("stylegan3-t", sg3tf.StyleGAN3Generator),
+        ("stylegan3-r", sg3tf.StyleGAN3Generator),
+        ("stylegan3-d", AblationGenerator),
+        ("stylegan3-b", sg3tf.StyleGAN2Generator),
+        ("stylegan2", sg3tf.StyleGAN2Generator),
+        ("stylegan1", sg3tf.StyleGAN1Generator),
+    ],
+)
+def test_an_architecture_has_its_class(preset: str, kind: type) -> None:
+    G = sg3tf.Generator.from_preset(preset, resolution=16, **TINY)
+    assert type(G) is kind and isinstance(G, sg3tf.Generator)
+    assert type(kind.from_preset(preset, resolution=16, **TINY)) is kind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"preset": "stylegan4", "resolution": 16}, "preset='stylegan4': .*stylegan3-t, .*stylegan1.* portraits-32"),
+        ({"preset": "stylegan3-t"}, "resolution is missing: preset='stylegan3-t' is an architecture"),
+        ({"preset": "portraits-32", "resolution": 64}, "preset='portraits-32': .* its own resolution; leave it out"),
+        ({"preset": "portraits-32", "z_dim": 4, "w_dim": 4}, "its own w_dim, z_dim"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sg3tf.Generator.from_preset(**arguments)
+
+
+def test_a_preset_of_another_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match="preset='stylegan2': is a StyleGAN2Generator, not a StyleGAN3Generator"):
+        sg3tf.StyleGAN3Generator.from_preset("stylegan2", resolution=16, **TINY)
+
+
+def test_a_missing_file_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(presets, "TRAINED_FOLDER", tmp_path)
+    with pytest.raises(ConfigError, match=r"portraits-32.keras is missing; install sg3tf from a wheel or a checkout"):
+        sg3tf.Generator.from_preset("portraits-32")
+
+
+def test_a_configuration_of_another_class_is_refused() -> None:
+    config = sg3tf.StyleGAN2Config(16)
+    with pytest.raises(ConfigError, match="config is a StyleGAN2Config: StyleGAN3Generator takes a GeneratorConfig"):
+        sg3tf.StyleGAN3Generator(config)
+    with pytest.raises(TypeError, match="BaseGenerator is abstract: use from_preset"):
+        sg3tf.Generator(config)

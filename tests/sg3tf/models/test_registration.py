@@ -1,0 +1,101 @@
+"""Keras knows the models whatever was imported first, on TensorFlow alone."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from sg3tf.models import registration
+
+ROOT = Path(__file__).parents[3]
+PORTRAITS = ROOT / "examples" / "portraits-32.keras"
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import sg3tf, keras",
+        "import keras, sg3tf",
+        "import tensorflow, sg3tf, keras",
+        "import sg3tf, tensorflow, keras",
+        "import sg3tf; from tensorflow import keras",
+        "import sg3tf; sg3tf.ConfigError; import keras",
+        "import sg3tf.models.discriminator, keras",  # it is what imports Keras
+        "import importlib.util, sg3tf; importlib.util.find_spec('keras'); import keras",
+    ],
+)
+def test_load_model_in_every_order_of_imports(imports: str) -> None:
+    code = f"""
+{imports}
+G = keras.models.load_model({str(PORTRAITS)!r})
+import sg3tf
+assert type(G) is sg3tf.StyleGAN3Generator and isinstance(G, sg3tf.Generator)
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_neither_tensorflow_nor_keras() -> None:
+    done = run("import sys, sg3tf; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules))")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_another_backend_is_refused() -> None:
+    done = run("import sg3tf", KERAS_BACKEND="jax")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert last == (
+        "ImportError: Keras backend 'jax' (from KERAS_BACKEND): sg3tf needs TensorFlow; "
+        "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
+    )
+
+
+def test_another_backend_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    environment = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
+    done = run("import sg3tf", **environment)
+    assert done.returncode == 1 and f"'torch' (from {tmp_path / 'keras.json'}): sg3tf needs" in done.stderr
+    assert run("import sg3tf", **environment | {"KERAS_BACKEND": "tensorflow"}).returncode == 0
+
+
+def test_another_backend_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.config, "backend", lambda: "numpy")
+    with pytest.raises(ImportError, match=r"Keras backend 'numpy' \(in use\): sg3tf needs TensorFlow"):
+        registration.install()
+
+
+def test_the_table_has_every_class_that_is_registered() -> None:
+    for module, name in registration.KERAS_NAMES.values():
+        assert hasattr(importlib.import_module(f"sg3tf.models.{module}"), name)
+    for name, (module, cls) in registration.KERAS_NAMES.items():
+        registered = keras.saving.get_registered_object(f"sg3tf>{name}")
+        assert registered is getattr(importlib.import_module(f"sg3tf.models.{module}"), cls)
+    ours = {key for key in keras.saving.get_custom_objects() if key.startswith("sg3tf>")}
+    assert ours == {f"sg3tf>{name}" for name in registration.KERAS_NAMES}
+
+
+def test_a_stand_in_is_replaced_by_its_class_when_a_file_asks_for_it() -> None:
+    code = """
+import sg3tf, keras, sys
+stand_in = keras.saving.get_registered_object("sg3tf>Dense")
+assert type(stand_in).__name__ == "LazyClass" and "sg3tf.models.layers" not in sys.modules
+layer = keras.saving.deserialize_keras_object(
+    {"class_name": "Dense", "registered_name": "sg3tf>Dense", "module": "sg3tf.layers.dense", "config": {"units": 3}}
+)
+from sg3tf.models.layers import EqualizedDense
+assert type(layer) is EqualizedDense and layer.units == 3
+assert keras.saving.get_registered_object("sg3tf>Dense") is EqualizedDense
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
