@@ -1,4 +1,4 @@
-"""Points of the latent spaces: seeds, interpolation, style mixing, image transforms. NumPy only."""
+"""Latents and style vectors: seeds, interpolation, truncation, style mixing, image transforms. NumPy only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float32]
 
 
 def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
-    """Latents that a seed names on every machine: numpy.random.RandomState(seed).randn(z_dim).
+    """Draw latents from seeds, the same on every machine: numpy.random.RandomState(seed).randn(z_dim).
 
     Args:
         seeds: numbers from 0 to 2**32 - 1.
@@ -22,6 +22,9 @@ def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
 
     Raises:
         ValueError: a seed out of range.
+
+    >>> z_from_seeds([0, 1]).shape
+    (2, 512)
     """
     rows = []
     for seed in seeds:
@@ -32,10 +35,13 @@ def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Seeds as people write them: "3,7-9" -> [3, 7, 8, 9].
+    """Parse a list of seeds and ranges of seeds.
 
     Raises:
-        ValueError: not of that form, or outside of 0 to 2**32 - 1.
+        ValueError: not of that form, or out of the range from 0 to 2**32 - 1.
+
+    >>> parse_seeds("3,7-9")
+    [3, 7, 8, 9]
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -51,7 +57,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
-    """Spherical interpolation between latents: constant angular speed, length interpolated linearly.
+    """Interpolate spherically between latents: constant angular speed, length interpolated linearly.
 
     Args:
         a, b: [..., D].
@@ -59,6 +65,9 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
 
     Returns:
         float32 [..., D].
+
+    >>> slerp([1, 0], [0, 1], 0.5)
+    array([0.70710677, 0.70710677], dtype=float32)
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     t = np.asarray(t, np.float64)[..., None]
@@ -66,7 +75,7 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     unit_a, unit_b = a / norm_a, b / norm_b
     angle = np.arccos(np.clip(np.sum(unit_a * unit_b, axis=-1, keepdims=True), -1, 1))
     sine = np.sin(angle)
-    parallel = sine < 1e-6  # no plane to turn in: the chord is the arc
+    parallel = sine < 1e-6  # the plane of the arc is not defined: interpolate along the chord
     safe = np.where(parallel, 1.0, sine)
     weight_a = np.where(parallel, 1 - t, np.sin((1 - t) * angle) / safe)
     weight_b = np.where(parallel, t, np.sin(t * angle) / safe)
@@ -75,31 +84,39 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
 
 
 def lerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
-    """Linear interpolation, which suits style vectors; arguments and result as of `slerp`."""
+    """Interpolate linearly, as is usual for style vectors; arguments and result are those of `slerp`.
+
+    >>> lerp([1, 0], [0, 1], 0.25)
+    array([0.75, 0.25], dtype=float32)
+    """
     t = np.asarray(t, np.float64)[..., None]
     return np.asarray((1 - t) * np.asarray(a, np.float64) + t * np.asarray(b, np.float64), np.float32)
 
 
 def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int | None = None) -> FloatArray:
-    """Style vectors moved towards the average one (arXiv 1812.04948, appendix B).
+    """Move style vectors toward the average one (arXiv 1812.04948, appendix B).
 
     Args:
         ws: [N, num_ws, w_dim].
         w_avg: [w_dim].
-        psi: 1 leaves them as they are, to the bit, 0 makes them the average; a number, or [N].
-        cutoff: move only the first so many of num_ws; None for all.
+        psi: 1 leaves them unchanged to the bit, 0 makes them the average; a number or [N].
+        cutoff: number of style vectors to move, from the first; None for all.
 
     Returns:
         float32 [N, num_ws, w_dim].
+
+    >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
+    array([[[1.5],
+            [2. ]]], dtype=float32)
     """
     ws, average = np.asarray(ws, np.float32), np.asarray(w_avg, np.float32)
     psi = np.broadcast_to(np.asarray(psi, np.float32), len(ws))[:, None, None]
-    moved = np.arange(ws.shape[1])[:, None] < (ws.shape[1] if cutoff is None else cutoff)
-    return np.where(moved & (psi != 1), average + psi * (ws - average), ws)
+    is_truncated = np.arange(ws.shape[1])[:, None] < (ws.shape[1] if cutoff is None else cutoff)
+    return np.where(is_truncated & (psi != 1), average + psi * (ws - average), ws)
 
 
 def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
-    """Style mixing: the style vectors of `ws_a`, except those of `layers`, which come from `ws_b`.
+    """Mix styles: the style vectors of `ws_a`, except those of `layers`, which come from `ws_b`.
 
     Args:
         ws_a, ws_b: [N, num_ws, w_dim].
@@ -110,6 +127,10 @@ def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
 
     Raises:
         ValueError: shapes that differ, or an index out of range.
+
+    >>> mix([[[1.0], [1.0]]], [[[2.0], [2.0]]], layers=[1])
+    array([[[1.],
+            [2.]]], dtype=float32)
     """
     mixed, other = np.array(ws_a, np.float32), np.asarray(ws_b, np.float32)
     if mixed.shape != other.shape or mixed.ndim != 3:
@@ -122,14 +143,19 @@ def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
 
 
 def transform_matrix(angle: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> FloatArray:
-    """The `transform` that rotates the image by `angle` and then moves it by (tx, ty).
+    """Return the `transform` that rotates the image by `angle` and then translates it by (tx, ty).
 
     Args:
         angle: radians, clockwise on the screen (y points down).
         tx, ty: image widths, to the right and down.
 
     Returns:
-        float32 [3, 3]: the inverse of the motion, which is what `transform` takes.
+        float32 [3, 3]: the inverse of the motion, for the argument `transform`.
+
+    >>> transform_matrix(tx=0.5)
+    array([[ 1. ,  0. , -0.5],
+           [ 0. ,  1. ,  0. ],
+           [ 0. ,  0. ,  1. ]], dtype=float32)
     """
     cos, sin = np.cos(angle), np.sin(angle)
     motion = np.array([[cos, -sin, tx], [sin, cos, ty], [0, 0, 1]])

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from sg3tf.models.base import BaseGenerator
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.layers import normal_rows
+from sg3tf.models.latent_ops import mix
+from sg3tf.models.seeded_normal import standard_normal
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 
 PL_MEAN_STEP = 0.01
@@ -117,7 +118,7 @@ def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.
     if latents.mix_z is None:
         return ws
     other = G.mapping(latents.mix_z, latents.label)
-    return tf.where((tf.range(G.num_ws)[None, :] < latents.mix_from[:, None])[:, :, None], ws, other)
+    return mix(ws, other, from_b=tf.range(G.num_ws)[None, :] >= latents.mix_from[:, None])
 
 
 def _noise(latents: Latents) -> tf.Tensor | str:
@@ -166,7 +167,7 @@ def path_length_penalty(
         tape.watch(ws)
         images = G.synthesis(ws, noise=_noise(latents))
         height, width = images.shape[1:3]
-        y = tf.reshape(normal_rows(direction_seeds, height * width * images.shape[3]), tf.shape(images))
+        y = tf.reshape(standard_normal(direction_seeds, height * width * images.shape[3]), tf.shape(images))
         y /= (height * width) ** 0.5
         projection = tf.reduce_sum(images * y)
     jacobian = tape.gradient(projection, ws)

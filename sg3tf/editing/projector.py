@@ -16,6 +16,7 @@ from PIL import Image
 from sg3tf.editing.perceptual import Distance
 from sg3tf.images import center_crop, read_image
 from sg3tf.models.generators import Generator
+from sg3tf.models.latent_ops import transform_matrix
 
 FloatArray = NDArray[np.float32]
 
@@ -52,22 +53,6 @@ def read_picture(path: Path, resolution: int, channels: int, crop: bool = False)
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} pixels"
-
-
-def transform_matrix_tf(motion: tf.Tensor) -> tf.Tensor:
-    """sg3tf.latents.transform_matrix with a gradient.
-
-    Args:
-        motion: float32 [3]: angle in radians, clockwise on the screen; image widths to the right, and down.
-
-    Returns:
-        float32 [1, 3, 3], the inverse of the motion, for `transform`.
-    """
-    angle, tx, ty = tf.unstack(motion)
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    zero, one = tf.zeros([]), tf.ones([])
-    rows = [[cos, sin, -cos * tx - sin * ty], [-sin, cos, sin * tx - cos * ty], [zero, zero, one]]
-    return tf.stack([tf.stack(row) for row in rows])[None]
 
 
 # --- Schedules of learning rate and noise ----------------------------------------------------------------------------
@@ -209,7 +194,7 @@ def _step_function(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(candidate.variables)
             motion = candidate.motion()
-            transform = None if motion is None else transform_matrix_tf(motion)
+            transform = None if motion is None else transform_matrix(motion)
             image = G.synthesis(candidate.ws(noise), transform=transform)
             found = distance(image, tf.constant(target))[0]
             # Adam divides by past gradients: without the logarithm, the small ones near the end would hardly count.

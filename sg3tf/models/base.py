@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names
+from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
 
@@ -175,14 +176,7 @@ class BaseGenerator(keras.Model):
         """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
         w = self.mapping_network(z, label=label, update_emas=update_emas)
         ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)
-        if isinstance(truncation_psi, (int, float)) and truncation_psi == 1:
-            return ws
-        average = tf.convert_to_tensor(self.mapping_network.w_avg)
-        psi = tf.reshape(tf.cast(truncation_psi, tf.float32), [-1, 1, 1])
-        truncated = average + psi * (ws - average)
-        if truncation_cutoff is None:
-            return truncated
-        return tf.concat([truncated[:, :truncation_cutoff], ws[:, truncation_cutoff:]], axis=1)
+        return truncate(ws, self.mapping_network.w_avg, truncation_psi, truncation_cutoff)
 
     def synthesis(
         self,

@@ -1,4 +1,4 @@
-"""Layers that several network families share (arXiv 1710.10196, 1812.04948, 1912.04958)."""
+"""Layers and functions shared by the network families."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.models.configs import ConfigError, current_names
+from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
+from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import upfirdn2d
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Mixed precision: float32 weights, 16-bit activations in the highest resolutions (arXiv 2006.06676, appendix D).
-#
-# What is summed over many pixels is summed in float32: TensorFlow adds up the gradients of broadcast factors and biases
-# in the type that they have, and 65536 positive numbers then make a quarter of their sum in float16 (docs/adr/0010).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Mixed precision (arXiv 2006.06676, appendix D) --------------------------------------------------------------------
+
+# Weights are float32, activations of the highest resolutions have 16 bits. Sums over many pixels are float32 too:
+# TensorFlow sums the gradients of broadcast factors and biases in their own type, and 65536 positive numbers summed in
+# float16 come to a quarter of their sum (docs/adr/0010).
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
-LOWEST_RESOLUTION = 8
+MIN_LOW_PRECISION_RESOLUTION = 8
 
 
 def low_precision_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
-    """The policy of a model, checked: for those of its layers that may compute in 16 bits, "float32" for the others.
+    """Return the policy of a model, which its layers of high resolution take, after checking it.
 
     Raises:
         ConfigError: weights would not be float32.
@@ -39,23 +40,23 @@ def low_precision_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
     return policy
 
 
-def is_low_precision(resolution: int, highest: int) -> bool:
-    """Whether a block at `resolution`, of a network for images of `highest`, may compute in 16 bits."""
-    return resolution >= max(highest >> (LOW_PRECISION_RESOLUTIONS - 1), LOWEST_RESOLUTION)
+def is_low_precision(resolution: int, image_resolution: int) -> bool:
+    """Return True if a block at `resolution` computes in 16 bits, in a network for images of `image_resolution`."""
+    return resolution >= max(image_resolution >> (LOW_PRECISION_RESOLUTIONS - 1), MIN_LOW_PRECISION_RESOLUTION)
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VALID") -> tf.Tensor:
-    """x [N, H, W, in] convolved with kernel float32 [K, K, in, out], which is rounded to the type of x."""
+    """Convolve x [N, H, W, in] with kernel float32 [K, K, in, out], which is rounded to the type of x."""
     kernel = tf.cast(kernel, x.dtype)
     if x.dtype != tf.float16 or tf.config.get_visible_devices("GPU"):
         return tf.nn.conv2d(x, kernel, stride, padding)
-    # On CPUs the gradients of float16 convolutions are 15 times slower, and summed in float16.
+    # On CPUs the gradients of float16 convolutions are 15 times slower, and sum in float16.
     wide = tf.nn.conv2d(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), stride, padding)
     return tf.cast(wide, x.dtype)
 
 
 def scale_channels(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """x [N, H, W, C] times factors float32 [N, C], of the type of x; gradients of any order."""
+    """Multiply x [N, H, W, C] by factors float32 [N, C]; the result has the type of x, and gradients of any order."""
     if x.dtype.size >= 4:
         return x * factors[:, None, None, :]
 
@@ -71,7 +72,7 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
 
 
 def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """x [N, H, W, C] plus bias float32 [C], of the type of x; gradients of any order."""
+    """Add a bias float32 [C] to x [N, H, W, C]; the result has the type of x, and gradients of any order."""
     if x.dtype.size >= 4:
         return x + bias
 
@@ -85,9 +86,7 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return add(x, tf.convert_to_tensor(bias))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Dense layer with equalised learning rate (arXiv 1710.10196, section 4.1).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Layers with equalized learning rate (arXiv 1710.10196, section 4.1) -----------------------------------------------
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
@@ -95,7 +94,7 @@ LRELU_GAIN = 2**0.5
 
 @register("Dense")
 class EqualizedDense(keras.layers.Layer):
-    """y = act(x @ kernel * lr_multiplier / sqrt(fan_in) + bias * lr_multiplier).
+    """Dense layer y = act(x @ kernel * lr_multiplier / sqrt(fan_in) + bias * lr_multiplier).
 
     Weights are stored with unit variance and scaled when used, so that one learning rate fits all layers;
     `lr_multiplier` slows the layer down without changing its function.
@@ -104,7 +103,7 @@ class EqualizedDense(keras.layers.Layer):
         units: size of the output.
         activation: "linear" or "lrelu" (slope 0.2, gain sqrt 2).
         lr_multiplier: factor on the effective learning rate.
-        kernel_scale: standard deviation of the initial weights (0: start as the bias alone).
+        kernel_scale: standard deviation of the initial weights; 0 for an output that starts as the bias.
         bias_init: initial bias, one number or [units].
 
     Call: x [..., fan_in] -> [..., units].
@@ -130,10 +129,10 @@ class EqualizedDense(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         fan_in = input_shape[-1]
-        spread = self.kernel_scale / self.lr_multiplier
+        stddev = self.kernel_scale / self.lr_multiplier
         self.kernel = self.add_weight(
             shape=(fan_in, self.units),
-            initializer=keras.initializers.RandomNormal(0.0, spread),
+            initializer=keras.initializers.RandomNormal(0.0, stddev),
             autocast=False,
             name="kernel",
         )
@@ -167,10 +166,6 @@ class EqualizedDense(keras.layers.Layer):
             "bias_init": self.bias_init,
         }
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Convolution with equalised learning rate and optional antialiased downsampling (arXiv 1912.04958).
-# ---------------------------------------------------------------------------------------------------------------------
 
 RESAMPLE_TAPS = np.array([1, 3, 3, 1]) / 8
 
@@ -232,22 +227,22 @@ class EqualizedConv2D(keras.layers.Layer):
         kernel = self.kernel * (fan_in * size**2) ** -0.5  # in float32
         pad = (size - 1) // 2
         if self.down == 2:
-            x = self._filtered(x, pad)
+            x = self._filter(x, pad)
             y = conv2d(x, kernel, 1 if size == 1 else 2)
         else:
             y = conv2d(x, kernel, padding="SAME")
         if self.bias is not None:
             y = add_bias(y, self.bias)
-        return self._activated(y)
+        return self._activate(y)
 
-    def _filtered(self, x: tf.Tensor, pad: int) -> tf.Tensor:
-        """Low-passed, and padded for the convolution; a 1x1 convolution then needs every other pixel only."""
+    def _filter(self, x: tf.Tensor, pad: int) -> tf.Tensor:
+        """Filter x and pad it for the convolution; for a 1x1 convolution, keep every other pixel."""
         ends = len(RESAMPLE_TAPS) - 2
         before, after = pad + (ends + 1) // 2, pad + ends // 2
         down = 2 if self.kernel_size == 1 else 1
         return upfirdn2d(x, RESAMPLE_TAPS, down=down, pad=(before, after, before, after))
 
-    def _activated(self, y: tf.Tensor) -> tf.Tensor:
+    def _activate(self, y: tf.Tensor) -> tf.Tensor:
         gain = self.gain
         if self.activation == "lrelu":
             y = tf.nn.leaky_relu(y, LRELU_SLOPE)
@@ -268,9 +263,7 @@ class EqualizedConv2D(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Convolution whose weights every image scales by its own style (arXiv 1912.04958, section 2.2).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Modulated convolution (arXiv 1912.04958, section 2.2) -------------------------------------------------------------
 
 
 class Demodulation(NamedTuple):
@@ -365,30 +358,28 @@ def modulated_conv(
     return y if output_scale is None else scale_channels(y, output_scale)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The mapping networks: z and labels to the intermediate latent space.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Mapping network (arXiv 1812.04948, section 2) ---------------------------------------------------------------------
 
 LR_MULTIPLIER = 0.01
-W_AVG_DECAY = 0.998
+W_AVG_BETA = 0.998
 
 
 def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
-    """Scales every row of x [N, D] to unit mean square."""
+    """Scale every row of x [N, D] to unit mean square."""
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
 
 
 @register("Mapping")
 class MappingNetwork(keras.layers.Layer):
-    """z and, where there are labels, a label to w: dense layers on their normalised concatenation.
+    """Latents and labels to w: dense layers on their normalized concatenation.
 
-    With z_dim 0 it maps labels alone, as the discriminator's conditioning needs.
+    With z_dim 0 it maps labels alone, for the conditioning of the discriminator; with label_dim 0, latents alone.
 
     Args:
         z_dim, label_dim: sizes of the inputs; not both 0.
         w_dim: size of the output.
         num_layers: dense layers with leaky ReLU after the label embedding.
-        track_w_avg: keep the running mean of w that truncation pulls towards.
+        track_w_avg: keep the running mean of w, which truncation moves style vectors to.
     """
 
     def __init__(
@@ -428,18 +419,18 @@ class MappingNetwork(keras.layers.Layer):
         self.built = True
 
     def call(self, z: tf.Tensor | None = None, label: tf.Tensor | None = None, update_emas: bool = False) -> tf.Tensor:
-        """z float [N, z_dim] and label float [N, label_dim] (where they exist) to w float32 [N, w_dim]."""
+        """Map z float [N, z_dim] and label float [N, label_dim] to w float32 [N, w_dim]."""
         parts = []
         if self.z_dim:
-            parts.append(normalize_second_moment(_checked("z", z, self.z_dim)))
+            parts.append(normalize_second_moment(_check_input("z", z, self.z_dim)))
         if self.embed is not None:
-            parts.append(normalize_second_moment(self.embed(_checked("label", label, self.label_dim))))
+            parts.append(normalize_second_moment(self.embed(_check_input("label", label, self.label_dim))))
         w = tf.concat(parts, axis=1)
         for layer in self.dense:
             w = layer(w)
         if update_emas and self.w_avg is not None:
             mean = tf.reduce_mean(tf.stop_gradient(w), axis=0)
-            self.w_avg.assign(mean + W_AVG_DECAY * (self.w_avg - mean))
+            self.w_avg.assign(mean + W_AVG_BETA * (self.w_avg - mean))
         return w
 
     def get_config(self) -> dict[str, Any]:
@@ -457,7 +448,7 @@ class MappingNetwork(keras.layers.Layer):
         return cls(**current_names(config))
 
 
-def _checked(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
+def _check_input(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
     if value is None:
         raise ValueError(f"{name} is missing: this model needs {name} [N, {size}]")
     value = tf.cast(tf.convert_to_tensor(value), tf.float32)
@@ -466,26 +457,24 @@ def _checked(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
     return value
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The generator's input: Fourier features under a learned rigid motion (arXiv 2106.12423, section 3.1, appendix F).
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Fourier features (arXiv 2106.12423, section 3.1 and appendix F) ---------------------------------------------------
 
-NARROWEST_TRANSITION = 1e-3  # relative to the bandwidth
+MIN_TRANSITION = 1e-3  # relative to the bandwidth
 
 
 @register("FourierInput")
 class FourierInput(keras.layers.Layer):
-    """Sine waves on a canvas that the user, and w if `transformed`, can translate and rotate.
+    """Sine waves on a canvas, under a transform and, if `transformed`, a rotation and translation learned from w.
 
     Args:
-        channels: waves.
+        channels: number of waves.
         size: side of the canvas in samples.
         sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide.
         bandwidth: highest frequency drawn, in cycles per image width.
-        transformed: move the waves by w, of which else nothing but the number of images is used.
+        transformed: rotate and translate the waves by w; else only the number of rows of w is used.
 
     Weights that never train: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
-    Always computes in float32: frequencies times positions leave no bits for less.
+    The layer always computes in float32, because products of frequencies and positions need its digits.
     """
 
     def __init__(
@@ -503,14 +492,14 @@ class FourierInput(keras.layers.Layer):
             )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """input_shape: (batch, w_dim)."""
+        """Create the weights from the shape of w, (batch, w_dim)."""
         if self.transformed:
             self.affine.build(tuple(input_shape))
         self.kernel = self.add_weight(
             shape=(self.channels, self.channels), initializer=keras.initializers.RandomNormal(0, 1), name="kernel"
         )
         self.freqs = self.add_weight(
-            shape=(self.channels, 2), initializer=self._draw_frequencies, trainable=False, name="freqs"
+            shape=(self.channels, 2), initializer=self._initial_frequencies, trainable=False, name="freqs"
         )
         self.phases = self.add_weight(
             shape=(self.channels,),
@@ -523,32 +512,32 @@ class FourierInput(keras.layers.Layer):
         )
         self.built = True
 
-    def _draw_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        """Spread roughly evenly over the disc: normal directions with their long tail pulled in."""
+    def _initial_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        """Frequencies spread roughly evenly over the disk: normal vectors with their long tail pulled in."""
         freqs = keras.random.normal(shape, dtype="float32")
         radius = tf.norm(freqs, axis=1, keepdims=True)
         return tf.cast(freqs / (radius * tf.exp(tf.square(radius)) ** 0.25) * self.bandwidth, dtype or "float32")
 
     def call(self, w: tf.Tensor, transform: tf.Tensor | None = None) -> tf.Tensor:
-        """Draws the waves.
+        """Compute the waves.
 
         Args:
             w: float32 [N, w_dim].
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; applied
-                in front of the learned one. Default: the layer's own `transform` weight.
+                before the learned one; None for the layer's own `transform` weight.
 
         Returns:
             float32 [N, size, size, channels].
         """
-        freqs, phases = self._moved_waves(w, self._matrices(transform))
-        # Where waves reach up to half of the sampling rate, this much room is left for the rounding of a rotation.
-        transition = max(self.sampling_rate / 2 - self.bandwidth, NARROWEST_TRANSITION * self.bandwidth)
+        freqs, phases = self._transformed_waves(w, self._matrices(transform))
+        # Waves of up to half of the sampling rate need a transition for the rounding of a rotation.
+        transition = max(self.sampling_rate / 2 - self.bandwidth, MIN_TRANSITION * self.bandwidth)
         amplitude = (tf.norm(freqs, axis=2) - self.bandwidth) / transition
         amplitude = tf.clip_by_value(1 - amplitude, 0.0, 1.0)
 
-        # sin(2 pi (x fx + y fy + phase)) split by the addition theorem would lose digits: evaluate it as it is.
-        centres = (np.arange(self.size) + 0.5 - self.size / 2) / self.sampling_rate
-        position = tf.constant(centres, tf.float32)
+        # Splitting sin(2 pi (x fx + y fy + phase)) by the addition theorem would lose digits.
+        centers = (np.arange(self.size) + 0.5 - self.size / 2) / self.sampling_rate
+        position = tf.constant(centers, tf.float32)
         along_x = position[None, None, :, None] * freqs[:, None, None, :, 0]
         along_y = position[None, :, None, None] * freqs[:, None, None, :, 1]
         angle = along_x + along_y + phases[:, None, None, :]
@@ -556,20 +545,20 @@ class FourierInput(keras.layers.Layer):
         return tf.tensordot(waves, self.kernel / self.channels**0.5, axes=1)
 
     def _matrices(self, transform: tf.Tensor | None) -> tf.Tensor:
-        """The user's transform as [1 or N, 3, 3]."""
+        """Return the user's transform as [1 or N, 3, 3]."""
         matrix = tf.cast(tf.convert_to_tensor(self.transform if transform is None else transform), tf.float32)
         if matrix.shape.rank not in (2, 3) or matrix.shape[-2:] != (3, 3):
             raise ValueError(f"transform of shape {matrix.shape}: give [3, 3] or [N, 3, 3]")
         return matrix[None] if matrix.shape.rank == 2 else matrix
 
-    def _moved_waves(self, w: tf.Tensor, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Frequencies [N, channels, 2] and phases [N, channels] after Rotation @ Translation @ user transform."""
+    def _transformed_waves(self, w: tf.Tensor, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return frequencies [N, channels, 2] and phases [N, channels] under Rotation @ Translation @ user transform."""
         if self.transformed:
-            motion = _learned_motion(self.affine(w)) @ user
+            matrix = _learned_transform(self.affine(w)) @ user
         else:
-            motion = tf.broadcast_to(user, [tf.shape(w)[0], 3, 3])
-        phases = self.phases + tf.einsum("cj,nj->nc", self.freqs, motion[:, :2, 2])
-        freqs = tf.einsum("cj,njk->nck", self.freqs, motion[:, :2, :2])
+            matrix = tf.broadcast_to(user, [tf.shape(w)[0], 3, 3])
+        phases = self.phases + tf.einsum("cj,nj->nc", self.freqs, matrix[:, :2, 2])
+        freqs = tf.einsum("cj,njk->nck", self.freqs, matrix[:, :2, :2])
         return freqs, phases
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -586,59 +575,38 @@ class FourierInput(keras.layers.Layer):
         }
 
 
-def _learned_motion(t: tf.Tensor) -> tf.Tensor:
-    """Rotation @ Translation [N, 3, 3] of (cos, sin, tx, ty) [N, 4], all divided by the length of the first two."""
+def _learned_transform(t: tf.Tensor) -> tf.Tensor:
+    """Return Rotation @ Translation [N, 3, 3] of (cos, sin, tx, ty) [N, 4], divided by the length of (cos, sin)."""
     t = t / tf.norm(t[:, :2], axis=1, keepdims=True)
     cos, sin, tx, ty = tf.unstack(t, axis=1)
     one, zero = tf.ones_like(cos), tf.zeros_like(cos)
-    rotation = _matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
-    translation = _matrix([[one, zero, -tx], [zero, one, -ty], [zero, zero, one]])
+    rotation = stack_matrix([[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]])
+    translation = stack_matrix([[one, zero, -tx], [zero, one, -ty], [zero, zero, one]])
     return rotation @ translation
 
 
-def _matrix(rows: list[list[tf.Tensor]]) -> tf.Tensor:
-    return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-# --- What StyleGAN and StyleGAN2 begin with, and their noise (arXiv 1812.04948, section 2; 1912.04958, section 2) ------
+# --- Constant input and noise (arXiv 1812.04948, section 2; 1912.04958, section 2) -------------------------------------
 
 FIRST_RESOLUTION = 4
 
 
 def repeat_const(const: keras.Variable, count: tf.Tensor) -> tf.Tensor:
-    """A constant input [H, W, C] for `count` images: [count, H, W, C]."""
+    """Repeat a constant input [H, W, C] for `count` images: [count, H, W, C]."""
     return tf.repeat(tf.convert_to_tensor(const)[None], count, axis=0)
 
 
 def layer_noises(layers: Sequence[Any], noise: tf.Tensor | str) -> list[tf.Tensor | None]:
-    """Noise for every layer, which has `resolution` and `noise_const`: [N or 1, H, W], or None for none.
+    """Return the noise of every layer, [N or 1, H, W], or None for none.
 
     Args:
-        layers: convolutions that add noise.
+        layers: convolutions with `resolution` and `noise_const`.
         noise: "const", "none", or seeds int32 [N, 2].
     """
     if isinstance(noise, str):
         return [tf.convert_to_tensor(layer.noise_const)[None] if noise == "const" else None for layer in layers]
-    # One stream of numbers for every image, of which every layer takes its part.
+    # Each image has one stream of numbers, which is split among the layers.
     sizes = [layer.resolution**2 for layer in layers]
-    parts = tf.split(normal_rows(tf.convert_to_tensor(noise), sum(sizes)), sizes, axis=1)
+    parts = tf.split(standard_normal(tf.convert_to_tensor(noise), sum(sizes)), sizes, axis=1)
     return [
         tf.reshape(part, [-1, layer.resolution, layer.resolution]) for part, layer in zip(parts, layers, strict=True)
     ]
-
-
-def normal_rows(seeds: tf.Tensor, count: int) -> tf.Tensor:
-    """Standard normal numbers float32 [N, count], each row from its own seed, of int32 [N, 2]; count is even.
-
-    From random bits by Box and Muller's method: those are the same everywhere, but tf.random.stateless_normal makes
-    other numbers of them where XLA compiles it.
-    """
-    shape = [2, count // 2]
-    bits = tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox"),
-        seeds,
-        fn_output_signature=tf.TensorSpec(shape, tf.uint32),
-    )
-    uniform = (tf.cast(bits, tf.float32) + 0.5) * 2.0**-32  # above 0 up to 1
-    radius, angle = tf.sqrt(-2 * tf.math.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)

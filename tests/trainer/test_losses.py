@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, Generator
 from sg3tf.convert import weights
-from sg3tf.models.layers import normal_rows
+from sg3tf.models.seeded_normal import standard_normal
 from tests.helpers.numerics import nhwc, relative_error
 from trainer import losses
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
@@ -152,7 +152,7 @@ def path_length(golden):
 def with_directions(monkeypatch, y):
     """Make the random images of path lengths `y`, [N, H, W, C] and divided by sqrt(H W) already."""
     side = y.shape[1]
-    monkeypatch.setattr(losses, "normal_rows", lambda seeds, count: tf.reshape(y, [-1, count]) * side)
+    monkeypatch.setattr(losses, "standard_normal", lambda seeds, count: tf.reshape(y, [-1, count]) * side)
 
 
 def test_path_lengths_golden(path_length, golden, monkeypatch):
@@ -191,7 +191,7 @@ def test_path_lengths_of_a_linear_generator():
     latents = Latents(tf.random.stateless_normal([2, 3], [0, 0]), None)
     seeds, mean = tf.constant([[1, 2], [3, 4]]), tf.Variable(5.0)
     penalty, lengths = losses.path_length_penalty(Linear(), latents, seeds, mean)
-    y = normal_rows(seeds, 16).numpy() / 4
+    y = standard_normal(seeds, 16).numpy() / 4
     expected = np.linalg.norm(Linear.matrix.numpy() @ y.T, axis=0)
     np.testing.assert_allclose(lengths, expected, rtol=1e-5)
     moved = 5 + 0.01 * (expected.mean() - 5)

@@ -6,6 +6,7 @@ import math
 
 import tensorflow as tf
 
+from sg3tf.models.seeded_normal import random_bits
 from trainer.augment.random_params import AugmentParams
 
 NOISE = 0.1  # scale of the half-normal standard deviation of the noise
@@ -20,14 +21,8 @@ def add_noise(images: tf.Tensor, params: AugmentParams) -> tf.Tensor:
 
 
 def _normal(keys: tf.Tensor, shape: tf.TensorShape, dtype: tf.DType) -> tf.Tensor:
-    """Standard normal params [N, *shape], those of each image from its own key, whatever its place in the batch."""
-    two = tf.TensorSpec([2, *shape], tf.int32)
-    # From bits of a named algorithm: TensorFlow's own normal params change when XLA compiles them.
-    bits = tf.map_fn(
-        lambda key: tf.random.stateless_uniform(two.shape, key, None, None, tf.int32, alg="philox"),
-        keys,
-        fn_output_signature=two,
-    )
+    """Standard normal numbers [N, *shape], those of each image from its own key, whatever its place in the batch."""
+    bits = random_bits(keys, [2, *shape], tf.int32)
     uniform = tf.cast(bits, dtype) * 2.0**-32 + 0.5
     # Box-Muller transform; the bound is half of the smallest uniform number above 0.
     radius = tf.sqrt(-2 * tf.math.log(tf.maximum(uniform[:, 0], 2.0**-26)))

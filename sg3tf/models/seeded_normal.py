@@ -1,0 +1,31 @@
+"""Random numbers of which each image has its own, from its own seed, wherever it is in a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+def random_bits(seeds: tf.Tensor, shape: tf.TensorShape | list[int], dtype: tf.DType) -> tf.Tensor:
+    """Uniform integers [N, *shape] of the full range of int32 or uint32, from seeds int32 [N, 2].
+
+    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it.
+    """
+    return tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox"),
+        seeds,
+        fn_output_signature=tf.TensorSpec(shape, dtype),
+    )
+
+
+def standard_normal(seeds: tf.Tensor, count: int) -> tf.Tensor:
+    """Standard normal numbers float32 [N, count] by the method of Box and Muller, from seeds int32 [N, 2].
+
+    Args:
+        seeds: one for each row.
+        count: even.
+    """
+    bits = random_bits(seeds, [2, count // 2], tf.uint32)
+    uniform = (tf.cast(bits, tf.float32) + 0.5) * 2.0**-32  # in (0, 1]
+    radius, angle = tf.sqrt(-2 * tf.math.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
+    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)

@@ -1,0 +1,47 @@
+"""The TensorFlow versions of truncation, mixing and transforms against the NumPy ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sg3tf import latents
+from sg3tf.models import latent_ops
+
+MOTION = np.array([0.7, -0.2, 0.11])
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("cutoff", [None, 0, 2])
+@pytest.mark.parametrize("psi", [1.0, 0.3, np.float32([1.0, 0.5, -0.2])])
+def test_truncation(psi, cutoff):
+    ws, w_avg = random(3, 4, 5), random(5, seed=1)
+    found = latent_ops.truncate(tf.constant(ws), tf.constant(w_avg), psi, cutoff)
+    np.testing.assert_allclose(found, latents.truncate(ws, w_avg, psi, cutoff), rtol=0, atol=1e-6)
+
+
+def test_mixing():
+    a, b = random(2, 4, 5), random(2, 4, 5, seed=1)
+    found = latent_ops.mix(tf.constant(a), tf.constant(b), tf.constant([[False, True, False, True]]))
+    np.testing.assert_array_equal(found, latents.mix(a, b, [1, 3]))
+
+
+def test_transform_matrix():
+    found = latent_ops.transform_matrix(tf.constant(MOTION, tf.float32))[0]
+    np.testing.assert_allclose(found, latents.transform_matrix(*MOTION), atol=1e-6)
+
+
+def test_gradient_of_the_transform_matrix():
+    motion = tf.constant(MOTION, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(motion)
+        matrix = latent_ops.transform_matrix(motion)[0]
+    step = 1e-3  # rounding to 2**-24 makes errors of 1e-4
+    for column, found in enumerate(tf.unstack(tape.jacobian(matrix, motion), axis=-1)):
+        change = step * np.eye(3)[column]
+        above, below = latents.transform_matrix(*(MOTION + change)), latents.transform_matrix(*(MOTION - change))
+        np.testing.assert_allclose(found, (above - below) / (2 * step), atol=2e-4)
