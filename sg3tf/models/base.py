@@ -50,17 +50,23 @@ class BaseGenerator(keras.Model):
 
     Args:
         config: architecture, or the dictionary that `get_config` makes of it.
-        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the layers of the four highest
-            resolutions, the others staying in float32 (docs/adr/0010).
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16" for 16 bits in the layers of the four highest
+            resolutions, and float32 in the others (docs/adr/0010).
 
     Attributes:
         config: architecture.
-        num_ws: style vectors that an image needs.
+        num_ws: number of style vectors of an image.
 
     Raises:
         ConfigError: another dtype.
 
     Weights exist from the start: `predict`, `summary` and `save` need no prior call.
+
+    >>> G = build_generator(generator_preset("stylegan3-t", 16, channel_base=64, channel_max=4, z_dim=4))
+    >>> G(tf.zeros([2, 4]), truncation_psi=0.7).shape
+    TensorShape([2, 16, 16, 3])
+    >>> G.num_ws, G.supports_transform, G.supports_noise
+    (16, True, False)
     """
 
     config_class: ClassVar[Any] = None
@@ -128,12 +134,12 @@ class BaseGenerator(keras.Model):
 
     @property
     def supports_transform(self) -> bool:
-        """True where images can be translated and rotated: the input is Fourier features."""
+        """True if `synthesis` takes a transform: the input consists of Fourier features."""
         return self.config.supports_transform
 
     @property
     def supports_noise(self) -> bool:
-        """True where every layer adds noise, which can be drawn from seeds."""
+        """True if every layer adds noise, which can be drawn from seeds."""
         return self.config.supports_noise
 
     def build(self, input_shape: Any = None) -> None:
@@ -153,10 +159,10 @@ class BaseGenerator(keras.Model):
 
         Args:
             inputs: z float [N, z_dim], or {"z": z, "label": label} with label float [N, label_dim].
-            truncation_psi: 1 for full variety, towards 0 for the average image; a number or [N].
+            truncation_psi: 1 for full variety, 0 for the average image; a number or [N].
             truncation_cutoff: number of style vectors to truncate, from the first; None for all.
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width.
-            update_emas: move the running statistics; only training does.
+            update_emas: update the running statistics, as training does.
 
         Returns:
             float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
@@ -190,11 +196,11 @@ class BaseGenerator(keras.Model):
 
         Args:
             ws: float32 [N, num_ws, w_dim].
-            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width, where
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width, if
                 `supports_transform`; noise does not follow it.
-            noise: "const" for the noise images stored with the weights, "none", or, where `supports_noise`, int32
-                [N, 2], one seed for every image, from which its noise is drawn whatever the other images are.
-            update_emas: move the running statistics of the layers that have some; only training does.
+            noise: "const" for the noise images stored with the weights, "none", or, if `supports_noise`, seeds int32
+                [N, 2], one for every image, whose noise does not depend on the other images.
+            update_emas: update the running statistics of layers that have some, as training does.
 
         Returns:
             float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
@@ -230,7 +236,7 @@ class BaseGenerator(keras.Model):
             raise ValueError(f"{given}: give seeds, int32 [{count or 'N'}, 2]")
 
     def with_dtype(self, dtype: str) -> BaseGenerator:
-        """Return this generator if `dtype` is its policy, else a copy that computes so, with the same weights."""
+        """Return this generator if `dtype` is its policy, else a copy of that policy with the same weights."""
         if self.dtype_policy.name == dtype:
             return self
         copy = type(self)(self.config, dtype=dtype)

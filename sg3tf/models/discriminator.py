@@ -1,4 +1,4 @@
-"""Minibatch standard deviation: lets the discriminator see variety (arXiv 1710.10196, section 3)."""
+"""The StyleGAN2 discriminator (arXiv 1912.04958, section 4), conditioned on labels as in arXiv 2006.06676."""
 
 from __future__ import annotations
 
@@ -22,15 +22,20 @@ from sg3tf.models.registration import register
 
 @register("MinibatchStddev")
 class MinibatchStddev(keras.layers.Layer):
-    """Appends, as constant channels, how much the images of a group differ.
+    """Minibatch standard deviation (arXiv 1710.10196, section 3).
+
+    Statistics of how much the images of a group differ are appended as constant channels.
 
     Image n belongs to group n modulo (N / group size). Under a distribution strategy groups form within a replica.
 
     Args:
-        group_size: images per group, at most; the batch, where it is smaller, is one group.
-        num_channels: statistics per group, each over its share of the channels.
+        group_size: images per group; a smaller batch is one group.
+        num_channels: statistics per group, each over an equal part of the channels.
 
     Call: x [N, H, W, C] -> [N, H, W, C + num_channels]; N must be a multiple of the group size.
+
+    >>> MinibatchStddev(group_size=4)(tf.ones([8, 4, 4, 5])).shape
+    TensorShape([8, 4, 4, 6])
     """
 
     def __init__(self, group_size: int, num_channels: int = 1, **kwargs: Any) -> None:
@@ -63,23 +68,24 @@ class MinibatchStddev(keras.layers.Layer):
         return {**super().get_config(), "group_size": self.group_size, "num_channels": self.num_channels}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The discriminator as a Keras model (arXiv 1912.04958, section 4; conditioning: arXiv 2006.06676).
-# ---------------------------------------------------------------------------------------------------------------------
-
 LAST_RESOLUTION = 4
 
 
 @register("DiscriminatorBlock")
 class DiscriminatorBlock(keras.layers.Layer):
-    """Two 3x3 convolutions that halve the resolution, beside a 1x1 skip that does; both at half variance.
+    """Residual block that halves the resolution: two 3x3 convolutions, and a 1x1 convolution as skip connection.
 
     Args:
-        in_channels, out_channels: of the block.
-        residual: have the skip; without it there are the two convolutions alone, at full variance.
+        in_channels: input channels.
+        out_channels: output channels.
+        residual: add the skip connection, both parts at half variance; without it, the two convolutions at full
+            variance.
         clamp: bound on the magnitude of activations.
 
     Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
+
+    >>> DiscriminatorBlock(3, 5)(tf.ones([2, 8, 8, 3])).shape
+    TensorShape([2, 4, 4, 5])
     """
 
     def __init__(
@@ -118,15 +124,19 @@ class DiscriminatorBlock(keras.layers.Layer):
 
 @register("Discriminator")
 class Discriminator(keras.Model):
-    """Images to logits: high for real.
+    """The discriminator: images to logits, which are high for real images.
 
     Args:
         config: architecture; a DiscriminatorConfig, or the dictionary that get_config makes of it.
-        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16", which holds for the blocks of the four highest
-            resolutions (from 8 x 8 up), the others staying in float32 (docs/adr/0010).
+        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16" for 16 bits in the blocks of the four highest
+            resolutions (from 8 x 8 up), and float32 in the others (docs/adr/0010).
 
     Raises:
         ConfigError: another dtype.
+
+    >>> D = Discriminator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
+    >>> D(tf.zeros([4, 16, 16, 3])).shape
+    TensorShape([4, 1])
     """
 
     def __init__(self, config: DiscriminatorConfig | dict[str, Any], **kwargs: Any) -> None:
@@ -159,10 +169,10 @@ class Discriminator(keras.Model):
 
     @classmethod
     def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Discriminator:
-        """The discriminator trained against generator `preset`, with random weights.
+        """Build the discriminator that is trained against generator `preset`, with random weights.
 
         Args:
-            preset: "stylegan3-t" or "stylegan3-r".
+            preset: "stylegan3-t", "stylegan3-r", "stylegan2", or an ablation, "stylegan3-a" to "stylegan3-h".
             resolution: side of the image, a power of two.
             **overrides: any field of DiscriminatorConfig.
 
@@ -185,11 +195,11 @@ class Discriminator(keras.Model):
         self.built = True
 
     def call(self, images: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
-        """Judges images.
+        """Compute logits of images.
 
         Args:
             images: float [N, resolution, resolution, image_channels] in [-1, 1].
-            label: float [N, label_dim], where the model has labels.
+            label: float [N, label_dim], for a model with labels.
 
         Returns:
             float32 [N, 1] logits.

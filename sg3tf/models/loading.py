@@ -1,4 +1,4 @@
-"""Finds and loads a generator: from a run folder, a checkpoint or a .keras file."""
+"""Load a generator from a run folder, a checkpoint or a .keras file."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def load(path: str | os.PathLike[str]) -> Generator:
-    """The generator stored at `path`, ready for `predict`.
+    """Load the generator stored at `path`.
 
     Args:
-        path: a .keras file, a checkpoint folder (which holds generator.keras), or a run folder (its newest
+        path: a .keras file, a checkpoint folder (which holds generator.keras), or a run folder (for its newest
             network-snapshot-*.keras).
 
     Raises:
-        FileNotFoundError: nothing there to load.
-        ValueError: a file that does not hold a Generator.
+        FileNotFoundError: there is no generator.
+        ValueError: the file does not hold a generator.
     """
     return load_model(_generator_file(Path(path)), Generator)
 
 
 def load_model(file: Path, kind: type[Model]) -> Model:
-    """The model in a .keras file, which must be of a kind; ValueError says what it is else."""
+    """Load the model in a .keras file.
+
+    Raises:
+        ValueError: it cannot be loaded, or is not a `kind`.
+    """
     try:
         model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises many kinds for a file that is not one of its own
+    except Exception as error:  # Keras raises errors of many types for files of other formats
         raise ValueError(f"{file}: cannot be loaded as a .keras model ({error})") from error
     if not isinstance(model, kind):
         raise ValueError(f"{file}: holds a {type(model).__name__}, not a {kind.__name__}")
@@ -43,7 +47,7 @@ def load_model(file: Path, kind: type[Model]) -> Model:
 
 
 def weights_digest(G: Any) -> str:
-    """Names a generator by its configuration and all its variables, wherever it is stored ("sha256:...")."""
+    """Digest of a generator's class, configuration and variables, "sha256:...", wherever it is stored."""
     digest = hashlib.sha256(json.dumps([type(G).__name__, dataclasses.asdict(G.config)]).encode())
     for variable in G.variables:
         digest.update(np.ascontiguousarray(variable).tobytes())

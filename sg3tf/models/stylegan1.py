@@ -1,4 +1,4 @@
-"""The generator of the first StyleGAN and its layers, for published weights (arXiv 1812.04948)."""
+"""The generator of the first StyleGAN, for published weights (arXiv 1812.04948)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ from sg3tf.models.layers import (
 from sg3tf.models.registration import register
 from sg3tf.ops import upfirdn2d
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The layer of a StyleGAN block: convolution, noise, leaky ReLU, AdaIN (arXiv 1812.04958, section 2, figure 1b).
-# ---------------------------------------------------------------------------------------------------------------------
-
 KERNEL_SIZE = 3
 BLUR_TAPS = np.array([1, 2, 1]) / 4
 
 
 @register("AdaINConv")
 class AdaINConv(keras.layers.Layer):
-    """3x3 convolution; noise and bias; leaky ReLU; every channel of every image normalised, then scaled and shifted.
+    """3x3 convolution, noise, bias, leaky ReLU, then adaptive instance normalization (section 2 and figure 1b).
 
     Args:
         filters: output channels.
         resolution: side of the output.
-        up: 1; 2 to repeat pixels before the kernel and blur behind it; 0 for no kernel, as the constant has none.
+        up: 1; 2 to repeat pixels before the convolution and blur after it; 0 for no convolution, after the constant.
 
     It computes in float32 whatever the policy.
+
+    >>> AdaINConv(3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+    TensorShape([2, 8, 8, 3])
     """
 
     def __init__(self, filters: int, resolution: int, up: int = 1, **kwargs: Any) -> None:
@@ -52,7 +51,7 @@ class AdaINConv(keras.layers.Layer):
         self.affine = EqualizedDense(2 * filters, dtype="float32", name="affine")
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
-        """The shapes of x and w: (batch, height, width, in), of which only `in` counts, and (batch, w_dim)."""
+        """Create the weights from the shapes of x, (batch, height, width, in), and w, (batch, w_dim)."""
         normal = keras.initializers.RandomNormal
         self.affine.build(tuple(w_shape))
         if self.up:
@@ -67,12 +66,12 @@ class AdaINConv(keras.layers.Layer):
         return self.add_weight(shape=shape, initializer=initializer, name=name, trainable=trainable, autocast=False)
 
     def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
-        """Convolves and normalises.
+        """Convolve and normalize.
 
         Args:
             x: float32 [N, resolution / up, resolution / up, in].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution]; None for none.
+            noise: float32 [N or 1, resolution, resolution], or None for none.
 
         Returns:
             float32 [N, resolution, resolution, filters].
@@ -82,7 +81,9 @@ class AdaINConv(keras.layers.Layer):
         if self.up == 2:
             x = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
         if self.up:
-            gain = LRELU_GAIN / (KERNEL_SIZE**2 * x.shape[-1]) ** 0.5  # here the weights have it, not the leaky ReLU
+            gain = (
+                LRELU_GAIN / (KERNEL_SIZE**2 * x.shape[-1]) ** 0.5
+            )  # the gain of the leaky ReLU is applied to the weights
             x = tf.nn.conv2d(x, self.kernel * gain, 1, "SAME")
         if self.up == 2:
             x = upfirdn2d(x, BLUR_TAPS, pad=(1, 1, 1, 1))
@@ -101,7 +102,7 @@ class AdaINConv(keras.layers.Layer):
 
 
 def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
-    """scale * (x - mean) / deviation + shift, with mean and deviation over the pixels of x (equation 1).
+    """Adaptive instance normalization: scale * (x - mean) / deviation + shift, over the pixels of x (equation 1).
 
     Args:
         x: float32 [N, H, W, C].
@@ -111,11 +112,6 @@ def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
     x *= tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=[1, 2], keepdims=True) + 1e-8)
     scale, shift = tf.split(style[:, None, None, :], 2, axis=-1)
     return x * (scale + 1) + shift
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The generator of the first StyleGAN as a Keras model, for published weights (arXiv 1812.04958).
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @register_generator(StyleGAN1Config)
@@ -128,6 +124,10 @@ class StyleGAN1Generator(BaseGenerator):
         dtype: "float32".
 
     Layer i of `convs` reads style vector i: two at every resolution, of which the first at 4 pixels has no kernel.
+
+    >>> config = StyleGAN1Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+    >>> StyleGAN1Generator(config)(tf.zeros([2, 4])).shape
+    TensorShape([2, 8, 8, 3])
     """
 
     def _create_synthesis(self) -> int:

@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator and its layers (arXiv 1912.04958)."""
+"""The StyleGAN2 generator: config F with skip connections (arXiv 1912.04958, section 4.1)."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from sg3tf.models.layers import (
 from sg3tf.models.registration import register
 from sg3tf.ops import upfirdn2d
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The convolution of a StyleGAN2 block: style, noise, leaky ReLU (arXiv 1912.04958, section 2.2 and figure 2c).
-# ---------------------------------------------------------------------------------------------------------------------
-
 KERNEL_SIZE = 3
 
 
 @register("StyleConv")
 class StyleConv(keras.layers.Layer):
-    """3x3 convolution with kernels that each image's style scales and demodulates; then noise, bias, leaky ReLU.
+    """3x3 modulated convolution; then noise, bias and leaky ReLU (section 2.2 and figure 2c).
 
     Args:
+        in_channels: input channels.
         filters: output channels.
         resolution: side of the output.
         up: 1, or 2 to double the resolution and filter with [1, 3, 3, 1].
         clamp: bound on the magnitude of activations.
-        noise: have weights for noise.
+        noise: create `noise_strength`, and `noise_const` [resolution, resolution], which the caller may pass as noise.
 
-    The style is float32 whatever the policy; `noise_const` [resolution, resolution] is kept here for whoever calls.
+    Styles are float32 whatever the policy.
+
+    >>> StyleConv(5, 3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+    TensorShape([2, 8, 8, 3])
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class StyleConv(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
-        """Convolves.
+        """Convolve, add noise and bias, and activate.
 
         Args:
-            x: float [N, resolution / up, resolution / up, in].
+            x: float [N, resolution / up, resolution / up, in_channels].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution]; None for none, as it must be without weights for it.
+            noise: float32 [N or 1, resolution, resolution], or None for none; only a layer with noise weights takes some.
 
         Returns:
             [N, resolution, resolution, filters], of the compute type.
@@ -117,7 +117,7 @@ class StyleConv(keras.layers.Layer):
             y = conv2d(x, kernel, padding="SAME")
         y = scale_channels(y, output_scale)
         if noise is not None:
-            # One for every image already in float32, as a gradient summed over images in float16 is no sum.
+            # Broadcast over images in float32, so that the gradient is summed over images in float32.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
             y += tf.cast(each, y.dtype)[..., None]
         y = tf.nn.leaky_relu(add_bias(y, self.bias), LRELU_SLOPE) * LRELU_GAIN
@@ -135,14 +135,18 @@ class StyleConv(keras.layers.Layer):
 
 @register("ToRGB")
 class ToRGB(keras.layers.Layer):
-    """1x1 convolution to colours with kernels that each image's style scales, without demodulation; then bias.
+    """1x1 modulated convolution to the channels of the image, without demodulation; then bias (figure 7b).
 
     Args:
-        image_channels: colours.
+        in_channels: input channels.
+        image_channels: output channels.
         clamp: bound on the magnitude of the result.
 
-    Call: x float [N, H, W, in] and w float32 [N, w_dim] -> float32 [N, H, W, image_channels], whatever the policy,
-    as it is to be summed.
+    Call: x float [N, H, W, in_channels] and w float32 [N, w_dim] -> float32 [N, H, W, image_channels], whatever the
+    policy, because the images of all resolutions are summed.
+
+    >>> ToRGB(5, 3)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+    TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, in_channels: int, image_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
@@ -179,17 +183,12 @@ class ToRGB(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The StyleGAN2 generator as a Keras model: config F with skip connections (arXiv 1912.04958, section 4.1).
-#
-# Also configs A, B and C of arXiv 2106.12423, section 3.1: the same, with Fourier features, without noise.
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 @register_generator(StyleGAN2Config)
 @register("StyleGAN2Generator")
 class StyleGAN2Generator(BaseGenerator):
-    """The StyleGAN2 generator: a constant or Fourier features, styled convolutions, an image summed over resolutions.
+    """The StyleGAN2 generator: a constant, styled convolutions with noise, an image summed over resolutions.
+
+    With Fourier features instead of the constant, and without noise, these are configs B and C of arXiv 2106.12423.
 
     Args:
         config: architecture; a StyleGAN2Config, or the dictionary that get_config makes of it.
@@ -197,6 +196,14 @@ class StyleGAN2Generator(BaseGenerator):
 
     Layer i of `convs` reads style vector i; the last layer of every resolution is followed by one of `torgbs`, which
     shares its style vector with the next layer.
+
+    >>> config = StyleGAN2Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+    >>> G = StyleGAN2Generator(config)
+    >>> G(tf.zeros([2, 4])).shape
+    TensorShape([2, 8, 8, 3])
+    >>> seeds = tf.constant([[0, 1], [0, 2]])
+    >>> G.synthesis(G.mapping(tf.zeros([2, 4])), noise=seeds).shape
+    TensorShape([2, 8, 8, 3])
     """
 
     def _create_synthesis(self) -> int:

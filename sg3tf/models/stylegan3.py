@@ -32,6 +32,11 @@ class SynthesisLayer(keras.layers.Layer):
         plan: geometry; a LayerPlan, or the dictionary that get_config makes of it.
         conv_clamp: bound on the magnitude of activations.
         magnitude_ema_beta: share that `magnitude_ema` keeps at every update.
+
+    >>> plan = plan_synthesis(GeneratorConfig(resolution=16, channel_base=64, channel_max=4)).layers[0]
+    >>> layer = SynthesisLayer(plan)
+    >>> layer(tf.ones([2, plan.in_size, plan.in_size, plan.in_channels]), tf.ones([2, 7])).shape
+    TensorShape([2, 36, 36, 4])
     """
 
     plan_class: ClassVar[type[LayerPlan]] = LayerPlan
@@ -74,9 +79,15 @@ class SynthesisLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, w: tf.Tensor, update_emas: bool = False) -> tf.Tensor:
-        """Compute x [N, in_size, in_size, in_channels] and w [N, w_dim] to [N, out_size, out_size, out_channels].
+        """Convolve and activate.
 
-        x may be of any floating type; the result has that of the layer's policy, and styles are float32.
+        Args:
+            x: [N, in_size, in_size, in_channels] of any floating type.
+            w: [N, w_dim].
+            update_emas: update `magnitude_ema` with x.
+
+        Returns:
+            [N, out_size, out_size, out_channels] of the type of the layer's policy; styles are float32 in any case.
         """
         p = self.plan
         if update_emas:
@@ -141,7 +152,14 @@ class StyleGAN3Generator(BaseGenerator):
         config: architecture; a GeneratorConfig, or the dictionary that get_config makes of it.
         dtype: see BaseGenerator.
 
-    No layer adds noise, and `synthesis` takes a transform.
+    `synthesis` takes a transform, and no layer adds noise.
+
+    >>> from sg3tf.latents import transform_matrix
+    >>> config = GeneratorConfig(resolution=16, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+    >>> G = StyleGAN3Generator(config)
+    >>> ws = G.mapping(tf.zeros([2, 4]), truncation_psi=0.7)
+    >>> G.synthesis(ws, transform=transform_matrix(angle=0.1)).shape
+    TensorShape([2, 16, 16, 3])
     """
 
     layer_class: ClassVar[type[SynthesisLayer]] = SynthesisLayer
