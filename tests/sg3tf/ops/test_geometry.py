@@ -89,7 +89,7 @@ def test_filter_has_no_more_terms_than_needed() -> None:
 @pytest.mark.parametrize("resolution", [16, 64, 256, 1024])
 def test_radial_filters_have_few_terms(resolution: int) -> None:
     for layer in plan_synthesis(generator_preset("stylegan3-r", resolution)).layers:
-        if not layer.radial:
+        if not layer.use_radial_filters:
             continue
         taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, True)
         kernel = Filter.from_taps(taps, False, 1.0)
