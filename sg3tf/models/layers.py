@@ -17,7 +17,7 @@ from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import upfirdn2d
 
-# --- Mixed precision (arXiv 2006.06676, appendix D) --------------------------------------------------------------------
+# --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
 
 # Weights are float32, activations of the highest resolutions have 16 bits. Sums over many pixels are float32 too:
 # TensorFlow sums the gradients of broadcast factors and biases in their own type, and 65536 positive numbers summed in
@@ -86,7 +86,7 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return add(x, tf.convert_to_tensor(bias))
 
 
-# --- Layers with equalized learning rate (arXiv 1710.10196, section 4.1) -----------------------------------------------
+# --- Layers with equalized learning rate (arXiv 1710.10196, section 4.1) ----------------------------------------------
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
@@ -269,7 +269,7 @@ class EqualizedConv2D(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-# --- Modulated convolution (arXiv 1912.04958, section 2.2) -------------------------------------------------------------
+# --- Modulated convolution (arXiv 1912.04958, section 2.2) ------------------------------------------------------------
 
 
 class Demodulation(NamedTuple):
@@ -364,7 +364,7 @@ def modulated_conv(
     return y if output_scale is None else scale_channels(y, output_scale)
 
 
-# --- Mapping network (arXiv 1812.04948, section 2) ---------------------------------------------------------------------
+# --- Mapping network (arXiv 1812.04948, section 2) --------------------------------------------------------------------
 
 LR_MULTIPLIER = 0.01
 W_AVG_BETA = 0.998
@@ -466,7 +466,7 @@ def _check_input(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:
     return value
 
 
-# --- Fourier features (arXiv 2106.12423, section 3.1 and appendix F) ---------------------------------------------------
+# --- Fourier features (arXiv 2106.12423, section 3.1 and appendix F) --------------------------------------------------
 
 MIN_TRANSITION = 1e-3  # relative to the bandwidth
 
@@ -564,7 +564,7 @@ class FourierInput(keras.layers.Layer):
         return matrix[None] if matrix.shape.rank == 2 else matrix
 
     def _transformed_waves(self, w: tf.Tensor, user: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return frequencies [N, channels, 2] and phases [N, channels] under Rotation @ Translation @ user transform."""
+        """Frequencies [N, channels, 2] and phases [N, channels] under Rotation @ Translation @ user transform."""
         if self.transformed:
             matrix = _learned_transform(self.affine(w)) @ user
         else:
@@ -597,7 +597,7 @@ def _learned_transform(t: tf.Tensor) -> tf.Tensor:
     return rotation @ translation
 
 
-# --- Constant input and noise (arXiv 1812.04948, section 2; 1912.04958, section 2) -------------------------------------
+# --- Constant input and noise (arXiv 1812.04948, section 2; 1912.04958, section 2) ------------------------------------
 
 FIRST_RESOLUTION = 4
 

@@ -99,7 +99,7 @@ class StyleConv(keras.layers.Layer):
         Args:
             x: float [N, resolution / up, resolution / up, in_channels].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution], or None for none; only a layer with noise weights takes some.
+            noise: float32 [N or 1, resolution, resolution], or None; not None only for a layer with noise weights.
 
         Returns:
             [N, resolution, resolution, filters], of the compute type.

@@ -1,4 +1,4 @@
-"""Configs A to H as models: Keras behaviour, and that each step does what it is for (arXiv 2106.12423, section 3)."""
+"""Configs A to H as models: Keras behavior, and that each step does what it is for (arXiv 2106.12423, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The discriminator: reference numbers, the float64 reference, Keras behaviour."""
+"""The discriminator: reference numbers, the float64 reference, Keras behavior."""
 
 from __future__ import annotations
 

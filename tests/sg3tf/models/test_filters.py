@@ -63,8 +63,8 @@ def test_radial_taps_depend_on_the_radius_alone() -> None:
     window = reference.kaiser(12, half_width, rate)
     jinc = taps / np.outer(window, window)
     # Positions are odd multiples of half a sample; 1 + 49 = 25 + 25, 1 + 121 = 121 + 1, 25 + 81 = 81 + 25.
-    centre = 5.5
-    at = {(y, x): jinc[int(centre + y / 2), int(centre + x / 2)] for y in range(-11, 12, 2) for x in range(-11, 12, 2)}
+    center = 5.5
+    at = {(y, x): jinc[int(center + y / 2), int(center + x / 2)] for y in range(-11, 12, 2) for x in range(-11, 12, 2)}
     for (y, x), value in at.items():
         for (v, u), other in at.items():
             if y * y + x * x == v * v + u * u:

@@ -325,8 +325,8 @@ def test_fourier_input_at_half_of_the_sampling_rate_keeps_waves_that_are_turned(
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
     for transform in (np.eye(3, dtype=np.float32), turn):
         moved = layer.freqs.numpy() @ transform[:2, :2]
-        centres = (np.arange(4) - 1.5) / 4
-        x, y = np.meshgrid(centres, centres)
+        centers = (np.arange(4) - 1.5) / 4
+        x, y = np.meshgrid(centers, centers)
         turns = x[..., None] * moved[:, 0] + y[..., None] * moved[:, 1] + layer.phases.numpy()
         np.testing.assert_allclose(layer(w, transform=transform)[0], np.sin(2 * np.pi * turns), atol=1e-3)
     assert not np.any(layer(w, transform=np.diag([1.1, 1.1, 1.0]).astype(np.float32)))

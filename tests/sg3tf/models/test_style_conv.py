@@ -150,7 +150,7 @@ def test_16_bits_only_round(make: Any, policy: str) -> None:
     assert 0.1 * eps < relative_error(tf.cast(y, tf.float32), expected) < 3 * eps
 
 
-def test_colours_are_summed_in_float32() -> None:
+def test_colors_are_summed_in_float32() -> None:
     layer = built(ToRGB(5, 3, dtype="mixed_bfloat16"), 5)
     y = layer(np.zeros([1, 2, 2, 5], np.float32), random(1, W_DIM))
     np.testing.assert_array_equal(y, np.broadcast_to(layer.bias, y.shape))
@@ -229,7 +229,7 @@ def test_a_layer_of_config_e_has_a_windowed_sinc() -> None:
     spread[:, :, ::2, ::2] = nchw(x)
     y = reference.modulated_conv(spread, weight[:, :, ::-1, ::-1], styles, True, 1.0)
     taps = low_pass(12, 4.0, 4 * (math.sqrt(2) - 1), 16.0)
-    # Of 57 samples 46 remain without padding, centred as they were; 36 of these are the canvas.
+    # Of 57 samples 46 remain without padding, centered as they were; 36 of these are the canvas.
     y = resampling.upfirdn2d(y, taps, gain=4)[:, :, 5:-5, 5:-5]
     expected = np.clip(reference.lrelu(y + bias) * math.sqrt(2), -2, 2)
     assert np.mean(np.abs(expected) == 2) > 0.05

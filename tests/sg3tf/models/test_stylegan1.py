@@ -1,4 +1,4 @@
-"""The first StyleGAN: its float64 reference under the names of its arrays, and behaviour as a Keras model."""
+"""The first StyleGAN: its float64 reference under the names of its arrays, and behavior as a Keras model."""
 
 from __future__ import annotations
 

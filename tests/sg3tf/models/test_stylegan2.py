@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator: reference numbers, path lengths, noise, Keras behaviour."""
+"""The StyleGAN2 generator: reference numbers, path lengths, noise, Keras behavior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator: reference numbers, the float64 reference, Keras behaviour, equivariance."""
+"""The generator: reference numbers, the float64 reference, Keras behavior, equivariance."""
 
 from __future__ import annotations
 
