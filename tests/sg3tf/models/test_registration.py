@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import subprocess
@@ -12,6 +13,9 @@ import keras
 import pytest
 
 from sg3tf.models import registration
+from sg3tf.models.configs import GeneratorConfig
+from sg3tf.models.generators import AblationGenerator, StyleGAN3Generator
+from sg3tf.models.layer_plan import plan_synthesis
 
 ROOT = Path(__file__).parents[3]
 PORTRAITS = ROOT / "examples" / "portraits-32.keras"
@@ -99,3 +103,61 @@ assert keras.saving.get_registered_object("sg3tf>Dense") is EqualizedDense
 """
     done = run(code)
     assert done.returncode == 0, done.stderr
+
+
+FORMER = {
+    "resolution": 16, "channel_base": 64, "channel_max": 4, "z_dim": 4, "w_dim": 4, "kernel": 1, "radial": True,
+    "margin": 8, "clamp": 128.0, "magnitude_decay": 0.9, "pyramid": False, "filtered": True, "bilinear": False,
+    "transformed_input": True,
+}  # fmt: skip
+
+
+def former_generator(**fields: object) -> keras.Model:
+    config = {"config": {**FORMER, **fields}, "name": "generator", "dtype": "float32"}
+    return keras.saving.deserialize_keras_object(
+        {"class_name": "Generator", "registered_name": "sg3tf>Generator", "module": "sg3tf.generator", "config": config}
+    )
+
+
+def test_former_names_of_fields() -> None:
+    G = former_generator()
+    assert type(G) is StyleGAN3Generator
+    expected = GeneratorConfig(
+        16, channel_base=64, channel_max=4, z_dim=4, w_dim=4, conv_kernel=1, use_radial_filters=True, margin_size=8,
+        conv_clamp=128.0, magnitude_ema_beta=0.9,
+    )  # fmt: skip
+    assert G.config == expected
+
+
+def test_a_former_generator_with_a_pyramid_is_an_ablation() -> None:
+    G = former_generator(pyramid=True, num_layers=6, filtered=False, radial=False, kernel=3)
+    assert type(G) is AblationGenerator
+    assert G.config.num_layers == 6 and not G.config.filtered
+
+
+def test_a_former_generator_that_is_no_longer_built() -> None:
+    with pytest.raises(ValueError, match=r"'filtered': False.* without a pyramid of sampling rates is no longer built"):
+        former_generator(filtered=False)
+
+
+def test_former_names_of_arguments_of_layers() -> None:
+    layer = keras.saving.deserialize_keras_object(
+        {
+            "class_name": "Mapping",
+            "registered_name": "sg3tf>Mapping",
+            "module": "sg3tf.layers.mapping",
+            "config": {"z_dim": 4, "label_dim": 0, "w_dim": 4, "num_layers": 2, "track_average": True},
+        }
+    )
+    assert layer.track_w_avg
+    plan = dataclasses.asdict(plan_synthesis(GeneratorConfig(16, channel_base=64, channel_max=4)).layers[0])
+    plan["kernel"], plan["radial"] = plan.pop("conv_kernel"), plan.pop("use_radial_filters")
+    layer = keras.saving.deserialize_keras_object(
+        {
+            "class_name": "SynthesisLayer",
+            "registered_name": "sg3tf>SynthesisLayer",
+            "module": "sg3tf.layers.synthesis",
+            "config": {"plan": plan, "clamp": 2.0, "magnitude_decay": 0.5},
+        }
+    )
+    assert (layer.plan.conv_kernel, layer.conv_clamp, layer.magnitude_ema_beta) == (3, 2.0, 0.5)
