@@ -140,7 +140,11 @@ class SynthesisLayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SynthesisLayer:
         config = current_names(config)
-        return cls(**{**config, "plan": current_names(config["plan"])})
+        plan = current_names(config["plan"])
+        for name, default in (("filtered", True), ("bilinear", False)):  # in files written before; see AblationLayer
+            if cls is SynthesisLayer and plan.get(name) is default:
+                del plan[name]
+        return cls(**{**config, "plan": plan})
 
 
 @register_generator(GeneratorConfig)

@@ -152,6 +152,7 @@ def test_former_names_of_arguments_of_layers() -> None:
     assert layer.track_w_avg
     plan = dataclasses.asdict(plan_synthesis(GeneratorConfig(16, channel_base=64, channel_max=4)).layers[0])
     plan["kernel"], plan["radial"] = plan.pop("conv_kernel"), plan.pop("use_radial_filters")
+    plan |= {"filtered": True, "bilinear": False}
     layer = keras.saving.deserialize_keras_object(
         {
             "class_name": "SynthesisLayer",
