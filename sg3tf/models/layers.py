@@ -323,7 +323,7 @@ def upsampling_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:
         up: factor.
 
     Returns:
-        [N, (H - 1) * up + K, (W - 1) * up + K, out]. The factor makes it up**2 times fainter than an enlarged image.
+        [N, (H - 1) * up + K, (W - 1) * up + K, out]; a gain of up**2 would restore the magnitude of x.
     """
     size, _, _, filters = kernel.shape
     height, width = ((side - 1) * up + size for side in x.shape[1:3])
