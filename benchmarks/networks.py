@@ -7,9 +7,9 @@ import re
 from typing import cast
 
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig
-from sg3tf.models.presets import discriminator_preset, generator_preset
 from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
+from sg3tf.models.presets import discriminator_preset, generator_preset
 from sg3tf.ops.geometry import Filter
 
 PRESETS = {"T": "stylegan3-t", "R": "stylegan3-r"}
@@ -86,7 +86,9 @@ def filter_flop(layer: LayerPlan) -> int:
 
 def down_terms(layer: LayerPlan) -> int:
     """Return the number of separable filters that the downsampling filter is the sum of."""
-    taps = low_pass(layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters)
+    taps = low_pass(
+        layer.down_taps, layer.out_cutoff, layer.out_half_width, layer.temporary_rate, layer.use_radial_filters
+    )
     return len(Filter.from_taps(taps, False, 1.0).y)
 
 
