@@ -52,7 +52,7 @@ class Exporter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def export(
-        self, name: str, preset: str, resolution: int, sizes: dict[str, int], batch: int, backend: str, compare: bool
+        self, name: str, preset: str, resolution: int, sizes: dict[str, Any], batch: int, backend: str, compare: bool
     ) -> None:
         """Trace one network and write its program."""
         keras.utils.set_random_seed(0)
