@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tests.helpers.data_fixtures import faces, noise, unlabelled, write_ffhq  # noqa: F401
+from tests.helpers.data_fixtures import faces, noise, unlabeled, write_ffhq  # noqa: F401
 
 # Before anything imports TensorFlow; tests that start processes hand it on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -48,6 +48,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory, noise: Images, write_ffhq: W
 
 
 @pytest.fixture(scope="session")
-def unlabelled(tmp_path_factory: pytest.TempPathFactory, noise: Images, write_ffhq: WriteFfhq) -> Path:
+def unlabeled(tmp_path_factory: pytest.TempPathFactory, noise: Images, write_ffhq: WriteFfhq) -> Path:
     """The same images without labels."""
     return write_ffhq(tmp_path_factory.mktemp("data") / "faces", noise(64, 16))

@@ -116,10 +116,10 @@ def end(process, number, copy_to):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, unlabelled):
+def runs(tmp_path_factory, unlabeled):
     folder = tmp_path_factory.mktemp("runs")
     common = {"mirror": True, "workers": 2, "tick": 4 * BATCH / 1000, "checkpoint": 1, "ada_kimg": 1}
-    arguments = flags(folder / "a", unlabelled, kimg=1000, snap=100, resume="latest", **common)
+    arguments = flags(folder / "a", unlabeled, kimg=1000, snap=100, resume="latest", **common)
     process = start(arguments)
     wait_for(process, lambda: list((folder / "a").glob("*/stats.jsonl")))
     stopped = end(process, signal.SIGINT, folder / "stopped")
@@ -134,7 +134,7 @@ def runs(tmp_path_factory, unlabelled):
     end_kimg = (killed.progress()["cur_nimg"] + MORE_STEPS * BATCH - BATCH // 2) / 1000
     resumed = fresh([*arguments, f"--kimg={end_kimg}"])
     shown = {"histograms": True, "profile_steps": "16,18", "metrics": "eqt50k_int", "metrics_samples": 4}
-    straight = fresh(flags(folder / "b", unlabelled, kimg=end_kimg, snap=4, **common, **shown))
+    straight = fresh(flags(folder / "b", unlabeled, kimg=end_kimg, snap=4, **common, **shown))
     return Runs(arguments, stopped, killed, resumed, straight)
 
 
@@ -165,11 +165,11 @@ def test_folder(runs):
 
 
 @pytest.mark.slow
-def test_options_are_the_resolved_ones(runs, unlabelled):
+def test_options_are_the_resolved_ones(runs, unlabeled):
     options = Options.from_file(runs.straight.folder / "options.json")
     assert options == Options(
         cfg="stylegan3-t",
-        data=str(unlabelled),
+        data=str(unlabeled),
         data_name="faces",
         resolution=16,
         image_channels=3,
@@ -190,13 +190,13 @@ def test_options_are_the_resolved_ones(runs, unlabelled):
         strategy="cpu",
         checkpoint=1,
         ada_kimg=1.0,
-        data_digest=open_dataset(unlabelled).digest,
+        data_digest=open_dataset(unlabeled).digest,
         **SIZE,
     )
 
 
 @pytest.mark.slow
-def test_images(runs, unlabelled):
+def test_images(runs, unlabeled):
     """Grids of 16 columns: 8 rows of fakes; of reals, as many as there are."""
     folder = runs.straight.folder
     with Image.open(folder / "fakes000000.png") as fakes, Image.open(folder / "reals.png") as reals:
@@ -204,7 +204,7 @@ def test_images(runs, unlabelled):
         assert (reals.size, reals.mode) == ((16 * 16, 4 * 16), "RGB")
         pixels, shown = np.asarray(fakes), np.asarray(reals)
     tiles = shown.reshape(4, 16, 16, 16, 3).swapaxes(1, 2).reshape(64, 16, 16, 3)
-    dataset = open_dataset(unlabelled)
+    dataset = open_dataset(unlabeled)
     np.testing.assert_array_equal(tiles, [dataset[i][0] for i in range(64)])
     assert len(np.unique(pixels.reshape(8, 16, 16, 16, 3).swapaxes(1, 2).reshape(128, -1), axis=0)) > 100
 
@@ -512,10 +512,10 @@ def in_one_process(folder, commands):
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory, unlabelled):
+def changed(tmp_path_factory, unlabeled):
     folder = tmp_path_factory.mktemp("changed")
     shape = {"kimg": END_STEP * BATCH / 1000, "tick": 4 * BATCH / 1000, "checkpoint": 1, "keep_checkpoints": 9}
-    arguments = flags(folder / "original", unlabelled, aug="noaug", snap=100, **shape)
+    arguments = flags(folder / "original", unlabeled, aug="noaug", snap=100, **shape)
     in_one_process(folder / "first", [arguments])
     original = only((folder / "original").iterdir())
     resumed = {name: folder / name / original.name for name in CHANGES}
@@ -604,17 +604,17 @@ class Refused(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def refused(runs, tmp_path_factory, faces, unlabelled):
+def refused(runs, tmp_path_factory, faces, unlabeled):
     folder = tmp_path_factory.mktemp("refused")
     old, new = folder / "old", folder / "new"
     old.mkdir()
     (folder / "file").touch()
 
     def begin(**more):
-        return flags(new, unlabelled, **more)
+        return flags(new, unlabeled, **more)
 
     def resume(path, **more):
-        return flags(old, unlabelled, mirror=True, resume=path, **more)
+        return flags(old, unlabeled, mirror=True, resume=path, **more)
 
     run = old / runs.stopped.folder.name
     shutil.copytree(runs.stopped.folder, run)
@@ -635,7 +635,7 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         "channels": begin(cbase=16),
         "max_images": begin(max_images=0),
         "argument": [*begin(), "mirror"],
-        "outdir": flags(folder / "file", unlabelled),
+        "outdir": flags(folder / "file", unlabeled),
         "desc": begin(desc="a/b"),
         "nothing to resume": resume(folder / "nowhere"),
         "different": resume(run, seed=3, cbase=256, glr=0.1),
@@ -643,7 +643,7 @@ def refused(runs, tmp_path_factory, faces, unlabelled):
         "other data": [*resume(run), f"--data={faces}", "--cond"],
         "printed": [*printed, "--seed=9"],
         "data missing": [f"--outdir={new}", "--batch=8"],
-        "batch missing": [f"--outdir={new}", f"--data={unlabelled}"],
+        "batch missing": [f"--outdir={new}", f"--data={unlabeled}"],
         "unknown flag": begin(gama=3),
         "not a number": begin(batch="many"),
         "resume, dry run": [f"--resume={run}", "--gamma=9", "--snap=3", "--dry_run"],

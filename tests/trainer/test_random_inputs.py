@@ -38,8 +38,8 @@ def test_shapes_and_types(labelled):
     assert RandomInputs(labelled, 8, 20, seed=0).latents("grid", 0, 5).z.shape == (5, 20)
 
 
-def test_without_labels_they_have_no_width(unlabelled):
-    assert RandomInputs(open_dataset(unlabelled), 8, 20, seed=0).latents("G", 0).label.shape == (8, 0)
+def test_without_labels_they_have_no_width(unlabeled):
+    assert RandomInputs(open_dataset(unlabeled), 8, 20, seed=0).latents("G", 0).label.shape == (8, 0)
 
 
 def test_a_position_gives_the_same_however_one_came_there(labelled):

@@ -71,7 +71,7 @@ def faces(folder: Path, resolution: int, labelled: bool) -> Path:
 def test_command(tmp_path: Path):
     network = saved(tmp_path / "network-snapshot-000000.keras", "stylegan3-t", label_dim=2)
     stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
-    labelled, unlabelled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
+    labelled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
     out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
     out.write_text("{}\n")
     motions = [f"--network={network}", "--metrics=eqt50k_int,eqt50k_frac", "--num_samples=3", "--seed=4"]
@@ -80,7 +80,7 @@ def test_command(tmp_path: Path):
     moved, compared, of_stylegan2, *refused = run(
         [*motions, f"--out={out}"],
         features,
-        [*features, f"--network={stylegan2}", f"--data={unlabelled}", "--cache_dir="],
+        [*features, f"--network={stylegan2}", f"--data={unlabeled}", "--cache_dir="],
         [*motions, "eqr50k"],
         [*motions, "--metrics=fid"],
         [*motions, "--network=missing.keras"],
@@ -88,7 +88,7 @@ def test_command(tmp_path: Path):
         [*motions, f"--out={tmp_path}/missing/metrics.jsonl"],
         [*motions, f"--network={stylegan2}"],
         [*features, f"--data={larger}"],
-        [*features, f"--data={unlabelled}"],
+        [*features, f"--data={unlabeled}"],
         [*features, f"--data={tmp_path}"],
         [*features, "--data="],
         [*features, "--detector_dir=nowhere"],
