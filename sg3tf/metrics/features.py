@@ -12,18 +12,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-import sg3tf
 from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
 from sg3tf.metrics.samples import Batch, Images, Index, Samples, padded_batches
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
+from sg3tf.version import __version__
 
 NUM_THREADS = 4  # that read images or draw latents while devices compute
 
 #: Versions, which may change the last digits.
-VERSIONS = {"sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
+VERSIONS = {"sg3tf": __version__, "tensorflow": tf.__version__}
 
 Arrays = dict[str, NDArray[Any]]
 Tensors = dict[str, tf.Tensor]

@@ -48,7 +48,7 @@ def test_arguments_of_the_official_constructors() -> None:
     r = from_config(generator_preset("stylegan3-r", 256, channel_base=16384))
     assert r["conv_kernel"] == 1 and r["use_radial_filters"] is True and r["channel_base"] == 32768
     assert r["img_resolution"] == 256 and r["mapping_kwargs"] == {"num_layers": 2}
-    unclamped = from_config(GeneratorConfig(64, clamp=NO_CLAMP))
+    unclamped = from_config(GeneratorConfig(64, conv_clamp=NO_CLAMP))
     assert unclamped["conv_clamp"] is None
     D = from_config(discriminator_preset("stylegan3-t", 256, mbstd_group_size=8))
     assert D["architecture"] == "resnet"
