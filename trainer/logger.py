@@ -131,11 +131,13 @@ class RunLogger:
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.run, self.options, self.state = run, options, state
-        self._examples, self._random_inputs, self._strategy = examples, random_inputs, strategy
+        self._examples, self._strategy = examples, strategy
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
         self._statistics = Statistics()
+        columns, rows = self._grid_shape()
+        self._grid_latents = random_inputs.latents("grid", 0, columns * rows)
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
@@ -291,8 +293,8 @@ class RunLogger:
         return columns, columns // 2
 
     def _save_fakes(self) -> None:
-        columns, rows = self._grid_shape()
-        fakes = images.grid(self._generate(self._random_inputs.latents("grid", 0, columns * rows)), columns)
+        columns, _ = self._grid_shape()
+        fakes = images.grid(self._generate(self._grid_latents), columns)
         images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
         with self._writer.as_default():
             tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)

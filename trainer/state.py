@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
+from trainer._keras_private import PresummedAdam
 from trainer.augment import Augment, Controller
 from trainer.config import Options
 from trainer.errors import OptionError, TrainingError, summarize_error
@@ -125,14 +126,7 @@ def freeze(D: Discriminator, count: int) -> None:
         layer.trainable = False
 
 
-class Adam(keras.optimizers.Adam):
-    """Adam for gradients that have been summed over replicas already, so that their norm could be measured."""
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        return grads_and_vars
-
-
-def lazy_adam(learning_rate: float, interval: int | None) -> Adam:
+def lazy_adam(learning_rate: float, interval: int | None) -> keras.optimizers.Adam:
     """Adam without momentum, adapted to lazy regularization (arXiv 1912.04958, appendix B).
 
     Args:
@@ -140,4 +134,4 @@ def lazy_adam(learning_rate: float, interval: int | None) -> Adam:
         interval: steps from one regularization to the next, which is an additional step; None without.
     """
     share = 1.0 if interval is None else interval / (interval + 1)
-    return Adam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)
+    return PresummedAdam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)

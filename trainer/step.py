@@ -168,7 +168,7 @@ class TrainStep:
         arrays = tf.nest.flatten(inputs)
         replicas = self.strategy.num_replicas_in_sync // self.workers.count
 
-        def slices(context: tf.distribute.distribute_lib.ValueContext) -> list[tf.Tensor]:
+        def slices(context: tf.distribute.experimental.ValueContext) -> list[tf.Tensor]:
             index = context.replica_id_in_sync_group % replicas  # counted over all workers, called for our own
             sizes = [len(array) // replicas for array in arrays]
             return [tf.convert_to_tensor(a[index * n : (index + 1) * n]) for a, n in zip(arrays, sizes, strict=True)]

@@ -1,4 +1,4 @@
-"""Private names of Keras that tests use; the project itself has none. See tests/sg3tf/ops/test_tf_private.py."""
+"""Private names of Keras in tests, see tests/sg3tf/ops/test_tf_private.py; for others trainer/_keras_private.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training step of every configuration on the way from StyleGAN2 to StyleGAN3."""
+"""A training step of every ablation config."""
 
 from __future__ import annotations
 

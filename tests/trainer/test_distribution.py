@@ -1,10 +1,9 @@
-"""Two worker processes on this machine: they train what one process with two devices trains, and end together."""
+"""Two worker processes on this machine: the same training as one process with two devices, and a common end."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers.kill_time import random_delay
 from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
 from trainer import run_dir
 
@@ -26,7 +26,7 @@ COMMON |= {"batch_per_replica": 4, "resume": "latest", "workers": 2}
 
 
 class Ended(NamedTuple):
-    """What the two workers said."""
+    """Results of the two workers."""
 
     statuses: list[int]
     out: list[str]
@@ -44,7 +44,7 @@ def free_ports(count):
 
 
 def begin(arguments):
-    """Both workers."""
+    """Start both workers."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
     return [start(arguments, {"TF_CONFIG": json.dumps(one)}) for one in config]
@@ -56,7 +56,7 @@ def end(workers):
 
 
 def statistics(run):
-    """All that does not tell of the machine."""
+    """Statistics that do not depend on the machine."""
     kept = ("Loss/", "Progress/", "Gradients/")
     return [{name: value for name, value in row.items() if name.startswith(kept)} for row in scalars(None, run)]
 
@@ -74,14 +74,14 @@ def outdir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(outdir, faces):
-    """(run folder, what was said) of an uninterrupted run."""
+    """(run folder, results) of an uninterrupted run."""
     ended = end(begin(flags(outdir / "straight", faces, **COMMON, cond=True, strategy="auto")))
     return only((outdir / "straight").iterdir()), ended
 
 
 @pytest.fixture(scope="module")
 def interrupted(outdir, faces):
-    """(run folder, what was said when a worker was killed, what when both were started again)."""
+    """(run folder, results after a worker was killed, results after both were started again)."""
     arguments = flags(outdir / "killed", faces, **COMMON, cond=True, strategy="auto")
     workers = begin(arguments)
     began = time.monotonic()
@@ -89,7 +89,7 @@ def interrupted(outdir, faces):
         assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
         assert time.monotonic() - began < HANGS_AFTER_S
         time.sleep(0.05)
-    time.sleep(random.uniform(0, 0.5))
+    time.sleep(random_delay(0.5))
     workers[1].send_signal(signal.SIGKILL)
     killed = end(workers)
     return only((outdir / "killed").iterdir()), killed, end(begin(arguments))
@@ -109,8 +109,8 @@ def test_losses_are_those_of_one_process_with_two_devices(straight, outdir, face
     status, _, err = finish(start(flags(outdir / "one", faces, **COMMON, cond=True, strategy="cpu:2")))
     assert status == 0, err
     one, two = statistics(only((outdir / "one").iterdir())), statistics(straight[0])
-    # Sums over replicas are rounded otherwise; measured over 5 steps: 1.5e-8 of a gradient's norm. Adam without
-    # momentum makes more of it with every step.
+    # Sums over replicas are rounded differently; measured over 5 steps: 1.5e-8 of a gradient's norm. Adam without
+    # momentum amplifies it with every step.
     assert set(two[0]) == set(one[0])
     for name, value in one[0].items():
         assert two[0][name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
@@ -156,7 +156,7 @@ def test_all_stop_together_when_one_is_asked_to(outdir, faces):
 
 
 def refusal(config, data, *arguments):
-    """What a trainer says that does not come so far as to train."""
+    """Message of a trainer that refuses to start."""
     command = [sys.executable, "-m", "trainer.main", f"--data={data}", "--batch=8", *arguments]
     environment = {**os.environ, "TF_CONFIG": config}
     done = subprocess.run(

@@ -21,7 +21,7 @@ def test_half_is_kept_over_a_half_life(batch):
 
 
 def test_ramp_up_closed_form():
-    """While the half-life is 5 % of the way, n steps after step m keep 2^-(20 (1/(m+1) + ... + 1/(m+n)))."""
+    """While the half-life is 5 % of the images, n steps after step m keep 2^-(20 (1/(m+1) + ... + 1/(m+n)))."""
     steps = np.arange(11, 51)
     assert kept(10 * 8, 50 * 8, 8, 10_000) == pytest.approx(0.5 ** np.sum(20 / steps))
 

@@ -99,7 +99,9 @@ def test_stats_that_a_killed_run_wrote_after_its_last_checkpoint_are_removed(log
     with open(file, "a") as out:
         out.write('{"Progress/kimg": {"me')  # killed in the middle of a line
     logger.state.cur_nimg = 16
-    again = RunLogger(logger.run, logger.options, logger.state, open_dataset(faces), logger._random_inputs)
+    again = RunLogger(
+        logger.run, logger.options, logger.state, open_dataset(faces), RandomInputs(open_dataset(faces), 8, 512, 0)
+    )
     again.close()
     kimg = [json.loads(line)["Progress/kimg"]["mean"] for line in file.read_text().splitlines()]
     assert kimg == [0.008, 0.016]

@@ -49,7 +49,7 @@ def gradient_norms(tape, loss, model):
 
 
 def assert_norms(got, arrays, phase, of_whole=1e-5):
-    """Every norm the reference lists to 1e-4, or to `of_whole` of the norm of the phase's whole gradient."""
+    """Compare the norms of the reference to 1e-4, or to `of_whole` of the norm of the phase's whole gradient."""
     prefix = f"{phase}/grad_norm/"
     expected = {k.removeprefix(prefix): float(v) for k, v in arrays.items() if k.startswith(prefix)}
     assert len(expected) > 20
@@ -96,7 +96,7 @@ def test_r1_gradients(step):
 
 
 def test_r1_is_the_squared_gradient_of_the_logits():
-    """Independent of the reference: central differences along the gradient's own direction, in float32."""
+    """Without the reference: central differences along the direction of the gradient, in float32."""
     keras.utils.set_random_seed(0)
     D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
     images = tf.random.stateless_uniform([1, 16, 16, 3], [1, 2], -1.0, 1.0)
@@ -177,7 +177,7 @@ def test_path_lengths_golden(path_length, golden, monkeypatch):
 
 
 def test_path_lengths_of_a_linear_generator():
-    """image = A w: the length is |A^T y|, whatever w is."""
+    """For image = A w the length is |A^T y|, independent of w."""
 
     class Linear:
         num_ws, matrix = 2, tf.constant(np.random.default_rng(0).normal(size=[3, 4 * 4 * 1]), tf.float32)
@@ -247,7 +247,7 @@ def test_images_to_float():
 
 
 def test_penalties_are_weighted_by_their_interval():
-    """Metrics report the loss itself, the gradient is that of `interval` steps."""
+    """Metrics report the loss itself; the gradient is that of `interval` steps."""
     D = Discriminator.from_preset("stylegan3-t", 16, channel_base=256, channel_max=8)
     inputs = RealInputs(tf.random.stateless_uniform([2, 16, 16, 3], [1, 2], -1.0, 1.0), None, View())
     loss, metrics = losses.r1_phase(state_of(D=D, gamma=3.0, r1_interval=8), inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import random
 import re
 import shlex
 import shutil
@@ -28,6 +27,7 @@ import sg3tf
 import sg3tf.metrics as sg3tf_metrics
 from sg3tf.data import sampler
 from sg3tf.data.dataset import open_dataset
+from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
 from trainer import run_dir
 from trainer.config import Options
@@ -127,7 +127,7 @@ def runs(tmp_path_factory, unlabeled):
     process = start(arguments)
     rows = len(scalars(stopped))
     wait_for(process, lambda: len(scalars(stopped, only((folder / "a").iterdir()))) > rows + 1)
-    time.sleep(random.uniform(0, 2))  # at any moment: in a step, or while something is written
+    time.sleep(random_delay(2))  # at any moment: in a step, or while a file is written
     killed = end(process, signal.SIGKILL, folder / "killed")
 
     # In images; half a batch less than a whole number of them, so that rounding cannot matter.

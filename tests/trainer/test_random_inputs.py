@@ -50,7 +50,7 @@ def test_a_position_gives_the_same_however_one_came_there(labelled):
 
 
 def test_everything_else_changes_them(labelled):
-    """Also: no row of z occurs twice, so streams of neighbouring positions do not overlap."""
+    """No row of z occurs twice either, so streams of neighboring positions do not overlap."""
     rows = [
         row.tobytes()
         for seed in (0, 1, 2**32 - 1)
@@ -119,7 +119,7 @@ def test_labels_come_from_the_data_as_often_as_there(labelled):
 
 
 def test_labels_do_not_follow_z(labelled):
-    """G's phase and D's phase at one position draw them anew."""
+    """The phases of G and D draw different labels at one position."""
     drawn = RandomInputs(labelled, 64, 4, seed=0)
     assert not np.array_equal(drawn.latents("G", 0).label, drawn.latents("D", 0).label)
 

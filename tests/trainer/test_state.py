@@ -1,4 +1,4 @@
-"""Checkpoints: everything comes back, whole or not at all."""
+"""Checkpoints: everything is restored, or nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
 
 
 def variables(state):
-    """{part/number/path: variable} of all that training changes."""
+    """{part/number/path: variable} of everything that training changes."""
     of_parts = {
         f"{part}/{index}/{variable.path}": variable
         for part in PARTS
@@ -38,13 +38,13 @@ def values(state):
 
 
 def assert_holds(state, expected):
-    """The values `expected` in their order: the paths count models."""
+    """Compare values in their order, as the paths count models."""
     for value, (name, wanted) in zip(values(state).values(), expected.items(), strict=True):
         np.testing.assert_array_equal(value, wanted, err_msg=name)
 
 
 def scramble(state, seed):
-    """As if trained: every variable takes a value of its own, except for learning rates, which training leaves alone."""
+    """Give every variable a value of its own, except for learning rates, which training does not change."""
     for index, (name, variable) in enumerate(variables(state).items()):
         if name.endswith("learning_rate"):
             continue
@@ -73,7 +73,7 @@ def saved_once(state, tmp_path_factory):
 
 @pytest.fixture
 def saved(saved_once, tmp_path):
-    """(checkpoint folder, what it holds)"""
+    """(checkpoint folder, its values)"""
     folder = tmp_path / "checkpoints" / "000004808"
     shutil.copytree(saved_once[0], folder)
     return folder, saved_once[1]
@@ -81,7 +81,7 @@ def saved(saved_once, tmp_path):
 
 @pytest.fixture(scope="module")
 def other(options):
-    """A state to restore into, of other random weights."""
+    """A state to restore into, with other random weights."""
     return TrainState(dataclasses.replace(options, seed=1))
 
 
@@ -107,7 +107,7 @@ def test_everything_comes_back(saved, other):
 
 
 def test_is_complete(saved, state):
-    """As many variables in the file as there are, each optimizer's velocities and counts of updates included."""
+    """The file has all variables, including the velocities and counts of updates of each optimizer."""
     stored = [name for name, _ in tf.train.list_variables(str(saved[0] / "state")) if not name.startswith("_")]
     assert len(stored) == len(set(stored)) >= len(saved[1])
     for optimizer, model in ((state.g_optimizer, state.G), (state.d_optimizer, state.D)):
@@ -144,18 +144,18 @@ def test_an_interrupted_save_leaves_the_old_one(saved, state, other, monkeypatch
             patch.setattr(tf.train.Checkpoint, "write", interrupted)
         elif at == "generator":
             patch.setattr(keras.Model, "save", interrupted)
-        else:  # when the old one has made room already
+        else:  # when the old one has been moved away already
             rename = os.rename
             patch.setattr(os, "rename", lambda a, b: interrupted() if ".partial" in str(a) else rename(a, b))
         scramble(state, 4)
-        for target in (folder, folder.with_name("000004816")):  # anew, or over the old one
+        for target in (folder, folder.with_name("000004816")):  # a new folder, or over the old one
             with pytest.raises(KeyboardInterrupt):
                 state.save(target)
     run = folder.parent.parent
     assert run_dir.checkpoints(run) == [folder]
     other.restore(folder)
     assert_holds(other, expected)
-    # What it left does not stand in the way.
+    # The remains of the interrupted attempts do not prevent a new one.
     state.save(folder.with_name("000004816"))
     assert [path.name for path in run_dir.checkpoints(run)] == ["000004808", "000004816"]
 
@@ -204,7 +204,7 @@ def test_another_architecture_is_one_clear_line(saved, options, faces, values):
 
 
 def test_progress_that_makes_no_sense_is_one_clear_line(saved, other):
-    """Sealed as it is, so that only its content is wrong."""
+    """The checksums are correct, only the content is wrong."""
     folder, _ = saved
     for content in ("[]", json.dumps({"cur_nimg": 8}), json.dumps({"cur_nimg": 8, "step": 1, "best": 3})):
         (folder / "progress.json").write_text(content)
@@ -215,7 +215,7 @@ def test_progress_that_makes_no_sense_is_one_clear_line(saved, other):
 
 
 def test_a_full_disk_is_one_clear_line_and_the_old_one_stays(saved, state, other):
-    """As little as can be simulated: no file may grow beyond 100 kB."""
+    """Simulated by a limit of 100 kB for every file."""
     folder, expected = saved
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores the signal: writing fails
@@ -255,7 +255,7 @@ def test_path_length_regularisation_is_lazy_too(options):
 
 
 def test_learning_rates_and_betas(options):
-    """Lazy regularisation takes 17 updates for 16 steps: rate and decay are those of 16 / 17 of an update."""
+    """Lazy regularization makes 17 updates in 16 steps: rate and decay are those of 16 / 17 of an update."""
     state = TrainState(dataclasses.replace(options, glr=0.004, dlr=0.003))
     assert float(state.g_optimizer.learning_rate) == pytest.approx(0.004)
     assert float(state.d_optimizer.learning_rate) == pytest.approx(0.003 * 16 / 17)

@@ -138,7 +138,7 @@ def test_gradients_of_two_replicas_equal_those_of_one_in_config_r(steps, phase):
 
 @pytest.mark.slow
 def test_replicas_began_alike(steps):
-    """And a checkpoint written with one replica is what two replicas read."""
+    """A checkpoint written with one replica is read by two."""
     one, two = (under(steps.variants[name], "start/") for name in ("one", "two"))
     assert len(one) > 300
     assert [name for name in one if not np.array_equal(one[name], two[name])] == []
@@ -149,13 +149,13 @@ def adam(phase):
 
     That is its update without momentum, rate * sqrt(1 - beta2) * g / (sqrt((1 - beta2) g^2) + ADAM_EPSILON).
     """
-    share = 1 if phase == "G" else 16 / 17  # lazy regularisation
+    share = 1 if phase == "G" else 16 / 17  # lazy regularization
     rate = {"G": 0.0025, "D": 0.002, "R1": 0.002}[phase]
     return rate * share, ADAM_EPSILON / np.sqrt(1 - ADAM_BETA2**share)
 
 
 def rounding(weights):
-    """Of a weight and its update in float32; the powers and roots in the latter cost some more."""
+    """Rounding errors of a weight and its update in float32; powers and roots in the latter add to them."""
     eps = np.finfo(np.float32).eps
     return eps * np.abs(weights) + 100 * eps * 0.0025
 
@@ -178,7 +178,7 @@ def test_weights_follow_from_the_gradients(steps, phase, variant):
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
 def test_weights_of_two_replicas_equal_those_of_one(steps, phase):
-    """As far as the gradients allow.
+    """Equal within the tolerance of the gradients.
 
     Adam's first step is nearly rate * sign(g). Where |g| is at most the error d that its tolerance allows, the sign
     is open, and so is the weight by up to 2 rate. Elsewhere the slope of g / (|g| + epsilon) decides:
@@ -199,7 +199,7 @@ def test_weights_of_two_replicas_equal_those_of_one(steps, phase):
         assert np.all(difference <= bound), (name, np.max(difference / bound))
         undecided += np.sum(g <= d)
         total += g.size
-    assert undecided < 0.05 * total  # else this would not say much; measured: 1.3 % in G, next to none in D
+    assert undecided < 0.05 * total  # otherwise the test would be weak; measured: 1.3 % in G, next to none in D
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_statistics_and_metrics_of_two_replicas_equal_those_of_one(steps, config
     assert len(statistics) == 16
     for name, value in statistics.items():
         start = one[f"start/G/{name}"]
-        # Of the way they went; they are rounded to float32.
+        # Relative to their movement; they are rounded to float32.
         np.testing.assert_allclose(two[f"end/G/{name}"] - start, value - start, rtol=1e-3, atol=4e-7, err_msg=name)
         assert not np.array_equal(value, start) or config
     metrics = [name for name in one if name.startswith(("metric/", "G/metric/", "D/metric/", "R1/metric/"))]
@@ -274,7 +274,7 @@ def test_accumulated_gradients_of_the_discriminator(steps):
 
 @pytest.mark.slow
 def test_statistics_move_with_every_accumulation_step(steps):
-    """Two parts, twice the way: each takes the share 1 - decay of what is left, 3e-4 or 2e-3 of it."""
+    """Two parts move them twice as far: each covers the share 1 - decay of the rest, 3e-4 or 2e-3."""
     one, parts = steps.variants["one"], steps.variants["accumulated"]
     for kind, share in (("w_avg", 2e-3), ("magnitude_ema", 3e-4)):
         ways = [
@@ -316,7 +316,7 @@ def test_phases_are_the_losses_means(steps, variant):
 
 @pytest.mark.slow
 def test_labels_matter(steps):
-    """So that the test above, and equal metrics in any number of replicas, say that every image has its own label."""
+    """Labels shifted by an image change the metrics, so the tests above show that every image has its own label."""
     arrays = steps.variants["one"]
     right, shifted = under(arrays, "direct/"), under(arrays, "shifted/")
     for name in ("D/metric/Loss/D/loss", "D/metric/Loss/scores/real", "R1/metric/Loss/D/reg"):
@@ -369,7 +369,7 @@ def train_step(faces):
 
 @pytest.fixture(scope="module")
 def ran(train_step):
-    """Notes of 40 steps."""
+    """Records of 40 steps."""
     images, labels = np.zeros([8, 16, 16, 3], np.uint8), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
     for _ in range(40):
         train_step.run((images, labels))

@@ -1,0 +1,14 @@
+"""Private names of Keras that training uses; tests/trainer/test_keras_private.py has a test for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class PresummedAdam(keras.optimizers.Adam):
+    """Adam for gradients that have been summed over replicas already, so that their norm could be measured."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
