@@ -137,6 +137,12 @@ class BatchIterator:
 
     Raises:
         DataError: (also from next) the source has ended, or yields something else.
+
+    Example:
+        >>> source = ((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 2], np.float32)) for _ in range(100))
+        >>> images, labels = next(BatchIterator(source, (8, 16, 16, 3), label_dim=2))
+        >>> images.shape, labels.shape
+        ((8, 16, 16, 3), (8, 2))
     """
 
     def __init__(self, source: Iterable[Any], shape: tuple[int, int, int, int], label_dim: int) -> None:

@@ -46,6 +46,7 @@ class StyleGANTrainer(keras.Model):
         cur_nimg: real images seen so far.
 
     Example:
+        >>> import sg3tf
         >>> size = {"resolution": 16, "channel_base": 128, "channel_max": 8}
         >>> G = sg3tf.Generator.from_preset("stylegan3-t", **size)
         >>> D = sg3tf.Discriminator.from_preset("stylegan3-t", **size)

@@ -67,6 +67,13 @@ class DivergenceMonitor:
 
     Args:
         max_bad_ticks: number of bad ticks in a row that ends the run.
+
+    Example:
+        >>> monitor = DivergenceMonitor(max_bad_ticks=3)
+        >>> monitor.update({"Loss/G/loss": as_summary(math.nan)})
+        'Loss/G/loss is nan'
+        >>> monitor.is_healthy
+        False
     """
 
     def __init__(self, max_bad_ticks: int) -> None:

@@ -43,6 +43,10 @@ class LabelArray:
 
     Args:
         values: float32 [N, label_dim].
+
+    Example:
+        >>> LabelArray(np.eye(3, dtype=np.float32)).label(1)
+        array([0., 1., 0.], dtype=float32)
     """
 
     def __init__(self, values: NDArray[np.float32]) -> None:
@@ -69,6 +73,12 @@ class RandomInputs:
         style_mixing: share of images with the styles of two latents.
         num_ws: style vectors of an image.
         noise: draw seeds for the noise that the generator adds.
+
+    Example:
+        >>> inputs = RandomInputs(LabelArray(np.eye(3, dtype=np.float32)), batch=8, z_dim=512, seed=0)
+        >>> latents = inputs.latents("G", cur_nimg=64)
+        >>> latents.z.shape, latents.label.shape
+        ((8, 512), (8, 3))
     """
 
     def __init__(

@@ -22,6 +22,12 @@ class Schedule:
     Args:
         options: kimg, and the intervals: tick in kimg; snap and checkpoint in ticks.
         cur_nimg: images seen when the process begins.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> schedule = Schedule(SimpleNamespace(kimg=100, tick=4, snap=50, checkpoint=10), cur_nimg=0)
+        >>> schedule.due(3968), schedule.due(4000)
+        (Due(tick=False, snapshot=False, checkpoint=False), Due(tick=True, snapshot=False, checkpoint=False))
     """
 
     def __init__(self, options: Options, cur_nimg: int) -> None:

@@ -36,7 +36,15 @@ def mean(value: tf.Tensor) -> tf.Tensor:
 
 
 class Statistics:
-    """Metrics of steps, collected without waiting for the device until they are popped."""
+    """Metrics of steps, collected without waiting for the device until they are popped.
+
+    Example:
+        >>> statistics = Statistics()
+        >>> statistics.add({"Loss/G/loss": moments(tf.constant([0.5, 0.7]))})
+        >>> statistics.add({"Loss/G/loss": moments(tf.constant([0.6]))})
+        >>> round(statistics.pop()["Loss/G/loss"]["mean"], 3)
+        0.6
+    """
 
     def __init__(self) -> None:
         self._steps: list[Moments] = []

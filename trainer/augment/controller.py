@@ -40,6 +40,13 @@ class Controller:
 
     Raises:
         ValueError: an argument is out of range; the message has its name, value and the remedy.
+
+    Example:
+        >>> controller = Controller(batch=32, target=0.6, kimg=100)
+        >>> for _ in range(4):  # the discriminator classifies 90 % of the real images as real
+        ...     controller.observe({"Loss/signs/real": 0.9 - 0.1})
+        >>> controller.probability
+        0.00128
     """
 
     def __init__(

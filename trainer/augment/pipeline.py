@@ -43,6 +43,13 @@ class Augment:
 
     Raises:
         ValueError: an unknown name, or no name.
+
+    Example:
+        >>> from trainer.augment.random_params import sample_params
+        >>> images = tf.random.uniform([4, 16, 16, 3], -1, 1)
+        >>> params = sample_params(np.random.default_rng(0), count=4)
+        >>> Augment("bgc")(images, params, probability=0.5).shape
+        TensorShape([4, 16, 16, 3])
     """
 
     def __init__(self, *names: str) -> None:
