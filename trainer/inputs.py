@@ -185,8 +185,8 @@ class BatchIterator:
         no_labels = np.zeros([self._shape[0], 0], np.float32)
         images, labels = batch if isinstance(batch, tuple | list) else (batch, no_labels)
         images, labels = np.asarray(images), np.asarray(labels, np.float32)
-        wanted = (*self._shape, "uint8"), (self._shape[0], self.label_dim)
-        if ((*images.shape, images.dtype.name), labels.shape) != wanted:
+        expected = (*self._shape, "uint8"), (self._shape[0], self.label_dim)
+        if ((*images.shape, images.dtype.name), labels.shape) != expected:
             raise DataError(
                 f"batch {self._count}: images {images.dtype.name} {list(images.shape)}, labels {list(labels.shape)}; "
                 f"yield images uint8 {list(self._shape)} and labels [{self._shape[0]}, {self.label_dim}]"

@@ -85,7 +85,7 @@ def train(
                 logger.on_step(train_step.run(*pipeline.next()))
             report(schedule.due(state.cur_nimg))
         report(schedule.due_at_end(state.cur_nimg))
-        workers.wait_for_all()  # a worker that leaves early looks to the others as if it had failed
+        workers.wait_for_all()  # the others would take a worker that leaves early for lost
     return schedule.is_finished(state.cur_nimg)
 
 

@@ -61,7 +61,7 @@ class LabelArray:
 
 
 class RandomInputs:
-    """Latents for whole batches, labels drawn from the data, and the parameters of the augmentation.
+    """Latents for global batches, labels drawn from the data, and the parameters of the augmentation.
 
     They are drawn for the global batch and then split, so that the number of replicas changes nothing.
 

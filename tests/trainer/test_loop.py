@@ -91,7 +91,7 @@ def trained(options, data, folder):
 
 @pytest.mark.parametrize("form", ["generator", "tf.data"])
 def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
-    """With the batches of the data set it trains the same weights, bit for bit."""
+    """The batches of the data set train the same weights, bit for bit."""
     options = tiny_run.options(faces, kimg=0.024, tick=0.008, snap=3, aug="ada", p=0.2, ada_kimg=1)
     dataset = open_dataset(faces)
     expected, _, files = trained(options, dataset, tmp_path / "dataset")
