@@ -1,1 +1,1 @@
-"""Utilities without a subject of their own: files, parallel work, random streams."""
+"""General-purpose utilities: files, parallel work, random streams, command lines."""
