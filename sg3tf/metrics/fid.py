@@ -1,4 +1,4 @@
-"""How far apart two sets of features lie as normal distributions (FID; arXiv 1706.08500, "Performance Measure")."""
+"""Fréchet Inception distance (FID; arXiv 1706.08500, "Performance Measure"): distance between two sets of features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sg3tf.metrics.feature_stats import Moments
 
 
 def frechet_distance(real: Moments, fake: Moments) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), the squared Frechet distance between two normal distributions.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), the squared Fréchet distance between two normal distributions.
 
     With A A^T = C1, the product C1 C2 has the eigenvalues of A^T C2 A, which is symmetric: no root of a matrix is
     taken, and none of a negative number. Covariances may be singular, as they are where count <= D. The value is then
@@ -16,7 +16,7 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     generated ones. In directions where both are singular, rounding adds up to about 1e-8 times the largest variance.
 
     Args:
-        real, fake: of features of the same size, at least two vectors each.
+        real, fake: moments of features of the same size, at least two vectors each.
 
     Returns:
         0 or more.

@@ -1,4 +1,4 @@
-"""How distinct and how varied a classifier finds images (Inception Score; arXiv 1606.03498, section 4)."""
+"""Inception score (IS; arXiv 1606.03498, section 4): distinctness and variety of images for a classifier."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def inception_score(logits: Features, splits: int = 10) -> tuple[float, float]:
 
     Args:
         logits: float [N, C], in the order of generation.
-        splits: parts of consecutive images, each with its own p(class), as equal in size as can be.
+        splits: number of parts of consecutive images, each with its own p(class), of as equal size as possible.
 
     Returns:
-        Mean, and standard deviation over the splits (of the splits themselves: divided by their number), 1 to C.
+        Mean over the splits, 1 to C, and their standard deviation (of the splits themselves: divided by their number).
 
     Raises:
         ValueError: another shape, or fewer images than splits.
@@ -31,10 +31,8 @@ def inception_score(logits: Features, splits: int = 10) -> tuple[float, float]:
     if not 1 <= splits <= len(logits):
         raise ValueError(f"splits={splits}: must be from 1 to {len(logits)}, the number of images")
     bounds = np.arange(splits + 1) * len(logits) // splits
-    scores = [_score(logits[start:end]) for start, end in itertools.pairwise(bounds)]
+    scores = []
+    for start, end in itertools.pairwise(bounds):
+        p = softmax(logits[start:end].astype(np.float64), axis=1)
+        scores.append(np.exp(entr(p.mean(axis=0)).sum() - entr(p).sum(axis=1).mean()))
     return float(np.mean(scores)), float(np.std(scores))
-
-
-def _score(logits: Features) -> float:
-    p = softmax(logits.astype(np.float64), axis=1)
-    return np.exp(entr(p.mean(axis=0)).sum() - entr(p).sum(axis=1).mean())

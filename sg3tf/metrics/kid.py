@@ -1,4 +1,4 @@
-"""How far apart two sets of features lie under a polynomial kernel (KID; arXiv 1801.01401, section 4)."""
+"""Kernel Inception distance (KID; arXiv 1801.01401, section 4): distance between two sets of features."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from sg3tf.metrics.feature_stats import Array, Features, check_features
 
 
 def kernel_distance(
-    real: Features, fake: Features, rng: np.random.Generator, subsets: int = 100, subset_size: int = 1000
+    real: Features, fake: Features, rng: np.random.Generator, num_subsets: int = 100, subset_size: int = 1000
 ) -> float:
     """Squared maximum mean discrepancy for the kernel (x.y / D + 1)^3: an unbiased estimate, so it may be negative.
 
-    It is estimated between subsets, drawn from either set without replacement, and averaged; in float64.
+    It is the average over pairs of subsets, drawn from either set without replacement; in float64.
 
     Args:
         real, fake: float [M, D] and [N, D].
-        rng: subsets are drawn from it.
-        subsets: how many.
+        rng: source of the subsets.
+        num_subsets: number of pairs of subsets.
         subset_size: vectors in a subset; all of the smaller set where that has fewer.
 
     Returns:
@@ -33,22 +33,22 @@ def kernel_distance(
     if size < 2:
         sizes = f"subset_size={subset_size}, {len(real)} real and {len(fake)} fake images"
         raise ValueError(f"{sizes}: give at least 2 of each")
-    if subsets < 1:
-        raise ValueError(f"subsets={subsets}: must be at least 1")
+    if num_subsets < 1:
+        raise ValueError(f"num_subsets={num_subsets}: must be at least 1")
 
-    def drawn(features: Features) -> Array:
+    def subset(features: Features) -> Array:
         return features[rng.choice(len(features), size, replace=False)].astype(np.float64)
 
-    return float(np.mean([_squared_discrepancy(drawn(real), drawn(fake)) for _ in range(subsets)]))
+    return float(np.mean([_squared_discrepancy(subset(real), subset(fake)) for _ in range(num_subsets)]))
 
 
 def _squared_discrepancy(x: Array, y: Array) -> float:
     """The unbiased estimate between x and y, [N, D] each."""
-    return _mean_of_others(_kernel(x, x)) + _mean_of_others(_kernel(y, y)) - 2 * _kernel(x, y).mean()
+    return _off_diagonal_mean(_kernel(x, x)) + _off_diagonal_mean(_kernel(y, y)) - 2 * _kernel(x, y).mean()
 
 
-def _mean_of_others(kernel: Array) -> float:
-    """The mean off the diagonal: of a vector with itself, the kernel says nothing about the distribution."""
+def _off_diagonal_mean(kernel: Array) -> float:
+    """Mean over pairs of different vectors: a vector with itself has nothing to do with the distribution."""
     size = len(kernel)
     return (kernel.sum() - np.trace(kernel)) / (size * (size - 1))
 

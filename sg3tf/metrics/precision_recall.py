@@ -1,6 +1,6 @@
-"""How much of two sets of features lies within reach of the other: counts inside balls around points.
+"""Precision and recall, density and coverage: overlap of two sets of features, by balls around their points.
 
-A ball reaches from a point to its k-th nearest other point of the same set, and contains its surface.
+A ball reaches from a point to its k-th nearest neighbor in the same set, and contains its surface.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import numpy as np
 
 from sg3tf.metrics.feature_stats import Array, Features, check_features
 
-ROWS = 2048  # by as many points of the other set: 250 MB for 4096 features
+BLOCK_SIZE = 2048  # points of either set in a block of distances: 250 MB for 4096 features
 Block = tuple[slice, slice, Array]
 
 
-def precision_recall(real: Features, fake: Features, k: int = 3, rows: int = ROWS) -> tuple[float, float]:
+def precision_recall(real: Features, fake: Features, k: int = 3, block_size: int = BLOCK_SIZE) -> tuple[float, float]:
     """Improved precision and recall (arXiv 1904.06991, section 2).
 
     Args:
         real, fake: float [M, D] and [N, D].
-        k: which neighbour a ball reaches to.
-        rows: points of either set that distances are computed between at a time; decides on memory only.
+        k: number of the neighbor that a ball reaches to.
+        block_size: points of either set that distances are computed between at a time; only affects memory.
 
     Returns:
-        Precision, the share of fake points in the ball of any real one; recall, of real points in the ball of any
-        fake one.
+        Precision, the share of fake points in the ball of any real one; recall, the share of real points in the ball of
+        any fake one.
 
     Raises:
-        ValueError: shapes that do not match, or a set without k other points.
+        ValueError: shapes that do not match, or a set without k neighbors.
         FloatingPointError: features that are not finite.
     """
     _check_points(real, fake)
     _check_k(k, real=real, fake=fake)
-    real_radii, fake_radii = _squared_radii(real, k, rows), _squared_radii(fake, k, rows)
-    real_found, fake_found = np.zeros(len(real), bool), np.zeros(len(fake), bool)
-    for i, j, squares in _squared_distances(real, fake, rows, rounded=-1):
-        fake_found[j] |= (squares <= real_radii[i, None]).any(axis=0)
-        real_found[i] |= (squares <= fake_radii[j]).any(axis=1)
-    return float(fake_found.mean()), float(real_found.mean())
+    real_radii, fake_radii = _squared_radii(real, k, block_size), _squared_radii(fake, k, block_size)
+    real_covered, fake_covered = np.zeros(len(real), bool), np.zeros(len(fake), bool)
+    for i, j, squares in _squared_distances(real, fake, block_size, rounding=-1):
+        fake_covered[j] |= (squares <= real_radii[i, None]).any(axis=0)
+        real_covered[i] |= (squares <= fake_radii[j]).any(axis=1)
+    return float(fake_covered.mean()), float(real_covered.mean())
 
 
-def density_coverage(real: Features, fake: Features, k: int = 5, rows: int = ROWS) -> tuple[float, float]:
-    """Density and coverage (arXiv 2002.09797, section 3); arguments and errors as of `precision_recall`.
+def density_coverage(real: Features, fake: Features, k: int = 5, block_size: int = BLOCK_SIZE) -> tuple[float, float]:
+    """Density and coverage (arXiv 2002.09797, section 3); arguments and errors are those of `precision_recall`.
 
     Where both sets are of one distribution, the expectation of density is 1, and that of coverage
     1 - (M-1)...(M-k) / ((M+N-1)...(M+N-k)), or 1 - 2^-k for many points.
@@ -53,13 +53,13 @@ def density_coverage(real: Features, fake: Features, k: int = 5, rows: int = ROW
     """
     _check_points(real, fake)
     _check_k(k, real=real)
-    radii = _squared_radii(real, k, rows)
-    inside_count, covered = 0, np.zeros(len(real), bool)
-    for i, _, squares in _squared_distances(real, fake, rows, rounded=-1):
+    radii = _squared_radii(real, k, block_size)
+    num_inside, covered = 0, np.zeros(len(real), bool)
+    for i, _, squares in _squared_distances(real, fake, block_size, rounding=-1):
         inside = squares <= radii[i, None]
-        inside_count += int(np.count_nonzero(inside))
+        num_inside += int(np.count_nonzero(inside))
         covered[i] |= inside.any(axis=1)
-    return inside_count / (k * len(fake)), float(covered.mean())
+    return num_inside / (k * len(fake)), float(covered.mean())
 
 
 def _check_points(real: Features, fake: Features) -> None:
@@ -69,47 +69,47 @@ def _check_points(real: Features, fake: Features) -> None:
             raise ValueError(f"{name} has no points: give some")
 
 
-def _check_k(k: int, **centres: Features) -> None:
-    for name, points in centres.items():
+def _check_k(k: int, **sets: Features) -> None:
+    for name, points in sets.items():
         if not 1 <= k < len(points):
             raise ValueError(f"k={k}: must be at least 1 and less than {len(points)}, the number of {name} points")
 
 
-def _squared_radii(points: Features, k: int, rows: int) -> Array:
-    """Squared distance from each of N points to its k-th nearest other point, float64 [N], rounded up."""
+def _squared_radii(points: Features, k: int, block_size: int) -> Array:
+    """Squared distance from each of N points to its k-th nearest neighbor, float64 [N], rounded up."""
     nearest = np.full((len(points), k), np.inf)
-    for i, j, squares in _squared_distances(points, points, rows, rounded=1):
+    for i, j, squares in _squared_distances(points, points, block_size, rounding=1):
         if i == j:
             np.fill_diagonal(squares, np.inf)
         nearest[i] = np.partition(np.concatenate([nearest[i], squares], axis=1), k - 1, axis=1)[:, :k]
     return nearest.max(axis=1)
 
 
-def _squared_distances(a: Features, b: Features, rows: int, rounded: int) -> Iterator[Block]:
-    """Squared distances between points, `rows` of either set at a time.
+def _squared_distances(a: Features, b: Features, block_size: int, rounding: int) -> Iterator[Block]:
+    """Squared distances between points, in blocks of `block_size` points of either set.
 
     |x|^2 + |y|^2 - 2 x.y cancels where x is close to y. Its error is at most (D + 4) eps (|x|^2 + |y|^2), for 4096
     features 1e-12 of the norms in float64, as here, and 5e-4 in float32. With radii rounded up by as much and distances
-    down, what is on a surface is inside, as duplicates are.
+    down, points on a surface are inside, as duplicates are.
 
     Args:
         a, b: float [M, D] and [N, D].
-        rows: points at a time.
-        rounded: 1 for no distance below the exact one, -1 for none above it.
+        block_size: points at a time.
+        rounding: 1 for no distance below the exact one, -1 for none above it.
 
     Yields:
-        Which points of a, which of b, and float64 [points of a, points of b].
+        Slice of a, slice of b, and float64 [points of a, points of b].
     """
-    scale = 1 + rounded * (a.shape[1] + 4) * np.finfo(np.float64).eps
-    for start in range(0, len(a), rows):
-        x = a[start : start + rows].astype(np.float64)
-        for other in range(0, len(b), rows):
-            y = b[other : other + rows].astype(np.float64)
+    scale = 1 + rounding * (a.shape[1] + 4) * np.finfo(np.float64).eps
+    for a_start in range(0, len(a), block_size):
+        x = a[a_start : a_start + block_size].astype(np.float64)
+        for b_start in range(0, len(b), block_size):
+            y = b[b_start : b_start + block_size].astype(np.float64)
             squares = x @ y.T
             squares *= -2
             squares += scale * _squared_norms(x)[:, None]
             squares += scale * _squared_norms(y)
-            yield slice(start, start + len(x)), slice(other, other + len(y)), squares
+            yield slice(a_start, a_start + len(x)), slice(b_start, b_start + len(y)), squares
 
 
 def _squared_norms(x: Array) -> Array:

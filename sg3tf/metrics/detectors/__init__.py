@@ -1,4 +1,4 @@
-"""The networks that published metrics look at images with, from files that the user provides.
+"""Detectors: the networks that published metrics compare images with, from files that the user provides.
 
 from sg3tf.metrics import detectors
 inception = detectors.load("inception", "detectors")
@@ -7,6 +7,7 @@ inception(images)["pool"]
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,35 +20,35 @@ __all__ = ["DETECTORS", "Detector", "DetectorError", "load"]
 
 
 class Detector(Protocol):
-    """A network that describes images by numbers.
+    """A network that computes features of images.
 
     Attributes:
         digest: "sha256:..." of the files that it was loaded from.
-        outputs: {output: numbers for an image}.
+        outputs: {output: number of features of an image}.
     """
 
     digest: str
     outputs: dict[str, int]
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{output: float32 [N, D]} of images uint8 [N,H,W,3] or [N,H,W,1]; usable inside tf.function."""
+        """{output: float32 [N, D]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
 
 
 DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
 
 
-def load(name: str, folder: str | Path) -> Any:
-    """A network from its published files; nothing is downloaded.
+def load(name: str, folder: str | os.PathLike[str]) -> Any:
+    """Load a network from its published files; nothing is downloaded.
 
     Args:
         name: key of DETECTORS.
-        folder: where the files are.
+        folder: place of the files.
 
     Returns:
         A Detector; for "lpips" an Lpips.
 
     Raises:
-        DetectorError: unknown name, a file that is absent (the message says where it is published), or a wrong one.
+        DetectorError: unknown name, a missing file (the message says where it is published), or a wrong one.
     """
     if name not in DETECTORS:
         raise DetectorError(f"detector={name!r}: known are {', '.join(DETECTORS)}")

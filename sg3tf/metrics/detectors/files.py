@@ -1,4 +1,4 @@
-"""Files of published detector networks, and the images that they take."""
+"""Files of published detector networks, and the images that the networks take."""
 
 from __future__ import annotations
 
@@ -9,39 +9,37 @@ import tensorflow as tf
 
 from sg3tf.utils.files import digest_file
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files of detectors: where they were published, whether they are there, and whether they are the published ones.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 class DetectorError(ValueError):
-    """A detector that cannot be loaded; one line that says what to do."""
+    """A detector that cannot be loaded; one line with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """A file that others published.
 
     Attributes:
         name: of the file.
-        address: where it can be downloaded, or an archive that holds it.
-        size: bytes of what is at the address.
+        url: of the file, or of an archive that contains it.
+        size: bytes of the download.
         sha256: of the file, as many digits as are known; None: not known here.
-        archive: name of the archive at the address; None: the file itself is there.
+        archive: name of the archive; None: the file is published as it is.
     """
 
     name: str
-    address: str
+    url: str
     size: int
     sha256: str | None = None
     archive: str | None = None
 
 
-def find(folder: Path, published: Published) -> Path:
-    """Where the file is.
+def find_file(folder: Path, published: PublishedFile) -> Path:
+    """Path of a file in the detector folder.
 
     Raises:
-        DetectorError: it is absent.
+        DetectorError: it is missing.
     """
     path = folder / published.name
     if path.is_file():
@@ -49,12 +47,12 @@ def find(folder: Path, published: Published) -> Path:
     source = f"it is in {published.archive}" if published.archive else "it is published"
     sha256 = f"SHA-256 {published.sha256}{'...' if len(published.sha256) < 64 else ''}, " if published.sha256 else ""
     raise DetectorError(
-        f"{published.name} is not in the detector folder {str(folder)!r}: {source} at {published.address} "
+        f"{published.name} is not in the detector folder {str(folder)!r}: {source} at {published.url} "
         f"({sha256}{published.size:,} bytes); nothing is downloaded, put it there"
     )
 
 
-def sha256(path: Path, published: Published) -> str:
+def verified_digest(path: Path, published: PublishedFile) -> str:
     """SHA-256 of a file, in hexadecimal digits.
 
     Raises:
@@ -64,18 +62,16 @@ def sha256(path: Path, published: Published) -> str:
     if published.sha256 and not digest.startswith(published.sha256):
         raise DetectorError(
             f"{path}: SHA-256 is {digest}, but the published file's begins with {published.sha256}: "
-            f"download it again from {published.address}"
+            f"download it again from {published.url}"
         )
     return digest
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Images as detectors take them.
-# ---------------------------------------------------------------------------------------------------------------------
+# --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def rgb(images: tf.Tensor) -> tf.Tensor:
-    """float32 [N,H,W,3] of images [N,H,W,3] or grey ones [N,H,W,1]; the range is kept."""
+def to_rgb(images: tf.Tensor) -> tf.Tensor:
+    """float32 [N, H, W, 3] of images [N, H, W, 3] or gray ones [N, H, W, 1], in the same range."""
     images = tf.convert_to_tensor(images)
     channels = images.shape[-1] if images.shape.rank == 4 else None
     if channels not in (1, 3):
@@ -84,9 +80,9 @@ def rgb(images: tf.Tensor) -> tf.Tensor:
     return images if channels == 3 else tf.repeat(images, 3, axis=-1)
 
 
-def rgb_of_bytes(images: tf.Tensor) -> tf.Tensor:
-    """float32 [N,H,W,3] from 0 to 255 of images uint8 [N,H,W,3] or [N,H,W,1]."""
+def uint8_to_rgb(images: tf.Tensor) -> tf.Tensor:
+    """float32 [N, H, W, 3] from 0 to 255 of images uint8 [N, H, W, 3] or [N, H, W, 1]."""
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:
         raise DetectorError(f"images are {images.dtype.name}: must be uint8")
-    return rgb(images)
+    return to_rgb(images)

@@ -1,4 +1,4 @@
-"""LPIPS, the perceptual distance of path lengths (Zhang et al. 2018, 1801.03924), version 0.1 over VGG16."""
+"""LPIPS, the perceptual distance for path lengths (Zhang et al. 2018, 1801.03924), version 0.1 with VGG16."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.metrics.detectors import files, vgg16
-from sg3tf.metrics.detectors.files import Published, rgb
+from sg3tf.metrics.detectors import vgg16
+from sg3tf.metrics.detectors.files import PublishedFile, find_file, to_rgb, verified_digest
 
-PUBLISHED = Published(
+PUBLISHED = PublishedFile(
     "vgg.pth",
     "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth",
     size=7_289,
-    sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",  # of the one in the package lpips 0.1.4
+    sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",  # of the file in the package lpips 0.1.4
 )
 
-# ImageNet's mean and deviation for images from -1 to 1, rounded as LPIPS has them.
+# ImageNet's mean and standard deviation for images from -1 to 1, rounded as in LPIPS.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
@@ -36,7 +36,7 @@ def reduce_by_boxes(images: tf.Tensor, max_size: int = MAX_SIZE) -> tf.Tensor:
 
 
 class Lpips(tf.Module):
-    """How different two images look: weighted squared differences of unit-normalised activations of VGG16."""
+    """Perceptual distance of images: weighted squared differences of unit-normalized activations of VGG16."""
 
     def __init__(self, trunk: vgg16.Trunk, weights: list[NDArray[Any]], digest: str) -> None:
         super().__init__("lpips")
@@ -45,12 +45,12 @@ class Lpips(tf.Module):
         self._weights = [tf.Variable(weight, trainable=False) for weight in weights]
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """float32 [N] between images float32 [N,H,W,3] or [N,H,W,1] in [-1,1], of 16 pixels and more."""
+        """float32 [N] between images float32 [N, H, W, 3] or [N, H, W, 1] in [-1, 1], of at least 16 pixels."""
         pairs = zip(self._activations(a), self._activations(b), self._weights, strict=True)
         return tf.add_n([tf.reduce_mean(tf.square(p - q) @ w[:, None], [1, 2, 3]) for p, q, w in pairs])
 
     def _activations(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return [_unit(x) for x in self._trunk((rgb(images) - _SHIFT) / _SCALE)]
+        return [_unit(x) for x in self._trunk((to_rgb(images) - _SHIFT) / _SCALE)]
 
 
 def _unit(x: tf.Tensor) -> tf.Tensor:
@@ -58,19 +58,19 @@ def _unit(x: tf.Tensor) -> tf.Tensor:
 
 
 def load(folder: Path) -> Lpips:
-    """The distance from `vgg16-397923af.pth` and its own `vgg.pth`.
+    """Load the distance from `vgg16-397923af.pth` and its own `vgg.pth`.
 
     Raises:
-        DetectorError: a file is absent, broken, or of another network.
+        DetectorError: a file is missing, broken, or of another network.
     """
-    path = files.find(folder, PUBLISHED)
-    own = files.sha256(path, PUBLISHED)
+    path = find_file(folder, PUBLISHED)
+    linear_digest = verified_digest(path, PUBLISHED)
     linear = vgg16.read_parameters(path, shapes())
-    parameters, digest = vgg16.read(folder)
-    both = hashlib.sha256(f"{digest} {own}".encode()).hexdigest()
-    return Lpips(vgg16.Trunk(parameters), [linear[name].reshape(-1) for name in shapes()], f"sha256:{both}")
+    parameters, vgg16_digest = vgg16.read(folder)
+    digest = hashlib.sha256(f"{vgg16_digest} {linear_digest}".encode()).hexdigest()
+    return Lpips(vgg16.Trunk(parameters), [linear[name].reshape(-1) for name in shapes()], f"sha256:{digest}")
 
 
 def shapes() -> Mapping[str, tuple[int, ...]]:
-    """Of the weights of each stage, as LPIPS names them."""
+    """Shapes of the weights of each stage, as LPIPS names them."""
     return {f"lin{i}.model.1.weight": (1, width, 1, 1) for i, width in enumerate(vgg16.WIDTHS)}

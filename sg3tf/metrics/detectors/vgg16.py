@@ -1,7 +1,7 @@
-"""VGG16 (Simonyan and Zisserman 2014, 1409.1556), whose features improved precision and recall compare.
+"""VGG16 (Simonyan and Zisserman 2014, 1409.1556), the features of improved precision and recall.
 
-Kynkäänniemi et al. (2019, 1904.06991) take the second fully connected layer, 4096 numbers. docs/detectors.md says what
-is certain about how they prepare the images and what is not.
+Kynkäänniemi et al. (2019, 1904.06991) use the second fully connected layer, 4096 numbers. docs/detectors.md lists what
+is certain about their preparation of the images and what is not.
 """
 
 from __future__ import annotations
@@ -15,32 +15,31 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.convert import torch_file
-from sg3tf.metrics.detectors import files
-from sg3tf.metrics.detectors.files import DetectorError, Published, rgb_of_bytes
+from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, find_file, uint8_to_rgb, verified_digest
 
 Array = NDArray[Any]
 
-PUBLISHED = Published(
+PUBLISHED = PublishedFile(
     "vgg16-397923af.pth",
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     size=553_433_881,
     sha256="397923af",
 )
 
-# Position of each convolution in torchvision's `features`, by stage; a pooling stands between two stages.
+# Position of each convolution in torchvision's `features`, by stage; there is a pooling between two stages.
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage
 FEATURES = 4096
 _SIZE = 224
 _POOLED = _SIZE // 2 ** len(STAGES)
 
-# ImageNet's, for images from 0 to 1.
+# ImageNet's mean and standard deviation, for images from 0 to 1.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
 class Trunk(tf.Module):
-    """The 13 convolutions."""
+    """The 13 convolutions of VGG16."""
 
     def __init__(self, parameters: Mapping[str, Array]) -> None:
         super().__init__("vgg16_trunk")
@@ -56,7 +55,7 @@ class Trunk(tf.Module):
         ]
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """The last activations of each stage, before the pooling, of normalised images [N,H,W,3]."""
+        """The last activations of each stage, before the pooling, of normalized images [N, H, W, 3]."""
         activations: list[tf.Tensor] = []
         for stage in self._stages:
             if activations:
@@ -68,7 +67,7 @@ class Trunk(tf.Module):
 
 
 class Vgg16(tf.Module):
-    """Features of precision and recall."""
+    """Features for precision and recall."""
 
     def __init__(self, parameters: Mapping[str, Array], digest: str) -> None:
         super().__init__("vgg16")
@@ -86,8 +85,8 @@ class Vgg16(tf.Module):
         ]
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{"features": float32 [N,4096]} of images uint8 [N,H,W,3] or [N,H,W,1]; usable inside tf.function."""
-        x = tf.raw_ops.ResizeBilinear(images=rgb_of_bytes(images), size=[_SIZE, _SIZE])  # as graphs of 2019 did
+        """{"features": float32 [N, 4096]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
+        x = tf.raw_ops.ResizeBilinear(images=uint8_to_rgb(images), size=[_SIZE, _SIZE])  # as in graphs of 2019
         x = (x / 255.0 - _MEAN) / _STD
         x = tf.nn.max_pool2d(self._trunk(x)[-1], 2, 2, "VALID")
         x = tf.reshape(x, [-1, self._dense[0][0].shape[0]])
@@ -97,24 +96,28 @@ class Vgg16(tf.Module):
 
 
 def load(folder: Path) -> Vgg16:
-    """The network from `vgg16-397923af.pth`.
+    """Load the network from `vgg16-397923af.pth`.
 
     Raises:
-        DetectorError: the file is absent, broken, or of another network.
+        DetectorError: the file is missing, broken, or of another network.
     """
     parameters, digest = read(folder)
     return Vgg16(parameters, f"sha256:{digest}")
 
 
 def read(folder: Path) -> tuple[dict[str, Array], str]:
-    """torchvision's parameters, and SHA-256 of their file."""
-    path = files.find(folder, PUBLISHED)
-    digest = files.sha256(path, PUBLISHED)
+    """Read torchvision's parameters, and the SHA-256 of their file."""
+    path = find_file(folder, PUBLISHED)
+    digest = verified_digest(path, PUBLISHED)
     return read_parameters(path, shapes()), digest
 
 
 def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """The arrays of these names and shapes of a state dict; it may have others."""
+    """Read a state dict that has arrays of at least these names and shapes.
+
+    Raises:
+        DetectorError: it has not, or it cannot be read.
+    """
     try:
         parameters = torch_file.read(path)
     except torch_file.TorchFileError as error:
@@ -127,7 +130,7 @@ def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Of all parameters that are used, as torchvision names them."""
+    """Shapes of all parameters that are used, as torchvision names them."""
     result: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for stage, width in zip(STAGES, WIDTHS, strict=True):
@@ -142,5 +145,5 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _variable(value: Array) -> tf.Variable:
-    """A variable, so that a strategy keeps it on every device."""
+    """Return a variable, which a strategy copies to every device."""
     return tf.Variable(np.ascontiguousarray(value), trainable=False)

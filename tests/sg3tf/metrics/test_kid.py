@@ -27,25 +27,25 @@ def double_loop(x: np.ndarray, y: np.ndarray) -> float:
 def test_definition():
     """Subsets of all there is are that, whatever their order."""
     x, y = rng(1).standard_normal([12, 5], np.float32), rng(2).uniform(size=[12, 5]).astype(np.float32)
-    assert kernel_distance(x, y, rng(), subsets=3) == pytest.approx(double_loop(x, y), rel=1e-12)
+    assert kernel_distance(x, y, rng(), num_subsets=3) == pytest.approx(double_loop(x, y), rel=1e-12)
 
 
 def test_subsets_are_drawn_without_replacement_from_both_sides():
     """Their mean is that of all pairs, within the standard error that the subsets themselves show."""
     x, y = rng(1).standard_normal([30, 3]), rng(2).standard_normal([40, 3]) + 0.5
-    values = [kernel_distance(x, y, rng(i), subsets=1, subset_size=8) for i in range(2000)]
+    values = [kernel_distance(x, y, rng(i), num_subsets=1, subset_size=8) for i in range(2000)]
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values) - double_loop(x, y)) < 4 * error < 0.2 * double_loop(x, y)
     # With replacement a vector would be its own neighbour: two different ones, but for this one, are far apart.
     x = np.array([[1.0], [-1.0]])
-    assert kernel_distance(x, np.zeros([50, 1]), rng(), subsets=20) == pytest.approx(0 + 1 - 2)
+    assert kernel_distance(x, np.zeros([50, 1]), rng(), num_subsets=20) == pytest.approx(0 + 1 - 2)
 
 
 def test_expectation():
     """In one dimension (x y + 1)^3 compares moments: 3 d1^2 + 3 d2^2 + d3^2 for differences d of the first three."""
     x, y = rng(1).uniform(0, 1, [200, 300, 1]), rng(2).uniform(0, 2, [200, 300, 1])
     expected = 3 * (1 / 2 - 1) ** 2 + 3 * (1 / 3 - 4 / 3) ** 2 + (1 / 4 - 2) ** 2
-    values = [kernel_distance(*pair, rng(), subsets=1) for pair in zip(x, y, strict=True)]
+    values = [kernel_distance(*pair, rng(), num_subsets=1) for pair in zip(x, y, strict=True)]
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values) - expected) < 4 * error < 0.05 * expected
 
@@ -60,7 +60,7 @@ def test_unbiased():
     """
     m, count = 50, 2000
     values = [
-        kernel_distance(*rng(i).standard_normal([2, m, 1]), rng(), subsets=1, subset_size=m) for i in range(count)
+        kernel_distance(*rng(i).standard_normal([2, m, 1]), rng(), num_subsets=1, subset_size=m) for i in range(count)
     ]
     variance = 324 * (4 / (m * (m - 1)) + 4 / m**2)
     assert abs(np.mean(values)) < 4 * np.sqrt(variance / count) < 0.1 * 48 / m
@@ -69,9 +69,9 @@ def test_unbiased():
 
 def test_seed_decides():
     x, y = rng(1).standard_normal([2, 50, 4])
-    first = kernel_distance(x, y, rng(3), subsets=4, subset_size=20)
-    assert kernel_distance(x, y, rng(3), subsets=4, subset_size=20) == first
-    assert kernel_distance(x, y, rng(4), subsets=4, subset_size=20) != first
+    first = kernel_distance(x, y, rng(3), num_subsets=4, subset_size=20)
+    assert kernel_distance(x, y, rng(3), num_subsets=4, subset_size=20) == first
+    assert kernel_distance(x, y, rng(4), num_subsets=4, subset_size=20) != first
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_seed_decides():
     [
         ({"real": np.zeros([1, 4])}, "subset_size=1000, 1 real and 5 fake images: give at least 2"),
         ({"subset_size": 1}, "subset_size=1,"),
-        ({"subsets": 0}, "subsets=0"),
+        ({"subsets": 0}, "num_subsets=0"),
         ({"fake": np.zeros([5, 3])}, r"fake of shape \[5, 3\]: give \[N, 4\]"),
     ],
 )

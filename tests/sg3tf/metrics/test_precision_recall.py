@@ -39,25 +39,27 @@ def all_values(real: Array, fake: Array, k: int, **options: Any) -> Array:
     return np.array(precision_recall(real, fake, k, **options) + density_coverage(real, fake, k, **options))
 
 
-@pytest.mark.parametrize("rows", [1, 7, 40, 2048])
+@pytest.mark.parametrize("block_size", [1, 7, 40, 2048])
 @pytest.mark.parametrize("k", [1, 3, 8])
-def test_random_points(k: int, rows: int):
+def test_random_points(k: int, block_size: int):
     rng = np.random.default_rng(0)
     real = rng.standard_normal([60, 4], np.float32)
     fake = 0.5 + rng.standard_normal([47, 4], np.float32)
     expected = by_all_distances(real, fake, k)
     assert np.all((expected > 0.1) & (expected < 0.99)), "shows nothing"
-    np.testing.assert_allclose(all_values(real, fake, k, rows=rows), expected, rtol=1e-12)
+    np.testing.assert_allclose(all_values(real, fake, k, block_size=block_size), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("rows", [5, 2048])
-def test_ties_are_inside(rows: int):
+@pytest.mark.parametrize("block_size", [5, 2048])
+def test_ties_are_inside(block_size: int):
     """On a grid most balls have points on their surface, and points lie on each other; whole numbers have no error."""
     rng = np.random.default_rng(1)
     real, fake = rng.integers(0, 4, [50, 3]), rng.integers(1, 6, [40, 3])
     expected = by_all_distances(real, fake, 3)
     assert np.sum(distances(real, fake) == radii(real, 3)[:, None]) > 50
-    np.testing.assert_allclose(all_values(real.astype(np.float32), fake.astype(np.float32), 3, rows=rows), expected)
+    np.testing.assert_allclose(
+        all_values(real.astype(np.float32), fake.astype(np.float32), 3, block_size=block_size), expected
+    )
 
 
 def test_ties_are_inside_where_squares_are_rounded():

@@ -9,7 +9,7 @@ import pytest
 
 from sg3tf.metrics import detectors
 from sg3tf.metrics.detectors import DetectorError, files
-from sg3tf.metrics.detectors.files import Published
+from sg3tf.metrics.detectors.files import PublishedFile
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_sha256(tmp_path: Path) -> None:
     path.write_bytes(b"123")
     digest = hashlib.sha256(b"123").hexdigest()
     for known in (None, digest[:8], digest):
-        assert files.sha256(path, Published("weights", "address", 3, known)) == digest
+        assert files.verified_digest(path, PublishedFile("weights", "address", 3, known)) == digest
     with pytest.raises(DetectorError, match=f"weights: SHA-256 is {digest}, but .* begins with 397923af"):
-        files.sha256(path, Published("weights", "address", 3, "397923af"))
+        files.verified_digest(path, PublishedFile("weights", "address", 3, "397923af"))

@@ -263,7 +263,7 @@ def test_published_widths() -> None:
 
 def test_no_graph(tmp_path: Path) -> None:
     (tmp_path / "classify_image_graph_def.pb").write_bytes(b"<html>not found</html>")
-    with pytest.raises(DetectorError, match="no frozen graph") as error:
+    with pytest.raises(DetectorError, match="not a frozen graph") as error:
         detectors.load("inception", tmp_path)
     assert "\n" not in str(error.value)
 
