@@ -2,17 +2,17 @@
 
 python -m benchmarks.metrics_bench --presets=T-64 --impl=native --detector_dir=detectors --out=metrics-cpu.json
 
-- generator: mapping and synthesis, a batch at a time, on latents that are there.
-- detectors: the networks that the metric looks with, on images that are there.
-- metric: everything that a sample takes: latents, images, 8 bits, detectors, the way to the host, moments and rows.
-  Those joined by + come out of one pass. The first steps, in which the graph is traced, are left out, and so are the
-  values at the end, which do not depend on the generator. A sample of EQ and PPL is two images.
+- generator: mapping and synthesis, a batch at a time, on existing latents.
+- detectors: the detectors of the metric, on existing images.
+- metric: the whole of a sample: latents, images, 8 bits, detectors, transfer to the host, moments and rows. Metrics
+  joined by + share one pass. The first steps, in which the graph is traced, are left out, and so is the computation at
+  the end, which does not depend on the generator. A sample of EQ and PPL is two images.
 
-Overhead is what a sample takes beyond the generator's time for its images, as a share of that; overhead beside
-detectors is what it takes beyond both. All take turns, and are timed by the clock and by the time of all cores, which
-says the same where others use the machine (of a GPU only the clock does). Without --detector_dir, stand-ins of the same
-layers with random weights look at the images: VGG16 and LPIPS are then the same code at the same cost; Inception is
-that of keras.applications, which has the blocks of the published graph.
+Overhead is the time of a sample beyond the generator's time for its images, as a share of that; overhead beside
+detectors is its time beyond both. All take turns, and are timed by the clock and by the time of all cores, which is the
+same where others use the machine (for a GPU only the clock counts). Without --detector_dir, stand-ins with the same
+layers and random weights are used: VGG16 and LPIPS are then the same code at the same cost; Inception is that of
+keras.applications, which has the blocks of the published graph.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from sg3tf.metrics.evaluate import required_detectors
 from sg3tf.metrics.registry import FeatureMetric
 from sg3tf.models.configs import ConfigError
 
-MOST_OVERHEAD = 0.2
-#: By the clock, and of all cores together.
+MAX_OVERHEAD = 0.2
+#: Time by the clock, and of all cores together.
 Seconds = NDArray[np.float64]
 
-STEPS_TO_WARM_UP = 2
-MOST_LEAST = 10  # samples that a metric needs at least, for the inception score
+NUM_WARM_UP_STEPS = 2
+MIN_SAMPLES = 10  # that any metric needs, for the inception score
 STAND_INS = "stand-ins: VGG16 and LPIPS with random weights, InceptionV3 of keras.applications with random weights"
 DEFAULT = [
     "fid50k_full",
@@ -83,7 +83,7 @@ class Noise:
 
 
 class StandInInception:
-    """As many operations on as many numbers as the published network."""
+    """Inception with random weights: the same number of operations as in the published network."""
 
     digest = "sha256:random"
 
@@ -101,7 +101,7 @@ class StandInInception:
 
 @functools.cache
 def stand_in(name: str, folder: Path) -> Any:
-    """A detector that costs what the published one does, and says nothing about images."""
+    """A detector with random weights that takes the same time as the published one."""
     rng = np.random.default_rng(0)
     parameters = {n: 0.01 * rng.standard_normal(shape, np.float32) for n, shape in vgg16_shapes().items()}
     if name == "lpips":
@@ -111,10 +111,10 @@ def stand_in(name: str, folder: Path) -> Any:
 
 
 class Timed:
-    """A generator, and metrics of it.
+    """Timing of a generator and its metrics.
 
     Args:
-        network, impl: which.
+        network, impl: architecture, and backend of the operations.
         batch: samples at a time.
         steps: timed batches.
         detector_dir: published detectors; None: stand-ins.
@@ -125,32 +125,32 @@ class Timed:
         self._impl, self._batch, self._steps, self._detector_dir = impl, batch, steps, detector_dir
         self._G = build_generator(network.generator())
         self._z = tf.constant(latents.z_from_seeds(range(batch), self._G.config.z_dim))
-        self._whole = tf.function(lambda z: self._G(z))
+        self._generate = tf.function(lambda z: self._G(z))
         self._data = Noise(self._G.config.resolution, self._G.config.image_channels)
         self._load: Any = functools.cache(detectors.load) if detector_dir else stand_in
 
     def generator(self) -> Seconds:
-        """Per image."""
+        """Time of the generator per image."""
         with ops.use_backend(self._impl):
-            return self._timed(lambda: self._whole(self._z))
+            return self._timed(lambda: self._generate(self._z))
 
     def detectors(self, names: list[str]) -> Seconds:
-        """Of the networks that metrics look with, per sample."""
+        """Time of the detectors of metrics, per sample."""
         images = tf.constant(np.resize(self._data[0][0], [self._batch, *self._data[0][0].shape]))
         loaded = {name: self._load(name, Path(self._detector_dir or "")) for name in required_detectors(names)}
 
         @tf.function(autograph=False)
-        def look() -> list[Any]:
+        def run() -> list[Any]:
             floats = tf.cast(images, tf.float32) / 127.5 - 1
             return [one.distance(floats, -floats) if name == "lpips" else one(images) for name, one in loaded.items()]
 
-        return self._timed(look)
+        return self._timed(run)
 
     def metrics(self, names: list[str]) -> Seconds:
-        """Per sample."""
+        """Time of metrics that share a pass, per sample."""
         stamps: dict[str, list[Seconds]] = {}
-        # A pass looks at a batch while the next one is made: behind the last there is none, which would seem quick.
-        steps = max(STEPS_TO_WARM_UP + self._steps + 1, -(-MOST_LEAST // self._batch))
+        # A pass processes a batch while the next one is generated; the last one, without a next, would seem quick.
+        steps = max(NUM_WARM_UP_STEPS + self._steps + 1, -(-MIN_SAMPLES // self._batch))
         with ops.use_backend(self._impl), mock.patch.object(detectors, "load", self._load):
             compute(
                 names,
@@ -159,13 +159,13 @@ class Timed:
                 detector_dir=self._detector_dir or "stand-ins",
                 num_samples=steps * self._batch,
                 batch=self._batch,
-                progress=lambda what, done, _: stamps.setdefault(what, []).append(_now()),
+                progress=lambda task, done, total: stamps.setdefault(task, []).append(_now()),
             )
-        (of_samples,) = (times for what, times in stamps.items() if what != "real images")
-        return (of_samples[-2] - of_samples[-self._steps - 2]) / (self._steps * self._batch)
+        (times,) = (times for task, times in stamps.items() if task != "real images")
+        return (times[-2] - times[-self._steps - 2]) / (self._steps * self._batch)
 
     def _timed(self, function: Callable[[], Any]) -> Seconds:
-        """Of a function that makes a batch, for one of it."""
+        """Time of a function per sample, of the batch that each call makes."""
         function()
         start = _now()
         for _ in range(self._steps):
@@ -178,11 +178,11 @@ def _now() -> Seconds:
 
 
 def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence[Sequence[Seconds]]) -> Row:
-    """What was measured; turns have seconds per image of the generator, per sample of detectors and of metrics."""
+    """One row of results; turns are times of the generator per image, and of detectors and of metrics per sample."""
     names = joined.split("+")
     images = 1 if isinstance(METRICS[names[0]].kind, FeatureMetric) else 2
-    image, look, sample = np.moveaxis(np.array(turns), 1, 0)
-    overhead = _by_way(sample / (images * image) - 1)
+    image, detectors, sample = np.moveaxis(np.array(turns), 1, 0)
+    overhead = _clock_and_cores(sample / (images * image) - 1)
     return {
         "network": network.name,
         "channel_base": network.channel_base,
@@ -194,12 +194,12 @@ def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence
         "samples_per_second": float(1 / np.median(sample[:, 0])),
         "generator_images_per_second": float(1 / np.median(image[:, 0])),
         "overhead": overhead,
-        "overhead_beside_detectors": _by_way(sample / (images * image + look) - 1),
-        "goals": {f"overhead_{way}": goal(value, MOST_OVERHEAD) for way, value in overhead.items()},
+        "overhead_beside_detectors": _clock_and_cores(sample / (images * image + detectors) - 1),
+        "goals": {f"overhead_{clock}": goal(value, MAX_OVERHEAD) for clock, value in overhead.items()},
     }
 
 
-def _by_way(turns: Seconds) -> Row:
+def _clock_and_cores(turns: Seconds) -> Row:
     return dict(zip(("clock", "cores"), np.median(turns, axis=0).tolist(), strict=True))
 
 
@@ -210,7 +210,7 @@ def results() -> Iterator[Row]:
         if unknown := sorted(set(joined.split("+")) - set(METRICS)):
             raise ConfigError(f"metrics={','.join(unknown)}: known are {', '.join(METRICS)}")
         if "+" in joined and kinds != {FeatureMetric}:
-            raise ConfigError(f"metrics={joined}: only those come out of one pass that compare features")
+            raise ConfigError(f"metrics={joined}: only metrics that compare features share a pass")
     for network in networks:
         for impl in report.IMPL.value:
             with Worker(Timed, network, impl, flags.FLAGS.batch, flags.FLAGS.steps, flags.FLAGS.detector_dir) as worker:
@@ -220,8 +220,8 @@ def results() -> Iterator[Row]:
                         (worker.call("generator"), worker.call("detectors", names), worker.call("metrics", names))
                         for _ in range(report.REPEATS.value)
                     ]
-                    looked_with = {"detectors": "published" if flags.FLAGS.detector_dir else STAND_INS}
-                    yield row_of(network, impl, joined, flags.FLAGS.batch, turns) | looked_with
+                    used = {"detectors": "published" if flags.FLAGS.detector_dir else STAND_INS}
+                    yield row_of(network, impl, joined, flags.FLAGS.batch, turns) | used
 
 
 def main(argv: Sequence[str]) -> None:
@@ -229,7 +229,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def define_flags() -> None:
-    """Only where this is the program: other benchmarks have flags of the same names."""
+    """Define the flags, only where this is the program: other benchmarks have flags of the same names."""
     flags.DEFINE_list("presets", ["T-64"], "networks")
     flags.DEFINE_list("metrics", DEFAULT, "metrics to time; those joined by + together")
     flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")

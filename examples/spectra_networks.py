@@ -1,4 +1,4 @@
-"""The small networks of docs/spectra.md: random weights, made ready as far as random weights can be.
+"""The small networks of docs/spectra.md: random weights with matching statistics, noise strength and contrast.
 
 python examples/spectra_networks.py --out=networks
 """
@@ -16,9 +16,9 @@ from sg3tf import latents
 
 _OUT = flags.DEFINE_string("out", "networks", "Folder for random-t.keras, random-r.keras and random-stylegan2.keras.")
 
-_LATENTS = 32  # that running magnitudes are set to
+_NUM_LATENTS = 32  # that running magnitudes are measured on
 _NOISE_STRENGTH = 0.1  # of StyleGAN2, where training begins at 0
-_CONTRAST = 0.25  # of StyleGAN2, as the others' output_scale
+_CONTRAST = 0.25  # of StyleGAN2, like the others' output_scale
 _OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update takes magnitudes as they are
     "stylegan3-t": {"channel_base": 4096, "channel_max": 64, "magnitude_ema_beta": 0.0},
     "stylegan3-r": {"channel_base": 2048, "channel_max": 32, "magnitude_ema_beta": 0.0},
@@ -27,7 +27,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update takes m
 
 
 def main(argv: list[str]) -> None:
-    """Saves one network of each kind."""
+    """Save one network of each kind."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
     out = Path(_OUT.value)
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
         if preset == "stylegan2":
             _set_noise_and_contrast(G)
         else:
-            G(latents.z_from_seeds(range(_LATENTS), G.config.z_dim), update_emas=True)
+            G(latents.z_from_seeds(range(_NUM_LATENTS), G.config.z_dim), update_emas=True)
         path = out / f"random-{preset.removeprefix('stylegan3-')}.keras"
         G.save(path)
         print(path)

@@ -1,4 +1,4 @@
-"""A generator whose images are known at every position: waves, with faults to order."""
+"""A generator whose images are known at every position: waves, with optional faults."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WAVES = 1.5  # cycles per image width, along any direction
 
 @dataclasses.dataclass
 class Waves:
-    """Each channel of an image is a wave of amplitude AMPLITUDE along a direction that z decides.
+    """A generator of images whose channels are waves of amplitude AMPLITUDE along the direction of z.
 
     As the three channels are a third of a cycle apart, their squares sum to the same at every position.
 
     Attributes:
-        inverted: moves images the other way.
-        gain: factor on images that move, for samples of the last class where there are classes.
+        inverted: transforms images the opposite way.
+        gain: factor on transformed images, only for samples of the last class where there are classes.
         noise: standard deviation, independent in each image.
-        nan: puts one into the corner of an image.
+        nan: puts a NaN into the corner of every image.
     """
 
     config: GeneratorConfig = dataclasses.field(default_factory=lambda: GeneratorConfig(32, z_dim=2))
@@ -41,8 +41,8 @@ class Waves:
         moves = tf.reduce_any(transform != tf.eye(3), axis=[1, 2])
         matrix = tf.cast(tf.linalg.inv(transform) if self.inverted else transform, tf.float64)
         size = self.config.resolution
-        centres = (np.arange(size) + 0.5) / size - 0.5
-        x, y = np.meshgrid(centres, centres)
+        centers = (np.arange(size) + 0.5) / size - 0.5
+        x, y = np.meshgrid(centers, centers)
         position = tf.einsum("nij,hwj->nhwi", matrix, np.stack([x, y, np.ones_like(x)], axis=-1))[..., :2]
         turns = WAVES * tf.einsum("nhwi,ni->nhw", position, tf.cast(ws[:, :2], tf.float64))
         images = AMPLITUDE * tf.sin(2 * np.pi * (turns[..., None] + np.arange(3) / 3))

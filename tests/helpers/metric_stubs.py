@@ -1,4 +1,4 @@
-"""Images whose features are known: of one colour each, normally distributed."""
+"""Images with known features: each is of one color, and the colors are normally distributed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from sg3tf import GeneratorConfig
 
 RESOLUTION = 16
-MEAN = np.array([0.1, 0.0, -0.2])  # of the generator's colours, from -1 to 1
+MEAN = np.array([0.1, 0.0, -0.2])  # of the generator's colors, from -1 to 1
 SPREAD = np.array([0.1, 0.05, 0.2])
 
 
 @dataclasses.dataclass
-class Colours:
-    """A generator of images whose colour is MEAN + SPREAD * z, and with labels brighter by half of the label's last.
+class Colors:
+    """A generator of images of the color MEAN + SPREAD * z, brighter by half of the label's last number.
 
     Attributes:
-        shift: added to all colours; its only weight.
-        nan: the position of the latent, by its value, whose image is not finite.
-        seen: how many images were made; counts while graphs run.
+        shift: added to all colors; its only weight.
+        nan: the latent whose image is not finite.
+        seen: number of images generated; counts while graphs run.
     """
 
     config: Any = dataclasses.field(default_factory=lambda: GeneratorConfig(RESOLUTION, z_dim=3))
@@ -56,16 +56,16 @@ class Colours:
         return tf.cast(tf.tile(ws[:, None, None], [1, RESOLUTION, RESOLUTION, 1]), tf.float32)
 
 
-def bytes_of(colours: NDArray[Any]) -> NDArray[np.uint8]:
-    """8 bits of colours from -1 to 1."""
-    return np.floor(np.clip(colours * 127.5 + 128, 0, 255)).astype(np.uint8)
+def bytes_of(colors: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colors from -1 to 1 in 8 bits, rounded down."""
+    return np.floor(np.clip(colors * 127.5 + 128, 0, 255)).astype(np.uint8)
 
 
 class Data:
-    """Images of one colour each.
+    """A data set of images that are of one color each.
 
     Args:
-        colours: uint8 [N, 3].
+        colors: uint8 [N, 3].
         labels: float32 [N, label_dim].
     """
 
@@ -73,27 +73,27 @@ class Data:
     resolution, channels = RESOLUTION, 3
     part = "sha256:all"
 
-    def __init__(self, colours: NDArray[np.uint8], labels: NDArray[np.float32] | None = None) -> None:
-        self.colours, self.labels = colours, np.zeros([len(colours), 0], np.float32) if labels is None else labels
+    def __init__(self, colors: NDArray[np.uint8], labels: NDArray[np.float32] | None = None) -> None:
+        self.colors, self.labels = colors, np.zeros([len(colors), 0], np.float32) if labels is None else labels
         self.label_dim = self.labels.shape[1]
-        self.digest = f"sha256:{hashlib.sha256(colours.tobytes()).hexdigest()}"
+        self.digest = f"sha256:{hashlib.sha256(colors.tobytes()).hexdigest()}"
         self.read: list[int] = []
 
     def __len__(self) -> int:
-        return len(self.colours)
+        return len(self.colors)
 
     def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         self.read.append(i)
-        return np.tile(self.colours[i], [RESOLUTION, RESOLUTION, 1]), self.labels[i]
+        return np.tile(self.colors[i], [RESOLUTION, RESOLUTION, 1]), self.labels[i]
 
     def label(self, i: int) -> NDArray[np.float32]:
         return self.labels[i]
 
 
-class MeanColour:
-    """A detector whose features are the mean colour from 0 to 255; all its outputs are the same."""
+class MeanColor:
+    """A detector whose features are the mean color from 0 to 255; all its outputs are the same."""
 
-    def __init__(self, digest: str = "sha256:mean colour", scale: float = 1.0) -> None:
+    def __init__(self, digest: str = "sha256:mean color", scale: float = 1.0) -> None:
         self.digest, self.scale = digest, scale
         self.outputs = {"pool": 3, "spatial": 3, "logits": 3, "features": 3}
         self.seen = 0

@@ -14,7 +14,7 @@ from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
 from tests.helpers import tiny_run
-from tests.helpers.metric_stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColor
 from trainer import evaluation
 from trainer.errors import OptionError
 from trainer.state import TrainState
@@ -25,7 +25,7 @@ SETTINGS = {"metrics": NAMES, "metrics_samples": 20, "detector_dir": "x", "cond"
 
 @pytest.fixture
 def loaded(monkeypatch, tmp_path):
-    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColour())
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -82,7 +82,7 @@ def test_refused_before_a_run_begins(faces, monkeypatch):
         evaluation.check_metrics(options)
     with pytest.raises(ConfigError, match="fid50k_full.*detector_dir"):
         evaluation.check_metrics(dataclasses.replace(options, detector_dir=None))
-    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColour())
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
     evaluation.check_metrics(options)
     with pytest.raises(ConfigError, match="is50k.* needs 10 images"):
         evaluation.check_metrics(dataclasses.replace(options, metrics_samples=9))

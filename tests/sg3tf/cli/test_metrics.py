@@ -19,17 +19,17 @@ from sg3tf.data.shards import encode_png
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
 from sg3tf.models.loading import weights_digest
-from tests.helpers.metric_stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColor
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import contextlib, io, json, sys
 from sg3tf.metrics import detectors
 from sg3tf.cli.main import main
-from tests.helpers.metric_stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColor
 
 load = detectors.load
-detectors.load = lambda name, folder: MeanColour() if folder.name == "stubs" else load(name, folder)
+detectors.load = lambda name, folder: MeanColor() if folder.name == "stubs" else load(name, folder)
 results = []
 for arguments in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
@@ -114,7 +114,7 @@ def test_command(tmp_path: Path):
     lines = [json.loads(line) for line in printed.splitlines()]
     data = open_data(labelled, labels=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detectors, "load", lambda name, folder: MeanColour())
+        patch.setattr(detectors, "load", lambda name, folder: MeanColor())
         expected = compute(["fid50k_full", "pr50k3"], G, data, num_samples=12, batch=5, detector_dir="stubs")
     assert lines[0]["results"] | lines[1]["results"] == pytest.approx(expected, rel=1e-6)
     assert all(line.pop("seconds") >= 0 for line in lines)
@@ -123,7 +123,7 @@ def test_command(tmp_path: Path):
     detector = {"inception": "299x299", "vgg16": "224x224"}
     for line in lines:
         for name, one in line.pop("detectors").items():
-            assert one["digest"] == MeanColour().digest and detector[name] in one["resize"]
+            assert one["digest"] == MeanColor().digest and detector[name] in one["resize"]
     of_features = {"unit": None, "num_samples": 12, "num_real": 20, "seed": 0, "batch": 5}
     of_features |= {"data": {**described, "resize_filter": "box"}}
     common["labels"] = f"of images drawn from {data.digest}, part {data.part}"

@@ -1,4 +1,4 @@
-"""Features of data are computed once and never stale; a killed pass goes on where it was."""
+"""Statistics of data are computed once and never stale; a killed pass resumes where it was."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sg3tf.metrics import METRICS, cache, compute, detectors, feature_stats
 from sg3tf.metrics.cache import Cache, default_cache_dir
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest, Moments
 from sg3tf.metrics.features import FeatureExtractor
-from tests.helpers.metric_stubs import Colours, Data, MeanColour
+from tests.helpers.metric_stubs import Colors, Data, MeanColor
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["fid50k_full", "pr50k3_full", "kid50k"]
@@ -30,25 +30,25 @@ def images(seed: int = 0) -> Data:
 
 
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColour]:
-    found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColor]:
+    found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
     monkeypatch.setattr(detectors, "load", lambda name, folder: found[name])
     return found
 
 
 def values(folder: Path | None, data: Data, G: Any = None, **options: Any) -> dict[str, float]:
     given = {"names": NAMES, "detector_dir": "x", "num_samples": COUNT, "batch": BATCH, "cache_dir": folder, **options}
-    return compute(G=G or Colours(), data=data, **given)
+    return compute(G=G or Colors(), data=data, **given)
 
 
 def read(folder: Path | None, data: Data, **options: Any) -> int:
-    """How many images of the data that took."""
+    """Number of images of the data that were read."""
     data.read.clear()
     values(folder, data, **options)
     return len(set(data.read))
 
 
-def test_features_of_data_are_computed_once(loaded: dict[str, MeanColour], tmp_path: Path):
+def test_features_of_data_are_computed_once(loaded: dict[str, MeanColor], tmp_path: Path):
     data = images()
     first = values(tmp_path, data)
     assert len(data.read) == 80
@@ -59,8 +59,8 @@ def test_features_of_data_are_computed_once(loaded: dict[str, MeanColour], tmp_p
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_nothing_is_stale(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Whatever decides the content is part of the name."""
+def test_nothing_is_stale(loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Everything that decides the content is part of the name."""
     name = ["fid50k_full"]
     assert read(tmp_path, images(), names=name) == 80
     assert read(tmp_path, images(1), names=name) == 80
@@ -78,7 +78,7 @@ def test_nothing_is_stale(loaded: dict[str, MeanColour], tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no about", "nonsense"])
 def test_damaged_files_are_computed_again(
-    loaded: dict[str, MeanColour], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+    loaded: dict[str, MeanColor], tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ):
     data = images()
     first = values(tmp_path, data)
@@ -102,20 +102,37 @@ def test_damaged_files_are_computed_again(
     assert read(tmp_path, data) == 0
 
 
-def test_moments_and_rows_come_back_as_they_were(tmp_path: Path):
-    kept, rng = Cache(tmp_path), np.random.default_rng(0)
+def test_moments_and_rows_are_loaded_as_stored(tmp_path: Path):
+    cache, rng = Cache(tmp_path), np.random.default_rng(0)
     rows = rng.standard_normal([7, 3]).astype(np.float32)
     moments = Moments(3)
     moments.add(rows)
-    kept.store({"a": 1}, rows)
-    kept.store({"a": 2}, moments)
-    np.testing.assert_array_equal(kept.load({"a": 1}), rows)
-    found = kept.load({"a": 2})
+    cache.store({"a": 1}, rows)
+    cache.store({"a": 2}, moments)
+    np.testing.assert_array_equal(cache.load({"a": 1}), rows)
+    found = cache.load({"a": 2})
     assert isinstance(found, Moments) and found.count == 7
     np.testing.assert_array_equal(found.mean, moments.mean)
     np.testing.assert_array_equal(found.covariance, moments.covariance)
-    assert kept.load({"a": 3}) is None
+    assert cache.load({"a": 3}) is None
     assert Cache(None).load({"a": 1}) is None
+
+
+def test_names_of_entries_do_not_change():
+    """Recorded from the first version, so that its caches stay valid."""
+    data = {"data": "sha256:data", "part": "sha256:all"}
+    for request, name in (
+        (
+            FeatureRequest("inception", "pool", MOMENTS, 41),
+            "2e3356dfc17219e356a384fc902b75bf7005515e9b0c1faac2213645c10f4200",
+        ),
+        (
+            FeatureRequest("vgg16", "features", ROWS, 41),
+            "29938e4970ef60e59f141ca2f03292a01e1cc3af9bb86cfdc225341d2e570dbf",
+        ),
+    ):
+        fields = request.cache_key_fields() | {"detector_digest": f"sha256:{request.detector}"} | data
+        assert cache.cache_key(fields) == name
 
 
 def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch):
@@ -125,7 +142,7 @@ def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch):
     assert default_cache_dir() == Path.home() / ".cache/sg3tf/metrics"
 
 
-# Passes that are interrupted.
+# --- Interrupted passes -----------------------------------------------------------------------------------------------
 
 KILLED = """
 import os, signal, sys
@@ -133,13 +150,13 @@ from pathlib import Path
 from unittest import mock
 from sg3tf.metrics import detectors, feature_stats
 from tests.sg3tf.metrics import test_cache
-from tests.helpers.metric_stubs import MeanColour
+from tests.helpers.metric_stubs import MeanColor
 
-def progress(what, done, count):
-    if (what, done) == ("generated images", 56):
+def progress(task, done, total):
+    if (task, done) == ("generated images", 56):
         os.kill(os.getpid(), signal.SIGKILL)
 
-found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
+found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
 feature_stats.SAVE_INTERVAL_S = 0.0
 with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
     test_cache.values(Path(sys.argv[1]), test_cache.images(), progress=progress)
@@ -147,27 +164,27 @@ with mock.patch.object(detectors, "load", lambda name, folder: found[name]):
 
 
 @pytest.mark.slow
-def test_a_killed_pass_goes_on_where_it_was_to_the_same_bits(loaded: dict[str, MeanColour], tmp_path: Path):
+def test_a_killed_pass_resumes_to_the_same_bits(loaded: dict[str, MeanColor], tmp_path: Path):
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
 
-    others = [{"G": Colours(shift=0.01)}, {"seed": 1}, {"num_samples": COUNT + 1}, {"batch": BATCH * 2}]
-    for other in others:  # that is no pass of theirs
+    others = [{"G": Colors(shift=0.01)}, {"seed": 1}, {"num_samples": COUNT + 1}, {"batch": BATCH * 2}]
+    for other in others:  # these have passes of their own
         seen: list[int] = []
-        values(tmp_path, images(), **other, progress=lambda what, done, count, seen=seen: seen.append(done))
+        values(tmp_path, images(), **other, progress=lambda task, done, total, seen=seen: seen.append(done))
         assert seen[0] == 0, other
 
-    G, data = Colours(), images()
+    G, data = Colors(), images()
     assert values(tmp_path, data, G) == values(None, images())
     assert not data.read  # the killed process had
     assert G.seen == COUNT - 56
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_a_pass_over_data_goes_on(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_pass_over_data_resumes(loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(feature_stats, "SAVE_INTERVAL_S", 0.0)
 
-    def stop(what: str, done: int, count: int) -> None:
+    def stop(task: str, done: int, total: int) -> None:
         if done == 40:
             raise KeyboardInterrupt
 
@@ -179,9 +196,9 @@ def test_a_pass_over_data_goes_on(loaded: dict[str, MeanColour], tmp_path: Path,
 
 
 def test_a_process_killed_while_it_stores_features(
-    loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The one that waited for it finds its pass finished, and some of the features stored."""
+    """Another one that waited for it finds the pass finished, and some of the statistics stored."""
     store, cached = Cache.store, FeatureExtractor._load_cached
     stored: list[Any] = []
 
@@ -203,8 +220,8 @@ def test_a_process_killed_while_it_stores_features(
     assert values(tmp_path, images()) == values(None, images()) and stored
 
 
-def test_a_collection_goes_on_from_what_was_saved(tmp_path: Path):
-    wanted = [
+def test_a_collector_resumes_from_its_saved_state(tmp_path: Path):
+    requests = [
         FeatureRequest("d", "a", MOMENTS, 10),
         FeatureRequest("d", "a", ROWS, 7),
         FeatureRequest("d", "b", MOMENTS, 4),
@@ -213,31 +230,31 @@ def test_a_collection_goes_on_from_what_was_saved(tmp_path: Path):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal([10, size]).astype(np.float32) for size in (3, 2))
 
-    def fill(one: FeatureCollector, stop: int) -> None:
-        while one.num_done < stop:
-            index = slice(one.num_done, one.num_done + 2)
+    def fill(collector: FeatureCollector, stop: int) -> None:
+        while collector.num_done < stop:
+            index = slice(collector.num_done, collector.num_done + 2)
             made = {("d", "a"): a[index], ("d", "b"): b[index]}
-            one.add({output: made[output] for output in one.outputs_at(one.num_done)})
+            collector.add({output: made[output] for output in collector.outputs_at(collector.num_done)})
 
-    first = FeatureCollector(wanted, sizes, tmp_path)
+    first = FeatureCollector(requests, sizes, tmp_path)
     fill(first, 6)
     first.save()
     fill(first, 8)  # lost
-    second = FeatureCollector(wanted, sizes, tmp_path)
+    second = FeatureCollector(requests, sizes, tmp_path)
     assert (second.num_images, second.num_done, second.outputs_at(6), second.outputs_at(2)) == (
         *(10, 6, (("d", "a"),)),
         (("d", "a"), ("d", "b")),
     )
     fill(second, 10)
-    moments, rows, few = (second.stats()[w] for w in wanted)
+    moments, rows, few = (second.stats()[request] for request in requests)
     np.testing.assert_array_equal(rows, a[:7])
     assert (moments.count, few.count) == (10, 4)
     np.testing.assert_allclose(moments.covariance, np.cov(a.T), rtol=1e-12)
     np.testing.assert_allclose(few.covariance, np.cov(b[:4].T), rtol=1e-12)
 
 
-def test_another_process_that_makes_the_same_waits(tmp_path: Path):
-    """Threads here: the lock is one of open files."""
+def test_another_process_with_the_same_key_waits(tmp_path: Path):
+    """Threads stand for processes here, as the lock belongs to an open file."""
     order: list[str] = []
 
     def later() -> None:
@@ -257,7 +274,7 @@ def test_another_process_that_makes_the_same_waits(tmp_path: Path):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_passes_that_nobody_goes_on_with_are_removed(tmp_path: Path):
+def test_abandoned_passes_are_removed(tmp_path: Path):
     with pytest.raises(ZeroDivisionError), Cache(tmp_path).unfinished({"a": 1}) as old:
         raise ZeroDivisionError
     with Cache(tmp_path).unfinished({"a": 2}):
@@ -269,7 +286,7 @@ def test_passes_that_nobody_goes_on_with_are_removed(tmp_path: Path):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_without_a_folder_nothing_stays(loaded: dict[str, MeanColour], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_folder_nothing_stays(loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Metrics of generators for which the value is known, and of a real one."""
+"""Equivariance of generators for which it is known, and of a real one; its operators on images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf import ConfigError, Generator, GeneratorConfig, StyleGAN2Config
-from sg3tf.metrics import METRICS, check, compute, equivariance
+from sg3tf import Generator, GeneratorConfig
+from sg3tf.latents import transform_matrix
+from sg3tf.metrics import compute, equivariance
 from sg3tf.metrics.samples import Labels, Samples, uniform_classes
+from tests.conftest import Golden
 from tests.helpers.analytic_images import AMPLITUDE, WAVES, Waves
+from tests.helpers.numerics import nhwc, relative_error
 
 NAMES = ["eqt50k_int", "eqt50k_frac", "eqr50k"]
 
 
 def decibel(squared_difference: float) -> float:
     return float(10 * np.log10(4 / squared_difference))
-
-
-def test_registry():
-    for name in NAMES:
-        assert METRICS[name].results == {name: True}
-        assert METRICS[name].unit == "dB" and METRICS[name].num_samples == 50_000
 
 
 def test_equivariant_generator():
@@ -34,7 +31,7 @@ def test_equivariant_generator():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_images_that_fade_when_moved(name: str):
+def test_images_that_fade_when_transformed(name: str):
     """The difference is a fifth of an image, and an image's mean square half its amplitude's square.
 
     0.1 dB: twice what the filters leave (above), over a difference of a fifth. Seed 1 leaves no image where it is.
@@ -44,7 +41,7 @@ def test_images_that_fade_when_moved(name: str):
 
 
 def test_wrong_direction():
-    """Images lie apart by twice the shift, whose component along the wave decides."""
+    """Images are apart by twice the shift, of which the component along the wave counts."""
     samples = Samples(count=12, z_dim=2, seed=5, labels=None)
     directions = samples.latents(np.arange(12)).astype(np.float64)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -97,74 +94,15 @@ def test_labels():
     assert value == pytest.approx(decibel(0.2**2 * AMPLITUDE**2 / 2 * pixels[2::3].sum() / pixels.sum()), abs=1e-3)
 
 
-def test_samples_differ_by_seed_and_position_only():
-    z = Samples(3, z_dim=500, seed=0, labels=None).latents(np.arange(3))
-    assert z.shape == (3, 500) and z.dtype == np.float32
-    assert abs(z.mean()) < 0.1 and abs(z.std() - 1) < 0.1  # four standard errors
-    np.testing.assert_array_equal(Samples(9, 500, 0, None).latents(np.array([2, 0])), z[[2, 0]])
-    other = Samples(3, 500, 1, None).latents(np.arange(3))
-    correlation = np.corrcoef(np.concatenate([z, other])) - np.eye(6)
-    assert np.max(np.abs(correlation)) < 0.2
-
-
-def test_uniform_classes():
-    labels = uniform_classes(3, seed=2)
-    drawn = np.stack([labels(i) for i in range(300)])
-    assert drawn.dtype == np.float32 and set(np.unique(drawn)) == {0, 1} and np.all(drawn.sum(axis=1) == 1)
-    assert np.all(np.abs(drawn.sum(axis=0) - 100) < 33)  # four standard deviations
-    np.testing.assert_array_equal(labels(7), drawn[7])
-
-
-def test_tensor_float_32_is_off_meanwhile():
-    seen = []
-    read = tf.config.experimental.tensor_float_32_execution_enabled
-    before = read()
-    try:
-        tf.config.experimental.enable_tensor_float_32_execution(True)
-        compute(NAMES[:1], Waves(), num_samples=1, progress=lambda *_: seen.append(read()))
-        assert seen == [False] and read()
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(before)
-
-
 def test_images_that_are_not_finite():
-    """Even where they would not count."""
+    """Even outside the mask."""
     for name in NAMES:
         with pytest.raises(FloatingPointError, match="samples 0 to 1 are not finite"):
             compute([name], Waves(nan=True), num_samples=4, batch=2)
 
 
-@pytest.mark.parametrize(
-    ("names", "config", "message"),
-    [
-        (["fid"], GeneratorConfig(32), r"metrics='fid': known are eqt50k_int, eqt50k_frac, eqr50k, fid50k_full"),
-        (["eqr50k"], StyleGAN2Config(32), r"metrics='eqr50k': .* StyleGAN2Config"),
-    ],
-)
-def test_metrics_refused(names: list[str], config: Any, message: str):
-    with pytest.raises(ConfigError, match=message) as error:
-        check(names, config)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({"names": ["fid"]}, "metrics='fid'"),
-        ({"num_samples": 0}, "num_samples=0"),
-        ({"batch": 0}, "batch=0"),
-        ({"seed": -1}, "seed=-1"),
-        ({"labels": uniform_classes(2, 0)}, "labels=.*leave it out"),
-        ({"G": Waves(GeneratorConfig(32, label_dim=2))}, "labels=None: give it, or data with labels, .* label_dim=2"),
-    ],
-)
-def test_arguments_refused(kwargs: dict[str, Any], message: str):
-    with pytest.raises(ConfigError, match=message):
-        compute(**{"names": NAMES[:1], "G": Waves(), **kwargs})
-
-
 class Backwards:
-    """A generator that moves images the other way."""
+    """A generator that transforms images the opposite way."""
 
     def __init__(self, G: Generator) -> None:
         self.config, self.variables = G.config, G.variables
@@ -188,3 +126,115 @@ def test_alias_free_generators(preset: str, eqr: tuple[float, float]):
     assert eqr[0] < values["eqr50k"] < eqr[1], values
     if preset == "stylegan3-t":
         assert compute(NAMES[:1], Backwards(G), num_samples=8, labels=labels)[NAMES[0]] < 30
+
+
+# --- Operators on images ----------------------------------------------------------------------------------------------
+
+
+def stacked(*drawn: dict[str, Any]) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(np.stack([d[name] for d in drawn])) for name in drawn[0]}
+
+
+def image(size: int, count: int = 1) -> np.ndarray:
+    return np.random.default_rng(size).standard_normal([count, size, size, 2], np.float32)
+
+
+class Expected:
+    """Reference numbers of one operator, for two examples of its transform."""
+
+    def __init__(self, golden: Golden, name: str) -> None:
+        arrays = golden("equivariance")
+        self.x = tf.constant(np.repeat(nhwc(arrays["x_nchw"]), 2, axis=0))
+        self.y = np.concatenate([nhwc(arrays[f"{name}/{k}/y"]) for k in "01"])
+        self.mask = np.concatenate([nhwc(arrays[f"{name}/{k}/mask"]) for k in "01"])[..., :1]
+        self.shifts = [arrays[f"{name}/{k}/t"] * 48 for k in "01"] if f"{name}/0/t" in arrays else []
+        self.angles = [-float(arrays[f"rotation/{k}/angle"]) for k in "01"]  # theirs is anticlockwise
+
+    def check(self, moved: tuple[tf.Tensor, tf.Tensor], tolerance: float) -> None:
+        y, mask = moved
+        np.testing.assert_array_equal(np.broadcast_to(mask, self.mask.shape), self.mask)
+        assert relative_error(y * mask, self.y * self.mask) <= tolerance
+
+
+def test_integer_translation_reference(golden: Golden):
+    want = Expected(golden, "integer")
+    drawn = stacked(*(equivariance.translation_params_for(np.round(shift), 48) for shift in want.shifts))
+    want.check(equivariance.translate(want.x, drawn), 0)
+
+
+def test_fractional_translation_reference(golden: Golden):
+    want = Expected(golden, "fractional")
+    drawn = stacked(*(equivariance.translation_params_for(shift, 48, lobes=3) for shift in want.shifts))
+    want.check(equivariance.translate(want.x, drawn), 1e-6)
+
+
+def test_rotation_reference(golden: Golden):
+    """The reference rounds positions to float32."""
+    want = Expected(golden, "rotation")
+    want.check(equivariance.rotate(want.x, stacked(*map(equivariance.rotation_params_for, want.angles))), 1e-5)
+
+
+def test_pseudo_rotation_reference(golden: Golden):
+    want = Expected(golden, "pseudo_rotation")
+    want.check(equivariance.pseudo_rotate(want.x, stacked(*map(equivariance.rotation_params_for, want.angles))), 2e-6)
+
+
+@pytest.mark.parametrize("quarters", [-3, -1, 0, 1, 2])
+def test_quarter_turns_move_pixels_onto_pixels(quarters: int):
+    """No frequency is lost, so that nothing is filtered; x is shown with y downwards, so clockwise is rot90's -1."""
+    x, drawn = image(20), stacked(equivariance.rotation_params_for(quarters * np.pi / 2))
+    y, mask = equivariance.rotate(x, drawn)
+    assert np.sum(mask) >= 7 * 7
+    np.testing.assert_allclose(y * mask, np.rot90(x, -quarters, axes=(1, 2)) * mask, atol=1e-5)
+    y, mask = equivariance.pseudo_rotate(x, drawn)
+    assert np.sum(mask) == 10 * 10
+    np.testing.assert_allclose(y * mask, x * mask, atol=1e-5)
+
+
+@pytest.mark.parametrize("lobes", [0, 3])
+def test_whole_translations_move_pixels_onto_pixels(lobes: int):
+    x = image(16, 2)
+    y, mask = equivariance.translate(
+        x,
+        stacked(
+            equivariance.translation_params_for((3, -2), 16, lobes),
+            equivariance.translation_params_for((0, 1), 16, lobes),
+        ),
+    )
+    np.testing.assert_allclose(y[0, :14, 3:], x[0, 2:, :13], atol=1e-6)
+    np.testing.assert_allclose(y[1, 1:], x[1, :15], atol=1e-6)
+    expected = np.zeros([2, 16, 16, 1])
+    if lobes:  # the samples from 3 before a position to 2 behind must be there
+        expected[0, 1:12, 6:16] = expected[1, 4:15, 3:14] = 1
+    else:
+        expected[0, :14, 3:] = expected[1, 1:] = 1
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_constants_stay_constant():
+    """Taps are normalized between pixels too."""
+    x = tf.ones([1, 32, 32, 1])
+    for y, mask in (
+        equivariance.translate(x, stacked(equivariance.translation_params_for((1.3, -2.6), 32, lobes=3))),
+        equivariance.rotate(x, stacked(equivariance.rotation_params_for(0.7))),
+        equivariance.pseudo_rotate(x, stacked(equivariance.rotation_params_for(0.7))),
+    ):
+        assert np.sum(mask) > 200
+        np.testing.assert_allclose(y * mask, mask, atol=2e-6)
+
+
+def test_ranges_of_random_transforms():
+    rng = np.random.default_rng(0)
+    corners = [equivariance.sample_fractional_translation(rng, 64)["transform"][:2, 2] for _ in range(500)]
+    assert 0.12 < np.max(corners) <= 1 / 8 and -1 / 8 <= np.min(corners) < -0.12
+    whole = np.array([equivariance.sample_integer_translation(rng, 64)["transform"][:2, 2] for _ in range(500)]) * 64
+    assert set(np.unique(whole)) == set(range(-8, 9))
+    cosines = [equivariance.sample_rotation(rng, 64)["transform"][0, :2] for _ in range(500)]
+    assert np.max(cosines) > 0.99 and np.min(cosines) < -0.99 and np.max(np.abs(np.mean(cosines, axis=0))) < 0.1
+
+
+def test_transforms_are_those_of_the_generator():
+    np.testing.assert_allclose(
+        equivariance.translation_params_for((3, -5), 40)["transform"], transform_matrix(0, 3 / 40, -5 / 40), atol=1e-7
+    )
+    np.testing.assert_allclose(equivariance.rotation_params_for(0.4)["transform"], transform_matrix(0.4), atol=1e-7)

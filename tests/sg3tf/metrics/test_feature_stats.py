@@ -59,7 +59,7 @@ def test_large_mean():
     np.testing.assert_allclose(actual, exact, rtol=0, atol=100 * 1e6 * EPS)
 
 
-def test_saved_moments_go_on():
+def test_saved_moments_resume():
     x = features(50, 4)
     first = moments(x[:20])
     saved = first.arrays()

@@ -1,4 +1,4 @@
-"""Metrics that compare features, through passes over images of known colours."""
+"""Metrics that compare features, through passes over images of known colors."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sg3tf.metrics import METRICS, Evaluation, compute, detectors, features
 from sg3tf.metrics.kid import kernel_distance
 from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 from sg3tf.metrics.samples import Samples, comparison_rng, uniform_classes
-from tests.helpers.metric_stubs import MEAN, SPREAD, Colours, Data, MeanColour, bytes_of
+from tests.helpers.metric_stubs import MEAN, SPREAD, Colors, Data, MeanColor, bytes_of
 
 COUNT = 600
 SEED = 3
 
 
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColour]:
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, MeanColor]:
     """The detectors that metrics load."""
-    found = {"inception": MeanColour(), "vgg16": MeanColour("sha256:other", scale=0.5)}
+    found = {"inception": MeanColor(), "vgg16": MeanColor("sha256:other", scale=0.5)}
     monkeypatch.setattr(detectors, "load", lambda name, folder: found[name])
     return found
 
@@ -34,7 +34,7 @@ def data() -> Data:
 
 
 def generated(count: int = COUNT, seed: int = SEED) -> Any:
-    """Colours that Colours makes."""
+    """The colors of images that Colors generates."""
     z = Samples(count, 3, seed, None).latents(np.arange(count)).astype(np.float64)
     return bytes_of(MEAN + SPREAD * z)
 
@@ -48,11 +48,11 @@ def frechet(a: Any, b: Any) -> float:
 
 def measured(names: list[str], data: Data | None, G: Any = None, **options: Any) -> dict[str, float]:
     given = {"detector_dir": "somewhere", "num_samples": COUNT, "batch": 32, "seed": SEED, **options}
-    return compute(names, G or Colours(), data, **given)
+    return compute(names, G or Colors(), data, **given)
 
 
-def test_all_at_once_equal_their_definitions(loaded: dict[str, MeanColour], data: Data):
-    real, fake = data.colours.astype(np.float32), generated().astype(np.float32)
+def test_values_equal_their_definitions(loaded: dict[str, MeanColor], data: Data):
+    real, fake = data.colors.astype(np.float32), generated().astype(np.float32)
     names = ["is50k", "pr50k3_full", "fid50k_full", "kid50k_full", "dc50k5_full", "sfid50k_full"]
     values = measured(names, data)
     assert list(values) == [result for name in names for result in METRICS[name].results]
@@ -71,8 +71,8 @@ def test_all_at_once_equal_their_definitions(loaded: dict[str, MeanColour], data
     assert found == pytest.approx([scores.mean(), scores.std()], rel=1e-6)
 
 
-def test_each_image_goes_through_each_detector_once(loaded: dict[str, MeanColour], data: Data):
-    G = Colours()
+def test_each_image_goes_through_each_detector_once(loaded: dict[str, MeanColor], data: Data):
+    G = Colors()
     data.read.clear()
     measured(["fid50k_full", "pr50k3", "fid50k", "dc50k5_full", "is50k"], data, G)
     in_batches = [-(-count // 32) * 32 for count in (COUNT, len(data))]
@@ -81,8 +81,8 @@ def test_each_image_goes_through_each_detector_once(loaded: dict[str, MeanColour
     assert [one.seen for one in loaded.values()] == [sum(in_batches)] * 2
 
 
-def test_a_known_normal_distribution(loaded: dict[str, MeanColour]):
-    """Of two normal distributions along axes: (m1 - m2)^2 + (s1 - s2)^2 for each of them.
+def test_a_known_normal_distribution(loaded: dict[str, MeanColor]):
+    """Two normal distributions along the axes have the distance (m1 - m2)^2 + (s1 - s2)^2 for each of them.
 
     Cutting down to whole numbers takes 1/2 off the mean, as rounding the data does not, and adds 1/12 to both
     variances. A mean's standard error is 0.5 at most, as deviations of 26 and 20 go over the root of 4000.
@@ -96,8 +96,8 @@ def test_a_known_normal_distribution(loaded: dict[str, MeanColour]):
     assert value == pytest.approx(expected, abs=3 * 2 * np.sqrt(expected) * 0.5)  # three standard errors of the mean
 
 
-def test_only_the_first_images_where_so_published(loaded: dict[str, MeanColour], data: Data, monkeypatch: Any):
-    """A detector looks at no more than that, too."""
+def test_first_images_where_the_number_is_limited(loaded: dict[str, MeanColor], data: Data, monkeypatch: Any):
+    """Detectors do not process more images either."""
     import dataclasses
 
     for name in ("fid50k", "pr50k3"):
@@ -105,45 +105,45 @@ def test_only_the_first_images_where_so_published(loaded: dict[str, MeanColour],
         monkeypatch.setitem(METRICS, name, dataclasses.replace(METRICS[name], kind=kind))
     values = measured(["fid50k", "pr50k3", "fid50k_full"], data, batch=16)
     fake = generated().astype(np.float32)
-    assert values["fid50k"] == pytest.approx(frechet(data.colours[:100], fake), rel=1e-6)
-    assert values["fid50k_full"] == pytest.approx(frechet(data.colours, fake), rel=1e-6)
-    first = precision_recall(data.colours[:40].astype(np.float32), fake, 3)
+    assert values["fid50k"] == pytest.approx(frechet(data.colors[:100], fake), rel=1e-6)
+    assert values["fid50k_full"] == pytest.approx(frechet(data.colors, fake), rel=1e-6)
+    first = precision_recall(data.colors[:40].astype(np.float32), fake, 3)
     assert [values["pr50k3_precision"], values["pr50k3_recall"]] == pytest.approx(first)
     assert loaded["vgg16"].seen == 48 + 608
     assert loaded["inception"].seen == 704 + 608
 
 
-def test_the_batch_does_not_matter(loaded: dict[str, MeanColour], data: Data):
+def test_the_batch_does_not_matter(loaded: dict[str, MeanColor], data: Data):
     names = ["fid50k_full", "pr50k3_full"]
     assert measured(names, data, batch=7) == pytest.approx(measured(names, data, batch=1000), rel=1e-9)
 
 
-def test_labels_are_drawn_from_the_data(loaded: dict[str, MeanColour], data: Data):
-    """Brighter by a half where the label says so: three quarters of the images."""
+def test_labels_come_from_the_data(loaded: dict[str, MeanColor], data: Data):
+    """Images are brighter by a half for one of the labels, which three quarters have."""
     labels = np.repeat(np.eye(2, dtype=np.float32)[[0, 1, 1, 1]], len(data) // 4, axis=0)
-    G = Colours(GeneratorConfig(16, z_dim=3, label_dim=2))
-    labelled = Data(data.colours, labels)
-    value = measured(["fid50k_full"], labelled, G)["fid50k_full"]
+    G = Colors(GeneratorConfig(16, z_dim=3, label_dim=2))
+    labeled = Data(data.colors, labels)
+    value = measured(["fid50k_full"], labeled, G)["fid50k_full"]
     z = Samples(COUNT, 3, SEED, None).latents(np.arange(COUNT)).astype(np.float64)
     rng = np.random.default_rng(0)
     for share, close in ((0.75, True), (0.5, False)):
         bright = rng.uniform(size=[COUNT, 1]) < share
-        expected = frechet(data.colours, bytes_of(MEAN + SPREAD * z + bright / 2))
+        expected = frechet(data.colors, bytes_of(MEAN + SPREAD * z + bright / 2))
         assert (abs(value / expected - 1) < 0.1) == close, (value, expected)
-    uniform = measured(["fid50k_full"], labelled, G, labels=uniform_classes(2, SEED))["fid50k_full"]
+    uniform = measured(["fid50k_full"], labeled, G, labels=uniform_classes(2, SEED))["fid50k_full"]
     assert uniform == pytest.approx(expected, rel=0.1)
 
 
-def test_images_and_features_that_are_not_finite(loaded: dict[str, MeanColour], data: Data):
+def test_images_and_features_that_are_not_finite(loaded: dict[str, MeanColor], data: Data):
     z = Samples(COUNT, 3, SEED, None).latents(np.arange(COUNT))
     with pytest.raises(FloatingPointError, match="images of samples 64 to 95 are not finite"):
-        measured(["fid50k_full"], data, Colours(nan=z[70]))
+        measured(["fid50k_full"], data, Colors(nan=z[70]))
     loaded["inception"].scale = np.inf
     with pytest.raises(FloatingPointError, match="pool of inception for images 0 to 31 is not finite"):
         measured(["fid50k_full"], data)
 
 
-def test_progress(loaded: dict[str, MeanColour], data: Data):
+def test_progress(loaded: dict[str, MeanColor], data: Data):
     seen: list[tuple[str, int, int]] = []
     measured(["fid50k_full", "pr50k3_full"], data, batch=256, progress=lambda *done: seen.append(done))
     assert seen == [
@@ -152,9 +152,9 @@ def test_progress(loaded: dict[str, MeanColour], data: Data):
     ]
 
 
-def test_values_come_one_by_one(loaded: dict[str, MeanColour], data: Data):
+def test_results_come_one_by_one(loaded: dict[str, MeanColor], data: Data):
     given = {"detector_dir": "x", "num_samples": COUNT, "batch": 32}
-    found = list(Evaluation(["pr50k3_full", "fid50k_full"], Colours(), data, **given))
+    found = list(Evaluation(["pr50k3_full", "fid50k_full"], Colors(), data, **given))
     assert [result.metric for result in found] == ["pr50k3_full", "fid50k_full"]
     assert [(result.num_samples, result.num_real, result.unit) for result in found] == [(COUNT, 700, None)] * 2
     assert [list(result.values) for result in found] == [
@@ -163,17 +163,17 @@ def test_values_come_one_by_one(loaded: dict[str, MeanColour], data: Data):
     ]
 
 
-def test_pixels_are_cut_not_rounded():
-    """So published numbers were computed."""
-    colours = np.array([[-1.1, -1.0, -0.0001], [0.0, 0.5, 0.9999], [1.0, 1.1, 0.003]])
-    source = features.GeneratedImages(Colours(), None)
+def test_pixels_are_rounded_down():
+    """As for published values."""
+    colors = np.array([[-1.1, -1.0, -0.0001], [0.0, 0.5, 0.9999], [1.0, 1.1, 0.003]])
+    source = features.GeneratedImages(Colors(), None)
     source._G.mapping = lambda z, label: z
-    images, finite = source.images({"z": colours})
+    images, finite = source.images({"z": colors})
     assert images[:, 0, 0].numpy().tolist() == [[0, 0, 127], [128, 191, 255], [255, 255, 128]]
     assert finite.numpy().all()
 
 
-def test_stylegan2_has_noise_of_its_own_in_every_image(loaded: dict[str, MeanColour]):
+def test_stylegan2_has_different_noise_in_every_image(loaded: dict[str, MeanColor]):
     """Published values were computed with random noise; here it depends on the seed and the position only."""
     config = StyleGAN2Config(8, z_dim=4, w_dim=4, channel_base=32, channel_max=4)
     source = features.GeneratedImages(StyleGAN2Generator(config), Samples(8, 4, SEED, None))

@@ -13,12 +13,12 @@ def certain(classes: np.ndarray, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("level", [0.0, -3.5, 1e4])
-def test_no_idea_at_all(level: float):
+def test_uniform_predictions(level: float):
     assert inception_score(np.full([100, 7], level, np.float32)) == (pytest.approx(1, abs=1e-12), pytest.approx(0))
 
 
 def test_certain_and_balanced():
-    """As many as there are classes, even where the rest of a softmax is 0."""
+    """The number of classes, even where the rest of a softmax is 0."""
     mean, deviation = inception_score(certain(np.arange(200) % 5, 8))
     assert mean == pytest.approx(5, rel=1e-12) and deviation == pytest.approx(0, abs=1e-12)
 

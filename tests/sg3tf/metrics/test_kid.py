@@ -25,7 +25,7 @@ def double_loop(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def test_definition():
-    """Subsets of all there is are that, whatever their order."""
+    """Subsets of all vectors are the set itself, in any order."""
     x, y = rng(1).standard_normal([12, 5], np.float32), rng(2).uniform(size=[12, 5]).astype(np.float32)
     assert kernel_distance(x, y, rng(), num_subsets=3) == pytest.approx(double_loop(x, y), rel=1e-12)
 
@@ -36,7 +36,7 @@ def test_subsets_are_drawn_without_replacement_from_both_sides():
     values = [kernel_distance(x, y, rng(i), num_subsets=1, subset_size=8) for i in range(2000)]
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values) - double_loop(x, y)) < 4 * error < 0.2 * double_loop(x, y)
-    # With replacement a vector would be its own neighbour: two different ones, but for this one, are far apart.
+    # With replacement a vector would be its own neighbor: two different ones, but for this one, are far apart.
     x = np.array([[1.0], [-1.0]])
     assert kernel_distance(x, np.zeros([50, 1]), rng(), num_subsets=20) == pytest.approx(0 + 1 - 2)
 
@@ -79,7 +79,7 @@ def test_seed_decides():
     [
         ({"real": np.zeros([1, 4])}, "subset_size=1000, 1 real and 5 fake images: give at least 2"),
         ({"subset_size": 1}, "subset_size=1,"),
-        ({"subsets": 0}, "num_subsets=0"),
+        ({"num_subsets": 0}, "num_subsets=0"),
         ({"fake": np.zeros([5, 3])}, r"fake of shape \[5, 3\]: give \[N, 4\]"),
     ],
 )

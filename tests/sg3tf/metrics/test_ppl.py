@@ -1,4 +1,4 @@
-"""Perceptual path length of generators for which it is known, and what becomes of images on the way."""
+"""Perceptual path length of generators for which it is known, and the images that it compares."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Linear:
 
 @dataclasses.dataclass
 class Position(Linear):
-    """Every pixel is where on the path between two latents the image is, from `start` to 1."""
+    """Every pixel is the position of the image on the path between two latents, from `start` to 1."""
 
     start: float = 0.0
 
@@ -84,14 +84,14 @@ def unit_ends(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def inner_mean(values: np.ndarray) -> float:
-    """Without the lengths that lie wholly in the first or last hundredth of the way from the least to the greatest."""
+    """Mean without the lengths entirely in the first or last hundredth of the sorted lengths."""
     values = np.sort(values)
     last = len(values) - 1
     return values[int(np.floor(0.01 * last)) : int(np.ceil(0.99 * last)) + 1].mean()
 
 
-def doubt(lengths: np.ndarray, roundings: int, epsilon: float) -> float:
-    """How far the mean may be off if differences between images, epsilon * sqrt(lengths), are by so many roundings."""
+def mean_error(lengths: np.ndarray, roundings: int, epsilon: float) -> float:
+    """Error of the mean if differences between images, epsilon * sqrt(lengths), are off by `roundings` roundings."""
     error = roundings * ROUNDING / epsilon
     return 3 * error * np.sqrt(lengths).mean() + error**2  # 3 for 2: the mean is over most lengths
 
@@ -103,7 +103,7 @@ def test_lines(sampling: str, epsilon: float):
     pixels = isometry() * np.array([1.0, 2.0, 0.5])
     a, b = unit_ends(40)
     lengths = np.sum(((b - a) @ pixels.T) ** 2, axis=1)
-    tolerance = doubt(lengths, 2 * 2 * 2, epsilon)
+    tolerance = mean_error(lengths, 2 * 2 * 2, epsilon)
     assert tolerance < 0.02 * lengths.mean()
     actual = measure(Linear(pixels), sampling=sampling, epsilon=epsilon)
     assert actual == pytest.approx(inner_mean(lengths), abs=tolerance)
@@ -117,7 +117,7 @@ def test_arcs(sampling: str):
     """
     a, b = unit_ends(40, seed=3)
     lengths = np.arccos(np.sum(a * b, axis=1)) ** 2
-    tolerance = doubt(lengths, 2 * 3, 1e-4)
+    tolerance = mean_error(lengths, 2 * 3, 1e-4)
     assert tolerance < 0.02 * lengths.mean()
     actual = measure(Linear(), space="z", sampling=sampling, seed=3)
     assert actual == pytest.approx(inner_mean(lengths), abs=tolerance)
@@ -184,8 +184,8 @@ def test_outer_lengths_are_left_out():
 @pytest.mark.parametrize(
     ("side", "crop", "compared"), [(8, False, 8), (8, True, 4), (512, False, 256), (1024, True, 256)]
 )
-def test_what_is_compared(side: int, crop: bool, compared: int):
-    """The face, and never more than 256 pixels: boxes are averaged. Pixels say in which row and column they are."""
+def test_compared_pixels(side: int, crop: bool, compared: int):
+    """The face if cropped, and at most 256 pixels, by averages over boxes. The value of a pixel is its row and column."""
 
     class Coordinates(Linear):
         def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:
@@ -203,7 +203,7 @@ def test_what_is_compared(side: int, crop: bool, compared: int):
     top, left, bottom, right = (side * share for share in ((3 / 8, 2 / 8, 7 / 8, 6 / 8) if crop else (0, 0, 1, 1)))
     half_box = (bottom - top) / compared / 2
     edges = [top + half_box, left + half_box, bottom - half_box, right - half_box]
-    assert seen == [edge - 0.5 for edge in edges]  # pixel 0 has its centre half a pixel from the edge
+    assert seen == [edge - 0.5 for edge in edges]  # pixel 0 has its center half a pixel from the edge
 
 
 def test_labels():
@@ -216,8 +216,8 @@ def test_labels():
             return super().mapping(z, label)
 
     labels = uniform_classes(Z_DIM, seed=0)
-    plain, labelled = measure(Linear(), epsilon=1.0), measure(Labelled(), epsilon=1.0, labels=labels)
-    assert labelled == pytest.approx(plain, rel=1e-5)
+    plain, labeled = measure(Linear(), epsilon=1.0), measure(Labelled(), epsilon=1.0, labels=labels)
+    assert labeled == pytest.approx(plain, rel=1e-5)
     expected = np.stack([labels(i) for i in range(16)])
     np.testing.assert_array_equal(seen[0], np.concatenate([expected, expected]))
 
@@ -252,8 +252,8 @@ def test_refused(options: dict[str, Any]):
         measure(Linear(), **options)
 
 
-def test_generator_of_sixteen_bits_and_noise():
-    """It computes in float32, and both images of a pair have the same noise, of their own and not of the weights."""
+def test_half_precision_and_noise():
+    """It computes in float32; both images of a pair have the same noise, which is not the stored one."""
     keras.utils.set_random_seed(0)
     width = {"channel_base": 64, "channel_max": 8, "z_dim": 4, "w_dim": 4}
     G = Generator.from_preset("stylegan2", resolution=8, **width)

@@ -77,23 +77,23 @@ def test_ties_are_inside_where_squares_are_rounded():
 
 @pytest.mark.parametrize("offset", [0, 100])
 def test_duplicates(offset: float):
-    """Balls of radius 0 contain their centre: k others lie there too, and a fake one of each.
+    """Balls of radius 0 contain their center: k others lie there too, and a fake one of each.
 
     In floating point, |x|^2 + |y|^2 - 2 x.y is not 0 for x = y in all places of a product of matrices.
     """
     rng = np.random.default_rng(2)
-    centres = offset + rng.standard_normal([37, 1001], np.float32)
-    real = rng.permutation(np.repeat(centres, 4, axis=0))
-    precision, recall = precision_recall(real, np.concatenate([centres] * 4 + [centres + 0.01]), k=3)
+    centers = offset + rng.standard_normal([37, 1001], np.float32)
+    real = rng.permutation(np.repeat(centers, 4, axis=0))
+    precision, recall = precision_recall(real, np.concatenate([centers] * 4 + [centers + 0.01]), k=3)
     assert precision == 0.8 and recall == 1
-    density, coverage = density_coverage(real, centres, k=3)
+    density, coverage = density_coverage(real, centers, k=3)
     assert density == pytest.approx(4 / 3) and coverage == 1
-    assert density_coverage(real, centres + 0.01, k=3) == (0, 0)
+    assert density_coverage(real, centers + 0.01, k=3) == (0, 0)
     assert precision_recall(np.zeros([9, 2]), np.zeros([5, 2])) == (1, 1)
 
 
 def test_near_points_far_away():
-    """4096 features of 10 +- 0.01, as neighbours a thousandth of their length apart: float32 would guess."""
+    """4096 features of 10 +- 0.01, as neighbors a thousandth of their length apart: float32 would guess."""
     rng = np.random.default_rng(3)
     real, fake = (10 + 0.01 * rng.standard_normal([n, 3]) @ rng.standard_normal([3, 4096]) for n in (50, 45))
     real, fake = real.astype(np.float32), fake.astype(np.float32)
@@ -122,7 +122,7 @@ def test_apart_and_alike():
     assert precision_recall(points, points + 100) == density_coverage(points, points + 100) == (0, 0)
     assert precision_recall(points, points) == (1, 1)
     density, coverage = density_coverage(points, points, k=5)
-    assert density == pytest.approx(6 / 5) and coverage == 1  # each ball holds its centre and five more
+    assert density == pytest.approx(6 / 5) and coverage == 1  # each ball holds its center and five more
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(60, 60, 5), (40, 90, 2)])
@@ -146,7 +146,7 @@ def test_k_refused(k: int):
     with pytest.raises(ValueError, match=f"{message} 5, the number of fake" if k else message):
         precision_recall(ten, five, k)
     if k:
-        assert density_coverage(ten, five, k) == (10 / k, 1)  # of fake points, none needs neighbours
+        assert density_coverage(ten, five, k) == (10 / k, 1)  # of fake points, none needs neighbors
 
 
 def test_points_refused():

@@ -1,4 +1,4 @@
-"""Metrics that make their own images go on where they were, to the same bits."""
+"""Metrics that generate their own images resume where they were, to the same bits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNT, BATCH, STOP = 10, 2, 6
 
 
 class Squares:
-    """In place of LPIPS."""
+    """Distance in place of LPIPS."""
 
     digest = "sha256:squares"
 
@@ -38,7 +38,7 @@ def value(name: str, G: sg3tf.Generator, cache: Path | None, progress: Callable[
 
 
 @pytest.mark.parametrize("name", ["eqt50k_frac", "ppl2_wend"])
-def test_an_interrupted_metric_goes_on(
+def test_an_interrupted_metric_resumes(
     name: str, networks: list[sg3tf.Generator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "SAVE_INTERVAL_S", 0.0)
@@ -54,7 +54,7 @@ def test_an_interrupted_metric_goes_on(
         value(name, G, tmp_path, stop)
     seen: list[int] = []
     assert value(name, other, tmp_path, lambda _, done, __: seen.append(done)) != expected
-    assert seen[0] == BATCH  # it was no beginning of its
+    assert seen[0] == BATCH  # another network does not resume
     seen.clear()
     assert value(name, G, tmp_path, lambda _, done, __: seen.append(done)) == expected
     assert seen == [STOP + BATCH, COUNT]

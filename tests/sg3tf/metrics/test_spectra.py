@@ -36,12 +36,12 @@ SIZE = INTERPOLATION * R
 
 
 def spectrum_of(*images: Array) -> Spectrum:
-    """Of images [R, R]."""
+    """Spectrum of images [R, R]."""
     return average_spectrum([np.stack(images)[..., None]], {})
 
 
 def wave(x: float, y: float, phase: float = 0.3) -> Array:
-    """[R, R], of so many cycles per pixel along x and y."""
+    """[R, R], with x and y cycles per pixel along the axes."""
     i = np.arange(R)
     return np.cos(2 * np.pi * (x * i + y * i[:, None]) + phase)
 
@@ -58,7 +58,7 @@ def test_white_noise_is_0_db_everywhere():
     assert power.mean() == pytest.approx(1, abs=6 * np.sqrt(2 / (3 * num * R**2) * 2))
 
 
-def test_normalised_is_the_spectrum_of_normalised_images():
+def test_normalized_is_the_spectrum_of_normalized_images():
     images = np.random.default_rng(1).integers(0, 256, [5, R, R, 3]).astype(np.float64)
     mean, std = images.mean(), images.std()
     spectrum = average_spectrum([images[:2], images[2:]], {})
@@ -106,9 +106,9 @@ def test_a_quarter_turn_turns_the_spectrum():
 
 
 def test_pink_field_falls_by_20_db_per_decade():
-    """Amplitudes 1 / f on a torus eight times as wide, of which the images are cut.
+    """Amplitudes 1 / f on a torus eight times as wide, from which the images are cut.
 
-    The window averages power over a neighbourhood of standard deviation s = 0.67 / R along either axis, which adds
+    The window averages power over a neighborhood of standard deviation s = 0.67 / R along either axis, which adds
     s^2 / 2 times its Laplacian: at k cycles per image width 2 * 0.67^2 / k^2 of it, 0.06 dB at the fit's lower end.
     There a ring of 512 images has some 3000 independent values, for 0.08 dB; nine such rings, of which log10 k has a
     deviation of 0.095, give the slope to 0.27. Allowed is three times as much.
@@ -127,7 +127,7 @@ def test_pink_field_falls_by_20_db_per_decade():
 
 
 def test_slices_and_rings():
-    """Of a spectrum that is the squared frequency: slices exactly, rings up to half a ring's width."""
+    """For a spectrum that is the squared frequency, slices are exact and rings up to half a ring's width."""
     step = np.fft.fftfreq(SIZE)
     power = step[:, None] ** 2 + step**2
     frequency, across, diagonal = slices(power)
@@ -151,7 +151,7 @@ def test_files(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_all_are_normalised_by_the_first(tmp_path: Path):
+def test_all_are_normalized_by_the_first(tmp_path: Path):
     """Twice the contrast: 6 dB more. With its mean elsewhere, there is a difference at frequency 0 besides."""
     images = np.random.default_rng(6).standard_normal([2, R, R, 1])
     paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
@@ -193,7 +193,7 @@ def tiny(preset: str, **overrides: Any) -> sg3tf.Generator:
 
 @pytest.mark.parametrize(("preset", "label_dim"), [("stylegan3-t", 0), ("stylegan2", 2)])
 def test_images_of_networks(preset: str, label_dim: int):
-    """The same for every batch size, but for rounding to 8 bits; each image once."""
+    """They are the same for every batch size, except for rounding to 8 bits; each image occurs once."""
     G = tiny(preset, label_dim=label_dim)
     one, other = (np.concatenate(list(generated_images(G, 5, seed=1, batch=batch))) for batch in (2, 5))
     assert one.shape == (5, 16, 16, 3) and one.dtype == np.uint8
@@ -206,6 +206,11 @@ def test_nan_in_images_of_a_network():
     G.const.assign(G.const * np.nan)
     with pytest.raises(FloatingPointError, match="images of samples 0 to 1 are not finite"):
         list(generated_images(G, 2, seed=0, batch=2))
+
+
+def test_figures_need_no_tensorflow():
+    check = "import sys, sg3tf.metrics.plots; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 PROGRAM = """
@@ -230,7 +235,7 @@ def run(*lines: list[str]) -> list[tuple[int, str, str]]:
 
 
 def images(folder: Path, count: int) -> Path:
-    """Grey noise in a folder of PNG files, as a data set."""
+    """Gray noise in a folder of PNG files, as a data set."""
     source = folder / "source"
     source.mkdir()
     rng = np.random.default_rng(8)

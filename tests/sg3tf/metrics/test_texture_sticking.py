@@ -1,4 +1,4 @@
-"""Averages of images for which they are known, views of known and of real generators, and the command line."""
+"""Averages of known images, views of known and of real generators, tables of images, and the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_share_of_a_fixed_pattern():
     np.testing.assert_allclose(result.image, images.mean(0))
     inside = slice(4, R // 2 + 1)
     members = 2 * np.pi * np.arange(R)[inside] * channels
-    window = 2.0**2  # bins over which it spreads power, so that so many fewer are independent
+    window = 2.0**2  # bins over which it spreads power, by which fewer are independent
     tolerance = 5 * 3 / 16 * np.sqrt(2 * window / members) + 5 / np.sqrt(num * members / 2 / window)
     assert np.all(np.abs(result.fixed_share[inside] - 0.25) < tolerance)
     assert result.fixed_share[inside].mean() == pytest.approx(0.25, abs=0.02)
@@ -51,7 +51,7 @@ def test_share_of_equal_and_of_independent_images():
 
 
 class Moving(Waves):
-    """With the arguments that a generator has besides."""
+    """Waves with the other arguments of a generator."""
 
     def mapping(self, z: tf.Tensor, label: None = None, truncation_psi: float = 1.0) -> tf.Tensor:
         return super().mapping(z)
@@ -64,7 +64,7 @@ def views_of_waves(**faults: Any) -> Views:
     return Views(Moving(GeneratorConfig(R, z_dim=2), **faults), seed=3, psi=1.0, batch=64)
 
 
-def test_motions_of_a_wave():
+def test_translations_of_a_wave():
     """Averaged over a range of shifts, a wave is left with its amplitude times a sinc; moved back, it is as before."""
     views = views_of_waves()
     image = views.image()
@@ -105,8 +105,8 @@ def test_views_of_real_generators(preset: str, label_dim: int):
         np.testing.assert_allclose(views.image(), G(z, truncation_psi=0.5)[0], atol=1e-5)
 
 
-def test_neighbours_differ_by_the_radius():
-    """In w, by `radius` deviations of it; 800 numbers give one deviation to 2.5 %, 256 latents the other to 5 %."""
+def test_neighbors_differ_by_the_radius():
+    """The distance in w is `radius` deviations of it; 800 numbers give one deviation to 2.5 %, 256 latents the other to 5 %."""
     G = tiny("stylegan3-t")
     views = Views(G, seed=0, psi=0.0, batch=8)
     given: list[Any] = []
@@ -128,13 +128,13 @@ def test_nan_is_refused():
         views_of_waves(nan=True).image()
 
 
-def test_sheet():
+def test_image_table():
     red = np.full([4, 6, 3], [255, 0, 0], np.uint8)
     picture = image_table(["first", "second"], {"row": [red, "left out"], "two\nlines": [red, red]})
     assert np.sum(np.all(picture == [255, 0, 0], axis=-1)) == 3 * 24
     assert tuple(picture[-1, -1]) == (255, 255, 255)
-    grey = np.full([2, 3, 1], 7, np.uint8)
-    assert enlarge_to_fit(grey, 5, 12).shape == (4, 12, 3) and enlarge_to_fit(grey, 1, 1).shape == (2, 3, 3)
+    gray = np.full([2, 3, 1], 7, np.uint8)
+    assert enlarge_to_fit(gray, 5, 12).shape == (4, 12, 3) and enlarge_to_fit(gray, 1, 1).shape == (2, 3, 3)
 
 
 PROGRAM = """

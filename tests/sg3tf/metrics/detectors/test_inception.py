@@ -197,8 +197,8 @@ def test_the_published_graph_takes_one_image(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_grey_images_are_repeated(tmp_path: Path) -> None:
     detector = detectors.load("inception", save(tmp_path, miniature()))
-    grey = images(2, channels=1)
-    np.testing.assert_array_equal(detector(grey)["pool"], detector(np.repeat(grey, 3, -1))["pool"])
+    gray = images(2, channels=1)
+    np.testing.assert_array_equal(detector(gray)["pool"], detector(np.repeat(gray, 3, -1))["pool"])
 
 
 @pytest.mark.usefixtures("small")

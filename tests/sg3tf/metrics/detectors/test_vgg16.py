@@ -113,8 +113,8 @@ def test_features(folder: Path) -> None:
 
 
 def test_grey_images_are_repeated(folder: Path) -> None:
-    detector, grey = detectors.load("vgg16", folder), images(1, channels=1)
-    np.testing.assert_array_equal(detector(grey)["features"], detector(np.repeat(grey, 3, -1))["features"])
+    detector, gray = detectors.load("vgg16", folder), images(1, channels=1)
+    np.testing.assert_array_equal(detector(gray)["features"], detector(np.repeat(gray, 3, -1))["features"])
 
 
 def pair(size: int = 33) -> tuple[Array, Array]:
@@ -135,7 +135,7 @@ def test_distance(folder: Path) -> None:
     np.testing.assert_allclose(measure.distance(b, a), actual, rtol=1e-6)
 
 
-def test_distance_of_neighbours(folder: Path) -> None:
+def test_distance_of_neighbors(folder: Path) -> None:
     """Path lengths compare images that hardly differ: what float32 leaves of a difference of 1e-4."""
     a = pair()[0]
     b = a + np.float32(1e-4) * pair()[1]

@@ -1,0 +1,226 @@
+"""Evaluation as users call it: results, inputs of several kinds, errors before anything is generated, replicas."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.images import save_png
+from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, evaluate, samples
+from sg3tf.metrics.detectors import DetectorError
+from sg3tf.metrics.samples import uniform_classes
+from tests.helpers.analytic_images import Waves
+from tests.helpers.metric_stubs import Colors, Data, MeanColor
+
+ROOT = Path(__file__).parents[3]
+CONFIG = GeneratorConfig(16, z_dim=3)
+LABELED = GeneratorConfig(16, z_dim=3, label_dim=2)
+
+
+def data(count: int = 20, label_dim: int = 0) -> Data:
+    colors = np.random.default_rng(0).integers(0, 256, [count, 3], np.uint8)
+    return Data(colors, np.eye(label_dim, dtype=np.float32)[np.arange(count) % label_dim] if label_dim else None)
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> MeanColor:
+    found = MeanColor()
+    monkeypatch.setattr(detectors, "load", lambda name, folder: found)
+    return found
+
+
+def test_results(detector: MeanColor):
+    names = ["fid50k_full", "is50k"]
+    fid, score = Evaluation(names, Colors(), data(), detector_dir="x", num_samples=12, seed=2)
+    assert (fid.metric, fid.num_samples, fid.num_real, fid.unit) == ("fid50k_full", 12, 20, None)
+    assert (score.metric, score.num_samples, score.num_real) == ("is50k", 12, 0)
+    (moved,) = Evaluation(["eqt50k_int"], Waves(), num_samples=2)
+    assert moved == MetricResult("eqt50k_int", moved.values, "dB", 2, 0)
+    values = compute(names, Colors(), data(), detector_dir="x", num_samples=12, seed=2)
+    assert values == fid.values | score.values
+
+
+@pytest.mark.parametrize("label_dim", [0, 2])
+def test_data_of_all_kinds(detector: MeanColor, tmp_path: Path, label_dim: int):
+    """A data set, its path and its images in memory give the same values."""
+    source = data(label_dim=label_dim)
+    folder = tmp_path / "images"
+    for i in range(len(source)):
+        save_png(folder / (f"class{np.argmax(source.label(i))}" if label_dim else "") / f"{i:02}.png", source[i][0])
+    build(folder, tmp_path / "data", BuildConfig(16, resize="box", shards=2))
+    opened = samples.open_data(tmp_path / "data", labels=label_dim > 0)
+    images, labels = (np.stack(parts) for parts in zip(*(opened[i] for i in range(len(opened))), strict=True))
+
+    G = Colors(GeneratorConfig(16, z_dim=3, label_dim=label_dim))
+    kinds = [opened, tmp_path / "data", str(tmp_path / "data"), ArrayImages(images, labels)]
+    values = [compute(["fid50k_full"], G, kind, detector_dir="x", num_samples=12) for kind in kinds]
+    assert values == [values[0]] * 4
+    check(["fid50k_full"], G.config, tmp_path / "data", detector_dir="x")
+
+
+@pytest.mark.parametrize("module", [evaluate, samples])
+def test_examples(module: Any):
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
+
+
+def test_tensor_float_32_is_off():
+    seen = []
+    read = tf.config.experimental.tensor_float_32_execution_enabled
+    before = read()
+    try:
+        tf.config.experimental.enable_tensor_float_32_execution(True)
+        compute(["eqt50k_int"], Waves(), num_samples=1, progress=lambda *_: seen.append(read()))
+        assert seen == [False] and read()
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+# --- Errors and warnings ----------------------------------------------------------------------------------------------
+
+
+def changed(**attributes: Any) -> Data:
+    one = data(label_dim=attributes.pop("label_dim", 0))
+    for name, value in attributes.items():
+        setattr(one, name, value)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"names": ["fid"]}, "metrics='fid': known are eqt50k_int, .*fid50k_full"),
+        ({"names": ["eqr50k"], "config": StyleGAN2Config(16)}, "metrics='eqr50k': images of this StyleGAN2Config"),
+        ({"names": ["fid50k_full"], "data": None}, "metrics='fid50k_full': compares with real images; give data"),
+        ({"data": changed(resolution=32)}, r"data=faces: images of 32x32, .* 16x16; .*--resolution=16"),
+        ({"data": changed(channels=1)}, "data=faces: 1 channels, .* have 3; .*--channels=3"),
+        ({"config": LABELED}, "data=faces: label_dim=0, but the generator's is 2"),
+        ({"config": LABELED, "data": changed(label_dim=3)}, "data=faces: label_dim=3, but the generator's is 2"),
+        ({"config": GeneratorConfig(16, image_channels=4), "data": None, "names": ["is50k"]}, "RGB images, not 4"),
+        ({"num_samples": 1}, "metrics='fid50k_full': needs 2 images at least, .* not 1"),
+        ({"data": data(1)}, "metrics='fid50k_full': needs 2 images at least, .* not 1"),
+        ({"names": ["pr50k3"], "data": data(3)}, "metrics='pr50k3': needs 4 images at least, .* not 3"),
+        ({"names": ["dc50k5_full"], "num_samples": 5}, "metrics='dc50k5_full': needs 6 images at least, .* not 5"),
+        ({"names": ["kid50k"], "num_samples": 1}, "metrics='kid50k': needs 2 images"),
+        ({"names": ["is50k"], "num_samples": 9}, "metrics='is50k': needs 10 images"),
+        ({"names": ["ppl_wend"]}, "metrics='ppl_wend': compares 8x8 pixels here, needs 16x16"),
+        ({"detector_dir": None}, "metrics='fid50k_full': .*give detector_dir"),
+        ({"names": ["ppl2_wend"], "detector_dir": None}, "metrics='ppl2_wend': .*give detector_dir"),
+        ({"num_samples": 0}, "num_samples=0"),
+        ({"batch": 0}, "batch=0"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_refused(monkeypatch: pytest.MonkeyPatch, kwargs: dict[str, Any], message: str):
+    """By compute likewise, before it generates an image."""
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
+    given = {"names": ["fid50k_full"], "config": CONFIG, "data": data(), "detector_dir": "x", **kwargs}
+    with pytest.raises(ConfigError, match=message) as refusal:
+        check(**given)
+    assert "\n" not in str(refusal.value)
+    G = Colors(given.pop("config"))
+    with pytest.raises(ConfigError, match=message):
+        compute(G=G, **given)
+    assert G.seen == 0
+
+
+def test_missing_detectors_are_refused(tmp_path: Path):
+    for name in ("fid50k_full", "pr50k3", "ppl2_wend"):
+        with pytest.raises(DetectorError, match="is not in the detector folder"):
+            check([name], CONFIG, data(), detector_dir=tmp_path)
+    check(["eqt50k_int"], CONFIG)
+
+
+def test_metrics_of_stylegan2():
+    every = ["fid50k_full", "kid50k_full", "pr50k3_full", "is50k", "ppl2_wend", "sfid50k_full", "dc50k5_full"]
+    with pytest.raises(DetectorError):  # and nothing else
+        check(every, StyleGAN2Config(16), data(), detector_dir="nowhere")
+
+
+def test_few_images_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    """With the three features of the stub."""
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
+    for names, warned in ((["fid50k_full", "kid50k_full"], 1), (["kid50k_full"], 0)):
+        caplog.clear()
+        compute(names, Colors(), data(2), detector_dir="x", num_samples=20)
+        assert [record.getMessage().startswith("fid50k_full: 2 images") for record in caplog.records] == [True] * warned
+    caplog.clear()
+    compute(["fid50k_full"], Colors(), data(3), detector_dir="x", num_samples=3)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"labels": uniform_classes(2, 0)}, "labels=.*leave it out"),
+        ({"G": Waves(GeneratorConfig(32, label_dim=2))}, "labels=None: give it, or data with labels, .* label_dim=2"),
+    ],
+)
+def test_labels_refused(kwargs: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        compute(**{"names": ["eqt50k_int"], "G": Waves(), **kwargs})
+
+
+# --- Replicas ---------------------------------------------------------------------------------------------------------
+
+REPLICAS = """
+import dataclasses, json
+from unittest import mock
+import keras, numpy as np, tensorflow as tf
+from sg3tf import Generator, build_generator
+from sg3tf.models.loading import weights_digest
+from sg3tf.metrics import compute, detectors
+from sg3tf.metrics.samples import uniform_classes
+from tests.helpers.metric_stubs import Data
+from trainer.distribution import make_strategy
+
+class Corners:
+    digest, outputs = "sha256:corners", {"pool": 4, "features": 4}
+    def __init__(self):
+        self.kernel = tf.Variable(np.random.default_rng(0).standard_normal([768, 4]), dtype=tf.float32)
+    def __call__(self, images):
+        seen.append(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        features = tf.reshape(tf.cast(images, tf.float32), [-1, 768]) @ self.kernel
+        return {"pool": features, "features": features}
+
+seen = []
+strategy = make_strategy("cpu:2")
+width = {"channel_base": 128, "channel_max": 4, "z_dim": 4, "w_dim": 4, "magnitude_ema_beta": 0.0}
+with strategy.scope():
+    keras.utils.set_random_seed(0)
+    G = Generator.from_preset("stylegan3-t", resolution=16, label_dim=2, **width)
+plain = build_generator(G.config)
+plain.set_weights(G.get_weights())
+labels = np.eye(2, dtype=np.float32)[np.arange(37) % 2]
+data = Data(np.random.default_rng(0).integers(0, 256, [37, 3], np.uint8), labels)
+names = ["fid50k_full", "pr50k3", "kid50k_full"]
+with mock.patch.object(detectors, "load", lambda name, folder: Corners()):
+    common = {"data": data, "detector_dir": "x", "num_samples": 21, "batch": 4}
+    one = compute(names, plain, **common)
+    two = compute(names, G, **common, strategy=strategy)
+print(json.dumps([one, two, len(set(map(str, seen))), weights_digest(G) == weights_digest(plain)]))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_give_what_one_does():
+    """Padding of the last batches is neither counted nor are images left out; only sums are rounded differently."""
+    done = subprocess.run([sys.executable, "-c", REPLICAS], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two, replicas, same = json.loads(done.stdout.splitlines()[-1])
+    assert two == pytest.approx(one, rel=1e-6) and one["fid50k_full"] > 1
+    assert replicas > 1 and same
