@@ -1,6 +1,6 @@
 """The small networks of docs/spectra.md: random weights with matching statistics, noise strength and contrast.
 
-python examples/spectra_networks.py --out=networks
+python examples/spectra_networks.py --outdir=networks
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from absl import app, flags
 import sg3tf
 from sg3tf import latents
 
-_OUT = flags.DEFINE_string("out", "networks", "Folder for random-t.keras, random-r.keras and random-stylegan2.keras.")
+_OUTDIR = flags.DEFINE_string(
+    "outdir", "networks", "Folder for random-t.keras, random-r.keras and random-stylegan2.keras."
+)
 
 _NUM_LATENTS = 32  # that running magnitudes are measured on
 _NOISE_STRENGTH = 0.1  # of StyleGAN2, where training begins at 0
@@ -30,8 +32,8 @@ def main(argv: list[str]) -> None:
     """Save one network of each kind."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    out = Path(_OUT.value)
-    out.mkdir(parents=True, exist_ok=True)
+    outdir = Path(_OUTDIR.value)
+    outdir.mkdir(parents=True, exist_ok=True)
     for preset, options in _OPTIONS.items():
         keras.utils.set_random_seed(0)
         G = sg3tf.Generator.from_preset(preset, resolution=64, **options)
@@ -39,7 +41,7 @@ def main(argv: list[str]) -> None:
             _set_noise_and_contrast(G)
         else:
             G(latents.z_from_seeds(range(_NUM_LATENTS), G.config.z_dim), update_emas=True)
-        path = out / f"random-{preset.removeprefix('stylegan3-')}.keras"
+        path = outdir / f"random-{preset.removeprefix('stylegan3-')}.keras"
         G.save(path)
         print(path)
 

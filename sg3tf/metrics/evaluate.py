@@ -108,12 +108,12 @@ def _check_data(data: Images, config: Any) -> None:
     if size != data_size:
         raise ConfigError(
             f"data={data.path}: images of {data_size}x{data_size}, but the generator's are {size}x{size}; "
-            f"build them with python -m sg3tf.data.build --resolution={size}"
+            f"build them with sg3tf data build --resolution={size}"
         )
     if config.image_channels != data.channels:
         raise ConfigError(
             f"data={data.path}: {data.channels} channels, but the generator's images have {config.image_channels}; "
-            f"build them with python -m sg3tf.data.build --channels={config.image_channels}"
+            f"build them with sg3tf data build --channels={config.image_channels}"
         )
     if config.label_dim and data.label_dim != config.label_dim:
         raise ConfigError(

@@ -110,13 +110,13 @@ def load_spectrum(path: Path) -> Spectrum:
         SpectrumError: it holds something else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; make it with python -m sg3tf.cli.spectra calc")
+        raise FileNotFoundError(f"{path}: no such file; make it with sg3tf spectra calc")
     try:
         with np.load(path) as file:
             settings = json.loads(str(file["settings"]))
             return Spectrum(file["power"], file["mean_image"], float(file["mean_square"]), settings)
     except (KeyError, ValueError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        remedy = "make it with python -m sg3tf.cli.spectra calc"
+        remedy = "make it with sg3tf spectra calc"
         raise SpectrumError(f"{path}: holds no spectrum ({type(error).__name__}); {remedy}") from error
 
 
