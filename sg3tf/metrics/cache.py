@@ -110,7 +110,7 @@ class Cache:
     def unfinished(self, fields: KeyFields) -> Iterator[Path]:
         """A folder for intermediate results, which is removed on success and stays after an error or a kill.
 
-        It holds whatever an interrupted process with the same key left there. Another process that asks for the same
+        It contains the files that an interrupted process with the same key left. Another process that asks for the same
         key waits.
         """
         if self._folder is None:

@@ -44,7 +44,7 @@ def check(
     batch: int = 8,
     seed: int = 0,
 ) -> None:
-    """Raise what `compute` would raise before it generates an image; `config` is the generator's configuration.
+    """Raise the errors that `compute` raises before it generates an image; `config` is the generator's configuration.
 
     Raises:
         ConfigError: unknown name, a generator without that metric, data that do not fit, or an argument out of range.

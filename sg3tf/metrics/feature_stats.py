@@ -36,7 +36,7 @@ def check_features(name: str, features: Features, dim: int) -> None:
     if bad.size:
         rows = ", ".join(map(str, bad[:MAX_LISTED_ROWS])) + (", ..." if bad.size > MAX_LISTED_ROWS else "")
         raise FloatingPointError(
-            f"{name}: {bad.size} of {len(features)} rows are not finite ({rows}); look at these images"
+            f"{name}: {bad.size} of {len(features)} rows are not finite ({rows}); inspect these images"
         )
 
 
@@ -65,7 +65,7 @@ class Moments:
 
         Raises:
             ValueError: another shape.
-            FloatingPointError: NaN or infinity, in which case nothing of the block is added; the message lists the rows.
+            FloatingPointError: NaN or infinity; the message lists the rows, and nothing of the block is added.
         """
         check_features("features", features, len(self.mean))
         if len(features):
@@ -162,7 +162,7 @@ class FeatureRequest:
 
 
 class FeatureCollector:
-    """Statistics of features that arrive in the order of the images; resumes from what is saved in the folder.
+    """Statistics of features that arrive in the order of the images; resumes from the state saved in the folder.
 
     Args:
         requests: statistics to collect.

@@ -177,7 +177,7 @@ class FeatureExtractor:
     def _extract(
         self, source: ImageSource, requests: Iterable[FeatureRequest], folder: Path, task: str
     ) -> dict[FeatureRequest, FeatureStats]:
-        """Run the source's images through the detectors, resuming from what is in the folder."""
+        """Run the source's images through the detectors, resuming from the state saved in the folder."""
         requests, strategy = sorted(requests), self._strategy
         sizes = {r.output_name: self._detectors[r.detector].outputs[r.output] for r in requests}
         collector = FeatureCollector(requests, sizes, folder)

@@ -1,4 +1,4 @@
-"""Texture sticking: averages of images around one latent, and the detail that stays in place (arXiv 2106.12423, figure 1)."""
+"""Texture sticking: images around one latent, and the detail that stays in place (arXiv 2106.12423, figure 1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """VGG16 (Simonyan and Zisserman 2014, 1409.1556), the features of improved precision and recall.
 
-Kynkäänniemi et al. (2019, 1904.06991) use the second fully connected layer, 4096 numbers. docs/detectors.md lists what
-is certain about their preparation of the images and what is not.
+Kynkäänniemi et al. (2019, 1904.06991) use the second fully connected layer, 4096 numbers. docs/detectors.md
+covers their preparation of the images, of which not everything is certain.
 """
 
 from __future__ import annotations

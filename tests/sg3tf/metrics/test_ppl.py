@@ -185,7 +185,7 @@ def test_outer_lengths_are_left_out():
     ("side", "crop", "compared"), [(8, False, 8), (8, True, 4), (512, False, 256), (1024, True, 256)]
 )
 def test_compared_pixels(side: int, crop: bool, compared: int):
-    """The face if cropped, and at most 256 pixels, by averages over boxes. The value of a pixel is its row and column."""
+    """The face if cropped, and at most 256 pixels, by averages over boxes. Pixels contain their row and column."""
 
     class Coordinates(Linear):
         def synthesis(self, ws: tf.Tensor, noise: str = "const") -> tf.Tensor:

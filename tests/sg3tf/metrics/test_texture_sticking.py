@@ -106,7 +106,7 @@ def test_views_of_real_generators(preset: str, label_dim: int):
 
 
 def test_neighbors_differ_by_the_radius():
-    """The distance in w is `radius` deviations of it; 800 numbers give one deviation to 2.5 %, 256 latents the other to 5 %."""
+    """In w, by `radius` deviations of w; 800 numbers give one deviation to 2.5 %, 256 latents the other to 5 %."""
     G = tiny("stylegan3-t")
     views = Views(G, seed=0, psi=0.0, batch=8)
     given: list[Any] = []
