@@ -80,7 +80,7 @@ lint: .venv/.installed
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos,plots,profile,lmdb,video]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos,metrics,profile,lmdb,video]"
 	touch $@
 
 clean:

@@ -1,6 +1,6 @@
 """Figures of spectra and of texture sticking, and tables of images with captions.
 
-Figures need matplotlib: pip install sg3tf[plots]. Tables need only NumPy and Pillow.
+Figures need matplotlib: pip install 'sg3tf[metrics]'. Tables need only NumPy and Pillow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sg3tf.images import to_uint8
 from sg3tf.metrics.spectra import compare_spectra, decibels, slices
+from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -49,16 +50,9 @@ HEATMAP_SMOOTHING = 1.25  # standard deviation of the Gaussian over a heat map, 
 # --- All figures ------------------------------------------------------------------------------------------------------
 
 
-class FigureError(ValueError):
-    """A figure that cannot be drawn."""
-
-
 def check_matplotlib() -> None:
-    """Raise FigureError if matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise FigureError("matplotlib is missing; pip install sg3tf[plots]") from error
+    """Raise MissingExtraError if matplotlib is missing."""
+    require("matplotlib", extra="metrics", purpose="drawing figures")
 
 
 @contextmanager
