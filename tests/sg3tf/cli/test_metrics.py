@@ -134,7 +134,10 @@ def test_command(tmp_path: Path):
     assert status == 0 and [json.loads(line)["labels"] for line in printed.splitlines()] == [None, None], shown
 
     reasons = [["'eqr50k'"], ["metrics='fid'"], ["missing.keras"], ["num_samples=0"], ["missing/metrics"]]
-    reasons += [["eqt50k_int", "StyleGAN2Config"], ["resolution 16 is not there", "available: 32", "data.build"]]
+    reasons += [
+        ["eqt50k_int", "StyleGAN2Config"],
+        ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
+    ]
     reasons += [["label_dim=0, but the generator's is 2"], [str(tmp_path), "holds neither"], ["give data"]]
     reasons += [["classify_image_graph_def.pb"], ["Not a directory"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):

@@ -296,5 +296,5 @@ def test_command(tmp_path: Path):
 
     for (status, printed, shown), reason in zip(refused, refusals, strict=True):
         assert status == 1 and not printed, (reason, printed)
-        assert shown.startswith("sg3tf.metrics.spectra: ") and reason in shown and shown.count("\n") == 1, shown
+        assert shown.startswith("sg3tf spectra") and reason in shown and shown.count("\n") == 1, shown
     assert not list(tmp_path.glob("c.*")) and not Path(png).exists()
