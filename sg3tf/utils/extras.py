@@ -14,6 +14,7 @@ EXTRAS = {
     "prometheus_client": "serve",
     "tensorboard": "train",
     "tensorflow_serving": "serve",
+    "tqdm": "train",
 }
 
 
