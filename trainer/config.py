@@ -75,7 +75,8 @@ def option(
     """Field of Options.
 
     Args:
-        default: value if none is given; missing: required; None with default_by_cfg or default_text: computed.
+        default: value if none is given; left out: the option is required; None with default_by_cfg or default_text:
+            computed.
         help: text of the flag.
         resumable: whether a resumed run may have another value.
         affects_result: whether the trained weights depend on it.
@@ -104,8 +105,9 @@ def option(
 class Options:
     """Everything that decides what a run computes, and how often it reports.
 
-    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. A computed
-    default stands in the field once the object exists. `Options.for_dataset` takes the properties of the data from it.
+    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. None for an
+    option with a computed default is replaced by that default. `Options.for_dataset` fills in the properties of the
+    data.
 
     Raises:
         OptionError, ConfigError: a value is out of its range or does not fit the others; the message has the remedy.
@@ -527,6 +529,16 @@ class Change:
     option: str
     old: Any
     new: Any
+
+    @property
+    def allowed(self) -> bool:
+        """True if a resumed run may change the option."""
+        return bool(FIELDS[self.option].metadata["resumable"])
+
+    @property
+    def affects_result(self) -> bool:
+        """True if the trained weights depend on the option."""
+        return bool(FIELDS[self.option].metadata["affects_result"])
 
     def __str__(self) -> str:
         prefix = "--" if FIELDS[self.option].metadata["flag"] else ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sg3tf.utils.files import verify_checksums
-from trainer.config import FIELDS, Change, Options, read_options
+from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
 from trainer.state import PROGRESS
 
@@ -144,13 +144,9 @@ class ResumePoint:
             kimg = json.loads((checkpoint / PROGRESS).read_text())["cur_nimg"] / 1000
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise OptionError(f"--resume={path}: {checkpoint / PROGRESS} cannot be read ({error})") from error
-        later = [
-            change for change in changes if change.kimg > kimg and FIELDS[change.option].metadata["affects_result"]
-        ]
-        old_values = {
-            change.option: change.old for change in reversed(later)
-        }  # the earliest of several changes decides
-        options = dataclasses.replace(latest, **old_values)
+        later = [change for change in changes if change.kimg > kimg and change.affects_result]
+        # Of several changes of an option, the first one, which comes last here, has the value to go back to.
+        options = dataclasses.replace(latest, **{change.option: change.old for change in reversed(later)})
         kept = [change for change in changes if change not in later]
         return cls(run, checkpoint, kimg, options, kept, options.changes_since(latest, kimg))
 
@@ -161,7 +157,7 @@ class ResumePoint:
             OptionError: an option that a resumed run cannot change.
         """
         changes = options.changes_since(self.options, self.kimg)
-        refused = [str(change) for change in changes if not FIELDS[change.option].metadata["resumable"]]
+        refused = [str(change) for change in changes if not change.allowed]
         if refused:
             raise OptionError(
                 f"--resume={self.run}: a resumed run cannot change {', '.join(refused)}; leave these options as they "

@@ -84,10 +84,10 @@ def test_accepts_the_limits():
     changed(gamma=0.0, seed=2**32 - 1, kimg=0.001, snap=1)
     changed(aug="fixed", p=1.0, freezed=7, target=-1.0, profile_steps=(0, 1), validation=1, ada_heuristic="rv")
     changed(batch_per_replica=2, pl_weight=2.0)
-    changed(batch_per_replica=2)  # fewer images than a minibatch-stddev group: one group
+    changed(batch_per_replica=2)  # fewer images than a group of the minibatch standard deviation: one group
 
 
-def test_group_size_is_limited_by_the_chunk():
+def test_group_size_is_limited_by_the_images_at_a_time():
     assert PLAIN.discriminator().mbstd_group_size == 4
     assert changed(batch_per_replica=2).discriminator().mbstd_group_size == 2
 

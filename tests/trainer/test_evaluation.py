@@ -1,4 +1,4 @@
-"""Metrics at snapshots: what they are computed on, what is kept, and which is best."""
+"""Metrics at snapshots: their images, the files with their values, and the best snapshot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def state(faces):
 
 
 def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
-    """As published: those that are held out, or left out of training, too."""
+    """As published, those held out or left out of training included."""
     options = tiny_run.options(faces, **SETTINGS, mirror=True, validation=10, max_images=30)
     values = evaluation.evaluate(tmp_path, options, state, None, tmp_path / "network-snapshot-000000.keras")
     expected = compute(
@@ -45,7 +45,7 @@ def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
     assert list(default_cache_dir().glob("features/*/rows.npy"))
 
 
-def test_what_is_kept(loaded, faces, state, tmp_path):
+def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
     state.best, state.cur_nimg = {"fid50k_full": (0.0, 8)}, 2500
     snapshot = tmp_path / "network-snapshot-000002.keras"
     values = evaluation.evaluate(tmp_path, tiny_run.options(faces, **SETTINGS), state, None, snapshot)
@@ -56,7 +56,8 @@ def test_what_is_kept(loaded, faces, state, tmp_path):
             **{"metric": name, "results": results, "num_samples": 20},
             **{"snapshot": snapshot.name, "kimg": 2.5},
         }
-    best = ["is50k_mean", "pr50k3_precision", "pr50k3_recall"]  # a lower distance was there; a deviation is not better
+    # Not the distance, as an earlier one was lower, nor is50k_std, where neither direction is better.
+    best = ["is50k_mean", "pr50k3_precision", "pr50k3_recall"]
     assert sorted(path.name for path in tmp_path.glob("*.keras")) == [f"network-best-{name}.keras" for name in best]
     assert state.best == {"fid50k_full": (0.0, 8), **{name: (values[f"Metrics/{name}"], 2500) for name in best}}
     for found, expected in zip(
@@ -68,7 +69,7 @@ def test_what_is_kept(loaded, faces, state, tmp_path):
 @pytest.mark.parametrize(
     ("higher_is_better", "better", "worse"), [(True, 61.0, 59.0), (False, 59.0, 61.0), (None, None, 61.0)]
 )
-def test_the_first_and_what_is_better_by_the_metrics_own_sense(higher_is_better, better, worse):
+def test_the_best_is_the_first_or_better_in_the_direction_of_the_metric(higher_is_better, better, worse):
     best = {"x": (60.0, 8)}
     assert evaluation.is_better("x", 1.0, higher_is_better, {}) == (higher_is_better is not None)
     assert better is None or evaluation.is_better("x", better, higher_is_better, best)

@@ -1,7 +1,8 @@
-"""python -m trainer.main from outside: what a run leaves, stopping and resuming, and refusals."""
+"""python -m trainer.main from outside: the files of a run, stopping, resuming, changing options, and refusals."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -29,12 +31,13 @@ from sg3tf.data import sampler
 from sg3tf.data.dataset import open_dataset
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
+from trainer import main as trainer_main
 from trainer import run_dir
-from trainer.config import Options
+from trainer.config import DEFAULTS, Options
 
 ROOT = Path(__file__).parents[2]
 BATCH = 8
-MORE_STEPS = 16  # after resuming: R1 is among them, wherever the run was stopped
+MORE_STEPS = 16  # after resuming, so that R1 is among them wherever the run was stopped
 NAME = f"stylegan3-t-faces-batch{BATCH}-gamma0.05"
 HANGS_AFTER_S = 300
 
@@ -78,7 +81,7 @@ class Run(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """The same run, stopped in the middle, resumed, killed and resumed again, and without a stop."""
+    """The same run, once stopped, resumed, killed and resumed again, and once without a stop."""
 
     arguments: list[str]
     stopped: Run  # with a copy of its folder as it was then
@@ -149,7 +152,7 @@ def test_exit_status(runs):
     assert not any("Traceback" in run.err for run in runs[1:])
 
 
-# What a run leaves.
+# Files of a run.
 
 
 @pytest.mark.slow
@@ -245,7 +248,7 @@ def test_statistics(runs):
         assert 0 <= row["Timing/input_stall_share"] < 1
         assert 0.1 < row["Resources/cpu_mem_gb"] <= row["Resources/peak_cpu_mem_gb"] < 100
         assert row["Progress/tick"] == row["Progress/kimg"] * 1000 // (4 * BATCH)
-    assert rows[0]["Loss/G/loss"] == pytest.approx(np.log(2), abs=0.2)  # D knows nothing yet
+    assert rows[0]["Loss/G/loss"] == pytest.approx(np.log(2), abs=0.2)  # D is untrained
     assert rows[0]["Loss/D/loss"] == pytest.approx(2 * np.log(2), abs=0.4)
     assert {row["Progress/augment"] for row in rows} != {0.0}
 
@@ -345,7 +348,7 @@ def test_profile_names_phases_and_layers(profile):
 
 @pytest.mark.slow
 def test_tensorboard_shows_the_profile(runs, profile, tmp_path):
-    """In a browser, as a user would see it."""
+    """In a browser."""
     pytest.importorskip("xprof", reason="extra 'profile' is not installed")
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
@@ -382,19 +385,19 @@ def test_checkpoints(runs):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_a_checkpoint_and_says_how_to_go_on(runs):
+def test_ctrl_c_stops_at_a_checkpoint_and_prints_the_command_to_resume(runs):
     stopped = runs.stopped
     assert stopped.status == 130
     progress = stopped.progress()
     assert progress["step"] >= 4 and progress["cur_nimg"] == progress["step"] * BATCH
     assert run_dir.checkpoints(stopped.folder)[-1].name == f"{progress['cur_nimg']:09d}"
-    *_, says, command = stopped.out.splitlines()
-    assert says == "Stopped at a checkpoint. Continue with:"
+    *_, announcement, command = stopped.out.splitlines()
+    assert announcement == "Stopped at a checkpoint. Continue with:"
     assert shlex.split(command) == ["python", "-m", "trainer.main", f"--resume={runs.resumed.folder}"]
 
 
 @pytest.mark.slow
-def test_latest_begins_a_run_where_there_is_none(runs):
+def test_latest_starts_a_run_where_there_is_none(runs):
     assert (
         f"--resume=latest: no run named *-{NAME} in {runs.resumed.folder.parent}; starting a new one"
         in runs.stopped.out
@@ -414,8 +417,8 @@ def test_latest_continues_in_the_same_folder(runs):
 
 
 @pytest.mark.slow
-def test_statistics_continue_as_if_nothing_had_been(runs):
-    """What was written after the last checkpoint before the kill is not there twice; numbers are the same."""
+def test_statistics_continue_as_if_the_run_had_not_stopped(runs):
+    """Lines written between the last checkpoint and the kill are there once, with the same numbers."""
     same = ("Loss/", "Progress/", "Gradients/", "Weights/")
     one, two = (
         {row["Progress/kimg"]: {n: v for n, v in row.items() if n.startswith(same)} for row in scalars(run)}
@@ -431,14 +434,14 @@ def test_statistics_continue_as_if_nothing_had_been(runs):
 
 @pytest.mark.slow
 def test_options_follow_the_command_line(runs):
-    """Of those that may change: the run was lengthened by the first command and shortened by the last."""
+    """The first command asked for a longer run than the last."""
     kimg = [Options.from_file(run.folder / "options.json").kimg for run in (runs.killed, runs.resumed, runs.straight)]
     assert kimg[0] == 1000 > kimg[1] == kimg[2]
 
 
 @pytest.mark.slow
 def test_resuming_changes_nothing(runs):
-    """Bit for bit: weights, running statistics, optimizers, average, augmentation. Mirroring and threads were on."""
+    """Bit for bit: weights, running statistics, optimizers, average, augmentation; with mirroring and several threads."""
     assert runs.resumed.progress() == runs.straight.progress() | {"best": {}}  # only the latter had metrics
     one, two = (
         tf.train.load_checkpoint(str(run_dir.checkpoints(run.folder)[-1] / "state"))
@@ -454,7 +457,7 @@ def test_resuming_changes_nothing(runs):
 
 @pytest.mark.slow
 def test_training_changed_what_resuming_must_not_change(runs):
-    """Else the test above would say nothing."""
+    """Otherwise the test above would prove nothing."""
     one, two = (
         tf.train.load_checkpoint(str(run_dir.checkpoints(run.folder)[-1] / "state"))
         for run in (runs.stopped, runs.straight)
@@ -595,7 +598,7 @@ def listing(folder):
 
 
 class Refused(NamedTuple):
-    """Every case's result, and the folder that the cases of runs to resume lie in, as it was before and after."""
+    """Result of every case, and the folder of the runs to resume before and after."""
 
     results: dict[str, dict]
     before: dict
@@ -660,8 +663,8 @@ def refused(runs, tmp_path_factory, faces, unlabeled):
         "unknown metric": begin(metrics="eqt50k_int,fid"),
         "metric of another network": begin(cfg="stylegan2", metrics="eqr50k"),
         "profile": begin(profile_steps="a,b"),
-        "begin with nothing": begin(init_from=folder / "nowhere"),
-        "begin with another": begin(init_from=run, cmax=4),
+        "start from nothing": begin(init_from=folder / "nowhere"),
+        "start from another": begin(init_from=run, cmax=4),
         "small cache": begin(cache=1e-6),
         "dry run": begin(dry_run=True, desc="x"),
     }
@@ -713,8 +716,8 @@ def refused(runs, tmp_path_factory, faces, unlabeled):
         ("unknown metric", ["metrics='fid'", "eqt50k_int"]),
         ("metric of another network", ["metrics='eqr50k'", "StyleGAN2Config"]),
         ("profile", ["--profile_steps=a,b", "20,25"]),
-        ("begin with nothing", ["--init_from=", "nowhere", "holds no checkpoint"]),
-        ("begin with another", ["--init_from=", "another architecture", "channel_max 8 there, 4 here"]),
+        ("start from nothing", ["--init_from=", "nowhere", "holds no checkpoint"]),
+        ("start from another", ["--init_from=", "another architecture", "channel_max 8 there, 4 here"]),
         ("small cache", ["cache"]),
     ],
 )
@@ -751,6 +754,26 @@ def test_dry_run_of_a_resumed_run_prints_the_changes_and_makes_none(refused):
     assert "--gamma from 0.05 to 9.0" in result["out"][end:] and "--snap from 100 to 3" in result["out"][end:]
 
 
+def test_importing_defines_no_flags():
+    assert "kimg" not in absl_flags.FLAGS and "dry_run" not in absl_flags.FLAGS
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    def full(name):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/00000/options.json")
+
+    monkeypatch.setattr(trainer_main, "make_strategy", full)
+    assert trainer_main.main(["--data=x", "--batch=8"]) == 1
+    assert capsys.readouterr().err == "trainer.main: [Errno 28] No space left on device: 'runs/00000/options.json'\n"
+
+
+def test_help_lists_every_flag(capsys):
+    assert trainer_main.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in (*DEFAULTS, "outdir", "resume", "fp32", "dry_run"):
+        assert re.search(rf"^  --(\[no\])?{name}$", text, re.MULTILINE), name
+
+
 @pytest.mark.slow
 def test_exit_status_of_a_refusal(tmp_path):
     outdir, missing = tmp_path / "out", tmp_path / "missing"
@@ -762,7 +785,7 @@ def test_exit_status_of_a_refusal(tmp_path):
 
 @pytest.mark.slow
 def test_data_that_cannot_be_read_leave_the_last_checkpoint(tmp_path, noise, write_ffhq):
-    """One record is damaged, which some good batches come before, and which the grid of reals does not show."""
+    """The damaged record follows some good batches, and is not in the grid of real images."""
     count, columns_times_rows = 130, 128
     data = write_ffhq(tmp_path / "faces", noise(count, 16))
     shown = {i * count // columns_times_rows for i in range(columns_times_rows)}

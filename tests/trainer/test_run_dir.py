@@ -37,14 +37,14 @@ def test_the_number_follows_the_highest_of_any_run(tmp_path):
     assert run_dir.create(tmp_path, PLAIN).name == f"00042-{NAME}"
 
 
-def test_holds_the_options(tmp_path):
+def test_a_new_folder_holds_the_options(tmp_path):
     run = run_dir.create(tmp_path, PLAIN)
     assert [path.name for path in run.iterdir()] == ["options.json"]
     assert Options.from_file(run / "options.json") == PLAIN
 
 
 @pytest.mark.parametrize("desc", ["", "a/b"])
-def test_a_place_that_cannot_hold_it_is_named(tmp_path, desc):
+def test_an_outdir_that_cannot_be_written_is_named(tmp_path, desc):
     outdir = tmp_path / "out"
     if not desc:
         outdir.write_text("a file")
@@ -53,7 +53,7 @@ def test_a_place_that_cannot_hold_it_is_named(tmp_path, desc):
     assert "\n" not in str(refusal.value)
 
 
-def test_checkpoints_are_in_order_and_whole(tmp_path):
+def test_checkpoints_are_in_order_and_complete(tmp_path):
     for cur_nimg in (1_000_000, 16, 250_000):
         make_checkpoint(tmp_path, cur_nimg)
     (tmp_path / "checkpoints" / ".002000000.partial").mkdir()
@@ -72,7 +72,7 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path):
     assert [path.name for path in run_dir.checkpoints(tmp_path)] == ["000000048", "000000064"]
 
 
-def test_newest_is_the_last_of_the_same_description_with_a_checkpoint(tmp_path):
+def test_latest_is_the_newest_run_of_the_same_description_with_a_checkpoint(tmp_path):
     assert run_dir.latest_matching_run(tmp_path / "nowhere", PLAIN) is None
     assert run_dir.latest_matching_run(tmp_path, PLAIN) is None
     first, second = (run_dir.create(tmp_path, PLAIN) for _ in range(2))
@@ -87,7 +87,7 @@ def test_newest_is_the_last_of_the_same_description_with_a_checkpoint(tmp_path):
     assert run_dir.latest_matching_run(tmp_path, PLAIN) == second
 
 
-def test_special_characters_of_a_description_stand_for_themselves(tmp_path):
+def test_special_characters_in_a_description_are_literal(tmp_path):
     options = dataclasses.replace(PLAIN, gamma=6.6, desc="a+(b")
     make_checkpoint(tmp_path / f"00001-{PLAIN.description.replace('gamma2', 'gamma6x6')}-a+(b", 8)
     assert run_dir.latest_matching_run(tmp_path, options) is None

@@ -1,4 +1,4 @@
-"""--init_from: weights of another model, and nothing else of it."""
+"""--init_from: the weights of another model, and nothing else."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_both_generators_of_a_keras_file(options, source):
     state, (note,) = new(options, run / "network-snapshot-000004.keras")
     assert_equal(state.G, saved.G_ema)
     assert_equal(state.G_ema, saved.G_ema)
-    assert_equal(state.D, TrainState(options).D)  # as the seed has it
+    assert_equal(state.D, TrainState(options).D)  # the seed alone decides
     assert "the discriminator starts from random weights" in note
 
 
-def test_other_labels_and_precision_take_over_what_they_can(options, source):
+def test_other_labels_and_precision_copy_what_fits(options, source):
     run, saved = source
     state, notes = new(options, run, label_dim=3, precision="bf16")
     assert_equal(state.G.fourier_input, saved.G.fourier_input)
