@@ -6,6 +6,7 @@ The flags of trainer.main, options.json and the table in docs/training.md are ge
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import typing
@@ -101,6 +102,10 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+#: Field of Options that does not affect the result, and so may change on resume.
+free_option = functools.partial(option, resumable=True, affects_result=False)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything that decides what a run computes, and how often it reports.
@@ -131,10 +136,8 @@ class Options:
     )
 
     # Data.
-    data: str = option(
-        resumable=True,
-        affects_result=False,
-        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build.",
+    data: str = free_option(
+        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build."
     )
     data_name: str = option(flag=False, affects_result=False, help="Name of the data set.")
     data_digest: str = option(flag=False, help="Digest of the content of the data set.")
@@ -150,15 +153,9 @@ class Options:
     validation: int = option(
         0, limit=NOT_NEGATIVE, help="Number of images to hold out for r_v, evenly spread over the data set."
     )
-    workers: int = option(
-        3, limit=POSITIVE, resumable=True, affects_result=False, help="Threads that read and decode images."
-    )
-    cache: float = option(
-        0.0,
-        limit=NOT_NEGATIVE,
-        resumable=True,
-        affects_result=False,
-        help="Gigabytes of memory for keeping decoded images; 0 keeps none.",
+    workers: int = free_option(3, limit=POSITIVE, help="Threads that read and decode images.")
+    cache: float = free_option(
+        0.0, limit=NOT_NEGATIVE, help="Gigabytes of memory for keeping decoded images; 0 keeps none."
     )
 
     # Optimization.
@@ -177,13 +174,7 @@ class Options:
         default_text="0.001 x pixels / batch; 0.0002 x pixels / batch with stylegan2",
         help="Weight of the R1 penalty; 0 switches it off.",
     )
-    kimg: float = option(
-        25000.0,
-        limit=POSITIVE,
-        resumable=True,
-        affects_result=False,
-        help="Length of the run, in thousands of images.",
-    )
+    kimg: float = free_option(25000.0, limit=POSITIVE, help="Length of the run, in thousands of images.")
     glr: float = option(
         None,
         limit=POSITIVE,
@@ -255,64 +246,34 @@ class Options:
     )
 
     # Devices.
-    strategy: str = option("auto", resumable=True, affects_result=False, help=f"Devices: {STRATEGY_HELP}.")
+    strategy: str = free_option("auto", help=f"Devices: {STRATEGY_HELP}.")
 
     # Reports.
-    tick: float = option(
-        4.0,
-        limit=POSITIVE,
-        resumable=True,
-        affects_result=False,
-        help="Thousands of images between two lines of statistics.",
+    tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between two lines of statistics.")
+    snap: int = free_option(
+        50, limit=POSITIVE, help="Ticks between two snapshots: image grid, .keras file and --metrics."
     )
-    snap: int = option(
-        50,
-        limit=POSITIVE,
-        resumable=True,
-        affects_result=False,
-        help="Ticks between two snapshots: image grid, .keras file and --metrics.",
+    checkpoint: int = free_option(10, limit=POSITIVE, help="Ticks between two checkpoints to resume from.")
+    keep_checkpoints: int = free_option(2, limit=POSITIVE, help="Number of checkpoints to keep, the newest.")
+    max_bad_ticks: int = free_option(
+        3, limit=POSITIVE, help="Ticks in a row with gradients that are not finite after which the run stops."
     )
-    checkpoint: int = option(
-        10, limit=POSITIVE, resumable=True, affects_result=False, help="Ticks between two checkpoints to resume from."
+    metrics: tuple[str, ...] = free_option(
+        (), help=f"Metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}."
     )
-    keep_checkpoints: int = option(
-        2, limit=POSITIVE, resumable=True, affects_result=False, help="Number of checkpoints to keep, the newest."
-    )
-    max_bad_ticks: int = option(
-        3,
-        limit=POSITIVE,
-        resumable=True,
-        affects_result=False,
-        help="Ticks in a row with gradients that are not finite after which the run stops.",
-    )
-    metrics: tuple[str, ...] = option(
-        (),
-        resumable=True,
-        affects_result=False,
-        help=f"Metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}.",
-    )
-    metrics_samples: int | None = option(
+    metrics_samples: int | None = free_option(
         None,
         limit=POSITIVE,
-        resumable=True,
-        affects_result=False,
         default_text="as published, such as 50000",
         help="Number of generated images for each of --metrics.",
     )
-    detector_dir: str | None = option(
-        None,
-        resumable=True,
-        affects_result=False,
-        help="Folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md.",
+    detector_dir: str | None = free_option(
+        None, help="Folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md."
     )
-    histograms: bool = option(
-        False, resumable=True, affects_result=False, help="Write histograms of the weights to TensorBoard at snapshots."
-    )
-    profile_steps: tuple[int, ...] = option(
+    histograms: bool = free_option(False, help="Write histograms of the weights to TensorBoard at snapshots.")
+    profile_steps: tuple[int, ...] = free_option(
         (),
         limit=STEP_RANGE,
-        resumable=True,
-        affects_result=False,
         help="Record a profile of these steps of the process: the first one and the one after the last, such as 20,25.",
     )
     desc: str = option("", affects_result=False, help="Text to append to the name of the run folder.")
