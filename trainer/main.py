@@ -21,8 +21,8 @@ from trainer import config, dry_run, run_dir
 from trainer.distribution import Workers, make_strategy
 from trainer.errors import OptionError, TrainingError
 from trainer.loop import train
+from trainer.resolve import resolve
 from trainer.run_dir import ResumePoint
-from trainer.setup import set_up
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -54,10 +54,10 @@ def _main(values: flags.FlagValues) -> int:
     strategy = make_strategy(given["strategy"])
     replicas, outdir, is_chief = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy).is_chief
 
-    options, dataset, held_out = set_up(given, replicas, point)
+    options, dataset, held_out = resolve(given, replicas, point)
     if values.resume == "latest" and (latest := run_dir.latest_matching_run(outdir, options)):
         point = ResumePoint.from_path(latest)
-        options, dataset, held_out = set_up(given, replicas, point)
+        options, dataset, held_out = resolve(given, replicas, point)
     changes = point.changes_to(options) if point else []
     if values.dry_run:
         print(dry_run.describe(options, replicas), end="")

@@ -13,7 +13,7 @@ from trainer.errors import OptionError
 from trainer.run_dir import ResumePoint
 
 
-def set_up(
+def resolve(
     given: Mapping[str, Any], replicas: int, point: ResumePoint | None
 ) -> tuple[Options, Dataset, Dataset | None]:
     """Open the data and resolve all options, before anything is written.

@@ -11,8 +11,8 @@ from tests.helpers import tiny_run
 from tests.helpers.tiny_run import SIZE
 from trainer.config import Options
 from trainer.errors import OptionError
+from trainer.resolve import resolve
 from trainer.run_dir import ResumePoint
-from trainer.setup import set_up
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def resumed(options: Options) -> ResumePoint:
 
 
 def test_a_new_run_has_the_defaults_of_python(given, faces):
-    options, dataset, held_out = set_up(given, 1, None)
+    options, dataset, held_out = resolve(given, 1, None)
     assert options == Options.for_dataset(dataset, **given)
     assert len(dataset) == options.num_images == 64 and held_out is None
 
 
 def test_images_are_held_out(given):
-    options, dataset, held_out = set_up({**given, "validation": 10, "max_images": 30}, 1, None)
+    options, dataset, held_out = resolve({**given, "validation": 10, "max_images": 30}, 1, None)
     assert (len(dataset), len(held_out), options.num_images) == (20, 10, 20)
 
 
@@ -39,38 +39,38 @@ def test_images_are_held_out(given):
 def test_required_options(given, name):
     del given[name]
     with pytest.raises(OptionError, match=f"--{name}: is missing"):
-        set_up(given, 1, None)
+        resolve(given, 1, None)
 
 
 def test_the_batch_is_divided_among_devices(given):
-    assert set_up(given, 2, None)[0].batch_per_replica == 4
-    assert set_up({**given, "batch_per_replica": 2}, 2, None)[0].batch_per_replica == 2
+    assert resolve(given, 2, None)[0].batch_per_replica == 4
+    assert resolve({**given, "batch_per_replica": 2}, 2, None)[0].batch_per_replica == 2
     with pytest.raises(OptionError, match="--batch=8: must be a multiple of the 3 devices"):
-        set_up(given, 3, None)
+        resolve(given, 3, None)
     with pytest.raises(OptionError, match="--batch_per_replica=3"):
-        set_up({**given, "batch_per_replica": 3, "mbstd_group": 3}, 1, None)
+        resolve({**given, "batch_per_replica": 3, "mbstd_group": 3}, 1, None)
 
 
 def test_options_without_effect_are_refused(given):
     with pytest.raises(OptionError, match="--p=0.5: has no effect with --aug=ada"):
-        set_up({**given, "p": 0.5}, 1, None)
+        resolve({**given, "p": 0.5}, 1, None)
 
 
 def test_a_resumed_run_keeps_what_is_not_given(faces):
     before = tiny_run.options(faces, cond=True, mirror=True, seed=3, gamma=7.0, validation=4, snap=3)
     before = dataclasses.replace(before, num_images=60)
-    options, dataset, held_out = set_up({"gamma": 1.0}, 1, resumed(before))
+    options, dataset, held_out = resolve({"gamma": 1.0}, 1, resumed(before))
     assert options == dataclasses.replace(before, gamma=1.0)
     assert (len(dataset), len(held_out)) == (60, 4)
 
 
 def test_a_resumed_run_adapts_to_another_number_of_devices(faces):
     before = tiny_run.options(faces, batch_per_replica=4)
-    assert [set_up({}, replicas, resumed(before))[0].batch_per_replica for replicas in (1, 2, 4)] == [4, 4, 2]
+    assert [resolve({}, replicas, resumed(before))[0].batch_per_replica for replicas in (1, 2, 4)] == [4, 4, 2]
 
 
 def test_a_resumed_run_does_not_need_the_model_that_it_started_from(faces, given):
     before = tiny_run.options(faces, init_from="/nowhere")
-    assert set_up({}, 1, resumed(before))[0].init_from == "/nowhere"
+    assert resolve({}, 1, resumed(before))[0].init_from == "/nowhere"
     with pytest.raises(OptionError, match="--init_from=/nowhere"):
-        set_up({**given, "init_from": "/nowhere"}, 1, None)
+        resolve({**given, "init_from": "/nowhere"}, 1, None)
