@@ -80,11 +80,7 @@ lint: .venv/.installed
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
-<<<<<<< HEAD
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,photos,metrics,profile,lmdb,video]"
-=======
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,metrics,video,lmdb,profile,photos,docs,dev]"
->>>>>>> 8b3ccc1 (Dependencies by need: a small core, extras train, serve, metrics, video, lmdb, beam, docs)
 	touch $@
 
 clean:
