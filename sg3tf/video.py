@@ -1,4 +1,4 @@
-"""Frames as a video file: MP4, WebM or GIF."""
+"""Encoding of frames as a video file: MP4, WebM or GIF."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_path
 
 _PIXELS = {1: "gray", 3: "rgb24", 4: "rgba"}
-_EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # colours are stored for two by two pixels
-# Qualities: 18 of x264's 0, lossless, to 51; 24 of VP9's 0 to 63. GIF: 256 colours for the whole film, dithered with a
-# pattern that stands still, so that what does not change costs nothing and does not flicker.
+_EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # colors are stored for two by two pixels
+# Quality is 18 on x264's scale from 0 (lossless) to 51, and 24 on VP9's from 0 to 63. GIF has 256 colors for the whole
+# video, dithered with a fixed pattern, so that still areas cost nothing and do not flicker.
 _ENCODING = {
     ".mp4": ["-vf", _EVEN, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"],
     ".webm": ["-vf", _EVEN, "-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p", "-crf", "24", "-b:v", "0"],
@@ -27,10 +27,10 @@ _ENCODING = {
 
 
 def check(path: Path) -> None:
-    """Raises where `save` would refuse, before anything is drawn.
+    """Raise the errors of `save` that can be foreseen before frames are computed.
 
     Raises:
-        ValueError: another suffix than .mp4, .webm and .gif.
+        ValueError: the suffix is not .mp4, .webm or .gif.
         MissingExtraError: imageio-ffmpeg is not installed.
     """
     if path.suffix not in _ENCODING:
@@ -39,9 +39,9 @@ def check(path: Path) -> None:
 
 
 def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
-    """Writes a video; the file appears whole or not at all.
+    """Write a video file atomically.
 
-    Frames are taken one by one, so that a long video does not have to fit in memory, except as GIF.
+    Frames are consumed one by one, so that a long video need not fit in memory, except as GIF.
 
     Args:
         path: ends in .mp4 (H.264), .webm (VP9) or .gif.
@@ -49,7 +49,7 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
         fps: frames per second.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: see `check`.
         MissingExtraError: imageio-ffmpeg is not installed.
         OSError: the file cannot be written.
     """
@@ -65,18 +65,18 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
 
 
 def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path) -> None:
-    # Not through imageio, whose way to start ffmpeg forks the process: gRPC's threads do not bear that.
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said)
+    # Not through imageio, which forks the process to start ffmpeg: gRPC's threads do not survive that.
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
         try:
             with process, cast(BinaryIO, process.stdin) as pipe:
                 for frame in frames:
                     pipe.write(frame.tobytes())
         except BrokenPipeError:
-            pass  # ffmpeg says why it ended
+            pass  # the reason is in ffmpeg's messages
         if process.returncode:
-            said.seek(0)
-            reason = said.read().decode(errors="replace").strip().partition("\n")[0]
+            messages.seek(0)
+            reason = messages.read().decode(errors="replace").strip().partition("\n")[0]
             raise OSError(f"{path}: ffmpeg ended with exit status {process.returncode}: {reason}")
 
 

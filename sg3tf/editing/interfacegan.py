@@ -96,7 +96,7 @@ def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0)
         The normal [w_dim], towards label 1, and the offset.
 
     Raises:
-        ValueError: other labels, or only one of both.
+        ValueError: other labels, or only 0 or only 1.
     """
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     if not np.array_equal(np.unique(y), [0, 1]):
@@ -113,7 +113,7 @@ def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0)
 
 
 def held_out_accuracy(w: ArrayLike, label: ArrayLike, folds: int = 5) -> float:
-    """Return the accuracy of cross-validation; NaN if a training part has only one of both labels."""
+    """Return the accuracy of cross-validation; NaN if a training part has a single label."""
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     part = np.arange(len(y)) % folds
     right = []

@@ -173,7 +173,7 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
 
     Args:
         text: seeds and ranges, or the name of a file.
-        is_file: which of both; None: a file if it ends in .npz.
+        is_file: True for a file, False for seeds; None: a file if the text ends in .npz.
     """
     psis = parse_numbers("trunc", options.trunc) if options.trunc else [1.0]
     if not (text.endswith(".npz") if is_file is None else is_file):
@@ -330,7 +330,7 @@ def save_latents(options: Any, latents: Latents) -> None:
 
 def _check_seeds_or_latents(options: Any) -> None:
     if options.latents and options["seeds"].present:
-        raise ValueError(f"seeds={options.seeds}, latents={options.latents}: give one of both")
+        raise ValueError(f"seeds={options.seeds}, latents={options.latents}: give one of them")
 
 
 def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:

@@ -46,7 +46,7 @@ def run(
         foreseen: further types of errors that `exit_status` turns into one line.
 
     Returns:
-        The exit status, as of `exit_status`.
+        The exit status; see `exit_status`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
 

@@ -153,7 +153,7 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
 
 REFUSED = [
     ("images", ["--seeds=3-x"], "seeds=3-x: give numbers and ranges"),
-    ("images", ["--seeds=3", "--latents=x.npz"], "seeds=3, latents=x.npz: give one of both"),
+    ("images", ["--seeds=3", "--latents=x.npz"], "seeds=3, latents=x.npz: give one of them"),
     ("images", ["--trunc=a"], "trunc=a: give numbers, separated by commas"),
     ("images", ["--trunc=nan"], "trunc=nan: give numbers"),
     ("images", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
