@@ -156,7 +156,7 @@ def array_from_tensor(proto: Any) -> Array:
 
 # Every request is a pure function of its inputs, so repeating one is always harmless. It helps only where the next
 # answer may differ: nobody listens, the connection broke, the queue is full or too many requests are in flight. Bad
-# input and failures inside the model stay what they are, and after the deadline there is no time left.
+# input and failures inside the model would occur again, and after the deadline there is no time left.
 RETRIED_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 Answer = TypeVar("Answer")
@@ -283,7 +283,7 @@ class Client:
         version: version number; None for the newest.
         timeout_s: deadline of each call with all its attempts, in seconds.
         ssl_ca_file: PEM file of the certificates to trust; None for no TLS.
-        api_key_file: file with the key to send with every request; without TLS anyone on the way can read it.
+        api_key_file: file with the key to send with every request; without TLS it is sent in plain text.
         retries: number of attempts and waits between them; None for `Retries()`.
 
     Raises:

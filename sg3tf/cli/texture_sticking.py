@@ -83,7 +83,7 @@ def _show(views: Views, num: int, radius: float) -> dict[str, Any]:
 
 
 def _sum_returned(motions: Iterator[tuple[Any, Any, Any]], returned: list[Any]) -> Iterator[Any]:
-    """Yield images as generated, and append the sums of those moved back to `returned`."""
+    """Yield the generated images, and append the sums of the images translated back to `returned`."""
     for images, back, mask in motions:
         returned.append(((back * mask).sum(0, dtype=np.float64), mask.sum(0, dtype=np.float64)))
         yield images

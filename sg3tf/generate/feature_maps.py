@@ -87,7 +87,7 @@ class ColorMapping:
 
     @classmethod
     def from_feature_maps(cls, feature_maps: Sequence[FloatArray]) -> ColorMapping:
-        """Choose the channel of the highest variance, then those that add most to what is shown already.
+        """Choose the channel of the highest variance, then those that add most variance to it.
 
         Args:
             feature_maps: of some images, [H, W, C].
@@ -109,7 +109,7 @@ class ColorMapping:
 
 
 def _pivots(covariance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Order channels by what each adds to the earlier ones: pivots of QR on the samples, from their covariance."""
+    """Order channels by the variance that each adds to the earlier ones: pivots of QR on the samples, from their covariance."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = np.sqrt(np.maximum(eigenvalues, 0))[:, None] * vectors.T
     return np.asarray(qr(root, mode="r", pivoting=True)[1])

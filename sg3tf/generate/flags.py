@@ -290,7 +290,7 @@ def parse_positions(flag: str, text: str | None, count: int) -> list[int]:
     """Return the numbers and ranges of a flag that count from 0; None for all.
 
     Args:
-        flag: name of the flag, in messages the plural of what is counted.
+        flag: name of the flag, a plural such as "layers", for messages.
         text: value of the flag.
         count: how many there are.
 

@@ -61,7 +61,7 @@ class KerasNetwork(Network):
 
     Args:
         G: of any kind.
-        name: what messages call it.
+        name: its name in messages.
         batch: see open_network.
     """
 

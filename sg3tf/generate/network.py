@@ -26,7 +26,7 @@ class Network(abc.ABC):
     Every image is a function of its own latents alone, to the last bit: docs/generate.md.
 
     Attributes:
-        name: what it was opened with, for messages.
+        name: file, folder or address that it was opened from, for messages.
         batch: number of images that are computed at a time.
         z_dim, w_dim, num_ws: sizes of latents, of style vectors, and the number of style vectors of an image.
         label_dim: size of a label; 0 without labels.
@@ -154,8 +154,8 @@ class Network(abc.ABC):
         """Raise ValueError if images cannot be rotated and translated."""
         if not self.supports_transform:
             raise ValueError(
-                f"network={self.name}: its images cannot be rotated and translated, which is for StyleGAN3 alone; "
-                "leave out what does so"
+                f"network={self.name}: its images cannot be rotated and translated, as those of StyleGAN3 can; "
+                "leave out --rotate, --translate and --transform"
             )
 
     def _in_batches(

@@ -19,7 +19,7 @@ class SavedModelNetwork(ExportedNetwork):
 
     Args:
         folder: the version's.
-        name: what messages call it.
+        name: its name in messages.
         batch: see open_network.
 
     Raises:

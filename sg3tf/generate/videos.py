@@ -94,7 +94,7 @@ def render_video(
         count: number of frames.
         frames_from: position -> the frames from there to the end, [H, W, C] uint8.
         fps: frames per second.
-        metadata: what tells the frames of one video from those of another; goes into JSON.
+        metadata: identifies the video, so that kept frames of another are not used; written as JSON.
 
     Raises:
         ValueError: another suffix, or kept frames of another video.

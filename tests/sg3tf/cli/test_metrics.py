@@ -55,28 +55,28 @@ def saved(path: Path, preset: str, **config: int) -> Path:
     return path
 
 
-def faces(folder: Path, resolution: int, labelled: bool) -> Path:
+def faces(folder: Path, resolution: int, labeled: bool) -> Path:
     """20 images, of two classes."""
     rng = np.random.default_rng(0)
-    source = folder / f"images-{resolution}-{labelled}"
+    source = folder / f"images-{resolution}-{labeled}"
     for i in range(20):
-        image = source / (f"class{i % 2}" if labelled else "") / f"{i}.png"
+        image = source / (f"class{i % 2}" if labeled else "") / f"{i}.png"
         image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(encode_png(rng.integers(0, 256, [resolution, resolution, 3], np.uint8)))
-    build(source, folder / f"faces-{resolution}-{labelled}", BuildConfig(resolution, resize="box"))
-    return folder / f"faces-{resolution}-{labelled}"
+    build(source, folder / f"faces-{resolution}-{labeled}", BuildConfig(resolution, resize="box"))
+    return folder / f"faces-{resolution}-{labeled}"
 
 
 @pytest.mark.slow
 def test_command(tmp_path: Path):
     network = saved(tmp_path / "network-snapshot-000000.keras", "stylegan3-t", label_dim=2)
     stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
-    labelled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
+    labeled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
     out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
     out.write_text("{}\n")
     motions = [f"--network={network}", "--metrics=eqt50k_int,eqt50k_frac", "--num_samples=3", "--seed=4"]
     features = [f"--network={network}", "--metrics=fid50k_full,pr50k3", "--num_samples=12", "--batch=5"]
-    features += [f"--data={labelled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
+    features += [f"--data={labeled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
     moved, compared, of_stylegan2, *refused = run(
         [*motions, f"--out={out}"],
         features,
@@ -112,14 +112,14 @@ def test_command(tmp_path: Path):
     status, printed, shown = compared
     assert status == 0 and "real images: 100%" in shown and "generated images: 100%" in shown and "12/12" in shown
     lines = [json.loads(line) for line in printed.splitlines()]
-    data = open_data(labelled, labels=True)
+    data = open_data(labeled, labels=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detectors, "load", lambda name, folder: MeanColor())
         expected = compute(["fid50k_full", "pr50k3"], G, data, num_samples=12, batch=5, detector_dir="stubs")
     assert lines[0]["results"] | lines[1]["results"] == pytest.approx(expected, rel=1e-6)
     assert all(line.pop("seconds") >= 0 for line in lines)
     assert list(lines[1].pop("results")) == ["pr50k3_precision", "pr50k3_recall"] and lines[0].pop("results")
-    described = {"path": str(labelled), "digest": data.digest, "part": data.part, "num_images": 20}
+    described = {"path": str(labeled), "digest": data.digest, "part": data.part, "num_images": 20}
     detector = {"inception": "299x299", "vgg16": "224x224"}
     for line in lines:
         for name, one in line.pop("detectors").items():

@@ -11,7 +11,7 @@ DIM, COUNT = 6, 20_000
 
 
 def test_components_of_a_gaussian():
-    """Two neighbouring variances l and l/2 turn by about sqrt(l * l/2) / (l/2) / sqrt(N) = 0.01; 5 of those."""
+    """Two neighboring variances l and l/2 turn by about sqrt(l * l/2) / (l/2) / sqrt(N) = 0.01; 5 of those."""
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.standard_normal([DIM, DIM]))[0]  # columns
     variances = 0.5 ** np.arange(DIM)

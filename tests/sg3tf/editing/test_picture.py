@@ -13,7 +13,7 @@ from sg3tf.editing.projector import read_picture
 R = 16
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, [R, R, 3], np.uint8)
-GREY = RNG.integers(0, 256, [R, R], np.uint8)
+GRAY = RNG.integers(0, 256, [R, R], np.uint8)
 
 
 def read(path: Path, picture: Image.Image, channels: int = 3, crop: bool = False, **options: object) -> np.ndarray:
@@ -33,15 +33,15 @@ def read_picture_of(folder: Path, pixels: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey(tmp_path: Path, channels: int):
+def test_gray(tmp_path: Path, channels: int):
     np.testing.assert_array_equal(
-        read(tmp_path / "p.png", Image.fromarray(GREY), channels), np.repeat(GREY[..., None], channels, -1)
+        read(tmp_path / "p.png", Image.fromarray(GRAY), channels), np.repeat(GRAY[..., None], channels, -1)
     )
 
 
 def test_16_bits_are_scaled(tmp_path: Path):
-    deep = GREY.astype(np.uint16) * 257 + np.where(GREY < 255, 100, 0).astype(np.uint16)  # 100 / 257 rounds down
-    np.testing.assert_array_equal(read(tmp_path / "p.png", Image.fromarray(deep), 1)[..., 0], GREY)
+    deep = GRAY.astype(np.uint16) * 257 + np.where(GRAY < 255, 100, 0).astype(np.uint16)  # 100 / 257 rounds down
+    np.testing.assert_array_equal(read(tmp_path / "p.png", Image.fromarray(deep), 1)[..., 0], GRAY)
 
 
 def test_palette(tmp_path: Path):
@@ -58,7 +58,7 @@ def test_transparency_is_on_white(tmp_path: Path):
     np.testing.assert_array_equal(read(tmp_path / "p.png", rgba, 4), np.asarray(rgba))
 
 
-def test_transparent_colour_of_a_palette(tmp_path: Path):
+def test_transparent_color_of_a_palette(tmp_path: Path):
     picture = Image.fromarray(np.zeros([R, R], np.uint8), "P")
     picture.putpalette([10, 20, 30])
     assert np.all(read(tmp_path / "p.png", picture, transparency=0) == 255)
@@ -78,9 +78,9 @@ def test_another_size(tmp_path: Path):
 
 
 def test_crop(tmp_path: Path):
-    centre = np.full([2 * R, 2 * R, 3], 90, np.uint8)
-    centre[:, :R] = 200
-    wide = np.pad(centre, [(0, 0), (8, 8), (0, 0)])  # black at both sides, which must not get in
+    center = np.full([2 * R, 2 * R, 3], 90, np.uint8)
+    center[:, :R] = 200
+    wide = np.pad(center, [(0, 0), (8, 8), (0, 0)])  # black at both sides, which must not get in
     found = read(tmp_path / "p.png", Image.fromarray(wide), crop=True)
     np.testing.assert_array_equal(found[:, 4], np.full([R, 3], 200))
     np.testing.assert_array_equal(found[:, -1], np.full([R, 3], 90))
@@ -92,7 +92,7 @@ def test_no_picture(tmp_path: Path):
         read_picture(tmp_path / "p.png", R, 3)
     with pytest.raises(ValueError, match=r"absent\.png"):
         read_picture(tmp_path / "absent.png", R, 3)
-    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "p.tiff")
+    Image.fromarray(GRAY.astype(np.float32)).save(tmp_path / "p.tiff")
     with pytest.raises(ValueError, match="floating-point"):
         read_picture(tmp_path / "p.tiff", R, 3)
 

@@ -39,7 +39,7 @@ def network(generator: sg3tf.Generator) -> Network:
 
 @pytest.fixture(scope="session")
 def classes() -> Network:
-    """Three classes, grey images."""
+    """Three classes, gray images."""
     return KerasNetwork(tiny("stylegan3-r", label_dim=3, image_channels=1), "classes")
 
 

@@ -130,6 +130,6 @@ def _table(path: Path, kind: str, numbers: range, label: np.ndarray) -> None:
 
 
 def _width(picture: np.ndarray) -> int:
-    """Of the last column's image and what is at its right, which wider captions leave: where colours begin."""
+    """Of the last column's image and what is at its right, which wider captions leave: where colors begin."""
     row = np.any(picture[-22:-6] != 255, axis=(0, 2))
     return len(row) - 6 - np.flatnonzero(row)[-1] + 15

@@ -1,4 +1,4 @@
-"""Films that are stopped, and go on."""
+"""Videos that are stopped and resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.sg3tf.test_video import decoded
 
 ROOT = Path(__file__).parents[3]
 COUNT = 12
-FILM = {"of": "noise"}
+VIDEO = {"of": "noise"}
 
 
 def frame(number: int) -> Array:
@@ -28,7 +28,7 @@ def frame(number: int) -> Array:
 
 
 class Camera:
-    """Frames from a position on, which remembers what it was asked for and may fail."""
+    """Yields frames from a position on, records their numbers, and may fail."""
 
     def __init__(self, fails_at: int = COUNT, error: BaseException | None = None) -> None:
         self.drawn: list[int] = []
@@ -46,74 +46,74 @@ def kept(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.glob("[0-9]*.png"))
 
 
-def test_a_film_in_one_go(tmp_path: Path) -> None:
-    render_video(tmp_path / "walk.mp4", COUNT, Camera(), 10, FILM)
+def test_a_video_in_one_go(tmp_path: Path) -> None:
+    render_video(tmp_path / "walk.mp4", COUNT, Camera(), 10, VIDEO)
     assert [entry.name for entry in tmp_path.iterdir()] == ["walk.mp4"]
     assert decoded(tmp_path / "walk.mp4")[1].shape == (COUNT, 32, 32, 3)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no server answers"), KeyboardInterrupt()])
-def test_a_stopped_film_goes_on(tmp_path: Path, error: BaseException) -> None:
-    render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, FILM)
+def test_a_stopped_video_is_resumed(tmp_path: Path, error: BaseException) -> None:
+    render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, VIDEO)
     reason = str(error) or "interrupted"
     message = rf"^{reason}; 7 of 12 frames are kept in .*/\.walk\.mp4\.frames, and the same command resumes there$"
     with pytest.raises((OSError, KeyboardInterrupt), match=message):
-        render_video(tmp_path / "walk.mp4", COUNT, Camera(7, error), 10, FILM)
+        render_video(tmp_path / "walk.mp4", COUNT, Camera(7, error), 10, VIDEO)
     assert not (tmp_path / "walk.mp4").exists()
     second = Camera()
-    render_video(tmp_path / "walk.mp4", COUNT, second, 10, FILM)
+    render_video(tmp_path / "walk.mp4", COUNT, second, 10, VIDEO)
     assert second.drawn == list(range(7, COUNT))
     assert (tmp_path / "walk.mp4").read_bytes() == (tmp_path / "straight.mp4").read_bytes()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["straight.mp4", "walk.mp4"]
 
 
-def test_frames_of_another_film_are_not_taken(tmp_path: Path) -> None:
+def test_frames_of_another_video_are_not_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="gone"):
-        render_video(tmp_path / "walk.gif", COUNT, Camera(3, OSError("gone")), 10, FILM)
+        render_video(tmp_path / "walk.gif", COUNT, Camera(3, OSError("gone")), 10, VIDEO)
     with pytest.raises(ValueError, match=r"out=.*walk\.gif: .* keeps frames of another video; remove it or choose"):
         render_video(tmp_path / "walk.gif", COUNT, Camera(), 10, {"of": "something else"})
     assert len(kept(tmp_path / ".walk.gif.frames")) == 3
     with pytest.raises(OSError, match="0 of 12 frames are kept"):
-        render_video(tmp_path / "new.gif", COUNT, Camera(0, OSError("gone")), 10, FILM)
+        render_video(tmp_path / "new.gif", COUNT, Camera(0, OSError("gone")), 10, VIDEO)
     render_video(tmp_path / "new.gif", COUNT, Camera(), 10, {"of": "something else"})  # nothing is lost
 
 
 def test_a_folder_of_frames(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="3 of 12 frames are kept"):
-        render_video(tmp_path / "frames", COUNT, Camera(3, OSError("gone")), 10, FILM)
+        render_video(tmp_path / "frames", COUNT, Camera(3, OSError("gone")), 10, VIDEO)
     assert not (tmp_path / "frames").exists()
     (tmp_path / ".frames.frames" / ".000003.partial-1.png").write_bytes(b"half")  # of a process that was killed
-    render_video(tmp_path / "frames", COUNT, Camera(), 10, FILM)
+    render_video(tmp_path / "frames", COUNT, Camera(), 10, VIDEO)
     assert not list((tmp_path / "frames").glob(".*"))
     assert kept(tmp_path / "frames") == [f"{number:06d}.png" for number in range(COUNT)]
     for number in range(COUNT):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "frames" / f"{number:06d}.png")), frame(number))
     with pytest.raises(FileExistsError, match="frames exists already; remove it or choose another folder"):
-        render_video(tmp_path / "frames", COUNT, Camera(), 10, FILM)
+        render_video(tmp_path / "frames", COUNT, Camera(), 10, VIDEO)
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+def test_unwritable_videos_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     camera = Camera()
     with pytest.raises(ValueError, match=r"walk\.avi: videos end in one of"):
-        render_video(tmp_path / "walk.avi", COUNT, camera, 10, FILM)
+        render_video(tmp_path / "walk.avi", COUNT, camera, 10, VIDEO)
     assert not camera.drawn and not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
-    """Frames of 3 kB fit into the limit, a film of them does not."""
+def test_a_full_disk_keeps_finished_frames(tmp_path: Path) -> None:
+    """Frames of 3 kB fit into the limit, a video of them does not."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
     try:
         with pytest.raises(OSError, match=r"walk\.mp4: ffmpeg ended .*; 12 of 12 frames are kept in") as caught:
-            render_video(tmp_path / "walk.mp4", COUNT, Camera(), 10, FILM)
+            render_video(tmp_path / "walk.mp4", COUNT, Camera(), 10, VIDEO)
         assert "\n" not in str(caught.value)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
         with pytest.raises(OSError, match=r"File too large; 0 of 12 frames are kept in"):
-            render_video(tmp_path / "other.mp4", COUNT, Camera(), 10, FILM)
+            render_video(tmp_path / "other.mp4", COUNT, Camera(), 10, VIDEO)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     camera = Camera()
-    render_video(tmp_path / "walk.mp4", COUNT, camera, 10, FILM)
+    render_video(tmp_path / "walk.mp4", COUNT, camera, 10, VIDEO)
     assert not camera.drawn and decoded(tmp_path / "walk.mp4")[1].shape[0] == COUNT
 
 
@@ -133,8 +133,8 @@ render_video(Path(sys.argv[1]), 12, slow, 10, {"of": "noise"})
 """
 
 
-def test_a_killed_process_goes_on(tmp_path: Path) -> None:
-    """SIGKILL, which nothing can clean up after."""
+def test_a_killed_process_is_resumed(tmp_path: Path) -> None:
+    """After SIGKILL, which leaves no chance to clean up."""
     command = [sys.executable, "-c", SLOW, str(tmp_path / "walk.mp4")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
@@ -147,8 +147,8 @@ def test_a_killed_process_goes_on(tmp_path: Path) -> None:
     frames = kept(tmp_path / ".walk.mp4.frames")
     assert len(frames) in (5, 6)
     second = Camera()
-    render_video(tmp_path / "walk.mp4", COUNT, second, 10, FILM)
+    render_video(tmp_path / "walk.mp4", COUNT, second, 10, VIDEO)
     assert second.drawn == list(range(len(frames), COUNT))
-    render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, FILM)
+    render_video(tmp_path / "straight.mp4", COUNT, Camera(), 10, VIDEO)
     assert (tmp_path / "walk.mp4").read_bytes() == (tmp_path / "straight.mp4").read_bytes()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["straight.mp4", "walk.mp4"]
