@@ -1,4 +1,4 @@
-"""The doctor's report: with a library, without, with the wrong one, and with one that computes nonsense."""
+"""The doctor's report: with a library, without, with one for another TensorFlow, and with wrong results."""
 
 from __future__ import annotations
 

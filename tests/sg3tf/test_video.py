@@ -1,4 +1,4 @@
-"""Films, decoded again by ffmpeg."""
+"""Video files, decoded by ffmpeg."""
 
 from __future__ import annotations
 

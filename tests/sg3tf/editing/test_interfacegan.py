@@ -1,4 +1,4 @@
-"""Logistic regression against the analytic direction, the gradient's zero, and a general-purpose minimiser."""
+"""Logistic regression against the analytic direction, the gradient's zero, and a general-purpose minimizer."""
 
 from __future__ import annotations
 

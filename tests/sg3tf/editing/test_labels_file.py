@@ -1,4 +1,4 @@
-"""Label files of both kinds, and those that do not fit."""
+"""Label files of both formats, and invalid ones."""
 
 from __future__ import annotations
 

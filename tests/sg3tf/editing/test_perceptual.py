@@ -1,4 +1,4 @@
-"""Distances against NumPy, and what they are loaded from."""
+"""Distances against NumPy, and the files of their networks."""
 
 from __future__ import annotations
 

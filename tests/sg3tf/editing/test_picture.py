@@ -1,4 +1,4 @@
-"""Pictures of all kinds as the array that they show."""
+"""Target images of all modes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ramps of appendix D against their closed forms."""
+"""Schedules of appendix D against their closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SeFa against the singular vectors of what networks do to w."""
+"""SeFa against the singular vectors of the maps from w to styles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands with their flags, and their files."""
+"""The commands: their flags and the files that they write."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_interpolation_goes_on(saved: Path, tmp_path: Path) -> None:
+def test_a_killed_interpolation_is_resumed(saved: Path, tmp_path: Path) -> None:
     flags = ["interpolate", f"--network={saved}", "--seeds=0-3", "--frames=50", "--out"]
     process = start(*flags, str(tmp_path / "walk.mp4"))
     frames = tmp_path / ".walk.mp4.frames"

@@ -1,4 +1,4 @@
-"""Directions found in networks, and the command that shows them."""
+"""Directions found in networks, and the edit command."""
 
 from __future__ import annotations
 
@@ -130,6 +130,6 @@ def _table(path: Path, kind: str, numbers: range, label: np.ndarray) -> None:
 
 
 def _width(picture: np.ndarray) -> int:
-    """Of the last column's image and what is at its right, which wider captions leave: where colors begin."""
+    """Distance of the last column's image from the right edge without the margin, which wider captions enlarge."""
     row = np.any(picture[-22:-6] != 255, axis=(0, 2))
     return len(row) - 6 - np.flatnonzero(row)[-1] + 15

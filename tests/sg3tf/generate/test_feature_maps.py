@@ -1,4 +1,4 @@
-"""What layers show: the generator's own activations, the channels that tell most, the image's part of the canvas."""
+"""Feature maps: the generator's own activations, the channels of most variance, the image's part of the canvas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_activations_of_stylegan3(network: Network) -> None:
             expected = x.numpy()[0, margin : margin + plan.out_rate, margin : margin + plan.out_rate]
             np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
     assert len(layers_of(G)) == 6
-    np.testing.assert_array_equal(network.synthesize(ws), network.synthesize(ws))  # calls are no longer listened to
+    np.testing.assert_array_equal(network.synthesize(ws), network.synthesize(ws))  # calls are no longer recorded
     assert not any("call" in vars(layer) for layer in G.synthesis_layers)
 
 
@@ -43,7 +43,7 @@ def test_activations_of_stylegan2(stylegan2: Network) -> None:
     np.testing.assert_allclose(given[1], x[0], rtol=1e-4, atol=1e-5)
 
 
-def test_the_channels_that_tell_most() -> None:
+def test_the_channels_of_most_variance() -> None:
     rng = np.random.default_rng(0)
     strong, middle, weak = (scale * rng.standard_normal([8, 8]) for scale in (4, 2, 1))
     nothing, copy = np.zeros([8, 8]), 3.9 * strong / 4

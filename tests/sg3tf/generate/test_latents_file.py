@@ -1,4 +1,4 @@
-"""Latents on the disk, and files that are none."""
+"""Files of latents, and files of other content."""
 
 from __future__ import annotations
 

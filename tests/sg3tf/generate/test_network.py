@@ -1,4 +1,4 @@
-"""One interface to all networks: the same bytes in any company, and close ones from every implementation."""
+"""One interface to all networks: the same bytes in any batch, and close ones from every implementation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def drawn(network: Network, **transform: Array) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("kind", ["stylegan3-t", "stylegan2"])
-def test_the_same_bytes_in_any_company(kind: str) -> None:
+def test_the_same_bytes_in_any_batch(kind: str) -> None:
     G = tiny(kind, channel_base=2048, channel_max=64, w_dim=64)  # wide enough to be computed in blocks
     ws, images = drawn(KerasNetwork(G, batch=1))
     for batch in (3, 8):
@@ -86,7 +86,7 @@ def test_labels(classes: Network) -> None:
     assert classes.synthesize(each).shape == (3, 16, 16, 1)
 
 
-def test_what_does_not_fit(network: Network, classes: Network, stylegan2: Network) -> None:
+def test_shapes_that_do_not_fit(network: Network, classes: Network, stylegan2: Network) -> None:
     with pytest.raises(ValueError, match=r"z of shape \(2, 5\): give \[N, 6\]"):
         network.map(np.zeros([2, 5]))
     with pytest.raises(ValueError, match=r"ws of shape \(2, 8, 6\): network=tiny takes \[N, 8, 5\]"):
@@ -100,7 +100,7 @@ def test_what_does_not_fit(network: Network, classes: Network, stylegan2: Networ
         stylegan2.synthesize(stylegan2.map(Z), transform=MOTION)
 
 
-def test_images_that_are_no_numbers(network: Network) -> None:
+def test_images_that_are_not_finite(network: Network) -> None:
     ws = network.map(Z)
     ws[3, 2, 0] = np.nan
     with pytest.raises(FloatingPointError, match="network=tiny: images are not finite; use another network"):

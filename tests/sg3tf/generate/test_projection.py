@@ -1,4 +1,4 @@
-"""Images that are found again from the mean of w, generators that are tuned, and the command."""
+"""Projection of generated images, tuned generators, and the project command."""
 
 from __future__ import annotations
 
