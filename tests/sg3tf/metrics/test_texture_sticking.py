@@ -1,18 +1,13 @@
-"""Averages of known images, views of known and of real generators, tables of images, and the command line."""
+"""Averages of known images, views of known and of real generators, and tables of images."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import sg3tf
 from sg3tf import GeneratorConfig, latents
@@ -135,45 +130,3 @@ def test_image_table():
     assert tuple(picture[-1, -1]) == (255, 255, 255)
     gray = np.full([2, 3, 1], 7, np.uint8)
     assert enlarge_to_fit(gray, 5, 12).shape == (4, 12, 3) and enlarge_to_fit(gray, 1, 1).shape == (2, 3, 3)
-
-
-PROGRAM = """
-import contextlib, io, json, sys
-from sg3tf.cli.main import main
-
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["texture-sticking", *arguments])
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
-
-
-@pytest.mark.slow
-def test_command(tmp_path: Path):
-    paths = [str(tmp_path / f"{preset}.keras") for preset in ("stylegan3-t", "stylegan2")]
-    for path in paths:
-        tiny(Path(path).stem).save(path)
-    out = tmp_path / "out"
-    lines = [
-        [f"--network={','.join(paths)}", f"--outdir={out}", "--num_samples=4", "--batch=3", "--seed=5"],
-        ["--network=missing.keras", f"--outdir={out}"],
-        [f"--network={paths[0]}", f"--outdir={out}", "more"],
-        [f"--network={paths[0]}", f"--outdir={paths[0]}"],
-    ]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(lines)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True)
-    (status, printed, shown), *refused = json.loads(process.stdout.splitlines()[-1])
-    assert status == 0, shown
-    T, stylegan2 = (json.loads(line) for line in printed.splitlines())
-    assert [T["network"], stylegan2["network"]] == paths
-    assert stylegan2["fixed_moving"] is None and len(T["fixed_moving"]) == len(T["cycles_per_pixel"])
-    assert (T["seed"], T["num"], T["radius"], T["psi"]) == (5, 4, 0.5, 1.0)
-    assert sorted(path.name for path in out.iterdir()) == ["fixed.png", "motions.png", "neighbors.png", "slices.png"]
-    for path in out.iterdir():
-        assert len(np.unique(np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3), axis=0)) > 10, path
-    for (status, printed, shown), reason in zip(refused, ["missing.keras", "'more'", "File exists"], strict=True):
-        assert status == 1 and not printed and reason in shown, (reason, shown)
-        assert shown.startswith("sg3tf texture-sticking: ") and shown.count("\n") == 1, shown
