@@ -20,7 +20,7 @@ class Layer:
 
     name: str
     torgb: bool
-    radial: bool
+    use_radial_filters: bool
     kernel: int
     in_channels: int
     out_channels: int
@@ -67,7 +67,7 @@ def _layer(after: int, before: int, e: SimpleNamespace, config: GeneratorConfig)
     return Layer(
         name=f"L{after}_{e.size[after]}_{e.channels[after]}",
         torgb=torgb,
-        radial=config.use_radial_filters and after < LAYERS - CRITICAL,
+        use_radial_filters=config.use_radial_filters and after < LAYERS - CRITICAL,
         kernel=kernel,
         in_channels=int(e.channels[before]),
         out_channels=int(e.channels[after]),

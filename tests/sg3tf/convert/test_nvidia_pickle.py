@@ -106,7 +106,7 @@ def test_nested_arguments_and_clamp_of_stylegan2_ada_pytorch(golden: Golden, tmp
     for clamp, expected in ((None, NO_CLAMP), (256, 256.0), (100, 100.0)):
         G = network("Generator", arrays, outer, conv_clamp=clamp)
         assert read(dumps({"G_ema": G}), tmp_path).config == StyleGAN2Config(
-            32, 3, 3, 16, 16, 4, 256, 24, clamp=expected
+            32, 3, 3, 16, 16, 4, 256, 24, conv_clamp=expected
         )
 
 

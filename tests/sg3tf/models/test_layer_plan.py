@@ -116,7 +116,7 @@ def test_agrees_with_the_formulas(config: GeneratorConfig) -> None:
             assert getattr(layer, name) == getattr(expected, name), name
         assert (layer.conv_kernel, layer.use_radial_filters, layer.is_torgb) == (
             expected.kernel,
-            expected.radial,
+            expected.use_radial_filters,
             expected.torgb,
         )
         for name in ("in_cutoff", "in_half_width", "out_cutoff", "out_half_width"):
