@@ -139,7 +139,8 @@ def _registered(name: str) -> Callable[[Sequence[str]], int]:
     found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
     if not found:
         raise ModuleNotFoundError(
-            f"this installation registers no such command; pip install it again, or use python -m {COMMANDS[name].module}"
+            "this installation registers no such command; "
+            f"pip install it again, or use python -m {COMMANDS[name].module}"
         )
     return next(iter(found)).load()
 

@@ -72,7 +72,8 @@ def save(path: Path, directions: Directions) -> None:
     """Write an .npz file with the arrays of `directions` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        np.savez(file, **{name: np.asarray(value) for name, value in vars(directions).items()})  # type: ignore[arg-type]
+        arrays = {name: np.asarray(value) for name, value in vars(directions).items()}
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def load(path: Path, num_ws: int, w_dim: int) -> Directions:

@@ -109,7 +109,7 @@ class ColorMapping:
 
 
 def _pivots(covariance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Order channels by the variance that each adds to the earlier ones: pivots of QR on the samples, from their covariance."""
+    """Order channels by the variance that each adds to the earlier ones: pivots of a QR decomposition of samples."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = np.sqrt(np.maximum(eigenvalues, 0))[:, None] * vectors.T
     return np.asarray(qr(root, mode="r", pivoting=True)[1])

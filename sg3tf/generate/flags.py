@@ -342,7 +342,7 @@ def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float],
 
 
 def _motion_from_flags(options: Any) -> NDArray[np.float64]:
-    """Return rows (angle in radians clockwise, image widths right and down), enough to hold all values of both flags."""
+    """Return rows (angle in radians clockwise, image widths right and down) that hold all values of both flags."""
     angles = np.radians(parse_numbers("rotate", options.rotate or ["0"]))
     shifts = [parse_numbers("translate", pair.split(",")) for pair in (options.translate or "0,0").split(":")]
     if any(len(shift) != 2 for shift in shifts):

@@ -154,5 +154,6 @@ def _discard_unwritable_output() -> None:
 
 def _is_file_error(error: Exception) -> bool:
     """Tell errors of the disk apart that TensorFlow and HDF5 raise under types of their own."""
-    texts = [os.strerror(number) for number in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO)]
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
+    texts = [os.strerror(number) for number in numbers]
     return any(text in str(error) for text in texts)

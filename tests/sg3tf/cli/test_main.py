@@ -100,10 +100,17 @@ def test_entry_points_in_pyproject() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["sg3tf", "sg3tf.cli.data", "sg3tf.cli.generate", "sg3tf.cli.spectra", "sg3tf.cli.convert", "sg3tf.convert.from_pickle", "sg3tf.convert.to_npz", "sg3tf.cli.metrics",
-     "sg3tf.cli.texture_sticking", "sg3tf.cli.project", "sg3tf.cli.edit", "sg3tf.data.build", "sg3tf.data.verify",
-     "sg3tf.doctor"],
-)  # fmt: skip
+    [
+        "sg3tf",
+        *(f"sg3tf.cli.{name}" for name in ("data", "generate", "spectra", "convert", "metrics", "project", "edit")),
+        "sg3tf.cli.texture_sticking",
+        "sg3tf.convert.from_pickle",
+        "sg3tf.convert.to_npz",
+        "sg3tf.data.build",
+        "sg3tf.data.verify",
+        "sg3tf.doctor",
+    ],
+)
 @pytest.mark.slow
 def test_modules(module: str) -> None:
     process = subprocess.run(

@@ -60,7 +60,7 @@ Command = Callable[..., None]
 
 @pytest.fixture
 def command(saved: Path) -> Command:
-    """command(name, *arguments): runs a command in this process with the network in `saved`, and lets errors through."""
+    """command(name, *arguments): runs a command on the network in `saved`, in this process, and lets errors through."""
 
     def run(name: str, *arguments: str) -> None:
         package = "sg3tf.cli" if name in ("project", "edit") else "sg3tf.generate.commands"

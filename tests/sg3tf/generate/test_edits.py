@@ -63,9 +63,17 @@ def test_strengths():
 def test_pca_command(command: Command, network: Network, tmp_path: Path):
     kept, latents, out = (tmp_path / name for name in ("d.npz", "l.npz", "o.png"))
     command(
-        "edit", "--seeds=3,4", "--direction=pc1,0", "--strength=-2:2:3", "--num_samples=200", "--count=3", "--layers=0,2",
-        f"--save_directions={kept}", f"--save_latents={latents}", f"--out={out}",
-    )  # fmt: skip
+        "edit",
+        "--seeds=3,4",
+        "--direction=pc1,0",
+        "--strength=-2:2:3",
+        "--num_samples=200",
+        "--count=3",
+        "--layers=0,2",
+        f"--save_directions={kept}",
+        f"--save_latents={latents}",
+        f"--out={out}",
+    )
     found = directions_file.load(kept, network.num_ws, network.w_dim)
     np.testing.assert_allclose(found.vectors, ganspace_directions(network.sample_w(200), 3), atol=1e-5)
     assert (found.names, found.layers.tolist()) == (("pc0", "pc1", "pc2"), [0, 2])
@@ -81,9 +89,14 @@ def test_pca_command(command: Command, network: Network, tmp_path: Path):
     command("edit", "--seeds=3", f"--directions={kept}", "--strength=2", f"--save_latents={again}", f"--out={out}")
     np.testing.assert_array_equal(latents_file.load(again, network).ws[0], edited.ws[8])
     command(
-        "edit", "--seeds=3", f"--directions={kept}", "--strength=2", "--layers=1", f"--save_latents={again}",
+        "edit",
+        "--seeds=3",
+        f"--directions={kept}",
+        "--strength=2",
+        "--layers=1",
+        f"--save_latents={again}",
         f"--out={out}",
-    )  # fmt: skip
+    )
     changed = latents_file.load(again, network).ws[0] != latents_from_seeds(network, [3]).ws[0]
     assert np.flatnonzero(changed.any(1)).tolist() == [1]
 
@@ -91,9 +104,15 @@ def test_pca_command(command: Command, network: Network, tmp_path: Path):
 def test_sefa_command(command: Command, network: Network, tmp_path: Path):
     kept = tmp_path / "d.npz"
     command(
-        "edit", "--method=sefa", "--layers=2-4", "--count=2", "--num_samples=50", "--seeds=0", f"--save_directions={kept}",
+        "edit",
+        "--method=sefa",
+        "--layers=2-4",
+        "--count=2",
+        "--num_samples=50",
+        "--seeds=0",
+        f"--save_directions={kept}",
         f"--out={tmp_path / 'o.png'}",
-    )  # fmt: skip
+    )
     found = directions_file.load(kept, network.num_ws, network.w_dim)
     np.testing.assert_allclose(found.vectors, sefa_directions(network.generator, [2, 3, 4], 2), atol=1e-6)
 
