@@ -3,3 +3,6 @@
 The formats are TensorFlow Serving's, so that a stock server can replace `python -m serving.server` and
 `sg3tf.remote.Client` can talk to either.
 """
+
+#: Precisions of an export; 16 bits hold for the four highest resolutions (docs/adr/0010).
+EXPORT_PRECISIONS = ("fp32", "bf16")

@@ -6,18 +6,13 @@ python -m serving.export --network=generator.keras --model_base_path=models/sg3 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags, logging
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
-from serving.saved_model import EXPORT_PRECISIONS, export_saved_model, training_provenance
-from serving.validate import ValidationError
-from sg3tf.models.loading import load
+from serving import EXPORT_PRECISIONS
 from sg3tf.utils import command_line
 
 
@@ -46,12 +41,11 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv`, or those of the process; return the exit status."""
-    return command_line.run("serving.export", export, define_flags, __doc__ or "", argv, foreseen=(ValidationError,))
+    return command_line.run("serving.export", export, define_flags, __doc__ or "", argv)
 
 
 def export(options: flags.FlagValues) -> None:
     """Export one generator and print its version folder."""
-    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
     if not options.network:
         raise ValueError("--network is missing: give a .keras file, run folder or checkpoint folder")
     if not options.model_base_path:
@@ -59,6 +53,12 @@ def export(options: flags.FlagValues) -> None:
     sizes = options.warmup_batch_sizes
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
+    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
+    with command_line.hide_import_notices():
+        from serving.saved_model import export_saved_model, training_provenance
+        from sg3tf.models.loading import load
+
+    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
     version = export_saved_model(
         load(options.network),
         options.model_base_path,

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 import sg3tf
+from serving import EXPORT_PRECISIONS
 from serving.signatures import TENSORS, Function, ServedGenerator
 from serving.validate import (
     WARMUP_FILE,
@@ -28,9 +29,6 @@ from serving.validate import (
 )
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.utils.files import sync, sync_folder
-
-#: Precisions of an export; 16 bits hold for the four highest resolutions (docs/adr/0010).
-EXPORT_PRECISIONS = ("fp32", "bf16")
 
 
 def export_saved_model(

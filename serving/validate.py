@@ -36,7 +36,7 @@ WARMUP_FILE = "tf_serving_warmup_requests"
 _MAX_WARMUP_REQUESTS = 1000  # TensorFlow Serving refuses a model with more
 
 
-class ValidationError(Exception):
+class ValidationError(ValueError):
     """The exported model differs from the generator; one line names the signature and the difference."""
 
 

@@ -11,17 +11,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
 from sg3tf.utils import command_line
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
-from serving.server.batching import BatchingParameters, read_parameters
-from serving.server.model_manager import parse_policy
-from serving.server.security import ApiKey, Certificate
-from serving.server.server import Server, ServerOptions
+if TYPE_CHECKING:
+    from serving.server.server import ServerOptions
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -75,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(options: flags.FlagValues) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status."""
+    # Imported here, so that --help is answered without TensorFlow, and a missing extra is one line.
+    with command_line.hide_import_notices():
+        from serving.server.server import Server
+
     logging.set_verbosity(logging.ERROR)  # TensorFlow warns that the model has no gradients, which is deliberate
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,6 +105,11 @@ def _server_options(options: flags.FlagValues) -> ServerOptions:
         OSError: a file that cannot be read.
         ValueError: values that do not fit together.
     """
+    from serving.server.batching import BatchingParameters, read_parameters
+    from serving.server.model_manager import parse_policy
+    from serving.server.security import ApiKey, Certificate
+    from serving.server.server import ServerOptions
+
     if not options.model_base_path:
         raise ValueError("--model_base_path is missing: give the folder that serving.export wrote")
     if options.batching_parameters_file and not options.enable_batching:

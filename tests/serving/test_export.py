@@ -57,6 +57,18 @@ def test_errors_are_one_line(flags, message, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("module", ["serving.export", "serving.server.__main__"])
+def test_a_missing_extra_is_one_line(module, tmp_path):
+    flags = ["--network=x.keras"] if module == "serving.export" else []
+    code = f"import sys; sys.modules['tensorflow_serving'] = None; from {module} import main; "
+    code += f"sys.exit(main({[*flags, '--model_base_path=models']}))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("pip install 'sg3tf[serve]'")
+
+
 def test_a_failed_validation_is_one_line(stylegan2, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise ValidationError("signature map, batch 1: ws is not finite")
