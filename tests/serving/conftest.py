@@ -100,7 +100,8 @@ class ServerProcess:
     """`python -m serving.server` on free loopback ports, where importing sg3tf's networks is an error."""
 
     def __init__(self, model_base_path, folder, *flags):
-        (folder / "sitecustomize.py").write_text("import sys\nsys.modules['sg3tf.models'] = None\n")
+        networks = ("sg3tf.models.base", "sg3tf.models.layers", "sg3tf.ops")
+        (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({networks}))\n")
         command = [sys.executable, "-m", "serving.server", f"--model_base_path={model_base_path}"]
         command += ["--model_name=fake", "--port=0", "--rest_api_port=0", *flags]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
