@@ -81,7 +81,7 @@ def test_mixed_and_rotated_images_and_a_video_of_them(server, fake_generator, tm
     ws = fake_generator.mapping(np.float32(z_from_seeds([3, 11, 7], 6)), labels, np.ones(3, np.float32)).numpy()
     ws[:2, 1:] = ws[2, 1:]
     inverse = transform_matrix(np.pi / 6, 0.25, -0.5)
-    floats = fake_generator.synthesis(ws[:2], np.stack([inverse] * 2)).numpy()
+    floats = fake_generator.synthesis(ws[:2], transform=np.stack([inverse] * 2)).numpy()
     for name, expected in zip(["latent0000.png", "latent0001.png"], (floats + 1) * 127.5, strict=True):
         np.testing.assert_allclose(pixels(tmp_path / name), expected, atol=1)
     fps, video = decoded(tmp_path / "walk.mp4", 8, 8)
