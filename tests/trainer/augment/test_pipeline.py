@@ -184,7 +184,12 @@ def test_unknown_names_are_refused(names, message):
         (np.zeros([2, 8, 8, 3], np.uint8), drawn(2), 1.0, "images of type uint8: cast them to float32"),
         (np.zeros([2, 8, 8, 3], np.float16), drawn(2), 1.0, "images of type float16: cast them to float32"),
         (np.zeros([2, 4, 8, 3], np.float32), drawn(2), 1.0, r"shape \(2, 4, 8, 3\): .* at least 6 pixels each way"),
-        (np.zeros([2, 8, 8, 3], np.float32), drawn(3), 1.0, r"params of shape \(3, 43\): give the result of .* for 2 images"),
+        (
+            np.zeros([2, 8, 8, 3], np.float32),
+            drawn(3),
+            1.0,
+            r"params of shape \(3, 43\): give the result of .* for 2 images",
+        ),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2)[:, :5], 1.0, r"params of shape \(2, 5\): .*\[N, 43\]"),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2), 1.5, "probability 1.5: must be from 0 to 1"),
         (np.zeros([2, 8, 8, 3], np.float32), drawn(2), float("nan"), "probability nan: must be from 0 to 1"),
