@@ -124,7 +124,7 @@ def _register_stand_ins() -> None:
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Lets the other finders find Keras, and registers the models once it is imported."""
+    """Finder that leaves Keras to the other finders, and registers the models after its import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
