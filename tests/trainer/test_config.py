@@ -121,7 +121,7 @@ def test_description(values, name):
 def test_networks_follow_the_options():
     options = changed(label_dim=3, cbase=256, cmax=12, map_depth=5, image_channels=1, cfg="stylegan3-r")
     G, D = options.generator(), options.discriminator()
-    assert (G.resolution, G.image_channels, G.label_dim, G.mapping_layers, G.kernel) == (16, 1, 3, 5, 1)
+    assert (G.resolution, G.image_channels, G.label_dim, G.mapping_layers, G.conv_kernel) == (16, 1, 3, 5, 1)
     assert (D.resolution, D.image_channels, D.label_dim, D.mapping_layers) == (16, 1, 3, 8)
     assert (G.channel_base, G.channel_max) == (512, 24)  # config R doubles them, in G only
     assert (D.channel_base, D.channel_max) == (256, 12)
