@@ -24,6 +24,10 @@ class Labels:
         kind: "seed" if `numbers` are seeds, "index" if they are positions in a file of latents.
         numbers: int64 [N].
         columns: attribute -> float64 [N], 0 or 1, and NaN where unknown.
+
+    >>> labels = Labels("seed", np.array([3, 7]), {"smile": np.array([1.0, np.nan])})
+    >>> labels.numbers[labels.columns["smile"] == 1].tolist()
+    [3]
     """
 
     kind: str

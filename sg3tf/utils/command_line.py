@@ -84,6 +84,9 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         status = function() or 0
         sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
         return status
+    except BrokenPipeError:  # the reader of stdout has ended, as `head` does
+        _discard_unwritable_output()
+        return 1
     except KeyboardInterrupt as error:
         if os.environ.get(DEBUG):
             raise
