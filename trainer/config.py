@@ -110,9 +110,8 @@ free_option = functools.partial(option, resumable=True, affects_result=False)
 class Options:
     """Everything that decides what a run computes, and how often it reports.
 
-    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. None for an
-    option with a computed default is replaced by that default. `Options.for_dataset` fills in the properties of the
-    data.
+    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. A computed
+    default replaces None. `Options.for_dataset` fills in the properties of the data.
 
     Raises:
         OptionError, ConfigError: a value is out of its range or does not fit the others; the message has the remedy.

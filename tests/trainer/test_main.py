@@ -441,7 +441,7 @@ def test_options_follow_the_command_line(runs):
 
 @pytest.mark.slow
 def test_resuming_changes_nothing(runs):
-    """Bit for bit: weights, running statistics, optimizers, average, augmentation; with mirroring and several threads."""
+    """Bit for bit: weights, running statistics, optimizers, average, augmentation; with mirroring and threads."""
     assert runs.resumed.progress() == runs.straight.progress() | {"best": {}}  # only the latter had metrics
     one, two = (
         tf.train.load_checkpoint(str(run_dir.checkpoints(run.folder)[-1] / "state"))
