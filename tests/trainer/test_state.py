@@ -276,6 +276,18 @@ def test_learning_rates_are_those_of_the_options_also_after_restoring(options, s
     assert changed.d_optimizer.beta_2 == ADAM_BETA2
 
 
+def test_target_and_speed_of_augmentation_are_those_of_the_options_also_after_restoring(options, saved):
+    changed = TrainState(dataclasses.replace(options, aug="ada", target=0.3, ada_kimg=50.0))
+    changed.restore(saved[0])
+    controller, signs = changed.controller, {"Loss/signs/real": tf.constant(0.4)}
+    for _ in range(8):  # until what the checkpoint had collected is used up
+        controller.observe(signs)
+    controller._p.assign(0.5)
+    for _ in range(4):
+        controller.observe(signs)
+    assert controller.probability == pytest.approx(0.5 + 4 * options.batch / 50_000)
+
+
 def test_files(saved):
     folder, _ = saved
     assert {path.name for path in folder.iterdir()} == {
