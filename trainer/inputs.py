@@ -25,7 +25,7 @@ Values = Any
 
 
 class _TensorFields:
-    """Dataclass that tf.nest, tf.function and strategies take apart into tensors; fields that are None are no tensors."""
+    """Dataclass that tf.nest, tf.function and strategies take apart into its tensors; None is no tensor."""
 
     def __tf_flatten__(self) -> tuple[tuple[str, ...], tuple[Values, ...]]:
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
