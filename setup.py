@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel with native operations is for one platform, but for every Python 3."""
+"""Wheel tags, which pyproject.toml cannot express: one platform if native operations are built, any Python 3."""
 
 from pathlib import Path
 

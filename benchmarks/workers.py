@@ -39,7 +39,7 @@ class Worker:
         self._process.join()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What the object's method returns.
+        """Call the method of the object in the other process and return its result.
 
         Raises:
             RuntimeError: it failed, or the process died.

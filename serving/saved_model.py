@@ -65,7 +65,7 @@ def export_saved_model(
         ValueError: an unknown precision, or a batch size out of range.
         ValidationError: a stock server could not load the export, or would compute something else.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
         >>> export_saved_model(G, tempfile.mkdtemp()).name

@@ -42,7 +42,7 @@ class ServedGenerator(tf.Module):
         max_batch: the most images in one request; None for no limit.
         xla: make the server compile the synthesis with XLA, once for every batch size.
 
-    Example:
+    Examples:
         >>> import sg3tf
         >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
         >>> signatures = ServedGenerator(G).signatures()

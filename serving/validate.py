@@ -47,7 +47,7 @@ class ValidationError(ValueError):
 class Request:
     """One call of a signature: arrays of N rows by input name.
 
-    Example:
+    Examples:
         >>> Request("generate_png", {"seed": np.arange(2), "psi": np.ones(2, np.float32)}).batch
         2
     """
@@ -130,7 +130,7 @@ class ReferenceModel:
         generator: `sg3tf.Generator`, built.
         xla: True if its synthesis was exported for XLA.
 
-    Example:
+    Examples:
         >>> import sg3tf
         >>> G = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
         >>> request = reference_requests(G, [2])[0]

@@ -23,8 +23,9 @@ def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
     Raises:
         ValueError: a seed out of range.
 
-    >>> z_from_seeds([0, 1]).shape
-    (2, 512)
+    Examples:
+        >>> z_from_seeds([0, 1]).shape
+        (2, 512)
     """
     rows = []
     for seed in seeds:
@@ -40,8 +41,9 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         ValueError: not of that form, or out of the range from 0 to 2**32 - 1.
 
-    >>> parse_seeds("3,7-9")
-    [3, 7, 8, 9]
+    Examples:
+        >>> parse_seeds("3,7-9")
+        [3, 7, 8, 9]
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -66,8 +68,9 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     Returns:
         float32 [..., D].
 
-    >>> slerp([1, 0], [0, 1], 0.5)
-    array([0.70710677, 0.70710677], dtype=float32)
+    Examples:
+        >>> slerp([1, 0], [0, 1], 0.5)
+        array([0.70710677, 0.70710677], dtype=float32)
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     t = np.asarray(t, np.float64)[..., None]
@@ -86,8 +89,9 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
 def lerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     """Interpolate linearly, as is usual for style vectors; arguments and result are those of `slerp`.
 
-    >>> lerp([1, 0], [0, 1], 0.25)
-    array([0.75, 0.25], dtype=float32)
+    Examples:
+        >>> lerp([1, 0], [0, 1], 0.25)
+        array([0.75, 0.25], dtype=float32)
     """
     t = np.asarray(t, np.float64)[..., None]
     return np.asarray((1 - t) * np.asarray(a, np.float64) + t * np.asarray(b, np.float64), np.float32)
@@ -105,9 +109,10 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
     Returns:
         float32 [N, num_ws, w_dim].
 
-    >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
-    array([[[1.5],
-            [2. ]]], dtype=float32)
+    Examples:
+        >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
+        array([[[1.5],
+                [2. ]]], dtype=float32)
     """
     ws, average = np.asarray(ws, np.float32), np.asarray(w_avg, np.float32)
     psi = np.broadcast_to(np.asarray(psi, np.float32), len(ws))[:, None, None]
@@ -128,9 +133,10 @@ def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
     Raises:
         ValueError: shapes that differ, or an index out of range.
 
-    >>> mix([[[1.0], [1.0]]], [[[2.0], [2.0]]], layers=[1])
-    array([[[1.],
-            [2.]]], dtype=float32)
+    Examples:
+        >>> mix([[[1.0], [1.0]]], [[[2.0], [2.0]]], layers=[1])
+        array([[[1.],
+                [2.]]], dtype=float32)
     """
     mixed, other = np.array(ws_a, np.float32), np.asarray(ws_b, np.float32)
     if mixed.shape != other.shape or mixed.ndim != 3:
@@ -152,10 +158,11 @@ def transform_matrix(angle: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> Fl
     Returns:
         float32 [3, 3]: the inverse of the motion, for the argument `transform`.
 
-    >>> transform_matrix(tx=0.5)
-    array([[ 1. ,  0. , -0.5],
-           [ 0. ,  1. ,  0. ],
-           [ 0. ,  0. ,  1. ]], dtype=float32)
+    Examples:
+        >>> transform_matrix(tx=0.5)
+        array([[ 1. ,  0. , -0.5],
+               [ 0. ,  1. ,  0. ],
+               [ 0. ,  0. ,  1. ]], dtype=float32)
     """
     cos, sin = np.cos(angle), np.sin(angle)
     motion = np.array([[cos, -sin, tx], [sin, cos, ty], [0, 0, 1]])

@@ -173,8 +173,9 @@ class Retries:
     Raises:
         ValueError: less than one attempt.
 
-    >>> [round(wait, 2) for wait in Retries(attempts=4, first_wait_s=0.2, seed=0).waits()]
-    [0.23, 0.31, 0.43]
+    Examples:
+        >>> [round(wait, 2) for wait in Retries(attempts=4, first_wait_s=0.2, seed=0).waits()]
+        [0.23, 0.31, 0.43]
     """
 
     def __init__(self, attempts: int = 4, first_wait_s: float = 0.2, seed: int | None = None):
@@ -270,9 +271,10 @@ class ServingError(ConnectionError):
 class Signature(NamedTuple):
     """Shapes of a signature's inputs and outputs by name: None for an unknown size, or for an unknown rank.
 
-    >>> signature = Signature({"ws": (None, 16, 512)}, {"images": (None, 32, 32, 3)})
-    >>> signature.inputs["ws"][-1]
-    512
+    Examples:
+        >>> signature = Signature({"ws": (None, 16, 512)}, {"images": (None, 32, 32, 3)})
+        >>> signature.inputs["ws"][-1]
+        512
     """
 
     inputs: dict[str, tuple[int | None, ...] | None]
@@ -298,8 +300,9 @@ class Client:
         OSError: a file that cannot be read.
         ValueError: a file with other content.
 
-    >>> with Client("127.0.0.1:8500", "sg3") as client:  # doctest: +SKIP
-    ...     images = client.generate(seeds=[0, 1, 2], psi=0.7)
+    Examples:
+        >>> with Client("127.0.0.1:8500", "sg3") as client:  # doctest: +SKIP
+        ...     images = client.generate(seeds=[0, 1, 2], psi=0.7)
     """
 
     def __init__(

@@ -138,7 +138,7 @@ class BatchIterator:
     Raises:
         DataError: (also from next) the source has ended, or yields something else.
 
-    Example:
+    Examples:
         >>> source = ((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 2], np.float32)) for _ in range(100))
         >>> images, labels = next(BatchIterator(source, (8, 16, 16, 3), label_dim=2))
         >>> images.shape, labels.shape

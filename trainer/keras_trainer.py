@@ -45,7 +45,7 @@ class StyleGANTrainer(keras.Model):
         step: steps trained so far.
         cur_nimg: real images seen so far.
 
-    Example:
+    Examples:
         >>> import sg3tf
         >>> size = {"resolution": 16, "channel_base": 128, "channel_max": 8}
         >>> G = sg3tf.Generator.from_preset("stylegan3-t", **size)

@@ -68,7 +68,7 @@ class DivergenceMonitor:
     Args:
         max_bad_ticks: number of bad ticks in a row that ends the run.
 
-    Example:
+    Examples:
         >>> monitor = DivergenceMonitor(max_bad_ticks=3)
         >>> monitor.update({"Loss/G/loss": as_summary(math.nan)})
         'Loss/G/loss is nan'

@@ -44,7 +44,7 @@ class LabelArray:
     Args:
         values: float32 [N, label_dim].
 
-    Example:
+    Examples:
         >>> LabelArray(np.eye(3, dtype=np.float32)).label(1)
         array([0., 1., 0.], dtype=float32)
     """
@@ -74,7 +74,7 @@ class RandomInputs:
         num_ws: style vectors of an image.
         noise: draw seeds for the noise that the generator adds.
 
-    Example:
+    Examples:
         >>> inputs = RandomInputs(LabelArray(np.eye(3, dtype=np.float32)), batch=8, z_dim=512, seed=0)
         >>> latents = inputs.latents("G", cur_nimg=64)
         >>> latents.z.shape, latents.label.shape

@@ -23,7 +23,7 @@ class Schedule:
         options: kimg, and the intervals: tick in kimg; snap and checkpoint in ticks.
         cur_nimg: images seen when the process begins.
 
-    Example:
+    Examples:
         >>> from types import SimpleNamespace
         >>> schedule = Schedule(SimpleNamespace(kimg=100, tick=4, snap=50, checkpoint=10), cur_nimg=0)
         >>> schedule.due(3968), schedule.due(4000)

@@ -38,7 +38,7 @@ def mean(value: tf.Tensor) -> tf.Tensor:
 class Statistics:
     """Metrics of steps, collected without waiting for the device until they are popped.
 
-    Example:
+    Examples:
         >>> statistics = Statistics()
         >>> statistics.add({"Loss/G/loss": moments(tf.constant([0.5, 0.7]))})
         >>> statistics.add({"Loss/G/loss": moments(tf.constant([0.6]))})

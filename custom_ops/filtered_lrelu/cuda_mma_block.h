@@ -8,7 +8,7 @@
 //   2. rows:    upsample, nonlinearity and downsample 16 samples at a time; the   rows plane  -> swept plane
 //               sum of one product has the layout of the next one's operand, so that samples never leave registers
 //   3. columns: the last stripes -> 8 output rows                                 swept plane -> output plane
-//   4. output plane -> y; the next input rows, loaded meanwhile -> input plane
+//   4. output plane -> y; the next input rows, loaded early -> input plane
 //
 // Planes hold 16-byte vectors of 8 channels; their pitches are odd, and the second half of a pixel's channels swaps
 // place with the first in every other group of 4 columns, so that the 8 vectors of one matrix lie in different banks.

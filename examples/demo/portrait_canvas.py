@@ -1,4 +1,4 @@
-"""Colours, curves, the outline of a face, and a canvas with light and pose, for portraits.py."""
+"""Colors, curves, the outline of a face, and a canvas with light and pose, for portraits.py."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-Colour = np.ndarray | Sequence[float]  # red, green, blue from 0 to 255
-GRID = 32  # light and backgrounds vary slowly: they are computed on so many points and enlarged
+Color = np.ndarray | Sequence[float]  # red, green, blue from 0 to 255
+GRID = 32  # light and backgrounds vary slowly: they are computed on this many points and enlarged
 ROUND = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # angles of points around a head
 
 
-def blend(colours: Sequence[Colour], t: float) -> np.ndarray:
-    """The colour at t in [0, 1] along a list of colours; float64 [3], 0 to 255."""
-    table = np.asarray(colours, float)
+def blend(colors: Sequence[Color], t: float) -> np.ndarray:
+    """The color at t in [0, 1] along a list of colors; float64 [3], 0 to 255."""
+    table = np.asarray(colors, float)
     grid = np.linspace(0, 1, len(table))
     return np.array([np.interp(t, grid, table[:, c]) for c in range(3)])
 
 
-def hue_colour(hue: float, saturation: float, value: float) -> np.ndarray:
+def hue_color(hue: float, saturation: float, value: float) -> np.ndarray:
     """HSV, each in [0, 1], to float64 [3], 0 to 255."""
     wave = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
     return 255 * value * (1 - saturation * (1 - np.clip(wave, 0, 1)))
@@ -35,7 +35,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, power: float = 2.0) -> np.
 
 
 class Canvas:
-    """Draws shapes given in units of half the image, centre (0, 0), y down, before the pose."""
+    """Draws shapes given in units of half the image, center (0, 0), y down, before the pose."""
 
     def __init__(self, size: int, light: np.ndarray) -> None:
         self.size = size
@@ -59,7 +59,7 @@ class Canvas:
     def fill(
         self,
         points: np.ndarray,
-        colour: Colour,
+        color: Color,
         opacity: float = 1.0,
         soft: float = 0.0,
         strength: float = 0.2,
@@ -79,19 +79,19 @@ class Canvas:
         if soft:
             mask = mask.filter(ImageFilter.GaussianBlur(soft * self.size / 2 / coarse))
             mask = mask.resize((width, height), Image.Resampling.BILINEAR)
-        shades = np.clip(np.asarray(colour) * (1 + strength * self._shade), 0, 255)
+        shades = np.clip(np.asarray(color) * (1 + strength * self._shade), 0, 255)
         region = tuple((np.concatenate([low, high]) * (GRID / self.size)).tolist())
         sheet = Image.fromarray(shades.astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR, box=region)
         self.image.paste(sheet, (int(low[0]), int(low[1])), mask)
 
-    def flat(self, points: np.ndarray, colour: Colour) -> None:
-        """A small polygon of one colour."""
-        paint = tuple(int(x) for x in colour)
+    def flat(self, points: np.ndarray, color: Color) -> None:
+        """A small polygon of one color."""
+        paint = tuple(int(x) for x in color)
         ImageDraw.Draw(self.image).polygon(self.place(points).ravel().tolist(), fill=paint)
 
-    def line(self, points: np.ndarray, width: float, colour: Colour) -> None:
+    def line(self, points: np.ndarray, width: float, color: Color) -> None:
         """A line with round joints, `width` in units."""
-        paint = tuple(int(x) for x in colour)
+        paint = tuple(int(x) for x in color)
         corners = self.place(points)
         pixels = width * self.size / 2
         draw = ImageDraw.Draw(self.image)
@@ -103,7 +103,7 @@ class Canvas:
 
 @dataclass
 class Face:
-    """What everything else is fitted to; lengths in half images."""
+    """Proportions of a face, to which everything else is fitted; lengths in half images."""
 
     width: float
     height: float

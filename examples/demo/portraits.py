@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 from PIL import Image
-from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_colour
+from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_color
 from tqdm import tqdm
 
 from sg3tf.data.dataset import open_dataset
@@ -41,7 +41,7 @@ def draw_portrait(rng: np.random.Generator, resolution: int) -> Image.Image:
     canvas.pose(rng.normal(0, 0.07), rng.uniform(1.02, 1.16), rng.normal(0, 0.035, 2))
     hair = blend(HAIR, rng.random())
     if rng.random() < 0.1:
-        hair = hue_colour(rng.random(), 0.55, 0.8)
+        hair = hue_color(rng.random(), 0.55, 0.8)
     face = Face(
         width=rng.uniform(0.44, 0.53),
         height=rng.uniform(0.58, 0.66),
@@ -72,10 +72,10 @@ def draw_portrait(rng: np.random.Generator, resolution: int) -> Image.Image:
 
 
 def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Two soft colours across the picture and a glow behind the head."""
+    """Two soft colors across the picture and a glow behind the head."""
     hue = rng.random()
-    first = hue_colour(hue, rng.uniform(0.15, 0.6), rng.uniform(0.45, 0.98))
-    second = hue_colour(hue + rng.normal(0, 0.12), rng.uniform(0.1, 0.6), rng.uniform(0.35, 0.95))
+    first = hue_color(hue, rng.uniform(0.15, 0.6), rng.uniform(0.45, 0.98))
+    second = hue_color(hue + rng.normal(0, 0.12), rng.uniform(0.1, 0.6), rng.uniform(0.35, 0.95))
     angle = rng.uniform(0, 2 * np.pi)
     grid = np.linspace(-1, 1, GRID)
     t = 0.5 + 0.4 * (grid[None, :] * np.cos(angle) + grid[:, None] * np.sin(angle))
@@ -102,7 +102,7 @@ def draw_back_hair(canvas: Canvas, face: Face) -> None:
 
 def draw_body(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     """Shoulders in a garment, with a round to pointed neckline, and the neck."""
-    cloth = hue_colour(rng.random(), rng.uniform(0.1, 0.75), rng.uniform(0.25, 0.95))
+    cloth = hue_color(rng.random(), rng.uniform(0.1, 0.75), rng.uniform(0.25, 0.95))
     broad, top = rng.uniform(0.8, 1.05), rng.uniform(0.74, 0.84)
     canvas.fill(ellipse(0, top + 0.62, broad, 0.62, rng.uniform(2.2, 3.0)), cloth, strength=0.15)
     neck = face.width * rng.uniform(0.42, 0.56)
@@ -242,16 +242,16 @@ def draw_glasses(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
 
 def draw_hat(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     """A cap or beanie; the brim grows from none to wide."""
-    colour = hue_colour(rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.95))
+    color = hue_color(rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.95))
     brow, tall = -face.height * rng.uniform(0.48, 0.6), face.volume + rng.uniform(1.08, 1.2)
     wide = face.width * (1.08 + face.volume)
     s = np.linspace(np.pi, 2 * np.pi, 31)
     lift = face.height * tall + brow
     dome = np.stack([wide * np.cos(s), brow + lift * np.sin(s)], 1)
-    canvas.fill(dome, colour, strength=0.3)
+    canvas.fill(dome, color, strength=0.3)
     brim = max(0.0, rng.uniform(-0.2, 0.3))
     band = ellipse(0, brow, wide * (1.02 + brim), 0.06 + 0.1 * brim, 3)
-    canvas.fill(band, colour * rng.uniform(0.55, 0.85), strength=0.2)
+    canvas.fill(band, color * rng.uniform(0.55, 0.85), strength=0.2)
 
 
 def encode_portrait(seed: int, resolution: int, index: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""How far generated images are from real ones: the Frechet distance of FID, on features that need no network."""
+"""Fréchet distance between generated and real images, as in FID, on features that need no network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Array = NDArray[np.float64]
 
 _CELLS = 4  # rows and columns of the coarse picture
 _BANDS = 8  # rings of spatial frequency, up to Nyquist's along an axis
-_ROUNDING_POWER = (2 / 255) ** 2 / 12  # of 8-bit values in [-1, 1]: less than this is not seen
+_ROUNDING_POWER = (2 / 255) ** 2 / 12  # of 8-bit values in [-1, 1]: less than this is rounding
 
 
 def features(images: NDArray[np.uint8]) -> Array:
-    """Returns what is coarse and how much is fine: colours of 4 x 4 cells, and log power in rings of frequency.
+    """Return coarse and fine features: colors of 4 x 4 cells, and log power in rings of frequency.
 
     Args:
         images: uint8 [N, R, R, 3], R a multiple of 4, at least 16.
@@ -27,18 +27,18 @@ def features(images: NDArray[np.uint8]) -> Array:
     count, resolution = images.shape[:2]
     pixels = images / 127.5 - 1
     side = resolution // _CELLS
-    colours = pixels.reshape(count, _CELLS, side, _CELLS, side, 3).mean((2, 4)).reshape(count, -1)
-    return np.concatenate([colours, _log_power(pixels.mean(3))], axis=1)
+    colors = pixels.reshape(count, _CELLS, side, _CELLS, side, 3).mean((2, 4)).reshape(count, -1)
+    return np.concatenate([colors, _log_power(pixels.mean(3))], axis=1)
 
 
-def _log_power(grey: Array) -> Array:
+def _log_power(gray: Array) -> Array:
     """Natural logarithm of the mean power in each ring, [N, 8]; white noise has its variance in all of them."""
-    resolution = grey.shape[1]
+    resolution = gray.shape[1]
     # The periodic Hann window keeps an image's unequal borders from filling all bands.
     window = 1 - np.cos(2 * np.pi * np.arange(resolution) / resolution)
     window = np.outer(window, window)
-    centred = (grey - grey.mean((1, 2), keepdims=True)) * window
-    power = np.abs(np.fft.fft2(centred)) ** 2 / (window**2).sum()
+    centered = (gray - gray.mean((1, 2), keepdims=True)) * window
+    power = np.abs(np.fft.fft2(centered)) ** 2 / (window**2).sum()
     cycles = np.fft.fftfreq(resolution, 1 / resolution)
     radius = np.hypot(cycles[:, None], cycles)
     edges = np.linspace(0.5, resolution / 2 + 0.5, _BANDS + 1)

@@ -32,9 +32,9 @@ def draw_curve(path: Path, report: dict[str, Any]) -> None:
     above.set_yticks([0.1, 0.3, 1, 3, 10, 30, 100])
     above.minorticks_off()
     above.yaxis.set_major_formatter("{x:g}")
-    for name, colour, level in (("D", "tab:red", 2 * math.log(2)), ("G", "tab:purple", math.log(2))):
-        below.plot(kimg, [snapshot[f"Loss/{name}/loss"] for snapshot in snapshots], color=colour, label=name)
-        below.axhline(level, color=colour, **_LINE)
+    for name, color, level in (("D", "tab:red", 2 * math.log(2)), ("G", "tab:purple", math.log(2))):
+        below.plot(kimg, [snapshot[f"Loss/{name}/loss"] for snapshot in snapshots], color=color, label=name)
+        below.axhline(level, color=color, **_LINE)
     below.set(
         xlabel="thousands of images shown to D", ylabel="loss (dashed: D undecided)", xlim=(0, None), ylim=(0, None)
     )

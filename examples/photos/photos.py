@@ -2,7 +2,7 @@
 
 python examples/photos/photos.py --out=runs/photos
 python examples/photos/photos.py --out=runs/photos-ada -- --aug=ada    # after --: more flags of trainer.main
-Run it again, with a larger --kimg, to go on where it stopped.
+Run it again with a larger --kimg to continue the training.
 """
 
 from __future__ import annotations

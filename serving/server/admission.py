@@ -21,7 +21,7 @@ class Caller:
         deadline: latest time of the answer on `time.monotonic`'s clock; None for no deadline.
         is_connected: returns False after the client has closed the connection.
 
-    Example:
+    Examples:
         >>> Caller(deadline=time.monotonic() + 60).check()
     """
 
@@ -43,7 +43,7 @@ class Admission:
         max_in_flight: the most requests running or waiting; further ones are refused.
         max_running: the most requests running; the others wait for a slot.
 
-    Example:
+    Examples:
         >>> admission = Admission(max_in_flight=64, max_running=2)
         >>> with admission.enter(), admission.acquire_slot(Caller()):
         ...     admission.in_flight

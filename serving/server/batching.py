@@ -50,7 +50,7 @@ class BatchingParameters:
     Raises:
         ValueError: a value out of range, or values that contradict each other.
 
-    Example:
+    Examples:
         >>> BatchingParameters(max_batch_size=8, num_batch_threads=2).num_slots
         24
     """

@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 class VersionPolicy:
     """The newest `latest` versions, or the `specific` ones, or all if neither is given.
 
-    Example:
+    Examples:
         >>> VersionPolicy(latest=1).choose([1, 2, 10])
         [10]
     """

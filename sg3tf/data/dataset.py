@@ -52,7 +52,7 @@ class Dataset:
       num_images: number of images.
       digest: identifies everything stored at `path` ("sha256:..."), also if this is a subset.
 
-    Example:
+    Examples:
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np

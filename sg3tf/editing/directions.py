@@ -24,11 +24,12 @@ class Directions:
         deviations: float32 [K], standard deviations of w along them.
         layers: int64 [L], positions of the style vectors that they move.
 
-    >>> w = np.random.default_rng(0).standard_normal([1000, 4])
-    >>> directions = Directions.of(["first"], [[2, 0, 0, 0]], w, layers=[0, 1])
-    >>> edited = apply_direction(np.zeros([1, 3, 4]), directions, 0, strengths=[-1, 1])
-    >>> edited[0, 1].round().tolist()
-    [[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    Examples:
+        >>> w = np.random.default_rng(0).standard_normal([1000, 4])
+        >>> directions = Directions.of(["first"], [[2, 0, 0, 0]], w, layers=[0, 1])
+        >>> edited = apply_direction(np.zeros([1, 3, 4]), directions, 0, strengths=[-1, 1])
+        >>> edited[0, 1].round().tolist()
+        [[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
     """
 
     names: tuple[str, ...]

@@ -25,9 +25,10 @@ class Labels:
         numbers: int64 [N].
         columns: attribute -> float64 [N], 0 or 1, and NaN where unknown.
 
-    >>> labels = Labels("seed", np.array([3, 7]), {"smile": np.array([1.0, np.nan])})
-    >>> labels.numbers[labels.columns["smile"] == 1].tolist()
-    [3]
+    Examples:
+        >>> labels = Labels("seed", np.array([3, 7]), {"smile": np.array([1.0, np.nan])})
+        >>> labels.numbers[labels.columns["smile"] == 1].tolist()
+        [3]
     """
 
     kind: str

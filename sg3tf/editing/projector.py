@@ -106,13 +106,14 @@ class Trace:
         motion: float32 [steps, 3], arguments of sg3tf.latents.transform_matrix; None: not searched for.
         distances: float32 [steps], of the image with noise, before the step.
 
-    >>> from sg3tf.editing.perceptual import pixels
-    >>> from sg3tf.models.loading import load
-    >>> G = load("examples/portraits-32.keras")
-    >>> w = np.asarray(G.mapping_network(np.random.default_rng(0).standard_normal([100, 512])))
-    >>> trace = project_image(G, np.zeros([32, 32, 3], np.float32), pixels, *mean_and_sigma(w), steps=2)
-    >>> trace.ws.shape, trace.distances.shape
-    ((2, 16, 512), (2,))
+    Examples:
+        >>> from sg3tf.editing.perceptual import pixels
+        >>> from sg3tf.models.loading import load
+        >>> G = load("examples/portraits-32.keras")
+        >>> w = np.asarray(G.mapping_network(np.random.default_rng(0).standard_normal([100, 512])))
+        >>> trace = project_image(G, np.zeros([32, 32, 3], np.float32), pixels, *mean_and_sigma(w), steps=2)
+        >>> trace.ws.shape, trace.distances.shape
+        ((2, 16, 512), (2,))
     """
 
     ws: FloatArray

@@ -39,11 +39,12 @@ class FeatureMaps:
         G: the generator, of any kind.
         positions: into layers_of(G).
 
-    >>> from sg3tf.generate.open_network import open_network
-    >>> network = open_network("examples/portraits-32.keras")
-    >>> feature_maps = FeatureMaps(network.generator, [0, 13])
-    >>> [layer.shape[:2] for layer in feature_maps(network.map(np.ones([1, 512]))[0])]
-    [(16, 16), (32, 32)]
+    Examples:
+        >>> from sg3tf.generate.open_network import open_network
+        >>> network = open_network("examples/portraits-32.keras")
+        >>> feature_maps = FeatureMaps(network.generator, [0, 13])
+        >>> [layer.shape[:2] for layer in feature_maps(network.map(np.ones([1, 512]))[0])]
+        [(16, 16), (32, 32)]
     """
 
     def __init__(self, G: Generator, positions: Sequence[int]) -> None:
@@ -86,9 +87,10 @@ class ColorMapping:
         channels: [3].
         center, radius: float32 [3], the value that is gray, and the distance of black and white from it.
 
-    >>> feature_map = np.random.default_rng(0).standard_normal([8, 8, 5])
-    >>> ColorMapping.from_feature_maps([feature_map])(feature_map).shape
-    (8, 8, 3)
+    Examples:
+        >>> feature_map = np.random.default_rng(0).standard_normal([8, 8, 5])
+        >>> ColorMapping.from_feature_maps([feature_map])(feature_map).shape
+        (8, 8, 3)
     """
 
     channels: NDArray[np.intp]
@@ -133,11 +135,12 @@ class LayerPictures:
         latents: the latents; the color mappings are chosen on some of them.
         positions: of the layers, into layers_of(network.generator).
 
-    >>> from sg3tf.generate.open_network import open_network
-    >>> network = open_network("examples/portraits-32.keras")
-    >>> pictures = LayerPictures(network, Latents(network.map(np.ones([1, 512]))), [0, 5, 13])
-    >>> [tile.shape for tile in pictures.tiles(0)]
-    [(32, 32, 3), (32, 32, 3), (32, 32, 3), (32, 32, 3)]
+    Examples:
+        >>> from sg3tf.generate.open_network import open_network
+        >>> network = open_network("examples/portraits-32.keras")
+        >>> pictures = LayerPictures(network, Latents(network.map(np.ones([1, 512]))), [0, 5, 13])
+        >>> [tile.shape for tile in pictures.tiles(0)]
+        [(32, 32, 3), (32, 32, 3), (32, 32, 3), (32, 32, 3)]
     """
 
     def __init__(self, network: Network, latents: Latents, positions: Sequence[int]) -> None:

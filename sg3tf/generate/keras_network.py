@@ -64,12 +64,13 @@ class KerasNetwork(Network):
         name: its name in messages.
         batch: see open_network.
 
-    >>> from sg3tf.latents import transform_matrix, z_from_seeds
-    >>> G = Generator.from_preset("stylegan3-t", resolution=16, channel_base=256, channel_max=8, num_layers=6)
-    >>> network = KerasNetwork(G)
-    >>> ws = network.map(z_from_seeds([0, 1]), psi=0.7)
-    >>> network.synthesize(ws, transform_matrix(angle=0.5)).shape
-    (2, 16, 16, 3)
+    Examples:
+        >>> from sg3tf.latents import transform_matrix, z_from_seeds
+        >>> G = Generator.from_preset("stylegan3-t", resolution=16, channel_base=256, channel_max=8, num_layers=6)
+        >>> network = KerasNetwork(G)
+        >>> ws = network.map(z_from_seeds([0, 1]), psi=0.7)
+        >>> network.synthesize(ws, transform_matrix(angle=0.5)).shape
+        (2, 16, 16, 3)
     """
 
     def __init__(self, G: Generator, name: str = "generator", batch: int | None = None) -> None:

@@ -26,9 +26,10 @@ class Latents:
         psi: float32 [N], truncation.
         label: float32 [N, label_dim].
 
-    >>> latents = Latents(np.zeros([3, 16, 512], np.float32), seeds=np.array([5, 7, 9]))
-    >>> latents[1:].names()
-    ['seed0007', 'seed0009']
+    Examples:
+        >>> latents = Latents(np.zeros([3, 16, 512], np.float32), seeds=np.array([5, 7, 9]))
+        >>> latents[1:].names()
+        ['seed0007', 'seed0009']
     """
 
     ws: NDArray[np.float32]

@@ -33,12 +33,13 @@ class Network(abc.ABC):
         resolution, channels: of the images.
         supports_transform: True if images can be rotated and translated.
 
-    >>> from sg3tf.generate.open_network import open_network
-    >>> network = open_network("examples/portraits-32.keras")
-    >>> network.resolution, network.num_ws, network.supports_transform
-    (32, 16, True)
-    >>> [image.shape for image in network.images(network.map(np.ones([2, 512])))]
-    [(32, 32, 3), (32, 32, 3)]
+    Examples:
+        >>> from sg3tf.generate.open_network import open_network
+        >>> network = open_network("examples/portraits-32.keras")
+        >>> network.resolution, network.num_ws, network.supports_transform
+        (32, 16, True)
+        >>> [image.shape for image in network.images(network.map(np.ones([2, 512])))]
+        [(32, 32, 3), (32, 32, 3)]
     """
 
     def __init__(

@@ -33,11 +33,12 @@ class Projection:
         distances: float32 [steps], before every step, under its noise.
         image: uint8 [R, R, C] of the latents.
 
-    >>> from sg3tf.generate.open_network import open_network
-    >>> network = open_network("examples/portraits-32.keras")
-    >>> found = project(network, np.zeros([32, 32, 3], np.float32), steps=2)
-    >>> found.image.shape, len(found.trace)
-    ((32, 32, 3), 2)
+    Examples:
+        >>> from sg3tf.generate.open_network import open_network
+        >>> network = open_network("examples/portraits-32.keras")
+        >>> found = project(network, np.zeros([32, 32, 3], np.float32), steps=2)
+        >>> found.image.shape, len(found.trace)
+        ((32, 32, 3), 2)
     """
 
     latents: Latents

@@ -116,11 +116,12 @@ class Trajectory:
         motion: [M, 3], rows (angle in radians clockwise, image widths to the right, and down), spread evenly over the
             video, in front of the keyframes' own transforms; None for none.
 
-    >>> from sg3tf.generate.open_network import open_network
-    >>> network = open_network("examples/portraits-32.keras")
-    >>> keyframes = Latents(network.map(z_from_seeds([5, 6, 24])))
-    >>> len(interpolate_keyframes(network, keyframes, Trajectory(frames=30, loop=True)))
-    90
+    Examples:
+        >>> from sg3tf.generate.open_network import open_network
+        >>> network = open_network("examples/portraits-32.keras")
+        >>> keyframes = Latents(network.map(z_from_seeds([5, 6, 24])))
+        >>> len(interpolate_keyframes(network, keyframes, Trajectory(frames=30, loop=True)))
+        90
     """
 
     frames: int = 60

@@ -221,7 +221,7 @@ def compute(
         DetectorError: as from `check`.
         FloatingPointError: images or features that are not finite.
 
-    Example:
+    Examples:
         >>> import sg3tf
         >>> from sg3tf import metrics
         >>> G = sg3tf.Generator.from_preset("stylegan3-t", resolution=32, channel_base=512, channel_max=16)
@@ -259,7 +259,7 @@ class Evaluation:
         detectors: by name.
         labels: as given, or from the data; None without.
 
-    Example:
+    Examples:
         >>> import sg3tf
         >>> from sg3tf import metrics
         >>> G = sg3tf.Generator.from_preset("stylegan3-t", resolution=32, channel_base=512, channel_max=16)

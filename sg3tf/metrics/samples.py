@@ -62,7 +62,7 @@ class ArrayImages:
     Raises:
         ValueError: another shape or dtype.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from sg3tf import metrics
         >>> data = metrics.ArrayImages(np.zeros([100, 64, 64, 3], np.uint8))

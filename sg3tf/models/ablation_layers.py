@@ -39,10 +39,11 @@ class AblationLayer(SynthesisLayer):
 
     Without filtering, the convolution upsamples, and the leaky ReLU works on the next layer's grid.
 
-    >>> config = AblationConfig(resolution=16, channel_base=64, channel_max=4, num_layers=6, filtered=False)
-    >>> plan = plan_ablation(config).layers[1]
-    >>> AblationLayer(plan)(tf.ones([2, plan.in_size, plan.in_size, plan.in_channels]), tf.ones([2, 7])).shape
-    TensorShape([2, 24, 24, 4])
+    Examples:
+        >>> config = AblationConfig(resolution=16, channel_base=64, channel_max=4, num_layers=6, filtered=False)
+        >>> plan = plan_ablation(config).layers[1]
+        >>> AblationLayer(plan)(tf.ones([2, plan.in_size, plan.in_size, plan.in_channels]), tf.ones([2, 7])).shape
+        TensorShape([2, 24, 24, 4])
     """
 
     plan_class: ClassVar[type[LayerPlan]] = AblationLayerPlan
@@ -76,9 +77,10 @@ class AblationGenerator(StyleGAN3Generator):
         config: architecture; an AblationConfig, or the dictionary that get_config makes of it.
         dtype: see BaseGenerator.
 
-    >>> G = AblationGenerator.from_preset("stylegan3-e", resolution=16, channel_base=64, channel_max=4, z_dim=4)
-    >>> G(tf.zeros([2, 4])).shape
-    TensorShape([2, 16, 16, 3])
+    Examples:
+        >>> G = AblationGenerator.from_preset("stylegan3-e", resolution=16, channel_base=64, channel_max=4, z_dim=4)
+        >>> G(tf.zeros([2, 4])).shape
+        TensorShape([2, 16, 16, 3])
     """
 
     layer_class: ClassVar[type[SynthesisLayer]] = AblationLayer

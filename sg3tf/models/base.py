@@ -62,11 +62,12 @@ class BaseGenerator(keras.Model):
 
     Weights exist from the start: `predict`, `summary` and `save` need no prior call.
 
-    >>> G = build_generator(generator_preset("stylegan3-t", 16, channel_base=64, channel_max=4, z_dim=4))
-    >>> G(tf.zeros([2, 4]), truncation_psi=0.7).shape
-    TensorShape([2, 16, 16, 3])
-    >>> G.num_ws, G.supports_transform, G.supports_noise
-    (16, True, False)
+    Examples:
+        >>> G = build_generator(generator_preset("stylegan3-t", 16, channel_base=64, channel_max=4, z_dim=4))
+        >>> G(tf.zeros([2, 4]), truncation_psi=0.7).shape
+        TensorShape([2, 16, 16, 3])
+        >>> G.num_ws, G.supports_transform, G.supports_noise
+        (16, True, False)
     """
 
     config_class: ClassVar[Any] = None
@@ -103,7 +104,8 @@ class BaseGenerator(keras.Model):
         Raises:
             ConfigError: naming the argument, its value and the remedy.
 
-        >>> G = BaseGenerator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
+        Examples:
+            >>> G = BaseGenerator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
         """
         if preset in TRAINED_PRESETS:
             if resolution is not None or overrides:

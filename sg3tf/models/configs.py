@@ -85,8 +85,9 @@ class GeneratorConfig:
         conv_clamp: bound on the magnitude of activations.
         magnitude_ema_beta: share that the running mean of squared activations keeps at every update.
 
-    >>> GeneratorConfig(256).channel_base
-    32768
+    Examples:
+        >>> GeneratorConfig(256).channel_base
+        32768
     """
 
     supports_transform: ClassVar[bool] = True
@@ -135,8 +136,9 @@ class StyleGAN2Config:
         noise: add noise in every layer (not in config C of arXiv 2106.12423).
         conv_clamp: bound on the magnitude of activations.
 
-    >>> StyleGAN2Config(256).channels(64)
-    512
+    Examples:
+        >>> StyleGAN2Config(256).channels(64)
+        512
     """
 
     resolution: int
@@ -177,8 +179,9 @@ class StyleGAN1Config:
     Attributes:
         channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
 
-    >>> StyleGAN1Config(1024).channels(1024)
-    16
+    Examples:
+        >>> StyleGAN1Config(1024).channels(1024)
+        16
     """
 
     label_dim: ClassVar[int] = 0
@@ -214,8 +217,9 @@ class DiscriminatorConfig:
         mbstd_channels: statistics per group; each becomes one constant channel.
         conv_clamp: bound on the magnitude of activations.
 
-    >>> DiscriminatorConfig(256).channels(4)
-    512
+    Examples:
+        >>> DiscriminatorConfig(256).channels(4)
+        512
     """
 
     resolution: int

@@ -34,8 +34,9 @@ class MinibatchStddev(keras.layers.Layer):
 
     Call: x [N, H, W, C] -> [N, H, W, C + num_channels]; N must be a multiple of the group size.
 
-    >>> MinibatchStddev(group_size=4)(tf.ones([8, 4, 4, 5])).shape
-    TensorShape([8, 4, 4, 6])
+    Examples:
+        >>> MinibatchStddev(group_size=4)(tf.ones([8, 4, 4, 5])).shape
+        TensorShape([8, 4, 4, 6])
     """
 
     def __init__(self, group_size: int, num_channels: int = 1, **kwargs: Any) -> None:
@@ -84,8 +85,9 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
 
-    >>> DiscriminatorBlock(3, 5)(tf.ones([2, 8, 8, 3])).shape
-    TensorShape([2, 4, 4, 5])
+    Examples:
+        >>> DiscriminatorBlock(3, 5)(tf.ones([2, 8, 8, 3])).shape
+        TensorShape([2, 4, 4, 5])
     """
 
     def __init__(
@@ -134,9 +136,10 @@ class Discriminator(keras.Model):
     Raises:
         ConfigError: another dtype.
 
-    >>> D = Discriminator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
-    >>> D(tf.zeros([4, 16, 16, 3])).shape
-    TensorShape([4, 1])
+    Examples:
+        >>> D = Discriminator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
+        >>> D(tf.zeros([4, 16, 16, 3])).shape
+        TensorShape([4, 1])
     """
 
     def __init__(self, config: DiscriminatorConfig | dict[str, Any], **kwargs: Any) -> None:

@@ -24,8 +24,9 @@ def low_pass(
     Returns:
         float64 [num_taps] (separable), float64 [num_taps, num_taps] (radial), or None for 1 tap.
 
-    >>> low_pass(12, cutoff=2.0, half_width=2.0, sampling_rate=16.0).shape
-    (12,)
+    Examples:
+        >>> low_pass(12, cutoff=2.0, half_width=2.0, sampling_rate=16.0).shape
+        (12,)
     """
     if num_taps == 1:
         return None

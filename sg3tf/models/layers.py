@@ -108,8 +108,9 @@ class EqualizedDense(keras.layers.Layer):
 
     Call: x [..., fan_in] -> [..., units].
 
-    >>> EqualizedDense(3, "lrelu")(tf.ones([2, 5])).shape
-    TensorShape([2, 3])
+    Examples:
+        >>> EqualizedDense(3, "lrelu")(tf.ones([2, 5])).shape
+        TensorShape([2, 3])
     """
 
     def __init__(
@@ -188,8 +189,9 @@ class EqualizedConv2D(keras.layers.Layer):
 
     Call: x [N, H, W, in] -> [N, H / down, W / down, filters].
 
-    >>> EqualizedConv2D(3, kernel_size=3, down=2)(tf.ones([2, 8, 8, 5])).shape
-    TensorShape([2, 4, 4, 3])
+    Examples:
+        >>> EqualizedConv2D(3, kernel_size=3, down=2)(tf.ones([2, 8, 8, 5])).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(
@@ -387,8 +389,9 @@ class MappingNetwork(keras.layers.Layer):
         num_layers: dense layers with leaky ReLU after the label embedding.
         track_w_avg: keep the running mean of w, which truncation moves style vectors to.
 
-    >>> MappingNetwork(z_dim=4, label_dim=3, w_dim=5, num_layers=2)(tf.ones([2, 4]), tf.eye(3)[:2]).shape
-    TensorShape([2, 5])
+    Examples:
+        >>> MappingNetwork(z_dim=4, label_dim=3, w_dim=5, num_layers=2)(tf.ones([2, 4]), tf.eye(3)[:2]).shape
+        TensorShape([2, 5])
     """
 
     def __init__(
@@ -485,8 +488,9 @@ class FourierInput(keras.layers.Layer):
     Weights that never train: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
     The layer always computes in float32, because products of frequencies and positions need its digits.
 
-    >>> FourierInput(channels=6, size=16, sampling_rate=8, bandwidth=2.0)(tf.ones([2, 7])).shape
-    TensorShape([2, 16, 16, 6])
+    Examples:
+        >>> FourierInput(channels=6, size=16, sampling_rate=8, bandwidth=2.0)(tf.ones([2, 7])).shape
+        TensorShape([2, 16, 16, 6])
     """
 
     def __init__(

@@ -37,8 +37,9 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> AnyGenerat
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.
 
-    >>> generator_preset("stylegan3-r", 256).channel_max
-    1024
+    Examples:
+        >>> generator_preset("stylegan3-r", 256).channel_max
+        1024
     """
     known = (*PRESETS, STYLEGAN1_PRESET)
     remedy = f"must be an architecture, {', '.join(known)}, or a trained network, {', '.join(TRAINED_PRESETS)}"
@@ -81,8 +82,9 @@ def discriminator_preset(name: str, resolution: int, **overrides: Any) -> Discri
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.
 
-    >>> discriminator_preset("stylegan3-t", 256).resolution
-    256
+    Examples:
+        >>> discriminator_preset("stylegan3-t", 256).resolution
+        256
     """
     require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
     _reject_unknown(DiscriminatorConfig, overrides)

@@ -37,8 +37,9 @@ class AdaINConv(keras.layers.Layer):
 
     It computes in float32 whatever the policy.
 
-    >>> AdaINConv(3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
-    TensorShape([2, 8, 8, 3])
+    Examples:
+        >>> AdaINConv(3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def __init__(self, filters: int, resolution: int, up: int = 1, **kwargs: Any) -> None:
@@ -125,9 +126,10 @@ class StyleGAN1Generator(BaseGenerator):
 
     Layer i of `convs` reads style vector i: two at every resolution, of which the first at 4 pixels has no kernel.
 
-    >>> config = StyleGAN1Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
-    >>> StyleGAN1Generator(config)(tf.zeros([2, 4])).shape
-    TensorShape([2, 8, 8, 3])
+    Examples:
+        >>> config = StyleGAN1Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+        >>> StyleGAN1Generator(config)(tf.zeros([2, 4])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def _create_synthesis(self) -> int:

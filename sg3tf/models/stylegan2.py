@@ -47,8 +47,9 @@ class StyleConv(keras.layers.Layer):
 
     Styles are float32 whatever the policy.
 
-    >>> StyleConv(5, 3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
-    TensorShape([2, 8, 8, 3])
+    Examples:
+        >>> StyleConv(5, 3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def __init__(
@@ -145,8 +146,9 @@ class ToRGB(keras.layers.Layer):
     Call: x float [N, H, W, in_channels] and w float32 [N, w_dim] -> float32 [N, H, W, image_channels], whatever the
     policy, because the images of all resolutions are summed.
 
-    >>> ToRGB(5, 3)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
-    TensorShape([2, 4, 4, 3])
+    Examples:
+        >>> ToRGB(5, 3)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
+        TensorShape([2, 4, 4, 3])
     """
 
     def __init__(self, in_channels: int, image_channels: int, clamp: float = 256.0, **kwargs: Any) -> None:
@@ -197,13 +199,14 @@ class StyleGAN2Generator(BaseGenerator):
     Layer i of `convs` reads style vector i; the last layer of every resolution is followed by one of `torgbs`, which
     shares its style vector with the next layer.
 
-    >>> config = StyleGAN2Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
-    >>> G = StyleGAN2Generator(config)
-    >>> G(tf.zeros([2, 4])).shape
-    TensorShape([2, 8, 8, 3])
-    >>> seeds = tf.constant([[0, 1], [0, 2]])
-    >>> G.synthesis(G.mapping(tf.zeros([2, 4])), noise=seeds).shape
-    TensorShape([2, 8, 8, 3])
+    Examples:
+        >>> config = StyleGAN2Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+        >>> G = StyleGAN2Generator(config)
+        >>> G(tf.zeros([2, 4])).shape
+        TensorShape([2, 8, 8, 3])
+        >>> seeds = tf.constant([[0, 1], [0, 2]])
+        >>> G.synthesis(G.mapping(tf.zeros([2, 4])), noise=seeds).shape
+        TensorShape([2, 8, 8, 3])
     """
 
     def _create_synthesis(self) -> int:

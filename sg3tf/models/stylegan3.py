@@ -33,10 +33,11 @@ class SynthesisLayer(keras.layers.Layer):
         conv_clamp: bound on the magnitude of activations.
         magnitude_ema_beta: share that `magnitude_ema` keeps at every update.
 
-    >>> plan = plan_synthesis(GeneratorConfig(resolution=16, channel_base=64, channel_max=4)).layers[0]
-    >>> layer = SynthesisLayer(plan)
-    >>> layer(tf.ones([2, plan.in_size, plan.in_size, plan.in_channels]), tf.ones([2, 7])).shape
-    TensorShape([2, 36, 36, 4])
+    Examples:
+        >>> plan = plan_synthesis(GeneratorConfig(resolution=16, channel_base=64, channel_max=4)).layers[0]
+        >>> layer = SynthesisLayer(plan)
+        >>> layer(tf.ones([2, plan.in_size, plan.in_size, plan.in_channels]), tf.ones([2, 7])).shape
+        TensorShape([2, 36, 36, 4])
     """
 
     plan_class: ClassVar[type[LayerPlan]] = LayerPlan
@@ -158,12 +159,13 @@ class StyleGAN3Generator(BaseGenerator):
 
     `synthesis` takes a transform, and no layer adds noise.
 
-    >>> from sg3tf.latents import transform_matrix
-    >>> config = GeneratorConfig(resolution=16, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
-    >>> G = StyleGAN3Generator(config)
-    >>> ws = G.mapping(tf.zeros([2, 4]), truncation_psi=0.7)
-    >>> G.synthesis(ws, transform=transform_matrix(angle=0.1)).shape
-    TensorShape([2, 16, 16, 3])
+    Examples:
+        >>> from sg3tf.latents import transform_matrix
+        >>> config = GeneratorConfig(resolution=16, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
+        >>> G = StyleGAN3Generator(config)
+        >>> ws = G.mapping(tf.zeros([2, 4]), truncation_psi=0.7)
+        >>> G.synthesis(ws, transform=transform_matrix(angle=0.1)).shape
+        TensorShape([2, 16, 16, 3])
     """
 
     layer_class: ClassVar[type[SynthesisLayer]] = SynthesisLayer

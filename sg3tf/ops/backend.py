@@ -32,7 +32,7 @@ def use_backend(name: str) -> Iterator[None]:
         ValueError: unknown name.
         RuntimeError: "native" without a usable library.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from sg3tf.ops import upfirdn2d, use_backend
         >>> with use_backend("matmul"):

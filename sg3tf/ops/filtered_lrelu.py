@@ -62,7 +62,7 @@ def filtered_lrelu(
     Gradients with respect to x and bias are of any order. The stock backends recompute in the backward pass which
     samples were negative or clamped (docs/adr/0003); "native" keeps two bits per sample if a gradient may be asked for.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from sg3tf.models.filters import low_pass
         >>> from sg3tf.ops import filtered_lrelu

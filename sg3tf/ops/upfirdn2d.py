@@ -49,7 +49,7 @@ def upfirdn2d(
 
     Gradients with respect to x are of any order: the operation is linear, and its adjoint is another upfirdn2d.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from sg3tf.ops import upfirdn2d
         >>> x = tf.ones([1, 4, 4, 3])

@@ -41,7 +41,7 @@ class Controller:
     Raises:
         ValueError: an argument is out of range; the message has its name, value and the remedy.
 
-    Example:
+    Examples:
         >>> controller = Controller(batch=32, target=0.6, kimg=100)
         >>> for _ in range(4):  # the discriminator classifies 90 % of the real images as real
         ...     controller.observe({"Loss/signs/real": 0.9 - 0.1})

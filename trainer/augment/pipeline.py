@@ -44,7 +44,7 @@ class Augment:
     Raises:
         ValueError: an unknown name, or no name.
 
-    Example:
+    Examples:
         >>> from trainer.augment.random_params import sample_params
         >>> images = tf.random.uniform([4, 16, 16, 3], -1, 1)
         >>> params = sample_params(np.random.default_rng(0), count=4)

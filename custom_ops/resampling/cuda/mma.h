@@ -1,4 +1,4 @@
-// What a warp does together on tensor cores, as CUDA instructions; for tests on the host see mma_host_test.h.
+// What a warp does together on tensor cores, as CUDA instructions; testing/mma_host.h emulates them on the host.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_MMA_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_MMA_H_
