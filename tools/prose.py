@@ -3,7 +3,8 @@
 
 usage: prose.py [ROOT]       exit status 1 if there are any
 
-A docstring opens with a noun phrase or an imperative ("Returns the ...", "Truncated style vectors."), not with a relative clause.
+A docstring opens with a noun phrase or an imperative ("Return the ...", "Truncated style vectors."), not with a
+relative clause.
 The other patterns are literal translations that English readers misread. Extend the tables when you find another one.
 """
 
@@ -52,10 +53,12 @@ PHRASES = {
     "begun / beginning one": r"\bbeginning one\b|\bor begin\b",
     "nothing more and nothing less": r"\bno more and no less\b",
     "beside (meaning besides)": r"\bbeside (that|this|which),",
-    "British spelling": r"\b(\w*colour\w*|\w*grey\w*|(?:un|re|a)?cent(?:re|red|res)|\w*neighbour\w*|\w*behaviour\w*|artefacts?"
+    "British spelling": r"\b(\w*colour\w*|\w*grey\w*|(?:un|re|a)?cent(?:re|red|res)|\w*neighbour\w*|\w*behaviour\w*"
+    r"|artefacts?"
     r"|licen[c]e[sd]?|favour\w*|honour\w*|catalogue\w*|modelling|(?:un)?labell(?:ed|ing)|cancell(?:ed|ing)|travell\w+"
     r"|\w*(?:normal|regular|initial|optim|general|special|standard|serial|visual|quant|util|equal|recogn|summar|random|"
-    r"synchron|minim|maxim|author|organ|character|material|parametr|vector|token|global|penal|real|symbol|discret)is(?:e|ed|es|ing|ation|ations|er|ers))\b",
+    r"synchron|minim|maxim|author|organ|character|material|parametr|vector|token|global|penal|real|symbol|discret)"
+    r"is(?:e|ed|es|ing|ation|ations|er|ers))\b",
 }
 SUFFIXES = {".py", ".md", ".cc", ".h", ".cu"}
 SKIP = {

@@ -305,7 +305,7 @@ def test_the_source_code_in_a_pickle_is_not_run(golden: Golden, tmp_path: Path) 
 
 @pytest.mark.parametrize("code", [b"\x8e", b"\x8d", b"\x96"])
 def test_declared_sizes_reserve_nothing(code: bytes, tmp_path: Path) -> None:
-    """Bytes, text and a bytearray of 8 GB in a file of 12 bytes: a buffered file would reserve memory before reading."""
+    """Bytes, text and a bytearray of 8 GB in a file of 12 bytes: buffered reading would reserve memory first."""
     tracemalloc.start()
     with pytest.raises(PickleError, match="broken"):
         read(b"\x80\x05" + code + struct.pack("<Q", 2**33) + b"x", tmp_path)
