@@ -42,19 +42,19 @@ GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth 
 _DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32"}
 
 
-class Limit(NamedTuple):
+class _Limit(NamedTuple):
     """Condition on the value of an option, and the remedy for values that fail it."""
 
     accepts: Callable[[Any], bool]  # False for nan
     remedy: str
 
 
-POSITIVE = Limit(lambda value: value > 0, "must be greater than 0")
-NOT_NEGATIVE = Limit(lambda value: value >= 0, "must be 0 or more")
-PROBABILITY = Limit(lambda value: 0 <= value <= 1, "is a probability: from 0 to 1")
-SIGN_MEAN = Limit(lambda value: -1 <= value <= 1, "must be from -1 to 1, as r_t is")
-SEED = Limit(lambda value: 0 <= value < 2**32, f"must be from 0 to {2**32 - 1}")
-STEP_RANGE = Limit(
+POSITIVE = _Limit(lambda value: value > 0, "must be greater than 0")
+NOT_NEGATIVE = _Limit(lambda value: value >= 0, "must be 0 or more")
+PROBABILITY = _Limit(lambda value: 0 <= value <= 1, "is a probability: from 0 to 1")
+SIGN_MEAN = _Limit(lambda value: -1 <= value <= 1, "must be from -1 to 1, as r_t is")
+SEED = _Limit(lambda value: 0 <= value < 2**32, f"must be from 0 to {2**32 - 1}")
+STEP_RANGE = _Limit(
     lambda steps: not steps or (len(steps) == 2 and 0 <= steps[0] < steps[1]),
     "give the first step and the one after the last, such as 20,25",
 )
@@ -69,7 +69,7 @@ def option(
     default_by_cfg: Mapping[str, Any] | None = None,
     default_text: str = "",
     choices: Iterable[str] = (),
-    limit: Limit | None = None,
+    limit: _Limit | None = None,
     only_with_aug: tuple[str, ...] = (),
     flag: bool = True,
 ) -> Any:
@@ -115,6 +115,15 @@ class Options:
 
     Raises:
         OptionError, ConfigError: a value is out of its range or does not fit the others; the message has the remedy.
+
+    Examples:
+        >>> size = {"resolution": 16, "cbase": 128, "cmax": 8, "batch": 8}
+        >>> data = {"data": "faces", "data_name": "faces", "data_digest": "sha256:0", "num_images": 64}
+        >>> options = Options(cfg="stylegan3-t", image_channels=3, label_dim=0, **data, **size)
+        >>> options.gamma, options.map_depth, options.batch_per_replica
+        (0.032, 2, 8)
+        >>> options.generator().resolution
+        16
     """
 
     # Networks.
@@ -483,6 +492,11 @@ class Change:
         kimg: thousands of images shown by then.
         option: its name.
         old, new: its values.
+
+    Examples:
+        >>> change = Change(kimg=100.0, option="gamma", old=2.0, new=4.0)
+        >>> str(change), change.allowed, change.affects_result
+        ('--gamma from 2.0 to 4.0', True, True)
     """
 
     kimg: float

@@ -47,6 +47,11 @@ class Latents(_TensorFields):
         mix_z: float32 [N, z_dim], the second latent of style mixing; None without.
         mix_from: int32 [N], the first style vector that comes from mix_z.
         noise: int32 [N, 2], seeds of the noise in StyleGAN2's images; None for generators without noise.
+
+    Examples:
+        >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
+        >>> [values.shape for values in tf.nest.flatten(latents)]
+        [(8, 512), (8, 0)]
     """
 
     z: Values
@@ -64,6 +69,11 @@ class View(_TensorFields):
         blur_sigma: float32 [N], the same for all; None without blur.
         augment_params: float32 [N, columns], see trainer.augment.random_params; None without augmentation.
         augment_p: float32 [N], probability of every transform.
+
+    Examples:
+        >>> view = View(blur_sigma=np.full([8], 10, np.float32))
+        >>> view.blur_sigma.shape, view.augment_params
+        ((8,), None)
     """
 
     blur_sigma: Values = None
@@ -73,7 +83,14 @@ class View(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class FakeInputs(_TensorFields):
-    """Generated images: latents, and how the discriminator sees the images."""
+    """Generated images: latents, and how the discriminator sees the images.
+
+    Examples:
+        >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
+        >>> fake = FakeInputs(latents, View())
+        >>> fake.latents.z.shape
+        (8, 512)
+    """
 
     latents: Latents
     view: View
@@ -81,7 +98,13 @@ class FakeInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class RealInputs(_TensorFields):
-    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], and their view."""
+    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], and their view.
+
+    Examples:
+        >>> real = RealInputs(np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 0], np.float32), View())
+        >>> real.images.shape
+        (8, 16, 16, 3)
+    """
 
     images: Values
     label: Values
@@ -90,7 +113,16 @@ class RealInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorInputs(_TensorFields):
-    """Inputs of the discriminator's phase: as many real images as generated ones."""
+    """Inputs of the discriminator's phase: as many real images as generated ones.
+
+    Examples:
+        >>> label = np.zeros([8, 0], np.float32)
+        >>> real = RealInputs(np.zeros([8, 16, 16, 3], np.uint8), label, View())
+        >>> fake = FakeInputs(Latents(np.zeros([8, 512], np.float32), label), View())
+        >>> inputs = DiscriminatorInputs(real, fake)
+        >>> len(inputs.real.images), len(inputs.fake.latents.z)
+        (8, 8)
+    """
 
     real: RealInputs
     fake: FakeInputs
@@ -98,7 +130,14 @@ class DiscriminatorInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class PathLengthInputs(_TensorFields):
-    """Latents, and seeds of the random images of path length regularization, int32 [N, 2]."""
+    """Latents, and seeds of the random images of path length regularization, int32 [N, 2].
+
+    Examples:
+        >>> latents = Latents(z=np.zeros([4, 512], np.float32), label=np.zeros([4, 0], np.float32))
+        >>> inputs = PathLengthInputs(latents, directions=np.zeros([4, 2], np.int32))
+        >>> inputs.directions.shape
+        (4, 2)
+    """
 
     latents: Latents
     directions: Values
@@ -204,6 +243,17 @@ class InputPipeline:
         held_out: images that the discriminator judges but never learns from; None without --validation.
         step, cur_nimg: progress of the run, to begin there.
         part: this worker's rows of a batch.
+
+    Examples:
+        >>> size = {"resolution": 16, "cbase": 128, "cmax": 8, "batch": 8}
+        >>> data = {"data": "faces", "data_name": "faces", "data_digest": "sha256:0", "num_images": 64}
+        >>> options = Options(cfg="stylegan3-t", image_channels=3, label_dim=0, **data, **size)
+        >>> source = iter([(np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 0], np.float32))])
+        >>> batches = BatchIterator(source, (8, 16, 16, 3), label_dim=0)
+        >>> pipeline = InputPipeline(options, batches, held_out=None, step=0, cur_nimg=0)
+        >>> (images, labels), held_out = pipeline.next()
+        >>> images.shape, labels.shape, held_out
+        ((8, 16, 16, 3), (8, 0), None)
     """
 
     def __init__(

@@ -32,6 +32,11 @@ class Regularization:
         r1_interval: steps from one R1 phase to the next.
         pl_weight: weight of path length regularization; 0 for none.
         pl_interval: steps from one path length phase to the next.
+
+    Examples:
+        >>> regularization = Regularization(gamma=8.2)
+        >>> regularization.r1_interval, regularization.pl_weight
+        (16, 0.0)
     """
 
     gamma: float

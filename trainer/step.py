@@ -35,6 +35,16 @@ class TrainStep:
 
     Raises:
         OptionError: the batch is not a multiple of batch_per_replica times the number of replicas.
+
+    Examples:
+        >>> from trainer.random_inputs import LabelArray
+        >>> size = {"resolution": 16, "cbase": 128, "cmax": 8, "batch": 8, "batch_per_replica": 4}
+        >>> data = {"data": "faces", "data_name": "faces", "data_digest": "sha256:0", "num_images": 64}
+        >>> options = Options(cfg="stylegan3-t", image_channels=3, label_dim=0, **data, **size)
+        >>> random_inputs = RandomInputs(LabelArray(np.zeros([64, 0], np.float32)), options.batch, z_dim=512, seed=0)
+        >>> train_step = TrainStep(TrainState(options), options, tf.distribute.get_strategy(), random_inputs)
+        >>> train_step.num_accumulation_steps
+        2
     """
 
     def __init__(

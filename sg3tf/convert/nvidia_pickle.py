@@ -37,7 +37,13 @@ _MAX_NAME_LENGTH = 200  # of a module's name, including the modules that contain
 
 @dataclasses.dataclass(eq=False)
 class Module:
-    """A stored module: its attributes, among them parameters, buffers and submodules."""
+    """A stored module: its attributes, among them parameters, buffers and submodules.
+
+    Examples:
+        >>> linear = Module("FullyConnectedLayer", {"_parameters": {"bias": np.zeros(3)}, "_modules": {}})
+        >>> linear.table("_parameters")["bias"].shape
+        (3,)
+    """
 
     class_name: str
     state: dict[str, Any]

@@ -270,7 +270,14 @@ _PLAIN_TYPE = (None, None, None, -1, -1, 0)  # no sub-array, no fields, nothing 
 
 
 class PickledArray:
-    """An array, created empty as in pickles and filled by a later opcode."""
+    """An array, created empty as in pickles and filled by a later opcode.
+
+    Examples:
+        >>> array = PickledArray()
+        >>> array.fill(bytes([1, 0, 2, 0]), np.dtype("<i2"), (2,), "C")
+        >>> array.value
+        array([1, 2], dtype=int16)
+    """
 
     def __init__(self) -> None:
         self.value: NDArray[Any] = np.empty(0, np.float32)

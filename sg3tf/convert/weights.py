@@ -25,7 +25,13 @@ Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
-    """Conversion of an array from the official memory layout to the one used here, and back."""
+    """Conversion of an array from the official memory layout to the one used here, and back.
+
+    Examples:
+        >>> dense = Layout(from_official=np.transpose, to_official=np.transpose)
+        >>> dense.from_official(np.zeros([8, 512])).shape
+        (512, 8)
+    """
 
     from_official: Callable[[Array], Array]
     to_official: Callable[[Array], Array]

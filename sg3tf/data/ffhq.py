@@ -49,6 +49,17 @@ class FfhqStore:
 
     Raises:
       DataError: the file or its labels are truncated, corrupt or in another format.
+
+    Examples:
+      >>> import tempfile
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> with ffhq_writer(folder, "faces", resolution=8) as add:
+      ...     add(encode_levels(np.zeros([8, 8, 3], np.uint8)), label=1)
+      >>> store = FfhqStore(folder / "faces-r03.tfrecords")
+      >>> store.num_images, store.resolution
+      (1, 8)
+      >>> store.read_label(0)
+      array([0., 1.], dtype=float32)
     """
 
     classes: tuple[str, ...] = ()  # this layout does not store their names

@@ -14,7 +14,12 @@ Label = int | tuple[float, ...] | None
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """Kind of a data set's labels, "none", "class" or "vector", and their width."""
+    """Kind of a data set's labels, "none", "class" or "vector", and their width.
+
+    Examples:
+      >>> LabelSpec("class", dim=3).row(1, where="faces/0.png")
+      array([0., 1., 0.], dtype=float32)
+    """
 
     kind: str
     dim: int

@@ -34,6 +34,11 @@ class ShuffledOrder:
     """The image at each position of the stream, and whether it is mirrored.
 
     Both come from raw words of the random streams of (seed, purpose, epoch).
+
+    Examples:
+      >>> order = ShuffledOrder(num_images=4, seed=0, mirror=False)
+      >>> sorted(order.at(position) for position in range(4))
+      [(0, False), (1, False), (2, False), (3, False)]
     """
 
     def __init__(self, num_images: int, seed: int, mirror: bool) -> None:

@@ -65,6 +65,21 @@ class ShardStore:
 
     Raises:
       DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
+
+    Examples:
+      >>> import tempfile
+      >>> from sg3tf.data.build import BuildConfig, build
+      >>> from sg3tf.images import save_png
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
+      >>> build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
+      (1, 0)
+      >>> store = ShardStore(folder / "dataset")
+      >>> store.num_images, store.resolution
+      (1, 8)
+      >>> image, label = store.read(0)
+      >>> image.shape, label.shape
+      ((8, 8, 3), (0,))
     """
 
     def __init__(self, folder: Path) -> None:
@@ -181,7 +196,14 @@ def encode_record(image: np.ndarray, label: Label = None) -> bytes:
 
 
 class ContentDigest:
-    """SHA-256 over images and labels in order, independent of their encoding and shards."""
+    """SHA-256 over images and labels in order, independent of their encoding and shards.
+
+    Examples:
+      >>> digest = ContentDigest()
+      >>> digest.add(ContentDigest.of(np.zeros([8, 8, 3], np.uint8), np.zeros(0, np.float32)))
+      >>> str(digest)
+      'sha256:8ce60904...'
+    """
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()

@@ -34,6 +34,12 @@ class EquivarianceMetric:
         sample_params: (rng, resolution) -> parameters of one transform.
         compare: (reference images, images generated with the transform, stacked parameters) -> (difference, mask),
             float32 [N, R, R, C] and [N, R, R, 1] or [1, R, R, 1].
+
+    Examples:
+        >>> metric = EquivarianceMetric(sample_integer_translation, compare_translated)
+        >>> params = metric.sample_params(np.random.default_rng(0), 256)
+        >>> params["whole"]
+        array([  9, -15], dtype=int32)
     """
 
     sample_params: Callable[[np.random.Generator, int], Params]

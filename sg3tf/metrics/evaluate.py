@@ -171,6 +171,11 @@ class MetricResult:
         unit: of the values; None without.
         num_samples: number of generated images, or pairs of them.
         num_real: number of real images; 0 if the metric does not use any.
+
+    Examples:
+        >>> result = MetricResult("eqr50k", {"eqr50k": 40.5}, unit="dB", num_samples=50_000, num_real=0)
+        >>> print(f"{result.metric}: {result.values['eqr50k']} {result.unit}")
+        eqr50k: 40.5 dB
     """
 
     metric: str

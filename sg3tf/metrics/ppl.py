@@ -33,6 +33,10 @@ class PathLengthMetric:
 
     Raises:
         ValueError: another space or sampling, or a step that is not positive.
+
+    Examples:
+        >>> PathLengthMetric(space="w", sampling="end").epsilon
+        0.0001
     """
 
     space: str

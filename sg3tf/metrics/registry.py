@@ -40,6 +40,10 @@ class FeatureMetric:
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
         max_real: number of real images at most, the first ones; ALL for all.
         min_images: number of images, real and generated, below which the metric is not defined.
+
+    Examples:
+        >>> METRICS["fid50k_full"].kind.request(70_000)
+        FeatureRequest(detector='inception', output='pool', statistic='moments', count=70000)
     """
 
     detector: str
@@ -63,6 +67,11 @@ class Metric:
         results: for each value by name, whether higher is better; None: neither is.
         unit: of the values; None without.
         num_samples: number of generated images, or pairs of them, that published values were computed with.
+
+    Examples:
+        >>> psnr = METRICS["eqr50k"]
+        >>> psnr.results, psnr.unit, psnr.num_samples
+        ({'eqr50k': True}, 'dB', 50000)
     """
 
     kind: EquivarianceMetric | PathLengthMetric | FeatureMetric

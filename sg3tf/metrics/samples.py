@@ -130,6 +130,11 @@ class Labels:
     Attributes:
         origin: description of their distribution; labels of equal origins and seeds are equal.
         label_at: position of a sample -> float32 [label_dim].
+
+    Examples:
+        >>> labels = Labels("first class", lambda position: np.float32([1, 0, 0]))
+        >>> labels(5)
+        array([1., 0., 0.], dtype=float32)
     """
 
     origin: str
@@ -148,6 +153,11 @@ class Samples:
         z_dim: size of a latent.
         seed: key of all random numbers.
         labels: None for a generator without labels.
+
+    Examples:
+        >>> samples = Samples(count=100, z_dim=512, seed=0, labels=uniform_classes(label_dim=3, seed=0))
+        >>> samples.latents(np.arange(8)).shape, samples.label(np.arange(8)).shape
+        ((8, 512), (8, 3))
     """
 
     count: int
@@ -199,7 +209,14 @@ def comparison_rng(seed: int) -> np.random.Generator:
 
 
 class Batch(NamedTuple):
-    """Positions start to stop - 1; `padded` repeats the last one up to the batch size."""
+    """Positions start to stop - 1; `padded` repeats the last one up to the batch size.
+
+    Examples:
+        >>> for start, stop, padded in padded_batches(0, 5, size=3):
+        ...     print(start, stop, padded)
+        0 3 [0 1 2]
+        3 5 [3 4 4]
+    """
 
     start: int
     stop: int

@@ -51,6 +51,14 @@ class Spectrum:
         mean_image: float64 [R, R].
         mean_square: of all pixels.
         settings: origin of the images.
+
+    Examples:
+        >>> images = np.random.default_rng(0).integers(0, 256, [4, 16, 16, 3], np.uint8)
+        >>> spectrum = average_spectrum([images], settings={})
+        >>> spectrum.resolution, spectrum.power.shape
+        (16, (32, 17))
+        >>> spectrum.normalized(spectrum.mean, spectrum.std).shape
+        (64, 64)
     """
 
     power: Array

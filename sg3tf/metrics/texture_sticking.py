@@ -30,6 +30,12 @@ class AverageImage(NamedTuple):
         frequency: [K] in cycles per pixel.
         fixed_share: [K], the share of the images' power at a frequency that is at the same place with the same phase in
             all of them: 1 where they are equal, 0 where they are unrelated.
+
+    Examples:
+        >>> image = np.random.default_rng(0).normal(size=[1, 16, 16, 3]).astype(np.float32)
+        >>> average = average_images([np.repeat(image, 4, axis=0)])
+        >>> average.image.shape, float(average.fixed_share.min().round(3))
+        ((16, 16, 3), 1.0)
     """
 
     image: Array
@@ -72,6 +78,14 @@ class Views:
         seed: of the latent, as for sg3tf.generate, of the class where there are classes, and of all random numbers.
         psi: truncation; 0 for the average latent.
         batch: images at a time.
+
+    Examples:
+        >>> import sg3tf
+        >>> size = {"resolution": 16, "channel_base": 128, "channel_max": 8, "num_layers": 4, "num_critical": 1}
+        >>> G = sg3tf.Generator.from_preset("stylegan3-t", **size)
+        >>> views = Views(G, seed=0, psi=0.7, batch=4)
+        >>> [images.shape for images in views.neighbors(6, radius=0.1)]
+        [(4, 16, 16, 3), (2, 16, 16, 3)]
     """
 
     def __init__(self, G: Any, seed: int, psi: float, batch: int) -> None:

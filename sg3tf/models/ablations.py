@@ -73,6 +73,11 @@ class AblationConfig(GeneratorConfig):
         bilinear: resample with filters that interpolate linearly, instead of windowed sincs (config D).
 
     first_cutoff, first_stopband and last_stopband_rel have no effect.
+
+    Examples:
+        >>> config = AblationConfig(256, num_layers=14, transformed_input=False)
+        >>> len(plan_ablation(config).layers), plan_ablation(config).num_ws
+        (15, 15)
     """
 
     transformed_input: bool = True
@@ -94,6 +99,12 @@ class AblationLayerPlan(LayerPlan):
     Attributes:
         filtered: convolve, upsample, apply the leaky ReLU, and downsample; else upsample while convolving.
         bilinear: resample with filters that interpolate linearly.
+
+    Examples:
+        >>> plan = plan_ablation(AblationConfig(256, num_layers=14, filtered=False))
+        >>> layer = plan.layers[2]
+        >>> layer.temporary_rate, layer.conv_up, layer.up, layer.down
+        (8, 2, 1, 1)
     """
 
     filtered: bool = True

@@ -19,7 +19,12 @@ LOW_PRECISION_RESOLUTIONS = 4  # number of octaves, from the highest, in which 1
 
 @dataclasses.dataclass(frozen=True)
 class InputPlan:
-    """The Fourier features that the first layer reads."""
+    """The Fourier features that the first layer reads.
+
+    Examples:
+        >>> plan_synthesis(GeneratorConfig(256)).input
+        InputPlan(channels=512, size=36, sampling_rate=16, bandwidth=2.0, transformed=True)
+    """
 
     channels: int
     size: int
@@ -30,7 +35,13 @@ class InputPlan:
 
 @dataclasses.dataclass(frozen=True)
 class LayerPlan:
-    """One synthesis layer: it convolves, upsamples, applies the leaky ReLU, and downsamples."""
+    """One synthesis layer: it convolves, upsamples, applies the leaky ReLU, and downsamples.
+
+    Examples:
+        >>> layer = plan_synthesis(GeneratorConfig(256)).layers[0]
+        >>> layer.name, layer.in_size, layer.out_size, layer.up, layer.down
+        ('L0_36_512', 36, 36, 2, 2)
+    """
 
     name: str
     is_torgb: bool
@@ -91,7 +102,13 @@ class LayerPlan:
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisPlan:
-    """The whole synthesis network."""
+    """The whole synthesis network.
+
+    Examples:
+        >>> plan = plan_synthesis(GeneratorConfig(256))
+        >>> len(plan.layers), plan.num_ws
+        (15, 16)
+    """
 
     input: InputPlan
     layers: tuple[LayerPlan, ...]
@@ -103,7 +120,12 @@ class SynthesisPlan:
 
 
 class Band(NamedTuple):
-    """Sampling rate of a signal, cutoff and half width of its transition band."""
+    """Sampling rate of a signal, cutoff and half width of its transition band.
+
+    Examples:
+        >>> flexible_band(GeneratorConfig(256), index=0)
+        Band(rate=16, cutoff=2.0, half_width=6.0)
+    """
 
     rate: int
     cutoff: float
@@ -111,7 +133,7 @@ class Band(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class SignalGrid:
+class _SignalGrid:
     """The signal behind a layer: its band and the grid that carries it."""
 
     cutoff: float
@@ -188,10 +210,10 @@ def is_critical(config: GeneratorConfig, index: int) -> bool:
     return index >= config.num_layers - config.num_critical
 
 
-def _grid(config: GeneratorConfig, index: int, band: Band) -> SignalGrid:
+def _grid(config: GeneratorConfig, index: int, band: Band) -> _SignalGrid:
     is_cropped = index >= config.num_layers - 1  # the last two carry the image without margin
     channels = round(min(config.channel_base / 2 / band.cutoff, config.channel_max))
-    return SignalGrid(
+    return _SignalGrid(
         cutoff=band.cutoff,
         rate=band.rate,
         half_width=band.half_width,

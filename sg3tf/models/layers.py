@@ -281,6 +281,11 @@ class Demodulation(NamedTuple):
         styles: factors of the input, float32 [N, in].
         kernel: float32 [K, K, in, out].
         output_scale: factors of the output, float32 [N, out].
+
+    Examples:
+        >>> styles, kernel, output_scale = demodulation(tf.ones([3, 3, 5, 4]), tf.ones([2, 5]), epsilon=1e-8)
+        >>> styles.shape, kernel.shape, output_scale.shape
+        (TensorShape([2, 5]), TensorShape([3, 3, 5, 4]), TensorShape([2, 4]))
     """
 
     styles: tf.Tensor

@@ -15,7 +15,15 @@ RANK_TOLERANCE = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A resampling along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample."""
+    """A resampling along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample.
+
+    Examples:
+        >>> axis = Axis(up=2, down=1, before=2, after=1, num_taps=4)
+        >>> axis.out_size(8)
+        16
+        >>> axis.adjoint(8).out_size(16)
+        8
+    """
 
     up: int
     down: int
@@ -45,6 +53,13 @@ class Filter:
 
     Separable filters have one term. The radial 12 x 12 filters of config R have two to six, as the tail of their
     singular values lies below the resolution of float32 (docs/adr/0004). So no backend needs a true 2D convolution.
+
+    Examples:
+        >>> binomial = Filter.from_taps([1, 3, 3, 1], flip=False, gain=1 / 64)
+        >>> binomial.y.shape, binomial.x.shape
+        ((1, 4), (1, 4))
+        >>> float(np.sum(binomial.y.T @ binomial.x))
+        1.0
     """
 
     y: NDArray[np.float64]  # [terms, Ky]
@@ -83,7 +98,15 @@ class Filter:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resampling:
-    """The linear map of one upfirdn2d, the same for every image and channel of [N, H, W, C]."""
+    """The linear map of one upfirdn2d, the same for every image and channel of [N, H, W, C].
+
+    Examples:
+        >>> up = Resampling.create([1, 3, 3, 1], up=2, down=1, pad=(2, 1, 2, 1), flip_filter=False, gain=4)
+        >>> up.out_size(8, 16)
+        (16, 32)
+        >>> up.adjoint(8, 16).out_size(16, 32)
+        (8, 16)
+    """
 
     axes: tuple[Axis, Axis]  # vertical, horizontal
     filter: Filter

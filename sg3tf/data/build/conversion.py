@@ -32,6 +32,11 @@ class BuildConfig:
       aspect: (width, height) of the area kept by crop "wide"; not narrower than a square.
       format: "shards" for sharded PNG records, "ffhq" for NVIDIA's multi-resolution records.
       shards: number of files, for format "shards".
+
+    Examples:
+      >>> config = BuildConfig(resolution=256, crop="wide", aspect=(16, 9))
+      >>> config.channels, config.format
+      (3, 'shards')
     """
 
     resolution: int
@@ -104,6 +109,12 @@ class Converted:
       payloads: its records; empty if the image cannot be used.
       digest: of its pixels and label, 32 bytes.
       error: why it cannot be used; empty if it can.
+
+    Examples:
+      >>> photo = Image.new("RGB", (90, 60), "red")
+      >>> converted = convert(BuildConfig(resolution=8), lambda name: photo, LabelSpec("none", 0), ("red.png", None))
+      >>> converted.name, len(converted.payloads), converted.error
+      ('red.png', 1, '')
     """
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -140,9 +139,3 @@ def test_keras_trains_on_it(dataset: Dataset) -> None:
     model = tf.keras.Sequential([tf.keras.layers.Flatten(), tf.keras.layers.Dense(3)])
     model.compile(loss="mse")
     model.fit(dataset.to_tf_data(4), epochs=2, verbose=0)
-
-
-def test_the_example_of_the_documentation() -> None:
-    (example,) = doctest.DocTestFinder(recurse=False).find(Dataset, "Dataset")
-    assert example.examples
-    assert doctest.DocTestRunner().run(example).failed == 0

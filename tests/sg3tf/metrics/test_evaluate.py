@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.images import save_png
-from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, evaluate, samples
+from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, samples
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.metrics.samples import uniform_classes
 from tests.helpers.analytic_images import Waves
@@ -70,12 +69,6 @@ def test_data_of_all_kinds(detector: MeanColor, tmp_path: Path, label_dim: int):
     values = [compute(["fid50k_full"], G, kind, detector_dir="x", num_samples=12) for kind in kinds]
     assert values == [values[0]] * 4
     check(["fid50k_full"], G.config, tmp_path / "data", detector_dir="x")
-
-
-@pytest.mark.parametrize("module", [evaluate, samples])
-def test_examples(module: Any):
-    found = doctest.testmod(module)
-    assert found.attempted and not found.failed
 
 
 def test_tensor_float_32_is_off():
