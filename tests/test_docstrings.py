@@ -58,6 +58,8 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = importlib.import_module(name)
     results = doctest.testmod(module, extraglobs={"sg3tf": sg3tf, "np": np, "tf": tf}, optionflags=OPTIONS)
     assert results.attempted and not results.failed
+    found = sum(len(test.examples) for test in doctest.DocTestFinder().find(module))
+    assert found == Path(module.__file__).read_text().count(">>> "), "doctest overlooks an example"
 
 
 def test_every_public_class_has_an_example() -> None:
