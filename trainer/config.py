@@ -12,6 +12,7 @@ import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -529,9 +530,24 @@ def read_options(path: Path) -> tuple[Options, list[Change]]:
     try:
         values: dict[str, Any] = _DEFAULTS_OF_OLD_FILES | json.loads(path.read_text())
         changes = [Change(**_lists_to_tuples(change)) for change in values.pop("changes", [])]
-        return Options(**_lists_to_tuples(values)), changes
+        values = _lists_to_tuples(values)
+        _check_types(values)
+        return Options(**values), changes
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise OptionError(f"{path}: cannot be read as training options ({error})") from error
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    """Check names and types of the values of options.json, which may have been edited by hand."""
+    hints = typing.get_type_hints(Options)
+    for name, value in values.items():
+        if name not in hints:
+            raise OptionError(f"{name!r} is no option of this version; remove it")
+        union = isinstance(hints[name], UnionType)
+        kinds = [typing.get_origin(kind) or kind for kind in (typing.get_args(hints[name]) if union else [hints[name]])]
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise OptionError(f"{name}={value!r}: must be {expected}")
 
 
 def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sg3tf.utils import command_line
+from sg3tf.version import __version__
 
 #: Group of entry points in which trainer and serving register their commands: main(argv) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
@@ -83,6 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
     words = list(sys.argv[1:] if argv is None else argv)
     program, name = "sg3tf", ""
+    if words == ["--version"]:
+        print(f"sg3tf {__version__}")
+        return 0
+    if len(words) > 1 and words[0] == "help":
+        words = [*words[1:], "--help"]
     if words and words[0] in GROUPS:
         name = words.pop(0)
         program = f"sg3tf {name}"
@@ -92,10 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"{name} {words[0]}".strip()
     if name in COMMANDS:
         return run(name, words[1:])
-    known = [command.split()[-1] for command in COMMANDS if command.rpartition(" ")[0] == name.rpartition(" ")[0]]
-    known += [] if " " in name else GROUPS
+    group = name.rpartition(" ")[0]
+    known = {command.split()[-1]: command for command in COMMANDS if not group or command.startswith(f"{group} ")}
+    if not group:
+        known |= {first: first for first in GROUPS}
     nearest = difflib.get_close_matches(words[0], known, n=1)
-    remedy = f"did you mean {nearest[0]}?" if nearest else f"{program} --help lists the commands"
+    meant = known[nearest[0]].removeprefix(f"{group} ") if nearest else ""
+    remedy = f"did you mean {meant}?" if meant else f"{program} --help lists the commands"
     print(f"{program}: unknown command {words[0]!r}; {remedy}", file=sys.stderr)
     return 1
 

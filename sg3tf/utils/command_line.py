@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+import re
 import sys
 import tempfile
 import textwrap
@@ -19,6 +21,26 @@ DEBUG = "SG3TF_DEBUG"
 
 #: Errors of the user, of files and connections, of diverging computations, and of missing optional packages.
 FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
+
+#: Flags of other StyleGAN programs, and of these before their release, with their names here.
+FLAGS_ELSEWHERE = {
+    "angle": "rotate",
+    "batch_gpu": "batch_per_replica",
+    "class_idx": "class",
+    "dest": "outdir",
+    "gpus": "strategy",
+    "label": "class",
+    "licence": "license",
+    "model": "network",
+    "network_pkl": "network",
+    "num": "num_samples",
+    "psi": "trunc",
+    "samples": "num_samples",
+    "shift": "translate",
+    "truncation": "trunc",
+    "truncation_psi": "trunc",
+    "trunc_psi": "trunc",
+}
 
 _WIDTH = 100
 
@@ -57,7 +79,15 @@ def run(
         if any(argument in ("--help", "-help", "-h") for argument in arguments):
             print(help_text(name, options, description, positional))
             return 0
-        rest = options(arguments)[1:]
+        try:
+            rest = options(arguments)[1:]
+        except flags.UnrecognizedFlagError as error:
+            raise ValueError(_unknown_flag(error.flagname, options)) from error
+        except flags.IllegalFlagValueError as error:
+            missing = re.findall(r"Flag --(\S+) must have a value other than None", str(error))
+            if not missing:
+                raise
+            raise ValueError(" ".join(f"--{flag} is missing: {options[flag].help}" for flag in missing)) from error
         if positional:
             return main(options, rest)
         if rest:
@@ -82,7 +112,8 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
     """
     try:
         status = function() or 0
-        sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
+        if sys.stdout:  # None where it was closed before the start
+            sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
         return status
     except BrokenPipeError:  # the reader of stdout has ended, as `head` does
         _discard_unwritable_output()
@@ -142,6 +173,13 @@ def help_text(name: str, options: flags.FlagValues, description: str, positional
     return "\n".join(lines)
 
 
+def _unknown_flag(name: str, options: flags.FlagValues) -> str:
+    spelled = name.replace("-", "_")
+    nearest = [FLAGS_ELSEWHERE.get(spelled, "")] + difflib.get_close_matches(spelled, list(options), n=1)
+    known = [flag for flag in nearest if flag in options]
+    return f"unknown flag --{name}; " + (f"did you mean --{known[0]}?" if known else "--help lists the flags")
+
+
 def _print_line(name: str, message: str) -> None:
     lines = [line.strip() for line in message.splitlines()]
     print(f"{name}: {' '.join(filter(None, lines))}", file=sys.stderr)
@@ -150,7 +188,8 @@ def _print_line(name: str, message: str) -> None:
 def _discard_unwritable_output() -> None:
     """Keep the interpreter's own flush of stdout from failing once more at its exit."""
     try:
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -189,6 +189,26 @@ def test_an_unreadable_file_is_named(tmp_path, content):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"gama": 2.0}, "'gama' is no option of this version; remove it"),
+        ({"gamma": "big"}, "gamma='big': must be float"),
+        ({"batch": None}, "batch=None: must be int"),
+        ({"mirror": 3}, "mirror=3: must be bool"),
+        ({"max_images": "x"}, "max_images='x': must be int or NoneType"),
+        ({"metrics": "fid50k"}, "metrics='fid50k': must be tuple"),
+    ],
+)
+def test_a_file_edited_by_hand(tmp_path, edit, message):
+    file = tmp_path / "options.json"
+    file.write_text(json.dumps(json.loads(PLAIN.to_json()) | edit))
+    with pytest.raises(OptionError, match=re.escape(f"{file}: cannot be read as training options ({message})")):
+        Options.from_file(file)
+    file.write_text(json.dumps(json.loads(PLAIN.to_json()) | {"kimg": 3}))  # a whole number for a float
+    assert Options.from_file(file).kimg == 3
+
+
 #: For each option, another value than that of PLAIN.
 OTHER_VALUES = {
     # A resumed run cannot change these.

@@ -14,6 +14,7 @@ from absl import flags
 
 from sg3tf.cli import main as cli
 from sg3tf.cli.main import COMMANDS, GROUPS, main
+from sg3tf.version import __version__
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,6 +62,8 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         (["trian"], "sg3tf: unknown command 'trian'; did you mean train?"),
         (["generat", "grid"], "sg3tf: unknown command 'generat'; did you mean generate?"),
         (["generate", "gird"], "sg3tf generate: unknown command 'gird'; did you mean grid?"),
+        (["interpolate"], "sg3tf: unknown command 'interpolate'; did you mean generate interpolate?"),
+        (["verify"], "sg3tf: unknown command 'verify'; did you mean data verify?"),
         (["xyz"], "sg3tf: unknown command 'xyz'; sg3tf --help lists the commands"),
         (["data", "--xyz"], "sg3tf data: unknown command '--xyz'; sg3tf data --help lists the commands"),
     ],
@@ -68,6 +71,18 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_commands(capsys: pytest.CaptureFixture[str], argv: list[str], line: str) -> None:
     assert main(argv) == 1
     assert capsys.readouterr() == ("", f"{line}\n")
+
+
+def test_help_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "data", "build"]) == 0
+    assert capsys.readouterr().out.startswith("usage: sg3tf data build ")
+    assert main(["help", "data"]) == 0
+    assert capsys.readouterr().out.startswith("usage: sg3tf data COMMAND ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sg3tf {__version__}\n"
 
 
 def test_registered_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,9 +57,12 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "flag --network=None: Flag --network must have a value other than None."),
+        ([], "--network is missing: Generator to load."),
         (["--network=x", "--batch=0"], "flag --batch=0: 0 is not a positive integer"),
-        (["--netwrk=x"], "Unknown command line flag 'netwrk'. Did you mean: network ?"),
+        (["--netwrk=x"], "unknown flag --netwrk; did you mean --network?"),
+        (["--network_pkl=x"], "unknown flag --network_pkl; did you mean --network?"),
+        (["--model=x"], "unknown flag --model; did you mean --network?"),
+        (["--psi=1"], "unknown flag --psi; --help lists the flags"),
         (["--network=x", "y"], "unexpected argument 'y': options are written --name=value"),
     ],
 )
@@ -140,3 +143,10 @@ def test_standard_output_that_cannot_be_written() -> None:
     process = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (process.returncode, process.stderr) == (1, "")
+
+
+def test_closed_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as after `>&-` in a shell
+    assert run(lambda options: None, "--network=x") == 0
+    assert run(lambda options: None) == 1
+    assert capsys.readouterr().err == "sg3tf draw: --network is missing: Generator to load.\n"
