@@ -141,7 +141,11 @@ class RunLogger:
         self._examples, self._strategy = examples, strategy
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
-        self._bar = tqdm(total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=BAR, smoothing=0.1)
+        digits = 1 if options.kimg >= 10 else 3
+        bar_format = BAR.format(count=f"{{n:.{digits}f}}/{{total:.{digits}f}}")
+        self._bar = tqdm(
+            total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=bar_format, smoothing=0.1
+        )
         self._statistics = Statistics()
         columns, rows = self._grid_shape()
         self._grid_latents = random_inputs.latents("grid", 0, columns * rows)
@@ -333,7 +337,7 @@ class NullLogger:
     def close(self) -> None: ...
 
 
-BAR = "{l_bar}{bar}| {n:.1f}/{total:.0f} kimg [{elapsed}<{remaining}, {rate_inv_fmt}]"
+BAR = "{{l_bar}}{{bar}}| {count} kimg [{{elapsed}}<{{remaining}}, {{rate_inv_fmt}}]"
 
 
 def _norm(model: tf.keras.Model) -> float:

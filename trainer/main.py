@@ -17,12 +17,14 @@ from absl import flags
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
 
 from sg3tf.utils import command_line
-from trainer import config, dry_run, run_dir
-from trainer.distribution import Workers, make_strategy
-from trainer.errors import OptionError, TrainingError
-from trainer.loop import train
-from trainer.resolve import resolve
-from trainer.run_dir import ResumePoint
+
+with command_line.hide_import_notices():
+    from trainer import config, dry_run, run_dir
+    from trainer.distribution import Workers, make_strategy
+    from trainer.errors import OptionError, TrainingError
+    from trainer.loop import train
+    from trainer.resolve import resolve
+    from trainer.run_dir import ResumePoint
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -76,6 +78,8 @@ def _main(values: flags.FlagValues) -> int:
         run = point.run
         if is_chief:
             point.record(options, changes)
+    if is_chief:
+        print(f"Run folder: {run}")
     if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None):
         return 0
     command = shlex.join(["python", "-m", "trainer.main", f"--resume={run}"])
