@@ -26,7 +26,11 @@ def define_flags(values: flags.FlagValues) -> None:
         "precision", "fp32", EXPORT_PRECISIONS, "Precision of the four highest resolutions.", flag_values=values
     )
     flags.DEFINE_integer(
-        "max_batch", None, "Most images in one request; default: no limit.", lower_bound=1, flag_values=values
+        "max_batch",
+        None,
+        "Maximum number of images in one request; default: no limit.",
+        lower_bound=1,
+        flag_values=values,
     )
     flags.DEFINE_bool(
         "xla", False, "Make the server compile the synthesis with XLA, once for every batch size.", flag_values=values

@@ -189,16 +189,24 @@ class StyleGANTrainer(keras.Model):
     def _images_and_label(self, data: Any) -> tuple[tf.Tensor, NDArray[np.float32]]:
         """Images, uint8 or float32, and labels [N, label_dim] of a batch."""
         images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
+        c = self.D.config
+        expected = (c.resolution, c.resolution, c.image_channels)
+        if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
+            raise ValueError(f"images of shape {images.shape}: fit on batches [N, {', '.join(map(str, expected))}]")
         if images.dtype != tf.uint8:
             images = tf.cast(images, tf.float32)
-        label_dim = self.D.config.label_dim
+        label_dim = c.label_dim
         if label_dim == 0:
             return images, np.zeros([len(images), 0], np.float32)
         if label is None:
             raise ValueError(f"the networks have labels of width {label_dim}: fit on batches of (images, labels)")
         label = np.asarray(label)
         if label.ndim == 1:
+            if label.min() < 0 or label.max() >= label_dim:
+                raise ValueError(f"labels from {label.min()} to {label.max()}: give classes from 0 to {label_dim - 1}")
             label = np.eye(label_dim)[label]
+        if label.shape != (len(images), label_dim):
+            raise ValueError(f"labels of shape {label.shape}: give [{len(images)}] or [{len(images)}, {label_dim}]")
         return images, label.astype(np.float32)
 
     def _latents(self, purpose: str, count: int) -> Latents:

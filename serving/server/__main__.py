@@ -53,9 +53,15 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "max_in_flight", 64, "Most predictions running or waiting; further ones are refused.", 1, flag_values=values
+        "max_in_flight",
+        64,
+        "Maximum number of predictions running or waiting; further ones are refused.",
+        1,
+        flag_values=values,
     )
-    flags.DEFINE_integer("max_batch", 64, "Most images in one request; 0: no limit.", 0, flag_values=values)
+    flags.DEFINE_integer(
+        "max_batch", 64, "Maximum number of images in one request; 0: no limit.", 0, flag_values=values
+    )
     flags.DEFINE_integer("max_request_mb", 64, "Largest request, in MiB.", 1, 2047, flag_values=values)
     flags.DEFINE_string("ssl_cert_file", None, "TLS certificate in PEM form; needs --ssl_key_file.", flag_values=values)
     flags.DEFINE_string("ssl_key_file", None, "Private key of --ssl_cert_file in PEM form.", flag_values=values)

@@ -123,6 +123,20 @@ def test_missing_labels_are_named():
         make_trainer(label_dim=3).train_step(tf.constant(images_of(BATCH)))
 
 
+@pytest.mark.parametrize(
+    ("images", "label", "message"),
+    [
+        (images_of(BATCH).transpose(0, 3, 1, 2), [0] * BATCH, r"images of shape .*: fit on batches \[N, 16, 16, 3\]"),
+        (images_of(BATCH)[0], [0] * BATCH, r"images of shape \(16, 16, 3\): fit on batches"),
+        (images_of(BATCH), [3] * BATCH, "labels from 3 to 3: give classes from 0 to 2"),
+        (images_of(BATCH), [[0.0, 1.0]] * BATCH, r"labels of shape \(\d, 2\): give \[\d\] or \[\d, 3\]"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(images, label, message):
+    with pytest.raises(ValueError, match=message):
+        make_trainer(label_dim=3).train_step((tf.constant(images), tf.constant(label)))
+
+
 def test_weights_are_saved_and_training_continues(tmp_path):
     dataset = tf.data.Dataset.from_tensors(images_of(BATCH))
     straight = make_trainer(augment_p=0.3, augment_kimg=0.1)
