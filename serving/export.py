@@ -43,9 +43,9 @@ def define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the arguments `argv`, or those of the process; return the exit status."""
-    return command_line.run("serving.export", export, define_flags, __doc__ or "", argv)
+def main(argv: Sequence[str] | None = None, name: str = "serving.export") -> int:
+    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
+    return command_line.run(name, export, define_flags, __doc__ or "", argv)
 
 
 def export(options: flags.FlagValues) -> None:

@@ -42,9 +42,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool("dry_run", False, "Print options, networks, memory and steps, and exit.", flag_values=values)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program with the arguments `argv` (None: those of the process); return the exit status."""
-    return command_line.run("trainer.main", _main, define_flags, str(__doc__), argv, foreseen=(TrainingError,))
+def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
+    """Run the program `name` with the arguments `argv`, or those of the process; return the exit status."""
+    return command_line.run(name, _main, define_flags, str(__doc__), argv, foreseen=(TrainingError,))
 
 
 def _main(values: flags.FlagValues) -> int:

@@ -70,10 +70,10 @@ def define_flags(values: flags.FlagValues) -> None:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the arguments `argv`, or those of the process; return the exit status."""
+def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int:
+    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
     # gRPC reports a port in use as a RuntimeError.
-    return command_line.run("serving.server", serve, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
+    return command_line.run(name, serve, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
 
 
 def serve(options: flags.FlagValues) -> int:

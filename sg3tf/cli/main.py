@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sg3tf.utils import command_line
 from sg3tf.version import __version__
 
-#: Group of entry points in which trainer and serving register their commands: main(argv) -> exit status.
+#: Group of entry points in which trainer and serving register their commands: main(argv, name) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
 
 
@@ -133,7 +133,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         if command.registered:
             with command_line.hide_import_notices():
                 registered_main = _registered(name)
-            return registered_main(argv)
+            return registered_main(argv, f"sg3tf {name}")
         with command_line.hide_import_notices():
             module = importlib.import_module(command.module)
         main = getattr(module, f"{command.prefix}main")
@@ -144,7 +144,7 @@ def run(name: str, argv: Sequence[str]) -> int:
     return command_line.exit_status(f"sg3tf {name}", load_and_run)
 
 
-def _registered(name: str) -> Callable[[Sequence[str]], int]:
+def _registered(name: str) -> Callable[[Sequence[str], str], int]:
     found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
     if not found:
         raise ModuleNotFoundError(

@@ -87,11 +87,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_registered_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    entry = SimpleNamespace(load=lambda: lambda argv: seen.append(argv) or 3)
+    entry = SimpleNamespace(load=lambda: lambda argv, name: seen.append((argv, name)) or 3)
     found = {"train": [entry]}
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group, name: found.get(name, []))
     assert main(["train", "--batch=3", "--help"]) == 3
-    assert seen == [["--batch=3", "--help"]]
+    assert seen == [(["--batch=3", "--help"], "sg3tf train")]
     assert main(["serve"]) == 1
     assert capsys.readouterr().err == (
         "sg3tf serve: this installation registers no such command; pip install it again, "
@@ -100,7 +100,7 @@ def test_registered_commands(capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 
 def test_entry_points_in_pyproject() -> None:
-    """Every registered command names a function main(argv)."""
+    """Every registered command names a function main(argv, name)."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
