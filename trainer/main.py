@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up noti
 
 from sg3tf.utils import command_line
 
-with command_line.hide_import_notices():
+with command_line.hide_startup_notices():
     from trainer import config, dry_run, run_dir
     from trainer.distribution import Workers, make_strategy
     from trainer.errors import OptionError, TrainingError

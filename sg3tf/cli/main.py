@@ -131,10 +131,10 @@ def run(name: str, argv: Sequence[str]) -> int:
 
     def load_and_run() -> int:
         if command.registered:
-            with command_line.hide_import_notices():
+            with command_line.hide_startup_notices():
                 registered_main = _registered(name)
             return registered_main(argv, f"sg3tf {name}")
-        with command_line.hide_import_notices():
+        with command_line.hide_startup_notices():
             module = importlib.import_module(command.module)
         main = getattr(module, f"{command.prefix}main")
         define_flags = getattr(module, f"{command.prefix}define_flags")

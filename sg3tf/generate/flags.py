@@ -21,7 +21,7 @@ from sg3tf.generate.trajectory import CURVES, Trajectory, resample
 from sg3tf.images import save_png
 from sg3tf.latents import parse_seeds, transform_matrix, truncate, z_from_seeds
 from sg3tf.utils import flags as shared
-from sg3tf.utils.command_line import hide_import_notices
+from sg3tf.utils.command_line import hide_startup_notices
 from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
@@ -126,7 +126,7 @@ def define_picture(options: flags.FlagValues, help: str) -> None:
 def network_from_flags(options: Any) -> Network:
     """Open --network."""
     if not options.network.startswith(SCHEME):
-        with hide_import_notices():
+        with hide_startup_notices():
             importlib.import_module("sg3tf.generate.keras_network")
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
     return open_network(options.network, options.batch, **connection)

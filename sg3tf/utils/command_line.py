@@ -44,6 +44,15 @@ FLAGS_ELSEWHERE = {
 
 _WIDTH = 100
 
+# Lines that say nothing about this program: the processor's instructions, and that there is no NVIDIA driver (CUDA
+# error 303: no libcuda) or no card (100). Another failure of cuInit is that of a card that is there.
+_STARTUP_NOTICES = re.compile(
+    rb"^[IW]0000 .*\.cc:\d+\] "
+    rb"|^E0000 .*cuInit.*(\(303\)|\(100\)|CUDA_ERROR_NO_DEVICE)"
+    rb"|^WARNING: All log messages before absl::InitializeLog\(\)"
+    rb"|^To enable the following instructions: "
+)
+
 
 def run(
     name: str,
@@ -135,27 +144,35 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
 
 
 @contextmanager
-def hide_import_notices() -> Iterator[None]:
-    """Hide what is printed to stderr in the block, which imports TensorFlow, unless it fails or SG3TF_DEBUG is set.
+def hide_startup_notices() -> Iterator[None]:
+    """Import TensorFlow in the block, and find the devices after it, without its start-up notices on stderr.
 
-    Some of TensorFlow's notices do not heed TF_CPP_MIN_LOG_LEVEL; before an error they would hide the line that counts.
+    They do not heed TF_CPP_MIN_LOG_LEVEL, and before an error they would hide the line that counts. All else that is
+    printed in the block follows at its end; with an exception or under SG3TF_DEBUG, the notices too.
     """
     if os.environ.get(DEBUG):
         yield
         return
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
+    notices: re.Pattern[bytes] | None = _STARTUP_NOTICES
+    with tempfile.TemporaryFile() as printed:
+        os.dup2(printed.fileno(), 2)
         try:
             yield
+            if tensorflow := sys.modules.get("tensorflow"):
+                tensorflow.config.list_physical_devices()  # here, because the first use of a driver prints notices
         except BaseException:
-            hidden.seek(0)
-            os.write(stderr, hidden.read())
+            notices = None
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
+            printed.seek(0)
+            for line in printed:
+                if not (notices and notices.search(line)):
+                    os.write(2, line)
 
 
 def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:
