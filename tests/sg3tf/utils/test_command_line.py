@@ -119,9 +119,9 @@ def test_unforeseen_errors_are_raised() -> None:
 NOTICES = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1795868462.7 32036 port.cc:153] oneDNN custom operations are on.
 To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow.
-E0000 00:00:1795868464.1 32036 cuda_platform.cc:52] failed call to cuInit: INTERNAL: UNKNOWN ERROR (303)
+E0000 00:00:1795868464.1 32036 cuda_platform.cc:52] failed call to cuInit: UNKNOWN ERROR (303)
 """
-OTHER_LINES = b"""E0000 00:00:1795868464.1 1 cuda_platform.cc:52] failed call to cuInit: system not yet initialized (802)
+OTHER_LINES = b"""E0000 00:00:1795868464.1 1 cuda_platform.cc:52] failed call to cuInit: system not ready (802)
 DeprecationWarning: 'old' is deprecated
 """
 
