@@ -38,7 +38,7 @@ class Runner:
 
     def __init__(self, ffi: Path | None, repeats: int) -> None:
         import jax  # type: ignore[import-not-found, unused-ignore]
-        from jax._src.lib import xla_client  # type: ignore[import-not-found, unused-ignore]
+        from jax._src.lib import xla_client  # type: ignore[import-not-found, attr-defined, unused-ignore]
 
         self.jax, self.xla_client, self.repeats = jax, xla_client, repeats
         self.device = jax.devices()[0]
