@@ -7,12 +7,17 @@
 
 namespace sg3::cuda {
 
+template <class T>
+constexpr bool kIsHalf = false;
+template <>
+constexpr bool kIsHalf<Half> = true;
+
 // Two numbers rounded to 16 bits, the first in the lower half.
 template <class T>
 SG3_HD uint32_t pack(float first, float second) {
 #ifdef __CUDA_ARCH__
   uint32_t result;
-  if constexpr (std::is_same_v<T, Half>) {
+  if constexpr (kIsHalf<T>) {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(second), "f"(first));
   } else {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(second), "f"(first));
@@ -26,39 +31,30 @@ SG3_HD uint32_t pack(float first, float second) {
 #endif
 }
 
-// Sums of 8 numbers, each rounded.
+constexpr float kHalfMax = 65504;
+
+// The same, but float16 saturates at +-kHalfMax; not-a-numbers pass.
 template <class T>
-SG3_HD Vector<T, 8> sum(const Vector<T, 8>& a, const Vector<T, 8>& b) {
-  Vector<T, 8> result;
+SG3_HD uint32_t pack_saturated(float first, float second) {
+  if constexpr (kIsHalf<T>) {
 #ifdef __CUDA_ARCH__
-  const uint32_t *from_a = reinterpret_cast<const uint32_t*>(&a), *from_b = reinterpret_cast<const uint32_t*>(&b);
-  uint32_t* to = reinterpret_cast<uint32_t*>(&result);
-  SG3_UNROLL for (int i = 0; i < 4; ++i) {
-    if constexpr (std::is_same_v<T, Half>) {
-      asm("add.rn.f16x2 %0, %1, %2;" : "=r"(to[i]) : "r"(from_a[i]), "r"(from_b[i]));
-    } else {
-      const uint32_t one = 0x3f803f80;  // compute capability 8.0 has no addition of this type
-      asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(to[i]) : "r"(from_a[i]), "r"(one), "r"(from_b[i]));
-    }
+    uint32_t result;
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(second), "f"(first));
+    return result;
+#else
+    const auto saturated = [](float x) { return x > kHalfMax ? kHalfMax : x < -kHalfMax ? -kHalfMax : x; };
+    return pack<Half>(saturated(first), saturated(second));
+#endif
+  } else {
+    return pack<T>(first, second);
   }
-#else
-  for (int i = 0; i < 8; ++i) from_float(to_float(a.at[i]) + to_float(b.at[i]), &result.at[i]);
-#endif
-  return result;
 }
 
-// The larger and the smaller of two numbers; not-a-numbers pass.
-SG3_HD float larger(float a, float b) {
-#ifdef __CUDA_ARCH__
-  float result;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
-  return result;
-#else
-  return std::isnan(a) || std::isnan(b) ? NAN : a > b ? a : b;
-#endif
+// The operand b of multiply_add_8 that is minus the identity matrix, in float16.
+SG3_HD uint32_t minus_identity(int lane) {
+  const int column = lane / 4, row = lane % 4 * 2;
+  return row == column ? 0xbc00u : row + 1 == column ? 0xbc000000u : 0u;
 }
-
-SG3_HD float smaller(float a, float b) { return -larger(-a, -b); }
 
 #ifdef __CUDACC__
 
@@ -118,21 +114,32 @@ struct CudaLane {
 #endif
   }
 
-  // c [16, 8] += a [16, 16] b [16, 8]. Lane l has, with g = l / 4 and t = l % 4 * 2: of a rows g, g + 8, g, g + 8 at
-  // columns t, t, t + 8, t + 8 (and the next); of b column g at rows t and t + 8; of c rows g and g + 8, column t.
+  // d [16, 8] = c + a [16, 16] b [16, 8]. Lane l has, with g = l / 4 and t = l % 4 * 2: of a rows g, g + 8, g, g + 8 at
+  // columns t, t, t + 8, t + 8 (and the next); of b column g at rows t and t + 8; of c and d rows g and g + 8, column
+  // t.
   template <class T>
-  __device__ __forceinline__ void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], float (&c)[4]) const {
-    if constexpr (std::is_same_v<T, Half>) {
+  __device__ __forceinline__ void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4],
+                                               float (&d)[4]) const {
+    if constexpr (kIsHalf<T>) {
       asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-          "{%0, %1, %2, %3};"
-          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+          "{%10, %11, %12, %13};"
+          : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]),
+            "f"(c[3]));
     } else {
       asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-          "{%0, %1, %2, %3};"
-          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+          "{%10, %11, %12, %13};"
+          : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]),
+            "f"(c[3]));
     }
+  }
+
+  // c [16, 8] += a [16, 8] b [8, 8] of float16: the first halves of the operands above.
+  __device__ __forceinline__ void multiply_add_8(uint32_t a0, uint32_t a1, uint32_t b, float (&c)[4]) const {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(b));
   }
 };
 

@@ -37,7 +37,8 @@ struct FiberLane {
   template <int N>
   void store_matrices(const uint32_t* registers, void* row);
   template <class T>
-  void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], float (&c)[4]);
+  void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4], float (&d)[4]);
+  void multiply_add_8(uint32_t a0, uint32_t a1, uint32_t b, float (&c)[4]);
 
  private:
   // Publishes the offer, waits for the other lanes, and returns all 32.
@@ -152,7 +153,7 @@ void FiberLane::store_matrices(const uint32_t* registers, void* row) {
 }
 
 template <class T>
-void FiberLane::multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], float (&c)[4]) {
+void FiberLane::multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4], float (&d)[4]) {
   Offer offer = {};
   for (int e = 0; e < 2; ++e) {
     for (int r = 0; r < 4; ++r) offer.a[r][e] = to_float(T{uint16_t(a[r] >> 16 * e)});
@@ -161,11 +162,16 @@ void FiberLane::multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], flo
   const Offer* all = meet(offer);
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    d[i] = c[i];
     for (int k = 0; k < 16; ++k) {
       const float from_a = all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2][k % 2];
-      c[i] += from_a * all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
+      d[i] += from_a * all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
     }
   }
+}
+
+inline void FiberLane::multiply_add_8(uint32_t a0, uint32_t a1, uint32_t b, float (&c)[4]) {
+  multiply_add<Half>({a0, a1, 0, 0}, {b, 0}, c, c);
 }
 
 }  // namespace sg3::cuda
