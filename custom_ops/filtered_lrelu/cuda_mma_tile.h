@@ -46,7 +46,7 @@ struct MmaPlan {
   float out_scale;  // makes up for that scale and for those of the filters
 };
 
-// Filters, zero behind their ends, scaled by powers of two such that no number between two passes overflows. The radial
+// Filters, with zeros behind their ends. They are scaled so that numbers between two passes do not overflow. The radial
 // one is [y, x] and replaces up_y and up_x, or down_y and down_x.
 struct MmaTaps {
   float up_y[24], up_x[24], down_y[24], down_x[24], radial[kMmaRadialTaps * kMmaRadialTaps];
