@@ -7,8 +7,12 @@ from typing import Any
 import keras
 
 
-class PresummedAdam(keras.optimizers.Adam):
-    """Adam for gradients that have been summed over replicas already, so that their norm could be measured."""
+class PresummedOptimizer(keras.optimizers.Optimizer):
+    """Optimizer of gradients that have been summed over replicas already, so that their norm could be measured."""
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
+
+    def index(self, variable: Any) -> int:
+        """Position of a variable among those that the optimizer was built with."""
+        return int(self._get_variable_index(variable))

@@ -85,8 +85,8 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int) -> list[str]:
-    # G, D and G_ema; a gradient and Adam's two moments of the first two.
-    weights = 4 * (5 * g_params + 4 * d_params) / GIGA
+    # G, D and G_ema; a gradient and Adam's velocity of the first two.
+    weights = 4 * (4 * g_params + 3 * d_params) / GIGA
     activations = HELD_PER_OUTPUT * bytes_per_image * options.batch_per_replica / GIGA
     total = PROGRAM_GB + weights + activations
     return [

@@ -19,10 +19,10 @@ from sg3tf.models.base import BaseGenerator
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import StyleGAN3Generator, build_generator
 from trainer import augment, losses
+from trainer.adam import lazy_adam
 from trainer.config import BLUR_SIGMA_PIXELS, EMA_NIMG_PER_BATCH
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 from trainer.random_inputs import LabelArray, RandomInputs
-from trainer.state import lazy_adam
 from trainer.step import LossFunction, ema_decay, summed_gradients, update_ema, zero_nonfinite
 
 
@@ -152,20 +152,23 @@ class StyleGANTrainer(keras.Model):
         real = RealInputs(images, label, self._view("D real", batch))
         fake = FakeInputs(self._latents("D", batch), self._view("D fake", batch))
         d = self._d_phase(DiscriminatorInputs(real, fake))
+        judged = [d]
+        if weights.gamma and self.step % weights.r1_interval == 0:
+            judged.append(self._r1_phase(RealInputs(images, label, self._view("R1", batch))))
+            self._r1 = judged[-1]["Loss/r1_penalty"]
         if self.adapts:
             self.controller.batch = batch
-            self.controller.observe(d)
-        if weights.gamma and self.step % weights.r1_interval == 0:
-            self._r1 = self._r1_phase(RealInputs(images, label, self._view("R1", batch)))["Loss/r1_penalty"]
+            self.controller.observe(*judged)
 
-        self.step += 1
-        self.cur_nimg += batch
         half_life_nimg = batch * EMA_NIMG_PER_BATCH if self.ema_kimg is None else self.ema_kimg * 1000
         self._update_ema(tf.constant(ema_decay(batch, self.cur_nimg, half_life_nimg)))
+        self.step += 1
+        self.cur_nimg += batch
 
-        values = {"loss_G": g["Loss/G/loss"], "loss_D": d["Loss/D/loss"], "r_t": d["Loss/signs/real"]}
-        for name, value in values.items():
+        for name, value in {"loss_G": g["Loss/G/loss"], "loss_D": d["Loss/D/loss"]}.items():
             self._means[name].update_state(value, sample_weight=batch)
+        for phase in judged:
+            self._means["r_t"].update_state(phase["Loss/signs/real"], sample_weight=batch)
         means = {name: mean.result() for name, mean in self._means.items()}
         return {**means, "r1": self._r1, "augment_p": self.controller.probability}
 
@@ -178,10 +181,10 @@ class StyleGANTrainer(keras.Model):
 
         @tf.function(reduce_retracing=True)
         def run(inputs: Any) -> dict[str, tf.Tensor]:
-            gradients, metrics = summed_gradients(loss_function, self, inputs, variables)
+            gradients, reached, metrics = summed_gradients(loss_function, self, inputs, variables)
             count = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
             gradients, _ = zero_nonfinite([gradient / count for gradient in gradients])
-            optimizer.apply(gradients, variables)
+            optimizer.apply(gradients, reached)
             return {name: tf.reduce_mean(value) for name, value in metrics.items()}
 
         return lambda inputs: run(tf.nest.map_structure(tf.convert_to_tensor, inputs))

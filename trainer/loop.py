@@ -123,7 +123,7 @@ def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]
     if warning := options.gamma_warning:
         notes.append(f"warning: {warning}")
     if resume is not None:
-        state.restore(resume)
+        notes += state.restore(resume)
     elif options.init_from is not None:
         notes += init_from(state, Path(options.init_from))
     return notes

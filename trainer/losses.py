@@ -85,9 +85,10 @@ def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.T
 
 def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
     """R1 regularization gamma / 2 |grad_x D(x)|^2 (arXiv 1801.04406, equation 9)."""
-    penalty = r1_penalty(state, to_float(inputs.images), inputs.label, inputs.view)
+    penalty, logits = r1_penalty(state, to_float(inputs.images), inputs.label, inputs.view)
     loss = penalty * (state.regularization.gamma / 2)
-    return loss * state.regularization.r1_interval, {"Loss/r1_penalty": penalty, "Loss/D/reg": loss}
+    metrics = {"Loss/r1_penalty": penalty, "Loss/D/reg": loss, **scores("real", logits)}
+    return loss * state.regularization.r1_interval, metrics
 
 
 def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor, Metrics]:
@@ -146,12 +147,16 @@ def discriminator_logits(state: State, images: tf.Tensor, label: tf.Tensor | Non
     return state.D(images, label=label)[:, 0]
 
 
-def r1_penalty(state: State, images: tf.Tensor, label: tf.Tensor | None, view: View) -> tf.Tensor:
-    """|grad_x D(x)|^2 [N], where x is the image before blur and augmentation; arguments as in discriminator_logits."""
+def r1_penalty(state: State, images: tf.Tensor, label: tf.Tensor | None, view: View) -> tuple[tf.Tensor, tf.Tensor]:
+    """|grad_x D(x)|^2 [N] and the logits D(x) [N]; x is the image before blur and augmentation.
+
+    Arguments as in discriminator_logits.
+    """
     with tf.GradientTape() as tape:
         tape.watch(images)
-        total = tf.reduce_sum(discriminator_logits(state, images, label, view))
-    return tf.reduce_sum(tf.square(tape.gradient(total, images)), axis=[1, 2, 3])
+        logits = discriminator_logits(state, images, label, view)
+        total = tf.reduce_sum(logits)
+    return tf.reduce_sum(tf.square(tape.gradient(total, images)), axis=[1, 2, 3]), logits
 
 
 def path_length_penalty(

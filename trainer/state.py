@@ -11,16 +11,23 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
-from trainer._keras_private import PresummedAdam
+from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
 from trainer.config import Options
 from trainer.errors import OptionError, TrainingError, summarize_error
 from trainer.losses import Regularization
 
-ADAM_BETA2 = 0.99
-ADAM_EPSILON = 1e-8
-
 PROGRESS = "progress.json"
+FORMAT = 2  # of a checkpoint; 1, which does not say so, has the variables of keras.optimizers.Adam
+
+
+OPTIMIZERS = ("g_optimizer", "d_optimizer")
+PARTS = ("G", "D", "G_ema", *OPTIMIZERS)
+
+UPDATE_NOTE = (
+    "note: this checkpoint is older than the published update: from here on Adam, the updates that a phase makes, the "
+    "average, --aug=ada and the real scores follow docs/adr/0025-published-update.md"
+)
 
 
 class TrainState:
@@ -71,11 +78,13 @@ class TrainState:
         self.step = 0
         self.best: dict[str, tuple[float, int]] = {}
 
-    def _checkpoint(self) -> tf.train.Checkpoint:
+    def _checkpoint(self, format: int = FORMAT) -> tf.train.Checkpoint:
         # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
         # silently leave them out.
-        parts = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
-        by_part = {part: [v.value for v in getattr(self, part).variables] for part in parts}
+        by_part: dict[str, Any] = {part: [v.value for v in getattr(self, part).variables] for part in PARTS}
+        if format == 1:
+            for part in OPTIMIZERS:
+                by_part[part] = _as_keras_adam(getattr(self, part))
         return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
 
     def save(self, folder: Path) -> None:
@@ -94,10 +103,13 @@ class TrainState:
             raise TrainingError(f"{folder}: cannot be written ({summarize_error(error)})") from error
 
     def _progress(self) -> dict[str, Any]:
-        return {"cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
+        return {"format": FORMAT, "cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> list[str]:
         """Read a checkpoint, except for the learning rates, which stay those of the options.
+
+        Returns:
+            Lines for the log: what an older checkpoint lacks.
 
         Raises:
             OptionError: the checkpoint is missing, damaged, or of another architecture.
@@ -110,13 +122,21 @@ class TrainState:
             progress = json.loads((folder / PROGRESS).read_text())
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
             best = {name: (float(value), int(at)) for name, (value, at) in dict(progress["best"]).items()}
-            self._checkpoint().read(str(folder / "state")).assert_consumed()
+            format = int(progress.get("format", 1))
+            status = self._checkpoint(format).read(str(folder / "state"))
+            if format == 1:
+                status.assert_existing_objects_matched()
+            else:
+                status.assert_consumed()
         except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
             raise OptionError(f"{folder}: cannot be restored ({summarize_error(error)})") from error
         with self._strategy.scope():  # the checkpoint's rates are those of the interrupted run; the options may differ
             for optimizer, learning_rate in zip(optimizers, learning_rates, strict=True):
                 optimizer.learning_rate = learning_rate
+                if format == 1:  # all variables have been updated as often
+                    optimizer.counts.assign(tf.fill(optimizer.counts.shape, tf.cast(optimizer.iterations, tf.int64)))
         self.cur_nimg, self.step, self.best = cur_nimg, step, best
+        return [UPDATE_NOTE] if format == 1 else []
 
 
 def freeze(D: Discriminator, count: int) -> None:
@@ -126,12 +146,12 @@ def freeze(D: Discriminator, count: int) -> None:
         layer.trainable = False
 
 
-def lazy_adam(learning_rate: float, interval: int | None) -> keras.optimizers.Adam:
-    """Adam without momentum, adapted to lazy regularization (arXiv 1912.04958, appendix B).
+def _as_keras_adam(optimizer: Adam) -> dict[str, tf.Variable]:
+    """{position in a checkpoint of keras.optimizers.Adam: variable}.
 
-    Args:
-        learning_rate: of a network without lazy regularization.
-        interval: steps from one regularization to the next, which is an additional step; None without.
+    Those were the count of updates, the learning rate, and for each variable the momentum, which is not used, and the
+    velocity.
     """
-    share = 1.0 if interval is None else interval / (interval + 1)
-    return PresummedAdam(learning_rate * share, 0.0, ADAM_BETA2**share, ADAM_EPSILON)
+    count, learning_rate = optimizer.variables[:2]
+    velocities = {str(2 * i + 3): velocity.value for i, velocity in enumerate(optimizer.velocities)}
+    return {"0": count.value, "1": learning_rate.value, **velocities}

@@ -78,15 +78,17 @@ class TrainStep:
         scores = self._phases["D"](DiscriminatorInputs(real_inputs, fake_inputs))
         if held_out is not None:
             scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
-        if options.aug == "ada":
-            state.controller.observe({n: stats.mean(scores[n]) for n in state.controller.sources if n in scores})
-        metrics = stats.add(metrics, scores)
+        metrics, judged = stats.add(metrics, scores), [scores]
         if options.gamma and state.step % options.r1_interval == 0:
-            metrics = {**metrics, **self._phases["R1"](self._real_inputs(real, "R1"))}
-        state.cur_nimg += options.batch
-        state.step += 1
+            scores = self._phases["R1"](self._real_inputs(real, "R1"))
+            metrics, judged = stats.add(metrics, scores), [*judged, scores]
+        if options.aug == "ada":
+            sources = state.controller.sources
+            state.controller.observe(*({n: stats.mean(phase[n]) for n in sources if n in phase} for phase in judged))
         keep = ema_decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_scratch)
         self._update_ema(tf.constant(keep))
+        state.cur_nimg += options.batch
+        state.step += 1
         return metrics
 
     # --- Inputs of the phases: NumPy arrays of this worker ------------------------------------------------------------
@@ -126,11 +128,11 @@ class TrainStep:
 
         def replica_step(inputs: Any) -> Metrics:
             with tf.name_scope(f"phase_{name}"):
-                gradients, metrics = self._accumulate(loss_function, inputs, variables)
+                gradients, reached, metrics = self._accumulate(loss_function, inputs, variables)
                 context = tf.distribute.get_replica_context()
                 gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
                 gradients, health = zero_nonfinite(gradients)
-                optimizer.apply(gradients, variables)
+                optimizer.apply(gradients, reached)
                 first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # all replicas have the same health
                 metrics = {n: stats.moments(value) for n, value in metrics.items()}
                 return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
@@ -156,17 +158,17 @@ class TrainStep:
 
     def _accumulate(
         self, loss_function: LossFunction, inputs: Any, variables: list[Any]
-    ) -> tuple[list[tf.Tensor], Metrics]:
-        """This replica's share of the gradient of the mean loss over the global batch, and the metrics' values."""
+    ) -> tuple[list[tf.Tensor], list[Any], Metrics]:
+        """This replica's share of the gradients of the mean loss over the global batch, variables, metrics' values."""
 
-        gradients, metrics = summed_gradients(loss_function, self.state, self._part(inputs, 0), variables)
+        gradients, reached, metrics = summed_gradients(loss_function, self.state, self._part(inputs, 0), variables)
         for index in range(1, self.num_accumulation_steps):
-            more, more_metrics = summed_gradients(loss_function, self.state, self._part(inputs, index), variables)
+            more, _, more_metrics = summed_gradients(loss_function, self.state, self._part(inputs, index), variables)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
         # Gradients are going to be summed over replicas.
         images = _count(inputs) * self.strategy.num_replicas_in_sync
-        return [gradient / images for gradient in gradients], metrics
+        return [gradient / images for gradient in gradients], reached, metrics
 
     def _part(self, inputs: Inputs, index: int) -> Inputs:
         """The images of one accumulation step among those of a replica."""
@@ -201,17 +203,21 @@ def _count(inputs: Any) -> int:
 
 def summed_gradients(
     loss_function: LossFunction, state: Any, inputs: Any, variables: list[Any]
-) -> tuple[list[tf.Tensor], Metrics]:
-    """Gradients of the sum of a phase's loss over images, and the values of its metrics.
+) -> tuple[list[tf.Tensor], list[Any], Metrics]:
+    """Gradients of the sum of a phase's loss over images, their variables, and the values of the phase's metrics.
 
     Divide the gradients, which are float32, by the number of images: divided inside, float16 would underflow.
+    Variables on which the loss does not depend are left out, as the phase must not update them: D's last bias under R1,
+    and the biases of ToRGB layers under path length regularization.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for variable in variables:
             tape.watch(variable.value)
         loss, metrics = loss_function(state, inputs)
         total = tf.reduce_sum(loss)
-    return tape.gradient(total, [v.value for v in variables], unconnected_gradients="zero"), metrics
+    gradients = tape.gradient(total, [v.value for v in variables])
+    reached = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+    return [g for g, _ in reached], [v for _, v in reached], metrics
 
 
 def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
@@ -230,11 +236,11 @@ def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics
 
 
 def ema_decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
-    """Share that the average keeps in the step that ends at `cur_nimg` images.
+    """Share that the average keeps in the step that begins at `cur_nimg` images.
 
     Args:
         batch: images of a step.
-        cur_nimg: images seen so far, those of this step included.
+        cur_nimg: images seen before this step, so that the first step keeps nothing.
         half_life_nimg: images after which half of the average is replaced.
         ramp_up: shorten the half-life to EMA_RAMP_UP times cur_nimg at the beginning.
     """

@@ -178,7 +178,8 @@ def direct(state: TrainState, options: Options, random_inputs: RandomInputs, bat
         if options.gamma:
             with tf.GradientTape() as inner:
                 inner.watch(images)
-                total_logits = tf.reduce_sum(logits_of(images, label, "R1"))
+                r1_real = logits_of(images, label, "R1")
+                total_logits = tf.reduce_sum(r1_real)
             r1 = tf.reduce_sum(tf.square(inner.gradient(total_logits, images)), axis=[1, 2, 3])
         total = {
             "G": tf.reduce_mean(g_loss),
@@ -189,6 +190,8 @@ def direct(state: TrainState, options: Options, random_inputs: RandomInputs, bat
     metrics["D"] = {"Loss/D/loss": d_loss, "Loss/scores/fake": fake, "Loss/signs/fake": tf.sign(fake)}
     metrics["D"] |= {"Loss/scores/real": real, "Loss/signs/real": tf.sign(real)}
     metrics["R1"] = {"Loss/r1_penalty": r1, "Loss/D/reg": r1 * options.gamma / 2}
+    if options.gamma:
+        metrics["R1"] |= {"Loss/scores/real": r1_real, "Loss/signs/real": tf.sign(r1_real)}
     arrays = {f"{phase}/metric/{n}": np.mean(v) for phase, values in metrics.items() for n, v in values.items()}
     for phase in ("G", "D", "R1") if options.gamma else ("G", "D"):
         variable = watched[phase]

@@ -12,7 +12,7 @@ from trainer import step
 
 def kept(start_nimg, end_nimg, batch, half_life_nimg):
     """Share of the average at `start_nimg` that is left at `end_nimg`."""
-    return np.prod([step.ema_decay(batch, n, half_life_nimg) for n in range(start_nimg + batch, end_nimg + 1, batch)])
+    return np.prod([step.ema_decay(batch, n, half_life_nimg) for n in range(start_nimg, end_nimg, batch)])
 
 
 @pytest.mark.parametrize("batch", [4, 40])
@@ -21,8 +21,8 @@ def test_half_is_kept_over_a_half_life(batch):
 
 
 def test_ramp_up_closed_form():
-    """While the half-life is 5 % of the images, n steps after step m keep 2^-(20 (1/(m+1) + ... + 1/(m+n)))."""
-    steps = np.arange(11, 51)
+    """While the half-life is 5 % of the images before a step, steps m + 1 to n keep 2^-(20 (1/m + ... + 1/(n-1)))."""
+    steps = np.arange(10, 50)
     assert kept(10 * 8, 50 * 8, 8, 10_000) == pytest.approx(0.5 ** np.sum(20 / steps))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from trainer.config import Options
-from trainer.state import TrainState
+from trainer.state import UPDATE_NOTE, TrainState
 
 ROOT = Path(__file__).parents[2]
 LEGACY = ROOT / "tests" / "data" / "legacy" / "runs"
@@ -43,6 +43,7 @@ def test_resumes_to_the_same_weights(cfg: str, tmp_path: Path) -> None:
         env={**os.environ, "SG3TF_OPS": "matmul"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert (run / "log.txt").read_text().count(UPDATE_NOTE) == 1
 
     found, before = (
         json.loads(file.read_text().splitlines()[-1]) for file in (run / "stats.jsonl", LEGACY / cfg / "stats.jsonl")

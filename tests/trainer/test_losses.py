@@ -108,7 +108,7 @@ def test_r1_is_the_squared_gradient_of_the_logits():
     step = 1e-2
     slope = float((D(images + step * direction) - D(images - step * direction))[0, 0]) / (2 * step)
     # Piecewise linear network: the slope differs where the step crosses a kink.
-    assert float(losses.r1_penalty(state_of(D=D), images, None, View())[0]) == pytest.approx(slope**2, rel=0.02)
+    assert float(losses.r1_penalty(state_of(D=D), images, None, View())[0][0]) == pytest.approx(slope**2, rel=0.02)
 
 
 def test_blur_golden(golden):
@@ -238,7 +238,9 @@ def test_augmentation_comes_after_the_blur_and_r1_sees_through_both():
         tape.watch(x)
         score = tf.reduce_sum(D(x))
     expected = tf.reduce_sum(tf.square(tape.gradient(score, x) / 2), axis=[1, 2, 3])  # the chain rule
-    np.testing.assert_allclose(losses.r1_penalty(state, images, None, View(None, params, params)), expected, rtol=1e-5)
+    penalty, seen = losses.r1_penalty(state, images, None, View(None, params, params))
+    np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+    np.testing.assert_allclose(seen, D(x)[:, 0], rtol=1e-6)
 
 
 def test_images_to_float():

@@ -80,7 +80,7 @@ class Controller:
 
     @property
     def probability(self) -> float:
-        """Present p, from 0 to 1."""
+        """Present p: 0 or more. From 1 on, every transform is always applied."""
         return float(self._p.numpy())
 
     @property
@@ -90,13 +90,14 @@ class Controller:
 
     @property
     def warning(self) -> str | None:
-        """Message with a remedy, if p has been 1 for longer than it takes to fall; else None."""
+        """Message with a remedy, if p has been 1 or more without falling for some time; else None."""
         if self._saturated_nimg.numpy() < 10 * self.batch * self.interval:
             return None
+        heuristic = f"r_{self.heuristic[1]} = {self.overfitting:.2f}"
         return (
-            f"augmentation is saturated: p has been 1 for {self._saturated_nimg.numpy() / 1000:.1f} kimg, and r_"
-            f"{self.heuristic[1]} = {self.overfitting:.2f} is still above --target={self.target:g}: the discriminator "
-            "overfits in spite of it. Use more data, --mirror, a larger --gamma or a wider --augpipe"
+            f"augmentation is saturated: p has been 1 or more for {self._saturated_nimg.numpy() / 1000:.1f} kimg, and "
+            f"{heuristic} is still above --target={self.target:g}: the discriminator overfits in spite of it. Use more "
+            "data, --mirror, a larger --gamma or a wider --augpipe"
         )
 
     def metrics(self) -> dict[str, float]:
@@ -104,19 +105,22 @@ class Controller:
         values = {"Progress/augment": self.probability, f"Progress/r_{self.heuristic[1]}": self.overfitting}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
-    def observe(self, metrics: Mapping[str, tf.Tensor | float]) -> None:
+    def observe(self, *phases: Mapping[str, tf.Tensor | float]) -> None:
         """Add the metrics of one step; move p after every `interval` steps.
 
         Logits of held-out images may be missing in some of the steps.
 
+        Args:
+            *phases: {name: mean over the batch} of each phase that judged images: that of the discriminator's loss,
+                and that of R1 where it is due. A heuristic is computed from the means over all of them.
+
         Raises:
             ValueError: a metric that the heuristic needs was missing in a whole interval.
         """
-        present = [name in metrics for name in self.sources]
-        values = [tf.cast(metrics.get(name, 0.0), tf.float32) for name in self.sources]
-        self._sums.assign_add(tf.stack(values))
+        for metrics in phases:
+            self._sums.assign_add([tf.cast(metrics.get(name, 0.0), tf.float32) for name in self.sources])
         with tf.device("CPU:0"):
-            self._counts.assign_add(tf.cast(present, tf.int64))
+            self._counts.assign_add([sum(name in metrics for metrics in phases) for name in self.sources])
             steps = self._steps.assign_add(1)
         if int(steps.numpy()) % self.interval == 0:
             self._adjust()
@@ -131,12 +135,13 @@ class Controller:
         self._sums.assign(tf.zeros_like(self._sums))
         self._counts.assign(tf.zeros_like(self._counts))
         self._overfitting.assign(overfitting)
-        if math.isfinite(overfitting):  # a diverged step is no evidence of overfitting
-            direction = (overfitting > self.target) - (overfitting < self.target)
+        direction = (overfitting > self.target) - (overfitting < self.target)  # 0 for NaN, which a diverged step gives
+        if math.isfinite(overfitting):
             move = self.batch * self.interval / (self._kimg * 1000)
-            self._p.assign(min(max(self.probability + direction * move, 0.0), 1.0))
-        at_most = self.probability >= 1
-        self._saturated_nimg.assign(self._saturated_nimg + self.batch * self.interval if at_most else 0)
+            # As published, without an upper limit: where 1 did not suffice, p takes as long to come back to it.
+            self._p.assign(max(self.probability + direction * move, 0.0))
+        is_saturated = self.probability >= 1 and direction >= 0
+        self._saturated_nimg.assign(self._saturated_nimg + self.batch * self.interval if is_saturated else 0)
 
     def _measure(self, means: list[float]) -> float:
         if self.heuristic == "rt":

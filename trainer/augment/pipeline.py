@@ -66,7 +66,7 @@ class Augment:
         Args:
             images: float32 or float64 [N, H, W, C] in [-1, 1], H, W and C static; C 1, 3 or 4 for color transforms.
             params: float32 [N, len(COLUMNS)], from random_params.sample_params.
-            probability: float [] or [N], from 0 to 1: probability of each transform, independently.
+            probability: float [] or [N], 0 or more: probability of each transform, independently; from 1 on, always.
 
         Returns:
             Images of the same shape and type.
@@ -110,8 +110,8 @@ def _checked(
             f"params of shape {params.shape}: give the result of trainer.augment.random_params.sample_params for "
             f"{'N' if rows is None else rows} images, [N, {len(COLUMNS)}]"
         )
-    if not tf.is_tensor(probability) and not np.all((np.asarray(probability) >= 0) & (np.asarray(probability) <= 1)):
-        raise ValueError(f"probability {probability}: must be from 0 to 1")
+    if not tf.is_tensor(probability) and not np.all(np.asarray(probability) >= 0):
+        raise ValueError(f"probability {probability}: must be 0 or more")
     probability = tf.convert_to_tensor(probability, tf.float32)
     if probability.shape.rank != 0 and not probability.shape.is_compatible_with([rows]):
         raise ValueError(f"probability of shape {probability.shape}: give one number, or one for each image, [{rows}]")

@@ -65,15 +65,33 @@ def test_the_mean_of_the_interval_counts():
     assert controller.overfitting == pytest.approx(0.9)
 
 
-def test_saturation_is_reported_until_it_is_over():
+def test_p_passes_1_and_comes_back_as_slowly():
+    """The published loop has no upper limit."""
+    controller = Controller(1000, probability=0.996)
+    watch(controller, OVERFITTING, 16)
+    assert controller.probability == pytest.approx(1.028)
+    watch(controller, FINE, 12)
+    assert controller.probability == pytest.approx(1.004)
+    watch(controller, FINE, 4)
+    assert controller.probability == pytest.approx(0.996)
+
+
+def test_saturation_is_reported_until_p_falls():
     controller = Controller(1000, probability=0.999)
     watch(controller, OVERFITTING, 4)
-    assert controller.probability == 1 and controller.warning is None  # it may turn at once
+    assert controller.probability > 1 and controller.warning is None  # it may turn at once
     watch(controller, OVERFITTING, 40)
-    assert "augmentation is saturated: p has been 1 for 44.0 kimg, and r_t = 0.90" in controller.warning
-    assert controller.probability == 1
+    assert "augmentation is saturated: p has been 1 or more for 44.0 kimg, and r_t = 0.90" in controller.warning
     watch(controller, FINE, 4)
-    assert controller.warning is None and controller.probability < 1
+    assert controller.warning is None and controller.probability > 1
+
+
+def test_every_phase_that_judges_real_images_counts():
+    """Three steps with one phase, and one with R1 besides: the mean of five batches."""
+    controller = Controller(1000)
+    watch(controller, FINE, 3)
+    controller.observe(FINE, {"Loss/signs/real": 0.6})
+    assert controller.overfitting == pytest.approx((4 * 0.1 + 0.6) / 5)
 
 
 @pytest.mark.parametrize(
