@@ -40,7 +40,7 @@ def rounding(values, rate, updates):
 
 
 def test_epsilon_is_added_after_the_bias_correction():
-    """Gradients of epsilon's order, as the mapping network has; keras.optimizers.Adam would take a tenth of the step."""
+    """Gradients of about epsilon, as the mapping network has: keras.optimizers.Adam would take a tenth of the step."""
     gradients = np.float32([1e-6, 1e-7, 1e-8, 1e-9, -1e-8])
     weight, optimizer = tf.Variable(tf.zeros([5])), Adam(0.0025)
     published = Published(0.0025, BETA2, {"w": weight.numpy()})
