@@ -1,8 +1,4 @@
-"""Configure Bazel to build the native operations for the TensorFlow of the Python that runs this script.
-
-Bazel itself finds CUDA: the toolkit in the folder CUDA_HOME, else that of the nvcc on the path. Set TF_NEED_CUDA=0 in
-the environment to build without it.
-"""
+"""Configure Bazel to build the native operations for the TensorFlow of the Python that runs this script."""
 
 import importlib.metadata
 import sys

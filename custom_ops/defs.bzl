@@ -1,11 +1,10 @@
-"""Build rules of an operation: the CPU kernel is compiled once per instruction set, the CUDA kernel by nvcc."""
+"""Build rules of an operation: the CPU kernel is compiled once per instruction set, the CUDA kernel at first use."""
 
-load("@local_cuda//:defs.bzl", "CUDA_VERSION", "NVCC", "NVCC_FLAGS", "if_cuda")
 load("@local_tensorflow//:version.bzl", "TENSORFLOW_VERSION")
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
 
 # sg3tf/ops/native.py reads this before it loads the libraries.
-BUILD_INFO = json.encode({"cuda": CUDA_VERSION, "tensorflow": TENSORFLOW_VERSION})
+BUILD_INFO = json.encode({"tensorflow": TENSORFLOW_VERSION})
 
 _INSTRUCTION_SETS = {
     "avx512": ["-march=x86-64-v4"],
@@ -36,24 +35,6 @@ def _isa_library(name, srcs, deps):
         }),
     )
 
-def _cuda_library(name, src, hdrs):
-    """Compiles the .cu file `src`; without a CUDA toolkit the library is empty."""
-    if if_cuda(True, False):
-        native.genrule(
-            name = name + "_object",
-            srcs = [src] + hdrs,
-            outs = [name + ".o"],
-            cmd = " ".join(
-                [NVCC, "-c", "-std=c++17", "-O3", "-I.", "--compiler-options=-fPIC"] + NVCC_FLAGS +
-                ["$(location %s)" % src, "-o", "$@"],
-            ),
-        )
-    cc_library(
-        name = name,
-        srcs = if_cuda([name + ".o"]),
-        deps = if_cuda(["@local_cuda//:cudart_static"]),
-    )
-
 def op_package():
     """Declares the targets of an operation's folder.
 
@@ -74,10 +55,18 @@ def op_package():
         name = "cpu",
         deps = [":headers", ":kernel_cpu"],
     )
-    _cuda_library(
+    native.filegroup(
+        name = "device_sources",
+        srcs = ["problem.h"] + native.glob(
+            ["cuda_*.h", "kernel*.cu"],
+            exclude = ["*_plan.h"],
+        ),
+        visibility = ["//custom_ops/jit:__pkg__"],
+    )
+    cc_library(
         name = "cuda",
-        src = "kernel.cu",
-        hdrs = native.glob(["cuda_*.h"]) + ["problem.h", "//custom_ops/resampling:headers"],
+        srcs = native.glob(["cuda_*.h", "launch*.cc"]),
+        deps = [":headers", "//custom_ops/resampling:launch"],
     )
     cc_library(
         name = "op_headers",
@@ -86,7 +75,7 @@ def op_package():
     )
     cc_library(
         name = "ops",
-        srcs = ["op_cpu.cc", "schema.cc"] + if_cuda(["op_gpu.cc"]),
+        srcs = ["op_cpu.cc", "op_gpu.cc", "schema.cc"],
         deps = [":cpu", ":cuda", ":op_headers"],
         alwayslink = True,
         visibility = ["//custom_ops:__pkg__"],
@@ -95,7 +84,6 @@ def op_package():
         name = "xla",
         srcs = ["op_xla.cc"],
         copts = ["-w"],
-        local_defines = if_cuda(["SG3_CUDA"]),
         deps = [
             ":cpu",
             ":cuda",

@@ -115,8 +115,7 @@ def _choice() -> str:
 
 def _library() -> str:
     build = native.read_build(native.FOLDER)
-    cuda = f"with CUDA {build.cuda}" if build.cuda else "without CUDA"
-    return f"{native.FOLDER / native.OPERATIONS}, for TensorFlow {build.tensorflow}, {cuda}"
+    return f"{native.FOLDER / native.OPERATIONS}, for TensorFlow {build.tensorflow}"
 
 
 def _library_for_xla() -> str:

@@ -76,11 +76,9 @@ ffi::Error run(ffi::ThreadPool pool, const Sg3FilteredLrelu& problem, Sg3Type ty
   return ffi::Error::Success();
 }
 
-#if defined(SG3_CUDA)
 ffi::Error run(void* stream, const Sg3FilteredLrelu& problem, Sg3Type type, const FilteredLreluArrays& arrays) {
   return cuda_status(sg3_cuda_filtered_lrelu(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask, stream));
 }
-#endif
 
 // Computes (y) or (y, mask) from (x, bias), or (y) from (v, mask), depending on the problem's mode.
 template <class Context>
@@ -111,14 +109,12 @@ REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLreluMasked").Device("XLA_CPU_JIT"), F
 XLA_FFI_DEFINE_HANDLER(kOnHost, handle<ffi::ThreadPool>, binding<ffi::ThreadPool>());
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "Host", kOnHost);
 
-#if defined(SG3_CUDA)
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLrelu").Device("XLA_GPU_JIT").TypeConstraint("T", cuda_types()),
                         FilteredLreluXla);
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLreluMasked").Device("XLA_GPU_JIT").TypeConstraint("T", cuda_types()),
                         FilteredLreluMaskedXla);
 XLA_FFI_DEFINE_HANDLER(kOnCuda, handle<void*>, binding<ffi::PlatformStream<void*>>());
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "CUDA", kOnCuda);
-#endif
 
 }  // namespace
 }  // namespace sg3

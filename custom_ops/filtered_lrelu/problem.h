@@ -28,7 +28,7 @@ enum { SG3_MASK_CHANNELS = 16 };
 
 // Computes y [batch, down.y.out_size, down.x.out_size, channels] from x [batch, up.y.in_size, up.x.in_size, channels]
 // and bias [channels] (ignored by SG3_APPLY_MASK); mask may be null for SG3_ACTIVATE. All are in device memory; x, bias
-// and y are of `type` (not SG3_FLOAT64). Asynchronous on `stream`, a cudaStream_t. Returns a cudaError_t, 0 for
+// and y are of `type` (not SG3_FLOAT64). Asynchronous on `stream`, a cudaStream_t. Returns a CUresult, 0 for
 // success.
 int sg3_cuda_filtered_lrelu(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
                             void* mask, void* stream);

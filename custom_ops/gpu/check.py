@@ -1,6 +1,8 @@
-"""Check and time the CUDA kernels on a machine with a GPU: nvcc, PyTorch, NumPy and SciPy, but no TensorFlow.
+"""Check and time the CUDA kernels on a machine with a GPU.
 
-python custom_ops/gpu/check.py --out=report.json
+It needs g++, NVRTC or nvcc, PyTorch, NumPy and SciPy, but no TensorFlow:
+
+  python custom_ops/gpu/check.py --out=report.json
 
 Every distinct layer of the networks runs forward, forward with a mask, and backward, and is compared with float64 on
 some of its images and channels. Times are medians. Bandwidth counts the bytes that must be read and written, masks
@@ -16,8 +18,6 @@ import dataclasses
 import itertools
 import json
 import math
-import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -37,12 +37,8 @@ from sg3tf.models.filters import low_pass  # noqa: E402
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
 from sg3tf.models.presets import discriminator_preset, generator_preset  # noqa: E402
 
-# The build of the extension uses the same flags and architectures.
-NVCC_FLAGS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC", "-Xptxas=-v")
-ARCHITECTURES = (80, 90, 100, 120)  # the last as PTX too, for what comes after
 OPERATIONS = ("filtered_lrelu", "upfirdn2d")
-KERNELS = ("filtered_lrelu/kernel.cu", "filtered_lrelu/kernel_mma.cu", "upfirdn2d/kernel.cu")
-NOT_SUPPORTED = 801  # cudaErrorNotSupported: kernel_mma.cu is for some shapes only
+NOT_SUPPORTED = 801  # kernel_mma.cu is for some shapes only
 
 TYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 TOLERANCES = {"float32": 2e-5, "float16": 1e-3, "bfloat16": 8e-3}  # of the largest magnitude
@@ -118,38 +114,20 @@ def layout() -> list[int]:
     return values
 
 
-def build(folder: Path, code_flags: list[str]) -> ctypes.CDLL:
-    """Compile the kernels into a library in `folder`, print their resources, and load it."""
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        sys.exit("gpu/check.py: there is no nvcc on PATH")
+def build(folder: Path) -> ctypes.CDLL:
+    """Build the launchers as a library in `folder`, and load it. Kernels are compiled when they are launched."""
     (folder / "layout.cc").write_text(layout_source())
     library = folder / "libsg3_cuda.so"
-    kernels = [str(ROOT / "custom_ops" / kernel) for kernel in KERNELS]
-    inputs = [*kernels, str(folder / "layout.cc")]
-    command = [nvcc, *NVCC_FLAGS, *code_flags, f"-I{ROOT}", "-shared", "-o", str(library), *inputs]
+    command = [str(ROOT / "custom_ops/jit/build.sh"), str(library), str(folder / "layout.cc")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        sys.exit(f"gpu/check.py: nvcc failed\n{result.stdout}{result.stderr}")
-    _print_resources(result.stdout + result.stderr)
+        sys.exit(f"gpu/check.py: {command[0]} failed\n{result.stdout}{result.stderr}")
     loaded = ctypes.CDLL(str(library))
+    loaded.sg3_cuda_message.restype = ctypes.c_char_p
     expected = layout()
     if list((ctypes.c_size_t * len(expected)).in_dll(loaded, "sg3_layout")) != expected:
         sys.exit("gpu/check.py: its structures are not those of problem.h")
     return loaded
-
-
-def _print_resources(log: str) -> None:
-    for target in sorted(set(re.findall(r"for '(sm_\w+)'", log))):
-        parts = re.findall(rf"for '{target}'.*?(\d+) bytes spill stores.*?Used (\d+) registers", log, re.DOTALL)
-        spilled, registers = (max(int(part[i]) for part in parts) for i in (0, 1))
-        print(f"{target}: {len(parts)} kernels, at most {registers} registers and {spilled} bytes spilled")
-
-
-def all_architectures() -> list[str]:
-    """Return the flags of nvcc for all architectures of the build."""
-    flags = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in ARCHITECTURES]
-    return [*flags, f"-gencode=arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -382,7 +360,7 @@ class Checker:
         converted = [ctypes.c_void_p(p) if isinstance(p, int) and i > 1 else p for i, p in enumerate(pointers)]
         error = getattr(self.library, name)(*converted, ctypes.c_void_p(self.stream.cuda_stream))
         if error not in (0, NOT_SUPPORTED):
-            sys.exit(f"gpu/check.py: {name} returned CUDA error {error}")
+            sys.exit(f"gpu/check.py: {name}: {self.library.sg3_cuda_message(error).decode()}")
         return int(error)
 
     def report(
@@ -508,7 +486,7 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the report here, as JSON")
-    parser.add_argument("--compile-only", action="store_true", help="build for all architectures; needs no GPU")
+    parser.add_argument("--compile-only", action="store_true", help="build the launchers only; needs no GPU")
     parser.add_argument("--batch", type=int, default=8, help="images per call")
     parser.add_argument("--repeats", type=int, default=20, help="timed calls")
     parser.add_argument("--dtypes", nargs="+", choices=list(TYPES), default=list(TYPES))
@@ -532,11 +510,11 @@ def main() -> int:
     args = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         if args.compile_only:
-            build(Path(folder), all_architectures())
-            print("compiled for all architectures; the structures agree")
+            build(Path(folder))
+            print("built; the structures agree")
             return 0
         torch = load_torch()
-        checker = Checker(torch, build(Path(folder), ["-arch=native"]), args.repeats)
+        checker = Checker(torch, build(Path(folder)), args.repeats)
     print(f"{torch.cuda.get_device_name()}, copies {checker.copy_gb_per_s:.0f} GB/s")
     for dtype in args.dtypes:
         for fir in firs(args.batch):

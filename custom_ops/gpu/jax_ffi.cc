@@ -1,8 +1,9 @@
-// The CUDA handlers of the project's XLA custom calls without TensorFlow, for programs that run in JAX. nvcc compiles
-// it together with the kernels; see run_all.sh.
+// The CUDA handlers of the project's XLA custom calls without TensorFlow, for programs that run in JAX. jit/build.sh
+// compiles it together with the launchers; see run_all.sh.
 
 #include <string>
 
+#include "custom_ops/jit/kernels.h"
 #include "custom_ops/xla/pack.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -12,7 +13,7 @@ namespace ffi = xla::ffi;
 
 ffi::Error status(int code) {
   if (code == 0) return ffi::Error::Success();
-  return ffi::Error::Internal("the CUDA kernel could not be launched: cudaError_t " + std::to_string(code));
+  return ffi::Error::Internal(std::string("the CUDA kernel could not be launched: ") + sg3_cuda_message(code));
 }
 
 ffi::Error filtered_lrelu(void* stream, ffi::AnyBuffer x, ffi::AnyBuffer second, ffi::RemainingRets results,

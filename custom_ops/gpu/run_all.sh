@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and measurements on a machine with a GPU, nvcc, PyTorch and JAX but no TensorFlow, in less than eight minutes:
+# Checks and measurements on a machine with a GPU, NVRTC or nvcc, PyTorch and JAX but no TensorFlow, in less than eight minutes:
 #   custom_ops/gpu/run_all.sh OUT [PROGRAMS]
 # OUT gets the reports; PROGRAMS is a folder of export_programs.py, without which only the kernels are checked. All steps
 # run, whatever the others do; the exit status is that of the worst.
@@ -26,8 +26,7 @@ step kernels 150 python3 custom_ops/gpu/check.py --out="$out/kernels.json"
 if [ -n "$programs" ]; then
   includes=$(python3 -c "import jax.ffi; print(jax.ffi.include_dir())")
   ffi=$out/libsg3_jax_ffi.so
-  step build_ffi 90 nvcc -std=c++17 -O3 -arch=native -Xcompiler=-fPIC -shared -I. -I"$includes" -o "$ffi" \
-    custom_ops/filtered_lrelu/kernel.cu custom_ops/upfirdn2d/kernel.cu custom_ops/gpu/jax_ffi.cc
+  step build_ffi 90 custom_ops/jit/build.sh "$ffi" -I"$includes" custom_ops/gpu/jax_ffi.cc
   step programs_compared 60 env NVIDIA_TF32_OVERRIDE=0 \
     python3 custom_ops/gpu/run_programs.py "$programs" --only=32 --ffi="$ffi" --out="$out/programs_compared.json"
   step programs_timed 170 \

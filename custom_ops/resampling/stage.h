@@ -6,7 +6,11 @@
 
 #include <stdint.h>
 
+#ifdef __CUDACC__
+#define SG3_INLINE __host__ __device__ __forceinline__
+#else
 #define SG3_INLINE inline __attribute__((always_inline))
+#endif
 
 extern "C" {
 

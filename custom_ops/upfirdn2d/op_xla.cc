@@ -43,11 +43,9 @@ ffi::Error run(ffi::ThreadPool pool, const Sg3Upfirdn2d& problem, Sg3Type type, 
   return ffi::Error::Success();
 }
 
-#if defined(SG3_CUDA)
 ffi::Error run(void* stream, const Sg3Upfirdn2d& problem, Sg3Type type, const Upfirdn2dArrays& arrays) {
   return cuda_status(sg3_cuda_upfirdn2d(&problem, type, arrays.x, arrays.y, stream));
 }
-#endif
 
 template <class Context>
 ffi::Error handle(Context context, ffi::AnyBuffer x, ffi::Result<ffi::AnyBuffer> y, int64_t type,
@@ -71,11 +69,9 @@ REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device("XLA_CPU_JIT"), Upfirdn2dXl
 XLA_FFI_DEFINE_HANDLER(kOnHost, handle<ffi::ThreadPool>, binding<ffi::ThreadPool>());
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "Host", kOnHost);
 
-#if defined(SG3_CUDA)
 REGISTER_KERNEL_BUILDER(Name("Sg3>Upfirdn2d").Device("XLA_GPU_JIT").TypeConstraint("T", cuda_types()), Upfirdn2dXla);
 XLA_FFI_DEFINE_HANDLER(kOnCuda, handle<void*>, binding<ffi::PlatformStream<void*>>());
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "CUDA", kOnCuda);
-#endif
 
 }  // namespace
 }  // namespace sg3

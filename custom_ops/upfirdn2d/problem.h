@@ -14,7 +14,7 @@ struct Sg3Upfirdn2d {
 };
 
 // Computes y from x, both in device memory and of `type` (not SG3_FLOAT64), asynchronously on `stream`, a cudaStream_t.
-// Returns a cudaError_t, 0 for success.
+// Returns a CUresult, 0 for success.
 int sg3_cuda_upfirdn2d(const Sg3Upfirdn2d* problem, int type, const void* x, void* y, void* stream);
 
 }  // extern "C"

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "custom_ops/jit/kernels.h"
 #include "tensorflow/core/framework/types.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -24,7 +25,7 @@ inline std::vector<tensorflow::DataType> cuda_types() {
 // Converts the result of a CUDA launcher.
 inline xla::ffi::Error cuda_status(int error) {
   if (error == 0) return xla::ffi::Error::Success();
-  return xla::ffi::Error::Internal("the CUDA kernel could not be launched: cudaError_t " + std::to_string(error));
+  return xla::ffi::Error::Internal(std::string("the CUDA kernel could not be launched: ") + sg3_cuda_message(error));
 }
 
 }  // namespace sg3

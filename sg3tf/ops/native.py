@@ -6,7 +6,6 @@ description of what they were built for.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import functools
 import json
@@ -18,12 +17,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from sg3tf.ops import cuda
 from sg3tf.ops.geometry import Axis, Filter, Resampling
 
 FOLDER = Path(__file__).with_name("lib")
 OPERATIONS = "_sg3tf_native.so"
 XLA = "_sg3tf_native_xla.so"
-BUILD = "_sg3tf_native.json"  # {"tensorflow": "2.21.0", "cuda": "13.0" or null}
+BUILD = "_sg3tf_native.json"  # {"tensorflow": "2.21.0"}
 REMEDY = "build them with `make native`, or choose SG3TF_OPS=xla"
 REBUILD = "build it again with `make native`, or choose SG3TF_OPS=xla"
 
@@ -35,10 +35,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """The versions that a library was built for."""
+    """The version of TensorFlow that a library was built for."""
 
     tensorflow: str
-    cuda: str | None
 
 
 def available() -> bool:
@@ -73,7 +72,8 @@ def unavailable_reason(folder: Path) -> str:
     """Return why the operations in `folder` cannot be used on this machine, or an empty string.
 
     Raises:
-        RuntimeError: the library is broken: built for another version of TensorFlow, or without its description.
+        RuntimeError: something is broken: the library was built for another version of TensorFlow or has no
+            description, or there is a GPU whose driver is too old, or no compiler for its kernels.
     """
     library = folder / OPERATIONS
     if not library.is_file():
@@ -83,11 +83,9 @@ def unavailable_reason(folder: Path) -> str:
         raise RuntimeError(
             f"{library} was built for TensorFlow {build.tensorflow}, but this is {tf.__version__}: {REBUILD}"
         )
-    if tf.config.get_visible_devices("GPU"):
-        if build.cuda is None:
-            return f"{library} was built without CUDA, and there is a GPU"
-        if _driver_cuda() < _version(build.cuda):
-            return f"the GPU's driver is too old for CUDA {build.cuda}, with which {library} was built"
+    reason = cuda.unavailable_reason() if tf.config.get_visible_devices("GPU") else ""
+    if reason:
+        raise RuntimeError(f"{reason}, or choose SG3TF_OPS=xla")
     return ""
 
 
@@ -104,14 +102,14 @@ def xla_unavailable_reason(library: Path) -> str:
 
 
 def read_build(folder: Path) -> Build:
-    """Return the versions that the library in `folder` was built for.
+    """Return what the library in `folder` was built for.
 
     Raises:
         RuntimeError: its description is missing or damaged.
     """
     try:
-        return Build(**json.loads((folder / BUILD).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        return Build(tensorflow=json.loads((folder / BUILD).read_text())["tensorflow"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise RuntimeError(f"cannot read {folder / BUILD} ({error}): run `make native` again") from error
 
 
@@ -140,6 +138,7 @@ def _available_under_xla(library: Path) -> bool:
 @functools.cache
 def _load(folder: Path) -> Any:
     library = folder / OPERATIONS
+    cuda.set_nvrtc()
     try:
         module = tf.load_op_library(str(library))
     except tf.errors.OpError as error:
@@ -147,20 +146,6 @@ def _load(folder: Path) -> Any:
     # Not only when something is compiled: a function traced before may be called from one that is.
     xla_unavailable_reason(folder / XLA)
     return module
-
-
-def _driver_cuda() -> tuple[int, int]:
-    """Return the newest CUDA version that the driver supports; (0, 0) without a driver."""
-    version = ctypes.c_int()
-    try:
-        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
-    except OSError:
-        return 0, 0
-    return version.value // 1000, version.value % 1000 // 10
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
 
 
 # --- Attributes (custom_ops/resampling/tf/attributes.h) ---------------------------------------------------------------

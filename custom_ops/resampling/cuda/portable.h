@@ -1,20 +1,20 @@
 // The base of sources that are CUDA device code and, for tests on machines without a GPU, plain C++: function
 // qualifiers, conversions of the 16-bit types, 16-byte vectors, and division by numbers known at the launch.
+//
+// NVRTC compiles device code (compile.h), and has none of the standard headers: outside of `#ifndef __CUDACC__`, device
+// code includes stdint.h and string.h at most, and neither CUDA's headers for 16-bit types nor anything of std.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PORTABLE_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PORTABLE_H_
 
 #include <stdint.h>
 
-#include <cmath>
-#include <cstring>
-
 #ifdef __CUDACC__
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #define SG3_HD __host__ __device__ __forceinline__
 #define SG3_UNROLL _Pragma("unroll")
 #else
+#include <cmath>
+#include <cstring>
 #define SG3_HD inline
 #define SG3_UNROLL
 #endif
@@ -44,7 +44,9 @@ SG3_HD float to_float(BFloat16 value) {
 
 SG3_HD float to_float(Half value) {
 #ifdef __CUDA_ARCH__
-  return __half2float(__ushort_as_half(value.bits));
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
+  return result;
 #else
   return to_float32(value);
 #endif
@@ -53,8 +55,8 @@ SG3_HD float to_float(Half value) {
 SG3_HD void from_float(float value, float* result) { *result = value; }
 
 SG3_HD void from_float(float value, BFloat16* result) {
-#ifdef __CUDA_ARCH__
-  result->bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
+#if __CUDA_ARCH__ >= 800
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result->bits) : "f"(value));
 #else
   round_float32(value, result);
 #endif
@@ -62,7 +64,7 @@ SG3_HD void from_float(float value, BFloat16* result) {
 
 SG3_HD void from_float(float value, Half* result) {
 #ifdef __CUDA_ARCH__
-  result->bits = __half_as_ushort(__float2half_rn(value));
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result->bits) : "f"(value));
 #else
   round_float32(value, result);
 #endif

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "custom_ops/jit/kernels.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "xla/stream_executor/stream.h"
 
@@ -16,11 +17,11 @@ inline void* cuda_stream(tensorflow::OpKernelContext* context) {
   return context->op_device_context()->stream()->platform_specific_handle().stream;
 }
 
-// `code` is a cudaError_t.
+// Converts the result of a launcher.
 inline absl::Status launch_status(const std::string& operation, int code) {
   if (code == 0) return absl::OkStatus();
   return absl::InternalError(
-      absl::StrCat(operation, ": CUDA error ", code, " at launch; SG3TF_OPS=xla does without this operation"));
+      absl::StrCat(operation, ": ", sg3_cuda_message(code), "; SG3TF_OPS=xla does without this operation"));
 }
 
 }  // namespace sg3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from sg3tf import Generator
-from sg3tf.ops import filtered_lrelu, native, upfirdn2d, use_backend
+from sg3tf.ops import cuda, filtered_lrelu, native, upfirdn2d, use_backend
 from sg3tf.ops.backend import BACKENDS, training_backend
 from tests.helpers import contexts
 from tests.helpers.numerics import relative_error
@@ -35,11 +37,11 @@ def no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """install(tensorflow=..., cuda=...) -> the new folder of the library, which cannot be loaded."""
+    """install(tensorflow=...) -> the new folder of the library, which cannot be loaded."""
 
-    def install(tensorflow: str = tf.__version__, cuda: str | None = None) -> Path:
+    def install(tensorflow: str = tf.__version__) -> Path:
         (tmp_path / native.OPERATIONS).write_text("not a library")
-        (tmp_path / native.BUILD).write_text(json.dumps({"tensorflow": tensorflow, "cuda": cuda}))
+        (tmp_path / native.BUILD).write_text(json.dumps({"tensorflow": tensorflow}))
         monkeypatch.setattr(native, "FOLDER", tmp_path)
         return tmp_path
 
@@ -233,7 +235,7 @@ def refused(reason: str, remedy: str, caplog: pytest.LogCaptureFixture, monkeypa
 def test_library_for_another_tensorflow(
     install: Install, version: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = install(tensorflow=version, cuda="13.0") / native.OPERATIONS
+    library = install(tensorflow=version) / native.OPERATIONS
     reason = f"{library} was built for TensorFlow {version}, but this is {tf.__version__}"
     refused(reason, "build it again with `make native`, or choose SG3TF_OPS=xla", caplog, monkeypatch)
 
@@ -245,7 +247,7 @@ def test_generator_beside_a_library_for_another_tensorflow(install: Install) -> 
     assert images.shape == (1, 16, 16, 3) and np.all(np.isfinite(images))
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"tensorflow": "2.21.0"}', '{"tensorfow": "2.21.0"}'])
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"tensorfow": "2.21.0"}'])
 def test_damaged_description_of_the_library(
     install: Install, content: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,14 +262,7 @@ def test_damaged_library(install: Install, caplog: pytest.LogCaptureFixture, mon
     refused(f"cannot load {install() / native.OPERATIONS} ", "build it again with `make", caplog, monkeypatch)
 
 
-def test_library_without_cuda_beside_a_gpu(
-    install: Install, gpu: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(cuda=None)
-    refused("was built without CUDA, and there is a GPU", native.REMEDY, caplog, monkeypatch)
-
-
-@pytest.mark.parametrize("driver", [(0, 0), (12, 9)])
+@pytest.mark.parametrize("driver", [(0, 0), (11, 8)])
 def test_driver_too_old(
     install: Install,
     gpu: None,
@@ -275,24 +270,49 @@ def test_driver_too_old(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(native, "_driver_cuda", lambda: driver)
-    install(cuda="13.0")
-    refused("the GPU's driver is too old for CUDA 13.0", native.REMEDY, caplog, monkeypatch)
+    monkeypatch.setattr(cuda, "driver_version", lambda: driver)
+    install()
+    refused(f"driver is for CUDA {driver[0]}.{driver[1]}: install driver 525", "", caplog, monkeypatch)
 
 
-@pytest.mark.parametrize("driver", [(13, 0), (13, 10), (14, 0)])
-def test_driver_new_enough(
-    install: Install, gpu: None, driver: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+def test_no_compiler_for_the_kernels(
+    install: Install, gpu: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(native, "_driver_cuda", lambda: driver)
-    assert native.unavailable_reason(install(cuda="13.0")) == ""
+    monkeypatch.setattr(cuda, "driver_version", lambda: (12, 0))
+    monkeypatch.setattr(cuda, "find_nvrtc", lambda: None)
+    monkeypatch.setattr(cuda, "has_system_compiler", lambda: False)
+    install()
+    refused('neither NVRTC nor nvcc is found: pip install "sg3tf', "", caplog, monkeypatch)
 
 
-def test_library_with_cuda_needs_no_gpu(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("driver", [(12, 0), (13, 10)])
+def test_driver_new_enough(
+    install: Install, gpu: None, driver: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cuda, "driver_version", lambda: driver)
+    monkeypatch.setenv("SG3TF_NVRTC", str(tmp_path / "libnvrtc.so.12"))
+    assert native.unavailable_reason(install()) == ""
+
+
+def test_library_without_a_gpu(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
-    assert native.unavailable_reason(install(cuda="13.0")) == ""
+    monkeypatch.setattr(cuda, "driver_version", lambda: (0, 0))
+    assert native.unavailable_reason(install()) == ""
 
 
 def test_no_driver() -> None:
     if not tf.config.list_physical_devices("GPU"):
-        assert native._driver_cuda() == (0, 0)
+        assert cuda.driver_version() == (0, 0)
+
+
+def test_nvrtc_of_the_python_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "nvidia" / "cuda_nvrtc" / "lib" / "libnvrtc.so.12"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    monkeypatch.delenv("SG3TF_NVRTC", raising=False)
+    monkeypatch.delitem(sys.modules, "nvidia", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    importlib.invalidate_caches()
+    assert cuda.find_nvrtc() == file
+    monkeypatch.setenv("SG3TF_NVRTC", "/elsewhere/libnvrtc.so.12")
+    assert cuda.find_nvrtc() == Path("/elsewhere/libnvrtc.so.12")

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Prints the C++ source of sources.h's table with the given files, whose names are relative to the working directory.
+set -euo pipefail
+echo '#include "custom_ops/jit/sources.h"'
+echo 'namespace sg3::jit {'
+echo 'const Source kSources[] = {'
+for file in "$@"; do
+  printf '{"%s", R"sg3source(' "$file"
+  cat "$file"
+  echo ')sg3source"},'
+done
+echo '};'
+echo "const int kNumSources = $#;"
+echo '}  // namespace sg3::jit'

@@ -1,0 +1,40 @@
+// Kernels by variant: compiled when first launched, kept in memory and on disk, and launched through the driver.
+
+#ifndef SG3TF_CUSTOM_OPS_JIT_KERNELS_H_
+#define SG3TF_CUSTOM_OPS_JIT_KERNELS_H_
+
+#include <stdint.h>
+
+#include "custom_ops/jit/driver.h"
+#include "custom_ops/jit/variant.h"
+
+extern "C" {
+
+// Returns a sentence about the last launcher that failed in this thread, if it returned `code`.
+const char* sg3_cuda_message(int code);
+}
+
+namespace sg3::jit {
+
+// Keeps the message for sg3_cuda_message, and returns the code.
+int fail(int code, const std::string& message);
+
+// Bytes of shared memory on a device.
+struct SharedMemory {
+  int block, multiprocessor, reserved;
+};
+
+int shared_memory(Stream stream, SharedMemory* result);
+
+struct Launch {
+  unsigned blocks, threads, shared_bytes;
+  void** parameters;
+  size_t parameter_bytes;
+};
+
+// Launches asynchronously. Kernels may use all the shared memory that a block can opt into.
+int launch_kernel(const Variant& variant, const Launch& launch, Stream stream);
+
+}  // namespace sg3::jit
+
+#endif  // SG3TF_CUSTOM_OPS_JIT_KERNELS_H_

@@ -1,0 +1,66 @@
+"""The requirements of the native operations on NVIDIA GPUs: a driver, and a compiler for the kernels at first use.
+
+custom_ops/jit compiles them with NVRTC, which `pip install "sg3tf[cuda]"` installs, or else with nvcc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+#: Names the file of NVRTC to custom_ops/jit.
+NVRTC_VARIABLE = "SG3TF_NVRTC"
+#: The oldest driver's CUDA version, and the number by which people know that driver.
+OLDEST_DRIVER, OLDEST_DRIVER_NAME = (12, 0), "525"
+
+
+def unavailable_reason() -> str:
+    """Return why kernels cannot run on this machine's GPUs, with the remedy, or an empty string."""
+    driver = driver_version()
+    if driver < OLDEST_DRIVER:
+        version = ".".join(map(str, driver))
+        return f"the GPU's driver is for CUDA {version}: install driver {OLDEST_DRIVER_NAME} or newer"
+    if not find_nvrtc() and not has_system_compiler():
+        return 'neither NVRTC nor nvcc is found: pip install "sg3tf[cuda]"'
+    return ""
+
+
+def driver_version() -> tuple[int, int]:
+    """Return the newest CUDA version that the driver supports; (0, 0) without a driver."""
+    version = ctypes.c_int()
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except OSError:
+        return 0, 0
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def find_nvrtc() -> Path | None:
+    """Return the file of NVRTC: that of SG3TF_NVRTC, else that of the Python package nvidia-cuda-nvrtc-cu12."""
+    setting = os.environ.get(NVRTC_VARIABLE)
+    if setting:
+        return Path(setting)
+    package = importlib.util.find_spec("nvidia")  # a namespace without code
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        file = Path(folder) / "cuda_nvrtc" / "lib" / "libnvrtc.so.12"
+        if file.is_file():
+            return file
+    return None
+
+
+def set_nvrtc() -> None:
+    """Tell custom_ops/jit, in this process and those that it starts, where NVRTC is."""
+    file = find_nvrtc()
+    if file:
+        os.environ[NVRTC_VARIABLE] = str(file)
+
+
+def has_system_compiler() -> bool:
+    """Return True if NVRTC is on the loader's path, or nvcc is in CUDA_HOME or on the path."""
+    home = os.environ.get("CUDA_HOME")
+    nvcc = (Path(home) / "bin" / "nvcc").is_file() if home else shutil.which("nvcc") is not None
+    return nvcc or ctypes.util.find_library("nvrtc") is not None
