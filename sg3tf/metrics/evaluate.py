@@ -51,7 +51,7 @@ def check(
         DetectorError: a file is missing from detector_dir, or is of another network.
     """
     _check_arguments(names, config, _open(data, config), detector_dir, num_samples, batch, seed)
-    load_detectors(names, detector_dir)
+    load_detectors(names, detector_dir, config.resolution)
 
 
 def required_detectors(names: Iterable[str]) -> list[str]:
@@ -66,9 +66,16 @@ def required_detectors(names: Iterable[str]) -> list[str]:
     return sorted(required)
 
 
-def load_detectors(names: Iterable[str], detector_dir: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """The detectors that metrics use, by name; detector_dir may be None where there are none."""
-    return {name: detectors.load(name, Path(str(detector_dir))) for name in required_detectors(names)}
+def load_detectors(
+    names: Iterable[str], detector_dir: str | os.PathLike[str] | None, resolution: int
+) -> dict[str, Any]:
+    """The detectors that metrics use, by name; detector_dir may be None where all are built in."""
+    return {
+        name: detectors.BUILT_IN[name](resolution)
+        if name in detectors.BUILT_IN
+        else detectors.load(name, Path(str(detector_dir)))
+        for name in required_detectors(names)
+    }
 
 
 def _open(data: Data | None, config: Any) -> Images | None:
@@ -99,7 +106,7 @@ def _check_arguments(
         _check_data(data, config)
     for name in names:
         _check_metric(name, METRICS[name], config, data, num_samples)
-        if required_detectors([name]) and detector_dir is None:
+        if detector_dir is None and not detectors.BUILT_IN.keys() >= set(required_detectors([name])):
             raise ConfigError(f"metrics={name!r}: needs a detector network; give detector_dir, the folder of its files")
 
 
@@ -296,7 +303,7 @@ class Evaluation:
         self.labels = _resolve_labels(labels, G.config, self.data, seed)
         strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():
-            self.detectors = load_detectors(self.names, detector_dir)
+            self.detectors = load_detectors(self.names, detector_dir, G.config.resolution)
         self._warn_of_bias()
         self._cache = Cache(None if cache_dir is None else Path(cache_dir))
         self._extractor = FeatureExtractor(self.detectors, self._cache, batch, strategy, self._progress)

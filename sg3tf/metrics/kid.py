@@ -42,6 +42,19 @@ def kernel_distance(
     return float(np.mean([_squared_discrepancy(subset(real), subset(fake)) for _ in range(num_subsets)]))
 
 
+def standardized_kernel_distance(real: Features, fake: Features, rng: np.random.Generator) -> float:
+    """Return 1000 times the `kernel_distance` of features that have mean 0 and standard deviation 1 in the real set.
+
+    For features whose scales are arbitrary. Those that do not vary in the real set are only centered. Ten pairs of
+    subsets are drawn.
+    """
+    check_features("real", real, real.shape[-1])
+    check_features("fake", fake, real.shape[-1])
+    mean, std = real.mean(axis=0, dtype=np.float64), real.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1
+    return 1000 * kernel_distance((real - mean) / std, (fake - mean) / std, rng, num_subsets=10)
+
+
 def _squared_discrepancy(x: Array, y: Array) -> float:
     """The unbiased estimate between x and y, [N, D] each."""
     return _off_diagonal_mean(_kernel(x, x)) + _off_diagonal_mean(_kernel(y, y)) - 2 * _kernel(x, y).mean()

@@ -20,9 +20,10 @@ from sg3tf.metrics.equivariance import (
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureRequest
 from sg3tf.metrics.fid import frechet_distance
 from sg3tf.metrics.inception_score import inception_score
-from sg3tf.metrics.kid import kernel_distance
+from sg3tf.metrics.kid import kernel_distance, standardized_kernel_distance
 from sg3tf.metrics.ppl import PathLengthMetric
 from sg3tf.metrics.precision_recall import density_coverage, precision_recall
+from sg3tf.metrics.swd import sliced_wasserstein_distance
 
 ALL = sys.maxsize
 IS_SPLITS = 10  # of the images, for the inception score
@@ -91,6 +92,14 @@ def _kid(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
     return (kernel_distance(real, fake, rng),)
 
 
+def _kid_scattering(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
+    return (standardized_kernel_distance(real, fake, rng),)
+
+
+def _swd(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
+    return (sliced_wasserstein_distance(real, fake, rng),)
+
+
 def _precision_recall(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
     return precision_recall(real, fake, k=3)
 
@@ -104,6 +113,16 @@ def _inception_score(real: None, fake: Any, rng: np.random.Generator) -> tuple[f
 
 
 METRICS = {
+    "swd": Metric(
+        FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=16_384, min_images=1),
+        {"swd": LOWER},
+        num_samples=16_384,
+    ),
+    "kid_scattering": Metric(
+        FeatureMetric("scattering", "coefficients", ROWS, _kid_scattering, max_real=50_000, min_images=2),
+        {"kid_scattering": LOWER},
+        num_samples=16_384,
+    ),
     "eqt50k_int": Metric(
         EquivarianceMetric(sample_integer_translation, compare_translated), {"eqt50k_int": HIGHER}, unit="dB"
     ),

@@ -1,4 +1,6 @@
-"""Detectors: the networks that published metrics compare images with, from files that the user provides.
+"""Detectors: features of images that metrics compare.
+
+Those of published metrics are networks from files that the user provides; those of BUILT_IN need none.
 
 from sg3tf.metrics import detectors
 inception = detectors.load("inception", "detectors")
@@ -15,15 +17,17 @@ import tensorflow as tf
 
 from sg3tf.metrics.detectors import inception, lpips, vgg16
 from sg3tf.metrics.detectors.files import DetectorError
+from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
+from sg3tf.metrics.detectors.scattering import Scattering
 
-__all__ = ["DETECTORS", "Detector", "DetectorError", "load"]
+__all__ = ["BUILT_IN", "DETECTORS", "Detector", "DetectorError", "load"]
 
 
 class Detector(Protocol):
-    """A network that computes features of images.
+    """A function that computes features of images.
 
     Attributes:
-        digest: "sha256:..." of the files that it was loaded from.
+        digest: "sha256:..." of the files that it was loaded from, or definition and version of a built-in one.
         outputs: {output: number of features of an image}.
     """
 
@@ -33,6 +37,9 @@ class Detector(Protocol):
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """{output: float32 [N, D]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
 
+
+#: Detectors without files, made for images of a given resolution.
+BUILT_IN = {"laplacian_patches": LaplacianPatches, "scattering": Scattering}
 
 DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
 

@@ -96,7 +96,7 @@ def changed(**attributes: Any) -> Data:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"names": ["fid"]}, "metrics='fid': known are eqt50k_int, .*fid50k_full"),
+        ({"names": ["fid"]}, "metrics='fid': known are swd, .*fid50k_full"),
         ({"names": ["eqr50k"], "config": StyleGAN2Config(16)}, "metrics='eqr50k': images of this StyleGAN2Config"),
         ({"names": ["fid50k_full"], "data": None}, "metrics='fid50k_full': compares with real images; give data"),
         ({"data": changed(resolution=32)}, r"data=faces: images of 32x32, .* 16x16; .*--resolution=16"),

@@ -16,6 +16,11 @@ PUBLISHED = {
     "sfid50k_full": ("inception", "spatial", ALL),
     "dc50k5_full": ("vgg16", "features", 200_000),
 }
+#: Without detector files; by their definitions in docs/metrics.md.
+SELF_CONTAINED = {
+    "swd": ("laplacian_patches", "patches", 16_384),
+    "kid_scattering": ("scattering", "coefficients", 50_000),
+}
 PATHS = {
     "ppl2_wend": PathLengthMetric("w", "end", False),
     "ppl_zfull": PathLengthMetric("z", "full", True),
@@ -26,15 +31,16 @@ PATHS = {
 
 
 def test_names():
-    assert set(METRICS) == {"eqt50k_int", "eqt50k_frac", "eqr50k", *PUBLISHED, *PATHS}
-    for name, expected in PUBLISHED.items():
+    assert set(METRICS) == {"eqt50k_int", "eqt50k_frac", "eqr50k", *PUBLISHED, *PATHS, *SELF_CONTAINED}
+    for name, expected in {**PUBLISHED, **SELF_CONTAINED}.items():
         kind = METRICS[name].kind
         assert isinstance(kind, FeatureMetric)
         assert (kind.detector, kind.output, kind.max_real) == expected
     assert {name: METRICS[name].kind for name in PATHS} == PATHS
     for name in ("eqt50k_int", "eqt50k_frac", "eqr50k"):
         assert METRICS[name].unit == "dB"
-    assert {metric.num_samples for metric in METRICS.values()} == {50_000}
+    assert {name for name, metric in METRICS.items() if metric.num_samples != 50_000} == set(SELF_CONTAINED)
+    assert {METRICS[name].num_samples for name in SELF_CONTAINED} == {16_384}
 
 
 def test_results():
@@ -44,7 +50,7 @@ def test_results():
     assert results["pr50k3_full"] == {"pr50k3_full_precision": True, "pr50k3_full_recall": True}
     assert results["is50k"] == {"is50k_mean": True, "is50k_std": None}
     assert results["dc50k5_full"] == {"dc50k5_full_density": True, "dc50k5_full_coverage": True}
-    for name in ("fid50k_full", "kid50k", "sfid50k_full", *PATHS):
+    for name in ("fid50k_full", "kid50k", "sfid50k_full", *PATHS, *SELF_CONTAINED):
         assert results[name] == {name: False}
     for name in ("eqt50k_int", "eqt50k_frac", "eqr50k"):
         assert results[name] == {name: True}

@@ -1,0 +1,90 @@
+"""Patches of Laplacian pyramids, which the sliced Wasserstein distance compares (arXiv 1710.10196, section 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from sg3tf.metrics.detectors.files import uint8_to_rgb
+
+PATCHES = 128  # of each level of an image
+SIZE = 7  # of a patch, in pixels
+CHANNELS = 3
+PATCH_VALUES = SIZE * SIZE * CHANNELS
+MIN_RESOLUTION = 16  # of the last level, which has what the others leave
+
+_BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson (1983)
+
+
+class LaplacianPatches:
+    """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image's resolution down to 16.
+
+    Their positions are drawn by a generator that is seeded by the pixels, so that an image has the same patches on
+    every machine and in every batch.
+
+    Args:
+        resolution: width and height of the images: a power of two, at least 16.
+    """
+
+    digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 1"
+
+    def __init__(self, resolution: int) -> None:
+        self._levels = (resolution // MIN_RESOLUTION).bit_length()
+        self.outputs = {"patches": self._levels * PATCHES * PATCH_VALUES}
+
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """{"patches": float32 [N, levels * 128 * 7 * 7 * 3]} of images uint8 [N, R, R, 3] or [N, R, R, 1]."""
+        seeds = _digests(images)
+        patches = [
+            _patches(level, seeds + [0, i]) for i, level in enumerate(pyramid(uint8_to_rgb(images), self._levels))
+        ]
+        return {"patches": tf.reshape(tf.stack(patches, axis=1), [-1, self.outputs["patches"]])}
+
+
+def pyramid(images: tf.Tensor, levels: int) -> list[tf.Tensor]:
+    """Return the Laplacian pyramid of images float32 [N, R, R, C].
+
+    Returns:
+        `levels` tensors, each half as wide as the one before. All but the last are differences between an image and
+        what its reduction to half the size keeps of it. Borders are mirrored about the outermost pixels.
+    """
+    result = []
+    for _ in range(levels - 1):
+        half = _blur(images)[:, ::2, ::2]
+        result.append(images - _blur(4 * _insert_zeros(half)))
+        images = half
+    return [*result, images]
+
+
+def _blur(x: tf.Tensor) -> tf.Tensor:
+    height, width = x.shape[1:3]
+    x = tf.pad(x, [[0, 0], [2, 2], [2, 2], [0, 0]], mode="REFLECT")
+    x = tf.add_n([tap * x[:, i : i + height] for i, tap in enumerate(_BLUR)])
+    return tf.add_n([tap * x[:, :, i : i + width] for i, tap in enumerate(_BLUR)])
+
+
+def _insert_zeros(x: tf.Tensor) -> tf.Tensor:
+    """Return [N, 2 H, 2 W, C] with the values of [N, H, W, C] at even positions."""
+    _, height, width, channels = x.shape
+    x = tf.pad(x[:, :, None, :, None], [[0, 0], [0, 0], [0, 1], [0, 0], [0, 1], [0, 0]])
+    return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
+
+
+def _digests(images: tf.Tensor) -> tf.Tensor:
+    """A seed for each image, int32 [N, 2]: a sum of its values with fixed random weights, modulo 2^31."""
+    size = int(np.prod(images.shape[1:]))
+    weights = np.random.Generator(np.random.Philox(key=0)).integers(2**31, size=size)
+    sums = tf.reduce_sum(tf.cast(tf.reshape(images, [-1, size]), tf.int64) * weights, axis=1) % 2**31
+    return tf.stack([tf.cast(sums, tf.int32), tf.zeros_like(sums, tf.int32)], axis=1)
+
+
+def _patches(level: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Return [N, 128 * 7 * 7 * C] of a level [N, R, R, C]."""
+    first = level.shape[1] - SIZE + 1  # positions of a patch along an axis
+
+    def corners(seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([PATCHES, 2], seed, 0, first, tf.int32, alg="philox")
+
+    offsets = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij"), axis=-1)  # [7, 7, 2]
+    positions = tf.map_fn(corners, seeds)[:, :, None, None] + offsets.astype(np.int32)
+    return tf.reshape(tf.gather_nd(level, positions, batch_dims=1), [-1, PATCHES * PATCH_VALUES])

@@ -1,0 +1,82 @@
+"""Scattering coefficients against NumPy in float64, and the wavelets against their closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sg3tf.metrics.detectors.scattering import ANGLES, CELLS, FEATURES, SCALES, Scattering, morlet_filters
+from sg3tf.metrics.kid import kernel_distance, standardized_kernel_distance
+
+
+def test_wavelets_are_windowed_waves_of_mean_zero():
+    """Their inverse transform is the closed form in space, except for the part of it beyond Nyquist's frequency.
+
+    That lies 3.1 and 8.2 standard deviations from the centers of scales 1 and 2: exp(-3.1^2 / 2) = 0.8 % of the largest
+    response, and nothing. Scale 0 has a good part of its spectrum there.
+    """
+    size = 96
+    assert np.abs(morlet_filters(size)[..., 0, 0]).max() < 1e-15
+    for scale in (1, 2):
+        for angle in range(ANGLES):
+            wavelet = np.fft.fftshift(np.fft.ifft2(morlet_filters(size)[scale, angle]))
+            y, x = np.mgrid[:size, :size] - size // 2
+            theta = np.pi * angle / ANGLES
+            along, across = x * np.cos(theta) + y * np.sin(theta), y * np.cos(theta) - x * np.sin(theta)
+            deviation, frequency = 0.8 * 2**scale, 0.75 * np.pi / 2**scale
+            window = np.exp(-((along / deviation) ** 2 + (across / 2**scale) ** 2) / 2)
+            offset = np.exp(-((deviation * frequency) ** 2) / 2)
+            expected = window * (np.exp(1j * frequency * along) - offset)
+            expected *= wavelet[size // 2, size // 2] / expected[size // 2, size // 2]
+            tolerance = {1: 0.03, 2: 1e-9}[scale] * np.abs(wavelet).max()
+            np.testing.assert_allclose(wavelet, expected, atol=tolerance)
+
+
+def reference(image: np.ndarray) -> np.ndarray:
+    """Features of an image uint8 [R, R, 3], coefficient by coefficient in float64."""
+    colors = image / 127.5 - 1
+    if len(colors) > 64:
+        box = len(colors) // 64
+        colors = colors.reshape(64, box, 64, box, 3).mean((1, 3))
+    luma = np.pad(colors @ [0.299, 0.587, 0.114], 8, mode="symmetric")
+    filters = morlet_filters(len(luma))
+
+    def amplitude(x: np.ndarray, scale: int, angle: int) -> np.ndarray:
+        return np.abs(np.fft.ifft2(np.fft.fft2(x) * filters[scale, angle]))
+
+    first = {(j, a): amplitude(luma, j, a) for j in range(SCALES) for a in range(ANGLES)}
+    maps = list(first.values())
+    for (j, _), x in first.items():
+        maps += [amplitude(x, k, b) for k in range(j + 1, SCALES) for b in range(ANGLES)]
+
+    def cells(x: np.ndarray) -> np.ndarray:
+        side = x.shape[0] // CELLS
+        return x.reshape(CELLS, side, CELLS, side, -1).mean((1, 3)).reshape(-1)
+
+    stacked = np.stack(maps, axis=-1)[8:-8, 8:-8]
+    return np.concatenate([cells(colors), np.log(cells(stacked) + 1 / 255)])
+
+
+@pytest.mark.parametrize("resolution", [16, 32, 128])
+def test_definition(resolution: int):
+    """Errors of a float32 transform of amplitudes up to 1, divided by the smallest of 1/255 in the logarithm."""
+    rng = np.random.default_rng(resolution)
+    x = rng.integers(0, 256, [2, resolution, resolution, 3], np.uint8)
+    x[1, : resolution // 2] = 200  # smooth: small amplitudes
+    found = Scattering(resolution)(x)["coefficients"].numpy()
+    assert found.shape == (2, FEATURES)
+    for i in range(2):
+        np.testing.assert_allclose(found[i], reference(x[i]), atol=1e-6 * 255)
+
+
+def test_standardized_distance():
+    """Of features with any scale and offset that of the standardized ones."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.standard_normal([40, 5]), rng.standard_normal([30, 5]) + 0.5
+    real = (real - real.mean(0)) / real.std(0)
+    expected = 1000 * kernel_distance(real, fake, np.random.default_rng(1), num_subsets=10)
+    scale, offset = rng.uniform(0.1, 10, 5), rng.normal(0, 10, 5)
+    found = standardized_kernel_distance(real * scale + offset, fake * scale + offset, np.random.default_rng(1))
+    assert found == pytest.approx(expected, rel=1e-9)
+    constant = np.concatenate([real, np.ones([40, 1])], axis=1)
+    assert np.isfinite(standardized_kernel_distance(constant, constant, np.random.default_rng(1)))

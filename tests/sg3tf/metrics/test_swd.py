@@ -1,0 +1,119 @@
+"""The sliced Wasserstein distance and its patches against SciPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.stats
+import tensorflow as tf
+from numpy.lib.stride_tricks import sliding_window_view
+
+from sg3tf.metrics import ArrayImages, compute
+from sg3tf.metrics.detectors.laplacian_patches import PATCHES, SIZE, LaplacianPatches, pyramid
+from sg3tf.metrics.swd import DIRECTIONS, sliced_wasserstein_distance
+from tests.helpers.metric_stubs import Colors
+
+
+def images(count: int, resolution: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, [count, resolution, resolution, 3], np.uint8)
+
+
+def reference_pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
+    """Of an image [R, R, 3], in float64."""
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        for axis in (0, 1):
+            x = scipy.ndimage.correlate1d(x, np.array([1, 4, 6, 4, 1]) / 16, axis, mode="mirror")
+        return x
+
+    result, image = [], image.astype(np.float64)
+    for _ in range(levels - 1):
+        half = blur(image)[::2, ::2]
+        expanded = np.zeros_like(image)
+        expanded[::2, ::2] = half
+        result.append(image - blur(4 * expanded))
+        image = half
+    return [*result, image]
+
+
+def test_pyramid():
+    """All values are below 512, so that a level's few operations round by less than 2^-12 in all."""
+    x = images(2, 64)
+    levels = [level.numpy() for level in pyramid(tf.constant(x, tf.float32), 3)]
+    assert [level.shape[1] for level in levels] == [64, 32, 16]
+    for i in range(2):
+        for actual, expected in zip(levels, reference_pyramid(x[i], 3), strict=True):
+            np.testing.assert_allclose(actual[i], expected, atol=2**-12)
+
+
+def test_patches_are_those_of_the_levels_and_of_the_image_alone():
+    x = images(3, 32)
+    rows = LaplacianPatches(32)(x)["patches"].numpy()
+    patches = rows.reshape(3, 2, PATCHES, SIZE, SIZE, 3)
+    drawn = {}
+    for i in range(3):
+        for level, expected in enumerate(reference_pyramid(x[i], 2)):
+            windows = sliding_window_view(expected, (SIZE, SIZE), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+            corners = []
+            for patch in patches[i, level]:
+                distance = np.abs(windows - patch).max(axis=(2, 3, 4))
+                corners.append(np.unravel_index(distance.argmin(), distance.shape))
+                assert distance.min() < 2**-12
+            side = len(windows)  # 26, where 128 draws leave out a row with probability 26 * (25 / 26)^128 = 17 %; or 10
+            for axis in zip(*corners, strict=True):
+                assert set(axis) <= set(range(side)) and len(set(axis)) >= side - 2
+            drawn[i, level] = corners
+    assert drawn[0, 0] != drawn[1, 0] != drawn[2, 0]
+    alone = LaplacianPatches(32)(x[1:2])["patches"].numpy()
+    np.testing.assert_array_equal(alone[0], rows[1])
+
+
+def test_gray_images_are_three_equal_channels():
+    x = images(1, 16)[..., :1]
+    gray, colored = (LaplacianPatches(16)(np.repeat(x, n, axis=3))["patches"].numpy() for n in (1, 3))
+    gray, colored = (rows.reshape(PATCHES, -1, 3) for rows in (gray, colored))
+    np.testing.assert_array_equal(gray[..., 0], gray[..., 2])
+    assert gray.shape == colored.shape
+
+
+def test_definition():
+    """For each level and direction SciPy's distance in one dimension, of normalized patches in float64."""
+    rng = np.random.default_rng(1)
+    real = rng.normal(2, 3, [3, 2 * PATCHES * 147])
+    fake = rng.gamma(2, size=[5, 2 * PATCHES * 147])  # of the larger set the first ones
+    expected, directions_rng = [], np.random.default_rng(4)
+    for level in range(2):
+        pair = []
+        for rows in (real, fake[:3]):
+            patches = rows.reshape(3, 2, PATCHES * 49, 3)[:, level]
+            patches = (patches - patches.mean((0, 1))) / patches.std((0, 1))
+            pair.append(patches.reshape(-1, 147))
+        for _ in range(DIRECTIONS // 64):
+            directions = directions_rng.standard_normal([147, 64])
+            for direction in (directions / np.linalg.norm(directions, axis=0)).T:
+                expected.append(scipy.stats.wasserstein_distance(pair[0] @ direction, pair[1] @ direction))
+    value = sliced_wasserstein_distance(real, fake, np.random.default_rng(4))
+    # float32 projections of unit variance, sums of 147 terms: 147 * 2^-24 * 1000 at most.
+    assert value == pytest.approx(1000 * np.mean(expected), abs=0.01)
+
+
+def test_equal_sets_and_colors():
+    """A channel's scale and offset do not count, which are normalized in either set."""
+    x = np.random.default_rng(0).normal(size=[4, PATCHES * 49, 3]).astype(np.float32)
+    other = x * [1, 2, 3] + [4, 5, 6]
+    x, other = x.reshape(4, -1), other.reshape(4, -1)
+    assert sliced_wasserstein_distance(x, x, np.random.default_rng(0)) == 0
+    assert sliced_wasserstein_distance(x, other, np.random.default_rng(0)) < 0.01
+    constant = np.ones_like(x)
+    assert np.isfinite(sliced_wasserstein_distance(constant, x, np.random.default_rng(0)))
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="0 real and 1 fake images"):
+        sliced_wasserstein_distance(np.zeros([0, 147]), np.zeros([1, 147]), np.random.default_rng(0))
+
+
+def test_needs_no_files():
+    values = compute(["swd", "kid_scattering"], Colors(), ArrayImages(images(8, 16)), num_samples=8)
+    assert set(values) == {"swd", "kid_scattering"} and values["swd"] > 100
