@@ -272,7 +272,8 @@ def test_driver_too_old(
 ) -> None:
     monkeypatch.setattr(cuda, "driver_version", lambda: driver)
     install()
-    refused(f"driver is for CUDA {driver[0]}.{driver[1]}: install driver 525", "", caplog, monkeypatch)
+    reason = f"the GPU's driver is for CUDA {driver[0]}.{driver[1]}"
+    refused(reason, "install driver 525 or newer, or choose SG3TF_OPS=xla", caplog, monkeypatch)
 
 
 def test_no_compiler_for_the_kernels(
@@ -282,7 +283,8 @@ def test_no_compiler_for_the_kernels(
     monkeypatch.setattr(cuda, "find_nvrtc", lambda: None)
     monkeypatch.setattr(cuda, "has_system_compiler", lambda: False)
     install()
-    refused('neither NVRTC nor nvcc is found: pip install "sg3tf', "", caplog, monkeypatch)
+    remedy = r'pip install "sg3tf\[cuda\]", or choose SG3TF_OPS=xla'
+    refused("neither NVRTC nor nvcc is found", remedy, caplog, monkeypatch)
 
 
 @pytest.mark.parametrize("driver", [(12, 0), (13, 10)])
