@@ -37,7 +37,7 @@ wheel-test: wheel
 	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor
 
 # Several processes, one after the other: what XLA has compiled is never given back.
-TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/serving tests/benchmarks tests/examples $(wildcard tests/test_*.py)
+TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/custom_ops tests/serving tests/benchmarks tests/examples $(wildcard tests/test_*.py)
 pytest = set -e; for group in $(TEST_GROUPS); do \
   if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
   echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done

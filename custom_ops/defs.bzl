@@ -82,7 +82,7 @@ def op_package():
     )
     cc_library(
         name = "xla",
-        srcs = ["op_xla.cc"],
+        srcs = ["handler.h", "op_xla.cc"],
         copts = ["-w"],
         deps = [
             ":cpu",

@@ -2,15 +2,17 @@
 
 #include <vector>
 
-#include "custom_ops/filtered_lrelu/cpu.h"
+#include "custom_ops/filtered_lrelu/handler.h"
 #include "custom_ops/filtered_lrelu/op.h"
 #include "custom_ops/xla/custom_call.h"
 #include "custom_ops/xla/handler.h"
-#include "custom_ops/xla/share.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "xla/ffi/api/ffi.h"
 #include "xla/hlo/builder/lib/constants.h"
+
+// Exported, so that tests can give it to JAX.
+XLA_FFI_DEFINE_HANDLER_SYMBOL(sg3_filtered_lrelu_host, sg3::filtered_lrelu<xla::ffi::ThreadPool>,
+                              sg3::filtered_lrelu_binding<xla::ffi::ThreadPool>());
 
 namespace sg3 {
 namespace {
@@ -71,49 +73,15 @@ class FilteredLreluMaskedXla : public XlaOpKernel {
   FilteredLreluAttributes attributes_;
 };
 
-ffi::Error run(ffi::ThreadPool pool, const Sg3FilteredLrelu& problem, Sg3Type type, const FilteredLreluArrays& arrays) {
-  run_on_pool(pool, FilteredLreluCpu(problem, type, pool.num_threads()), arrays);
-  return ffi::Error::Success();
-}
-
-ffi::Error run(void* stream, const Sg3FilteredLrelu& problem, Sg3Type type, const FilteredLreluArrays& arrays) {
-  return cuda_status(sg3_cuda_filtered_lrelu(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask, stream));
-}
-
-// Computes (y) or (y, mask) from (x, bias), or (y) from (v, mask), depending on the problem's mode.
-template <class Context>
-ffi::Error handle(Context context, ffi::AnyBuffer x, ffi::AnyBuffer second, ffi::RemainingRets results, int64_t type,
-                  ffi::Span<const int64_t> words) {
-  auto problem = unpack<Sg3FilteredLrelu>(words.begin());
-  if (output_shape(problem).num_elements() == 0) return ffi::Error::Success();
-  auto result = [&](size_t i) { return results.get<ffi::AnyBuffer>(i).value()->untyped_data(); };
-  bool masked = problem.mode == SG3_APPLY_MASK;
-  void* mask = masked ? second.untyped_data() : problem.mode == SG3_ACTIVATE_AND_MASK ? result(1) : nullptr;
-  const void* bias = masked ? nullptr : second.untyped_data();
-  return run(context, problem, static_cast<Sg3Type>(type), {x.untyped_data(), bias, result(0), mask});
-}
-
-template <class Context>
-auto binding() {
-  return ffi::Ffi::Bind()
-      .Ctx<Context>()
-      .template Arg<ffi::AnyBuffer>()
-      .template Arg<ffi::AnyBuffer>()
-      .RemainingRets()
-      .template Attr<int64_t>("type")
-      .template Attr<ffi::Span<const int64_t>>("problem");
-}
-
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLrelu").Device("XLA_CPU_JIT"), FilteredLreluXla);
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLreluMasked").Device("XLA_CPU_JIT"), FilteredLreluMaskedXla);
-XLA_FFI_DEFINE_HANDLER(kOnHost, handle<ffi::ThreadPool>, binding<ffi::ThreadPool>());
-XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "Host", kOnHost);
+XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "Host", sg3_filtered_lrelu_host);
 
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLrelu").Device("XLA_GPU_JIT").TypeConstraint("T", cuda_types()),
                         FilteredLreluXla);
 REGISTER_KERNEL_BUILDER(Name("Sg3>FilteredLreluMasked").Device("XLA_GPU_JIT").TypeConstraint("T", cuda_types()),
                         FilteredLreluMaskedXla);
-XLA_FFI_DEFINE_HANDLER(kOnCuda, handle<void*>, binding<ffi::PlatformStream<void*>>());
+XLA_FFI_DEFINE_HANDLER(kOnCuda, filtered_lrelu<void*>, filtered_lrelu_binding<ffi::PlatformStream<void*>>());
 XLA_FFI_REGISTER_HANDLER(ffi::GetXlaFfiApi(), kTarget, "CUDA", kOnCuda);
 
 }  // namespace

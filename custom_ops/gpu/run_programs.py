@@ -46,7 +46,7 @@ class Runner:
         if ffi:
             library = ctypes.cdll.LoadLibrary(str(ffi))
             for target in TARGETS:
-                capsule = jax.ffi.pycapsule(getattr(library, f"{target}_ffi"))
+                capsule = jax.ffi.pycapsule(getattr(library, f"{target}_cuda"))
                 jax.ffi.register_ffi_target(target, capsule, platform="CUDA")
 
     def run(self, program: str, entry: dict[str, Any], stored: Any) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-// Shared parts of the handlers of XLA's custom calls, which use XLA's stable interface.
+// Shared parts of the kernels for XLA in TensorFlow (op_xla.cc).
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_HANDLER_H_
 #define SG3TF_CUSTOM_OPS_XLA_HANDLER_H_
 
-#include <string>
 #include <vector>
 
-#include "custom_ops/jit/kernels.h"
 #include "tensorflow/core/framework/types.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -20,12 +18,6 @@ namespace sg3 {
 // The element types of the CUDA kernels.
 inline std::vector<tensorflow::DataType> cuda_types() {
   return {tensorflow::DT_FLOAT, tensorflow::DT_HALF, tensorflow::DT_BFLOAT16};
-}
-
-// Converts the result of a CUDA launcher.
-inline xla::ffi::Error cuda_status(int error) {
-  if (error == 0) return xla::ffi::Error::Success();
-  return xla::ffi::Error::Internal(std::string("the CUDA kernel could not be launched: ") + sg3_cuda_message(error));
 }
 
 }  // namespace sg3

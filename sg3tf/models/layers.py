@@ -48,11 +48,15 @@ def is_low_precision(resolution: int, image_resolution: int) -> bool:
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VALID") -> tf.Tensor:
     """Convolve x [N, H, W, in] with kernel float32 [K, K, in, out], which is rounded to the type of x."""
     kernel = tf.cast(kernel, x.dtype)
-    if x.dtype != tf.float16 or tf.config.get_visible_devices("GPU"):
+    if x.dtype != tf.float16 or not converts_float16():
         return tf.nn.conv2d(x, kernel, stride, padding)
-    # On CPUs the gradients of float16 convolutions are 15 times slower, and sum in float16.
     wide = tf.nn.conv2d(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), stride, padding)
     return tf.cast(wide, x.dtype)
+
+
+def converts_float16() -> bool:
+    """Return True on CPUs: there the gradients of float16 convolutions are 15 times slower, and sum in float16."""
+    return not tf.config.get_visible_devices("GPU")
 
 
 def scale_channels(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,63 @@
+"""Programs of stablehlo.py in JAX, where no TensorFlow is needed.
+
+JAX has no public function for StableHLO that it did not make; the names used here are in 0.10.2 and 0.11.2.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.ffi
+from jax._src.lib import xla_client
+
+#: Native operations in programs: targets of custom calls.
+TARGETS = ("sg3_filtered_lrelu", "sg3_upfirdn2d")
+
+
+def register_handlers(library: Path) -> None:
+    """Give JAX the native operations.
+
+    Args:
+        library: jax_ffi.cc on a machine with a GPU. On a CPU sg3tf/ops/lib/_sg3tf_native_xla.so, which can only be
+            loaded after TensorFlow was imported.
+    """
+    on_gpu = jax.default_backend() == "gpu"
+    handlers = ctypes.CDLL(str(library))
+    for target in TARGETS:
+        handler = getattr(handlers, f"{target}_{'cuda' if on_gpu else 'host'}")
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(handler), platform="CUDA" if on_gpu else "cpu")
+
+
+class Program:
+    """A compiled program on the first device.
+
+    Args:
+        text: StableHLO.
+
+    Attributes:
+        device: the device that it runs on.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.device: Any = jax.devices()[0]
+        devices = xla_client.DeviceList((self.device,))
+        self._loaded = self.device.client.compile_and_load(text, devices, xla_client.CompileOptions())
+
+    def __call__(self, arguments: Sequence[Any]) -> list[jax.Array]:
+        """Return the results, which may still be being computed: see jax.block_until_ready.
+
+        Args:
+            arguments: arrays; those that jax.device_put has put on the device are not copied.
+        """
+        placed = [jax.device_put(argument, self.device) for argument in arguments]
+        return [shards[0] for shards in self._loaded.execute_sharded(placed).disassemble_into_single_device_arrays()]
+
+    def memory_gb(self) -> dict[str, float]:
+        """Return the memory that a call needs on the device: of arguments, results, and everything in between."""
+        sizes = self._loaded.get_compiled_memory_stats()
+        kinds = {"arguments": "argument", "results": "output", "temporary": "temp"}
+        return {name: getattr(sizes, f"{kind}_size_in_bytes") / 1e9 for name, kind in kinds.items()}
