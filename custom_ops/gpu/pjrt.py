@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.ffi
-from jax._src.lib import xla_client
+from jax._src.lib import xla_client  # type: ignore[attr-defined]
 
 #: Native operations in programs: targets of custom calls.
 TARGETS = ("sg3_filtered_lrelu", "sg3_upfirdn2d")
