@@ -306,8 +306,12 @@ def firs(batch: int) -> Iterator[Fir]:
         for side in sides:
             yield from pair("D down 2", bilinear, 2, (1, 1), side, config.channels(side))
             yield from pair("D blur", bilinear, 1, (2, 2), side, config.channels(side))
-    yield from pair("augment", wavelet, 2, (5, 5), 512, 3)
-    yield from pair("R blur", blur, 1, (30, 30), 256, 3)
+    for side in (512, 1024):
+        yield from pair("augment", wavelet, 2, (5, 5), side, 3)
+    yield from pair("skip", bilinear, 2, (1, 1), 512, 3)  # of StyleGAN2's images; upsampling is the adjoint
+    for channels in (1, 3):
+        yield from pair("R blur", blur, 1, (30, 30), 256, channels)
+    yield from pair("odd", wavelet, 3, (5, 5), 100, 37)  # for the kernel of any shape
 
 
 class Checker:

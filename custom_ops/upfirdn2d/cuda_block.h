@@ -1,5 +1,5 @@
-// upfirdn2d for one block of threads: a tile of output pixels times a chunk of channels. Columns are resampled first,
-// then rows; the terms of the filter add up.
+// upfirdn2d of any kind for one block of threads: a tile of output pixels times a chunk of channels. Columns are
+// resampled first, then rows; the terms of the filter add up. cuda_strip_block.h and cuda_image_block.h are faster.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
@@ -9,7 +9,7 @@
 namespace sg3::cuda {
 
 struct UpfirdnAxis {
-  int up, down, before, taps;  // taps are padded with zeros to a multiple of the factors
+  int up, down, before, taps;
   int in_size, out_size;
   int inputs, outputs;  // of a tile
   int tiles;
@@ -28,21 +28,7 @@ struct UpfirdnPlan {
   Divisor in_columns, out_columns;
 };
 
-// The geometry of a line, compiled in.
-template <int UP, int DOWN, int TAPS>
-struct FixedLine {
-  static constexpr bool kFixed = true;
-  static constexpr int kUp = UP, kDown = DOWN, kTaps = TAPS;
-
-  static bool matches(const UpfirdnAxis& axis) { return axis.up == UP && axis.down == DOWN && axis.taps == TAPS; }
-};
-
-struct AnyLine {
-  static constexpr bool kFixed = false;
-};
-
 // The phases of one block, which are separated by barriers.
-template <class Line>
 struct UpfirdnBlock : BlockPlace {
   const UpfirdnPlan& p;
   const float* taps;  // [terms, y.taps], [terms, x.taps]
@@ -131,13 +117,8 @@ struct UpfirdnBlock : BlockPlace {
   template <class Put>
   SG3_HD void resample(const UpfirdnAxis& axis, int phase, const float* line_taps, const float* line, int stride,
                        Put put) const {
-    if constexpr (Line::kFixed) {
-      const auto get = [&](int i) { return line[i * stride]; };
-      resample_line<Line::kUp, Line::kDown, Line::kTaps>(axis.inputs, axis.outputs, phase, line_taps, get, put);
-    } else {
-      for (int o = 0; o < axis.outputs; ++o) {
-        put(o, resample_at(o, axis.up, axis.down, phase, axis.taps, line_taps, line, stride));
-      }
+    for (int o = 0; o < axis.outputs; ++o) {
+      put(o, resample_at(o, axis.up, axis.down, phase, axis.taps, line_taps, line, stride));
     }
   }
 };

@@ -17,8 +17,6 @@ inline UpfirdnAxis upfirdn_axis(const Sg3Axis& axis) {
   a.down = int(axis.down);
   a.before = int(axis.before);
   a.taps = int(axis.taps);
-  // The compiled lines take whole groups of taps.
-  if (a.up == 1 || a.down == 1) a.taps = ceil_div(a.taps, a.up * a.down) * a.up * a.down;
   a.in_size = int(axis.in_size);
   a.out_size = int(axis.out_size);
   return a;
@@ -101,19 +99,6 @@ inline bool choose_tiles(UpfirdnPlan* plan, const SharedLimits& limits) {
     if (choose_tiles_of_lanes(plan, limits)) return true;
   }
   return false;
-}
-
-// Calls f(FixedLine()) for the geometry of both axes; returns false if it is not compiled in. Those that are belong to
-// the filters of StyleGAN2 ([1, 3, 3, 1]) and of the augmentation (12 taps).
-template <class F>
-bool with_fixed_line(const UpfirdnPlan& p, F f) {
-  const auto calls = [&](auto line) {
-    const bool matches = line.matches(p.y) && line.matches(p.x);
-    if (matches) f(line);
-    return matches;
-  };
-  return calls(FixedLine<1, 2, 4>()) || calls(FixedLine<2, 1, 4>()) || calls(FixedLine<1, 1, 4>()) ||
-         calls(FixedLine<1, 2, 12>()) || calls(FixedLine<2, 1, 12>());
 }
 
 }  // namespace sg3::cuda

@@ -1,5 +1,4 @@
-// The kernel of upfirdn2d, compiled at first use (launch.cc) for SG3_LINE, a FixedLine or AnyLine, and SG3_TAPS, the
-// room for taps.
+// The kernel of any upfirdn2d, compiled at first use (launch.cc) for SG3_TAPS, the room for taps.
 
 #include "custom_ops/resampling/cuda/barrier.h"
 #include "custom_ops/upfirdn2d/cuda_block.h"
@@ -12,7 +11,7 @@ extern "C" __global__ void __launch_bounds__(kMaxThreads, 1)
   extern __shared__ float4 shared[];
   const int64_t blocks = num_blocks(plan);
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    UpfirdnBlock<SG3_LINE>(plan, taps.at, x, y, reinterpret_cast<float*>(shared), block).run_all(BlockBarrier());
+    UpfirdnBlock(plan, taps.at, x, y, reinterpret_cast<float*>(shared), block).run_all(BlockBarrier());
   }
 }
 
