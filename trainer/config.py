@@ -26,8 +26,8 @@ from sg3tf.utils.files import atomic_write
 from trainer import augment
 from trainer.distribution import HELP as STRATEGY_HELP
 from trainer.errors import OptionError
+from trainer.step_order import blur_sigma
 
-BLUR_SIGMA_PIXELS = 10.0  # of the blur of the discriminator's first images, config R
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
@@ -421,11 +421,14 @@ class Options:
         """True if the discriminator's first images are blurred."""
         return self.cfg == "stylegan3-r" and self.from_scratch
 
+    @property
+    def blur_fade_nimg(self) -> float | None:
+        """Images in which that blur fades; None without."""
+        return self.batch * BLUR_FADE_NIMG_PER_BATCH if self.uses_blur else None
+
     def blur_sigma(self, cur_nimg: int) -> float:
         """Standard deviation, in pixels over sqrt(2 ln 2), of the blur in front of D; 0 for none."""
-        if not self.uses_blur:
-            return 0.0
-        return max(1 - cur_nimg / (self.batch * BLUR_FADE_NIMG_PER_BATCH), 0.0) * BLUR_SIGMA_PIXELS
+        return 0.0 if self.blur_fade_nimg is None else blur_sigma(cur_nimg, self.blur_fade_nimg)
 
     @property
     def gamma_warning(self) -> str | None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.data.dataset import Dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
-from trainer import augment
-from trainer.config import Options
+from trainer.augment.heuristics import INTERVAL
+
+if TYPE_CHECKING:  # importing them imports TensorFlow or protobuf
+    from sg3tf.data.dataset import Dataset
+    from trainer.config import Options
 
 #: Images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 #: NumPy array where inputs are drawn, tf.Tensor where a phase reads them; the first axis counts images.
 Values = Any
+Fields = TypeVar("Fields")
 
 # --- Inputs of the phases ---------------------------------------------------------------------------------------------
 
@@ -143,6 +146,29 @@ class PathLengthInputs(_TensorFields):
     directions: Values
 
 
+def named_arrays(inputs: Any) -> dict[str, Values]:
+    """Arrays of the inputs of a phase by path, such as "latents.z", in the order of tf.nest.flatten."""
+    found: dict[str, Values] = {}
+    for field in dataclasses.fields(inputs):
+        value = getattr(inputs, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= {f"{field.name}.{name}": array for name, array in named_arrays(value).items()}
+        elif value is not None:
+            found[field.name] = value
+    return found
+
+
+def map_arrays(function: Callable[[Values], Values], inputs: Fields) -> Fields:
+    """Inputs of a phase with `function` applied to every array."""
+    values = {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}  # type: ignore[arg-type]
+    mapped = {
+        name: map_arrays(function, value) if dataclasses.is_dataclass(value) else function(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return dataclasses.replace(inputs, **mapped)  # type: ignore[type-var]
+
+
 # --- Batches of real images -------------------------------------------------------------------------------------------
 
 #: Added to the seed, so that held-out images have an order of their own.
@@ -245,6 +271,7 @@ class InputPipeline:
         part: this worker's rows of a batch.
 
     Examples:
+        >>> from trainer.config import Options
         >>> size = {"resolution": 16, "cbase": 128, "cmax": 8, "batch": 8}
         >>> data = {"data": "faces", "data_name": "faces", "data_digest": "sha256:0", "num_images": 64}
         >>> options = Options(cfg="stylegan3-t", image_channels=3, label_dim=0, **data, **size)
@@ -279,21 +306,21 @@ class InputPipeline:
 
         self._step = step
         self._stall_seconds = 0.0
-        self._real = stream(data, options.seed, cur_nimg) if isinstance(data, Dataset) else data
+        self._real = data if isinstance(data, BatchIterator) else stream(data, options.seed, cur_nimg)
         self._held_out = None
         if held_out is not None:
-            seen = -(-step // augment.INTERVAL) * options.batch
+            seen = -(-step // INTERVAL) * options.batch
             self._held_out = stream(held_out, options.seed + _HELD_OUT_SEED, seen)
 
     def next(self) -> tuple[Batch, Batch | None]:
-        """Return the training images of the next step, and the held-out images of every augment.INTERVAL-th step.
+        """Return the training images of the next step, and the held-out images of every INTERVAL-th step.
 
         Raises:
             DataError: a record cannot be read; the message names it.
         """
         start = time.monotonic()
         real, held_out = next(self._real), None
-        if self._held_out is not None and self._step % augment.INTERVAL == 0:
+        if self._held_out is not None and self._step % INTERVAL == 0:
             held_out = next(self._held_out)
         self._step += 1
         self._stall_seconds += time.monotonic() - start

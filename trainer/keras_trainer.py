@@ -20,10 +20,11 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import StyleGAN3Generator, build_generator
 from trainer import augment, losses
 from trainer.adam import lazy_adam
-from trainer.config import BLUR_SIGMA_PIXELS, EMA_NIMG_PER_BATCH
+from trainer.config import EMA_NIMG_PER_BATCH
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 from trainer.random_inputs import LabelArray, RandomInputs
-from trainer.step import LossFunction, ema_decay, summed_gradients, update_ema, zero_nonfinite
+from trainer.step import LossFunction, summed_gradients, update_ema, zero_nonfinite
+from trainer.step_order import blur_sigma, ema_decay
 
 
 class StyleGANTrainer(keras.Model):
@@ -219,7 +220,7 @@ class StyleGANTrainer(keras.Model):
         """Blur and augmentation of a batch."""
         view = View()
         if self.blur_kimg:
-            sigma = BLUR_SIGMA_PIXELS * max(1 - self.cur_nimg / (self.blur_kimg * 1000), 0.0)
+            sigma = blur_sigma(self.cur_nimg, self.blur_kimg * 1000)
             view = View(np.full([count], sigma, np.float32))
         if self.augment is not None:
             params = self.random_inputs.augmentation(augmentation, self.cur_nimg, count)

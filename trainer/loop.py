@@ -56,12 +56,12 @@ def train(
     """
     workers = Workers(strategy)
     state = TrainState(options, strategy)
-    notes = _load(state, options, resume)
+    notes = load_weights(state, options, resume)
     progress = (options.reproducibility_fields, state.cur_nimg)
     workers.require_equal(zlib.crc32(repr(progress).encode()), "options or checkpoints")
     part = workers.part(options.batch)
     data = dataset if isinstance(dataset, Dataset) else _batch_iterator(dataset, options, part)
-    random_inputs = _random_inputs(options, state, data)
+    random_inputs = make_random_inputs(options, state, data)
     train_step = TrainStep(state, options, strategy, random_inputs)
     pipeline = InputPipeline(options, data, held_out, step=state.step, cur_nimg=state.cur_nimg, part=part)
     local = strategy if workers.count == 1 else None  # what the chief computes alone must not wait for other workers
@@ -117,7 +117,7 @@ def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
         ) from error
 
 
-def _load(state: TrainState, options: Options, resume: Path | None) -> list[str]:
+def load_weights(state: TrainState, options: Options, resume: Path | None) -> list[str]:
     """Load the weights that a run begins with; return notes for its log."""
     notes = []
     if warning := options.gamma_warning:
@@ -134,7 +134,8 @@ def _batch_iterator(source: Iterable[Any], options: Options, part: slice) -> Bat
     return BatchIterator(source, shape, options.label_dim)
 
 
-def _random_inputs(options: Options, state: TrainState, labels: Labels) -> RandomInputs:
+def make_random_inputs(options: Options, state: TrainState, labels: Labels) -> RandomInputs:
+    """Random inputs of a run."""
     return RandomInputs(
         labels,
         options.batch,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-from trainer.config import Options
+if TYPE_CHECKING:
+    from trainer.config import Options
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 #: {name: moments}
-Moments = Mapping[str, tf.Tensor]
+Moments = Mapping[str, Any]
 
 
 def moments(values: tf.Tensor) -> tf.Tensor:
     """Moments, float32 [3], of all `values`."""
+    import tensorflow as tf  # the rest of this file is used where it is not installed
+
     values = tf.cast(tf.reshape(values, [-1]), tf.float32)
     count = tf.cast(tf.size(values), tf.float32)
     return tf.stack([count, tf.reduce_sum(values), tf.reduce_sum(tf.square(values))])

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
 import tensorflow as tf
 
 from sg3tf.models.base import BaseGenerator
 from trainer import losses, stats
 from trainer.config import Options
 from trainer.distribution import Workers
-from trainer.inputs import Batch, DiscriminatorInputs, FakeInputs, PathLengthInputs, RealInputs, View
 from trainer.losses import Metrics
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
-
-EMA_RAMP_UP = 0.05  # the half-life is at most this share of the images seen so far
+from trainer.step_order import Phase, StepOrder, StepSettings
 
 Inputs = TypeVar("Inputs")
 #: (state, inputs) -> (loss of each image, {name of a metric: its values})
 LossFunction = Callable[[Any, Any], tuple[tf.Tensor, Metrics]]
 
 
-class TrainStep:
+class TrainStep(StepOrder):
     """Runs the phases of a step under a strategy, accumulating gradients where the batch does not fit at once.
 
     Args:
@@ -32,6 +29,9 @@ class TrainStep:
         options: options of the run.
         strategy: the strategy in whose scope `state` was made.
         random_inputs: latents and labels of the generated images, parameters of the augmentation.
+
+    Attributes:
+        replica_steps: {phase: function of a replica's inputs}, for use inside of the strategy.
 
     Raises:
         OptionError: the batch is not a multiple of batch_per_replica times the number of replicas.
@@ -47,84 +47,31 @@ class TrainStep:
         2
     """
 
+    state: TrainState
+
     def __init__(
         self, state: TrainState, options: Options, strategy: tf.distribute.Strategy, random_inputs: RandomInputs
     ) -> None:
-        self.state, self.options, self.strategy, self.random_inputs = state, options, strategy, random_inputs
-        self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
         self.workers = Workers(strategy)
+        super().__init__(state, StepSettings.of(options), random_inputs, self.workers.part)
+        self.options, self.strategy = options, strategy
+        self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
         G, D = state.G.trainable_variables, state.D.trainable_variables
-        self._phases = {
+        self.replica_steps = {
             "G": self._phase("G", losses.generator_phase, G, state.g_optimizer),
             "PL": self._phase("PL", losses.path_length_phase, G, state.g_optimizer),
             "D": self._phase("D", losses.discriminator_phase, D, state.d_optimizer),
             "R1": self._phase("R1", losses.r1_phase, D, state.d_optimizer),
+            "held_out": self._measurement(losses.held_out_scores),
         }
-        self._held_out_scores = self._measurement(losses.held_out_scores)
+        self._phases = {name: self._distributed(step) for name, step in self.replica_steps.items()}
+        self._held_out_scores = self._phases.pop("held_out")
         self._update_ema = tf.function(self._update_ema_in_scope)
-
-    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
-        """Train on one batch; return the moments of every metric, over all workers.
-
-        Args:
-            real: training images: this worker's part of the batch.
-            held_out: images that are only judged, likewise; None in steps without.
-        """
-        state, options = self.state, self.options
-        metrics = self._phases["G"](self._fake_inputs("G", "G"))
-        if options.pl_weight and state.step % options.pl_interval == 0:
-            metrics = {**metrics, **self._phases["PL"](self._path_length_inputs())}
-        real_inputs, fake_inputs = self._real_inputs(real, "D real"), self._fake_inputs("D", "D fake")
-        scores = self._phases["D"](DiscriminatorInputs(real_inputs, fake_inputs))
-        if held_out is not None:
-            scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
-        metrics, judged = stats.add(metrics, scores), [scores]
-        if options.gamma and state.step % options.r1_interval == 0:
-            scores = self._phases["R1"](self._real_inputs(real, "R1"))
-            metrics, judged = stats.add(metrics, scores), [*judged, scores]
-        if options.aug == "ada":
-            sources = state.controller.sources
-            state.controller.observe(*({n: stats.mean(phase[n]) for n in sources if n in phase} for phase in judged))
-        keep = ema_decay(options.batch, state.cur_nimg, options.ema_half_life_nimg, ramp_up=options.from_scratch)
-        self._update_ema(tf.constant(keep))
-        state.cur_nimg += options.batch
-        state.step += 1
-        return metrics
-
-    # --- Inputs of the phases: NumPy arrays of this worker ------------------------------------------------------------
-
-    def _fake_inputs(self, latents: str, augmentation: str) -> FakeInputs:
-        drawn = self.random_inputs.latents(latents, self.state.cur_nimg)
-        return FakeInputs(self._worker_slice(drawn), self._view(augmentation))
-
-    def _real_inputs(self, batch: Batch, augmentation: str) -> RealInputs:
-        images, label = batch
-        return RealInputs(images, label, self._view(augmentation))
-
-    def _path_length_inputs(self) -> PathLengthInputs:
-        count = self.options.batch // 2
-        latents = self.random_inputs.latents("PL", self.state.cur_nimg, count)
-        directions = self.random_inputs.directions(self.state.cur_nimg, count)
-        return self._worker_slice(PathLengthInputs(latents, directions))
-
-    def _view(self, augmentation: str) -> View:
-        blur_sigma = params = p = None
-        if self.options.uses_blur:
-            sigma = self.options.blur_sigma(self.state.cur_nimg)
-            blur_sigma = np.full([self.options.batch], sigma, np.float32)
-        if self.state.augment is not None:
-            params = self.random_inputs.augmentation(augmentation, self.state.cur_nimg)
-            p = np.full([self.options.batch], self.state.controller.probability, np.float32)
-        return self._worker_slice(View(blur_sigma, params, p))
-
-    def _worker_slice(self, inputs: Inputs) -> Inputs:
-        """This worker's part of inputs of the global batch."""
-        return tf.nest.map_structure(lambda array: array[self.workers.part(len(array))], inputs)
 
     # --- Phases on devices --------------------------------------------------------------------------------------------
 
-    def _phase(self, name: str, loss_function: LossFunction, variables: list[Any], optimizer: Any) -> Any:
-        """A function of a phase's inputs that updates `variables` and returns the moments of the metrics."""
+    def _phase(self, name: str, loss_function: LossFunction, variables: list[Any], optimizer: Any) -> Phase:
+        """A function of a replica's inputs that updates `variables` and returns the moments of the metrics."""
 
         def replica_step(inputs: Any) -> Metrics:
             with tf.name_scope(f"phase_{name}"):
@@ -137,18 +84,18 @@ class TrainStep:
                 metrics = {n: stats.moments(value) for n, value in metrics.items()}
                 return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
 
-        return self._distributed(replica_step)
+        return replica_step
 
-    def _measurement(self, function: Callable[..., Metrics]) -> Any:
-        """A function of inputs that updates nothing and returns the moments of the metrics."""
+    def _measurement(self, function: Callable[..., Metrics]) -> Phase:
+        """A function of a replica's inputs that updates nothing and returns the moments of the metrics."""
 
         def replica_step(inputs: Any) -> Metrics:
             parts = [function(self.state, self._part(inputs, index)) for index in range(self.num_accumulation_steps)]
             return {name: stats.moments(tf.concat([part[name] for part in parts], 0)) for name in parts[0]}
 
-        return self._distributed(replica_step)
+        return replica_step
 
-    def _distributed(self, replica_step: Callable[[Any], Metrics]) -> Callable[[Any], Metrics]:
+    def _distributed(self, replica_step: Phase) -> Phase:
         @tf.function
         def run(inputs: Any) -> Metrics:
             metrics = self.strategy.run(replica_step, args=(inputs,))
@@ -232,21 +179,7 @@ def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics
     return kept, {"norm": tf.linalg.global_norm(kept), "nonfinite": lost, "overflow": tf.cast(lost > 0, tf.float32)}
 
 
-# --- Moving average of the generator (arXiv 2006.06676, appendix C; on half-lives arXiv 2312.02696, section 4.2) ------
-
-
-def ema_decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
-    """Share that the average keeps in the step that begins at `cur_nimg` images.
-
-    Args:
-        batch: images of a step.
-        cur_nimg: images seen before this step, so that the first step keeps nothing.
-        half_life_nimg: images after which half of the average is replaced.
-        ramp_up: shorten the half-life to EMA_RAMP_UP times cur_nimg at the beginning.
-    """
-    if ramp_up:
-        half_life_nimg = min(half_life_nimg, cur_nimg * EMA_RAMP_UP)
-    return 0.5 ** (batch / max(half_life_nimg, 1e-8))
+# --- Moving average of the generator ----------------------------------------------------------------------------------
 
 
 def update_ema(average: BaseGenerator, model: BaseGenerator, decay: tf.Tensor) -> None:

@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from sg3tf import Generator
 from trainer import step
+from trainer.step_order import EMA_RAMP_UP, ema_decay
 
 
 def kept(start_nimg, end_nimg, batch, half_life_nimg):
     """Share of the average at `start_nimg` that is left at `end_nimg`."""
-    return np.prod([step.ema_decay(batch, n, half_life_nimg) for n in range(start_nimg, end_nimg, batch)])
+    return np.prod([ema_decay(batch, n, half_life_nimg) for n in range(start_nimg, end_nimg, batch)])
 
 
 @pytest.mark.parametrize("batch", [4, 40])
@@ -27,14 +28,14 @@ def test_ramp_up_closed_form():
 
 
 def test_ramp_up_ends_where_the_half_life_is_reached():
-    end = 10_000 / step.EMA_RAMP_UP
-    assert step.ema_decay(8, int(end), 10_000) == step.ema_decay(8, 10**9, 10_000) == 0.5 ** (8 / 10_000)
-    assert step.ema_decay(8, int(end) - 8, 10_000) < step.ema_decay(8, int(end), 10_000)
+    end = 10_000 / EMA_RAMP_UP
+    assert ema_decay(8, int(end), 10_000) == ema_decay(8, 10**9, 10_000) == 0.5 ** (8 / 10_000)
+    assert ema_decay(8, int(end) - 8, 10_000) < ema_decay(8, int(end), 10_000)
 
 
 def test_first_steps_keep_next_to_nothing():
-    assert step.ema_decay(8, 0, 10_000) == 0
-    assert step.ema_decay(8, 8, 10_000) == pytest.approx(2.0**-20)
+    assert ema_decay(8, 0, 10_000) == 0
+    assert ema_decay(8, 8, 10_000) == pytest.approx(2.0**-20)
 
 
 @pytest.fixture(scope="module")

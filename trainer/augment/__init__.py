@@ -1,6 +1,25 @@
-"""Adaptive augmentation of the discriminator's images (StyleGAN2-ADA, arXiv 2006.06676)."""
+"""Adaptive augmentation of the discriminator's images (StyleGAN2-ADA, arXiv 2006.06676).
 
-from trainer.augment.controller import INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET, Controller
-from trainer.augment.pipeline import PIPE, PIPES, Augment
+Names that need TensorFlow are loaded on first use: the parameters are also drawn where it is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from trainer.augment.heuristics import INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET
+
+if TYPE_CHECKING:
+    from trainer.augment.controller import Controller
+    from trainer.augment.pipeline import PIPE, PIPES, Augment
 
 __all__ = ["INTERVAL", "KIMG", "KIMG_FROM_MODEL", "PIPE", "PIPES", "SOURCES", "TARGET", "Augment", "Controller"]
+
+_MODULES = {"Controller": "controller", "PIPE": "pipeline", "PIPES": "pipeline", "Augment": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'trainer.augment' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"trainer.augment.{_MODULES[name]}"), name)

@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
+from trainer.augment.active_params import AugmentParams
 from trainer.augment.geometry import product
-from trainer.augment.random_params import AugmentParams
 
 BRIGHTNESS = 0.2  # standard deviation of the shift
 CONTRAST_OCTAVES = 0.5  # standard deviation of the factor's binary logarithm

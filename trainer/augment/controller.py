@@ -7,18 +7,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-#: Images, in thousands, in which p rises from 0 to 1 if it only rises.
-KIMG = 500.0
-#: The same for a run that starts from a model: its discriminator may overfit from the beginning.
-KIMG_FROM_MODEL = 100.0
-INTERVAL = 4  # steps
-TARGET = 0.6  # of the heuristic
-
-#: Metrics of a step that enter the heuristics of the paper's equation 1.
-SOURCES = {
-    "rt": ("Loss/signs/real",),
-    "rv": ("Loss/scores/real", "Loss/scores/validation", "Loss/scores/fake"),
-}
+from trainer.augment.heuristics import INTERVAL, KIMG, SOURCES, TARGET, direction, measure, next_probability
 
 
 class Controller:
@@ -131,23 +120,15 @@ class Controller:
                 raise ValueError(
                     f"no {name!r} among the metrics of {self.interval} steps: r_{self.heuristic[1]} needs it"
                 )
-        overfitting = self._measure([s / c for s, c in zip(self._sums.numpy(), self._counts.numpy(), strict=True)])
+        means = [s / c for s, c in zip(self._sums.numpy(), self._counts.numpy(), strict=True)]
         self._sums.assign(tf.zeros_like(self._sums))
         self._counts.assign(tf.zeros_like(self._counts))
-        self._overfitting.assign(overfitting)
-        direction = (overfitting > self.target) - (overfitting < self.target)  # 0 for NaN, which a diverged step gives
-        if math.isfinite(overfitting):
-            move = self.batch * self.interval / (self._kimg * 1000)
-            # As published, without an upper limit: where 1 did not suffice, p takes as long to come back to it.
-            self._p.assign(max(self.probability + direction * move, 0.0))
-        is_saturated = self.probability >= 1 and direction >= 0
+        self._overfitting.assign(measure(self.heuristic, means))
+        sign = direction(self.overfitting, self.target)
+        move = self.batch * self.interval / (self._kimg * 1000)
+        self._p.assign(next_probability(self.probability, sign * move))
+        is_saturated = self.probability >= 1 and sign >= 0
         self._saturated_nimg.assign(self._saturated_nimg + self.batch * self.interval if is_saturated else 0)
-
-    def _measure(self, means: list[float]) -> float:
-        if self.heuristic == "rt":
-            return float(means[0])
-        train, validation, fake = (float(mean) for mean in means)
-        return (train - validation) / (train - fake) if train != fake else math.nan
 
 
 def _check(batch: int, heuristic: str, target: float, kimg: float, interval: int, probability: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from trainer.augment.active_params import AugmentParams
 from trainer.augment.geometry import octave_bands
-from trainer.augment.random_params import BANDS, AugmentParams
+from trainer.augment.random_params import BANDS
 
 TRANSFORMS = ("imgfilter",)
 

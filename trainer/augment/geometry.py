@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.ops.upfirdn2d import upfirdn2d
-from trainer.augment.random_params import AugmentParams
+from trainer.augment.active_params import AugmentParams
 
 # --- Wavelet filters, of unit sum in float64 --------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.augment import color, corruption, filtering, geometry
-from trainer.augment.random_params import COLUMNS, AugmentParams
+from trainer.augment.active_params import AugmentParams
+from trainer.augment.random_params import COLUMNS
 
 _BLIT = ("xflip", "rotate90", "xint")
 _GEOM = ("scale", "rotate", "aniso", "xfrac")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.augment import Controller
-from trainer.augment.controller import KIMG, KIMG_FROM_MODEL
+from trainer.augment.heuristics import KIMG, KIMG_FROM_MODEL
 
 OVERFITTING, FINE = {"Loss/signs/real": 0.9}, {"Loss/signs/real": 0.1}
 

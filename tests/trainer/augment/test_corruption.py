@@ -8,8 +8,9 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.helpers.forced_params import drawn, forced
+from trainer.augment.active_params import AugmentParams
 from trainer.augment.corruption import add_noise, cut_out
-from trainer.augment.random_params import COLUMNS, AugmentParams
+from trainer.augment.random_params import COLUMNS
 
 
 def numbers(values, probability=1.0):

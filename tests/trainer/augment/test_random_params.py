@@ -8,7 +8,8 @@ import tensorflow as tf
 from scipy import stats
 
 from tests.helpers.forced_params import drawn
-from trainer.augment.random_params import COLUMNS, NORMAL_COLUMNS, AugmentParams
+from trainer.augment.active_params import AugmentParams
+from trainer.augment.random_params import COLUMNS, NORMAL_COLUMNS
 
 
 def keyed(values, probability):
