@@ -209,6 +209,9 @@ class Options:
         help="Weight of path length regularization; 0 switches it off.",
     )
     pl_interval: int = option(4, limit=POSITIVE, help="Steps between two path length penalties.")
+    posthoc_ema: bool = option(
+        False, help="Keep two averages of G at every snapshot, from which `sg3tf ema` makes averages of any length."
+    )
     precision: str = option(
         None,
         choices=PRECISIONS,

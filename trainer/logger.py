@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from sg3tf import images, ops
 from sg3tf.metrics.detectors import DetectorError
+from sg3tf.models import power_ema
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path, atomic_write
 from trainer import run_dir
@@ -228,6 +229,10 @@ class RunLogger:
             snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"
             with atomic_path(snapshot) as path:
                 self.state.G_ema.save(path)
+            if self.state.power_emas:
+                power_ema.write(
+                    self.run / power_ema.file_name(self.state.cur_nimg), self.state.cur_nimg, self.state.power_emas
+                )
             if self.options.metrics:
                 self._evaluate(snapshot)
             if self.options.histograms:

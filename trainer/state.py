@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
+from sg3tf.models import power_ema
 from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
 from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
@@ -40,6 +41,7 @@ class TrainState:
     Attributes:
         G, D: the networks in training.
         G_ema: moving average of G, for users; computes in float32.
+        power_emas: {sigma_rel: average of G} for post-hoc averages; empty without.
         g_optimizer, d_optimizer: optimizers of G and D.
         augment: augmentation of the discriminator's images; None without.
         controller: probability of the augmentation.
@@ -68,6 +70,8 @@ class TrainState:
             self.D = Discriminator(options.discriminator(), dtype=options.policy)
             self.G_ema = build_generator(options.generator())
             self.G_ema.set_weights(self.G.get_weights())
+            widths = power_ema.TRACKED if options.posthoc_ema else ()
+            self.power_emas = {sigma_rel: build_generator(options.generator()) for sigma_rel in widths}
             freeze(self.D, options.freezed)
             self.g_optimizer = lazy_adam(options.glr, options.pl_interval if options.pl_weight else None)
             self.d_optimizer = lazy_adam(options.dlr, options.r1_interval if options.gamma else None)
@@ -85,6 +89,8 @@ class TrainState:
         if format == 1:
             for part in OPTIMIZERS:
                 by_part[part] = _as_keras_adam(getattr(self, part))
+        if self.power_emas:
+            by_part["power_emas"] = [v.value for model in self.power_emas.values() for v in model.variables]
         return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
 
     def save(self, folder: Path) -> None:

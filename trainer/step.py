@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from sg3tf.models import power_ema
 from sg3tf.models.base import BaseGenerator
 from trainer import losses, stats
 from trainer.config import Options
 from trainer.distribution import Workers
+from trainer.inputs import Batch
 from trainer.losses import Metrics
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
@@ -67,6 +69,16 @@ class TrainStep(StepOrder):
         self._phases = {name: self._distributed(step) for name, step in self.replica_steps.items()}
         self._held_out_scores = self._phases.pop("held_out")
         self._update_ema = tf.function(self._update_ema_in_scope)
+        self._update_power_emas = tf.function(self._update_power_emas_in_scope)
+
+    def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
+        """Train as StepOrder.run does, then update the averages for --posthoc_ema."""
+        metrics = super().run(real, held_out)
+        if self.state.power_emas:
+            batch, gammas = self.options.batch, map(power_ema.exponent, self.state.power_emas)
+            shares = [power_ema.share_of_new(gamma, self.state.cur_nimg - batch, batch) for gamma in gammas]
+            self._update_power_emas(tf.constant(shares, tf.float32))
+        return metrics
 
     # --- Phases on devices --------------------------------------------------------------------------------------------
 
@@ -142,6 +154,11 @@ class TrainStep(StepOrder):
         with self.strategy.scope():  # a tf.function does not inherit it
             update_ema(self.state.G_ema, self.state.G, decay)
 
+    def _update_power_emas_in_scope(self, shares: tf.Tensor) -> None:
+        with self.strategy.scope():
+            for average, share in zip(self.state.power_emas.values(), tf.unstack(shares), strict=True):
+                update_power_ema(average, self.state.G, share)
+
 
 def _count(inputs: Any) -> int:
     """Number of images, static."""
@@ -184,10 +201,19 @@ def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics
 
 def update_ema(average: BaseGenerator, model: BaseGenerator, decay: tf.Tensor) -> None:
     """Move the average's trained weights towards the model's by 1 - decay; copy running statistics and constants."""
+    _update_average(average, model, lambda old, new: new + decay * (old - new))
+
+
+def update_power_ema(average: BaseGenerator, model: BaseGenerator, share: tf.Tensor) -> None:
+    """Do as `update_ema`, given 1 - decay, which for long averages is too small to be left of a decay in float32."""
+    _update_average(average, model, lambda old, new: old + share * (new - old))
+
+
+def _update_average(average: BaseGenerator, model: BaseGenerator, mixed: Callable[[Any, Any], Any]) -> None:
     strategy = tf.distribute.get_strategy()
 
     def mix(target: Any, source: Any) -> None:
-        target.assign(source + decay * (target - source))
+        target.assign(mixed(target, source))
 
     def copy(target: Any, source: Any) -> None:
         target.assign(source)

@@ -48,6 +48,7 @@ COMMANDS = {
     "generate sheet": Command("Draw classes side by side.", "sg3tf.generate.commands.sheet"),
     "project": Command("Search for the latents of a picture.", "sg3tf.cli.project"),
     "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
+    "ema": Command("Average weights over any part of a run.", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
     "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
     "spectra compare": Command(
