@@ -1,6 +1,7 @@
 """Configure Bazel to build the native operations for the TensorFlow of the Python that runs this script."""
 
 import importlib.metadata
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,7 +15,12 @@ def main() -> None:
             f"{sys.executable} has no TensorFlow: run configure.py with a Python that has it, or run `make native`"
         )
     settings = Path(__file__).with_name(".tf_configure.bazelrc")
-    settings.write_text(f'build --repo_env="PYTHON_BIN_PATH={sys.executable}"\n')
+    lines = [f'build --repo_env="PYTHON_BIN_PATH={sys.executable}"']
+    # For the tests of custom_ops/jit; by its path, because importing sg3tf.ops would import TensorFlow.
+    nvrtc = runpy.run_path(str(Path(__file__).with_name("sg3tf") / "ops" / "cuda.py"))["find_nvrtc"]()
+    if nvrtc:
+        lines.append(f'test --test_env="SG3TF_NVRTC={nvrtc}"')
+    settings.write_text("\n".join(lines) + "\n")
     print(f"configured for TensorFlow {version} of {sys.executable}")
 
 

@@ -65,7 +65,9 @@ def op_package():
     )
     cc_library(
         name = "cuda",
-        srcs = native.glob(["cuda_*.h", "launch*.cc"]),
+        srcs = native.glob(["launch*.cc"]),
+        hdrs = native.glob(["cuda_*.h"]),
+        visibility = ["//custom_ops/jit:__pkg__"],
         deps = [":headers", "//custom_ops/resampling:launch"],
     )
     cc_library(

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from sg3tf.ops import backend, filtered_lrelu, native, upfirdn2d
+from sg3tf.ops import backend, cuda, filtered_lrelu, native, upfirdn2d
 from sg3tf.utils import command_line
 from sg3tf.version import __version__
 
@@ -29,6 +30,7 @@ _AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsav
 _AVX512 = _AVX2 | set(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
 
 _SHAPE = (2, 21, 18, 19)  # no size is divisible by vectors, tiles or words of a mask
+_LAYER = (8, 148, 148, 512)  # of StyleGAN3-T-256
 _TAPS = np.hanning(14)[1:-1] / 6
 
 Operation = Callable[[tf.Tensor, str], tf.Tensor]
@@ -55,6 +57,8 @@ def _report() -> Iterator[str]:
     )
     yield f"devices      {', '.join(_device(d) for d in tf.config.list_physical_devices())}"
     yield f"processor    {_processor()}"
+    gpus = tf.config.list_physical_devices("GPU")
+    yield f"GPU          {_gpu_driver(bool(gpus))}"
     try:
         yield f"auto means   {_choice()}"
         reason = native.unavailable_reason(native.FOLDER)
@@ -67,12 +71,16 @@ def _report() -> Iterator[str]:
         return
     yield f"library      {_library()}"
     yield f"  for XLA    {_library_for_xla()}"
+    if gpus:
+        yield f"  for GPUs   {_library_for_gpus()}"
     yield "self-test    relative errors against stock operations in float64"
     for name, operation in _OPERATIONS.items():
         for dtype in TOLERANCES:
             for compiled in (False, True):
                 title = f"{name:15}{dtype.name:9}{'jit_compile' if compiled else '':12}"
                 yield _test(title, operation, dtype, compiled)
+    if gpus:
+        yield _time_layer()
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:
@@ -122,6 +130,48 @@ def _library_for_xla() -> str:
     library = native.FOLDER / native.XLA
     reason = native.xla_unavailable_reason(library)
     return f"{reason}: stock operations under jit_compile until `make native`" if reason else str(library)
+
+
+def _gpu_driver(has_gpus: bool) -> str:
+    version = cuda.driver_version()
+    if version == (0, 0):
+        return "none: there is no NVIDIA driver"
+    driver = f"driver {cuda.driver_name()} for CUDA {version[0]}.{version[1]}"
+    return driver if has_gpus else f'{driver}, but TensorFlow sees no GPU: pip install "sg3tf[cuda]"'
+
+
+def _library_for_gpus() -> str:
+    native.operations()
+    library = native.FOLDER / native.OPERATIONS
+    folder = cuda.cache_folder(library)
+    sizes = [file.stat().st_size for file in folder.glob("*.cubin")] if folder else []
+    cached = f"{len(sizes)} kernels ({sum(sizes) / 1e6:.1f} MB) in {folder}" if folder else "no folder for kernels"
+    return f"{cuda.compiler(library)}; {cached}"
+
+
+def _time_layer() -> str:
+    """Time a layer of StyleGAN3-T-256 on the first GPU; the first call compiles its kernel, unless that is cached."""
+    title = f"filtered_lrelu of {' x '.join(map(str, _LAYER))}, float16"
+    try:
+        with tf.device("GPU:0"):
+            first_seconds, seconds = time_layer(tf.cast(tf.random.stateless_normal(_LAYER, [0, 0]), tf.float16))
+    except Exception as error:  # of any kind: reported instead of the result
+        return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
+    return f"layer        {title}: {seconds * 1e3:.2f} ms, the first time {first_seconds:.2f} s"
+
+
+def time_layer(x: tf.Tensor, repeats: int = 20) -> tuple[float, float]:
+    """Return the seconds that the first filtered leaky ReLU of an image takes, and the mean of later ones."""
+
+    def seconds(times: int) -> float:
+        tf.test.experimental.sync_devices()
+        start = time.perf_counter()
+        for _ in range(times):
+            _filtered_lrelu(x, "native")
+        tf.test.experimental.sync_devices()
+        return (time.perf_counter() - start) / times
+
+    return seconds(1), seconds(repeats)
 
 
 def _upfirdn2d(x: tf.Tensor, impl: str) -> tf.Tensor:

@@ -27,9 +27,8 @@ constexpr Source kStandardHeaders[] = {
 
 class Nvrtc : public Compiler {
  public:
-  // Null if the library cannot be loaded or lacks a function.
-  static std::unique_ptr<Nvrtc> load(const char* file, std::string* reason) {
-    void* library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+  static std::unique_ptr<Compiler> load(const std::string& file, std::string* reason) {
+    void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
       *reason = dlerror();
       return nullptr;
@@ -53,7 +52,7 @@ class Nvrtc : public Compiler {
     find(&nvrtc->ptx_size_, "nvrtcGetPTXSize");
     find(&nvrtc->ptx_, "nvrtcGetPTX");
     if (complete) return nvrtc;
-    *reason = std::string(file) + " is too old: CUDA 12.0 or newer is needed";
+    *reason = file + " is too old: CUDA 12.0 or newer is needed";
     return nullptr;
   }
 
@@ -139,8 +138,9 @@ bool write_file(const std::filesystem::path& path, const std::string& text) {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sg3tf.XXXXXX").string();
-    if (mkdtemp(pattern.data())) path_ = pattern;
+    std::error_code error;
+    std::string pattern = (std::filesystem::temp_directory_path(error) / "sg3tf.XXXXXX").string();
+    if (!error && mkdtemp(pattern.data())) path_ = pattern;
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   ~TemporaryFolder() {
@@ -156,7 +156,7 @@ class TemporaryFolder {
 
 class Nvcc : public Compiler {
  public:
-  static std::unique_ptr<Nvcc> find() {
+  static std::unique_ptr<Compiler> find() {
     const char* home = getenv("CUDA_HOME");
     const std::string command = home ? std::string(home) + "/bin/nvcc" : "nvcc";
     FILE* pipe = popen(("'" + command + "' --version 2>/dev/null").c_str(), "r");
@@ -166,7 +166,7 @@ class Nvcc : public Compiler {
     const size_t release = output.find("release ");
     if (pclose(pipe) != 0 || release == std::string::npos) return nullptr;
     const size_t from = release + 8;
-    return std::unique_ptr<Nvcc>(new Nvcc(command, output.substr(from, output.find(',', from) - from)));
+    return std::unique_ptr<Compiler>(new Nvcc(command, output.substr(from, output.find(',', from) - from)));
   }
 
   std::string name() const override { return "nvcc " + version_; }
@@ -199,24 +199,24 @@ struct Found {
   std::string reason;
 
   Found() {
-    if (const char* file = getenv("SG3TF_NVRTC")) {
-      compiler = Nvrtc::load(file, &reason);
-      if (compiler) return;
+    const char* setting = getenv("SG3TF_NVRTC");
+    const std::vector<std::string> files = {"libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"};
+    for (const std::string& file : setting ? std::vector<std::string>{setting} : files) {
+      if (!compiler) compiler = load_nvrtc(file, &reason);
     }
-    for (const char* file : {"libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"}) {
-      std::string ignored;
-      compiler = Nvrtc::load(file, &ignored);
-      if (compiler) return;
-    }
-    compiler = Nvcc::find();
+    if (!compiler) compiler = find_nvcc();
     if (!compiler) {
-      reason = "neither NVRTC nor nvcc is found" + (reason.empty() ? "" : " (" + reason + ")") +
-               ": pip install \"sg3tf[cuda]\", or set SG3TF_NVRTC to the file libnvrtc.so.12";
+      reason = "neither NVRTC (" + reason +
+               ") nor nvcc is found: pip install \"sg3tf[cuda]\", or set SG3TF_NVRTC to the file libnvrtc.so.12";
     }
   }
 };
 
 }  // namespace
+
+std::unique_ptr<Compiler> load_nvrtc(const std::string& file, std::string* reason) { return Nvrtc::load(file, reason); }
+
+std::unique_ptr<Compiler> find_nvcc() { return Nvcc::find(); }
 
 const Compiler* find_compiler(std::string* reason) {
   static const Found found;

@@ -3,6 +3,7 @@
 #ifndef SG3TF_CUSTOM_OPS_JIT_COMPILER_H_
 #define SG3TF_CUSTOM_OPS_JIT_COMPILER_H_
 
+#include <memory>
 #include <string>
 
 namespace sg3::jit {
@@ -19,8 +20,14 @@ class Compiler {
   virtual bool compile(const std::string& program, int arch, std::string* image, std::string* log) const = 0;
 };
 
-// Returns the compiler, or null and the reason. NVRTC is SG3TF_NVRTC, a file, or libnvrtc on the loader's path; nvcc is
-// in CUDA_HOME or on the path.
+// Returns NVRTC, or null and the reason: the library `file`.
+std::unique_ptr<Compiler> load_nvrtc(const std::string& file, std::string* reason);
+
+// Returns nvcc, or null: the one in CUDA_HOME, else the one on the path.
+std::unique_ptr<Compiler> find_nvcc();
+
+// Returns the compiler of this process, or null and the reason: NVRTC, which is the file SG3TF_NVRTC or else on the
+// loader's path, or nvcc.
 const Compiler* find_compiler(std::string* reason);
 
 }  // namespace sg3::jit

@@ -199,3 +199,18 @@ extern "C" const char* sg3_cuda_message(int code) {
   if (code != last_code) fail(code, "CUDA error " + std::to_string(code));
   return last_message.c_str();
 }
+
+extern "C" const char* sg3_cuda_compiler() {
+  using namespace sg3::jit;
+  static const std::string text = [] {
+    std::string reason;
+    const Compiler* compiler = find_compiler(&reason);
+    return compiler ? compiler->name() : reason;
+  }();
+  return text.c_str();
+}
+
+extern "C" const char* sg3_cuda_cache_folder() {
+  static const std::string text = sg3::jit::cache_folder().string();
+  return text.c_str();
+}

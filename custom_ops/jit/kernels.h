@@ -12,6 +12,12 @@ extern "C" {
 
 // Returns a sentence about the last launcher that failed in this thread, if it returned `code`.
 const char* sg3_cuda_message(int code);
+
+// Returns the name of the compiler, or why there is none.
+const char* sg3_cuda_compiler();
+
+// Returns the folder of compiled kernels, or an empty string.
+const char* sg3_cuda_cache_folder();
 }
 
 namespace sg3::jit {

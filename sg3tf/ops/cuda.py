@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,30 @@ def driver_version() -> tuple[int, int]:
     except OSError:
         return 0, 0
     return version.value // 1000, version.value % 1000 // 10
+
+
+def driver_name() -> str:
+    """Return the number of the driver, such as "580.65.06", or an empty string where the system does not tell it."""
+    facts = Path("/proc/driver/nvidia/version")
+    number = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", facts.read_text()) if facts.is_file() else None
+    return number[0] if number else ""
+
+
+def compiler(library: Path) -> str:
+    """Return the name of the compiler that the loaded library uses, or why it has none."""
+    return _text(library, "sg3_cuda_compiler")
+
+
+def cache_folder(library: Path) -> Path | None:
+    """Return the folder in which the loaded library keeps compiled kernels."""
+    folder = _text(library, "sg3_cuda_cache_folder")
+    return Path(folder) if folder else None
+
+
+def _text(library: Path, function: str) -> str:
+    call = getattr(ctypes.CDLL(str(library)), function)
+    call.restype = ctypes.c_char_p
+    return os.fsdecode(call())
 
 
 def find_nvrtc() -> Path | None:

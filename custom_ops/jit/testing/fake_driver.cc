@@ -1,5 +1,4 @@
-// A libcuda.so.1 for tests: it records what is loaded and launched, and fails on request. Built as a shared library,
-// which SG3TF_LIBCUDA names.
+// A libcuda.so.1 for tests, named by SG3TF_LIBCUDA: it records what is loaded and launched, and fails on request.
 //
 // Environment variables: FAKE_CUDA_VERSION (12040), FAKE_CUDA_ARCH (90), and FAKE_CUDA_FAIL, "FUNCTION=RESULT".
 
@@ -8,6 +7,8 @@
 #include <string.h>
 
 #include <string>
+
+#include "custom_ops/jit/testing/fake_driver.h"
 
 namespace {
 
@@ -30,17 +31,7 @@ char context, module, function;
 
 extern "C" {
 
-// What tests read.
-struct FakeCuda {
-  int contexts;  // pushed and not popped
-  int modules, launches;
-  int shared_limit;
-  unsigned grid[3], block[3], shared_bytes;
-  char name[64];
-  unsigned char image[8];
-  void* stream;
-  void** parameters;
-} fake_cuda;
+FakeCuda fake_cuda;
 
 int cuDriverGetVersion(int* version) { return *version = setting("FAKE_CUDA_VERSION", 12040), 0; }
 
@@ -73,12 +64,12 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
 
 int cuModuleLoadData(void** result, const void* image) {
   ++fake_cuda.modules;
-  memcpy(fake_cuda.image, image, sizeof fake_cuda.image);
+  memcpy(fake_cuda.image, image, sizeof fake_cuda.image - 1);
   return *result = &module, result_of("cuModuleLoadData");
 }
 
 int cuModuleGetFunction(void** result, void*, const char* name) {
-  strncpy(fake_cuda.name, name, sizeof fake_cuda.name - 1);
+  strncpy(fake_cuda.function, name, sizeof fake_cuda.function - 1);
   return *result = &function, result_of("cuModuleGetFunction");
 }
 
@@ -96,7 +87,7 @@ int cuLaunchKernel(void* launched, unsigned grid_x, unsigned grid_y, unsigned gr
   fake_cuda.block[0] = block_x, fake_cuda.block[1] = block_y, fake_cuda.block[2] = block_z;
   fake_cuda.shared_bytes = shared_bytes;
   fake_cuda.stream = stream;
-  fake_cuda.parameters = parameters;
+  if (fake_cuda.on_launch) fake_cuda.on_launch(parameters);
   return result_of("cuLaunchKernel");
 }
 }
