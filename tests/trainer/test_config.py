@@ -212,6 +212,7 @@ def test_a_file_edited_by_hand(tmp_path, edit, message):
 
 #: For each option, another value than that of PLAIN.
 OTHER_VALUES = {
+    "posthoc_ema": True,
     # A resumed run cannot change these.
     **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
     **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True},
