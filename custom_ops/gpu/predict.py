@@ -1,0 +1,361 @@
+"""Predict the time of the CUDA kernels on an H100 or H200 from their machine code, on a machine without a GPU.
+
+python custom_ops/gpu/predict.py --out=predictions.json
+
+The launchers run as they are, with a stand-in for the CUDA runtime that writes down each launch (launches.py). A sample
+of the warps of a launch is then executed, instruction by instruction as far as addresses and loops go (sass.py), which
+counts instructions, bank conflicts and sectors. cost.py turns the counts into milliseconds, with a calibration on
+measured kernels. Needs nvcc, cuobjdump and nvdisasm (`pip install -e ".[dev]"` brings the latter two).
+
+With --measured=FILE, a record of gpu/check.py for the same kernels, the calibration is made anew and written too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from custom_ops.gpu import check, cost, launches, sass  # noqa: E402
+from sg3tf.models.configs import GeneratorConfig  # noqa: E402
+from sg3tf.models.layer_plan import plan_synthesis  # noqa: E402
+from sg3tf.models.presets import generator_preset  # noqa: E402
+
+CALIBRATION = ROOT / "benchmarks/results/gpu-calibration.json"
+MEASURED = ROOT / "benchmarks/results/gpu-measured-h200.json"
+CLAMP = 256.0  # of the networks
+OPERATIONS = {"filtered_lrelu": "filtered_lrelu", "filtered_lrelu_mma": "filtered_lrelu", "upfirdn2d": "upfirdn2d"}
+
+
+def pointers(count: int) -> list[ctypes.c_void_p]:
+    """Return addresses that are aligned and far apart; nothing reads them."""
+    return [ctypes.c_void_p((i + 1) << 40) for i in range(count)]
+
+
+def lrelu_call(case: check.Lrelu, mode: str, dtype: str) -> tuple[Any, list[Any], int, int]:
+    """Return (problem, arguments after it, outputs, bytes that must move)."""
+    first, second = (case.up, case.down) if mode != "backward" else (case.down.adjoint(), case.up.adjoint())
+    problem = check.FilteredLrelu(
+        case.batch, case.channels, first.stage(), second.stage(), case.slope, CLAMP, check.MODES[mode]
+    )
+    x, bias, y, mask = pointers(4)
+    used_mask = None if mode == "forward" else mask
+    size = 4 if dtype == "float32" else 2
+    planes = case.batch * case.channels
+    outputs = planes * second.out_sizes[0] * second.out_sizes[1]
+    traffic = size * (outputs + planes * first.in_sizes[0] * first.in_sizes[1])
+    if used_mask is not None:
+        traffic += 4 * case.batch * -(-case.channels // 16) * case.up.out_sizes[0] * case.up.out_sizes[1]
+    return problem, [check.TYPES[dtype], x, bias, y, used_mask, None], outputs, traffic
+
+
+def fir_call(case: check.Fir, dtype: str) -> tuple[Any, list[Any], int, int]:
+    """Return (problem, arguments after it, outputs, bytes that must move)."""
+    r = case.resampling
+    x, y = pointers(2)
+    size = 4 if dtype == "float32" else 2
+    planes = case.batch * case.channels
+    outputs = planes * r.out_sizes[0] * r.out_sizes[1]
+    traffic = size * (outputs + planes * r.in_sizes[0] * r.in_sizes[1])
+    return check.Upfirdn2d(case.batch, case.channels, r.stage()), [check.TYPES[dtype], x, y, None], outputs, traffic
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A call of a launcher. `outputs` is the number of output samples, `traffic` the bytes that must move."""
+
+    operation: str
+    mode: str
+    shape: str
+    dtype: str
+    problem: Any
+    arguments: list[Any]
+    outputs: int
+    traffic: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.operation, self.mode, self.shape, self.dtype
+
+
+def cases(batch: int, dtypes: list[str], operations: list[str]) -> Iterator[Case]:
+    """Yield the calls that gpu/check.py times."""
+    for dtype in dtypes:
+        for operation in operations:
+            if operation == "upfirdn2d":
+                for fir in check.firs(batch):
+                    yield Case(operation, "", fir.name, dtype, *fir_call(fir, dtype))
+                continue
+            for layer in check.layers(batch):
+                for mode in check.MODES:
+                    yield Case(operation, mode, layer.name, dtype, *lrelu_call(layer, mode, dtype))
+
+
+def signature(layer: check.Lrelu) -> tuple[object, ...]:
+    """Return what distinguishes a layer from others, except for its name."""
+    filters = tuple(f.tobytes() for r in (layer.up, layer.down) for f in (r.filter.y, r.filter.x))
+    return layer.up.in_sizes, layer.up.out_sizes, layer.down.out_sizes, layer.channels, layer.slope, filters
+
+
+def network_layers(batch: int) -> dict[str, list[str]]:
+    """Return the shapes, by the names in `cases`, of all layers of each network."""
+    names = {signature(layer): layer.name for layer in check.layers(batch)}
+    result = {}
+    for preset, resolution in check.NETWORKS:
+        plan = plan_synthesis(cast(GeneratorConfig, generator_preset(preset, resolution)))
+        name = f"{preset}-{resolution}"
+        result[name] = [names[signature(check.layer("", p, batch))] for p in plan.layers]
+    return result
+
+
+class Counter:
+    """Counts what launches execute, on a sample of their warps."""
+
+    def __init__(self, launchers: launches.Launchers, repeats: int) -> None:
+        self.launchers = launchers
+        self.repeats = repeats
+        listing = sass.parse(launches.listing(launchers.path))
+        self.programs = {name: sass.Program(instructions) for name, instructions in listing.items()}
+
+    def count(self, launch: launches.RecordedLaunch) -> tuple[sass.Counts, float]:
+        """Return the counts of a sample and the factor from the sample to the launch.
+
+        Each warp of a block is executed `repeats` times, every time in another random block.
+        """
+        program, info = self.programs[launch.kernel], self.launchers.infos[launch.kernel]
+        visible = sass.Launch.create(launch.grid, launch.block, launch.parameters, info.parameters_at)
+        rng = np.random.default_rng(0)
+        total = sass.Counts()
+        for _ in range(self.repeats):
+            for warp in range(launch.warps_per_block):
+                z, y, x = np.unravel_index(rng.integers(launch.blocks), launch.grid[::-1])
+                total.add(program.run(visible, (int(x), int(y), int(z)), warp))
+        return total, launch.blocks * launch.warps_per_block / total.warps
+
+    def work(self, launch: launches.RecordedLaunch, traffic: int) -> tuple[cost.Work, sass.Counts]:
+        """Return the work of a launch and the counts of the sample."""
+        counts, factor = self.count(launch)
+        info = self.launchers.infos[launch.kernel]
+        work = cost.Work(
+            kinds={kind: round(count * factor) for kind, count in sorted(counts.kinds().items())},
+            shared_wavefronts=round(counts.shared_wavefronts * factor),
+            global_sectors=round(counts.global_sectors * factor),
+            traffic=traffic,
+            blocks=launch.blocks,
+            warps_per_block=launch.warps_per_block,
+            registers=info.registers,
+            shared=launch.dynamic_shared + info.static_shared,
+        )
+        return work, counts
+
+    def row(self, case: Case) -> dict[str, Any] | None:
+        """Return the row of a case, without times; None if the launcher does not support it."""
+        status, recorded = self.launchers.call(
+            f"sg3_cuda_{case.operation}", ctypes.byref(case.problem), *case.arguments
+        )
+        if status == check.NOT_SUPPORTED:
+            return None
+        if status != 0:
+            sys.exit(f"gpu/predict.py: {case.operation} for {case.shape} returned CUDA error {status}")
+        works, conflicts, unknown = [], [], 0
+        for launch in recorded:
+            work, counts = self.work(launch, case.traffic // len(recorded))
+            works.append(work)
+            conflicts.append(counts.shared_wavefronts / max(counts.ideal_wavefronts, 1))
+            unknown += counts.unknown_branches
+        operation, mode, shape, dtype = case.key
+        kinds: dict[str, float] = {}
+        for work in works:
+            for kind, count in work.kinds.items():
+                kinds[kind] = kinds.get(kind, 0) + count * 32 / case.outputs
+        return {
+            "op": operation,
+            "mode": mode,
+            "shape": shape,
+            "dtype": dtype,
+            "outputs": case.outputs,
+            "per_output": {kind: round(count, 2) for kind, count in kinds.items()},
+            "multiply_share": round((kinds.get("multiply", 0) + kinds.get("tensor", 0)) / sum(kinds.values()), 3),
+            "bank_conflicts": round(max(conflicts), 2),
+            "unknown_branches": unknown,
+            "blocks_per_multiprocessor": [w.resident_blocks for w in works],
+            "works": [dataclasses.asdict(w) for w in works],
+        }
+
+
+def works_of(row: dict[str, Any]) -> list[cost.Work]:
+    """Return the launches of a row."""
+    return [cost.Work(**w) for w in row["works"]]
+
+
+def add_times(rows: list[dict[str, Any]], calibrations: dict[str, cost.Calibration]) -> None:
+    """Add predicted times, and what each resource alone would need, to rows."""
+    for row in rows:
+        calibration = calibrations[OPERATIONS[row["op"]]]
+        works = works_of(row)
+        row["predicted_ms"] = round(sum(calibration.predict(w) for w in works), 4)
+        bounds: dict[str, float] = {}
+        for work in works:
+            for name, ms in work.bounds_ms().items():
+                bounds[name] = bounds.get(name, 0) + ms
+        row["bounds_ms"] = {name: round(ms, 4) for name, ms in bounds.items()}
+
+
+def calibrate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Calibrate on rows with "measured_ms", for each operation, and state the errors.
+
+    The errors are those of predictions for networks, or kinds of filters, that the calibration has not seen.
+    """
+    result = {}
+    for operation in sorted({OPERATIONS[row["op"]] for row in rows}):
+        used = [row for row in rows if row["op"] == operation and "measured_ms" in row]
+        works = [works_of(row)[0] for row in used]
+        measured = [row["measured_ms"] for row in used]
+        groups = [group_of(row) for row in used]
+        calibration = cost.Calibration.fit(works, measured)
+        errors = np.array(cost.leave_one_out(works, measured, groups))
+        own = np.array([calibration.predict(w) / ms - 1 for w, ms in zip(works, measured, strict=True)])
+        result[operation] = {
+            "calibration": dataclasses.asdict(calibration),
+            "rows": len(used),
+            "mean_absolute_error": round(float(np.mean(np.abs(own))), 3),
+            "left_out": {
+                group: {
+                    "mean_error": round(float(np.mean(errors[chosen])), 3),
+                    "mean_absolute_error": round(float(np.mean(np.abs(errors[chosen]))), 3),
+                    "largest_error": round(float(np.max(np.abs(errors[chosen]))), 3),
+                }
+                for group in sorted(set(groups))
+                for chosen in [[g == group for g in groups]]
+            },
+        }
+    return result
+
+
+def group_of(row: dict[str, Any]) -> str:
+    """Return the network, or the kind of filter, that a row belongs to."""
+    words = row["shape"].split()
+    return words[0] if row["op"] != "upfirdn2d" or words[0] == "augment" else " ".join(words[:2])
+
+
+def sums(rows: list[dict[str, Any]], batch: int) -> list[dict[str, Any]]:
+    """Return the times of all layers of each network, for each operation, mode and type that has them all.
+
+    filtered_lrelu_mma stands for itself where it supports a layer, and for filtered_lrelu elsewhere.
+    """
+    result = []
+    by_key = {(r["op"], r["mode"], r["shape"], r["dtype"]): r for r in rows}
+    for network, shapes in network_layers(batch).items():
+        for op, mode, dtype in sorted({(r["op"], r["mode"], r["dtype"]) for r in rows if r["op"] != "upfirdn2d"}):
+            found = [by_key.get((op, mode, s, dtype)) or by_key.get((OPERATIONS[op], mode, s, dtype)) for s in shapes]
+            present = [row for row in found if row is not None]
+            if len(present) < len(shapes) or all(row["op"] != op for row in present):
+                continue
+            entry = {"network": network, "op": op, "mode": mode, "dtype": dtype}
+            for name in ("predicted_ms", "measured_ms"):
+                if all(name in row for row in present):
+                    entry[name] = round(sum(row[name] for row in present), 3)
+            result.append(entry)
+    return result
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """Print a row's main figures."""
+    bounds = sorted(row["bounds_ms"].items(), key=lambda item: -item[1])[:3]
+    named = ", ".join(f"{name} {ms:.3f}" for name, ms in bounds)
+    measured = f" (measured {row['measured_ms']:.3f})" if "measured_ms" in row else ""
+    print(
+        f"{row['op']:18} {row['mode']:18} {row['shape']:32} {row['dtype']:8} {row['predicted_ms']:8.3f} ms{measured}; "
+        f"{sum(row['per_output'].values()):6.1f} instructions per output, {row['multiply_share']:.0%} multiply; "
+        f"alone: {named} ms",
+        flush=True,
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write the predictions here, as JSON")
+    parser.add_argument("--measured", type=Path, help="times of these same kernels, to calibrate on")
+    parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="an earlier output with --measured")
+    parser.add_argument("--architecture", default="sm_90", help="for nvcc")
+    parser.add_argument("--ops", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS))
+    parser.add_argument("--dtypes", nargs="+", choices=list(check.TYPES), default=["float16", "float32"])
+    parser.add_argument("--batch", type=int, default=8, help="images per call")
+    parser.add_argument("--only", default="", help="only shapes whose name contains this")
+    parser.add_argument("--repeats", type=int, default=1, help="blocks in which each warp of a block is executed")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Count, predict, print and write."""
+    args = parse_arguments()
+    needed = {
+        kernel.split("/")[0] for kernel in check.KERNELS if kernel.split("/")[0] in {OPERATIONS[o] for o in args.ops}
+    }
+    sources = [ROOT / "custom_ops" / k for k in check.KERNELS if k.split("/")[0] in needed]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        counter = Counter(launches.Launchers(sources, Path(folder), args.architecture), args.repeats)
+        measured = {}
+        if args.measured:
+            record = json.loads(args.measured.read_text())
+            measured = {(r["op"], r["mode"], r["shape"], r["dtype"]): r["ms"] for r in record["rows"]}
+            calibrations = {}
+        else:
+            calibrations = load_calibrations(args.calibration)
+        for case in cases(args.batch, args.dtypes, args.ops):
+            row = counter.row(case) if args.only in case.shape else None
+            if row is None:
+                continue
+            if case.key in measured:
+                row["measured_ms"] = round(measured[case.key], 4)
+            rows.append(row)
+            if calibrations:
+                add_times([row], calibrations)
+                print_row(row)
+    report: dict[str, Any] = {
+        "command": f"python custom_ops/gpu/predict.py {' '.join(sys.argv[1:])}",
+        "architecture": args.architecture,
+        "batch": args.batch,
+    }
+    if args.measured:
+        report["calibrations"] = calibrate(rows)
+        calibrations = {op: cost.Calibration(**c["calibration"]) for op, c in report["calibrations"].items()}
+        add_times(rows, calibrations)
+        print(json.dumps(report["calibrations"], indent=1))
+    report["sums"] = sums(rows, args.batch)
+    for entry in report["sums"]:
+        print(entry)
+    report["rows"] = rows
+    if args.out:
+        args.out.write_text(dump(report))
+    return 0
+
+
+def load_calibrations(path: Path) -> dict[str, cost.Calibration]:
+    """Return the calibration of each operation from the output of an earlier run with --measured."""
+    stored = json.loads(path.read_text())["calibrations"]
+    return {operation: cost.Calibration(**c["calibration"]) for operation, c in stored.items()}
+
+
+def dump(report: dict[str, Any]) -> str:
+    """Return JSON with one row a line."""
+    rows = ",\n".join(json.dumps(row) for row in report["rows"])
+    head = json.dumps({key: value for key, value in report.items() if key != "rows"}, indent=1)
+    return f'{head[:-2]},\n "rows": [\n{rows}\n]\n}}\n'
+
+
+if __name__ == "__main__":
+    sys.exit(main())
