@@ -100,7 +100,7 @@ _Recorder = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Recorded))
 
 @dataclasses.dataclass(frozen=True)
 class KernelInfo:
-    """A kernel's registers per thread, bytes of static shared and local memory, and (offset, size) of each parameter."""
+    """Registers of a thread, bytes of static shared and of local memory, and (offset, size) of each parameter."""
 
     registers: int
     static_shared: int
