@@ -1,8 +1,8 @@
 """Find out what the launchers of the CUDA kernels would launch, on a machine without a GPU.
 
-The kernels are compiled as always, but linked with a few functions of this module in place of the CUDA runtime: they
-answer with the limits of an H100 or H200 and write down each launch. So the plans, tiles, parameters and grids are
-those of the real launchers.
+The launchers and their compiler (custom_ops/jit) run as always, except that recorder.cc stands in for NVIDIA's driver:
+it answers as an H100 or H200 does and hands over each compiled kernel and each launch. So the plans, tiles, parameters
+and grids are those of the real launchers, and the machine code is what a card would execute.
 """
 
 from __future__ import annotations
@@ -12,90 +12,18 @@ import dataclasses
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What an H100 (SXM) and an H200 report.
-MULTIPROCESSORS = 132
-SHARED_PER_BLOCK = 232_448
-SHARED_PER_MULTIPROCESSOR = 233_472
-SHARED_RESERVED = 1_024
-REGISTERS = 65_536
-MAX_WARPS = 64
-MAX_BLOCKS = 32
-
-NVCC_FLAGS = ("-std=c++17", "-O3", "-Xcompiler=-fPIC")
-
-_RUNTIME = """
-#include <cuda_runtime.h>
-#include <map>
-#include <string>
-
-static std::map<const void*, std::string>& names() {
-  static std::map<const void*, std::string> map;  // made before the first kernel is registered
-  return map;
-}
-extern "C" {
-struct Recorded { const char* name; unsigned grid[3], block[3]; size_t shared; void** arguments; };
-typedef void (*Recorder)(const Recorded*);
-static Recorder recorder;
-void sg3_record(Recorder r) { recorder = r; }
-
-void** __cudaRegisterFatBinary(void*) { static void* handle; return &handle; }
-void __cudaRegisterFatBinaryEnd(void**) {}
-void __cudaUnregisterFatBinary(void**) {}
-char __cudaInitModule(void**) { return 0; }
-void __cudaRegisterFunction(void**, const char* host, char*, const char* device, int, uint3*, uint3*, dim3*, dim3*,
-                            int*) { names()[host] = device; }
-void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, int, int) {}
-unsigned __cudaPushCallConfiguration(dim3, dim3, size_t, void*) { return 1; }  // kernel<<<...>>> does nothing
-cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) { return cudaErrorNotSupported; }
-cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void**, size_t, cudaStream_t) {
-  return cudaErrorNotSupported;
-}
-cudaError_t __cudaGetKernel(cudaKernel_t*, const void*) { return cudaErrorNotSupported; }
-cudaError_t cudaGetDevice(int* device) { *device = 0; return cudaSuccess; }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
-cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
-cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
-cudaError_t cudaMemsetAsync(void*, int, size_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  switch (attribute) {
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = @SHARED_PER_BLOCK@; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = @SHARED_PER_MULTIPROCESSOR@; break;
-    case cudaDevAttrReservedSharedMemoryPerBlock: *value = @SHARED_RESERVED@; break;
-    case cudaDevAttrMultiProcessorCount: *value = @MULTIPROCESSORS@; break;
-    case cudaDevAttrMaxRegistersPerMultiprocessor: *value = @REGISTERS@; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
-    default: return cudaErrorInvalidValue;
-  }
-  return cudaSuccess;
-}
-cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t) {
-  const Recorded recorded = {names()[kernel].c_str(), {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared,
-                             arguments};
-  if (recorder) recorder(&recorded);
-  return cudaSuccess;
-}
-}
-"""
-
-
-class _Recorded(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("grid", ctypes.c_uint * 3),
-        ("block", ctypes.c_uint * 3),
-        ("shared", ctypes.c_size_t),
-        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
-    ]
-
-
-_Recorder = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Recorded))
+_Load = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_Launch = ctypes.CFUNCTYPE(
+    None, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(ctypes.c_uint), ctypes.POINTER(ctypes.c_uint), ctypes.c_uint,
+    ctypes.POINTER(ctypes.c_void_p),
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +39,12 @@ class KernelInfo:
 
 @dataclasses.dataclass(frozen=True)
 class RecordedLaunch:
-    """One launch: the kernel's name in the binary, sizes in blocks and threads, bytes of shared memory, parameters."""
+    """One launch: the kernel, sizes in blocks and threads, bytes of shared memory, parameters.
 
+    `cubin` is the file with the kernel's code, in which it is called `kernel`.
+    """
+
+    cubin: Path
     kernel: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
@@ -128,26 +60,17 @@ class RecordedLaunch:
         return -(-(self.block[0] * self.block[1] * self.block[2]) // 32)
 
 
+def packaged(pattern: str) -> list[str]:
+    """Return the files of NVIDIA's Python packages that match a pattern, the newest major version first."""
+    return sorted((str(f) for p in sys.path if p for f in Path(p).glob(f"nvidia/*/{pattern}")), reverse=True)
+
+
 def tool(name: str) -> str:
-    """Return the path of cuobjdump or nvdisasm: on PATH, beside nvcc, or of the package nvidia-cuda-NAME."""
-    found = shutil.which(name)
-    folders = [Path(compiler).resolve().parent for compiler in (shutil.which("nvcc"),) if compiler]
-    folders += [Path("/usr/local/cuda/bin")]
-    folders += sorted(Path(p) / "nvidia" / sub / "bin" for p in sys.path for sub in ("cu13", "cuda_" + name, "cu12"))
-    for folder in folders:
-        if found is None and (folder / name).is_file():
-            found = str(folder / name)
-    if found is None:
-        sys.exit(f'gpu/predict.py: there is no {name}: pip install "nvidia-cuda-{name}"')
-    return found
-
-
-def nvcc() -> str:
-    """Return the path of nvcc."""
-    found = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-    if found is None:
-        sys.exit("gpu/predict.py: there is no nvcc on PATH")
-    return found
+    """Return the path of cuobjdump or nvdisasm: of the package nvidia-cuda-NAME, on PATH, or in CUDA's own folder."""
+    for found in (*packaged(f"bin/{name}"), shutil.which(name), shutil.which(f"/usr/local/cuda/bin/{name}")):
+        if found:
+            return found
+    sys.exit(f'gpu/predict.py: there is no {name}: pip install "nvidia-cuda-{name}"')
 
 
 def run(command: list[str], path: Path | None = None) -> str:
@@ -157,19 +80,19 @@ def run(command: list[str], path: Path | None = None) -> str:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if result.returncode != 0:
-        sys.exit(f"gpu/predict.py: {' '.join(command[:1])} failed\n{result.stdout}{result.stderr}")
+        sys.exit(f"gpu/predict.py: {command[0]} failed\n{result.stdout}{result.stderr}")
     return result.stdout
 
 
-def listing(binary: Path) -> str:
-    """Return the machine code of a cubin or of a library with device code as text."""
-    return run([tool("cuobjdump"), "-sass", str(binary)], path=Path(tool("nvdisasm")).parent)
+def listing(cubin: Path) -> str:
+    """Return the machine code of a cubin as text."""
+    return run([tool("cuobjdump"), "-sass", str(cubin)], path=Path(tool("nvdisasm")).parent)
 
 
-def kernel_infos(binary: Path) -> dict[str, KernelInfo]:
-    """Return the resources of each kernel of a cubin or of a library with device code."""
+def kernel_infos(cubin: Path) -> dict[str, KernelInfo]:
+    """Return the resources of each kernel of a cubin."""
     program = tool("cuobjdump")
-    return parse_infos(run([program, "-res-usage", str(binary)]), run([program, "-elf", str(binary)]))
+    return parse_infos(run([program, "-res-usage", str(cubin)]), run([program, "-elf", str(cubin)]))
 
 
 def parse_infos(usage: str, elf: str) -> dict[str, KernelInfo]:
@@ -191,36 +114,70 @@ def parse_infos(usage: str, elf: str) -> dict[str, KernelInfo]:
     return result
 
 
+def elf_size(header: bytes) -> int:
+    """Return the length of a cubin from its first 64 bytes: the end of its headers, which come last."""
+    segments, sections = struct.unpack_from("<QQ", header, 32)
+    segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", header, 54)
+    return max(segments + segment_size * segment_count, sections + section_size * section_count)
+
+
 class Launchers:
-    """The launchers of the kernels, linked to write down their launches, with the kernels' resources."""
+    """The launchers of the kernels. `folder` keeps libraries and cubins; `arch` is 90 for compute capability 9.0.
 
-    def __init__(self, sources: list[Path], folder: Path, architecture: str) -> None:
-        runtime = folder / "recorder.cc"
-        text = _RUNTIME
-        for name in (
-            "SHARED_PER_BLOCK", "SHARED_PER_MULTIPROCESSOR", "SHARED_RESERVED", "MULTIPROCESSORS", "REGISTERS"
-        ):  # fmt: skip
-            text = text.replace(f"@{name}@", str(globals()[name]))
-        runtime.write_text(text)
-        self.path = folder / "librecorder.so"
-        flags = [*NVCC_FLAGS, f"-arch={architecture}", f"-I{ROOT}", "-shared", "-cudart=none"]
-        run([nvcc(), *flags, "-o", str(self.path), *map(str, (*sources, runtime))])
-        self.library = ctypes.CDLL(str(self.path))
-        self.infos = kernel_infos(self.path)
+    Only one object of this class may be used in a process, because the launchers keep the driver that they find first.
+    """
+
+    def __init__(self, folder: Path, arch: int) -> None:
+        self.folder = folder
+        driver, library = folder / "librecorder.so", folder / "liblaunchers.so"
+        source = str(Path(__file__).with_name("recorder.cc"))
+        run(["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-o", str(driver), source])
+        run([str(ROOT / "custom_ops/jit/build.sh"), str(library)])
+        os.environ["SG3TF_LIBCUDA"] = str(driver)
+        os.environ["SG3TF_CACHE"] = str(folder / "cache")
+        for compiler in packaged("lib/libnvrtc.so.1[0-9]"):
+            os.environ.setdefault("SG3TF_NVRTC", compiler)
+        self.library = ctypes.CDLL(str(library))
+        self.library.sg3_cuda_message.restype = ctypes.c_char_p
+        self._modules: list[tuple[Path, dict[str, KernelInfo]]] = []
         self._launches: list[RecordedLaunch] = []
-        self._callback = _Recorder(self._record)
-        self.library.sg3_record(self._callback)
+        self._callbacks = _Load(self._load), _Launch(self._launch)
+        ctypes.CDLL(str(driver)).sg3_record(arch, *self._callbacks)
 
-    def _record(self, pointer: ctypes._Pointer[_Recorded]) -> None:
-        recorded = pointer.contents
-        name = recorded.name.decode()
-        info = self.infos[name]
-        size = max((offset + size for offset, size in info.parameters), default=0)
-        parameters = bytearray(size)
-        for i, (offset, length) in enumerate(info.parameters):
-            parameters[offset : offset + length] = ctypes.string_at(recorded.arguments[i], length)
-        grid, block = tuple(recorded.grid), tuple(recorded.block)
-        self._launches.append(RecordedLaunch(name, grid, block, int(recorded.shared), bytes(parameters)))
+    def _load(self, image: int) -> int:
+        cubin = self.folder / f"{len(self._modules)}.cubin"
+        cubin.write_bytes(ctypes.string_at(image, elf_size(ctypes.string_at(image, 64))))
+        self._modules.append((cubin, kernel_infos(cubin)))
+        return len(self._modules) - 1
+
+    def _launch(
+        self,
+        module: int,
+        name: bytes,
+        grid: ctypes._Pointer[ctypes.c_uint],
+        block: ctypes._Pointer[ctypes.c_uint],
+        shared: int,
+        arguments: ctypes._Pointer[ctypes.c_void_p],
+    ) -> None:
+        cubin, infos = self._modules[module]
+        places = infos[name.decode()].parameters
+        parameters = bytearray(max((offset + size for offset, size in places), default=0))
+        for i, (offset, size) in enumerate(places):
+            parameters[offset : offset + size] = ctypes.string_at(arguments[i], size)
+        self._launches.append(
+            RecordedLaunch(
+                cubin,
+                name.decode(),
+                (grid[0], grid[1], grid[2]),
+                (block[0], block[1], block[2]),
+                shared,
+                bytes(parameters),
+            )
+        )
+
+    def info(self, launch: RecordedLaunch) -> KernelInfo:
+        """Return the resources of a launched kernel."""
+        return next(infos for cubin, infos in self._modules if cubin == launch.cubin)[launch.kernel]
 
     def call(self, function: str, *arguments: object) -> tuple[int, list[RecordedLaunch]]:
         """Call a launcher; return its status and what it launched."""

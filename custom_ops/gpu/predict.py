@@ -2,10 +2,11 @@
 
 python custom_ops/gpu/predict.py --out=predictions.json
 
-The launchers run as they are, with a stand-in for the CUDA runtime that writes down each launch (launches.py). A sample
-of the warps of a launch is then executed, instruction by instruction as far as addresses and loops go (sass.py), which
+The launchers run as they are, with a stand-in for the driver that writes down each launch (launches.py). A sample of
+the warps of a launch is then executed, instruction by instruction as far as addresses and loops go (sass.py), which
 counts instructions, bank conflicts and sectors. cost.py turns the counts into milliseconds, with a calibration on
-measured kernels. Needs nvcc, cuobjdump and nvdisasm (`pip install -e ".[dev]"` brings the latter two).
+measured kernels. Needs g++, NVRTC or nvcc, cuobjdump and nvdisasm; `pip install -e ".[dev]" nvidia-cuda-nvrtc-cu12`
+brings all but the first.
 
 With --measured=FILE, a record of gpu/check.py for the same kernels, the calibration is made anew and written too.
 """
@@ -125,15 +126,21 @@ class Counter:
     def __init__(self, launchers: launches.Launchers, repeats: int) -> None:
         self.launchers = launchers
         self.repeats = repeats
-        listing = sass.parse(launches.listing(launchers.path))
-        self.programs = {name: sass.Program(instructions) for name, instructions in listing.items()}
+        self._programs: dict[Path, dict[str, sass.Program]] = {}
+
+    def program(self, launch: launches.RecordedLaunch) -> sass.Program:
+        """Return the machine code of a launched kernel."""
+        if launch.cubin not in self._programs:
+            functions = sass.parse(launches.listing(launch.cubin))
+            self._programs[launch.cubin] = {name: sass.Program(code) for name, code in functions.items()}
+        return self._programs[launch.cubin][launch.kernel]
 
     def count(self, launch: launches.RecordedLaunch) -> tuple[sass.Counts, float]:
         """Return the counts of a sample and the factor from the sample to the launch.
 
         Each warp of a block is executed `repeats` times, every time in another random block.
         """
-        program, info = self.programs[launch.kernel], self.launchers.infos[launch.kernel]
+        program, info = self.program(launch), self.launchers.info(launch)
         visible = sass.Launch.create(launch.grid, launch.block, launch.parameters, info.parameters_at)
         rng = np.random.default_rng(0)
         total = sass.Counts()
@@ -146,7 +153,7 @@ class Counter:
     def work(self, launch: launches.RecordedLaunch, traffic: int) -> tuple[cost.Work, sass.Counts]:
         """Return the work of a launch and the counts of the sample."""
         counts, factor = self.count(launch)
-        info = self.launchers.infos[launch.kernel]
+        info = self.launchers.info(launch)
         work = cost.Work(
             kinds={kind: round(count * factor) for kind, count in sorted(counts.kinds().items())},
             shared_wavefronts=round(counts.shared_wavefronts * factor),
@@ -167,7 +174,7 @@ class Counter:
         if status == check.NOT_SUPPORTED:
             return None
         if status != 0:
-            sys.exit(f"gpu/predict.py: {case.operation} for {case.shape} returned CUDA error {status}")
+            sys.exit(f"gpu/predict.py: {case.shape}: {self.launchers.library.sg3_cuda_message(status).decode()}")
         works, conflicts, unknown = [], [], 0
         for launch in recorded:
             work, counts = self.work(launch, case.traffic // len(recorded))
@@ -289,7 +296,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the predictions here, as JSON")
     parser.add_argument("--measured", type=Path, help="times of these same kernels, to calibrate on")
     parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="an earlier output with --measured")
-    parser.add_argument("--architecture", default="sm_90", help="for nvcc")
+    parser.add_argument("--arch", type=int, default=90, help="compute capability to compile for, 90 for 9.0")
     parser.add_argument("--ops", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS))
     parser.add_argument("--dtypes", nargs="+", choices=list(check.TYPES), default=["float16", "float32"])
     parser.add_argument("--batch", type=int, default=8, help="images per call")
@@ -301,13 +308,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Count, predict, print and write."""
     args = parse_arguments()
-    needed = {
-        kernel.split("/")[0] for kernel in check.KERNELS if kernel.split("/")[0] in {OPERATIONS[o] for o in args.ops}
-    }
-    sources = [ROOT / "custom_ops" / k for k in check.KERNELS if k.split("/")[0] in needed]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        counter = Counter(launches.Launchers(sources, Path(folder), args.architecture), args.repeats)
+        counter = Counter(launches.Launchers(Path(folder), args.arch), args.repeats)
         measured = {}
         if args.measured:
             record = json.loads(args.measured.read_text())
@@ -327,7 +330,7 @@ def main() -> int:
                 print_row(row)
     report: dict[str, Any] = {
         "command": f"python custom_ops/gpu/predict.py {' '.join(sys.argv[1:])}",
-        "architecture": args.architecture,
+        "arch": args.arch,
         "batch": args.batch,
     }
     if args.measured:

@@ -6,7 +6,7 @@ everything that comes from memory or floating point arithmetic is "unknown" (Non
 each instruction is issued, the bank conflicts of shared memory and the sectors of global memory. A branch on an unknown
 value falls through and is counted in `Counts.unknown_branches`, which must stay small for the counts to mean anything.
 
-Not modeled: time, caches, and values in local or shared memory. Written for compute capability 8.0 to 9.0.
+Not modeled: time, caches, and values in shared memory. Written for compute capability 8.0 to 9.0.
 """
 
 # ruff: noqa: N802  methods have the names of opcodes
@@ -184,6 +184,7 @@ class Warp:
             "SR_CgaCtaId": 0,
             "SRZ": 0,
         }
+        self.local: dict[int, Value] = {}  # spilled registers, by address
         self.registers: dict[str, Value] = {"RZ": 0, "URZ": 0, "PT": True, "UPT": True}
         self.counts = Counts(warps=1)
         self.active = ALL
@@ -192,17 +193,17 @@ class Warp:
         return self.registers.get(name, 0)
 
     def put(self, name: str, value: Value, where: NDArray[np.bool_] | None) -> None:
-        """Assign in the lanes of `where`, None for all. What was unknown in other lanes is forgotten."""
-        if name in ("RZ", "URZ", "PT", "UPT"):
-            return
-        if where is not None and value is not None:
-            old = self.registers.get(name, 0)
-            boolean = name.lstrip("U").startswith("P")
-            if old is None:
-                old = False if boolean else 0
-            kind = np.bool_ if boolean else np.uint64
-            value = np.where(where, np.asarray(value, kind), np.asarray(old, kind))
-        self.registers[name] = value
+        """Assign in the lanes of `where`, None for all."""
+        if name not in ("RZ", "URZ", "PT", "UPT"):
+            self.registers[name] = self.merged(self.registers.get(name, 0), value, where)
+
+    @staticmethod
+    def merged(old: Value, value: Value, where: NDArray[np.bool_] | None) -> Value:
+        """Return `value` in the lanes of `where`, None for all, and `old` in others. Unknown old values become 0."""
+        if where is None or value is None:
+            return value
+        kind = np.bool_ if np.asarray(value).dtype == np.bool_ else np.uint64
+        return np.where(where, np.asarray(value, kind), np.asarray(0 if old is None else old, kind))
 
 
 def following(name: str, distance: int) -> str:
@@ -748,7 +749,37 @@ class _Decoder:
     def LDSM(self) -> Step:
         return self.unknown(4 if self.has("4") else 2 if self.has("2") else 1)
 
-    LDS = LDG = LDL = LD = ATOMS = load
+    LDS = LDG = LD = ATOMS = load
+
+    def words(self) -> range:
+        """Return the indices of the words that an access to local memory moves."""
+        return range(4 if self.has("128") else 2 if self.has("64") else 1)
+
+    def LDL(self) -> Step:
+        names = [following(self.args[0], i) for i in self.words()]
+        address = _address(self.args[1])
+        assert address is not None  # noqa: S101
+
+        def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
+            at = address(warp)
+            for i, name in enumerate(names):
+                warp.put(name, warp.local.get(at + 4 * i) if isinstance(at, int) else None, where)
+
+        return step
+
+    def STL(self) -> Step:
+        values = [plain(following(self.args[1], i)) for i in self.words()]
+        address = _address(self.args[0])
+        assert address is not None  # noqa: S101
+
+        def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
+            at = address(warp)
+            if not isinstance(at, int):
+                raise UnsupportedError(f"{self.instruction.address:#x}: an array in local memory")
+            for i, get in enumerate(values):
+                warp.local[at + 4 * i] = warp.merged(warp.local.get(at + 4 * i), get(warp), where)
+
+        return step
 
     def nothing(self) -> Step:
         return lambda warp, where: None
@@ -793,7 +824,7 @@ _DATA = {
     "BREV", "FCHK", "FSWZADD", "MOVM", "REDUX", "I2FP", "SGXT", "BMSK",
 }  # fmt: skip
 _NO_RESULT = {
-    "STS", "STG", "STL", "STSM", "ST", "NOP", "WARPSYNC", "BAR", "DEPBAR", "LDGDEPBAR", "LDGSTS", "MEMBAR", "ERRBAR",
+    "STS", "STG", "STSM", "ST", "NOP", "WARPSYNC", "BAR", "DEPBAR", "LDGDEPBAR", "LDGSTS", "MEMBAR", "ERRBAR",
     "ENDCOLLECTIVE", "YIELD", "CCTL", "FENCE", "RED", "NANOSLEEP",
 }  # fmt: skip
 _CONTROL = {"BRA", "BSSY", "BSYNC", "CALL", "RET", "EXIT", "BREAK"}

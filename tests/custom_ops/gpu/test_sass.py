@@ -115,3 +115,17 @@ def test_parameters_and_registers_of_a_kernel() -> None:
 .text.loops
 """
     assert launches.parse_infos(usage, elf) == {"loops": launches.KernelInfo(18, 9216, 0, ((0, 8), (8, 16)), 0x210)}
+
+
+def test_spilled_registers_come_back() -> None:
+    counts = execute(
+        """S2R R0, SR_TID.X
+        STL [R1+0x8], R0
+        MOV R0, RZ
+        LDL R2, [R1+0x8]
+        IMAD.SHL.U32 R2, R2, 0x8, RZ
+        STS [R2], R0
+        EXIT"""
+    )
+    assert counts.shared_wavefronts == 2  # 32 lanes, 8 bytes apart
+    assert counts.kinds()["local"] == 2
