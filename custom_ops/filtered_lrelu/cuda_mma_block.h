@@ -32,15 +32,19 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   static constexpr int kSweptLines = kReach * 16;
   static constexpr int kMostOutputs = 1 << 20;  // of a strip: no bound
 
-  static constexpr int kUpX = 2 * Tile::kUpParts, kDownY = kUpX + 2, kDownX = kDownY + kReach;
-  static constexpr int kFilters = kDownX + kReach;
+  static constexpr MmaRadial kRadial = MmaRadial::kNone;
+  // Places of the filter matrices; those that downsample along y are the first.
+  static constexpr int kDownX = kReach, kUpY = 2 * kReach, kUpX = kUpY + 2 * Tile::kUpParts;
+  static constexpr int kFilters = kUpX + 2;
+
+  SG3_HD int num_stripes() const { return (ceil_div(Tile::output_rows(), 8) - 1) * kAdvance + kReach; }
 
   // All phases, for one thread.
   template <class Lane>
   SG3_HD void run(Lane& lane) const {
     const int first_row = Tile::first_input(p.y, Tile::first_sample_y());
     const int left = Tile::first_input(p.x, Tile::first_sample_x());
-    const int stripes = (ceil_div(Tile::output_rows(), 8) - 1) * kAdvance + kReach;
+    const int stripes = num_stripes();
 
     make_filters(lane);
     Tile::make_gains(lane);
@@ -49,9 +53,9 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
     for (int stripe = 0; stripe < stripes; ++stripe) {
       const int row = first_row + stripe * Tile::kNewRows;
       const bool more = stripe + 1 < stripes;
-      Vector8 held[kMmaHeldVectors];
+      Vector8 held[Tile::kHeldVectors];
       if (more) Tile::load_rows(lane, row + 16, left, held);
-      Tile::upsample_columns(lane, row, 0);
+      Tile::upsample_columns(lane, row, kUpY);
       Tile::make_line_gains(lane, stripe);
       lane.sync();
       sweep_rows(lane, stripe);
@@ -70,41 +74,54 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
 
   template <class Lane>
   SG3_HD void make_filters(Lane& lane) const {
-    Tile::put_up_y(lane, 0);
+    put_down(lane);
+    Tile::put_up_y(lane, kUpY);
     Tile::put_up_x(lane, kUpX);
-    Tile::template put_filters<Inner>(lane, kDownY, 2 * kReach, [&](int f, int k, int n) {
+  }
+
+  template <class Lane>
+  SG3_HD void put_down(Lane& lane) const {
+    Tile::template put_filters<Inner>(lane, 0, 2 * kReach, [&](int f, int k, int n) {
       return Tile::down_entry(f < kReach ? taps.down_y : taps.down_x, f % kReach, k, n);
     });
   }
 
   template <class Lane>
   SG3_HD void sweep_rows(Lane& lane, int stripe) const {
-    uint32_t up[2][2], down[kReach][2];
+    uint32_t up[2][2];
     SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, kDownX + step, down[step]);
-    for (int line = lane.warp; line < 16; line += kMmaWarps) sweep_row(lane, stripe, line, up, down);
+    sweep<1>(lane, stripe, [&](const auto& line, int row, int step, uint32_t (&a)[1][4], float (&z)[2][4]) {
+      Tile::load_inputs(lane, shared + p.rows_at + row * p.rows_pitch, step, a[0]);
+      SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::upsample_row(lane, line, step * 16 + n * 8, a[0], up[n], z[n]);
+    });
   }
 
-  template <class Lane>
-  SG3_HD void sweep_row(Lane& lane, int stripe, int row, const uint32_t (&up)[2][2],
-                        const uint32_t (&down)[kReach][2]) const {
+  // The pass along a warp's rows of the stripe. upsample(line, row, step, a, z) computes z of 16 samples, reading the
+  // operands `a` of INPUTS input rows, which it may use again in the next step.
+  template <int INPUTS, class Lane, class Upsample>
+  SG3_HD void sweep(Lane& lane, int stripe, Upsample upsample) const {
+    uint32_t down[kReach][2];
+    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, kDownX + step, down[step]);
+    for (int row = lane.warp; row < 16; row += kMmaWarps) sweep_row<INPUTS>(lane, stripe, row, upsample, down);
+  }
+
+  template <int INPUTS, class Lane, class Upsample>
+  SG3_HD void sweep_row(Lane& lane, int stripe, int row, Upsample upsample, const uint32_t (&down)[kReach][2]) const {
     const auto line = Tile::line_at(lane, stripe, row);
-    const Vector8* in = shared + p.rows_at + row * p.rows_pitch;
     Vector8* out = shared + p.swept_at + (stripe % kReach * 16 + row) * p.swept_pitch;
+    uint32_t a[INPUTS][4];
     float sums[kSums][4] = {};
-    uint32_t a[4];
     for (int first = 0; first < p.steps; first += kAdvance) {
       SG3_UNROLL for (int s = 0; s < kAdvance; ++s) {
         const int step = first + s;
-        Tile::load_inputs(lane, in, step, a);
         uint32_t samples[4] = {};
         if (line.inside) {
+          float z[2][4];
+          upsample(line, row, step, a, z);
           SG3_UNROLL for (int n = 0; n < 2; ++n) {
-            float z[4];
-            Tile::upsample_row(lane, line, step * 16 + n * 8, a, up[n], z);
-            Tile::activate(lane, line, step * 16 + n * 8, z);
-            samples[2 * n] = pack_saturated<Inner>(z[0], z[1]);
-            samples[2 * n + 1] = pack_saturated<Inner>(z[2], z[3]);
+            Tile::activate(lane, line, step * 16 + n * 8, z[n]);
+            samples[2 * n] = pack_saturated<Inner>(z[n][0], z[n][1]);
+            samples[2 * n + 1] = pack_saturated<Inner>(z[n][2], z[n][3]);
           }
         }
         // The oldest tile reads these samples by its last filter matrix.
@@ -136,7 +153,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   template <class Lane>
   SG3_HD void downsample_columns(Lane& lane, int first_stripe) const {
     uint32_t b[kReach][2];
-    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, kDownY + step, b[step]);
+    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, step, b[step]);
     for (int column = lane.warp; column < p.x.outputs; column += kMmaWarps) {
       const int place = Tile::swizzled(column, Tile::half_of(lane));
       float c[4] = {};

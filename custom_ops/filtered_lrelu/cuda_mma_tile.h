@@ -19,11 +19,12 @@ namespace sg3::cuda {
 constexpr int kMmaThreads = 256, kMmaWarps = kMmaThreads / 32;
 constexpr int kMmaChannels = 16;  // of a block: those of a mask word
 constexpr int kMmaTapsPerFactor = 6;
-constexpr int kMmaHeldVectors = 4;  // of the next input rows, for each thread
 constexpr int kMmaRadialTaps = 12;  // along either axis
 
 // Places in the table of gains (see MmaTile::make_gains), which ends with one entry for each column of samples.
 constexpr int kMmaBiasAt = 0, kMmaInnerAt = 16, kMmaLinesAt = 20, kMmaColumnsAt = 36;
+
+enum class MmaRadial { kNone, kUp, kDown };  // the side with a radial filter
 
 struct MmaAxis {
   int up_before, down_before, in_size, up_size, out_size;
@@ -80,6 +81,8 @@ struct MmaTile {
   static constexpr int kUpTaps = kMmaTapsPerFactor * UP, kDownTaps = kMmaTapsPerFactor * DOWN;
   static constexpr int kNewRows = LINES / UP;  // input rows that a stripe adds
   static constexpr int kNewColumns = 16 / UP;  // input columns that a step of 16 samples adds
+  // Of the next input rows, for each thread: room for 64 columns, or 96 where a stripe adds only 4 rows.
+  static constexpr int kHeldVectors = kNewRows == 4 && LINES == 8 ? 3 : kNewRows / 2;
   static constexpr int kColumnTiles = LINES / 8;
   static constexpr int kUpParts = kIsHalf<T> ? 1 : 2;  // rounded filters of the first pass, whose sum is nearly exact
   static_assert((15 + kUpTaps - 1) / UP + 1 <= 16, "16 samples read at most 16 inputs");
@@ -215,9 +218,9 @@ struct MmaTile {
 
   // kNewRows rows of input, zero outside the image.
   template <class Lane>
-  SG3_HD void load_rows(const Lane& lane, int row, int left, Vector8 (&held)[kMmaHeldVectors]) const {
+  SG3_HD void load_rows(const Lane& lane, int row, int left, Vector8 (&held)[kHeldVectors]) const {
     const int half = lane.thread % 2, channels = left_channels() - half * 8;  // kMmaThreads is even
-    SG3_UNROLL for (int h = 0; h < kMmaHeldVectors; ++h) {
+    SG3_UNROLL for (int h = 0; h < kHeldVectors; ++h) {
       const int i = lane.thread / 2 + h * (kMmaThreads / 2);
       const int line = p.by_columns.quotient(i), iy = row + line, ix = left + i - line * p.columns;
       held[h] = {};
@@ -235,8 +238,8 @@ struct MmaTile {
   }
 
   template <class Lane>
-  SG3_HD void keep_rows(const Lane& lane, int row, const Vector8 (&held)[kMmaHeldVectors]) const {
-    SG3_UNROLL for (int h = 0; h < kMmaHeldVectors; ++h) {
+  SG3_HD void keep_rows(const Lane& lane, int row, const Vector8 (&held)[kHeldVectors]) const {
+    SG3_UNROLL for (int h = 0; h < kHeldVectors; ++h) {
       const int i = lane.thread / 2 + h * (kMmaThreads / 2);
       const int line = p.by_columns.quotient(i), column = i - line * p.columns;
       if (line < kNewRows) input_row(row + line)[swizzled(column, lane.thread % 2)] = held[h];
@@ -247,7 +250,7 @@ struct MmaTile {
   template <class Lane>
   SG3_HD void load_first_rows(const Lane& lane, int row, int left) const {
     for (int start = 0; start < 16; start += kNewRows) {
-      Vector8 held[kMmaHeldVectors];
+      Vector8 held[kHeldVectors];
       load_rows(lane, row + start, left, held);
       keep_rows(lane, row + start, held);
     }
