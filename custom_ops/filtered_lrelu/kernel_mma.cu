@@ -1,7 +1,7 @@
 // The kernel of filtered_lrelu on tensor cores, compiled at first use (launch_mma.cc) for SG3_BLOCK, a block's type
 // such as MmaBlock<Half, 2, 2, 0>, and SG3_TYPE, that of the images' elements. Compute capability 8.0 or newer.
 
-#include "custom_ops/filtered_lrelu/cuda_mma_block.h"
+#include "custom_ops/filtered_lrelu/cuda_mma_radial.h"
 
 namespace sg3::cuda {
 

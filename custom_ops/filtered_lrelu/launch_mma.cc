@@ -1,5 +1,5 @@
-// The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, separable filters of StyleGAN3's
-// factors. Returns kNotSupported for anything else; compute capability 8.0 or newer.
+// The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, filters and factors of StyleGAN3. Returns
+// kNotSupported for anything else; compute capability 8.0 or newer.
 
 #include "custom_ops/filtered_lrelu/cuda_mma_plan.h"
 #include "custom_ops/resampling/cuda/launch.h"
@@ -15,6 +15,16 @@ std::string text_of_type() {
 template <class T, int UP, int DOWN, int MODE>
 std::string text(MmaBlock<T, UP, DOWN, MODE>*) {
   return jit::type_text("MmaBlock", text_of_type<T>(), UP, DOWN, MODE);
+}
+
+template <class T, int UP, int DOWN, int MODE>
+std::string text(MmaRadialUpBlock<T, UP, DOWN, MODE>*) {
+  return jit::type_text("MmaRadialUpBlock", text_of_type<T>(), UP, DOWN, MODE);
+}
+
+template <class T, int UP, int DOWN, int MODE>
+std::string text(MmaRadialDownBlock<T, UP, DOWN, MODE>*) {
+  return jit::type_text("MmaRadialDownBlock", text_of_type<T>(), UP, DOWN, MODE);
 }
 
 template <class Kernel>
