@@ -90,38 +90,44 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   SG3_HD void sweep_rows(Lane& lane, int stripe) const {
     uint32_t up[2][2];
     SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    sweep<1>(lane, stripe, [&](const auto& line, int row, int step, uint32_t (&a)[1][4], float (&z)[2][4]) {
-      Tile::load_inputs(lane, shared + p.rows_at + row * p.rows_pitch, step, a[0]);
-      SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::upsample_row(lane, line, step * 16 + n * 8, a[0], up[n], z[n]);
+    sweep(lane, stripe, [&](auto inner, const auto& line, int row, int step, float (&z)[2][4]) {
+      constexpr bool kInner = decltype(inner)::kValue;
+      uint32_t a[4];
+      Tile::load_inputs(lane, shared + p.rows_at + row * p.rows_pitch, step, a);
+      SG3_UNROLL for (int n = 0; n < 2; ++n) {
+        this->template upsample_row<kInner>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
+      }
     });
   }
 
-  // The pass along a warp's rows of the stripe. upsample(line, row, step, a, z) computes z of 16 samples, reading the
-  // operands `a` of INPUTS input rows, which it may use again in the next step.
-  template <int INPUTS, class Lane, class Upsample>
+  // The pass along a warp's rows of the stripe. upsample(Flag<INNER>(), line, row, step, z) computes z of 16 samples.
+  template <class Lane, class Upsample>
   SG3_HD void sweep(Lane& lane, int stripe, Upsample upsample) const {
     uint32_t down[kReach][2];
     SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, kDownX + step, down[step]);
-    for (int row = lane.warp; row < 16; row += kMmaWarps) sweep_row<INPUTS>(lane, stripe, row, upsample, down);
+    for (int row = lane.warp; row < 16; row += kMmaWarps) sweep_row(lane, stripe, row, upsample, down);
   }
 
-  template <int INPUTS, class Lane, class Upsample>
+  template <class Lane, class Upsample>
   SG3_HD void sweep_row(Lane& lane, int stripe, int row, Upsample upsample, const uint32_t (&down)[kReach][2]) const {
     const auto line = Tile::line_at(lane, stripe, row);
-    Vector8* out = shared + p.swept_at + (stripe % kReach * 16 + row) * p.swept_pitch;
-    uint32_t a[INPUTS][4];
+    Vector8* out = shared + p.swept_at + (stripe % kReach * 16 + row) * p.swept_pitch +
+                   Tile::swizzled(lane.lane % 8, Tile::half_of(lane));
     float sums[kSums][4] = {};
     for (int first = 0; first < p.steps; first += kAdvance) {
       SG3_UNROLL for (int s = 0; s < kAdvance; ++s) {
         const int step = first + s;
         uint32_t samples[4] = {};
-        if (line.inside) {
+        const auto produce = [&](auto inner) {
           float z[2][4];
-          upsample(line, row, step, a, z);
-          SG3_UNROLL for (int n = 0; n < 2; ++n) {
-            Tile::activate(lane, line, step * 16 + n * 8, z[n]);
-            samples[2 * n] = pack_saturated<Inner>(z[n][0], z[n][1]);
-            samples[2 * n + 1] = pack_saturated<Inner>(z[n][2], z[n][3]);
+          upsample(inner, line, row, step, z);
+          this->template activate<decltype(inner)::kValue>(lane, line, step * 16, z, samples);
+        };
+        if (line.inside) {
+          if (step * 16 >= line.first_inner && step * 16 <= line.last_inner) {
+            produce(Flag<true>());
+          } else {
+            produce(Flag<false>());
           }
         }
         // The oldest tile reads these samples by its last filter matrix.
@@ -130,7 +136,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
         }
       }
       const int column = (first / kAdvance - (kSums - 1)) * 8;
-      if (column >= 0) put_swept(lane, sums[0], out + Tile::swizzled(column + lane.lane % 8, Tile::half_of(lane)));
+      if (column >= 0) put_swept(lane, sums[0], out + column * 2);
       SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
         SG3_UNROLL for (int i = 0; i < 4; ++i) sums[tile][i] = tile + 1 < kSums ? sums[tile + 1][i] : 0.f;
       }
@@ -154,19 +160,24 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   SG3_HD void downsample_columns(Lane& lane, int first_stripe) const {
     uint32_t b[kReach][2];
     SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, step, b[step]);
+    const int first = Tile::swizzled(lane.warp, Tile::half_of(lane));
+    const Vector8* rows[kReach];
+    SG3_UNROLL for (int step = 0; step < kReach; ++step) {
+      const int row = (first_stripe + step) % kReach * 16 + Tile::position_of(lane);
+      rows[step] = shared + p.swept_at + row * p.swept_pitch + first;
+    }
+    Vector8* out = shared + p.out_at + lane.lane % 8 * p.out_pitch + first;
     for (int column = lane.warp; column < p.x.outputs; column += kMmaWarps) {
-      const int place = Tile::swizzled(column, Tile::half_of(lane));
+      const int place = (column - lane.warp) * 2;
       float c[4] = {};
       SG3_UNROLL for (int step = 0; step < kReach; ++step) {
-        const int row = (first_stripe + step) % kReach * 16 + Tile::position_of(lane);
         SG3_UNROLL for (int part = 0; part < kSweptParts; ++part) {
           uint32_t a[4];
-          const int at = p.swept_at + (part * kSweptLines + row) * p.swept_pitch + place;
-          lane.template load_matrices<4>(shared + at, a);
+          lane.template load_matrices<4>(rows[step] + part * kSweptLines * p.swept_pitch + place, a);
           lane.template multiply_add<Inner>(a, b[step], c, c);
         }
       }
-      Tile::put_outputs(lane, c, shared + p.out_at + lane.lane % 8 * p.out_pitch + place);
+      Tile::put_outputs(lane, c, out + place);
     }
   }
 };

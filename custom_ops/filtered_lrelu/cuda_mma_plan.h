@@ -213,7 +213,6 @@ MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
   const double scale = std::isfinite(p.clamp) && p.mode != SG3_APPLY_MASK ? kHalfMax / p.clamp : 1 / up;
   plan->linear = float((1 + p.slope) / 2 * scale * up);
   plan->bent = float((1 - p.slope) / 2 * scale * up);
-  plan->bound = std::isfinite(p.clamp) ? kHalfMax : std::numeric_limits<float>::infinity();
   plan->slope = float(p.slope);
   plan->out_scale = float(down / scale);
   return taps;

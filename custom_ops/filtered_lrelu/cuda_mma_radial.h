@@ -75,21 +75,27 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
     const auto line = Tile::line_at(lane, stripe, lane.warp);
     const Vector8* in = shared + p.rows_at + lane.warp * p.rows_pitch;
     Vector8* out = shared + p.swept_at + lane.warp * p.swept_pitch;
-    uint32_t a[4];
+    out += Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
     for (int step = 0; step < p.steps; ++step) {
-      Tile::load_inputs(lane, in, step, a);
       uint32_t samples[4] = {};
-      if (line.inside) {
+      const auto produce = [&](auto inner) {
+        constexpr bool kInner = decltype(inner)::kValue;
+        uint32_t a[4];
+        float z[2][4];
+        Tile::load_inputs(lane, in, step, a);
         SG3_UNROLL for (int n = 0; n < 2; ++n) {
-          float z[4];
-          Tile::upsample_row(lane, line, step * 16 + n * 8, a, up[n], z);
-          Tile::activate(lane, line, step * 16 + n * 8, z);
-          samples[2 * n] = pack_saturated<Inner>(z[0], z[1]);
-          samples[2 * n + 1] = pack_saturated<Inner>(z[2], z[3]);
+          this->template upsample_row<kInner>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
+        }
+        this->template activate<kInner>(lane, line, step * 16, z, samples);
+      };
+      if (line.inside) {
+        if (step * 16 >= line.first_inner && step * 16 <= line.last_inner) {
+          produce(Flag<true>());
+        } else {
+          produce(Flag<false>());
         }
       }
-      lane.template store_matrices<4>(samples,
-                                      out + Tile::swizzled(step * 16 + Tile::position_of(lane), Tile::half_of(lane)));
+      lane.template store_matrices<4>(samples, out + step * 32);
     }
   }
 
@@ -100,13 +106,14 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
     if (column >= p.x.outputs) return;
     uint32_t b[kMmaRadialTaps * kSteps][2];
     SG3_UNROLL for (int f = 0; f < kMmaRadialTaps * kSteps; ++f) Tile::get_filter(lane, kDown + f, b[f]);
+    const Vector8* first =
+        shared + p.swept_at + column * DOWN * 2 + Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
     SG3_UNROLL for (int pair = 0; pair < kNewOutputs; ++pair) {
       SG3_UNROLL for (int parity = 0; parity < DOWN; ++parity) {
-        const Vector8* samples = shared + p.swept_at + (pair * DOWN + parity) * p.swept_pitch;
+        const Vector8* samples = first + (pair * DOWN + parity) * p.swept_pitch;
         SG3_UNROLL for (int step = 0; step < kSteps; ++step) {
-          const int at = column * DOWN + step * 16 + Tile::position_of(lane);
           uint32_t a[4];
-          lane.template load_matrices<4>(samples + Tile::swizzled(at, Tile::half_of(lane)), a);
+          lane.template load_matrices<4>(samples + step * 32, a);
           SG3_UNROLL for (int row = 0; row < kOpenRows; ++row) {
             const int tap = (kOpenRows - 1 - row) * DOWN + parity;
             lane.template multiply_add<Inner>(a, b[tap * kSteps + step], sums[row], sums[row]);
@@ -183,18 +190,18 @@ struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
     SG3_UNROLL for (int i = 0; i < kRows; ++i) {
       SG3_UNROLL for (int n = 0; n < 2; ++n) { Base::get_filter(lane, kUpX + (first_tap + i * UP) * 2 + n, up[i][n]); }
     }
-    Base::template sweep<kRows>(lane, stripe,
-                                [&](const auto& line, int, int step, uint32_t (&a)[kRows][4], float (&z)[2][4]) {
-                                  const int first_row = Base::first_input(p.y, line.sample_y);
-                                  SG3_UNROLL for (int i = 0; i < kRows; ++i) {
-                                    Base::load_inputs(lane, Base::input_row(first_row + i), step, a[i]);
-                                    SG3_UNROLL for (int n = 0; n < 2; ++n) {
-                                      const float zero[4] = {};
-                                      if (i == 0) lane.template multiply_add<Inner>(a[i], up[i][n], zero, z[n]);
-                                      if (i > 0) lane.template multiply_add<Inner>(a[i], up[i][n], z[n], z[n]);
-                                    }
-                                  }
-                                });
+    Base::sweep(lane, stripe, [&](auto, const auto& line, int, int step, float (&z)[2][4]) {
+      const int first_row = Base::first_input(p.y, line.sample_y);
+      SG3_UNROLL for (int i = 0; i < kRows; ++i) {
+        uint32_t a[4];
+        Base::load_inputs(lane, Base::input_row(first_row + i), step, a);
+        SG3_UNROLL for (int n = 0; n < 2; ++n) {
+          const float zero[4] = {};
+          if (i == 0) lane.template multiply_add<Inner>(a, up[i][n], zero, z[n]);
+          if (i > 0) lane.template multiply_add<Inner>(a, up[i][n], z[n], z[n]);
+        }
+      }
+    });
   }
 };
 

@@ -71,6 +71,11 @@ SG3_HD float rounded(float value) {
   return to_float(result);
 }
 
+template <bool VALUE>
+struct Flag {
+  static constexpr bool kValue = VALUE;
+};
+
 template <class T, int UP, int DOWN, int MODE, int LINES>
 struct MmaTile {
   using Inner = typename MmaInner<T, MODE>::Type;
@@ -307,8 +312,9 @@ struct MmaTile {
     SG3_UNROLL for (int f = 0; f < kUpParts * kColumnTiles; ++f) get_filter(lane, first_filter + f, b[f]);
     const Vector8* in = input_row(row + position_of(lane));
     Vector8* out = shared + p.rows_at + position_of(lane) * p.rows_pitch;
+    const int first = swizzled(lane.warp, half_of(lane));
     for (int column = lane.warp; column < p.columns; column += kMmaWarps) {
-      const int place = swizzled(column, half_of(lane));
+      const int place = first + (column - lane.warp) * 2;
       uint32_t a[4], packed[2 * kColumnTiles];
       lane.template load_matrices<4>(in + place, a);
       SG3_UNROLL for (int n = 0; n < kColumnTiles; ++n) {
@@ -325,12 +331,12 @@ struct MmaTile {
 
   // -- Samples ------------------------------------------------------------------------------------------------------
 
-  // One row of samples, and the samples of one lane in it.
+  // One row of samples, and what is constant along it.
   struct Line {
     int sample_y, left;
-    bool inside, owned;            // in the image; with mask words that this block writes
-    int first_inner, inner_steps;  // groups of 8 samples that begin here read inputs inside the image only
-    float bias[2], inner[4];       // times the gain along y; times the gain along x, too
+    bool inside, owned;           // in the image; with mask words that this block writes
+    int first_inner, last_inner;  // 16 samples from such a column are in the image, as are all inputs that they read
+    float bias[2], inner[4];      // times the gain along y; for inner samples, times the gain along x, too
   };
 
   template <class Lane>
@@ -340,9 +346,12 @@ struct MmaTile {
     l.left = first_sample_x();
     l.inside = unsigned(l.sample_y) < unsigned(p.y.up_size);
     l.owned = stripe * LINES + line < p.y.outputs * DOWN || segment == p.y.parts - 1;
+    int first = 0, last = p.x.up_size - 16;
     if constexpr (kHasBias) {
-      l.first_inner = p.x.up_before - UP + 1 - l.left;
-      l.inner_steps = UP * (p.x.in_size - kMmaTapsPerFactor) - 7 + UP;
+      const int first_input_inside = p.x.up_before - UP + 1;
+      const int last_input_inside = p.x.up_before + UP * (p.x.in_size - kMmaTapsPerFactor) - 15;
+      first = first < first_input_inside ? first_input_inside : first;
+      last = last > last_input_inside ? last_input_inside : last;
       SG3_UNROLL for (int h = 0; h < 2; ++h) {
         l.bias[h] = gains()[kMmaBiasAt + lane.lane / 4 + h * 8] * gains()[kMmaLinesAt + line];
         SG3_UNROLL for (int e = 0; e < 2; ++e) {
@@ -350,81 +359,85 @@ struct MmaTile {
         }
       }
     }
+    l.first_inner = first - l.left;
+    l.last_inner = last - l.left;
     return l;
   }
 
   // z of 8 samples from column `at` on: of 16 channels, the bias included. `up` upsamples along x.
-  template <class Lane>
+  template <bool INNER, class Lane>
   SG3_HD void upsample_row(Lane& lane, const Line& line, int at, const uint32_t (&a)[4], const uint32_t (&up)[2],
                            float (&z)[4]) const {
     float start[4] = {};
-    if constexpr (kHasBias) {
-      if (at >= line.first_inner && at - line.first_inner < line.inner_steps) {
-        lane.template multiply_add<Inner>(a, up, line.inner, z);
-        return;
-      }
+    if constexpr (kHasBias && INNER) {
+      SG3_UNROLL for (int i = 0; i < 4; ++i) start[i] = line.inner[i];
+    } else if constexpr (kHasBias) {
       const float* gain = gains() + kMmaColumnsAt + at + lane.lane % 4 * 2;
       SG3_UNROLL for (int i = 0; i < 4; ++i) start[i] = line.bias[i / 2] * gain[i % 2];
     }
     lane.template multiply_add<Inner>(a, up, start, z);
   }
 
-  // The nonlinearity on the results of upsample_row; zero outside the image.
-  template <class Lane>
-  SG3_HD void activate(Lane& lane, const Line& line, int at, float (&z)[4]) const {
-    const int group = lane.lane / 4, pair = lane.lane % 4 * 2, left = line.left + at;
+  // The nonlinearity on 16 samples from column `at` on, rounded; zero outside the image.
+  template <bool INNER, class Lane>
+  SG3_HD void activate(Lane& lane, const Line& line, int at, float (&z)[2][4], uint32_t (&samples)[4]) const {
+    const int group = lane.lane / 4, left = line.left + at + lane.lane % 4 * 2;  // of this lane's first sample
     uint32_t* words = mask + ((image * p.chunks + chunk) * p.y.up_size + line.sample_y) * p.x.up_size;
-    if constexpr (MODE == SG3_APPLY_MASK) {
-      SG3_UNROLL for (int e = 0; e < 2; ++e) {
-        const int column = left + pair + e;
-        const bool exists = unsigned(column) < unsigned(p.x.up_size);
-        const uint32_t bits = exists ? words[column] >> group : 0;
-        SG3_UNROLL for (int h = 0; h < 2; ++h) {
-          float& value = z[2 * h + e];
-          value *= bits >> 8 * h & 1 ? p.slope : 1.f;
-          if (!exists || bits >> 8 * h & 0x10000) value = 0;
+    SG3_UNROLL for (int n = 0; n < 2; ++n) {
+      float active[4];
+      if constexpr (MODE == SG3_APPLY_MASK) {
+        SG3_UNROLL for (int e = 0; e < 2; ++e) {
+          const int column = left + n * 8 + e;
+          const bool exists = INNER || unsigned(column) < unsigned(p.x.up_size);
+          const uint32_t bits = exists ? words[column] >> group : 0;
+          SG3_UNROLL for (int h = 0; h < 2; ++h) {
+            const float factor = bits >> 8 * h & 1 ? p.slope : 1.f;
+            active[2 * h + e] = !exists || bits >> 8 * h & 0x10000 ? 0.f : z[n][2 * h + e] * factor;
+          }
         }
-      }
-    } else {
-      uint32_t bits[2] = {};
-      SG3_UNROLL for (int i = 0; i < 4; ++i) {
-        const float active = p.linear * z[i] + p.bent * fabsf(z[i]);
-        if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
-          const int bit = group + i / 2 * 8;
-          bits[i % 2] |= uint32_t(z[i] < 0) << bit | uint32_t(!(fabsf(active) < p.bound)) << (16 + bit);
-        }
-        z[i] = active;
-      }
-      if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
-        // Lanes of equal pairs have the channels of two words: gather them, then the first word in even groups.
-        const bool odd = group & 1;
-        uint32_t word = odd ? bits[1] : bits[0];
-        word |= lane.exchange(odd ? bits[0] : bits[1], 4);
-        word |= lane.exchange(word, 8);
-        word |= lane.exchange(word, 16);
-        const int column = left + pair + (odd ? 1 : 0);
-        const bool owned = line.owned && (at < p.x.outputs * DOWN || strip == p.x.parts - 1);
-        if (group < 2 && owned && unsigned(column) < unsigned(p.x.up_size)) words[column] = word;
-      }
-      if (left < 0 || left + 8 > p.x.up_size) {
+      } else {
         SG3_UNROLL for (int i = 0; i < 4; ++i) {
-          if (unsigned(left + pair + i % 2) >= unsigned(p.x.up_size)) z[i] = 0;
+          active[i] = p.linear * z[n][i] + p.bent * fabsf(z[n][i]);
+          if (!INNER && unsigned(left + n * 8 + i % 2) >= unsigned(p.x.up_size)) active[i] = 0;
         }
       }
+      samples[2 * n] = pack_saturated<Inner>(active[0], active[1]);
+      samples[2 * n + 1] = pack_saturated<Inner>(active[2], active[3]);
+    }
+    if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
+      // Lanes with the same remainder modulo 4 have the channels of the same four words. Each exchange halves the words
+      // that a lane still gathers, until each of them is complete in two lanes.
+      uint32_t bits[2][2];
+      SG3_UNROLL for (int n = 0; n < 2; ++n) mask_bits(z[n], samples[2 * n], samples[2 * n + 1], group, bits[n]);
+      const bool odd = group & 1, second = group & 2;
+      uint32_t half[2];
+      SG3_UNROLL for (int n = 0; n < 2; ++n) {
+        half[n] = (odd ? bits[n][1] : bits[n][0]) | lane.exchange(odd ? bits[n][0] : bits[n][1], 4);
+      }
+      uint32_t word = (second ? half[1] : half[0]) | lane.exchange(second ? half[0] : half[1], 8);
+      word |= lane.exchange(word, 16);
+      const int offset = (second ? 8 : 0) + (odd ? 1 : 0);
+      const bool owned = line.owned && (at + offset < p.x.outputs * DOWN || strip == p.x.parts - 1);
+      if (group < 4 && owned && (INNER || unsigned(left + offset) < unsigned(p.x.up_size))) words[left + offset] = word;
     }
   }
 
-  // 16 inputs of a row, from step * kNewColumns on; with 8 the first 8 are the last 8 of the step before.
+  // The bits of two channels, `group` and `group` + 8, in the mask words of two samples. z are as multiply_add leaves
+  // them, `first` and `second` the same rounded; a sample is clamped where rounding to float16 has saturated.
+  SG3_HD static void mask_bits(const float (&z)[4], uint32_t first, uint32_t second, int group, uint32_t (&bits)[2]) {
+    const uint32_t a = (first & 0x7fff7fff) + 0x04010401, b = (second & 0x7fff7fff) + 0x04010401;
+    SG3_UNROLL for (int e = 0; e < 2; ++e) {
+      const uint32_t signs = permute_bytes(bits_of(z[e]), bits_of(z[2 + e]), 0x0073);
+      const uint32_t clamps = permute_bytes(a, b, e == 0 ? 0x0051 : 0x0073);
+      bits[e] = (permute_bytes(signs, clamps, 0x5410) & 0x80808080) >> (7 - group);
+    }
+  }
+
+  // 16 inputs of a row, from step * kNewColumns on.
   template <class Lane>
   SG3_HD static void load_inputs(Lane& lane, const Vector8* in, int step, uint32_t (&a)[4]) {
-    if (kNewColumns == 8 && step > 0) {
-      a[0] = a[2];
-      a[1] = a[3];
-      const int column = step * kNewColumns + 8 + lane.lane % 8;
-      lane.template load_matrices<2>(in + swizzled(column, half_of(lane)), a + 2);
-    } else {
-      lane.template load_matrices<4>(in + swizzled(step * kNewColumns + position_of(lane), half_of(lane)), a);
-    }
+    const int column = step * kNewColumns, eights = column & ~7;
+    lane.template load_matrices<4>(in + eights * 2 + swizzled(column - eights + position_of(lane), half_of(lane)), a);
   }
 };
 

@@ -1,5 +1,5 @@
-// The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, filters and factors of StyleGAN3. Returns
-// kNotSupported for anything else; compute capability 8.0 or newer.
+// The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, filters and factors of StyleGAN3.
+// Returns kNotSupported for anything else; compute capability 8.0 or newer.
 
 #include "custom_ops/filtered_lrelu/cuda_mma_plan.h"
 #include "custom_ops/resampling/cuda/launch.h"

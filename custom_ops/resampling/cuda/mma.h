@@ -56,6 +56,27 @@ SG3_HD uint32_t minus_identity(int lane) {
   return row == column ? 0xbc00u : row + 1 == column ? 0xbc000000u : 0u;
 }
 
+SG3_HD uint32_t bits_of(float value) {
+#ifdef __CUDA_ARCH__
+  return __float_as_uint(value);
+#else
+  return float_to_bits(value);
+#endif
+}
+
+// Four of the eight bytes of low and high, which the hexadecimal digits of the selector number from the lowest on.
+SG3_HD uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
+#ifdef __CUDA_ARCH__
+  return __byte_perm(low, high, selector);
+#else
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) {
+    result |= uint32_t((low | uint64_t(high) << 32) >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+  }
+  return result;
+#endif
+}
+
 #ifdef __CUDACC__
 
 // One thread of a block: `thread` of the block is `lane` of `warp`. Matrices are 8x8 of 16-bit numbers; the lanes name
