@@ -311,6 +311,7 @@ def firs(batch: int) -> Iterator[Fir]:
     yield from pair("skip", bilinear, 2, (1, 1), 512, 3)  # of StyleGAN2's images; upsampling is the adjoint
     for channels in (1, 3):
         yield from pair("R blur", blur, 1, (30, 30), 256, channels)
+    yield from pair("ablation", wavelet, 1, (5, 6), 128, 256)
     yield from pair("odd", wavelet, 3, (5, 5), 100, 37)  # for the kernel of any shape
 
 

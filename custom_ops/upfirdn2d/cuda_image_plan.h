@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "custom_ops/upfirdn2d/cuda_image_block.h"
 #include "custom_ops/upfirdn2d/cuda_polyphase_plan.h"
@@ -33,8 +34,9 @@ int64_t num_image_taps(const Sg3Upfirdn2d& problem) {
   return Shape::kUp * (int64_t(y.steps) * Shape::kColumnStep + int64_t(x.steps) * Shape::kRowStep);
 }
 
-// Calls f(ImageShape()) for separable filters of images of one channel or three; returns false for everything else.
-// Numbers of steps are compiled in for the filters of StyleGAN2 (4 taps) and of the augmentation (12 taps).
+// Calls f(ImageShape()) for separable filters, factors 1, up 2 or down 2, and 1, 3 or 4 channels; returns false for
+// everything else. Of color images, the number of steps is compiled in for the filters of StyleGAN2 (4 taps) and of the
+// augmentation (12 taps).
 template <class F>
 bool with_image_shape(const Sg3Upfirdn2d& problem, F f) {
   const Sg3Stage& stage = problem.stage;
@@ -45,9 +47,15 @@ bool with_image_shape(const Sg3Upfirdn2d& problem, F f) {
     if (found) f(shape);
     return found;
   };
-  return calls(ImageShape<1, 1, 3, 1>()) || calls(ImageShape<1, 1, 3, 0>()) || calls(ImageShape<1, 2, 3, 1>()) ||
-         calls(ImageShape<1, 2, 3, 3>()) || calls(ImageShape<2, 1, 3, 1>()) || calls(ImageShape<2, 1, 3, 2>()) ||
-         calls(ImageShape<1, 1, 1, 0>()) || calls(ImageShape<1, 2, 1, 0>()) || calls(ImageShape<2, 1, 1, 0>());
+  const auto calls_any_steps = [&](auto channels) {
+    constexpr int kChannels = decltype(channels)::value;
+    return calls(ImageShape<1, 1, kChannels, 0>()) || calls(ImageShape<1, 2, kChannels, 0>()) ||
+           calls(ImageShape<2, 1, kChannels, 0>());
+  };
+  return calls(ImageShape<1, 1, 3, 1>()) || calls(ImageShape<1, 2, 3, 1>()) || calls(ImageShape<1, 2, 3, 3>()) ||
+         calls(ImageShape<2, 1, 3, 1>()) || calls(ImageShape<2, 1, 3, 2>()) ||
+         calls_any_steps(std::integral_constant<int, 1>()) || calls_any_steps(std::integral_constant<int, 3>()) ||
+         calls_any_steps(std::integral_constant<int, 4>());
 }
 
 inline void set_tile(ImageAxis* axis, int groups) {

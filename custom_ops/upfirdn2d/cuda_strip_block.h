@@ -31,7 +31,7 @@ struct StripPlan {
 template <int UP, int DOWN, int REACH>
 struct StripShape {
   static constexpr int kUp = UP, kDown = DOWN, kReach = REACH;
-  static constexpr int kGroups = UP == 2 ? 1 : DOWN == 2 ? 2 : 4;  // of columns, per thread: registers are the limit
+  static constexpr int kGroups = UP == 2 || REACH > 4 ? 1 : DOWN == 2 ? 2 : 4;  // of columns: registers are the limit
   static constexpr int kColumns = kGroups * UP;
   static constexpr int kInputs = (kGroups - 1) * DOWN + REACH;
   static constexpr int kSums = REACH / DOWN;  // groups of rows that an input row contributes to

@@ -17,8 +17,9 @@ bool matches(StripShape<UP, DOWN, REACH>, const Sg3Axis& axis) {
   return axis.up == UP && axis.down == DOWN && polyphase_axis(axis).reach <= REACH;
 }
 
-// Calls f(StripShape()) for the filters of StyleGAN2, of 4 taps at most; returns false for everything else. `aligned`
-// means that the images begin at multiples of 16 bytes.
+// Calls f(StripShape()) for the filters of StyleGAN2, of 4 taps at most, and for those of 12 without factors, as in
+// ablations of StyleGAN3; returns false for everything else. `aligned` means that the images begin at multiples of 16
+// bytes.
 template <class F>
 bool with_strip_shape(const Sg3Upfirdn2d& problem, bool aligned, F f) {
   if (!aligned || problem.channels % kStripChannels != 0 || problem.channels >= 1 << 24) return false;
@@ -28,7 +29,8 @@ bool with_strip_shape(const Sg3Upfirdn2d& problem, bool aligned, F f) {
     if (found) f(shape);
     return found;
   };
-  return calls(StripShape<1, 1, 4>()) || calls(StripShape<1, 2, 4>()) || calls(StripShape<2, 1, 3>());
+  return calls(StripShape<1, 1, 4>()) || calls(StripShape<1, 2, 4>()) || calls(StripShape<2, 1, 3>()) ||
+         calls(StripShape<1, 1, 12>());
 }
 
 inline int log2_of_at_least(int n) {

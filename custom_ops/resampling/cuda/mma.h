@@ -15,7 +15,7 @@ constexpr bool kIsHalf<Half> = true;
 // Two numbers rounded to 16 bits, the first in the lower half.
 template <class T>
 SG3_HD uint32_t pack(float first, float second) {
-#ifdef __CUDA_ARCH__
+#if __CUDA_ARCH__ >= 800
   uint32_t result;
   if constexpr (kIsHalf<T>) {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(second), "f"(first));
