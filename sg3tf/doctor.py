@@ -84,8 +84,13 @@ def _report() -> Iterator[str]:
 
 
 def _device(device: tf.config.PhysicalDevice) -> str:
-    name = tf.config.experimental.get_device_details(device).get("device_name", "")
-    return f"{device.name.removeprefix('/physical_device:')} {name}".strip()
+    details = tf.config.experimental.get_device_details(device)
+    words = [device.name.removeprefix("/physical_device:")]
+    if "device_name" in details:
+        words.append(details["device_name"])
+    if "compute_capability" in details:
+        words.append("(compute capability {}.{})".format(*details["compute_capability"]))
+    return " ".join(words)
 
 
 def _processor() -> str:
@@ -136,7 +141,7 @@ def _gpu_driver(has_gpus: bool) -> str:
     version = cuda.driver_version()
     if version == (0, 0):
         return "none: there is no NVIDIA driver"
-    driver = f"driver {cuda.driver_name()} for CUDA {version[0]}.{version[1]}"
+    driver = " ".join(["driver", cuda.driver_name(), f"for CUDA {version[0]}.{version[1]}"]).replace("  ", " ")
     return driver if has_gpus else f'{driver}, but TensorFlow sees no GPU: pip install "sg3tf[cuda]"'
 
 

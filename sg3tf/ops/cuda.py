@@ -15,6 +15,7 @@ from pathlib import Path
 
 #: Names the file of NVRTC to custom_ops/jit.
 NVRTC_VARIABLE = "SG3TF_NVRTC"
+_DRIVER_FACTS = Path("/proc/driver/nvidia/version")
 #: The oldest driver's CUDA version, and the number by which people know that driver.
 OLDEST_DRIVER, OLDEST_DRIVER_NAME = (12, 0), "525"
 
@@ -42,8 +43,8 @@ def driver_version() -> tuple[int, int]:
 
 def driver_name() -> str:
     """Return the number of the driver, such as "580.65.06", or an empty string where the system does not tell it."""
-    facts = Path("/proc/driver/nvidia/version")
-    number = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", facts.read_text()) if facts.is_file() else None
+    facts = _DRIVER_FACTS.read_text() if _DRIVER_FACTS.is_file() else ""
+    number = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", facts)
     return number[0] if number else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from absl import flags
 
 import sg3tf
 from sg3tf import doctor
-from sg3tf.ops import native
+from sg3tf.ops import cuda, native
 
 ROOT = Path(__file__).parents[2]
 AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])
@@ -191,6 +192,64 @@ def test_instruction_set_is_the_kernels_own() -> None:
     if isa is None:
         pytest.skip("this library does not export sg3::isa()")
     assert doctor._processor().endswith(f"kernels for {('baseline', 'avx2', 'avx512')[isa()]}")
+
+
+def test_no_gpu(report: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    monkeypatch.setattr(cuda, "driver_version", lambda: (0, 0))
+    _, lines = report()
+    assert [line for line in lines if "GPU" in line] == ["GPU          none: there is no NVIDIA driver"]
+
+
+def test_gpu_that_tensorflow_does_not_see(report: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "FOLDER", tmp_path)
+    monkeypatch.setattr(cuda, "driver_version", lambda: (12, 4))
+    _, lines = report()
+    (line,) = (line for line in lines if "GPU" in line)
+    assert 'driver for CUDA 12.4, but TensorFlow sees no GPU: pip install "sg3tf[cuda]"' in line
+
+
+@pytest.mark.native
+def test_gpu(report: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU by name, without which the layer cannot be timed."""
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    details = {"device_name": "NVIDIA H200", "compute_capability": (9, 0)}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    monkeypatch.setattr(cuda, "driver_version", lambda: (12, 8))
+    monkeypatch.setattr(cuda, "_DRIVER_FACTS", tmp_path / "version")
+    facts = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan 16 2025\nGCC version:  gcc 12.2.0\n"
+    (tmp_path / "version").write_text(facts)
+    monkeypatch.setattr(cuda, "cache_folder", lambda library: tmp_path / "kernels")
+    (tmp_path / "kernels").mkdir()
+    for name in ("a.cubin", "b.cubin", ".new.c"):
+        (tmp_path / "kernels" / name).write_bytes(bytes(150_000))
+    only(monkeypatch)
+    status, lines = report()
+    assert "devices      GPU:0 NVIDIA H200 (compute capability 9.0)" in lines
+    assert "GPU          driver 570.86.15 for CUDA 12.8" in lines
+    (library,) = (line for line in lines if line.startswith("  for GPUs"))
+    assert re.search(r"(NVRTC|nvcc) \S+;|is found", library)
+    assert library.endswith(f"; 2 kernels (0.3 MB) in {tmp_path / 'kernels'}")
+    (failure,) = failures(lines)
+    assert status == 1 and "filtered_lrelu of 8 x 148 x 148 x 512, float16 InvalidArgumentError" in failure
+
+
+@pytest.mark.native
+def test_time_of_a_layer() -> None:
+    first_seconds, seconds = doctor.time_layer(tf.ones([1, 32, 32, 16], tf.float16), repeats=2)
+    assert 0 < seconds < 10 and first_seconds > 0
+
+
+@pytest.mark.native
+def test_cache_folder_of_the_library(tmp_path: Path) -> None:
+    code = (
+        "from sg3tf.ops import cuda, native\nnative.require()\n"
+        "print(cuda.cache_folder(native.FOLDER / native.OPERATIONS))"
+    )
+    environment = {**os.environ, "SG3TF_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path}\n", done.stderr
 
 
 @pytest.mark.slow
