@@ -26,6 +26,7 @@ from sg3tf.utils.files import atomic_write
 from trainer import augment
 from trainer.distribution import HELP as STRATEGY_HELP
 from trainer.errors import OptionError
+from trainer.losses import PHASES
 from trainer.step_order import blur_sigma
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
@@ -175,6 +176,11 @@ class Options:
         resumable=True,
         default_text="--batch divided by the number of devices",
         help="Images that a device computes at a time; gradients of the rest of its share accumulate.",
+    )
+    loss: str = option(
+        "logistic",
+        choices=PHASES,
+        help="Loss: StyleGAN's, or the paired relativistic one of arXiv 2501.05441, in which gamma weighs R1 and R2.",
     )
     gamma: float = option(
         None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -91,11 +91,49 @@ def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
     return loss * state.regularization.r1_interval, metrics
 
 
+# Paired relativistic loss, arXiv 2501.05441: a generated image is judged against a real one, and R2 is R1 of generated
+# images. Signs are those of D(x) - D(G(z)): the logits by themselves have no zero.
+
+
+def relativistic_generator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
+    """Relativistic loss softplus(D(x) - D(G(z))) of the generator (arXiv 2501.05441, section 2)."""
+    images = generate(state.G, inputs.fake.latents)
+    fake_logits, real_logits = _paired_logits(state, images, inputs)
+    loss = tf.nn.softplus(real_logits - fake_logits)
+    return loss, {"Loss/G/loss": loss, **_paired_scores(fake_logits, real_logits)}
+
+
+def relativistic_discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
+    """Relativistic loss softplus(D(G(z)) - D(x)) of the discriminator; moves the running statistics of G."""
+    images = tf.stop_gradient(generate(state.G, inputs.fake.latents, update_emas=True))
+    fake_logits, real_logits = _paired_logits(state, images, inputs)
+    loss = tf.nn.softplus(fake_logits - real_logits)
+    return loss, {"Loss/D/loss": loss, **_paired_scores(fake_logits, real_logits)}
+
+
+def r1_r2_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
+    """R1 and R2 regularization gamma / 2 (|grad_x D(x)|^2 + |grad_x D(G(z))|^2) (arXiv 2501.05441, section 2)."""
+    fake, real = inputs.fake, inputs.real
+    images = tf.stop_gradient(generate(state.G, fake.latents))
+    r1, real_logits = r1_penalty(state, to_float(real.images), real.label, real.view)
+    r2, fake_logits = r1_penalty(state, images, fake.latents.label, fake.view)
+    loss = (r1 + r2) * (state.regularization.gamma / 2)
+    metrics = {"Loss/r1_penalty": r1, "Loss/r2_penalty": r2, "Loss/D/reg": loss}
+    return loss * state.regularization.r1_interval, {**metrics, **_paired_scores(fake_logits, real_logits)}
+
+
 def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor, Metrics]:
     """Path length regularization (|J_w^T y| - a)^2 of StyleGAN2 (arXiv 1912.04958, equation 4)."""
     penalty, _ = path_length_penalty(state.G, inputs.latents, inputs.directions, state.pl_mean)
     loss = penalty * state.regularization.pl_weight
     return loss * state.regularization.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
+
+
+#: {loss: (generator's phase, discriminator's phase, phase of the gradient penalty)}
+PHASES: dict[str, tuple[Any, Any, Any]] = {
+    "logistic": (generator_phase, discriminator_phase, r1_phase),
+    "relativistic": (relativistic_generator_phase, relativistic_discriminator_phase, r1_r2_phase),
+}
 
 
 def held_out_scores(state: State, inputs: RealInputs) -> Metrics:
@@ -107,6 +145,19 @@ def held_out_scores(state: State, inputs: RealInputs) -> Metrics:
 def scores(kind: str, logits: tf.Tensor) -> Metrics:
     """Metrics of logits [N] of `kind`: "real", "fake" or "validation"."""
     return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": tf.sign(logits)}
+
+
+def _paired_logits(state: State, images: tf.Tensor, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logits [N] of generated images and of the real ones that they are paired with."""
+    fake, real = inputs.fake, inputs.real
+    fake_logits = discriminator_logits(state, images, fake.latents.label, fake.view)
+    return fake_logits, discriminator_logits(state, to_float(real.images), real.label, real.view)
+
+
+def _paired_scores(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> Metrics:
+    sign = tf.sign(real_logits - fake_logits)
+    signs = {"Loss/signs/real": sign, "Loss/signs/fake": -sign}
+    return {**scores("fake", fake_logits), **scores("real", real_logits), **signs}
 
 
 # --- Networks and penalties -------------------------------------------------------------------------------------------

@@ -15,14 +15,22 @@ _LATENTS = {
     "G": Purpose.LATENTS_G,
     "D": Purpose.LATENTS_D,
     "PL": Purpose.LATENTS_PATH_LENGTH,
+    "R2": Purpose.LATENTS_R2,
     "grid": Purpose.LATENTS_GRID,
 }
-_STYLES = {"G": Purpose.STYLES_G, "D": Purpose.STYLES_D, "PL": Purpose.STYLES_PATH_LENGTH}
+_STYLES = {
+    "G": Purpose.STYLES_G,
+    "D": Purpose.STYLES_D,
+    "PL": Purpose.STYLES_PATH_LENGTH,
+    "R2": Purpose.STYLES_R2,
+}
 _AUGMENT = {
     "G": Purpose.AUGMENT_G,
     "D real": Purpose.AUGMENT_D_REAL,
     "D fake": Purpose.AUGMENT_D_FAKE,
     "R1": Purpose.AUGMENT_R1,
+    "G real": Purpose.AUGMENT_G_REAL,
+    "R2": Purpose.AUGMENT_R2,
     "validation": Purpose.AUGMENT_VALIDATION,
 }
 
@@ -96,7 +104,7 @@ class RandomInputs:
         self.style_mixing, self.num_ws, self.noise = style_mixing, num_ws, noise
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
-        """Return the generator's inputs for `purpose`: "G", "D", "PL", or "grid", which has no mixing and no noise.
+        """Return the generator's inputs for `purpose`: "G", "D", "PL", "R2", or "grid", without mixing or noise.
 
         Args:
             purpose: phase, or image grid.
@@ -127,7 +135,7 @@ class RandomInputs:
         return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
 
     def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
-        """Return parameters of the augmentation for "G", "D real", "D fake", "R1" or "validation"."""
+        """Return parameters of the augmentation for a key of _AUGMENT, such as "D real"."""
         return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), count or self.batch)
 
 

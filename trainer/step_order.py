@@ -39,6 +39,7 @@ class StepSettings:
 
     Attributes:
         batch: images of a step.
+        loss: see trainer.losses.PHASES; the relativistic one compares images with real ones in all phases.
         gamma, r1_interval, pl_weight, pl_interval: regularization, see trainer.losses.Regularization.
         aug: "noaug", "fixed" or "ada".
         blur_fade_nimg: images in which the blur fades; None without blur.
@@ -52,6 +53,7 @@ class StepSettings:
     """
 
     batch: int
+    loss: str = "logistic"
     gamma: float
     r1_interval: int = 16
     pl_weight: float = 0.0
@@ -131,16 +133,20 @@ class StepOrder:
             held_out: images that are only judged, likewise; None in steps without.
         """
         state, settings = self.state, self.settings
-        metrics = self._phases["G"](self._fake_inputs("G", "G"))
+        paired = settings.loss == "relativistic"
+        fake_inputs: Any = self._fake_inputs("G", "G")
+        metrics = self._phases["G"](self._paired(real, "G real", fake_inputs) if paired else fake_inputs)
         if settings.pl_weight and state.step % settings.pl_interval == 0:
             metrics = {**metrics, **self._phases["PL"](self._path_length_inputs())}
-        real_inputs, fake_inputs = self._real_inputs(real, "D real"), self._fake_inputs("D", "D fake")
-        scores = self._phases["D"](DiscriminatorInputs(real_inputs, fake_inputs))
+        scores = self._phases["D"](self._paired(real, "D real", self._fake_inputs("D", "D fake")))
         if held_out is not None:
             scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
         metrics, judged = stats.add(metrics, scores), [scores]
         if settings.gamma and state.step % settings.r1_interval == 0:
-            scores = self._phases["R1"](self._real_inputs(real, "R1"))
+            if paired:
+                scores = self._phases["R1"](self._paired(real, "R1", self._fake_inputs("R2", "R2")))
+            else:
+                scores = self._phases["R1"](self._real_inputs(real, "R1"))
             metrics, judged = stats.add(metrics, scores), [*judged, scores]
         if settings.aug == "ada":
             sources = state.controller.sources
@@ -160,6 +166,9 @@ class StepOrder:
     def _real_inputs(self, batch: Batch, augmentation: str) -> RealInputs:
         images, label = batch
         return RealInputs(images, label, self._view(augmentation))
+
+    def _paired(self, real: Batch, augmentation: str, fake: FakeInputs) -> DiscriminatorInputs:
+        return DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
 
     def _path_length_inputs(self) -> PathLengthInputs:
         count = self.settings.batch // 2

@@ -37,6 +37,11 @@ class Purpose(enum.IntEnum):
     STYLES_PATH_LENGTH = 21
     # Random images of path length regularization.
     PATH_LENGTH_DIRECTIONS = 37
+    # The relativistic loss: real images beside G's, and generated ones beside R1's.
+    AUGMENT_G_REAL = 41
+    AUGMENT_R2 = 42
+    LATENTS_R2 = 43
+    STYLES_R2 = 44
     # Metrics; the position is that of the sample.
     METRIC_LATENT = 1001
     METRIC_PARAMS = 1002

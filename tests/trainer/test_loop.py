@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 from unittest import mock
@@ -104,6 +105,23 @@ def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
     assert len(expected) > 300 and set(variables) == set(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(variables[name], value, err_msg=name)
+
+
+def test_relativistic_loss_trains(faces, tmp_path):
+    """Its statistics; all weights move and stay finite."""
+    options = tiny_run.options(faces, kimg=0.016, tick=0.008, loss="relativistic")
+    before, after = (
+        trained(dataclasses.replace(options, kimg=kimg), open_dataset(faces), tmp_path / f"{kimg}")
+        for kimg in (0.008, 0.016)
+    )
+    (first, second), names = after[1], ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", "Loss/r2_penalty")
+    assert all(np.isfinite(first[name]["mean"]) for name in names) and np.isfinite(second["Loss/G/loss"]["mean"])
+    assert first["Loss/signs/real"]["mean"] == -first["Loss/signs/fake"]["mean"]
+    assert first["Loss/r2_penalty"]["num"] == options.batch
+    for name, value in after[0].items():
+        assert np.isfinite(value).all() or name.startswith("augment/")
+    moved = [name for name, value in after[0].items() if not np.array_equal(value, before[0][name], equal_nan=True)]
+    assert sum(name.startswith("D/") for name in moved) > 15 and sum(name.startswith("G/") for name in moved) > 60
 
 
 def test_generated_images_have_the_labels_of_the_iterator(faces, tmp_path):

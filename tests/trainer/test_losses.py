@@ -255,3 +255,113 @@ def test_penalties_are_weighted_by_their_interval():
     loss, metrics = losses.r1_phase(state_of(D=D, gamma=3.0, r1_interval=8), inputs)
     np.testing.assert_allclose(metrics["Loss/D/reg"], 1.5 * metrics["Loss/r1_penalty"], rtol=1e-6)
     np.testing.assert_allclose(loss, 8 * metrics["Loss/D/reg"], rtol=1e-6)
+
+
+# --- Relativistic loss: networks whose gradients are known ------------------------------------------------------------
+
+
+class Multiple:
+    """Generator of images [N, 1, 1, 1] that are the latents times a number."""
+
+    num_ws = 1
+
+    def __init__(self, theta):
+        self.theta, self.updates = tf.Variable(theta), 0
+
+    def mapping(self, z, label, update_emas=False):
+        return z
+
+    def synthesis(self, ws, update_emas=False, noise="const"):
+        self.updates += update_emas
+        return self.theta * tf.reshape(ws, [-1, 1, 1, 1])
+
+
+class Slope:
+    """Discriminator psi x + offset."""
+
+    def __init__(self, psi, offset=0.0):
+        self.psi, self.offset = tf.Variable(psi), offset
+
+    def __call__(self, images, label=None):
+        return self.psi * tf.reshape(images, [-1, 1]) + self.offset
+
+
+def pairs(z, real):
+    """Inputs of latents [N] and real images [N]."""
+    z, real = (np.asarray(x, np.float32).reshape(-1, 1) for x in (z, real))
+    label = np.zeros([len(z), 0], np.float32)
+    reals = RealInputs(tf.constant(real[:, None, None]), label, View())
+    return DiscriminatorInputs(reals, FakeInputs(Latents(tf.constant(z), label), View()))
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_relativistic_phases(offset):
+    """Against formulas in float64; the logits' zero does not count."""
+    z, real, theta, psi, gamma = np.array([1.0, -2.0, 0.5]), np.array([0.3, 4.0, -1.0]), 0.7, -1.5, 3.0
+    state = state_of(Multiple(theta), Slope(psi, offset), gamma=gamma, r1_interval=4)
+    fake = theta * z
+    difference = psi * (real - fake)
+    for phase, sign, updates in (
+        (losses.relativistic_generator_phase, 1, 0),
+        (losses.relativistic_discriminator_phase, -1, 1),
+    ):
+        with tf.GradientTape() as tape:
+            loss, metrics = phase(state, pairs(z, real))
+        np.testing.assert_allclose(loss, np.log1p(np.exp(sign * difference)), rtol=1e-5 if not offset else 1e-4)
+        np.testing.assert_array_equal(metrics["Loss/signs/real"], np.sign(difference))
+        np.testing.assert_array_equal(metrics["Loss/signs/fake"], -np.sign(difference))
+        np.testing.assert_allclose(metrics["Loss/scores/fake"], psi * fake + offset, rtol=1e-5)
+        slopes = sign / (1 + np.exp(-sign * difference))
+        by_theta, by_psi = tape.gradient(loss, [state.G.theta, state.D.psi])
+        np.testing.assert_allclose(by_psi, np.sum(slopes * (real - fake)), rtol=1e-4)
+        if sign > 0:
+            np.testing.assert_allclose(by_theta, np.sum(slopes * -psi * z), rtol=1e-4)
+        else:
+            assert by_theta is None  # the discriminator's phase leaves the generator alone
+        assert state.G.updates == updates
+    loss, metrics = losses.r1_r2_phase(state, pairs(z, real))
+    np.testing.assert_allclose(metrics["Loss/r1_penalty"], [psi**2] * 3)
+    np.testing.assert_allclose(metrics["Loss/r2_penalty"], [psi**2] * 3)
+    np.testing.assert_allclose(loss, [4 * gamma / 2 * 2 * psi**2] * 3)
+
+
+def test_r2_is_of_the_generated_images():
+    """A discriminator psi x^2 has the slope 2 psi x."""
+    state = state_of(Multiple(2.0), lambda images, label: 1.5 * tf.square(tf.reshape(images, [-1, 1])), gamma=1.0)
+    _, metrics = losses.r1_r2_phase(state, pairs([1.0, -0.5], [0.0, 3.0]))
+    np.testing.assert_allclose(metrics["Loss/r1_penalty"], [0, 81])
+    np.testing.assert_allclose(metrics["Loss/r2_penalty"], [36, 9])
+
+
+def distance_after_training(loss, gamma, steps=500, rate=0.2):
+    """Largest |theta|, |psi| in the last tenth of the Dirac-GAN (arXiv 1801.04406, section 3): real images are 0."""
+    state = state_of(Multiple(1.0), Slope(1.0), gamma=gamma, r1_interval=1)
+    inputs = pairs([1.0], [0.0])
+    phases = losses.PHASES[loss]
+
+    @tf.function
+    def step():
+        for phase, variable in zip(phases, (state.G.theta, state.D.psi, state.D.psi), strict=True):
+            given = inputs.fake if phase is losses.generator_phase else inputs
+            given = inputs.real if phase is losses.r1_phase else given
+            with tf.GradientTape() as tape:
+                value = tf.reduce_sum(phase(state, given)[0])
+            variable.assign_sub(rate * tape.gradient(value, variable))
+        return tf.norm([state.G.theta, state.D.psi])
+
+    distances = [float(step()) for _ in range(steps)]
+    return max(distances[-steps // 10 :])
+
+
+@pytest.mark.parametrize("loss", ["logistic", "relativistic"])
+def test_dirac_gan(loss):
+    """Cycles without penalties and converges with them, with the rate of the system linearized about 0.
+
+    That is theta' = psi / 2, psi' = -theta / 2 - c psi with c = gamma for R1, and 2 gamma for R1 and R2: for c < 1 its
+    eigenvalues have the real part -c / 2, that is a factor exp(-c / 2 * 0.2 * 450) in 450 steps of 0.2. Without
+    penalties the squared distance shrinks by 2 theta psi tanh(theta psi / 2) only, of fourth order in the distance.
+    """
+    assert distance_after_training(loss, gamma=0.0) > 0.2
+    c = 0.2
+    gamma = c if loss == "logistic" else c / 2
+    assert distance_after_training(loss, gamma) < 10 * np.exp(-c / 2 * 0.2 * 450)

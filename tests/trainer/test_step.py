@@ -408,6 +408,24 @@ def test_without_gamma_there_is_no_r1(train_step):
     assert names == ["G", "D"]
 
 
+def test_the_relativistic_loss_pairs_images_in_all_phases(train_step):
+    options = dataclasses.replace(train_step.options, loss="relativistic", aug="fixed", p=0.5, batch=8)
+    paired = TrainStep(TrainState(options), options, train_step.strategy, train_step.random_inputs)
+    given = {}
+    paired._phases = {name: lambda inputs, name=name: given.setdefault(name, inputs) and {} for name in paired._phases}
+    paired._update_ema = lambda decay: None
+    batch = np.full([8, 16, 16, 3], 7, np.uint8), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2, 0, 1]]
+    paired.run(batch)
+    assert list(given) == ["G", "D", "R1"]
+    for inputs in given.values():
+        np.testing.assert_array_equal(inputs.real.images, batch[0])
+        np.testing.assert_array_equal(inputs.real.label, batch[1])
+    np.testing.assert_array_equal(given["G"].fake.latents.z, train_step.random_inputs.latents("G", 0).z)
+    assert len({inputs.fake.latents.z.tobytes() for inputs in given.values()}) == 3
+    views = [view for inputs in given.values() for view in (inputs.real.view, inputs.fake.view)]
+    assert len({view.augment_params.tobytes() for view in views}) == 6
+
+
 def test_a_batch_that_does_not_divide_names_the_values(train_step):
     options = dataclasses.replace(train_step.options, batch_per_replica=3, mbstd_group=3)
     with pytest.raises(OptionError, match=r"--batch=8: .*--batch_per_replica=3 times 1 replicas = 3"):
