@@ -19,7 +19,8 @@ inline xla::ffi::Error run(xla::ffi::ThreadPool pool, const Sg3FilteredLrelu& pr
 
 inline xla::ffi::Error run(void* stream, const Sg3FilteredLrelu& problem, Sg3Type type,
                            const FilteredLreluArrays& arrays) {
-  return cuda_status(sg3_cuda_filtered_lrelu(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask, stream));
+  return cuda_status(
+      sg3_cuda_filtered_lrelu_fastest(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask, stream));
 }
 
 // Computes (y) or (y, mask) from (x, bias), or (y) from (v, mask), depending on the problem's mode.

@@ -1,42 +1,8 @@
 // The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, filters and factors of StyleGAN3.
 // Returns kNotSupported for anything else; compute capability 8.0 or newer.
 
-#include "custom_ops/filtered_lrelu/cuda_mma_plan.h"
+#include "custom_ops/filtered_lrelu/mma_variant.h"
 #include "custom_ops/resampling/cuda/launch.h"
-
-namespace sg3::cuda {
-namespace {
-
-template <class T>
-std::string text_of_type() {
-  return kIsHalf<T> ? "Half" : "BFloat16";
-}
-
-template <class T, int UP, int DOWN, int MODE>
-std::string text(MmaBlock<T, UP, DOWN, MODE>*) {
-  return jit::type_text("MmaBlock", text_of_type<T>(), UP, DOWN, MODE);
-}
-
-template <class T, int UP, int DOWN, int MODE>
-std::string text(MmaRadialUpBlock<T, UP, DOWN, MODE>*) {
-  return jit::type_text("MmaRadialUpBlock", text_of_type<T>(), UP, DOWN, MODE);
-}
-
-template <class T, int UP, int DOWN, int MODE>
-std::string text(MmaRadialDownBlock<T, UP, DOWN, MODE>*) {
-  return jit::type_text("MmaRadialDownBlock", text_of_type<T>(), UP, DOWN, MODE);
-}
-
-template <class Kernel>
-jit::Variant variant_of(Kernel) {
-  using Block = typename Kernel::Block;
-  return {"custom_ops/filtered_lrelu/kernel_mma.cu",
-          "filtered_lrelu_mma",
-          {{"SG3_BLOCK", text(static_cast<Block*>(nullptr))}, {"SG3_TYPE", text_of_type<typename Kernel::Element>()}}};
-}
-
-}  // namespace
-}  // namespace sg3::cuda
 
 extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias,
                                            void* y, void* mask, void* stream) {
@@ -47,6 +13,7 @@ extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int 
   if (!is_representable(p.up) || !is_representable(p.down) || (p.mode != SG3_ACTIVATE && !mask)) {
     return fail(kInvalidValue, "not a valid problem for CUDA");
   }
+  if (!has_tensor_cores(stream)) return fail(kNotSupported, "tensor cores need compute capability 8.0 or newer");
   SharedLimits limits;
   int error = shared_limits(stream, &limits);
   if (error != kSuccess) return error;
@@ -58,7 +25,7 @@ extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int 
     if (!make_mma_plan<typename Kernel::Block>(p, vectors, limits, &plan)) return;
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
     const int64_t blocks = plan.batch * plan.chunks * plan.y.parts * plan.x.parts;
-    error = launch(variant_of(kernel), blocks, kMmaThreads, plan.shared_vectors * 4, stream, plan, taps, x, bias, y,
+    error = launch(mma_variant(kernel), blocks, kMmaThreads, plan.shared_vectors * 4, stream, plan, taps, x, bias, y,
                    static_cast<uint32_t*>(mask));
   });
   return error;

@@ -9,8 +9,8 @@ namespace {
 struct Gpu {
   static absl::Status launch(tensorflow::OpKernelContext* context, const Sg3FilteredLrelu& problem, Sg3Type type,
                              const FilteredLreluArrays& arrays) {
-    const int code =
-        sg3_cuda_filtered_lrelu(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask, cuda_stream(context));
+    const int code = sg3_cuda_filtered_lrelu_fastest(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask,
+                                                     cuda_stream(context));
     return launch_status("Sg3>FilteredLrelu", code);
   }
 };

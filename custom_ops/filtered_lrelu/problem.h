@@ -33,6 +33,14 @@ enum { SG3_MASK_CHANNELS = 16 };
 int sg3_cuda_filtered_lrelu(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
                             void* mask, void* stream);
 
+// The same on tensor cores: kNotSupported (801) for what they do not serve, float32 among others.
+int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
+                                void* mask, void* stream);
+
+// The faster of the two. The first call for a type, a kind of filters and a mode waits for the stream.
+int sg3_cuda_filtered_lrelu_fastest(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
+                                    void* mask, void* stream);
+
 }  // extern "C"
 
 namespace sg3 {

@@ -42,7 +42,7 @@ NOT_SUPPORTED = 801  # kernel_mma.cu is for some shapes only
 
 TYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 TOLERANCES = {"float32": 2e-5, "float16": 1e-3, "bfloat16": 8e-3}  # of the largest magnitude
-MMA_TOLERANCES = {"float16": 4e-3, "bfloat16": 3.2e-2}  # nine roundings to 16 bits instead of two
+MMA_TOLERANCES = {"float16": 4e-3, "bfloat16": 3.2e-2}  # up to eleven half steps of 16 bits more
 MMA = "filtered_lrelu_mma"  # on tensor cores
 MODES = {"forward": 0, "forward with mask": 1, "backward": 2}
 NETWORKS = (("stylegan3-t", 256), ("stylegan3-r", 256), ("stylegan3-t", 1024))

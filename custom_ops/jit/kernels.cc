@@ -176,6 +176,11 @@ int shared_memory(Stream stream, SharedMemory* result) {
   return scope.attribute(kSharedReserved, &result->reserved);
 }
 
+int compute_capability(Stream stream, int* major) {
+  const ScopedContext scope(stream);
+  return scope.error() ? scope.error() : scope.attribute(kCapabilityMajor, major);
+}
+
 int launch_kernel(const Variant& variant, const Launch& launch, Stream stream) {
   static Kernels& kernels = *new Kernels;  // other threads may launch while the process ends
   const ScopedContext scope(stream);

@@ -32,6 +32,8 @@ struct SharedMemory {
 
 int shared_memory(Stream stream, SharedMemory* result);
 
+int compute_capability(Stream stream, int* major);
+
 struct Launch {
   unsigned blocks, threads, shared_bytes;
   void** parameters;

@@ -13,9 +13,6 @@
 #include "custom_ops/jit/testing/checks.h"
 #include "custom_ops/upfirdn2d/problem.h"
 
-extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias,
-                                           void* y, void* mask, void* stream);
-
 namespace sg3::jit {
 namespace {
 
@@ -117,11 +114,13 @@ int main(int, char** argv) {
   run(90, [] {
     launch_layer(4, 2, 6, SG3_ACTIVATE, SG3_FLOAT32, false);
     launch_layer(4, 2, 1, SG3_ACTIVATE, SG3_BFLOAT16, true);
+    launch_layer(2, 2, 6, SG3_ACTIVATE_AND_MASK, SG3_FLOAT16, true);
     launch_fir(1, 2, 64, SG3_FLOAT16);
   });
   run(100, [] {
     launch_layer(2, 4, 6, SG3_APPLY_MASK, SG3_FLOAT32, false);
     launch_layer(2, 4, 1, SG3_APPLY_MASK, SG3_FLOAT16, true);
+    launch_layer(2, 4, 6, SG3_APPLY_MASK, SG3_BFLOAT16, true);
     launch_fir(3, 2, 64, SG3_BFLOAT16);
   });
   run(120, [] {

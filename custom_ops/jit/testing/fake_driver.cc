@@ -24,8 +24,8 @@ int result_of(const std::string& function) {
   return atoi(value + function.size() + 1);
 }
 
-// Handles are addresses of these.
-char context, module, function;
+// Handles are addresses of these; that of a function is its name.
+char context, module, event;
 
 }  // namespace
 
@@ -70,7 +70,7 @@ int cuModuleLoadData(void** result, const void* image) {
 
 int cuModuleGetFunction(void** result, void*, const char* name) {
   strncpy(fake_cuda.function, name, sizeof fake_cuda.function - 1);
-  return *result = &function, result_of("cuModuleGetFunction");
+  return *result = strdup(name), result_of("cuModuleGetFunction");
 }
 
 int cuFuncSetAttribute(void*, int attribute, int value) {
@@ -81,7 +81,8 @@ int cuFuncSetAttribute(void*, int attribute, int value) {
 int cuLaunchKernel(void* launched, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                    unsigned block_y, unsigned block_z, unsigned shared_bytes, void* stream, void** parameters,
                    void** extra) {
-  if (launched != &function || extra) return 1;
+  if (!launched || extra) return 1;
+  strncpy(fake_cuda.function, static_cast<char*>(launched), sizeof fake_cuda.function - 1);
   ++fake_cuda.launches;
   fake_cuda.grid[0] = grid_x, fake_cuda.grid[1] = grid_y, fake_cuda.grid[2] = grid_z;
   fake_cuda.block[0] = block_x, fake_cuda.block[1] = block_y, fake_cuda.block[2] = block_z;
@@ -90,4 +91,19 @@ int cuLaunchKernel(void* launched, unsigned grid_x, unsigned grid_y, unsigned gr
   if (fake_cuda.on_launch) fake_cuda.on_launch(parameters);
   return result_of("cuLaunchKernel");
 }
+
+int cuMemAlloc_v2(void** memory, size_t bytes) {
+  if (const int error = result_of("cuMemAlloc")) return error;
+  ++fake_cuda.allocations;
+  return *memory = malloc(bytes), 0;
+}
+
+int cuMemFree_v2(void* memory) { return free(memory), --fake_cuda.allocations, 0; }
+int cuMemcpyHtoD_v2(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes), 0; }
+int cuMemcpyDtoH_v2(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes), 0; }
+int cuStreamSynchronize(void*) { return 0; }
+int cuEventCreate(void** result, unsigned) { return *result = &event, 0; }
+int cuEventRecord(void*, void*) { return 0; }
+int cuEventElapsedTime(float* time, void*, void*) { return *time = fake_cuda.milliseconds, 0; }
+int cuEventDestroy_v2(void*) { return 0; }
 }

@@ -11,9 +11,11 @@ struct FakeCuda {
   int shared_limit;                          // of the last function
   unsigned grid[3], block[3], shared_bytes;  // of the last launch
   void* stream;                              // likewise
-  char function[64];                         // the last one that was found
+  char function[64];                         // the last one that was found or launched
   char image[8];                             // the beginning of the last module
   void (*on_launch)(void** parameters);      // called by every launch unless null
+  int allocations;                           // of memory that is not freed yet
+  float milliseconds;                        // between any two events
 };
 
 extern FakeCuda fake_cuda;

@@ -26,6 +26,11 @@ inline int shared_limits(void* stream, SharedLimits* limits) {
   return error;
 }
 
+inline bool has_tensor_cores(void* stream) {
+  int major = 0;
+  return jit::compute_capability(stream, &major) == kSuccess && major >= 8;  // of the kind that kernels here use
+}
+
 // Launches a kernel that itself loops over blocks beyond the limit of a grid. The types of the arguments must be those
 // of the kernel's parameters.
 template <class... Args>

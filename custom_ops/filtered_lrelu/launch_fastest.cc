@@ -1,0 +1,160 @@
+// The launcher of filtered_lrelu that uses tensor cores where they are right and fast on this card. Their kernel for a
+// type, a kind of filters and a mode is first tried on fixed numbers beside the other kernel, once in a process and
+// context. If it differs by more than rounding, or takes longer, it is not used, and a line on stderr says so.
+
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "custom_ops/filtered_lrelu/mma_variant.h"
+#include "custom_ops/jit/trial.h"
+#include "custom_ops/resampling/cuda/launch.h"
+
+namespace sg3::cuda {
+namespace {
+
+constexpr int64_t kTrialBatch = 4, kTrialChannels = 256, kTrialSize = 40;
+constexpr double kTrialBias = 0.25;  // the largest; inputs are at most 1
+// Both kernels' errors: 11 half steps of the numbers between the passes (kernel_mma_host_test.cc), and the outputs.
+constexpr double kInnerRoundings = 11, kOutputRoundings = 2;
+// Mask bits may differ where a sample is as near to a threshold as rounding brings it: 5 half steps of float16 of at
+// most the largest sample on both sides, and samples are spread over a quarter of that range at least: 2 %.
+constexpr double kWrongBits = 1. / 32;
+
+// Fixed numbers, spread like random ones.
+uint32_t scrambled(uint32_t index) {
+  index = (index ^ index >> 16) * 0x7feb352du;
+  index = (index ^ index >> 15) * 0x846ca68bu;
+  return index ^ index >> 16;
+}
+
+template <class T>
+std::vector<T> fixed_numbers(int64_t count, double largest) {
+  std::vector<T> result(count);
+  for (int64_t i = 0; i < count; ++i) {
+    from_float(float(largest * (scrambled(uint32_t(i)) / 2147483648. - 1)), &result[i]);
+  }
+  return result;
+}
+
+// The largest output for inputs of magnitude 1.
+double largest_gain(const Sg3Stage& stage) {
+  double largest = 0;
+  for (int64_t phase = 0; phase < stage.y.up * stage.x.up; ++phase) {
+    double total = 0;
+    for (int64_t y = phase / stage.x.up; y < stage.y.taps; y += stage.y.up) {
+      for (int64_t x = phase % stage.x.up; x < stage.x.taps; x += stage.x.up) {
+        double tap = 0;
+        for (int64_t r = 0; r < stage.terms; ++r) {
+          tap += stage.taps_y[r * stage.y.taps + y] * stage.taps_x[r * stage.x.taps + x];
+        }
+        total += std::fabs(tap);
+      }
+    }
+    largest = std::max(largest, total);
+  }
+  return largest;
+}
+
+// A small problem with the same filters, of which every sample has an output that reads it.
+Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p) {
+  p.batch = kTrialBatch;
+  p.channels = kTrialChannels;
+  for (auto [up, down] : {std::pair(&p.up.y, &p.down.y), std::pair(&p.up.x, &p.down.x)}) {
+    up->in_size = kTrialSize;
+    up->out_size = down->in_size = kTrialSize * up->up / down->down * down->down;
+    down->out_size = (down->in_size + 2 * down->before - down->taps) / down->down + 1;
+  }
+  if (std::isfinite(p.clamp)) p.clamp = 1;  // so that some samples are clamped
+  return p;
+}
+
+// Tries both kernels; returns why tensor cores are not used, or nothing.
+template <class T>
+std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem, int type, void* stream) {
+  const Sg3FilteredLrelu p = trial_problem(problem);
+  const int64_t inputs = p.batch * p.up.y.in_size * p.up.x.in_size * p.channels;
+  const int64_t outputs = p.batch * p.down.y.out_size * p.down.x.out_size * p.channels;
+  const int64_t words = p.batch * (p.channels / SG3_MASK_CHANNELS) * p.up.y.out_size * p.up.x.out_size;
+  std::vector<uint32_t> masks[2];
+  for (auto& mask : masks) mask.resize(words);
+  for (int64_t i = 0; i < words; ++i) masks[0][i] = masks[1][i] = scrambled(uint32_t(i));
+  const void* x = trial->allocate(inputs * sizeof(T), fixed_numbers<T>(inputs, 1).data());
+  const void* bias = trial->allocate(p.channels * sizeof(T), fixed_numbers<T>(p.channels, kTrialBias).data());
+  std::vector<T> results[2];
+  double times[2];
+  for (int i = 0; i < 2; ++i) {
+    void* y = trial->allocate(outputs * sizeof(T));
+    void* mask = trial->allocate(words * sizeof(uint32_t), masks[i].data());
+    const auto kernel = i == 0 ? sg3_cuda_filtered_lrelu : sg3_cuda_filtered_lrelu_mma;
+    times[i] = trial->milliseconds([&] { return kernel(&p, type, x, bias, y, mask, stream); });
+    results[i].resize(outputs);
+    trial->read(y, outputs * sizeof(T), results[i].data());
+    trial->read(mask, words * sizeof(uint32_t), masks[i].data());
+  }
+  if (!trial->failure().empty()) return "it cannot be tried: " + trial->failure();
+
+  const double stored = type == SG3_FLOAT16 ? std::exp2(-11) : std::exp2(-8);
+  const double inner = p.mode == SG3_APPLY_MASK ? stored : std::exp2(-11);
+  const double allowed = (kInnerRoundings * inner + kOutputRoundings * stored) * (1 + kTrialBias) * largest_gain(p.up) *
+                         largest_gain(p.down);
+  double worst = 0;
+  for (int64_t i = 0; i < outputs; ++i) {
+    const double difference = std::fabs(to_float(results[0][i]) - to_float(results[1][i]));
+    worst = std::isnan(difference) ? INFINITY : std::fmax(worst, difference);
+  }
+  if (!(worst <= allowed)) {
+    return "its result differs by " + std::to_string(worst) + ", and rounding explains " + std::to_string(allowed);
+  }
+  int64_t wrong = 0;
+  for (int64_t i = 0; i < words; ++i) wrong += __builtin_popcount(masks[0][i] ^ masks[1][i]);
+  if (double(wrong) > kWrongBits * double(words) * SG3_MASK_CHANNELS) {
+    return "its mask differs in " + std::to_string(wrong) + " bits of " + std::to_string(words) + " words";
+  }
+  if (times[1] > times[0]) {
+    return "it takes " + std::to_string(times[1]) + " ms, and the other kernel " + std::to_string(times[0]);
+  }
+  return "";
+}
+
+// The kernels that have been tried, by context and program.
+class Verdicts {
+ public:
+  bool uses_tensor_cores(const Sg3FilteredLrelu& problem, int type, void* stream) {
+    std::string kernel;
+    with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
+    if (kernel.empty()) return false;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    jit::Trial trial(stream);
+    const auto key = std::pair(trial.context(), kernel);
+    if (const auto found = verdicts_.find(key); found != verdicts_.end()) return found->second;
+    const std::string reason = type == SG3_FLOAT16 ? try_tensor_cores<Half>(&trial, problem, type, stream)
+                                                   : try_tensor_cores<BFloat16>(&trial, problem, type, stream);
+    if (!reason.empty()) {
+      fprintf(stderr, "sg3tf: filtered_lrelu does without tensor cores (%s) on this GPU: %s\n", kernel.c_str(),
+              reason.c_str());
+    }
+    return verdicts_[key] = reason.empty();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<jit::Context, std::string>, bool> verdicts_;
+};
+
+}  // namespace
+}  // namespace sg3::cuda
+
+extern "C" int sg3_cuda_filtered_lrelu_fastest(const Sg3FilteredLrelu* problem, int type, const void* x,
+                                               const void* bias, void* y, void* mask, void* stream) {
+  using namespace sg3::cuda;
+  static Verdicts& verdicts = *new Verdicts;  // other threads may launch while the process ends
+  if (has_tensor_cores(stream) && verdicts.uses_tensor_cores(*problem, type, stream)) {
+    const int error = sg3_cuda_filtered_lrelu_mma(problem, type, x, bias, y, mask, stream);
+    if (error != kNotSupported) return error;
+  }
+  return sg3_cuda_filtered_lrelu(problem, type, x, bias, y, mask, stream);
+}

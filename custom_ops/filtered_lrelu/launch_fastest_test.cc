@@ -1,0 +1,110 @@
+// When filtered_lrelu uses tensor cores, through a fake driver whose kernels compute what a test says, with a script in
+// place of nvcc.
+//
+// launch_fastest_test FAKE_DRIVER
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include <cmath>
+#include <vector>
+
+#include "custom_ops/filtered_lrelu/problem.h"
+#include "custom_ops/jit/driver.h"
+#include "custom_ops/jit/testing/checks.h"
+#include "custom_ops/jit/testing/fake_driver.h"
+#include "custom_ops/resampling/testing/reference.h"
+
+namespace sg3::jit {
+namespace {
+
+constexpr char kFma[] = "filtered_lrelu", kTensor[] = "filtered_lrelu_mma";
+constexpr int kTrialLaunches = 12;  // six of each kernel
+constexpr uint16_t kOne = 0x3c00, kNan = 0x7e00;
+
+// What the kernel on tensor cores does.
+struct {
+  uint16_t output = 0;  // in the middle of the first row
+  uint32_t mask = 0;    // all words, exclusive-or
+  float milliseconds = 1;
+} tensor;
+
+FakeCuda& fake() {
+  void* library = dlopen(getenv("SG3TF_LIBCUDA"), RTLD_NOW);
+  return *static_cast<FakeCuda*>(dlsym(library, "fake_cuda"));
+}
+
+void* const kArray = reinterpret_cast<void*>(4096);  // of the problem itself, never read
+
+// The other kernel writes zeros, and takes 2 ms.
+void launched(void** parameters) {
+  if (*static_cast<void**>(parameters[4]) == kArray) return;
+  const bool is_tensor = std::string(fake().function) == kTensor;
+  fake().milliseconds = is_tensor ? tensor.milliseconds : 2;
+  uint16_t* y = *static_cast<uint16_t**>(parameters[4]);
+  uint32_t* mask = *static_cast<uint32_t**>(parameters[5]);
+  memset(y, 0, size_t(4) * 35 * 35 * 256 * 2);
+  memset(mask, is_tensor ? int(tensor.mask) : 0, size_t(4) * 16 * 80 * 80 * 4);
+  if (is_tensor) y[1000] = tensor.output;
+}
+
+// Calls the launcher twice; returns the kernel that it uses.
+std::string used(int type = SG3_FLOAT16) {
+  static const std::vector<double> taps(12, 1. / 12);
+  const Sg3Axis up = testing::axis(84, 2, 1, 11, 10, 12), down = testing::axis(up.out_size, 1, 2, 0, 0, 12);
+  const Sg3Stage first = {up, up, 1, taps.data(), taps.data()}, second = {down, down, 1, taps.data(), taps.data()};
+  const Sg3FilteredLrelu problem = {8, 512, first, second, 0.2, 256, SG3_ACTIVATE_AND_MASK};
+  FakeCuda& cuda = fake();
+  cuda.on_launch = launched;
+  std::string kernels[2];
+  for (std::string& kernel : kernels) {
+    const int before = cuda.launches;
+    check(sg3_cuda_filtered_lrelu_fastest(&problem, type, kArray, kArray, kArray, kArray, kArray) == kSuccess,
+          "launch");
+    kernel = cuda.function;
+    const int trials = cuda.launches - before - 1;
+    check(trials == 0 || &kernel == &kernels[0], "tried twice");
+    check(cuda.allocations == 0 && cuda.contexts == 0, "memory or a context is left");
+  }
+  check(kernels[0] == kernels[1], "another kernel the second time");
+  return kernels[0];
+}
+
+void new_setting(const char* driver) {
+  const std::filesystem::path folder = new_folder();
+  std::filesystem::create_directory(folder / "bin");
+  write_text(folder / "bin" / "nvcc",
+             "#!/bin/sh\n[ \"$1\" = --version ] && echo 'release 12.9,' && exit\necho x > out\n");
+  std::filesystem::permissions(folder / "bin" / "nvcc", std::filesystem::perms::owner_all);
+  setenv("CUDA_HOME", folder.c_str(), 1);
+  setenv("SG3TF_CACHE", (folder / "cache").c_str(), 1);
+  setenv("SG3TF_NVRTC", "/nowhere/libnvrtc.so", 1);
+  setenv("SG3TF_LIBCUDA", driver, 1);
+}
+
+}  // namespace
+}  // namespace sg3::jit
+
+int main(int, char** argv) {
+  using namespace sg3::jit;
+  new_setting(argv[1]);
+  const auto expect = [](const std::string& name, const char* kernel, void (*prepare)(), int type = SG3_FLOAT16) {
+    scenario(name, [&] {
+      prepare();
+      const std::string found = used(type);
+      check(found == kernel, name + ": " + found);
+      check(name != "right and fast" || fake().launches == kTrialLaunches + 2, "launches of the trial");
+    });
+  };
+  expect("right and fast", kTensor, [] {});
+  expect("a bfloat16 image", kTensor, [] {}, SG3_BFLOAT16);
+  expect("a float32 image", kFma, [] {}, SG3_FLOAT32);
+  expect("as far off as rounding", kTensor, [] { tensor.output = 0x1400; });  // 2^-10
+  expect("wrong", kFma, [] { tensor.output = kOne; });
+  expect("not a number", kFma, [] { tensor.output = kNan; });
+  expect("wrong bits", kFma, [] { tensor.mask = 1; });
+  expect("slow", kFma, [] { tensor.milliseconds = 3; });
+  expect("no memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1); });
+  expect("compute capability 7.5", kFma, [] { setenv("FAKE_CUDA_ARCH", "75", 1); });
+  return report();
+}

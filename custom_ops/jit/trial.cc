@@ -1,0 +1,116 @@
+#include "custom_ops/jit/trial.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "custom_ops/jit/kernels.h"
+
+namespace sg3::jit {
+namespace {
+
+constexpr int kLaunches = 5;
+
+using Event = struct EventHandle*;
+
+// Functions of the driver that only trials need. Pointers stand for its CUdeviceptr, which is as long.
+struct TrialDriver {
+  int (*cuMemAlloc)(void** memory, size_t bytes);
+  int (*cuMemFree)(void* memory);
+  int (*cuMemcpyHtoD)(void* to, const void* from, size_t bytes);
+  int (*cuMemcpyDtoH)(void* to, const void* from, size_t bytes);
+  int (*cuStreamSynchronize)(Stream stream);
+  int (*cuEventCreate)(Event* event, unsigned flags);
+  int (*cuEventRecord)(Event event, Stream stream);
+  int (*cuEventElapsedTime)(float* milliseconds, Event start, Event end);
+  int (*cuEventDestroy)(Event event);
+  bool complete = true;
+
+  TrialDriver() {
+    const char* file = getenv("SG3TF_LIBCUDA");
+    void* library = dlopen(file ? file : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    const auto find = [&](auto* function, const char* name) {
+      *function = library ? reinterpret_cast<std::decay_t<decltype(*function)>>(dlsym(library, name)) : nullptr;
+      complete = complete && *function;
+    };
+    find(&cuMemAlloc, "cuMemAlloc_v2");
+    find(&cuMemFree, "cuMemFree_v2");
+    find(&cuMemcpyHtoD, "cuMemcpyHtoD_v2");
+    find(&cuMemcpyDtoH, "cuMemcpyDtoH_v2");
+    find(&cuStreamSynchronize, "cuStreamSynchronize");
+    find(&cuEventCreate, "cuEventCreate");
+    find(&cuEventRecord, "cuEventRecord");
+    find(&cuEventElapsedTime, "cuEventElapsedTime");
+    find(&cuEventDestroy, "cuEventDestroy_v2");
+  }
+};
+
+const TrialDriver& trial_driver() {
+  static const TrialDriver driver;
+  return driver;
+}
+
+}  // namespace
+
+Trial::Trial(Stream stream) : stream_(stream) {
+  const Driver* driver = find_driver(&failure_);
+  if (!driver) return;
+  if (!trial_driver().complete) {
+    failure_ = "the NVIDIA driver lacks a function";
+    return;
+  }
+  pushed_ = check("cuStreamGetCtx", driver->cuStreamGetCtx(stream, &context_)) &&
+            check("cuCtxPushCurrent", driver->cuCtxPushCurrent(context_));
+}
+
+Trial::~Trial() {
+  for (void* memory : memory_) trial_driver().cuMemFree(memory);
+  std::string ignored;
+  Context popped;
+  if (pushed_) find_driver(&ignored)->cuCtxPopCurrent(&popped);
+}
+
+bool Trial::check(const char* what, int result) {
+  if (result != kSuccess && failure_.empty()) failure_ = std::string(what) + " returned " + std::to_string(result);
+  return failure_.empty();
+}
+
+void* Trial::allocate(size_t bytes, const void* from) {
+  void* memory = nullptr;
+  if (!failure_.empty() || !check("cuMemAlloc", trial_driver().cuMemAlloc(&memory, bytes))) return nullptr;
+  memory_.push_back(memory);
+  if (from) check("cuMemcpyHtoD", trial_driver().cuMemcpyHtoD(memory, from, bytes));
+  return memory;
+}
+
+void Trial::read(const void* from, size_t bytes, void* to) {
+  if (!failure_.empty() || !check("cuStreamSynchronize", trial_driver().cuStreamSynchronize(stream_))) return;
+  check("cuMemcpyDtoH", trial_driver().cuMemcpyDtoH(to, from, bytes));
+}
+
+double Trial::milliseconds(const std::function<int()>& launch) {
+  const TrialDriver& driver = trial_driver();
+  float shortest = std::numeric_limits<float>::infinity();
+  for (int i = 0; i <= kLaunches && failure_.empty(); ++i) {
+    Event start = nullptr, end = nullptr;
+    if (!check("cuEventCreate", driver.cuEventCreate(&start, 0))) break;
+    if (check("cuEventCreate", driver.cuEventCreate(&end, 0)) &&
+        check("cuEventRecord", driver.cuEventRecord(start, stream_))) {
+      if (const int result = launch()) check(sg3_cuda_message(result), result);
+      float time = 0;
+      if (check("cuEventRecord", driver.cuEventRecord(end, stream_)) &&
+          check("cuStreamSynchronize", driver.cuStreamSynchronize(stream_)) &&
+          check("cuEventElapsedTime", driver.cuEventElapsedTime(&time, start, end)) && i > 0) {
+        shortest = std::min(shortest, time);
+      }
+      driver.cuEventDestroy(end);
+    }
+    driver.cuEventDestroy(start);
+  }
+  return shortest;
+}
+
+}  // namespace sg3::jit
