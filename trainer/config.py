@@ -189,6 +189,11 @@ class Options:
         default_text="0.001 x pixels / batch; 0.0002 x pixels / batch with stylegan2",
         help="Weight of the R1 penalty; 0 switches it off.",
     )
+    lecam: float = option(
+        0.0,
+        limit=NOT_NEGATIVE,
+        help="Weight of LeCam regularization (arXiv 2104.03310), for few images; 0 switches it off.",
+    )
     kimg: float = free_option(25000.0, limit=POSITIVE, help="Length of the run, in thousands of images.")
     glr: float = option(
         None,
@@ -338,6 +343,11 @@ class Options:
             self._require(
                 size % 2 == 0, "batch_per_replica", "must be even: path length regularization takes half of it"
             )
+        self._require(
+            not self.lecam or self.loss == "logistic",
+            "lecam",
+            "leave it out with --loss=relativistic, of no fixed zero",
+        )
         if self.ada_heuristic == "rv":
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
         convolutions = 3 * (self.resolution.bit_length() - 3) + 1

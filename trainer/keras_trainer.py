@@ -114,6 +114,7 @@ class StyleGANTrainer(keras.Model):
         self.augment = None if augpipe is None else augment.Augment(augpipe)
         target = augment.TARGET if augment_target is None else augment_target
         self.controller = augment.Controller(1, target=target, kimg=augment_kimg, probability=augment_p)
+        self.lecam_means = None  # of trainer.main's --lecam
         self.pl_mean = tf.Variable(0.0, trainable=False, name="pl_mean")
         self.random_inputs = RandomInputs(
             LabelArray(np.zeros([1, self.D.config.label_dim], np.float32)),

@@ -19,6 +19,7 @@ from sg3tf.models.seeded_normal import standard_normal
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 
 PL_MEAN_STEP = 0.01
+LECAM_MEAN_STEP = 0.01
 
 Metrics = dict[str, tf.Tensor]
 
@@ -32,6 +33,7 @@ class Regularization:
         r1_interval: steps from one R1 phase to the next.
         pl_weight: weight of path length regularization; 0 for none.
         pl_interval: steps from one path length phase to the next.
+        lecam: weight of the LeCam penalty, which is part of every discriminator phase; 0 for none.
 
     Examples:
         >>> regularization = Regularization(gamma=8.2)
@@ -43,6 +45,7 @@ class Regularization:
     r1_interval: int = 16
     pl_weight: float = 0.0
     pl_interval: int = 4
+    lecam: float = 0.0
 
 
 class State(Protocol):
@@ -53,6 +56,7 @@ class State(Protocol):
         augment: transforms (images, parameters, probability) to images of the same shape; None without augmentation.
         regularization: weights of the penalties.
         pl_mean: float32 scalar, moving average of path lengths.
+        lecam_means: float32 [2], moving averages of the logits of real and of generated images; None without LeCam.
     """
 
     G: BaseGenerator
@@ -60,6 +64,7 @@ class State(Protocol):
     augment: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor] | None
     regularization: Regularization
     pl_mean: tf.Variable
+    lecam_means: tf.Variable | None
 
 
 # --- The four phases --------------------------------------------------------------------------------------------------
@@ -80,7 +85,11 @@ def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.T
     fake_logits = discriminator_logits(state, fake_images, fake.latents.label, fake.view)
     real_logits = discriminator_logits(state, to_float(real.images), real.label, real.view)
     loss = tf.nn.softplus(fake_logits) + tf.nn.softplus(-real_logits)
-    return loss, {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
+    metrics = {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
+    if state.lecam_means is None:
+        return loss, metrics
+    penalty = lecam_penalty(fake_logits, real_logits, state.lecam_means)
+    return loss + penalty * state.regularization.lecam, metrics | {"Loss/lecam_penalty": penalty}
 
 
 def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
@@ -208,6 +217,20 @@ def r1_penalty(state: State, images: tf.Tensor, label: tf.Tensor | None, view: V
         logits = discriminator_logits(state, images, label, view)
         total = tf.reduce_sum(logits)
     return tf.reduce_sum(tf.square(tape.gradient(total, images)), axis=[1, 2, 3]), logits
+
+
+def lecam_penalty(fake_logits: tf.Tensor, real_logits: tf.Tensor, means: tf.Variable) -> tf.Tensor:
+    """(D(x) - a_F)^2 + (D(G(z)) - a_R)^2, [N], of LeCam regularization (arXiv 2104.03310, equation 5).
+
+    Args:
+        fake_logits, real_logits: [N].
+        means: float32 [2], the moving averages a_R and a_F of earlier logits, which move towards those of this batch.
+    """
+    real_mean, fake_mean = tf.unstack(means.value())
+    penalty = tf.square(real_logits - fake_mean) + tf.square(fake_logits - real_mean)
+    batch_means = tf.stack([tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)])
+    means.assign(means + LECAM_MEAN_STEP * (tf.stop_gradient(batch_means) - means))
+    return penalty
 
 
 def path_length_penalty(

@@ -47,6 +47,7 @@ class TrainState:
         controller: probability of the augmentation.
         regularization: weights of the penalties.
         pl_mean: moving average of path lengths.
+        lecam_means: moving averages of the logits of real and of generated images; None without --lecam.
         cur_nimg: real images that the run has seen.
         step: steps that the run has made.
         best: {metric: (value, cur_nimg)} of the best snapshot.
@@ -55,7 +56,9 @@ class TrainState:
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
         self.augment = None if options.aug == "noaug" else Augment(options.augpipe)
-        self.regularization = Regularization(options.gamma, options.r1_interval, options.pl_weight, options.pl_interval)
+        self.regularization = Regularization(
+            options.gamma, options.r1_interval, options.pl_weight, options.pl_interval, options.lecam
+        )
         # Outside the scope: it sees metrics of the global batch, the same in every worker.
         self.controller = Controller(
             options.batch,
@@ -78,6 +81,10 @@ class TrainState:
             self.g_optimizer.build(self.G.trainable_variables)
             self.d_optimizer.build(self.D.trainable_variables)
             self.pl_mean = tf.Variable(0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN, name="pl_mean")
+            self.lecam_means = None
+            if options.lecam:
+                mean = tf.VariableAggregation.MEAN
+                self.lecam_means = tf.Variable([0.0, 0.0], trainable=False, aggregation=mean, name="lecam_means")
         self.cur_nimg = 0
         self.step = 0
         self.best: dict[str, tuple[float, int]] = {}
@@ -91,6 +98,8 @@ class TrainState:
                 by_part[part] = _as_keras_adam(getattr(self, part))
         if self.power_emas:
             by_part["power_emas"] = [v.value for model in self.power_emas.values() for v in model.variables]
+        if self.lecam_means is not None:
+            by_part["lecam_means"] = self.lecam_means
         return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
 
     def save(self, folder: Path) -> None:

@@ -161,7 +161,7 @@ def test_files_from_before_the_layout_changed(name):
     """Every value as it stands in the file, whatever the defaults are now."""
     file = LEGACY / f"{name}.json"
     options, changes = read_options(file)
-    new = {"posthoc_ema": False, "loss": "logistic"}
+    new = {"posthoc_ema": False, "loss": "logistic", "lecam": 0.0}
     assert json.loads(json.dumps(dataclasses.asdict(options))) == json.loads(file.read_text()) | new
     assert changes == []
 
@@ -212,7 +212,7 @@ def test_a_file_edited_by_hand(tmp_path, edit, message):
 
 #: For each option, another value than that of PLAIN.
 OTHER_VALUES = {
-    **{"posthoc_ema": True, "loss": "relativistic"},
+    **{"posthoc_ema": True, "loss": "relativistic", "lecam": 0.5},
     # A resumed run cannot change these.
     **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
     **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True},

@@ -107,17 +107,24 @@ def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
         np.testing.assert_array_equal(variables[name], value, err_msg=name)
 
 
-def test_relativistic_loss_trains(faces, tmp_path):
-    """Its statistics; all weights move and stay finite."""
-    options = tiny_run.options(faces, kimg=0.016, tick=0.008, loss="relativistic")
+@pytest.mark.parametrize("loss", [{"loss": "relativistic"}, {"lecam": 0.1}])
+def test_other_losses_train(faces, tmp_path, loss):
+    """Their statistics; all weights move and stay finite."""
+    options = tiny_run.options(faces, kimg=0.016, tick=0.008, **loss)
     before, after = (
         trained(dataclasses.replace(options, kimg=kimg), open_dataset(faces), tmp_path / f"{kimg}")
         for kimg in (0.008, 0.016)
     )
-    (first, second), names = after[1], ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", "Loss/r2_penalty")
+    (first, second), names = (
+        after[1],
+        ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", f"Loss/{'lecam' if 'lecam' in loss else 'r2'}_penalty"),
+    )
     assert all(np.isfinite(first[name]["mean"]) for name in names) and np.isfinite(second["Loss/G/loss"]["mean"])
-    assert first["Loss/signs/real"]["mean"] == -first["Loss/signs/fake"]["mean"]
-    assert first["Loss/r2_penalty"]["num"] == options.batch
+    if "lecam" in loss:
+        assert np.all(after[0]["lecam_means/.ATTRIBUTES/VARIABLE_VALUE"])
+    else:
+        assert first["Loss/signs/real"]["mean"] == -first["Loss/signs/fake"]["mean"]
+        assert first["Loss/r2_penalty"]["num"] == options.batch
     for name, value in after[0].items():
         assert np.isfinite(value).all() or name.startswith("augment/")
     moved = [name for name, value in after[0].items() if not np.array_equal(value, before[0][name], equal_nan=True)]

@@ -26,7 +26,9 @@ def named(model):
 def state_of(G=None, D=None, gamma=0.0, augment=None, **regularization):
     """The part of a training state that losses read."""
     weights = losses.Regularization(gamma, **regularization)
-    return types.SimpleNamespace(G=G, D=D, augment=augment, regularization=weights, pl_mean=tf.Variable(0.0))
+    return types.SimpleNamespace(
+        G=G, D=D, augment=augment, regularization=weights, pl_mean=tf.Variable(0.0), lecam_means=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -365,3 +367,26 @@ def test_dirac_gan(loss):
     c = 0.2
     gamma = c if loss == "logistic" else c / 2
     assert distance_after_training(loss, gamma) < 10 * np.exp(-c / 2 * 0.2 * 450)
+
+
+# --- LeCam regularization ---------------------------------------------------------------------------------------------
+
+
+def test_lecam_penalty():
+    """Against the formula, with averages of earlier steps in which the gradient has no part."""
+    z, real, theta, psi, weight = np.array([1.0, -2.0]), np.array([0.3, 4.0]), 0.7, -1.5, 0.3
+    state = state_of(Multiple(theta), Slope(psi), lecam=weight)
+    plain, _ = losses.discriminator_phase(state, pairs(z, real))
+    state.lecam_means = tf.Variable([0.4, -0.2])
+    with tf.GradientTape() as tape:
+        loss, metrics = losses.discriminator_phase(state, pairs(z, real))
+    fake_logits, real_logits = psi * theta * z, psi * real
+    penalty = (real_logits + 0.2) ** 2 + (fake_logits - 0.4) ** 2
+    np.testing.assert_allclose(metrics["Loss/lecam_penalty"], penalty, rtol=1e-5)
+    np.testing.assert_allclose(loss, plain + weight * penalty, rtol=1e-5)
+    moved = [0.4 + 0.01 * (real_logits.mean() - 0.4), -0.2 + 0.01 * (fake_logits.mean() + 0.2)]
+    np.testing.assert_allclose(state.lecam_means, moved, rtol=1e-5)
+    by_psi = tape.gradient(loss, state.D.psi)
+    slopes = weight * 2 * ((real_logits + 0.2) * real + (fake_logits - 0.4) * theta * z)
+    logistic = real * -1 / (1 + np.exp(real_logits)) + theta * z / (1 + np.exp(-fake_logits))
+    np.testing.assert_allclose(by_psi, np.sum(slopes + logistic), rtol=1e-4)
