@@ -56,15 +56,15 @@ StripPlan strip_plan(const Sg3Upfirdn2d& problem) {
   p.tiles = ceil_div(columns, kStripThreads >> p.vectors_log2);
   p.threads = ceil_div(columns, p.tiles) << p.vectors_log2;
 
-  // Long strips start less often, short ones fill all of the GPU.
-  constexpr int64_t kWave = 264;               // blocks at a time: two on each of 132 multiprocessors
+  // Long strips start less often, short ones fill all of the GPU: 132 multiprocessors with 512 threads each at a time.
   constexpr double kStart = Shape::kSums + 1;  // rows that a start is worth
+  const int64_t wave = 132 * (2 * kStripThreads / p.threads);
   double least = std::numeric_limits<double>::infinity();
   StripPlan best = p;
-  for (int groups = 4; groups <= 64; groups *= 2) {
+  for (int groups = 64; groups >= 4; --groups) {
     p.strips = ceil_div(p.y.groups, groups);
     p.strip_groups = ceil_div(p.y.groups, p.strips);
-    const double time = double((num_blocks(p) + kWave - 1) / kWave) * (p.strip_groups + kStart);
+    const double time = double((num_blocks(p) + wave - 1) / wave) * (p.strip_groups + kStart);
     if (time < least) {
       least = time;
       best = p;
