@@ -51,16 +51,17 @@ class Nvrtc : public Compiler {
     find(&nvrtc->cubin_, "nvrtcGetCUBIN");
     find(&nvrtc->ptx_size_, "nvrtcGetPTXSize");
     find(&nvrtc->ptx_, "nvrtcGetPTX");
-    if (complete) return nvrtc;
+    if (complete) {
+      // NVRTC opens this file by its name alone, which fails where dlopen is intercepted, as by AddressSanitizer.
+      const std::string builtins = "libnvrtc-builtins.so." + nvrtc->version();
+      dlopen((std::filesystem::path(file).parent_path() / builtins).c_str(), RTLD_NOW | RTLD_LOCAL);
+      return nvrtc;
+    }
     *reason = file + " is too old: CUDA 12.0 or newer is needed";
     return nullptr;
   }
 
-  std::string name() const override {
-    int major = 0, minor = 0;
-    version_(&major, &minor);
-    return "NVRTC " + std::to_string(major) + "." + std::to_string(minor);
-  }
+  std::string name() const override { return "NVRTC " + version(); }
 
   bool compile(const std::string& program, int arch, std::string* image, std::string* log) const override {
     const bool is_known = newest_arch(arch) == arch;
@@ -87,6 +88,12 @@ class Nvrtc : public Compiler {
 
  private:
   Nvrtc() = default;
+
+  std::string version() const {
+    int major = 0, minor = 0;
+    version_(&major, &minor);
+    return std::to_string(major) + "." + std::to_string(minor);
+  }
 
   // The newest architecture that it knows, up to that of the card.
   int newest_arch(int card) const {
