@@ -14,6 +14,7 @@ enum Result : int {
   kSuccess = 0,
   kInvalidValue = 1,
   kNotInitialized = 3,
+  kOldDriver = 35,  // cudaErrorInsufficientDriver; the driver itself never returns it
   kInvalidImage = 200,
   kNoBinaryForGpu = 209,
   kInvalidPtx = 218,
