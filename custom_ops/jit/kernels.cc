@@ -115,8 +115,8 @@ class Kernels {
                 std::string* image) {
     const int driver_version = scope.driver().version;
     if (driver_version < kFirstCuda12) {
-      return fail(kNotSupported, "the driver is for CUDA " + version_text(driver_version) +
-                                     ": install driver 525 or newer, which is for CUDA 12");
+      return fail(kOldDriver, "the driver is for CUDA " + version_text(driver_version) +
+                                  ": install driver 525 or newer, which is for CUDA 12");
     }
     std::string reason;
     const Compiler* compiler = find_compiler(&reason);
@@ -187,7 +187,7 @@ int launch_kernel(const Variant& variant, const Launch& launch, Stream stream) {
   if (scope.error()) return scope.error();
   const Driver& driver = scope.driver();
   if (launch.parameter_bytes > kSmallParameters && driver.version < kLargeParameters) {
-    return fail(kNotSupported,
+    return fail(kOldDriver,
                 "filters of more than about 900 taps need driver 530 or newer (CUDA 12.1); this one is for CUDA " +
                     version_text(driver.version));
   }

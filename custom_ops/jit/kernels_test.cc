@@ -138,7 +138,7 @@ void test_no_driver() {
 
 void test_old_driver() {
   setenv("FAKE_CUDA_VERSION", "11080", 1);
-  check_failure(launch_one(), kNotSupported, {"CUDA 11.8", "install driver 525 or newer"});
+  check_failure(launch_one(), kOldDriver, {"CUDA 11.8", "install driver 525 or newer"});
 }
 
 void test_large_parameters() {
@@ -146,7 +146,7 @@ void test_large_parameters() {
   struct {
     char bytes[4097];
   } large = {};
-  check_failure(cuda::launch(kVariant, 1, 32, 0, kStream, large), kNotSupported, {"CUDA 12.0", "driver 530"});
+  check_failure(cuda::launch(kVariant, 1, 32, 0, kStream, large), kOldDriver, {"CUDA 12.0", "driver 530"});
   check(launch_one() == kSuccess, "small ones");
 }
 

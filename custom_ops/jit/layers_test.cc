@@ -1,5 +1,5 @@
-// The launchers of both operations through a fake driver: all that StyleGAN3's layers need compiles by NVRTC for every
-// architecture's cards.
+// The launchers of both operations through a fake driver, the oldest that is supported: what StyleGAN3's layers need
+// compiles by NVRTC for every architecture's cards, and their parameters are few enough.
 //
 // layers_test FAKE_DRIVER; SG3TF_NVRTC names NVRTC, and configure.py sets it for Bazel's tests.
 
@@ -99,6 +99,7 @@ int main(int, char** argv) {
     return 0;
   }
   setenv("SG3TF_LIBCUDA", argv[1], 1);
+  setenv("FAKE_CUDA_VERSION", "12000", 1);  // driver 525
   const auto run = [](int arch, void (*launch)()) {
     scenario("sm_" + std::to_string(arch), [&] { launch_share(arch, launch); });
   };
