@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sg3tf import images, ops
+from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.models import power_ema
 from sg3tf.ops.backend import training_backend
@@ -149,7 +150,7 @@ class RunLogger:
         )
         self._statistics = Statistics()
         columns, rows = self._grid_shape()
-        self._grid_latents = random_inputs.latents("grid", 0, columns * rows)
+        self._grid_latents = random_inputs.grid(columns * rows)
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
@@ -311,7 +312,10 @@ class RunLogger:
     def _save_fakes(self) -> None:
         columns, _ = self._grid_shape()
         fakes = images.grid(self._generate(self._grid_latents), columns)
-        images.save_png(self.run / f"fakes{self.state.cur_nimg // 1000:06d}.png", fakes)
+        name = f"fakes{self.state.cur_nimg // 1000:06d}"
+        images.save_png(self.run / f"{name}.png", fakes)
+        tiles = Tiles(self._grid_latents.z, np.arange(len(self._grid_latents.z)), self._grid_latents.label)
+        save_tiles(self.run / f"{name}.npz", tiles)
         with self._writer.as_default():
             tf.summary.image("fakes", fakes[None], step=self.state.cur_nimg)
         self._writer.flush()

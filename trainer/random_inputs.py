@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.latents import z_from_seeds
 from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
 from trainer.inputs import Latents
@@ -16,7 +17,6 @@ _LATENTS = {
     "D": Purpose.LATENTS_D,
     "PL": Purpose.LATENTS_PATH_LENGTH,
     "R2": Purpose.LATENTS_R2,
-    "grid": Purpose.LATENTS_GRID,
 }
 _STYLES = {
     "G": Purpose.STYLES_G,
@@ -104,21 +104,16 @@ class RandomInputs:
         self.style_mixing, self.num_ws, self.noise = style_mixing, num_ws, noise
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
-        """Return the generator's inputs for `purpose`: "G", "D", "PL", "R2", or "grid", without mixing or noise.
+        """Return the generator's inputs for a phase, "G", "D", "PL" or "R2".
 
         Args:
-            purpose: phase, or image grid.
+            purpose: phase.
             cur_nimg: images that the run has seen.
             count: number of latents; default: the batch.
         """
         rng, count = generator(self.seed, _LATENTS[purpose], cur_nimg), count or self.batch
         z = rng.standard_normal([count, self.z_dim], np.float32)
-        label = np.zeros([count, self.labels.label_dim], np.float32)
-        if self.labels.label_dim:
-            indices = rng.integers(len(self.labels), size=count)
-            label = np.stack([self.labels.label(int(i)) for i in indices])
-        if purpose == "grid":
-            return Latents(z, label)
+        label = self._labels(rng, count)
         mix_z = mix_from = noise = None
         rng = generator(self.seed, _STYLES[purpose], cur_nimg)
         if self.style_mixing:
@@ -129,6 +124,21 @@ class RandomInputs:
         if self.noise:
             noise = _seeds(rng, count)
         return Latents(z, label, mix_z, mix_from, noise)
+
+    def grid(self, count: int) -> Latents:
+        """Return the inputs for the image grids of all runs: z of the seeds 0 to count - 1, without mixing and noise.
+
+        Labels are drawn from the data, the same ones for all grids of a run.
+        """
+        label = self._labels(generator(self.seed, Purpose.LATENTS_GRID), count)
+        return Latents(z_from_seeds(range(count), self.z_dim), label)
+
+    def _labels(self, rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+        """Labels [N, label_dim] of random examples."""
+        if not self.labels.label_dim:
+            return np.zeros([count, 0], np.float32)
+        indices = rng.integers(len(self.labels), size=count)
+        return np.stack([self.labels.label(int(i)) for i in indices])
 
     def directions(self, cur_nimg: int, count: int) -> NDArray[np.int32]:
         """Return seeds of the random images of path length regularization, int32 [N, 2]."""

@@ -72,7 +72,13 @@ def define_latents(options: flags.FlagValues, seeds: str) -> None:
     shared.define_transform(options)
     shared.define_seeds(options, seeds)
     flags.DEFINE_string(
-        "latents", None, "Latents instead of seeds: .npz file that --save_latents has written.", flag_values=options
+        "latents",
+        None,
+        "Latents instead of seeds: .npz file that --save_latents has written, or one beside a grid of a run.",
+        flag_values=options,
+    )
+    flags.DEFINE_string(
+        "tiles", None, "Images of --latents to draw, from 0, such as 0-3,7; default: all.", flag_values=options
     )
     define_save_latents(options)
 
@@ -150,7 +156,7 @@ def keyframes_from_flags(network: Network, options: Any) -> Latents:
     if options.latents and options.curve == "slerp":
         raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
     if options.latents:
-        return latents_file.load(Path(options.latents), network)
+        return _load(options.latents, network, options)
     return latents_from_seeds(network, parse_seeds(options.seeds), label=label_from_flags(network, options))
 
 
@@ -179,8 +185,16 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
     if not (text.endswith(".npz") if is_file is None else is_file):
         label = label_from_flags(network, options)
         return latents_from_seeds(network, parse_seeds(text), psis, options.trunc_cutoff, label)
-    latents = latents_file.load(Path(text), network)
+    latents = _load(text, network, options)
     return _sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
+
+
+def _load(file: str, network: Network, options: Any) -> Latents:
+    """Return the latents of an .npz file, those of --tiles if it is given."""
+    latents = latents_file.load(Path(file), network)
+    if "tiles" not in options or options.tiles is None:
+        return latents
+    return latents[parse_positions("tiles", options.tiles, len(latents), of=f"latents={file}")]
 
 
 def latents_from_seeds(
@@ -286,13 +300,14 @@ def style_range(text: str, num_ws: int) -> list[int]:
     return sorted(positions)
 
 
-def parse_positions(flag: str, text: str | None, count: int) -> list[int]:
+def parse_positions(flag: str, text: str | None, count: int, of: str = "this network") -> list[int]:
     """Return the numbers and ranges of a flag that count from 0; None for all.
 
     Args:
         flag: name of the flag, a plural such as "layers", for messages.
         text: value of the flag.
         count: how many there are.
+        of: what has them, for messages.
 
     Raises:
         ValueError: another form, or numbers out of range.
@@ -302,7 +317,7 @@ def parse_positions(flag: str, text: str | None, count: int) -> list[int]:
     except ValueError as error:
         raise ValueError(f"{flag}={text}: give numbers and ranges, like 0-3,7") from error
     if max(numbers) >= count:
-        raise ValueError(f"{flag}={text}: this network has {flag} 0 to {count - 1}")
+        raise ValueError(f"{flag}={text}: {of} has {flag} 0 to {count - 1}")
     return numbers
 
 
@@ -331,6 +346,8 @@ def save_latents(options: Any, latents: Latents) -> None:
 def _check_seeds_or_latents(options: Any) -> None:
     if options.latents and options["seeds"].present:
         raise ValueError(f"seeds={options.seeds}, latents={options.latents}: give one of them")
+    if options.tiles and not options.latents:
+        raise ValueError(f"tiles={options.tiles}: counts the images of a file; give it with --latents")
 
 
 def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:

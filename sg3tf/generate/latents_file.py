@@ -1,4 +1,8 @@
-"""Latents of images, and the .npz file in which one command passes them to the next."""
+"""Latents of images, and the .npz file in which one command passes them to the next.
+
+A file of --save_latents has style vectors, which belong to one network. The file beside a grid of a training run, such
+as fakes000200.npz, has the z of each tile instead, row by row from the top left, for any network of the run.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +70,33 @@ class Latents:
         return [f"{name}-trunc{psi:.2f}" for name, psi in zip(names, self.psi, strict=True)]
 
 
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """Inputs of the generator for the N tiles of a grid.
+
+    Attributes:
+        z: float32 [N, z_dim].
+        seeds: int64 [N], from which sg3tf.latents.z_from_seeds draws z.
+        label: float32 [N, label_dim]; label_dim is 0 without labels.
+        noise: noise of StyleGAN2's layers, "const": the images that the layers keep, as `sg3tf generate` uses them.
+
+    Examples:
+        >>> Tiles(np.zeros([2, 512], np.float32), np.arange(2), np.zeros([2, 0], np.float32)).noise
+        'const'
+    """
+
+    z: NDArray[np.float32]
+    seeds: NDArray[np.int64]
+    label: NDArray[np.float32]
+    noise: str = "const"
+
+
+def save_tiles(path: Path, tiles: Tiles) -> None:
+    """Write an .npz file with the fields of `tiles` under their names, atomically."""
+    with atomic_write(path) as file:
+        np.savez(file, **dataclasses.asdict(tiles))  # type: ignore[arg-type]
+
+
 def save(path: Path, latents: Latents) -> None:
     """Write an .npz file with the arrays of `latents` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,22 +105,26 @@ def save(path: Path, latents: Latents) -> None:
 
 
 def load(path: Path, network: Network) -> Latents:
-    """Read a file that `save` has written; only `ws` is required.
+    """Read a file that `save` or `save_tiles` has written; only `ws` is required, or `z`.
 
     Raises:
         OSError: no such file.
         ValueError: another kind of file, or latents of another network.
     """
-    names = [field.name for field in dataclasses.fields(Latents)]
+    names = ["z", *(field.name for field in dataclasses.fields(Latents))]
     try:
         with np.load(path) as archive:
             arrays: dict[str, Any] = {name: archive[name] for name in names if name in archive}
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise ValueError(f"latents={path}: not an .npz file of arrays ({error})") from error
-    if "ws" not in arrays:
-        raise ValueError(f"latents={path}: has no array ws; give a file of --save_latents")
-    count = len(arrays["ws"]) if arrays["ws"].ndim else 0
+    vectors = arrays.get("ws", arrays.get("z"))
+    if vectors is None:
+        raise ValueError(
+            f"latents={path}: has no array ws or z; give a file of --save_latents, or one beside a grid of a run"
+        )
+    count = len(vectors) if vectors.ndim else 0
     shapes = {
+        "z": (count, network.z_dim),
         "ws": (count, network.num_ws, network.w_dim),
         "transform": (count, 3, 3),
         "seeds": (count,),
@@ -99,7 +134,11 @@ def load(path: Path, network: Network) -> Latents:
     for name, array in arrays.items():
         _check_array(f"latents={path}: {name}", array, shapes[name])
     types = {name: np.int64 if name == "seeds" else np.float32 for name in arrays}
-    return Latents(**{name: array.astype(types[name]) for name, array in arrays.items()})
+    arrays = {name: array.astype(types[name]) for name, array in arrays.items()}
+    z = arrays.pop("z", None)
+    if "ws" not in arrays:
+        arrays["ws"] = network.map(z, label=arrays.get("label") if network.label_dim else None)
+    return Latents(**arrays)
 
 
 def _check_array(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -42,6 +42,7 @@ from sg3tf import Generator
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from sg3tf.ops import use_backend
+from sg3tf.utils.rng import Purpose, generator
 from tests.helpers import tiny_run
 from tests.helpers.keras_private import variable_index
 from trainer import losses, stats
@@ -205,10 +206,12 @@ def shifted(latents: Latents, shift: int) -> Latents:
     return dataclasses.replace(latents, label=np.roll(latents.label, shift, axis=0))
 
 
-def grid_inputs(random_inputs: RandomInputs) -> Arrays:
-    """Inputs of the generator for the image grid."""
-    latents = random_inputs.latents("grid", 0)
-    return {"z": latents.z, "label": latents.label}
+def shown_inputs(random_inputs: RandomInputs) -> Arrays:
+    """Inputs of the generator for images that are no phase's."""
+    rng = generator(random_inputs.seed, Purpose.LATENTS_GRID)
+    z = rng.standard_normal([random_inputs.batch, random_inputs.z_dim], np.float32)
+    chosen = rng.integers(len(random_inputs.labels), size=random_inputs.batch)
+    return {"z": z, "label": np.stack([random_inputs.labels.label(int(i)) for i in chosen])}
 
 
 def save_plain(state: TrainState, options: Options, strategy: tf.distribute.Strategy, folder: Path) -> None:
@@ -238,7 +241,7 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
             state = TrainState(options, strategy)
             with strategy.scope():
                 if not start.exists():
-                    like_trained(state.G, **grid_inputs(random_inputs))
+                    like_trained(state.G, **shown_inputs(random_inputs))
                     state.G_ema.set_weights(state.G.get_weights())
                     state.save(start)
                 state.restore(start)
@@ -259,7 +262,7 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}
         if run["end"]:
             save_plain(state, options, strategy, Path(run["end"]))
-            shown = state.G_ema(grid_inputs(random_inputs)).numpy()  # outside the scope, as for the image grids
+            shown = state.G_ema(shown_inputs(random_inputs)).numpy()  # outside the scope, as for the image grids
             result[f"{variant}/shown"] = shown
         recorder.reset()
     return result

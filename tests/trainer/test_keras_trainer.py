@@ -193,7 +193,8 @@ def test_a_step_is_that_of_the_exact_loop(faces, preset, options, arguments):
     )
     exact = TrainStep(state, options, tf.distribute.get_strategy(), inputs).run(next(labels))
     logs = trainer.train_step(tuple(map(tf.constant, batch)))
-    for name, metric in (("loss_G", "Loss/G/loss"), ("loss_D", "Loss/D/loss"), ("r1", "Loss/r1_penalty")):
+    metrics = {"loss_G": "Loss/G/loss", "loss_D": "Loss/D/loss", "r1": "Loss/r1_penalty", "r_t": "Loss/signs/real"}
+    for name, metric in metrics.items():
         assert float(logs[name]) == pytest.approx(float(stats.mean(exact[metric])), rel=1e-5), name
     assert float(logs["augment_p"]) == pytest.approx(0.4)
     for name in ("G", "D", "G_ema"):

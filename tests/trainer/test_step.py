@@ -18,6 +18,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.ops.backend import training_backend
 from tests.helpers import tiny_run
 from tests.helpers.numerics import relative_error
+from trainer import stats
 from trainer.adam import EPSILON
 from trainer.errors import OptionError
 from trainer.random_inputs import RandomInputs
@@ -212,7 +213,7 @@ def test_statistics_and_metrics_of_two_replicas_equal_those_of_one(steps, config
         np.testing.assert_allclose(two[f"end/G/{name}"] - start, value - start, rtol=1e-3, atol=4e-7, err_msg=name)
         assert not np.array_equal(value, start) or config
     metrics = [name for name in one if name.startswith(("metric/", "G/metric/", "D/metric/", "R1/metric/"))]
-    assert len(metrics) == (36 if not config else 26)
+    assert len(metrics) == (38 if not config else 26)
     for name in metrics:
         assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
 
@@ -391,6 +392,24 @@ def test_every_phase_draws_anew(ran):
         if name == "D":
             assert inputs.fake.latents.label.shape == inputs.real.label.shape == (8, 3)
             assert inputs.real.label[:3].tolist() == np.eye(3).tolist()  # the real images keep theirs
+
+
+def test_the_controller_and_the_log_get_the_logits_of_r1_too(train_step):
+    """Four steps, R1 in the first: the mean of five batches."""
+    ada = TrainStep(
+        train_step.state,
+        dataclasses.replace(train_step.options, aug="ada"),
+        train_step.strategy,
+        train_step.random_inputs,
+    )
+    signs = {"G": {}, "D": {"Loss/signs/real": stats.moments(tf.fill([8], 0.5))}}
+    signs["R1"] = {"Loss/signs/real": stats.moments(tf.fill([8], -1.0))}
+    ada._phases = {name: lambda arrays, name=name: signs.get(name, {}) for name in ada._phases}
+    ada._update_ema = lambda decay: None
+    ada.state.step = 0
+    metrics = [ada.run((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 3], np.float32))) for _ in range(4)]
+    assert ada.state.controller.overfitting == pytest.approx((4 * 0.5 - 1) / 5)
+    assert [float(stats.mean(step["Loss/signs/real"])) for step in metrics] == [-0.25, 0.5, 0.5, 0.5]
 
 
 def test_without_gamma_there_is_no_r1(train_step):

@@ -14,9 +14,10 @@ from PIL import Image
 
 from sg3tf.generate import latents_file
 from sg3tf.generate.flags import latents_from_seeds
+from sg3tf.generate.latents_file import Tiles
 from sg3tf.generate.network import Network
 from sg3tf.images import grid, save_png
-from sg3tf.latents import transform_matrix
+from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.helpers.numerics import Array
 from tests.sg3tf.generate.conftest import Command, tiny
 from tests.sg3tf.test_video import decoded
@@ -52,6 +53,18 @@ def test_images(command: Command, network: Network, tmp_path: Path, capsys: pyte
     before = {file.name: pixels(file).tobytes() for file in out.iterdir()}
     command("images", f"--latents={kept}", f"--outdir={tmp_path / 'again'}")
     assert {file.name: pixels(file).tobytes() for file in (tmp_path / "again").iterdir()} == before
+
+
+def test_a_tile_of_a_grid(command: Command, network: Network, tmp_path: Path) -> None:
+    z, file = z_from_seeds(range(8), network.z_dim), tmp_path / "fakes000200.npz"
+    latents_file.save_tiles(file, Tiles(z, np.arange(8), np.zeros([8, 0], np.float32)))
+    command("images", f"--latents={file}", "--tiles=5,2", "--trunc=0.7", f"--outdir={tmp_path / 'tile'}")
+    command("images", "--seeds=2,5", "--trunc=0.7", f"--outdir={tmp_path / 'seed'}")
+    for name in ("seed0002.png", "seed0005.png"):
+        np.testing.assert_array_equal(pixels(tmp_path / "tile" / name), pixels(tmp_path / "seed" / name))
+    assert len(list((tmp_path / "tile").iterdir())) == 2
+    with pytest.raises(ValueError, match=r"tiles=8: latents=.*fakes000200\.npz has tiles 0 to 7"):
+        command("images", f"--latents={file}", "--tiles=8", f"--outdir={tmp_path}")
 
 
 def test_the_same_files_for_any_batch_size(command: Command, tmp_path: Path) -> None:
@@ -154,6 +167,7 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
 REFUSED = [
     ("images", ["--seeds=3-x"], "seeds=3-x: give numbers and ranges"),
     ("images", ["--seeds=3", "--latents=x.npz"], "seeds=3, latents=x.npz: give one of them"),
+    ("images", ["--tiles=3"], "tiles=3: counts the images of a file; give it with --latents"),
     ("images", ["--trunc=a"], "trunc=a: give numbers, separated by commas"),
     ("images", ["--trunc=nan"], "trunc=nan: give numbers"),
     ("images", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from sg3tf.generate import latents_file
-from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.latents_file import Latents, Tiles
 from sg3tf.generate.network import Network
+from sg3tf.latents import z_from_seeds
 
 WS = np.random.default_rng(0).standard_normal([3, 8, 5]).astype(np.float32)
 FULL = Latents(
@@ -37,6 +38,17 @@ def test_round_trip(tmp_path: Path, network: Network, latents: Latents) -> None:
     assert path.read_bytes() == before
 
 
+def test_tiles_of_a_grid_are_mapped_by_the_network(tmp_path: Path, network: Network) -> None:
+    z = z_from_seeds(range(4), network.z_dim)
+    latents_file.save_tiles(tmp_path / "fakes.npz", Tiles(z, np.arange(4), np.zeros([4, 0], np.float32)))
+    loaded = latents_file.load(tmp_path / "fakes.npz", network)
+    np.testing.assert_array_equal(loaded.ws, network.map(z))
+    assert loaded.names() == ["seed0000", "seed0001", "seed0002", "seed0003"]
+    with np.load(tmp_path / "fakes.npz") as arrays:
+        assert set(arrays) == {"z", "seeds", "label", "noise"} and arrays["noise"] == "const"
+        np.testing.assert_array_equal(arrays["z"], z)
+
+
 def test_digest_and_rows() -> None:
     digests = {FULL.digest(), Latents(WS).digest(), FULL[:2].digest(), FULL[[1, 0, 2]].digest()}
     assert len(digests) == 4
@@ -53,7 +65,7 @@ def test_names() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": WS}, "has no array ws; give a file of --save_latents"),
+        ({"w": WS}, "has no array ws or z; give a file of --save_latents, or one beside a grid of a run"),
         ({"ws": WS[:, :7]}, r"ws of shape \(3, 7, 5\): this network takes \[N, 8, 5\]"),
         ({"ws": WS[:0]}, r"ws of shape \(0, 8, 5\): this network takes"),
         ({"ws": WS[0, 0, 0]}, r"ws of shape \(\): this network takes"),
@@ -61,6 +73,7 @@ def test_names() -> None:
         ({"ws": WS, "seeds": np.arange(2)}, r"seeds of shape \(2,\): this network takes \[3\]"),
         ({"ws": WS * np.nan}, "ws of type float32: give finite numbers"),
         ({"ws": WS.astype(str)}, "ws of type <U32: give finite numbers"),
+        ({"z": np.zeros([3, 4])}, r"z of shape \(3, 4\): this network takes \[N, \d+\]"),
         ({"ws": np.array([None])}, "not an .npz file of arrays"),
     ],
 )
