@@ -76,12 +76,15 @@ class Adam(PresummedOptimizer):
         return {**super().get_config(), "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
-def lazy_adam(learning_rate: float, interval: int | None) -> Adam:
+def lazy_adam(learning_rate: float, interval: int | None, accumulation_steps: int = 1) -> Adam:
     """Adam adapted to lazy regularization (arXiv 1912.04958, appendix B).
 
     Args:
         learning_rate: of a network without lazy regularization.
         interval: steps from one regularization to the next, which is an additional step; None without.
+        accumulation_steps: parts of a batch. The published loop adds up the means over the parts. Here a gradient is
+            that of the mean over the batch, whatever the parts, and epsilon is divided by their number instead, which
+            gives the same updates.
     """
     share = 1.0 if interval is None else interval / (interval + 1)
-    return Adam(learning_rate * share, BETA2**share)
+    return Adam(learning_rate * share, BETA2**share, EPSILON / accumulation_steps)

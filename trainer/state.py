@@ -38,6 +38,9 @@ class TrainState:
         options: options of the run.
         strategy: strategy that holds the variables; default: the current one.
 
+    Raises:
+        OptionError: the batch is not a multiple of batch_per_replica times the number of replicas.
+
     Attributes:
         G, D: the networks in training.
         G_ema: moving average of G, for users; computes in float32.
@@ -67,6 +70,7 @@ class TrainState:
             kimg=options.ada_kimg,
             probability=options.p,
         )
+        parts = options.num_accumulation_steps(self._strategy.num_replicas_in_sync)
         with self._strategy.scope():
             keras.utils.set_random_seed(options.seed)
             self.G = build_generator(options.generator(), dtype=options.policy)
@@ -76,8 +80,8 @@ class TrainState:
             widths = power_ema.TRACKED if options.posthoc_ema else ()
             self.power_emas = {sigma_rel: build_generator(options.generator()) for sigma_rel in widths}
             freeze(self.D, options.freezed)
-            self.g_optimizer = lazy_adam(options.glr, options.pl_interval if options.pl_weight else None)
-            self.d_optimizer = lazy_adam(options.dlr, options.r1_interval if options.gamma else None)
+            self.g_optimizer = lazy_adam(options.glr, options.pl_interval if options.pl_weight else None, parts)
+            self.d_optimizer = lazy_adam(options.dlr, options.r1_interval if options.gamma else None, parts)
             self.g_optimizer.build(self.G.trainable_variables)
             self.d_optimizer.build(self.D.trainable_variables)
             self.pl_mean = tf.Variable(0.0, trainable=False, aggregation=tf.VariableAggregation.MEAN, name="pl_mean")

@@ -17,7 +17,7 @@ import sg3tf
 from sg3tf.utils import files
 from tests.helpers import tiny_run
 from trainer import run_dir
-from trainer.adam import BETA2
+from trainer.adam import BETA2, EPSILON
 from trainer.errors import OptionError, TrainingError
 from trainer.state import TrainState
 
@@ -265,6 +265,12 @@ def test_learning_rates_and_betas(options):
     plain = TrainState(dataclasses.replace(options, gamma=0.0, dlr=0.003))  # no R1, no more updates
     assert float(plain.d_optimizer.learning_rate) == pytest.approx(0.003)
     assert plain.d_optimizer.beta_2 == BETA2
+
+
+def test_epsilon_is_divided_by_the_parts_of_a_batch(options):
+    """As if gradients were added up over the parts, and not divided."""
+    state = TrainState(dataclasses.replace(options, batch_per_replica=4))
+    assert (state.g_optimizer.epsilon, state.d_optimizer.epsilon) == (EPSILON / 2, EPSILON / 2)
 
 
 @pytest.mark.parametrize("strategy", [None, "mirrored"])
