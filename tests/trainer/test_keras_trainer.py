@@ -97,6 +97,17 @@ def test_augmentation_adapts(fitted):
     assert history["augment_p"] == [0.5, pytest.approx(0.5 + 0.32)]
 
 
+def test_the_controller_gets_the_logits_of_r1_too():
+    """Four steps, R1 in the first: the mean of five batches."""
+    trainer = make_trainer()
+    trainer._g_phase = lambda inputs: {"Loss/G/loss": 0.0}
+    trainer._d_phase = lambda inputs: {"Loss/D/loss": 0.0, "Loss/signs/real": 0.5}
+    trainer._r1_phase = lambda inputs: {"Loss/r1_penalty": 0.0, "Loss/signs/real": -1.0}
+    for _ in range(4):
+        logs = trainer.train_step(tf.constant(images_of(BATCH)))
+    assert trainer.controller.overfitting == pytest.approx((4 * 0.5 - 1) / 5) == pytest.approx(float(logs["r_t"]))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("labels", ["one-hot", "classes"])
 def test_batches_of_images_and_labels(dtype, labels):
