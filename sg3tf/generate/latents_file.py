@@ -94,7 +94,7 @@ class Tiles:
 def save_tiles(path: Path, tiles: Tiles) -> None:
     """Write an .npz file with the fields of `tiles` under their names, atomically."""
     with atomic_write(path) as file:
-        np.savez(file, **dataclasses.asdict(tiles))  # type: ignore[arg-type]
+        np.savez(file, **dataclasses.asdict(tiles))
 
 
 def save(path: Path, latents: Latents) -> None:
