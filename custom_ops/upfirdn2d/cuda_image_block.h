@@ -76,6 +76,8 @@ struct ImageBlock {
     run([&](Worker w) { store(w); });
   }
 
+  SG3_HD static int num_steps(const ImageAxis& axis) { return Shape::kSteps > 0 ? Shape::kSteps : axis.steps; }
+
   // Calls f(step) for all steps along the axis. Unrolls those that are compiled in, so that loads precede arithmetic.
   template <class F>
   SG3_HD static void for_each_step(const ImageAxis& axis, F f) {
@@ -114,12 +116,12 @@ struct ImageBlock {
     SG3_UNROLL for (int i = 0; i < kRows; ++i) window[i] = next();
     for_each_step(p.y, [&](int step) {
       float following[kColumnStep] = {};
-      if (step + 1 < p.y.steps) {
+      if (step + 1 < num_steps(p.y)) {
         SG3_UNROLL for (int i = 0; i < kColumnStep; ++i) following[i] = next();
       }
       SG3_UNROLL for (int q = 0; q < kUp; ++q) {
         SG3_UNROLL for (int j = 0; j < kColumnStep; ++j) {
-          const float tap = taps[(q * p.y.steps + step) * kColumnStep + j];
+          const float tap = taps[(q * num_steps(p.y) + step) * kColumnStep + j];
           SG3_UNROLL for (int g = 0; g < kRowGroups; ++g) sums[g * kUp + q] += tap * window[g * kDown + j];
         }
       }
@@ -143,7 +145,7 @@ struct ImageBlock {
 
   SG3_HD void filter_row(const float* line, float (&sums)[kPixelGroups * kUp * kChannels]) const {
     constexpr int kMove = kRowStep * kChannels, kWindow = kPixels * kChannels;
-    const float* line_taps = taps + kUp * p.y.steps * kColumnStep;
+    const float* line_taps = taps + kUp * num_steps(p.y) * kColumnStep;
     float window[kWindow];
     get_values<kWindow - kMove>(line, window + kMove);
     for_each_step(p.x, [&](int step) {
@@ -151,7 +153,7 @@ struct ImageBlock {
       get_values<kMove>(line + kWindow - kMove + step * kMove, window + kWindow - kMove);
       SG3_UNROLL for (int q = 0; q < kUp; ++q) {
         SG3_UNROLL for (int j = 0; j < kRowStep; ++j) {
-          const float tap = line_taps[(q * p.x.steps + step) * kRowStep + j];
+          const float tap = line_taps[(q * num_steps(p.x) + step) * kRowStep + j];
           SG3_UNROLL for (int g = 0; g < kPixelGroups; ++g) {
             SG3_UNROLL for (int c = 0; c < kChannels; ++c) {
               sums[(g * kUp + q) * kChannels + c] += tap * window[(g * kDown + j) * kChannels + c];
