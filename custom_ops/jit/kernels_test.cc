@@ -50,7 +50,7 @@ void new_setting(const char* driver) {
   write_text(folder / "bin" / "nvcc",
              "#!/bin/sh\n[ \"$1\" = --version ] && echo 'release 12.9,' && exit\nprintf x >> '" +
                  (folder / "compiled").string() + "'\necho \"$*\" > out\ngrep -q 'SG3_TAPS 13' sg3tf.cu && exit 1\n" +
-                 "exit 0\n");
+                 "grep -q 'SG3_TAPS 16' sg3tf.cu && sleep 2.1\nexit 0\n");
   std::filesystem::permissions(folder / "bin" / "nvcc", std::filesystem::perms::owner_all);
   setenv("CUDA_HOME", folder.c_str(), 1);
   setenv("SG3TF_CACHE", (folder / "cache").c_str(), 1);
@@ -172,6 +172,21 @@ void test_failed_compilation() {
   }
 }
 
+// After two seconds of compilation, and once.
+void test_notice() {
+  const std::filesystem::path file = folder / "stderr";
+  check(freopen(file.c_str(), "w", stderr) != nullptr, "stderr");
+  const Variant slow = {"custom_ops/upfirdn2d/kernel.cu", "upfirdn2d", {{"SG3_TAPS", "16"}}};
+  check(launch_one() == kSuccess && launch_one(slow) == kSuccess, "launch");
+  fflush(stderr);
+  check(read_text(file).empty(), "a notice too early");
+  const Variant third = {"custom_ops/upfirdn2d/kernel.cu", "upfirdn2d", {{"SG3_TAPS", "32"}}};
+  check(launch_one(kOther) == kSuccess && launch_one(third) == kSuccess, "launch");
+  fflush(stderr);
+  check(read_text(file) == "sg3tf: compiling CUDA kernels for this card (sm_90) with nvcc 12.9, once\n",
+        read_text(file));
+}
+
 void test_no_compiler() {
   setenv("CUDA_HOME", "/nowhere", 1);
   check_failure(launch_one(), kNoCompiler, {"/nowhere/libnvrtc.so", "nvcc", "pip install \"sg3tf[cuda]\""});
@@ -197,6 +212,7 @@ int main(int, char** argv) {
   run("large parameters", test_large_parameters);
   run("failures", test_failures);
   run("failed compilation", test_failed_compilation);
+  run("notice", test_notice);
   run("no compiler", test_no_compiler);
   return report();
 }
