@@ -9,13 +9,15 @@ import tensorflow as tf
 def random_bits(seeds: tf.Tensor, shape: tf.TensorShape | list[int], dtype: tf.DType) -> tf.Tensor:
     """Uniform integers [N, *shape] of the full range of int32 or uint32, from seeds int32 [N, 2].
 
-    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it.
+    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it. The loop is over
+    int32, the same bits, because TensorFlow has no lists of uint32 on GPUs: they would be kept on the host.
     """
-    return tf.map_fn(
-        lambda seed: tf.random.stateless_uniform(shape, seed, None, None, dtype, alg="philox"),
+    bits = tf.map_fn(
+        lambda seed: tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox"),
         seeds,
-        fn_output_signature=tf.TensorSpec(shape, dtype),
+        fn_output_signature=tf.TensorSpec(shape, tf.int32),
     )
+    return bits if dtype == tf.int32 else tf.bitcast(bits, dtype)
 
 
 def standard_normal(seeds: tf.Tensor, count: int) -> tf.Tensor:

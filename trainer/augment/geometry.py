@@ -136,7 +136,8 @@ def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     flat = tf.reshape(tile, [-1, rows * columns, tile.shape[3]])
     top, left = tf.floor(y), tf.floor(x)
     down, right = (y - top)[..., None], (x - left)[..., None]
-    top, left = tf.cast(top, tf.int32), tf.cast(left, tf.int32)
+    # GPUs have no arithmetic for int32 in TensorFlow: these arrays would be computed on the host.
+    top, left = tf.cast(top, tf.int64), tf.cast(left, tf.int64)
 
     def sample(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
         return tf.gather(flat, row % rows * columns + column % columns, axis=1, batch_dims=1)
