@@ -9,7 +9,7 @@ import tensorflow as tf
 def random_bits(seeds: tf.Tensor, shape: tf.TensorShape | list[int], dtype: tf.DType) -> tf.Tensor:
     """Uniform integers [N, *shape] of the full range of int32 or uint32, from seeds int32 [N, 2].
 
-    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it. The loop is over
+    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it. The loop makes
     int32, the same bits, because TensorFlow has no lists of uint32 on GPUs: they would be kept on the host.
     """
     bits = tf.map_fn(

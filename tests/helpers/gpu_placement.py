@@ -31,8 +31,14 @@ class Crossing:
     producer: str
     consumer: str
     to_host: bool
-    dtype: str
-    shape: tuple[int | None, ...] | None
+    dtype: tf.DType
+    shape: tf.TensorShape
+
+    @property
+    def num_bytes(self) -> float:
+        """Bytes of the tensor; infinite if its shape is unknown."""
+        count = self.shape.num_elements() if self.shape.rank is not None else None
+        return float("inf") if count is None else count * self.dtype.size
 
 
 @dataclasses.dataclass
@@ -132,6 +138,5 @@ def examine(graph: tf.Graph, placement: Placement | None = None, seen: set[str] 
             if tensor.name in folded or tensor.dtype in (tf.resource, tf.variant):
                 continue
             if needed != on_host.get(tensor.name, False):
-                shape = None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
-                placement.crossings.append(Crossing(tensor.op.type, op.type, needed, tensor.dtype.name, shape))
+                placement.crossings.append(Crossing(tensor.op.type, op.type, needed, tensor.dtype, tensor.shape))
     return placement
