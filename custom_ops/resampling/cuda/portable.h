@@ -108,6 +108,22 @@ SG3_HD void get_values(const float* shared, float* values) {
   }
 }
 
+// Writes N elements to global memory together.
+template <class T, int N>
+SG3_HD void store_vector(const Vector<T, N>& elements, T* global) {
+#ifdef __CUDA_ARCH__
+  if constexpr (sizeof(elements) == 16) {
+    // nvcc 13.0 would split some of these stores, too.
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(&elements);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(global)), "r"(words[0]),
+                 "r"(words[1]), "r"(words[2]), "r"(words[3])
+                 : "memory");
+    return;
+  }
+#endif
+  *reinterpret_cast<Vector<T, N>*>(global) = elements;
+}
+
 // Calls f with a value of the element type `type`.
 template <class F>
 SG3_HD void with_type(int type, F f) {

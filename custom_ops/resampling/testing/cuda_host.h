@@ -4,6 +4,7 @@
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TESTING_CUDA_HOST_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TESTING_CUDA_HOST_H_
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
@@ -73,6 +74,13 @@ class OwnedStage {
     for (double& tap : taps_y_) tap = (0.2 + std::fabs(tap)) / double(y.taps);
     for (double& tap : taps_x_) tap = (0.2 + std::fabs(tap)) / double(x.taps);
     stage_ = {y, x, terms, nullptr, nullptr};
+  }
+
+  // Makes the horizontal filters even.
+  void make_even() {
+    const int64_t taps = stage_.x.taps;
+    for (size_t i = 0; i < taps_x_.size(); ++i)
+      taps_x_[i] = taps_x_[i - i % taps + std::min(i % taps, taps - 1 - i % taps)];
   }
 
   Sg3Stage get() const {

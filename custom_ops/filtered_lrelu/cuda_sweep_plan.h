@@ -1,0 +1,155 @@
+// The choice of strips and segments for the sweeping kernel of filtered_lrelu, before every launch. Plain C++.
+
+#ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_PLAN_H_
+#define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_PLAN_H_
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "custom_ops/filtered_lrelu/cuda_sweep_block.h"
+#include "custom_ops/resampling/cuda/plan.h"
+
+namespace sg3::cuda {
+
+// The factor by which a single block on a multiprocessor is slower than one of two. A guess, to be measured.
+constexpr double kSweepSingleBlockPenalty = 1.6;
+
+inline SweepShape sweep_shape(const Sg3FilteredLrelu& p) {
+  return {int(p.up.x.up), int(p.down.x.down), int(p.up.terms), int(p.down.terms)};
+}
+
+// True if horizontal filters of the stage are even, but for less than float32 resolves in the sum of its terms.
+inline bool is_even(const Sg3Stage& stage) {
+  double difference = 0, total = 0;
+  for (int64_t term = 0; term < stage.terms; ++term) {
+    const double *x = stage.taps_x + term * stage.x.taps, *y = stage.taps_y + term * stage.y.taps;
+    double largest_y = 0, largest_x = 0, largest_difference = 0;
+    for (int64_t k = 0; k < stage.y.taps; ++k) largest_y = std::max(largest_y, std::fabs(y[k]));
+    for (int64_t k = 0; k < stage.x.taps; ++k) {
+      largest_x = std::max(largest_x, std::fabs(x[k]));
+      largest_difference = std::max(largest_difference, std::fabs(x[k] - x[stage.x.taps - 1 - k]));
+    }
+    difference += largest_y * largest_difference;
+    total += largest_y * largest_x;
+  }
+  return difference <= std::exp2(-26) * total;
+}
+
+inline bool has_sweep_factors(const Sg3Axis& up, const Sg3Axis& down, const SweepShape& shape) {
+  return up.up == shape.up && down.down == shape.down && up.taps <= kSweepTapsPerFactor * shape.up &&
+         down.taps <= kSweepTapsPerFactor * shape.down && modulo(up.before + down.before, shape.up) == shape.phase();
+}
+
+// True if every sample has a block that writes its mask word: none lies before the first output's neighborhood or
+// beyond the last one's.
+inline bool covers_samples(const Sg3Axis& down) {
+  return down.before >= 0 && (down.out_size + kSweepCarried) * down.down - down.before >= down.in_size;
+}
+
+// True for the layers of StyleGAN3, and whatever else has their factors and alignment.
+inline bool has_sweep_shape(const Sg3FilteredLrelu& p) {
+  const SweepShape shape = sweep_shape(p);
+  const bool gradient = p.mode == SG3_APPLY_MASK;
+  const bool has_factors = (shape.up == 2 && shape.down == 2) || (shape.up == 4 && shape.down == 2) ||
+                           (shape.up == 2 && shape.down == 4 && gradient);
+  const bool few_terms =
+      shape.up_terms == 1 ? shape.down_terms == 1 || (shape.down_terms <= kSweepMostTerms && shape.down == 2 &&
+                                                      p.down.x.taps == 2 * kSweepTapsPerFactor && is_even(p.down))
+                          : shape.up_terms <= kSweepMostTerms && shape.down_terms == 1 && gradient && shape.in_place();
+  const bool covers_mask = p.mode != SG3_ACTIVATE_AND_MASK || (covers_samples(p.down.y) && covers_samples(p.down.x));
+  return has_factors && few_terms && has_sweep_factors(p.up.y, p.down.y, shape) &&
+         has_sweep_factors(p.up.x, p.down.x, shape) && 0 <= p.slope && p.slope <= 1 && p.clamp >= 0 && covers_mask;
+}
+
+inline SweepAxis sweep_axis(const Sg3Axis& up, const Sg3Axis& down) {
+  return {int(up.before), int(down.before), int(up.in_size), int(up.out_size), int(down.out_size), 0, 0, 0};
+}
+
+// Gives the axis blocks of `steps` steps; returns false if these are too few for an output. A block begins at a
+// multiple of `up` samples, so that all have the same phase.
+inline bool set_steps(const SweepShape& shape, int steps, SweepAxis* axis) {
+  axis->steps = steps;
+  axis->outputs = steps * shape.new_outputs() - kSweepCarried;
+  axis->outputs -= axis->outputs * shape.down % shape.up / shape.down;
+  axis->parts = axis->outputs > 0 ? ceil_div(axis->out_size, axis->outputs) : 0;
+  return axis->outputs > 0;
+}
+
+inline void set_planes(const SweepShape& shape, SweepPlan* p) {
+  p->columns = p->x.steps * shape.new_inputs() + shape.held_inputs();
+  const int swept = p->x.steps * shape.new_outputs();
+  // Odd pitches, so that two rows of a warp lie in different banks.
+  p->rows_pitch = (shape.in_place() ? std::max(p->columns, swept) : p->columns) | 1;
+  p->swept_pitch = swept | 1;
+  const int swept_planes = shape.down_terms - (shape.in_place() ? 1 : 0);
+  p->shared_floats =
+      int64_t(kSweepLength) * kSweepChannels * (shape.up_terms * p->rows_pitch + swept_planes * p->swept_pitch);
+}
+
+// The instructions of a stripe, by warp, as the compiler made them (docs/adr/0021).
+inline double stripe_cost(const SweepShape& shape, int mode, const SweepPlan& p) {
+  const double nonlinearity = mode == SG3_ACTIVATE_AND_MASK ? 190 : mode == SG3_ACTIVATE ? 70 : 115;
+  const double upsample = shape.up_terms * 110.0;
+  const double downsample = shape.down_terms == 1 ? 110 : 50 + 60.0 * shape.down_terms;
+  const double step = nonlinearity + upsample + downsample;
+  const double column = 250 + 430.0 * (shape.up_terms + shape.down_terms);
+  return p.x.steps * step * (kSweepThreads / 32) + column * ceil_div(p.columns * kSweepChannels / 4, 32);
+}
+
+// Chooses the cheapest strips and segments; returns false if none fits into shared memory.
+inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits& limits, int multiprocessors,
+                            SweepPlan* plan) {
+  const SweepShape shape = sweep_shape(problem);
+  SweepPlan p = {};
+  p.y = sweep_axis(problem.up.y, problem.down.y);
+  p.x = sweep_axis(problem.up.x, problem.down.x);
+  p.batch = problem.batch;
+  p.channels = problem.channels;
+  p.chunks = (problem.channels + kSweepChannels - 1) / kSweepChannels;
+  p.slope = float(problem.slope);
+  p.clamp = float(problem.clamp);
+  double least = std::numeric_limits<double>::infinity();
+  for (int x_steps = 1;; ++x_steps) {
+    if (!set_steps(shape, x_steps, &p.x)) continue;
+    set_planes(shape, &p);
+    const int columns = std::max(p.columns, x_steps * shape.new_outputs());
+    if (columns > kSweepMostColumns || p.shared_floats * 4 > limits.block) break;
+    const bool single = p.shared_floats * 4 > limits.pair;
+    const double at_once = single ? multiprocessors : 2 * multiprocessors;
+    const double cost =
+        stripe_cost(shape, problem.mode, p) / (single ? 2 : 1) * (single ? kSweepSingleBlockPenalty : 1);
+    for (int y_steps = 1;; ++y_steps) {
+      if (!set_steps(shape, y_steps, &p.y)) continue;
+      const double blocks = double(p.batch) * double(p.chunks) * p.y.parts * p.x.parts;
+      const double time = std::ceil(blocks / at_once) * y_steps * cost;
+      if (time < least) {
+        least = time;
+        *plan = p;
+      }
+      if (p.y.parts == 1) break;
+    }
+    if (p.x.parts == 1) break;
+  }
+  return least < std::numeric_limits<double>::infinity();
+}
+
+inline void copy_sweep_filter(const double* from, const Sg3Axis& axis, int64_t terms,
+                              float (&to)[kSweepMostTerms][kSweepMostTaps]) {
+  for (int64_t term = 0; term < terms; ++term) {
+    for (int64_t k = 0; k < axis.taps; ++k) to[term][k] = float(from[term * axis.taps + k]);
+  }
+}
+
+inline SweepTaps sweep_taps(const Sg3FilteredLrelu& p) {
+  SweepTaps taps = {};
+  copy_sweep_filter(p.up.taps_y, p.up.y, p.up.terms, taps.up_y);
+  copy_sweep_filter(p.up.taps_x, p.up.x, p.up.terms, taps.up_x);
+  copy_sweep_filter(p.down.taps_y, p.down.y, p.down.terms, taps.down_y);
+  copy_sweep_filter(p.down.taps_x, p.down.x, p.down.terms, taps.down_x);
+  return taps;
+}
+
+}  // namespace sg3::cuda
+
+#endif  // SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_PLAN_H_

@@ -1,0 +1,293 @@
+// Compares the sweeping kernel, run on emulated warps, with the definition, over many geometries.
+
+#include <string>
+
+#include "custom_ops/filtered_lrelu/cuda_sweep_plan.h"
+#include "custom_ops/resampling/testing/cuda_host.h"
+#include "custom_ops/resampling/testing/mma_host.h"
+#include "custom_ops/resampling/testing/reference.h"
+
+namespace sg3::cuda {
+namespace {
+
+using testing::axis;
+using testing::resample;
+
+constexpr uint32_t kUnwritten = 0xa5a5a5a5;
+
+struct Case {
+  int64_t up, down, up_terms, down_terms, height, width, up_before, up_after, down_before, down_after, channels, batch;
+  int mode, type;
+  double clamp;
+  int64_t shared_bytes;
+  int multiprocessors;
+
+  std::string name() const {
+    char text[300];
+    snprintf(text, sizeof(text),
+             "up %d (%d terms) down %d (%d terms) size %dx%d pad %d,%d then %d,%d C %d N %d mode %d type %d clamp %g "
+             "shared %d",
+             int(up), int(up_terms), int(down), int(down_terms), int(height), int(width), int(up_before), int(up_after),
+             int(down_before), int(down_after), int(channels), int(batch), mode, type, clamp, int(shared_bytes));
+    return text;
+  }
+
+  Sg3Axis up_axis(int64_t size) const { return axis(size, up, 1, up_before, up_after, 6 * up); }
+  Sg3Axis down_axis(int64_t size) const { return axis(size, 1, down, down_before, down_after, 6 * down); }
+
+  bool is_empty() const {
+    for (const int64_t size : {height, width}) {
+      const int64_t up_size = up_axis(size).out_size;
+      if (up_size < 1 || down_axis(up_size).out_size < 1) return true;
+    }
+    return false;
+  }
+};
+
+struct Setup {
+  OwnedStage up, down;
+  Sg3FilteredLrelu problem;
+  Tensor x, bias;
+  std::vector<uint32_t> mask;
+
+  explicit Setup(const Case& c)
+      : up(c.up_axis(c.height), c.up_axis(c.width), c.up_terms),
+        down(c.down_axis(up.get().y.out_size), c.down_axis(up.get().x.out_size), c.down_terms),
+        x(c.type, random_normal(c.batch * c.height * c.width * c.channels)),
+        bias(c.type, random_normal(c.channels)) {
+    if (c.down_terms > 1) down.make_even();
+    problem = {c.batch, c.channels, up.get(), down.get(), 0.2, c.clamp, c.mode};
+    mask.resize(c.batch * chunks() * up_pixels());
+    for (uint32_t& word : mask) word = c.mode == SG3_APPLY_MASK ? generator()() : kUnwritten;
+  }
+
+  int64_t chunks() const { return (problem.channels + 15) / 16; }
+  int64_t up_pixels() const { return problem.up.y.out_size * problem.up.x.out_size; }
+  size_t word(int64_t n, int64_t pixel, int64_t c) const { return (n * chunks() + c / 16) * up_pixels() + pixel; }
+
+  Doubles biased() {
+    Doubles values = x.values();
+    const Doubles offset = bias.values();
+    for (size_t i = 0; problem.mode != SG3_APPLY_MASK && i < values.size(); ++i) {
+      values[i] += offset[i % problem.channels];
+    }
+    return values;
+  }
+};
+
+struct Tally {
+  int failures = 0, runs = 0, several_parts = 0, words_twice = 0;
+};
+
+// Runs all blocks. One that writes masks starts from an unwritten one, so that words written twice can be counted.
+template <class T, int WIDTH, int UP, int DOWN, int MODE, int UP_TERMS, int DOWN_TERMS>
+void run_blocks(const SweepPlan& plan, Setup* s, Tensor* y, Tally* tally) {
+  const SweepTaps taps = sweep_taps(s->problem);
+  std::vector<uint32_t> fresh = s->mask;
+  for (int64_t b = 0; b < plan.batch * plan.chunks * plan.y.parts * plan.x.parts; ++b) {
+    Shared shared(plan.shared_floats);
+    const SweepBlock<T, WIDTH, UP, DOWN, MODE, UP_TERMS, DOWN_TERMS> block(
+        plan, taps, static_cast<T*>(s->x.data()), MODE == SG3_APPLY_MASK ? nullptr : static_cast<T*>(s->bias.data()),
+        static_cast<T*>(y->data()), fresh.data(), shared.get(), b);
+    FiberBlock(kSweepThreads).run([&](FiberLane& lane) { block.run(lane); });
+    if (MODE != SG3_ACTIVATE_AND_MASK) continue;
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      if (fresh[i] == kUnwritten) continue;
+      tally->words_twice += s->mask[i] != kUnwritten;
+      s->mask[i] = fresh[i];
+      fresh[i] = kUnwritten;
+    }
+  }
+}
+
+template <class T, int WIDTH>
+void run_shape(const Case& c, const SweepPlan& plan, Setup* s, Tensor* y, Tally* tally) {
+  constexpr int kOff = SG3_ACTIVATE, kOn = SG3_ACTIVATE_AND_MASK, kApply = SG3_APPLY_MASK;
+  const auto is = [&](int up, int down, int mode, int up_terms, int down_terms) {
+    return c.up == up && c.down == down && c.mode == mode && c.up_terms == up_terms && c.down_terms == down_terms;
+  };
+  if (is(2, 2, kOff, 1, 1)) run_blocks<T, WIDTH, 2, 2, kOff, 1, 1>(plan, s, y, tally);
+  if (is(2, 2, kOn, 1, 1)) run_blocks<T, WIDTH, 2, 2, kOn, 1, 1>(plan, s, y, tally);
+  if (is(2, 2, kApply, 1, 1)) run_blocks<T, WIDTH, 2, 2, kApply, 1, 1>(plan, s, y, tally);
+  if (is(4, 2, kOff, 1, 1)) run_blocks<T, WIDTH, 4, 2, kOff, 1, 1>(plan, s, y, tally);
+  if (is(4, 2, kOn, 1, 1)) run_blocks<T, WIDTH, 4, 2, kOn, 1, 1>(plan, s, y, tally);
+  if (is(4, 2, kApply, 1, 1)) run_blocks<T, WIDTH, 4, 2, kApply, 1, 1>(plan, s, y, tally);
+  if (is(2, 4, kApply, 1, 1)) run_blocks<T, WIDTH, 2, 4, kApply, 1, 1>(plan, s, y, tally);
+  // Radial filters, with as many terms as most layers of config R have.
+  if (is(2, 2, kOff, 1, 4)) run_blocks<T, WIDTH, 2, 2, kOff, 1, 4>(plan, s, y, tally);
+  if (is(2, 2, kOn, 1, 4)) run_blocks<T, WIDTH, 2, 2, kOn, 1, 4>(plan, s, y, tally);
+  if (is(2, 2, kApply, 4, 1)) run_blocks<T, WIDTH, 2, 2, kApply, 4, 1>(plan, s, y, tally);
+  if (is(4, 2, kOn, 1, 4)) run_blocks<T, WIDTH, 4, 2, kOn, 1, 4>(plan, s, y, tally);
+  if (is(4, 2, kApply, 1, 4)) run_blocks<T, WIDTH, 4, 2, kApply, 1, 4>(plan, s, y, tally);
+  if (is(2, 4, kApply, 4, 1)) run_blocks<T, WIDTH, 2, 4, kApply, 4, 1>(plan, s, y, tally);
+}
+
+Doubles magnitudes(Doubles values) {
+  for (double& value : values) value = std::fabs(value);
+  return values;
+}
+
+// Words that are unwritten, or wrong where rounding cannot decide.
+int wrong_words(const Setup& s, const Doubles& z, const Doubles& slack) {
+  int wrong = 0;
+  for (size_t i = 0; i < s.mask.size(); ++i) {
+    const int64_t group = i / s.up_pixels() % s.chunks(), n = i / s.up_pixels() / s.chunks();
+    bool right = s.mask[i] != kUnwritten;
+    for (int64_t lane = 0; lane < 16; ++lane) {
+      const uint32_t bits = s.mask[i] >> lane & 0x10001;
+      const int64_t c = group * 16 + lane;
+      if (c >= s.problem.channels) {
+        right = right && bits == 0;
+        continue;
+      }
+      const size_t at = (n * s.up_pixels() + i % s.up_pixels()) * s.problem.channels + c;
+      const double value = z[at], active = std::fabs(value < 0 ? value * s.problem.slope : value);
+      if (std::fabs(value) > slack[at]) right = right && (bits & 1) == (value < 0);
+      if (std::fabs(active - s.problem.clamp) > slack[at]) right = right && (bits >> 16) == (active >= s.problem.clamp);
+    }
+    wrong += !right;
+  }
+  return wrong;
+}
+
+void check(const Case& c, Tally* tally) {
+  Setup s(c);
+  const Sg3FilteredLrelu& p = s.problem;
+  SweepPlan plan = {};
+  if (!has_sweep_shape(p) || !make_sweep_plan(p, {c.shared_bytes * 2, c.shared_bytes}, c.multiprocessors, &plan))
+    return;
+  Tensor y(c.type, Doubles(c.batch * p.down.y.out_size * p.down.x.out_size * c.channels,
+                           std::numeric_limits<double>::quiet_NaN()));
+  const int before = tally->words_twice;
+  if (c.type == SG3_FLOAT16) {
+    run_shape<Half, 4>(c, plan, &s, &y, tally);
+  } else if (c.type == SG3_BFLOAT16) {
+    run_shape<BFloat16, 1>(c, plan, &s, &y, tally);
+  } else if (c.channels % 4 == 0) {
+    run_shape<float, 4>(c, plan, &s, &y, tally);
+  } else {
+    run_shape<float, 1>(c, plan, &s, &y, tally);
+  }
+  ++tally->runs;
+  tally->several_parts += plan.x.parts > 1 && plan.y.parts > 1;
+
+  // A sum of n products in float32 is off by at most n roundings of the sum of magnitudes. On the longest path: the
+  // bias, 6 products by term and axis up, their taps, the slope, a sum of pairs, as many products down, and their taps.
+  const double unit = std::exp2(-24);
+  const double up_roundings = 1 + 6 + 6.0 * double(c.up_terms) + 2,
+               down_roundings = 2 + 6.0 * double(c.down) * 2 * double(c.down_terms) + 2;
+  const Doubles x = s.biased();
+  Doubles z = resample(p.up, c.batch, c.channels, x);
+  Doubles slack = resample(p.up, c.batch, c.channels, magnitudes(x));
+  for (double& value : slack) value *= up_roundings * unit;
+  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, slack) : 0;
+  for (size_t i = 0; i < z.size(); ++i) {
+    const int64_t channel = i % c.channels, pixel = i / c.channels % s.up_pixels(), n = i / c.channels / s.up_pixels();
+    if (c.mode == SG3_APPLY_MASK) {
+      const uint32_t bits = s.mask[s.word(n, pixel, channel)] >> channel % 16;
+      z[i] *= bits & 0x10000 ? 0 : bits & 1 ? p.slope : 1;
+    } else {
+      z[i] = std::fmax(-p.clamp, std::fmin(p.clamp, z[i] < 0 ? z[i] * p.slope : z[i]));
+    }
+    slack[i] += down_roundings * unit * std::fabs(z[i]);
+  }
+  const Doubles expected = resample(p.down, c.batch, c.channels, z);
+  const Doubles allowed = resample(p.down, c.batch, c.channels, slack), actual = y.values();
+  // The output is rounded once more; below its normal numbers float16 has a fixed step.
+  const double output_unit = c.type == SG3_FLOAT32 ? 0 : std::exp2(c.type == SG3_FLOAT16 ? -11 : -8);
+  const double smallest = c.type == SG3_FLOAT16 ? std::exp2(-25) : 1e-30;
+  int outside = 0;
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double tolerance = allowed[i] + output_unit * (std::fabs(expected[i]) + allowed[i]) + smallest;
+    const double share = std::fabs(actual[i] - expected[i]) / tolerance;
+    outside += !(share <= 1);
+    worst = std::fmax(worst, std::isnan(share) ? 1e30 : share);
+  }
+  if (outside == 0 && wrong == 0 && tally->words_twice == before) return;
+  ++tally->failures;
+  printf("FAILED: %d of %d outputs outside (%g times the tolerance), %d of %d words wrong, %d twice, parts %dx%d: %s\n",
+         outside, int(expected.size()), worst, wrong, int(s.mask.size()), tally->words_twice - before, plan.y.parts,
+         plan.x.parts, c.name().c_str());
+}
+
+Case random_case() {
+  static const int64_t kShapes[][5] = {
+      // up, down, terms of each, mode
+      {2, 2, 1, 1, SG3_ACTIVATE},   {2, 2, 1, 1, SG3_ACTIVATE_AND_MASK}, {2, 2, 1, 1, SG3_APPLY_MASK},
+      {4, 2, 1, 1, SG3_ACTIVATE},   {4, 2, 1, 1, SG3_ACTIVATE_AND_MASK}, {4, 2, 1, 1, SG3_APPLY_MASK},
+      {2, 4, 1, 1, SG3_APPLY_MASK}, {2, 2, 1, 4, SG3_ACTIVATE},          {2, 2, 1, 4, SG3_ACTIVATE_AND_MASK},
+      {2, 2, 4, 1, SG3_APPLY_MASK}, {4, 2, 1, 4, SG3_ACTIVATE_AND_MASK}, {4, 2, 1, 4, SG3_APPLY_MASK},
+      {2, 4, 4, 1, SG3_APPLY_MASK},
+  };
+  static int64_t next = 0;
+  const auto& shape = kShapes[next++ % (sizeof(kShapes) / sizeof(kShapes[0]))];
+  while (true) {
+    Case c = {};
+    c.up = shape[0];
+    c.down = shape[1];
+    c.up_terms = shape[2];
+    c.down_terms = shape[3];
+    c.mode = int(shape[4]);
+    c.height = choose({6, 13, 20, 30});
+    c.width = choose({7, 12, 23, 40});
+    c.up_before = choose({-11, -6, -2, -1, 0, 1, 9, 11});
+    c.up_after = choose({-9, -3, 0, 2, 5, 10, 16});
+    c.down_before = choose({0, 0, 0, 2, 12, 29});
+    c.down_after = choose({0, 0, 1, 2, 11, 20});
+    c.channels = choose({3, 16, 20, 37});
+    c.batch = choose({1, 1, 2});
+    c.type = int(choose({SG3_FLOAT32, SG3_FLOAT32, SG3_FLOAT16, SG3_BFLOAT16}));
+    if (c.type == SG3_FLOAT16) c.channels = choose({4, 20});
+    c.clamp = generator()() % 4 ? 0.3 : std::numeric_limits<double>::infinity();
+    c.shared_bytes = choose({50, 80, 113}) << 10;
+    c.multiprocessors = int(choose({1, 1, 2, 6}));
+    if (!c.is_empty() && has_sweep_shape(Setup(c).problem)) return c;
+  }
+}
+
+// A layer of StyleGAN3 whose upsampling filter has this padding, or its gradient.
+bool takes_layer(int64_t up, int64_t before, int64_t down_terms, bool backward) {
+  Case c = {};
+  c.up = backward ? 2 : up;
+  c.down = backward ? up : 2;
+  c.up_terms = backward ? down_terms : 1;
+  c.down_terms = backward ? 1 : down_terms;
+  c.height = c.width = 40;
+  c.up_before = backward ? 11 : before;
+  c.up_after = backward ? 12 : before - up + 1;
+  c.down_before = backward ? 6 * up - 1 - before : 0;
+  c.channels = 16;
+  c.batch = 1;
+  c.mode = backward ? SG3_APPLY_MASK : SG3_ACTIVATE_AND_MASK;
+  c.clamp = 256;
+  const Setup s(c);
+  SweepPlan plan;
+  const bool takes = has_sweep_shape(s.problem) && make_sweep_plan(s.problem, {227 << 10, 113 << 10}, 132, &plan);
+  if (!takes) printf("FAILED: no plan for up %d pad %d terms %d\n", int(up), int(before), int(down_terms));
+  return takes;
+}
+
+int run_all(int cases) {
+  Tally tally;
+  for (int i = 0; i < cases; ++i) check(random_case(), &tally);
+  // Images tall enough for several segments, and wide enough for several strips.
+  for (const int mode : {SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}) {
+    check({2, 2, 1, 1, 60, 64, 9, 8, 0, 0, 16, 1, mode, SG3_FLOAT32, 0.3, 50 << 10, 4}, &tally);
+  }
+  for (const bool backward : {false, true}) {
+    for (const int64_t terms : {1, 3, 4, 5, 6}) {
+      for (const int64_t before : {-11, -9, 9, 11}) tally.failures += !takes_layer(2, before, terms, backward);
+      for (const int64_t before : {-6, -2}) tally.failures += !takes_layer(4, before, terms, backward);
+    }
+  }
+  if (tally.runs < cases || tally.several_parts < 3) ++tally.failures;
+  printf("%d cases, %d swept, %d of them in several strips and segments, %d failures\n", cases, tally.runs,
+         tally.several_parts, tally.failures);
+  return tally.failures != 0;
+}
+
+}  // namespace
+}  // namespace sg3::cuda
+
+int main(int argc, char** argv) { return sg3::cuda::run_all(argc > 1 ? atoi(argv[1]) : 39); }
