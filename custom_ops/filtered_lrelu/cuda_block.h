@@ -1,10 +1,9 @@
-// filtered_lrelu for one block of threads: a tile of output pixels times the 16 channels of a mask word (or 8 of them).
+// filtered_lrelu with any factors and filters, for one block of threads: a tile of output pixels times the 16 channels
+// of a mask word.
 //
-// The tile's input is loaded once. Columns are upsampled into rows of "samples"; then every row is swept from left to
-// right: upsampled, activated and downsampled in registers, so that the fully upsampled tile never exists; then columns
-// are downsampled. A filter of several separable terms takes several passes, whose results add up. Shapes that are not
-// compiled in go through shared memory between the two halves of the sweep. So does activation after an upsampling
-// filter of several terms, whose sum must be complete before the nonlinearity.
+// The tile's input is loaded once. Columns are upsampled into rows, and these into "samples"; those are activated and
+// downsampled along rows, then along columns. A filter of several separable terms takes several passes, whose results
+// add up. The filters of StyleGAN3 have a faster kernel: cuda_sweep_block.h.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
@@ -14,61 +13,35 @@
 
 namespace sg3::cuda {
 
-// One axis of the tiles. Sample s of tile t is sample t * outputs * down - down_before - lead + s of the upsampled
-// signal. Filters are padded with zeros to multiples of their factors.
+// One axis of the tiles. Sample s of tile t is sample t * outputs * down - down_before + s of the upsampled signal.
+// Filters are padded with zeros to multiples of their factors.
 struct LreluAxis {
   int up, up_before, up_taps;
   int down, down_before, down_taps;
-  int shift;  // the number of these zeros in front of the downsampling filter
   int in_size, up_size, out_size;
   int inputs, samples, outputs;  // of a tile
-  int lead;                      // samples before the first one that an output reads
   int first_tile, tiles;         // a mask may extend beyond the outputs on both sides
 
-  SG3_HD int first_sample(int tile) const { return (first_tile + tile) * outputs * down - down_before - lead; }
+  SG3_HD int first_sample(int tile) const { return (first_tile + tile) * outputs * down - down_before; }
 
   // Returns true for the samples whose mask words this tile writes: those up to the next tile's, or all of the last
   // tile.
-  SG3_HD bool owns(int tile, int sample) const {
-    return sample >= lead && (sample < lead + outputs * down || tile == tiles - 1);
-  }
+  SG3_HD bool owns(int tile, int sample) const { return sample < outputs * down || tile == tiles - 1; }
 };
 
 // The parameters of a kernel other than its tensors and taps.
 struct LreluPlan {
   LreluAxis y, x;
   int64_t batch, channels, chunks;
-  int lanes, threads, mode, type;
+  int threads, mode, type;
   bool vectors;  // 16-byte accesses are possible
   float slope, clamp;
   int up_terms, down_terms;
   int up_y, up_x, down_y, down_x;                              // offsets of the taps
   int row_pitch, sample_pitch, out_pitch;                      // of the planes below
-  int in_at, rows_at, samples_at, swept_at, out_at, words_at;  // offsets of the planes in shared memory
+  int in_at, rows_at, samples_at, lines_at, out_at, words_at;  // offsets of the planes in shared memory
   int64_t shared_floats;
   Divisor in_columns, sample_columns, out_columns;
-};
-
-// A geometry that is compiled in. SHIFT aligns the two filters, see lrelu_axis. If LANES are half of a mask word, no
-// mask can be written.
-template <int UP, int UP_TAPS, int DOWN, int DOWN_TAPS, int SHIFT, int LANES>
-struct FixedShape {
-  static constexpr bool kFixed = true;
-  static constexpr int kLanes = LANES;
-  static constexpr int kUp = UP, kUpTaps = UP_TAPS, kDown = DOWN, kDownTapsY = DOWN_TAPS;
-  static constexpr int kDownTapsX = ceil_div(DOWN_TAPS + SHIFT, DOWN) * DOWN;
-  static constexpr int kStep = UP % DOWN == 0 ? UP : DOWN;  // samples between equal alignments of both filters
-  static_assert(UP % DOWN == 0 || DOWN % UP == 0, "");
-
-  static bool matches(const LreluAxis& y, const LreluAxis& x) {
-    return y.up == kUp && x.up == kUp && y.down == kDown && x.down == kDown && y.up_taps == kUpTaps &&
-           x.up_taps == kUpTaps && y.down_taps == kDownTapsY && x.down_taps == kDownTapsX;
-  }
-};
-
-struct AnyShape {
-  static constexpr bool kFixed = false;
-  static constexpr int kLanes = SG3_MASK_CHANNELS;
 };
 
 // Puts a channel's two bits into its word. Neighboring threads have the 16 channels of a word, and all threads of a
@@ -100,10 +73,9 @@ SG3_HD float activate(float z, int lane, float slope, float clamp, uint32_t* wor
 }
 
 // The phases of one block, which are separated by barriers.
-template <class Shape, int MODE>
+template <int MODE>
 struct LreluBlock : BlockPlace {
-  static constexpr int kLanes = Shape::kLanes;
-  static_assert(MODE != SG3_ACTIVATE_AND_MASK || kLanes == SG3_MASK_CHANNELS, "");
+  static constexpr int kLanes = SG3_MASK_CHANNELS;
 
   const LreluPlan& p;
   const float* taps;
@@ -123,23 +95,13 @@ struct LreluBlock : BlockPlace {
       load(w);
       if constexpr (MODE != SG3_ACTIVATE) load_words(w);
     });
-    if constexpr (Shape::kFixed) {
-      for (int u = 0; u < p.up_terms; ++u) {
-        run([&](Worker w) { upsample_columns(w, u); });
-        for (int d = 0; d < p.down_terms; ++d) {
-          run([&](Worker w) { sweep_rows(w, u, d); });
-          run([&](Worker w) { downsample_columns(w, d, u + d > 0); });
-        }
-      }
-    } else {
-      for (int u = 0; u < p.up_terms; ++u) {
-        run([&](Worker w) { upsample_columns(w, u); });
-        run([&](Worker w) { upsample_rows(w, u); });
-      }
-      for (int d = 0; d < p.down_terms; ++d) {
-        run([&](Worker w) { downsample_rows(w, d); });
-        run([&](Worker w) { downsample_columns(w, d, d > 0); });
-      }
+    for (int u = 0; u < p.up_terms; ++u) {
+      run([&](Worker w) { upsample_columns(w, u); });
+      run([&](Worker w) { upsample_rows(w, u); });
+    }
+    for (int d = 0; d < p.down_terms; ++d) {
+      run([&](Worker w) { downsample_rows(w, d); });
+      run([&](Worker w) { downsample_columns(w, d); });
     }
     run([&](Worker w) {
       store(w);
@@ -186,8 +148,6 @@ struct LreluBlock : BlockPlace {
     });
   }
 
-  SG3_HD int word_lane(int lane) const { return lane + int(channel % SG3_MASK_CHANNELS); }
-
   SG3_HD uint32_t* words() const { return reinterpret_cast<uint32_t*>(shared + p.words_at); }
 
   // Calls visit(row, column, word in shared memory, word in global memory) for the samples inside the image.
@@ -226,18 +186,13 @@ struct LreluBlock : BlockPlace {
       const auto put = [&](int s, float value) {
         out[s * out_stride] = unsigned(top + s) < unsigned(p.y.up_size) ? value : 0.f;
       };
-      if constexpr (Shape::kFixed) {
-        const auto get = [&](int i) { return in[i * in_stride]; };
-        resample_line<Shape::kUp, 1, Shape::kUpTaps>(p.y.inputs, p.y.samples, phase, line_taps, get, put);
-      } else {
-        for (int s = 0; s < p.y.samples; ++s) {
-          put(s, resample_at(s, p.y.up, 1, phase, p.y.up_taps, line_taps, in, in_stride));
-        }
+      for (int s = 0; s < p.y.samples; ++s) {
+        put(s, resample_at(s, p.y.up, 1, phase, p.y.up_taps, line_taps, in, in_stride));
       }
     }
   }
 
-  // rows to samples [samples, sample_pitch, lanes], the sum over terms: the first half of the sweep, for any shape.
+  // rows to samples [samples, sample_pitch, lanes], the sum over terms, activated.
   SG3_HD void upsample_rows(Worker w, int term) const {
     const int phase = start(p.x, tile_x).phase, left = p.x.first_sample(tile_x);
     const float* line_taps = taps + p.up_x + term * p.x.up_taps;
@@ -249,87 +204,35 @@ struct LreluBlock : BlockPlace {
       float z = resample_at(column, p.x.up, 1, phase, p.x.up_taps, line_taps, line, kLanes);
       if (term > 0) z += *sample;
       if (term == p.up_terms - 1) {
-        z = activate<MODE>(z, word_lane(lane), p.slope, p.clamp, words() + row * p.x.samples + column);
+        z = activate<MODE>(z, lane, p.slope, p.clamp, words() + row * p.x.samples + column);
         if (unsigned(left + column) >= unsigned(p.x.up_size)) z = 0;
       }
       *sample = z;
     }
   }
 
-  // samples to swept [samples, out_pitch, lanes]: the second half of the sweep, for any shape.
+  // samples to lines [samples, out_pitch, lanes].
   SG3_HD void downsample_rows(Worker w, int term) const {
     const float* line_taps = taps + p.down_x + term * p.x.down_taps;
     for (int task = w.index; task < p.y.samples * p.x.outputs * kLanes; task += w.count) {
       const int lane = task % kLanes, row = p.out_columns.quotient(task / kLanes);
       const int column = task / kLanes - row * p.x.outputs;
       const float* line = shared + p.samples_at + row * p.sample_pitch * kLanes + lane;
-      shared[p.swept_at + (row * p.out_pitch + column) * kLanes + lane] =
+      shared[p.lines_at + (row * p.out_pitch + column) * kLanes + lane] =
           resample_at(column, 1, p.x.down, 0, p.x.down_taps, line_taps, line, kLanes);
     }
   }
 
-  // rows to swept, the whole sweep, for a fixed shape.
-  SG3_HD void sweep_rows(Worker w, int up_term, int down_term) const {
-    const float* up_taps = taps + p.up_x + up_term * p.x.up_taps;
-    const float* down_taps = taps + p.down_x + down_term * p.x.down_taps;
-    for (int task = w.index; task < p.y.samples * kLanes; task += w.count) {
-      sweep_row(task / kLanes, task % kLanes, up_taps, down_taps);
-    }
-  }
-
-  // One row of one channel. Every step reads a few inputs, computes kStep samples, and completes a few outputs.
-  SG3_HD void sweep_row(int row, int lane, const float* row_up_taps, const float* row_down_taps) const {
-    constexpr int kUp = Shape::kUp, kUpTaps = Shape::kUpTaps, kDown = Shape::kDown, kStep = Shape::kStep;
-    constexpr int kDownTaps = Shape::kDownTapsX, kWarmUp = kUpTaps / kUp - 1, kOutputs = kStep / kDown;
-    float up_taps[kUpTaps], down_taps[kDownTaps];
-    SG3_UNROLL for (int k = 0; k < kUpTaps; ++k) up_taps[k] = row_up_taps[k];
-    SG3_UNROLL for (int k = 0; k < kDownTaps; ++k) down_taps[k] = row_down_taps[k];
-    const float* in = shared + p.rows_at + row * p.row_pitch * kLanes + lane;
-    float* out = shared + p.swept_at + row * p.out_pitch * kLanes + lane;
-    uint32_t* row_words = words() + row * p.x.samples;
-    const int left = p.x.first_sample(tile_x);
-
-    Upsampler<kUp, kUpTaps> upsampler;
-    Downsampler<kDown, kDownTaps> downsampler;
-    SG3_UNROLL for (int i = 0; i < kWarmUp; ++i) upsampler.push(in[i * kLanes], up_taps);
-    in += kWarmUp * kLanes;
-    int o = 1 - downsampler.kReach - p.x.lead / kDown;  // the outputs before the first are incomplete
-    for (int s = 0; s < p.x.samples; s += kStep) {
-      float samples[kStep];
-      SG3_UNROLL for (int i = 0; i < kStep / kUp; ++i, in += kLanes) {
-        upsampler.push(*in, up_taps);
-        SG3_UNROLL for (int j = 0; j < kUp; ++j) samples[i * kUp + j] = upsampler.sums[j];
-      }
-      SG3_UNROLL for (int j = 0; j < kStep; ++j) {
-        samples[j] = activate<MODE>(samples[j], word_lane(lane), p.slope, p.clamp, row_words + s + j);
-      }
-      if (left + s < 0 || left + s + kStep > p.x.up_size) {
-        SG3_UNROLL for (int j = 0; j < kStep; ++j) {
-          if (unsigned(left + s + j) >= unsigned(p.x.up_size)) samples[j] = 0;
-        }
-      }
-      SG3_UNROLL for (int g = 0; g < kOutputs; ++g, ++o) {
-        const float value = downsampler.push(samples + g * kDown, down_taps);
-        if (unsigned(o) < unsigned(p.x.outputs)) out[o * kLanes] = value;
-      }
-    }
-  }
-
-  // swept to out [outputs, outputs, lanes], or added to it.
-  SG3_HD void downsample_columns(Worker w, int term, bool add) const {
+  // lines to out [outputs, outputs, lanes], the sum over terms.
+  SG3_HD void downsample_columns(Worker w, int term) const {
     const float* line_taps = taps + p.down_y + term * p.y.down_taps;
     for (int task = w.index; task < p.x.outputs * kLanes; task += w.count) {
-      const float* in = shared + p.swept_at + task;
+      const float* in = shared + p.lines_at + task;
       float* out = shared + p.out_at + task;
       const int in_stride = p.out_pitch * kLanes, out_stride = p.x.outputs * kLanes;
-      const auto put = [&](int o, float value) { out[o * out_stride] = add ? out[o * out_stride] + value : value; };
-      if constexpr (Shape::kFixed) {
-        const auto get = [&](int i) { return in[i * in_stride]; };
-        resample_line<1, Shape::kDown, Shape::kDownTapsY>(0, p.y.outputs, 0, line_taps, get, put);
-      } else {
-        for (int o = 0; o < p.y.outputs; ++o) {
-          put(o, resample_at(o, 1, p.y.down, 0, p.y.down_taps, line_taps, in, in_stride));
-        }
+      for (int o = 0; o < p.y.outputs; ++o) {
+        const float value = resample_at(o, 1, p.y.down, 0, p.y.down_taps, line_taps, in, in_stride);
+        out[o * out_stride] = term > 0 ? out[o * out_stride] + value : value;
       }
     }
   }

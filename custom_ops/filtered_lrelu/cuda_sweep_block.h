@@ -47,6 +47,8 @@ struct SweepPlan {
   float slope, clamp;
 };
 
+SG3_HD int64_t num_sweep_blocks(const SweepPlan& p) { return p.batch * p.chunks * p.y.parts * p.x.parts; }
+
 // The filters by term, zero behind their ends.
 struct SweepTaps {
   float up_y[kSweepMostTerms][kSweepMostTaps], up_x[kSweepMostTerms][kSweepMostTaps];
@@ -69,14 +71,24 @@ struct SweepShape {
   SG3_HD constexpr bool in_place() const { return up <= down; }  // outputs of a row never overtake its inputs
 };
 
-// The smallest and largest number are `limit` in magnitude; not-a-numbers pass.
-SG3_HD float clamped(float value, float limit) {
-#ifdef __CUDA_ARCH__
+// The larger and the smaller of two numbers; a first one that is not a number passes.
+SG3_HD float larger(float a, float b) {
+#if __CUDA_ARCH__ >= 800
   float result;
-  asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(larger(value, -limit)), "f"(limit));
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
   return result;
 #else
-  return smaller(larger(value, -limit), limit);
+  return a < b ? b : a;
+#endif
+}
+
+SG3_HD float smaller(float a, float b) {
+#if __CUDA_ARCH__ >= 800
+  float result;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+#else
+  return a > b ? b : a;
 #endif
 }
 
@@ -324,7 +336,7 @@ struct SweepBlock {
             if (z < 0) bits |= 1u << j;
             if (!(fabsf(active) < p.clamp)) bits |= 0x10000u << j;
           }
-          samples[j] = clamped(active, p.clamp);
+          samples[j] = smaller(larger(active, -p.clamp), p.clamp);
         }
         if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
           const uint32_t word = transposed_bits(lane, bits);

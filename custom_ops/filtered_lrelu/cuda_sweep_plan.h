@@ -98,8 +98,7 @@ inline double stripe_cost(const SweepShape& shape, int mode, const SweepPlan& p)
 }
 
 // Chooses the cheapest strips and segments; returns false if none fits into shared memory.
-inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits& limits, int multiprocessors,
-                            SweepPlan* plan) {
+inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits& limits, SweepPlan* plan) {
   const SweepShape shape = sweep_shape(problem);
   SweepPlan p = {};
   p.y = sweep_axis(problem.up.y, problem.down.y);
@@ -116,12 +115,12 @@ inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits&
     const int columns = std::max(p.columns, x_steps * shape.new_outputs());
     if (columns > kSweepMostColumns || p.shared_floats * 4 > limits.block) break;
     const bool single = p.shared_floats * 4 > limits.pair;
-    const double at_once = single ? multiprocessors : 2 * multiprocessors;
+    const double at_once = single ? limits.multiprocessors : 2 * limits.multiprocessors;
     const double cost =
         stripe_cost(shape, problem.mode, p) / (single ? 2 : 1) * (single ? kSweepSingleBlockPenalty : 1);
     for (int y_steps = 1;; ++y_steps) {
       if (!set_steps(shape, y_steps, &p.y)) continue;
-      const double blocks = double(p.batch) * double(p.chunks) * p.y.parts * p.x.parts;
+      const double blocks = double(num_sweep_blocks(p));
       const double time = std::ceil(blocks / at_once) * y_steps * cost;
       if (time < least) {
         least = time;

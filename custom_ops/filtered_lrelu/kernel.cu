@@ -1,5 +1,5 @@
-// The kernel of filtered_lrelu, compiled at first use (launch.cc) for SG3_SHAPE, a FixedShape or AnyShape; SG3_MODE, an
-// Sg3Mode; and SG3_TAPS, the room for taps.
+// The kernel of filtered_lrelu for any factors and filters, compiled at first use (launch.cc) for SG3_MODE, an Sg3Mode,
+// and SG3_TAPS, the room for taps.
 
 #include "custom_ops/filtered_lrelu/cuda_block.h"
 #include "custom_ops/resampling/cuda/barrier.h"
@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(kMaxThreads, 1)
   extern __shared__ float4 shared[];
   const int64_t blocks = num_blocks(plan);
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    LreluBlock<SG3_SHAPE, SG3_MODE>(plan, taps.at, x, bias, y, mask, reinterpret_cast<float*>(shared), block)
+    LreluBlock<SG3_MODE>(plan, taps.at, x, bias, y, mask, reinterpret_cast<float*>(shared), block)
         .run_all(BlockBarrier());
   }
 }

@@ -1,4 +1,4 @@
-// The phases of the CUDA kernel, run on the host and compared with the definition for many geometries.
+// The phases of the CUDA kernel for any shape, run on the host and compared with the definition for many geometries.
 
 #include <cstring>
 #include <string>
@@ -129,16 +129,15 @@ int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& m
 }
 
 // Runs all blocks. A block that writes masks starts from an unwritten one, so that writers can be counted.
-template <class Shape, int MODE>
+template <int MODE>
 void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<uint32_t>* mask,
                 std::vector<int>* writers) {
   const int64_t blocks = num_blocks(plan);
   std::vector<uint32_t> fresh = s->mask;
   for (int64_t b = 0; b < blocks; ++b) {
     Shared shared(plan.shared_floats);
-    const LreluBlock<Shape, MODE> block(plan, taps.data(), s->x.data(),
-                                        MODE == SG3_APPLY_MASK ? nullptr : s->bias.data(), y->data(), fresh.data(),
-                                        shared.get(), b);
+    const LreluBlock<MODE> block(plan, taps.data(), s->x.data(), MODE == SG3_APPLY_MASK ? nullptr : s->bias.data(),
+                                 y->data(), fresh.data(), shared.get(), b);
     block.run_all(SerialPhases{plan.threads});
     if (MODE != SG3_ACTIVATE_AND_MASK) continue;
     for (size_t i = 0; i < fresh.size(); ++i) {
@@ -150,31 +149,28 @@ void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s,
   }
 }
 
-// Returns the number of failures, 0 or 1; `fixed_runs` counts the cases that a fixed shape took.
-int check(const Case& c, bool fixed, int* fixed_runs) {
+// Returns the number of failures, 0 or 1.
+int check(const Case& c) {
   Setup s(c);
-  LreluPlan plan = lrelu_plan(s.problem, c.type, c.channels % (16 / bytes_of(c.type)) == 0, fixed);
+  LreluPlan plan = lrelu_plan(s.problem, c.type, c.channels % (16 / bytes_of(c.type)) == 0);
   std::vector<float> taps(num_taps(plan));
   copy_taps(s.problem, plan, taps.data());
   Tensor y(c.type, Doubles(s.outputs(), std::numeric_limits<double>::quiet_NaN()));
   std::vector<uint32_t> mask(s.mask.size());
   std::vector<int> writers(s.mask.size());
-  const auto run = [&](auto shape, auto mode) {
-    using Shape = decltype(shape);
-    if (!choose_tiles<Shape>(&plan, {c.shared_bytes, c.shared_bytes / 2})) return;
-    run_blocks<Shape, decltype(mode)::value>(plan, taps, &s, &y, &mask, &writers);
-  };
-  if (fixed && !with_fixed_shape(plan, run)) return 0;
-  if (fixed) ++*fixed_runs;
-  if (!fixed) with_any_shape(plan, run);
+  if (choose_tiles(&plan, {c.shared_bytes, c.shared_bytes / 2})) {
+    if (c.mode == SG3_ACTIVATE) run_blocks<SG3_ACTIVATE>(plan, taps, &s, &y, &mask, &writers);
+    if (c.mode == SG3_ACTIVATE_AND_MASK) run_blocks<SG3_ACTIVATE_AND_MASK>(plan, taps, &s, &y, &mask, &writers);
+    if (c.mode == SG3_APPLY_MASK) run_blocks<SG3_APPLY_MASK>(plan, taps, &s, &y, &mask, &writers);
+  }
 
   Doubles z = upsampled(s);
   const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, mask, writers) : 0;
   activate_directly(s, &z);
   const double error = relative_error(y.values(), testing::resample(s.problem.down, c.batch, c.channels, z));
   if (error <= tolerance(c.type) && wrong == 0) return 0;
-  printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d, fixed %d: %s\n", error, wrong, int(mask.size()),
-         plan.y.tiles, plan.x.tiles, plan.y.outputs, plan.x.outputs, int(fixed), c.name().c_str());
+  printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d: %s\n", error, wrong, int(mask.size()),
+         plan.y.tiles, plan.x.tiles, plan.y.outputs, plan.x.outputs, c.name().c_str());
   return 1;
 }
 
@@ -192,8 +188,7 @@ Case random_case() {
       {1, 4, 9, 4, 1, 2},   {3, 3, 2, 2, 2, 1},   {2, 4, 16, 4, 2, 3},  {4, 4, 24, 4, 4, 24},
   };
   Case c = {};
-  // Half of the cases have the fixed shapes.
-  c.factors = generator()() % 2 ? kFactors[generator()() % 4] : kFactors[generator()() % 12];
+  c.factors = kFactors[generator()() % 12];
   const bool separable = generator()() % 2;
   c.up_terms = separable ? 1 : choose({1, 2, 4});
   c.down_terms = separable ? 1 : choose({1, 2, 6});
@@ -212,38 +207,10 @@ Case random_case() {
   return is_empty(c) ? random_case() : c;
 }
 
-// Returns true if a layer of StyleGAN3, forward or backward, has a fixed shape.
-bool takes_fixed_shape(int64_t up, int64_t down, int64_t before, bool backward) {
-  const int64_t up_taps = up > 1 ? 6 * up : 1, down_taps = down > 1 ? 6 * down : 1;
-  Case c = {};
-  c.factors = {up, up, up_taps, down, down, down_taps};
-  c.up_terms = c.down_terms = c.batch = 1;
-  c.height = c.width = 40;
-  c.before = before;
-  c.channels = 16;
-  c.mode = backward ? SG3_APPLY_MASK : SG3_ACTIVATE;
-  if (backward) {
-    c.factors = {down, down, down_taps, up, up, up_taps};
-    c.before = down_taps - 1;
-    c.down_before = up_taps - 1 - before;
-  }
-  const Setup s(c);
-  return with_fixed_shape(lrelu_plan(s.problem, SG3_FLOAT32, true, true), [](auto, auto) {});
-}
-
 int run_all(int cases) {
-  int failures = 0, fixed_runs = 0;
-  for (int i = 0; i < cases; ++i) {
-    const Case c = random_case();
-    failures += check(c, true, &fixed_runs) + check(c, false, &fixed_runs);
-  }
-  for (const bool backward : {false, true}) {
-    for (const int64_t before : {-11, -9, 9, 11}) failures += !takes_fixed_shape(2, 2, before, backward);
-    for (const int64_t before : {-6, -2}) failures += !takes_fixed_shape(4, 2, before, backward);
-    failures += !takes_fixed_shape(1, 1, 0, backward);
-  }
-  if (fixed_runs < cases / 8) ++failures;
-  printf("%d cases, %d of them in a fixed shape too, %d failures\n", cases, fixed_runs, failures);
+  int failures = 0;
+  for (int i = 0; i < cases; ++i) failures += check(random_case());
+  printf("%d cases, %d failures\n", cases, failures);
   return failures != 0;
 }
 

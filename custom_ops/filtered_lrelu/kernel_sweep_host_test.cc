@@ -84,7 +84,7 @@ template <class T, int WIDTH, int UP, int DOWN, int MODE, int UP_TERMS, int DOWN
 void run_blocks(const SweepPlan& plan, Setup* s, Tensor* y, Tally* tally) {
   const SweepTaps taps = sweep_taps(s->problem);
   std::vector<uint32_t> fresh = s->mask;
-  for (int64_t b = 0; b < plan.batch * plan.chunks * plan.y.parts * plan.x.parts; ++b) {
+  for (int64_t b = 0; b < num_sweep_blocks(plan); ++b) {
     Shared shared(plan.shared_floats);
     const SweepBlock<T, WIDTH, UP, DOWN, MODE, UP_TERMS, DOWN_TERMS> block(
         plan, taps, static_cast<T*>(s->x.data()), MODE == SG3_APPLY_MASK ? nullptr : static_cast<T*>(s->bias.data()),
@@ -154,7 +154,7 @@ void check(const Case& c, Tally* tally) {
   Setup s(c);
   const Sg3FilteredLrelu& p = s.problem;
   SweepPlan plan = {};
-  if (!has_sweep_shape(p) || !make_sweep_plan(p, {c.shared_bytes * 2, c.shared_bytes}, c.multiprocessors, &plan))
+  if (!has_sweep_shape(p) || !make_sweep_plan(p, {c.shared_bytes * 2, c.shared_bytes, c.multiprocessors}, &plan))
     return;
   Tensor y(c.type, Doubles(c.batch * p.down.y.out_size * p.down.x.out_size * c.channels,
                            std::numeric_limits<double>::quiet_NaN()));
@@ -263,7 +263,7 @@ bool takes_layer(int64_t up, int64_t before, int64_t down_terms, bool backward) 
   c.clamp = 256;
   const Setup s(c);
   SweepPlan plan;
-  const bool takes = has_sweep_shape(s.problem) && make_sweep_plan(s.problem, {227 << 10, 113 << 10}, 132, &plan);
+  const bool takes = has_sweep_shape(s.problem) && make_sweep_plan(s.problem, {227 << 10, 113 << 10, 132}, &plan);
   if (!takes) printf("FAILED: no plan for up %d pad %d terms %d\n", int(up), int(before), int(down_terms));
   return takes;
 }

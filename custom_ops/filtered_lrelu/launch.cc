@@ -1,12 +1,13 @@
-// The launcher of filtered_lrelu. Filters are passed as kernel parameters: those of StyleGAN3 in a small block of them,
-// and up to kManyTaps in a large one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue
-// beyond that, for positions that need 64 bits, and if the neighborhood of even a single output does not fit into
-// shared memory: beyond about 28 taps after the nonlinearity if a block may have 99 KiB, and about 40 if it may have
-// 227.
+// The launcher of filtered_lrelu: of the sweeping kernel for the filters of StyleGAN3, else of the general one. Filters
+// are passed as kernel parameters: usual ones in a small block of them, and up to kManyTaps in a large one (which needs
+// compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue beyond that, for positions that need 64 bits,
+// and if the neighborhood of even a single output does not fit into shared memory: beyond about 28 taps after the
+// nonlinearity if a block may have 99 KiB, and about 40 if it may have 227.
 
 #include "custom_ops/resampling/cuda/launch.h"
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
+#include "custom_ops/filtered_lrelu/cuda_sweep_plan.h"
 #include "custom_ops/filtered_lrelu/problem.h"
 
 namespace sg3::cuda {
@@ -21,33 +22,38 @@ struct Tensors {
   void* stream;
 };
 
-template <int... NUMBERS>
-std::string text(FixedShape<NUMBERS...>) {
-  return jit::type_text("FixedShape", NUMBERS...);
-}
-
-std::string text(AnyShape) { return "AnyShape"; }
-
-template <int CAPACITY, class Shape>
-int launch_taps(const Sg3FilteredLrelu& problem, const LreluPlan& plan, Shape shape, const Tensors& t) {
-  const jit::Variant variant = {
-      "custom_ops/filtered_lrelu/kernel.cu",
-      "filtered_lrelu",
-      {{"SG3_SHAPE", text(shape)}, {"SG3_MODE", std::to_string(plan.mode)}, {"SG3_TAPS", std::to_string(CAPACITY)}}};
+template <int CAPACITY>
+int launch_taps(const Sg3FilteredLrelu& problem, const LreluPlan& plan, const Tensors& t) {
+  const jit::Variant variant = {"custom_ops/filtered_lrelu/kernel.cu",
+                                "filtered_lrelu",
+                                {{"SG3_MODE", std::to_string(plan.mode)}, {"SG3_TAPS", std::to_string(CAPACITY)}}};
   Taps<CAPACITY> taps;
   copy_taps(problem, plan, taps.at);
   return launch(variant, num_blocks(plan), plan.threads, plan.shared_floats, t.stream, plan, taps, t.x, t.bias, t.y,
                 t.mask);
 }
 
-template <class Shape>
-int launch_shape(const Sg3FilteredLrelu& problem, LreluPlan plan, Shape shape, const SharedLimits& limits,
-                 const Tensors& t) {
-  if (num_taps(plan) > kManyTaps || !choose_tiles<Shape>(&plan, limits)) {
+int launch_any(const Sg3FilteredLrelu& problem, int type, const SharedLimits& limits, const Tensors& t) {
+  const bool vectors = problem.channels % (16 / bytes_of(type)) == 0 && is_aligned(t.x) && is_aligned(t.y);
+  LreluPlan plan = lrelu_plan(problem, type, vectors);
+  if (num_taps(plan) > kManyTaps || !choose_tiles(&plan, limits)) {
     return fail(kInvalidValue, "the filters are too long for the shared memory of a block");
   }
-  return num_taps(plan) <= kFewTaps ? launch_taps<kFewTaps>(problem, plan, shape, t)
-                                    : launch_taps<kManyTaps>(problem, plan, shape, t);
+  return num_taps(plan) <= kFewTaps ? launch_taps<kFewTaps>(problem, plan, t)
+                                    : launch_taps<kManyTaps>(problem, plan, t);
+}
+
+int launch_sweep(const Sg3FilteredLrelu& problem, int type, const SweepPlan& plan, const Tensors& t) {
+  const SweepShape shape = sweep_shape(problem);
+  const std::string element = type == SG3_FLOAT32 ? "float" : type == SG3_FLOAT16 ? "Half" : "BFloat16";
+  const int width = problem.channels % 4 == 0 && is_aligned(t.x) && is_aligned(t.y) ? 4 : 1;
+  const jit::Variant variant = {"custom_ops/filtered_lrelu/kernel_sweep.cu",
+                                "filtered_lrelu_sweep",
+                                {{"SG3_BLOCK", jit::type_text("SweepBlock", element, width, shape.up, shape.down,
+                                                              problem.mode, shape.up_terms, shape.down_terms)},
+                                 {"SG3_TYPE", element}}};
+  return launch(variant, num_sweep_blocks(plan), kSweepThreads, plan.shared_floats, t.stream, plan, sweep_taps(problem),
+                t.x, t.bias, t.y, t.mask);
 }
 
 bool is_valid(const Sg3FilteredLrelu& p, int type, const Tensors& t) {
@@ -65,12 +71,9 @@ int launch_filtered_lrelu(const Sg3FilteredLrelu& problem, int type, const Tenso
   SharedLimits limits;
   int error = shared_limits(t.stream, &limits);
   if (error != kSuccess) return error;
-  const bool vectors = problem.channels % (16 / bytes_of(type)) == 0 && is_aligned(t.x) && is_aligned(t.y);
-
-  LreluPlan plan = lrelu_plan(problem, type, vectors, true);
-  const auto launch_fixed = [&](auto shape, auto) { error = launch_shape(problem, plan, shape, limits, t); };
-  if (num_taps(plan) <= kFewTaps && with_fixed_shape(plan, launch_fixed)) return error;
-  return launch_shape(problem, lrelu_plan(problem, type, vectors, false), AnyShape(), limits, t);
+  SweepPlan plan;
+  if (has_sweep_shape(problem) && make_sweep_plan(problem, limits, &plan)) return launch_sweep(problem, type, plan, t);
+  return launch_any(problem, type, limits, t);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ enum Result : int {
 
 // Numbers of CUdevice_attribute and CUfunction_attribute.
 enum DeviceAttribute : int {
+  kMultiprocessors = 16,
   kCapabilityMajor = 75,
   kCapabilityMinor = 76,
   kSharedOfMultiprocessor = 81,

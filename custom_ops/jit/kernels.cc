@@ -173,6 +173,7 @@ int shared_memory(Stream stream, SharedMemory* result) {
   if (scope.error()) return scope.error();
   if (const int error = scope.attribute(kSharedOfBlock, &result->block)) return error;
   if (const int error = scope.attribute(kSharedOfMultiprocessor, &result->multiprocessor)) return error;
+  if (const int error = scope.attribute(kMultiprocessors, &result->multiprocessors)) return error;
   return scope.attribute(kSharedReserved, &result->reserved);
 }
 

@@ -25,9 +25,9 @@ namespace sg3::jit {
 // Keeps the message for sg3_cuda_message, and returns the code.
 int fail(int code, const std::string& message);
 
-// Bytes of shared memory on a device.
+// Bytes of shared memory on a device, and the number of its multiprocessors.
 struct SharedMemory {
-  int block, multiprocessor, reserved;
+  int block, multiprocessor, reserved, multiprocessors;
 };
 
 int shared_memory(Stream stream, SharedMemory* result);

@@ -48,6 +48,8 @@ int cuCtxGetDevice(int* device) { return *device = 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
   const int arch = setting("FAKE_CUDA_ARCH", 90);
   switch (attribute) {
+    case 16:
+      return *value = 132, 0;
     case 75:
       return *value = arch / 10, 0;
     case 76:

@@ -22,7 +22,9 @@ constexpr int64_t kMaxBlocks = (int64_t(1) << 31) - 1;
 inline int shared_limits(void* stream, SharedLimits* limits) {
   jit::SharedMemory memory;
   const int error = jit::shared_memory(stream, &memory);
-  if (error == kSuccess) *limits = {memory.block, memory.multiprocessor / 2 - memory.reserved};
+  if (error == kSuccess) {
+    *limits = {memory.block, memory.multiprocessor / 2 - memory.reserved, memory.multiprocessors};
+  }
   return error;
 }
 

@@ -9,10 +9,10 @@
 
 namespace sg3::cuda {
 
-// Bytes of shared memory.
 struct SharedLimits {
-  int64_t block;  // the most for one block
+  int64_t block;  // the most bytes of shared memory for one block
   int64_t pair;   // for each of two blocks on one multiprocessor
+  int multiprocessors;
 };
 
 // A multiprocessor runs two blocks, or one of twice the threads if shared memory has no room for two. A single block
