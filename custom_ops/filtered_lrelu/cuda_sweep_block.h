@@ -41,9 +41,7 @@ struct SweepAxis {
 struct SweepPlan {
   SweepAxis y, x;
   int64_t batch, channels, chunks;
-  int columns;                  // of input, in a block
-  int rows_pitch, swept_pitch;  // pixels from a row of a plane to the next
-  int64_t shared_floats;
+  int columns;  // of input, in a block
   float slope, clamp;
 };
 
@@ -58,6 +56,7 @@ struct SweepTaps {
 // What is compiled in.
 struct SweepShape {
   int up, down, up_terms, down_terms;
+  int capacity;  // the most steps of a row
 
   SG3_HD constexpr int new_inputs() const { return kSweepLength / up; }     // that 16 more samples read
   SG3_HD constexpr int new_outputs() const { return kSweepLength / down; }  // that they complete
@@ -68,7 +67,22 @@ struct SweepShape {
   SG3_HD constexpr int tap_of(int j) const { return up * input_of(j) + phase() - j; }
   SG3_HD constexpr int inputs() const { return input_of(kSweepLength - 1) + kSweepTapsPerFactor; }  // of a step
   SG3_HD constexpr int held_inputs() const { return inputs() - new_inputs(); }  // read by the step before, too
-  SG3_HD constexpr bool in_place() const { return up <= down; }  // outputs of a row never overtake its inputs
+
+  // Planes are [16 rows, pitch, 16 channels]. Where outputs of a row never overtake its inputs, the first swept plane
+  // is the first rows plane. Odd pitches put the two rows of a warp into different banks.
+  SG3_HD constexpr bool in_place() const { return up <= down; }
+  SG3_HD constexpr int rows_pitch() const { return (capacity * new_inputs() + held_inputs()) | 1; }
+  SG3_HD constexpr int swept_pitch(int term) const {
+    return in_place() && term == 0 ? rows_pitch() : (capacity * new_outputs()) | 1;
+  }
+  SG3_HD constexpr int rows_at(int term) const { return term * kSweepLength * kSweepChannels * rows_pitch(); }
+  SG3_HD constexpr int swept_at(int term) const {
+    if (in_place() && term == 0) return 0;
+    return rows_at(up_terms) + (term - (in_place() ? 1 : 0)) * kSweepLength * kSweepChannels * swept_pitch(term);
+  }
+  SG3_HD constexpr int shared_floats() const {
+    return in_place() && down_terms == 1 ? rows_at(up_terms) : swept_at(down_terms);
+  }
 };
 
 // The larger and the smaller of two numbers; a first one that is not a number passes.
@@ -111,12 +125,12 @@ SG3_HD uint32_t transposed_bits(Lane& lane, uint32_t word) {
 }
 
 // WIDTH channels are accessed together: 4 or 1.
-template <class T, int WIDTH, int UP, int DOWN, int MODE, int UP_TERMS, int DOWN_TERMS>
+template <class T, int WIDTH, int UP, int DOWN, int MODE, int UP_TERMS, int DOWN_TERMS, int CAPACITY>
 struct SweepBlock {
-  SG3_HD static constexpr SweepShape shape() { return {UP, DOWN, UP_TERMS, DOWN_TERMS}; }
+  SG3_HD static constexpr SweepShape shape() { return {UP, DOWN, UP_TERMS, DOWN_TERMS, CAPACITY}; }
   static constexpr int kDownTaps = kSweepTapsPerFactor * DOWN;
-  static constexpr int kNew = kSweepLength / UP, kInputs = SweepShape{UP, DOWN, UP_TERMS, DOWN_TERMS}.inputs(),
-                       kHeld = kInputs - kNew;
+  static constexpr int kNew = kSweepLength / UP,
+                       kInputs = SweepShape{UP, DOWN, UP_TERMS, DOWN_TERMS, CAPACITY}.inputs(), kHeld = kInputs - kNew;
   static constexpr int kOut = kSweepLength / DOWN;
   static constexpr int kHistory = kSweepCarried * DOWN;  // samples before a step that its outputs read
   static_assert((UP == 2 && DOWN == 2) || (UP == 4 && DOWN == 2) || (UP == 2 && DOWN == 4), "");
@@ -153,15 +167,6 @@ struct SweepBlock {
   SG3_HD static int first_input(const SweepAxis& axis, int part) {
     return int(floor_div(first_sample(axis, part) - axis.up_before + shape().phase(), UP));
   }
-
-  // Planes are [16 rows, pitch, 16 channels]. Where a row's outputs never overtake its inputs, one plane has both.
-  static constexpr int kRow = kSweepLength * kSweepChannels;
-  SG3_HD float* rows_plane(int term) const { return shared + term * kRow * p.rows_pitch; }
-  SG3_HD float* swept_plane(int term) const {
-    if (shape().in_place()) return term == 0 ? shared : shared + kRow * (p.rows_pitch + (term - 1) * p.swept_pitch);
-    return shared + kRow * (UP_TERMS * p.rows_pitch + term * p.swept_pitch);
-  }
-  SG3_HD int swept_pitch(int term) const { return shape().in_place() && term == 0 ? p.rows_pitch : p.swept_pitch; }
 
   // All phases, for one thread.
   template <class Lane>
@@ -242,7 +247,7 @@ struct SweepBlock {
     SG3_HD void upsample(const SweepBlock& b) const {
       if (index >= b.p.columns) return;
       SG3_UNROLL for (int term = 0; term < UP_TERMS; ++term) {
-        float* to = b.rows_plane(term) + index * kSweepChannels + lane;
+        float* to = b.shared + shape().rows_at(term) + index * kSweepChannels + lane;
         SG3_UNROLL for (int j = 0; j < kSweepLength; ++j) {
           float values[4] = {};
           SG3_UNROLL for (int k = 0; k < kSweepTapsPerFactor; ++k) {
@@ -250,7 +255,7 @@ struct SweepBlock {
               values[c] += inputs[shape().input_of(j) + k][c] * b.taps.up_y[term][shape().tap_of(j) + k * UP];
             }
           }
-          put_values<4>(values, to + j * (b.p.rows_pitch * kSweepChannels));
+          put_values<4>(values, to + j * (shape().rows_pitch() * kSweepChannels));
         }
       }
     }
@@ -261,8 +266,8 @@ struct SweepBlock {
       const int left = b.p.y.out_size - b.segment * b.p.y.outputs, end = left < b.p.y.outputs ? left : b.p.y.outputs;
       SG3_UNROLL for (int i = 0; i < kOut; ++i) {
         SG3_UNROLL for (int term = 0; term < DOWN_TERMS; ++term) {
-          const int pitch = b.swept_pitch(term) * kSweepChannels;
-          const float* from = b.swept_plane(term) + index * kSweepChannels + lane;
+          const int pitch = shape().swept_pitch(term) * kSweepChannels;
+          const float* from = b.shared + shape().swept_at(term) + index * kSweepChannels + lane;
           SG3_UNROLL for (int j = 0; j < DOWN; ++j) {
             float values[4];
             get_values<4>(from + (i * DOWN + j) * pitch, values);
@@ -307,10 +312,10 @@ struct SweepBlock {
     uint32_t* words = mask + ((image * p.chunks + chunk) * p.y.up_size + sample_y) * p.x.up_size;
     const bool has_words = inside && (MODE == SG3_APPLY_MASK || owned);
 
-    const float* in = rows_plane(0) + row * (p.rows_pitch * kSweepChannels) + channel;
+    const float* in = shared + row * (shape().rows_pitch() * kSweepChannels) + channel;
     float* out[DOWN_TERMS];
     SG3_UNROLL for (int term = 0; term < DOWN_TERMS; ++term) {
-      out[term] = swept_plane(term) + row * (swept_pitch(term) * kSweepChannels) + channel;
+      out[term] = shared + shape().swept_at(term) + row * (shape().swept_pitch(term) * kSweepChannels) + channel;
     }
     Upsampling upsampling(in);
     Downsampling downsampling;
@@ -369,7 +374,7 @@ struct SweepBlock {
     SG3_HD void advance(const SweepBlock& b, const float* in, float (&samples)[kSweepLength]) {
       SG3_UNROLL for (int j = 0; j < kSweepLength; ++j) samples[j] = 0;
       SG3_UNROLL for (int term = 0; term < UP_TERMS; ++term) {
-        const float* line = in + (b.rows_plane(term) - b.rows_plane(0));
+        const float* line = in + shape().rows_at(term);
         SG3_UNROLL for (int i = 0; i < kInputs; ++i) {
           const bool held = UP_TERMS == 1 && i < kHeld;  // several terms' inputs would need too many registers
           inputs[i] = held ? inputs[i + kNew] : line[i * kSweepChannels];

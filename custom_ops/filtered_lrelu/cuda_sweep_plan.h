@@ -15,8 +15,9 @@ namespace sg3::cuda {
 // The factor by which a single block on a multiprocessor is slower than one of two. A guess, to be measured.
 constexpr double kSweepSingleBlockPenalty = 1.6;
 
+// Without its capacity.
 inline SweepShape sweep_shape(const Sg3FilteredLrelu& p) {
-  return {int(p.up.x.up), int(p.down.x.down), int(p.up.terms), int(p.down.terms)};
+  return {int(p.up.x.up), int(p.down.x.down), int(p.up.terms), int(p.down.terms), 0};
 }
 
 // True if horizontal filters of the stage are even, but for less than float32 resolves in the sum of its terms.
@@ -76,31 +77,43 @@ inline bool set_steps(const SweepShape& shape, int steps, SweepAxis* axis) {
   return axis->outputs > 0;
 }
 
-inline void set_planes(const SweepShape& shape, SweepPlan* p) {
-  p->columns = p->x.steps * shape.new_inputs() + shape.held_inputs();
-  const int swept = p->x.steps * shape.new_outputs();
-  // Odd pitches, so that two rows of a warp lie in different banks.
-  p->rows_pitch = (shape.in_place() ? std::max(p->columns, swept) : p->columns) | 1;
-  p->swept_pitch = swept | 1;
-  const int swept_planes = shape.down_terms - (shape.in_place() ? 1 : 0);
-  p->shared_floats =
-      int64_t(kSweepLength) * kSweepChannels * (shape.up_terms * p->rows_pitch + swept_planes * p->swept_pitch);
-}
+inline int columns_of(const SweepShape& shape, int steps) { return steps * shape.new_inputs() + shape.held_inputs(); }
 
 // The instructions of a stripe, by warp, as the compiler made them (docs/adr/0021).
-inline double stripe_cost(const SweepShape& shape, int mode, const SweepPlan& p) {
+inline double stripe_cost(const SweepShape& shape, int mode, int steps) {
   const double nonlinearity = mode == SG3_ACTIVATE_AND_MASK ? 190 : mode == SG3_ACTIVATE ? 70 : 115;
   const double upsample = shape.up_terms * 110.0;
   const double downsample = shape.down_terms == 1 ? 110 : 50 + 60.0 * shape.down_terms;
   const double step = nonlinearity + upsample + downsample;
   const double column = 250 + 430.0 * (shape.up_terms + shape.down_terms);
-  return p.x.steps * step * (kSweepThreads / 32) + column * ceil_div(p.columns * kSweepChannels / 4, 32);
+  return steps * step * (kSweepThreads / 32) + column * ceil_div(columns_of(shape, steps) * kSweepChannels / 4, 32);
 }
 
-// Chooses the cheapest strips and segments; returns false if none fits into shared memory.
-inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits& limits, SweepPlan* plan) {
-  const SweepShape shape = sweep_shape(problem);
-  SweepPlan p = {};
+inline double single_penalty(const SweepShape& shape, const SharedLimits& limits) {
+  return shape.shared_floats() * 4 > limits.pair ? kSweepSingleBlockPenalty : 1;
+}
+
+// The capacity with which wide images are cheapest, 0 if not even the smallest fits into shared memory. It depends on
+// the GPU but not on the image, so that few kernels are compiled.
+inline int sweep_capacity(SweepShape shape, int mode, const SharedLimits& limits) {
+  double least = std::numeric_limits<double>::infinity();
+  int best = 0;
+  for (shape.capacity = 1;; ++shape.capacity) {
+    SweepAxis axis = {};
+    if (!set_steps(shape, shape.capacity, &axis)) continue;
+    const int columns = std::max(columns_of(shape, shape.capacity), shape.capacity * shape.new_outputs());
+    if (columns > kSweepMostColumns || shape.shared_floats() * 4 > limits.block) return best;
+    const double cost = stripe_cost(shape, mode, shape.capacity) / axis.outputs * single_penalty(shape, limits);
+    if (cost < least) {
+      least = cost;
+      best = shape.capacity;
+    }
+  }
+}
+
+// Returns the cheapest strips and segments.
+inline SweepPlan sweep_plan(const Sg3FilteredLrelu& problem, const SweepShape& shape, const SharedLimits& limits) {
+  SweepPlan p = {}, best = {};
   p.y = sweep_axis(problem.up.y, problem.down.y);
   p.x = sweep_axis(problem.up.x, problem.down.x);
   p.batch = problem.batch;
@@ -108,29 +121,25 @@ inline bool make_sweep_plan(const Sg3FilteredLrelu& problem, const SharedLimits&
   p.chunks = (problem.channels + kSweepChannels - 1) / kSweepChannels;
   p.slope = float(problem.slope);
   p.clamp = float(problem.clamp);
+  const bool single = shape.shared_floats() * 4 > limits.pair;
+  const double at_once = single ? limits.multiprocessors : 2 * limits.multiprocessors;
   double least = std::numeric_limits<double>::infinity();
-  for (int x_steps = 1;; ++x_steps) {
+  for (int x_steps = 1; x_steps <= shape.capacity; ++x_steps) {
     if (!set_steps(shape, x_steps, &p.x)) continue;
-    set_planes(shape, &p);
-    const int columns = std::max(p.columns, x_steps * shape.new_outputs());
-    if (columns > kSweepMostColumns || p.shared_floats * 4 > limits.block) break;
-    const bool single = p.shared_floats * 4 > limits.pair;
-    const double at_once = single ? limits.multiprocessors : 2 * limits.multiprocessors;
-    const double cost =
-        stripe_cost(shape, problem.mode, p) / (single ? 2 : 1) * (single ? kSweepSingleBlockPenalty : 1);
+    p.columns = columns_of(shape, x_steps);
+    const double cost = stripe_cost(shape, problem.mode, x_steps);
     for (int y_steps = 1;; ++y_steps) {
       if (!set_steps(shape, y_steps, &p.y)) continue;
-      const double blocks = double(num_sweep_blocks(p));
-      const double time = std::ceil(blocks / at_once) * y_steps * cost;
+      const double time = std::ceil(double(num_sweep_blocks(p)) / at_once) * y_steps * cost;
       if (time < least) {
         least = time;
-        *plan = p;
+        best = p;
       }
       if (p.y.parts == 1) break;
     }
     if (p.x.parts == 1) break;
   }
-  return least < std::numeric_limits<double>::infinity();
+  return best;
 }
 
 inline void copy_sweep_filter(const double* from, const Sg3Axis& axis, int64_t terms,

@@ -13,22 +13,21 @@ namespace {
 using testing::axis;
 using testing::resample;
 
+constexpr int kCapacity = 4;  // steps
 constexpr uint32_t kUnwritten = 0xa5a5a5a5;
 
 struct Case {
   int64_t up, down, up_terms, down_terms, height, width, up_before, up_after, down_before, down_after, channels, batch;
   int mode, type;
   double clamp;
-  int64_t shared_bytes;
   int multiprocessors;
 
   std::string name() const {
     char text[300];
     snprintf(text, sizeof(text),
-             "up %d (%d terms) down %d (%d terms) size %dx%d pad %d,%d then %d,%d C %d N %d mode %d type %d clamp %g "
-             "shared %d",
+             "up %d (%d terms) down %d (%d terms) size %dx%d pad %d,%d then %d,%d C %d N %d mode %d type %d clamp %g",
              int(up), int(up_terms), int(down), int(down_terms), int(height), int(width), int(up_before), int(up_after),
-             int(down_before), int(down_after), int(channels), int(batch), mode, type, clamp, int(shared_bytes));
+             int(down_before), int(down_after), int(channels), int(batch), mode, type, clamp);
     return text;
   }
 
@@ -85,10 +84,11 @@ void run_blocks(const SweepPlan& plan, Setup* s, Tensor* y, Tally* tally) {
   const SweepTaps taps = sweep_taps(s->problem);
   std::vector<uint32_t> fresh = s->mask;
   for (int64_t b = 0; b < num_sweep_blocks(plan); ++b) {
-    Shared shared(plan.shared_floats);
-    const SweepBlock<T, WIDTH, UP, DOWN, MODE, UP_TERMS, DOWN_TERMS> block(
-        plan, taps, static_cast<T*>(s->x.data()), MODE == SG3_APPLY_MASK ? nullptr : static_cast<T*>(s->bias.data()),
-        static_cast<T*>(y->data()), fresh.data(), shared.get(), b);
+    using Block = SweepBlock<T, WIDTH, UP, DOWN, MODE, UP_TERMS, DOWN_TERMS, kCapacity>;
+    Shared shared(Block::shape().shared_floats());
+    const Block block(plan, taps, static_cast<T*>(s->x.data()),
+                      MODE == SG3_APPLY_MASK ? nullptr : static_cast<T*>(s->bias.data()), static_cast<T*>(y->data()),
+                      fresh.data(), shared.get(), b);
     FiberBlock(kSweepThreads).run([&](FiberLane& lane) { block.run(lane); });
     if (MODE != SG3_ACTIVATE_AND_MASK) continue;
     for (size_t i = 0; i < fresh.size(); ++i) {
@@ -153,9 +153,10 @@ int wrong_words(const Setup& s, const Doubles& z, const Doubles& slack) {
 void check(const Case& c, Tally* tally) {
   Setup s(c);
   const Sg3FilteredLrelu& p = s.problem;
-  SweepPlan plan = {};
-  if (!has_sweep_shape(p) || !make_sweep_plan(p, {c.shared_bytes * 2, c.shared_bytes, c.multiprocessors}, &plan))
-    return;
+  if (!has_sweep_shape(p)) return;
+  SweepShape shape = sweep_shape(p);
+  shape.capacity = kCapacity;
+  const SweepPlan plan = sweep_plan(p, shape, {227 << 10, 113 << 10, c.multiprocessors});
   Tensor y(c.type, Doubles(c.batch * p.down.y.out_size * p.down.x.out_size * c.channels,
                            std::numeric_limits<double>::quiet_NaN()));
   const int before = tally->words_twice;
@@ -240,7 +241,6 @@ Case random_case() {
     c.type = int(choose({SG3_FLOAT32, SG3_FLOAT32, SG3_FLOAT16, SG3_BFLOAT16}));
     if (c.type == SG3_FLOAT16) c.channels = choose({4, 20});
     c.clamp = generator()() % 4 ? 0.3 : std::numeric_limits<double>::infinity();
-    c.shared_bytes = choose({50, 80, 113}) << 10;
     c.multiprocessors = int(choose({1, 1, 2, 6}));
     if (!c.is_empty() && has_sweep_shape(Setup(c).problem)) return c;
   }
@@ -262,8 +262,8 @@ bool takes_layer(int64_t up, int64_t before, int64_t down_terms, bool backward) 
   c.mode = backward ? SG3_APPLY_MASK : SG3_ACTIVATE_AND_MASK;
   c.clamp = 256;
   const Setup s(c);
-  SweepPlan plan;
-  const bool takes = has_sweep_shape(s.problem) && make_sweep_plan(s.problem, {227 << 10, 113 << 10, 132}, &plan);
+  const bool takes =
+      has_sweep_shape(s.problem) && sweep_capacity(sweep_shape(s.problem), c.mode, {227 << 10, 113 << 10, 132}) > 0;
   if (!takes) printf("FAILED: no plan for up %d pad %d terms %d\n", int(up), int(before), int(down_terms));
   return takes;
 }
@@ -273,7 +273,7 @@ int run_all(int cases) {
   for (int i = 0; i < cases; ++i) check(random_case(), &tally);
   // Images tall enough for several segments, and wide enough for several strips.
   for (const int mode : {SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}) {
-    check({2, 2, 1, 1, 60, 64, 9, 8, 0, 0, 16, 1, mode, SG3_FLOAT32, 0.3, 50 << 10, 4}, &tally);
+    check({2, 2, 1, 1, 60, 64, 9, 8, 0, 0, 16, 1, mode, SG3_FLOAT32, 0.3, 4}, &tally);
   }
   for (const bool backward : {false, true}) {
     for (const int64_t terms : {1, 3, 4, 5, 6}) {

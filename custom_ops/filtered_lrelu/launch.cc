@@ -43,17 +43,18 @@ int launch_any(const Sg3FilteredLrelu& problem, int type, const SharedLimits& li
                                     : launch_taps<kManyTaps>(problem, plan, t);
 }
 
-int launch_sweep(const Sg3FilteredLrelu& problem, int type, const SweepPlan& plan, const Tensors& t) {
-  const SweepShape shape = sweep_shape(problem);
+int launch_sweep(const Sg3FilteredLrelu& problem, int type, const SweepShape& shape, const SweepPlan& plan,
+                 const Tensors& t) {
   const std::string element = type == SG3_FLOAT32 ? "float" : type == SG3_FLOAT16 ? "Half" : "BFloat16";
   const int width = problem.channels % 4 == 0 && is_aligned(t.x) && is_aligned(t.y) ? 4 : 1;
-  const jit::Variant variant = {"custom_ops/filtered_lrelu/kernel_sweep.cu",
-                                "filtered_lrelu_sweep",
-                                {{"SG3_BLOCK", jit::type_text("SweepBlock", element, width, shape.up, shape.down,
-                                                              problem.mode, shape.up_terms, shape.down_terms)},
-                                 {"SG3_TYPE", element}}};
-  return launch(variant, num_sweep_blocks(plan), kSweepThreads, plan.shared_floats, t.stream, plan, sweep_taps(problem),
-                t.x, t.bias, t.y, t.mask);
+  const jit::Variant variant = {
+      "custom_ops/filtered_lrelu/kernel_sweep.cu",
+      "filtered_lrelu_sweep",
+      {{"SG3_BLOCK", jit::type_text("SweepBlock", element, width, shape.up, shape.down, problem.mode, shape.up_terms,
+                                    shape.down_terms, shape.capacity)},
+       {"SG3_TYPE", element}}};
+  return launch(variant, num_sweep_blocks(plan), kSweepThreads, shape.shared_floats(), t.stream, plan,
+                sweep_taps(problem), t.x, t.bias, t.y, t.mask);
 }
 
 bool is_valid(const Sg3FilteredLrelu& p, int type, const Tensors& t) {
@@ -71,8 +72,9 @@ int launch_filtered_lrelu(const Sg3FilteredLrelu& problem, int type, const Tenso
   SharedLimits limits;
   int error = shared_limits(t.stream, &limits);
   if (error != kSuccess) return error;
-  SweepPlan plan;
-  if (has_sweep_shape(problem) && make_sweep_plan(problem, limits, &plan)) return launch_sweep(problem, type, plan, t);
+  SweepShape shape = sweep_shape(problem);
+  if (has_sweep_shape(problem)) shape.capacity = sweep_capacity(shape, problem.mode, limits);
+  if (shape.capacity > 0) return launch_sweep(problem, type, shape, sweep_plan(problem, shape, limits), t);
   return launch_any(problem, type, limits, t);
 }
 
