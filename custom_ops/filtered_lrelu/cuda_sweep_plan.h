@@ -13,7 +13,7 @@
 namespace sg3::cuda {
 
 // The factor by which a single block on a multiprocessor is slower than one of two. A guess, to be measured.
-constexpr double kSweepSingleBlockPenalty = 1.6;
+constexpr double kSweepSingleBlockPenalty = 1.3;
 
 // Without its capacity.
 inline SweepShape sweep_shape(const Sg3FilteredLrelu& p) {

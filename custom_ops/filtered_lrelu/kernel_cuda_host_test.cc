@@ -1,9 +1,11 @@
-// The phases of the CUDA kernel for any shape, run on the host and compared with the definition for many geometries.
+// The CUDA kernels for any shape and for no filters, run on the host and compared with the definition for many
+// geometries.
 
 #include <cstring>
 #include <string>
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
+#include "custom_ops/filtered_lrelu/cuda_pointwise_plan.h"
 #include "custom_ops/resampling/testing/cuda_host.h"
 
 namespace sg3::cuda {
@@ -149,8 +151,22 @@ void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s,
   }
 }
 
+template <int MODE>
+void run_threads(int type, Setup* s, Tensor* y, std::vector<uint32_t>* mask, std::vector<int>* writers) {
+  const PointwisePlan plan = pointwise_plan(s->problem);
+  if (MODE == SG3_APPLY_MASK) *mask = s->mask;
+  for (int64_t word = 0; word < plan.words; ++word) {
+    with_type(type, [&](auto zero) {
+      using T = decltype(zero);
+      run_pointwise<T, MODE>(plan, static_cast<T*>(s->x.data()), static_cast<T*>(s->bias.data()),
+                             static_cast<T*>(y->data()), mask->data(), word);
+    });
+    ++(*writers)[word];
+  }
+}
+
 // Returns the number of failures, 0 or 1.
-int check(const Case& c) {
+int check(const Case& c, bool pointwise) {
   Setup s(c);
   LreluPlan plan = lrelu_plan(s.problem, c.type, c.channels % (16 / bytes_of(c.type)) == 0);
   std::vector<float> taps(num_taps(plan));
@@ -158,7 +174,12 @@ int check(const Case& c) {
   Tensor y(c.type, Doubles(s.outputs(), std::numeric_limits<double>::quiet_NaN()));
   std::vector<uint32_t> mask(s.mask.size());
   std::vector<int> writers(s.mask.size());
-  if (choose_tiles(&plan, {c.shared_bytes, c.shared_bytes / 2})) {
+  if (pointwise) {
+    if (!is_pointwise(s.problem)) return 1;
+    if (c.mode == SG3_ACTIVATE) run_threads<SG3_ACTIVATE>(c.type, &s, &y, &mask, &writers);
+    if (c.mode == SG3_ACTIVATE_AND_MASK) run_threads<SG3_ACTIVATE_AND_MASK>(c.type, &s, &y, &mask, &writers);
+    if (c.mode == SG3_APPLY_MASK) run_threads<SG3_APPLY_MASK>(c.type, &s, &y, &mask, &writers);
+  } else if (choose_tiles(&plan, {c.shared_bytes, c.shared_bytes / 2})) {
     if (c.mode == SG3_ACTIVATE) run_blocks<SG3_ACTIVATE>(plan, taps, &s, &y, &mask, &writers);
     if (c.mode == SG3_ACTIVATE_AND_MASK) run_blocks<SG3_ACTIVATE_AND_MASK>(plan, taps, &s, &y, &mask, &writers);
     if (c.mode == SG3_APPLY_MASK) run_blocks<SG3_APPLY_MASK>(plan, taps, &s, &y, &mask, &writers);
@@ -209,7 +230,14 @@ Case random_case() {
 
 int run_all(int cases) {
   int failures = 0;
-  for (int i = 0; i < cases; ++i) failures += check(random_case());
+  for (int i = 0; i < cases; ++i) failures += check(random_case(), false);
+  for (int i = 0; i < cases / 10; ++i) {
+    Case c = random_case();
+    c.factors = {1, 1, 1, 1, 1, 1};
+    c.up_terms = c.down_terms = 1;
+    c.before = c.after = c.down_before = c.down_after = 0;
+    failures += check(c, true);
+  }
   printf("%d cases, %d failures\n", cases, failures);
   return failures != 0;
 }

@@ -1,12 +1,13 @@
-// The launcher of filtered_lrelu: of the sweeping kernel for the filters of StyleGAN3, else of the general one. Filters
-// are passed as kernel parameters: usual ones in a small block of them, and up to kManyTaps in a large one (which needs
-// compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue beyond that, for positions that need 64 bits,
-// and if the neighborhood of even a single output does not fit into shared memory: beyond about 28 taps after the
-// nonlinearity if a block may have 99 KiB, and about 40 if it may have 227.
+// The launcher of filtered_lrelu: of one kernel for the filters of StyleGAN3, one for no filters, and one for all
+// others. Filters are passed as kernel parameters: usual ones in a small block of them, and up to kManyTaps in a large
+// one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue beyond that, for positions
+// that need 64 bits, and if the neighborhood of even a single output does not fit into shared memory: beyond about 28
+// taps after the nonlinearity if a block may have 99 KiB, and about 40 if it may have 227.
 
 #include "custom_ops/resampling/cuda/launch.h"
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
+#include "custom_ops/filtered_lrelu/cuda_pointwise_plan.h"
 #include "custom_ops/filtered_lrelu/cuda_sweep_plan.h"
 #include "custom_ops/filtered_lrelu/problem.h"
 
@@ -43,9 +44,20 @@ int launch_any(const Sg3FilteredLrelu& problem, int type, const SharedLimits& li
                                     : launch_taps<kManyTaps>(problem, plan, t);
 }
 
+std::string text_of_type(int type) { return type == SG3_FLOAT32 ? "float" : type == SG3_FLOAT16 ? "Half" : "BFloat16"; }
+
+int launch_pointwise(const Sg3FilteredLrelu& problem, int type, const Tensors& t) {
+  const jit::Variant variant = {"custom_ops/filtered_lrelu/kernel_pointwise.cu",
+                                "filtered_lrelu_pointwise",
+                                {{"SG3_TYPE", text_of_type(type)}, {"SG3_MODE", std::to_string(problem.mode)}}};
+  const PointwisePlan plan = pointwise_plan(problem);
+  const int64_t blocks = (plan.words + kPointwiseThreads - 1) / kPointwiseThreads;
+  return launch(variant, blocks, kPointwiseThreads, 0, t.stream, plan, t.x, t.bias, t.y, t.mask);
+}
+
 int launch_sweep(const Sg3FilteredLrelu& problem, int type, const SweepShape& shape, const SweepPlan& plan,
                  const Tensors& t) {
-  const std::string element = type == SG3_FLOAT32 ? "float" : type == SG3_FLOAT16 ? "Half" : "BFloat16";
+  const std::string element = text_of_type(type);
   const int width = problem.channels % 4 == 0 && is_aligned(t.x) && is_aligned(t.y) ? 4 : 1;
   const jit::Variant variant = {
       "custom_ops/filtered_lrelu/kernel_sweep.cu",
@@ -69,6 +81,7 @@ bool is_valid(const Sg3FilteredLrelu& p, int type, const Tensors& t) {
 int launch_filtered_lrelu(const Sg3FilteredLrelu& problem, int type, const Tensors& t) {
   if (problem.batch * problem.channels * problem.down.y.out_size * problem.down.x.out_size == 0) return kSuccess;
   if (!is_valid(problem, type, t)) return fail(kInvalidValue, "not a valid problem for CUDA");
+  if (is_pointwise(problem)) return launch_pointwise(problem, type, t);
   SharedLimits limits;
   int error = shared_limits(t.stream, &limits);
   if (error != kSuccess) return error;

@@ -806,6 +806,17 @@ class _Decoder:
 
         return step
 
+    def VOTEU(self) -> Step:
+        name, source, agree = self.args[0], predicate(self.args[-1]), np.all if self.has("ALL") else np.any
+
+        def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
+            value = source(warp)
+            lanes = slice(None) if where is None or np.ndim(value) == 0 else where
+            known = value is not None and name.startswith("UP")
+            warp.put(name, bool(agree(np.asarray(value)[lanes] if np.ndim(value) else value)) if known else None, where)
+
+        return step
+
     def SHFL(self) -> Step:
         names = self.args[:2]
 
