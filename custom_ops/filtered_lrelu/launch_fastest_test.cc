@@ -18,7 +18,7 @@
 namespace sg3::jit {
 namespace {
 
-constexpr char kFma[] = "filtered_lrelu", kTensor[] = "filtered_lrelu_mma";
+constexpr char kFma[] = "filtered_lrelu_sweep", kTensor[] = "filtered_lrelu_mma";
 constexpr int kTrialLaunches = 12;  // six of each kernel
 constexpr uint16_t kOne = 0x3c00, kNan = 0x7e00;
 

@@ -18,11 +18,11 @@ namespace {
 
 void* const kArray = reinterpret_cast<void*>(4096);  // never read
 
-// Both axes alike: `terms` filters of 6 taps per factor, or one tap without factors. Upsampling pads in front.
+// Both axes alike: `terms` filters of 6 taps per factor, or one tap without factors.
 class Resampling {
  public:
-  Resampling(int64_t up, int64_t down, int64_t in_size, int64_t terms) {
-    const int64_t factor = up * down, taps = factor > 1 ? 6 * factor : 1, before = up > 1 ? taps - 1 : 0;
+  Resampling(int64_t up, int64_t down, int64_t in_size, int64_t before, int64_t terms) {
+    const int64_t factor = up * down, taps = factor > 1 ? 6 * factor : 1;
     taps_.assign(size_t(terms * taps), 1.0 / double(taps));
     const Sg3Axis axis = {up, down, before, taps, in_size, (in_size * up + before - taps) / down + 1};
     stage_ = {axis, axis, terms, nullptr, nullptr};
@@ -42,8 +42,9 @@ class Resampling {
 };
 
 void launch_layer(int64_t up, int64_t down, int64_t terms, int mode, int type, bool tensor_cores) {
-  const Resampling first(up, 1, 84, mode == SG3_APPLY_MASK ? terms : 1);
-  const Resampling second(1, down, first.out_size(), mode == SG3_APPLY_MASK ? 1 : terms);
+  const int64_t before = up == 1 ? 0 : up == down ? 11 : up == 4 ? 22 : 10;  // the alignment of StyleGAN3's filters
+  const Resampling first(up, 1, 84, before, mode == SG3_APPLY_MASK ? terms : 1);
+  const Resampling second(1, down, first.out_size(), 0, mode == SG3_APPLY_MASK ? 1 : terms);
   const Sg3FilteredLrelu problem = {8, 512, first.stage(), second.stage(), 0.2, 256, mode};
   const auto launcher = tensor_cores ? sg3_cuda_filtered_lrelu_mma : sg3_cuda_filtered_lrelu;
   const int result = launcher(&problem, type, kArray, kArray, kArray, kArray, kArray);
@@ -53,7 +54,7 @@ void launch_layer(int64_t up, int64_t down, int64_t terms, int mode, int type, b
 }
 
 void launch_fir(int64_t up, int64_t down, int64_t channels, int type) {
-  const Resampling resampling(up, down, 64, 1);
+  const Resampling resampling(up, down, 64, up > 1 ? 6 * up * down - 1 : 0, 1);
   const Sg3Upfirdn2d problem = {8, channels, resampling.stage()};
   const int result = sg3_cuda_upfirdn2d(&problem, type, kArray, kArray, kArray);
   check(result == kSuccess, "upfirdn2d, up " + std::to_string(up) + ", down " + std::to_string(down) + ", " +
