@@ -49,6 +49,16 @@ def test_tiles_of_a_grid_are_mapped_by_the_network(tmp_path: Path, network: Netw
         np.testing.assert_array_equal(arrays["z"], z)
 
 
+def test_tiles_have_labels_of_their_own(tmp_path: Path, classes: Network) -> None:
+    z, label = z_from_seeds(range(3), classes.z_dim), np.eye(3, dtype=np.float32)[[2, 0, 1]]
+    latents_file.save_tiles(tmp_path / "fakes.npz", Tiles(z, np.arange(3), label))
+    loaded = latents_file.load(tmp_path / "fakes.npz", classes)
+    for i in range(3):
+        np.testing.assert_array_equal(loaded[[i]].ws, classes.map(z[[i]], label=label[i]))
+    assert loaded.label is not None
+    np.testing.assert_array_equal(loaded.label, label)
+
+
 def test_digest_and_rows() -> None:
     digests = {FULL.digest(), Latents(WS).digest(), FULL[:2].digest(), FULL[[1, 0, 2]].digest()}
     assert len(digests) == 4
