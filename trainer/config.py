@@ -32,7 +32,7 @@ from trainer.step_order import blur_sigma
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
-AUGMENTATIONS = ("noaug", "fixed", "ada")
+AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 
 #: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024
 #: pixels at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ
@@ -235,7 +235,8 @@ class Options:
     aug: str = option(
         "ada",
         choices=AUGMENTATIONS,
-        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits.",
+        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits; apa has "
+        "generated images in place of real ones (arXiv 2111.06849).",
     )
     augpipe: str = option(
         augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Transforms of the augmentation."
@@ -250,22 +251,22 @@ class Options:
         augment.TARGET,
         limit=SIGN_MEAN,
         resumable=True,
-        only_with_aug=("ada",),
-        help="Value that --aug=ada keeps the overfitting heuristic at.",
+        only_with_aug=augment.ADAPTIVE,
+        help="Value that adaptive augmentation keeps the overfitting heuristic at.",
     )
     ada_kimg: float = option(
         None,
         limit=POSITIVE,
         resumable=True,
-        only_with_aug=("ada",),
+        only_with_aug=augment.ADAPTIVE,
         default_text=f"{augment.KIMG:g}; {augment.KIMG_FROM_MODEL:g} with --init_from",
-        help="Thousands of images in which the probability of --aug=ada can rise from 0 to 1.",
+        help="Thousands of images in which the probability of adaptive augmentation can rise from 0 to 1.",
     )
     ada_heuristic: str = option(
         "rt",
         choices=augment.SOURCES,
-        only_with_aug=("ada",),
-        help="Overfitting heuristic of --aug=ada: r_t, or r_v, which needs --validation.",
+        only_with_aug=augment.ADAPTIVE,
+        help="Overfitting heuristic of adaptive augmentation: r_t, or r_v, which needs --validation.",
     )
 
     # Devices.

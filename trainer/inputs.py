@@ -100,8 +100,26 @@ class FakeInputs(_TensorFields):
 
 
 @dataclasses.dataclass(frozen=True)
+class Pseudo(_TensorFields):
+    """Generated images that are given to the discriminator as real ones (APA, arXiv 2111.06849).
+
+    Attributes:
+        latents: of N images.
+        replaced: bool [N], the real images that they replace.
+
+    Examples:
+        >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
+        >>> Pseudo(latents, replaced=np.arange(8) < 2).replaced.sum()
+        np.int64(2)
+    """
+
+    latents: Latents
+    replaced: Values
+
+
+@dataclasses.dataclass(frozen=True)
 class RealInputs(_TensorFields):
-    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], and their view.
+    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], view, replacements.
 
     Examples:
         >>> real = RealInputs(np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 0], np.float32), View())
@@ -112,6 +130,7 @@ class RealInputs(_TensorFields):
     images: Values
     label: Values
     view: View
+    pseudo: Pseudo | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,7 +83,7 @@ def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.T
     fake, real = inputs.fake, inputs.real
     fake_images = tf.stop_gradient(generate(state.G, fake.latents, update_emas=True))
     fake_logits = discriminator_logits(state, fake_images, fake.latents.label, fake.view)
-    real_logits = discriminator_logits(state, to_float(real.images), real.label, real.view)
+    real_logits = discriminator_logits(state, *real_images(state, real), real.view)
     loss = tf.nn.softplus(fake_logits) + tf.nn.softplus(-real_logits)
     metrics = {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
     if state.lecam_means is None:
@@ -94,7 +94,7 @@ def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.T
 
 def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
     """R1 regularization gamma / 2 |grad_x D(x)|^2 (arXiv 1801.04406, equation 9)."""
-    penalty, logits = r1_penalty(state, to_float(inputs.images), inputs.label, inputs.view)
+    penalty, logits = r1_penalty(state, *real_images(state, inputs), inputs.view)
     loss = penalty * (state.regularization.gamma / 2)
     metrics = {"Loss/r1_penalty": penalty, "Loss/D/reg": loss, **scores("real", logits)}
     return loss * state.regularization.r1_interval, metrics
@@ -124,7 +124,7 @@ def r1_r2_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, M
     """R1 and R2 regularization gamma / 2 (|grad_x D(x)|^2 + |grad_x D(G(z))|^2) (arXiv 2501.05441, section 2)."""
     fake, real = inputs.fake, inputs.real
     images = tf.stop_gradient(generate(state.G, fake.latents))
-    r1, real_logits = r1_penalty(state, to_float(real.images), real.label, real.view)
+    r1, real_logits = r1_penalty(state, *real_images(state, real), real.view)
     r2, fake_logits = r1_penalty(state, images, fake.latents.label, fake.view)
     loss = (r1 + r2) * (state.regularization.gamma / 2)
     metrics = {"Loss/r1_penalty": r1, "Loss/r2_penalty": r2, "Loss/D/reg": loss}
@@ -160,7 +160,7 @@ def _paired_logits(state: State, images: tf.Tensor, inputs: DiscriminatorInputs)
     """Logits [N] of generated images and of the real ones that they are paired with."""
     fake, real = inputs.fake, inputs.real
     fake_logits = discriminator_logits(state, images, fake.latents.label, fake.view)
-    return fake_logits, discriminator_logits(state, to_float(real.images), real.label, real.view)
+    return fake_logits, discriminator_logits(state, *real_images(state, real), real.view)
 
 
 def _paired_scores(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> Metrics:
@@ -185,6 +185,17 @@ def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.
         return ws
     other = G.mapping(latents.mix_z, latents.label)
     return mix(ws, other, from_b=tf.range(G.num_ws)[None, :] >= latents.mix_from[:, None])
+
+
+def real_images(state: State, inputs: RealInputs) -> tuple[tf.Tensor, tf.Tensor]:
+    """Images float32 [N, R, R, C] and labels that the discriminator takes for real; with APA some are generated."""
+    images = to_float(inputs.images)
+    if inputs.pseudo is None:
+        return images, inputs.label
+    latents, replaced = inputs.pseudo.latents, inputs.pseudo.replaced
+    generated = tf.cast(tf.stop_gradient(generate(state.G, latents)), images.dtype)
+    label = tf.where(replaced[:, None], latents.label, inputs.label)
+    return tf.where(replaced[:, None, None, None], generated, images), label
 
 
 def _noise(latents: Latents) -> tf.Tensor | str:

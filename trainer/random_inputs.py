@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 from sg3tf.latents import z_from_seeds
 from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
-from trainer.inputs import Latents
+from trainer.inputs import Latents, Pseudo
 
 _LATENTS = {
     "G": Purpose.LATENTS_G,
     "D": Purpose.LATENTS_D,
     "PL": Purpose.LATENTS_PATH_LENGTH,
     "R2": Purpose.LATENTS_R2,
+    "pseudo": Purpose.LATENTS_PSEUDO,
 }
 _STYLES = {
     "G": Purpose.STYLES_G,
     "D": Purpose.STYLES_D,
     "PL": Purpose.STYLES_PATH_LENGTH,
     "R2": Purpose.STYLES_R2,
+    "pseudo": Purpose.STYLES_PSEUDO,
 }
 _AUGMENT = {
     "G": Purpose.AUGMENT_G,
@@ -104,10 +106,10 @@ class RandomInputs:
         self.style_mixing, self.num_ws, self.noise = style_mixing, num_ws, noise
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
-        """Return the generator's inputs for a phase, "G", "D", "PL" or "R2".
+        """Return the generator's inputs.
 
         Args:
-            purpose: phase.
+            purpose: key of _LATENTS.
             cur_nimg: images that the run has seen.
             count: number of latents; default: the batch.
         """
@@ -143,6 +145,11 @@ class RandomInputs:
     def directions(self, cur_nimg: int, count: int) -> NDArray[np.int32]:
         """Return seeds of the random images of path length regularization, int32 [N, 2]."""
         return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
+
+    def pseudo(self, cur_nimg: int, p: float) -> Pseudo:
+        """Return the images that replace real ones, each with probability `p`; the same in all phases of a step."""
+        replaced = generator(self.seed, Purpose.PSEUDO_REPLACED, cur_nimg).random(self.batch) < p
+        return Pseudo(self.latents("pseudo", cur_nimg), replaced)
 
     def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
         """Return parameters of the augmentation for a key of _AUGMENT, such as "D real"."""

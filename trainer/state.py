@@ -58,7 +58,7 @@ class TrainState:
 
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
-        self.augment = None if options.aug == "noaug" else Augment(options.augpipe)
+        self.augment = Augment(options.augpipe) if options.aug in ("fixed", "ada") else None
         self.regularization = Regularization(
             options.gamma, options.r1_interval, options.pl_weight, options.pl_interval, options.lecam
         )

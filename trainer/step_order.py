@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from trainer import stats
+from trainer.augment import ADAPTIVE
 from trainer.inputs import (
     Batch,
     DiscriminatorInputs,
@@ -41,7 +42,7 @@ class StepSettings:
         batch: images of a step.
         loss: see trainer.losses.PHASES; the relativistic one compares images with real ones in all phases.
         gamma, r1_interval, pl_weight, pl_interval: regularization, see trainer.losses.Regularization.
-        aug: "noaug", "fixed" or "ada".
+        aug: see trainer.config.AUGMENTATIONS.
         blur_fade_nimg: images in which the blur fades; None without blur.
         ema_half_life_nimg: half-life of the average of G.
         from_scratch: True if the average ramps up.
@@ -148,7 +149,7 @@ class StepOrder:
             else:
                 scores = self._phases["R1"](self._real_inputs(real, "R1"))
             metrics, judged = stats.add(metrics, scores), [*judged, scores]
-        if settings.aug == "ada":
+        if settings.aug in ADAPTIVE:
             sources = state.controller.sources
             state.controller.observe(*({n: stats.mean(phase[n]) for n in sources if n in phase} for phase in judged))
         keep = ema_decay(settings.batch, state.cur_nimg, settings.ema_half_life_nimg, ramp_up=settings.from_scratch)
@@ -165,7 +166,10 @@ class StepOrder:
 
     def _real_inputs(self, batch: Batch, augmentation: str) -> RealInputs:
         images, label = batch
-        return RealInputs(images, label, self._view(augmentation))
+        pseudo, p = None, self.state.controller.probability if self.settings.aug == "apa" else 0.0
+        if p and augmentation in ("D real", "R1"):
+            pseudo = self._worker_slice(self.random_inputs.pseudo(self.state.cur_nimg, p))
+        return RealInputs(images, label, self._view(augmentation), pseudo)
 
     def _paired(self, real: Batch, augmentation: str, fake: FakeInputs) -> DiscriminatorInputs:
         return DiscriminatorInputs(self._real_inputs(real, augmentation), fake)

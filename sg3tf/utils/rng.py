@@ -42,6 +42,10 @@ class Purpose(enum.IntEnum):
     AUGMENT_R2 = 42
     LATENTS_R2 = 43
     STYLES_R2 = 44
+    # Generated images in place of real ones, --aug=apa.
+    LATENTS_PSEUDO = 45
+    STYLES_PSEUDO = 46
+    PSEUDO_REPLACED = 47
     # Metrics; the position is that of the sample.
     METRIC_LATENT = 1001
     METRIC_PARAMS = 1002

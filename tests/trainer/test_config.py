@@ -63,6 +63,9 @@ def changed(**values):
         ({"pl_weight": -1.0}, "--pl_weight=-1.0"),
         ({"pl_weight": 1.0, "batch_per_replica": 1}, "--batch_per_replica=1"),
         ({"pl_weight": 1.0, "batch_per_replica": 3, "mbstd_group": 3}, "--batch_per_replica=3"),
+        ({"lecam": -1.0}, "--lecam=-1.0"),
+        ({"lecam": 0.1, "loss": "relativistic"}, "--lecam=0.1"),
+        ({"loss": "hinge"}, "--loss=hinge"),
         ({"freezed": 8}, "--freezed=8"),  # D has 7 in front of its last block
         ({"profile_steps": (3,)}, "--profile_steps=3"),
         ({"profile_steps": (5, 5)}, "--profile_steps=5,5"),
@@ -376,7 +379,7 @@ def test_profile_steps_are_whole_numbers():
     [
         ("ada", {"p": 0.2}, ["--p=0.2", "--aug=ada", "--aug=fixed"]),
         ("noaug", {"p": 0.2}, ["--p=0.2", "--aug=noaug", "--aug=fixed"]),
-        ("fixed", {"target": 0.5}, ["--target=0.5", "--aug=fixed", "--aug=ada"]),
+        ("fixed", {"target": 0.5}, ["--target=0.5", "--aug=fixed", "--aug=ada or apa"]),
         ("noaug", {"ada_kimg": 5.0}, ["--ada_kimg=5.0", "--aug=ada"]),
         ("noaug", {"ada_heuristic": "rt"}, ["--ada_heuristic=rt"]),
         ("noaug", {"augpipe": "bg"}, ["--augpipe=bg", "--aug=noaug", "--aug=fixed or ada"]),

@@ -107,28 +107,44 @@ def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
         np.testing.assert_array_equal(variables[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("loss", [{"loss": "relativistic"}, {"lecam": 0.1}])
-def test_other_losses_train(faces, tmp_path, loss):
-    """Their statistics; all weights move and stay finite."""
-    options = tiny_run.options(faces, kimg=0.016, tick=0.008, **loss)
+@pytest.mark.parametrize(
+    ("overrides", "penalty"), [({"loss": "relativistic"}, "Loss/r2_penalty"), ({"lecam": 0.1}, "Loss/lecam_penalty")]
+)
+def test_other_losses_train(faces, tmp_path, overrides, penalty):
+    """Their statistics; the second step moves all weights, which stay finite."""
+    options = tiny_run.options(faces, kimg=0.016, tick=0.008, **overrides)
     before, after = (
         trained(dataclasses.replace(options, kimg=kimg), open_dataset(faces), tmp_path / f"{kimg}")
         for kimg in (0.008, 0.016)
     )
-    (first, second), names = (
-        after[1],
-        ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", f"Loss/{'lecam' if 'lecam' in loss else 'r2'}_penalty"),
-    )
-    assert all(np.isfinite(first[name]["mean"]) for name in names) and np.isfinite(second["Loss/G/loss"]["mean"])
-    if "lecam" in loss:
+    first, _ = after[1]
+    for name in ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", penalty):
+        assert np.isfinite(first[name]["mean"]) and first[name]["num"] == options.batch, name
+    if "lecam" in overrides:
         assert np.all(after[0]["lecam_means/.ATTRIBUTES/VARIABLE_VALUE"])
     else:
         assert first["Loss/signs/real"]["mean"] == -first["Loss/signs/fake"]["mean"]
-        assert first["Loss/r2_penalty"]["num"] == options.batch
     for name, value in after[0].items():
         assert np.isfinite(value).all() or name.startswith("augment/")
     moved = [name for name, value in after[0].items() if not np.array_equal(value, before[0][name], equal_nan=True)]
     assert sum(name.startswith("D/") for name in moved) > 15 and sum(name.startswith("G/") for name in moved) > 60
+
+
+def test_apa_adapts_and_trains(faces, tmp_path):
+    """After the first four steps, in which p rises by 4 * 8 / 64, half of the real images are replaced."""
+    options = tiny_run.options(faces, kimg=0.048, tick=0.008, aug="apa", target=-1.0, ada_kimg=0.064, cond=True)
+    given, real_inputs = [], loop.TrainStep._real_inputs
+
+    def recorded(self, *arguments):
+        given.append(real_inputs(self, *arguments).pseudo)
+        return real_inputs(self, *arguments)
+
+    with mock.patch.object(loop.TrainStep, "_real_inputs", recorded):
+        _, lines, _ = trained(options, open_dataset(faces, use_labels=True), tmp_path)
+    assert [pseudo is None for pseudo in given] == [True] * 5 + [False] * 2  # D in every step, R1 in the first
+    assert lines[-1]["Progress/augment"]["mean"] == 0.5
+    assert 0 < sum(pseudo.replaced.sum() for pseudo in given[5:]) < 16
+    assert np.isfinite(lines[-1]["Loss/D/loss"]["mean"])
 
 
 def test_generated_images_have_the_labels_of_the_iterator(faces, tmp_path):

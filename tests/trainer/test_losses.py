@@ -15,7 +15,7 @@ from sg3tf.convert import weights
 from sg3tf.models.seeded_normal import standard_normal
 from tests.helpers.numerics import nhwc, relative_error
 from trainer import losses
-from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
+from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, Pseudo, RealInputs, View
 
 
 def named(model):
@@ -390,3 +390,36 @@ def test_lecam_penalty():
     slopes = weight * 2 * ((real_logits + 0.2) * real + (fake_logits - 0.4) * theta * z)
     logistic = real * -1 / (1 + np.exp(real_logits)) + theta * z / (1 + np.exp(-fake_logits))
     np.testing.assert_allclose(by_psi, np.sum(slopes + logistic), rtol=1e-4)
+
+
+# --- Generated images in place of real ones ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["logistic", "relativistic"])
+def test_pseudo_images_are_taken_for_real(loss):
+    """As if they and their labels were in the batch; without gradients to the generator."""
+    inputs = pairs([1.0, -2.0, 0.5], [0.3, 4.0, -1.0])
+    other, replaced = np.float32([[3.0], [5.0], [-4.0]]), np.array([False, True, True])
+    label = np.eye(2, dtype=np.float32)
+    latents = Latents(tf.constant(other), tf.constant(label[[1, 1, 1]]))
+    real = dataclasses.replace(inputs.real, label=tf.constant(label[[0, 0, 0]]))
+    with_pseudo = dataclasses.replace(real, pseudo=Pseudo(latents, tf.constant(replaced)))
+    images = np.where(replaced[:, None, None, None], 0.7 * other[:, None, None], real.images).astype(np.float32)
+    by_hand = dataclasses.replace(real, images=tf.constant(images), label=tf.constant(label[[0, 1, 1]]))
+
+    def judge(images, label):
+        """Depends on the labels and has different slopes everywhere."""
+        return -1.5 * tf.reshape(images, [-1, 1]) ** 3 + tf.reduce_sum(label * [[2.0, 5.0]], axis=1, keepdims=True)
+
+    state = state_of(Multiple(0.7), judge, gamma=1.0)
+    _, discriminator_phase, penalty_phase = losses.PHASES[loss]
+    fake = dataclasses.replace(inputs.fake, latents=dataclasses.replace(inputs.fake.latents, label=latents.label))
+    for phase in (discriminator_phase, penalty_phase):
+        alone = phase is losses.r1_phase
+        with tf.GradientTape() as tape:
+            found, metrics = phase(state, with_pseudo if alone else DiscriminatorInputs(with_pseudo, fake))
+        expected, expected_metrics = phase(state, by_hand if alone else DiscriminatorInputs(by_hand, fake))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        for name, values in expected_metrics.items():
+            np.testing.assert_allclose(metrics[name], values, rtol=1e-6, err_msg=name)
+        assert tape.gradient(found, state.G.theta) is None

@@ -445,6 +445,26 @@ def test_the_relativistic_loss_pairs_images_in_all_phases(train_step):
     assert len({view.augment_params.tobytes() for view in views}) == 6
 
 
+def test_apa_replaces_the_same_images_in_all_phases(train_step):
+    options = dataclasses.replace(train_step.options, aug="apa")
+    order = TrainStep(TrainState(options), options, train_step.strategy, train_step.random_inputs)
+    order.state.controller._p.assign(0.3)
+    real, given = (np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 3], np.float32)), {}
+    order._phases = {name: lambda inputs, name=name: given.setdefault(name, inputs) and {} for name in order._phases}
+    order._phases["D"] = lambda inputs: given.setdefault("D", inputs) and {"Loss/signs/real": np.ones(3)}
+    order._phases["R1"] = lambda inputs: given.setdefault("R1", inputs) and {"Loss/signs/real": np.ones(3)}
+    order._update_ema = lambda decay: None
+    order.run(real)
+    one, other = given["D"].real.pseudo, given["R1"].pseudo
+    np.testing.assert_array_equal(one.replaced, other.replaced)
+    np.testing.assert_array_equal(one.latents.z, other.latents.z)
+    assert not np.array_equal(one.latents.z, given["D"].fake.latents.z)
+    assert given["D"].real.view.augment_params is None and order._real_inputs(real, "validation").pseudo is None
+    replaced = [train_step.random_inputs.pseudo(8 * step, 0.3).replaced for step in range(500)]
+    # 4000 draws: the standard deviation of their mean is sqrt(0.3 * 0.7 / 4000) = 0.007.
+    assert np.mean(replaced) == pytest.approx(0.3, abs=0.03)
+
+
 def test_a_batch_that_does_not_divide_names_the_values(train_step):
     options = dataclasses.replace(train_step.options, batch_per_replica=3, mbstd_group=3)
     with pytest.raises(OptionError, match=r"--batch=8: .*--batch_per_replica=3 times 1 replicas = 3"):

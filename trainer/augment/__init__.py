@@ -8,13 +8,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from trainer.augment.heuristics import INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET
+from trainer.augment.heuristics import ADAPTIVE, INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET
 
 if TYPE_CHECKING:
     from trainer.augment.controller import Controller
     from trainer.augment.pipeline import PIPE, PIPES, Augment
 
-__all__ = ["INTERVAL", "KIMG", "KIMG_FROM_MODEL", "PIPE", "PIPES", "SOURCES", "TARGET", "Augment", "Controller"]
+__all__ = [
+    "ADAPTIVE",
+    "INTERVAL",
+    "KIMG",
+    "KIMG_FROM_MODEL",
+    "PIPE",
+    "PIPES",
+    "SOURCES",
+    "TARGET",
+    "Augment",
+    "Controller",
+]
 
 _MODULES = {"Controller": "controller", "PIPE": "pipeline", "PIPES": "pipeline", "Augment": "pipeline"}
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 KIMG = 500.0
 #: The same for a run that starts from a model: its discriminator may overfit from the beginning.
 KIMG_FROM_MODEL = 100.0
+#: Kinds of augmentation whose probability follows the heuristic.
+ADAPTIVE = ("ada", "apa")
 INTERVAL = 4  # steps
 TARGET = 0.6  # of the heuristic
 
