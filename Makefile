@@ -11,7 +11,7 @@ DATA ?=
 KIMG ?= 32
 BIN := .venv/bin
 
-.PHONY: docs format demo native native-test test test-fast test-beam lint wheel wheel-test clean
+.PHONY: docs format demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
@@ -24,6 +24,12 @@ native: .venv/.installed
 native-test: native
 	$$(command -v bazel || command -v bazelisk) test //custom_ops/...
 	$$(command -v bazel || command -v bazelisk) test --config=sanitize //custom_ops/...
+
+# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow.
+gpu-programs: native
+	rm -rf build/gpu_programs
+	$(BIN)/python custom_ops/gpu/export_programs.py --out=build/gpu_programs
+	$(BIN)/python custom_ops/gpu/weight_gradients.py --out=build/gpu_programs
 
 # The wheel holds the library, so that it is for this platform and this version of TensorFlow.
 wheel: native

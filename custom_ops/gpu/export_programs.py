@@ -1,17 +1,16 @@
-"""Export synthesis networks as StableHLO, for a machine with a GPU and JAX but no TensorFlow.
+"""Export networks and their training phases as StableHLO, for a machine with a GPU and JAX but no TensorFlow.
 
 python custom_ops/gpu/export_programs.py --out=build/gpu_programs
 
-It runs here, with TensorFlow and the native library for XLA. NAME.mlir is a program; programs.json lists its arguments
-in order, the latents first and then the weights, and stored.npz has the small weights and, for small networks, the
-images to compare with. Large weights are drawn from a seed on both sides, so that only small files are transferred.
+It runs here, with TensorFlow and the native library for XLA. Small networks come with the results that TensorFlow has
+on this CPU; run_programs.py compares with them. programs.json lists the programs in the order of their worth.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,86 +18,160 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from custom_ops.gpu.run_programs import value_of
-from sg3tf import Generator
+from custom_ops.gpu import stablehlo
+from custom_ops.gpu.networks import NETWORKS, Network, State, phase_function, phase_inputs
+from custom_ops.gpu.program_set import Argument, Entry, Expected, ProgramSet
 from sg3tf.ops import use_backend
 
-LARGE = 20_000  # elements; smaller weights are stored
-WS_SCALE = 0.5
-SMALL = {"channel_base": 1024, "channel_max": 32, "z_dim": 64, "w_dim": 64}
-#: name: (preset, resolution, sizes, batch, backend, whether to store the images)
-PROGRAMS: dict[str, tuple[str, int, dict[str, int], int, str, bool]] = {
-    "t32_native": ("stylegan3-t", 32, SMALL, 2, "native", True),
-    "r32_native": ("stylegan3-r", 32, SMALL, 2, "native", True),
-    "t32_xla": ("stylegan3-t", 32, SMALL, 2, "xla", True),
-    "t256_native": ("stylegan3-t", 256, {}, 8, "native", False),
-    "t256_xla": ("stylegan3-t", 256, {}, 8, "xla", False),
-    "r256_native": ("stylegan3-r", 256, {}, 8, "native", False),
-}
+LARGE = 20_000  # elements; larger arrays are drawn rather than stored
+#: (networks, backends) in the order of their worth.
+WORTH = (
+    (("t32", "r32", "sg2_32"), ("native", "xla")),
+    (("t256", "r256", "t1024"), ("native",)),
+    (("t256", "r256", "t1024"), ("xla",)),
+    (("t256", "r256", "t1024"), ("matmul",)),
+)
+# A rounding is a relative change by at most 2^-24, and those of a sum of n terms together are about as large as sqrt(n)
+# of them: convolutions sum 16 to 4608 products, their gradients up to 2 * 52^2 pixels, so sqrt(n) < 75.
+ROUNDING = 75 * 2.0**-24
+DRAWS = 8  # of perturbed weights, since a sample may cross the kink of a leaky ReLU in one of them and not in another
+MARGIN = 2  # another rounding may be somewhat worse than the worst draw
 
 
 class Exporter:
-    """Programs and the arrays that they need, collected for one folder."""
+    """Programs of one network after the other.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.programs: dict[str, dict[str, Any]] = {}
-        self.stored: dict[str, NDArray[Any]] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        programs: the folder that they are added to.
+    """
 
-    def export(
-        self, name: str, preset: str, resolution: int, sizes: dict[str, Any], batch: int, backend: str, compare: bool
-    ) -> None:
-        """Trace one network and write its program."""
-        keras.utils.set_random_seed(0)
-        generator = Generator.from_preset(preset, resolution=resolution, **sizes)
-        arguments = {}
-        for index, variable in enumerate(generator.variables):
-            argument = self._describe(f"{name}_{index}", variable.numpy(), seed=index)
-            variable.assign(value_of(argument, self.stored))
-            arguments[variable.value.handle.ref()] = argument
-        latents = {"shape": [batch, generator.num_ws, generator.config.w_dim], "seed": 12345, "scale": WS_SCALE}
-        ws = tf.constant(value_of(latents, self.stored))
-        function = tf.function(lambda ws: generator.synthesis(ws), jit_compile=True, autograph=False)
-        with use_backend(backend):
-            captured = function.get_concrete_function(ws).captured_inputs
-            program = function.experimental_get_compiler_ir(ws)(stage="stablehlo")
-        (self.folder / f"{name}.mlir").write_text(program)
-        entry: dict[str, Any] = {"arguments": [latents, *(arguments[c.ref()] for c in captured)], "images": batch}
-        if compare:
-            entry["result"] = f"{name}_result"
-            self.stored[entry["result"]] = function(ws).numpy()
-        self.programs[name] = entry
-        print(f"{name}: {len(program)} characters, {len(captured)} weights", flush=True)
+    def __init__(self, programs: ProgramSet) -> None:
+        self.programs = programs
+        self._states: dict[str, tuple[State, dict[Any, Argument]]] = {}
+        self._results: dict[str, tuple[Expected, ...]] = {}
 
-    def save(self) -> None:
-        """Write programs.json and stored.npz."""
-        arrays: dict[str, Any] = self.stored
-        np.savez(self.folder / "stored.npz", **arrays)
-        (self.folder / "programs.json").write_text(json.dumps(self.programs, indent=1) + "\n")
+    def export(self, name: str, phase: str, backend: str) -> None:
+        """Export a phase of a network."""
+        network = NETWORKS[name]
+        state, weights = self._state(name, network)
+        function, inputs = phase_function(state, phase), phase_inputs(network, state, phase)
+        exported = stablehlo.export(function, inputs, backend=backend)
+        arguments = [self._input(f"{name}_{phase}_input{i}", value) for i, value in enumerate(nonempty(inputs))]
+        for index, value in enumerate(exported.captured):
+            if isinstance(value, tf.Variable):
+                arguments.append(weights[value.ref()])
+            else:
+                arguments.append(self.programs.store(f"{name}_{phase}_{backend}_constant{index}", value.numpy()))
+        expected = self._expected(f"{name}_{phase}", state, function, inputs, exported.updated)
+        labels = {"network": name, "phase": phase, "backend": backend, "dtype": network.dtype}
+        images = network.batch // 2 if phase == "PL" else network.batch
+        entry = Entry(f"{name}_{phase}_{backend}", images, tuple(arguments), expected, labels)
+        self.programs.add(entry, exported.text)
+        print(f"{entry.name}: {len(exported.text)} characters, {len(arguments)} arguments", flush=True)
 
-    def _describe(self, name: str, value: NDArray[Any], seed: int) -> dict[str, Any]:
-        if value.size <= LARGE or value.dtype != np.float32:
-            self.stored[name] = value
-            return {"stored": name}
-        return {"shape": list(value.shape), "seed": seed, "scale": float(value.std()) or 1.0}
+    def _state(self, name: str, network: Network) -> tuple[State, dict[Any, Argument]]:
+        """Return a network whose weights have been drawn, and its weights as arguments."""
+        if name not in self._states:
+            self._states.clear()  # one at a time in memory
+            state, weights = State(network), {}
+            for index, variable in enumerate(state.variables):
+                argument = self._weight(f"{name}_weight{index}", variable.numpy(), seed=1000 + index)
+                variable.assign(argument.value(self.programs.stored))
+                weights[variable.ref()] = argument
+            self._states[name] = state, weights
+        return self._states[name]
+
+    def _weight(self, name: str, value: NDArray[Any], seed: int) -> Argument:
+        if value.size <= LARGE:
+            return self.programs.store(name, value)
+        return Argument(shape=value.shape, seed=seed, scale=float(value.std()))
+
+    def _input(self, name: str, value: NDArray[Any]) -> Argument:
+        if value.size <= LARGE:
+            return self.programs.store(name, value)
+        drawn = Argument(shape=value.shape, seed=3)
+        if not np.array_equal(drawn.value({}), value):
+            raise ValueError(f"{name}: a large input that cannot be drawn again")
+        return drawn
+
+    def _expected(
+        self, name: str, state: State, function: Any, inputs: Any, updated: list[tf.Variable]
+    ) -> tuple[Expected, ...]:
+        """Return what TensorFlow computes here, once for all backends."""
+        if state.G.dtype_policy.name != "float32":
+            return ()
+        if name not in self._results:
+            self._results[name] = tuple(
+                Expected(self.programs.store(f"{name}_result{index}", result), limit)
+                for index, (result, limit) in enumerate(results_and_limits(state, function, inputs, updated))
+            )
+        return self._results[name]
+
+
+def nonempty(inputs: Any) -> list[NDArray[Any]]:
+    """Return the inputs that a program takes."""
+    return [np.asarray(value) for value in tf.nest.flatten(inputs) if value.size]
+
+
+def results_and_limits(
+    state: State, function: Any, inputs: Any, updated: list[tf.Variable]
+) -> list[tuple[NDArray[Any], float]]:
+    """Return the results of a phase and the new values of `updated`, and how far rounding can move each of them.
+
+    The limits come from the results for weights that were perturbed as rounding would.
+    """
+    tensors = tf.nest.map_structure(tf.constant, inputs)
+    before = [variable.numpy() for variable in state.variables]
+    random = np.random.RandomState(0)
+
+    with use_backend("native"):
+        compiled = tf.function(function, autograph=False)
+
+        def results(perturbation: float) -> list[NDArray[Any]]:
+            for variable, value in zip(state.variables, before, strict=True):
+                noise = random.standard_normal(value.shape).astype(np.float32)
+                variable.assign(value * (1 + perturbation * noise))
+            flat = tf.nest.flatten(compiled(tensors))
+            return [value.numpy() for value in [*flat, *updated]]
+
+        exact = results(0)
+        perturbed = [results(ROUNDING) for _ in range(DRAWS)]
+    for variable, value in zip(state.variables, before, strict=True):
+        variable.assign(value)
+
+    def limit(index: int) -> float:
+        change = max(float(np.linalg.norm(draw[index] - exact[index])) for draw in perturbed)
+        return MARGIN * max(change, ROUNDING * float(np.linalg.norm(exact[index])))
+
+    return [(result, limit(index)) for index, result in enumerate(exact)]
+
+
+def programs() -> dict[str, tuple[str, str, str]]:
+    """Return the programs, {name: (network, phase, backend)}, in the order of their worth."""
+    listed = {}
+    for names, backends in WORTH:
+        for name in names:
+            for phase in NETWORKS[name].phases:
+                for backend in backends:
+                    listed[f"{name}_{phase}_{backend}"] = (name, phase, backend)
+    return listed
 
 
 def main() -> None:
     """Export all programs, or those that --only names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the programs")
-    parser.add_argument("--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS))
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the programs")
+    parser.add_argument("--only", default="", help="regular expression: programs whose names match")
     args = parser.parse_args()
-    exporter = Exporter(args.out)
-    for name in args.only:
-        exporter.export(name, *PROGRAMS[name])
-    exporter.save()
+    exporter = Exporter(ProgramSet(args.out))
+    for name, (network, phase, backend) in programs().items():
+        if re.search(args.only, name):
+            exporter.export(network, phase, backend)
+    exporter.programs.save()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ JAX has no public function for StableHLO that it did not make; the names used he
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ def register_handlers(library: Path) -> None:
     """Give JAX the native operations.
 
     Args:
-        library: jax_ffi.cc on a machine with a GPU. On a CPU sg3tf/ops/lib/_sg3tf_native_xla.so, which can only be
-            loaded after TensorFlow was imported.
+        library: made from jax_ffi.cc for a GPU. On a CPU sg3tf/ops/lib/_sg3tf_native_xla.so, beside TensorFlow.
     """
     on_gpu = jax.default_backend() == "gpu"
+    if not on_gpu:
+        importlib.import_module("tensorflow")  # the library is linked to it
     handlers = ctypes.CDLL(str(library))
     for target in TARGETS:
         handler = getattr(handlers, f"{target}_{'cuda' if on_gpu else 'host'}")

@@ -1,4 +1,4 @@
-"""Run exported programs (export_programs.py) with JAX: compare results and measure times.
+"""Run exported programs (export_programs.py) with JAX: compare results, measure time and memory, profile.
 
 python custom_ops/gpu/run_programs.py FOLDER --ffi=libffi.so --out=report.json
 
@@ -9,71 +9,162 @@ alone makes a difference of 1.4e-3. Leave it unset to measure times. The exit st
 from __future__ import annotations
 
 import argparse
-import ctypes
+import collections
+import gzip
 import json
 import re
 import statistics
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import jax
 import numpy as np
-from numpy.typing import NDArray
 
-TARGETS = ("sg3_filtered_lrelu", "sg3_upfirdn2d")
-TOLERANCE = 1e-3  # relative error of the images
+from custom_ops.gpu.pjrt import Program, register_handlers
+from custom_ops.gpu.program_set import Argument, Entry, ProgramSet
 
-
-def value_of(argument: dict[str, Any], stored: Any) -> NDArray[Any]:
-    """Return an argument of a program, stored or drawn from its seed."""
-    if "stored" in argument:
-        return stored[argument["stored"]]
-    normal = np.random.RandomState(argument["seed"]).randn(*argument["shape"])
-    return (normal * argument["scale"]).astype(np.float32)
+Row = dict[str, Any]
+PROFILED_CALLS = 2
 
 
 class Runner:
-    """JAX's client on one device."""
+    """Programs of a folder, one after the other.
 
-    def __init__(self, ffi: Path | None, repeats: int) -> None:
-        import jax  # type: ignore[import-not-found, unused-ignore]
-        from jax._src.lib import xla_client  # type: ignore[import-not-found, attr-defined, unused-ignore]
+    Args:
+        programs: the folder.
+        repeats: calls that are timed; 0 for none.
+        profile: longest kernels that a report lists; 0 for none.
+    """
 
-        self.jax, self.xla_client, self.repeats = jax, xla_client, repeats
-        self.device = jax.devices()[0]
-        print(f"jax {jax.__version__} on {self.device.device_kind}", flush=True)
-        if ffi:
-            library = ctypes.cdll.LoadLibrary(str(ffi))
-            for target in TARGETS:
-                capsule = jax.ffi.pycapsule(getattr(library, f"{target}_cuda"))
-                jax.ffi.register_ffi_target(target, capsule, platform="CUDA")
+    def __init__(self, programs: ProgramSet, repeats: int, profile: int) -> None:
+        self._programs, self._repeats, self._profile = programs, repeats, profile
+        self._placed: dict[Argument, jax.Array] = {}
 
-    def run(self, program: str, entry: dict[str, Any], stored: Any) -> dict[str, Any]:
-        """Compile and run one program; return a row of the report."""
+    def compile(self, entry: Entry) -> tuple[Program, float]:
+        """Return a compiled program, and the seconds that it took."""
         started = time.perf_counter()
-        devices = self.xla_client.DeviceList((self.device,))
-        loaded = self.device.client.compile_and_load(program, devices, self.xla_client.CompileOptions())
-        row: dict[str, Any] = {"compile_s": time.perf_counter() - started}
-        arguments = [self.jax.device_put(value_of(a, stored), self.device) for a in entry["arguments"]]
+        program = Program(self._programs.text(entry.name))
+        return program, time.perf_counter() - started
 
-        def call() -> Any:
-            (images,) = loaded.execute_sharded(arguments).disassemble_into_single_device_arrays()
-            return images[0].block_until_ready()
+    def run(self, entry: Entry, program: Program) -> Row:
+        """Return what is known of a program after running it."""
+        arguments = self._arguments(entry)
 
-        images = np.asarray(call(), np.float64)
-        row["ok"] = bool(np.all(np.isfinite(images)))
-        if "result" in entry:
-            expected = stored[entry["result"]].astype(np.float64)
-            row["relative_error"] = float(np.linalg.norm(images - expected) / np.linalg.norm(expected))
-            row["ok"] = row["relative_error"] <= TOLERANCE
-        times = []
-        for _ in range(self.repeats):
-            started = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - started)
-        row["ms_per_image"] = statistics.median(times) * 1e3 / entry["images"]
+        def call() -> list[jax.Array]:
+            return jax.block_until_ready(program(arguments))
+
+        row = check(entry, call(), self._programs.stored)
+        row["memory_gb"] = program.memory_gb()
+        if self._repeats:
+            times = sorted(seconds(call) for _ in range(self._repeats))
+            row["ms_per_image"] = statistics.median(times) * 1e3 / entry.images
+            row["ms_per_image_range"] = [times[0] * 1e3 / entry.images, times[-1] * 1e3 / entry.images]
+        if self._profile:
+            row["kernels"] = kernels(call, self._profile)
         return row
+
+    def _arguments(self, entry: Entry) -> list[jax.Array]:
+        """Return the arguments, on the device; programs of one network share its weights."""
+        device = jax.devices()[0]
+        self._placed = {
+            argument: self._placed.get(argument) or jax.device_put(argument.value(self._programs.stored), device)
+            for argument in entry.arguments
+        }
+        return [self._placed[argument] for argument in entry.arguments]
+
+
+def check(entry: Entry, results: list[jax.Array], stored: Any) -> Row:
+    """Compare results with those expected, or only look for numbers that are not finite.
+
+    Returns:
+        "ok", and "largest_error": the largest norm of a difference, as a share of its limit; "of_result": its index.
+    """
+    got = [np.asarray(result, np.float64) for result in results]
+    row: Row = {"ok": all(bool(np.all(np.isfinite(result))) for result in got)}
+    if entry.expected:
+        if len(got) != len(entry.expected):
+            raise ValueError(f"{len(got)} results, but {len(entry.expected)} expected")
+        shares = [
+            float(np.linalg.norm(result - expected.result.value(stored))) / (expected.limit or np.finfo(float).tiny)
+            for result, expected in zip(got, entry.expected, strict=True)
+        ]
+        row["largest_error"] = max(shares)
+        row["of_result"] = shares.index(row["largest_error"]) if row["ok"] else None
+        row["ok"] &= row["largest_error"] <= 1
+    return row
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Return the time of a call."""
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def kernels(call: Callable[[], Any], count: int) -> list[Row]:
+    """Return the kernels of a call that take the most time."""
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, create_perfetto_trace=True):
+            for _ in range(PROFILED_CALLS):
+                call()
+        (trace,) = Path(folder).rglob("perfetto_trace.json.gz")
+        recorded = json.loads(gzip.decompress(trace.read_bytes()))
+    events = recorded["traceEvents"] if isinstance(recorded, dict) else recorded
+    return summarize(events, PROFILED_CALLS)[:count]
+
+
+def summarize(events: list[Row], calls: int) -> list[Row]:
+    """Return the kernels of a trace, the longest first.
+
+    Args:
+        events: of a trace in Chrome's format; times in microseconds.
+        calls: how often the program ran.
+
+    Returns:
+        Times and numbers of launches of one call; "example" has the instruction that one of the launches belongs to.
+    """
+    named = [event for event in events if event.get("ph") == "M"]
+    processes = {e["pid"]: str(e["args"].get("name")) for e in named if e["name"] == "process_name"}
+    threads = {(e["pid"], e["tid"]): str(e["args"].get("name")) for e in named if e["name"] == "thread_name"}
+    launches: dict[str, list[Row]] = collections.defaultdict(list)
+    for event in events:
+        on_gpu = event.get("ph") == "X" and "GPU" in processes.get(event["pid"], "")
+        if on_gpu and "Stream" in threads.get((event["pid"], event["tid"]), ""):
+            launches[event["name"]].append(event)
+    milliseconds = {name: sum(event["dur"] for event in group) / 1e3 for name, group in launches.items()}
+    total = sum(milliseconds.values())
+    return [
+        {
+            "kernel": name,
+            "ms": milliseconds[name] / calls,
+            "share": milliseconds[name] / total,
+            "launches": len(launches[name]) / calls,
+            "example": {key: str(value)[:200] for key, value in launches[name][0].get("args", {}).items()},
+        }
+        for name in sorted(launches, key=lambda name: -milliseconds[name])
+    ]
+
+
+def compiled_ahead(runner: Runner, entries: Iterable[Entry], jobs: int) -> Iterator[tuple[Entry, Any]]:
+    """Yield each program with a function that returns it compiled, `jobs` of them at a time.
+
+    Nothing is compiled while the caller runs a program.
+    """
+    waiting = list(entries)
+    with ThreadPoolExecutor(jobs) as pool:
+        while waiting:
+            group, waiting = waiting[:jobs], waiting[jobs:]
+            futures = [pool.submit(runner.compile, entry) for entry in group]
+            for future in futures:
+                future.exception()  # waits
+            yield from ((entry, future.result) for entry, future in zip(group, futures, strict=True))
 
 
 def main() -> int:
@@ -82,24 +173,31 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="written by export_programs.py")
     parser.add_argument("--only", default="", help="regular expression: programs whose names match")
     parser.add_argument("--ffi", type=Path, help="library with the handlers of the native operations")
-    parser.add_argument("--repeats", type=int, default=10, help="timed calls")
-    parser.add_argument("--out", type=Path, help="write the report here, as JSON")
+    parser.add_argument("--repeats", type=int, default=10, help="timed calls; 0 for none")
+    parser.add_argument("--profile", type=int, default=0, help="kernels to list, those that take the most time")
+    parser.add_argument("--jobs", type=int, default=1, help="programs that are compiled at a time")
+    parser.add_argument("--out", type=Path, help="write the report here, as JSON, after every program")
     args = parser.parse_args()
-    runner = Runner(args.ffi, args.repeats)
+    print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}", flush=True)
+    if args.ffi:
+        register_handlers(args.ffi)
+    programs = ProgramSet(args.folder)
+    runner = Runner(programs, args.repeats, args.profile)
+    entries = [entry for name, entry in programs.entries.items() if re.search(args.only, name)]
     rows = []
-    with np.load(args.folder / "stored.npz") as stored:
-        for name, entry in json.loads((args.folder / "programs.json").read_text()).items():
-            if not re.search(args.only, name):
-                continue
-            try:
-                row = runner.run((args.folder / f"{name}.mlir").read_text(), entry, stored)
-            except Exception as error:  # the other programs can still be measured
-                row = {"ok": False, "error": f"{type(error).__name__}: {str(error)[:600]}"}
-            rows.append({"name": name, **row})
-            print(json.dumps(rows[-1]), flush=True)
-            if args.out:
-                args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    return int(not all(row["ok"] for row in rows))
+    for entry, compiled in compiled_ahead(runner, entries, args.jobs):
+        row: Row = {"name": entry.name, **entry.labels, "images": entry.images}
+        try:
+            program, compile_seconds = compiled()
+            row |= {"compile_seconds": compile_seconds, **runner.run(entry, program)}
+        except Exception as error:  # the other programs can still be measured
+            row |= {"ok": False, "error": f"{type(error).__name__}: {str(error)[:600]}"}
+        rows.append(row)
+        print(json.dumps({key: value for key, value in row.items() if key != "kernels"}), flush=True)
+        if args.out:
+            report = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "rows": rows}
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+    return int(not rows or not all(row["ok"] for row in rows))
 
 
 if __name__ == "__main__":

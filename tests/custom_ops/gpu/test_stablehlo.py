@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,7 +25,7 @@ def test_variables_are_arguments_and_their_new_values_results():
     assert exported.updated == [count] and count.numpy() == 5.0
     assert len(exported.captured) == 3 and {id(scale), id(count)} < {id(c) for c in exported.captured}
     program = Program(exported.text)
-    arguments = [x, *(c.numpy() for c in exported.captured)]
+    arguments = jax.device_put([x, *(c.numpy() for c in exported.captured)])
     for _ in range(2):  # arguments are not donated
         now, y, updated = map(np.asarray, program(arguments))
         assert y.tolist() == [12.0, 32.0] and now == updated == 10.0
