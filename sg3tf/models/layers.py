@@ -318,11 +318,39 @@ def demodulation(
 
 
 def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Convolve with 'full' zero padding: [N, H, W, in] -> [N, H + K - 1, W + K - 1, out]."""
-    if (pad := kernel.shape[0] - 1) > 0:
-        # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
-        x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    return conv2d(x, kernel)
+    """Convolve with 'full' zero padding: [N, H, W, in] -> [N, H + K - 1, W + K - 1, out].
+
+    Gradients of any order.
+    """
+    if kernel.shape[0] == 1:
+        return conv2d(x, kernel)
+    kernel = tf.cast(kernel, x.dtype)
+    if x.dtype != tf.float16 or not converts_float16():
+        return _full_conv(x, kernel)
+    return tf.cast(_full_conv(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32)), x.dtype)
+
+
+@tf.custom_gradient
+def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Those of the transpose, a VALID convolution from dy's size to x's: for padded images XLA chooses
+        # kernels a hundred times slower on GPUs, and CPUs take longer too (docs/adr/0023).
+        dx = tf.nn.conv2d(dy, _transposed(kernel), 1, "VALID")
+        size, _, fan_in, fan_out = kernel.shape
+        by_transposed = tf.raw_ops.Conv2DBackpropFilter(
+            input=dy, filter_sizes=[size, size, fan_out, fan_in], out_backprop=x, strides=[1] * 4, padding="VALID"
+        )
+        return dx, _transposed(by_transposed)
+
+    pad = kernel.shape[0] - 1
+    # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
+    padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return tf.nn.conv2d(padded, kernel, 1, "VALID"), gradient
+
+
+def _transposed(kernel: tf.Tensor) -> tf.Tensor:
+    """Kernel [K, K, out, in] of the transpose of a convolution with kernel [K, K, in, out]."""
+    return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
 def upsampling_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:

@@ -21,7 +21,7 @@ from sg3tf.models.ablations import AblationConfig, AblationLayerPlan, plan_ablat
 from sg3tf.models.configs import GeneratorConfig
 from sg3tf.models.discriminator import DiscriminatorBlock, MinibatchStddev
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
-from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, modulated_conv
+from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, MappingNetwork, full_conv, modulated_conv
 from sg3tf.models.presets import generator_preset
 from sg3tf.models.stylegan1 import AdaINConv
 from sg3tf.models.stylegan3 import FourierInput, SynthesisLayer
@@ -530,3 +530,43 @@ def test_minibatch_stddev_of_one_image_is_almost_zero_and_has_a_gradient() -> No
 def test_minibatch_stddev_needs_whole_groups() -> None:
     with pytest.raises(ValueError, match="batch of 5 images is not a multiple of mbstd_group_size=2: change one"):
         MinibatchStddev(2)(random(5, 4, 4, 8))
+
+
+def padded_conv(x, kernel):
+    """full_conv, with the gradients that TensorFlow derives."""
+    pad = kernel.shape[0] - 1
+    return tf.nn.conv2d(tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]]), kernel, 1, "VALID")
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_full_conv_has_gradients_of_second_order(size, jit):
+    random = np.random.RandomState(0)
+    x, kernel = tf.constant(random.randn(2, 7, 5, 3)), tf.constant(random.randn(size, size, 3, 4))
+    weight = tf.constant(random.randn(2, 7 + size - 1, 5 + size - 1, 4))
+
+    def derivatives(convolution):
+        with tf.GradientTape() as second:
+            second.watch([x, kernel])
+            with tf.GradientTape() as first:
+                first.watch([x, kernel])
+                y = convolution(x, kernel)
+                total = tf.reduce_sum(weight * tf.sin(y))
+            by_x, by_kernel = first.gradient(total, [x, kernel])
+            penalty = tf.reduce_sum(tf.square(by_x)) + tf.reduce_sum(tf.sin(by_kernel))
+        return [y, by_x, by_kernel, *second.gradient(penalty, [x, kernel])]
+
+    got = tf.function(lambda: derivatives(full_conv), jit_compile=jit)()
+    for value, expected in zip(got, derivatives(padded_conv), strict=True):
+        assert relative_error(value, expected) < 1e-13  # float64
+
+
+def test_full_conv_keeps_float16():
+    """On a CPU through float32, as its float16 gradients are slow and sum in float16."""
+    x, kernel = tf.ones([1, 64, 64, 1], tf.float16), tf.ones([3, 3, 1, 1])
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        y = full_conv(x, kernel)
+        total = tf.reduce_sum(tf.cast(y, tf.float32))
+    assert y.dtype == tf.float16
+    assert tape.gradient(total, kernel)[1, 1, 0, 0] == 64 * 64  # more than 2048, where float16 would stop counting
