@@ -80,7 +80,7 @@ class State:
         config = generator_preset(network.preset, **size, z_dim=network.latent, w_dim=network.latent)
         self.G = build_generator(config, dtype=network.dtype)
         self.D = Discriminator(discriminator_preset(network.preset, **size), dtype=network.dtype)
-        self.augment = None
+        self.augment = self.lecam_means = None
         self.regularization = losses.Regularization(gamma=1.0, pl_weight=2.0)
         self.pl_mean = tf.Variable(0.1, trainable=False)
 

@@ -73,10 +73,10 @@ class Runner:
     def _arguments(self, entry: Entry) -> list[jax.Array]:
         """Return the arguments, on the device; programs of one network share its weights."""
         device = jax.devices()[0]
-        self._placed = {
-            argument: self._placed.get(argument) or jax.device_put(argument.value(self._programs.stored), device)
-            for argument in entry.arguments
-        }
+        for argument in self._placed.keys() - set(entry.arguments):
+            del self._placed[argument]
+        for argument in set(entry.arguments) - self._placed.keys():
+            self._placed[argument] = jax.device_put(argument.value(self._programs.stored), device)
         return [self._placed[argument] for argument in entry.arguments]
 
 

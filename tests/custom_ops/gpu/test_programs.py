@@ -43,7 +43,8 @@ def test_programs_have_the_results_of_tensorflow(exporter, name):
     assert len(entry.expected) > 20 or "forward" in name
     runner = run_programs.Runner(read, repeats=1, profile=0)
     program, _ = runner.compile(entry)
-    row = runner.run(entry, program)
+    runner.run(entry, program)
+    row = runner.run(entry, program)  # with arguments that are on the device already
     assert row["largest_error"] < 1 and row["ok"], row
     assert row["ms_per_image"] > 0 and row["memory_gb"]["arguments"] > 0
 
