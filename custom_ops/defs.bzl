@@ -66,7 +66,7 @@ def op_package():
     cc_library(
         name = "cuda",
         srcs = native.glob(["launch*.cc"]),
-        hdrs = native.glob(["cuda_*.h"]),
+        hdrs = native.glob(["cuda_*.h", "*_variant.h"]),
         visibility = ["//custom_ops/jit:__pkg__"],
         deps = [":headers", "//custom_ops/resampling:launch"],
     )

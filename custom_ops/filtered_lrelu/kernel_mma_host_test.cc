@@ -49,6 +49,8 @@ Doubles magnitudes(Doubles values) {
 
 double unit_of(int type) { return std::exp2(type == SG3_FLOAT16 ? -11 : -8); }
 
+double stored_value(int type, double value) { return Tensor(type, {value}).values()[0]; }
+
 bool is_empty(const Case& c) {
   for (const int64_t size : {c.height, c.width}) {
     const int64_t up_size = axis(size, c.up, 1, c.up_before, c.up_after, 6 * c.up).out_size;
@@ -170,13 +172,19 @@ void check(const Case& c, Tally* tally) {
   // Below its normal numbers float16 has a fixed step.
   const double smallest = unit == unit_of(SG3_FLOAT16) ? kRoundings * std::exp2(-25) : 1e-35;
   int outside = 0;
-  double worst = 0;
+  double worst = 0, squares = 0, least_squares = 0;  // of the errors, and of those that storing the result causes
   for (size_t i = 0; i < expected.size(); ++i) {
+    squares += (actual[i] - expected[i]) * (actual[i] - expected[i]);
+    least_squares += std::pow(expected[i] - stored_value(c.type, expected[i]), 2);
     const double share = std::fabs(actual[i] - expected[i]) / (allowed[i] + smallest);
     outside += !(share <= 1);
     worst = std::fmax(worst, std::isnan(share) ? 1e30 : share);
   }
-  if (outside == 0 && wrong == 0) return;
+  // Errors of float16 before the end are an eighth of those of the result: five of them add 8 % to the squares, if
+  // filters did not average them; bfloat16 would double the squares. Few numbers say little.
+  const bool precise = unit == stored || expected.size() < 1000 || squares < 1.3 * least_squares;
+  if (!precise) printf("FAILED: %g times the squares of errors of the result alone\n", squares / least_squares);
+  if (outside == 0 && wrong == 0 && precise) return;
   ++tally->failures;
   printf("FAILED: %d of %d outputs outside (%g times the tolerance), %d of %d words wrong, parts %dx%d: %s\n", outside,
          int(expected.size()), worst, wrong, int(s.mask.size()), plan.y.parts, plan.x.parts, c.name().c_str());
@@ -305,6 +313,13 @@ int run_all(int cases) {
   }
   check({2, 2, 70, 40, 9, 12, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_FLOAT16, 0.3, 50 << 10, 1, 3, 1}, &tally);
   check({2, 4, 70, 40, 9, 12, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_FLOAT16, 0.3, 60 << 10, 1, 3, 1}, &tally);
+  // bfloat16, and gradients of any scale.
+  for (const int mode : {SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}) {
+    check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, mode, SG3_BFLOAT16, 0.3, 113 << 10, 1, 1, 1}, &tally);
+  }
+  check({4, 2, 16, 12, -6, -9, 0, 0, 16, 1, SG3_ACTIVATE, SG3_BFLOAT16, 0.3, 113 << 10, 1, 1, 3}, &tally);
+  check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_BFLOAT16, 0.3, 113 << 10, 0x1p-90, 1, 1}, &tally);
+  check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_BFLOAT16, 0.3, 113 << 10, 0x1p90, 3, 1}, &tally);
   check_remainders(&tally);
   check_networks(&tally);
   if (tally.runs < cases / 2 || tally.several_parts < 7) ++tally.failures;

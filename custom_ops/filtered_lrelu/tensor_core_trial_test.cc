@@ -1,7 +1,7 @@
 // When filtered_lrelu uses tensor cores, through a fake driver whose kernels compute what a test says, with a script in
 // place of nvcc.
 //
-// launch_fastest_test FAKE_DRIVER
+// tensor_core_trial_test FAKE_DRIVER
 
 #include <dlfcn.h>
 #include <string.h>
