@@ -290,4 +290,4 @@ int run_all(int cases) {
 }  // namespace
 }  // namespace sg3::cuda
 
-int main(int argc, char** argv) { return sg3::cuda::run_all(argc > 1 ? atoi(argv[1]) : 39); }
+int main(int argc, char** argv) { return sg3::cuda::run_all(argc > 1 ? atoi(argv[1]) : 26); }
