@@ -114,9 +114,13 @@ def phase_inputs(network: Network, state: State, phase: str) -> Any:
     if phase == "G":
         return fake
     side = network.resolution
-    pixels = Argument(shape=(count, side, side, 3), seed=3).value({})
-    real = RealInputs(pixels, label, View())
+    real = RealInputs(pixels((count, side, side, 3)).value({}), label, View())
     return real if phase == "R1" else DiscriminatorInputs(real, fake)
+
+
+def pixels(shape: tuple[int, ...]) -> Argument:
+    """Real images, uint8."""
+    return Argument(shape=shape, seed=3)
 
 
 def _normal(seed: int, shape: list[int]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import pytest
 
 from custom_ops.gpu import run_programs
 from custom_ops.gpu.export_programs import Exporter, programs
-from custom_ops.gpu.networks import NETWORKS
+from custom_ops.gpu.networks import NETWORKS, pixels
 from custom_ops.gpu.pjrt import register_handlers
 from custom_ops.gpu.program_set import Argument, Entry, Expected, ProgramSet
 from sg3tf.ops import native
@@ -54,6 +54,13 @@ def test_every_large_network_is_exported_with_every_backend():
     for network in ("t256", "r256", "t1024"):
         assert {f"{network}_{p}_{b}" for p in ("forward", "G", "D", "R1") for b in ("native", "xla", "matmul")} < names
         assert NETWORKS[network].dtype == "mixed_float16"
+
+
+def test_images_are_drawn_and_other_inputs_stored(tmp_path):
+    exporter = Exporter(ProgramSet(tmp_path))
+    images, ws = pixels((2, 64, 64, 3)), np.ones([8, 16, 512], np.float32)
+    assert exporter._input("images", images.value({})) == images
+    assert exporter._input("ws", ws).value(exporter.programs.stored) is ws
 
 
 @pytest.mark.parametrize(("value", "ok"), [(1.0, True), (1.0 + 1e-4, True), (1.0 + 1e-2, False), (np.nan, False)])
