@@ -9,6 +9,7 @@ measured kernels. Needs g++, NVRTC or nvcc, cuobjdump and nvdisasm; `pip install
 brings all but the first.
 
 With --measured=FILE, a record of gpu/check.py for the same kernels, the calibration is made anew and written too.
+Beside the predictions stand the times of the kernels of before and of the official plugin, and the targets.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ CALIBRATION = ROOT / "benchmarks/results/gpu-calibration.json"
 MEASURED = ROOT / "benchmarks/results/gpu-measured-h200.json"
 CLAMP = 256.0  # of the networks
 OPERATIONS = {"filtered_lrelu": "filtered_lrelu", "filtered_lrelu_mma": "filtered_lrelu", "upfirdn2d": "upfirdn2d"}
+#: Milliseconds of all layers of a network in 16 bits: forward, forward with mask, backward.
+TARGETS = {
+    "stylegan3-t-256": (2.5, 3.0, 3.5),
+    "stylegan3-r-256": (6.0, 7.0, 9.0),
+    "stylegan3-t-1024": (8.0, 10.0, 12.0),
+}
 
 
 def pointers(count: int) -> list[ctypes.c_void_p]:
@@ -277,6 +284,30 @@ def sums(rows: list[dict[str, Any]], batch: int) -> list[dict[str, Any]]:
     return result
 
 
+def add_comparisons(rows: list[dict[str, Any]], totals: list[dict[str, Any]], record: dict[str, Any]) -> None:
+    """Add the times of the kernels of before and of the official plugin, and the targets."""
+    before = {(r["op"], r["mode"], r["shape"], r["dtype"]): r["ms"] for r in record["rows"]}
+    official = {(f"{r['network']} {r['name']}", r["dtype"]): r for r in record["official"]}
+    shapes = network_layers(record["batch"])
+    for row in rows:
+        old = before.get((OPERATIONS[row["op"]], row["mode"], row["shape"], row["dtype"]))
+        plugin = official.get((row["shape"], row["dtype"])) if row["op"] != "upfirdn2d" else None
+        if old is not None:
+            row["before_ms"] = round(old, 4)
+        if plugin is not None:
+            row["official_ms"] = round(plugin[row["mode"]], 4)
+    for total in totals:
+        network, mode, dtype = total["network"], total["mode"], total["dtype"]
+        old_keys = [("filtered_lrelu", mode, shape, dtype) for shape in shapes[network]]
+        if all(key in before for key in old_keys):
+            total["before_ms"] = round(sum(before[key] for key in old_keys), 2)
+        plugins = [r[mode] for r in record["official"] if r["network"] == network and r["dtype"] == dtype]
+        if plugins:
+            total["official_ms"] = round(sum(plugins), 2)
+        if dtype != "float32":
+            total["target_ms"] = TARGETS[network][list(check.MODES).index(mode)]
+
+
 def print_row(row: dict[str, Any]) -> None:
     """Print a row's main figures."""
     bounds = sorted(row["bounds_ms"].items(), key=lambda item: -item[1])[:3]
@@ -339,6 +370,7 @@ def main() -> int:
         add_times(rows, calibrations)
         print(json.dumps(report["calibrations"], indent=1))
     report["sums"] = sums(rows, args.batch)
+    add_comparisons(rows, report["sums"], json.loads(MEASURED.read_text()))
     for entry in report["sums"]:
         print(entry)
     report["rows"] = rows

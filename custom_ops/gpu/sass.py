@@ -558,7 +558,7 @@ class _Decoder:
         def carry(warp: Warp, where: NDArray[np.bool_] | None) -> None:
             values = [get(warp) for get in (a, b, c)]
             known = all(v is not None for v in values)
-            warp.put(out[0], _wide_carry(*values) if known else None, where)
+            warp.put(out[0], wide_carry(*values) if known else None, where)
 
         def after(warp: Warp, where: NDArray[np.bool_] | None) -> None:
             carry(warp, where)  # first, because the result may replace an operand
@@ -871,7 +871,7 @@ def _plop(table: int, values: list[Value]) -> Value:
     return bool(result) if isinstance(result, int) else result != 0
 
 
-def _wide_carry(a: Value, b: Value, c: Value) -> Value:
+def wide_carry(a: Value, b: Value, c: Value) -> Value:
     """Return the carry of an unsigned a * b + c."""
     if all(isinstance(v, int) for v in (a, b, c)):
         return a * b + c > LONG

@@ -13,6 +13,12 @@ from typing import NamedTuple
 from sg3tf.utils import command_line
 from sg3tf.version import __version__
 
+#: Set for every command, unless they are set already.
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # hides TensorFlow's start-up notices; errors still show
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else a command takes all memory of all GPUs, and no other can run there
+    "NVIDIA_TF32_OVERRIDE": "0",  # a seed gives the same image on a GPU as on a CPU, to rounding
+}
 #: Group of entry points in which trainer and serving register their commands: main(argv, name) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
 
@@ -82,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; None for those of the process.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     words = list(sys.argv[1:] if argv is None else argv)
     program, name = "sg3tf", ""
     if words == ["--version"]:

@@ -26,6 +26,7 @@ WORK = cost.Work(
     [
         ({}, 2),
         ({"registers": 129}, 1),
+        ({"registers": 81}, 2),  # as many as 88
         ({"registers": 32}, 8),
         ({"registers": 32, "shared": 233_472 // 3}, 3),
         ({"registers": 16, "warps_per_block": 1, "shared": 0}, 32),

@@ -63,6 +63,8 @@ def test_wavefronts_of_wide_accesses() -> None:
     assert sass.wavefronts(lanes * 8, 8) == (2, 2)
     assert sass.wavefronts(lanes * 0, 4) == (1, 1)
     assert sass.wavefronts(lanes * 32, 16) == (8, 4)  # of eight lanes, four pairs share their banks
+    quarter, lane = np.divmod(lanes, np.uint64(8))
+    assert sass.wavefronts(lane * 128 + quarter * 16, 16) == (32, 4)  # the lanes of a quarter share theirs
 
 
 def test_branches_on_data_are_counted() -> None:
@@ -129,3 +131,40 @@ def test_spilled_registers_come_back() -> None:
     )
     assert counts.shared_wavefronts == 2  # 32 lanes, 8 bytes apart
     assert counts.kinds()["local"] == 2
+
+
+def test_lanes_that_jump_far_away_come_back_to_the_others() -> None:
+    counts = execute(
+        """S2R R0, SR_TID.X
+        ISETP.LT.AND P0, PT, R0, 0x8, PT
+        BSSY B0, 0x50
+        @P0 BRA 0x70
+        BSYNC B0
+        FMUL R1, R1, R1
+        EXIT
+        IADD3 R2, R2, 0x1, RZ
+        BRA 0x40"""
+    )
+    assert counts.opcodes["FMUL"] == counts.opcodes["IADD3"] == 1
+
+
+def test_a_guarded_instruction_changes_its_lanes_only() -> None:
+    counts = execute(
+        """S2R R0, SR_TID.X
+        MOV R1, RZ
+        ISETP.LT.AND P0, PT, R0, 0x10, PT
+        @P0 IMAD.SHL.U32 R1, R0, 0x80, RZ
+        STS [R1], R0
+        EXIT"""
+    )
+    assert counts.shared_wavefronts == 16  # words of one bank; all other lanes share the first
+
+
+def test_carries_of_wide_products() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(2**31, 2**32, 200, dtype=np.uint64) for _ in range(2))
+    c = rng.integers(0, 2**64 - 1, 200, dtype=np.uint64)
+    expected = [int(x) * int(y) + int(z) >= 2**64 for x, y, z in zip(a, b, c, strict=True)]
+    assert 20 < sum(expected) < 180
+    assert sass.wide_carry(a, b, c).tolist() == expected
+    assert [sass.wide_carry(int(x), int(y), int(z)) for x, y, z in zip(a, b, c, strict=True)] == expected

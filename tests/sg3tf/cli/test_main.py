@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,11 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert main(argv) == 1, argv
         out, err = capsys.readouterr()
         assert out == "" and err.startswith(f"sg3tf {name}: ") and err.count("\n") == 1, err
+
+
+def test_commands_share_gpus_and_compute_in_full_float32_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert main(["--version"]) == 0
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
