@@ -7,6 +7,7 @@ A phase is a function of (state, inputs) that returns the loss of each image, [N
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.latent_ops import mix
 from sg3tf.models.seeded_normal import standard_normal
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
+from trainer.step_order import BLUR_SIGMA_PIXELS
 
 PL_MEAN_STEP = 0.01
 LECAM_MEAN_STEP = 0.01
@@ -287,17 +289,22 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
 
     Args:
         images: float [N, R, R, C].
-        sigma: pixels; below 1/3 the images pass unchanged.
+        sigma: pixels, at most BLUR_SIGMA_PIXELS; below 1/3 the images pass unchanged.
 
     Gradient with respect to images: of any order.
     """
     sigma = tf.convert_to_tensor(sigma, tf.float32)
-    reach = tf.floor(3 * sigma)
     offset = tf.range(-images.shape[1] + 1, images.shape[1], dtype=tf.float32)
-    safe = tf.maximum(sigma, 1e-6)
-    unlimited = tf.range(-tf.maximum(reach, 0), tf.maximum(reach, 0) + 1)
-    total = tf.reduce_sum(tf.pow(2.0, -tf.square(unlimited / safe)))
-    taps = tf.where(tf.abs(offset) <= reach, tf.pow(2.0, -tf.square(offset / safe)), 0.0) / total
+    # All taps, also those beyond the image; as many for every sigma, as XLA needs static shapes.
+    largest = math.floor(3 * BLUR_SIGMA_PIXELS)
+    total = tf.reduce_sum(_taps(tf.range(-largest, largest + 1, dtype=tf.float32), sigma))
+    taps = _taps(offset, sigma) / total
     position = tf.range(images.shape[1])
     matrix = tf.gather(taps, position[:, None] - position[None, :] + images.shape[1] - 1)
     return tf.einsum("ih,nhwc,jw->nijc", matrix, images, matrix)
+
+
+def _taps(offset: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """Taps of the blur at `offset` pixels, not normalized."""
+    taps = tf.pow(2.0, -tf.square(offset / tf.maximum(sigma, 1e-6)))
+    return tf.where(tf.abs(offset) <= tf.floor(3 * sigma), taps, 0.0)

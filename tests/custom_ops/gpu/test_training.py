@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import sg3tf
-from custom_ops.gpu import packed_images, training_folder
+from custom_ops.gpu import packed_images, stablehlo, training_folder
 from custom_ops.gpu.compare_training import compare
 from custom_ops.gpu.export_training import donating, export_run, variables_by_name
 from custom_ops.gpu.import_training import import_state
 from custom_ops.gpu.packed_images import PackedImages
 from custom_ops.gpu.train_programs import train
+from trainer import losses
 from trainer.config import Options
 from trainer.state import PARTS, TrainState
 
@@ -134,6 +135,13 @@ def test_parts_are_small(tmp_path, monkeypatch):
 def test_donated_arguments_are_marked():
     text = "module {\n  func.func @main(%arg0: tensor<2xf32>, %arg1: tensor<f32>) -> (tensor<f32>) {\n  }\n}"
     assert "%arg0: tensor<2xf32>, %arg1: tensor<f32> {tf.aliasing_output = 0 : i32}) ->" in donating(text, {1: 0})
+
+
+def test_blur_that_fades_is_an_argument():
+    """XLA would make it a constant if shapes depended on it, which the export refuses."""
+    images, sigma = np.zeros([2, 8, 8, 3], np.float32), np.full([2], 3.0, np.float32)
+    exported = stablehlo.export(lambda images, sigma: losses.blur(images, sigma[0]), images, sigma, backend="matmul")
+    assert "%arg1: tensor<2xf32>" in exported.text
 
 
 def test_trains_where_tensorflow_is_missing():
