@@ -48,13 +48,14 @@ IMAGES_AT_ONCE = 16  # of the program "images", for grids
 
 
 def variables_by_name(state: TrainState) -> dict[str, tf.Variable]:
-    """{PART/NUMBER: variable} of networks and optimizers, and the mean path length."""
+    """{PART/NUMBER: variable} of networks and optimizers, and the moving averages of the losses."""
     named = {
         f"{part}/{number:03d}": variable.value
         for part in PARTS
         for number, variable in enumerate(getattr(state, part).variables)
     }
-    return {**named, "pl_mean": state.pl_mean}
+    means = {"pl_mean": state.pl_mean, "lecam_means": state.lecam_means}
+    return named | {name: variable for name, variable in means.items() if variable is not None}
 
 
 class Exporter:
@@ -92,7 +93,7 @@ class Exporter:
 
         decay = np.zeros([], np.float32)
         self._export("average", average, decay, [("decay", decay)])
-        grid = self.random_inputs.latents("grid", 0, IMAGES_AT_ONCE)
+        grid = self.random_inputs.grid(IMAGES_AT_ONCE)
         self._export("images", self._images, grid, list(named_arrays(grid).items()))
 
     def save(self) -> None:

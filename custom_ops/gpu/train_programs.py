@@ -148,7 +148,7 @@ class ProgramStep(StepOrder):
 
     def images(self, columns: int, rows: int) -> NDArray[np.float32]:
         """Return images of the average from the latents of the run's grids."""
-        latents = named_arrays(self.random_inputs.latents("grid", 0, columns * rows))
+        latents = named_arrays(self.random_inputs.grid(columns * rows))
         at_once = 16
         parts = [
             self._run("images", {name: array[first : first + at_once] for name, array in latents.items()})["images"]
