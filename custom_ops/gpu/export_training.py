@@ -165,7 +165,7 @@ class _Recorder(StepOrder):
 
     def __init__(self, options: Options, random_inputs: RandomInputs) -> None:
         controller = SimpleNamespace(sources=(), probability=0.0, observe=lambda *phases: None)
-        augment = None if options.aug == "noaug" else True
+        augment = True if options.aug in ("fixed", "ada") else None
         state = SimpleNamespace(cur_nimg=0, step=0, augment=augment, controller=controller)
         super().__init__(state, StepSettings.of(options), random_inputs)
         self.inputs: dict[str, Any] = {}
@@ -226,6 +226,8 @@ def _main(values: flags.FlagValues) -> int:
     options, dataset, held_out = resolve(config.given_options(values), 1, point)
     if options.posthoc_ema:
         raise OptionError("--posthoc_ema: its averages are not exported; leave it out")
+    if options.aug == "apa":
+        raise OptionError("--aug=apa: its phases have other inputs once p is above 0, and cannot be exported; use ada")
     state = TrainState(options)
     for note in loop.load_weights(state, options, point.checkpoint if point else None):
         print(note)

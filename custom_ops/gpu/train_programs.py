@@ -128,7 +128,7 @@ class ProgramStep(StepOrder):
     ) -> None:
         options = training_folder.read_options(folder)
         controller = HostController(options, progress.controller)
-        augment = None if options.aug == "noaug" else True
+        augment = True if options.aug in ("fixed", "ada") else None
         state = HostState(progress.cur_nimg, progress.step, augment, controller)
         super().__init__(state, StepSettings(**description.settings), RandomInputs(labels, **description.random_inputs))
         self._signatures, self._compiled = description.programs, compiled_programs(folder)
