@@ -276,7 +276,7 @@ struct MmaTile {
       const int64_t pixel = (image * p.y.out_size + segment * p.y.outputs + oy) * p.x.out_size + ox;
       T* to = y + pixel * p.channels + chunk * kMmaChannels + half * 8;
       if (p.vectors) {
-        *reinterpret_cast<Vector8*>(to) = value;
+        store_vector(value, reinterpret_cast<uint16_t*>(to));
       } else {
         SG3_UNROLL for (int c = 0; c < 8; ++c) {
           if (c < channels) to[c].bits = value.at[c];

@@ -107,7 +107,7 @@ SG3_HD void store_tile(Worker w, const float* tile, Pixels<T> image, int y, int 
     get_values<N>(tile + pixel * lanes + lane, values);
     Vector<T, N> elements;
     SG3_UNROLL for (int n = 0; n < N; ++n) from_float(values[n], &elements.at[n]);
-    *reinterpret_cast<Vector<T, N>*>(image.at(y + row, x + column) + lane) = elements;
+    store_vector(elements, image.at(y + row, x + column) + lane);
   }
 }
 
