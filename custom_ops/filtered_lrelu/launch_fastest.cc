@@ -59,11 +59,15 @@ double largest_gain(const Sg3Stage& stage) {
   return largest;
 }
 
-// A small problem with the same filters, of which every sample has an output that reads it.
+// A small problem with the same filters, of which every sample has an output that reads it. Of padding beyond a filter,
+// and of crops, only the phase is kept.
 Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p) {
   p.batch = kTrialBatch;
   p.channels = kTrialChannels;
   for (auto [up, down] : {std::pair(&p.up.y, &p.down.y), std::pair(&p.up.x, &p.down.x)}) {
+    for (Sg3Axis* axis : {up, down}) {
+      if (axis->before < 0 || axis->before >= axis->taps) axis->before = modulo(axis->before, 4);
+    }
     up->in_size = kTrialSize;
     up->out_size = down->in_size = kTrialSize * up->up / down->down * down->down;
     down->out_size = (down->in_size + 2 * down->before - down->taps) / down->down + 1;

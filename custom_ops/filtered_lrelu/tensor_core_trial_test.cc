@@ -48,12 +48,13 @@ void launched(void** parameters) {
   if (is_tensor) y[1000] = tensor.output;
 }
 
-// Calls the launcher twice; returns the kernel that it uses.
-std::string used(int type = SG3_FLOAT16) {
+// Calls the launcher twice; returns the kernel that it uses. `crop` samples are cut off on the left of a gradient.
+std::string used(int type, int crop) {
   static const std::vector<double> taps(12, 1. / 12);
-  const Sg3Axis up = testing::axis(84, 2, 1, 11, 10, 12), down = testing::axis(up.out_size, 1, 2, 0, 0, 12);
-  const Sg3Stage first = {up, up, 1, taps.data(), taps.data()}, second = {down, down, 1, taps.data(), taps.data()};
-  const Sg3FilteredLrelu problem = {8, 512, first, second, 0.2, 256, SG3_ACTIVATE_AND_MASK};
+  const Sg3Axis up = testing::axis(84, 2, 1, 11, 10, 12), down = testing::axis(up.out_size, 1, 2, 0, 0, 12),
+                cropped = testing::axis(up.out_size, 1, 2, -crop, 0, 12);
+  const Sg3Stage first = {up, up, 1, taps.data(), taps.data()}, second = {down, cropped, 1, taps.data(), taps.data()};
+  const Sg3FilteredLrelu problem = {8, 512, first, second, 0.2, 256, crop ? SG3_APPLY_MASK : SG3_ACTIVATE_AND_MASK};
   FakeCuda& cuda = fake();
   cuda.on_launch = launched;
   std::string kernels[2];
@@ -88,10 +89,11 @@ void new_setting(const char* driver) {
 int main(int, char** argv) {
   using namespace sg3::jit;
   new_setting(argv[1]);
-  const auto expect = [](const std::string& name, const char* kernel, void (*prepare)(), int type = SG3_FLOAT16) {
+  const auto expect = [](const std::string& name, const char* kernel, void (*prepare)(), int type = SG3_FLOAT16,
+                         int crop = 0) {
     scenario(name, [&] {
       prepare();
-      const std::string found = used(type);
+      const std::string found = used(type, crop);
       check(found == kernel, name + ": " + found);
       check(name != "right and fast" || fake().launches == kTrialLaunches + 2, "launches of the trial");
     });
@@ -99,6 +101,7 @@ int main(int, char** argv) {
   expect("right and fast", kTensor, [] {});
   expect("a bfloat16 image", kTensor, [] {}, SG3_BFLOAT16);
   expect("a float32 image", kFma, [] {}, SG3_FLOAT32);
+  expect("a crop beyond the trial's size", kTensor, [] {}, SG3_FLOAT16, 100);
   expect("as far off as rounding", kTensor, [] { tensor.output = 0x1400; });  // 2^-10
   expect("wrong", kFma, [] { tensor.output = kOne; });
   expect("not a number", kFma, [] { tensor.output = kNan; });
