@@ -30,7 +30,7 @@ class Trial {
   // Waits for the stream, and copies from the device.
   void read(const void* from, size_t bytes, void* to);
 
-  // The shortest time of several launches, after one that does not count; launch() returns a Result.
+  // The shortest time of a launch in several rounds, after one that does not count; launch() returns a Result.
   double milliseconds(const std::function<int()>& launch);
 
  private:
