@@ -102,7 +102,7 @@ def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
     variables, lines, other_files = trained(options, source, tmp_path / "iterator")
     assert [line["Progress/kimg"]["mean"] for line in lines] == [0.008, 0.016, 0.024]
     assert other_files == files >= {"reals.png", "fakes000000.png", "network-snapshot-000000.keras"}
-    assert len(expected) > 300 and set(variables) == set(expected)
+    assert len(expected) > 250 and set(variables) == set(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(variables[name], value, err_msg=name)
 
@@ -160,4 +160,7 @@ def test_generated_images_have_the_labels_of_the_iterator(faces, tmp_path):
 
     with mock.patch.object(loop.RandomInputs, "latents", recorded):
         trained(options, ((images, labels) for _ in range(1)), tmp_path)
-    assert len(seen) >= 3 and all(np.all(drawn.label == labels[0]) for drawn in seen)
+    assert len(seen) >= 2 and all(np.all(drawn.label == labels[0]) for drawn in seen)
+    (grid,) = tmp_path.glob("*/fakes000000.npz")
+    with np.load(grid) as arrays:
+        assert len(arrays["label"]) >= 8 and np.all(arrays["label"] == labels[0])
