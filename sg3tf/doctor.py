@@ -159,6 +159,8 @@ def _time_layer() -> str:
     title = f"filtered_lrelu of {' x '.join(map(str, _LAYER))}, float16"
     try:
         with tf.device("GPU:0"):
+            if "GPU" not in (device := tf.zeros([]).device):  # soft placement silently takes another one
+                raise RuntimeError(f"TensorFlow computes on {device}")
             first_seconds, seconds = time_layer(tf.cast(tf.random.stateless_normal(_LAYER, [0, 0]), tf.float16))
     except Exception as error:  # of any kind: reported instead of the result
         return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
