@@ -71,13 +71,14 @@ class TrainStep(StepOrder):
         self._held_out_scores = self._phases.pop("held_out")
         self._update_ema = tf.function(self._update_ema_in_scope)
         self._update_power_emas = tf.function(self._update_power_emas_in_scope)
+        self._gammas = [power_ema.exponent(sigma_rel) for sigma_rel in state.power_emas]
 
     def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
         """Train as StepOrder.run does, then update the averages for --posthoc_ema."""
         metrics = super().run(real, held_out)
-        if self.state.power_emas:
-            batch, gammas = self.options.batch, map(power_ema.exponent, self.state.power_emas)
-            shares = [power_ema.share_of_new(gamma, self.state.cur_nimg - batch, batch) for gamma in gammas]
+        if self._gammas:
+            batch = self.options.batch
+            shares = [power_ema.share_of_new(gamma, self.state.cur_nimg - batch, batch) for gamma in self._gammas]
             self._update_power_emas(tf.constant(shares, tf.float32))
         return metrics
 

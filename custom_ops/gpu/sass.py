@@ -755,10 +755,15 @@ class _Decoder:
         """Return the indices of the words that an access to local memory moves."""
         return range(4 if self.has("128") else 2 if self.has("64") else 1)
 
+    def local_address(self, operand: str) -> Getter:
+        """Return the getter of the address that an access to local memory has."""
+        if (address := _address(operand)) is None:
+            raise UnsupportedError(f"{self.instruction.address:#x}: {operand!r} is not an address")
+        return address
+
     def LDL(self) -> Step:
         names = [following(self.args[0], i) for i in self.words()]
-        address = _address(self.args[1])
-        assert address is not None  # noqa: S101
+        address = self.local_address(self.args[1])
 
         def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
             at = address(warp)
@@ -769,8 +774,7 @@ class _Decoder:
 
     def STL(self) -> Step:
         values = [plain(following(self.args[1], i)) for i in self.words()]
-        address = _address(self.args[0])
-        assert address is not None  # noqa: S101
+        address = self.local_address(self.args[0])
 
         def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
             at = address(warp)
