@@ -142,7 +142,9 @@ class Options:
         0, limit=NOT_NEGATIVE, help="Number of convolutions of D, counted from the image, that are not trained."
     )
     init_from: str | None = option(
-        None, help="Run folder, checkpoint or .keras file whose weights a new run starts from (transfer learning)."
+        None,
+        help="Networks whose weights a new run starts from (transfer learning): run folder, checkpoint, folder with "
+        "G.keras, D.keras and G_ema.keras, or a generator's .keras file, beside which NAME-discriminator.keras may be.",
     )
 
     # Data.

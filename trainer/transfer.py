@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
 import sg3tf
-from sg3tf.models.configs import AnyGeneratorConfig
+from sg3tf import Discriminator
+from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
+from sg3tf.models.loading import load_model
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
 from trainer.state import TrainState
+
+NETWORKS = ("G", "D", "G_ema")
+#: Ending of the file beside NAME.keras that holds the discriminator trained against it.
+DISCRIMINATOR_SUFFIX = "-discriminator.keras"
+
+_MAY_DIFFER = frozenset({"label_dim", "mapping_layers", "magnitude_ema_beta", "mbstd_group_size"})
 
 
 def check_init_from(options: Options) -> None:
@@ -25,20 +34,27 @@ def check_init_from(options: Options) -> None:
     if options.init_from is None:
         return
     source = Path(options.init_from)
-    there = _fields(_generator_of(source).config if source.suffix == ".keras" else _options_of(source).generator())
-    here = _fields(options.generator())
-    may_differ = {"label_dim", "mapping_layers", "magnitude_ema_beta"}
-    differences = [
+    if _is_saved_models(source):
+        there = {name: model.config for name, model in _saved_models(source).items()}
+    else:
+        there = {"G": _options_of(source).generator()}
+    here = {"G": options.generator(), "D": options.discriminator(), "G_ema": options.generator()}
+    for name, config in there.items():
+        differences = _differences(_fields(config), _fields(here[name]))
+        if differences:
+            raise OptionError(f"--init_from={source}: another architecture of {name} ({'; '.join(differences)})")
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    return [
         f"{name} {there.get(name)} there, {value} here"
         for name, value in here.items()
-        if name not in may_differ and value != there.get(name)
+        if name not in _MAY_DIFFER and value != there.get(name)
     ]
-    if differences:
-        raise OptionError(f"--init_from={source}: another architecture ({'; '.join(differences)})")
 
 
-def _fields(config: AnyGeneratorConfig) -> dict[str, Any]:
-    """Fields of a generator's configuration, with its class under "cfg"."""
+def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Fields of a configuration, with its class under "cfg"."""
     return {"cfg": type(config).__name__, **dataclasses.asdict(config)}
 
 
@@ -47,26 +63,28 @@ def init_from(state: TrainState, source: Path) -> list[str]:
 
     Args:
         state: new; variables without a counterpart of the same name and shape in the source keep their values.
-        source: run folder or checkpoint, for all networks; or .keras file, for the generators alone.
+        source: run folder or checkpoint; folder with some of G.keras, D.keras and G_ema.keras; or .keras file of a
+            generator, NAME.keras, with its discriminator in NAME-discriminator.keras beside it or without, or of a
+            discriminator. Of G and G_ema, one stands in for the other where that is missing.
 
     Returns:
-        Lines that name the variables that were not copied.
+        Lines that name the variables and networks that were not copied.
 
     Raises:
         OptionError: nothing there to read.
     """
     notes = []
-    if source.suffix == ".keras":
-        G_ema = _generator_of(source)
-        found: dict[str, Any] = {"G": G_ema, "G_ema": G_ema}
-        notes.append(f"--init_from={source}: holds a generator only; the discriminator starts from random weights")
+    if _is_saved_models(source):
+        found: Mapping[str, Any] = _saved_models(source)
     else:
         other = TrainState(_options_of(source))
         other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
-        found = {"G": other.G, "D": other.D, "G_ema": other.G_ema}
-    for part, model in found.items():
-        if new := copy_weights(model, getattr(state, part)):
-            notes.append(f"--init_from={source}: new in {part}: {', '.join(new)}")
+        found = {name: getattr(other, name) for name in NETWORKS}
+    for name in NETWORKS:
+        if name not in found:
+            notes.append(f"--init_from={source}: has no {name}, which starts from random weights")
+        elif new := copy_weights(found[name], getattr(state, name)):
+            notes.append(f"--init_from={source}: new in {name}: {', '.join(new)}")
     return notes
 
 
@@ -75,11 +93,41 @@ def _options_of(source: Path) -> Options:
     return Options.from_file(run / run_dir.OPTIONS)
 
 
-def _generator_of(source: Path) -> sg3tf.Generator:
+def _is_saved_models(source: Path) -> bool:
+    return source.suffix == ".keras" or any((source / f"{name}.keras").is_file() for name in NETWORKS)
+
+
+def _saved_models(source: Path) -> dict[str, keras.Model]:
+    """Load networks from .keras files."""
+    if source.suffix == ".keras":
+        first = _load(source, keras.Model)
+        if isinstance(first, Discriminator):
+            return {"D": first}
+        found = {"G": first, "G_ema": first}
+        beside = source.with_name(source.stem + DISCRIMINATOR_SUFFIX)
+        if beside.is_file():
+            found["D"] = _load(beside, Discriminator)
+        return found
+    kinds = {"G": sg3tf.Generator, "D": Discriminator, "G_ema": sg3tf.Generator}
+    found = {
+        name: _load(source / f"{name}.keras", kind)
+        for name, kind in kinds.items()
+        if (source / f"{name}.keras").is_file()
+    }
+    for name, other in (("G", "G_ema"), ("G_ema", "G")):
+        if other in found:
+            found.setdefault(name, found[other])
+    return found
+
+
+def _load(file: Path, kind: type[keras.Model]) -> keras.Model:
     try:
-        return sg3tf.load(source)
+        model = load_model(file, kind)
     except (FileNotFoundError, ValueError) as error:
-        raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+        raise OptionError(f"--init_from={file}: {summarize_error(error)}") from error
+    if not isinstance(model, sg3tf.Generator | Discriminator):
+        raise OptionError(f"--init_from={file}: holds a {type(model).__name__}; give a generator or a discriminator")
+    return model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:

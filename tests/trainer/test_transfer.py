@@ -61,7 +61,40 @@ def test_both_generators_of_a_keras_file(options, source):
     assert_equal(state.G, saved.G_ema)
     assert_equal(state.G_ema, saved.G_ema)
     assert_equal(state.D, TrainState(options).D)  # the seed alone decides
-    assert "the discriminator starts from random weights" in note
+    assert "has no D, which starts from random weights" in note
+
+
+def test_a_discriminator_beside_a_generator(options, source, tmp_path):
+    _, saved = source
+    saved.G_ema.save(tmp_path / "faces.keras")
+    saved.D.save(tmp_path / "faces-discriminator.keras")
+    state, notes = new(options, tmp_path / "faces.keras")
+    assert_equal(state.G, saved.G_ema)
+    assert_equal(state.D, saved.D)
+    assert notes == []
+    with pytest.raises(OptionError, match="another architecture of G .channel_max 8 there, 4 here"):
+        new(options, tmp_path / "faces.keras", cmax=4)
+    saved.G.save(tmp_path / "faces-discriminator.keras")
+    with pytest.raises(OptionError, match="faces-discriminator.keras: holds a StyleGAN3Generator, not a Discrim"):
+        new(options, tmp_path / "faces.keras")
+
+
+def test_each_network_of_a_folder(options, source, tmp_path):
+    _, saved = source
+    saved.G.save(tmp_path / "G.keras")
+    state, (note,) = new(options, tmp_path)
+    assert_equal(state.G, saved.G)
+    assert_equal(state.G_ema, saved.G)
+    assert "has no D" in note
+    saved.D.save(tmp_path / "D.keras")
+    saved.G_ema.save(tmp_path / "G_ema.keras")
+    state, notes = new(options, tmp_path)
+    for part in ("G", "D", "G_ema"):
+        assert_equal(getattr(state, part), getattr(saved, part))
+    assert notes == []
+    state, notes = new(options, tmp_path / "D.keras")
+    assert_equal(state.D, saved.D)
+    assert [note.split(": ")[1][:8] for note in notes] == ["has no G", "has no G"]
 
 
 def test_other_labels_and_precision_copy_what_fits(options, source):
@@ -84,7 +117,7 @@ def test_other_labels_and_precision_copy_what_fits(options, source):
 @pytest.mark.parametrize("what", ["run", "keras"])
 def test_another_architecture_is_refused(options, source, what, changes, words):
     path = source[0] if what == "run" else source[0] / "network-snapshot-000004.keras"
-    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture") as refusal:
+    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture of G") as refusal:
         new(options, path, **changes)
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
 
