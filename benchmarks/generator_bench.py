@@ -43,8 +43,6 @@ SECONDS = {
 MEMORY_GB = {"T-1024": 2.5}
 NONLINEARITY_SHARE = {"T-256": 0.15, "R-256": 0.35}
 OVER_NETWORK_WITHOUT = {"T-256": 1.25, "T-1024": 1.25}
-#: The official PyTorch code on this kind of machine, float32.
-OFFICIAL_SECONDS = {"T-256": 9.4, "R-256": 16.5, "T-1024": 64.0}
 
 _PRESETS = flags.DEFINE_list("presets", ["T-256", "R-256"], "networks to time")
 _CHANNEL_BASE = flags.DEFINE_integer(
@@ -181,9 +179,7 @@ def row_of(side: Side, first: dict[str, Any], times: Sequence[tuple[float, float
         "fma_gflop_per_second": speeds.fma,
         "floor_seconds_per_image": convolutions / speeds.matmul[side.dtype] + filters / speeds.fma,
     }
-    if name in OFFICIAL_SECONDS:
-        row["official_seconds_per_image"] = OFFICIAL_SECONDS[name]
-        row["times_faster_than_official"] = OFFICIAL_SECONDS[name] / seconds
+    if name in SECONDS:
         bounds = {
             "seconds_per_image": (seconds, SECONDS[name][side.dtype]),
             "nonlinearity_share": (1 - 1 / ratio, NONLINEARITY_SHARE.get(name)),

@@ -195,7 +195,7 @@ def make_data(folder: Path, resolution: int) -> None:
 def row_of(name: str, aug: str, impl: str, turns: Sequence[Turn]) -> Row:
     """Results of one run."""
     training = TRAININGS[name]
-    images = training.options.r1_interval * training.batch
+    images = TRAININGS[name].options("float32").r1_interval * training.batch
     overheads = {way: [turn.overheads[way] for turn in turns] for way in turns[0].overheads}
     shares = {way: median(values) for way, values in overheads.items()}
     return {
@@ -225,7 +225,7 @@ def results() -> Iterator[Row]:
             raise ConfigError(f"{flag}={unknown!r}: give some of {', '.join(known)}")
     for name in presets:
         for aug in _AUG.value:
-            options = dataclasses.replace(TRAININGS[name].options, aug=aug)
+            options = dataclasses.replace(TRAININGS[name].options("float32"), aug=aug)
             with Worker(Run, options, report.REPEATS.value) as worker:
                 yield row_of(name, aug, *worker.call("measure"))
 

@@ -70,10 +70,13 @@ def test_generator(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training(tmp_path: Path) -> None:
-    (row,) = run("train_bench", tmp_path / "train.json", "--presets=T-16", f"--impl={IMPLS[0]}")
-    assert set(row["phase_seconds"]) == {"G", "D", "R1", "rest"}
-    assert all(row["phase_seconds"][name] > 0 for name in ("G", "D", "R1"))
-    assert row["seconds_per_image"] == pytest.approx(row["seconds_per_step"] / row["batch"], rel=1e-2)
+    arguments = ["--presets=T-16", f"--impl={IMPLS[0]}", "--dtype=float32,bfloat16"]
+    rows = run("train_bench", tmp_path / "train.json", *arguments)
+    assert [row["dtype"] for row in rows] == ["float32", "bfloat16"]
+    for row in rows:
+        assert set(row["phase_seconds"]) == {"G", "D", "R1", "rest"}
+        assert all(row["phase_seconds"][name] > 0 for name in ("G", "D", "R1"))
+        assert row["seconds_per_image"] == pytest.approx(row["seconds_per_step"] / row["batch"], rel=1e-2)
 
 
 def test_arithmetic_is_that_of_the_issue() -> None:
