@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import shutil
 import subprocess
 import uuid
@@ -28,6 +27,7 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
+from sg3tf.models.loading import CHECKPOINT_GENERATOR, generator_file, trained_nimg
 from sg3tf.utils.files import sync, sync_folder
 
 
@@ -137,8 +137,6 @@ def _publish(unfinished: Path, base: Path) -> Path:
 
 # --- Metadata of a version: architecture, signatures, origin of weights and code --------------------------------------
 
-_SNAPSHOT = re.compile(r"network-snapshot-(\d+)\.keras")
-
 
 def training_provenance(path: Path) -> dict[str, Any]:
     """Return the training length and training data of the generator at `path`, from the files of its run.
@@ -149,25 +147,18 @@ def training_provenance(path: Path) -> dict[str, Any]:
     Returns:
         source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown.
     """
-    path = path.resolve()
-    if path.is_dir():
-        path = max(path.glob("network-snapshot-*.keras"), default=path)
+    file = generator_file(path.resolve())
+    source = file.parent if file.name == CHECKPOINT_GENERATOR else file
     # A snapshot lies in its run folder, a checkpoint two folders below.
-    runs = [folder for folder in path.parents[:2] if (folder / "options.json").is_file()]
+    runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
     options = _read_json(runs[0] / "options.json") if runs else {}
+    nimg = trained_nimg(file)
     return {
-        "source": str(path.relative_to(runs[0].parent)) if runs else path.name,
-        "training_kimg": _training_kimg(path),
+        "source": str(source.relative_to(runs[0].parent)) if runs else source.name,
+        "training_kimg": None if nimg is None else nimg / 1000,
         "data_name": options.get("data_name"),
         "data_digest": options.get("data_digest"),
     }
-
-
-def _training_kimg(path: Path) -> float | None:
-    if match := _SNAPSHOT.fullmatch(path.name):
-        return float(match[1])
-    progress = (path if path.is_dir() else path.parent) / "progress.json"
-    return _read_json(progress)["cur_nimg"] / 1000 if progress.is_file() else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:

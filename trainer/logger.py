@@ -20,6 +20,7 @@ from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.models import power_ema
+from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path, atomic_write
 from trainer import run_dir
@@ -227,7 +228,7 @@ class RunLogger:
             return
         with self._maintenance():
             self._save_fakes()
-            snapshot = self.run / f"network-snapshot-{self.state.cur_nimg // 1000:06d}.keras"
+            snapshot = self.run / snapshot_name(self.state.cur_nimg)
             with atomic_path(snapshot) as path:
                 self.state.G_ema.save(path)
             if self.state.power_emas:
@@ -312,7 +313,7 @@ class RunLogger:
     def _save_fakes(self) -> None:
         columns, _ = self._grid_shape()
         fakes = images.grid(self._generate(self._grid_latents), columns)
-        name = f"fakes{self.state.cur_nimg // 1000:06d}"
+        name = f"fakes{progress_name(self.state.cur_nimg)}"
         images.save_png(self.run / f"{name}.png", fakes)
         tiles = Tiles(self._grid_latents.z, np.arange(len(self._grid_latents.z)), self._grid_latents.label)
         save_tiles(self.run / f"{name}.npz", tiles)

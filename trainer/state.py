@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
-from sg3tf.utils.files import atomic_directory, verify_checksums, write_checksums
+from sg3tf.utils.files import atomic_directory, literal_folder, verify_checksums, write_checksums
 from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
 from trainer.config import Options
@@ -142,7 +142,8 @@ class TrainState:
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
             best = {name: (float(value), int(at)) for name, (value, at) in dict(progress["best"]).items()}
             format = int(progress.get("format", 1))
-            status = self._checkpoint(format).read(str(folder / "state"))
+            with literal_folder(folder) as literal:
+                status = self._checkpoint(format).read(str(literal / "state"))
             if format == 1:
                 status.assert_existing_objects_matched()
             else:

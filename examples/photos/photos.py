@@ -28,6 +28,7 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import images, latents
+from sg3tf.models.loading import snapshots
 
 _OUT = flags.DEFINE_string("out", "runs/photos", "Folder to make data, run, photos.json and pictures in.")
 _KIMG = flags.DEFINE_float("kimg", 48.0, "Length of the run, in thousands of images.")
@@ -78,9 +79,9 @@ def _measure(
     distance = DistanceToReals(reals)
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     losses = {int(line["Progress/kimg"]["mean"]): {name: line[name]["mean"] for name in _LOSSES} for line in lines}
-    snapshots = sorted(run.glob("network-snapshot-*.keras"))
+    files = snapshots(run)
     keras.utils.set_random_seed(0)
-    G = sg3tf.build_generator(sg3tf.load(snapshots[0]).config)
+    G = sg3tf.build_generator(sg3tf.load(next(iter(files.values()))).config)
     z = latents.z_from_seeds(range(_FAKES.value), G.config.z_dim)
     generate = partial(G.predict, z, batch_size=50, verbose=0)
     report: dict[str, Any] = {
@@ -89,9 +90,9 @@ def _measure(
         "snapshots": [],
     }
     rows = {}
-    for path in snapshots:
+    for nimg, path in files.items():
         G.load_weights(path)
-        fakes, kimg = images.to_uint8(generate()), int(path.stem.rpartition("-")[2])
+        fakes, kimg = images.to_uint8(generate()), nimg // 1000
         snapshot = {"kimg": kimg, "distance": distance(fakes), **losses[kimg]}
         report["snapshots"].append(snapshot)
         rows[f"{kimg} kimg"] = fakes[:_COLUMNS]

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from sg3tf.models import power_ema
-from sg3tf.models.loading import load
+from sg3tf.models.loading import load, snapshot_name, snapshots
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
@@ -53,7 +53,9 @@ def main(options: Any) -> None:
     averages = [average for average in stored if average.nimg <= nimg]
     weights, error = power_ema.combination(averages, Average(options.sigma_rel, nimg))
     # For its configuration and running statistics, which are not averaged.
-    G = load(run / f"network-snapshot-{max(average.nimg for average in averages) // 1000:06d}.keras")
+    last = max(average.nimg for average in averages)
+    files = snapshots(run)
+    G = load(files.get(last) or files.get(last // 1000 * 1000) or run / snapshot_name(last))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
     with atomic_path(Path(options.out)) as path:
         G.save(path)

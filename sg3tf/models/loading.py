@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,19 +18,26 @@ from sg3tf.models.generators import Generator
 
 Model = TypeVar("Model", bound=keras.Model)
 
+CHECKPOINT_GENERATOR = "generator.keras"
+
 
 def load(path: str | os.PathLike[str]) -> Generator:
     """Load the generator stored at `path`.
 
     Args:
-        path: a .keras file, a checkpoint folder (which holds generator.keras), or a run folder (for its newest
-            network-snapshot-*.keras).
+        path: a .keras file, a checkpoint folder, or a run folder, for the newest of its snapshots and checkpoints,
+            which a line on stderr names.
 
     Raises:
         FileNotFoundError: there is no generator.
         ValueError: the file does not hold a generator.
     """
-    return load_model(_generator_file(Path(path)), Generator)
+    path = Path(path)
+    file = generator_file(path)
+    nimg = trained_nimg(file)
+    if path.is_dir() and nimg is not None:
+        print(f"{path}: generator after {nimg / 1000:g} kimg, {file.relative_to(path)}", file=sys.stderr)
+    return load_model(file, Generator)
 
 
 def load_model(file: Path, kind: type[Model]) -> Model:
@@ -54,15 +63,65 @@ def weights_digest(G: Any) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _generator_file(path: Path) -> Path:
+# --- Run folders ------------------------------------------------------------------------------------------------------
+
+_SNAPSHOT = re.compile(r"network-snapshot-(\d+)(?:_(\d{3}))?\.keras")
+
+
+def progress_name(nimg: int) -> str:
+    """Name of the progress of a run in the names of its files: 000200 after 200 kimg, 000200_016 after 200,016 images.
+
+    Examples:
+        >>> [progress_name(nimg) for nimg in (0, 200_000, 200_016)]
+        ['000000', '000200', '000200_016']
+    """
+    return f"{nimg // 1000:06d}" + (f"_{nimg % 1000:03d}" if nimg % 1000 else "")
+
+
+def snapshot_name(nimg: int) -> str:
+    """Name of the snapshot after `nimg` images."""
+    return f"network-snapshot-{progress_name(nimg)}.keras"
+
+
+def snapshots(run: Path) -> dict[int, Path]:
+    """Snapshots of a run, {images seen: file}, oldest first.
+
+    Files without an underscore in their names may be from before it was written: they lack the images after the last
+    whole kimg.
+    """
+    matches = [(match, file) for file in run.glob("*") if (match := _SNAPSHOT.fullmatch(file.name))]
+    found = {int(match[1]) * 1000 + int(match[2] or 0): file for match, file in matches}
+    return dict(sorted(found.items()))
+
+
+def generator_file(path: Path) -> Path:
+    """Return the .keras file of the generator at `path`; of a run, the newest of its snapshots and checkpoints.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     if path.is_file():
         return path
-    if (path / "generator.keras").is_file():
-        return path / "generator.keras"
-    snapshots = sorted(path.glob("network-snapshot-*.keras"))
-    if not snapshots:
+    if (path / CHECKPOINT_GENERATOR).is_file():
+        return path / CHECKPOINT_GENERATOR
+    found = {
+        int(file.parent.name): file
+        for file in path.glob(f"checkpoints/*/{CHECKPOINT_GENERATOR}")
+        if file.parent.name.isdecimal()
+    } | snapshots(path)
+    if not found:
         raise FileNotFoundError(
-            f"{path}: holds no generator; give a .keras file, a checkpoint folder with generator.keras, "
-            "or a run folder with network-snapshot-*.keras"
+            f"{path}: holds no generator; give a .keras file, a checkpoint folder with {CHECKPOINT_GENERATOR}, "
+            "or a run folder with network-snapshot-*.keras or checkpoints"
         )
-    return snapshots[-1]
+    return found[max(found)]
+
+
+def trained_nimg(file: Path) -> int | None:
+    """Number of images that a snapshot or a checkpoint's generator has seen; None for another file."""
+    if match := _SNAPSHOT.fullmatch(file.name):
+        return int(match[1]) * 1000 + int(match[2] or 0)
+    try:
+        return int(json.loads(file.with_name("progress.json").read_text())["cur_nimg"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,28 @@ def sync_folder(path: Path) -> None:
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise FileExistsError(f"{path} exists already; remove it or choose another destination")
+
+
+# --- Paths for TensorFlow ---------------------------------------------------------------------------------------------
+
+_PATTERN = re.compile(r"[*?\[\]\\]")
+
+
+@contextmanager
+def literal_folder(folder: Path) -> Iterator[Path]:
+    """Yield a name of `folder` for functions of TensorFlow that take file names for patterns.
+
+    tf.train.Checkpoint.read, tf.train.load_checkpoint and tf.saved_model.load look for files that match their argument,
+    so that they cannot find what was written to `runs[a]`, and would read another folder that `runs*` matches. For such
+    a name, this is a symbolic link in a folder for temporary files, which is there until the block ends.
+    """
+    if not _PATTERN.search(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "folder"
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
 
 
 # --- Digests ----------------------------------------------------------------------------------------------------------

@@ -168,14 +168,16 @@ def test_provenance_of_weights(tmp_path):
     (run / "options.json").write_text('{"data_name": "cats", "data_digest": "abc"}')
     (checkpoint / "progress.json").write_text('{"cur_nimg": 12345}')
     (checkpoint / "generator.keras").touch()
-    for kimg in (10, 12):
-        (run / f"network-snapshot-{kimg:06d}.keras").touch()
+    for kimg in ("000010", "000012", "000012_400"):
+        (run / f"network-snapshot-{kimg}.keras").touch()
     data = {"data_name": "cats", "data_digest": "abc"}
-    newest = {"source": f"{run.name}/network-snapshot-000012.keras", "training_kimg": 12.0, **data}
+    newest = {"source": f"{run.name}/network-snapshot-000012_400.keras", "training_kimg": 12.4, **data}
     assert saved_model.training_provenance(run) == newest
     assert saved_model.training_provenance(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
     of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
     assert saved_model.training_provenance(checkpoint) == of_checkpoint
+    (run / "network-snapshot-000012_400.keras").unlink()
+    assert saved_model.training_provenance(run) == of_checkpoint  # newer than the snapshots
     assert saved_model.training_provenance(checkpoint / "generator.keras")["training_kimg"] == 12.345
     lone = tmp_path / "g.keras"
     lone.touch()

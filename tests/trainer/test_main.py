@@ -31,6 +31,7 @@ from sg3tf.data import sampler
 from sg3tf.data.dataset import open_dataset
 from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
+from sg3tf.models.loading import progress_name, snapshot_name
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
 from trainer import main as trainer_main
@@ -98,6 +99,11 @@ def fresh(arguments):
     return Run(only(Path(arguments[0].partition("=")[2]).iterdir()), status, out, err)
 
 
+def last(folder, pattern):
+    """The last of the files that match, in the order of their names without suffixes."""
+    return max(folder.glob(pattern), key=lambda path: path.stem)
+
+
 def only(items):
     (item,) = items
     return item
@@ -157,14 +163,23 @@ def test_exit_status(runs):
 # Files of a run.
 
 
+def snapshots_nimg(run):
+    """Images seen at each snapshot of the run without a stop: every 16 steps, and at the end."""
+    steps = run.progress()["step"]
+    return [step * BATCH for step in [*range(16, steps, 16), steps]]
+
+
 @pytest.mark.slow
 def test_folder(runs):
     folder = runs.straight.folder
     assert folder.name == f"00000-{NAME}"
     names = {path.name for path in folder.iterdir()}
+    progress = [progress_name(nimg) for nimg in snapshots_nimg(runs.straight)]
     assert names == {
         *("options.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints"),
-        *("reals.png", "fakes000000.png", "fakes000000.npz", "network-snapshot-000000.keras"),
+        *("reals.png", "fakes000000.png", "fakes000000.npz"),
+        *(f"network-snapshot-{name}.keras" for name in progress),
+        *(f"fakes{name}.{suffix}" for name in progress for suffix in ("png", "npz")),
         *("metric-eqt50k_int.jsonl", "network-best-eqt50k_int.keras"),
     }
 
@@ -204,7 +219,7 @@ def test_options_are_the_resolved_ones(runs, unlabeled):
 def test_images(runs, unlabeled):
     """Grids of 16 columns: 8 rows of fakes; of reals, as many as there are."""
     folder = runs.straight.folder
-    with Image.open(folder / "fakes000000.png") as fakes, Image.open(folder / "reals.png") as reals:
+    with Image.open(last(folder, "fakes*.png")) as fakes, Image.open(folder / "reals.png") as reals:
         assert (fakes.size, fakes.mode) == ((16 * 16, 8 * 16), "RGB")
         assert (reals.size, reals.mode) == ((16 * 16, 4 * 16), "RGB")
         pixels, shown = np.asarray(fakes), np.asarray(reals)
@@ -218,10 +233,10 @@ def test_images(runs, unlabeled):
 def test_a_tile_of_the_grid_can_be_drawn_again(runs):
     """Alone, where it was drawn among 16: sums have another order, so that a value may round to the next of 256."""
     folder = runs.straight.folder
-    network = open_network(str(folder / "network-snapshot-000000.keras"))
-    ws = latents_file.load(folder / "fakes000000.npz", network)[[37]].ws
+    network = open_network(str(folder))
+    ws = latents_file.load(last(folder, "fakes*.npz"), network)[[37]].ws
     (again,) = network.images(ws)
-    with Image.open(folder / "fakes000000.png") as grid:
+    with Image.open(last(folder, "fakes*.png")) as grid:
         tile = np.asarray(grid)[32:48, 80:96]  # row 2, column 5
     assert np.ptp(tile) > 10
     difference = np.abs(tile.astype(int) - again)
@@ -301,7 +316,7 @@ def test_tensorboard(runs):
     assert events.SummaryMetadata("fakes").plugin_data.plugin_name == "images"
     width, height, *encoded = tf.make_ndarray(events.Tensors("fakes")[-1].tensor_proto)
     assert (int(width), int(height)) == (256, 128)
-    with Image.open(runs.straight.folder / "fakes000000.png") as image:
+    with Image.open(last(runs.straight.folder, "fakes*.png")) as image:
         np.testing.assert_array_equal(tf.io.decode_png(encoded[0]).numpy(), np.asarray(image))
 
 
@@ -309,10 +324,10 @@ def test_tensorboard(runs):
 def test_snapshot_is_the_averaged_generator(runs):
     folder = runs.straight.folder
     checkpoint = run_dir.checkpoints(folder)[-1]
-    with Image.open(folder / "fakes000000.png") as image:
+    with Image.open(last(folder, "fakes*.png")) as image:
         first_tile = np.asarray(image)[:16, :16]
     stored = tf.train.load_checkpoint(str(checkpoint / "state"))
-    for path in (folder, folder / "network-snapshot-000000.keras", checkpoint):
+    for path in (folder, last(folder, "network-snapshot-*.keras"), checkpoint):
         G = sg3tf.load(path)
         for index, variable in enumerate(G.variables):
             value = stored.get_tensor(f"G_ema/{index}/.ATTRIBUTES/VARIABLE_VALUE")
@@ -326,9 +341,9 @@ def test_snapshot_is_the_averaged_generator(runs):
 def test_metrics_and_the_best_snapshot(runs):
     folder = runs.straight.folder
     lines = [json.loads(line) for line in (folder / "metric-eqt50k_int.jsonl").read_text().splitlines()]
-    steps = runs.straight.progress()["step"]
-    assert [line["kimg"] for line in lines] == [n * BATCH / 1000 for n in [*range(16, steps, 16), steps]]
-    assert {(line["num_samples"], line["snapshot"]) for line in lines} == {(4, "network-snapshot-000000.keras")}
+    assert [line["kimg"] for line in lines] == [nimg / 1000 for nimg in snapshots_nimg(runs.straight)]
+    assert {line["num_samples"] for line in lines} == {4}
+    assert [line["snapshot"] for line in lines] == [snapshot_name(nimg) for nimg in snapshots_nimg(runs.straight)]
     best = max(lines, key=lambda line: line["results"]["eqt50k_int"])
     assert runs.straight.progress()["best"] == {
         "eqt50k_int": [best["results"]["eqt50k_int"], round(best["kimg"] * 1000)]

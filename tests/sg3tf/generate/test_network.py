@@ -115,7 +115,7 @@ def test_batches_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def exported(generator: sg3tf.Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As serving.export writes it, without its trial."""
-    base = tmp_path_factory.mktemp("models") / "tiny"
+    base = tmp_path_factory.mktemp("models") / "tiny[1]"
     served = ServedGenerator(generator)
     tf.saved_model.save(served, str(base / "1"), signatures=served.signatures())
     return base

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from sg3tf.utils import files
 from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
 
 
@@ -52,3 +54,17 @@ def test_digest_file(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "a").write_bytes(content)
     assert digest_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a*", "a?", "a\\b", "plain", "it's 100% ü\n"])
+def test_a_literal_folder_leads_to_the_same_files_and_is_no_pattern(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "file").write_text("content")
+    monkeypatch.chdir(tmp_path)
+    for path in (folder, Path(name)):  # a relative one, too
+        with files.literal_folder(path) as literal:
+            assert (literal / "file").read_text() == "content"
+            assert not set("*?[]\\") & set(str(literal))
+            assert (literal == path) == (not set("*?[]\\") & set(name))
+    assert literal == path or not literal.exists()

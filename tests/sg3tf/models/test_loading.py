@@ -1,0 +1,68 @@
+"""The generator of a run folder: the newest of snapshots and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sg3tf
+from sg3tf.models import loading
+
+
+def small():
+    return sg3tf.Generator.from_preset("stylegan2", 8, channel_base=32, channel_max=4, z_dim=8, w_dim=8)
+
+
+def touch(run, *names):
+    for name in names:
+        file = run / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def checkpoint(nimg):
+    return f"checkpoints/{nimg:09d}/generator.keras"
+
+
+@pytest.mark.parametrize(
+    ("files", "newest"),
+    [
+        ([checkpoint(8), checkpoint(72)], checkpoint(72)),
+        (["network-snapshot-000000_064.keras", checkpoint(72)], checkpoint(72)),
+        (["network-snapshot-000000_080.keras", checkpoint(72)], "network-snapshot-000000_080.keras"),
+        (["network-snapshot-000200.keras", checkpoint(200_000)], "network-snapshot-000200.keras"),
+        (["network-snapshot-000200.keras", checkpoint(200_016)], checkpoint(200_016)),  # written before 200_016 was
+        (["network-snapshot-000200.keras", "network-snapshot-000200_016.keras"], "network-snapshot-000200_016.keras"),
+        (["network-snapshot-001200.keras", "network-snapshot-000900_999.keras"], "network-snapshot-001200.keras"),
+        ([checkpoint(8), "checkpoints/.000000016.partial-1/generator.keras", "checkpoints/000000024/x"], checkpoint(8)),
+    ],
+)
+def test_the_newest_of_snapshots_and_checkpoints(tmp_path, files, newest):
+    touch(tmp_path, *files)
+    assert loading.generator_file(tmp_path) == tmp_path / newest
+
+
+def test_names_of_snapshots_say_the_progress():
+    progress = [0, 8, 999, 1000, 1008, 199_992, 200_000, 200_016, 1_000_000]
+    names = [loading.snapshot_name(nimg) for nimg in progress]
+    assert len(set(names)) == len(names)
+    assert [loading.trained_nimg(Path(name)) for name in names] == progress
+
+
+def test_a_run_that_has_checkpoints_alone_is_loaded_and_its_length_said(tmp_path, capsys):
+    G, folder = small(), tmp_path / "runs[a]" / "00000-x" / "checkpoints" / "000012345"
+    folder.mkdir(parents=True)
+    G.save(folder / "generator.keras")
+    (folder / "progress.json").write_text(json.dumps({"cur_nimg": 12345}))
+    run = folder.parents[1]
+    for found, expected in zip(sg3tf.load(run).get_weights(), G.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert capsys.readouterr().err == f"{run}: generator after 12.345 kimg, checkpoints/000012345/generator.keras\n"
+
+
+def test_a_folder_without_a_generator_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no generator; give a .keras file, a checkpoint folder"):
+        sg3tf.load(tmp_path)
