@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds the native operations for the TensorFlow of the given Python and installs them into sg3tf/ops/lib.
-#   custom_ops/install.sh PYTHON
+#   custom_ops/install.sh PYTHON           # both libraries
+#   custom_ops/install.sh PYTHON --no-xla  # without the one for jit_compile=True, which takes most of the time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
-products=(_sg3tf_native.so _sg3tf_native_xla.so _sg3tf_native.json)
+products=(_sg3tf_native.so _sg3tf_native.json)
+[ "${2:-}" = --no-xla ] || products+=(_sg3tf_native_xla.so)
 folder=sg3tf/ops/lib
 
 find_bazel() { command -v bazel || command -v bazelisk; }

@@ -1,44 +1,53 @@
-"""Run all of sg3tf once: data, training, export, server, client. `make demo` runs this program.
+"""Show all of sg3tf once: pictures, data, training, export, server, client. `make demo` runs this program.
 
-python examples/demo/demo.py                      # procedural portraits
+python examples/demo/demo.py                      # portraits under neon light
 python examples/demo/demo.py --data=FOLDER        # your own pictures
 
-Run it again to continue the training.
+A trained network draws at once; then it learns the style of other pictures. Run the program again to continue, whether
+it was interrupted or not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
+from results import write_results
+from transfer import network_flags
 
 from sg3tf.utils import command_line
 
-# Small enough for recognizable images after minutes on two cores.
-_TRAINING = ["--cfg=stylegan3-t", "--batch=16", "--gamma=0.05", "--cbase=1024", "--cmax=32", "--mirror", "--aug=noaug"]
 _HERE = Path(__file__).parent
-_QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}  # TensorFlow's start-up notices
+_ROOT = _HERE.parents[1]
+# For minutes on two cores: an average of G that forgets its beginning, and so many updates.
+_TRAINING = ["--batch=8", "--gamma=0.05", "--mirror", "--aug=noaug", "--tick=1", "--snap=2"]
 
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the demo."""
     flags.DEFINE_string(
-        "data", "", "Folder or zip file of pictures; default: draw procedural portraits.", flag_values=options
+        "data", "", "Folder or zip file of pictures; default: draw portraits in another style.", flag_values=options
+    )
+    flags.DEFINE_string(
+        "network",
+        str(_ROOT / "examples/portraits-32.keras"),
+        "Trained generator to start from, of stylegan3-t or -r.",
+        flag_values=options,
     )
     flags.DEFINE_float(
-        "kimg", 32.0, "Thousands of images to train on, in addition to earlier runs.", flag_values=options
+        "kimg", 12.0, "Thousands of images to train on, in addition to finished runs.", flag_values=options
     )
-    flags.DEFINE_integer("resolution", 32, "Width and height of the images.", flag_values=options)
-    flags.DEFINE_integer("portraits", 4000, "Number of portraits to draw.", flag_values=options)
+    flags.DEFINE_integer("portraits", 3000, "Number of portraits to draw.", flag_values=options)
     flags.DEFINE_string(
         "out", "runs", "Folder that gets the folder demo, or demo-NAME for --data=NAME.", flag_values=options
     )
@@ -47,41 +56,105 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: flags.FlagValues) -> None:
     """Run every step as a command line, which is printed first."""
     out = Path(options.out) / (f"demo-{Path(options.data).stem}" if options.data else "demo")
-    data = _make_data(options, out)
+    out.mkdir(parents=True, exist_ok=True)
+    steps = _Steps()
+    with _native_build(out) as build:
+        steps.begin("A picture by the trained network that comes along")
+        before = [f"--network={options.network}", "--seeds=0-31", "--trunc=0.8", "--columns=8", "--scale=3"]
+        _python("-m", "sg3tf", "generate", "grid", *before, f"--out={out / 'first.png'}", SG3TF_OPS="matmul")
+        steps.begin("Pictures that it has not seen")
+        data = _make_data(options, out)
+        steps.begin("Native operations, which make training faster")
+        _wait_for(build, out)
+    steps.begin("Training")
     run = _train(options, out, data)
+    steps.begin("Export to a SavedModel")
     models = out / "models" / "sg3"
     _python("-m", "serving.export", f"--network={run}", f"--model_base_path={models}")
+    steps.begin("A server, and requests to it")
     with _server(models) as address:
         served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
-        _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-63", f"--out={out / 'served.png'}")
-        _python(
-            "-m", "sg3tf", "generate", "interpolate", *served, "--seeds=3,7,11,3", f"--out={out / 'interpolation.png'}"
-        )
-    shutil.copy(run / "reals.png", out / "reals.png")
-    shutil.copy(sorted(run.glob("fakes*.png"))[-1], out / "fakes.png")
-    _print_next_steps(options, out, run, models)
+        _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}")
+        walk = ["--seeds=0-11", "--grid=4x1", "--frames=20", "--loop", "--fps=20", f"--out={out / 'interpolation.gif'}"]
+        _python("-m", "sg3tf", "generate", "interpolate", *served, *walk)
+    steps.end()
+    page = write_results(out, run, steps.seconds, _next_commands(options, run, models))
+    print(f"\nOpen {page} in a browser.\n\n{_next_commands(options, run, models)}")
+
+
+class _Steps:
+    """Titles on stdout, and the seconds that each step takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._title, self._started = "", time.monotonic()
+
+    def begin(self, title: str) -> None:
+        """End the step before, and print the title of the next one with the time so far."""
+        self.end()
+        minutes, seconds = divmod(round(sum(self.seconds.values())), 60)
+        print(f"\n== {minutes}:{seconds:02d}  {title}", flush=True)
+        self._title = title
+
+    def end(self) -> None:
+        """End a step."""
+        now = time.monotonic()
+        if self._title:
+            self.seconds[self._title] = now - self._started
+        self._started = now
+
+
+# --- Steps ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _native_build(out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Build the native operations beside other work, at low priority."""
+    command = ["nice", str(_ROOT / "custom_ops/install.sh"), sys.executable, "--no-xla"]
+    with (
+        (out / "native-build.log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _wait_for(build: subprocess.Popen[bytes], out: Path) -> None:
+    if _status_of(build):
+        lines = (out / "native-build.log").read_text(errors="replace").splitlines() or ["nothing was printed"]
+        print(f"not built, so training takes longer: {lines[-1]} ({out / 'native-build.log'})")
+    else:
+        print("built")
 
 
 def _make_data(options: flags.FlagValues, out: Path) -> Path:
-    if not options.data:
-        data = out / "portraits"
-        count, size = options.portraits, max(options.resolution, 64)
-        _python(str(_HERE / "portraits.py"), f"--outdir={data}", f"--count={count}", f"--resolution={size}")
-        return data
+    resolution = network_flags(options.network)["resolution"]
     data = out / "data"
-    if not data.exists():
+    if not options.data:
+        size = [f"--count={options.portraits}", f"--resolution={resolution}"]
+        _python(str(_HERE / "portraits.py"), f"--outdir={data}", *size, "--style=neon", "--seed=1")
+    elif not data.exists():
         build = ["-m", "sg3tf.data.build", f"--source={options.data}", f"--outdir={data}", "--crop=center"]
-        _python(*build, f"--resolution={options.resolution}")
+        _python(*build, f"--resolution={resolution}")
     return data
 
 
 def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
-    """Resume the run in `out`, or start one; return its folder."""
+    """Continue the run in `out`, or start one from --network; return its folder."""
     runs = out / "training"
-    done_nimg = max((int(path.name) for path in runs.glob("*/checkpoints/[0-9]*")), default=0)
-    length = [f"--kimg={done_nimg / 1000 + options.kimg:g}", "--tick=1", "--snap=4", "--resume=latest"]
-    where = [f"--outdir={runs}", f"--data={data}", f"--resolution={options.resolution}"]
-    _python("-m", "trainer.main", *where, *_TRAINING, *length)
+    started = sorted(path for path in runs.glob("*") if any(path.glob("checkpoints/[0-9]*")))
+    if started:
+        run = started[-1]
+        planned = json.loads((run / "options.json").read_text())["kimg"]
+        done = max(int(path.name) for path in run.glob("checkpoints/[0-9]*")) / 1000
+        length = planned if done < planned else planned + options.kimg
+        _python("-m", "trainer.main", f"--resume={run}", f"--kimg={length:g}")
+        return run
+    network = [f"--{name}={value}" for name, value in network_flags(options.network).items()]
+    where = [f"--outdir={runs}", f"--data={data}", f"--init_from={options.network}"]
+    _python("-m", "trainer.main", *where, *network, *_TRAINING, f"--kimg={options.kimg:g}")
     return max(path for path in runs.iterdir() if (path / "checkpoints").is_dir())
 
 
@@ -90,7 +163,7 @@ def _server(models: Path) -> Iterator[str]:
     """Run the embedded server on a free port; yield HOST:PORT."""
     command = [sys.executable, "-m", "serving.server", f"--model_base_path={models}", "--port=0", "--rest_api_port=0"]
     _show(command)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_QUIET) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""
             match = re.search(r"gRPC (\S+:\d+)", ready)
@@ -102,30 +175,37 @@ def _server(models: Path) -> Iterator[str]:
             process.send_signal(signal.SIGTERM)
 
 
-def _python(*arguments: str) -> None:
+def _next_commands(options: flags.FlagValues, run: Path, models: Path) -> str:
+    return f"""train further    make demo{f" DATA={options.data}" if options.data else ""}
+watch            .venv/bin/tensorboard --logdir={run.parent}
+generate         .venv/bin/sg3tf generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
+serve            .venv/bin/sg3tf serve --model_base_path={models}
+ask the server   .venv/bin/sg3tf generate grid --network=grpc://127.0.0.1:8500/sg3 --seeds=100-115 --out=grid.png"""
+
+
+# --- Processes --------------------------------------------------------------------------------------------------------
+
+
+def _python(*arguments: str, **environment: str) -> None:
     command = [sys.executable, *arguments]
     _show(command)
-    status = subprocess.run(command, env=_QUIET).returncode
-    if status == 130:  # Ctrl-C during training, which stops at a checkpoint
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        status = _status_of(process)
+    if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt("stopped; run the demo again to continue")
     if status:
         raise ValueError(f"{shlex.join(arguments)} failed with status {status}; its message is above")
 
 
+def _status_of(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process, through Ctrl-C too, which it has received itself: training then saves a checkpoint."""
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            return process.wait()
+
+
 def _show(command: list[str]) -> None:
-    print(f"\n$ python {shlex.join(command[1:])}", flush=True)
-
-
-def _print_next_steps(options: flags.FlagValues, out: Path, run: Path, models: Path) -> None:
-    print(f"""
-Open {out}/reals.png, fakes.png, served.png and interpolation.png. Then:
-
-  train further    make demo{f" DATA={options.data}" if options.data else ""}
-  watch            .venv/bin/tensorboard --logdir={run.parent}
-  generate         .venv/bin/sg3tf generate grid --network={run} --seeds=0-15 --trunc=0.7 --out=grid.png
-  serve            .venv/bin/sg3tf serve --model_base_path={models}
-  ask the server   .venv/bin/sg3tf generate grid --network=grpc://127.0.0.1:8500/sg3 --seeds=100-115 --out=grid.png
-""")
+    print(f"$ python {shlex.join(command[1:])}", flush=True)
 
 
 if __name__ == "__main__":

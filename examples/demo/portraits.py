@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 from portrait_canvas import GRID, ROUND, Canvas, Face, blend, ellipse, hue_color
-from tqdm import tqdm
+from portrait_styles import STYLES, neon
 
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
@@ -24,6 +24,7 @@ from sg3tf.data.ffhq import encode_levels, ffhq_writer
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
+from sg3tf.utils.progress import with_progress
 
 SUPERSAMPLE = 4
 NAME = "portraits"
@@ -33,7 +34,7 @@ IRIS = ((48, 32, 24), (100, 66, 36), (70, 110, 60), (60, 110, 170), (110, 130, 1
 WHITE, INK = (250, 248, 244), (32, 24, 28)
 
 
-def draw_portrait(rng: np.random.Generator, resolution: int) -> Image.Image:
+def draw_portrait(rng: np.random.Generator, resolution: int, style: str = "plain") -> Image.Image:
     """Draws one portrait, RGB [resolution, resolution]; everything in it is taken from `rng`."""
     angle = rng.uniform(-np.pi, 0) if rng.random() < 0.8 else rng.uniform(0, np.pi)
     canvas = Canvas(SUPERSAMPLE * resolution, np.array([np.cos(angle), np.sin(angle)]))
@@ -68,7 +69,8 @@ def draw_portrait(rng: np.random.Generator, resolution: int) -> Image.Image:
         draw_glasses(canvas, face, rng)
     if rng.random() < 0.2:
         draw_hat(canvas, face, rng)
-    return canvas.image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    image = neon(canvas.image) if style == "neon" else canvas.image
+    return image.resize((resolution, resolution), Image.Resampling.LANCZOS)
 
 
 def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -254,21 +256,21 @@ def draw_hat(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     canvas.fill(band, color * rng.uniform(0.55, 0.85), strength=0.2)
 
 
-def encode_portrait(seed: int, resolution: int, index: int) -> list[bytes]:
+def encode_portrait(seed: int, resolution: int, style: str, index: int) -> list[bytes]:
     """Portrait `index` of the data set `seed`, as record payloads of every level."""
-    image = draw_portrait(np.random.default_rng([seed, index]), resolution)
+    image = draw_portrait(np.random.default_rng([seed, index]), resolution, style)
     return encode_levels(np.array(image))
 
 
-def write_portraits(dest: Path, count: int, resolution: int, seed: int, workers: int) -> None:
+def write_portraits(dest: Path, count: int, resolution: int, seed: int, style: str, workers: int) -> None:
     """Writes NAME-rNN.tfrecords files of all resolutions from 4 up into the new folder `dest`."""
-    encode = partial(encode_portrait, seed, resolution)
+    encode = partial(encode_portrait, seed, resolution, style)
     with (
         atomic_directory(dest) as folder,
         ffhq_writer(folder, NAME, resolution) as add,
     ):
         results = map_in_order(encode, range(count), workers)
-        for payloads in tqdm(results, total=count, unit="img", desc=NAME):
+        for payloads in with_progress(results, count):
             add(payloads)
 
 
@@ -278,6 +280,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("count", 4000, "Number of portraits.", lower_bound=1, flag_values=options)
     flags.DEFINE_integer("resolution", 64, "Width and height, a power of two.", lower_bound=4, flag_values=options)
     flags.DEFINE_integer("seed", 0, "Seed of the portraits.", lower_bound=0, flag_values=options)
+    flags.DEFINE_enum("style", "plain", STYLES, "Colors and lines of the portraits.", flag_values=options)
     flags.DEFINE_integer("workers", os.cpu_count(), "Number of processes.", lower_bound=1, flag_values=options)
 
 
@@ -292,7 +295,7 @@ def main(args: flags.FlagValues) -> None:
             )
         print(f"{dest}: already there, {len(found)} portraits at {found.resolution}")
         return
-    write_portraits(dest, args.count, args.resolution, args.seed, args.workers)
+    write_portraits(dest, args.count, args.resolution, args.seed, args.style, args.workers)
     print(f"{dest}: {args.count} portraits at {args.resolution}")
 
 
