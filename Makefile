@@ -1,5 +1,5 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
-# make demo   draws data, trains, exports, serves, and asks for images; again: continues training
+# make demo   a picture at once, then transfer learning, export, a server and a page of results; again: trains on
 # make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
@@ -8,14 +8,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
 DATA ?=
-KIMG ?= 32
+KIMG ?= 12
 BIN := .venv/bin
 
 .PHONY: docs format demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
-	-@custom_ops/install.sh $(BIN)/python  # without, it only takes longer
-	$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
+	@$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
 
 native: .venv/.installed
 	@custom_ops/install.sh $(BIN)/python

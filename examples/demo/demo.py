@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from absl import flags
-from results import write_results
-from transfer import network_flags
+from results_page import write_results
 
 from sg3tf.utils import command_line
 
@@ -74,7 +75,9 @@ def main(options: flags.FlagValues) -> None:
     steps.begin("A server, and requests to it")
     with _server(models) as address:
         served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
-        _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}")
+        _python(
+            "-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}"
+        )
         walk = ["--seeds=0-11", "--grid=4x1", "--frames=20", "--loop", "--fps=20", f"--out={out / 'interpolation.gif'}"]
         _python("-m", "sg3tf", "generate", "interpolate", *served, *walk)
     steps.end()
@@ -156,6 +159,31 @@ def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
     where = [f"--outdir={runs}", f"--data={data}", f"--init_from={options.network}"]
     _python("-m", "trainer.main", *where, *network, *_TRAINING, f"--kimg={options.kimg:g}")
     return max(path for path in runs.iterdir() if (path / "checkpoints").is_dir())
+
+
+def network_flags(path: str | Path) -> dict[str, Any]:
+    """Flags {name: value} with which trainer.main makes a network that --init_from=PATH fits.
+
+    Args:
+        path: .keras file of a generator of config T or R.
+
+    Raises:
+        ValueError: another file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))["config"]["config"]
+        is_r = config.get("use_radial_filters") or config.get("radial")  # the latter in files of earlier versions
+        doubled = 2 if is_r else 1  # config R has twice the channels that its flags say
+        return {
+            "cfg": "stylegan3-r" if is_r else "stylegan3-t",
+            "resolution": config["resolution"],
+            "cbase": config["channel_base"] // doubled,
+            "cmax": config["channel_max"] // doubled,
+            "map_depth": config["mapping_layers"],
+        }
+    except (zipfile.BadZipFile, KeyError, TypeError) as error:
+        raise ValueError(f"--network={path}: not the .keras file of a generator of StyleGAN3 ({error})") from error
 
 
 @contextlib.contextmanager

@@ -1,49 +1,140 @@
-"""The demo from drawing to serving, as small as it gets, and once more to continue."""
+"""The demo: from a trained network to a page of results, interrupted and continued."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import demo
 import numpy as np
 import pytest
+import results_page
 from PIL import Image
+
+import sg3tf
+from sg3tf.models.presets import generator_preset
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_demo(out: Path, *flags: str) -> str:
-    command = [sys.executable, str(ROOT / "examples/demo/demo.py"), f"--out={out}", "--resolution=16", *flags]
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("network") / "tiny.keras"
+    G = sg3tf.Generator.from_preset("stylegan3-t", resolution=16, channel_base=128, channel_max=8)
+    G(sg3tf.latents.z_from_seeds(range(1)))
+    G.save(path)
+    return path
+
+
+def run_demo(out: Path, network: Path, *flags: str) -> str:
+    command = [sys.executable, str(ROOT / "examples/demo/demo.py"), f"--out={out}", f"--network={network}", *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-@pytest.mark.slow
-def test_demo_runs_and_continues(tmp_path):
-    run_demo(tmp_path, "--portraits=40", "--kimg=0.032")
-    output = run_demo(tmp_path, "--portraits=40", "--kimg=0.032")
+@pytest.mark.slow  # trains, exports and serves, twice, in processes of its own
+def test_demo_runs_and_continues(network: Path, tmp_path: Path) -> None:
+    run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
+    out = tmp_path / "demo"
+    output = run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
     assert "Resuming from" in output
-    (run,) = (tmp_path / "demo/training").iterdir()
+    (run,) = (out / "training").iterdir()
     assert [int(path.name) for path in sorted((run / "checkpoints").iterdir())] == [32, 64]
-    assert sorted(path.name for path in (tmp_path / "demo/models/sg3").iterdir()) == ["1", "2"]
-    sizes = {name: Image.open(tmp_path / "demo" / f"{name}.png").size for name in ("reals", "fakes", "served")}
-    assert sizes["fakes"] == (16 * 16, 8 * 16)
-    assert sizes["served"] == (8 * 16, 8 * 16)
-    strip = np.asarray(Image.open(tmp_path / "demo/interpolation.png"), int)
-    assert strip.shape == (16, 25 * 16, 3)
-    np.testing.assert_array_equal(strip[:, :16], strip[:, -16:])  # seeds 3, 7, 11 and 3 again
+    assert sorted(path.name for path in (out / "models/sg3").iterdir()) == ["1", "2"]
+    assert Image.open(out / "served.png").size == (8 * 16, 4 * 16)
+    assert Image.open(out / "interpolation.gif").size == (4 * 16, 16)
+    assert "make demo" in (out / "results.html").read_text()
 
 
-@pytest.mark.slow
-def test_demo_with_own_pictures(tmp_path):
+@pytest.mark.slow  # trains, exports and serves in processes of its own
+def test_demo_with_own_pictures(network: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "holiday"
     pictures.mkdir()
     rng = np.random.default_rng(0)
     for index in range(24):
         Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(pictures / f"{index}.jpg")
-    run_demo(tmp_path / "runs", f"--data={pictures}", "--kimg=0.016")
-    assert (tmp_path / "runs/demo-holiday/served.png").is_file()
+    run_demo(tmp_path / "runs", network, f"--data={pictures}", "--kimg=0.016")
+    assert (tmp_path / "runs/demo-holiday/results.html").is_file()
+
+
+@pytest.mark.parametrize("cfg", ["stylegan3-t", "stylegan3-r"])
+def test_training_starts_from_a_network_of_the_same_shape(cfg: str, tmp_path: Path) -> None:
+    size = {"resolution": 16, "channel_base": 64, "channel_max": 4, "mapping_layers": 3}
+    path = tmp_path / "tiny.keras"
+    G = sg3tf.Generator.from_preset(cfg, **size)
+    G.save(path)
+    flags = demo.network_flags(path)
+    again = {"channel_base": flags["cbase"], "channel_max": flags["cmax"], "mapping_layers": flags["map_depth"]}
+    assert generator_preset(flags["cfg"], flags["resolution"], **again) == G.config
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.keras").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"--network=.*a\.keras: not the \.keras file of a generator"):
+        demo.network_flags(tmp_path / "a.keras")
+
+
+@pytest.mark.parametrize(("done_nimg", "length"), [(4000, "12"), (12000, "20")])
+def test_an_interrupted_run_is_finished_and_a_finished_one_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done_nimg: int, length: str
+) -> None:
+    run = tmp_path / "training/00000-run"
+    (run / f"checkpoints/{done_nimg:09d}").mkdir(parents=True)
+    (run / "options.json").write_text(json.dumps({"kimg": 12.0}))
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(demo, "_python", lambda *arguments, **_: commands.append(arguments))
+    assert demo._train(SimpleNamespace(kimg=8.0), tmp_path, tmp_path / "data") == run
+    assert commands == [("-m", "trainer.main", f"--resume={run}", f"--kimg={length}")]
+
+
+def test_ctrl_c_waits_for_the_step_to_save(tmp_path: Path) -> None:
+    step = (
+        "import pathlib, signal, sys, time\n"
+        "def save(*_): time.sleep(1); pathlib.Path('saved').touch(); sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, save); pathlib.Path('started').touch(); time.sleep(60)\n"
+    )
+    code = f"import sys, demo; from sg3tf.utils import command_line; step = {step!r}\n"
+    code += "sys.exit(command_line.exit_status('demo', lambda: demo._python('-c', step)))"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'examples/demo'}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, process_group=0
+    ) as process:
+        while process.poll() is None and not (tmp_path / "started").exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all processes in the foreground
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"demo: stopped; run the demo again to continue\n")
+    assert (tmp_path / "saved").exists()
+
+
+def test_the_page_holds_its_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    run = tmp_path / "run"
+    run.mkdir()
+    grids = {
+        name: rng.integers(0, 256, (8 * 4, 16 * 4, 3), np.uint8) for name in ("reals", "fakes000000", "fakes000002")
+    }
+    for name, pixels in grids.items():
+        Image.fromarray(pixels).save(run / f"{name}.png")
+    for name in ("first.png", "served.png", "interpolation.gif"):
+        Image.fromarray(grids["reals"]).save(tmp_path / name)
+    page = results_page.write_results(tmp_path, run, {"Training": 120.0, "Export": 3.0}, "sg3tf <command>")
+    text = page.read_text()
+    assert "2 thousand" in text and "120 s" in text and "sg3tf &lt;command&gt;" in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    pictures = re.findall(r"data:image/(?:png|gif);base64,([^\"]+)", text)
+    assert len(pictures) == 6
+    rows = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in pictures[2:4]]
+    np.testing.assert_array_equal(rows[0], grids["fakes000000"][:4, :48])
+    np.testing.assert_array_equal(rows[1], grids["fakes000002"][:4, :48])

@@ -90,6 +90,30 @@ def test_script_writes_a_whole_set_once(demo: Path, tmp_path: Path) -> None:
     assert "holds 9 images at 16; remove it" in other.stderr
 
 
+def test_neon_lines_run_around_large_shapes_only() -> None:
+    from portrait_styles import neon
+
+    y, x = np.mgrid[-64:64, -64:64] + 0.5
+    head, eye = np.hypot(x, y) < 40, np.hypot(x - 12, y) < 4
+    pixels = np.where((head & ~eye)[:, :, None], 200, 60).astype(np.uint8)
+    image = np.asarray(neon(Image.fromarray(np.repeat(pixels, 3, 2))), int)
+    distance = np.abs(image - (120, 255, 240)).sum(2)  # to the color of the lines
+    assert distance[np.abs(np.hypot(x, y) - 40) < 1].max() < 60
+    assert distance[(np.hypot(x, y) < 32) | (np.hypot(x, y) > 48)].min() > 150
+    inside, outside, pupil = image[64, 54], image[2, 2], image[64, 76]
+    assert inside[0] > 200 > inside[2]  # amber where it is bright
+    assert outside[0] < 100 < outside[2]  # violet where it is dark
+    assert np.abs(pupil - outside).max() < 20
+
+
+def test_neon_portraits_are_the_same_people(portraits: ModuleType) -> None:
+    plain = draw(portraits, 5)
+    styled = np.array(portraits.draw_portrait(np.random.default_rng(5), 32, "neon"), int)
+    luma = plain @ (0.299, 0.587, 0.114)
+    correlation = np.corrcoef(luma.ravel(), styled[..., 0].ravel())[0, 1]
+    assert correlation > 0.7 and np.abs(plain - styled).mean() > 30
+
+
 def test_crops_are_squares_of_the_photo(demo: Path) -> None:
     crops = importlib.import_module("sample_photo_crops")
     ramp = np.add.outer(np.arange(60), np.arange(90)).astype(np.uint8)

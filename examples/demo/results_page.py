@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,8 +29,8 @@ td:last-child {{ width: 100%; }}
 pre {{ background: #f3f3f3; padding: 1rem; overflow-x: auto; font-size: 13px; }}
 </style>
 <h1>sg3tf demo</h1>
-<p>A network that was trained on drawn portraits has learned to draw pictures that it had not seen, from {kimg:g} thousand
-examples in {minutes:.0f} minutes of training.</p>
+<p>A network that was trained on drawn portraits has learned to draw pictures of another kind from {kimg:g} thousand
+examples.</p>
 <h2>Before</h2>
 <p>The network that comes along, seeds 0 to 31.</p>
 {before}
@@ -71,14 +70,13 @@ def write_results(out: Path, run: Path, seconds: Mapping[str, float], commands: 
     Returns:
         The page.
     """
-    grids = {int(match[1]): path for path in run.glob("fakes*.png") if (match := re.fullmatch(r"fakes(\d+)", path.stem))}
+    grids = {int(path.stem.removeprefix("fakes")): path for path in run.glob("fakes*.png")}
     shown = sorted(grids)
     if len(shown) > _ROWS_OF_TRAINING:
         shown = [shown[i * (len(shown) - 1) // (_ROWS_OF_TRAINING - 1)] for i in range(_ROWS_OF_TRAINING)]
     page = out / "results.html"
     text = _PAGE.format(
         kimg=max(grids),
-        minutes=seconds.get("Training", 0) / 60,
         before=_image((out / "first.png").read_bytes(), "png"),
         reals=_image(_top_rows(run / "reals.png", 2), "png"),
         training="\n".join(
