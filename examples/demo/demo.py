@@ -30,7 +30,7 @@ from sg3tf.utils import command_line
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
-# For minutes on two cores: an average of G that forgets its beginning, and so many updates.
+# For a few minutes: a small batch, so that there are many updates, and the average of G follows quickly.
 _TRAINING = ["--batch=8", "--gamma=0.05", "--mirror", "--aug=noaug", "--tick=1", "--snap=2"]
 
 
