@@ -30,7 +30,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels
 from sg3tf.data.sampler import batches
 from sg3tf.data.shards import encode_png
-from sg3tf.images import open_image
+from sg3tf.image_files import open_image
 
 FORMS = ("png", "raw", "memory")
 BLOCK = 2**20  # bytes of one plain read

@@ -1,4 +1,4 @@
-"""8-bit images: reading files of any kind, grids, writing PNG. Needs NumPy and Pillow only."""
+"""8-bit images: grids, writing PNG. Needs NumPy and Pillow only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sg3tf.utils.files import atomic_write
@@ -74,67 +73,3 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
         metadata.add_itxt(key, value)
     with atomic_write(target) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=metadata)
-
-
-# --- Reading ----------------------------------------------------------------------------------------------------------
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-
-def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open an image file of any format that Pillow reads; of an animation, the first frame.
-
-    Raises:
-        ValueError: the file is not an image.
-        OSError: the file cannot be read.
-    """
-    try:
-        return Image.open(source)
-    except UnidentifiedImageError as error:
-        raise ValueError("is not an image that Pillow can read") from error
-
-
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Turn an image of any mode upright and give it 8 bits per channel.
-
-    16-bit values are scaled, EXIF orientation is applied, and transparent parts become white unless `channels` is 4.
-
-    Args:
-        image: grayscale, palette, 16 bits, RGB, RGBA, CMYK, ...
-        channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
-
-    Raises:
-        ValueError: the pixels are floating-point numbers.
-        OSError, SyntaxError: the file is damaged (from Pillow, which decodes it here).
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, also in 32-bit mode I; Pillow's convert would clip at 255
-        values = np.clip(np.asarray(image, np.int64), 0, 65535)
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if channels < 4 and image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert(_MODES[channels])
-
-
-def center_crop(image: Image.Image, aspect: tuple[int, int] = (1, 1)) -> Image.Image:
-    """Cut out the largest centered area of an aspect ratio, (width, height); by default a square."""
-    width = min(image.width, max(1, image.height * aspect[0] // aspect[1]))
-    height = min(image.height, max(1, image.width * aspect[1] // aspect[0]))
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def read_image(path: str | os.PathLike[str], channels: int) -> Image.Image:
-    """Read an image file as `to_channels` returns it.
-
-    Raises:
-        ValueError: the file is missing, damaged, or not an image that can be converted; the message begins with `path`.
-    """
-    try:
-        with open_image(path) as image:
-            return to_channels(image, channels)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: Pillow's
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error

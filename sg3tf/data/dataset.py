@@ -15,7 +15,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.labels import LabelSpec
 from sg3tf.data.sampler import Batch, batches, epoch_batches
-from sg3tf.data.shards import MANIFEST, ShardStore
+from sg3tf.data.shards import MANIFEST, ShardStore, is_shard_set
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -62,8 +62,7 @@ class Dataset:
       >>> folder = Path(tempfile.mkdtemp())
       >>> for i in range(10):
       ...     save_png(folder / "images" / f"{i}.png", np.full([8, 8, 3], 25 * i, np.uint8))
-      >>> build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
-      (10, 0)
+      >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
       >>> dataset = open_dataset(folder / "dataset")
       >>> image, label = dataset[3]
       >>> image.shape, int(image[0, 0, 0]), label.shape
@@ -283,7 +282,7 @@ def open_store(path: Path, resolution: int | None = None) -> Store:
         return store
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
-    if (path / MANIFEST).is_file():
+    if is_shard_set(path):
         store = ShardStore(path)
         _check_resolution(path, resolution, [store.resolution])
         return store

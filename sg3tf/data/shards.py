@@ -72,8 +72,7 @@ class ShardStore:
       >>> from sg3tf.images import save_png
       >>> folder = Path(tempfile.mkdtemp())
       >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
-      >>> build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
-      (1, 0)
+      >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
       >>> store = ShardStore(folder / "dataset")
       >>> store.num_images, store.resolution
       (1, 8)
@@ -157,6 +156,13 @@ class ShardStore:
         elif self.label.kind == "vector":
             label = tuple(features.get("image/label/vector", ())) or None
         return self.label.row(label, self.where(i))
+
+
+def is_shard_set(folder: Path) -> bool:
+    """Tell a data set in this layout from a folder with a manifest.json of another purpose, such as a web page's."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    return b"sg3tf-images-" in (folder / MANIFEST).read_bytes()[:200] or any(folder.glob("*.tfrecords"))
 
 
 def _read_manifest(file: Path) -> dict[str, Any]:

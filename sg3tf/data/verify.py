@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sg3tf.data.dataset import Store, open_store
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
-from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore
+from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore, is_shard_set
 from sg3tf.utils import command_line
 
 
@@ -46,7 +46,7 @@ def verify(path: Path) -> str:
 
 
 def _stores(path: Path) -> Iterator[Store]:
-    levels = find_levels(path) if path.is_dir() and not (path / MANIFEST).is_file() else {}
+    levels = find_levels(path) if path.is_dir() and not is_shard_set(path) else {}
     for file in levels.values():
         yield FfhqStore(file)
     if not levels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sg3tf.editing.perceptual import Distance
-from sg3tf.images import center_crop, read_image
+from sg3tf.image_files import center_crop, read_image
 from sg3tf.models.generators import Generator
 from sg3tf.models.latent_ops import transform_matrix
 
@@ -24,10 +25,10 @@ FloatArray = NDArray[np.float32]
 
 
 def read_picture(path: Path, resolution: int, channels: int, crop: bool = False) -> NDArray[np.float32]:
-    """Read the image to project, upright, on white where it is transparent, 8 bits per channel.
+    """Read the image to project, upright, in sRGB, on white where it is transparent; notes about it go to stderr.
 
     Args:
-        path: any format and mode that `sg3tf.images.read_image` reads.
+        path: any format and mode that `sg3tf.image_files.read_image` reads.
         resolution: side of the result.
         channels: 1 (grayscale), 3 (RGB), or 4, which keeps transparency.
         crop: cut the largest centered square out of an image of another size and resize it (Lanczos).
@@ -39,9 +40,11 @@ def read_picture(path: Path, resolution: int, channels: int, crop: bool = False)
         ValueError: the file cannot be read as an image, or it has another size and `crop` is False.
     """
     try:
-        image = read_image(path, channels)
+        image, notes = read_image(path, channels)
     except ValueError as error:
         raise ValueError(f"target={error}") from error
+    for note in notes:
+        print(f"target={path}: {note}", file=sys.stderr)
     size = (resolution, resolution)
     if image.size != size:
         if not crop:

@@ -1,4 +1,4 @@
-"""8-bit images: conversion, grids, PNG files, reading."""
+"""8-bit images: conversion, grids, PNG files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.conversion import BuildConfig, to_square
-from sg3tf.images import center_crop, enlarge, grid, open_image, read_image, save_png, to_uint8
+from sg3tf.images import enlarge, grid, save_png, to_uint8
 
 
 def test_range_ends_and_middle() -> None:
@@ -118,57 +117,3 @@ def test_an_interrupted_png_leaves_what_was_there(
             save_png(target, np.ones([2, 2, 3], np.uint8))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["image.png"]
-
-
-def test_reading_scales_16_bits_to_the_nearest_value(tmp_path: Path) -> None:
-    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    found = np.asarray(read_image(tmp_path / "deep.png", 1))
-    np.testing.assert_array_equal(found, np.rint(values / 257))
-
-
-def test_reading_composites_on_white_unless_transparency_is_kept(tmp_path: Path) -> None:
-    Image.fromarray(np.full([2, 2, 4], (200, 0, 0, 0), np.uint8)).save(tmp_path / "clear.png")
-    assert (np.asarray(read_image(tmp_path / "clear.png", 3)) == 255).all()
-    assert (np.asarray(read_image(tmp_path / "clear.png", 4)) == (200, 0, 0, 0)).all()
-
-
-@pytest.mark.parametrize(
-    ("size", "aspect", "expected"),
-    [((20, 8), (1, 1), (8, 8)), ((9, 20), (1, 1), (9, 9)), ((80, 48), (4, 3), (64, 48)), ((90, 160), (2, 1), (90, 45))],
-)
-def test_center_crop(size: tuple[int, int], aspect: tuple[int, int], expected: tuple[int, int]) -> None:
-    image = Image.effect_noise(size, 60)
-    cropped = center_crop(image, aspect)
-    assert cropped.size == expected
-    left, top = (size[0] - expected[0]) // 2, (size[1] - expected[1]) // 2
-    pixels = np.asarray(image)[top : top + expected[1], left : left + expected[0]]
-    np.testing.assert_array_equal(np.asarray(cropped), pixels)
-
-
-def test_reading_names_the_file_in_errors(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"text\.png: cannot be read as an image \(is not an image"):
-        read_image(tmp_path / "text.png", 3)
-    with pytest.raises(ValueError, match=r"absent\.png: cannot be read as an image \(.*No such file"):
-        read_image(tmp_path / "absent.png", 3)
-
-
-def test_projection_and_data_build_read_the_same_pixels(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    files = {
-        "deep.png": Image.fromarray(rng.integers(0, 65536, (48, 40), np.uint16)),
-        "alpha.png": Image.fromarray(rng.integers(0, 256, (40, 52, 4), np.uint8)),
-        "palette.png": Image.fromarray(rng.integers(0, 256, (30, 30, 3), np.uint8)).quantize(16),
-        "turned.jpg": Image.fromarray(rng.integers(0, 256, (40, 64, 3), np.uint8)),
-    }
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for name, image in files.items():
-        image.save(tmp_path / name, **({"exif": exif} if name == "turned.jpg" else {}))
-        for channels in (1, 3, 4):
-            with open_image(tmp_path / name) as opened:
-                built = to_square(opened, BuildConfig(16, channels=channels))
-            cropped = center_crop(read_image(tmp_path / name, channels))
-            resized = cropped.resize((16, 16), Image.Resampling.LANCZOS)  # as editing.projector.read_picture
-            np.testing.assert_array_equal(built, np.asarray(resized).reshape(16, 16, channels))

@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from sg3tf.data.build.beam import beam_shards
 from sg3tf.data.build.conversion import CROPS, FILTERS, FORMATS, BuildConfig, Converted, convert, parse_aspect
-from sg3tf.data.build.shard_writer import plan_shards, write_build_manifest, write_shard
-from sg3tf.data.build.sources import Source, find_source
+from sg3tf.data.build.report import Report, add, printable
+from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
+from sg3tf.data.build.sources import find_source
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer
 from sg3tf.utils import command_line
@@ -38,7 +39,7 @@ def build(
     strict: bool = False,
     max_images: int | None = None,
     beam_options: list[str] | None = None,
-) -> tuple[int, int]:
+) -> Report:
     """Build a data set; the same input gives the same bytes, whatever number of processes converts it.
 
     Args:
@@ -51,7 +52,7 @@ def build(
       beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None: no pipeline.
 
     Returns:
-      Number of images in the data set and number of images skipped.
+      What became of the images.
 
     Raises:
       FileExistsError: dest exists.
@@ -62,55 +63,60 @@ def build(
     if beam_options is not None and config.format == "ffhq":
         raise DataError("--format=ffhq is written by one process; --runner=beam needs --format=shards")
     with atomic_directory(dest) as folder:
-        found = find_source(source, max_images)
-        total = len(found.entries)
-        if beam_options is None:
-            write = _write_ffhq if config.format == "ffhq" else _write_shards
-            with closing(_converted(found, config, workers, strict, dest.name)) as images:
-                num_images = write(folder, dest.name, config, found, images)
-        else:
-            plan = plan_shards(dest.name, config.shards, total)
+        found = find_source(source, max_images, config.labels)
+        report = Report(found)
+        for name, reason in found.unused:
+            _print_skipped(source, name, reason, strict)
+        shards: list[Shard] = []
+        if beam_options is not None:
+            plan = plan_shards(dest.name, config.shards, len(found.entries))
             shards = beam_shards(source, max_images, folder, config, plan, beam_options)
             for shard in shards:
-                for name, error in shard.skipped:
-                    _report_skipped(source, name, error, strict)
-            num_images = write_build_manifest(folder, dest.name, config, found, shards)
-        if not num_images:
-            raise DataError(f"{source}: none of the {total} images could be used")
-    return num_images, total - num_images
+                for name, reason in shard.skipped.items():
+                    _print_skipped(source, name, reason, strict)
+                report.skipped.update(shard.skipped)
+                for note, (count, name) in shard.notes.items():
+                    add(report.notes, note, name, count)
+        else:
+            with closing(_converted(report, config, workers, strict, dest.name)) as images:
+                if config.format == "ffhq":
+                    _write_ffhq(folder, dest.name, config, images)
+                else:
+                    plan = plan_shards(dest.name, config.shards, len(found.entries))
+                    shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]
+        if not report.num_images:
+            raise DataError(f"{source}: none of the {report.num_found} images could be used")
+        if config.format == "shards":
+            write_build_manifest(folder, dest.name, config, report, shards)
+    return report
 
 
-def _converted(found: Source, config: BuildConfig, workers: int, strict: bool, name: str) -> Generator[Converted]:
-    """Convert all images in order, with a progress bar; report those that cannot be used."""
+def _converted(report: Report, config: BuildConfig, workers: int, strict: bool, name: str) -> Generator[Converted]:
+    """Convert all images in order, with a progress bar; report what becomes of them."""
+    found = report.source
     function = partial(convert, config, found.read, found.label)
     with tqdm(total=len(found.entries), unit="img", desc=name) as bar:
         for image in map_in_order(function, found.entries, workers):
             bar.update()
             if image.error:
-                _report_skipped(found.path, image.name, image.error, strict)
+                _print_skipped(found.path, image.name, image.error, strict)
+                report.skipped[image.name] = image.error
+            for note in image.notes:
+                add(report.notes, note, image.name)
             yield image
 
 
-def _report_skipped(source: Path, name: str, error: str, strict: bool) -> None:
+def _print_skipped(source: Path, name: str, error: str, strict: bool) -> None:
     if strict:
         raise DataError(f"{source}: {name}: {error}")
-    tqdm.write(f"skipped {name}: {error}", file=sys.stderr)
+    tqdm.write(printable(f"skipped {name}: {error}"), file=sys.stderr)
 
 
-def _write_ffhq(folder: Path, name: str, config: BuildConfig, found: Source, images: Iterator[Converted]) -> int:
-    num_images = 0
-    with ffhq_writer(folder, name, config.resolution) as add:
+def _write_ffhq(folder: Path, name: str, config: BuildConfig, images: Iterator[Converted]) -> None:
+    with ffhq_writer(folder, name, config.resolution) as append:
         for image in images:
             if not image.error:
-                add(image.payloads, image.label)
-                num_images += 1
-    return num_images
-
-
-def _write_shards(folder: Path, name: str, config: BuildConfig, found: Source, images: Iterator[Converted]) -> int:
-    plan = plan_shards(name, config.shards, len(found.entries))
-    shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]
-    return write_build_manifest(folder, name, config, found, shards)
+                append(image.payloads, image.label)
 
 
 # --- Command line -----------------------------------------------------------------------------------------------------
@@ -134,8 +140,8 @@ def define_flags(options: flags.FlagValues) -> None:
         "crop",
         "center",
         CROPS,
-        "center: the largest centered square. wide: the largest centered area of --aspect, with black bars. none: "
-        "the images must be square.",
+        "center: the largest centered square. wide: the largest centered area of --aspect, with black bars. pad: the "
+        "whole image, with black bars, or transparent ones with --channels=4. none: the images must be square.",
         flag_values=options,
     )
     flags.DEFINE_string("aspect", "4:3", "width:height of the area that --crop=wide keeps.", flag_values=options)
@@ -163,6 +169,19 @@ def define_flags(options: flags.FlagValues) -> None:
         flag_values=options,
     )
     flags.DEFINE_bool("strict", False, "Fail at an unreadable image instead of skipping it.", flag_values=options)
+    flags.DEFINE_bool(
+        "labels", True, "Store the labels that the source has; --nolabels leaves them out.", flag_values=options
+    )
+    flags.DEFINE_integer(
+        "bits",
+        None,
+        "Bits of grayscale images with more than 8, of which the largest number becomes white; default: 12 for "
+        "images with values below 4096 only, else 16.",
+        flag_values=options,
+    )
+    flags.DEFINE_float(
+        "max_megapixels", 178, "Skip images of more million pixels before they take memory.", flag_values=options
+    )
     flags.DEFINE_integer(
         "max_images",
         None,
@@ -186,7 +205,7 @@ def define_flags(options: flags.FlagValues) -> None:
 
 
 def main(options: flags.FlagValues) -> None:
-    """Build the data set that the flags describe and print its size."""
+    """Build the data set that the flags describe and print what became of the images."""
     config = BuildConfig(
         resolution=options.resolution,
         crop=options.crop,
@@ -195,8 +214,11 @@ def main(options: flags.FlagValues) -> None:
         aspect=parse_aspect(options.aspect),
         format=options.format,
         shards=options.shards,
+        bits=options.bits,
+        max_megapixels=options.max_megapixels,
+        labels=options.labels,
     )
-    num_images, num_skipped = build(
+    report = build(
         Path(options.source),
         Path(options.outdir),
         config,
@@ -205,7 +227,9 @@ def main(options: flags.FlagValues) -> None:
         max_images=options.max_images,
         beam_options=shlex.split(options.beam_options) if options.runner == "beam" else None,
     )
-    print(f"{options.outdir}: {num_images} images at {options.resolution}, {num_skipped} skipped")
+    print(f"{options.outdir}: {report.num_images} images at {options.resolution}, {report.num_skipped} skipped")
+    for line in report.lines():
+        print(f"  {line}")
 
 
 def command() -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sg3tf.data.build.conversion import BuildConfig, Converted
-from sg3tf.data.build.sources import Source
+from sg3tf.data.build.report import Report, Tally, add
 from sg3tf.data.shards import ContentDigest, write_manifest
 from sg3tf.data.tfrecord import record_writer
 
@@ -19,12 +19,14 @@ class Shard:
     Attributes:
       file: name of the file.
       digests: of its images, in hexadecimal digits.
-      skipped: (name, reason) of the images that could not be used.
+      skipped: {name: reason} of the images that could not be used.
+      notes: about the images.
     """
 
     file: str
     digests: list[str] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: Tally = field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -47,25 +49,26 @@ def write_shard(path: Path, images: Iterable[Converted]) -> Shard:
     with record_writer(path) as write:
         for image in images:
             if image.error:
-                shard.skipped.append((image.name, image.error))
+                shard.skipped[image.name] = image.error
             else:
+                for note in image.notes:
+                    add(shard.notes, note, image.name)
                 write(image.payloads[0])
                 shard.digests.append(image.digest.hex())
     return shard
 
 
-def write_build_manifest(folder: Path, name: str, config: BuildConfig, source: Source, shards: list[Shard]) -> int:
-    """Write the manifest of the shards in `folder`; return the number of images."""
-    num_images = sum(shard.num_images for shard in shards)
+def write_build_manifest(folder: Path, name: str, config: BuildConfig, report: Report, shards: list[Shard]) -> None:
+    """Write the manifest of the shards in `folder`."""
     write_manifest(
         folder,
         {
             "name": name,
             "resolution": config.resolution,
             "channels": config.channels,
-            "num_images": num_images,
-            "num_skipped": sum(len(shard.skipped) for shard in shards),
-            "label": {**asdict(source.label), "classes": source.classes},
+            "num_images": report.num_images,
+            "num_skipped": report.num_skipped,
+            "label": {**asdict(report.source.label), "classes": report.source.classes},
             "crop": config.crop,
             "aspect": list(config.aspect) if config.crop == "wide" else None,
             "resize_filter": config.resize,
@@ -73,7 +76,6 @@ def write_build_manifest(folder: Path, name: str, config: BuildConfig, source: S
             "shards": [{"file": s.file, "num_images": s.num_images, "digest": _digest([s])} for s in shards],
         },
     )
-    return num_images
 
 
 def _digest(shards: list[Shard]) -> str:

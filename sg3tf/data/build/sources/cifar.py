@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zlib
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,17 @@ _ALLOWED = {
 def recognizes(path: Path) -> bool:
     """Return True for the tar file, the folder in it, or a folder that holds that."""
     if path.is_file():
-        return not path.name.endswith(".tfrecords") and tarfile.is_tarfile(path)
+        return not path.name.endswith(".tfrecords") and tarfile.is_tarfile(path) and _begins_like_cifar(path)
     return (_folder(path) / _BATCHES[0]).is_file()
+
+
+def _begins_like_cifar(path: Path) -> bool:
+    """Look at the first files of a tar file only: listing all of them takes as long as reading it."""
+    try:
+        with tarfile.open(path) as archive:
+            return any(Path(member.name).name in (*_BATCHES, _META) for member in islice(archive, 20))
+    except (OSError, EOFError, zlib.error, tarfile.TarError):  # a damaged one: `find` says how
+        return "cifar" in path.name
 
 
 def find(path: Path) -> Source:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import posixpath
+import unicodedata
 import zipfile
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,11 +17,15 @@ from PIL import Image
 
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import Label, LabelSpec, spec_of
-from sg3tf.images import open_image
+from sg3tf.data.labels import Given, Label, LabelSpec, number_labels, spec_of
+from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
-Entries = tuple[tuple[str, Label], ...]
+
+# Folders that divide a data set and are no classes.
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+_UTF8_FLAG = 0x800
+_ENCRYPTED_FLAG = 0x1
 
 
 def recognizes(path: Path) -> bool:
@@ -26,82 +33,202 @@ def recognizes(path: Path) -> bool:
     return path.is_dir() or zipfile.is_zipfile(path)
 
 
-def find(path: Path) -> Source:
+def find(path: Path, labels: bool = True) -> Source:
     """List the images below `path`; labels come from dataset.json, else from subfolders.
 
     Raises:
       DataError: there are no images, or the labels are malformed or incomplete.
     """
-    files = _list_files(path)
-    extensions = {x for x, name in Image.registered_extensions().items() if name in Image.OPEN}
-    names = [name for name in files if PurePosixPath(name).suffix.lower() in extensions]
-    if not names:
-        raise DataError(f"{path} holds no images; --source takes a folder or zip file of images")
-    top = PurePosixPath(os.path.commonpath([PurePosixPath(name).parent for name in names]))
+    files = [*_entries(path)[1]] if path.is_file() else sorted(_files_below(path))
+    images, remarks = _images_among(path, files)
     read = partial(_read_image, path)
+    unlabeled = tuple((name, None) for name in images)
+    if not labels:
+        return Source(path, unlabeled, LabelSpec("none", 0), read, remarks=remarks)
+    top = PurePosixPath(os.path.commonpath([PurePosixPath(name).parent for name in images]))
     for folder in (top, *top.parents):
         if str(folder / LABELS_FILE) in files:
-            entries = _labels_from_json(path, folder, names)
-            return Source(path, entries, spec_of(entries, f"{path}: {folder / LABELS_FILE}"), read)
-    entries, classes = _classes_from_folders(top, names)
-    return Source(path, entries, LabelSpec("class" if classes else "none", len(classes)), read, classes)
+            where = f"{path}: {folder / LABELS_FILE}"
+            rows, missing = _labels_from_json(path, folder, images)
+            entries, classes, remark = number_labels(rows, where)
+            return Source(path, entries, spec_of(entries, where), read, classes, (), remarks + missing + remark)
+    entries, classes, unused, remark = _classes_from_folders(top, images)
+    spec = LabelSpec("class" if classes else "none", len(classes))
+    return Source(path, entries, spec, read, classes, unused, remarks + remark)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def _read_image(path: Path, name: str) -> Image.Image:
     return open_image(io.BytesIO(_read_file(path, name)))
 
 
-def _read_file(path: Path, name: str) -> bytes:
-    return _open_zip(path).read(name) if path.is_file() else (path / name).read_bytes()
+def _read_file(path: Path, name: str, size: int = -1) -> bytes:
+    """Return the content of a file below a folder or in a zip file, or its first `size` bytes."""
+    if path.is_file():
+        archive, entries = _entries(path)
+        with archive.open(entries[name]) as member:
+            return member.read(size)
+    with open(path / name, "rb") as file:
+        return file.read(size)
 
 
 @lru_cache(maxsize=1)
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def _entries(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Open a zip file; return it with its files by name, sorted: a/b.png for ./a/b.png and a\\b.png."""
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable zip file: {error}") from error
+    files = [info for info in archive.infolist() if not info.is_dir()]
+    if any(info.flag_bits & _ENCRYPTED_FLAG for info in files):
+        raise DataError(f"{path} is encrypted: unpack it with its password and give the folder")
+    named = {posixpath.normpath(_decoded(info).replace("\\", "/")).lstrip("/"): info for info in files}
+    return archive, dict(sorted(named.items()))
 
 
-def _list_files(path: Path) -> list[str]:
-    if path.is_file():
-        names = [info.filename for info in _open_zip(path).infolist() if not info.is_dir()]
-    else:
-        names = [
-            (Path(folder) / file).relative_to(path).as_posix() for folder, _, files in os.walk(path) for file in files
-        ]
-    hidden = (".", "__MACOSX")
-    return sorted(name for name in names if not any(x.startswith(hidden) for x in name.split("/")))
+def _decoded(info: zipfile.ZipInfo) -> str:
+    """Return the name of an entry; some programs, such as macOS's Finder, write UTF-8 without saying so."""
+    if info.flag_bits & _UTF8_FLAG:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
-def _labels_from_json(path: Path, folder: PurePosixPath, names: list[str]) -> Entries:
-    """Read {"labels": [[name relative to the JSON file, label], ...]}; null: no labels."""
+def _files_below(root: Path, folder: Path | None = None, above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the names of all files, relative to `root`; links are followed, but not in circles."""
+    folder = folder or root
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror}") from error
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and path.is_dir()):
+            yield from _files_below(root, path, (*above, real))
+        elif entry.is_file(follow_symlinks=False) or entry.is_symlink():  # rather than a pipe or a device
+            yield path.relative_to(root).as_posix()
+
+
+def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the images among `files` and remarks about the others.
+
+    Images are known by their endings; a file with another ending, or none, by its first bytes. Hidden ones are left
+    out if there are others.
+    """
+    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
+    images: list[str] = []
+    hidden: list[str] = []
+    others: list[str] = []
+    for name in files:
+        parts = name.split("/")
+        if parts[-1].startswith("._") or parts[-1] in (LABELS_FILE, ".DS_Store") or parts[0] == "__MACOSX":
+            continue  # macOS keeps attributes of other files there
+        if PurePosixPath(name).suffix.lower() in endings or _begins_like_an_image(path, name):
+            (hidden if any(part.startswith(".") for part in parts) else images).append(name)
+        else:
+            others.append(name)
+    if not images:
+        images, hidden = hidden, []
+    if not images:
+        raise DataError(f"{path} holds no images; --source takes a folder or zip file of images")
+    remarks = []
+    if hidden:
+        remarks.append(f"hidden images left out: {len(hidden)}, e.g. {hidden[0]}")
+    if others:
+        remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
+    return images, tuple(remarks)
+
+
+def _begins_like_an_image(path: Path, name: str) -> bool:
+    try:
+        return is_image(_read_file(path, name, 16))
+    except (OSError, zipfile.BadZipFile, NotImplementedError):  # an unreadable file, a compression unknown here
+        return False
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+
+
+def _labels_from_json(
+    path: Path, folder: PurePosixPath, images: list[str]
+) -> tuple[list[tuple[str, Given]], tuple[str, ...]]:
+    """Read {"labels": [[name relative to the JSON file, label], ...]}; null: no labels.
+
+    Returns:
+      (image, its label) in the order of `images`, and remarks.
+    """
     where = f"{path}: {folder / LABELS_FILE}"
+    table: dict[str, Given] = {}
     try:
         rows = json.loads(_read_file(path, str(folder / LABELS_FILE)))["labels"]
-        table = {str(folder / name): _parse_label(label) for name, label in rows or ()}
+        for name, given in rows or ():
+            key, label = _key(folder / name), _parse_label(given)
+            if table.setdefault(key, label) != label:
+                raise DataError(f"{where} lists {name} with the labels {table[key]!r} and {label!r}; keep one of them")
     except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
-            f'{where} must be {{"labels": [[file, class index or list of numbers], ...]}}: {error}'
+            f'{where} must be {{"labels": [[file, class, class name or list of numbers], ...]}}: {error}'
         ) from error
-    missing = [name for name in names if name not in table]
-    if table and missing:
-        raise DataError(f"{where} lacks {len(missing)} of {len(names)} images, e.g. {missing[0]}")
-    return tuple((name, table.get(name)) for name in names)
+    keys = {_key(name): name for name in images}
+    unlabeled = [name for key, name in keys.items() if key not in table]
+    if table and unlabeled:
+        raise DataError(f"{where} lacks {len(unlabeled)} of {len(images)} images, e.g. {unlabeled[0]}")
+    absent = [key for key in table if key not in keys]
+    remarks = (f"{LABELS_FILE} lists {len(absent)} files that are not there, e.g. {absent[0]}",) if absent else ()
+    return [(name, table.get(_key(name))) for name in images], remarks
 
 
-def _parse_label(label: Any) -> Label:
-    if isinstance(label, list):
-        return tuple(float(number) for number in label)
-    if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+def _key(name: str | PurePosixPath) -> str:
+    """Return the form in which names are compared: accents composed, slashes, no "./"."""
+    return unicodedata.normalize("NFC", posixpath.normpath(str(name).replace("\\", "/")))
+
+
+def _parse_label(label: Any) -> Given:
+    if isinstance(label, list) and label and all(isinstance(name, str) for name in label):
+        return tuple(label)
+    if isinstance(label, (list, float)):
+        numbers = label if isinstance(label, list) else [label]
+        if not numbers:
+            raise TypeError("an empty list as label")
+        return tuple(float(number) for number in numbers)
+    if label is not None and (isinstance(label, bool) or not isinstance(label, (int, str))):
         raise TypeError(f"label {label!r}")
     return label
 
 
-def _classes_from_folders(top: PurePosixPath, names: list[str]) -> tuple[Entries, tuple[str, ...]]:
-    """Use the folders directly below `top`, the deepest folder that all images share, as classes."""
-    parts = [PurePosixPath(name).relative_to(top).parts for name in names]
-    if any(len(inner) < 2 for inner in parts):
-        return tuple((name, None) for name in names), ()
-    classes = {name: index for index, name in enumerate(sorted({inner[0] for inner in parts}))}
-    return tuple((name, classes[inner[0]]) for name, inner in zip(names, parts, strict=True)), tuple(classes)
+def _classes_from_folders(
+    top: PurePosixPath, images: list[str]
+) -> tuple[tuple[tuple[str, Label], ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Use the folders directly below `top`, the deepest folder that all images share, as classes.
+
+    Returns:
+      Entries, classes, images that belong to none, and remarks.
+    """
+    inner = {name: PurePosixPath(name).relative_to(top).parts for name in images}
+    parts = _first_folders(inner.values())
+    remarks: tuple[str, ...] = ()
+    if parts and {part.lower() for part in parts} <= _PARTS:
+        remarks = (f"taken as parts of the data set, not as classes: {', '.join(sorted(parts))}",)
+        inner = {name: path[1:] if len(path) > 1 else path for name, path in inner.items()}
+    classes = sorted({_key(folder) for folder in _first_folders(inner.values())})
+    beside = [name for name, path in inner.items() if len(path) < 2]
+    if len(classes) < 2 or 2 * len(beside) >= len(images):
+        if classes and beside:
+            remarks += (f"no classes: {len(beside)} images lie beside the folders, e.g. {beside[0]}",)
+        return tuple((name, None) for name in images), (), (), remarks
+    entries = [(name, classes.index(_key(path[0]))) for name, path in inner.items() if len(path) > 1]
+    reason = "lies beside the class folders; --nolabels uses it, without classes"
+    return tuple(entries), tuple(classes), tuple((name, reason) for name in beside), remarks
+
+
+def _first_folders(paths: Iterable[tuple[str, ...]]) -> set[str]:
+    return {path[0] for path in paths if len(path) > 1}

@@ -12,7 +12,7 @@ from PIL import Image
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
-from sg3tf.images import open_image
+from sg3tf.image_files import open_image
 from sg3tf.utils.extras import require
 
 _ENCODING = "latin-1"  # keys are bytes, names are text

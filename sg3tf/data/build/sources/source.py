@@ -21,6 +21,8 @@ class Source:
       label: kind and width of the labels.
       read: opens an image by its name; picklable.
       classes: names of the classes, if known.
+      unused: (name, reason) of images that are there and not among the entries.
+      remarks: lines about the source for the summary of a build.
     """
 
     path: Path
@@ -28,3 +30,5 @@ class Source:
     label: LabelSpec
     read: Callable[[str], Image.Image]
     classes: tuple[str, ...] = ()
+    unused: tuple[tuple[str, str], ...] = ()
+    remarks: tuple[str, ...] = ()

@@ -12,14 +12,14 @@ from sg3tf.data.build.sources.source import Source
 from sg3tf.data.dataset import Store, open_store
 from sg3tf.data.ffhq import find_levels
 from sg3tf.data.labels import Label
-from sg3tf.data.shards import MANIFEST
+from sg3tf.data.shards import is_shard_set
 
 
 def recognizes(path: Path) -> bool:
     """Return True for such a file or folder."""
     if path.is_file():
         return path.suffix == ".tfrecords"
-    return (path / MANIFEST).is_file() or bool(find_levels(path))
+    return is_shard_set(path) or bool(find_levels(path))
 
 
 def find(path: Path) -> Source:

@@ -38,11 +38,11 @@ def test_the_same_bytes_as_the_local_runner(
     tmp_path: Path, image_folder: Path, options: list[str], max_images: int | None
 ) -> None:
     (image_folder / "bee" / "text.png").write_text("no image")
-    counts = [
+    reports = [
         build(image_folder, tmp_path / "local" / "x", CONFIG, max_images=max_images),
         build(image_folder, tmp_path / "beam" / "x", CONFIG, max_images=max_images, beam_options=options),
     ]
-    assert counts[0] == counts[1]
+    assert reports[0].lines() == reports[1].lines()
     assert contents(tmp_path / "local" / "x") == contents(tmp_path / "beam" / "x")
     assert len(contents(tmp_path / "beam" / "x")) == CONFIG.shards + 1
 
@@ -57,7 +57,8 @@ def test_the_command_line_with_processes(tmp_path: Path, image_folder: Path) -> 
         done = subprocess.run(
             command, cwd=Path(sg3tf.data.__file__).parents[2], capture_output=True, text=True, check=False
         )
-        assert (done.returncode, done.stdout) == (0, f"{tmp_path / runner / 'x'}: 6 images at 8, 0 skipped\n")
+        assert done.returncode == 0
+        assert done.stdout.startswith(f"{tmp_path / runner / 'x'}: 6 images at 8, 0 skipped\n")
     assert contents(tmp_path / "local" / "x") == contents(tmp_path / "beam" / "x")
 
 

@@ -61,8 +61,10 @@ def test_manifest_says_what_is_there(shard_set: Path) -> None:
 @pytest.mark.parametrize("kind", ["shards", "ffhq"])
 def test_workers_do_not_change_a_byte(tmp_path: Path, image_folder: Path, kind: str) -> None:
     config = BuildConfig(8, format=kind, shards=2)
-    assert build(image_folder, tmp_path / "1" / "x", config, workers=1) == (6, 0)
-    assert build(image_folder, tmp_path / "2" / "x", config, workers=2) == (6, 0)
+    report = build(image_folder, tmp_path / "1" / "x", config, workers=1)
+    assert (report.num_images, report.num_skipped) == (6, 0)
+    report = build(image_folder, tmp_path / "2" / "x", config, workers=2)
+    assert (report.num_images, report.num_skipped) == (6, 0)
     assert contents(tmp_path / "1" / "x") == contents(tmp_path / "2" / "x")
 
 
@@ -109,7 +111,8 @@ def test_labels_from_dataset_json(tmp_path: Path, image_folder: Path) -> None:
     ("rows", "message"),
     [
         ([["ant/0.png", 1]], r"lacks 5 of 6 images, e\.g\. ant/1\.png"),
-        ([["ant/0.png", "red"]], "must be"),
+        ([["ant/0.png", True]], "must be"),
+        ([["ant/0.png", []]], "must be"),
         ("ant", "must be"),
     ],
 )
@@ -130,7 +133,8 @@ def test_one_image_without_a_label_is_named(tmp_path: Path, image_folder: Path) 
 
 
 def test_images_without_sub_folders_have_no_labels(tmp_path: Path, image_folder: Path) -> None:
-    shutil.copy(image_folder / "ant" / "0.png", image_folder)
+    for i in range(6):
+        shutil.copy(image_folder / "ant" / "0.png", image_folder / f"{i}.png")
     build(image_folder, tmp_path / "x", BuildConfig(8))
     with pytest.raises(DataError, match="no labels"):
         open_dataset(tmp_path / "x", use_labels=True)
@@ -142,7 +146,8 @@ def test_bad_images_are_named_and_skipped(
     (image_folder / "ant" / "text.png").write_text("no image")
     whole = (image_folder / "bee" / "2.png").read_bytes()
     (image_folder / "bee" / "half.png").write_bytes(whole[: len(whole) // 2])
-    assert build(image_folder, tmp_path / "x", BuildConfig(16)) == (6, 2)
+    report = build(image_folder, tmp_path / "x", BuildConfig(16))
+    assert (report.num_images, report.num_skipped) == (6, 2)
     stderr = capfd.readouterr().err
     assert "skipped ant/text.png: is not an image that Pillow can read" in stderr
     assert "skipped bee/half.png: " in stderr
@@ -191,7 +196,8 @@ def test_interruption_leaves_nothing(tmp_path: Path, image_folder: Path, monkeyp
 
 
 def test_max_images_takes_some_of_every_class(tmp_path: Path, image_folder: Path) -> None:
-    assert build(image_folder, tmp_path / "x", BuildConfig(8), max_images=3) == (3, 0)
+    report = build(image_folder, tmp_path / "x", BuildConfig(8), max_images=3)
+    assert (report.num_images, report.num_skipped) == (3, 0)
     dataset = open_dataset(tmp_path / "x", use_labels=True)
     assert [int(dataset.label(i).argmax()) for i in range(3)] == [0, 1, 2]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sg3tf.data.build.conversion import BuildConfig, to_square
 from sg3tf.data.errors import DataError
-from sg3tf.images import open_image
+from sg3tf.image_files import open_image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -20,7 +20,7 @@ def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def load_square(encoded: bytes, resolution: int, crop: str, channels: int) -> np.ndarray:
-    return to_square(open_image(io.BytesIO(encoded)), BuildConfig(resolution, crop, channels))
+    return to_square(open_image(io.BytesIO(encoded)), BuildConfig(resolution, crop, channels))[0]
 
 
 COLOR, GRAY = (200, 120, 40), 135  # GRAY is COLOR's luma
@@ -79,7 +79,7 @@ def test_wide_crop_has_black_bars(
 ) -> None:
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     image = Image.effect_noise(size, 60).convert(mode)
-    found = to_square(image, BuildConfig(16, "wide", channels, aspect=aspect))
+    found, _ = to_square(image, BuildConfig(16, "wide", channels, aspect=aspect))
     rows = 16 * aspect[1] // aspect[0]
     expected = np.asarray(image.crop(box).resize((16, rows), Image.Resampling.LANCZOS)).reshape(rows, 16, channels)
     top = (16 - rows) // 2
@@ -91,7 +91,7 @@ def test_wide_crop_has_black_bars(
 @pytest.mark.parametrize(("resize", "factor"), [("box", 4), ("lanczos", 4)])
 def test_the_resize_filter(resize: str, factor: int) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (8 * factor, 8 * factor), np.uint8)
-    found = to_square(Image.fromarray(gray), BuildConfig(8, "none", 1, resize))[:, :, 0]
+    found = to_square(Image.fromarray(gray), BuildConfig(8, "none", 1, resize))[0][:, :, 0]
     averages = gray.reshape(8, factor, 8, factor).mean((1, 3))
     assert (np.abs(found - averages).max() <= 1) == (resize == "box")
 

@@ -72,7 +72,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_images_labels_and_names(tmp_path: Path, folder: Path, workers: int) -> None:
-    assert build(pack(folder), tmp_path / "x", BuildConfig(32), workers=workers) == (15, 0)
+    report = build(pack(folder), tmp_path / "x", BuildConfig(32), workers=workers)
+    assert (report.num_images, report.num_skipped) == (15, 0)
     dataset = open_dataset(tmp_path / "x", use_labels=True)
     assert dataset._store.classes == tuple(CLASSES)
     for i in range(15):

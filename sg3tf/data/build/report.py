@@ -1,0 +1,90 @@
+"""Summary of a build: images found, used and skipped, with the reasons, classes with counts, and remarks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sg3tf.data.build.sources import Source
+
+Tally = dict[str, tuple[int, str]]  # text -> number of images that it applies to, name of the first
+_MOST_CLASSES = 20
+_MOST_REASONS = 8
+
+
+@dataclass
+class Report:
+    """What became of the images of a source.
+
+    Attributes:
+      source: of the images.
+      skipped: {name: reason} of the images that could not be used.
+      notes: what was done to images that their owner may not expect.
+    """
+
+    source: Source
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: Tally = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.skipped.update(self.source.unused)
+
+    @property
+    def num_found(self) -> int:
+        return len(self.source.entries) + len(self.source.unused)
+
+    @property
+    def num_skipped(self) -> int:
+        return len(self.skipped)
+
+    @property
+    def num_images(self) -> int:
+        return self.num_found - self.num_skipped
+
+    def classes(self) -> dict[str, int]:
+        """Return {name: number of images} of every class, empty ones included; {} for other labels."""
+        spec = self.source.label
+        if spec.kind != "class":
+            return {}
+        counts = Counter(label for name, label in self.source.entries if name not in self.skipped)
+        return {name: counts[i] for i, name in enumerate(self.source.classes or map(str, range(spec.dim)))}
+
+    def lines(self) -> list[str]:
+        """Return the summary, line by line."""
+        found = [f"found: {self.num_found} images in {self.source.path}", *self.source.remarks]
+        reasons: Tally = {}
+        for name, reason in self.skipped.items():
+            add(reasons, reason, name)
+        most = sorted(reasons.items(), key=lambda item: -item[1][0])
+        skipped = [f"skipped: {_entry(*item)}" for item in most[:_MOST_REASONS]]
+        if rest := sum(count for _, (count, _) in most[_MOST_REASONS:]):
+            skipped.append(f"skipped: {rest} for other reasons")
+        notes = [f"note: {_entry(*item)}" for item in self.notes.items()]
+        return [printable(line) for line in (*found, *skipped, *self._label_lines(), *notes)]
+
+    def _label_lines(self) -> list[str]:
+        counts, spec = self.classes(), self.source.label
+        if spec.kind == "vector":
+            return [f"labels: vectors of {spec.dim} numbers"]
+        if not counts:
+            return ["labels: none"]
+        if len(counts) <= _MOST_CLASSES:
+            return [f"classes: {len(counts)}: " + ", ".join(f"{name} {count}" for name, count in counts.items())]
+        least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        return [f"classes: {len(counts)}, from {counts[least]} images ({least}) to {counts[most]} ({most})"]
+
+
+def add(tally: Tally, text: str, name: str, count: int = 1) -> None:
+    """Count `text` once more, or `count` times; `name` is remembered if it is the first."""
+    before, first = tally.get(text, (0, name))
+    tally[text] = (before + count, first)
+
+
+def _entry(text: str, counted: tuple[int, str]) -> str:
+    return f"{counted[0]}: {text}, e.g. {counted[1]}"
+
+
+def printable(text: str) -> str:
+    """Return text of file names in one line that any terminal takes: odd bytes and line ends as escapes."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return line.encode("utf-8", "backslashreplace").decode()

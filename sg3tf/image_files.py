@@ -1,0 +1,253 @@
+"""Image files of any kind as 8-bit sRGB pixels, upright. Needs NumPy and Pillow only."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+#: Notes about what was done to an image besides what every image undergoes.
+PROFILE = "color profile converted to sRGB"
+BAD_PROFILE = "color profile damaged or of another kind of color, ignored"
+FIRST_FRAME = "several frames or pages, the first used"
+TWELVE_BITS = "12 bits stored in 16, scaled by 4095"
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What the files of common formats begin with. TIFF is left out: it is also the form of cameras' raw files, of which
+# Pillow would read the thumbnail.
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+
+
+class Decoded(NamedTuple):
+    """An image as `decode` returns it.
+
+    Attributes:
+      image: of mode L, RGB or RGBA.
+      notes: what was done to it that its owner may not expect; constants of this module.
+    """
+
+    image: Image.Image
+    notes: tuple[str, ...]
+
+
+def is_image(head: bytes) -> bool:
+    """Recognize PNG, JPEG, GIF, WebP, JPEG 2000, HEIC and AVIF by the first 16 bytes of a file."""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or head.startswith(_SIGNATURES) or _brand(head) in (*_HEIF_BRANDS, *_AVIF_BRANDS)
+
+
+def _brand(head: bytes) -> bytes:
+    """Return the brand of a file of the family of MP4, HEIC and AVIF; b"" for another."""
+    return head[8:12] if head[4:8] == b"ftyp" else b""
+
+
+def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Open an image file of any format that Pillow reads, and HEIC where the package pillow-heif is installed.
+
+    Raises:
+      ValueError: the file is not an image, or a package that reads it is missing.
+      OSError: the file cannot be read.
+      Image.DecompressionBombError: it has more pixels than `pixel_limit` allows.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about entries of EXIF, which are not used
+            return Image.open(source)
+    except UnidentifiedImageError as error:
+        brand = _brand(_head(source))
+        if brand in _HEIF_BRANDS and _register_heif():
+            return Image.open(source)
+        if brand in _HEIF_BRANDS:
+            raise ValueError("is a HEIC image: pip install pillow-heif") from error
+        if brand in _AVIF_BRANDS:
+            raise ValueError("is an AVIF image: pip install --upgrade pillow") from error
+        raise ValueError("is not an image that Pillow can read") from error
+
+
+def _head(source: str | os.PathLike[str] | BinaryIO) -> bytes:
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            return file.read(16)
+    source.seek(0)
+    head = source.read(16)
+    source.seek(0)
+    return head
+
+
+def _register_heif() -> bool:
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+@contextmanager
+def pixel_limit(megapixels: float) -> Iterator[None]:
+    """Let images be opened in the block that have up to so many million pixels, in this process."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6) // 2  # Pillow warns above it, and raises above twice as many
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decoded:
+    """Turn an image of any mode upright, and convert it to sRGB with 8 bits per channel.
+
+    An embedded color profile is applied; without one, the values are kept. EXIF orientation is applied, and
+    transparent parts become white unless `channels` is 4. Of several frames, the first is used.
+
+    Args:
+      image: as `open_image` returns it: grayscale, palette, 16 bits, RGB, RGBA, CMYK, LAB, ...
+      channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
+      bits: number of bits of grayscale with more than 8 bits, of which the largest number becomes white; None: 12 if
+        all values are below 4096, else 16.
+
+    Raises:
+      ValueError: the range of its pixels is unknown: floating-point numbers, 32 bits, or colors of 12 bits in 16.
+      OSError, SyntaxError, ...: the file is damaged (from Pillow, which decodes it here).
+    """
+    notes = []
+    if _has_frames(image):
+        notes.append(FIRST_FRAME)
+    halved = any(";16" in str(tile) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
+    image.load()
+    if halved and bits is None:
+        _require_16_bits(image)
+    profile = image.info.get("icc_profile")
+    image = image.transpose(_TURNS[turn]) if (turn := _orientation(image)) in _TURNS else image
+    if image.mode == "F":
+        raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        image, is_twelve = _to_8_bits(np.asarray(image, np.int64), bits)
+        notes += [TWELVE_BITS] * is_twelve
+    image, note = _to_srgb(image, profile)
+    notes += [note] if note else []
+    if channels < 4 and image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return Decoded(image.convert(_MODES[channels]), tuple(notes))
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Tell whether there is more than the image itself; phones' MPO files hold a second view of it, or a depth map."""
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except (OSError, SyntaxError, ValueError):  # a second frame that is damaged
+        return True
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1, upright, where the EXIF data cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other entries
+            found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises many types, even KeyError and struct.error
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _require_16_bits(image: Image.Image) -> None:
+    """Refuse 12 bits in channels of 16, of which Pillow has kept the upper 8 alone."""
+    brightest = int(np.asarray(image.getextrema())[:3].max())
+    if 0 < brightest < 16:
+        raise ValueError(
+            "uses at most 12 of the 16 bits of its channels, of which Pillow reads the upper 8: it would be nearly "
+            "black; convert it to 8 bits per channel"
+        )
+
+
+def _to_8_bits(values: np.ndarray, bits: int | None) -> tuple[Image.Image, bool]:
+    """Scale int64 [H, W] to 8 bits, rounded; return the image, and True if 12 bits were assumed."""
+    low, high = int(values.min()), int(values.max())
+    if bits is None and not 0 <= low <= high < 65536:
+        raise ValueError(f"holds values from {low} to {high} of unknown range; convert it to 8 or 16 bits")
+    is_twelve = bits is None and 0 < high < 4096
+    largest = 2 ** (bits or (12 if is_twelve else 16)) - 1
+    if not 0 <= low <= high <= largest:
+        raise ValueError(f"holds values from {low} to {high}, which are not of {bits} bits")
+    return Image.fromarray(((values * 510 + largest) // (2 * largest)).astype(np.uint8)), is_twelve
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:
+    """Convert to sRGB by the embedded profile, if there is one; return a note about it, or ""."""
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return _checked(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), ""
+    if not profile:
+        return image, ""
+    if image.mode in ("P", "PA", "1", "YCbCr", "HSV"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode in ("RGB", "L") and image.has_transparency_data:  # one transparent color
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
+    try:
+        given = ImageCms.getOpenProfile(io.BytesIO(profile))
+        space = given.profile.xcolor_space.strip()
+        if "srgb" in ImageCms.getProfileDescription(given).lower() and image.mode != "CMYK":
+            return image, ""
+        alpha = image.getchannel("A") if "A" in image.getbands() else None
+        working = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space]
+        if (working == "CMYK") != (image.mode == "CMYK") or (working == "L" and image.mode not in ("L", "LA")):
+            return image, BAD_PROFILE
+        srgb = ImageCms.createProfile("sRGB")
+        image = _checked(ImageCms.profileToProfile(image.convert(working), given, srgb, outputMode="RGB"))
+    except (ImageCms.PyCMSError, OSError, KeyError, ValueError):
+        return image, BAD_PROFILE
+    if alpha:
+        image.putalpha(alpha)
+    return image, PROFILE
+
+
+def _checked(image: Image.Image | None) -> Image.Image:
+    if image is None:  # only with inPlace=True
+        raise ValueError("no image")
+    return image
+
+
+def center_crop(image: Image.Image, aspect: tuple[int, int] = (1, 1)) -> Image.Image:
+    """Cut out the largest centered area of an aspect ratio, (width, height); by default a square."""
+    width = min(image.width, max(1, image.height * aspect[0] // aspect[1]))
+    height = min(image.height, max(1, image.width * aspect[1] // aspect[0]))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def read_image(path: str | os.PathLike[str], channels: int) -> Decoded:
+    """Read an image file as `decode` returns it.
+
+    Raises:
+      ValueError: the file is missing, damaged, or not an image that can be converted; the message begins with `path`.
+    """
+    try:
+        with open_image(path) as image:
+            return decode(image, channels)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: has too many pixels; make it smaller ({error})") from error
+    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow's
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
