@@ -105,7 +105,7 @@ def _register_heif() -> bool:
 
 @contextmanager
 def pixel_limit(megapixels: float) -> Iterator[None]:
-    """Let images be opened in the block that have up to so many million pixels, in this process."""
+    """Open images of up to `megapixels` million pixels in the block, and refuse larger ones; for this process."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6) // 2  # Pillow warns above it, and raises above twice as many
     try:
