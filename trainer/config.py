@@ -40,6 +40,9 @@ AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
 GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth a warning
 
+#: Metrics that need no detector files: the default of --metrics.
+SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
+
 #: Defaults of keys that an options.json may lack because it is older than the option.
 _DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32"}
 
@@ -285,12 +288,15 @@ class Options:
         3, limit=POSITIVE, help="Ticks in a row with gradients that are not finite after which the run stops."
     )
     metrics: tuple[str, ...] = free_option(
-        (), help=f"Metrics to compute at snapshots, separated by commas: {', '.join(metrics.METRICS)}."
+        None,
+        default_text=",".join(SELF_CONTAINED_METRICS),
+        help="Metrics to compute at snapshots, separated by commas, or none; the best snapshot by each is kept. Known "
+        f"are {', '.join(metrics.METRICS)}.",
     )
     metrics_samples: int | None = free_option(
         None,
         limit=POSITIVE,
-        default_text="as published, such as 50000",
+        default_text="100 to 1000, by --snap, for swd and kid_scattering; else as published, such as 50000",
         help="Number of generated images for each of --metrics.",
     )
     detector_dir: str | None = free_option(
@@ -324,6 +330,7 @@ class Options:
             "gamma": default_gamma(self.cfg, self.resolution, self.batch),
             "precision": default_precision(self.strategy),
             "p": 0.0,
+            "metrics": self._default_metrics(),
             "ada_kimg": augment.KIMG if self.init_from is None else augment.KIMG_FROM_MODEL,
         }
         for field in FIELDS.values():
@@ -334,6 +341,11 @@ class Options:
         for name, value in computed.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # the dataclass is frozen
+
+    def _default_metrics(self) -> tuple[str, ...]:
+        """Metrics that need no detector files, where they are defined."""
+        defined = self.image_channels in (1, 3) and self.resolution >= 16 and self.num_images > 1
+        return SELF_CONTAINED_METRICS if defined else ()
 
     def _check_combinations(self) -> None:
         size, group = self.batch_per_replica, self.mbstd_group
@@ -600,8 +612,8 @@ def define_flags(values: flags.FlagValues) -> None:
         field = FIELDS[name]
         help_text, choices = _help(field), field.metadata["choices"]
         kind = next(t for t in (typing.get_args(types[name]) or (types[name],)) if t is not type(None))
-        if isinstance(default, tuple):
-            flags.DEFINE_list(name, list(default), help_text, flag_values=values)
+        if typing.get_origin(types[name]) is tuple:
+            flags.DEFINE_list(name, None if default is None else list(default), help_text, flag_values=values)
         elif choices:
             flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
         elif kind is bool:
@@ -622,7 +634,7 @@ def given_options(values: flags.FlagValues) -> dict[str, Any]:
     """
     given = {name: values[name].value for name in DEFAULTS if not values[name].using_default_value}
     if "metrics" in given:
-        given["metrics"] = tuple(given["metrics"])
+        given["metrics"] = () if given["metrics"] == ["none"] else tuple(given["metrics"])
     if "profile_steps" in given:
         try:
             given["profile_steps"] = tuple(int(number) for number in given["profile_steps"])

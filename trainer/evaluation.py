@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.utils.files import atomic_path
-from trainer.config import Options
+from sg3tf.utils.files import atomic_path, atomic_write
+from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
 from trainer.state import TrainState
+
+#: Share of the images between two snapshots that metrics without detector files generate: such an image costs less than
+#: one of training.
+SAMPLES_SHARE = 0.05
+MIN_SAMPLES, MAX_SAMPLES = 100, 1000
 
 
 def check_metrics(options: Options) -> None:
@@ -25,76 +33,134 @@ def check_metrics(options: Options) -> None:
     """
     if not options.metrics:
         return
+    data = _real_images(options)
     try:
-        metrics.check(
-            options.metrics,
-            options.generator(),
-            _real_images(options),
-            detector_dir=options.detector_dir,
-            num_samples=options.metrics_samples,
-        )
+        for names, num_samples in _groups(options):
+            metrics.check(names, options.generator(), data, detector_dir=options.detector_dir, num_samples=num_samples)
     except DetectorError as error:
         raise OptionError(f"--detector_dir={options.detector_dir}: {error}") from error
 
 
-def evaluate(
-    run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None, snapshot: Path
-) -> dict[str, float]:
-    """Compute options.metrics, and keep the snapshot with the best value of each.
-
-    Appends a line to metric-NAME.jsonl for every metric, and writes network-best-RESULT.keras for every result that is
-    better than those of all earlier snapshots.
+class Evaluator:
+    """Computes options.metrics at every snapshot, and keeps the snapshot with the best value of each.
 
     Args:
-        run: the run folder.
+        run: the run folder. Lines of its metric files from after state.cur_nimg are removed: the run is resumed from an
+            earlier checkpoint, and will write them again.
         options: of the run.
-        state: G_ema is measured, and `best` updated.
+        state: of the run; G_ema is measured.
         strategy: devices to compute on, those of this process; None: the first one.
-        snapshot: .keras file of the same weights.
-
-    Returns:
-        {"Metrics/RESULT": value}.
     """
-    evaluation = metrics.Evaluation(
-        options.metrics,
-        state.G_ema,
-        _real_images(options),
-        detector_dir=options.detector_dir,
-        cache_dir=default_cache_dir(),
-        num_samples=options.metrics_samples,
-        batch=options.batch_per_replica,
-        seed=options.seed,
-        strategy=strategy,
-    )
-    found: dict[str, float] = {}
-    for computed in evaluation:
+
+    def __init__(
+        self, run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        self._run, self._options, self._state, self._strategy = run, options, state, strategy
+        self._evaluations: list[metrics.Evaluation] = []  # made at the first snapshot; graphs are kept for the next
+        for name in options.metrics:
+            _truncate(self._file(name), state.cur_nimg)
+
+    def evaluate(self, snapshot: Path) -> dict[str, float]:
+        """Compute the metrics of state.G_ema.
+
+        Writes network-best-RESULT.keras for every result that is better than those of all earlier snapshots, and then a
+        line of metric-NAME.jsonl for every metric.
+
+        Args:
+            snapshot: .keras file of the same weights.
+
+        Returns:
+            {"Metrics/RESULT": value}.
+        """
+        self._evaluations = self._evaluations or list(self._open())
+        found: dict[str, float] = {}
+        for evaluation in self._evaluations:
+            for computed in evaluation:
+                self._record(computed, snapshot)
+                found |= computed.values
+        return {f"Metrics/{result}": value for result, value in found.items()}
+
+    def _open(self) -> Iterator[metrics.Evaluation]:
+        options = self._options
+        for names, num_samples in _groups(options):
+            yield metrics.Evaluation(
+                names,
+                self._state.G_ema,
+                _real_images(options),
+                detector_dir=options.detector_dir,
+                cache_dir=default_cache_dir(),
+                num_samples=num_samples,
+                batch=options.batch_per_replica,
+                seed=options.seed,
+                strategy=self._strategy,
+            )
+
+    def _record(self, computed: metrics.MetricResult, snapshot: Path) -> None:
+        file = self._file(computed.metric)
+        for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
+            # Distances grow as fewer images are compared.
+            earlier = [line["results"][result] for line in _lines(file) if line["num_samples"] == computed.num_samples]
+            if is_best(computed.values[result], earlier, higher_is_better):
+                with atomic_path(self._run / f"network-best-{result}.keras") as best:
+                    self._state.G_ema.save(best)
         line = {
             "metric": computed.metric,
             "results": computed.values,
             "num_samples": computed.num_samples,
             "snapshot": snapshot.name,
-            "kimg": state.cur_nimg / 1000,
+            "kimg": self._state.cur_nimg / 1000,
         }
-        with open(run / f"metric-{computed.metric}.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
-        for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
-            if is_better(result, computed.values[result], higher_is_better, state.best):
-                state.best[result] = (computed.values[result], state.cur_nimg)
-                with atomic_path(run / f"network-best-{result}.keras") as best:
-                    state.G_ema.save(best)
-        found |= computed.values
-    return {f"Metrics/{result}": value for result, value in found.items()}
+        with open(file, "a") as out:
+            out.write(json.dumps(line) + "\n")
+
+    def _file(self, metric: str) -> Path:
+        return self._run / f"metric-{metric}.jsonl"
 
 
-def is_better(result: str, value: float, higher_is_better: bool | None, best: dict[str, tuple[float, int]]) -> bool:
+def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:
     """Return True if `value` is better than every earlier one; False where no direction is better."""
     if higher_is_better is None:
         return False
-    if result not in best:
-        return True
-    return value > best[result][0] if higher_is_better else value < best[result][0]
+    return all(value > other if higher_is_better else value < other for other in earlier)
+
+
+def _groups(options: Options) -> Iterator[tuple[list[str], int | None]]:
+    """Metrics that are computed together, and their number of generated images; None: as published."""
+    if options.metrics_samples is not None:
+        yield list(options.metrics), options.metrics_samples
+        return
+    self_contained = [name for name in options.metrics if name in SELF_CONTAINED_METRICS]
+    others = [name for name in options.metrics if name not in SELF_CONTAINED_METRICS]
+    if self_contained:
+        yield self_contained, self_contained_samples(options)
+    if others:
+        yield others, None
+
+
+def self_contained_samples(options: Options) -> int:
+    """Number of generated images for metrics that need no detector files: few where snapshots are frequent."""
+    snapshot_nimg = options.snap * options.tick * 1000
+    return int(np.clip(snapshot_nimg * SAMPLES_SHARE, MIN_SAMPLES, MAX_SAMPLES))
 
 
 def _real_images(options: Options) -> Dataset:
     """All images of the data set, as published: with those held out or left out of training, and none mirrored."""
     return open_dataset(options.data, resolution=options.resolution, use_labels=options.cond)
+
+
+# --- metric-NAME.jsonl ------------------------------------------------------------------------------------------------
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _truncate(file: Path, cur_nimg: int) -> None:
+    """Remove the lines from after `cur_nimg` images, and one in the middle of which a process was killed."""
+    if not file.exists():
+        return
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["kimg"] * 1000 <= cur_nimg + 0.5]
+    if len(kept) < len(lines):
+        with atomic_write(file) as out:
+            out.write("".join(kept).encode())

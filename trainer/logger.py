@@ -18,15 +18,14 @@ from tqdm import tqdm
 
 from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
-from sg3tf.metrics.detectors import DetectorError
 from sg3tf.models import power_ema
 from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path, atomic_write
 from trainer import run_dir
 from trainer.config import Options
-from trainer.errors import TrainingError
-from trainer.evaluation import evaluate
+from trainer.errors import TrainingError, summarize_error
+from trainer.evaluation import Evaluator
 from trainer.inputs import Examples, Latents
 from trainer.random_inputs import RandomInputs
 from trainer.schedule import tick_number
@@ -141,7 +140,8 @@ class RunLogger:
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.run, self.options, self.state = run, options, state
-        self._examples, self._strategy = examples, strategy
+        self._examples = examples
+        self._evaluator = Evaluator(run, options, state, strategy)
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         digits = 1 if options.kimg >= 10 else 3
@@ -223,22 +223,36 @@ class RunLogger:
             run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
 
     def on_snapshot(self) -> None:
-        """Save an image grid and the averaged generator, and compute the metrics, unless the last tick was bad."""
+        """Save an image grid and the averaged generator, unless the last tick was bad."""
         if not self._divergence.is_healthy:
             return
         with self._maintenance():
             self._save_fakes()
-            snapshot = self.run / snapshot_name(self.state.cur_nimg)
-            with atomic_path(snapshot) as path:
+            with atomic_path(self._snapshot_file()) as path:
                 self.state.G_ema.save(path)
             if self.state.power_emas:
                 power_ema.write(
                     self.run / power_ema.file_name(self.state.cur_nimg), self.state.cur_nimg, self.state.power_emas
                 )
-            if self.options.metrics:
-                self._evaluate(snapshot)
             if self.options.histograms:
                 self._save_histograms()
+
+    def on_evaluation(self) -> None:
+        """Compute the metrics of a snapshot, after its checkpoint so that a failure costs nothing else.
+
+        Unless the last tick was bad.
+        """
+        if not self.options.metrics or not self._divergence.is_healthy:
+            return
+        snapshot = self._snapshot_file()
+        with self._maintenance():
+            try:
+                values = self._evaluator.evaluate(snapshot)
+            except Exception as error:  # whatever it is, it is no reason to end the run
+                self.log(f"warning: no metrics of {snapshot.name}: {type(error).__name__}: {summarize_error(error)}")
+                return
+        self.write_scalars(values)
+        self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
 
     def close(self) -> None:
         """Close the progress bar and TensorBoard's file."""
@@ -272,14 +286,8 @@ class RunLogger:
                 tf.summary.scalar(name, value, step=self.state.cur_nimg)
         self._writer.flush()
 
-    def _evaluate(self, snapshot: Path) -> None:
-        try:
-            values = evaluate(self.run, self.options, self.state, self._strategy, snapshot)
-        except (FloatingPointError, DetectorError, OSError) as error:  # no reason to end the run
-            self.log(f"warning: no metrics of {snapshot.name}: {error}")
-            return
-        self.write_scalars(values)
-        self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
+    def _snapshot_file(self) -> Path:
+        return self.run / snapshot_name(self.state.cur_nimg)
 
     def _save_histograms(self) -> None:
         with self._writer.as_default():
@@ -343,6 +351,8 @@ class NullLogger:
     def on_checkpoint(self) -> None: ...
 
     def on_snapshot(self) -> None: ...
+
+    def on_evaluation(self) -> None: ...
 
     def close(self) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -54,6 +55,7 @@ def train(
     Raises:
         TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
     """
+    _ensure_temporary_folder(run)
     workers = Workers(strategy)
     state = TrainState(options, strategy)
     notes = load_weights(state, options, resume)
@@ -76,6 +78,8 @@ def train(
             logger.on_snapshot()
         if due.checkpoint:
             logger.on_checkpoint()
+        if due.snapshot:
+            logger.on_evaluation()
 
     closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers)
     with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals() as signals:
@@ -87,6 +91,14 @@ def train(
         report(schedule.due_at_end(state.cur_nimg))
         workers.wait_for_all()  # the others would take a worker that leaves early for lost
     return schedule.is_finished(state.cur_nimg)
+
+
+def _ensure_temporary_folder(run: Path) -> None:
+    """Let Keras save through temporary files in the run folder where no other place can be written."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str(run)
 
 
 def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:

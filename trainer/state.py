@@ -53,7 +53,6 @@ class TrainState:
         lecam_means: moving averages of the logits of real and of generated images; None without --lecam.
         cur_nimg: real images that the run has seen.
         step: steps that the run has made.
-        best: {metric: (value, cur_nimg)} of the best snapshot.
     """
 
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -91,7 +90,6 @@ class TrainState:
                 self.lecam_means = tf.Variable([0.0, 0.0], trainable=False, aggregation=mean, name="lecam_means")
         self.cur_nimg = 0
         self.step = 0
-        self.best: dict[str, tuple[float, int]] = {}
 
     def _checkpoint(self, format: int = FORMAT) -> tf.train.Checkpoint:
         # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
@@ -122,7 +120,7 @@ class TrainState:
             raise TrainingError(f"{folder}: cannot be written ({summarize_error(error)})") from error
 
     def _progress(self) -> dict[str, Any]:
-        return {"format": FORMAT, "cur_nimg": self.cur_nimg, "step": self.step, "best": self.best}
+        return {"format": FORMAT, "cur_nimg": self.cur_nimg, "step": self.step}
 
     def restore(self, folder: Path) -> list[str]:
         """Read a checkpoint, except for the learning rates, which stay those of the options.
@@ -140,7 +138,6 @@ class TrainState:
         try:
             progress = json.loads((folder / PROGRESS).read_text())
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
-            best = {name: (float(value), int(at)) for name, (value, at) in dict(progress["best"]).items()}
             format = int(progress.get("format", 1))
             with literal_folder(folder) as literal:
                 status = self._checkpoint(format).read(str(literal / "state"))
@@ -155,7 +152,7 @@ class TrainState:
                 optimizer.learning_rate = learning_rate
                 if format == 1:  # all variables have been updated as often
                     optimizer.counts.assign(tf.fill(optimizer.counts.shape, tf.cast(optimizer.iterations, tf.int64)))
-        self.cur_nimg, self.step, self.best = cur_nimg, step, best
+        self.cur_nimg, self.step = cur_nimg, step
         return [UPDATE_NOTE] if format == 1 else []
 
 

@@ -47,7 +47,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_list("metrics", None, f"Metrics to compute: {', '.join(METRICS)}.", required=True, flag_values=options)
     flags.DEFINE_string(
         "cache_dir",
-        str(default_cache_dir()),
+        str(default_cache_dir() or ""),
         "Folder for features of data sets and for interrupted work; empty: none.",
         flag_values=options,
     )

@@ -6,6 +6,7 @@ exactly what would be computed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -34,9 +35,13 @@ KeyFields = dict[str, Any]
 _logger = logging.getLogger(__name__)
 
 
-def default_cache_dir() -> Path:
-    """This machine's cache folder for metrics: $XDG_CACHE_HOME/sg3tf/metrics, or under ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "metrics"
+def default_cache_dir() -> Path | None:
+    """Cache folder for metrics: $XDG_CACHE_HOME/sg3tf/metrics, or under ~/.cache; None without a home folder."""
+    try:
+        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
+        return None
+    return parent / "sg3tf" / "metrics"
 
 
 def cache_key(fields: KeyFields) -> str:
@@ -67,13 +72,16 @@ class ProgressFile:
         """Save the arrays, unless that was done in the last SAVE_INTERVAL_S."""
         if self._file is None or time.monotonic() - self._saved_s < SAVE_INTERVAL_S:
             return
-        with atomic_write(self._file) as file:
-            np.savez(file, **arrays)
+        try:
+            with atomic_write(self._file) as file:
+                np.savez(file, **arrays)
+        except OSError as error:
+            _logger.warning("%s: not written, so that an interrupted metric starts again (%s)", self._file, error)
         self._saved_s = time.monotonic()
 
 
 class Cache:
-    """Statistics of features, by key.
+    """Statistics of features, by key. A folder that cannot be written costs time, but no result: there is a warning.
 
     Args:
         folder: place of the entries; None: nothing is stored.
@@ -100,31 +108,56 @@ class Cache:
         if self._folder is None:
             return
         arrays = stats.arrays() if isinstance(stats, Moments) else {"rows": stats}
-        with atomic_directory(self._folder / "features" / cache_key(fields), replace=True) as entry:
-            for name, array in arrays.items():
-                np.save(entry / f"{name}.npy", array)
-            digests = {file.name: digest_file(file) for file in sorted(entry.iterdir())}
-            (entry / ABOUT).write_text(json.dumps({**fields, "sha256": digests}, indent=1) + "\n")
+        try:
+            with atomic_directory(self._folder / "features" / cache_key(fields), replace=True) as entry:
+                for name, array in arrays.items():
+                    np.save(entry / f"{name}.npy", array)
+                digests = {file.name: digest_file(file) for file in sorted(entry.iterdir())}
+                (entry / ABOUT).write_text(json.dumps({**fields, "sha256": digests}, indent=1) + "\n")
+        except OSError as error:
+            _logger.warning("%s: not written, so that it is computed again next time (%s)", self._folder, error)
 
     @contextmanager
-    def unfinished(self, fields: KeyFields) -> Iterator[Path]:
+    def unfinished(self, fields: KeyFields) -> Iterator[Path | None]:
         """A folder for intermediate results, which is removed on success and stays after an error or a kill.
 
         It contains the files that an interrupted process with the same key left. Another process that asks for the same
-        key waits.
+        key waits. Where the cache cannot be written it is a temporary folder, and None where there is none either.
         """
+        with contextlib.ExitStack() as stack:
+            yield self._enter_kept(stack, fields) or _enter_temporary(stack)
+
+    def _enter_kept(self, stack: contextlib.ExitStack, fields: KeyFields) -> Path | None:
+        """Enter the context of a folder in the cache; None if there is no cache, or if it cannot be written."""
         if self._folder is None:
-            with tempfile.TemporaryDirectory(prefix="sg3tf-metrics-") as name:
-                yield Path(name)
-            return
+            return None
         parent = self._folder / "unfinished"
-        parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
-        folder = parent / cache_key(fields)
-        with _locked(folder.with_suffix(".lock")):
-            folder.mkdir(exist_ok=True)
-            yield folder
-            shutil.rmtree(folder)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(parent)
+            return stack.enter_context(_locked_folder(parent / cache_key(fields)))
+        except OSError as error:
+            _logger.warning("%s: cannot be written; an interrupted metric starts again (%s)", self._folder, error)
+            return None
+
+
+def _enter_temporary(stack: contextlib.ExitStack) -> Path | None:
+    """Enter the context of a temporary folder; None if there is no place for one."""
+    try:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="sg3tf-metrics-", ignore_cleanup_errors=True))
+    except OSError as error:
+        _logger.warning("no temporary folder; intermediate results of metrics stay in memory (%s)", error)
+        return None
+    return Path(name)
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[Path]:
+    """A folder that no other process uses; removed unless there is an error."""
+    with _locked(folder.with_suffix(".lock")):
+        folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _load_array(file: Path, digest: str) -> NDArray[Any]:
@@ -148,7 +181,7 @@ def _locked(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink()
+                path.unlink(missing_ok=True)
             return
 
 

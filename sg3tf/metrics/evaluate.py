@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import tensorflow as tf
 from sg3tf.metrics import detectors
 from sg3tf.metrics.cache import Cache, ProgressFile
 from sg3tf.metrics.equivariance import EquivarianceMetric, measure_equivariance
-from sg3tf.metrics.feature_stats import MOMENTS, FeatureStats
+from sg3tf.metrics.feature_stats import MOMENTS, FeatureRequest, FeatureStats
 from sg3tf.metrics.features import VERSIONS, FeatureExtractor, ProgressCallback, generated_cache_key
 from sg3tf.metrics.ppl import PathLengthMetric, measure_path_length
 from sg3tf.metrics.registry import METRICS, FeatureMetric, Metric
@@ -161,7 +161,7 @@ def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_
     """Number of generated images, and of real ones where they are used."""
     counts = [num_samples or metric.num_samples]
     if data is not None and kind.max_real:
-        counts.append(min(len(data), kind.max_real))
+        counts.append(min(len(data), counts[0] if kind.matched else kind.max_real))
     return counts
 
 
@@ -318,13 +318,12 @@ class Evaluation:
                     values = feature_values[name]
                 else:
                     values = (self._run_generating_metric(name, metric.kind),)
-            max_real = metric.kind.max_real if isinstance(metric.kind, FeatureMetric) else 0
             yield MetricResult(
                 metric=name,
                 values=dict(zip(metric.results, values, strict=True)),
                 unit=metric.unit,
                 num_samples=self._samples(name).count,
-                num_real=0 if self.data is None else min(len(self.data), max_real),
+                num_real=self._num_real(name, metric.kind) if isinstance(metric.kind, FeatureMetric) else 0,
             )
 
     def _run_generating_metric(self, name: str, kind: EquivarianceMetric | PathLengthMetric) -> float:
@@ -352,14 +351,7 @@ class Evaluation:
         """All metrics that compare features."""
         kinds = {name: METRICS[name].kind for name in self.names}
         feature_metrics = {name: kind for name, kind in kinds.items() if isinstance(kind, FeatureMetric)}
-        real: dict[str, FeatureStats] = {}
-        if self.data is not None:
-            size = len(self.data)
-            requests = {
-                n: kind.request(min(size, kind.max_real)) for n, kind in feature_metrics.items() if kind.max_real
-            }
-            stats = self._extractor.real(self.data, set(requests.values()))
-            real = {name: stats[request] for name, request in requests.items()}
+        real = {} if self.data is None else self._real_stats(self.data, feature_metrics)
         fake_requests = {name: kind.request(self._samples(name).count) for name, kind in feature_metrics.items()}
         samples = self._samples(next(iter(feature_metrics)))
         with self._extractor.generated(self._G, samples, set(fake_requests.values())) as fake:
@@ -367,6 +359,25 @@ class Evaluation:
                 name: kind.compute(real.get(name), fake[fake_requests[name]], comparison_rng(self._seed))
                 for name, kind in feature_metrics.items()
             }
+
+    def _real_stats(self, data: Images, feature_metrics: Mapping[str, FeatureMetric]) -> dict[str, FeatureStats]:
+        """Statistics of real images for each metric: one pass for those that share the images."""
+        by_count: dict[int | None, dict[str, FeatureRequest]] = {}  # None: the first images of all of them
+        for name, kind in feature_metrics.items():
+            if kind.max_real:
+                count = self._num_real(name, kind)
+                by_count.setdefault(count if kind.matched else None, {})[name] = kind.request(count)
+        real: dict[str, FeatureStats] = {}
+        for matched, requests in by_count.items():
+            images = data if matched is None else data.subsample(matched)
+            stats = self._extractor.real(images, set(requests.values()))
+            real |= {name: stats[request] for name, request in requests.items()}
+        return real
+
+    def _num_real(self, name: str, kind: FeatureMetric) -> int:
+        """Number of real images that a metric compares with; 0 without."""
+        counts = _image_counts(METRICS[name], kind, self.data, self._num_samples)
+        return counts[1] if len(counts) > 1 else 0
 
     def _samples(self, name: str) -> Samples:
         count = self._num_samples or METRICS[name].num_samples

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ Array = NDArray[np.float64]
 Features = NDArray[Any]
 
 MAX_LISTED_ROWS = 5  # in an error
+
+_logger = logging.getLogger(__name__)
 
 
 # --- Mean and covariance ----------------------------------------------------------------------------------------------
@@ -130,6 +134,7 @@ class Moments:
 
 MOMENTS, ROWS = "moments", "rows"
 SAVE_INTERVAL_S = 60.0
+_STATE = "state.npz"
 
 Rows = NDArray[np.float32]
 FeatureStats = Moments | Rows
@@ -167,23 +172,23 @@ class FeatureCollector:
     Args:
         requests: statistics to collect.
         sizes: D of every output.
-        folder: place for rows, which may be larger than memory, and for saved states.
+        folder: place for rows, which may be larger than memory, and for saved states; None: rows are kept in memory,
+            and nothing is saved.
 
     Attributes:
         num_images: number of images to collect.
         num_done: number of images collected.
     """
 
-    def __init__(self, requests: Sequence[FeatureRequest], sizes: Mapping[OutputName, int], folder: Path) -> None:
+    def __init__(
+        self, requests: Sequence[FeatureRequest], sizes: Mapping[OutputName, int], folder: Path | None
+    ) -> None:
         self.num_images, self.num_done = max(request.count for request in requests), 0
-        self._requests, self._state = list(requests), folder / "state.npz"
+        self._requests, self._folder = list(requests), folder
         self._moments = {r: Moments(sizes[r.output_name]) for r in requests if r.statistic == MOMENTS}
         self._restore()
-        mode = "r+" if self.num_done else "w+"
         self._rows = {
-            request: np.lib.format.open_memmap(
-                folder / f"{i}.npy", mode, np.float32, (request.count, sizes[request.output_name])
-            )
+            request: self._open_rows(f"{i}.npy", (request.count, sizes[request.output_name]))
             for i, request in enumerate(self._requests)
             if request.statistic == ROWS
         }
@@ -209,27 +214,54 @@ class FeatureCollector:
 
     def save(self) -> None:
         """Write everything to disk, the rows before the count that includes them."""
+        self._saved_s = time.monotonic()
+        if self._folder is None:
+            return
         for rows in self._rows.values():
-            rows.flush()
+            if isinstance(rows, np.memmap):
+                rows.flush()
         arrays: dict[str, Any] = {
             f"{self._requests.index(request)}/{name}": array
             for request, moments in self._moments.items()
             for name, array in moments.arrays().items()
         }
-        with atomic_write(self._state) as file:
-            np.savez(file, **arrays, done=self.num_done)
-        self._saved_s = time.monotonic()
+        try:
+            with atomic_write(self._folder / _STATE) as file:
+                np.savez(file, **arrays, done=self.num_done)
+        except OSError as error:
+            _logger.warning("%s: not written, so that an interrupted pass starts again (%s)", self._folder, error)
 
     def stats(self) -> dict[FeatureRequest, FeatureStats]:
         """The requested statistics."""
         return {**self._moments, **self._rows}
 
+    def _open_rows(self, name: str, shape: tuple[int, int]) -> Rows:
+        """Array for rows: a file in the folder, or in memory where there is no room for it."""
+        if self._folder is not None and self.num_done:
+            return np.lib.format.open_memmap(self._folder / name, "r+")
+        if self._folder is not None:
+            try:
+                return _new_memmap(self._folder / name, shape)
+            except OSError as error:
+                _logger.warning("%s: not written; rows stay in memory (%s)", self._folder / name, error)
+                self._folder = None  # a saved state would be one without its rows
+        return np.empty(shape, np.float32)
+
     def _restore(self) -> None:
-        if not self._state.exists():
+        if self._folder is None or not (state := self._folder / _STATE).exists():
             return
-        with np.load(self._state) as arrays:
+        with np.load(state) as arrays:
             self.num_done = int(arrays["done"])
             for request in self._moments:
                 prefix = f"{self._requests.index(request)}/"
                 named = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
                 self._moments[request] = Moments.from_arrays(named)
+
+
+def _new_memmap(file: Path, shape: tuple[int, int]) -> Rows:
+    """An array on disk whose room is reserved: a disk that fills up later would end the process with SIGBUS."""
+    rows = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with open(file, "r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return rows

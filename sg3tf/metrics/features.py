@@ -130,6 +130,7 @@ class FeatureExtractor:
     ) -> None:
         self._detectors, self._cache, self._batch = detectors, cache, batch
         self._strategy, self._progress = strategy, progress
+        self._traced: tuple[Any, Any] = (None, None)  # a generator, and the function of its images' features
 
     def real(self, data: Images, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
         """Statistics of a data set; those in the cache take no pass."""
@@ -140,7 +141,9 @@ class FeatureExtractor:
         with self._cache.unfinished(self._pass_key_fields(missing)) as folder:
             computed, still_missing = self._load_cached(missing)  # another process may have finished them by now
             if still_missing:  # all that the folder is for, as it may hold a part of them
-                computed = self._extract(RealImages(data), missing, folder, "real images")
+                source = RealImages(data)
+                run = _feature_function(source, self._detectors, self._strategy)
+                computed = self._extract(source, run, missing, folder, "real images")
                 for request, stats in computed.items():
                     self._cache.store(fields[request], stats)
         return cached | computed
@@ -149,10 +152,16 @@ class FeatureExtractor:
     def generated(
         self, G: Any, samples: Samples, requests: Iterable[FeatureRequest]
     ) -> Iterator[dict[FeatureRequest, FeatureStats]]:
-        """Statistics of a generator's images; rows are on disk and are removed when the context ends without error."""
+        """Statistics of a generator's images; rows are on disk and are removed when the context ends without error.
+
+        Another call with the same generator, such as at the next snapshot of a training run, traces no new graph.
+        """
         fields = {request: self._cache_key_fields(request) for request in requests}
+        source = GeneratedImages(G, samples)
+        if self._traced[0] is not G:
+            self._traced = (G, _feature_function(source, self._detectors, self._strategy))
         with self._cache.unfinished(self._pass_key_fields(fields) | generated_cache_key(G, samples)) as folder:
-            yield self._extract(GeneratedImages(G, samples), fields, folder, "generated images")
+            yield self._extract(source, self._traced[1], fields, folder, "generated images")
 
     def _cache_key_fields(self, request: FeatureRequest) -> KeyFields:
         return request.cache_key_fields() | {"detector_digest": self._detectors[request.detector].digest}
@@ -175,14 +184,13 @@ class FeatureExtractor:
         return cached, {request: one for request, one in fields.items() if request not in cached}
 
     def _extract(
-        self, source: ImageSource, requests: Iterable[FeatureRequest], folder: Path, task: str
+        self, source: ImageSource, run: Any, requests: Iterable[FeatureRequest], folder: Path | None, task: str
     ) -> dict[FeatureRequest, FeatureStats]:
-        """Run the source's images through the detectors, resuming from the state saved in the folder."""
+        """Run the source's images through `run`, its _feature_function, resuming from the state saved in the folder."""
         requests, strategy = sorted(requests), self._strategy
         sizes = {r.output_name: self._detectors[r.detector].outputs[r.output] for r in requests}
         collector = FeatureCollector(requests, sizes, folder)
         batches = padded_batches(collector.num_done, collector.num_images, self._batch * strategy.num_replicas_in_sync)
-        run = _feature_function(source, self._detectors, strategy)
 
         def prepare(batch: Batch) -> tuple[Batch, list[Arrays]]:
             return batch, [source.arrays(part) for part in np.split(batch.padded, strategy.num_replicas_in_sync)]

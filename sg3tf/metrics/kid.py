@@ -6,9 +6,11 @@ import numpy as np
 
 from sg3tf.metrics.feature_stats import Array, Features, check_features
 
+SUBSET_SIZE = 1000
+
 
 def kernel_distance(
-    real: Features, fake: Features, rng: np.random.Generator, num_subsets: int = 100, subset_size: int = 1000
+    real: Features, fake: Features, rng: np.random.Generator, num_subsets: int = 100, subset_size: int = SUBSET_SIZE
 ) -> float:
     """Squared maximum mean discrepancy for the kernel (x.y / D + 1)^3: an unbiased estimate, so it may be negative.
 
@@ -46,13 +48,14 @@ def standardized_kernel_distance(real: Features, fake: Features, rng: np.random.
     """Return 1000 times the `kernel_distance` of features that have mean 0 and standard deviation 1 in the real set.
 
     For features whose scales are arbitrary. Those that do not vary in the real set are only centered. Ten pairs of
-    subsets are drawn.
+    subsets are drawn, or one pair where it is the two sets.
     """
     check_features("real", real, real.shape[-1])
     check_features("fake", fake, real.shape[-1])
     mean, std = real.mean(axis=0, dtype=np.float64), real.std(axis=0, dtype=np.float64)
     std[std == 0] = 1
-    return 1000 * kernel_distance((real - mean) / std, (fake - mean) / std, rng, num_subsets=10)
+    num_subsets = 1 if len(real) == len(fake) <= SUBSET_SIZE else 10
+    return 1000 * kernel_distance((real - mean) / std, (fake - mean) / std, rng, num_subsets)
 
 
 def _squared_discrepancy(x: Array, y: Array) -> float:

@@ -41,6 +41,7 @@ class FeatureMetric:
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
         max_real: number of real images at most, the first ones; ALL for all.
         min_images: number of images, real and generated, below which the metric is not defined.
+        matched: real images are as many as the generated ones, evenly spread over the data, instead of the first ones.
 
     Examples:
         >>> METRICS["fid50k_full"].kind.request(70_000)
@@ -53,6 +54,7 @@ class FeatureMetric:
     compute: Callable[[Any, Any, np.random.Generator], tuple[float, ...]]
     max_real: int
     min_images: int
+    matched: bool = False
 
     def request(self, count: int) -> FeatureRequest:
         """The statistic of the first `count` images."""
@@ -114,12 +116,12 @@ def _inception_score(real: None, fake: Any, rng: np.random.Generator) -> tuple[f
 
 METRICS = {
     "swd": Metric(
-        FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=16_384, min_images=1),
+        FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=ALL, min_images=1, matched=True),
         {"swd": LOWER},
         num_samples=16_384,
     ),
     "kid_scattering": Metric(
-        FeatureMetric("scattering", "coefficients", ROWS, _kid_scattering, max_real=50_000, min_images=2),
+        FeatureMetric("scattering", "coefficients", ROWS, _kid_scattering, max_real=ALL, min_images=2, matched=True),
         {"kid_scattering": LOWER},
         num_samples=16_384,
     ),

@@ -51,6 +51,9 @@ class Images(Protocol):
     def label(self, i: int) -> FloatArray:
         """Label [label_dim], without decoding the image."""
 
+    def subsample(self, max_images: int) -> Images:
+        """At most `max_images` of the images, evenly spaced."""
+
 
 class ArrayImages:
     """Images in memory as a data set for metrics.
@@ -96,6 +99,12 @@ class ArrayImages:
 
     def label(self, i: int) -> FloatArray:
         return self._labels[i]
+
+    def subsample(self, max_images: int) -> ArrayImages:
+        """At most `max_images` of the images, evenly spaced."""
+        count = min(max_images, len(self))
+        chosen = np.arange(count) * len(self) // max(count, 1)
+        return ArrayImages(self._images[chosen], self._labels[chosen])
 
 
 def open_data(path: str | os.PathLike[str], *, resolution: int | None = None, labels: bool = False) -> Dataset:

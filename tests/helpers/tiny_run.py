@@ -11,7 +11,7 @@ from trainer.config import Options
 #: Where the defaults depend on the configuration or the device: one value for all.
 COMMON: dict[str, Any] = {
     **{"glr": 0.0025, "map_depth": 2, "style_mixing": 0.0, "pl_weight": 0.0},
-    **{"precision": "fp32", "aug": "noaug"},
+    **{"precision": "fp32", "aug": "noaug", "metrics": ()},
 }
 
 #: Of no data set that exists.

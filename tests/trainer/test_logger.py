@@ -108,10 +108,21 @@ def test_stats_that_a_killed_run_wrote_after_its_last_checkpoint_are_removed(log
 
 
 def test_metrics_that_cannot_be_computed_do_not_end_a_run(logger, monkeypatch):
-    def fails(*args):
-        raise FloatingPointError("eqt50k_int: images are not finite")
+    errors = [
+        FloatingPointError("no luck"),
+        OSError("no luck"),
+        MemoryError("no luck"),
+        RuntimeError("no luck\nat all"),
+    ]
+    left = iter(errors)
 
-    monkeypatch.setattr(module, "evaluate", fails)
+    def fails(self, snapshot):
+        raise next(left)
+
+    monkeypatch.setattr(module.Evaluator, "evaluate", fails)
     logger.options = dataclasses.replace(logger.options, metrics=("eqt50k_int",))
-    logger.on_snapshot()
-    assert "warning: no metrics of network-snapshot-000000.keras: eqt50k_int" in (logger.run / "log.txt").read_text()
+    for _ in errors:
+        logger.on_evaluation()
+    lines = (logger.run / "log.txt").read_text().splitlines()
+    said = "warning: no metrics of network-snapshot-000000.keras"
+    assert lines == [f"{said}: {type(error).__name__}: {error}" for error in errors]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,40 @@ def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch):
     assert default_cache_dir() == Path("/somewhere/sg3tf/metrics")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert default_cache_dir() == Path.home() / ".cache/sg3tf/metrics"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError, as for a user without an entry
+    assert default_cache_dir() is None
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Every write to a file fails, with an error of the system."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("fault", ["not a folder", "full", "no temporary folder"])
+def test_a_cache_that_cannot_be_written_costs_no_result(
+    loaded: dict[str, MeanColor],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+):
+    expected, folder = values(None, images()), tmp_path / "cache"
+    monkeypatch.setattr(feature_stats, "SAVE_INTERVAL_S", 0.0)
+    if fault == "not a folder":
+        folder.touch()
+    if fault == "no temporary folder":
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with full_disk() if fault == "full" else contextlib.nullcontext():
+        assert values(None if fault == "no temporary folder" else folder, images()) == expected
+    said = {"not a folder": "cannot be written", "full": "rows stay in memory", "no temporary folder": "no temporary"}
+    assert any(said[fault] in record.getMessage() for record in caplog.records)
 
 
 # --- Interrupted passes -----------------------------------------------------------------------------------------------

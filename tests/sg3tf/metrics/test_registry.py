@@ -18,8 +18,8 @@ PUBLISHED = {
 }
 #: Without detector files; by their definitions in docs/metrics.md.
 SELF_CONTAINED = {
-    "swd": ("laplacian_patches", "patches", 16_384),
-    "kid_scattering": ("scattering", "coefficients", 50_000),
+    "swd": ("laplacian_patches", "patches", ALL),
+    "kid_scattering": ("scattering", "coefficients", ALL),
 }
 PATHS = {
     "ppl2_wend": PathLengthMetric("w", "end", False),
@@ -41,6 +41,8 @@ def test_names():
         assert METRICS[name].unit == "dB"
     assert {name for name, metric in METRICS.items() if metric.num_samples != 50_000} == set(SELF_CONTAINED)
     assert {METRICS[name].num_samples for name in SELF_CONTAINED} == {16_384}
+    kinds = {name: metric.kind for name, metric in METRICS.items() if isinstance(metric.kind, FeatureMetric)}
+    assert {name for name, kind in kinds.items() if kind.matched} == set(SELF_CONTAINED)
 
 
 def test_results():

@@ -9,10 +9,10 @@ import scipy.stats
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sg3tf.metrics import ArrayImages, compute
+from sg3tf.metrics import ArrayImages, Evaluation, compute, detectors
 from sg3tf.metrics.detectors.laplacian_patches import PATCHES, SIZE, LaplacianPatches, pyramid
 from sg3tf.metrics.swd import DIRECTIONS, sliced_wasserstein_distance
-from tests.helpers.metric_stubs import Colors
+from tests.helpers.metric_stubs import Colors, MeanColor
 
 
 def images(count: int, resolution: int, seed: int = 0) -> np.ndarray:
@@ -112,6 +112,21 @@ def test_equal_sets_and_colors():
 def test_refused():
     with pytest.raises(ValueError, match="0 real and 1 fake images"):
         sliced_wasserstein_distance(np.zeros([0, 147]), np.zeros([1, 147]), np.random.default_rng(0))
+
+
+def test_real_images_are_spread_over_the_data_and_as_many_as_the_generated_ones(monkeypatch):
+    """Data may be sorted by class. A metric beside it that takes the first images still does."""
+    monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
+    x, names = images(9, 16), ["swd", "kid_scattering"]
+    values = compute(names, Colors(), ArrayImages(x), num_samples=3)
+    assert values == compute(names, Colors(), ArrayImages(x[[0, 3, 6]]), num_samples=3)
+    assert values != compute(names, Colors(), ArrayImages(x[:3]), num_samples=3)
+    together = Evaluation([*names, "kid50k"], Colors(), ArrayImages(x), num_samples=3, detector_dir="x")
+    assert [(result.num_real, result.values) for result in together] == [
+        (3, {"swd": values["swd"]}),
+        (3, {"kid_scattering": values["kid_scattering"]}),
+        (9, compute(["kid50k"], Colors(), ArrayImages(x), num_samples=3, detector_dir="x")),
+    ]
 
 
 def test_needs_no_files():
