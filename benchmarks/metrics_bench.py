@@ -35,7 +35,7 @@ from benchmarks.networks import Network
 from benchmarks.report import Row, goal
 from benchmarks.workers import Worker
 from sg3tf import build_generator, latents, ops
-from sg3tf.metrics import METRICS, compute, detectors
+from sg3tf.metrics import METRICS, ArrayImages, compute, detectors
 from sg3tf.metrics.detectors.lpips import Lpips
 from sg3tf.metrics.detectors.lpips import shapes as lpips_shapes
 from sg3tf.metrics.detectors.vgg16 import Trunk, Vgg16
@@ -61,25 +61,10 @@ DEFAULT = [
 ]
 
 
-class Noise:
-    """A data set in memory, of as few images as metrics need."""
-
-    digest = part = "sha256:noise"
-    label_dim, path = 0, Path("noise")
-
-    def __init__(self, resolution: int, channels: int) -> None:
-        self.resolution, self.channels = resolution, channels
-        shape = [8, resolution, resolution, channels]
-        self._images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        return self._images[i], self.label(i)
-
-    def label(self, i: int) -> NDArray[np.float32]:
-        return np.zeros(0, np.float32)
+def noise(resolution: int, channels: int) -> ArrayImages:
+    """As few real images as metrics need."""
+    shape = [8, resolution, resolution, channels]
+    return ArrayImages(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
 class StandInInception:
@@ -126,7 +111,7 @@ class Timed:
         self._G = build_generator(network.generator())
         self._z = tf.constant(latents.z_from_seeds(range(batch), self._G.config.z_dim))
         self._generate = tf.function(lambda z: self._G(z))
-        self._data = Noise(self._G.config.resolution, self._G.config.image_channels)
+        self._data = noise(self._G.config.resolution, self._G.config.image_channels)
         self._load: Any = functools.cache(detectors.load) if detector_dir else stand_in
 
     def generator(self) -> Seconds:
