@@ -62,7 +62,7 @@ DEFAULT = [
 
 
 def noise(resolution: int, channels: int) -> ArrayImages:
-    """As few real images as metrics need."""
+    """Real images, as few as metrics need."""
     shape = [8, resolution, resolution, channels]
     return ArrayImages(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
