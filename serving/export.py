@@ -58,9 +58,8 @@ def export(options: flags.FlagValues) -> None:
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
-    with command_line.hide_startup_notices():
-        from serving.saved_model import export_saved_model, training_provenance
-        from sg3tf.models.loading import load
+    from serving.saved_model import export_saved_model, training_provenance
+    from sg3tf.models.loading import load
 
     logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
     version = export_saved_model(

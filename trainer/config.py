@@ -15,7 +15,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 from absl import flags
 
 from sg3tf import metrics
@@ -24,14 +23,17 @@ from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorCo
 from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_preset, generator_preset
 from sg3tf.utils.files import atomic_write
 from trainer import augment
-from trainer.distribution import HELP as STRATEGY_HELP
 from trainer.errors import OptionError
-from trainer.losses import PHASES
 from trainer.step_order import blur_sigma
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
+STRATEGY_HELP = (
+    "auto, mirrored (all GPUs), multiworker (of all hosts in TF_CONFIG), gpu:K (one), cpu, "
+    "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
+)
+LOSSES = ("logistic", "relativistic")
 AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 
 #: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024
@@ -184,7 +186,7 @@ class Options:
     )
     loss: str = option(
         "logistic",
-        choices=PHASES,
+        choices=LOSSES,
         help="Loss: StyleGAN's, or the paired relativistic one of arXiv 2501.05441, in which gamma weighs R1 and R2.",
     )
     gamma: float = option(
@@ -291,7 +293,7 @@ class Options:
         None,
         default_text=",".join(SELF_CONTAINED_METRICS),
         help="Metrics to compute at snapshots, separated by commas, or none; the best snapshot by each is kept. Known "
-        f"are {', '.join(metrics.METRICS)}.",
+        f"are {', '.join(metrics.METRIC_NAMES)}.",
     )
     metrics_samples: int | None = free_option(
         None,
@@ -598,6 +600,8 @@ def default_gamma(cfg: str, resolution: int, batch: int) -> float:
 
 def default_precision(strategy: str) -> str:
     """Precision for the devices of --strategy: 16-bit arithmetic is faster on GPUs alone."""
+    import tensorflow as tf  # here, so that --help is answered without it
+
     on_gpu = not strategy.startswith(("cpu", "tpu")) and bool(tf.config.list_physical_devices("GPU"))
     return "fp16" if on_gpu else "fp32"
 

@@ -10,12 +10,8 @@ import signal
 import tensorflow as tf
 
 from sg3tf.ops.backend import training_backend
+from trainer.config import STRATEGY_HELP
 from trainer.errors import OptionError, summarize_error
-
-HELP = (
-    "auto, mirrored (all GPUs), multiworker (of all hosts in TF_CONFIG), gpu:K (one), cpu, "
-    "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
-)
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
@@ -42,7 +38,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy()
     match = re.fullmatch(r"(gpu|cpu)(?::(\d+))?|tpu(?::(.+))?", name)
     if not match:
-        raise OptionError(f"--strategy={name}: use {HELP}")
+        raise OptionError(f"--strategy={name}: use {STRATEGY_HELP}")
     if match[1] is None:
         return _tpu(match[3] or "")
     return _gpu(int(match[2] or 0), len(gpus)) if match[1] == "gpu" else _cpu(name, match[2], bool(gpus))

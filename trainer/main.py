@@ -6,7 +6,6 @@ python -m trainer.main --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --g
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,17 +13,9 @@ from pathlib import Path
 
 from absl import flags
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
-
 from sg3tf.utils import command_line
-
-with command_line.hide_startup_notices():
-    from trainer import config, dry_run, run_dir
-    from trainer.distribution import Workers, make_strategy
-    from trainer.errors import OptionError, TrainingError
-    from trainer.loop import train
-    from trainer.resolve import resolve
-    from trainer.run_dir import ResumePoint
+from trainer import config
+from trainer.errors import OptionError, TrainingError
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -48,6 +39,13 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 
 
 def _main(values: flags.FlagValues) -> int:
+    # Imported here, so that --help and wrong flags are answered without TensorFlow.
+    from trainer import dry_run, run_dir
+    from trainer.distribution import Workers, make_strategy
+    from trainer.loop import train
+    from trainer.resolve import resolve
+    from trainer.run_dir import ResumePoint
+
     given = config.given_options(values)
     if values.fp32 and given.setdefault("precision", "fp32") != "fp32":
         raise OptionError(f"--fp32 and --precision={values.precision} contradict each other; leave one of them out")

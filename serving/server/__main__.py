@@ -79,8 +79,7 @@ def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int
 def serve(options: flags.FlagValues) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status."""
     # Imported here, so that --help is answered without TensorFlow, and a missing extra is one line.
-    with command_line.hide_startup_notices():
-        from serving.server.server import Server
+    from serving.server.server import Server
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow warns that the model has no gradients, which is deliberate
     stop = threading.Event()

@@ -13,7 +13,6 @@ from typing import Any
 from absl import flags
 
 from sg3tf.models import power_ema
-from sg3tf.models.loading import load, snapshot_name, snapshots
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
@@ -41,6 +40,8 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Write the network, and print how well its weighting of time is met."""
+    from sg3tf.models.loading import load, snapshot_name, snapshots  # here, so that --help needs no TensorFlow
+
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
     newest = max(average.nimg for average in stored)

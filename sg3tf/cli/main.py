@@ -15,7 +15,6 @@ from sg3tf.version import __version__
 
 #: Set for every command, unless they are set already.
 ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # hides TensorFlow's start-up notices; errors still show
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else a command takes all memory of all GPUs, and no other can run there
     "NVIDIA_TF32_OVERRIDE": "0",  # a seed gives the same image on a GPU as on a CPU, to rounding
 }
@@ -71,7 +70,7 @@ COMMANDS = {
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
     "export": Command("Export a network as a SavedModel.", "serving.export", registered=True),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
-    "doctor": Command("Check the installation.", "sg3tf.doctor"),
+    "doctor": Command("Check the installation.", "sg3tf.doctor.command"),
 }
 
 GROUPS = {
@@ -139,11 +138,8 @@ def run(name: str, argv: Sequence[str]) -> int:
 
     def load_and_run() -> int:
         if command.registered:
-            with command_line.hide_startup_notices():
-                registered_main = _registered(name)
-            return registered_main(argv, f"sg3tf {name}")
-        with command_line.hide_startup_notices():
-            module = importlib.import_module(command.module)
+            return _registered(name)(argv, f"sg3tf {name}")
+        module = importlib.import_module(command.module)
         main = getattr(module, f"{command.prefix}main")
         define_flags = getattr(module, f"{command.prefix}define_flags")
         description = (main if command.prefix else module).__doc__ or ""

@@ -12,20 +12,22 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from sg3tf.metrics import METRICS, Evaluation
+from sg3tf.metrics import METRIC_NAMES
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.samples import Images, resize_filter, uniform_classes
-from sg3tf.models.generators import Generator
-from sg3tf.models.loading import load, weights_digest
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.version import __version__
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from sg3tf.metrics import Evaluation
 
 #: Resizing of images to the input size of detectors.
 _RESIZE = {
@@ -44,7 +46,9 @@ def define_flags(options: flags.FlagValues) -> None:
     shared.define_batch(options, 8, "Images at a time, on each device.")
     shared.define_seed(options, "Seed of latents, labels, transforms and subsets.")
     shared.define_out(options, "File to append the lines to, besides printing them.", required=False)
-    flags.DEFINE_list("metrics", None, f"Metrics to compute: {', '.join(METRICS)}.", required=True, flag_values=options)
+    flags.DEFINE_list(
+        "metrics", None, f"Metrics to compute: {', '.join(METRIC_NAMES)}.", required=True, flag_values=options
+    )
     flags.DEFINE_string(
         "cache_dir",
         str(default_cache_dir() or ""),
@@ -55,6 +59,10 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Run the command."""
+    # Imported here, so that --help is answered without TensorFlow.
+    from sg3tf.metrics import Evaluation
+    from sg3tf.models.loading import load, weights_digest
+
     strategy = _all_devices()
     with strategy.scope():
         G = load(options.network)
@@ -74,7 +82,7 @@ def main(options: Any) -> None:
             strategy=strategy,
             progress=bars.show,
         )
-        shared_entries = _shared_entries(evaluation, G, strategy, options)
+        shared_entries = _shared_entries(evaluation, weights_digest(G), strategy, options)
         with Path(options.out).open("a") if options.out else contextlib.nullcontext() as out:
             for line in _lines(evaluation, shared_entries):
                 for file in filter(None, (sys.stdout, out)):
@@ -82,6 +90,8 @@ def main(options: Any) -> None:
 
 
 def _all_devices() -> tf.distribute.Strategy:
+    import tensorflow as tf
+
     several = len(tf.config.list_physical_devices("GPU")) > 1
     return tf.distribute.MirroredStrategy() if several else tf.distribute.get_strategy()
 
@@ -103,15 +113,17 @@ def _lines(evaluation: Evaluation, shared_entries: dict[str, Any]) -> Iterator[d
 
 
 def _shared_entries(
-    evaluation: Evaluation, G: Generator, strategy: tf.distribute.Strategy, options: Any
+    evaluation: Evaluation, weights: str, strategy: tf.distribute.Strategy, options: Any
 ) -> dict[str, Any]:
+    import tensorflow as tf
+
     return {
         "seed": options.seed,
         "batch": options.batch,
         "replicas": strategy.num_replicas_in_sync,
         "labels": evaluation.labels and evaluation.labels.origin,
         "network": options.network,
-        "weights": weights_digest(G),
+        "weights": weights,
         "kimg": None,  # not recorded in a network
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {

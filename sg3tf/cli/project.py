@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 from numpy.typing import NDArray
 
 from sg3tf import images, video
-from sg3tf.editing.perceptual import make_distance
-from sg3tf.editing.projector import read_picture
 from sg3tf.generate import flags as generate_flags
 from sg3tf.generate import latents_file
-from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
-from sg3tf.models.generators import Generator
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
 from sg3tf.version import __version__
+
+if TYPE_CHECKING:
+    from sg3tf.models.generators import Generator
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -67,6 +66,11 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Run the command."""
+    # Imported here, so that --help is answered without TensorFlow.
+    from sg3tf.editing.perceptual import make_distance
+    from sg3tf.editing.projector import read_picture
+    from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
+
     _check_output_files(options)
     network = generate_flags.network_from_flags(options)
     distance = make_distance(options.detector_dir, options.discriminator)

@@ -9,17 +9,18 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 
 from sg3tf.images import save_png
 from sg3tf.metrics.plots import check_matplotlib, enlarge_to_fit, image_table, plot_fixed_shares
-from sg3tf.metrics.texture_sticking import AverageImage, Views, average_images
-from sg3tf.models.loading import load
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
+
+if TYPE_CHECKING:
+    from sg3tf.metrics.texture_sticking import AverageImage, Views
 
 _SIDE = 192  # pixels that images are enlarged to, where they are smaller
 _STRIP = 512  # pixels that strips are enlarged to
@@ -48,6 +49,10 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Run the command."""
+    # Imported here, so that --help is answered without TensorFlow.
+    from sg3tf.metrics.texture_sticking import Views
+    from sg3tf.models.loading import load
+
     check_matplotlib()
     outdir = Path(options.outdir)
     outdir.mkdir(parents=True, exist_ok=True)
@@ -67,6 +72,8 @@ def _names(networks: list[str]) -> list[str]:
 
 
 def _show(views: Views, num: int, radius: float) -> dict[str, Any]:
+    from sg3tf.metrics.texture_sticking import average_images
+
     shown: dict[str, Any] = {
         "image": views.image(),
         "neighbors": average_images(views.neighbors(num, radius)),

@@ -6,25 +6,22 @@ sg3tf convert to-npz --network=ffhq/G_ema.keras --out=ffhq.npz
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
 
 from sg3tf.convert.official_network import from_config
 from sg3tf.convert.to_torch import OPTIONS
-from sg3tf.convert.weights import to_arrays
-from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.generators import Generator
-from sg3tf.models.loading import load
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.generators import Generator
 
 
 def save(model: Generator | Discriminator, path: str | Path) -> None:
@@ -39,6 +36,8 @@ def save(model: Generator | Discriminator, path: str | Path) -> None:
         UnsupportedNetworkError: the official code has no such network.
         OSError: the file cannot be written.
     """
+    from sg3tf.convert.weights import to_arrays  # here, so that --help is answered without TensorFlow
+
     entries: dict[str, Any] = {OPTIONS: np.array(json.dumps(from_config(model.config))), **to_arrays(model)}
     with atomic_write(Path(path)) as file:
         np.savez(file, **entries)
@@ -55,6 +54,8 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Write one generator and print the name of the file."""
+    from sg3tf.models.loading import load
+
     save(load(options.network), options.out)
     print(options.out)
 

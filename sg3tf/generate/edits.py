@@ -11,7 +11,6 @@ from sg3tf.editing import directions as directions_file
 from sg3tf.editing.directions import Directions
 from sg3tf.editing.ganspace import ganspace_directions
 from sg3tf.editing.interfacegan import Labels, held_out_accuracy, interfacegan_direction
-from sg3tf.editing.sefa import sefa_directions
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 
@@ -42,6 +41,8 @@ def directions_from_samples(w: FloatArray, count: int, layers: list[int]) -> Dir
 
 def directions_from_weights(network: Network, w: FloatArray, count: int, layers: list[int]) -> Directions:
     """Return the directions that change the styles of `layers` most (SeFa); w [N, w_dim] gives standard deviations."""
+    from sg3tf.editing.sefa import sefa_directions  # here, because it needs TensorFlow
+
     found = sefa_directions(network.generator, layers, count)
     return Directions.of([f"sefa{i}" for i in range(count)], found, w, layers)
 

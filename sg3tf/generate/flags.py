@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from sg3tf.generate import latents_file
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
-from sg3tf.generate.remote_network import SCHEME
 from sg3tf.generate.trajectory import CURVES, Trajectory, resample
 from sg3tf.images import save_png
 from sg3tf.latents import parse_seeds, transform_matrix, truncate, z_from_seeds
 from sg3tf.utils import flags as shared
-from sg3tf.utils.command_line import hide_startup_notices
 from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
@@ -131,9 +128,6 @@ def define_picture(options: flags.FlagValues, help: str) -> None:
 
 def network_from_flags(options: Any) -> Network:
     """Open --network."""
-    if not options.network.startswith(SCHEME):
-        with hide_startup_notices():
-            importlib.import_module("sg3tf.generate.keras_network")
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
     return open_network(options.network, options.batch, **connection)
 

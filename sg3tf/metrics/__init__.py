@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sg3tf.metrics.evaluate import Evaluation, MetricResult, check, compute
+    from sg3tf.metrics.names import METRIC_NAMES
     from sg3tf.metrics.registry import METRICS, Metric
     from sg3tf.metrics.samples import ArrayImages
 
-__all__ = ["METRICS", "ArrayImages", "Evaluation", "Metric", "MetricResult", "check", "compute"]
+__all__ = ["METRICS", "METRIC_NAMES", "ArrayImages", "Evaluation", "Metric", "MetricResult", "check", "compute"]
 
 _MODULES = {
     "METRICS": "registry",
+    "METRIC_NAMES": "names",
     "ArrayImages": "samples",
     "Evaluation": "evaluate",
     "Metric": "registry",

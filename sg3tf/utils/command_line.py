@@ -7,17 +7,13 @@ import errno
 import os
 import re
 import sys
-import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from sg3tf.utils import extras
-
-#: Environment variable that lets foreseen errors end in a traceback.
-DEBUG = "SG3TF_DEBUG"
+from sg3tf.utils import extras, startup_notices
+from sg3tf.utils.startup_notices import DEBUG
 
 #: Errors of the user, of files and connections, of diverging computations, and of missing optional packages.
 FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
@@ -43,15 +39,6 @@ FLAGS_ELSEWHERE = {
 }
 
 _WIDTH = 100
-
-# Lines that say nothing about this program: the processor's instructions, and that there is no NVIDIA driver (CUDA
-# error 303: no libcuda) or no card (100). Another failure of cuInit is that of a card that is there.
-_STARTUP_NOTICES = re.compile(
-    rb"^[IW]0000 .*\.cc:\d+\] "
-    rb"|^E0000 .*cuInit.*(\(303\)|\(100\)|CUDA_ERROR_NO_DEVICE)"
-    rb"|^WARNING: All log messages before absl::InitializeLog\(\)"
-    rb"|^To enable the following instructions: "
-)
 
 
 def run(
@@ -79,7 +66,6 @@ def run(
     Returns:
         The exit status; see `exit_status`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
 
     def parse_and_run() -> int | None:
         options = flags.FlagValues()
@@ -107,7 +93,7 @@ def run(
 
 
 def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[type[BaseException], ...] = ()) -> int:
-    """Call `function` and turn a foreseen error into the line "NAME: message" on stderr.
+    """Call `function`, without TensorFlow's start-up notices, and turn a foreseen error into "NAME: message" on stderr.
 
     SG3TF_DEBUG=1 raises the error instead, with its traceback.
 
@@ -119,6 +105,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
     Returns:
         The status of `function`; 1 after a foreseen error; 130 after Ctrl-C.
     """
+    startup_notices.hide()
     try:
         status = function() or 0
         if sys.stdout:  # None where it was closed before the start
@@ -141,38 +128,6 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         _print_line(name, message)
         _discard_unwritable_output()
         return 1
-
-
-@contextmanager
-def hide_startup_notices() -> Iterator[None]:
-    """Import TensorFlow in the block, and find the devices after it, without its start-up notices on stderr.
-
-    They do not heed TF_CPP_MIN_LOG_LEVEL, and before an error they would hide the line that counts. All else that is
-    printed in the block follows at its end; with an exception or under SG3TF_DEBUG, the notices too.
-    """
-    if os.environ.get(DEBUG):
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    notices: re.Pattern[bytes] | None = _STARTUP_NOTICES
-    with tempfile.TemporaryFile() as printed:
-        os.dup2(printed.fileno(), 2)
-        try:
-            yield
-            if tensorflow := sys.modules.get("tensorflow"):
-                tensorflow.config.list_physical_devices()  # here, because the first use of a driver prints notices
-        except BaseException:
-            notices = None
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            printed.seek(0)
-            for line in printed:
-                if not (notices and notices.search(line)):
-                    os.write(2, line)
 
 
 def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:

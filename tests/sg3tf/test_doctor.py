@@ -18,7 +18,8 @@ import tensorflow as tf
 from absl import flags
 
 import sg3tf
-from sg3tf import doctor
+from sg3tf.doctor import command
+from sg3tf.doctor import report as doctor
 from sg3tf.ops import cuda, native
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ class Doctor:
         self.capsys = capsys
 
     def __call__(self) -> tuple[int, list[str]]:
-        status = doctor.main(flags.FlagValues())
+        status = command.main(flags.FlagValues())
         return status, self.capsys.readouterr().out.splitlines()
 
 

@@ -14,7 +14,7 @@ from absl import flags
 from sg3tf.data.dataset import open_dataset
 from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers.tiny_run import PLAIN
-from trainer import config
+from trainer import config, losses
 from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
 
@@ -81,6 +81,10 @@ def test_refuses_with_one_line_that_names_the_value(values, named):
         changed(**values)
     assert named in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_every_loss_has_its_phases():
+    assert set(losses.PHASES) == set(config.LOSSES)
 
 
 def test_accepts_the_limits():

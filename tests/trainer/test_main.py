@@ -34,8 +34,8 @@ from sg3tf.generate.open_network import open_network
 from sg3tf.models.loading import progress_name, snapshot_name
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
+from trainer import distribution, run_dir
 from trainer import main as trainer_main
-from trainer import run_dir
 from trainer.config import DEFAULTS, Options
 
 ROOT = Path(__file__).parents[2]
@@ -791,7 +791,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     def full(name):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/00000/options.json")
 
-    monkeypatch.setattr(trainer_main, "make_strategy", full)
+    monkeypatch.setattr(distribution, "make_strategy", full)
     assert trainer_main.main(["--data=x", "--batch=8"]) == 1
     assert capsys.readouterr().err == "trainer.main: [Errno 28] No space left on device: 'runs/00000/options.json'\n"
 

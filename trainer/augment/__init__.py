@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from trainer.augment.heuristics import ADAPTIVE, INTERVAL, KIMG, KIMG_FROM_MODEL, SOURCES, TARGET
+from trainer.augment.pipes import PIPE, PIPES
 
 if TYPE_CHECKING:
     from trainer.augment.controller import Controller
-    from trainer.augment.pipeline import PIPE, PIPES, Augment
+    from trainer.augment.pipeline import Augment
 
 __all__ = [
     "ADAPTIVE",
@@ -27,7 +28,7 @@ __all__ = [
     "Controller",
 ]
 
-_MODULES = {"Controller": "controller", "PIPE": "pipeline", "PIPES": "pipeline", "Augment": "pipeline"}
+_MODULES = {"Controller": "controller", "Augment": "pipeline"}
 
 
 def __getattr__(name: str) -> Any:

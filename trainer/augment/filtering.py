@@ -9,8 +9,6 @@ from trainer.augment.active_params import AugmentParams
 from trainer.augment.geometry import octave_bands
 from trainer.augment.random_params import BANDS
 
-TRANSFORMS = ("imgfilter",)
-
 GAIN_OCTAVES = 1.0  # standard deviation of the binary logarithm of an amplified band's gain
 #: Share of each band in an image's power, if power falls with the square of frequency.
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)

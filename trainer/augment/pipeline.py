@@ -7,31 +7,9 @@ import tensorflow as tf
 
 from trainer.augment import color, corruption, filtering, geometry
 from trainer.augment.active_params import AugmentParams
+from trainer.augment.pipes import PIPES
 from trainer.augment.random_params import COLUMNS
 
-_BLIT = ("xflip", "rotate90", "xint")
-_GEOM = ("scale", "rotate", "aniso", "xfrac")
-_COLOR = color.TRANSFORMS
-_FILTER = filtering.TRANSFORMS
-_NOISE = ("noise",)
-_CUTOUT = ("cutout",)
-
-#: {name of a pipe: its transforms}, with the paper's names.
-PIPES = {
-    "blit": _BLIT,
-    "geom": _GEOM,
-    "color": _COLOR,
-    "filter": _FILTER,
-    "noise": _NOISE,
-    "cutout": _CUTOUT,
-    "bg": _BLIT + _GEOM,
-    "bgc": _BLIT + _GEOM + _COLOR,
-    "bgcf": _BLIT + _GEOM + _COLOR + _FILTER,
-    "bgcfn": _BLIT + _GEOM + _COLOR + _FILTER + _NOISE,
-    "bgcfnc": _BLIT + _GEOM + _COLOR + _FILTER + _NOISE + _CUTOUT,
-}
-#: Best pipe of the paper, and default of a run.
-PIPE = "bgc"
 #: Pipes and single transforms; the pipes "noise" and "cutout" are both.
 _NAMES = {**{transform: (transform,) for transform in PIPES["bgcfnc"]}, **PIPES}
 

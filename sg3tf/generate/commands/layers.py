@@ -13,7 +13,6 @@ from pathlib import Path
 from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 
 from sg3tf.generate import flags
-from sg3tf.generate.feature_maps import LayerPictures, Picture, layers_of
 from sg3tf.generate.trajectory import interpolate_keyframes
 from sg3tf.generate.videos import render_video
 from sg3tf.utils.progress import with_progress
@@ -29,6 +28,9 @@ def define_flags(options: FlagValues) -> None:
 
 def main(options: FlagValues) -> None:
     """Run the command."""
+    # Imported here, so that --help is answered without TensorFlow.
+    from sg3tf.generate.feature_maps import LayerPictures, Picture, layers_of
+
     out = Path(options.out)
     trajectory = flags.trajectory_from_flags(options)
     if out.suffix == ".png":  # the keyframes alone

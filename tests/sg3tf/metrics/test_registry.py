@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sg3tf.metrics.names import METRIC_NAMES
 from sg3tf.metrics.registry import ALL, METRICS, FeatureMetric, PathLengthMetric
 
 #: Of published values: detector and its output, maximum number of real images.
@@ -31,6 +32,7 @@ PATHS = {
 
 
 def test_names():
+    assert tuple(METRICS) == METRIC_NAMES
     assert set(METRICS) == {"eqt50k_int", "eqt50k_frac", "eqr50k", *PUBLISHED, *PATHS, *SELF_CONTAINED}
     for name, expected in {**PUBLISHED, **SELF_CONTAINED}.items():
         kind = METRICS[name].kind

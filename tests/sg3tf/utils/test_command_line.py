@@ -116,43 +116,6 @@ def test_unforeseen_errors_are_raised() -> None:
         command_line.exit_status("sg3tf draw", fail)
 
 
-NOTICES = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
-I0000 00:00:1795868462.7 32036 port.cc:153] oneDNN custom operations are on.
-To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow.
-E0000 00:00:1795868464.1 32036 cuda_platform.cc:52] failed call to cuInit: UNKNOWN ERROR (303)
-"""
-OTHER_LINES = b"""E0000 00:00:1795868464.1 1 cuda_platform.cc:52] failed call to cuInit: system not ready (802)
-DeprecationWarning: 'old' is deprecated
-"""
-
-
-def test_startup_notices_are_hidden_and_all_else_is_forwarded(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with command_line.hide_startup_notices():
-        os.write(2, NOTICES + OTHER_LINES + b"no newline")
-    assert capfd.readouterr().err == OTHER_LINES.decode() + "no newline"
-    with pytest.raises(ImportError), command_line.hide_startup_notices():
-        os.write(2, NOTICES)
-        raise ImportError
-    assert capfd.readouterr().err == NOTICES.decode()
-    monkeypatch.setenv("SG3TF_DEBUG", "1")
-    with command_line.hide_startup_notices():
-        os.write(2, NOTICES)
-    assert capfd.readouterr().err == NOTICES.decode()
-
-
-def test_tensorflow_starts_without_a_notice() -> None:
-    code = (
-        "from sg3tf.utils.command_line import hide_startup_notices\n"
-        "with hide_startup_notices(): import tensorflow as tf\n"
-        "tf.nn.conv2d(tf.ones([1, 8, 8, 1]), tf.ones([3, 3, 1, 1]), 1, 'SAME')\n"
-    )
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    process = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment)
-    assert (process.returncode, process.stderr) == (0, "")
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_standard_output_that_cannot_be_written() -> None:
     code = (

@@ -1,14 +1,9 @@
-"""Report versions, devices and native operations, and test the native operations.
-
-Exit status 0 if everything works, with or without native operations; 1 if something is broken.
-"""
+"""The doctor's report: a line for each fact, and for each test of the native operations."""
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
 
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, upfirdn2d
-from sg3tf.utils import command_line
 from sg3tf.version import __version__
 
 #: Relative error of a value or gradient that rounding explains: in sums, and in a 16-bit result.
@@ -36,21 +29,8 @@ _TAPS = np.hanning(14)[1:-1] / 6
 Operation = Callable[[tf.Tensor, str], tf.Tensor]
 
 
-def define_flags(options: flags.FlagValues) -> None:
-    """Define no flags."""
-
-
-def main(options: flags.FlagValues) -> int:
-    """Print the report and return the exit status."""
-    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # its warnings are in the report
-    failures = 0
-    for line in _report():
-        failures += line.startswith("FAILED")
-        print(line, flush=True)
-    return 1 if failures else 0
-
-
-def _report() -> Iterator[str]:
+def report() -> Iterator[str]:
+    """Yield the lines of the report; those of failures begin with FAILED."""
     python = platform.python_version()
     yield f"sg3tf {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, " + (
         f"NumPy {np.__version__}, Python {python}"
@@ -221,7 +201,3 @@ def self_test(operation: Operation, dtype: tf.DType, compiled: bool) -> tuple[fl
 
 def _relative_error(actual: tf.Tensor, exact: tf.Tensor) -> float:
     return float(tf.norm(tf.cast(actual, tf.float64) - exact) / tf.norm(exact))
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf doctor", main, define_flags, __doc__ or ""))

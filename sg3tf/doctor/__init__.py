@@ -1,0 +1,1 @@
+"""sg3tf doctor: a report about the installation."""
