@@ -28,7 +28,7 @@ from serving.validate import (
 )
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.models.loading import CHECKPOINT_GENERATOR, generator_file, trained_nimg
-from sg3tf.utils.files import sync, sync_folder
+from sg3tf.utils.files import refuse_remote, sync, sync_folder
 
 
 def export_saved_model(
@@ -77,6 +77,7 @@ def export_saved_model(
     served = ServedGenerator(generator, max_batch, xla)
     signatures = served.signatures()
     check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
+    refuse_remote(model_base_path)
     base = Path(model_base_path)
     base.mkdir(parents=True, exist_ok=True)
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"

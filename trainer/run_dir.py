@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sg3tf.utils.files import verify_checksums
+from sg3tf.utils.files import refuse_remote, verify_checksums
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
 from trainer.state import PROGRESS
@@ -25,6 +25,7 @@ def create(outdir: Path, options: Options) -> Path:
     Raises:
         OptionError: it cannot be made there.
     """
+    refuse_remote(outdir)
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]

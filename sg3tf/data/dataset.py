@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import shlex
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +18,7 @@ from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.labels import LabelSpec
 from sg3tf.data.sampler import Batch, batches, epoch_batches
 from sg3tf.data.shards import MANIFEST, ShardStore, is_shard_set
+from sg3tf.utils.files import refuse_remote
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -276,7 +279,10 @@ def open_dataset(
 
 def open_store(path: Path, resolution: int | None = None) -> Store:
     """Open one resolution of a data set, None: the largest; raises DataError like `open_dataset`."""
+    refuse_remote(path)
     if path.is_file():
+        if zipfile.is_zipfile(path):
+            raise DataError(f"{path} is a zip file; make a data set from it: {_build_command(path)}")
         store: Store = FfhqStore(path)
         _check_resolution(path, resolution, [store.resolution])
         return store
@@ -289,11 +295,15 @@ def open_store(path: Path, resolution: int | None = None) -> Store:
     levels = find_levels(path)
     if not levels:
         raise DataError(
-            f"{path} holds neither NAME-rNN.tfrecords files nor {MANIFEST}; make a data set from "
-            "images with sg3tf data build"
+            f"{path} holds neither NAME-rNN.tfrecords files nor {MANIFEST} of a data set; make one from images: "
+            + _build_command(path)
         )
     _check_resolution(path, resolution, list(levels))
     return FfhqStore(levels[resolution or max(levels)])
+
+
+def _build_command(path: Path) -> str:
+    return f"sg3tf data build {shlex.quote(f'--source={path}')} --resolution=256 --outdir=FOLDER"
 
 
 def _check_resolution(path: Path, wanted: int | None, available: list[int]) -> None:

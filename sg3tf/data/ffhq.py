@@ -19,7 +19,7 @@ from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 from sg3tf.utils.files import atomic_write
 
-_LEVEL = re.compile(r"^(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords$")
+_LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may hold line ends
 MIN_RESOLUTION = 4
 
 
@@ -32,7 +32,7 @@ def find_levels(folder: Path) -> dict[int, Path]:
     levels: dict[int, Path] = {}
     names: set[str] = set()
     for file in sorted(folder.iterdir()):
-        if match := _LEVEL.match(file.name):
+        if match := _LEVEL.fullmatch(file.name):
             levels[2 ** int(match["log2"])] = file
             names.add(match["name"])
     if len(names) > 1:
@@ -65,7 +65,7 @@ class FfhqStore:
     classes: tuple[str, ...] = ()  # this layout does not store their names
 
     def __init__(self, file: Path) -> None:
-        match = _LEVEL.match(file.name)
+        match = _LEVEL.fullmatch(file.name)
         self.name = match["name"] if match else file.stem
         self.path = file
         self._records = RecordFile(file)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import resource
 import struct
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,8 +99,59 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+class _OpenFiles:
+    """Descriptors of open files, the least recently used of which are closed where there are too many.
+
+    A reader holds the object that a descriptor belongs to: a file that another thread pushes out while it is read is
+    closed after that.
+    """
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[int, _OpenFile] = OrderedDict()
+        self._lock = threading.RLock()  # a finalizer may run inside `get` and call `discard`
+
+    def get(self, key: int, path: Path) -> _OpenFile:
+        """Return the open file of `key`, and open `path` if it is closed."""
+        with self._lock:
+            file = self._files.get(key)
+            if file is None:
+                file = self._files[key] = _OpenFile(path)
+                while len(self._files) > _max_open_files():
+                    self._files.popitem(last=False)
+            self._files.move_to_end(key)
+            return file
+
+    def discard(self, key: int) -> None:
+        """Close the file of `key`."""
+        with self._lock:
+            self._files.pop(key, None)
+
+
+class _OpenFile:
+    """A file that is closed with the last reference to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        weakref.finalize(self, os.close, self.descriptor)
+        status = os.fstat(self.descriptor)
+        self.size = status.st_size
+        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _max_open_files() -> int:
+    """Return a quarter of the files that the process may open (`ulimit -n`)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**30 if limit == resource.RLIM_INFINITY else max(limit // 4, 8)
+
+
+_open_files = _OpenFiles()
+_keys = itertools.count()
+
+
 class RecordFile:
     """The records of one TFRecord file; `read` is safe to call from several threads.
+
+    A process may have more of them than it may open files: they are opened again as they are read.
 
     Args:
       path: an existing TFRecord file (not compressed).
@@ -107,21 +162,26 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError as error:
-            raise DataError(f"{path} cannot be opened: {error.strerror}") from error
-        self.close = weakref.finalize(self, os.close, self._fd)
+        self._key = next(_keys)
+        weakref.finalize(self, _open_files.discard, self._key)
+        self._identity = self._open().identity
         self._offsets, self._lengths, self.checksums = self._index()
+
+    def _open(self) -> _OpenFile:
+        try:
+            return _open_files.get(self._key, self.path)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be opened: {error.strerror}") from error
 
     def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Payload offsets int64 [N], lengths int64 [N] and stored checksums uint32 [N]."""
-        size = os.fstat(self._fd).st_size
+        file = self._open()
+        descriptor, size = file.descriptor, file.size
         entries: list[tuple[int, int]] = []
         checksums = bytearray()
         position = 0
         while position < size:
-            header = os.pread(self._fd, _HEADER.size, position)
+            header = os.pread(descriptor, _HEADER.size, position)
             where = self.where(len(entries))
             if len(header) < _HEADER.size:
                 raise DataError(f"{where} is truncated inside its header; {_REMEDY}")
@@ -134,7 +194,7 @@ class RecordFile:
                     f"{where} is truncated: it should end at byte {position}, the file at {size}; {_REMEDY}"
                 )
             entries.append((start, length))
-            checksums += os.pread(self._fd, _CRC.size, position - _CRC.size)
+            checksums += os.pread(descriptor, _CRC.size, position - _CRC.size)
         table = np.array(entries, np.int64).reshape(-1, 2)
         return table[:, 0], table[:, 1], np.frombuffer(bytes(checksums), "<u4")
 
@@ -147,8 +207,11 @@ class RecordFile:
 
     def read(self, i: int) -> bytes:
         """Return the payload of record `i`; raises DataError if its checksum is wrong."""
+        file = self._open()
+        if file.identity != self._identity:
+            raise DataError(f"{self.path} was written anew while it was in use; start again")
         try:
-            payload = os.pread(self._fd, int(self._lengths[i]), int(self._offsets[i]))
+            payload = os.pread(file.descriptor, int(self._lengths[i]), int(self._offsets[i]))
         except OSError as error:
             raise DataError(f"{self.where(i)} cannot be read: {error.strerror}") from error
         found, stored = masked_crc(payload), int(self.checksums[i])

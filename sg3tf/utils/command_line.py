@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from sg3tf.utils import extras, startup_notices
+from sg3tf.utils import extras, files, startup_notices
 from sg3tf.utils.startup_notices import DEBUG
 
 #: Errors of the user, of files and connections, of diverging computations, and of missing optional packages.
@@ -37,6 +37,34 @@ FLAGS_ELSEWHERE = {
     "truncation_psi": "trunc",
     "trunc_psi": "trunc",
 }
+
+#: Flags of all programs that name files and folders on this machine. `run` expands ~ in them, which shells leave as it
+#: is behind "=".
+PATH_FLAGS = (
+    "api_key_file",
+    "batching_parameters_file",
+    "cache_dir",
+    "data",
+    "detector_dir",
+    "directions",
+    "discriminator",
+    "label_latents",
+    "labels",
+    "latents",
+    "model_base_path",
+    "out",
+    "outdir",
+    "resume",
+    "save_directions",
+    "save_latents",
+    "source",
+    "ssl_ca_file",
+    "ssl_cert_file",
+    "ssl_key_file",
+    "target",
+    "tune",
+    "video",
+)
 
 _WIDTH = 100
 
@@ -83,6 +111,7 @@ def run(
             if not missing:
                 raise
             raise ValueError(" ".join(f"--{flag} is missing: {options[flag].help}" for flag in missing)) from error
+        _expand_paths(options)
         if positional:
             return main(options, rest)
         if rest:
@@ -143,6 +172,18 @@ def help_text(name: str, options: flags.FlagValues, description: str, positional
         lines.append(f"  --{'[no]' if flag.boolean else ''}{flag_name}")
         lines.append(textwrap.fill(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6))
     return "\n".join(lines)
+
+
+def _expand_paths(options: flags.FlagValues) -> None:
+    for name in PATH_FLAGS:
+        if name in options and isinstance(options[name].value, str):
+            try:
+                options[name].value = str(files.local_path(options[name].value))
+            except ValueError as error:
+                raise ValueError(f"--{name}={error}") from error
+    for name in ("network", "init_from"):  # may be the address of a network
+        if name in options and isinstance(options[name].value, str):
+            options[name].value = os.path.expanduser(options[name].value)
 
 
 def _unknown_flag(name: str, options: flags.FlagValues) -> str:

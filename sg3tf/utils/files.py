@@ -1,4 +1,4 @@
-"""Atomic writes of files and folders, and SHA-256 digests."""
+"""Paths, atomic writes of files and folders, and SHA-256 digests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+# Schemes of storage that is not a file system. A Path has lost the second slash.
+_REMOTE = re.compile(
+    r"(gs|s3[an]?|hdfs|viewfs|https?|ftps?|sftp|file|abfss?|wasbs?|adl|az|oss|dbfs|hf):/", re.IGNORECASE
+)
+
+
+def local_path(text: str) -> Path:
+    """Return `text` as a path, with ~ expanded.
+
+    Raises:
+        ValueError: it names storage that is not a file system, such as gs://bucket/faces.
+    """
+    refuse_remote(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # no such user, or no home
+        raise ValueError(f"{text}: {error}") from error
+
+
+def refuse_remote(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError if `path` is that of a bucket or a server, which would become a local folder named gs: or so."""
+    if _REMOTE.match(str(path)):
+        raise ValueError(
+            f"{path}: give a local path, such as that of a mounted bucket; only file systems are supported"
+        )
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
@@ -24,6 +50,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`."""
+    refuse_remote(path)
     temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         yield temporary
@@ -45,6 +72,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: `path` exists and `replace` is False.
     """
+    refuse_remote(path)
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ def _converted(report: Report, config: BuildConfig, workers: int, strict: bool, 
     """Convert all images in order, with a progress bar; report what becomes of them."""
     found = report.source
     function = partial(convert, config, found.read, found.label)
-    with tqdm(total=len(found.entries), unit="img", desc=name) as bar:
+    with tqdm(total=len(found.entries), unit="img", desc=printable(name)) as bar:
         for image in map_in_order(function, found.entries, workers):
             bar.update()
             if image.error:

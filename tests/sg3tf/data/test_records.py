@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sg3tf.data import tfrecord
 from sg3tf.data.errors import DataError
 from sg3tf.data.tfrecord import RecordFile, masked_crc, record_writer
 
@@ -105,3 +107,61 @@ def test_failed_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise RuntimeError
     assert read_all(path) == [b"old"]
     assert [file.name for file in tmp_path.iterdir()] == ["x.tfrecords"]
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def few_files(monkeypatch: pytest.MonkeyPatch) -> int:
+    """At most 5 record files are open at a time."""
+    monkeypatch.setattr(tfrecord, "_open_files", tfrecord._OpenFiles())
+    monkeypatch.setattr(tfrecord, "_max_open_files", lambda: 5)
+    return 5
+
+
+def test_more_files_than_may_be_open(tmp_path: Path, few_files: int) -> None:
+    for i in range(40):
+        write(tmp_path / f"{i}.tfrecords", [b"%d" % i, b"second"])
+    before = descriptors()
+    files = [RecordFile(tmp_path / f"{i}.tfrecords") for i in range(40)]
+    wrong, most = [], []
+
+    def read(start: int) -> None:
+        for i in [*range(start, 40), *range(start)] * 5:
+            if files[i].read(0) != b"%d" % i:
+                wrong.append(i)
+            most.append(descriptors())
+
+    threads = [threading.Thread(target=read, args=[10 * t]) for t in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(most) == 4 * 200
+    # Beside those that are kept, each thread may hold one, and its descriptor of /proc/self/fd.
+    assert max(most) - before <= few_files + 4 + 4
+    files.clear()
+    assert descriptors() == before
+
+
+@pytest.mark.usefixtures("few_files")
+def test_a_file_that_is_replaced_while_it_is_closed_is_not_mixed_up(tmp_path: Path) -> None:
+    write(tmp_path / "0.tfrecords", [b"old"])
+    file = RecordFile(tmp_path / "0.tfrecords")
+    write(tmp_path / "0.tfrecords", [b"new"])
+    assert file.read(0) == b"old"  # still open
+    for i in range(1, 7):
+        write(tmp_path / f"{i}.tfrecords", [b"other"])
+        RecordFile(tmp_path / f"{i}.tfrecords").read(0)
+    others = [RecordFile(tmp_path / f"{i}.tfrecords") for i in range(1, 7)]
+    with pytest.raises(DataError, match=r"0\.tfrecords was written anew while it was in use; start again"):
+        file.read(0)
+    assert len(others) == 6
+
+
+def test_a_quarter_of_the_files_that_a_process_may_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, expected in ((1024, 256), (4, 8), (tfrecord.resource.RLIM_INFINITY, 2**30)):
+        monkeypatch.setattr(tfrecord.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert tfrecord._max_open_files() == expected

@@ -136,3 +136,23 @@ def test_closed_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     assert run(lambda options: None, "--network=x") == 0
     assert run(lambda options: None) == 1
     assert capsys.readouterr().err == "sg3tf draw: --network is missing: Generator to load.\n"
+
+
+def test_paths_of_flags_are_local_and_without_tilde(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def define(options: flags.FlagValues) -> None:
+        for name in ("outdir", "network", "seeds"):
+            flags.DEFINE_string(name, None, "", flag_values=options)
+
+    seen = []
+    monkeypatch.setenv("HOME", "/home/me")
+    argv = ["--outdir=~/out", "--network=~/G.keras", "--seeds=~/0"]
+    assert (
+        command_line.run("draw", lambda options: seen.extend(options.flag_values_dict().values()), define, "", argv)
+        == 0
+    )
+    assert set(seen) == {"/home/me/out", "/home/me/G.keras", "~/0"}
+    assert command_line.run("draw", seen.append, define, "", ["--outdir=gs://bucket/x"]) == 1
+    assert capsys.readouterr().err.startswith("draw: --outdir=gs://bucket/x: give a local path")
+    assert command_line.run("draw", seen.append, define, "", ["--network=grpc://host:1/x"]) == 0

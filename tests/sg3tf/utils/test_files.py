@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sg3tf.utils import files
-from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
+from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, local_path
 
 
 def test_file_is_replaced_only_at_the_end(tmp_path):
@@ -68,3 +68,24 @@ def test_a_literal_folder_leads_to_the_same_files_and_is_no_pattern(tmp_path, mo
             assert not set("*?[]\\") & set(str(literal))
             assert (literal == path) == (not set("*?[]\\") & set(name))
     assert literal == path or not literal.exists()
+
+
+REMOTE = ["gs://bucket/faces", "s3://bucket", "hdfs://host:9000/x", "http://host/x", "https://host", "file:///tmp/x"]
+
+
+@pytest.mark.parametrize("text", REMOTE)
+def test_buckets_and_servers_are_refused_rather_than_made_folders(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    for write in (local_path, lambda text: atomic_write(Path(text)), lambda text: atomic_directory(Path(text))):
+        with pytest.raises(ValueError, match=r"give a local path, such as that of a mounted bucket"), write(text):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_local_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local_path("~/faces") == tmp_path / "faces"
+    for text in ("a:b/c", "gs", "gs/x", "./gs:x", "C:/x", "x gs://y"):
+        assert local_path(text) == Path(text)
+    with pytest.raises(ValueError, match="~nobody-at-all/x: "):
+        local_path("~nobody-at-all/x")

@@ -10,6 +10,7 @@ from sg3tf.data.build.sources import cifar, files, lsun, mnist, tfrecords
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
+from sg3tf.utils.files import refuse_remote
 
 __all__ = ["Source", "find_source"]
 
@@ -30,6 +31,7 @@ def find_source(path: Path, max_images: int | None = None, labels: bool = True) 
     Raises:
       DataError: `path` does not exist, is of no known kind, or is damaged; or labels are malformed or missing.
     """
+    refuse_remote(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; --source takes {_ACCEPTED}")
     kind = next((kind for kind in (cifar, mnist, lsun, tfrecords, files) if kind.recognizes(path)), None)

@@ -227,3 +227,40 @@ def test_aspect_is_width_and_height(text: str) -> None:
 def test_resolution_is_a_power_of_two(resolution: int) -> None:
     with pytest.raises(DataError, match=f"--resolution={resolution} must be a power of two"):
         BuildConfig(resolution)
+
+
+NAMES = ["a[b]", "a b", "a'b\"", "50%", "a\nb", "\u00e9\u732b", "x" * 200, "-a", "*?", "a:b", "#x;y&z", "\\"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["shards", "ffhq"])
+def test_paths_of_any_name(tmp_path: Path, image_folder: Path, name: str, kind: str) -> None:
+    source = tmp_path / name / name
+    source.parent.mkdir()
+    image_folder.rename(source)
+    dest = tmp_path / name / f"{name[:190]} built"
+    build(source, dest, BuildConfig(8, format=kind))
+    verify(dest)
+    assert len(open_dataset(dest)) == 6
+    build(dest, tmp_path / name / "again", BuildConfig(8))
+    (tmp_path / "link").symlink_to(dest)
+    assert len(open_dataset(tmp_path / "link")) == 6
+
+
+def test_what_is_no_data_set_yet_is_refused_with_the_command_that_makes_one(tmp_path: Path, image_folder: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a b.zip", "w") as archive:
+        archive.write(image_folder / "ant" / "0.png", "0.png")
+    command = r"sg3tf data build '--source=.*' --resolution=256 --outdir=FOLDER"
+    with pytest.raises(DataError, match=r"a b\.zip is a zip file; make a data set from it: " + command):
+        open_dataset(tmp_path / "a b.zip")
+    with pytest.raises(
+        DataError, match=r"images holds neither .*; make one from images: sg3tf data build --source=\S+ "
+    ):
+        open_dataset(image_folder)
+    for scheme in ("gs", "s3"):
+        with pytest.raises(ValueError, match=rf"{scheme}:/bucket: give a local path"):
+            open_dataset(f"{scheme}://bucket")
+        with pytest.raises(ValueError, match=rf"{scheme}:/bucket: give a local path"):
+            build(image_folder, Path(f"{scheme}://bucket"), BuildConfig(8))
+        with pytest.raises(ValueError, match=rf"{scheme}:/bucket: give a local path"):
+            build(Path(f"{scheme}://bucket"), tmp_path / "x", BuildConfig(8))
