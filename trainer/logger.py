@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
@@ -22,11 +21,13 @@ from sg3tf.models import power_ema
 from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path, atomic_write
+from sg3tf.utils.progress import duration, print_above_bar
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import TrainingError, summarize_error
 from trainer.evaluation import Evaluator
 from trainer.inputs import Examples, Latents
+from trainer.progress_bar import ProgressBar
 from trainer.random_inputs import RandomInputs
 from trainer.schedule import tick_number
 from trainer.state import TrainState
@@ -144,11 +145,7 @@ class RunLogger:
         self._evaluator = Evaluator(run, options, state, strategy)
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
-        digits = 1 if options.kimg >= 10 else 3
-        bar_format = BAR.format(count=f"{{n:.{digits}f}}/{{total:.{digits}f}}")
-        self._bar = tqdm(
-            total=options.kimg, initial=state.cur_nimg / 1000, unit="kimg", bar_format=bar_format, smoothing=0.1
-        )
+        self._bar = ProgressBar(options.kimg, state.cur_nimg / 1000)
         self._statistics = Statistics()
         columns, rows = self._grid_shape()
         self._grid_latents = random_inputs.grid(columns * rows)
@@ -159,7 +156,7 @@ class RunLogger:
 
     def log(self, line: str) -> None:
         """Print a line, and append it to log.txt."""
-        tqdm.write(line)
+        print_above_bar(line)
         with open(self.run / "log.txt", "a") as file:
             file.write(line + "\n")
 
@@ -173,12 +170,12 @@ class RunLogger:
         images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
+        self.log(f"building the training step with {training_backend()} operations: a minute or two")
 
     def on_step(self, metrics: Moments) -> None:
         """Collect the metrics of a step, and advance the progress bar."""
         self._statistics.add(metrics)
-        done = min(self.state.cur_nimg / 1000, self.options.kimg)  # the last batch may exceed it
-        self._bar.update(done - self._bar.n)
+        self._bar.advance_to(min(self.state.cur_nimg / 1000, self.options.kimg))  # the last batch may exceed it
 
     def on_tick(self, stall_seconds: float) -> None:
         """Write the statistics since the last tick: a line of the log and of stats.jsonl, scalars in TensorBoard.
@@ -193,7 +190,7 @@ class RunLogger:
         with open(self.run / "stats.jsonl", "a") as file:
             file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
         self.write_scalars({name: value["mean"] for name, value in values.items()})
-        self.log(_status(values))
+        self.log(_status(values, self.options.kimg))
         self._warn_of_saturation()
         try:
             problem = self._divergence.update(values)
@@ -357,9 +354,6 @@ class NullLogger:
     def close(self) -> None: ...
 
 
-BAR = "{{l_bar}}{{bar}}| {count} kimg [{{elapsed}}<{{remaining}}, {{rate_inv_fmt}}]"
-
-
 def _norm(model: tf.keras.Model) -> float:
     return float(tf.linalg.global_norm([v.value for v in model.trainable_variables]))
 
@@ -371,19 +365,14 @@ def _kimg(line: str) -> float:
         return float("inf")  # the process was killed in the middle of the line
 
 
-def _status(values: dict[str, dict[str, float]]) -> str:
+def _status(values: dict[str, dict[str, float]], total_kimg: float) -> str:
     def value(name: str) -> float:
         return values[name]["mean"]
 
+    left = max(total_kimg - value("Progress/kimg"), 0) * value("Timing/sec_per_kimg")
     losses = "  ".join(f"{name} {value(f'Loss/{name}/loss'):.3f}" for name in ("D", "G"))
     return (
         f"kimg {value('Progress/kimg'):<8.1f} sec/kimg {value('Timing/sec_per_kimg'):<8.2f} "
-        f"total {_duration(value('Timing/total_sec')):<11} mem {value('Resources/peak_cpu_mem_gb'):<5.1f}GB  "
-        f"augment {value('Progress/augment'):.3f}  {losses}"
+        f"total {duration(value('Timing/total_sec')):<11} left {duration(left):<11} "
+        f"mem {value('Resources/peak_cpu_mem_gb'):<5.1f}GB  augment {value('Progress/augment'):.3f}  {losses}"
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, s = divmod(int(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}h {m:02d}m {s:02d}s" if hours else f"{m}m {s:02d}s"

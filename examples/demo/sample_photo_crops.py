@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 from PIL import Image
-from tqdm import tqdm
 
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.progress import with_progress
 
 
 def random_crop(photo: Image.Image, rng: np.random.Generator, resolution: int) -> Image.Image:
@@ -53,7 +53,7 @@ def main(args: flags.FlagValues) -> None:
     photos = load_photos()
     rng = np.random.default_rng(args.seed)
     with atomic_directory(Path(args.outdir)) as folder:
-        for i in tqdm(range(args.count), unit="img"):
+        for i in with_progress(range(args.count), args.count):
             crop = random_crop(photos[i % len(photos)], rng, args.resolution)
             crop.save(folder / f"{i:05d}.png")
     print(f"{args.outdir}: {args.count} crops of {len(photos)} photographs")

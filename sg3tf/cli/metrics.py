@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
-from tqdm import tqdm
 
 from sg3tf.metrics import METRIC_NAMES
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.samples import Images, resize_filter, uniform_classes
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
+from sg3tf.utils.progress import Progress
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:
@@ -149,13 +149,13 @@ class _ProgressBars:
     """One progress bar after the other, each with the remaining time."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bar: Progress | None = None
 
     def show(self, description: str, done: int, count: int) -> None:
-        if self._bar is None or self._bar.desc != description:
+        if self._bar is None or self._bar.description != description:
             self.close()
-            self._bar = tqdm(desc=description, total=count, initial=done, unit="img", file=sys.stderr)
-        self._bar.update(done - self._bar.n)
+            self._bar = Progress(count, done=done, description=description)
+        self._bar.update(done - self._bar.done)
 
     def close(self) -> None:
         if self._bar is not None:

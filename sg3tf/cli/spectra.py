@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from sg3tf.cli.main import main
 from sg3tf.metrics import plots, spectra
 from sg3tf.utils import flags as shared
+from sg3tf.utils.progress import Progress
 from sg3tf.version import __version__
 
 _NUM_SAMPLES_OF_NETWORK = 10_000
@@ -57,12 +57,12 @@ def calc_main(options: Any) -> None:
     if options.network is not None and options.resolution is not None:
         raise ValueError(f"resolution={options.resolution}: a network has its own; leave it out")
     batches, settings = _open_network(options) if options.data is None else _open_data(options)
-    with tqdm(total=settings["num"], unit=" images", file=sys.stderr, delay=0.1) as bar:
+    with Progress(settings["num"]) as progress:
 
         def count_batches() -> Iterator[Any]:
             for images in batches:
                 yield images
-                bar.update(len(images))
+                progress.update(len(images))
 
         spectra.average_spectrum(count_batches(), settings).save(out)
     print(out)

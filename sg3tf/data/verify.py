@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from sg3tf.data.dataset import Store, open_store
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore, is_shard_set
 from sg3tf.utils import command_line
+from sg3tf.utils.progress import Progress
 
 
 def verify(path: Path) -> str:
@@ -63,12 +63,12 @@ def _read_all(store: Store) -> list[bytes]:
     chunk = 256
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=store.num_images, unit="img", desc=str(store.resolution), leave=False) as bar,
+        Progress(store.num_images, description=f"{store.resolution} pixels") as progress,
     ):
         for start in range(0, store.num_images, chunk):
             for digest in pool.map(read, range(start, min(start + chunk, store.num_images))):
                 digests.append(digest)
-                bar.update()
+                progress.update()
     return digests
 
 

@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
 from sg3tf.data.build.beam import beam_shards
 from sg3tf.data.build.conversion import CROPS, FILTERS, FORMATS, BuildConfig, Converted, convert, parse_aspect
@@ -28,6 +27,7 @@ from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
+from sg3tf.utils.progress import Progress, print_above_bar
 
 
 def build(
@@ -95,9 +95,9 @@ def _converted(report: Report, config: BuildConfig, workers: int, strict: bool, 
     """Convert all images in order, with a progress bar; report what becomes of them."""
     found = report.source
     function = partial(convert, config, found.read, found.label)
-    with tqdm(total=len(found.entries), unit="img", desc=printable(name)) as bar:
+    with Progress(len(found.entries), description=printable(name)) as progress:
         for image in map_in_order(function, found.entries, workers):
-            bar.update()
+            progress.update()
             if image.error:
                 _print_skipped(found.path, image.name, image.error, strict)
                 report.skipped[image.name] = image.error
@@ -109,7 +109,7 @@ def _converted(report: Report, config: BuildConfig, workers: int, strict: bool, 
 def _print_skipped(source: Path, name: str, error: str, strict: bool) -> None:
     if strict:
         raise DataError(f"{source}: {name}: {error}")
-    tqdm.write(printable(f"skipped {name}: {error}"), file=sys.stderr)
+    print_above_bar(printable(f"skipped {name}: {error}"), sys.stderr)
 
 
 def _write_ffhq(folder: Path, name: str, config: BuildConfig, images: Iterator[Converted]) -> None:
