@@ -8,12 +8,13 @@ writes ablations.json and ablations.png, which docs/ablations.md discusses. Need
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
+from sg3tf.utils import startup_notices
+
+startup_notices.hide()
 
 import keras
 import matplotlib.pyplot as plt

@@ -8,6 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sg3tf.utils import startup_notices
+
+startup_notices.hide()
+
 import keras
 from absl import app, flags
 

@@ -8,7 +8,6 @@ Run it again with a larger --kimg to continue the training.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -16,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices; errors still show
+from sg3tf.utils import startup_notices
+
+startup_notices.hide()
 
 import keras
 import numpy as np
