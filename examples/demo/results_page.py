@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,7 @@ h1, h2 {{ line-height: 1.2; }}
 img {{ width: 100%; image-rendering: pixelated; display: block; }}
 td {{ padding: .15rem .6rem .15rem 0; vertical-align: middle; white-space: nowrap; }}
 td:last-child {{ width: 100%; }}
-pre {{ background: #f3f3f3; padding: 1rem; overflow-x: auto; font-size: 13px; }}
+pre {{ background: #f3f3f3; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }}
 </style>
 <h1>sg3tf demo</h1>
 <p>A network that was trained on drawn portraits has learned to draw pictures of another kind from {kimg:g} thousand
@@ -38,7 +39,7 @@ examples.</p>
 <p>Real pictures from the data set.</p>
 {reals}
 <h2>Training</h2>
-<p>The same seeds in every row, at psi 1. Left, the number of images seen in thousands (kimg).</p>
+<p>The same seeds in every row, at psi 1; the first row is from before. Left, the thousands of images seen (kimg).</p>
 <table>
 {training}
 </table>
@@ -63,14 +64,15 @@ def write_results(out: Path, run: Path, seconds: Mapping[str, float], commands: 
 
     Args:
         out: folder of the demo, with first.png, served.png and interpolation.gif.
-        run: run folder, with reals.png and fakesNNNNNN.png.
+        run: run folder, with options.json, reals.png and the grids fakesNNNNNN.png, or fakesNNNNNN_NNN.png.
         seconds: {title of a step: seconds that it took}.
         commands: what to do next.
 
     Returns:
         The page.
     """
-    grids = {int(path.stem.removeprefix("fakes")): path for path in run.glob("fakes*.png")}
+    side = json.loads((run / "options.json").read_text())["resolution"]
+    grids = {float(path.stem.removeprefix("fakes").replace("_", ".")): path for path in run.glob("fakes*.png")}
     shown = sorted(grids)
     if len(shown) > _ROWS_OF_TRAINING:
         shown = [shown[i * (len(shown) - 1) // (_ROWS_OF_TRAINING - 1)] for i in range(_ROWS_OF_TRAINING)]
@@ -78,9 +80,9 @@ def write_results(out: Path, run: Path, seconds: Mapping[str, float], commands: 
     text = _PAGE.format(
         kimg=max(grids),
         before=_image((out / "first.png").read_bytes(), "png"),
-        reals=_image(_top_rows(run / "reals.png", 2), "png"),
+        reals=_image(_top_rows(run / "reals.png", 2, side), "png"),
         training="\n".join(
-            f"<tr><td>{kimg}</td><td>{_image(_top_rows(grids[kimg], 1), 'png')}</td></tr>" for kimg in shown
+            f"<tr><td>{kimg:g}</td><td>{_image(_top_rows(grids[kimg], 1, side), 'png')}</td></tr>" for kimg in shown
         ),
         served=_image((out / "served.png").read_bytes(), "png"),
         interpolation=_image((out / "interpolation.gif").read_bytes(), "gif"),
@@ -92,12 +94,11 @@ def write_results(out: Path, run: Path, seconds: Mapping[str, float], commands: 
     return page
 
 
-def _top_rows(path: Path, rows: int) -> bytes:
-    """The first tiles of the first rows of a grid of a training run, as PNG."""
+def _top_rows(path: Path, rows: int, side: int) -> bytes:
+    """The first tiles, `side` pixels wide, of the first rows of a grid of a training run, as PNG."""
     with Image.open(path) as grid:
-        side = grid.width // 16
         buffer = io.BytesIO()
-        grid.crop((0, 0, _TILES * side, rows * side)).save(buffer, "PNG")
+        grid.crop((0, 0, min(_TILES * side, grid.width), rows * side)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -122,8 +122,9 @@ def test_the_page_holds_its_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     run = tmp_path / "run"
     run.mkdir()
+    (run / "options.json").write_text(json.dumps({"resolution": 4}))
     grids = {
-        name: rng.integers(0, 256, (8 * 4, 16 * 4, 3), np.uint8) for name in ("reals", "fakes000000", "fakes000002")
+        name: rng.integers(0, 256, (8 * 4, 16 * 4, 3), np.uint8) for name in ("reals", "fakes000000", "fakes000002_608")
     }
     for name, pixels in grids.items():
         Image.fromarray(pixels).save(run / f"{name}.png")
@@ -131,10 +132,10 @@ def test_the_page_holds_its_pictures(tmp_path: Path) -> None:
         Image.fromarray(grids["reals"]).save(tmp_path / name)
     page = results_page.write_results(tmp_path, run, {"Training": 120.0, "Export": 3.0}, "sg3tf <command>")
     text = page.read_text()
-    assert "2 thousand" in text and "120 s" in text and "sg3tf &lt;command&gt;" in text
+    assert "2.608 thousand" in text and "120 s" in text and "sg3tf &lt;command&gt;" in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     pictures = re.findall(r"data:image/(?:png|gif);base64,([^\"]+)", text)
     assert len(pictures) == 6
     rows = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in pictures[2:4]]
     np.testing.assert_array_equal(rows[0], grids["fakes000000"][:4, :48])
-    np.testing.assert_array_equal(rows[1], grids["fakes000002"][:4, :48])
+    np.testing.assert_array_equal(rows[1], grids["fakes000002_608"][:4, :48])
