@@ -33,6 +33,7 @@ _ROOT = _HERE.parents[1]
 # For a few minutes: a small batch, so that there are many updates, and the average of G follows quickly.
 _TRAINING = ["--batch=8", "--loss=relativistic", "--gamma=0.5", "--mirror", "--aug=noaug", "--metrics=none"]
 _REPORTS = ["--tick=1", "--snap=2"]
+_STOPPED = "stopped; run the demo again to continue"
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -230,16 +231,23 @@ def _python(*arguments: str, **environment: str) -> None:
     with subprocess.Popen(command, env={**os.environ, **environment}) as process:
         status = _status_of(process)
     if status in (130, -signal.SIGINT):
-        raise KeyboardInterrupt("stopped; run the demo again to continue")
+        raise KeyboardInterrupt(_STOPPED)
     if status:
         raise ValueError(f"{shlex.join(arguments)} failed with status {status}; its message is above")
 
 
 def _status_of(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process, through Ctrl-C too, which it has received itself: training then saves a checkpoint."""
+    """Wait for a process, after Ctrl-C too, which it has received itself: training then saves a checkpoint."""
+    interrupted = False
     while True:
-        with contextlib.suppress(KeyboardInterrupt):
-            return process.wait()
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt(_STOPPED)
+    return status
 
 
 def _show(command: list[str]) -> None:
