@@ -55,6 +55,7 @@ COMMANDS = {
     "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
     "ema": Command("Average weights over any part of a run.", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
+    "compare-runs": Command("Draw metrics of training runs.", "sg3tf.cli.compare_runs", positional="RUN..."),
     "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
     "spectra compare": Command(
         "Compare spectra with the first of them.", "sg3tf.cli.spectra", prefix="compare_", positional="FILE..."

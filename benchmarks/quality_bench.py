@@ -1,0 +1,139 @@
+"""A matrix of short training runs, options times seeds, and the distances of their snapshots to images they never saw.
+
+python -m benchmarks.quality_bench --data=datasets/portraits --kimg=48 --seeds=3 \\
+    --options=base,relativistic,lecam=0.1 -- --batch=16 --gamma=0.5 --cbase=1024 --cmax=32
+
+Runs are made one after the other, each in a process of its own. Ctrl-C or a kill loses nothing: the same command goes
+on. A line of --out has one run: docs/quality.md. `sg3tf compare-runs --metric=swd_held_out` draws them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from numpy.typing import NDArray
+
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.metrics import compute
+from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
+from sg3tf.metrics.detectors.scattering import Scattering
+from sg3tf.metrics.kid import standardized_kernel_distance
+from sg3tf.metrics.samples import comparison_rng
+from sg3tf.metrics.swd import sliced_wasserstein_distance
+from sg3tf.models.loading import load, snapshots
+from sg3tf.utils.files import atomic_write
+
+METRICS = ("swd", "kid_scattering")
+#: Flags of trainer.main behind a short name; any others are written FLAG=VALUE, several joined by +.
+NAMES = {"base": "", "relativistic": "loss=relativistic", "apa": "aug=apa", "ada": "aug=ada", "noaug": "aug=noaug"}
+SNAPSHOTS = 6  # of a run
+BATCH = 16  # images at a time where distances are computed
+
+_DATA = flags.DEFINE_string("data", None, "data set", required=True)
+_KIMG = flags.DEFINE_float("kimg", 48.0, "length of each run, in thousands of images")
+_OPTIONS = flags.DEFINE_list(
+    "options", list(NAMES)[:2], f"flags of trainer.main, such as lecam=0.1 or gamma=1+aug=apa; or {', '.join(NAMES)}"
+)
+_SEEDS = flags.DEFINE_integer("seeds", 3, "seeds of each option: 0 and on", lower_bound=1)
+_HELD_OUT = flags.DEFINE_integer("held_out", 500, "images that are not trained on, evenly spread", lower_bound=2)
+_OUTDIR = flags.DEFINE_string("outdir", "runs/quality", "folder for the runs")
+_OUT = flags.DEFINE_string("out", None, "file to append lines to; default: quality.jsonl in --outdir")
+
+
+def training_flags(option: str) -> list[str]:
+    """Flags of trainer.main of one of --options.
+
+    Raises:
+        UsageError: neither a name nor FLAG=VALUE.
+    """
+    pairs = [pair for pair in NAMES.get(option, option).split("+") if pair]
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise app.UsageError(f"--options: {wrong[0]!r} is neither FLAG=VALUE nor one of {', '.join(NAMES)}")
+    return [f"--{pair}" for pair in pairs]
+
+
+def train(outdir: Path, arguments: Sequence[str]) -> None:
+    """Train to the end in `outdir`, which has no other run; continue where a process was killed."""
+    command = [sys.executable, "-m", "trainer.main", f"--outdir={outdir}", "--resume=latest", *arguments]
+    subprocess.run(command, check=True)
+
+
+def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
+    """Distances of each snapshot's images to real ones, as many as there are; in files of the run, too."""
+    found = []
+    for nimg, file in snapshots(run).items():
+        values = compute(METRICS, load(file), real, num_samples=len(real), batch=BATCH)
+        found.append({"kimg": nimg / 1000, **{name: round(value, 3) for name, value in values.items()}})
+    for name in METRICS:
+        result = f"{name}_held_out"
+        with atomic_write(run / f"metric-{result}.jsonl") as out:
+            for point in found:
+                line = {"metric": result, "results": {result: point[name]}, "num_samples": len(real)}
+                out.write((json.dumps(line | {"kimg": point["kimg"]}) + "\n").encode())
+    return found
+
+
+def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
+    """Distances between held-out images and as many of the others, which no network can be expected to beat."""
+    resolution, count = held_out.resolution, min(len(held_out), len(others))
+
+    def features(dataset: Dataset, detector: Any) -> NDArray[np.float32]:
+        images = np.stack([dataset[i][0] for i in range(count)])
+        rows = [next(iter(detector(images[i : i + BATCH]).values())).numpy() for i in range(0, count, BATCH)]
+        return np.concatenate(rows)
+
+    found = {}
+    for name, detector, distance in (
+        ("swd", LaplacianPatches(resolution), sliced_wasserstein_distance),
+        ("kid_scattering", Scattering(resolution), standardized_kernel_distance),
+    ):
+        real, other = (features(dataset, detector) for dataset in (held_out, others.subsample(count)))
+        found[name] = round(distance(real, other, comparison_rng(0)), 3)
+    return found
+
+
+def main(argv: Sequence[str]) -> None:
+    """Make the runs whose lines are missing."""
+    outdir, more = Path(_OUTDIR.value), list(argv[1:])
+    out = Path(_OUT.value) if _OUT.value else outdir / "quality.jsonl"
+    outdir.mkdir(parents=True, exist_ok=True)
+    all_flags = {option: training_flags(option) for option in _OPTIONS.value}
+    others, held_out = open_dataset(_DATA.value, use_labels="--cond" in more).split(_HELD_OUT.value)
+    common = {"data": held_out.digest, "kimg": _KIMG.value, "held_out": len(held_out), "flags": more}
+    done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+    def write(line: dict[str, Any]) -> None:
+        with out.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+    def is_done(key: dict[str, Any]) -> bool:
+        return any(all(line.get(name) == value for name, value in key.items()) for line in done)
+
+    tick = f"--tick={_KIMG.value / SNAPSHOTS:g}"
+    reports = [f"--data={_DATA.value}", f"--kimg={_KIMG.value:g}", tick, "--snap=1", "--checkpoint=1", "--metrics=none"]
+    about_floor = {"option": "floor", "data": held_out.digest, "held_out": len(held_out)}
+    if not is_done(about_floor):
+        write(about_floor | floor(held_out, others))
+    for seed in range(_SEEDS.value):  # all options of a seed, so that an interrupted matrix is comparable
+        for option, of_option in all_flags.items():
+            key = {"option": option, "seed": seed, **common}
+            if is_done(key):
+                continue
+            folder, start = outdir / option / f"seed{seed}", time.monotonic()
+            train(folder, [*reports, *more, *of_option, f"--seed={seed}", f"--validation={len(held_out)}"])
+            seconds = round(time.monotonic() - start)
+            (run,) = folder.glob("*-*")
+            write({**key, "run": str(run), "seconds": seconds, "snapshots": distances(run, held_out)})
+
+
+if __name__ == "__main__":
+    app.run(main)

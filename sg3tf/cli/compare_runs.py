@@ -1,0 +1,64 @@
+"""Draw a metric over the course of training runs, and print a table.
+
+Runs that differ in the seed alone become one curve, with a band from the lowest to the highest of them.
+
+sg3tf compare-runs runs/0000* --out=curves.png
+sg3tf compare-runs runs/0000* --metric=kid_scattering --out=curves.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from sg3tf.cli.main import main as run
+from sg3tf.metrics import plots
+from sg3tf.metrics.run_curves import Group, group_runs, read_run
+from sg3tf.utils import flags as shared
+
+
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of this command."""
+    shared.define_out(options, ".png file to write.")
+    flags.DEFINE_string(
+        "metric",
+        "swd",
+        "Value to compare: of training's --metrics, such as swd or pr50k3_full_recall, or of stats.jsonl, such as "
+        "Loss/D/loss or Progress/augment.",
+        flag_values=options,
+    )
+
+
+def main(options: Any, folders: list[str]) -> None:
+    """Draw the figure, and print a table."""
+    plots.check_matplotlib()
+    out = Path(options.out)
+    if out.suffix != ".png":
+        raise ValueError(f"out={out}: give a name that ends in .png")
+    if not folders:
+        raise ValueError("no runs: give the folders of one or more")
+    groups = group_runs([read_run(Path(folder), options.metric) for folder in folders])
+    plots.plot_runs(out, groups, options.metric)
+    print(_table(groups))
+    print(out)
+
+
+def _table(groups: list[Group]) -> str:
+    """One row for each group: values at the last number of images that its runs share, and extremes of the mean."""
+    head = ["runs", "kimg", "hours", "mean", "lowest", "highest", "least mean", "at kimg", "greatest", "at kimg", "of"]
+    rows = [head]
+    for group in groups:
+        end = [group.kimg[-1], group.hours[-1], group.mean[-1], group.low[-1], group.high[-1]]
+        extremes = [
+            value for i in (group.mean.argmin(), group.mean.argmax()) for value in (group.mean[i], group.kimg[i])
+        ]
+        rows.append([str(len(group.runs)), *(f"{value:.4g}" for value in [*end, *extremes]), group.label])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    return "\n".join("  ".join([*map(str.rjust, row, widths), row[-1]]) for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(run(["compare-runs", *sys.argv[1:]]))

@@ -1,0 +1,169 @@
+"""Values of metrics over the course of training runs, read from their folders, and grouped where the seed differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Options that do not make another experiment: the seed, and how a run computes, ends and reports.
+NOT_COMPARED = {
+    *("seed", "desc", "changes", "data", "data_name", "workers", "cache", "strategy", "batch_per_replica"),
+    *("kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics", "metrics_samples"),
+    *("detector_dir", "histograms", "profile_steps"),
+}
+MAX_LABEL = 60  # characters, of the options that tell a group from the others
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCurve:
+    """Values of a metric in one run.
+
+    Attributes:
+        name: of the folder.
+        options: of options.json.
+        kimg: thousands of images at each value, float [N], ascending.
+        hours: time spent until then, without interruptions, float [N].
+        values: float [N].
+        num_samples: number of generated images of each value; None for a statistic of training.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    kimg: Array
+    hours: Array
+    values: Array
+    num_samples: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs of equal options but for the seed, at the same numbers of images.
+
+    Attributes:
+        label: the options that tell these runs from the others.
+        runs: the runs.
+        kimg, hours: float [N], as in RunCurve; mean over runs.
+        mean, low, high: of the values over runs, float [N].
+    """
+
+    label: str
+    runs: Sequence[RunCurve]
+    kimg: Array
+    hours: Array
+    mean: Array
+    low: Array
+    high: Array
+
+
+def read_run(folder: Path, name: str) -> RunCurve:
+    """Read a run folder.
+
+    Args:
+        folder: the run folder.
+        name: a result of metric-*.jsonl, such as swd, or a statistic of stats.jsonl, such as Loss/D/loss.
+
+    Raises:
+        ValueError: it is no run folder, a file is damaged, or there is no value of that name; the message lists those
+            that there are.
+    """
+    try:
+        options = json.loads((folder / "options.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: is no run folder, whose options.json can be read ({error})") from error
+    try:
+        ticks, known = _read_values(folder)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}: stats.jsonl or metric-*.jsonl is damaged ({error!r})") from error
+    if name not in known:
+        results = sorted(result for result in known if "/" not in result)
+        there = f"its metrics are {', '.join(results)}" if results else "no metric has been computed yet"
+        raise ValueError(f"{folder}: has no values of {name!r}; {there}")
+    points = sorted(known[name].items())
+    counts = {count for _, (_, count) in points}
+    if len(counts) > 1:
+        raise ValueError(f"{folder}: {name} is of {' and of '.join(sorted(map(str, counts)))} images, which differ")
+    kimg = np.array([at for at, _ in points])
+    at_ticks, seconds = np.transpose([(0.0, 0.0), *ticks])
+    hours = np.interp(kimg, at_ticks, np.cumsum(seconds) / 3600)
+    return RunCurve(folder.name, options, kimg, hours, np.array([v for _, (v, _) in points]), counts.pop())
+
+
+def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dict[float, tuple[float, int | None]]]]:
+    """Read a run's files.
+
+    Returns:
+        (kimg, seconds since the one before) of each tick, and {name: {kimg: (value, number of generated images)}}.
+    """
+    ticks = []
+    known: dict[str, dict[float, tuple[float, int | None]]] = {}
+    for line in _lines(folder / "stats.jsonl"):
+        kimg = line["Progress/kimg"]["mean"]
+        ticks.append((kimg, line["Timing/sec_per_tick"]["mean"]))
+        for statistic in line.keys() - {"timestamp"}:
+            known.setdefault(statistic, {})[kimg] = (line[statistic]["mean"], None)
+    for file in sorted(folder.glob("metric-*.jsonl")):
+        for line in _lines(file):
+            for result, value in line["results"].items():
+                known.setdefault(result, {})[line["kimg"]] = (value, line["num_samples"])
+    return ticks, known
+
+
+def group_runs(runs: Sequence[RunCurve]) -> list[Group]:
+    """Group runs that differ in the seed alone, in the order of their first runs.
+
+    Raises:
+        ValueError: values are of different numbers of images, or runs of a group share no stretch of training.
+    """
+    by_count = {run.num_samples: run.name for run in runs}
+    if len(by_count) > 1:
+        counts = ", ".join(f"{count} in {name}" for count, name in by_count.items())
+        raise ValueError(f"values of different numbers of images ({counts}): give runs of equal --metrics_samples")
+    names = set.intersection(*(set(run.options) for run in runs)) - NOT_COMPARED  # older runs lack newer options
+    differing = sorted(name for name in names if len({json.dumps(run.options[name]) for run in runs}) > 1)
+    groups: dict[str, list[RunCurve]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps([run.options[name] for name in differing]), []).append(run)
+    return [_group(group, differing) for group in groups.values()]
+
+
+def _group(runs: list[RunCurve], differing: Sequence[str]) -> Group:
+    start, stop = max(run.kimg[0] for run in runs), min(run.kimg[-1] for run in runs)
+    if start > stop:
+        raise ValueError(f"{runs[0].name} and {runs[-1].name} have no values at the same numbers of images")
+    fewest = min((run.kimg for run in runs), key=len)
+    kimg = fewest[(fewest >= start) & (fewest <= stop)]
+    values = np.array([np.interp(kimg, run.kimg, run.values) for run in runs])
+    hours = np.mean([np.interp(kimg, run.kimg, run.hours) for run in runs], axis=0)
+    label = ", ".join(f"{name}={runs[0].options[name]}" for name in differing)
+    if not label or len(label) > MAX_LABEL:
+        label = runs[0].name
+    return Group(label, runs, kimg, hours, values.mean(0), values.min(0), values.max(0))
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """Lines of a file, without one that is being written; none of a file that does not exist.
+
+    Raises:
+        ValueError: a line is damaged.
+    """
+    try:
+        lines = file.read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{file}, line {number}: damaged ({error}); remove the line") from error
+    return found
