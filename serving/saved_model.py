@@ -27,7 +27,7 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.models.loading import CHECKPOINT_GENERATOR, generator_file, trained_nimg
+from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
 from sg3tf.utils.files import refuse_remote, sync, sync_folder
 
 
@@ -146,7 +146,7 @@ def training_provenance(path: Path) -> dict[str, Any]:
         path: run folder, checkpoint folder or .keras file, as for `sg3tf.load`.
 
     Returns:
-        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown.
+        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names.
     """
     file = generator_file(path.resolve())
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
@@ -159,6 +159,7 @@ def training_provenance(path: Path) -> dict[str, Any]:
         "training_kimg": None if nimg is None else nimg / 1000,
         "data_name": options.get("data_name"),
         "data_digest": options.get("data_digest"),
+        "classes": list(class_names(path)),
     }
 
 

@@ -71,7 +71,7 @@ def _main(values: flags.FlagValues) -> int:
         return 0
 
     if point is None:
-        run = run_dir.create(outdir, options) if is_chief else outdir  # only the chief writes
+        run = run_dir.create(outdir, options, dataset.classes) if is_chief else outdir  # only the chief writes
     else:
         run = point.run
         if is_chief:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from sg3tf.models.loading import CLASSES
 from sg3tf.utils.files import refuse_remote, verify_checksums
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
@@ -19,8 +20,8 @@ LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 
 
-def create(outdir: Path, options: Options) -> Path:
-    """Make the next numbered folder and write options.json into it.
+def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
+    """Make the next numbered folder and write options.json into it, and classes.json with the names of classes.
 
     Raises:
         OptionError: it cannot be made there.
@@ -32,6 +33,8 @@ def create(outdir: Path, options: Options) -> Path:
         folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
         folder.mkdir()
         options.write(folder / OPTIONS)
+        if classes:
+            (folder / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
     return folder

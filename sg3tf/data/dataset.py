@@ -52,6 +52,7 @@ class Dataset:
       path: its folder or file.
       resolution, channels: size of every image, [resolution, resolution, channels].
       label_dim: width of a label; 0 if labels are not used.
+      classes: names of the classes, label_dim of them; () if they are unknown or not used.
       num_images: number of images.
       digest: identifies everything stored at `path` ("sha256:..."), also if this is a subset.
 
@@ -83,6 +84,7 @@ class Dataset:
         self.resolution = store.resolution
         self.channels = store.channels
         self.label_dim = store.label.dim if use_labels else 0
+        self.classes = store.classes if use_labels else ()
         self.digest = store.digest
         self._store = store
         self._records = np.arange(store.num_images)

@@ -225,19 +225,26 @@ def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
 
 
 def label_from_flags(network: Network, options: Any) -> FloatArray | None:
-    """Return the label vector [label_dim] of --class; None for a network without labels."""
+    """Return the label vector [label_dim] of --class, a name, number or vector; None for a network without labels."""
     text, dim = options["class"].value, network.label_dim
     if text is None and not dim:
         return None
     if not dim:
         raise ValueError(f"class={text}: leave it out, as network={network.name} has no labels")
+    remedy = f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas"
+    if network.classes:
+        remedy += f", or a name: {', '.join(network.classes[:8])}" + (", ..." if dim > 8 else "")
+    if text in network.classes:
+        return np.eye(dim, dtype=np.float32)[network.classes.index(text)]
     if text is None or text.isdecimal():
         if text is None or int(text) >= dim:
-            raise ValueError(f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas")
+            raise ValueError(remedy)
         return np.eye(dim, dtype=np.float32)[int(text)]
+    if network.classes and not any(character.isdecimal() for character in text):
+        raise ValueError(remedy)
     values = parse_numbers("class", text.split(","))
     if len(values) != dim:
-        raise ValueError(f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas")
+        raise ValueError(remedy)
     return np.asarray(values, np.float32)
 
 

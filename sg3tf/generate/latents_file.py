@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,38 @@ class Latents:
         return f"sha256:{digest.hexdigest()}"
 
     def names(self) -> list[str]:
-        """Return a name for each image: seed0003, with -trunc0.70 if they differ in it; latent0003 without seeds."""
+        """Return a name for each image, each another: seed0003, latent0003 without seeds.
+
+        If they differ in it, -class2 follows (-label2 for the third of vectors) and -trunc0.70. If that is not enough,
+        as for a seed that is given twice, so does -1, -2, ...
+        """
         first = range(len(self)) if self.seeds is None else self.seeds
         names = [f"{'latent' if self.seeds is None else 'seed'}{number:04d}" for number in first]
-        if self.psi is None or len(np.unique(self.psi)) < 2:
-            return names
-        return [f"{name}-trunc{psi:.2f}" for name, psi in zip(names, self.psi, strict=True)]
+        for suffixes in (_label_suffixes(self.label), _psi_suffixes(self.psi)):
+            names = [name + suffix for name, suffix in zip(names, suffixes or [""] * len(names), strict=True)]
+        taken: Counter[str] = Counter()
+        for position, name in enumerate(names):
+            names[position] += f"-{taken[name]}" if taken[name] else ""
+            taken[name] += 1
+        return names
+
+
+def _label_suffixes(label: NDArray[np.float32] | None) -> list[str]:
+    """Return -class2 or -label2 for labels that differ, [] for others."""
+    if label is None or not label.size or len(distinct := np.unique(label, axis=0)) < 2:
+        return []
+    if ((distinct == 0) | (distinct == 1)).all() and (distinct.sum(1) == 1).all():
+        return [f"-class{number}" for number in label.argmax(1)]
+    vectors = list(dict.fromkeys(map(tuple, label.tolist())))
+    return [f"-label{vectors.index(tuple(row))}" for row in label.tolist()]
+
+
+def _psi_suffixes(psi: NDArray[np.float32] | None) -> list[str]:
+    """Return -trunc0.70 for truncations that differ, with as many digits as they need, [] for others."""
+    if psi is None or len(distinct := np.unique(psi)) < 2:
+        return []
+    digits = next((n for n in (2, 3, 4, 5, 6) if len({f"{value:.{n}f}" for value in distinct}) == len(distinct)), 9)
+    return [f"-trunc{value:.{digits}f}" for value in psi]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +134,8 @@ def save(path: Path, latents: Latents) -> None:
 def load(path: Path, network: Network) -> Latents:
     """Read a file that `save` or `save_tiles` has written; only `ws` is required, or `z`.
 
+    Projections of other StyleGAN programs have `ws` under the name `w`.
+
     Raises:
         OSError: no such file.
         ValueError: another kind of file, or latents of another network.
@@ -115,6 +144,8 @@ def load(path: Path, network: Network) -> Latents:
     try:
         with np.load(path) as archive:
             arrays: dict[str, Any] = {name: archive[name] for name in names if name in archive}
+            if not {"ws", "z"} & arrays.keys() and "w" in archive:
+                arrays["ws"] = archive["w"]
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
         raise ValueError(f"latents={path}: not an .npz file of arrays ({error})") from error
     vectors = arrays.get("ws", arrays.get("z"))

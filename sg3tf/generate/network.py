@@ -32,6 +32,7 @@ class Network(abc.ABC):
         label_dim: size of a label; 0 without labels.
         resolution, channels: of the images.
         supports_transform: True if images can be rotated and translated.
+        classes: names of the classes, label_dim of them; () if unknown.
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -41,6 +42,8 @@ class Network(abc.ABC):
         >>> [image.shape for image in network.images(network.map(np.ones([2, 512])))]
         [(32, 32, 3), (32, 32, 3)]
     """
+
+    classes: tuple[str, ...] = ()
 
     def __init__(
         self,

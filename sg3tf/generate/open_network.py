@@ -30,13 +30,19 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
         raise ValueError(f"network={text}: {', '.join(connection)} are for grpc://HOST:PORT/MODEL; leave them out")
     # TensorFlow is imported only for networks that need it.
     if folder := saved_model_folder(Path(text)):
-        from sg3tf.generate.saved_model_network import SavedModelNetwork
+        from sg3tf.generate.saved_model_network import SavedModelNetwork, exported_classes
 
-        return SavedModelNetwork(folder, text, batch)
+        return _with_classes(SavedModelNetwork(folder, text, batch), exported_classes(folder))
     from sg3tf.generate.keras_network import KerasNetwork
-    from sg3tf.models.loading import load
+    from sg3tf.models.loading import class_names, load
 
-    return KerasNetwork(load(text), text, batch)
+    return _with_classes(KerasNetwork(load(text), text, batch), class_names(Path(text)))
+
+
+def _with_classes(network: Network, classes: tuple[str, ...]) -> Network:
+    if len(classes) == network.label_dim:
+        network.classes = classes
+    return network
 
 
 def saved_model_folder(path: Path) -> Path | None:

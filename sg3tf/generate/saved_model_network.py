@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from numpy.typing import NDArray
 from sg3tf.generate.keras_network import default_batch, map_single
 from sg3tf.generate.network import ExportedNetwork, Shape
 from sg3tf.utils.files import literal_folder
+
+
+def exported_classes(folder: Path) -> tuple[str, ...]:
+    """Return the names of the classes of a version folder that serving.export has written; () if it has none."""
+    try:
+        metadata = json.loads((folder / "assets.extra" / "sg3tf.json").read_text(encoding="utf-8"))
+        return tuple(map(str, metadata["classes"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return ()
 
 
 class SavedModelNetwork(ExportedNetwork):

@@ -99,7 +99,8 @@ def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale
     for start in range(0, len(pictures), len(classes)):
         name = "" if points.seeds is None else f"seed {points.seeds[start]}"
         rows[name] = pictures[start : start + len(classes)]
-    return with_captions([f"class {number}" for number in classes], rows)
+    captions = [network.classes[number] if network.classes else f"class {number}" for number in classes]
+    return with_captions(captions, rows)
 
 
 def with_captions(columns: list[str], rows: dict[str, list[Picture]]) -> Picture:

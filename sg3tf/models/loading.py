@@ -117,6 +117,24 @@ def generator_file(path: Path) -> Path:
     return found[max(found)]
 
 
+CLASSES = "classes.json"
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes of the generator at `path`, from classes.json in its run folder or beside it.
+
+    Returns:
+        Names in the order of the labels; () if there are none.
+    """
+    file = generator_file(path.resolve())
+    for folder in file.parents[:3]:  # a snapshot lies in its run folder, a checkpoint's generator two folders below
+        try:
+            return tuple(map(str, json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue
+    return ()
+
+
 def trained_nimg(file: Path) -> int | None:
     """Number of images that a snapshot or a checkpoint's generator has seen; None for another file."""
     if match := _SNAPSHOT.fullmatch(file.name):

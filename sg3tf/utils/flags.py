@@ -39,7 +39,8 @@ def define_truncation(options: flags.FlagValues) -> None:
 def define_class(options: flags.FlagValues) -> None:
     """Define --class."""
     flags.DEFINE_string(
-        "class", None, "Class number, or the whole label vector: 3 or 0.5,0.5,0; for networks with labels.",
+        "class", None,
+        "Class name, class number, or the whole label vector: cat, 3 or 0.5,0.5,0; for networks with labels.",
         flag_values=options,
     )  # fmt: skip
 

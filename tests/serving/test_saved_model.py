@@ -170,7 +170,8 @@ def test_provenance_of_weights(tmp_path):
     (checkpoint / "generator.keras").touch()
     for kimg in ("000010", "000012", "000012_400"):
         (run / f"network-snapshot-{kimg}.keras").touch()
-    data = {"data_name": "cats", "data_digest": "abc"}
+    (run / "classes.json").write_text('["tabby", "manx"]')
+    data = {"data_name": "cats", "data_digest": "abc", "classes": ["tabby", "manx"]}
     newest = {"source": f"{run.name}/network-snapshot-000012_400.keras", "training_kimg": 12.4, **data}
     assert saved_model.training_provenance(run) == newest
     assert saved_model.training_provenance(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
@@ -181,7 +182,7 @@ def test_provenance_of_weights(tmp_path):
     assert saved_model.training_provenance(checkpoint / "generator.keras")["training_kimg"] == 12.345
     lone = tmp_path / "g.keras"
     lone.touch()
-    unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None}
+    unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None, "classes": []}
     assert saved_model.training_provenance(lone) == unknown
 
 

@@ -150,6 +150,21 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     np.testing.assert_array_equal(sheet[-70:-6, -70:-6], image)
     with np.load(kept) as arrays:
         assert arrays["seeds"].tolist() == [0, 0, 1, 1] and arrays["label"].argmax(1).tolist() == [0, 2, 0, 2]
+    command("images", f"--network={path}", f"--latents={kept}", f"--outdir={tmp_path / 'again'}")
+    again = sorted(file.name for file in (tmp_path / "again").iterdir())
+    assert again == [f"seed000{seed}-class{kind}.png" for seed in (0, 1) for kind in (0, 2)]
+    assert pixels(tmp_path / "again" / again[-1]).tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
+
+    (tmp_path / "classes.json").write_text('["cat", "1", "People & Body"]')  # as the trainer writes it into a run
+    named = ["--class=People & Body", "--seeds=1", "--trunc=0.7", f"--outdir={tmp_path / 'named'}"]
+    command("images", f"--network={path}", *named)
+    assert pixels(tmp_path / "named" / "seed0001.png").tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
+    with pytest.raises(ValueError, match="class=dog: .* or a name: cat, 1, People & Body$"):
+        command("images", f"--network={path}", "--class=dog", f"--outdir={tmp_path}")
+    command("sheet", f"--network={path}", *flags, f"--out={tmp_path / 'captions.png'}")
+    assert pixels(tmp_path / "captions.png").shape[1] > sheet.shape[1]  # "People & Body" is wider than its image
+    (tmp_path / "classes.json").unlink()
+
     with pytest.raises(ValueError, match="classes=3: this network has classes 0 to 2"):
         command("sheet", f"--network={path}", "--classes=3", f"--out={picture}")
     command("images", f"--network={path}", "--seeds=1", "--class=0,0,1", "--trunc=0.7", f"--outdir={tmp_path / 'v'}")

@@ -72,10 +72,33 @@ def test_names() -> None:
     assert FULL[1:].names() == ["seed0000-trunc0.50", "seed0007-trunc1.00"]
 
 
+def test_no_two_images_have_one_name() -> None:
+    def names(count: int, **arrays: Any) -> list[str]:
+        return Latents(np.zeros([count, 8, 5], np.float32), **arrays).names()
+
+    seeds = np.array([3, 3, 3])
+    sweep = names(3, seeds=seeds, psi=np.float32([0.701, 0.702, 0.703]))
+    assert sweep == ["seed0003-trunc0.701", "seed0003-trunc0.702", "seed0003-trunc0.703"]
+    sheet = names(4, seeds=np.array([0, 0, 1, 1]), label=np.eye(3, dtype=np.float32)[[0, 2, 0, 2]])
+    assert sheet == ["seed0000-class0", "seed0000-class2", "seed0001-class0", "seed0001-class2"]
+    assert names(3, seeds=seeds, label=np.float32([[0.5, 1], [2, 3], [0.5, 1]])) == [
+        "seed0003-label0", "seed0003-label1", "seed0003-label0-1"
+    ]  # fmt: skip
+    assert names(3, seeds=seeds, label=np.ones([3, 2], np.float32)) == ["seed0003", "seed0003-1", "seed0003-2"]
+    assert names(3, seeds=seeds, psi=np.float32([0.5, np.nextafter(np.float32(0.5), np.float32(1)), 1])) == [
+        "seed0003-trunc0.500000000", "seed0003-trunc0.500000060", "seed0003-trunc1.000000000"
+    ]  # fmt: skip
+
+
+def test_projections_of_other_programs_are_read(tmp_path: Path, network: Network) -> None:
+    np.savez(tmp_path / "projected_w.npz", w=WS)
+    np.testing.assert_array_equal(latents_file.load(tmp_path / "projected_w.npz", network).ws, WS)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"w": WS}, "has no array ws or z; give a file of --save_latents, or one beside a grid of a run"),
+        ({"x": WS}, "has no array ws or z; give a file of --save_latents, or one beside a grid of a run"),
         ({"ws": WS[:, :7]}, r"ws of shape \(3, 7, 5\): this network takes \[N, 8, 5\]"),
         ({"ws": WS[:0]}, r"ws of shape \(0, 8, 5\): this network takes"),
         ({"ws": WS[0, 0, 0]}, r"ws of shape \(\): this network takes"),
