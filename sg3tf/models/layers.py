@@ -15,7 +15,7 @@ from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
-from sg3tf.ops import upfirdn2d
+from sg3tf.ops import filtered_lrelu, upfirdn2d
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
 
@@ -243,9 +243,15 @@ class EqualizedConv2D(keras.layers.Layer):
             y = conv2d(x, kernel, 1 if size == 1 else 2)
         else:
             y = conv2d(x, kernel, padding="SAME")
+        bound = None if self.clamp is None else self.clamp * self.gain
+        if self.activation == "lrelu":
+            gain = self.gain * LRELU_GAIN
+            return filtered_lrelu(y, None, None, self.bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
         if self.bias is not None:
             y = add_bias(y, self.bias)
-        return self._activate(y)
+        if self.gain != 1:
+            y *= self.gain
+        return y if bound is None else tf.clip_by_value(y, -bound, bound)
 
     def _filter(self, x: tf.Tensor, pad: int) -> tf.Tensor:
         """Filter x and pad it for the convolution; for a 1x1 convolution, keep every other pixel."""
@@ -253,18 +259,6 @@ class EqualizedConv2D(keras.layers.Layer):
         before, after = pad + (ends + 1) // 2, pad + ends // 2
         down = 2 if self.kernel_size == 1 else 1
         return upfirdn2d(x, RESAMPLE_TAPS, down=down, pad=(before, after, before, after))
-
-    def _activate(self, y: tf.Tensor) -> tf.Tensor:
-        gain = self.gain
-        if self.activation == "lrelu":
-            y = tf.nn.leaky_relu(y, LRELU_SLOPE)
-            gain *= LRELU_GAIN
-        if gain != 1:
-            y *= gain
-        if self.clamp is not None:
-            bound = self.clamp * self.gain
-            y = tf.clip_by_value(y, -bound, bound)
-        return y
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape

@@ -16,7 +16,6 @@ from sg3tf.models.layers import (
     RESAMPLE_TAPS,
     EqualizedDense,
     FourierInput,
-    add_bias,
     conv2d,
     demodulation,
     is_low_precision,
@@ -28,7 +27,7 @@ from sg3tf.models.layers import (
     upsampling_conv,
 )
 from sg3tf.models.registration import register
-from sg3tf.ops import upfirdn2d
+from sg3tf.ops import filtered_lrelu, upfirdn2d
 
 KERNEL_SIZE = 3
 
@@ -121,8 +120,7 @@ class StyleConv(keras.layers.Layer):
             # Broadcast over images in float32, so that the gradient is summed over images in float32.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
             y += tf.cast(each, y.dtype)[..., None]
-        y = tf.nn.leaky_relu(add_bias(y, self.bias), LRELU_SLOPE) * LRELU_GAIN
-        return tf.clip_by_value(y, -self.clamp, self.clamp)
+        return filtered_lrelu(y, None, None, self.bias, gain=LRELU_GAIN, slope=LRELU_SLOPE, clamp=self.clamp)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None

@@ -90,6 +90,8 @@ def filtered_lrelu(
     impl = select_backend(impl)
     if impl == "native":
         return _native(x, bias, upsample, downsample, float(slope), bound)
+    if impl == "matmul" and up_taps is down_taps is None and (up, down, *pad) == (1, 1, 0, 0, 0, 0):
+        return _pointwise(x, bias, gain, slope, bound)
     nonlinearity = _Nonlinearity(upsample.axes, downsample.axes, float(slope), bound)
     return _stock(x, bias, _Kernel(nonlinearity, (upsample.filter.taps, downsample.filter.taps), impl))
 
@@ -164,14 +166,9 @@ class _Nonlinearity:
 
     def value(self, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """Return y for x and bias."""
-
-        def act(z: tf.Tensor) -> tf.Tensor:
-            # tf.nn.leaky_relu rounds its slope to float32.
-            z = tf.maximum(z, self.slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, self.slope)
-            return z if self.clamp is None else tf.clip_by_value(z, -self.clamp, self.clamp)
-
         z = self._upsampled(x + bias, taps, lowering)
-        return _downsampled(z.map(act), taps[1], self.down, lowering)
+        z = z.map(lambda phase: _activation(phase, self.slope, self.clamp))
+        return _downsampled(z, taps[1], self.down, lowering)
 
     def tangent(self, v: tf.Tensor, x: tf.Tensor, bias: tf.Tensor, taps: _Filters, lowering: Lowering) -> tf.Tensor:
         """Return the Jacobian at x + bias times v, which has the shape of x."""
@@ -197,6 +194,18 @@ class _Nonlinearity:
         if self.clamp is not None:
             factor = tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
         return factor * v
+
+
+def _pointwise(x: tf.Tensor, bias: tf.Tensor, gain: float, slope: float, clamp: float | None) -> tf.Tensor:
+    """Leaky ReLU without filters, in float32 or better, with TensorFlow's own gradients."""
+    z = (at_least_float32(x) + at_least_float32(bias)) * gain
+    return tf.cast(_activation(z, slope, clamp), x.dtype)
+
+
+def _activation(z: tf.Tensor, slope: float, clamp: float | None) -> tf.Tensor:
+    # tf.nn.leaky_relu rounds its slope to float32.
+    z = tf.maximum(z, slope * z) if z.dtype == tf.float64 else tf.nn.leaky_relu(z, slope)
+    return z if clamp is None else tf.clip_by_value(z, -clamp, clamp)
 
 
 def _downsampled(z: PolyphaseSignal, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
