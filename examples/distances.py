@@ -1,0 +1,118 @@
+"""Distances of an example network to data that its training has not seen, computed apart from sg3tf.metrics.
+
+python examples/distances.py --network=examples/portraits-32.keras --data=datasets/unseen
+
+`--data` is a data set with twice as many images as are generated: half are compared with the network's images, and both
+halves with each other, which gives the floor. One line of JSON:
+
+- `swd`, `swd_floor`: sliced Wasserstein distance between 7x7 patches of the Laplacian pyramid, times 1000 (arXiv
+  1710.10196, section 5), with random patches and directions of its own, in NumPy and SciPy.
+- `diversity`: mean distance between two generated images over that between two images of the data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+from absl import app, flags
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import sg3tf
+from sg3tf import latents
+from sg3tf.data.dataset import open_dataset
+from sg3tf.images import to_uint8
+
+_NETWORK = flags.DEFINE_string("network", None, "Generator, without labels: .keras file, run or checkpoint.", True)
+_DATA = flags.DEFINE_string("data", None, "Data set of images that training has not seen.", True)
+_COUNT = flags.DEFINE_integer("count", 1024, "Number of images to generate.", lower_bound=2)
+
+_PATCH = 7
+_PATCHES = 128  # of each level of an image
+_LAST_LEVEL = 16  # pixels
+_DIRECTIONS = 512
+_BLUR = np.array([1, 4, 6, 4, 1]) / 16
+
+Images = NDArray[np.float32]
+
+
+def main(argv: list[str]) -> None:
+    """Print the distances."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
+    count = _COUNT.value
+    G = sg3tf.load(_NETWORK.value)
+    z = latents.z_from_seeds(range(count), G.config.z_dim)
+    fakes = np.asarray(to_uint8(G.predict(z, batch_size=16, verbose=0)), np.float32)
+    dataset = open_dataset(_DATA.value, resolution=G.config.resolution)
+    if len(dataset) < 2 * count:
+        sys.exit(f"--data={_DATA.value} has {len(dataset)} images: give at least {2 * count}, or a smaller --count")
+    reals = np.stack([dataset[i][0] for i in range(2 * count)]).astype(np.float32)
+    first, second = reals[:count], reals[count:]
+    result = {
+        "network": _NETWORK.value,
+        "count": count,
+        "swd": round(sliced_wasserstein(first, fakes), 2),
+        "swd_floor": round(sliced_wasserstein(first, second), 2),
+        "diversity": round(mean_distance(fakes) / mean_distance(first), 3),
+    }
+    print(json.dumps(result))
+
+
+def sliced_wasserstein(a: Images, b: Images) -> float:
+    """Mean over the levels of the pyramid, times 1000, of images float32 [N, R, R, 3]."""
+    rng = np.random.default_rng(0)
+    levels = zip(*(pyramid(images) for images in (a, b)), strict=True)
+    return 1000 * float(np.mean([_level_distance(*level, rng) for level in levels]))
+
+
+def pyramid(images: Images) -> list[Images]:
+    """Differences [N, S, S, 3] for sizes S = R, R / 2, ..., and last the images at 16 pixels."""
+    levels = []
+    while images.shape[1] > _LAST_LEVEL:
+        half = _blurred(images)[:, ::2, ::2]
+        between = np.zeros_like(images)
+        between[:, ::2, ::2] = half
+        levels.append(images - 4 * _blurred(between))
+        images = half
+    return [*levels, images]
+
+
+def _blurred(images: Images) -> Images:
+    for axis in (1, 2):
+        images = ndimage.correlate1d(images, _BLUR, axis=axis, mode="mirror")
+    return images
+
+
+def _level_distance(a: Images, b: Images, rng: np.random.Generator) -> float:
+    directions = rng.standard_normal([_PATCH * _PATCH * 3, _DIRECTIONS]).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=0)
+    patches = [_patches(images, rng) for images in (a, b)]
+    return float(
+        np.mean([np.abs(np.sort(patches[0] @ d) - np.sort(patches[1] @ d)).mean() for d in np.transpose(directions)])
+    )
+
+
+def _patches(images: Images, rng: np.random.Generator) -> Images:
+    """Random patches [N * 128, 147], with mean 0 and standard deviation 1 in each channel."""
+    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))  # [N, P, P, 3, 7, 7]
+    index = np.arange(len(images))[:, None]
+    y, x = rng.integers(windows.shape[1], size=[2, len(images), _PATCHES])
+    patches = windows[index, y, x].reshape(-1, 3, _PATCH * _PATCH)
+    return ((patches - patches.mean((0, 2), keepdims=True)) / patches.std((0, 2), keepdims=True)).reshape(
+        len(patches), -1
+    )
+
+
+def mean_distance(images: Images) -> float:
+    """Mean Euclidean distance between two different images."""
+    rows = images.reshape(len(images), -1).astype(np.float64)
+    squares = (rows**2).sum(1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0))
+    return float(distances.sum() / (len(rows) * (len(rows) - 1)))
+
+
+if __name__ == "__main__":
+    app.run(main)
