@@ -84,8 +84,9 @@ lint: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
 	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,metrics,video,lmdb,profile,photos,docs,dev]"
+	@echo "installing into .venv, which takes a few minutes"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,metrics,video,lmdb,profile,photos,docs,dev]"
 	touch $@
 
 clean:
