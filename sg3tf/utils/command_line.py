@@ -176,7 +176,7 @@ def help_text(name: str, options: flags.FlagValues, description: str, positional
 
 def _expand_paths(options: flags.FlagValues) -> None:
     for name in PATH_FLAGS:
-        if name in options and isinstance(options[name].value, str):
+        if name in options and options[name].value and isinstance(options[name].value, str):  # empty: none
             try:
                 options[name].value = str(files.local_path(options[name].value))
             except ValueError as error:

@@ -156,3 +156,13 @@ def test_paths_of_flags_are_local_and_without_tilde(
     assert command_line.run("draw", seen.append, define, "", ["--outdir=gs://bucket/x"]) == 1
     assert capsys.readouterr().err.startswith("draw: --outdir=gs://bucket/x: give a local path")
     assert command_line.run("draw", seen.append, define, "", ["--network=grpc://host:1/x"]) == 0
+
+
+def test_an_empty_path_stays_empty() -> None:
+    seen: list[str] = []
+
+    def define(options: flags.FlagValues) -> None:
+        flags.DEFINE_string("data", "", "Folder; empty: none.", flag_values=options)
+
+    assert command_line.run("draw", lambda options: seen.append(options.data), define, "", []) == 0
+    assert seen == [""]
