@@ -25,6 +25,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from sg3tf import images, ops
 from sg3tf.latents import mix, transform_matrix, z_from_seeds
+from sg3tf.utils.files import literal_folder
 
 #: Largest difference of float outputs, relative to the largest expected value.
 TOLERANCE = 1e-4
@@ -202,7 +203,8 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
     """
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "answers"
-        timings = _run_stock_loader(folder.resolve(), file)
+        with literal_folder(folder.resolve()) as literal:
+            timings = _run_stock_loader(literal, file)
         differences = [
             _largest_difference(request, reference.predict(request), answer)
             for request, answer in zip(requests, _read_answers(file), strict=True)

@@ -70,3 +70,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"sg3tf.{name}")
     raise AttributeError(f"module 'sg3tf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

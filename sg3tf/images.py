@@ -62,9 +62,15 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
         path: the file; missing folders are made.
         image: [H, W, C], uint8 or float in [-1, 1].
         text: metadata, which PIL.Image.open(path).text returns.
+
+    Raises:
+        ValueError: not one image, or of another number of channels.
     """
     pixels = to_uint8(image)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        remedy = "several are made one by sg3tf.images.grid" if pixels.ndim == 4 else "C is 1, 3 or 4"
+        raise ValueError(f"image of shape {pixels.shape}: give one image, [H, W, C]; {remedy}")
+    if pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

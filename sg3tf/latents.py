@@ -109,13 +109,19 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
     Returns:
         float32 [N, num_ws, w_dim].
 
+    Raises:
+        ValueError: psi of another length.
+
     Examples:
         >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
         array([[[1.5],
                 [2. ]]], dtype=float32)
     """
     ws, average = np.asarray(ws, np.float32), np.asarray(w_avg, np.float32)
-    psi = np.broadcast_to(np.asarray(psi, np.float32), len(ws))[:, None, None]
+    psi = np.asarray(psi, np.float32)
+    if psi.shape not in ((), (1,), (len(ws),)):
+        raise ValueError(f"psi of shape {psi.shape}: give a number, or one for each of {len(ws)} images")
+    psi = np.broadcast_to(psi, len(ws))[:, None, None]
     is_truncated = np.arange(ws.shape[1])[:, None] < (ws.shape[1] if cutoff is None else cutoff)
     return np.where(is_truncated & (psi != 1), average + psi * (ws - average), ws)
 

@@ -25,6 +25,9 @@ _ENCODING = {
     ".gif": ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer:bayer_scale=5"],
 }
 
+#: Endings of the files that can be written.
+ENDINGS = tuple(_ENCODING)
+
 
 def check(path: Path) -> None:
     """Raise the errors of `save` that can be foreseen before frames are computed.
@@ -45,7 +48,7 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
 
     Args:
         path: ends in .mp4 (H.264), .webm (VP9) or .gif.
-        frames: at least one, [H, W, C] uint8, of 1, 3 or 4 channels.
+        frames: at least one, [H, W, C] uint8, of 1, 3 or 4 channels; transparent parts are white except in GIF.
         fps: frames per second.
 
     Raises:
@@ -54,6 +57,8 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
         OSError: the file cannot be written.
     """
     check(path)
+    if path.suffix != ".gif":
+        frames = map(over_white, frames)
     frames = iter(frames)
     first = next(frames)
     height, width, channels = first.shape
@@ -61,7 +66,16 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", *_ENCODING[path.suffix]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        _encode([*command, str(temporary)], itertools.chain([first], frames), path)
+        # "file:", as ffmpeg takes what stands before a colon for a protocol, and a leading hyphen for an option.
+        _encode([*command, f"file:{temporary}"], itertools.chain([first], frames), path)
+
+
+def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image [H, W, 4] over a white background, [H, W, 3]; of other channels unchanged."""
+    if image.shape[-1] != 4:
+        return image
+    alpha = image[..., 3:].astype(np.uint32)
+    return np.asarray((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255, np.uint8)
 
 
 def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path) -> None:

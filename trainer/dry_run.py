@@ -29,12 +29,13 @@ class Row(NamedTuple):
     output_type: str
 
 
-def describe(options: Options, replicas: int) -> str:
+def describe(options: Options, replicas: int, cur_nimg: int = 0) -> str:
     """Describe options, networks layer by layer, an estimate of the memory, and the number of steps.
 
     Args:
         options: of the run.
         replicas: number of devices, over all workers.
+        cur_nimg: images that the run to resume has seen.
     """
     G = build_generator(options.generator(), dtype=options.policy)
     D = Discriminator(options.discriminator(), dtype=options.policy)
@@ -48,7 +49,7 @@ def describe(options: Options, replicas: int) -> str:
             *table("G", g_rows),
             *table("D", d_rows),
             *_memory(options, G.count_params(), D.count_params(), g_bytes + d_bytes),
-            *_steps(options, replicas),
+            *_steps(options, replicas, cur_nimg),
             *([f"warning: {options.gamma_warning}"] if options.gamma_warning else []),
             "",
         ]
@@ -95,12 +96,15 @@ def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int
     ]
 
 
-def _steps(options: Options, replicas: int) -> list[str]:
-    steps = math.ceil(options.kimg * 1000 / options.batch)
+def _steps(options: Options, replicas: int, cur_nimg: int) -> list[str]:
+    nimg = max(options.kimg * 1000 - cur_nimg, 0)
+    steps = math.ceil(nimg / options.batch)
     devices = "1 device" if replicas == 1 else f"{replicas} devices"
     line = f"steps: {steps:,} of {options.batch} images on {devices}"
     accumulation_steps = options.num_accumulation_steps(replicas)
     if accumulation_steps > 1:
         line += f", accumulated over {accumulation_steps} parts each"
-    epochs = options.kimg * 1000 / options.num_images
+    if cur_nimg:
+        line += f", after {cur_nimg / 1000:g} kimg"
+    epochs = nimg / options.num_images
     return [line, f"epochs: {epochs:.1f} of {options.num_images:,} images"]

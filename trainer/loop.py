@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sg3tf.data.dataset import Dataset
 from sg3tf.ops import use_backend
+from sg3tf.utils.command_line import is_file_error
 from trainer import run_dir
 from trainer.config import Options
 from trainer.distribution import Workers, training_backend_for
@@ -113,20 +114,29 @@ def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
     """Turn failures of the disk, the devices and other workers into one line with the remedy."""
     try:
         yield
-    except OSError as error:
-        last = run_dir.last_checkpoint(run)
-        what = f"{error.filename or run}: cannot be written ({error.strerror or error})"
-        raise TrainingError(f"{what}; continue with --resume from {last}") from error
-    except tf.errors.ResourceExhaustedError as error:
-        remedy = "use a smaller --batch_per_replica, or --precision=bf16"
-        raise TrainingError(f"a device has too little memory ({summarize_error(error)}); {remedy}") from error
-    except tf.errors.OpError as error:
-        if workers.count == 1:
+    except (OSError, tf.errors.OpError) as error:
+        line = _describe_failure(error, run, workers)
+        if line is None:
             raise
-        raise TrainingError(
-            f"another worker is lost, and its log says why ({summarize_error(error)}); start all of them again with "
-            f"--resume=latest, from {run_dir.last_checkpoint(run)}"
-        ) from error
+        raise TrainingError(line) from error
+
+
+def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Workers) -> str | None:
+    """Line about a failure of the disk, a device or another worker; None about an error of the program itself."""
+    last, summary = run_dir.last_checkpoint(run), summarize_error(error)
+    if isinstance(error, OSError):
+        file, reason = error.filename or run, error.strerror or error
+        return f"{file}: cannot be written ({reason}); continue with --resume from {last}"
+    if is_file_error(error):  # of TensorBoard's files; TensorFlow takes a full disk for an exhausted resource
+        return f"{run}: cannot be written ({summary}); continue with --resume from {last}"
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return f"a device has too little memory ({summary}); use a smaller --batch_per_replica, or --precision=bf16"
+    if workers.count == 1:
+        return None
+    return (
+        f"another worker is lost, and its log says why ({summary}); start all of them again with --resume=latest, from "
+        f"{last}"
+    )
 
 
 def load_weights(state: TrainState, options: Options, resume: Path | None) -> list[str]:

@@ -45,6 +45,7 @@ def _main(values: flags.FlagValues) -> int:
     from trainer.loop import train
     from trainer.resolve import resolve
     from trainer.run_dir import ResumePoint
+    from trainer.transfer import check_init_from
 
     given = config.given_options(values)
     if values.fp32 and given.setdefault("precision", "fp32") != "fp32":
@@ -58,9 +59,11 @@ def _main(values: flags.FlagValues) -> int:
     if values.resume == "latest" and (latest := run_dir.latest_matching_run(outdir, options)):
         point = ResumePoint.from_path(latest)
         options, dataset, held_out = resolve(given, replicas, point)
+    if point is None:
+        check_init_from(options)
     changes = point.changes_to(options) if point else []
     if values.dry_run:
-        print(dry_run.describe(options, replicas), end="")
+        print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
     if point:
         print(f"Resuming from {point.checkpoint}", *point.notes(changes), sep="\n")
         if point.kimg >= options.kimg:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from sg3tf.data.dataset import Dataset, open_dataset
-from trainer import evaluation, transfer
+from trainer import evaluation
 from trainer.config import DEFAULTS, Options, check_given
 from trainer.errors import OptionError
 from trainer.run_dir import ResumePoint
@@ -16,7 +17,7 @@ from trainer.run_dir import ResumePoint
 def resolve(
     given: Mapping[str, Any], replicas: int, point: ResumePoint | None
 ) -> tuple[Options, Dataset, Dataset | None]:
-    """Open the data and resolve all options, before anything is written.
+    """Open the data and resolve all options, before anything is written; --init_from is left to `check_init_from`.
 
     Args:
         given: options by name; all others take their defaults, or the values of the run to resume.
@@ -30,6 +31,7 @@ def resolve(
         OptionError, ConfigError, DataError: something is missing, or does not fit the data, the devices or the run to
             resume; the message has the remedy.
     """
+    given = _with_recorded_source(given, point)
     values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
     for name, purpose in {"data": "TFRecords to train on", "batch": "images per step, such as --batch=32"}.items():
         if values[name] is None:
@@ -42,10 +44,21 @@ def resolve(
     options = Options.for_dataset(dataset, **values)
     check_given(given, options)
     options.num_accumulation_steps(replicas)  # raises where the batch does not divide
-    if point is None:
-        transfer.check_init_from(options)
     evaluation.check_metrics(options)
     return options, dataset, held_out
+
+
+def _with_recorded_source(given: Mapping[str, Any], point: ResumePoint | None) -> Mapping[str, Any]:
+    """Return `given` with --init_from as an absolute path, or as the run to resume has recorded it.
+
+    A resumed run no longer reads that source: it may be gone, or be given by its new name or in another form.
+    """
+    if not given.get("init_from"):
+        return given
+    source, recorded = os.path.abspath(given["init_from"]), point and point.options.init_from
+    if recorded and (os.path.abspath(recorded) == source or not os.path.exists(recorded)):
+        source = recorded
+    return {**given, "init_from": source}
 
 
 def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:

@@ -175,7 +175,16 @@ class ResumePoint:
         return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
 
     def record(self, options: Options, changes: Sequence[Change]) -> None:
-        """Write `changes` into options.json and the log."""
-        options.write(self.run / OPTIONS, [*self.changes, *changes])
-        with open(self.run / LOG, "a") as log:
-            log.writelines(f"{note}\n" for note in self.notes(changes))
+        """Write `changes` into options.json and the log.
+
+        Raises:
+            OptionError: the run folder cannot be written.
+        """
+        try:
+            options.write(self.run / OPTIONS, [*self.changes, *changes])
+            with open(self.run / LOG, "a", encoding="utf-8") as log:
+                log.writelines(f"{note}\n" for note in self.notes(changes))
+        except OSError as error:
+            raise OptionError(
+                f"--resume={self.run}: cannot be written ({error}); give it to this user, or resume from a copy of it"
+            ) from error

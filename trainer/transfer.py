@@ -22,7 +22,7 @@ NETWORKS = ("G", "D", "G_ema")
 #: Ending of the file beside NAME.keras that holds the discriminator trained against it.
 DISCRIMINATOR_SUFFIX = "-discriminator.keras"
 
-_MAY_DIFFER = frozenset({"label_dim", "mapping_layers", "magnitude_ema_beta", "mbstd_group_size"})
+_MAY_DIFFER = frozenset({"label_dim", "mapping_layers", "magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
 
 
 def check_init_from(options: Options) -> None:
@@ -68,7 +68,7 @@ def init_from(state: TrainState, source: Path) -> list[str]:
             discriminator. Of G and G_ema, one stands in for the other where that is missing.
 
     Returns:
-        Lines that name the variables and networks that were not copied.
+        Lines that name the variables and networks that were not copied, and another clamp.
 
     Raises:
         OptionError: nothing there to read.
@@ -83,8 +83,13 @@ def init_from(state: TrainState, source: Path) -> list[str]:
     for name in NETWORKS:
         if name not in found:
             notes.append(f"--init_from={source}: has no {name}, which starts from random weights")
-        elif new := copy_weights(found[name], getattr(state, name)):
+            continue
+        network = getattr(state, name)
+        if new := copy_weights(found[name], network):
             notes.append(f"--init_from={source}: new in {name}: {', '.join(new)}")
+        there, here = found[name].config.conv_clamp, network.config.conv_clamp
+        if there != here:
+            notes.append(f"--init_from={source}: {name} clamps activations at {there:g} there, and at {here:g} here")
     return notes
 
 

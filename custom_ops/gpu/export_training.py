@@ -42,6 +42,7 @@ from trainer.run_dir import ResumePoint
 from trainer.state import PARTS, TrainState
 from trainer.step import TrainStep, update_ema
 from trainer.step_order import StepOrder, StepSettings
+from trainer.transfer import check_init_from
 
 LARGE = 20_000  # elements; smaller weights are stored
 IMAGES_AT_ONCE = 16  # of the program "images", for grids
@@ -228,6 +229,8 @@ def _main(values: flags.FlagValues) -> int:
         raise OptionError("--posthoc_ema: its averages are not exported; leave it out")
     if options.aug == "apa":
         raise OptionError("--aug=apa: its phases have other inputs once p is above 0, and cannot be exported; use ada")
+    if point is None:
+        check_init_from(options)
     state = TrainState(options)
     for note in loop.load_weights(state, options, point.checkpoint if point else None):
         print(note)

@@ -22,6 +22,7 @@ from serving.server.inputs import (
     per_image_shapes,
     read_metadata,
 )
+from sg3tf.utils import saved_models
 
 DEFAULT_SIGNATURE = "serving_default"
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -56,7 +57,7 @@ class ServedModel:
             )
         limits = [limit for limit in (max_batch, batching_limit, exported_limit) if limit]
         self._max_rows = min(limits, default=0)
-        self._loaded = tf.saved_model.load(str(path))
+        self._loaded = saved_models.load(path)
         self._batched: dict[str, Function] = {}
         for name, definition in self.signature_defs.items():
             if batching and is_batchable(definition):

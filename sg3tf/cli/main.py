@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from sg3tf.utils import command_line
@@ -156,7 +158,22 @@ def _registered(name: str) -> Callable[[Sequence[str], str], int]:
             "this installation registers no such command; "
             f"pip install it again, or use python -m {COMMANDS[name].module}"
         )
+    _require_own(COMMANDS[name].module.partition(".")[0])
     return next(iter(found)).load()
+
+
+def _require_own(package: str) -> None:
+    """Refuse a package `trainer` or `serving` of somebody else, which hides the one beside sg3tf.
+
+    Raises:
+        ImportError: it would be imported.
+    """
+    own = Path(__file__).parents[2] / package
+    spec = importlib.util.find_spec(package)
+    places = [spec.origin or "", *(spec.submodule_search_locations or [])] if spec else []
+    if places and not any(Path(place).is_relative_to(own) for place in places):
+        other = next(filter(None, reversed(places)))
+        raise ImportError(f"{other} hides the package {package} of sg3tf: rename it, or take it out of PYTHONPATH")
 
 
 if __name__ == "__main__":

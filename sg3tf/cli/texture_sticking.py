@@ -67,7 +67,7 @@ def main(options: Any) -> None:
 
 def _names(networks: list[str]) -> list[str]:
     """Return names of the networks that differ, short if possible."""
-    names = [Path(path).stem for path in networks]
+    names = [Path(path).name.removesuffix(".keras") for path in networks]
     return names if len(set(names)) == len(names) else networks
 
 

@@ -152,13 +152,17 @@ class LayerPictures:
         self._colors = [ColorMapping.from_feature_maps(layer) for layer in zip(*references, strict=True)]
 
     def tiles(self, number: int) -> list[Picture]:
-        """Return the layers' pictures of one of the latents, and its image, each uint8 [resolution, resolution, 3]."""
+        """Return the layers' pictures of one of the latents, and its image.
+
+        Returns:
+            uint8 [resolution, resolution, 3] each; the image has 4 channels if the network's have.
+        """
         tiles = [colors(layer) for colors, layer in zip(self._colors, self._compute(number), strict=True)]
         transform = self._latents.transform
         image = self._network.synthesize(
             self._latents.ws[[number]], None if transform is None else transform[[number]]
         )[0]
-        tiles.append(image[..., :3].repeat(3 // min(image.shape[2], 3), axis=2))
+        tiles.append(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
         return [enlarge(tile, self._network.resolution // len(tile)) for tile in tiles]
 
     def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int = 1) -> Picture:
@@ -170,7 +174,7 @@ class LayerPictures:
             scale: side of the square that each pixel becomes.
 
         Returns:
-            uint8 [H, W, 3].
+            uint8 [H, W, 3], or 4 channels as the image.
         """
         names = [*self._feature_maps.names, "image"]
         blocks = []
@@ -179,7 +183,10 @@ class LayerPictures:
             blank = [""] * (columns - len(names[part]) if start else 0)
             block = {caption: [enlarge(tile, scale) for tile in tiles[part]] for caption, tiles in rows.items()}
             blocks.append(with_captions([*names[part], *blank], block))
-        return np.concatenate(blocks)
+        _, width, channels = np.max([block.shape for block in blocks], axis=0)  # captions are of different lengths
+        missing = [((0, 0), (0, width - block.shape[1]), (0, channels - block.shape[2])) for block in blocks]
+        white = [np.pad(block, pad, constant_values=255) for block, pad in zip(blocks, missing, strict=True)]
+        return np.concatenate(white)
 
     def _compute(self, number: int) -> list[FloatArray]:
         transform = self._latents.transform

@@ -107,13 +107,21 @@ def define_fps(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("fps", 30, "Frames per second.", lower_bound=1, flag_values=options)
 
 
-def define_picture(options: flags.FlagValues, help: str) -> None:
+def define_picture(options: flags.FlagValues, help: str, endings: Sequence[str] = (".png",)) -> None:
     """Define --out and --scale.
 
     Args:
         help: of --out.
+        endings: of the files that can be written; "" for a folder.
     """
+
+    def check_ending(out: str | None) -> bool:
+        if out is not None and Path(out).suffix not in endings:
+            raise flags.ValidationError(f"give a name that ends in {' or '.join(filter(None, endings))}")
+        return True
+
     shared.define_out(options, help)
+    flags.register_validator("out", check_ending, flag_values=options)
     flags.DEFINE_integer(
         "scale",
         1,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sg3tf.generate.keras_network import default_batch, map_single
 from sg3tf.generate.network import ExportedNetwork, Shape
-from sg3tf.utils.files import literal_folder
+from sg3tf.utils import saved_models
 
 
 def exported_classes(folder: Path) -> tuple[str, ...]:
@@ -39,8 +39,7 @@ class SavedModelNetwork(ExportedNetwork):
 
     def __init__(self, folder: Path, name: str, batch: int | None = None) -> None:
         self._folder = folder
-        with literal_folder(folder) as literal:
-            self._loaded = tf.saved_model.load(str(literal))  # keeps the variables alive, which the functions do not
+        self._loaded = saved_models.load(folder)  # keeps the variables alive, which the functions do not
         signatures = {key: self._loaded.signatures[key] for key in self.OUTPUTS if key in self._loaded.signatures}
         shapes: dict[str, Shape] = {}
         for signature in signatures.values():

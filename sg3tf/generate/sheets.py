@@ -91,7 +91,7 @@ def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale
         scale: side of the square that each pixel becomes.
 
     Returns:
-        uint8 [H, W, 3].
+        uint8 [H, W, 3], or 4 channels as the images.
     """
     drawn = with_progress(network.images(points.ws, points.transform), len(points))
     pictures = [images.enlarge(image, scale) for image in drawn]
@@ -111,14 +111,16 @@ def with_captions(columns: list[str], rows: dict[str, list[Picture]]) -> Picture
         rows: caption, or "" for none -> pictures [H, W, C], one for each column or fewer.
 
     Returns:
-        uint8 [height, width, 3] on white.
+        uint8 [height, width, 3] on white, or 4 channels if some pictures have them.
     """
     font = ImageFont.load_default(_FONT_SIZE)
     height, width = next(iter(rows.values()))[0].shape[:2]
     width = max([width, *(int(font.getlength(name)) + 1 for name in columns)]) + _CAPTION_GAP
     height += _CAPTION_GAP
     left = _CAPTION_GAP + max(int(font.getlength(name)) + _CAPTION_GAP if name else 0 for name in rows)
-    canvas = Image.new("RGB", (left + len(columns) * width, _LINE_HEIGHT + len(rows) * height), "white")
+    has_alpha = any(picture.shape[2] == 4 for pictures in rows.values() for picture in pictures)
+    size = (left + len(columns) * width, _LINE_HEIGHT + len(rows) * height)
+    canvas = Image.new("RGBA" if has_alpha else "RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(columns):
         draw.text((left + column * width, 0), name, "black", font)

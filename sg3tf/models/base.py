@@ -118,8 +118,13 @@ class BaseGenerator(keras.Model):
             if resolution is None:
                 raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
             G = build_generator(generator_preset(preset, resolution, **overrides))
+        if cls.config_class is type(G).config_class and cls is not type(G):  # a subclass of a user
+            own = cls(G.config)
+            own.set_weights(G.get_weights())
+            return own
         if not isinstance(G, cls):
-            raise ConfigError(f"preset={preset!r}: is a {type(G).__name__}, not a {cls.__name__}; use its from_preset")
+            remedy = "use its from_preset" if cls.config_class else "derive the class from that"
+            raise ConfigError(f"preset={preset!r}: is a {type(G).__name__}, not a {cls.__name__}; {remedy}")
         return G
 
     def _create_synthesis(self) -> int:
@@ -168,7 +173,12 @@ class BaseGenerator(keras.Model):
 
         Returns:
             float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+
+        Raises:
+            ValueError: inputs of another form, or without images.
         """
+        if isinstance(inputs, (list, tuple)):
+            raise ValueError(f'inputs is a {type(inputs).__name__}: give z, or {{"z": z, "label": label}}')
         z, label = (inputs.get("z"), inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
         ws = self.mapping(z, label, truncation_psi, truncation_cutoff, update_emas=update_emas)
         return self.synthesis(ws, transform=transform, update_emas=update_emas)
@@ -182,6 +192,8 @@ class BaseGenerator(keras.Model):
         update_emas: bool = False,
     ) -> tf.Tensor:
         """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
+        if z is not None and z.shape[0] == 0:
+            raise ValueError(f"z of shape {tuple(z.shape)}: give at least one")
         w = self.mapping_network(z, label=label, update_emas=update_emas)
         ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)
         return truncate(ws, self.mapping_network.w_avg, truncation_psi, truncation_cutoff)
@@ -223,6 +235,8 @@ class BaseGenerator(keras.Model):
         expected = (self.num_ws, self.config.w_dim)
         if ws.shape.rank != 3 or not ws.shape[1:].is_compatible_with(expected):
             raise ValueError(f"ws of shape {ws.shape}: give [N, {expected[0]}, {expected[1]}]")
+        if ws.shape[0] == 0:
+            raise ValueError(f"ws of shape {ws.shape}: give those of at least one image")
         return ws
 
     def _check_noise(self, noise: Noise, count: int | None) -> None:

@@ -108,6 +108,7 @@ class DiscriminatorBlock(keras.layers.Layer):
             self.skip = EqualizedConv2D(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
 
     def build(self, input_shape: Any = None) -> None:
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: self.in_channels})
         for layer in filter(None, (self.conv0, self.conv1, self.skip)):
             layer.build((None, None, None, self.in_channels))
         self.built = True

@@ -19,11 +19,17 @@ def truncate(ws: tf.Tensor, w_avg: tf.Tensor, psi: Any = 1.0, cutoff: int | None
 
     Returns:
         float32 [N, num_ws, w_dim].
+
+    Raises:
+        ValueError: psi of another length.
     """
     if isinstance(psi, (int, float)) and psi == 1:
         return ws
     average = tf.convert_to_tensor(w_avg)
-    psi = tf.reshape(tf.cast(psi, tf.float32), [-1, 1, 1])
+    psi = tf.cast(psi, tf.float32)
+    if ws.shape[0] is not None and psi.shape.num_elements() not in (None, 1, ws.shape[0]):
+        raise ValueError(f"truncation_psi of shape {psi.shape}: give a number, or one for each of {ws.shape[0]} images")
+    psi = tf.reshape(psi, [-1, 1, 1])
     truncated = average + psi * (ws - average)
     if cutoff is None:
         return truncated

@@ -137,6 +137,7 @@ class EqualizedDense(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         fan_in = input_shape[-1]
+        self.input_spec = keras.layers.InputSpec(axes={-1: fan_in})
         stddev = self.kernel_scale / self.lr_multiplier
         self.kernel = self.add_weight(
             shape=(fan_in, self.units),
@@ -223,6 +224,7 @@ class EqualizedConv2D(keras.layers.Layer):
         self.clamp = clamp
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
         self.kernel = self.add_weight(
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
             initializer=keras.initializers.RandomNormal(0.0, 1.0),

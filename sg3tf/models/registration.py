@@ -80,13 +80,15 @@ class LazyClass:
 def install() -> None:
     """Register the models with Keras, now or when it is imported.
 
+    An import of Keras with another backend than TensorFlow fails from then on. This one does not, so that a program
+    can answer with one line.
+
     Raises:
-        ImportError: Keras has, or would have, another backend than TensorFlow.
+        ImportError: Keras is imported already, with another backend than TensorFlow.
     """
     if "keras" in sys.modules:
         _register_stand_ins()
         return
-    check_backend(*_configured_backend())
     if not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _KerasFinder())
 
@@ -104,8 +106,8 @@ def _configured_backend() -> tuple[str, str]:
     """Backend that Keras will take, and where it is configured; the rules are those of keras.src.backend.config."""
     if backend := os.environ.get("KERAS_BACKEND"):
         return backend, "from KERAS_BACKEND"
-    home = Path.home()
-    folder = os.environ.get("KERAS_HOME") or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+    home = os.path.expanduser("~")  # Path.home() raises an error where there is none
+    folder = os.environ.get("KERAS_HOME") or Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
     file = Path(folder) / "keras.json"
     try:
         backend = json.loads(file.read_text(encoding="utf-8")).get("backend", BACKEND)
@@ -134,16 +136,17 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         others = [finder for finder in sys.meta_path if finder is not self]
         spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
-            _call_after(spec.loader, _register_stand_ins)
+            _surround_import(spec.loader)
         return spec
 
 
-def _call_after(loader: Any, action: Callable[[], None]) -> None:
-    """Make the loader call `action` after it has executed the module."""
+def _surround_import(loader: Any) -> None:
+    """Make the loader of Keras check the backend before it executes the module, and register the models after."""
     exec_module = loader.exec_module
 
     def execute(module: ModuleType) -> None:
+        check_backend(*_configured_backend())
         exec_module(module)
-        action()
+        _register_stand_ins()
 
     loader.exec_module = execute

@@ -74,6 +74,7 @@ class StyleConv(keras.layers.Layer):
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
         """Create the weights from the shape of w, (batch, w_dim)."""
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: self.in_channels})
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
             shape=(KERNEL_SIZE, KERNEL_SIZE, self.in_channels, self.filters),
@@ -158,6 +159,7 @@ class ToRGB(keras.layers.Layer):
 
     def build(self, x_shape: Any, w_shape: Any) -> None:
         """Create the weights from the shape of w, (batch, w_dim)."""
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: self.in_channels})
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
             shape=(1, 1, self.in_channels, self.image_channels),

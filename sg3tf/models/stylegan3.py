@@ -60,6 +60,7 @@ class SynthesisLayer(keras.layers.Layer):
     def build(self, x_shape: Any, w_shape: tuple[int | None, ...]) -> None:
         """Create the weights from the shape of w, (batch, w_dim); that of x is in the plan."""
         p = self.plan
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: p.in_channels})
         self.affine.build(tuple(w_shape))
         self.kernel = self.add_weight(
             shape=(p.conv_kernel, p.conv_kernel, p.in_channels, p.out_channels),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
 import os
 import re
 import sys
@@ -135,6 +136,8 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         The status of `function`; 1 after a foreseen error; 130 after Ctrl-C.
     """
     startup_notices.hide()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale cannot write must not end a program
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = function() or 0
         if sys.stdout:  # None where it was closed before the start
@@ -149,7 +152,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
         _print_line(name, str(error) or "interrupted")
         return 130
     except Exception as error:
-        if os.environ.get(DEBUG) or not (isinstance(error, (*FORESEEN, *foreseen)) or _is_file_error(error)):
+        if os.environ.get(DEBUG) or not (isinstance(error, (*FORESEEN, *foreseen)) or is_file_error(error)):
             raise
         message = str(error) or type(error).__name__
         if isinstance(error, ModuleNotFoundError) and (remedy := extras.remedy(error)):
@@ -207,7 +210,7 @@ def _discard_unwritable_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_file_error(error: Exception) -> bool:
+def is_file_error(error: Exception) -> bool:
     """Tell errors of the disk apart that TensorFlow and HDF5 raise under types of their own."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
     texts = [os.strerror(number) for number in numbers]

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,16 +49,24 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`."""
+    """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`.
+
+    A device or a pipe, such as /dev/null, is written to as it is.
+    """
     refuse_remote(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        with naming_errors(path, temporary):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # another one must not hide the first
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -79,15 +87,16 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same ID
-    temporary.mkdir()
     try:
-        yield temporary
-        sync_folder(temporary)
-        if replace and path.exists():
-            os.rename(path, old)
-        _refuse_existing(path)  # another process may have made it since the first check
-        os.rename(temporary, path)
-        sync(path.parent)
+        with naming_errors(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            sync_folder(temporary)
+            if replace and path.exists():
+                os.rename(path, old)
+            _refuse_existing(path)  # another process may have made it since the first check
+            os.rename(temporary, path)
+            sync(path.parent)
     finally:
         if old.exists() and not path.exists():  # interrupted between the two renames
             os.rename(old, path)
@@ -95,11 +104,25 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def naming_errors(path: Path, temporary: Path) -> Iterator[None]:
+    """Name `path` in errors: those of open files name none, and users do not know the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(error.filename or path).replace(str(temporary), str(path))
+        raise
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to disk, so that a power cut leaves no name without its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)
 

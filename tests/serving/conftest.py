@@ -78,7 +78,7 @@ def stylegan2():
 def model_base_path(fake_generator, tmp_path_factory):
     from serving.saved_model import export_saved_model
 
-    base = tmp_path_factory.mktemp("models") / "fake"
+    base = tmp_path_factory.mktemp("models[1]") / "fake"
     export_saved_model(fake_generator, base)
     export_saved_model(fake_generator, base)
     return base

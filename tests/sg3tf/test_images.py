@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,17 @@ def test_an_interrupted_png_leaves_what_was_there(
             save_png(target, np.ones([2, 2, 3], np.uint8))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["image.png"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((2, 8, 8, 3), "several are made one by sg3tf.images.grid"),
+        ((8, 8), "C is 1, 3 or 4"),
+        ((8, 8, 2), "C is 1, 3 or 4"),
+    ],
+)
+def test_what_is_not_one_image_is_refused(tmp_path, shape, remedy):
+    with pytest.raises(ValueError, match=re.escape(f"image of shape {shape}: give one image, [H, W, C]; {remedy}")):
+        save_png(tmp_path / "x.png", np.zeros(shape, np.uint8))
+    assert not list(tmp_path.iterdir())

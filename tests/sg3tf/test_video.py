@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image
 
 from sg3tf import video
 from tests.helpers.numerics import Array
@@ -46,6 +47,26 @@ def test_video(tmp_path: Path, suffix: str, channels: int) -> None:
     assert fps == 10
     np.testing.assert_allclose(shown.astype(int), np.broadcast_to(frames[..., :3], shown.shape), atol=10)
     assert len(shown) == len(frames)
+
+
+@pytest.mark.parametrize("name", ["a:b", "-a", "50%d", "it's [1] \\ \n", "x" * 200])
+def test_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A colon is no protocol, a percent sign no number, a hyphen no option."""
+    monkeypatch.chdir(tmp_path)
+    video.save(Path(f"./{name}.gif"), smooth_frames(3), fps=10)
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{name}.gif"]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+def test_transparent_parts_are_white_where_the_format_knows_no_transparency(tmp_path: Path, suffix: str) -> None:
+    frames = smooth_frames(4)
+    frames[:, :16, :, 3] = 0  # hides red
+    frames[:, :16, :, :3] = [255, 0, 0]
+    frames[:, 16:, :, 3] = 255
+    video.save(tmp_path / f"walk.{suffix}", frames, fps=10)
+    shown = decoded(tmp_path / f"walk.{suffix}")[1].astype(int)
+    assert shown[:, :14].min() > 245
+    np.testing.assert_allclose(shown[:, 18:], frames[:, 18:, :, :3], atol=10)
 
 
 def test_an_odd_side_is_filled_up(tmp_path: Path) -> None:
@@ -89,3 +110,11 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
         video.save(tmp_path / "walk.mp4", drawn, fps=12)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_over_white_is_what_pillow_composes() -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, [16, 16, 4], np.uint8)
+    white = Image.new("RGBA", (16, 16), "white")
+    expected = np.asarray(Image.alpha_composite(white, Image.fromarray(rgba)).convert("RGB"))
+    assert np.abs(video.over_white(rgba).astype(int) - expected).max() <= 1  # Pillow's division is rounded otherwise
+    np.testing.assert_array_equal(video.over_white(rgba[..., :3]), rgba[..., :3])

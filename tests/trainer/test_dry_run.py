@@ -50,6 +50,8 @@ def test_steps_and_memory():
     text = dry_run.describe(OPTIONS, 2)
     assert "steps: 250 of 32 images on 2 devices\n" in text
     assert "epochs: 125.0 of 64 images" in text
+    resumed = dry_run.describe(OPTIONS, 2, 6000)  # of 8000
+    assert "steps: 63 of 32 images on 2 devices, after 6 kimg\n" in resumed and "epochs: 31.2 of 64 images" in resumed
     small, large = (
         float(
             re.search(r"estimated: ([\d.]+) GB", dry_run.describe(dataclasses.replace(OPTIONS, cbase=b, cmax=512), 1))[

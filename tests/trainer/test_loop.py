@@ -39,6 +39,11 @@ def run(tmp_path):
             OSError(errno.ENOSPC, "No space left on device", "stats.jsonl"),
             ["stats.jsonl: cannot be written", "No space"],
         ),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "tensorboard/events.v2; No space left on device\nmore"),
+            ["cannot be written (tensorboard/events.v2; No space left on device)"],
+        ),
+        (tf.errors.UnknownError(None, None, "x; Input/output error"), ["cannot be written (x; Input/output error)"]),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"), ["memory (OOM when allocating)"]),
         (tf.errors.UnavailableError(None, None, "Socket closed\nmore"), ["another worker is lost", "Socket closed"]),
     ],
@@ -49,7 +54,7 @@ def test_one_line_with_the_remedy(run, error, words):
     message = str(failure.value)
     assert [word for word in words if word not in message] == []
     assert "\n" not in message
-    if "memory" in message:
+    if "memory (" in message:
         assert "--batch_per_replica" in message
     else:
         assert message.endswith(str(run / "checkpoints" / "000000016"))

@@ -13,6 +13,7 @@ from trainer.config import Options
 from trainer.errors import OptionError
 from trainer.resolve import resolve
 from trainer.run_dir import ResumePoint
+from trainer.transfer import check_init_from
 
 
 @pytest.fixture
@@ -69,8 +70,30 @@ def test_a_resumed_run_adapts_to_another_number_of_devices(faces):
     assert [resolve({}, replicas, resumed(before))[0].batch_per_replica for replicas in (1, 2, 4)] == [4, 4, 2]
 
 
-def test_a_resumed_run_does_not_need_the_model_that_it_started_from(faces, given):
+@pytest.mark.parametrize(
+    "more", [{}, {"init_from": "/nowhere"}, {"init_from": "../../../nowhere"}, {"init_from": "/where/it/is/now"}]
+)
+def test_a_resumed_run_does_not_need_the_model_that_it_started_from(faces, more, monkeypatch):
+    """Given or not, by its old name, relatively, or by the name that it has now."""
+    monkeypatch.chdir("/usr/bin")
     before = tiny_run.options(faces, init_from="/nowhere")
-    assert resolve({}, 1, resumed(before))[0].init_from == "/nowhere"
-    with pytest.raises(OptionError, match="--init_from=/nowhere"):
-        resolve({**given, "init_from": "/nowhere"}, 1, None)
+    point = resumed(before)
+    options = resolve(more, 1, point)[0]
+    assert options.init_from == "/nowhere" and options.ada_kimg == before.ada_kimg
+    assert point.changes_to(options) == []
+
+
+def test_a_resumed_run_does_not_change_the_model_that_it_started_from(faces, tmp_path):
+    (tmp_path / "old.keras").touch()
+    point = resumed(tiny_run.options(faces, init_from=str(tmp_path / "old.keras")))
+    options = resolve({"init_from": str(tmp_path / "new.keras")}, 1, point)[0]
+    with pytest.raises(OptionError, match=r"cannot change --init_from from .*old\.keras to .*new\.keras"):
+        point.changes_to(options)
+
+
+def test_a_new_run_records_where_it_starts_from_and_checks_it(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = resolve({**given, "init_from": "g.keras"}, 1, None)[0]
+    assert options.init_from == str(tmp_path / "g.keras")
+    with pytest.raises(OptionError, match=r"--init_from=.*g\.keras"):
+        check_init_from(options)

@@ -248,3 +248,14 @@ def test_latest_finds_a_run_whose_gamma_has_changed(run, tmp_path):
 def test_a_change_is_read_back_equal(run):
     resume(run, metrics=("eqt50k_int",))
     assert read_options(run / "options.json")[1] == [Change(0.048, "metrics", (), ("eqt50k_int",))]
+
+
+@pytest.mark.parametrize("name", ["options.json", "log.txt"])
+def test_a_run_that_cannot_be_written_is_not_resumed(run, name):
+    """As root may write everything, a folder stands in the place of the file."""
+    point = ResumePoint.from_path(run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).mkdir()
+    with pytest.raises(OptionError, match=f"--resume={run}: cannot be written .*{name}.*resume from a copy") as refusal:
+        point.record(PLAIN, [])
+    assert "\n" not in str(refusal.value) and ".partial-" not in str(refusal.value)

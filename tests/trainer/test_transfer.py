@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import sg3tf
 from tests.helpers import tiny_run
 from trainer import run_dir, transfer
 from trainer.errors import OptionError
@@ -95,6 +96,17 @@ def test_each_network_of_a_folder(options, source, tmp_path):
     state, notes = new(options, tmp_path / "D.keras")
     assert_equal(state.D, saved.D)
     assert [note.split(": ")[1][:8] for note in notes] == ["has no G", "has no G"]
+
+
+def test_a_network_without_a_clamp(options, tmp_path):
+    """As some published ones are; float32's maximum stands for none."""
+    config = dataclasses.replace(options.generator(), conv_clamp=3.4e38)
+    G = sg3tf.build_generator(config)
+    G.save(tmp_path / "noclamp.keras")
+    transfer.check_init_from(dataclasses.replace(options, init_from=str(tmp_path / "noclamp.keras")))
+    state, notes = new(options, tmp_path / "noclamp.keras")
+    assert_equal(state.G, G)
+    assert sum("G clamps activations at 3.4e+38 there, and at 256 here" in note for note in notes) == 1
 
 
 def test_other_labels_and_precision_copy_what_fits(options, source):

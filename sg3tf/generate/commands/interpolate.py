@@ -11,6 +11,7 @@ from pathlib import Path
 
 from absl.flags import DEFINE_string, FlagValues
 
+from sg3tf import video
 from sg3tf.generate import flags
 from sg3tf.generate.videos import interpolate_grid, render_latents
 
@@ -24,7 +25,9 @@ def define_flags(options: FlagValues) -> None:
         "grid", "1x1", "Videos side by side, COLUMNSxROWS, which share the seeds among them.", flag_values=options
     )
     flags.define_picture(
-        options, "Video to write: .mp4, .webm or .gif; .png for a strip, no suffix for a folder of PNG."
+        options,
+        "Video to write: .mp4, .webm or .gif; .png for a strip, no suffix for a folder of PNG.",
+        (*video.ENDINGS, ".png", ""),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 
+from sg3tf import video
 from sg3tf.generate import flags
 from sg3tf.generate.trajectory import interpolate_keyframes
 from sg3tf.generate.videos import render_video
@@ -23,7 +24,11 @@ def define_flags(options: FlagValues) -> None:
     flags.define_trajectory(options)
     DEFINE_string("layers", None, "Layers and ranges, coarse to fine from 0; default: all.", flag_values=options)
     DEFINE_integer("columns", 8, "Layers side by side.", lower_bound=1, flag_values=options)
-    flags.define_picture(options, "PNG file with a row for each seed; or a video through them: .mp4, .webm or .gif.")
+    flags.define_picture(
+        options,
+        "PNG file with a row for each seed; or a video through them: .mp4, .webm or .gif.",
+        (".png", *video.ENDINGS),
+    )
 
 
 def main(options: FlagValues) -> None:

@@ -181,3 +181,24 @@ def test_commands_share_gpus_and_compute_in_full_float32_unless_told_otherwise(m
     assert main(["--version"]) == 0
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
+
+
+@pytest.mark.parametrize("inside", ["__init__.py", "main.py"])  # a package, or a folder that Python takes for one
+@pytest.mark.parametrize("package", ["trainer", "serving"])
+def test_a_folder_that_hides_ours_is_named(package: str, inside: str, tmp_path: Path) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / inside).touch()
+    name = {"trainer": "train", "serving": "serve"}[package]
+    code = f"""
+import sys
+sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+from sg3tf.cli.main import main
+sys.exit(main([{name!r}, "--help"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if inside == "main.py":  # Python prefers a package further down to a folder without __init__.py
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 1
+    line = f"{tmp_path / package} hides the package {package} of sg3tf: rename it, or take it out of PYTHONPATH"
+    assert done.stderr == f"sg3tf {name}: {line}\n"

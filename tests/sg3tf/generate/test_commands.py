@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
 from sg3tf.generate import latents_file
 from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.latents_file import Tiles
 from sg3tf.generate.network import Network
+from sg3tf.generate.open_network import open_network
 from sg3tf.images import grid, save_png
 from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.helpers.numerics import Array
@@ -233,3 +235,55 @@ def test_a_killed_interpolation_is_resumed(saved: Path, tmp_path: Path) -> None:
     film = decoded(tmp_path / "walk.mp4", 16, 16)[1]
     assert len(film) == 151 and film[5].mean() < film[6].mean()
     assert [entry.name for entry in tmp_path.iterdir()] == ["walk.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "out"),
+    [("grid", "x.jpg"), ("mix", "x"), ("interpolate", "x.avi"), ("layers", "x.jpg"), ("edit", "x.webp")],
+)
+def test_pictures_of_other_formats_are_refused_before_they_are_drawn(command: Command, name: str, out: str) -> None:
+    with pytest.raises(flags.IllegalFlagValueError, match=rf"flag --out={out}: give a name that ends in \."):
+        command(name, f"--out={out}")
+
+
+@pytest.fixture(scope="module")
+def transparent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of three classes and four channels, under a name that shells and formats treat specially."""
+    folder = tmp_path_factory.mktemp("x") / "a[b]*?\\ 'c' \"d\" $e 50%s {f}\n~ü:g"
+    folder.mkdir()
+    tiny("stylegan2", image_channels=4, label_dim=3).save(folder / "rgba.keras")
+    return folder
+
+
+def test_sheets_keep_transparency(command: Command, transparent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = f"--network={transparent / 'rgba.keras'}"
+    out, kept = transparent / ("x" * 200 + ".png"), transparent / "kept.npz"
+    command("sheet", network, "--seeds=3", "--classes=0,2", f"--out={out}", f"--save_latents={kept}")
+    G = open_network(str(transparent / "rgba.keras"))
+    latents = latents_file.load(kept, G)
+    drawn, sheet = G.synthesize(latents.ws), pixels(out)
+    assert sheet.shape[2] == 4 and drawn.shape == (2, 16, 16, 4) and drawn[..., 3].min() < 255
+    first = find(sheet, drawn[0])
+    assert first and find(sheet, drawn[1])[0] == first[0]
+    command("layers", network, f"--latents={kept}", "--columns=3", f"--out={out}")
+    assert find(pixels(out), drawn[0])
+    command("edit", network, f"--latents={kept}", "--strength=0", "--count=1", "--class=0", f"--out={out}")
+    assert find(pixels(out), drawn[0])
+    command("images", network, f"--latents={kept}", f"--outdir={transparent / 'out'}")
+    assert sorted(path.name for path in (transparent / "out").iterdir()) == [
+        f"seed0003-class{number}.png" for number in (0, 2)
+    ]
+
+
+def find(sheet: Array, tile: Array) -> tuple[int, int] | None:
+    """Row and column of the upper left corner of a tile; None if the sheet does not have it."""
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, tile.shape)[:, :, 0]
+    places = np.argwhere((windows == tile).all(axis=(2, 3, 4)))
+    return tuple(places[0]) if len(places) else None
+
+
+def test_a_video_of_any_name_is_finished(command: Command, transparent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(transparent)
+    for out in ("./a:b.mp4", "-c.gif", "%d"):
+        command("interpolate", "--network=./rgba.keras", "--seeds=0,1", "--frames=2", f"--out={out}", "--class=1")
+        assert Path(out).exists() and not list(transparent.glob(".*"))

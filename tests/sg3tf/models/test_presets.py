@@ -75,3 +75,23 @@ def test_a_configuration_of_another_class_is_refused() -> None:
         sg3tf.StyleGAN3Generator(config)
     with pytest.raises(TypeError, match="BaseGenerator is abstract: use from_preset"):
         sg3tf.Generator(config)
+
+
+def test_a_subclass_makes_its_own_kind() -> None:
+    class Red(sg3tf.StyleGAN3Generator):
+        def call(self, inputs, **more):
+            return super().call(inputs, **more) * [1, 0, 0]
+
+    z = sg3tf.latents.z_from_seeds([0])
+    red = Red.from_preset("portraits-32")
+    assert type(red) is Red
+    np.testing.assert_allclose(red(z), sg3tf.Generator.from_preset("portraits-32")(z) * [1, 0, 0], atol=1e-6)
+    assert type(Red.from_preset("stylegan3-t", resolution=16, **TINY)) is Red
+    with pytest.raises(ConfigError, match="preset='stylegan2': is a StyleGAN2Generator, not a Red; use its"):
+        Red.from_preset("stylegan2", resolution=16, **TINY)
+
+    class OfNone(sg3tf.Generator):
+        pass
+
+    with pytest.raises(ConfigError, match="is a StyleGAN3Generator, not a OfNone; derive the class from that"):
+        OfNone.from_preset("stylegan3-t", resolution=16, **TINY)

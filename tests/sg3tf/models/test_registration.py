@@ -55,8 +55,13 @@ def test_importing_the_package_imports_neither_tensorflow_nor_keras() -> None:
     assert done.stdout.strip() == "set()", done.stderr
 
 
+def test_public_names_are_listed_before_they_are_imported() -> None:
+    done = run("import sg3tf; print(set(sg3tf.__all__) - set(dir(sg3tf)))")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
 def test_another_backend_is_refused() -> None:
-    done = run("import sg3tf", KERAS_BACKEND="jax")
+    done = run("import sg3tf; sg3tf.Generator", KERAS_BACKEND="jax")
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
     assert last == (
@@ -68,9 +73,18 @@ def test_another_backend_is_refused() -> None:
 def test_another_backend_in_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text('{"backend": "torch"}')
     environment = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": ""}
-    done = run("import sg3tf", **environment)
+    done = run("import sg3tf, keras", **environment)
     assert done.returncode == 1 and f"'torch' (from {tmp_path / 'keras.json'}): sg3tf needs" in done.stderr
-    assert run("import sg3tf", **environment | {"KERAS_BACKEND": "tensorflow"}).returncode == 0
+    assert run("import sg3tf, keras", **environment | {"KERAS_BACKEND": "tensorflow"}).returncode == 0
+
+
+@pytest.mark.parametrize("command", [["generate", "grid", "--network=x", "--out=x.png"], ["export", "--network=x"]])
+def test_a_command_answers_another_backend_with_one_line(command: list[str]) -> None:
+    code = f"import sys; from sg3tf.cli.main import main; sys.exit(main({[*command, '--model_base_path=x'][:4]}))"
+    done = run(code, KERAS_BACKEND="jax")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sg3tf ") and done.stderr.count("\n") == 1, done.stderr
+    assert "Keras backend 'jax' (from KERAS_BACKEND): sg3tf needs TensorFlow" in done.stderr
 
 
 def test_another_backend_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,3 +166,13 @@ def test_an_empty_path_stays_empty() -> None:
 
     assert command_line.run("draw", lambda options: seen.append(options.data), define, "", []) == 0
     assert seen == [""]
+
+
+def test_a_locale_that_lacks_letters_ends_no_program() -> None:
+    code = """
+from sg3tf.utils.command_line import exit_status
+raise SystemExit(exit_status("sg3tf", lambda: print("caf\\u00e9 \\udcff")))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "caf\\xe9 \\udcff\n", "")

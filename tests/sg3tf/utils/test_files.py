@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -89,3 +92,29 @@ def test_local_paths(monkeypatch, tmp_path):
         assert local_path(text) == Path(text)
     with pytest.raises(ValueError, match="~nobody-at-all/x: "):
         local_path("~nobody-at-all/x")
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    """As --out=/dev/null is; renaming a file to it would remove the device."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with open(pipe, "wb"):  # keeps what is written until it is read
+        with files.atomic_path(pipe) as path:
+            path.write_bytes(b"content")
+        assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize("filename", [None, "temporary", "other"])
+@pytest.mark.parametrize("write", [files.atomic_path, files.atomic_directory])
+def test_errors_name_the_file_that_users_know(tmp_path, write, filename):
+    """A full disk is found when an open file is written, and then names no file."""
+    target = tmp_path / "target.png"
+    with pytest.raises(OSError) as failure, write(target) as temporary:
+        named = {"temporary": str(temporary), "other": "/other"}.get(filename)
+        raise OSError(errno.ENOSPC, "No space left on device", *filter(None, [named]))
+    expected = "/other" if filename == "other" else target
+    assert str(failure.value) == f"[Errno {errno.ENOSPC}] No space left on device: '{expected}'"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,30 @@
+"""Loading of SavedModels for inference."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from sg3tf.utils.files import literal_folder
+
+
+def load(folder: Path) -> Any:
+    """Return the SavedModel in a folder of any name, without gradients.
+
+    Exports leave the custom gradients of the operations out. TensorFlow warns of that for every function that it loads,
+    although none is asked for; those warnings are not shown.
+    """
+    logger = tf.get_logger()
+    logger.addFilter(_is_no_gradient_warning)
+    try:
+        with literal_folder(folder) as literal:
+            return tf.saved_model.load(str(literal))
+    finally:
+        logger.removeFilter(_is_no_gradient_warning)
+
+
+def _is_no_gradient_warning(record: logging.LogRecord) -> bool:
+    return "unsaved custom gradients" not in record.getMessage()
