@@ -5,9 +5,10 @@ It works against the embedded server (serving.server) and TensorFlow Serving ali
 
 from __future__ import annotations
 
+import itertools
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -91,9 +92,9 @@ _MESSAGES = message_classes(
 )
 _SERVICE = "/tensorflow.serving.PredictionService/"
 
-# tensorflow.DataType -> (NumPy's type, field of TensorProto with its values)
 _STRING = 7
-_TYPES: dict[int, tuple[Any, str]] = {
+#: tensorflow.DataType -> (NumPy's type, field of TensorProto with its values)
+TENSOR_TYPES: dict[int, tuple[Any, str]] = {
     1: (np.dtype(np.float32), "float_val"),
     2: (np.dtype(np.float64), "double_val"),
     3: (np.dtype(np.int32), "int_val"),
@@ -109,7 +110,7 @@ _TYPES: dict[int, tuple[Any, str]] = {
     22: (np.dtype(np.uint32), "uint32_val"),
     23: (np.dtype(np.uint64), "uint64_val"),
 }
-_NUMBERS = {dtype: number for number, (dtype, _) in _TYPES.items()}
+_NUMBERS = {dtype: number for number, (dtype, _) in TENSOR_TYPES.items()}
 
 
 def tensor_from_array(value: ArrayLike) -> Any:
@@ -137,19 +138,48 @@ def array_from_tensor(proto: Any) -> Array:
     Raises:
         ValueError: a tensor of another type.
     """
-    if proto.dtype not in _TYPES:
+    if proto.dtype not in TENSOR_TYPES:
         raise ValueError(f"tensor of the unknown DataType {proto.dtype}")
-    dtype, field = _TYPES[proto.dtype]
+    dtype, field = TENSOR_TYPES[proto.dtype]
     shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_content and proto.dtype == _STRING:
+        return _string_array(_split_strings(proto.tensor_content, int(np.prod(shape)))).reshape(shape)
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape).copy()
-    values = list(getattr(proto, field))
-    array = np.asarray(values, np.uint16).view(dtype) if field == "half_val" else np.asarray(values, dtype)
+    values = getattr(proto, field)
+    if proto.dtype == _STRING:
+        array = _string_array(values)
+    else:
+        array = np.array(values, np.uint16).view(dtype) if field == "half_val" else np.array(values, dtype)
     missing = int(np.prod(shape)) - len(array)  # equal values at the end may be left out, except for the first of them
     if missing > 0:
         fill = array[-1:] if len(array) else np.zeros(1, dtype)
         array = np.concatenate([array, np.repeat(fill, missing)])
     return array.reshape(shape)
+
+
+def _string_array(values: Iterable[bytes]) -> Array:
+    strings = list(values)
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    return array
+
+
+def _split_strings(content: bytes, count: int) -> list[bytes]:
+    """Split TensorFlow's encoding of strings as tensor_content: all lengths as varints, then all bytes."""
+    lengths, start = [], 0
+    length = shift = 0
+    while len(lengths) < count and start < len(content):
+        length |= (content[start] & 127) << shift
+        shift += 7
+        if content[start] < 128:
+            lengths.append(length)
+            length = shift = 0
+        start += 1
+    if len(lengths) < count or start + sum(lengths) != len(content):
+        raise ValueError("tensor_content has strings that end early")
+    ends = np.cumsum([start, *lengths]).tolist()
+    return [content[first:last] for first, last in itertools.pairwise(ends)]
 
 
 # --- Retries ---------------------------------------------------------------------------------------------------------

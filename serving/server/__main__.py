@@ -5,6 +5,7 @@ python -m serving.server --model_base_path=models/sg3 --model_name=sg3
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags, logging
+from absl import flags
+from absl import logging as absl_logging
 
 from sg3tf.utils import command_line
 
@@ -35,7 +37,19 @@ def define_flags(values: flags.FlagValues) -> None:
         0.0,
         flag_values=values,
     )
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all interfaces.", flag_values=values)
+    flags.DEFINE_string(
+        "model_config_file",
+        None,
+        "ModelServerConfig in protobuf text form, with one model, its version policy and version labels; "
+        "in place of --model_base_path, --model_name and --model_version_policy.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "host",
+        "127.0.0.1",
+        "Address to listen on, also IPv6 such as ::1; 0.0.0.0 for all interfaces, :: for those of IPv6 too.",
+        flag_values=values,
+    )
     flags.DEFINE_integer("port", 8500, "Port for gRPC; 0: any free port.", 0, 65535, flag_values=values)
     flags.DEFINE_integer("rest_api_port", 8501, "Port for REST; 0: any free port.", 0, 65535, flag_values=values)
     flags.DEFINE_integer(
@@ -43,6 +57,18 @@ def define_flags(values: flags.FlagValues) -> None:
         30_000,
         "Deadline of REST requests in milliseconds; gRPC clients set theirs.",
         1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "rest_api_enable_cors_support",
+        False,
+        "Let web pages of any origin use the REST interface, by CORS headers in every response.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "enable_serialization_as_tensor_content",
+        False,
+        "Put the numbers of gRPC answers into tensor_content: fast, but not read by every client.",
         flag_values=values,
     )
     flags.DEFINE_bool("enable_batching", False, "Run waiting requests together, as one batch.", flag_values=values)
@@ -79,28 +105,40 @@ def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int
 def serve(options: flags.FlagValues) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status."""
     # Imported here, so that --help is answered without TensorFlow, and a missing extra is one line.
+    from serving.server import address
     from serving.server.server import Server
 
-    logging.set_verbosity(logging.ERROR)  # TensorFlow warns that the model has no gradients, which is deliberate
+    # TensorFlow warns that the model has no gradients, which is deliberate.
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    _log_to_stderr()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     server_options = _server_options(options)
     server = Server(server_options)
-    if not server_options.key and server_options.host not in ("127.0.0.1", "localhost", "::1"):
+    if not server_options.key and not address.is_loopback(options.host):
         print(f"--host={options.host} without --api_key_file: anyone who can reach it may use it", file=sys.stderr)
-    version = server.models.find(options.model_name, None).version
+    name = server_options.name
+    version = server.models.find(name, None).version
     scheme = "https" if server_options.certificate else "http"
-    rest = f"{scheme}://{options.host}:{server.rest_port}/v1/models/{options.model_name}"
-    print(
-        f"ready: {options.model_name} version {version}, gRPC {options.host}:{server.grpc_port}, REST {rest}",
-        flush=True,
-    )
+    rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{name}"
+    grpc = address.join(options.host, server.grpc_port)
+    print(f"ready: {name} version {version}, gRPC {grpc}, REST {rest}", flush=True)
     stop.wait()
     if not server.drain():
         print("stopped before all requests were answered", file=sys.stderr, flush=True)
         os._exit(1)  # the interpreter's own exit would wait for their threads
     return 0
+
+
+def _log_to_stderr() -> None:
+    """Write this package's messages to stderr, one line each, at once."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("serving.server: %(message)s"))
+    logger = logging.getLogger("serving")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl's handler would write it once more, in another form
 
 
 def _server_options(options: flags.FlagValues) -> ServerOptions:
@@ -111,12 +149,14 @@ def _server_options(options: flags.FlagValues) -> ServerOptions:
         ValueError: values that do not fit together.
     """
     from serving.server.batching import BatchingParameters, read_parameters
-    from serving.server.model_manager import parse_policy
+    from serving.server.model_manager import parse_policy, policy_from_config, read_model_config
     from serving.server.security import ApiKey, Certificate
     from serving.server.server import ServerOptions
 
-    if not options.model_base_path:
+    if not options.model_base_path and not options.model_config_file:
         raise ValueError("--model_base_path is missing: give the folder that serving.export wrote")
+    if options.model_base_path and options.model_config_file:
+        raise ValueError("--model_config_file has the folder: leave out --model_base_path, or give it alone")
     if options.batching_parameters_file and not options.enable_batching:
         raise ValueError("--batching_parameters_file needs --enable_batching")
     if bool(options.ssl_cert_file) != bool(options.ssl_key_file):
@@ -128,19 +168,29 @@ def _server_options(options: flags.FlagValues) -> ServerOptions:
     certificate = None
     if options.ssl_cert_file:
         certificate = Certificate(Path(options.ssl_cert_file), Path(options.ssl_key_file))
+    if options.model_config_file:
+        config = read_model_config(Path(options.model_config_file))
+        name, base = config.name, config.base_path
+        policy, labels = policy_from_config(config.model_version_policy), dict(config.version_labels)
+    else:
+        name, base = options.model_name, options.model_base_path
+        policy, labels = parse_policy(options.model_version_policy), {}
     return ServerOptions(
-        name=options.model_name,
-        base=Path(options.model_base_path),
-        policy=parse_policy(options.model_version_policy),
+        name=name,
+        base=Path(base),
+        policy=policy,
+        labels=labels,
         poll_seconds=options.file_system_poll_wait_seconds,
         host=options.host,
         port=options.port,
         rest_port=options.rest_api_port,
         rest_seconds=options.rest_api_timeout_in_ms / 1000,
+        rest_cors=options.rest_api_enable_cors_support,
         batching=batching,
         max_in_flight=options.max_in_flight,
         max_batch=options.max_batch,
         max_bytes=options.max_request_mb << 20,
+        as_tensor_content=options.enable_serialization_as_tensor_content,
         key=ApiKey(Path(options.api_key_file)) if options.api_key_file else None,
         certificate=certificate,
     )

@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import grpc
 import numpy as np
-import tensorflow as tf
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 from tensorflow.core.protobuf import error_codes_pb2
@@ -35,7 +34,8 @@ from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
 from serving.server.inputs import to_array
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
-from serving.server.model_manager import ModelManager, VersionPolicy, VersionStatus, policy_from_config
+from serving.server.model_manager import ModelManager, Version, VersionStatus, model_config, policy_from_config
+from serving.server.outputs import to_proto
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
 
@@ -45,7 +45,12 @@ _SPARE_THREADS = 8
 
 
 def make_grpc_server(
-    predictor: Predictor, health: HealthServicer, max_in_flight: int, max_bytes: int, key: ApiKey | None
+    predictor: Predictor,
+    health: HealthServicer,
+    max_in_flight: int,
+    max_bytes: int,
+    as_tensor_content: bool,
+    key: ApiKey | None,
 ) -> grpc.Server:
     """Create a gRPC server with the three services, neither bound to a port nor started.
 
@@ -54,6 +59,7 @@ def make_grpc_server(
         health: health service for load balancers.
         max_in_flight: the most predictions running or waiting; each has a thread.
         max_bytes: the largest request.
+        as_tensor_content: form of the answers, see `outputs.to_proto`.
         key: key that requests must send; None for no check.
     """
     # Answers are unlimited, as in TensorFlow Serving: gRPC's default of 4 MiB is less than a batch of 1024 px.
@@ -62,7 +68,8 @@ def make_grpc_server(
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
     server = grpc.server(threads, options=options, interceptors=[KeyInterceptor(key)] if key else [])
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(predictor, max_bytes), server)
+    service = PredictionService(predictor, max_bytes, as_tensor_content)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server
@@ -71,8 +78,8 @@ def make_grpc_server(
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; Classify, Regress and MultiInference do not apply to a generator."""
 
-    def __init__(self, predictor: Predictor, max_bytes: int):
-        self._predictor, self._max_bytes = predictor, max_bytes
+    def __init__(self, predictor: Predictor, max_bytes: int, as_tensor_content: bool = False):
+        self._predictor, self._max_bytes, self._as_tensor_content = predictor, max_bytes, as_tensor_content
 
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
@@ -90,7 +97,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         response = predict_pb2.PredictResponse()
         response.model_spec.CopyFrom(_spec(spec.name, model, signature))
         for name in request.output_filter or outputs:
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
+            response.outputs[name].CopyFrom(to_proto(outputs[name], self._as_tensor_content))
         return response
 
     def GetModelMetadata(
@@ -137,7 +144,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         with _abort_on_error(context):
-            self._models.refresh(_policy(self._models, request.config))
+            config = model_config(request.config)
+            _check_same_model(self._models, config)
+            self._models.refresh(policy_from_config(config.model_version_policy), dict(config.version_labels))
         # The empty status means error code OK.
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 
@@ -177,24 +186,19 @@ def _caller(context: grpc.ServicerContext) -> Caller:
     return Caller(None if remaining is None else time.monotonic() + remaining, context.is_active)
 
 
-def _policy(models: ModelManager, config: model_server_config_pb2.ModelServerConfig) -> VersionPolicy:
-    """Return the version policy, which alone may change: a client must not choose the files that the server reads."""
-    configs = config.model_config_list.config
-    if len(configs) != 1 or configs[0].name != models.name:
-        names = [config.name for config in configs]
-        raise invalid(f"model_config_list has {names}; it must have one model, {models.name!r}")
-    base = configs[0].base_path
+def _check_same_model(models: ModelManager, config: model_server_config_pb2.ModelConfig) -> None:
+    """Refuse another model or folder: a client must not choose the files that the server reads."""
+    if config.name != models.name:
+        raise invalid(f"model_config_list has {config.name!r}; it must have one model, {models.name!r}")
+    base = config.base_path
     if base and Path(base).resolve() != models.base.resolve():
         raise RequestError(
             grpc.StatusCode.PERMISSION_DENIED, f"base_path={base!r}: it must be the server's --model_base_path"
         )
-    return policy_from_config(configs[0].model_version_policy)
 
 
-def _version(spec: model_pb2.ModelSpec) -> int | None:
-    if spec.version_label:
-        raise invalid(f"version_label={spec.version_label!r}: give the version's number instead")
-    return spec.version.value if spec.HasField("version") else None
+def _version(spec: model_pb2.ModelSpec) -> Version:
+    return spec.version.value if spec.HasField("version") else spec.version_label or None
 
 
 def _spec(name: str, model: ServedModel, signature: str) -> model_pb2.ModelSpec:

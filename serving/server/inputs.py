@@ -150,7 +150,7 @@ def check_per_image_shape(name: str, value: np.ndarray, row: tuple[int, ...], ro
 
 
 def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:
-    """Check the ranges of psi, label and seed.
+    """Check the ranges of psi and seed.
 
     Raises:
         RequestError: INVALID_ARGUMENT.
@@ -166,13 +166,6 @@ def _check_psi(name: str, value: np.ndarray) -> None:
         raise invalid(f"{name!r} is {wrong.flat[0]:g}; it must be from {-_MAX_PSI:g} to {_MAX_PSI:g}")
 
 
-def _check_label(name: str, value: np.ndarray) -> None:
-    valid = np.all((value == 0) | (value == 1), axis=1) & (value.sum(axis=1) <= 1)
-    if not valid.all():
-        row = int(np.argmin(valid))
-        raise invalid(f"{name!r} row {row} is not a label; it must be one-hot, or all zeros for none")
-
-
 def _check_seed(name: str, value: np.ndarray) -> None:
     wrong = value[(value < 0) | (value > _LAST_SEED)]
     if wrong.size:
@@ -181,6 +174,5 @@ def _check_seed(name: str, value: np.ndarray) -> None:
 
 _CHECKS: dict[str, Callable[[str, np.ndarray], None]] = {
     "psi": _check_psi,
-    "label": _check_label,
     "seed": _check_seed,
 }

@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
+import grpc
+from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server.errors import RequestError, not_found
+from serving.server.errors import RequestError, invalid, not_found
 from serving.server.model import ServedModel
+
+#: Number or label of a version; None for the newest.
+Version: TypeAlias = int | str | None
 
 _logger = logging.getLogger(__name__)
 
@@ -62,6 +69,35 @@ def policy_from_config(config: source_pb2.FileSystemStoragePathSourceConfig.Serv
     return VersionPolicy(latest=max(config.latest.num_versions, 1))
 
 
+def read_model_config(file: Path) -> model_server_config_pb2.ModelConfig:
+    """Read the one model of a file of TensorFlow Serving's ModelServerConfig in protobuf text form.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: another form, or not one TensorFlow model.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        config = model_config(text_format.Parse(text, model_server_config_pb2.ModelServerConfig()))
+    except (text_format.ParseError, UnicodeDecodeError, RequestError) as error:
+        raise ValueError(f"--model_config_file={file}: {error}") from error
+    if not config.name or not config.base_path or config.model_platform not in ("", "tensorflow"):
+        raise ValueError(f'--model_config_file={file}: give name, base_path and model_platform: "tensorflow"')
+    return config
+
+
+def model_config(config: model_server_config_pb2.ModelServerConfig) -> model_server_config_pb2.ModelConfig:
+    """Return the only model of a configuration.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, for none or several.
+    """
+    configs = config.model_config_list.config
+    if len(configs) != 1:
+        raise invalid(f"model_config_list has {[each.name for each in configs]}; this server serves one model")
+    return configs[0]
+
+
 def version_folders(base: Path) -> dict[int, Path]:
     """Return the complete versions under `base`, folder by number, without links to other places.
 
@@ -94,32 +130,63 @@ class ModelManager:
         name: the model's name in requests.
         base: folder with the version folders 1, 2, ...; nothing outside of it is read.
         policy: selects the versions to serve.
-        load: loads a version folder and warms the model up.
+        load_version: loads a version folder and warms the model up.
+        labels: version by label, such as "stable".
 
     Raises:
-        OSError: there is no version to serve, or none can be loaded.
+        OSError: `base` is not such a folder.
     """
 
-    def __init__(self, name: str, base: Path, policy: VersionPolicy, load: Callable[[Path], ServedModel]):
+    def __init__(
+        self,
+        name: str,
+        base: Path,
+        policy: VersionPolicy,
+        load_version: Callable[[Path], ServedModel],
+        labels: Mapping[str, int] | None = None,
+    ):
         self.name, self.base = name, base
-        self._policy, self._load = policy, load
+        self._policy, self._load_version, self._labels = policy, load_version, dict(labels or {})
         self._models: dict[int, ServedModel] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._refreshing = threading.Lock()
+        self._is_serving = False
         if not base.is_dir():
             raise OSError(f"--model_base_path={base} is not a folder; write one with serving.export")
+        if (base / "saved_model.pb").is_file():
+            above = base.absolute().parent
+            raise OSError(f"--model_base_path={base} is one version; give the folder of all versions, {above}")
+
+    def load(self) -> None:
+        """Load the first versions.
+
+        Raises:
+            OSError: there is no version to serve, or none can be loaded, or a label names one that is not served.
+        """
         self.refresh()
         if not self._models:
             raise OSError(self._nothing_loaded())
+        try:
+            self._check_labels(self._labels)
+        except RequestError as error:
+            raise OSError(str(error)) from error
+        self._is_serving = True
+        for status in self._statuses.values():
+            _log(self.name, status)
 
-    def refresh(self, policy: VersionPolicy | None = None) -> None:
+    def refresh(self, policy: VersionPolicy | None = None, labels: Mapping[str, int] | None = None) -> None:
         """Load the versions that the policy selects, then unload the others.
 
         Old versions stay until all selected ones are loaded, and as long as the folder has none of those. A version
         that cannot be loaded is tried again at the next refresh.
 
+        Args:
+            policy: selects the versions from now on; None for no change.
+            labels: version by label from now on; None for no change.
+
         Raises:
             OSError: the folder cannot be read.
+            RequestError: FAILED_PRECONDITION, if a label names a version that is not served; no label changes.
         """
         with self._refreshing:
             self._policy = policy or self._policy
@@ -130,45 +197,63 @@ class ModelManager:
                     self._try_to_load(number, folders[number])
             if selected and all(number in self._models for number in selected):
                 self._unload_all_but(selected)
+            if labels is not None:
+                self._check_labels(labels)
+                self._labels = dict(labels)
 
-    def find(self, name: str, version: int | None) -> ServedModel:
-        """Return a version, or the newest one if `version` is None.
+    def find(self, name: str, version: Version) -> ServedModel:
+        """Return a version by number or label, or the newest one if `version` is None.
 
         Raises:
-            RequestError: NOT_FOUND, for an unknown name or version.
+            RequestError: NOT_FOUND, for an unknown name or version; INVALID_ARGUMENT, for an unknown label.
         """
         self._check_name(name)
         models = self._models
-        number = max(models) if version is None else version
+        number = max(models) if version is None else self._number(version)
         if number not in models:
             raise self._no_such_version(name, number)
         return models[number]
 
-    def statuses(self, name: str, version: int | None) -> list[VersionStatus]:
+    def statuses(self, name: str, version: Version) -> list[VersionStatus]:
         """Return the status of all versions, oldest first, or of `version` alone.
 
         Raises:
-            RequestError: NOT_FOUND, for an unknown name or version.
+            RequestError: NOT_FOUND, for an unknown name or version; INVALID_ARGUMENT, for an unknown label.
         """
         self._check_name(name)
         statuses = self._statuses
         if version is None:
             return [statuses[number] for number in sorted(statuses)]
-        if version not in statuses:
-            raise self._no_such_version(name, version)
-        return [statuses[version]]
+        number = self._number(version)
+        if number not in statuses:
+            raise self._no_such_version(name, number)
+        return [statuses[number]]
+
+    def _number(self, version: int | str) -> int:
+        if isinstance(version, int):
+            return version
+        if version not in self._labels:
+            known = ", ".join(sorted(self._labels)) or "none"
+            raise invalid(f"Unrecognized servable version label: {version}; the labels of {self.name!r} are: {known}")
+        return self._labels[version]
+
+    def _check_labels(self, labels: Mapping[str, int]) -> None:
+        for label, number in labels.items():
+            if number not in self._models:
+                known = ", ".join(map(str, sorted(self._models)))
+                message = f"version_labels has {label!r} for version {number}; the versions served are {known}"
+                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
     def _try_to_load(self, number: int, folder: Path) -> None:
         before = self._statuses.get(number)
-        self._set_status(VersionStatus(number, "LOADING"))
+        self._set_status(VersionStatus(number, "LOADING"), log=before is None)
         try:
-            model = self._load(folder)
+            model = self._load_version(folder)
         except Exception as error:
             # An error in a new version must not stop those that work.
-            status = VersionStatus(number, "END", f"{folder} cannot be loaded: {error}")
-            if status != before:
-                _logger.warning("%s", status.error)
-            self._set_status(status)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            status = VersionStatus(number, "END", f"{folder} cannot be loaded: {reason}")
+            self._set_status(status, log=status != before)
             return
         # Readers take no lock, so a change replaces the dictionary instead of modifying it.
         self._models = self._models | {number: model}
@@ -180,8 +265,10 @@ class ModelManager:
         for number in ended:
             self._set_status(VersionStatus(number, "END"))
 
-    def _set_status(self, status: VersionStatus) -> None:
+    def _set_status(self, status: VersionStatus, log: bool = True) -> None:
         self._statuses = self._statuses | {status.version: status}
+        if log and self._is_serving:  # the first versions are logged by `load`, or are its error
+            _log(self.name, status)
 
     def _check_name(self, name: str) -> None:
         if name != self.name:
@@ -203,6 +290,13 @@ class ModelManager:
         return f"--model_base_path={self.base} has no version folder; write one with serving.export"
 
 
+def _log(name: str, status: VersionStatus) -> None:
+    if status.error:
+        _logger.error("%s version %d: %s", name, status.version, status.error)
+    else:
+        _logger.info("%s version %d: %s", name, status.version, status.state)
+
+
 class Watcher:
     """A thread that refreshes a ModelManager periodically until `stop`."""
 
@@ -220,4 +314,4 @@ class Watcher:
             try:
                 self._models.refresh()
             except OSError as error:
-                _logger.warning("--model_base_path cannot be read: %s", error)
+                _logger.error("--model_base_path cannot be read: %s", error)

@@ -8,7 +8,7 @@ import numpy as np
 from serving.server.admission import Admission, Caller
 from serving.server.metrics import Metrics
 from serving.server.model import ServedModel
-from serving.server.model_manager import ModelManager
+from serving.server.model_manager import ModelManager, Version
 
 #: Returns signature name and inputs of a request, given its model.
 Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
@@ -23,14 +23,14 @@ class Predictor:
     metrics: Metrics
 
     def predict(
-        self, api: str, name: str, version: int | None, parse: Parse, caller: Caller
+        self, api: str, name: str, version: Version, parse: Parse, caller: Caller
     ) -> tuple[ServedModel, dict[str, np.ndarray]]:
         """Return the model that answered and its outputs.
 
         Args:
             api: "grpc" or "rest", for the counters.
             name: name of the model.
-            version: its version; None for the newest.
+            version: number or label of its version; None for the newest.
             parse: reads the request; called only after admission, since requests are large.
             caller: the client.
 

@@ -5,18 +5,24 @@ Row form: {"instances": [one per image]} -> {"predictions": [...]}. Column form:
 input or one output needs no name for it.
 """
 
+# ruff: noqa: N815 - method names are the base class's
+
 from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import logging
 import re
 import select
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,6 +39,7 @@ from serving.server.admission import Caller
 from serving.server.errors import RequestError, TooLargeError, invalid
 from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
+from serving.server.model_manager import Version
 from serving.server.predictor import Predictor
 from serving.server.security import HEADER, ApiKey
 
@@ -147,7 +154,9 @@ def _b64(value: bytes) -> dict[str, str]:
 
 # --- HTTP server ------------------------------------------------------------------------------------------------------
 
-_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19}))?(?P<action>/metadata|:\w+|)")
+_PATH = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<action>/metadata|:\w+|)"
+)
 _HTTP = {
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
@@ -158,84 +167,163 @@ _HTTP = {
     grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
-_IDLE_SECONDS = 30
 _CHUNK = 1 << 20
+_MAX_LINE = 1 << 16
+_MAX_TRAILERS = 100
+_SEND_SECONDS = 30
+_MAX_CONNECTIONS = 1024
 # Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
+# Of all bodies that are being received, in largest requests: memory that clients can take without being admitted.
+_MAX_RECEIVED = 8
 _logger = logging.getLogger(__name__)
 
 
 class RestServer(ThreadingHTTPServer):
-    """An HTTP server bound to an address, not yet started.
+    """An HTTP server on a listening socket, not yet started.
 
     Args:
-        address: host and port; port 0 for any free one.
+        listener: the socket; closed by `server_close`.
         predictor: answers the predictions.
         max_bytes: the largest request.
-        seconds: how long a prediction may wait for a slot.
+        seconds: how long a request may take to arrive and then to wait for a slot.
         key: key that requests must send; None for no check.
         tls: TLS context; None for plain HTTP.
-
-    Raises:
-        OSError: the address is not available.
+        cors: allow web pages of any origin.
     """
 
     # server_close waits for the requests in flight.
     daemon_threads = False
-    request_queue_size = 128
 
     def __init__(
         self,
-        address: tuple[str, int],
+        listener: socket.socket,
         predictor: Predictor,
         max_bytes: int,
         seconds: float,
         key: ApiKey | None = None,
         tls: ssl.SSLContext | None = None,
+        cors: bool = False,
     ):
-        self.predictor, self.max_bytes, self.seconds, self.key = predictor, max_bytes, seconds, key
-        super().__init__(address, _Handler)
-        if tls:
-            # The handshake runs in the connection's own thread, so that a silent client does not block the others.
-            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.predictor, self.max_bytes, self.seconds, self.key, self.cors = predictor, max_bytes, seconds, key, cors
+        self.received = ByteBudget(_MAX_RECEIVED * max_bytes)
+        self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()  # the one that the base class made
+        # The handshake runs in the connection's own thread, so that a silent client does not block the others.
+        self.socket = tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False) if tls else listener
+        self.server_port: int = listener.getsockname()[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or close the connection at once if there are too many."""
+        if self._connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log at debug level: a client has closed the connection or does not speak TLS."""
         _logger.debug("connection from %s", client_address, exc_info=True)
 
 
+class ByteBudget:
+    """Bytes that several threads may hold together.
+
+    Examples:
+        >>> budget = ByteBudget(10)
+        >>> budget.take(8), budget.take(8)
+        (True, False)
+    """
+
+    def __init__(self, size: int):
+        self._left, self._counting = size, threading.Lock()
+
+    def take(self, size: int) -> bool:
+        """Take `size` bytes and return True, or return False if fewer are left."""
+        with self._counting:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """Return bytes that were taken."""
+        with self._counting:
+            self._left += size
+
+
+class _TimedReader(io.RawIOBase):
+    """Bytes of a connection until a deadline: a limit for each read alone would let a client send for hours."""
+
+    def __init__(self, connection: socket.socket, deadline: float):
+        self._connection, self._deadline = connection, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        try:
+            return self._connection.recv_into(buffer)
+        except TimeoutError as error:
+            message = "the request has not arrived in time; send it faster"
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: RestServer
     protocol_version = "HTTP/1.1"
-    # Without a limit, a silent connection would delay the shutdown.
-    timeout = _IDLE_SECONDS
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(_TimedReader(self.connection, time.monotonic() + self.server.seconds))
 
     def do_GET(self) -> None:
         self._answer()
 
-    def do_POST(self) -> None:
-        self._answer()
+    # As in TensorFlow Serving, all but GET and POST are refused in JSON, and OPTIONS is answered for CORS.
+    do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is not HTTP, or another method, in JSON."""
+        status = HTTPStatus(code)
+        self._send(status, json.dumps({"error": message or status.phrase}).encode())
 
     def handle_expect_100(self) -> bool:
         """Refuse a request before its body is sent, if the key or the length is wrong."""
         try:
             self._check_key()
-            self._check_length()
+            self._check_length(self._length())
         except RequestError as error:
             self._send(_http_status(error), _error(error))
             return False
         return super().handle_expect_100()
 
     def _answer(self) -> None:
-        self._unread = 0
+        self._pieces: Iterator[bytes] = iter(())
         try:
+            if self.command == "OPTIONS" and self.server.cors:
+                self._send(HTTPStatus.OK, b"")  # the question of a browser, which never sends the key
+                return
+            length = self._length()
+            self._pieces = self._read_chunks() if length is None else self._read(length)
             self._check_key()
-            self._check_length()
-            if self.command == "GET" and self.path == metrics.PATH:
+            self._check_length(length)
+            path = self.path.partition("?")[0]
+            if self.command == "GET" and path == metrics.PATH:
                 self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
                 return
-            caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
-            answer = respond(self.server.predictor, self.command, self.path, self._body, caller)
+            # Received before it is admitted, so that slow clients do not fill the server.
+            with self._receive() as body:
+                caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
+                answer = respond(self.server.predictor, self.command, path, lambda: self._decode(body), caller)
             self._send(HTTPStatus.OK, json.dumps(answer).encode())
         except RequestError as error:
             self._discard_body()
@@ -248,23 +336,90 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}')
 
     def _check_key(self) -> None:
-        self._unread = int(self.headers.get("Content-Length", "0")) if self._has_length() else 0
         if self.server.key:
             self.server.key.check(self.headers.get(HEADER))
 
-    def _check_length(self) -> None:
-        if not self._has_length() or self.headers.get("Transfer-Encoding"):
-            raise invalid("Content-Length must be a number of bytes, and Transfer-Encoding is not supported")
-        if self._unread > self.server.max_bytes:
-            raise TooLargeError(f"Content-Length is {self._unread}; at most {self.server.max_bytes} bytes are accepted")
+    def _check_length(self, length: int | None) -> None:
+        if length is not None and length > self.server.max_bytes:
+            raise self._too_large(f"Content-Length is {length}")
 
-    def _has_length(self) -> bool:
-        length = self.headers.get("Content-Length", "0")
-        return length.isascii() and length.isdecimal() and len(length) < 19
+    def _too_large(self, what: str) -> TooLargeError:
+        return TooLargeError(f"{what}; at most {self.server.max_bytes} bytes are accepted")
 
-    def _body(self) -> bytes:
-        length, self._unread = self._unread, 0
-        return self.rfile.read(length)
+    def _length(self) -> int | None:
+        """Return the bytes of the body, or None if it comes in chunks."""
+        lengths, codings = (self.headers.get_all(name, []) for name in ("Content-Length", "Transfer-Encoding"))
+        if not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]:
+            return None
+        length = lengths[0] if lengths else "0"
+        if codings or len(lengths) > 1 or not (length.isascii() and length.isdecimal() and len(length) < 19):
+            raise invalid("give one Content-Length, a number of bytes, or else Transfer-Encoding: chunked")
+        return int(length)
+
+    def _read(self, length: int) -> Iterator[bytes]:
+        while length > 0:
+            piece = self.rfile.read1(min(length, _CHUNK))
+            if not piece:
+                raise invalid("the body ends early")
+            length -= len(piece)
+            yield piece
+
+    def _read_chunks(self) -> Iterator[bytes]:
+        while size := self._read_chunk_size():
+            yield from self._read(size)
+            if self.rfile.readline(_MAX_LINE).strip():
+                raise invalid("Transfer-Encoding: a chunk has more bytes than its size")
+        for _ in range(_MAX_TRAILERS):
+            if not self.rfile.readline(_MAX_LINE).strip():
+                return
+        raise invalid(f"Transfer-Encoding: more than {_MAX_TRAILERS} trailers")
+
+    def _read_chunk_size(self) -> int:
+        line = self.rfile.readline(_MAX_LINE)
+        size = line.partition(b";")[0].strip()  # after a semicolon: extensions
+        if not line.endswith(b"\n") or not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size):
+            raise invalid(f"Transfer-Encoding: {size[:20]!r} is no chunk size")
+        return int(size, 16)
+
+    @contextmanager
+    def _receive(self) -> Iterator[bytes]:
+        """Receive the body of a POST request, for the duration of the block."""
+        body = bytearray()
+        try:
+            for piece in self._pieces if self.command == "POST" else ():
+                if len(body) + len(piece) > self.server.max_bytes:
+                    raise self._too_large("the body is larger")
+                if not self.server.received.take(len(piece)):
+                    message = "the server receives too many large requests at once; try again later"
+                    raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+                body += piece
+            yield bytes(body)
+        finally:
+            self.server.received.give_back(len(body))
+
+    def _decode(self, body: bytes) -> bytes:
+        coding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding == "identity":
+            return body
+        if coding != "gzip":
+            raise invalid(f"Content-Encoding: {coding} is not supported; send gzip, or none")
+        return self._decompress(body)
+
+    def _decompress(self, body: bytes) -> bytes:
+        most = self.server.max_bytes
+        result = bytearray()
+        while body:
+            member = zlib.decompressobj(wbits=31)  # 31: with gzip's header
+            try:
+                result += member.decompress(body, most + 1 - len(result))
+            except zlib.error as error:
+                raise invalid(f"Content-Encoding: gzip: {error}") from error
+            if len(result) > most:
+                raise self._too_large("the decompressed body is larger")
+            if not member.eof:
+                raise invalid("Content-Encoding: gzip: the body ends early")
+            body = member.unused_data
+        return bytes(result)
 
     def _is_connected(self) -> bool:
         """Return False if the client, whose request has been read completely, has closed the connection."""
@@ -276,19 +431,29 @@ class _Handler(BaseHTTPRequestHandler):
         return not isinstance(self.connection, ssl.SSLSocket) and bool(self.connection.recv(1, socket.MSG_PEEK))
 
     def _discard_body(self) -> None:
-        left = min(self._unread, _MAX_DISCARDED)
-        while left > 0:
-            chunk = self.rfile.read(min(left, _CHUNK))
-            left = left - len(chunk) if chunk else 0
+        discarded = 0
+        with suppress(RequestError):
+            for piece in self._pieces:
+                discarded += len(piece)
+                if discarded >= _MAX_DISCARDED:
+                    return
 
     def _send(self, status: HTTPStatus, text: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(text)))
+        if self.server.cors:
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            self.send_header("Access-Control-Allow-Headers", f"Content-Type, {HEADER}")
         # One request per connection, so that no idle connection delays the shutdown.
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(text)
+        if self.command == "HEAD":
+            return
+        for start in range(0, len(text), _CHUNK):  # the limit is for each: large answers may take long
+            self.connection.settimeout(_SEND_SECONDS)
+            self.wfile.write(text[start : start + _CHUNK])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing about single requests, as in TensorFlow Serving."""
@@ -316,7 +481,7 @@ def respond(
     if not match:
         raise invalid(f"Malformed request: {method} {path}")
     name, action = match["name"], match["action"]
-    version = int(match["version"]) if match["version"] else None
+    version = int(match["version"]) if match["version"] else match["label"]
     if method == "GET" and action == "":
         return _message(model_status(predictor.models.statuses(name, version)))
     if method == "GET" and action == "/metadata":
@@ -330,7 +495,7 @@ def respond(
 
 
 def _predict(
-    predictor: Predictor, name: str, version: int | None, read_body: Callable[[], bytes], caller: Caller
+    predictor: Predictor, name: str, version: Version, read_body: Callable[[], bytes], caller: Caller
 ) -> dict[str, Any]:
     request: dict[str, Any] = {}
 

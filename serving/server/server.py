@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import HealthServicer
 
+from serving.server import address
 from serving.server.admission import Admission
 from serving.server.batching import BatchingParameters
 from serving.server.grpc_service import make_grpc_server
@@ -32,15 +34,18 @@ class ServerOptions:
     name: str
     base: Path
     policy: VersionPolicy
+    labels: Mapping[str, int]
     poll_seconds: float
     host: str
     port: int
     rest_port: int
     rest_seconds: float
+    rest_cors: bool
     batching: BatchingParameters | None
     max_in_flight: int
     max_batch: int
     max_bytes: int
+    as_tensor_content: bool
     key: ApiKey | None
     certificate: Certificate | None
 
@@ -48,24 +53,42 @@ class ServerOptions:
 class Server:
     """A started server.
 
+    The ports are bound before the model is loaded; connections wait until it is.
+
     Raises:
-        OSError: there is no model to serve, or the REST address is not available.
-        RuntimeError: the gRPC address is not available.
+        OSError: there is no model to serve, or an address is not available.
+        RuntimeError: gRPC cannot listen on its address.
     """
 
     def __init__(self, options: ServerOptions):
-        self.models = ModelManager(options.name, options.base, options.policy, lambda folder: _load(folder, options))
+        self.models = ModelManager(
+            options.name, options.base, options.policy, lambda folder: _load(folder, options), options.labels
+        )
         num_slots = options.batching.num_slots if options.batching else _NUM_SLOTS
         self._admission = Admission(options.max_in_flight, num_slots)
         metrics = Metrics(lambda: self._admission.in_flight, lambda: self.models.find(options.name, None).version)
         predictor = Predictor(self.models, self._admission, metrics)
         self._health = HealthServicer()
-        self._grpc = make_grpc_server(predictor, self._health, options.max_in_flight, options.max_bytes, options.key)
-        self.grpc_port = self._bind_grpc(f"{options.host}:{options.port}", options.certificate)
+        self._grpc = make_grpc_server(
+            predictor, self._health, options.max_in_flight, options.max_bytes, options.as_tensor_content, options.key
+        )
         tls = options.certificate.context if options.certificate else None
-        address = options.host, options.rest_port
-        self._rest = RestServer(address, predictor, options.max_bytes, options.rest_seconds, options.key, tls)
+        self.grpc_port = self._bind_grpc(options)
+        try:
+            listener = address.listen(options.host, options.rest_port, "rest_api_port")
+            self._rest = RestServer(
+                listener, predictor, options.max_bytes, options.rest_seconds, options.key, tls, options.rest_cors
+            )
+        except BaseException:
+            self._release_grpc()
+            raise
         self.rest_port = self._rest.server_port
+        try:
+            self.models.load()
+        except BaseException:
+            self._release_grpc()
+            self._rest.server_close()
+            raise
         self._grpc.start()
         self._rest_thread = threading.Thread(target=self._rest.serve_forever, args=[0.1], name="rest")
         self._rest_thread.start()
@@ -89,10 +112,17 @@ class Server:
         closing.join(max(end - time.monotonic(), 0))
         return not closing.is_alive() and not self._admission.in_flight
 
-    def _bind_grpc(self, address: str, certificate: Certificate | None) -> int:
-        if certificate:
-            return self._grpc.add_secure_port(address, certificate.grpc_credentials)
-        return self._grpc.add_insecure_port(address)
+    def _bind_grpc(self, options: ServerOptions) -> int:
+        # Tried first with a plain socket, whose error says the reason; gRPC's does not.
+        address.listen(options.host, options.port, "port").close()
+        target = address.join(options.host, options.port)
+        if options.certificate:
+            return self._grpc.add_secure_port(target, options.certificate.grpc_credentials)
+        return self._grpc.add_insecure_port(target)
+
+    def _release_grpc(self) -> None:
+        self._grpc.start()  # only a started gRPC server closes its port
+        self._grpc.stop(None).wait()
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):

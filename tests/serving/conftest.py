@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,8 +103,9 @@ class ServerProcess:
     def __init__(self, model_base_path, folder, *flags):
         networks = ("sg3tf.models.base", "sg3tf.models.layers", "sg3tf.ops")
         (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({networks}))\n")
-        command = [sys.executable, "-m", "serving.server", f"--model_base_path={model_base_path}"]
-        command += ["--model_name=fake", "--port=0", "--rest_api_port=0", *flags]
+        command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=0", *flags]
+        if model_base_path:
+            command += [f"--model_base_path={model_base_path}", "--model_name=fake"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
         self.log = folder / "log"
         with self.log.open("w") as log:
@@ -111,12 +113,21 @@ class ServerProcess:
                 command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder, env=environment
             )
         self.ready = self.process.stdout.readline()
-        match = re.search(r"gRPC (127\.0\.0\.1:\d+), REST (https?://127\.0\.0\.1:\d+)", self.ready)
+        match = re.search(r"gRPC (\S+:\d+), REST (https?://\S+:\d+)/", self.ready)
         if not match:
             self.process.kill()
             self.process.wait()
             pytest.fail(f"the server printed {self.ready!r} and {self.log.read_text()}")
         self.address, self.rest = match.groups()
+
+    def log_has(self, text, seconds=20):
+        """Wait until the log has `text`; return False if it never comes."""
+        end = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def stop(self):
         """SIGTERM, then the exit status."""

@@ -54,7 +54,7 @@ def by_fields(array):
     proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum if array.dtype != object else 7)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    field = remote._TYPES[proto.dtype][1]
+    field = remote.TENSOR_TYPES[proto.dtype][1]
     values = array.ravel().view(np.uint16) if field == "half_val" else array.ravel()
     getattr(proto, field).extend(values.tolist())
     return proto

@@ -24,6 +24,12 @@ def load(folder):
     return SimpleNamespace(version=int(folder.name))
 
 
+def loaded(base, policy=LATEST, load_version=load, labels=None):
+    models = ModelManager("m", base, policy, load_version, labels)
+    models.load()
+    return models
+
+
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [("latest", [10]), ("all", [2, 9, 10]), ("specific:9,2", [2, 9]), ("specific:9,77", [9])],
@@ -51,7 +57,7 @@ def test_only_complete_folders_inside_the_base_count(tmp_path):
 
 def test_a_new_version_replaces_the_old_one(tmp_path):
     add(tmp_path, 1)
-    models = ModelManager("m", tmp_path, LATEST, load)
+    models = loaded(tmp_path)
     held = models.find("m", None)
     add(tmp_path, 2)
     models.refresh()
@@ -74,7 +80,7 @@ def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
         return load(folder)
 
     add(tmp_path, 1)
-    models = ModelManager("m", tmp_path, LATEST, slow)
+    models = loaded(tmp_path, load_version=slow)
     add(tmp_path, 2)
     refresh = threading.Thread(target=models.refresh)
     refresh.start()
@@ -88,7 +94,7 @@ def test_the_old_version_answers_while_the_new_one_loads(tmp_path):
 
 def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
     add(tmp_path, 1)
-    models = ModelManager("m", tmp_path, LATEST, load)
+    models = loaded(tmp_path)
     add(tmp_path, 2)
     (tmp_path / "2" / "broken").touch()
     models.refresh()
@@ -103,7 +109,7 @@ def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
 
 def test_an_emptied_folder_stops_nothing(tmp_path):
     add(tmp_path, 1)
-    models = ModelManager("m", tmp_path, LATEST, load)
+    models = loaded(tmp_path)
     (tmp_path / "1" / "saved_model.pb").unlink()
     models.refresh()
     assert models.find("m", None).version == 1
@@ -112,7 +118,7 @@ def test_an_emptied_folder_stops_nothing(tmp_path):
 def test_nothing_to_serve_is_an_error(tmp_path):
     add(tmp_path, 1)
     with pytest.raises(OSError, match="none of the versions 4"):
-        ModelManager("m", tmp_path, VersionPolicy(specific=frozenset([4])), load)
+        loaded(tmp_path, VersionPolicy(specific=frozenset([4])))
     (tmp_path / "1" / "broken").touch()
     with pytest.raises(OSError, match="it is broken"):
-        ModelManager("m", tmp_path, LATEST, load)
+        loaded(tmp_path)

@@ -8,6 +8,7 @@ import threading
 import grpc
 import pytest
 
+from serving.server.address import listen
 from serving.server.errors import RequestError
 from serving.server.rest import RestServer
 
@@ -44,10 +45,10 @@ def connection(request, certificate):
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate / "cert.pem", certificate / "server.key")
     queue = Queue()
-    server = RestServer(("127.0.0.1", 0), queue, 1000, 60.0, tls=tls)
+    server = RestServer(listen("127.0.0.1", 0, "rest_api_port"), queue, 1000, 60.0, tls=tls)
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
-    client = socket.create_connection(server.server_address, timeout=20)
+    client = socket.create_connection(server.socket.getsockname(), timeout=20)
     if request.param:
         client = ssl.create_default_context(cafile=certificate / "cert.pem").wrap_socket(
             client, server_hostname="127.0.0.1"

@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +19,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.server import address
 from serving.server import server as server_module
-from serving.server.model_manager import parse_policy
+from serving.server.model_manager import parse_policy, read_model_config
 from serving.server.security import ApiKey, Certificate
 
 SLOW = 20_000
@@ -29,15 +32,18 @@ OPTIONS = functools.partial(
     server_module.ServerOptions,
     name="fake",
     policy=parse_policy("latest"),
+    labels={},
     poll_seconds=0,
     host="127.0.0.1",
     port=0,
     rest_port=0,
     rest_seconds=30,
+    rest_cors=False,
     batching=None,
     max_in_flight=4,
     max_batch=0,
     max_bytes=64 << 20,
+    as_tensor_content=False,
     key=None,
     certificate=None,
 )
@@ -47,6 +53,11 @@ def run_server(*flags, cwd):
     command = [sys.executable, "-m", "serving.server", "--rest_api_port=0", *flags]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def unused_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def ask_grpc(server):
@@ -103,12 +114,63 @@ def test_draining_ends_even_where_a_prediction_does_not(model_base_path, monkeyp
         assert answer.exception()
 
 
-def test_a_port_in_use_is_explained(server, model_base_path, tmp_path):
-    port = server.address.split(":")[1]
-    done = run_server(f"--model_base_path={model_base_path}", f"--port={port}", cwd=tmp_path)
-    assert done.returncode == 1
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("serving.server: ") and port in line
+@pytest.mark.parametrize("flag", ["port", "rest_api_port"])
+def test_a_port_in_use_is_one_line_before_the_model_is_loaded(flag, model_base_path, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = [f"--model_base_path={model_base_path}", "--port=0", "--rest_api_port=0", f"--{flag}={port}"]
+        done = run_server(*flags, cwd=tmp_path)
+    reason = f"serving.server: --host=127.0.0.1 --{flag}={port}: Address already in use; give another port or address\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", reason)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "[::1", "no such host"])
+def test_an_address_of_elsewhere_is_refused(host):
+    with pytest.raises(OSError, match=re.escape(f"--host={host} --port=0: ")):
+        address.listen(host, 0, "port")
+
+
+@pytest.mark.parametrize(
+    ("host", "clients"), [("::1", ["::1"]), ("[::]", ["::1", "127.0.0.1"]), ("localhost", ["127.0.0.1"])]
+)
+def test_hosts(host, clients):
+    with address.listen(host, 0, "port") as listener:
+        for client in clients:
+            socket.create_connection((client, listener.getsockname()[1]), timeout=5).close()
+    assert address.is_loopback(host) == (host != "[::]")
+
+
+def test_a_version_folder_is_not_the_folder_of_versions(model_base_path):
+    with pytest.raises(OSError, match=re.escape(f"is one version; give the folder of all versions, {model_base_path}")):
+        server_module.Server(OPTIONS(base=model_base_path / "2"))
+
+
+def test_a_failed_start_leaves_no_port_bound(tmp_path):
+    port = unused_port()
+    with pytest.raises(OSError, match="no version folder"):
+        server_module.Server(OPTIONS(base=tmp_path, port=port))
+    address.listen("127.0.0.1", port, "port").close()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model_config_list {", "models.config: "),
+        ("", "this server serves one model"),
+        ('model_config_list { config { name: "a" } }', "give name, base_path"),
+        ('model_config_list { config { name: "a" base_path: "b" model_platform: "c" } }', "model_platform"),
+    ],
+)
+def test_wrong_model_configurations_are_explained(text, words, tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_model_config(file)
+
+
+def test_a_label_of_a_version_that_is_not_served_is_an_error(model_base_path):
+    with pytest.raises(OSError, match="version_labels has 'stable' for version 1; the versions served are 2"):
+        server_module.Server(OPTIONS(base=model_base_path, labels={"stable": 1}))
 
 
 def test_nothing_to_serve_is_explained(tmp_path):

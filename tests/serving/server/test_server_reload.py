@@ -57,9 +57,11 @@ def request(seed):
     return {"z": np.float32(z), "psi": np.float32(0.5), "label": np.float32(label)}
 
 
-def ask(channel, inputs):
+def ask(channel, inputs, label=""):
     message = predict_pb2.PredictRequest()
     message.model_spec.name = "fake"
+    if label:
+        message.model_spec.version_label = label
     for name, value in inputs.items():
         message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
     answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(message, timeout=20)
@@ -100,6 +102,19 @@ def test_a_new_folder_is_served_and_no_request_is_lost(batching_server, base, ch
         for worker in workers:
             worker.result()
     assert set(versions) == {1, 2}
+    for line in ("fake version 2: LOADING", "fake version 2: AVAILABLE", "fake version 1: END"):
+        assert batching_server.log_has(f"serving.server: {line}\n")
+
+
+def test_a_version_that_fails_to_load_is_logged_once_by_name(batching_server, base, channel):
+    wait_for(lambda: ask(channel, request(0))[0] == 2)
+    (base / "3").mkdir()
+    (base / "3" / "saved_model.pb").write_bytes(b"nothing")
+    assert batching_server.log_has(f"serving.server: fake version 3: {base / '3'} cannot be loaded: ")
+    time.sleep(0.5)  # two further checks of the folder
+    assert batching_server.log.read_text().count("cannot be loaded") == 1
+    assert ask(channel, request(0))[0] == 2
+    shutil.rmtree(base / "3")
 
 
 def test_reload_changes_the_policy_and_nothing_else(batching_server, base, channel, tmp_path):
@@ -123,12 +138,21 @@ def test_reload_changes_the_policy_and_nothing_else(batching_server, base, chann
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = "fake"
     states = models.GetModelStatus(status, timeout=20).model_version_status
-    assert [(state.version, state.state) for state in states] == [(1, 30), (2, 30)]
+    assert [(state.version, state.state) for state in states if state.version < 3] == [(1, 30), (2, 30)]
     body = json.dumps({"instances": [{"z": [0] * 6, "psi": 1, "label": [0, 1]}]}).encode()
     with urllib.request.urlopen(
         f"{batching_server.rest}/v1/models/fake/versions/1:predict", body, timeout=20
     ) as answer:
         assert np.shape(json.load(answer)["predictions"]) == (1, 8, 8, 3)
+    config.version_labels["stable"] = 7
+    assert refused_with() == grpc.StatusCode.FAILED_PRECONDITION
+    config.version_labels["stable"] = 1
+    assert models.HandleReloadConfigRequest(reload, timeout=20).status.error_code == 0
+    assert ask(channel, request(0), "stable")[0] == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(channel, request(0), "canary")
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "Unrecognized servable version label: canary" in caught.value.details()
 
 
 def test_more_than_a_batch_is_refused(channel):

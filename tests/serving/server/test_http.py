@@ -1,0 +1,223 @@
+"""HTTP as clients and browsers send it: chunks, gzip, other methods, CORS, slow senders; byte by byte."""
+
+import gzip
+import json
+import shutil
+import socket
+import threading
+import time
+
+import pytest
+
+from serving.server import rest
+from serving.server.address import listen
+from serving.server.rest import RestServer
+
+BODY = json.dumps({"inputs": {"z": [[0] * 6], "psi": [1], "label": [[0, 1]]}}).encode()
+PREDICT = "POST /v1/models/fake:predict"
+
+
+def exchange(server, request, *headers, body=b""):
+    """Send one request; return the status line's number, the headers and the body of the answer."""
+    host, _, port = server.rest.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=20) as connection:
+        connection.sendall("\r\n".join([f"{request} HTTP/1.1", *headers, "", ""]).encode() + body)
+        answer = b""
+        while part := connection.recv(1 << 16):
+            answer += part
+    head, _, content = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), content
+
+
+def length(body):
+    return f"Content-Length: {len(body)}"
+
+
+def chunked(body, size):
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x;extension\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nTrailer: x\r\n\r\n"
+
+
+CHUNKED, GZIP = "Transfer-Encoding: chunked", "Content-Encoding: gzip"
+TWO = gzip.compress(BODY[:9]) + gzip.compress(BODY[9:])
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([CHUNKED], chunked(BODY, 7)),
+        ([length(gzip.compress(BODY)), GZIP], gzip.compress(BODY)),
+        ([CHUNKED, GZIP], chunked(TWO, 30)),
+        ([length(BODY), "content-encoding: identity"], BODY),
+    ],
+)
+def test_forms_of_a_body(server, headers, body):
+    status, answered, content = exchange(server, PREDICT, *headers, body=body)
+    assert status == 200, content
+    assert answered["Content-Type"] == "application/json"
+    assert exchange(server, PREDICT, length(BODY), body=BODY)[2] == content
+
+
+MANY_TRAILERS = b"0\r\n" + b"a: b\r\n" * 101
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "words"),
+    [
+        ([CHUNKED], b"zz\r\n", 400, "b'zz' is no chunk size"),
+        ([CHUNKED], b"-5\r\n", 400, "is no chunk size"),
+        ([CHUNKED], b"1" * 70_000, 400, "is no chunk size"),
+        ([CHUNKED], b"2\r\n{}}\r\n", 400, "more bytes than its size"),
+        ([CHUNKED], MANY_TRAILERS, 400, "trailers"),
+        (
+            [CHUNKED],
+            b"4100000\r\n" + bytes(65 << 20) + b"\r\n0\r\n\r\n",
+            413,
+            "the body is larger; at most 67108864 bytes",
+        ),
+        ([CHUNKED, "Content-Length: 5"], b"0\r\n\r\n", 400, "give one Content-Length"),
+        (["Content-Length: 2", "Content-Length: 3"], b"{}", 400, "give one Content-Length"),
+        (["Transfer-Encoding: gzip, chunked"], b"", 400, "Transfer-Encoding: chunked"),
+        ([length(BODY), GZIP], BODY, 400, "Content-Encoding: gzip: "),
+        (["Content-Length: 20", GZIP], gzip.compress(BODY)[:20], 400, "ends early"),
+        (["Content-Length: 2", "Content-Encoding: br"], b"{}", 400, "br is not supported"),
+    ],
+    ids=range(12),
+)
+def test_malformed_bodies(server, headers, body, status, words):
+    got, _, content = exchange(server, PREDICT, *headers, body=body)
+    assert (got, words in json.loads(content)["error"]) == (status, True), content
+
+
+def test_a_gzip_bomb_is_refused(server):
+    """A request of 64 KB that would become 65 MB."""
+    body = gzip.compress(bytes(65 << 20))
+    assert len(body) < 1 << 17
+    status, _, content = exchange(server, PREDICT, length(body), GZIP, body=body)
+    assert (status, "decompressed body is larger" in json.loads(content)["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_malformed_requests(server, method):
+    """As in TensorFlow Serving: its handler knows GET and POST, its HTTP server passes these on to it."""
+    status, headers, content = exchange(server, f"{method} /v1/models/fake")
+    assert (status, headers["Content-Type"]) == (400, "application/json")
+    expected = json.dumps({"error": f"Malformed request: {method} /v1/models/fake"}).encode()
+    assert int(headers["Content-Length"]) == len(expected)
+    assert content == (b"" if method == "HEAD" else expected)
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_what_is_not_http_is_refused_in_json(server):
+    assert exchange(server, "BREW /v1/models/fake")[0] == 501
+    status, headers, content = exchange(server, "GET /v1/models/fake nonsense")
+    assert (status, headers["Content-Type"], "error" in json.loads(content)) == (400, "application/json", True)
+
+
+def test_a_query_is_ignored(server):
+    assert exchange(server, "GET /v1/models/fake?key=1")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def configured(model_base_path, start_server, tmp_path_factory):
+    """A server with a file of TensorFlow Serving's configuration, on the IPv6 loopback address, with CORS."""
+    folder = tmp_path_factory.mktemp("config")
+    shutil.copytree(model_base_path, folder / "models")
+    file = folder / "models.config"
+    file.write_text(
+        f"""model_config_list {{ config {{ name: "fake" base_path: "{folder}/models" model_platform: "tensorflow"
+        model_version_policy {{ all {{}} }}
+        version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "canary" value: 2 }} }} }}"""
+    )
+    return start_server(None, f"--model_config_file={file}", "--host=[::1]", "--rest_api_enable_cors_support")
+
+
+def test_labels_in_the_url(configured):
+    metadata = {
+        label: exchange(configured, f"GET /v1/models/fake/labels/{label}/metadata") for label in ("stable", "canary")
+    }
+    versions = {label: json.loads(answer[2])["model_spec"]["version"] for label, answer in metadata.items()}
+    assert versions == {"stable": "1", "canary": "2"}
+    status = json.loads(exchange(configured, "GET /v1/models/fake/labels/stable")[2])
+    assert [each["version"] for each in status["model_version_status"]] == ["1"]
+    assert exchange(configured, "POST /v1/models/fake/labels/stable:predict", length(BODY), body=BODY)[0] == 200
+    got, _, content = exchange(configured, "POST /v1/models/fake/labels/beta:predict", length(BODY), body=BODY)
+    assert got == 400
+    assert "Unrecognized servable version label: beta; the labels of 'fake' are: canary, stable" in content.decode()
+
+
+def test_cors_for_web_pages(configured):
+    asked = exchange(
+        configured, "OPTIONS /v1/models/fake:predict", "Origin: http://a", "Access-Control-Request-Method: POST"
+    )
+    refused = exchange(configured, "POST /v1/models/other:predict", length(BODY), body=BODY)
+    for (status, headers, _), expected in ((asked, 200), (refused, 404)):
+        assert (status, headers["Access-Control-Allow-Origin"]) == (expected, "*")
+        assert {"GET", "POST"} <= set(headers["Access-Control-Allow-Methods"].split(", "))
+        assert headers["Access-Control-Allow-Headers"] == "Content-Type, x-api-key"
+
+
+class Answer:
+    """A predictor that is never asked."""
+
+    metrics = None
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A server that waits 0.5 s for a request and has four connections, and its address."""
+    monkeypatch.setattr(rest, "_MAX_CONNECTIONS", 4)
+    server = RestServer(listen("127.0.0.1", 0, "rest_api_port"), Answer(), max_bytes=1000, seconds=0.5)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("start", "answer"),
+    [(b"POST /v1/mod", b""), (b"POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n", b" 504 "), (b"", b"")],
+    ids=["headers", "body", "nothing"],
+)
+def test_slow_senders_are_cut_off(slow, start, answer):
+    """A byte every 0.1 s forever: the limit is for all of a request, not for each byte."""
+    with socket.create_connection(slow.socket.getsockname(), timeout=0.1) as connection:
+        connection.sendall(start)
+        began, received = time.monotonic(), None
+        while received is None:
+            assert time.monotonic() - began < 5
+            try:
+                if start:
+                    connection.sendall(b"x")
+                received = connection.recv(100)
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                received = b""
+    assert time.monotonic() - began > 0.4
+    assert answer in received
+
+
+def test_more_connections_than_fit_are_closed_at_once_and_served_later(slow):
+    address = slow.socket.getsockname()
+    held = [socket.create_connection(address, timeout=5) for _ in range(4)]
+    time.sleep(0.1)  # until all four are accepted
+    with socket.create_connection(address, timeout=5) as fifth:
+        assert fifth.recv(10) == b""
+    for connection in held:
+        connection.close()
+    time.sleep(0.1)
+    with socket.create_connection(address, timeout=5) as sixth:
+        sixth.sendall(b"GET /v2 HTTP/1.1\r\n\r\n")
+        assert b" 400 " in sixth.recv(100)
+
+
+def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):
+    slow.received = rest.ByteBudget(100)
+    with socket.create_connection(slow.socket.getsockname(), timeout=5) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 200\r\n\r\n" + bytes(200))
+        assert b" 429 " in connection.recv(100)
+    assert slow.received.take(100)  # all given back
