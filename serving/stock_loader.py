@@ -1,6 +1,6 @@
 """Answer the warm-up requests of a version folder as a stock server does, without this project.
 
-python -I stock_loader.py VERSION_FOLDER ANSWERS writes a TFRecord of PredictResponse per request and prints load time
+python -I stock_loader.py PATHS VERSION_FOLDER ANSWERS finds packages in PATHS, a JSON list, too, writes a TFRecord of PredictResponse per request and prints load time
 and latencies in milliseconds, as JSON. A failure is one line on stderr. serving/validate.py runs it.
 """
 
@@ -12,6 +12,8 @@ from typing import Any
 
 for _project in ("sg3tf", "serving", "trainer"):
     sys.modules[_project] = None  # type: ignore[assignment]  # importing it fails from here on
+if __name__ == "__main__":
+    sys.path += [path for path in json.loads(sys.argv[1]) if path and path not in sys.path]
 
 import tensorflow as tf  # noqa: E402
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2  # noqa: E402
@@ -89,6 +91,6 @@ def _ms_since(started: float) -> float:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(Path(sys.argv[2]), Path(sys.argv[3]))
     except Exception as error:  # validate.py reports the last line
         sys.exit(" ".join(str(error).split())[:500] or type(error).__name__)

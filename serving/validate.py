@@ -222,7 +222,9 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
 
 def _run_stock_loader(folder: Path, answers: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("stock_loader.py")
-    command = [sys.executable, "-I", str(script), str(folder), str(answers)]
+    # An isolated process (-I), so that nothing but this process's packages is found: TensorFlow may be on PYTHONPATH or
+    # installed for the user alone.
+    command = [sys.executable, "-I", str(script), json.dumps(sys.path), str(folder), str(answers)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, cwd=answers.parent, env=environment, capture_output=True, text=True, check=False)
     if done.returncode < 0:

@@ -6,12 +6,15 @@ It works against the embedded server (serving.server) and TensorFlow Serving ali
 from __future__ import annotations
 
 import itertools
+import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import grpc
 import ml_dtypes
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
+from sg3tf.utils.hosts import is_loopback, without_brackets
 from sg3tf.utils.protobuf import message_classes
 
 Array = NDArray[Any]
@@ -167,8 +171,8 @@ def _string_array(values: Iterable[bytes]) -> Array:
 
 def _split_strings(content: bytes, count: int) -> list[bytes]:
     """Split TensorFlow's encoding of strings as tensor_content: all lengths as varints, then all bytes."""
-    lengths, start = [], 0
-    length = shift = 0
+    lengths: list[int] = []
+    start = length = shift = 0
     while len(lengths) < count and start < len(content):
         length |= (content[start] & 127) << shift
         shift += 7
@@ -250,6 +254,11 @@ _CHANNEL_OPTIONS = [
 ]
 
 
+# gRPC's environment variables, the first that is set counts; in small letters only.
+_PROXY = ("grpc_proxy", "https_proxy", "http_proxy")
+_NO_PROXY = ("no_grpc_proxy", "no_proxy")
+
+
 def open_channel(server: str, ssl_ca_file: str | None) -> grpc.Channel:
     """Open a channel to HOST:PORT.
 
@@ -261,14 +270,34 @@ def open_channel(server: str, ssl_ca_file: str | None) -> grpc.Channel:
         OSError: the file cannot be read.
         ValueError: the file has no certificates.
     """
+    # A proxy of the environment cannot reach this machine's loopback address, or would reach its own.
+    options = [*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(_host(server)) else 1)]
     if ssl_ca_file is None:
-        return grpc.insecure_channel(server, _CHANNEL_OPTIONS)
+        return grpc.insecure_channel(server, options)
     text = Path(ssl_ca_file).read_bytes()
     try:
         ssl.create_default_context(cadata=text.decode())
     except (ssl.SSLError, ValueError) as error:  # gRPC's own message would only be that it cannot connect
         raise ValueError(f"ssl_ca_file={ssl_ca_file} has no certificate in PEM form ({error})") from error
-    return grpc.secure_channel(server, grpc.ssl_channel_credentials(text), _CHANNEL_OPTIONS)
+    return grpc.secure_channel(server, grpc.ssl_channel_credentials(text), options)
+
+
+def _host(server: str) -> str:
+    return server.rpartition(":")[0]
+
+
+def proxy_variable(server: str) -> str | None:
+    """Return the environment variable with the HTTP proxy through which gRPC connects to HOST:PORT; None for none.
+
+    Examples:
+        >>> proxy_variable("127.0.0.1:8500") is None
+        True
+    """
+    host = without_brackets(_host(server))
+    direct = [entry.strip() for name in _NO_PROXY for entry in os.environ.get(name, "").split(",")]
+    if is_loopback(host) or any(entry and host.endswith(entry) for entry in direct):
+        return None
+    return next((name for name in _PROXY if os.environ.get(name)), None)
 
 
 def api_key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
@@ -298,6 +327,11 @@ class ServingError(ConnectionError):
         self.code = code
 
 
+# How servers say that a request has too many images: the embedded one, an export with --max_batch, and TensorFlow's
+# batching in the stock server.
+_ROW_LIMIT = re.compile(r"(?:send at most|takes at most|larger than maximum input batch size) (\d+)")
+
+
 class Signature(NamedTuple):
     """Shapes of a signature's inputs and outputs by name: None for an unknown size, or for an unknown rank.
 
@@ -315,7 +349,8 @@ class Client:
     """Connection to one model of one server, to be closed after use, or used in a `with` block.
 
     Every method raises `ServingError` when the server is unreachable, late, or refuses the request. Requests to a
-    server that is absent or too busy are repeated, within the deadline.
+    server that is absent or too busy are repeated, within the deadline. More images than the server takes in one request
+    are asked for in several.
 
     Args:
         server: HOST:PORT of the gRPC port.
@@ -347,6 +382,7 @@ class Client:
     ):
         self._server, self._model, self._version = server, model, version
         self._timeout_s, self._retries = timeout_s, retries or Retries()
+        self._max_rows: int | None = None  # unknown until the server refuses a larger request
         self._metadata = api_key_metadata(api_key_file)
         self._channel = open_channel(server, ssl_ca_file)
 
@@ -383,13 +419,13 @@ class Client:
         Raises:
             ValueError: both or neither of `z` and `seeds`.
         """
-        return self.predict("generate", self._mapping_inputs(z, seeds, psi, label))["images"]
+        return self._predict_rows("generate", self._mapping_inputs(z, seeds, psi, label))
 
     def generate_png(self, seeds: Sequence[int], psi: ArrayLike = 1.0, label: ArrayLike | None = None) -> list[bytes]:
         """Return PNG files of N seeds, made on the server; arguments as in `generate`."""
         seed = np.asarray(seeds, np.int64)
         inputs = {"seed": seed, "psi": _per_image(psi, 0, len(seed)), **_label_input(label, len(seed))}
-        return list(self.predict("generate_png", inputs)["png_bytes"])
+        return list(self._predict_rows("generate_png", inputs))
 
     def map(
         self,
@@ -400,7 +436,7 @@ class Client:
         label: ArrayLike | None = None,
     ) -> Array:
         """Return style vectors [N, num_ws, w_dim] float32; arguments as in `generate`."""
-        return self.predict("map", self._mapping_inputs(z, seeds, psi, label))["ws"]
+        return self._predict_rows("map", self._mapping_inputs(z, seeds, psi, label))
 
     def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Array:
         """Return images of style vectors.
@@ -418,12 +454,12 @@ class Client:
         """
         ws = _float32(ws)
         if transform is None and not self.input_dim("transform", "synthesize"):
-            return self.predict("synthesize", {"ws": ws})["images"]
+            return self._predict_rows("synthesize", {"ws": ws})
         matrix = _float32(np.eye(3) if transform is None else transform)
         if matrix.shape not in ((3, 3), (len(ws), 3, 3)):
             raise ValueError(f"transform of shape {list(matrix.shape)}: give [3, 3] or [{len(ws)}, 3, 3]")
         inputs = {"ws": ws, "transform": np.broadcast_to(matrix, (len(ws), 3, 3))}
-        return self.predict("synthesize", inputs)["images"]
+        return self._predict_rows("synthesize", inputs)
 
     def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> Array:
         """Return images of `ws_a` that take the layers where `mask` is 1 from `ws_b`.
@@ -437,7 +473,7 @@ class Client:
         """
         ws_a = _float32(ws_a)
         inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _per_image(mask, 1, len(ws_a))}
-        return self.predict("mix", inputs)["images"]
+        return self._predict_rows("mix", inputs)
 
     def metadata(self) -> dict[str, Signature]:
         """Return the model's signatures by name."""
@@ -463,13 +499,40 @@ class Client:
         return (shape[-1] or 0) if shape else 0
 
     def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """Call any signature: {input name: array} -> {output name: array}."""
+        """Call any signature, in one request: {input name: array} -> {output name: array}."""
         request = _MESSAGES["PredictRequest"]()
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tensor_from_array(value))
         response = self._call("Predict", request)
         return {name: array_from_tensor(proto) for name, proto in response.outputs.items()}
+
+    def _predict_rows(self, signature: str, inputs: Mapping[str, Array]) -> Array:
+        """Call a signature with one output, in as many requests as the server's limit of images makes necessary.
+
+        Args:
+            signature: its name.
+            inputs: arrays of N rows each.
+
+        Returns:
+            The output, of N rows.
+        """
+        count = len(next(iter(inputs.values())))
+        parts: list[Array] = []
+        start = 0
+        while start < count or not parts:
+            size = min(count - start, self._max_rows or count)
+            try:
+                answer = self.predict(signature, {name: rows[start : start + size] for name, rows in inputs.items()})
+            except ServingError as error:
+                limit = _ROW_LIMIT.search(str(error))
+                if error.code != grpc.StatusCode.INVALID_ARGUMENT or not limit or not 0 < int(limit[1]) < size:
+                    raise
+                self._max_rows = int(limit[1])
+                continue
+            parts += answer.values()
+            start += size
+        return np.concatenate(parts)
 
     def _mapping_inputs(
         self, z: ArrayLike | None, seeds: Sequence[int] | None, psi: ArrayLike, label: ArrayLike | None
@@ -500,6 +563,11 @@ class Client:
     def _explain(self, error: grpc.RpcError) -> str:
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             remedy = "start one with python -m serving.server, or correct the address or the TLS settings"
+            if variable := proxy_variable(self._server):
+                proxy = urlsplit(os.environ[variable]).netloc.rpartition("@")[2]  # without user and password
+                remedy = (
+                    f"it was asked for through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
+                )
             return f"no server answers at {self._server}: {remedy} ({error.details()})"
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             remedy = "ask for fewer images at once or allow more time"

@@ -18,6 +18,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from sg3tf.utils import command_line
+from sg3tf.utils.hosts import is_loopback
 
 if TYPE_CHECKING:
     from serving.server.server import ServerOptions
@@ -116,7 +117,7 @@ def serve(options: flags.FlagValues) -> int:
         signal.signal(number, lambda *_: stop.set())
     server_options = _server_options(options)
     server = Server(server_options)
-    if not server_options.key and not address.is_loopback(options.host):
+    if not server_options.key and not is_loopback(options.host):
         print(f"--host={options.host} without --api_key_file: anyone who can reach it may use it", file=sys.stderr)
     name = server_options.name
     version = server.models.find(name, None).version

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from sg3tf.utils.hosts import without_brackets
+
 
 def join(host: str, port: int) -> str:
     """Return HOST:PORT, with the brackets that an IPv6 address needs.
@@ -13,16 +15,8 @@ def join(host: str, port: int) -> str:
         >>> join("::1", 8500), join("[::1]", 8500), join("127.0.0.1", 8500)
         ('[::1]:8500', '[::1]:8500', '127.0.0.1:8500')
     """
-    host = _without_brackets(host)
+    host = without_brackets(host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach an address or name."""
-    try:
-        return ipaddress.ip_address(_without_brackets(host)).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def listen(host: str, port: int, flag: str, backlog: int = 128) -> socket.socket:
@@ -38,16 +32,11 @@ def listen(host: str, port: int, flag: str, backlog: int = 128) -> socket.socket
         OSError: the address is in use, is none of this machine, or is not an address.
     """
     try:
-        found = socket.getaddrinfo(_without_brackets(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(without_brackets(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = next((entry for entry in found if entry[0] == socket.AF_INET), found[0])
         both = family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified
         return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
-        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[
-            0
-        ]  # create_server adds the address
+        reason = str(getattr(error, "strerror", None) or error)
+        reason = reason.partition(" (while")[0]  # create_server adds the address
         raise OSError(f"--host={host} --{flag}={port}: {reason}; give another port or address") from error
-
-
-def _without_brackets(host: str) -> str:
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host

@@ -64,7 +64,7 @@ def test_a_model_without_transforms_gets_none(client, monkeypatch):
     signature = Signature({"ws": (None, 3, 4)}, {"images": (None, 8, 8, 3)})
     asked = []
     monkeypatch.setattr(client, "metadata", lambda: {"synthesize": signature})
-    monkeypatch.setattr(client, "predict", lambda name, inputs: asked.append((name, set(inputs))) or {"images": None})
+    monkeypatch.setattr(client, "predict", lambda name, inputs: asked.append((name, set(inputs))) or {"images": [0]})
     client.synthesize(np.zeros((1, 3, 4)))
     assert asked == [("synthesize", {"ws"})]
 

@@ -23,6 +23,7 @@ from serving.server import address
 from serving.server import server as server_module
 from serving.server.model_manager import parse_policy, read_model_config
 from serving.server.security import ApiKey, Certificate
+from sg3tf.utils.hosts import is_loopback
 
 SLOW = 20_000
 SEEDS, LABEL = np.arange(SLOW, dtype=np.int64), np.zeros((SLOW, 2), np.float32)
@@ -137,7 +138,7 @@ def test_hosts(host, clients):
     with address.listen(host, 0, "port") as listener:
         for client in clients:
             socket.create_connection((client, listener.getsockname()[1]), timeout=5).close()
-    assert address.is_loopback(host) == (host != "[::]")
+    assert is_loopback(host) == (host != "[::]")
 
 
 def test_a_version_folder_is_not_the_folder_of_versions(model_base_path):
