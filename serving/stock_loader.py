@@ -1,7 +1,8 @@
 """Answer the warm-up requests of a version folder as a stock server does, without this project.
 
-python -I stock_loader.py PATHS VERSION_FOLDER ANSWERS finds packages in PATHS, a JSON list, too, writes a TFRecord of PredictResponse per request and prints load time
-and latencies in milliseconds, as JSON. A failure is one line on stderr. serving/validate.py runs it.
+python -I stock_loader.py PATHS VERSION_FOLDER ANSWERS writes a TFRecord of PredictResponse per request and prints load
+time and latencies in milliseconds, as JSON. PATHS is a JSON list of further folders with packages. A failure is one
+line on stderr. serving/validate.py runs it.
 """
 
 import json

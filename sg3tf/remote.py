@@ -349,8 +349,8 @@ class Client:
     """Connection to one model of one server, to be closed after use, or used in a `with` block.
 
     Every method raises `ServingError` when the server is unreachable, late, or refuses the request. Requests to a
-    server that is absent or too busy are repeated, within the deadline. More images than the server takes in one request
-    are asked for in several.
+    server that is absent or too busy are repeated, within the deadline. More images than the server takes in one
+    request are asked for in several.
 
     Args:
         server: HOST:PORT of the gRPC port.

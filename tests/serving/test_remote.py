@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
-from sg3tf.remote import Client, ServingError, Signature
+from sg3tf.remote import Client, Retries, ServingError, Signature, proxy_variable
 
 SEEDS = [3, 11]
 LABEL = np.float32([[1, 0], [0, 1]])
@@ -86,3 +86,59 @@ def test_metadata(client):
         {"ws": (None, 3, 4), "transform": (None, 3, 3)}, {"images": (None, 8, 8, 3)}
     )
     assert signatures["generate"].inputs["psi"] is None  # of any rank
+
+
+def test_more_images_than_a_request_may_have_come_in_parts(client):
+    files = client.generate_png(range(130), label=LABEL[0])
+    assert len(files) == 130
+    assert files[60:70] == client.generate_png(range(60, 70), label=LABEL[0])  # across the border at 64
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'z' has 16 rows; send at most 8 in one request",
+        "too many images in one request: this model takes at most 8",
+        "Task size 16 is larger than maximum input batch size 8",  # TensorFlow's batching, in the stock server
+    ],
+)
+def test_the_limit_is_learned_from_each_kind_of_server(words, monkeypatch):
+    sent = []
+
+    def predict(signature, inputs):
+        sent.append(len(inputs["ws_a"]))
+        if sent[-1] > 8:
+            raise ServingError(f"refused: {words}", grpc.StatusCode.INVALID_ARGUMENT)
+        return {"images": inputs["ws_a"] + 2 * inputs["mask"].mean()}
+
+    with contextlib.closing(Client()) as other:
+        monkeypatch.setattr(other, "predict", predict)
+        ws = np.arange(19, dtype=np.float32).reshape(19, 1, 1)
+        np.testing.assert_array_equal(other.mix(ws, ws, [1]), ws + 2)
+        assert sent == [19, 8, 8, 3]
+        other.mix(ws, ws, [1])
+        assert sent[4:] == [8, 8, 3]
+
+
+def test_proxies(server, monkeypatch):
+    """A proxy of the environment is not asked for this machine, and named where it may be the reason."""
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
+    for variable in ("grpc_proxy", "https_proxy", "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    with contextlib.closing(Client(server.address, "fake", timeout_s=20)) as direct:
+        assert "map" in direct.metadata()
+    far = Client("192.0.2.1:8500", timeout_s=20, retries=Retries(attempts=1))
+    with contextlib.closing(far), pytest.raises(ServingError) as caught:
+        far.metadata()
+    assert "through the proxy 127.0.0.1:1 of http_proxy; add the host to no_proxy, or start one" in str(caught.value)
+    assert "secret" not in str(caught.value).partition("(")[0]
+    monkeypatch.setenv("no_proxy", "localhost, 192.0.2.1")
+    assert proxy_variable("192.0.2.1:8500") is None
+    assert proxy_variable("[2001:db8::1]:8500") == "http_proxy"
+
+
+def test_label_vectors(client, fake_generator):
+    """Any numbers, not only one of the classes."""
+    vectors = np.float32([[0.25, 0.75], [-1.5, 3]])
+    expected = fake_generator.images(z_of(SEEDS), vectors)
+    np.testing.assert_allclose(client.generate(seeds=SEEDS, label=vectors).astype(int), expected, atol=1)

@@ -1,6 +1,7 @@
 """Validation of an export: a broken one never becomes a version."""
 
 import shutil
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,15 @@ def test_the_fresh_process_cannot_import_the_project():
     assert found
     for project in ("sg3tf", "serving", "trainer"):
         path = f"sys.path.insert(0, {str(Path(validate.__file__).parents[1])!r})\n"
-        command = [sys.executable, "-I", "-c", f"{before_tensorflow}\n{path}import {project}"]
+        command = [sys.executable, "-I", "-c", f"{before_tensorflow}\n{path}import {project}", "[]"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert f"import of {project} halted" in done.stderr
+
+
+def test_the_fresh_process_finds_packages_where_this_one_does(tmp_path):
+    """Without site-packages (-S), as for a TensorFlow on PYTHONPATH or of --user, which -I leaves out."""
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('it was found')")
+    script = Path(validate.__file__).with_name("stock_loader.py")
+    command = [sys.executable, "-I", "-S", script, json.dumps(["", str(tmp_path)]), "folder", "answers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == "it was found\n"
