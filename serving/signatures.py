@@ -19,7 +19,7 @@ Function: TypeAlias = "tf.types.experimental.GenericFunction"
 TENSORS = {
     "z": "latents, standard normal",
     "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
-    "label": "class, one-hot or all zeros",
+    "label": "class, one-hot or all zeros, or another label vector",
     "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",

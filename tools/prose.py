@@ -67,6 +67,7 @@ SKIP = {
     ".git",
     ".venv",
     ".venv-beam",
+    ".venv-clients",
     "node_modules",
     "build",
     "dist",

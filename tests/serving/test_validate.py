@@ -1,7 +1,7 @@
 """Validation of an export: a broken one never becomes a version."""
 
-import shutil
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
