@@ -310,8 +310,12 @@ class Watcher:
         self._stopped.set()
 
     def _watch(self) -> None:
+        logged = ""
         while not self._stopped.wait(self._seconds):
             try:
                 self._models.refresh()
+                logged = ""
             except OSError as error:
-                _logger.error("--model_base_path cannot be read: %s", error)
+                if str(error) != logged:
+                    _logger.error("--model_base_path cannot be read: %s", error)
+                logged = str(error)

@@ -208,11 +208,12 @@ class RestServer(ThreadingHTTPServer):
         self.predictor, self.max_bytes, self.seconds, self.key, self.cors = predictor, max_bytes, seconds, key, cors
         self.received = ByteBudget(_MAX_RECEIVED * max_bytes)
         self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        super().__init__(listener.getsockname()[:2], _Handler, bind_and_activate=False)
+        address = listener.getsockname()[:2]
+        super().__init__(address, _Handler, bind_and_activate=False)
         self.socket.close()  # the one that the base class made
         # The handshake runs in the connection's own thread, so that a silent client does not block the others.
         self.socket = tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False) if tls else listener
-        self.server_port: int = listener.getsockname()[1]
+        self.server_port: int = address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or close the connection at once if there are too many."""

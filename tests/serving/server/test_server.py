@@ -80,13 +80,19 @@ def ask_rest(server):
         return json.load(response)["outputs"]
 
 
+def is_predicting(server):
+    with urllib.request.urlopen(f"{server.rest}/monitoring/prometheus/metrics", timeout=60) as response:
+        return "sg3tf_serving_in_flight 1.0" in response.read().decode()
+
+
 # Apart, because either one's slow request would cover up for the other's haste.
 @pytest.mark.parametrize("ask", [ask_grpc, ask_rest])
 def test_requests_in_flight_are_answered_on_sigterm(ask, start_server, model_base_path):
     server = start_server(model_base_path, "--max_batch=0")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(ask, server)
-        time.sleep(0.3)
+        while not answer.done() and not is_predicting(server):
+            time.sleep(0.01)
         assert not answer.done()
         assert server.stop() == 0
         assert len(answer.result()) == SLOW
