@@ -157,3 +157,18 @@ def start_server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(start_server, model_base_path):
     return start_server(model_base_path)
+
+
+@pytest.fixture(scope="session")
+def configured(model_base_path, start_server, tmp_path_factory):
+    """A server with a file of TensorFlow Serving's configuration and other flags of it, on the IPv6 loopback address."""
+    folder = tmp_path_factory.mktemp("config")
+    shutil.copytree(model_base_path, folder / "models")
+    file = folder / "models.config"
+    file.write_text(
+        f"""model_config_list {{ config {{ name: "fake" base_path: "{folder}/models" model_platform: "tensorflow"
+        model_version_policy {{ all {{}} }}
+        version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "canary" value: 2 }} }} }}"""
+    )
+    flags = ["--rest_api_enable_cors_support", "--enable_serialization_as_tensor_content"]
+    return start_server(None, f"--model_config_file={file}", "--host=[::1]", *flags)

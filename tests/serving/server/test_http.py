@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 import socket
 import threading
 import time
@@ -117,20 +116,6 @@ def test_what_is_not_http_is_refused_in_json(server):
 
 def test_a_query_is_ignored(server):
     assert exchange(server, "GET /v1/models/fake?key=1")[0] == 200
-
-
-@pytest.fixture(scope="module")
-def configured(model_base_path, start_server, tmp_path_factory):
-    """A server with a file of TensorFlow Serving's configuration, on the IPv6 loopback address, with CORS."""
-    folder = tmp_path_factory.mktemp("config")
-    shutil.copytree(model_base_path, folder / "models")
-    file = folder / "models.config"
-    file.write_text(
-        f"""model_config_list {{ config {{ name: "fake" base_path: "{folder}/models" model_platform: "tensorflow"
-        model_version_policy {{ all {{}} }}
-        version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "canary" value: 2 }} }} }}"""
-    )
-    return start_server(None, f"--model_config_file={file}", "--host=[::1]", "--rest_api_enable_cors_support")
 
 
 def test_labels_in_the_url(configured):

@@ -71,11 +71,6 @@ def shape(tensor):
     return [fields(dim)[1][0] for dim in fields(tensor[SHAPE][0])[2]]
 
 
-@pytest.fixture(scope="module")
-def content_server(start_server, model_base_path):
-    return start_server(model_base_path, "--enable_serialization_as_tensor_content")
-
-
 def test_numbers_and_files_are_in_typed_fields(server, fake_generator):
     tensor = output(server, "generate", "images", z=Z, psi=np.float32(0.5), label=LABEL)
     assert (tensor[DTYPE], shape(tensor), CONTENT in tensor) == ([UINT8], [2, 8, 8, 3], False)
@@ -91,12 +86,12 @@ def test_numbers_and_files_are_in_typed_fields(server, fake_generator):
     assert [value[:4] for value in png[STRING_VAL]] == [b"\x89PNG"] * 2
 
 
-def test_tensor_content_if_the_flag_says_so(content_server, fake_generator):
-    tensor = output(content_server, "generate", "images", z=Z, psi=np.float32(0.5), label=LABEL)
+def test_tensor_content_if_the_flag_says_so(configured, fake_generator):
+    tensor = output(configured, "generate", "images", z=Z, psi=np.float32(0.5), label=LABEL)
     assert (shape(tensor), INT_VAL in tensor) == ([2, 8, 8, 3], False)
     pixels = np.frombuffer(tensor[CONTENT][0], np.uint8).reshape(2, 8, 8, 3)
     np.testing.assert_allclose(pixels.astype(int), fake_generator.images(Z, LABEL, 0.5), atol=1)
-    with remote.Client(content_server.address, "fake") as client:
+    with remote.Client(configured.address, "fake") as client:
         assert [png[:4] for png in client.generate_png([1, 2], label=LABEL)] == [b"\x89PNG"] * 2
 
 
