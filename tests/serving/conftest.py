@@ -161,7 +161,7 @@ def server(start_server, model_base_path):
 
 @pytest.fixture(scope="session")
 def configured(model_base_path, start_server, tmp_path_factory):
-    """A server with a file of TensorFlow Serving's configuration and other flags of it, on the IPv6 loopback address."""
+    """A server with TensorFlow Serving's configuration file and other flags of it, on the IPv6 loopback address."""
     folder = tmp_path_factory.mktemp("config")
     shutil.copytree(model_base_path, folder / "models")
     file = folder / "models.config"
