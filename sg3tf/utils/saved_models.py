@@ -17,7 +17,7 @@ def load(folder: Path) -> Any:
     Exports leave the custom gradients of the operations out. TensorFlow warns of that for every function that it loads,
     although none is asked for; those warnings are not shown.
     """
-    logger = tf.get_logger()
+    logger = logging.getLogger("absl")  # not the one of tf.get_logger()
     logger.addFilter(_is_no_gradient_warning)
     try:
         with literal_folder(folder) as literal:

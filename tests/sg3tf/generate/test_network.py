@@ -123,11 +123,7 @@ def exported(generator: sg3tf.Generator, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.slow
 def test_a_saved_model_draws_the_same(network: Network, exported: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tf.get_logger().addHandler(caplog.handler)
-    try:
-        other = open_network(str(exported), batch=2)
-    finally:
-        tf.get_logger().removeHandler(caplog.handler)
+    other = open_network(str(exported), batch=2)
     assert "custom gradients" not in caplog.text
     for size in ("z_dim", "w_dim", "num_ws", "label_dim", "resolution", "channels", "supports_transform"):
         assert getattr(other, size) == getattr(network, size)
