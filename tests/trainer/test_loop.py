@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import tempfile
 from unittest import mock
 
 import numpy as np
@@ -58,6 +59,20 @@ def test_one_line_with_the_remedy(run, error, words):
         assert "--batch_per_replica" in message
     else:
         assert message.endswith(str(run / "checkpoints" / "000000016"))
+
+
+@pytest.mark.parametrize("other_place", [True, False])
+def test_temporary_files_go_to_the_run_folder_where_there_is_no_other_place(run, monkeypatch, other_place):
+    """On a read-only system; Keras saves through temporary files."""
+
+    def gettempdir():
+        if not other_place:
+            raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "gettempdir", gettempdir)
+    loop._ensure_temporary_folder(run)
+    assert tempfile.tempdir == (None if other_place else str(run))
 
 
 def test_errors_of_the_program_itself_stay_what_they_are(run):

@@ -335,9 +335,13 @@ def test_r2_is_of_the_generated_images():
     np.testing.assert_allclose(metrics["Loss/r2_penalty"], [36, 9])
 
 
-def distance_after_training(loss, gamma, steps=500, rate=0.2):
-    """Largest |theta|, |psi| in the last tenth of the Dirac-GAN (arXiv 1801.04406, section 3): real images are 0."""
-    state = state_of(Multiple(1.0), Slope(1.0), gamma=gamma, r1_interval=1)
+def dirac_gan(loss, rate=0.2):
+    """The Dirac-GAN (arXiv 1801.04406, section 3), whose real images are 0.
+
+    Returns:
+        (state, function) where the function makes one gradient step in each phase, and returns theta and psi.
+    """
+    state = state_of(Multiple(1.0), Slope(1.0), gamma=tf.Variable(0.0), r1_interval=1)
     inputs = pairs([1.0], [0.0])
     phases = losses.PHASES[loss]
 
@@ -349,10 +353,9 @@ def distance_after_training(loss, gamma, steps=500, rate=0.2):
             with tf.GradientTape() as tape:
                 value = tf.reduce_sum(phase(state, given)[0])
             variable.assign_sub(rate * tape.gradient(value, variable))
-        return tf.norm([state.G.theta, state.D.psi])
+        return tf.stack([state.G.theta, state.D.psi])
 
-    distances = [float(step()) for _ in range(steps)]
-    return max(distances[-steps // 10 :])
+    return state, step
 
 
 @pytest.mark.parametrize("loss", ["logistic", "relativistic"])
@@ -363,10 +366,44 @@ def test_dirac_gan(loss):
     eigenvalues have the real part -c / 2, that is a factor exp(-c / 2 * 0.2 * 450) in 450 steps of 0.2. Without
     penalties the squared distance shrinks by 2 theta psi tanh(theta psi / 2) only, of fourth order in the distance.
     """
-    assert distance_after_training(loss, gamma=0.0) > 0.2
+    state, step = dirac_gan(loss)
+
+    def distance_after_training(gamma):
+        """Largest of the last tenth."""
+        state.regularization.gamma.assign(gamma)
+        state.G.theta.assign(1.0)
+        state.D.psi.assign(1.0)
+        return max([np.linalg.norm(step()) for _ in range(500)][-50:])
+
+    assert distance_after_training(0.0) > 0.2
     c = 0.2
     gamma = c if loss == "logistic" else c / 2
-    assert distance_after_training(loss, gamma) < 10 * np.exp(-c / 2 * 0.2 * 450)
+    assert distance_after_training(gamma) < 10 * np.exp(-c / 2 * 0.2 * 450)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "relativistic"])
+def test_band_of_gamma_that_trains(loss):
+    """Steps of size h about 0 are the product of three matrices, which has the determinant 1 - h c.
+
+    One for each phase: theta += h psi / 2; psi -= h theta / 2; psi *= 1 - h c. The largest eigenvalue is below 1 for
+    0 < h c < 1, and smallest in between: gamma may be too small or too large, and its band ends at 1 / h, half as far
+    for R1 and R2 together. From (0.02, 0.02) the sigmoid is within theta psi / 4 = 1e-4 of 1/2, a share of 2e-4, which
+    in 400 steps of h / 2 moves the result by 400 h / 2 * 2e-4 = 0.8 % of the distance at the start.
+    """
+    h, steps, start = 0.2, 400, np.array([0.02, 0.02])
+    state, step = dirac_gan(loss, h)
+    shrinks = []
+    for hc in (0.0, 0.002, 0.02, 0.2, 0.6, 0.95, 1.05, 1.5):
+        linear = np.diag([1, 1 - hc]) @ [[1, 0], [-h / 2, 1]] @ [[1, h / 2], [0, 1]]
+        state.regularization.gamma.assign(hc / h if loss == "logistic" else hc / h / 2)
+        state.G.theta.assign(start[0])
+        state.D.psi.assign(start[1])
+        for _ in range(steps - 1):
+            step()
+        found = step().numpy()
+        np.testing.assert_allclose(found, np.linalg.matrix_power(linear, steps) @ start, atol=0.01 * 0.02)
+        shrinks.append(bool(np.linalg.norm(found) < np.linalg.norm(start) / 2))
+    assert shrinks == [False, False, True, True, True, False, False, False]
 
 
 # --- LeCam regularization ---------------------------------------------------------------------------------------------
