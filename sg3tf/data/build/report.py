@@ -69,7 +69,7 @@ class Report:
         if not counts:
             return ["labels: none"]
         if len(counts) <= _MOST_CLASSES:
-            return [f"classes: {len(counts)}: " + ", ".join(f"{name} {count}" for name, count in counts.items())]
+            return [f"classes: {len(counts)}: " + ", ".join(f"{name} ({count})" for name, count in counts.items())]
         least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         return [f"classes: {len(counts)}, from {counts[least]} images ({least}) to {counts[most]} ({most})"]
 

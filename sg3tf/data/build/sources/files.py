@@ -126,6 +126,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     images: list[str] = []
     hidden: list[str] = []
     others: list[str] = []
+    lost: list[str] = []
     for name in files:
         parts = name.split("/")
         if parts[-1].startswith("._") or parts[-1] in (LABELS_FILE, ".DS_Store") or parts[0] == "__MACOSX":
@@ -133,7 +134,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
         if PurePosixPath(name).suffix.lower() in endings or _begins_like_an_image(path, name):
             (hidden if any(part.startswith(".") for part in parts) else images).append(name)
         else:
-            others.append(name)
+            (lost if (path / name).is_symlink() and not (path / name).exists() else others).append(name)
     if not images:
         images, hidden = hidden, []
     if not images:
@@ -141,6 +142,8 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     remarks = []
     if hidden:
         remarks.append(f"hidden images left out: {len(hidden)}, e.g. {hidden[0]}")
+    if lost:
+        remarks.append(f"links to nothing: {len(lost)}, e.g. {lost[0]}")
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)

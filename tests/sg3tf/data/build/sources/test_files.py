@@ -143,6 +143,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert find_source(source).classes == ("cat", "dog")
     assert len(found) == 6  # with cat/back/, which is dog again from another side
     assert [name for name, _ in find_source(source).unused] == ["lost.png", "one.png"]
+    (source / "horse").symlink_to("../nowhere")
+    assert find_source(source).remarks == ("links to nothing: 1, e.g. horse",)
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +259,7 @@ def test_the_summary_says_what_was_done_to_images(tmp_path: Path) -> None:
     assert report.lines() == [
         f"found: 5 images in {source}",
         "skipped: 1: is not an image that Pillow can read, e.g. cat/text.png",
-        "classes: 2: cat 2, dog 2",
+        "classes: 2: cat (2), dog (2)",
         f"note: 3: {ENLARGED}, e.g. cat/0.png",
         f"note: 1: {FIRST_FRAME}, e.g. cat/2.gif",
     ]
