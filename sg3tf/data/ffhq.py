@@ -1,14 +1,16 @@
 """NVIDIA's FFHQ multi-resolution records: NAME-rNN.tfrecords, NN = log2(resolution).
 
 Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8 pixels in that order.
-Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim].
+Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no names of classes;
+ours are in NAME-classes.json.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -62,8 +64,6 @@ class FfhqStore:
       array([0., 1.], dtype=float32)
     """
 
-    classes: tuple[str, ...] = ()  # this layout does not store their names
-
     def __init__(self, file: Path) -> None:
         match = _LEVEL.fullmatch(file.name)
         self.name = match["name"] if match else file.stem
@@ -79,6 +79,7 @@ class FfhqStore:
                 f"but is named -r{match['log2']}; rename or build it again"
             )
         self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"))
+        self.classes = _read_classes(file.with_name(f"{self.name}-classes.json"), self.label.dim)
 
     def _first_shape(self) -> tuple[int, int]:
         where = self.where(0)
@@ -151,6 +152,20 @@ class FfhqStore:
         digest = hashlib.sha256(self._records.checksums.tobytes())
         digest.update(b"" if self._labels is None else self._labels.tobytes())
         return f"sha256:{digest.hexdigest()}"
+
+
+def _read_classes(file: Path, label_dim: int) -> tuple[str, ...]:
+    """Return the names of the classes; () if the file is not there or is about other labels."""
+    try:
+        classes = tuple(map(str, json.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError):
+        return ()
+    return classes if len(classes) == label_dim else ()
+
+
+def write_classes(folder: Path, name: str, classes: Sequence[str]) -> None:
+    """Write the names of the classes of the data set `name`."""
+    (folder / f"{name}-classes.json").write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
 
 
 def encode_levels(image: np.ndarray) -> list[bytes]:

@@ -84,7 +84,7 @@ def number_labels(
         return entries, (), ()
     position = {number: i for i, number in enumerate(numbers)}
     remark = f"the {len(numbers)} class numbers from {numbers[0]} to {numbers[-1]} became 0 to {len(numbers) - 1}; "
-    remark += "the manifest keeps them as names"
+    remark += "they are kept as the names of the classes"
     entries = tuple((image, position[label] if isinstance(label, int) else label) for image, label in entries)
     return entries, tuple(map(str, numbers)), (remark,)
 

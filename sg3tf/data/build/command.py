@@ -22,7 +22,7 @@ from sg3tf.data.build.report import Report, add, printable
 from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
 from sg3tf.data.build.sources import find_source
 from sg3tf.data.errors import DataError
-from sg3tf.data.ffhq import ffhq_writer
+from sg3tf.data.ffhq import ffhq_writer, write_classes
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory
@@ -81,6 +81,8 @@ def build(
             with closing(_converted(report, config, workers, strict, dest.name)) as images:
                 if config.format == "ffhq":
                     _write_ffhq(folder, dest.name, config, images)
+                    if found.classes:
+                        write_classes(folder, dest.name, found.classes)
                 else:
                     plan = plan_shards(dest.name, config.shards, len(found.entries))
                     shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]

@@ -80,13 +80,14 @@ def test_zip_is_like_the_folder(tmp_path: Path, image_folder: Path) -> None:
 
 def test_ffhq_layout(tmp_path: Path, image_folder: Path) -> None:
     build(image_folder, tmp_path / "x", BuildConfig(16, format="ffhq"))
-    names = ["x-r02.tfrecords", "x-r03.tfrecords", "x-r04.tfrecords", "x-rxx.labels"]
+    names = ["x-classes.json", "x-r02.tfrecords", "x-r03.tfrecords", "x-r04.tfrecords", "x-rxx.labels"]
     assert sorted(contents(tmp_path / "x")) == names
     dataset = open_dataset(tmp_path / "x", use_labels=True)
     files = sorted(image_folder.glob("*/*.png"))
     for i in range(6):
         np.testing.assert_array_equal(dataset[i][0], np.array(Image.open(files[i])))
         assert dataset[i][1].argmax() == i // 2
+    assert dataset.classes == ("ant", "bee", "cat")
 
 
 def test_labels_from_dataset_json(tmp_path: Path, image_folder: Path) -> None:

@@ -210,7 +210,7 @@ def test_class_numbers_with_gaps_become_names(tmp_path: Path, ids: tuple[int, in
     report, manifest = built(folder_of(tmp_path / "a", *names, labels=rows), tmp_path)
     assert manifest["label"] == {"kind": "class", "dim": 2, "classes": [str(number) for number in ids]}
     assert report.classes() == {str(number): 2 for number in ids}
-    remark = f"the 2 class numbers from {ids[0]} to {ids[1]} became 0 to 1; the manifest keeps them as names"
+    remark = f"the 2 class numbers from {ids[0]} to {ids[1]} became 0 to 1; they are kept as the names of the classes"
     assert remark in report.lines()
     assert labels_of(tmp_path / "built") == [[1, 0], [0, 1]] * 2
 
