@@ -1,8 +1,8 @@
 """NVIDIA's FFHQ multi-resolution records: NAME-rNN.tfrecords, NN = log2(resolution).
 
 Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8 pixels in that order.
-Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no names of classes;
-ours are in NAME-classes.json.
+Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no names of
+classes; ours are in NAME-classes.json.
 """
 
 from __future__ import annotations
