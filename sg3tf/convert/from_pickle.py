@@ -24,10 +24,10 @@ import tensorflow as tf
 from absl import flags
 
 from sg3tf.convert import nvidia_pickle
-from sg3tf.convert.official_network import NETWORKS
+from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
 from sg3tf.convert.weights import load_arrays
 from sg3tf.latents import z_from_seeds
-from sg3tf.models.configs import DiscriminatorConfig
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import Generator, build_generator
 from sg3tf.models.loading import load
@@ -37,6 +37,8 @@ from sg3tf.utils.files import atomic_directory, digest_file
 from sg3tf.version import __version__
 
 UNKNOWN_LICENSE = "unspecified; see where the file came from"
+W_AVG_SEEDS = 10_000
+_W_AVG = "mapping.w_avg"
 _PARITY_SEEDS = (0, 1, 2, 3)
 
 
@@ -61,7 +63,7 @@ def convert_pickle(
         parity: compare images with those of the official code, which then runs the code in the pickle.
 
     Returns:
-        The folder.
+        The folder. Of several networks, those that do not exist here are left out, with the reason in metadata.json.
 
     Raises:
         PickleError, UnsupportedNetworkError, ConfigError, OSError: see `sg3tf.convert.nvidia_pickle.read`.
@@ -75,6 +77,7 @@ def convert_pickle(
             "source": {"file": path.name, "sha256": digest_file(path)},
             "license": license,
             "networks": {},
+            "skipped": {},
             "versions": {
                 "sg3tf": __version__,
                 "tensorflow": tf.__version__,
@@ -84,8 +87,16 @@ def convert_pickle(
             },
         }
         for name in names:  # one network in memory at a time
-            metadata["networks"][name] = _convert_network(path, name, folder)
+            try:
+                metadata["networks"][name] = _convert_network(path, name, folder)
+            except (UnsupportedNetworkError, ConfigError) as error:
+                if len(names) == 1:
+                    raise
+                metadata["skipped"][name] = str(error)
             gc.collect()  # Keras models are in reference cycles
+        if not metadata["networks"]:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in metadata["skipped"].items())
+            raise UnsupportedNetworkError(f"none of its networks exists here ({reasons})")
         if parity:
             metadata["parity"] = compare_images(path, load(folder / "G_ema.keras"))
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
@@ -96,16 +107,53 @@ def _convert_network(path: Path, name: str, folder: Path) -> dict[str, Any]:
     """Write one network and return its metadata."""
     network = nvidia_pickle.read(path, name)
     config = network.config
-    model = Discriminator(config) if isinstance(config, DiscriminatorConfig) else build_generator(config)
-    load_arrays(model, network.arrays)
-    model.save(folder / f"{name}.keras")
+    build_model(network).save(folder / f"{name}.keras")
+    estimated = {} if has_w_avg(network) else {"w_avg": f"estimated from {W_AVG_SEEDS} latents"}
     return {
         "origin": network.origin,
         "class_name": network.class_name,
         "options": network.options,
         "training_set_options": network.training_set_options,
         "config": {"type": type(config).__name__, **dataclasses.asdict(config)},
+        **estimated,
     }
+
+
+def build_model(network: OfficialNetwork) -> Generator | Discriminator:
+    """Build the model of a network that has been read.
+
+    A generator that was stored without the average of its style vectors gets one estimated from W_AVG_SEEDS latents.
+
+    Raises:
+        ParameterMismatchError: arrays do not fit the network that the options describe.
+    """
+    config = network.config
+    if isinstance(config, DiscriminatorConfig):
+        D = Discriminator(config)
+        load_arrays(D, network.arrays)
+        return D
+    G = build_generator(config)
+    if has_w_avg(network):
+        load_arrays(G, network.arrays)
+    else:
+        load_arrays(G, {**network.arrays, _W_AVG: np.zeros([config.w_dim], np.float32)})
+        w_avg: Any = G.mapping_network.w_avg
+        w_avg.assign(_estimated_w_avg(G))
+    return G
+
+
+def has_w_avg(network: OfficialNetwork) -> bool:
+    """Return False for a generator that was stored without the average of its style vectors."""
+    return network.origin != "PyTorch" or network.class_name != "Generator" or _W_AVG in network.arrays
+
+
+def _estimated_w_avg(G: Generator) -> Any:
+    """Average w of fixed latents, with every label equally often."""
+    z = z_from_seeds(range(W_AVG_SEEDS), G.config.z_dim)
+    label = None
+    if G.config.label_dim:
+        label = np.eye(G.config.label_dim, dtype=np.float32)[np.arange(W_AVG_SEEDS) % G.config.label_dim]
+    return tf.reduce_mean(G.mapping_network(z, label=label), axis=0)
 
 
 def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
@@ -172,12 +220,15 @@ def define_flags(options: flags.FlagValues) -> None:
 
 
 def main(options: flags.FlagValues) -> None:
-    """Convert one pickle and print the folder."""
+    """Convert one pickle and print the folder; networks that were left out go to stderr."""
     if not options.names or set(options.names) - set(NETWORKS):
         raise ValueError(f"--names={','.join(options.names)}: give some of {', '.join(NETWORKS)}")
     if options.parity and "G_ema" not in options.names:
         raise ValueError("--parity compares images of G_ema: add it to --names")
-    print(convert_pickle(options.network, options.outdir, options.names, options.license, options.parity))
+    folder = convert_pickle(options.network, options.outdir, options.names, options.license, options.parity)
+    for name, reason in json.loads((folder / "metadata.json").read_text())["skipped"].items():
+        print(f"{name} is skipped: {reason}", file=sys.stderr)
+    print(folder)
 
 
 def command() -> int:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,28 @@ from numpy.typing import NDArray
 from sg3tf.convert import safe_pickle, tf1_pickle, torch_file
 from sg3tf.convert.official_network import (
     NETWORKS,
+    NO_CLAMP,
     OFFICIAL,
     OfficialNetwork,
     UnsupportedNetworkError,
     to_config,
     to_plain_types,
 )
-from sg3tf.convert.safe_pickle import PickleError
+from sg3tf.convert.safe_pickle import Foreign, PickleError
 from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 
-_GENERATOR_ARGUMENTS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
-_DISCRIMINATOR_ARGUMENTS = ("c_dim", "img_resolution", "img_channels")
+# In the order of the constructors, which take them by position too.
+_GENERATOR_ARGUMENTS = (
+    *("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
+    *("mapping_kwargs", "synthesis_kwargs"),
+)
+_DISCRIMINATOR_ARGUMENTS = (
+    *("c_dim", "img_resolution", "img_channels", "architecture", "channel_base", "channel_max", "num_fp16_res"),
+    *("conv_clamp", "cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs"),
+)
+#: Layers that have no clamp, whatever the constructor's conv_clamp.
+_NEVER_CLAMPED = (".skip", "b4.fromrgb")
+_SYNTHESIS = "synthesis."
 _HEAD_BYTES = 64  # enough to recognize a file of torch.save
 _MAX_NAME_LENGTH = 200  # of a module's name, including the modules that contain it
 
@@ -83,23 +95,44 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
 
 def _load(file: io.BufferedReader) -> Any:
     if torch_file.is_torch_file(file.peek(_HEAD_BYTES)[:_HEAD_BYTES]):
-        return torch_file.read_stream(file, _ALLOWED, _set_state)
-    return safe_pickle.load(file, {**torch_file.ALLOWED, **_ALLOWED}, _no_storage, _set_state)
+        return torch_file.read_stream(file, _ALLOWED, _set_state, skip_foreign=True)
+    return safe_pickle.load(file, {**torch_file.ALLOWED, **_ALLOWED}, _no_storage, _set_state, skip_foreign=True)
 
 
 def _network(data: Any, name: str) -> OfficialNetwork:
     if tf1_pickle.is_network_triple(data):
+        _refuse_foreign(data, name)
         return tf1_pickle.to_network(data, name)
-    if not isinstance(data, dict) or not any(isinstance(data.get(name), Module) for name in NETWORKS):
+    if isinstance(data, Module):  # one network by itself
+        data = {"D" if data.class_name == "Discriminator" else "G_ema": data}
+    if not isinstance(data, dict):
+        _refuse_foreign(data, "it")
         raise PickleError(f"it has none of the networks {', '.join(NETWORKS)}")
-    if not isinstance(data.get(name), Module):
-        present = [name for name in NETWORKS if isinstance(data.get(name), Module)]
+    _refuse_foreign(data.get(name), name)
+    present = [name for name in NETWORKS if isinstance(data.get(name), Module)]
+    if not present:
+        raise PickleError(f"it has none of the networks {', '.join(NETWORKS)}")
+    if name not in present:
         raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(present)}")
     try:
         data_options = to_plain_types(data.get("training_set_kwargs"))
     except UnsupportedNetworkError:  # only metadata
         data_options = None
     return dataclasses.replace(_to_network(data[name]), training_set_options=data_options)
+
+
+def _refuse_foreign(root: Any, name: str) -> None:
+    """Refuse a network that contains, or is, something that is not allowed."""
+    waiting, seen = [root], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Foreign):
+            raise UnsupportedNetworkError(f"{name} refers to {value.name!r}, which is not allowed")
+        if isinstance(value, Module | tf1_pickle.StoredNetwork):
+            value = value.state
+        if isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def _to_network(root: Module) -> OfficialNetwork:
@@ -117,10 +150,15 @@ def _to_network(root: Module) -> OfficialNetwork:
                 given.pop(name, None)
     else:
         raise UnsupportedNetworkError(f"class {root.class_name!r:.50}: only Generator and Discriminator exist here")
-    if kind is not GeneratorConfig and "conv_clamp" not in given:
-        given["conv_clamp"] = _stored_clamp(modules)
     arrays = dict(_arrays(modules))
-    return OfficialNetwork("PyTorch", root.class_name, options, to_config(kind, given, OFFICIAL[kind]), arrays)
+    clamps = _stored_clamps(modules)
+    if clamps:
+        given["conv_clamp"] = _usual_clamp(clamps)
+    elif kind is not GeneratorConfig and "conv_clamp" not in given:
+        raise UnsupportedNetworkError("conv_clamp: neither the constructor's arguments nor the layers contain it")
+    config: Any = to_config(kind, given, OFFICIAL[kind])
+    config = dataclasses.replace(config, layer_clamps=_layer_clamps(clamps, config.conv_clamp, kind))
+    return OfficialNetwork("PyTorch", root.class_name, options, config, arrays)
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,12 +176,45 @@ def _options(root: Module, names: tuple[str, ...]) -> dict[str, Any]:
     return {**dict(zip(names, positional, strict=False)), **named}
 
 
-def _stored_clamp(modules: Mapping[str, Module]) -> Any:
-    """Return the clamp stored in the layers: its default differs between stylegan2-ada-pytorch and stylegan3."""
-    clamps = {to_plain_types(module.state["conv_clamp"]) for module in modules.values() if "conv_clamp" in module.state}
-    if len(clamps) != 1:
-        raise UnsupportedNetworkError("conv_clamp: neither the constructor's arguments nor the layers contain it")
-    return clamps.pop()
+def _stored_clamps(modules: Mapping[str, Module]) -> dict[str, float]:
+    """Return the clamp of every convolution, if they store any.
+
+    The default of the constructors differs between stylegan2-ada-pytorch and stylegan3.
+    """
+    convs = {name: module for name, module in modules.items() if _is_conv(module)}
+    if not any("conv_clamp" in module.state for module in convs.values()):
+        return {}
+    clamps = {}
+    for name, module in convs.items():
+        value = to_plain_types(module.state.get("conv_clamp"))
+        if value is not None and (type(value) not in (int, float) or not 0 <= value <= NO_CLAMP):
+            raise UnsupportedNetworkError(f"conv_clamp={value!r:.50} of {name:.100}: must be a number of at least 0")
+        clamps[name.removeprefix(_SYNTHESIS)] = NO_CLAMP if value is None else float(value)
+    return clamps
+
+
+def _is_conv(module: Module) -> bool:
+    weight = module.table("_parameters").get("weight")
+    return isinstance(weight, np.ndarray) and weight.ndim == 4
+
+
+def _usual_clamp(clamps: Mapping[str, float]) -> float:
+    """Return the clamp that most layers have, of those that can have one."""
+    counts = Counter(clamp for name, clamp in clamps.items() if not name.endswith(_NEVER_CLAMPED))
+    return counts.most_common(1)[0][0] if counts else NO_CLAMP
+
+
+def _layer_clamps(clamps: Mapping[str, float], usual: float, kind: type) -> tuple[tuple[str, float], ...]:
+    """Return the layers whose clamp is another than the architecture implies."""
+    found = {
+        name: clamp
+        for name, clamp in sorted(clamps.items())
+        if clamp != (NO_CLAMP if name.endswith(_NEVER_CLAMPED) else usual)
+    }
+    for name, clamp in found.items():
+        if kind is StyleGAN2Config and name.endswith(".skip"):
+            raise UnsupportedNetworkError(f"conv_clamp={clamp:g} of {name:.100}: only None is supported there")
+    return tuple(found.items())
 
 
 def _modules(root: Module) -> dict[str, Module]:
@@ -192,6 +263,18 @@ def _no_storage(identity: Any) -> Any:
     raise PickleError("it refers to a storage outside of the pickle, which only files of torch.save have")
 
 
+def _path(*parts: Any) -> str:
+    """Replacement for pathlib's classes, which are among the options of some networks: the path as text."""
+    if not all(isinstance(part, str) for part in parts):
+        raise PickleError("it has a path that is not made of text")
+    return str(PurePosixPath(*parts))
+
+
+def _device(*arguments: Any) -> str:
+    """Replacement for torch.device: its name."""
+    return ":".join(str(argument) for argument in arguments)[:_MAX_NAME_LENGTH]
+
+
 def _set(values: Any = ()) -> set[Any]:
     if not all(isinstance(value, str) for value in values):
         raise PickleError("it has a set whose elements are not names")
@@ -204,6 +287,12 @@ _ALLOWED: dict[str, Any] = {
     "torch_utils.persistence._reconstruct_persistent_obj": _reconstruct,
     "torch.storage._load_from_bytes": torch_file.storage_in,
     "dnnlib.util.EasyDict": safe_pickle.ordered_dict,
+    "torch.device": _device,
+    **{
+        f"{module}.{kind}": _path
+        for module in ("pathlib", "pathlib._local")  # the second in Python 3.13
+        for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    },
     "builtins.set": _set,
     "__builtin__.set": _set,
 }

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN1Config, StyleGAN2Config
+from sg3tf.convert.safe_pickle import Foreign, PickledArray
+from sg3tf.models.configs import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN1Config,
+    StyleGAN2Config,
+    VariantFields,
+    digest_fields,
+)
 from sg3tf.models.layer_plan import plan_synthesis
 
 Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
@@ -82,12 +94,16 @@ def _to_plain_types(value: Any, left: list[int], depth: int) -> Any:
         raise UnsupportedNetworkError("its options are too many or too deep to be those of a network")
     if value is None or isinstance(value, float):
         return value
+    if isinstance(value, PickledArray):
+        return _to_plain_types(value.value.tolist(), left, depth - 1)
     if (isinstance(value, str) and len(value) < _MAX_TEXT) or (isinstance(value, int) and abs(value) < _MAX_WHOLE):
         return value
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _to_plain_types(item, left, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_to_plain_types(item, left, depth - 1) for item in value]
+    if isinstance(value, Foreign):
+        raise UnsupportedNetworkError(f"its options contain a {value.name:.100}, not only numbers and text")
     raise UnsupportedNetworkError(f"its options contain a {type(value).__name__}, not only numbers and text")
 
 
@@ -95,8 +111,7 @@ def num_kernel_parameters(config: Config) -> int:
     """Count the parameters of kernels, nearly all of a network: without biases, running statistics and constants."""
     if isinstance(config, DiscriminatorConfig):
         return _discriminator(config)
-    features = config.z_dim + (config.w_dim if config.label_dim else 0)
-    mapping = config.w_dim * (config.label_dim + features + (config.mapping_layers - 1) * config.w_dim)
+    mapping = _mapping(config, config.z_dim, config.w_dim)
     if isinstance(config, StyleGAN2Config):
         return mapping + _stylegan2_synthesis(config)
     if isinstance(config, StyleGAN1Config):
@@ -106,9 +121,17 @@ def num_kernel_parameters(config: Config) -> int:
     return mapping + plan.input.channels**2 + layers
 
 
+def _mapping(config: Config, z_dim: int, width: int) -> int:
+    hidden = (config.mapping_features if isinstance(config, VariantFields) else None) or width
+    embedded = (config.embed_features if isinstance(config, VariantFields) else None) or width
+    sizes = [z_dim + (embedded if config.label_dim else 0), *[hidden] * (config.mapping_layers - 1), width]
+    return config.label_dim * embedded + sum(before * after for before, after in itertools.pairwise(sizes))
+
+
 def _stylegan2_synthesis(config: StyleGAN2Config) -> int:
     pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
-    blocks = sum(9 * after * (before + after) + config.w_dim * (before + 2 * after) for before, after in pairs)
+    styles = 2 if config.architecture == "skip" else 1  # with ToRGB at every resolution
+    blocks = sum(9 * after * (before + after) + config.w_dim * (before + styles * after) for before, after in pairs)
     return 9 * config.channels(4) ** 2 + blocks
 
 
@@ -121,7 +144,7 @@ def _stylegan1_synthesis(config: StyleGAN1Config) -> int:
 def _discriminator(config: DiscriminatorConfig) -> int:
     pairs = [(config.channels(r), config.channels(r // 2)) for r in _doublings(config.resolution)]
     last = config.channels(4)
-    mapping = last * (config.label_dim + config.mapping_layers * last) if config.label_dim else 0
+    mapping = _mapping(config, 0, config.cmap_dim or last) if config.label_dim else 0
     return mapping + 25 * last**2 + sum(9 * before * (before + after) for before, after in pairs)
 
 
@@ -135,12 +158,28 @@ def _doublings(resolution: int) -> list[int]:
 #: A clamp without effect, for networks that have none: JSON has no infinity.
 NO_CLAMP = float(np.finfo(np.float32).max)
 
-_RESAMPLE_FILTER = [1, 3, 3, 1]
 _SWITCHES = {"use_radial_filters", "noise"}
-_RESIDUAL = {"resnet": True, "orig": False}
-_FRACTIONS = {"first_cutoff", "first_stopband", "last_stopband_rel", "output_scale", "conv_clamp", "magnitude_ema_beta"}
-_WIDTHS = ("embed_features", "layer_features", "cmap_dim")  # here, always the width of w or of D's last block
-_LIMITS = {"num_layers": 64, "mapping_layers": 64, "margin_size": 512, "first_cutoff": 512, "last_stopband_rel": 16}
+_FRACTIONS = {
+    "first_cutoff",
+    "first_stopband",
+    "last_stopband_rel",
+    "output_scale",
+    "conv_clamp",
+    "magnitude_ema_beta",
+    "mapping_lr_multiplier",
+}
+_CHOICES = {"architecture": ARCHITECTURES} | dict.fromkeys(
+    ("activation", "mapping_activation", "last_activation"), ACTIVATIONS
+)
+_OPTIONAL = {"embed_features", "mapping_features", "cmap_dim"}  # None for the width of w or of D's last block
+_LIMITS = {
+    "num_layers": 64,
+    "mapping_layers": 64,
+    "margin_size": 512,
+    "first_cutoff": 512,
+    "last_stopband_rel": 16,
+    "filter_size": 32,
+}
 _MAX_OPTION = 2**24
 _MIN_STOPBAND = 1.0  # sampling rates below 2 samples per image width would need filters of any length
 
@@ -171,8 +210,14 @@ _COMMON = {
     "conv_clamp": "conv_clamp",
 }
 _MAPPING = Options(
-    {"num_layers": "mapping_layers"},
-    {"activation": "lrelu", "lr_multiplier": 0.01},
+    {
+        "num_layers": "mapping_layers",
+        "activation": "mapping_activation",
+        "lr_multiplier": "mapping_lr_multiplier",
+        "layer_features": "mapping_features",
+        "embed_features": "embed_features",
+    },
+    {},
     frozenset({"w_avg_beta"}),
 )
 _STYLEGAN3 = Options(
@@ -190,31 +235,44 @@ _STYLEGAN3 = Options(
         "conv_kernel": "conv_kernel",
         "use_radial_filters": "use_radial_filters",
         "magnitude_ema_beta": "magnitude_ema_beta",
+        "filter_size": "filter_size",
     },
-    {"filter_size": 6, "lrelu_upsampling": 2},
+    {"lrelu_upsampling": 2},
     frozenset({"num_fp16_res"}),
     {"mapping_kwargs": _MAPPING},
 )
 _STYLEGAN2 = Options(
-    {**_COMMON, "z_dim": "z_dim", "w_dim": "w_dim", "use_noise": "noise"},
-    {"architecture": "skip", "resample_filter": _RESAMPLE_FILTER, "activation": "lrelu", "kernel_size": 3},
+    {
+        **_COMMON,
+        "z_dim": "z_dim",
+        "w_dim": "w_dim",
+        "use_noise": "noise",
+        "architecture": "architecture",
+        "activation": "activation",
+        "resample_filter": "resample_filter",
+    },
+    {"kernel_size": 3},
     frozenset({"num_fp16_res", "fp16_channels_last", "fused_modconv_default"}),
     {"mapping_kwargs": _MAPPING},
 )
 _DISCRIMINATOR = Options(
-    {**_COMMON, "architecture": "residual"},
+    {**_COMMON, "architecture": "architecture", "cmap_dim": "cmap_dim"},
     {},
     frozenset({"num_fp16_res"}),
     {
         "block_kwargs": Options(
+            {"resample_filter": "resample_filter", "activation": "activation"},
             {},
-            {"resample_filter": _RESAMPLE_FILTER, "activation": "lrelu"},
             frozenset({"freeze_layers", "fp16_channels_last"}),
         ),
         "mapping_kwargs": _MAPPING,
         "epilogue_kwargs": Options(
-            {"mbstd_group_size": "mbstd_group_size", "mbstd_num_channels": "mbstd_channels"},
-            {"activation": "lrelu"},
+            {
+                "mbstd_group_size": "mbstd_group_size",
+                "mbstd_num_channels": "mbstd_channels",
+                "activation": "last_activation",
+            },
+            {},
             frozenset(),
         ),
     },
@@ -239,13 +297,16 @@ def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) ->
         ConfigError: `kind` refuses a value.
     """
     fields = _fields(given, options)
-    widths = {name: fields.pop(name) for name in _WIDTHS if name in fields}
     if "resolution" not in fields:
         raise UnsupportedNetworkError("its options do not contain the resolution")
     config = kind(**{name: _checked(name, value) for name, value in fields.items()})
     width = config.channels(4) if isinstance(config, DiscriminatorConfig) else config.w_dim
-    for name, value in widths.items():
-        _require(value in (None, width), name, value, f"only {width}, the width of the following layer, is supported")
+    if isinstance(config, DiscriminatorConfig) and config.cmap_dim == width:
+        config = dataclasses.replace(config, cmap_dim=None)
+    elif isinstance(config, DiscriminatorConfig) and config.cmap_dim is not None:
+        width = config.cmap_dim
+    usual: Any = {name: None for name in ("mapping_features", "embed_features") if getattr(config, name, None) == width}
+    config = dataclasses.replace(config, **usual)
     if isinstance(config, GeneratorConfig):
         _check_band(config)
     return config
@@ -279,8 +340,6 @@ def _fields(given: Any, options: Options) -> dict[str, Any]:
             fields |= _fields(value, options.nested[name])
         elif name in options.fields:
             fields[options.fields[name]] = value
-        elif name in _WIDTHS:
-            fields[name] = value
         elif name in options.fixed:
             _require(value == options.fixed[name], name, value, f"only {options.fixed[name]!r} is supported")
         else:
@@ -291,17 +350,32 @@ def _fields(given: Any, options: Options) -> dict[str, Any]:
 def _checked(name: str, value: Any) -> Any:
     if name == "conv_clamp" and value is None:
         return NO_CLAMP
-    if name == "residual":
-        _require(value in ("resnet", "orig"), "architecture", value, "only 'resnet' and 'orig' are supported")
-        return _RESIDUAL[value]
+    if name in _OPTIONAL and value is None:
+        return None
+    if name in _CHOICES:
+        supported = isinstance(value, str) and value in _CHOICES[name]
+        _require(supported, name, value, f"only {', '.join(map(repr, _CHOICES[name]))} are supported")
+        return value
+    if name == "resample_filter":
+        return _checked_filter(value)
     if name in _SWITCHES:
         _require(type(value) is bool, name, value, "must be True or False")
         return value
+    if name not in _FRACTIONS and type(value) is float and value.is_integer():
+        value = int(value)
     kinds = (int, float) if name in _FRACTIONS else (int,)
     _require(type(value) in kinds, name, value, "must be a number" if name in _FRACTIONS else "must be a whole number")
     most = NO_CLAMP if name == "conv_clamp" else _LIMITS.get(name, _MAX_OPTION)
     _require(0 <= value <= most, name, value, f"must be from 0 to {most}")
     return float(value) if name in _FRACTIONS else value
+
+
+def _checked_filter(value: Any) -> tuple[float, ...]:
+    """Check taps along one axis; None is no filter."""
+    taps = (1,) if value is None else value
+    numbers = isinstance(taps, (list, tuple)) and all(type(tap) in (int, float) and abs(tap) < 2**24 for tap in taps)
+    _require(numbers, "resample_filter", value, "must be numbers along one axis")
+    return tuple(taps)
 
 
 def _check_band(config: GeneratorConfig) -> None:
@@ -323,9 +397,8 @@ def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
 
 
 def _given(config: Config, options: Options) -> dict[str, Any]:
-    given = {name: getattr(config, field) for name, field in options.fields.items()}
+    fields = digest_fields(config)  # without those that not every official constructor has, if they are the defaults
+    given = {name: fields[field] for name, field in options.fields.items() if field in fields}
     if given.get("conv_clamp") == NO_CLAMP:
         given["conv_clamp"] = None
-    if isinstance(config, DiscriminatorConfig) and "architecture" in given:
-        given["architecture"] = "resnet" if config.residual else "orig"
     return given | {name: _given(config, nested) for name, nested in options.nested.items()}

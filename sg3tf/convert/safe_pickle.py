@@ -55,6 +55,13 @@ class Global:
     value: Any
 
 
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """Stand-in for a global that is not allowed, or an object made by it: only its name is kept, and nothing runs."""
+
+    name: str
+
+
 def ignore_attributes(target: Any, state: Any) -> None:
     """Ignore attributes of a dict, as a state dict has `_metadata`; refuse those of anything else."""
     if not isinstance(target, dict):
@@ -66,6 +73,7 @@ def load(
     allowed: Mapping[str, Any],
     persistent: Callable[[Any], Any],
     set_state: Callable[[Any, Any], None] = ignore_attributes,
+    skip_foreign: bool = False,
 ) -> Any:
     """Return the object that a pickle describes; the file is left at the end of the pickle.
 
@@ -74,6 +82,7 @@ def load(
         allowed: {"module.name": replacement}. The pickle may call a callable replacement with any arguments.
         persistent: returns the object of a persistent ID.
         set_state: applies a state in the pickle to an object, which may be of any type.
+        skip_foreign: put a Foreign in the place of globals that are not allowed, instead of refusing the file.
 
     Returns:
         dict, list, tuple, set, str, bytes, numbers, None, and the results of `allowed` and `persistent`. A replacement
@@ -84,7 +93,8 @@ def load(
             a network has, or more data than the file holds.
     """
     bounded = _Bounded(file)
-    machine = _Machine(allowed, persistent, set_state, _MAX_COPIES * bounded.left() + _CHUNK_BYTES)
+    budget = _MAX_COPIES * bounded.left() + _CHUNK_BYTES
+    machine = _Machine(allowed, persistent, set_state, skip_foreign, budget)
     try:
         for opcode, argument, _ in pickletools.genops(bounded):  # type: ignore[arg-type]
             machine.step(opcode.name, argument)
@@ -130,11 +140,13 @@ class _Machine:
         allowed: Mapping[str, Any],
         persistent: Callable[[Any], Any],
         set_state: Callable[[Any, Any], None],
+        skip_foreign: bool,
         bytes_left: int,
     ) -> None:
         self.allowed = allowed
         self.persistent = persistent
         self.set_state = set_state
+        self.skip_foreign = skip_foreign
         self.bytes_left = bytes_left
         self.steps_left = _MAX_STEPS
         self.stack: list[Any] = []
@@ -181,11 +193,17 @@ class _Machine:
             raise TypeError("the name of a global is not text")
         full = f"{module}.{name}"
         if full not in self.allowed:
-            raise PickleError(f"it refers to {full[:200]!r}, which is not allowed")
+            if not self.skip_foreign:
+                raise PickleError(f"it refers to {full[:200]!r}, which is not allowed")
+            self.push(Foreign(full[:200]))
+            return
         self.push(Global(full, self.allowed[full]))
 
     def call(self) -> None:
         function, arguments = self.pop(2)
+        if isinstance(function, Foreign):
+            self.push(function)
+            return
         if not isinstance(function, Global) or not callable(function.value):
             name = function.name if isinstance(function, Global) else f"a {type(function).__name__}"
             raise PickleError(f"it calls {name}, which is not allowed")
@@ -196,22 +214,36 @@ class _Machine:
         self.check_budgets()
         self.push(function.value(*arguments))
 
+    def call_with_names(self) -> None:
+        """Call with positional and named arguments, which only foreign classes are."""
+        function, _, _ = self.pop(3)
+        if not isinstance(function, Foreign):
+            raise PickleError("it calls something with named arguments, which is not allowed")
+        self.push(function)
+
     def build(self) -> None:
         target, state = self.pop(2)
-        self.set_state(target, state)
+        if not isinstance(target, Foreign):
+            self.set_state(target, state)
         self.push(target)
 
     def extend(self, values: list[Any]) -> None:
+        if isinstance(self.stack[-1], Foreign):
+            return
         if type(self.stack[-1]) is not list:
             raise TypeError(f"a {type(self.stack[-1]).__name__} is not a list")
         self.stack[-1].extend(values)
 
     def add(self, values: list[Any]) -> None:
+        if isinstance(self.stack[-1], Foreign):
+            return
         if type(self.stack[-1]) is not set:
             raise TypeError(f"a {type(self.stack[-1]).__name__} is not a set")
         self.stack[-1].update(map(_key, values))
 
     def set_items(self, values: list[Any]) -> None:
+        if isinstance(self.stack[-1], Foreign):
+            return
         if not isinstance(self.stack[-1], dict):
             raise TypeError(f"a {type(self.stack[-1]).__name__} is not a dict")
         self.stack[-1].update(_items(values))
@@ -255,6 +287,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "STACK_GLOBAL": lambda machine, _: machine.find(*machine.pop(2)),
     "REDUCE": lambda machine, _: machine.call(),
     "NEWOBJ": lambda machine, _: machine.call(),
+    "NEWOBJ_EX": lambda machine, _: machine.call_with_names(),
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.push(machine.persistent(machine.pop(1)[0])),
 }

@@ -39,6 +39,7 @@ _FIELDS = {
     "conv_clamp": "conv_clamp",
 }
 _FIXED = {"resample_kernel": [1, 3, 3, 1], "nonlinearity": "lrelu", "fmap_decay": 1.0, "fmap_min": 1}
+_RESIDUAL = ("resnet", "orig")  # architectures of discriminators
 _UNUSED_VARIABLES = {"lod"}  # left over from progressive growing
 _UNUSED_OPTIONS = {"num_fp16_res", "fused_modconv", "dtype", "structure"}
 _GENERATOR = Options(
@@ -47,6 +48,7 @@ _GENERATOR = Options(
         "latent_size": "z_dim",
         "dlatent_size": "w_dim",
         "mapping_layers": "mapping_layers",
+        "mapping_features": "mapping_features",
         "use_noise": "noise",
     },
     {
@@ -72,7 +74,7 @@ _GENERATOR = Options(
 _DISCRIMINATOR = Options(
     {
         **_FIELDS,
-        "architecture": "residual",
+        "architecture": "architecture",
         "mbstd_group_size": "mbstd_group_size",
         "mbstd_num_features": "mbstd_channels",
     },
@@ -123,16 +125,24 @@ def to_network(data: Any, name: str) -> OfficialNetwork:
     if type(given.get("fmap_base")) is int:
         given["fmap_base"] *= 2  # a layer at resolution R has 2 * fmap_base / R channels
     if not is_discriminator and "mapping_fmaps" in given:
-        given["layer_features"] = given.pop("mapping_fmaps")
+        given["mapping_features"] = given.pop("mapping_fmaps")
     if is_discriminator and given.get("label_size"):
         raise UnsupportedNetworkError(
             f"label_size={given['label_size']}: discriminators with labels are not read from TensorFlow 1"
         )
     if function == _STYLEGAN1_FUNCTION:
+        width = given.pop("mapping_features", None)
+        if width not in (None, given.get("dlatent_size", 512)):
+            raise UnsupportedNetworkError(f"mapping_fmaps={width!r:.50}: only dlatent_size is supported in StyleGAN")
         config: Any = to_config(StyleGAN1Config, given, _STYLEGAN1_GENERATOR)
         return OfficialNetwork("TensorFlow 1", function, options, config, weights.drop_unused(_variables(stored)))
     given.setdefault("conv_clamp", None)
     if is_discriminator:
+        if given.get("architecture", "resnet") not in _RESIDUAL:
+            raise UnsupportedNetworkError(
+                f"architecture={given['architecture']!r:.50}: only {', '.join(map(repr, _RESIDUAL))} are read from "
+                "TensorFlow 1"
+            )
         config = to_config(DiscriminatorConfig, given, _DISCRIMINATOR)
         names = _discriminator_names(config)
     else:

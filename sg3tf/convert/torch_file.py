@@ -72,21 +72,24 @@ def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
 
 
 def read_stream(
-    file: IO[bytes], allowed: Mapping[str, Any] | None = None, set_state: SetState = safe_pickle.ignore_attributes
+    file: IO[bytes],
+    allowed: Mapping[str, Any] | None = None,
+    set_state: SetState = safe_pickle.ignore_attributes,
+    skip_foreign: bool = False,
 ) -> Any:
     """Do the same as `read` with an open, seekable file, from its beginning to its end.
 
     Args:
         file: the file.
         allowed: see `read`.
-        set_state: see `sg3tf.convert.safe_pickle.load`.
+        set_state, skip_foreign: see `sg3tf.convert.safe_pickle.load`.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     layout = _read_zip if file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC else _read_legacy
     file.seek(0)
     try:
-        return layout(file, _Storages(size), {**ALLOWED, **(allowed or {})}, set_state)
+        return layout(file, _Storages(size), {**ALLOWED, **(allowed or {})}, set_state, skip_foreign)
     except safe_pickle.PickleError as error:
         raise TorchFileError(" ".join(str(error).split())) from error  # names in the file may have line breaks
 
@@ -168,7 +171,9 @@ class _StoragesInPlace(_Storages):
         file.seek(reserved.nbytes, os.SEEK_CUR)
 
 
-def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
+def _read_zip(
+    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool = False
+) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
@@ -176,7 +181,7 @@ def _read_zip(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], 
             pickled = archive.read(_stored(entries, f"{prefix}data.pkl", storages.size))
             order = f"{prefix}byteorder"
             swapped = order in entries and archive.read(_stored(entries, order, storages.size)) == b"big"
-            result = safe_pickle.load(io.BytesIO(pickled), allowed, storages.reserve, set_state)
+            result = safe_pickle.load(io.BytesIO(pickled), allowed, storages.reserve, set_state, skip_foreign)
             for key, array in storages.arrays.items():
                 entry = _stored(entries, f"{prefix}data/{key}", storages.size)
                 if entry.file_size != array.nbytes:
@@ -212,7 +217,9 @@ def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zip
     return entry
 
 
-def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState) -> Any:
+def _read_legacy(
+    file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any], set_state: SetState, skip_foreign: bool = False
+) -> Any:
     try:
         magic = safe_pickle.load(file, {}, storages.reserve)
     except safe_pickle.PickleError:
@@ -223,7 +230,7 @@ def _read_legacy(file: IO[bytes], storages: _Storages, allowed: Mapping[str, Any
     system = safe_pickle.load(file, {}, storages.reserve)
     if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict) or not system.get("little_endian"):
         raise TorchFileError("of an unknown version or byte order: save it again with a newer PyTorch")
-    result = safe_pickle.load(file, allowed, storages.reserve, set_state)
+    result = safe_pickle.load(file, allowed, storages.reserve, set_state, skip_foreign)
     keys = safe_pickle.load(file, {}, storages.reserve)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise TorchFileError("the list of its storages is broken")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.models.discriminator import LAST_RESOLUTION, Discriminator
 from sg3tf.models.generators import Generator
-from sg3tf.models.layers import RESAMPLE_TAPS, EqualizedConv2D, EqualizedDense, FourierInput, MappingNetwork
+from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, FourierInput, MappingNetwork, resample_taps
 from sg3tf.models.stylegan1 import StyleGAN1Generator
 from sg3tf.models.stylegan2 import StyleConv, StyleGAN2Generator, ToRGB
 from sg3tf.models.stylegan3 import StyleGAN3Generator, SynthesisLayer
@@ -127,7 +128,8 @@ _KERNEL = _transposed(2, 3, 1, 0)  # from [out, in, height, width]
 _CONST_LAYOUT = _transposed(1, 2, 0)  # from [channels, height, width]
 _FLAT = Layout(_flat_from_official, _flat_to_official)
 
-FILTER_TOLERANCE = 1e-6  # official filters are rounded to float32
+FILTER_TOLERANCE = 1e-6  # official filters are rounded to float32, or to the 16 bits of the whole network
+SEPARABLE_TAPS = 8  # from this length on, StyleGAN2 stores one axis of a filter
 
 
 class ParameterMismatchError(ValueError):
@@ -154,7 +156,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
         if name not in arrays:
             problems.append(f"{name}: missing")
             continue
-        value = _converted(np.asarray(arrays[name]), layout.from_official)
+        value = _converted(np.asarray(arrays[name], np.float32), layout.from_official)
         if value is None or value.shape != tuple(variable.shape):
             problems.append(f"{name}: shape {np.shape(arrays[name])} does not fit {tuple(variable.shape)}")
         values.append((variable, value))
@@ -188,9 +190,16 @@ def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list
     return [
         f"{name}: differs from the filter that this geometry implies"
         for name, taps in constants.items()
-        if name in arrays
-        and (np.shape(arrays[name]) != taps.shape or np.abs(arrays[name] - taps).max() > FILTER_TOLERANCE)
+        if name in arrays and not _is_rounded(np.asarray(arrays[name]), taps)
     ]
+
+
+def _is_rounded(stored: Array, taps: Array) -> bool:
+    """Return True for taps rounded to the type in which they are stored."""
+    if stored.shape != taps.shape:
+        return False
+    precision = float(ml_dtypes.finfo(stored.dtype).eps) if stored.dtype.itemsize == 2 else 0.0
+    return bool(np.all(np.abs(np.float64(stored) - taps) <= FILTER_TOLERANCE + precision * np.abs(taps)))
 
 
 def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
@@ -215,6 +224,8 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
     for block in model.blocks:
         for layer in filter(None, (block.conv0, block.conv1, block.skip)):
             yield from _conv(f"{block.name}.{layer.name}", layer)
+    for layer in model.skip_fromrgbs:
+        yield from _conv(layer.name, layer)
     yield from _conv("b4.conv", model.conv)
     yield from _dense("b4.fc", model.fc, _FLAT)
     yield from _dense("b4.out", model.out)
@@ -224,8 +235,11 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
 
 def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
     """Yield (name, value) of the filters that `names` may contain; StyleGAN2 stores the same one with every layer."""
-    smoothing = np.outer(RESAMPLE_TAPS, RESAMPLE_TAPS)
-    if isinstance(model, Discriminator | StyleGAN1Generator | StyleGAN2Generator):
+    if isinstance(model, StyleGAN1Generator):
+        return
+    if isinstance(model, Discriminator | StyleGAN2Generator):
+        taps = resample_taps(model.config.resample_filter)
+        smoothing = np.outer(taps, taps) if len(taps) < SEPARABLE_TAPS else taps
         yield from ((name, smoothing) for name in names if name.endswith(".resample_filter"))
         return
     for layer in model.synthesis_layers:
@@ -271,6 +285,8 @@ def _stylegan2_synthesis(model: StyleGAN2Generator) -> Iterator[Parameter]:
             yield f"synthesis.{conv.name}.noise_const", conv.noise_const, SAME
     for torgb in model.torgbs:
         yield from _styled(torgb)
+    for skip in model.skips:
+        yield from _conv(f"synthesis.{skip.name}", skip)
 
 
 def _styled(layer: StyleConv | ToRGB) -> Iterator[Parameter]:

@@ -58,11 +58,7 @@ def features(D: Discriminator) -> Distance:
     """Squared differences of unit-normalized activations of a discriminator's blocks, as in LPIPS."""
 
     def activations(images: tf.Tensor) -> list[tf.Tensor]:
-        x, found = D.fromrgb(images), []
-        for block in D.blocks:
-            x = block(x)
-            found.append(tf.math.l2_normalize(tf.cast(x, tf.float32), axis=3, epsilon=1e-8))
-        return found
+        return [tf.math.l2_normalize(tf.cast(x, tf.float32), axis=3, epsilon=1e-8) for x in D.block_outputs(images)]
 
     def compared(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         pairs = [*zip(activations(a), activations(b), strict=True)]

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from sg3tf.models.configs import GeneratorConfig, require
-from sg3tf.models.layer_plan import TAPS_PER_FACTOR, Band, LayerPlan, SynthesisPlan, build_plan, is_critical
+from sg3tf.models.layer_plan import Band, LayerPlan, SynthesisPlan, build_plan, is_critical
 
 ABLATION_PRESETS = tuple(f"stylegan3-{letter}" for letter in "abcdefgh")
 #: Fields of StyleGAN2Config that the configs A, B and C fix.
@@ -132,7 +132,7 @@ class AblationLayerPlan(LayerPlan):
         return (self.in_size - 1) * self.conv_up + self.conv_kernel
 
     def _num_taps(self, factor: int) -> int:
-        return (BILINEAR_TAPS_PER_FACTOR if self.bilinear else TAPS_PER_FACTOR) * factor if factor > 1 else 1
+        return (BILINEAR_TAPS_PER_FACTOR if self.bilinear else self.filter_size) * factor if factor > 1 else 1
 
 
 def plan_ablation(config: AblationConfig) -> SynthesisPlan:

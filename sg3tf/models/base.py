@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names
 from sg3tf.models.latent_ops import truncate
-from sg3tf.models.layers import MappingNetwork
+from sg3tf.models.layers import MappingNetwork, mapping_variant
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
 
 #: "const", "none", or seeds: int32 [N, 2].
@@ -81,7 +81,14 @@ class BaseGenerator(keras.Model):
             remedy = f"{type(self).__name__} takes a {self.config_class.__name__}; or use build_generator"
             raise ConfigError(f"config is a {type(c).__name__}: {remedy}")
         self.mapping_network = MappingNetwork(
-            c.z_dim, c.label_dim, c.w_dim, c.mapping_layers, track_w_avg=True, dtype="float32", name="mapping"
+            c.z_dim,
+            c.label_dim,
+            c.w_dim,
+            c.mapping_layers,
+            track_w_avg=True,
+            **mapping_variant(c),
+            dtype="float32",
+            name="mapping",
         )
         self.num_ws = self._create_synthesis()
         self.build()

@@ -32,7 +32,73 @@ def require(condition: bool, argument: str, value: Any, remedy: str) -> None:
 
 def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a configuration as a file has them, under the names of today."""
-    return {FORMER_NAMES.get(name, name): value for name, value in fields.items()}
+    current = {FORMER_NAMES.get(name, name): value for name, value in fields.items()}
+    if "image_channels" in current and "residual" in current:  # of a DiscriminatorConfig
+        current["architecture"] = "resnet" if current.pop("residual") else "orig"
+    return current
+
+
+def later(default: Any) -> Any:
+    """Field added after networks had been saved without it: with its default, a digest leaves it out."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def digest_fields(config: Any) -> dict[str, Any]:
+    """Fields of a configuration that identify the network, the same in every version of sg3tf."""
+    optional = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("later")}
+    return {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in optional or value != optional[name]
+    }
+
+
+ACTIVATIONS = ("linear", "relu", "lrelu")
+ARCHITECTURES = ("skip", "resnet", "orig")
+RESAMPLE_FILTER = (1, 3, 3, 1)
+MAX_RESAMPLE_TAPS = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariantFields:
+    """Fields of StyleGAN2, StyleGAN3 and their discriminator in which published networks differ from the papers.
+
+    Attributes:
+        mapping_activation: of the dense layers of the mapping: "linear", "relu" or "lrelu".
+        mapping_lr_multiplier: factor on the learning rate of these layers.
+        mapping_features: width of the hidden ones; None for the width of the result.
+        embed_features: width of the embedded label; None for the width of the result.
+        layer_clamps: (layer, bound on its activations) where that is not conv_clamp, such as ("b8.conv0", 128.0).
+    """
+
+    mapping_activation: str = later("lrelu")
+    mapping_lr_multiplier: float = later(0.01)
+    mapping_features: int | None = later(None)
+    embed_features: int | None = later(None)
+    layer_clamps: tuple[tuple[str, float], ...] = later(())
+
+    def _check_variant(self) -> None:
+        object.__setattr__(self, "layer_clamps", tuple((name, bound) for name, bound in self.layer_clamps))
+        _require_one_of("mapping_activation", self.mapping_activation, ACTIVATIONS)
+        require(self.mapping_lr_multiplier > 0, "mapping_lr_multiplier", self.mapping_lr_multiplier, "must be above 0")
+        for name in ("mapping_features", "embed_features"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "must be at least 1, or None")
+
+    def clamp(self, layer: str, usual: float | None) -> float | None:
+        """Bound on the activations of a layer."""
+        return dict(self.layer_clamps).get(layer, usual)
+
+
+def _require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    require(value in choices, name, value, f"must be one of {', '.join(choices)}")
+
+
+def _checked_taps(taps: Any) -> tuple[float, ...]:
+    taps = tuple(taps)
+    remedy = f"must be 1 to {MAX_RESAMPLE_TAPS} numbers whose sum is above 0"
+    require(1 <= len(taps) <= MAX_RESAMPLE_TAPS and sum(taps) > 0, "resample_filter", taps, remedy)
+    return taps
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -68,7 +134,7 @@ def _check_latents(config: AnyGeneratorConfig) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(VariantFields):
     """Architecture of an alias-free generator (arXiv 2106.12423, section 3 and appendix F).
 
     Attributes:
@@ -81,6 +147,7 @@ class GeneratorConfig:
         first_cutoff, first_stopband: of the first layer, in cycles per image width.
         last_stopband_rel: stopband of the last layer relative to its cutoff.
         margin_size: pixels of canvas beyond every side of the image.
+        filter_size: taps of the filters, for every unit of their resampling factor.
         output_scale: factor on the output of ToRGB.
         conv_clamp: bound on the magnitude of activations.
         magnitude_ema_beta: share that the running mean of squared activations keeps at every update.
@@ -112,22 +179,25 @@ class GeneratorConfig:
     output_scale: float = 0.25
     conv_clamp: float = 256.0
     magnitude_ema_beta: float = 0.999
+    filter_size: int = dataclasses.field(default=6, metadata={"later": True}, kw_only=True)
 
     def __post_init__(self) -> None:
+        self._check_variant()
         _check_images(self, min_resolution=16)
         _check_latents(self)
         require(self.conv_kernel in (1, 3), "conv_kernel", self.conv_kernel, "must be 1 (config R) or 3 (config T)")
+        require(self.filter_size >= 1, "filter_size", self.filter_size, "must be at least 1")
         self._check_layers()
 
     def _check_layers(self) -> None:
         most = self.num_layers - 1
-        remedy = f"must be between 1 and num_layers - 1 = {most}"
-        require(0 < self.num_critical <= most, "num_critical", self.num_critical, remedy)
+        remedy = f"must be between 0 and num_layers - 1 = {most}"
+        require(0 <= self.num_critical <= most, "num_critical", self.num_critical, remedy)
 
 
 @dataclasses.dataclass(frozen=True)
-class StyleGAN2Config:
-    """Architecture of a StyleGAN2 generator with skip connections (arXiv 1912.04958, section 4.1, config F).
+class StyleGAN2Config(VariantFields):
+    """Architecture of a StyleGAN2 generator (arXiv 1912.04958, section 4.1), by default config F.
 
     Attributes:
         channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
@@ -135,6 +205,10 @@ class StyleGAN2Config:
             (configs B and C of arXiv 2106.12423).
         noise: add noise in every layer (not in config C of arXiv 2106.12423).
         conv_clamp: bound on the magnitude of activations.
+        architecture: figure 7: "skip" sums an image over the resolutions; "resnet" has residual blocks, and "orig"
+            plain ones, and both make the image from the last layer.
+        activation: of the convolutions: "linear", "relu" or "lrelu".
+        resample_filter: taps of the filter for upsampling, which are divided by their sum.
 
     Examples:
         >>> StyleGAN2Config(256).channels(64)
@@ -152,10 +226,17 @@ class StyleGAN2Config:
     fourier_input: bool = False
     noise: bool = True
     conv_clamp: float = 256.0
+    architecture: str = later("skip")
+    activation: str = later("lrelu")
+    resample_filter: tuple[float, ...] = later(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
+        self._check_variant()
         _check_images(self, min_resolution=8)
         _check_latents(self)
+        _require_one_of("architecture", self.architecture, ARCHITECTURES)
+        _require_one_of("activation", self.activation, ACTIVATIONS)
+        object.__setattr__(self, "resample_filter", _checked_taps(self.resample_filter))
 
     @property
     def supports_transform(self) -> bool:
@@ -206,16 +287,22 @@ class StyleGAN1Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(VariantFields):
     """Architecture of the StyleGAN2 discriminator (arXiv 1912.04958, section 4).
 
     Attributes:
         channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels.
-        residual: give blocks a skip connection ("resnet"), as published; else they are two convolutions ("orig").
+        architecture: figure 7: "resnet", as published, has residual blocks; "orig" has plain ones; "skip" adds to them
+            the features of the image at every resolution.
         mapping_layers: depth of the label mapping used for projection conditioning.
         mbstd_group_size: images per group of the minibatch standard deviation.
-        mbstd_channels: statistics per group; each becomes one constant channel.
+        mbstd_channels: statistics per group; each becomes one constant channel; 0 for none.
         conv_clamp: bound on the magnitude of activations.
+        cmap_dim: width of the mapped label and of the features that it is compared with; None for that of the last
+            block.
+        activation: of the blocks: "linear", "relu" or "lrelu".
+        last_activation: of the layers at 4 x 4 pixels.
+        resample_filter: taps of the filter for downsampling, which are divided by their sum.
 
     Examples:
         >>> DiscriminatorConfig(256).channels(4)
@@ -227,18 +314,29 @@ class DiscriminatorConfig:
     label_dim: int = 0
     channel_base: int = 32768
     channel_max: int = 512
-    residual: bool = True
+    architecture: str = "resnet"
     mapping_layers: int = 8
     mbstd_group_size: int = 4
     mbstd_channels: int = 1
     conv_clamp: float = 256.0
+    cmap_dim: int | None = later(None)
+    activation: str = later("lrelu")
+    last_activation: str = later("lrelu")
+    resample_filter: tuple[float, ...] = later(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
+        self._check_variant()
         _check_images(self, min_resolution=8)
+        _require_one_of("architecture", self.architecture, ARCHITECTURES)
+        _require_one_of("activation", self.activation, ACTIVATIONS)
+        _require_one_of("last_activation", self.last_activation, ACTIVATIONS)
+        object.__setattr__(self, "resample_filter", _checked_taps(self.resample_filter))
+        require(self.cmap_dim is None or self.cmap_dim >= 1, "cmap_dim", self.cmap_dim, "must be at least 1, or None")
         require(self.mbstd_group_size >= 1, "mbstd_group_size", self.mbstd_group_size, "must be at least 1")
         last = self.channels(4)
-        divides = self.mbstd_channels >= 1 and last % self.mbstd_channels == 0
-        require(divides, "mbstd_channels", self.mbstd_channels, f"must divide the {last} channels of the last block")
+        divides = self.mbstd_channels == 0 or (self.mbstd_channels > 0 and last % self.mbstd_channels == 0)
+        remedy = f"must be 0, or divide the {last} channels of the last block"
+        require(divides, "mbstd_channels", self.mbstd_channels, remedy)
 
     def channels(self, resolution: int) -> int:
         """Channels of the block that works at `resolution`."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sg3tf.models.configs import DiscriminatorConfig, current_names
+from sg3tf.models.configs import RESAMPLE_FILTER, DiscriminatorConfig, current_names
 from sg3tf.models.layers import (
     EqualizedConv2D,
     EqualizedDense,
     MappingNetwork,
+    downsample2d,
     is_low_precision,
     low_precision_policy,
+    mapping_variant,
+    resample_taps,
 )
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.models.registration import register
@@ -81,7 +85,9 @@ class DiscriminatorBlock(keras.layers.Layer):
         out_channels: output channels.
         residual: add the skip connection, both parts at half variance; without it, the two convolutions at full
             variance.
-        clamp: bound on the magnitude of activations.
+        clamp: bound on the magnitude of activations; or (conv0, conv1, skip), each a bound or None.
+        activation: "linear", "relu" or "lrelu".
+        resample_filter: taps of the filter for downsampling, which are divided by their sum.
 
     Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
 
@@ -91,21 +97,30 @@ class DiscriminatorBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, residual: bool = True, clamp: float = 256.0, **kwargs: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        residual: bool = True,
+        clamp: float | Sequence[float | None] = 256.0,
+        activation: str = "lrelu",
+        resample_filter: Sequence[float] = RESAMPLE_FILTER,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.residual = residual
         self.clamp = clamp
-        policy, gain = self.dtype_policy, 0.5**0.5 if residual else 1.0
-        self.conv0 = EqualizedConv2D(in_channels, 3, "lrelu", clamp=clamp, dtype=policy, name="conv0")
-        self.conv1 = EqualizedConv2D(
-            out_channels, 3, "lrelu", down=2, gain=gain, clamp=clamp, dtype=policy, name="conv1"
-        )
+        self.activation = activation
+        self.resample_filter = tuple(resample_filter)
+        bounds = (clamp, clamp, None) if isinstance(clamp, int | float) else clamp
+        gain = 0.5**0.5 if residual else 1.0
+        down: dict[str, Any] = {"down": 2, "gain": gain, "resample_filter": resample_filter, "dtype": self.dtype_policy}
+        self.conv0 = EqualizedConv2D(in_channels, 3, activation, clamp=bounds[0], dtype=self.dtype_policy, name="conv0")
+        self.conv1 = EqualizedConv2D(out_channels, 3, activation, clamp=bounds[1], name="conv1", **down)
         self.skip = None
         if residual:
-            self.skip = EqualizedConv2D(out_channels, 1, use_bias=False, down=2, gain=gain, dtype=policy, name="skip")
+            self.skip = EqualizedConv2D(out_channels, 1, use_bias=False, clamp=bounds[2], name="skip", **down)
 
     def build(self, input_shape: Any = None) -> None:
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: self.in_channels})
@@ -121,7 +136,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         return self.conv1.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("in_channels", "out_channels", "residual", "clamp")
+        names = ("in_channels", "out_channels", "residual", "clamp", "activation", "resample_filter")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -148,28 +163,55 @@ class Discriminator(keras.Model):
         self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
         policy = low_precision_policy(self.dtype_policy)
         self.fromrgb = EqualizedConv2D(
-            c.channels(c.resolution), 1, "lrelu", clamp=c.conv_clamp, dtype=policy, name="fromrgb"
+            c.channels(c.resolution),
+            1,
+            c.activation,
+            clamp=c.clamp(f"b{c.resolution}.fromrgb", c.conv_clamp),
+            dtype=policy,
+            name="fromrgb",
         )
-        self.blocks = []
+        self.blocks, self.skip_fromrgbs = [], []
         resolution = c.resolution
         while resolution > LAST_RESOLUTION:
-            channels = c.channels(resolution), c.channels(resolution // 2)
+            name, channels = f"b{resolution}", (c.channels(resolution), c.channels(resolution // 2))
             dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
+            usual = {"conv0": c.conv_clamp, "conv1": c.conv_clamp, "skip": None}
+            clamps = [c.clamp(f"{name}.{layer}", clamp) for layer, clamp in usual.items()]
+            options: dict[str, Any] = {"dtype": dtype, "name": name, "resample_filter": c.resample_filter}
             self.blocks.append(
-                DiscriminatorBlock(*channels, c.residual, c.conv_clamp, dtype=dtype, name=f"b{resolution}")
+                DiscriminatorBlock(*channels, c.architecture == "resnet", clamps, c.activation, **options)
             )
             resolution //= 2
+            if c.architecture == "skip":
+                self.skip_fromrgbs.append(self._skip_fromrgb(resolution))
         last = c.channels(LAST_RESOLUTION)
-        self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
-        self.conv = EqualizedConv2D(last, 3, "lrelu", clamp=c.conv_clamp, dtype="float32", name="conv")
-        self.fc = EqualizedDense(last, "lrelu", dtype="float32", name="fc")
-        self.out = EqualizedDense(last if c.label_dim else 1, dtype="float32", name="out")
+        self.stddev = None
+        if c.mbstd_channels:
+            self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
+        clamp = c.clamp("b4.conv", c.conv_clamp)
+        self.conv = EqualizedConv2D(last, 3, c.last_activation, clamp=clamp, dtype="float32", name="conv")
+        self.fc = EqualizedDense(last, c.last_activation, dtype="float32", name="fc")
+        width = c.cmap_dim or last
+        self.out = EqualizedDense(width if c.label_dim else 1, dtype="float32", name="out")
         self.mapping_network = None
         if c.label_dim:
             self.mapping_network = MappingNetwork(
-                0, c.label_dim, last, c.mapping_layers, dtype="float32", name="mapping"
+                0, c.label_dim, width, c.mapping_layers, **mapping_variant(c), dtype="float32", name="mapping"
             )
         self.build()
+
+    def _skip_fromrgb(self, resolution: int) -> EqualizedConv2D:
+        """Features of the image at `resolution`, for architecture "skip"; in float32."""
+        c, name = self.config, f"b{resolution}.fromrgb"
+        is_last = resolution == LAST_RESOLUTION
+        return EqualizedConv2D(
+            c.channels(resolution),
+            1,
+            c.last_activation if is_last else c.activation,
+            clamp=c.clamp(name, None if is_last else c.conv_clamp),
+            dtype="float32",
+            name=name,
+        )
 
     @classmethod
     def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Discriminator:
@@ -191,6 +233,8 @@ class Discriminator(keras.Model):
         self.fromrgb.build((None, None, None, c.image_channels))
         for block in self.blocks:
             block.build()
+        for layer in self.skip_fromrgbs:
+            layer.build((None, None, None, c.image_channels))
         self.conv.build((None, None, None, last + c.mbstd_channels))
         self.fc.build((None, last * LAST_RESOLUTION**2))
         self.out.build((None, last))
@@ -212,15 +256,24 @@ class Discriminator(keras.Model):
         expected = (c.resolution, c.resolution, c.image_channels)
         if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
             raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}]")
-        x = self.fromrgb(images)
-        for block in self.blocks:
-            x = block(x)
-        x = self.conv(self.stddev(tf.cast(x, tf.float32)))
+        x = tf.cast(self.block_outputs(images)[-1], tf.float32)
+        x = self.conv(x if self.stddev is None else self.stddev(x))
         x = self.out(self.fc(tf.reshape(x, [-1, self.fc.kernel.shape[0]])))
         if self.mapping_network is None:
             return x
         target = self.mapping_network(label=label)
         return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5
+
+    def block_outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
+        """Compute the features [N, H, W, C] after every block, from half of the resolution to 4 x 4 pixels."""
+        x, found = self.fromrgb(images), []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if self.skip_fromrgbs:
+                images = downsample2d(tf.cast(images, tf.float32), resample_taps(self.config.resample_filter))
+                x = tf.cast(x, tf.float32) + self.skip_fromrgbs[index](images)
+            found.append(x)
+        return found
 
     def get_config(self) -> dict[str, Any]:
         base = super().get_config()

@@ -59,6 +59,7 @@ class LayerPlan:
     out_half_width: float
     conv_kernel: int
     use_radial_filters: bool
+    filter_size: int = TAPS_PER_FACTOR
 
     @property
     def temporary_rate(self) -> int:
@@ -84,7 +85,7 @@ class LayerPlan:
         return self._num_taps(self.down)
 
     def _num_taps(self, factor: int) -> int:
-        return TAPS_PER_FACTOR * factor if factor > 1 else 1
+        return self.filter_size * factor if factor > 1 and not self.is_torgb else 1
 
     @property
     def conv_size(self) -> int:
@@ -197,6 +198,7 @@ def build_plan(
             out_half_width=after.half_width,
             conv_kernel=1 if is_torgb else config.conv_kernel,
             use_radial_filters=config.use_radial_filters and not is_critical(config, index),
+            filter_size=config.filter_size,
             **variant,
         )
         layers.append(layer)

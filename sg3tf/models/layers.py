@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sg3tf.models.configs import ConfigError, current_names
+from sg3tf.models.configs import RESAMPLE_FILTER, ConfigError, VariantFields, current_names
 from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
@@ -94,6 +94,26 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
+#: Factors that keep the variance of a normal input about the same.
+ACTIVATION_GAINS = {"linear": 1.0, "relu": 2**0.5, "lrelu": LRELU_GAIN}
+
+
+def check_activation(activation: str) -> str:
+    """Return an activation that `activate` has.
+
+    Raises:
+        ValueError: another one.
+    """
+    if activation not in ACTIVATION_GAINS:
+        raise ValueError(f"activation={activation!r}: use {', '.join(map(repr, ACTIVATION_GAINS))}")
+    return activation
+
+
+def activate(x: tf.Tensor, activation: str) -> tf.Tensor:
+    """Apply an activation without its gain, which is ACTIVATION_GAINS[activation]."""
+    if activation == "lrelu":
+        return tf.nn.leaky_relu(x, LRELU_SLOPE)
+    return tf.nn.relu(x) if activation == "relu" else x
 
 
 @register("Dense")
@@ -105,7 +125,7 @@ class EqualizedDense(keras.layers.Layer):
 
     Args:
         units: size of the output.
-        activation: "linear" or "lrelu" (slope 0.2, gain sqrt 2).
+        activation: "linear", "relu" (gain sqrt 2) or "lrelu" (slope 0.2, gain sqrt 2).
         lr_multiplier: factor on the effective learning rate.
         kernel_scale: standard deviation of the initial weights; 0 for an output that starts as the bias.
         bias_init: initial bias, one number or [units].
@@ -127,10 +147,8 @@ class EqualizedDense(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ("linear", "lrelu"):
-            raise ValueError(f"activation={activation!r}: use 'linear' or 'lrelu'")
         self.units = units
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.lr_multiplier = lr_multiplier
         self.kernel_scale = kernel_scale
         self.bias_init = bias_init
@@ -158,8 +176,8 @@ class EqualizedDense(keras.layers.Layer):
         scale = self.lr_multiplier / self.kernel.shape[0] ** 0.5
         y = tf.matmul(x, tf.cast(self.kernel * scale, x.dtype))  # both scaled in float32
         y += tf.cast(self.bias * self.lr_multiplier, y.dtype)
-        if self.activation == "lrelu":
-            y = tf.nn.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN
+        if self.activation != "linear":
+            y = activate(y, self.activation) * ACTIVATION_GAINS[self.activation]
         return y
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -176,7 +194,22 @@ class EqualizedDense(keras.layers.Layer):
         }
 
 
-RESAMPLE_TAPS = np.array([1, 3, 3, 1]) / 8
+def resample_taps(resample_filter: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Taps of a filter of unit gain, float64 [K]."""
+    taps = np.array(resample_filter, np.float64)
+    return taps / taps.sum()
+
+
+def upsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]]) -> tf.Tensor:
+    """Double the resolution of x [N, H, W, C] with a filter, centered."""
+    before, after = (len(taps) + 1) // 2, (len(taps) - 2) // 2
+    return upfirdn2d(x, taps, up=2, pad=(before, after, before, after), gain=4)
+
+
+def downsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]], pad: int = 0, down: int = 2) -> tf.Tensor:
+    """Filter x [N, H, W, C] and keep every `down`-th pixel, as halving the resolution does, with `pad` more around."""
+    before, after = pad + (len(taps) - 1) // 2, pad + (len(taps) - 2) // 2
+    return upfirdn2d(x, taps, down=down, pad=(before, after, before, after))
 
 
 @register("Conv")
@@ -186,11 +219,12 @@ class EqualizedConv2D(keras.layers.Layer):
     Args:
         filters: output channels.
         kernel_size: side, odd; the output is as large as the input ("same") before downsampling.
-        activation: "linear" or "lrelu" (slope 0.2, gain sqrt 2).
+        activation: "linear", "relu" (gain sqrt 2) or "lrelu" (slope 0.2, gain sqrt 2).
         use_bias: add a bias per channel.
-        down: 1, or 2 to filter with [1, 3, 3, 1] and keep every other pixel.
+        down: 1, or 2 to filter and keep every other pixel.
         gain: factor on the result; the clamp scales with it.
         clamp: bound on the magnitude before the gain, or None.
+        resample_filter: taps of the filter, which are divided by their sum.
 
     Call: x [N, H, W, in] -> [N, H / down, W / down, filters].
 
@@ -208,20 +242,20 @@ class EqualizedConv2D(keras.layers.Layer):
         down: int = 1,
         gain: float = 1.0,
         clamp: float | None = None,
+        resample_filter: Sequence[float] = RESAMPLE_FILTER,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if activation not in ("linear", "lrelu"):
-            raise ValueError(f"activation={activation!r}: use 'linear' or 'lrelu'")
         if down not in (1, 2):
             raise ValueError(f"down={down!r}: use 1 or 2")
         self.filters = filters
         self.kernel_size = kernel_size
-        self.activation = activation
+        self.activation = check_activation(activation)
         self.use_bias = use_bias
         self.down = down
         self.gain = gain
         self.clamp = clamp
+        self.resample_filter = tuple(resample_filter)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: input_shape[-1]})
@@ -240,34 +274,28 @@ class EqualizedConv2D(keras.layers.Layer):
         size, _, fan_in, _ = self.kernel.shape
         kernel = self.kernel * (fan_in * size**2) ** -0.5  # in float32
         pad = (size - 1) // 2
-        if self.down == 2:
-            x = self._filter(x, pad)
+        if self.down == 2:  # a 1x1 convolution needs only every other pixel
+            x = downsample2d(x, resample_taps(self.resample_filter), pad, down=2 if size == 1 else 1)
             y = conv2d(x, kernel, 1 if size == 1 else 2)
         else:
             y = conv2d(x, kernel, padding="SAME")
         bound = None if self.clamp is None else self.clamp * self.gain
+        gain = self.gain * ACTIVATION_GAINS[self.activation]
         if self.activation == "lrelu":
-            gain = self.gain * LRELU_GAIN
             return filtered_lrelu(y, None, None, self.bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
         if self.bias is not None:
             y = add_bias(y, self.bias)
-        if self.gain != 1:
-            y *= self.gain
+        y = activate(y, self.activation)
+        if gain != 1:
+            y *= gain
         return y if bound is None else tf.clip_by_value(y, -bound, bound)
-
-    def _filter(self, x: tf.Tensor, pad: int) -> tf.Tensor:
-        """Filter x and pad it for the convolution; for a 1x1 convolution, keep every other pixel."""
-        ends = len(RESAMPLE_TAPS) - 2
-        before, after = pad + (ends + 1) // 2, pad + ends // 2
-        down = 2 if self.kernel_size == 1 else 1
-        return upfirdn2d(x, RESAMPLE_TAPS, down=down, pad=(before, after, before, after))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape
         return batch, height and height // self.down, width and width // self.down, self.filters
 
     def get_config(self) -> dict[str, Any]:
-        names = ("filters", "kernel_size", "activation", "use_bias", "down", "gain", "clamp")
+        names = ("filters", "kernel_size", "activation", "use_bias", "down", "gain", "clamp", "resample_filter")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -401,7 +429,6 @@ def modulated_conv(
 
 # --- Mapping network (arXiv 1812.04948, section 2) --------------------------------------------------------------------
 
-LR_MULTIPLIER = 0.01
 W_AVG_BETA = 0.998
 
 
@@ -419,8 +446,12 @@ class MappingNetwork(keras.layers.Layer):
     Args:
         z_dim, label_dim: sizes of the inputs; not both 0.
         w_dim: size of the output.
-        num_layers: dense layers with leaky ReLU after the label embedding.
+        num_layers: dense layers after the label embedding.
         track_w_avg: keep the running mean of w, which truncation moves style vectors to.
+        activation: of the dense layers.
+        lr_multiplier: of the dense layers.
+        features: size of the hidden layers; None for w_dim.
+        embed_features: size of the embedded label; None for w_dim.
 
     Examples:
         >>> MappingNetwork(z_dim=4, label_dim=3, w_dim=5, num_layers=2)(tf.ones([2, 4]), tf.eye(3)[:2]).shape
@@ -428,7 +459,17 @@ class MappingNetwork(keras.layers.Layer):
     """
 
     def __init__(
-        self, z_dim: int, label_dim: int, w_dim: int, num_layers: int, track_w_avg: bool = False, **kwargs: Any
+        self,
+        z_dim: int,
+        label_dim: int,
+        w_dim: int,
+        num_layers: int,
+        track_w_avg: bool = False,
+        activation: str = "lrelu",
+        lr_multiplier: float = 0.01,
+        features: int | None = None,
+        embed_features: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.z_dim = z_dim
@@ -436,20 +477,24 @@ class MappingNetwork(keras.layers.Layer):
         self.w_dim = w_dim
         self.num_layers = num_layers
         self.track_w_avg = track_w_avg
-        self.embed = EqualizedDense(w_dim, name="embed", dtype="float32") if label_dim else None
+        self.activation = activation
+        self.lr_multiplier = lr_multiplier
+        self.features = features
+        self.embed_features = embed_features
+        self.embed = EqualizedDense(embed_features or w_dim, name="embed", dtype="float32") if label_dim else None
         self.dense = [
-            EqualizedDense(w_dim, "lrelu", lr_multiplier=LR_MULTIPLIER, name=f"fc{index}", dtype="float32")
-            for index in range(num_layers)
+            EqualizedDense(size, activation, lr_multiplier=lr_multiplier, name=f"fc{index}", dtype="float32")
+            for index, size in enumerate([features or w_dim] * (num_layers - 1) + [w_dim])
         ]
 
     def build(self, input_shape: Any = None) -> None:
-        features = self.z_dim
+        size = self.z_dim
         if self.embed is not None:
             self.embed.build((None, self.label_dim))
-            features += self.w_dim
+            size += self.embed.units
         for layer in self.dense:
-            layer.build((None, features))
-            features = self.w_dim
+            layer.build((None, size))
+            size = layer.units
         self.w_avg = None
         if self.track_w_avg:
             self.w_avg = self.add_weight(
@@ -479,18 +524,25 @@ class MappingNetwork(keras.layers.Layer):
         return w
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "z_dim": self.z_dim,
-            "label_dim": self.label_dim,
-            "w_dim": self.w_dim,
-            "num_layers": self.num_layers,
-            "track_w_avg": self.track_w_avg,
-        }
+        sizes = ("z_dim", "label_dim", "w_dim", "num_layers", "track_w_avg")
+        names = (*sizes, "activation", "lr_multiplier", "features", "embed_features")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MappingNetwork:
         return cls(**current_names(config))
+
+
+def mapping_variant(config: Any) -> dict[str, Any]:
+    """Arguments of MappingNetwork that a configuration with VariantFields describes; StyleGAN1Config has none."""
+    if not isinstance(config, VariantFields):
+        return {}
+    return {
+        "activation": config.mapping_activation,
+        "lr_multiplier": config.mapping_lr_multiplier,
+        "features": config.mapping_features,
+        "embed_features": config.embed_features,
+    }
 
 
 def _check_input(name: str, value: tf.Tensor | None, size: int) -> tf.Tensor:

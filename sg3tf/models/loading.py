@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 
 Model = TypeVar("Model", bound=keras.Model)
@@ -57,7 +57,7 @@ def load_model(file: Path, kind: type[Model]) -> Model:
 
 def weights_digest(G: Any) -> str:
     """Digest of a generator's class, configuration and variables, "sha256:...", wherever it is stored."""
-    digest = hashlib.sha256(json.dumps([type(G).__name__, dataclasses.asdict(G.config)]).encode())
+    digest = hashlib.sha256(json.dumps([type(G).__name__, digest_fields(G.config)]).encode())
     for variable in G.variables:
         digest.update(np.ascontiguousarray(variable).tobytes())
     return f"sha256:{digest.hexdigest()}"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sg3tf.models.base import BaseGenerator, Noise, register_generator
-from sg3tf.models.configs import StyleGAN2Config
+from sg3tf.models.configs import RESAMPLE_FILTER, StyleGAN2Config
 from sg3tf.models.layers import (
+    ACTIVATION_GAINS,
     FIRST_RESOLUTION,
-    LRELU_GAIN,
     LRELU_SLOPE,
-    RESAMPLE_TAPS,
+    EqualizedConv2D,
     EqualizedDense,
     FourierInput,
+    activate,
+    add_bias,
+    check_activation,
     conv2d,
     demodulation,
     is_low_precision,
@@ -23,7 +27,9 @@ from sg3tf.models.layers import (
     low_precision_policy,
     modulated_conv,
     repeat_const,
+    resample_taps,
     scale_channels,
+    upsample2d,
     upsampling_conv,
 )
 from sg3tf.models.registration import register
@@ -34,15 +40,18 @@ KERNEL_SIZE = 3
 
 @register("StyleConv")
 class StyleConv(keras.layers.Layer):
-    """3x3 modulated convolution; then noise, bias and leaky ReLU (section 2.2 and figure 2c).
+    """3x3 modulated convolution; then noise, bias and activation (section 2.2 and figure 2c).
 
     Args:
         in_channels: input channels.
         filters: output channels.
         resolution: side of the output.
-        up: 1, or 2 to double the resolution and filter with [1, 3, 3, 1].
-        clamp: bound on the magnitude of activations.
+        up: 1, or 2 to double the resolution and filter.
+        clamp: bound on the magnitude of activations before the gain.
         noise: create `noise_strength`, and `noise_const` [resolution, resolution], which the caller may pass as noise.
+        activation: "linear", "relu" or "lrelu".
+        gain: factor on the result.
+        resample_filter: taps of the filter, which are divided by their sum.
 
     Styles are float32 whatever the policy.
 
@@ -59,6 +68,9 @@ class StyleConv(keras.layers.Layer):
         up: int = 1,
         clamp: float = 256.0,
         noise: bool = True,
+        activation: str = "lrelu",
+        gain: float = 1.0,
+        resample_filter: Sequence[float] = RESAMPLE_FILTER,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -70,6 +82,9 @@ class StyleConv(keras.layers.Layer):
         self.up = up
         self.clamp = clamp
         self.noise = noise
+        self.activation = check_activation(activation)
+        self.gain = gain
+        self.resample_filter = tuple(resample_filter)
         self.affine = EqualizedDense(in_channels, bias_init=1.0, name="affine", dtype="float32")
 
     def build(self, x_shape: Any, w_shape: Any, noise_shape: Any = None) -> None:
@@ -113,7 +128,9 @@ class StyleConv(keras.layers.Layer):
         x = scale_channels(tf.cast(x, self.compute_dtype), styles)
         if self.up == 2:
             # Convolution while zeros are inserted needs a quarter of the products of filtering first.
-            y = upfirdn2d(upsampling_conv(x, kernel, 2), RESAMPLE_TAPS, pad=(1, 1, 1, 1), gain=4)
+            taps = resample_taps(self.resample_filter)
+            before, after = (len(taps) - 1) // 2, (len(taps) - 2) // 2
+            y = upfirdn2d(upsampling_conv(x, kernel, 2), taps, pad=(before, after, before, after), gain=4)
         else:
             y = conv2d(x, kernel, padding="SAME")
         y = scale_channels(y, output_scale)
@@ -121,7 +138,13 @@ class StyleConv(keras.layers.Layer):
             # Broadcast over images in float32, so that the gradient is summed over images in float32.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
             y += tf.cast(each, y.dtype)[..., None]
-        return filtered_lrelu(y, None, None, self.bias, gain=LRELU_GAIN, slope=LRELU_SLOPE, clamp=self.clamp)
+        gain, bound = ACTIVATION_GAINS[self.activation] * self.gain, self.clamp * self.gain
+        if self.activation == "lrelu":
+            return filtered_lrelu(y, None, None, self.bias, gain=gain, slope=LRELU_SLOPE, clamp=bound)
+        y = activate(add_bias(y, self.bias), self.activation)
+        if gain != 1:
+            y *= gain
+        return tf.clip_by_value(y, -bound, bound)
 
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None
@@ -129,7 +152,8 @@ class StyleConv(keras.layers.Layer):
         return x_shape[0], self.resolution, self.resolution, self.filters
 
     def get_config(self) -> dict[str, Any]:
-        names = ("in_channels", "filters", "resolution", "up", "clamp", "noise")
+        sizes = ("in_channels", "filters", "resolution", "up")
+        names = (*sizes, "clamp", "noise", "activation", "gain", "resample_filter")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -188,7 +212,8 @@ class ToRGB(keras.layers.Layer):
 @register_generator(StyleGAN2Config)
 @register("StyleGAN2Generator")
 class StyleGAN2Generator(BaseGenerator):
-    """The StyleGAN2 generator: a constant, styled convolutions with noise, an image summed over resolutions.
+    """The StyleGAN2 generator: a constant, styled convolutions with noise, and with skip connections, as published,
+    an image summed over resolutions.
 
     With Fourier features instead of the constant, and without noise, these are configs B and C of arXiv 2106.12423.
 
@@ -197,7 +222,8 @@ class StyleGAN2Generator(BaseGenerator):
         dtype: see BaseGenerator; the image is summed in float32.
 
     Layer i of `convs` reads style vector i; the last layer of every resolution is followed by one of `torgbs`, which
-    shares its style vector with the next layer.
+    shares its style vector with the next layer. With architecture "resnet" or "orig", `torgbs` has one layer, the last;
+    with "resnet", `skips` has a layer for every resolution but the first.
 
     Examples:
         >>> config = StyleGAN2Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
@@ -215,24 +241,34 @@ class StyleGAN2Generator(BaseGenerator):
         if c.fourier_input:
             side = FIRST_RESOLUTION
             self.fourier_input = FourierInput(c.channels(side), side, side, side / 2, transformed=False, name="input")
-        self.convs, self.torgbs = [], []
+        self.convs, self.torgbs, self.skips = [], [], []
+        half = 0.5**0.5  # residual blocks sum two parts at half variance
         resolution = FIRST_RESOLUTION
         in_channels = c.channels(resolution)
         while resolution <= c.resolution:
             dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
-            options: dict[str, Any] = {"clamp": c.conv_clamp, "dtype": dtype}
             channels, block = c.channels(resolution), f"b{resolution}"
+            is_residual = c.architecture == "resnet" and resolution > FIRST_RESOLUTION
             if resolution > FIRST_RESOLUTION:
                 self.convs.append(
-                    StyleConv(in_channels, channels, resolution, 2, noise=c.noise, name=f"{block}.conv0", **options)
+                    self._conv(in_channels, channels, resolution, up=2, dtype=dtype, name=f"{block}.conv0")
                 )
-            self.convs.append(
-                StyleConv(channels, channels, resolution, noise=c.noise, name=f"{block}.conv1", **options)
-            )
-            self.torgbs.append(ToRGB(channels, c.image_channels, name=f"{block}.torgb", **options))
+            gain = half if is_residual else 1.0
+            self.convs.append(self._conv(channels, channels, resolution, gain=gain, dtype=dtype, name=f"{block}.conv1"))
+            if is_residual:
+                skip = EqualizedConv2D(channels, 1, use_bias=False, gain=half, dtype=dtype, name=f"{block}.skip")
+                self.skips.append(skip)
+            if c.architecture == "skip" or resolution == c.resolution:
+                clamp = c.clamp(f"{block}.torgb", c.conv_clamp)
+                self.torgbs.append(ToRGB(channels, c.image_channels, clamp, dtype=dtype, name=f"{block}.torgb"))
             in_channels = channels
             resolution *= 2
         return len(self.convs) + 1
+
+    def _conv(self, in_channels: int, filters: int, resolution: int, name: str, **options: Any) -> StyleConv:
+        c = self.config
+        options |= {"activation": c.activation, "resample_filter": c.resample_filter, "noise": c.noise}
+        return StyleConv(in_channels, filters, resolution, clamp=c.clamp(name, c.conv_clamp), name=name, **options)
 
     def _build_synthesis(self) -> None:
         c = self.config
@@ -250,6 +286,8 @@ class StyleGAN2Generator(BaseGenerator):
             conv.build((None, None, None, conv.in_channels), w_shape)
         for torgb in self.torgbs:
             torgb.build((None, None, None, torgb.in_channels), w_shape)
+        for skip, conv in zip(self.skips, self.convs[1::2], strict=False):  # read what the upsampling convolutions do
+            skip.build((None, None, None, conv.in_channels))
 
     def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
         if self.config.fourier_input:
@@ -257,11 +295,18 @@ class StyleGAN2Generator(BaseGenerator):
         else:
             x = repeat_const(self.const, tf.shape(ws)[0])
         noises = layer_noises(self.convs, noise) if self.config.noise else [None] * len(self.convs)
-        image = 0.0
+        taps = resample_taps(self.config.resample_filter)
+        image, shortcut = 0.0, None
         for index, conv in enumerate(self.convs):
             if conv.up == 2:
-                image = upfirdn2d(image, RESAMPLE_TAPS, up=2, pad=(2, 1, 2, 1), gain=4)
+                if self.config.architecture == "skip":
+                    image = upsample2d(image, taps)
+                elif self.config.architecture == "resnet":
+                    shortcut = upsample2d(self.skips[index // 2](x), taps)
             x = conv(x, ws[:, index], noise=noises[index])
             if index % 2 == 0:
-                image += self.torgbs[index // 2](x, ws[:, index + 1])
-        return image
+                if shortcut is not None:
+                    x = shortcut + x
+                if self.config.architecture == "skip":
+                    image += self.torgbs[index // 2](x, ws[:, index + 1])
+        return image if self.config.architecture == "skip" else self.torgbs[0](x, ws[:, -1])

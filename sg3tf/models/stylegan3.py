@@ -181,7 +181,7 @@ class StyleGAN3Generator(BaseGenerator):
         self.synthesis_layers = [
             self.layer_class(
                 layer,
-                c.conv_clamp,
+                c.clamp(layer.name, c.conv_clamp),
                 c.magnitude_ema_beta,
                 dtype=policy if layer.low_precision else "float32",
                 name=layer.name,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sg3tf.models.filters import low_pass
 from sg3tf.models.presets import generator_preset
 from tests.helpers import torch_writer
-from tests.helpers.official_writer import Calls, EasyDict, network
+from tests.helpers.official_writer import Calls, EasyDict, network, usual_clamps
 from tests.helpers.reference import plan
 
 Array = NDArray[Any]
@@ -59,8 +59,8 @@ def stored(name: str, golden: Mapping[str, Array], layout: Any = torch_writer.le
         convs = {key.removesuffix(".noise_const") for key in arrays if key.endswith(".noise_const")}
         owners = convs | {conv.rpartition(".")[0] for conv in convs}
         filters = {f"{owner}.resample_filter": SMOOTHING for owner in owners} or _filters(name)
-    attributes = {} if name.endswith(("t32", "r32")) else {"conv_clamp": 256}
-    return network(class_name, {**arrays, **filters}, {**OPTIONS[name], **changes}, layout, **attributes)
+    options = {**OPTIONS[name], **changes}
+    return network(class_name, {**arrays, **filters}, options, layout, usual_clamps(options.get("conv_clamp", 256)))
 
 
 def _filters(name: str) -> dict[str, Any]:

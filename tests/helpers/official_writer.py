@@ -99,26 +99,33 @@ def network(
     arrays: Mapping[str, Array],
     options: Mapping[str, Any],
     layout: Any = torch_writer.legacy,
+    clamps: Any = None,
+    name: str = "",
     **attributes: Any,
 ) -> Calls:
     """Return a module with the submodules that the names of its arrays imply.
 
     Args:
+        clamps: function from a convolution's name to the clamp that it stores; None: convolutions store none.
+        name: of the module.
         attributes: that each module has.
     """
+    if clamps is not None and np.ndim(arrays.get("weight")) == 4:
+        attributes = {**attributes, "conv_clamp": clamps(name)}
     parameters: Any = collections.OrderedDict()
     buffers: Any = collections.OrderedDict()
     inner: dict[str, dict[str, Array]] = {}
-    for name, array in arrays.items():
-        first, _, rest = name.partition(".")
+    for key, array in arrays.items():
+        first, _, rest = key.partition(".")
         if rest:
             inner.setdefault(first, {})[rest] = array
-        elif name.endswith(BUFFERS):
-            buffers[name] = None if array is None else tensor(array, layout)
+        elif key.endswith(BUFFERS):
+            buffers[key] = None if array is None else tensor(array, layout)
         else:
-            parameters[name] = parameter(array, layout)
+            parameters[key] = parameter(array, layout)
     modules: Any = collections.OrderedDict(
-        (name, network("Part", part, {}, layout, **attributes)) for name, part in inner.items()
+        (key, network("Part", part, {}, layout, clamps, f"{name}.{key}".lstrip("."), **attributes))
+        for key, part in inner.items()
     )
     state = {
         "training": False,
@@ -134,6 +141,11 @@ def network(
         **attributes,
     }
     return module(class_name, state)
+
+
+def usual_clamps(conv_clamp: float | None) -> Any:
+    """Return what convolutions store of a constructor's conv_clamp: those of skip connections have none."""
+    return lambda name: None if name.endswith((".skip", "b4.fromrgb")) else conv_clamp
 
 
 def dumps(value: Any, protocol: int = 4) -> bytes:

@@ -36,14 +36,22 @@ def normalized(x: ArrayLike) -> Array:
     return x / np.sqrt(np.mean(x**2, axis=1, keepdims=True) + 1e-8)
 
 
-def mapping(arrays: Arrays, z: ArrayLike | None, label: ArrayLike | None, num_layers: int) -> Array:
+def mapping(
+    arrays: Arrays,
+    z: ArrayLike | None,
+    label: ArrayLike | None,
+    num_layers: int,
+    lr_multiplier: float = 0.01,
+    is_linear: bool = False,
+) -> Array:
     """Return [N, w_dim], without truncation."""
     parts = [] if z is None else [normalized(z)]
     if label is not None:
         parts.append(normalized(dense(arrays, "mapping.embed", np.asarray(label, np.float64))))
     w = np.concatenate(parts, axis=1)
     for index in range(num_layers):
-        w = lrelu(dense(arrays, f"mapping.fc{index}", w, 0.01)) * math.sqrt(2)
+        w = dense(arrays, f"mapping.fc{index}", w, lr_multiplier)
+        w = w if is_linear else lrelu(w) * math.sqrt(2)
     return w
 
 

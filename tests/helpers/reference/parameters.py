@@ -87,7 +87,7 @@ def _discriminator_shapes(config: DiscriminatorConfig) -> Shapes:
         yield f"b{resolution}.conv0.bias", (before,)
         yield f"b{resolution}.conv1.weight", (after, before, 3, 3)
         yield f"b{resolution}.conv1.bias", (after,)
-        if config.residual:
+        if config.architecture == "resnet":
             yield f"b{resolution}.skip.weight", (after, before, 1, 1)
         resolution //= 2
     last = channels(4)

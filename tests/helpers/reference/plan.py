@@ -12,6 +12,7 @@ from sg3tf.models.configs import GeneratorConfig
 LAYERS = 14
 CRITICAL = 2
 MARGIN = 10
+TAPS = 6  # for every unit of a resampling factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _layer(after: int, before: int, e: SimpleNamespace, config: GeneratorConfig)
     kernel = 1 if torgb else config.conv_kernel
     rate = int(max(e.rate[before], e.rate[after])) * (1 if torgb else 2)
     up, down = rate // int(e.rate[before]), rate // int(e.rate[after])
-    up_taps, down_taps = (6 * factor if factor > 1 else 1 for factor in (up, down))
+    up_taps, down_taps = (TAPS * factor if factor > 1 else 1 for factor in (up, down))
     total = (e.size[after] - 1) * down + 1 - (e.size[before] + kernel - 1) * up + up_taps + down_taps - 2
     first = int(np.floor((total + up) / 2))
     return Layer(

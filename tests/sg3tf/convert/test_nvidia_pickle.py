@@ -34,6 +34,7 @@ from tests.helpers.official_writer import (
     dumps,
     module,
     network,
+    usual_clamps,
 )
 from tests.helpers.official_writer import Network as StoredNetwork
 from tests.helpers.torch_writer import Call, Global, ordered
@@ -91,7 +92,7 @@ def test_configurations(golden: Golden, tmp_path: Path) -> None:
     assert config("generator_sg2_32", use_noise=False).noise is False
     group = {"channel_base": 512, "channel_max": 24, "mbstd_group_size": 2}
     assert config("training_step", "D") == DiscriminatorConfig(32, label_dim=4, **group)
-    assert config("training_step", "D", architecture="orig").residual is False
+    assert config("training_step", "D", architecture="orig").architecture == "orig"
     # Without labels, options of their mapping have no effect.
     unused = EasyDict(num_layers=0, lr_multiplier=0.1)
     without = config("training_step", "D", c_dim=0, mapping_kwargs=unused, cmap_dim=512, num_fp16_res=0)
@@ -104,7 +105,7 @@ def test_nested_arguments_and_clamp_of_stylegan2_ada_pytorch(golden: Golden, tmp
     inner = {name: options[name] for name in ("channel_base", "channel_max")}
     outer = {name: options[name] for name in options if name not in inner} | {"synthesis_kwargs": EasyDict(inner)}
     for clamp, expected in ((None, NO_CLAMP), (256, 256.0), (100, 100.0)):
-        G = network("Generator", arrays, outer, conv_clamp=clamp)
+        G = network("Generator", arrays, outer, clamps=usual_clamps(clamp))
         assert read(dumps({"G_ema": G}), tmp_path).config == StyleGAN2Config(
             32, 3, 3, 16, 16, 4, 256, 24, conv_clamp=expected
         )
@@ -131,10 +132,12 @@ def test_files_of_torch_save(layout: Any, tmp_path: Path) -> None:
             _modules=ordered(
                 {"mapping": Call(NAME, (inner,)), "synthesis": Call(NAME, ({**inner, "state": _state()},))}
             ),
-            _init_kwargs={"img_resolution": 16, "channel_base": 32, "channel_max": 1, "z_dim": 1, "w_dim": 1},
+            _init_kwargs={
+                **{"img_resolution": 16, "channel_base": 32, "channel_max": 1, "z_dim": 1, "w_dim": 1},
+                "conv_clamp": 256,
+            },
         ),
     }
-    outer["state"]["conv_clamp"] = 256
     read_network = read(layout({"G_ema": Call(NAME, (outer,))}, storages), tmp_path)
     assert sorted(read_network.arrays) == ["mapping.fc0.weight", "mapping.fc1.weight"]
     for i in range(2):
@@ -155,7 +158,7 @@ def test_storages_within_may_be_zip_archives(golden: Golden, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("generator_t32", {"filter_size": 8}, "filter_size=8: only 6 is supported"),
+        ("generator_t32", {"filter_size": 99}, "filter_size=99: must be from 0 to 32"),
         ("generator_t32", {"lrelu_upsampling": 4}, "lrelu_upsampling=4: only 2"),
         ("generator_t32", {"no_such": 1}, "no_such=1: unknown option"),
         ("generator_t32", {"conv_kernel": 5}, "conv_kernel=5: must be 1"),
@@ -169,15 +172,16 @@ def test_storages_within_may_be_zip_archives(golden: Golden, tmp_path: Path) -> 
         ("generator_t32", {"first_stopband": 1e-9}, "first_stopband=1e-09: must be from 1.0"),
         ("generator_t32", {"first_cutoff": 9.0}, "first_cutoff=9.0: must be below"),
         ("generator_t32", {"num_layers": 10**6}, "num_layers=1000000: must be from 0 to 64"),
-        ("generator_t32", {"mapping_kwargs": {"lr_multiplier": 1}}, "lr_multiplier=1: only 0.01"),
-        ("generator_t32", {"mapping_kwargs": {"layer_features": 8}}, "layer_features=8: only 16"),
+        ("generator_t32", {"mapping_kwargs": {"lr_multiplier": 0}}, "mapping_lr_multiplier=0.0: must be above 0"),
+        ("generator_t32", {"mapping_kwargs": {"layer_features": -8}}, "mapping_features=-8: must be from 0"),
+        ("generator_t32", {"mapping_kwargs": {"activation": "swish"}}, "mapping_activation='swish': only 'linear'"),
         ("generator_t32", {"mapping_kwargs": 5}, "its options are not in the official form"),
         ("generator_t32", {"mapping_kwargs": b"x"}, "contain a bytes, not only"),
-        ("generator_sg2_32", {"architecture": "resnet"}, "architecture='resnet': only 'skip'"),
-        ("generator_sg2_32", {"resample_filter": [1, 2, 1]}, "resample_filter="),
+        ("generator_sg2_32", {"architecture": "unet"}, "architecture='unet': only 'skip', 'resnet', 'orig'"),
+        ("generator_sg2_32", {"resample_filter": [[1, 2], [2, 1]]}, "resample_filter=.*: must be numbers along one"),
+        ("generator_sg2_32", {"resample_filter": [-1, 1]}, "resample_filter=.*: must be 1 to 32 numbers whose sum"),
         ("generator_sg2_32", {"synthesis_kwargs": 3}, "synthesis_kwargs=3: must be a dict"),
-        ("training_step", {"architecture": "skip"}, "architecture='skip': only 'resnet' and 'orig' are supported"),
-        ("training_step", {"cmap_dim": 7}, "cmap_dim=7: only 24"),
+        ("training_step", {"cmap_dim": 0}, "cmap_dim=0: must be at least 1"),
         ("training_step", {"epilogue_kwargs": {"mbstd_group_size": None}}, "mbstd_group_size=None: must be a whole"),
     ],
 )
@@ -199,7 +203,8 @@ def test_other_files(golden: Golden, tmp_path: Path) -> None:
         read(b"<html>not found</html>", tmp_path)
     with pytest.raises(PickleError, match="network.pkl"):
         read(b"", tmp_path)
-    wide = network("Generator", {"mapping.fc0.weight": np.zeros([2, 2])}, OPTIONS["generator_sg2_32"], conv_clamp=256)
+    options = {**OPTIONS["generator_sg2_32"], "conv_clamp": 256}
+    wide = network("Generator", {"mapping.fc0.weight": np.zeros([2, 2])}, options)
     with pytest.raises(UnsupportedNetworkError, match="mapping.fc0.weight is float64"):
         read(dumps({"G_ema": wide}), tmp_path)
 

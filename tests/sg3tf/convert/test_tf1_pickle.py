@@ -140,7 +140,6 @@ def broken(golden: Golden, folder: Path, name: str = "G_ema", **changes: Any) ->
     [
         ({"architecture": "orig"}, "architecture='orig': only 'skip' is supported"),
         ({"mapping_lrmul": 0.1}, "mapping_lrmul=0.1: only 0.01"),
-        ({"mapping_fmaps": 17}, "layer_features=17: only 16"),
         ({"resample_kernel": [1, 2, 1]}, r"resample_kernel=\[1, 2, 1\]: only"),
         ({"use_spectral_norm": True}, "use_spectral_norm=True: unknown option"),
         (

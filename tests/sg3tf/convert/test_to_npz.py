@@ -52,7 +52,7 @@ def test_arguments_of_the_official_constructors() -> None:
     assert unclamped["conv_clamp"] is None
     D = from_config(discriminator_preset("stylegan3-t", 256, mbstd_group_size=8))
     assert D["architecture"] == "resnet"
-    assert from_config(DiscriminatorConfig(64, residual=False))["architecture"] == "orig"
+    assert from_config(DiscriminatorConfig(64, architecture="orig"))["architecture"] == "orig"
     assert D["epilogue_kwargs"] == {"mbstd_group_size": 8, "mbstd_num_channels": 1}
 
 

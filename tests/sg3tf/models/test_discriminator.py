@@ -73,7 +73,7 @@ def test_golden(golden: Golden, impl: str) -> None:
         (6, {"label_dim": 3, "mbstd_group_size": 3, "mbstd_channels": 2}),
         (4, {"image_channels": 1, "conv_clamp": 0.5}),
         (2, {"image_channels": 4, "mbstd_group_size": 8}),
-        (2, {"residual": False, "conv_clamp": 2.0}),
+        (2, {"architecture": "orig", "conv_clamp": 2.0}),
     ],
 )
 def test_agrees_with_the_float64_reference(batch: int, overrides: dict[str, Any]) -> None:

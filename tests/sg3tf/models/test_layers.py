@@ -247,9 +247,9 @@ def test_dense_starts_at_unit_variance_whatever_the_learning_rate() -> None:
     np.testing.assert_array_equal(one_each(random(2, 4)), [[1, 2, 3]] * 2)
 
 
-@pytest.mark.parametrize("make", [lambda: EqualizedDense(3, "relu"), lambda: EqualizedConv2D(3, 3, "relu")])
+@pytest.mark.parametrize("make", [lambda: EqualizedDense(3, "swish"), lambda: EqualizedConv2D(3, 3, "swish")])
 def test_unknown_activation(make: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match="activation='relu': use 'linear' or 'lrelu'"):
+    with pytest.raises(ValueError, match="activation='swish': use 'linear', 'relu', 'lrelu'"):
         make()
 
 
@@ -492,7 +492,7 @@ def test_conv(kernel_size: int, down: int) -> None:
             arrays["layer.bias"] = layer.bias.numpy()
         bound = math.inf if clamp is None else clamp
         expected = gain * reference_discriminator.conv(
-            arrays, "layer", nchw(x).astype(np.float64), down, activation == "linear", bound
+            arrays, "layer", nchw(x).astype(np.float64), down, reference_discriminator.ACTIVATIONS[activation], bound
         )
         assert clamp is None or np.mean(np.abs(expected) == clamp * gain) > 0.05
         assert relative_error(nchw(layer(x)), expected) < 1e-6
