@@ -11,86 +11,136 @@ import keras
 
 import sg3tf
 from sg3tf import Discriminator
-from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
+from sg3tf.convert import nvidia_pickle
+from sg3tf.convert.from_pickle import build_model
+from sg3tf.convert.official_network import OfficialNetwork, UnsupportedNetworkError
+from sg3tf.convert.safe_pickle import PickleError
+from sg3tf.convert.weights import ParameterMismatchError
+from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, DiscriminatorConfig
 from sg3tf.models.loading import load_model
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
+from trainer.layer_matching import copy_layers
 from trainer.state import TrainState
 
 NETWORKS = ("G", "D", "G_ema")
 #: Ending of the file beside NAME.keras that holds the discriminator trained against it.
 DISCRIMINATOR_SUFFIX = "-discriminator.keras"
 
-_MAY_DIFFER = frozenset({"label_dim", "mapping_layers", "magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
+#: Fields of configurations that say nothing about which layers there are.
+_UNCHANGED_LAYERS = frozenset({"magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
 
 
 def check_init_from(options: Options) -> None:
-    """Refuse an options.init_from whose networks do not fit `options`; labels and mapping may differ.
+    """Refuse an options.init_from that shares no layer with the networks of `options`.
 
     Raises:
-        OptionError: nothing there to read, or another architecture.
+        OptionError: nothing there to read, or nothing to copy.
     """
     if options.init_from is None:
         return
     source = Path(options.init_from)
-    if _is_saved_models(source):
-        there = {name: model.config for name, model in _saved_models(source).items()}
-    else:
-        there = {"G": _options_of(source).generator()}
-    here = {"G": options.generator(), "D": options.discriminator(), "G_ema": options.generator()}
-    for name, config in there.items():
-        differences = _differences(_fields(config), _fields(here[name]))
-        if differences:
-            raise OptionError(f"--init_from={source}: another architecture of {name} ({'; '.join(differences)})")
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} {there.get(name)} there, {value} here"
-        for name, value in here.items()
-        if name not in _MAY_DIFFER and value != there.get(name)
-    ]
-
-
-def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
-    """Fields of a configuration, with its class under "cfg"."""
-    return {"cfg": type(config).__name__, **dataclasses.asdict(config)}
+    here = _configs(options)
+    there = _read_configs(source)
+    if not any(type(config) is type(here[name]) for name, config in there.items()):
+        kinds = "; ".join(
+            f"{name} is a {type(config).__name__} there, a {type(here[name]).__name__} here"
+            for name, config in there.items()
+        )
+        raise OptionError(f"--init_from={source}: another architecture, of which nothing can be copied ({kinds})")
 
 
 def init_from(state: TrainState, source: Path) -> list[str]:
     """Copy weights and running statistics; nothing of optimizers, augmentation or progress.
 
     Args:
-        state: new; variables without a counterpart of the same name and shape in the source keep their values.
-        source: run folder or checkpoint; folder with some of G.keras, D.keras and G_ema.keras; or .keras file of a
+        state: new; layers without a counterpart in the source keep their values (see trainer.layer_matching).
+        source: run folder or checkpoint; folder with some of G.keras, D.keras and G_ema.keras; .keras file of a
             generator, NAME.keras, with its discriminator in NAME-discriminator.keras beside it or without, or of a
-            discriminator. Of G and G_ema, one stands in for the other where that is missing.
+            discriminator; or official pickle. Of G and G_ema, one stands in for the other where that is missing.
 
     Returns:
-        Lines that name the variables and networks that were not copied, and another clamp.
+        Lines about networks that differ: which of their layers were copied, resized, or left as they were.
 
     Raises:
         OptionError: nothing there to read.
     """
     notes = []
-    if _is_saved_models(source):
-        found: Mapping[str, Any] = _saved_models(source)
-    else:
-        other = TrainState(_options_of(source))
-        other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
-        found = {name: getattr(other, name) for name in NETWORKS}
+    found = _read_networks(source)
     for name in NETWORKS:
         if name not in found:
             notes.append(f"--init_from={source}: has no {name}, which starts from random weights")
             continue
-        network = getattr(state, name)
-        if new := copy_weights(found[name], network):
-            notes.append(f"--init_from={source}: new in {name}: {', '.join(new)}")
-        there, here = found[name].config.conv_clamp, network.config.conv_clamp
-        if there != here:
-            notes.append(f"--init_from={source}: {name} clamps activations at {there:g} there, and at {here:g} here")
+        target = getattr(state, name)
+        if type(found[name].config) is not type(target.config):
+            kinds = f"{type(found[name].config).__name__} there, {type(target.config).__name__} here"
+            notes.append(f"--init_from={source}: {name} is a {kinds}, and starts from random weights")
+            continue
+        if differences := _differences(_fields(found[name].config), _fields(target.config)):
+            notes.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
+        notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target)]
+        clamps = [model.config.conv_clamp for model in (found[name], target)]
+        if clamps[0] != clamps[1]:
+            at = "clamps activations at {:g} there, and at {:g} here".format(*clamps)
+            notes.append(f"--init_from={source}: {name} {at}")
     return notes
+
+
+def _configs(options: Options) -> dict[str, Any]:
+    return {"G": options.generator(), "D": options.discriminator(), "G_ema": options.generator()}
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {there.get(name)} there, {value} here"
+        for name, value in here.items()
+        if name not in _UNCHANGED_LAYERS and value != there.get(name)
+    ]
+
+
+def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    return dataclasses.asdict(config)
+
+
+# --- Where networks are read from -------------------------------------------------------------------------------------
+
+
+def _read_configs(source: Path) -> dict[str, Any]:
+    if _is_saved_models(source):
+        return {name: model.config for name, model in _saved_models(source).items()}
+    if source.is_file():
+        return {name: network.config for name, network in _pickled(source).items()}
+    return _configs(_options_of(source))
+
+
+def _read_networks(source: Path) -> Mapping[str, Any]:
+    if _is_saved_models(source):
+        return _saved_models(source)
+    if source.is_file():
+        try:
+            return _with_stand_ins({name: build_model(network) for name, network in _pickled(source).items()})
+        except ParameterMismatchError as error:
+            raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+    other = TrainState(_options_of(source))
+    other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
+    return {name: getattr(other, name) for name in NETWORKS}
+
+
+def _pickled(source: Path) -> dict[str, OfficialNetwork]:
+    """Read the networks of an official pickle that exist here."""
+    found: dict[str, OfficialNetwork] = {}
+    reasons = []
+    for name in NETWORKS:
+        try:
+            found[name] = nvidia_pickle.read(source, name)
+        except (UnsupportedNetworkError, ConfigError) as error:
+            reasons.append(f"{name}: {error}")
+        except (PickleError, OSError) as error:
+            raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+    if not found:
+        raise OptionError(f"--init_from={source}: holds no network that exists here ({'; '.join(reasons)})")
+    return found
 
 
 def _options_of(source: Path) -> Options:
@@ -119,6 +169,11 @@ def _saved_models(source: Path) -> dict[str, keras.Model]:
         for name, kind in kinds.items()
         if (source / f"{name}.keras").is_file()
     }
+    return _with_stand_ins(found)
+
+
+def _with_stand_ins(found: dict[str, keras.Model]) -> dict[str, keras.Model]:
+    """Let G stand in for a missing G_ema, or G_ema for a missing G."""
     for name, other in (("G", "G_ema"), ("G_ema", "G")):
         if other in found:
             found.setdefault(name, found[other])
@@ -133,21 +188,3 @@ def _load(file: Path, kind: type[keras.Model]) -> keras.Model:
     if not isinstance(model, sg3tf.Generator | Discriminator):
         raise OptionError(f"--init_from={file}: holds a {type(model).__name__}; give a generator or a discriminator")
     return model
-
-
-def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
-    """Copy variables of equal path and shape; return the paths of those in `target` that have no counterpart."""
-    values = {_path(variable): variable for variable in source.variables}
-    without = []
-    for variable in target.variables:
-        value = values.get(_path(variable))
-        if value is None or value.shape != variable.shape:
-            without.append(_path(variable))
-        else:
-            variable.assign(value.numpy())
-    return without
-
-
-def _path(variable: Any) -> str:
-    """Path of a variable without the model's name, which has a number."""
-    return variable.path.partition("/")[2]

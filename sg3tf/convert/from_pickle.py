@@ -201,7 +201,9 @@ def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
     shared.define_network(
-        options, "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan."
+        options,
+        "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan, or file of "
+        "torch.save with state dicts g_ema, g and d of StyleGAN2.",
     )
     shared.define_outdir(
         options, "Folder to write, which must not exist: NAME.keras for each network, and metadata.json."

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.convert import safe_pickle, tf1_pickle, torch_file
+from sg3tf.convert import safe_pickle, state_dict, tf1_pickle, torch_file
 from sg3tf.convert.official_network import (
     NETWORKS,
     NO_CLAMP,
@@ -72,8 +72,8 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
     """Read one network of an official pickle.
 
     Args:
-        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or written by torch.save, or of stylegan2-ada,
-            stylegan2 or stylegan for TensorFlow 1.
+        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or written by torch.save, of stylegan2-ada,
+            stylegan2 or stylegan for TensorFlow 1, or a file of `sg3tf.convert.state_dict`.
         name: G, D or G_ema.
 
     Returns:
@@ -103,6 +103,8 @@ def _network(data: Any, name: str) -> OfficialNetwork:
     if tf1_pickle.is_network_triple(data):
         _refuse_foreign(data, name)
         return tf1_pickle.to_network(data, name)
+    if state_dict.is_state_dicts(data):
+        return state_dict.to_network(data, name)
     if isinstance(data, Module):  # one network by itself
         data = {"D" if data.class_name == "Discriminator" else "G_ema": data}
     if not isinstance(data, dict):

@@ -6,12 +6,22 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-import sg3tf
+from sg3tf import Discriminator, build_generator
+from sg3tf.convert.official_network import from_config
+from sg3tf.convert.weights import to_arrays
+from sg3tf.ops import use_backend
 from tests.helpers import tiny_run
+from tests.helpers.numerics import nchw
+from tests.helpers.official_writer import dumps, network, usual_clamps
+from tests.helpers.reference.resampling import upfirdn2d
 from trainer import run_dir, transfer
 from trainer.errors import OptionError
+from trainer.layer_matching import copy_layers
 from trainer.state import TrainState
+
+NETWORKS = transfer.NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +83,8 @@ def test_a_discriminator_beside_a_generator(options, source, tmp_path):
     assert_equal(state.G, saved.G_ema)
     assert_equal(state.D, saved.D)
     assert notes == []
-    with pytest.raises(OptionError, match="another architecture of G .channel_max 8 there, 4 here"):
-        new(options, tmp_path / "faces.keras", cmax=4)
+    _, notes = new(options, tmp_path / "faces.keras", cmax=4)
+    assert "G has channel_max 8 there, 4 here" in notes[0]
     saved.G.save(tmp_path / "faces-discriminator.keras")
     with pytest.raises(OptionError, match="faces-discriminator.keras: holds a StyleGAN3Generator, not a Discrim"):
         new(options, tmp_path / "faces.keras")
@@ -101,7 +111,7 @@ def test_each_network_of_a_folder(options, source, tmp_path):
 def test_a_network_without_a_clamp(options, tmp_path):
     """As some published ones are; float32's maximum stands for none."""
     config = dataclasses.replace(options.generator(), conv_clamp=3.4e38)
-    G = sg3tf.build_generator(config)
+    G = build_generator(config)
     G.save(tmp_path / "noclamp.keras")
     transfer.check_init_from(dataclasses.replace(options, init_from=str(tmp_path / "noclamp.keras")))
     state, notes = new(options, tmp_path / "noclamp.keras")
@@ -113,25 +123,136 @@ def test_other_labels_and_precision_copy_what_fits(options, source):
     run, saved = source
     state, notes = new(options, run, label_dim=3, precision="bf16")
     assert_equal(state.G.fourier_input, saved.G.fourier_input)
-    assert [note.split(": ")[1] for note in notes] == ["new in G", "new in D", "new in G_ema"]
-    assert "mapping/embed/kernel" in notes[0] and "mapping/fc0/kernel" in notes[0] and "fc1" not in notes[0]
-    assert "out/kernel" in notes[1] and "fromrgb" not in notes[1]
+    lines = [note.split(": ", 1)[1] for note in notes]
+    assert [line for line in lines if " has " in line] == [f"{part} has label_dim 0 there, 3 here" for part in NETWORKS]
+    for part in NETWORKS:
+        assert f"{part} mapping.embed: initial" in lines
+    assert "G mapping.fc0: resized (kernel 512x512 to 1024x512)" in lines
+    assert "G mapping.fc1: copied" in lines and "D b4.out: initial" in lines and "D b16.fromrgb: copied" in lines
+    # The label has no effect at first: with twice as many inputs, weights are divided by a larger root.
+    fc0, before = state.G.mapping_network.dense[0].kernel.numpy(), saved.G.mapping_network.dense[0].kernel.numpy()
+    np.testing.assert_allclose(fc0[:512], 2**0.5 * before, rtol=1e-6)
+    assert not fc0[512:].any()
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"cmax": 4}, "channel_max 8 there, 4 here"),
-        ({"cfg": "stylegan3-r"}, "kernel 3 there, 1 here"),
-        ({"cfg": "stylegan2"}, "cfg GeneratorConfig there, StyleGAN2Config here"),
-    ],
-)
-@pytest.mark.parametrize("what", ["run", "keras"])
-def test_another_architecture_is_refused(options, source, what, changes, words):
-    path = source[0] if what == "run" else source[0] / "network-snapshot-000004.keras"
-    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture of G") as refusal:
-        new(options, path, **changes)
-    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+def test_channels_that_are_new_change_nothing_at_first(options):
+    """Of StyleGAN3 and StyleGAN2: new channels add nothing to what was there before."""
+    for cfg in ("stylegan3-t", "stylegan2"):
+        small, large = (dataclasses.replace(options, cfg=cfg, cmax=cmax) for cmax in (2, 4))
+        before, after = (build_generator(o.generator()) for o in (small, large))
+        randomize(before)
+        lines = copy_layers(before, after)
+        assert not any("initial" in line and "resized" not in line for line in lines)
+        z = np.random.default_rng(0).normal(size=[2, 512])
+        with use_backend("matmul"):
+            expected, images = before(z), after(z)
+        # Rounding of some twenty layers in float32, at 6e-8 each, of images that are about 1.
+        np.testing.assert_allclose(images, expected, rtol=0, atol=1e-5 * np.abs(expected).max(), err_msg=cfg)
+
+
+def randomize(model):
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.3 * rng.normal(size=variable.shape))
+
+
+def test_a_larger_stylegan2_continues_the_images_of_a_smaller_one(options):
+    """Without the new ToRGB, twice the resolution is the small image, upsampled."""
+    sizes = [dataclasses.replace(options, cfg="stylegan2", resolution=r).generator() for r in (16, 32)]
+    before, after = map(build_generator, sizes)
+    randomize(before)
+    lines = copy_layers(before, after)
+    initial = [f"b32.{layer}: initial" for layer in ("conv0", "conv1", "torgb")]
+    assert [line for line in lines if not line.endswith(": copied")] == initial
+    after.torgbs[-1].kernel.assign(tf.zeros_like(after.torgbs[-1].kernel))
+    z = np.random.default_rng(0).normal(size=[2, 512])
+    with use_backend("matmul"):
+        small, large = nchw(before(z)), nchw(after(z))
+    expected = upfirdn2d(small, np.array([1, 3, 3, 1]) / 8, up=2, pad=(2, 1, 2, 1), gain=4)
+    np.testing.assert_allclose(large, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_stylegan3_layers_match_in_order_and_by_cutoff(options):
+    def config(**changes):
+        return dataclasses.replace(options.generator(), **changes)
+
+    before, after = build_generator(config()), build_generator(config(resolution=32, channel_base=512))
+    randomize(before)
+    copy_layers(before, after)
+    for one, other in zip(before.synthesis_layers[:-1], after.synthesis_layers[:-1], strict=True):
+        np.testing.assert_array_equal(one.kernel, other.kernel[..., : one.plan.in_channels, : one.plan.out_channels])
+    # Fewer layers: those of the nearest cutoffs, here 2 * 4^(i / 12) and 2 * 4^(i / 6).
+    lines = copy_layers(before, build_generator(config(num_layers=8)))
+    origins = [line.split(" from ")[1].split("_")[0] for line in lines if line.startswith("L") and " from " in line]
+    assert origins == ["L2", "L4", "L6", "L8", "L10", "L12", "L13"]
+
+
+def test_discriminators_of_another_size_and_image(options):
+    before = Discriminator(options.discriminator())
+    randomize(before)
+    larger = dataclasses.replace(options.discriminator(), resolution=32, image_channels=1, label_dim=2)
+    after = Discriminator(larger)
+    lines = copy_layers(before, after)
+    left = ["b32.fromrgb", "b32.conv0", "b32.conv1", "b32.skip", "b4.out", "mapping.embed"]
+    assert set(left) < {line.split(": ")[0] for line in lines if line.endswith(": initial")}
+    for one, other in zip(before.blocks, after.blocks[1:], strict=True):
+        assert_equal(one, other)
+    assert_equal(before.fc, after.fc)
+    # A gray image gives the features that three equal colors gave, and the other way around.
+    gray = Discriminator(dataclasses.replace(before.config, image_channels=1))
+    copy_layers(before, gray)
+    image = np.random.default_rng(0).normal(size=[2, 16, 16, 1]).astype(np.float32)
+    with use_backend("matmul"):
+        expected = before(np.repeat(image, 3, axis=3))
+        np.testing.assert_allclose(gray(image), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        colored = Discriminator(before.config)
+        copy_layers(gray, colored)
+        logits = colored(np.repeat(image, 3, axis=3))
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_config_t_as_the_start_of_r(options, source):
+    _, saved = source
+    R = build_generator(dataclasses.replace(options, cfg="stylegan3-r").generator())
+    assert any(
+        line.startswith("L0_36_16: resized from L0_36_8 (kernel 3x3x8x8 to 1x1x16x16")
+        for line in copy_layers(saved.G, R)
+    )
+    kernel = R.synthesis_layers[0].kernel.numpy()[0, 0, :8, :8]
+    summed = saved.G.synthesis_layers[0].kernel.numpy().sum(axis=(0, 1))
+    np.testing.assert_allclose(kernel, 2**0.5 * summed, rtol=1e-6)
+
+
+def test_pickles(options, tmp_path):
+    """G, D and G_ema each from its own network; a generator of another kind is named."""
+    content = {}
+    for seed, part in enumerate(NETWORKS):
+        model = Discriminator(options.discriminator()) if part == "D" else build_generator(options.generator())
+        randomize(model)
+        class_name = "Discriminator" if part == "D" else "Generator"
+        arguments = from_config(model.config)
+        arrays = {name: array + np.float32(seed) for name, array in to_arrays(model).items()}
+        content[part] = network(class_name, arrays, arguments, clamps=usual_clamps(256))
+    path = tmp_path / "network.pkl"
+    path.write_bytes(dumps(content))
+    state, notes = new(options, path)
+    assert notes == []
+    biases = [float(np.mean(getattr(state, part).mapping_network.w_avg)) for part in ("G", "G_ema")]
+    assert biases == [0, 2]
+    assert float(tf.reduce_min(state.D.fc.bias)) > -1
+    _, notes = new(dataclasses.replace(options, cfg="stylegan2"), path)
+    assert any("G is a GeneratorConfig there, StyleGAN2Config here, and starts from random" in note for note in notes)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(OptionError, match="network.pkl: the pickle in it is broken"):
+        new(options, path)
+
+
+def test_nothing_to_copy_is_refused(options, source):
+    path = source[0] / "network-snapshot-000004.keras"
+    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture, of which nothing") as refusal:
+        new(options, path, cfg="stylegan2")
+    assert "G is a GeneratorConfig there, a StyleGAN2Config here" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.keras"])

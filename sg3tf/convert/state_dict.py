@@ -1,0 +1,218 @@
+"""StyleGAN2 networks in the widespread PyTorch state dicts with `g_ema`, `g`, `d` and `latent_avg`.
+
+Such a file, of torch.save, has a dict of tensors for each network, with names such as "convs.3.conv.weight", which are
+translated to the official names. Encoders and editing methods store their generator in the same way, as
+"decoder.convs.3.conv.weight" in a dict "state_dict". Weights have the official meaning and layout, except that those of
+modulated convolutions have an axis of size 1 in front, and that nothing is clamped. Sizes follow from the shapes, as
+nothing else in the file contains them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.convert.official_network import (
+    NO_CLAMP,
+    OfficialNetwork,
+    UnsupportedNetworkError,
+)
+from sg3tf.models.configs import DiscriminatorConfig, StyleGAN2Config
+
+Array = NDArray[Any]
+
+#: Keys of such a file by the official name of a network.
+KEYS = {"G": "g", "D": "d", "G_ema": "g_ema"}
+
+_DECODER = "decoder."
+_FILTERS = (".blur.kernel", ".upsample.kernel", ".0.kernel")
+_NOISE_SEED = 0
+
+
+def is_state_dicts(data: Any) -> bool:
+    """Return True for the content of such a file."""
+    return isinstance(data, dict) and any(_is_tensors(part) for part in _parts(data).values())
+
+
+def _is_tensors(part: Any) -> bool:
+    return isinstance(part, dict) and bool(part) and all(isinstance(value, np.ndarray) for value in part.values())
+
+
+def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {official name: tensors}."""
+    parts = {name: data[key] for name, key in KEYS.items() if key in data}
+    state = data.get("state_dict")
+    if isinstance(state, dict):
+        decoder = {
+            key.removeprefix(_DECODER): value
+            for key, value in state.items()
+            if isinstance(key, str) and key.startswith(_DECODER)
+        }
+        if decoder:
+            parts.setdefault("G_ema", decoder)
+    return parts
+
+
+def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
+    """Translate one network of a file that `is_state_dicts` accepts.
+
+    Raises:
+        UnsupportedNetworkError: it is not in the file, or has tensors that StyleGAN2's networks do not have.
+    """
+    parts = {name: part for name, part in _parts(data).items() if _is_tensors(part)}
+    if name not in parts:
+        raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(sorted(parts))}")
+    tensors = {str(key): value for key, value in parts[name].items()}
+    config: Any = _discriminator_config(tensors) if name == "D" else _generator_config(tensors)
+    names = _discriminator_names(config) if name == "D" else _generator_names(config)
+    arrays = dict(_converted(tensors, dict(names)))
+    if name != "D":
+        arrays |= _average(data.get("latent_avg"), config.w_dim)
+        arrays = _missing_noise(config) | arrays
+    class_name = "Discriminator" if name == "D" else "Generator"
+    return OfficialNetwork("PyTorch", class_name, {"layout": "state dict"}, config, arrays)
+
+
+def _generator_config(tensors: Mapping[str, Array]) -> StyleGAN2Config:
+    const, mapping = _shape(tensors, "input.input", 4), _shape(tensors, "style.1.weight", 2)
+    count = sum(name.startswith("to_rgbs.") and name.endswith(".conv.weight") for name in tensors)
+    last = _shape(tensors, f"convs.{2 * count - 1}.conv.weight", 5)
+    return StyleGAN2Config(
+        4 * 2**count,
+        image_channels=_shape(tensors, "to_rgb1.conv.weight", 5)[1],
+        z_dim=mapping[1],
+        w_dim=_shape(tensors, "conv1.conv.modulation.weight", 2)[1],
+        mapping_layers=sum(name.startswith("style.") and name.endswith(".weight") for name in tensors),
+        channel_base=last[1] * 4 * 2**count,
+        channel_max=const[1],
+        conv_clamp=NO_CLAMP,
+    )
+
+
+def _discriminator_config(tensors: Mapping[str, Array]) -> DiscriminatorConfig:
+    first, last = _shape(tensors, "convs.0.0.weight", 4), _shape(tensors, "final_conv.0.weight", 4)
+    count = sum(name.endswith(".conv1.0.weight") for name in tensors)
+    return DiscriminatorConfig(
+        4 * 2**count,
+        image_channels=first[1],
+        channel_base=first[0] * 4 * 2**count,
+        channel_max=last[0],
+        mbstd_channels=last[1] - last[0],
+        conv_clamp=NO_CLAMP,
+    )
+
+
+def _shape(tensors: Mapping[str, Array], name: str, dimensions: int) -> tuple[int, ...]:
+    if name not in tensors or tensors[name].ndim != dimensions or 0 in tensors[name].shape:
+        shape = tensors[name].shape if name in tensors else "missing"
+        raise UnsupportedNetworkError(f"{name} is {shape}: not a StyleGAN2 network in this layout")
+    return tensors[name].shape
+
+
+def _generator_names(config: StyleGAN2Config) -> Iterator[tuple[str, str]]:
+    """Yield (name in the file, official name)."""
+    yield "input.input", "synthesis.b4.const"
+    for index in range(config.mapping_layers):
+        for part in ("weight", "bias"):
+            yield f"style.{index + 1}.{part}", f"mapping.fc{index}.{part}"
+    yield from _conv("conv1", "b4.conv1", 0)
+    yield from _torgb("to_rgb1", "b4.torgb")
+    for block, side in enumerate(_sides(config.resolution)):
+        for conv in range(2):
+            index = 2 * block + conv
+            yield from _conv(f"convs.{index}", f"b{side}.conv{conv}", index + 1)
+        yield from _torgb(f"to_rgbs.{block}", f"b{side}.torgb")
+
+
+def _sides(resolution: int) -> list[int]:
+    return [2**power for power in range(3, resolution.bit_length())]
+
+
+def _conv(name: str, official: str, noise: int) -> Iterator[tuple[str, str]]:
+    yield from _modulated(name, official)
+    yield f"{name}.activate.bias", f"synthesis.{official}.bias"
+    yield f"{name}.noise.weight", f"synthesis.{official}.noise_strength"
+    yield f"noises.noise_{noise}", f"synthesis.{official}.noise_const"
+
+
+def _torgb(name: str, official: str) -> Iterator[tuple[str, str]]:
+    yield from _modulated(name, official)
+    yield f"{name}.bias", f"synthesis.{official}.bias"
+
+
+def _modulated(name: str, official: str) -> Iterator[tuple[str, str]]:
+    yield f"{name}.conv.weight", f"synthesis.{official}.weight"
+    for part in ("weight", "bias"):
+        yield f"{name}.conv.modulation.{part}", f"synthesis.{official}.affine.{part}"
+
+
+def _discriminator_names(config: DiscriminatorConfig) -> Iterator[tuple[str, str]]:
+    yield "convs.0.0.weight", f"b{config.resolution}.fromrgb.weight"
+    yield "convs.0.1.bias", f"b{config.resolution}.fromrgb.bias"
+    for index, side in enumerate(reversed(_sides(config.resolution)), start=1):
+        yield f"convs.{index}.conv1.0.weight", f"b{side}.conv0.weight"
+        yield f"convs.{index}.conv1.1.bias", f"b{side}.conv0.bias"
+        yield f"convs.{index}.conv2.1.weight", f"b{side}.conv1.weight"
+        yield f"convs.{index}.conv2.2.bias", f"b{side}.conv1.bias"
+        yield f"convs.{index}.skip.1.weight", f"b{side}.skip.weight"
+    yield "final_conv.0.weight", "b4.conv.weight"
+    yield "final_conv.1.bias", "b4.conv.bias"
+    for index, official in enumerate(("b4.fc", "b4.out")):
+        for part in ("weight", "bias"):
+            yield f"final_linear.{index}.{part}", f"{official}.{part}"
+
+
+def _converted(tensors: Mapping[str, Array], names: Mapping[str, str]) -> Iterator[tuple[str, Array]]:
+    for name, array in tensors.items():
+        if name.endswith(_FILTERS):
+            _check_filter(name, array)
+        elif name not in names:
+            raise UnsupportedNetworkError(f"{name:.100}: unknown tensor, which may belong to another network")
+        else:
+            yield names[name], _official_shape(names[name], array)
+
+
+def _official_shape(official: str, array: Array) -> Array:
+    if official.endswith("noise_strength"):
+        return array.reshape(()) if array.size == 1 else array
+    if official.endswith("noise_const"):
+        return array.reshape(array.shape[-2:]) if array.ndim == 4 else array
+    if official.endswith("torgb.bias"):
+        return array.reshape(-1)
+    if (array.ndim == 5 or official.endswith("const")) and array.shape[:1] == (1,):
+        return array[0]
+    return array
+
+
+def _check_filter(name: str, array: Array) -> None:
+    """Refuse a filter other than [1, 3, 3, 1], of gain 1 or, for upsampling, 4."""
+    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+    gain = 4 if name.endswith(_FILTERS[:2]) else 1
+    if array.shape != taps.shape or not np.allclose(np.float64(array), gain * taps, rtol=2**-8, atol=1e-6):
+        raise UnsupportedNetworkError(f"{name:.100}: only the filter [1, 3, 3, 1] is supported")
+
+
+def _average(latent_avg: Any, w_dim: int) -> dict[str, Array]:
+    """Return the average of w, if the file has one; one for each layer only if all are equal."""
+    if not isinstance(latent_avg, np.ndarray) or latent_avg.size == 0:
+        return {}
+    rows = latent_avg.reshape(-1, w_dim) if latent_avg.size % w_dim == 0 else np.zeros([2, 1])
+    if not np.all(rows == rows[0]):
+        raise UnsupportedNetworkError(
+            f"latent_avg of shape {latent_avg.shape}: only one vector of {w_dim} is supported"
+        )
+    return {"mapping.w_avg": rows[0]}
+
+
+def _missing_noise(config: StyleGAN2Config) -> dict[str, Array]:
+    """Return fixed random images for layers whose noise images are not stored, as in files that draw new ones."""
+    rng = np.random.default_rng(_NOISE_SEED)
+    layers = [
+        (4, "b4.conv1"),
+        *((s, f"b{s}.conv{i}") for s, i in itertools.product(_sides(config.resolution), range(2))),
+    ]
+    return {f"synthesis.{name}.noise_const": rng.standard_normal([side, side], np.float32) for side, name in layers}

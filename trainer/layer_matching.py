@@ -1,0 +1,232 @@
+"""Layers of two networks that mean the same, and weights of one in the shapes of the other, for --init_from.
+
+StyleGAN2 and the discriminator have layers for every resolution, which match by name. The layers of StyleGAN3 match in
+their order, so that what follows what stays the same, and where their numbers differ, those of the nearest cutoffs and
+sampling rates do. Sizes may differ: the first channels are those that both have, and weights from a new input to an
+output that was there before begin at zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from sg3tf import Discriminator, StyleGAN2Generator
+from sg3tf.models.discriminator import LAST_RESOLUTION
+from sg3tf.models.stylegan3 import StyleGAN3Generator
+
+Array = NDArray[np.float32]
+_COLORS = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """Variables that are copied, resized or left together.
+
+    Attributes:
+        name: official name.
+        variables: by role, such as "kernel" and "affine.bias".
+        image_axis: axis of the kernel that is the channels of the image; None: the layer does not touch the image.
+        extra_inputs: of the kernel, after the features: statistics of the minibatch.
+        positions: of the features that a dense kernel flattens.
+        place: log2 of the cutoff and of the sampling rate, in StyleGAN3.
+    """
+
+    name: str
+    variables: dict[str, keras.Variable]
+    image_axis: int | None = None
+    extra_inputs: int = 0
+    positions: int = 1
+    place: tuple[float, float] | None = None
+
+
+def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
+    """Copy every layer of `source` that has a counterpart in `target`.
+
+    Returns:
+        A line for each layer of `target`: copied, resized, or left at its initial value; none if all are copied as they
+        are, from layers of the same name.
+    """
+    lines, is_whole = [], True
+    for layer, other in _pairs(source, target):
+        if other is None:
+            lines.append(f"{layer.name}: initial")
+            is_whole = False
+            continue
+        changed = _copy(other, layer)
+        is_whole = is_whole and not changed and other.name == layer.name
+        origin = "" if other.name == layer.name else f" from {other.name}"
+        lines.append(
+            f"{layer.name}: resized{origin} ({', '.join(changed)})" if changed else f"{layer.name}: copied{origin}"
+        )
+    return [] if is_whole else lines
+
+
+def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, Layer | None]]:
+    there, here = [*_layers(source)], [*_layers(target)]
+    by_name = {layer.name: layer for layer in there if layer.place is None}
+    by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
+    for name in _of_other_labels(source.config, target.config):
+        by_name.pop(name, None)
+    for layer in here:
+        yield layer, by_name.get(layer.name) if layer.place is None else by_place.get(layer.name)
+
+
+def _of_other_labels(there: Any, here: Any) -> list[str]:
+    """Names of layers that depend on what the labels are."""
+    names = ["mapping.embed"] if there.label_dim != here.label_dim else []
+    return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
+
+
+def _matched(there: list[Layer], here: list[Layer]) -> dict[str, Layer]:
+    """Match layers in their order, each once, so that the squared differences of their places are least."""
+    where, place = (np.array([layer.place for layer in layers], np.float64).reshape(-1, 2) for layers in (there, here))
+    # The order decides among layers of one cutoff and rate. Squares of one number keep the order: it is one number.
+    where, place = (p @ [1, 0.1] + 1e-4 * np.arange(len(p)) for p in (where, place))
+    rows, columns = linear_sum_assignment(np.square(place[:, None] - where[None, :]))
+    return {here[row].name: there[column] for row, column in zip(rows, columns, strict=True)}
+
+
+# --- Layers of each network -------------------------------------------------------------------------------------------
+
+
+def _layers(model: keras.Model) -> Iterator[Layer]:
+    if model.mapping_network is not None:
+        yield from _mapping(model.mapping_network)
+    if isinstance(model, Discriminator):
+        yield from _discriminator(model)
+        return
+    if hasattr(model, "fourier_input"):
+        yield Layer("input", _variables(model.fourier_input, "kernel", "freqs", "phases", "transform"))
+    if isinstance(model, StyleGAN2Generator):
+        if not model.config.fourier_input:
+            yield Layer("b4.const", {"const": model.const})
+        for layer in model.convs:
+            yield Layer(layer.name, _variables(layer, "kernel", "bias", "noise_strength", "noise_const"))
+        for layer in model.torgbs:
+            yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=3)
+        for layer in model.skips:
+            yield Layer(layer.name, _variables(layer, "kernel"))
+    elif isinstance(model, StyleGAN3Generator):
+        for layer in model.synthesis_layers:
+            plan = layer.plan
+            variables = _variables(layer, "kernel", "bias", "magnitude_ema")
+            if plan.is_torgb:
+                yield Layer("torgb", variables, image_axis=3)
+            else:
+                yield Layer(layer.name, variables, place=(math.log2(plan.out_cutoff), math.log2(plan.out_rate)))
+
+
+def _mapping(mapping: keras.layers.Layer) -> Iterator[Layer]:
+    if mapping.w_avg is not None:
+        yield Layer("mapping.w_avg", {"w_avg": mapping.w_avg})
+    for layer in filter(None, [mapping.embed, *mapping.dense]):
+        yield Layer(f"mapping.{layer.name}", _variables(layer, "kernel", "bias"))
+
+
+def _discriminator(model: Discriminator) -> Iterator[Layer]:
+    yield Layer(f"b{model.config.resolution}.fromrgb", _variables(model.fromrgb, "kernel", "bias"), image_axis=2)
+    for layer in model.skip_fromrgbs:
+        yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=2)
+    for block in model.blocks:
+        for layer in filter(None, (block.conv0, block.conv1, block.skip)):
+            yield Layer(f"{block.name}.{layer.name}", _variables(layer, "kernel", "bias"))
+    yield Layer("b4.conv", _variables(model.conv, "kernel", "bias"), extra_inputs=model.config.mbstd_channels)
+    yield Layer("b4.fc", _variables(model.fc, "kernel", "bias"), positions=LAST_RESOLUTION**2)
+    yield Layer("b4.out", _variables(model.out, "kernel", "bias"))
+
+
+def _variables(layer: keras.layers.Layer, *names: str) -> dict[str, keras.Variable]:
+    """Variables of a layer, and those of its affine map of styles, if it has one."""
+    found = {name: value for name in names if (value := getattr(layer, name, None)) is not None}
+    if hasattr(layer, "affine"):
+        found |= {"affine.kernel": layer.affine.kernel, "affine.bias": layer.affine.bias}
+    return found
+
+
+# --- Weights in other shapes ------------------------------------------------------------------------------------------
+
+
+def _copy(source: Layer, target: Layer) -> list[str]:
+    """Copy the variables of a layer; return what was resized, or is initial because the source has none."""
+    changed = []
+    for role, variable in target.variables.items():
+        if role not in source.variables:
+            changed.append(f"{role} initial")
+            continue
+        old, initial = source.variables[role].numpy(), variable.numpy()
+        if old.shape != initial.shape:
+            changed.append(f"{role} {_shape(old)} to {_shape(initial)}")
+        if role == "kernel":
+            old = _with_image_channels(old, initial.shape, target.image_axis)
+            variable.assign(_fit_kernel(old, initial, source, target))
+        else:
+            variable.assign(_fit(old, initial, input_axis=0 if role == "affine.kernel" else None))
+    return changed
+
+
+def _shape(array: Array) -> str:
+    return "x".join(map(str, array.shape)) or "1"
+
+
+def _fit_kernel(old: Array, initial: Array, source: Layer, target: Layer) -> Array:
+    if old.ndim == 4:
+        old = _with_size(old, initial.shape[0])
+    if target.positions > 1:
+        split = [array.reshape(target.positions, -1, array.shape[1]) for array in (old, initial)]
+        return _fit(split[0], split[1], input_axis=1).reshape(initial.shape)
+    features = [array.shape[-2] - layer.extra_inputs for array, layer in ((old, source), (initial, target))]
+    parts = [_fit(old[..., : features[0], :], initial[..., : features[1], :], input_axis=-2)]
+    if target.extra_inputs:
+        parts.append(_fit(old[..., features[0] :, :], initial[..., features[1] :, :], input_axis=-2))
+    return np.concatenate(parts, axis=-2)
+
+
+def _fit(old: Array, initial: Array, input_axis: int | None) -> Array:
+    """Put `old` into the shape of `initial`, whose values fill the rest, except from new inputs to old outputs.
+
+    Weights are divided by the root of their number of inputs when used, which their scale makes up for.
+    """
+    if old.shape == initial.shape:
+        return old
+    common = tuple(slice(min(a, b)) for a, b in zip(old.shape, initial.shape, strict=True))
+    result = initial.copy()
+    if input_axis is None:
+        result[common] = old[common]
+        return result
+    before, after = old.shape[input_axis], initial.shape[input_axis]
+    fresh = list(common)
+    fresh[input_axis] = slice(before, None)
+    result[tuple(fresh)] = 0
+    result[common] = old[common] * np.float32((after / before) ** 0.5 if before else 0)
+    return result
+
+
+def _with_size(kernel: Array, size: int) -> Array:
+    """Make a kernel of 3 x 3 pixels one of 1 x 1 by its sum (config T to R), or put one of 1 x 1 into the middle."""
+    if kernel.shape[0] == size:
+        return kernel
+    if size == 1:
+        return kernel.sum(axis=(0, 1), keepdims=True)
+    edge = (size - kernel.shape[0]) // 2
+    return np.pad(kernel, [(edge, edge), (edge, edge), (0, 0), (0, 0)])
+
+
+def _with_image_channels(kernel: Array, shape: tuple[int, ...], axis: int | None) -> Array:
+    """Turn the color channels of a kernel into gray or back; transparency, the fourth channel, has no counterpart."""
+    if axis is None or kernel.shape[axis] == shape[axis] or 1 not in (kernel.shape[axis], shape[axis]):
+        return kernel
+    is_input = axis == 2
+    colors = kernel.take(range(min(_COLORS, kernel.shape[axis])), axis=axis)
+    if shape[axis] == 1:
+        gray = colors.sum(axis=axis, keepdims=True) if is_input else colors.mean(axis=axis, keepdims=True)
+        return gray / np.float32(kernel.shape[axis] ** 0.5) if is_input else gray
+    colored = np.repeat(colors, _COLORS, axis=axis)
+    return colored / np.float32(_COLORS**0.5) if is_input else colored
