@@ -71,6 +71,7 @@ COMMANDS = {
     "texture-sticking": Command("Draw textures that stick to pixels.", "sg3tf.cli.texture_sticking"),
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
+    "convert to-state-dict": Command("Write a StyleGAN2 for other PyTorch code.", "sg3tf.convert.to_state_dict"),
     "export": Command("Export a network as a SavedModel.", "serving.export", registered=True),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
     "doctor": Command("Check the installation.", "sg3tf.doctor.command"),
@@ -80,7 +81,7 @@ GROUPS = {
     "data": "Data sets: build, verify.",
     "generate": "Images and videos: images, grid, mix, interpolate, layers, sheet.",
     "spectra": "Power spectra: calc, compare, heatmap, slices.",
-    "convert": "Official checkpoints: from-pickle, to-npz.",
+    "convert": "Official checkpoints: from-pickle, to-npz, to-state-dict.",
 }
 
 

@@ -9,6 +9,7 @@ nothing else in the file contains them.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -75,6 +76,61 @@ def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
         arrays = _missing_noise(config) | arrays
     class_name = "Discriminator" if name == "D" else "Generator"
     return OfficialNetwork("PyTorch", class_name, {"layout": "state dict"}, config, arrays)
+
+
+# --- Written ----------------------------------------------------------------------------------------------------------
+
+
+def from_arrays(config: StyleGAN2Config | DiscriminatorConfig, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the tensors of a network in this layout, which has no clamp.
+
+    Args:
+        config: of the network.
+        arrays: {official name: array}, without filters; `mapping.w_avg` is left out.
+
+    Raises:
+        UnsupportedNetworkError: the layout has no such network; the message names what differs.
+    """
+    is_generator = isinstance(config, StyleGAN2Config)
+    if not is_generator and not isinstance(config, DiscriminatorConfig):
+        raise UnsupportedNetworkError(
+            f"a {type(config).__name__}: state dicts hold StyleGAN2's generator and discriminator"
+        )
+    plain = type(config)(**{name: getattr(config, name) for name in _SIZES if hasattr(config, name)})
+    for name, value in dataclasses.asdict(plain).items():
+        if name not in _NOT_STORED and getattr(config, name) != value:
+            raise UnsupportedNetworkError(f"{name}={getattr(config, name)!r}: state dicts have only {value!r}")
+    names = _generator_names(config) if isinstance(config, StyleGAN2Config) else _discriminator_names(config)
+    tensors = {name: _shape_there(name, official, arrays[official]) for name, official in names}
+    return tensors | dict(_filters(config))
+
+
+_SIZES = ("resolution", "image_channels", "z_dim", "w_dim", "channel_base", "channel_max")
+_NOT_STORED = {"conv_clamp", "layer_clamps", "mbstd_group_size", "mapping_layers"}
+_FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+
+
+def _shape_there(name: str, official: str, array: Array) -> Array:
+    if official.endswith("noise_strength"):
+        return array.reshape(1)
+    if official.endswith("noise_const"):
+        return array[None, None]
+    if official.endswith("torgb.bias"):
+        return array.reshape(1, -1, 1, 1)
+    return array[None] if official.endswith("const") or name.endswith(".conv.weight") else array
+
+
+def _filters(config: StyleGAN2Config | DiscriminatorConfig) -> Iterator[tuple[str, Array]]:
+    for index in range(len(_sides(config.resolution))):
+        if isinstance(config, StyleGAN2Config):
+            yield f"convs.{2 * index}.conv.blur.kernel", (4 * _FIR).astype(np.float32)
+            yield f"to_rgbs.{index}.upsample.kernel", (4 * _FIR).astype(np.float32)
+        else:
+            yield f"convs.{index + 1}.conv2.0.kernel", _FIR.astype(np.float32)
+            yield f"convs.{index + 1}.skip.0.kernel", _FIR.astype(np.float32)
+
+
+# --- Names and sizes --------------------------------------------------------------------------------------------------
 
 
 def _generator_config(tensors: Mapping[str, Array]) -> StyleGAN2Config:
@@ -190,9 +246,8 @@ def _official_shape(official: str, array: Array) -> Array:
 
 def _check_filter(name: str, array: Array) -> None:
     """Refuse a filter other than [1, 3, 3, 1], of gain 1 or, for upsampling, 4."""
-    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
     gain = 4 if name.endswith(_FILTERS[:2]) else 1
-    if array.shape != taps.shape or not np.allclose(np.float64(array), gain * taps, rtol=2**-8, atol=1e-6):
+    if array.shape != _FIR.shape or not np.allclose(np.float64(array), gain * _FIR, rtol=2**-8, atol=1e-6):
         raise UnsupportedNetworkError(f"{name:.100}: only the filter [1, 3, 3, 1] is supported")
 
 

@@ -165,6 +165,7 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ["texture-sticking", f"--network={missing}", f"--outdir={tmp_path / 'o'}"],
         ["convert", "from-pickle", f"--network={missing}", f"--outdir={tmp_path / 'o'}"],
         ["convert", "to-npz", f"--network={missing}", f"--out={tmp_path / 'o.npz'}"],
+        ["convert", "to-state-dict", f"--network={missing}", f"--out={tmp_path / 'o.pt'}"],
         ["data", "build", f"--source={missing}", f"--outdir={tmp_path / 'd'}", "--resolution=8"],
         ["data", "verify", f"--data={missing}"],
         ["doctor", "--flag"],

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d, correlate2d
 
-from sg3tf.convert import nvidia_pickle
+from sg3tf.convert import nvidia_pickle, to_state_dict, torch_file
 from sg3tf.convert.from_pickle import build_model
 from sg3tf.convert.official_network import NO_CLAMP, UnsupportedNetworkError
+from sg3tf.convert.state_dict import from_arrays
 from sg3tf.convert.weights import ParameterMismatchError
-from sg3tf.models.configs import StyleGAN2Config
+from sg3tf.models.configs import GeneratorConfig, StyleGAN2Config
 from sg3tf.ops import use_backend
 from tests.helpers import torch_writer
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
@@ -236,3 +237,24 @@ def test_other_networks_are_refused_by_name(tmp_path: Path) -> None:
         read(**{"input.input": one})
     with pytest.raises(ParameterMismatchError, match=r"synthesis.b8.conv0.bias: shape \(1,\) does not fit"):
         build_model(read(**{"convs.0.activate.bias": one}))
+
+
+def test_written_files(tmp_path: Path) -> None:
+    """A generator and a discriminator of the library compute what the implementation above does with their file."""
+    path = write(tmp_path / "first.pt", {"g_ema": generator_tensors(), "d": discriminator_tensors()})
+    G, D = (build_model(nvidia_pickle.read(path, name)) for name in ("G_ema", "D"))
+    to_state_dict.save(G, tmp_path / "second.pt", D)
+    content = torch_file.read(tmp_path / "second.pt")
+    z, images = np.random.default_rng(2).normal(size=[1, W_DIM]), np.random.default_rng(3).normal(size=[2, 3, 16, 16])
+    with use_backend("matmul"):
+        expected = image_of(content["g_ema"], styles(content["g_ema"], z)[0])
+        assert relative_error(nchw(G(z))[0], expected) < TOLERANCE
+        assert relative_error(D(np.float32(nhwc(images))), logits_of(content["d"], images)) < TOLERANCE
+    np.testing.assert_array_equal(content["latent_avg"], G.mapping_network.w_avg)
+    for part in ("g_ema", "d"):
+        before = torch_file.read(path)[part]
+        assert {name: array.shape for name, array in content[part].items()} == {k: v.shape for k, v in before.items()}
+    with pytest.raises(UnsupportedNetworkError, match="label_dim=2: state dicts have only 0"):
+        from_arrays(StyleGAN2Config(16, channel_base=64, label_dim=2), {})
+    with pytest.raises(UnsupportedNetworkError, match="a GeneratorConfig: state dicts hold StyleGAN2's"):
+        from_arrays(GeneratorConfig(16), {})  # type: ignore[arg-type]

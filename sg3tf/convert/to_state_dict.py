@@ -1,0 +1,74 @@
+"""Write a StyleGAN2 as the widespread PyTorch state dict with g_ema, d and latent_avg, without PyTorch.
+
+sg3tf convert to-state-dict --network=faces/G_ema.keras --discriminator=faces/D.keras --out=faces.pt
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+
+from absl import flags
+
+from sg3tf.convert import torch_save
+from sg3tf.convert.state_dict import KEYS, from_arrays
+from sg3tf.convert.weights import to_arrays
+from sg3tf.models.discriminator import Discriminator
+from sg3tf.models.generators import Generator
+from sg3tf.models.loading import load, load_model
+from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
+from sg3tf.utils.files import atomic_write
+
+
+def save(generator: Generator, path: str | Path, discriminator: Discriminator | None = None) -> None:
+    """Write a generator, its average of w and, if given, a discriminator, atomically.
+
+    Args:
+        generator: a StyleGAN2Generator, for the key "g_ema".
+        path: the file to write.
+        discriminator: for the key "d".
+
+    Raises:
+        UnsupportedNetworkError: the layout has no such network.
+        OSError: the file cannot be written.
+    """
+    arrays = to_arrays(generator)
+    content: dict[str, Any] = {KEYS["G_ema"]: from_arrays(generator.config, arrays)}
+    if discriminator is not None:
+        content[KEYS["D"]] = from_arrays(discriminator.config, to_arrays(discriminator))
+    content["latent_avg"] = arrays["mapping.w_avg"]
+    with atomic_write(Path(path)) as file:
+        torch_save.write(file, content)
+
+
+# --- Command line -----------------------------------------------------------------------------------------------------
+
+
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    shared.define_network(options)
+    flags.DEFINE_string(
+        "discriminator", None, "The .keras file of the discriminator, to be written too.", flag_values=options
+    )
+    shared.define_out(options, "The .pt file to write.")
+
+
+def main(options: flags.FlagValues) -> None:
+    """Write one file and print its name."""
+    file = options.discriminator
+    save(load(options.network), options.out, load_model(Path(file), Discriminator) if file else None)
+    print(options.out)
+
+
+def command() -> int:
+    """Run the command and return its exit status."""
+    return command_line.run("sg3tf convert to-state-dict", main, define_flags, __doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(command())
