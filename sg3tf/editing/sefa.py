@@ -52,8 +52,8 @@ def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
     for index, conv in enumerate(G.convs):
         readers[index].append(_matrix(conv.affine))
     if isinstance(G, StyleGAN2Generator):
-        for index, torgb in enumerate(G.torgbs):  # layer 2 * index and this share a resolution
-            readers[2 * index + 1].append(_matrix(torgb.affine) / torgb.affine.units**0.5)
+        for index, torgb in enumerate(reversed(G.torgbs)):  # one for every two layers, or the last one alone
+            readers[-1 - 2 * index].append(_matrix(torgb.affine) / torgb.affine.units**0.5)
     return readers
 
 
