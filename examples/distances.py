@@ -25,8 +25,10 @@ from sg3tf import latents
 from sg3tf.data.dataset import open_dataset
 from sg3tf.images import to_uint8
 
-_NETWORK = flags.DEFINE_string("network", None, "Generator, without labels: .keras file, run or checkpoint.", True)
-_DATA = flags.DEFINE_string("data", None, "Data set of images that training has not seen.", True)
+_NETWORK = flags.DEFINE_string(
+    "network", None, "Generator, without labels: .keras file, run or checkpoint.", required=True
+)
+_DATA = flags.DEFINE_string("data", None, "Data set of images that training has not seen.", required=True)
 _COUNT = flags.DEFINE_integer("count", 1024, "Number of images to generate.", lower_bound=2)
 
 _PATCH = 7
