@@ -41,6 +41,8 @@ AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 #: in G alone; at 256 pixels StyleGAN2-ADA was published with the same value.
 GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
 GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth a warning
+#: Below the published resolutions larger ones train, too, often better (docs/quality.md), and are worth none.
+SMALL_RESOLUTION, SMALL_GAMMA = 128, 2.0
 
 #: Metrics that need no detector files: the default of --metrics.
 SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
@@ -471,7 +473,8 @@ class Options:
     def gamma_warning(self) -> str | None:
         """Warning about an R1 weight far from the published one; none about 0, which switches R1 off."""
         published = default_gamma(self.cfg, self.resolution, self.batch)
-        if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= published * GAMMA_FACTOR:
+        most = max(published * GAMMA_FACTOR, SMALL_GAMMA if self.resolution < SMALL_RESOLUTION else 0)
+        if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= most:
             return None
         return (
             f"--gamma={self.gamma:g} is more than {GAMMA_FACTOR:g} times away from {published:g}, which is usual for "

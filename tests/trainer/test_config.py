@@ -298,6 +298,15 @@ def test_gamma_far_away_is_worth_a_warning():
         assert f"--gamma={usual * factor:g}" in warning and "2.048" in warning and "\n" not in warning
 
 
+def test_larger_gammas_of_small_images_are_worth_no_warning():
+    usual = new(resolution=32).gamma
+    for gamma in (0.26 * usual, 0.5, 2):
+        assert new(resolution=32, gamma=gamma).gamma_warning is None
+    for gamma in (0.24 * usual, 2.1):
+        assert new(resolution=32, gamma=gamma).gamma_warning
+    assert new(resolution=128, gamma=5 * new(resolution=128).gamma).gamma_warning
+
+
 def test_defaults_by_configuration():
     names = ("gamma", "glr", "map_depth", "style_mixing", "pl_weight")
 
