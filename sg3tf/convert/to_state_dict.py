@@ -5,24 +5,21 @@ sg3tf convert to-state-dict --network=faces/G_ema.keras --discriminator=faces/D.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from sg3tf.convert import torch_save
 from sg3tf.convert.state_dict import KEYS, from_arrays
-from sg3tf.convert.weights import to_arrays
-from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.generators import Generator
-from sg3tf.models.loading import load, load_model
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.generators import Generator
 
 
 def save(generator: Generator, path: str | Path, discriminator: Discriminator | None = None) -> None:
@@ -37,6 +34,8 @@ def save(generator: Generator, path: str | Path, discriminator: Discriminator | 
         UnsupportedNetworkError: the layout has no such network.
         OSError: the file cannot be written.
     """
+    from sg3tf.convert.weights import to_arrays  # here, so that --help is answered without TensorFlow
+
     arrays = to_arrays(generator)
     content: dict[str, Any] = {KEYS["G_ema"]: from_arrays(generator.config, arrays)}
     if discriminator is not None:
@@ -60,6 +59,9 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Write one file and print its name."""
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.loading import load, load_model
+
     file = options.discriminator
     save(load(options.network), options.out, load_model(Path(file), Discriminator) if file else None)
     print(options.out)
