@@ -4,7 +4,7 @@ python -m benchmarks.quality_bench --data=datasets/portraits --kimg=48 --seeds=3
     --options=base,relativistic,lecam=0.1 -- --batch=16 --gamma=0.5 --cbase=1024 --cmax=32
 
 Runs are made one after the other, each in a process of its own. Ctrl-C or a kill loses nothing: the same command goes
-on. A line of --out has one run: docs/quality.md. `sg3tf compare-runs --metric=swd_held_out` draws them.
+on. A line of quality.jsonl has one run: docs/quality.md. `sg3tf compare-runs --metric=swd_held_out` draws them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from numpy.typing import NDArray
 
 from sg3tf.data.dataset import Dataset, open_dataset
@@ -29,6 +29,7 @@ from sg3tf.metrics.kid import standardized_kernel_distance
 from sg3tf.metrics.samples import comparison_rng
 from sg3tf.metrics.swd import sliced_wasserstein_distance
 from sg3tf.models.loading import load, snapshots
+from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_write
 
 METRICS = ("swd", "kid_scattering")
@@ -37,26 +38,35 @@ NAMES = {"base": "", "relativistic": "loss=relativistic", "apa": "aug=apa", "ada
 SNAPSHOTS = 6  # of a run
 BATCH = 16  # images at a time where distances are computed
 
-_DATA = flags.DEFINE_string("data", None, "data set", required=True)
-_KIMG = flags.DEFINE_float("kimg", 48.0, "length of each run, in thousands of images")
-_OPTIONS = flags.DEFINE_list(
-    "options", list(NAMES)[:2], f"flags of trainer.main, such as lecam=0.1 or gamma=1+aug=apa; or {', '.join(NAMES)}"
-)
-_SEEDS = flags.DEFINE_integer("seeds", 3, "seeds of each option: 0 and on", lower_bound=1)
-_HELD_OUT = flags.DEFINE_integer("held_out", 500, "images that are not trained on, evenly spread", lower_bound=2)
-_OUTDIR = flags.DEFINE_string("outdir", "runs/quality", "folder for the runs")
-_OUT = flags.DEFINE_string("out", None, "file to append lines to; default: quality.jsonl in --outdir")
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Define the flags of the matrix."""
+    flags.DEFINE_string("data", None, "Data set.", required=True, flag_values=values)
+    flags.DEFINE_float("kimg", 48.0, "Length of each run, in thousands of images.", flag_values=values)
+    flags.DEFINE_list(
+        "options",
+        list(NAMES)[:2],
+        f"Flags of trainer.main, such as lecam=0.1 or gamma=1+aug=apa; or {', '.join(NAMES)}.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("seeds", 3, "Seeds of each option: 0 and on.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "held_out", 500, "Images that are not trained on, evenly spread.", lower_bound=2, flag_values=values
+    )
+    flags.DEFINE_string(
+        "outdir", "runs/quality", "Folder for the runs, and for the lines in quality.jsonl.", flag_values=values
+    )
 
 
 def training_flags(option: str) -> list[str]:
     """Flags of trainer.main of one of --options.
 
     Raises:
-        UsageError: neither a name nor FLAG=VALUE.
+        ValueError: neither a name nor FLAG=VALUE.
     """
     pairs = [pair for pair in NAMES.get(option, option).split("+") if pair]
     if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise app.UsageError(f"--options: {wrong[0]!r} is neither FLAG=VALUE nor one of {', '.join(NAMES)}")
+        raise ValueError(f"--options: {wrong[0]!r} is neither FLAG=VALUE nor one of {', '.join(NAMES)}")
     return [f"--{pair}" for pair in pairs]
 
 
@@ -100,14 +110,14 @@ def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
     return found
 
 
-def main(argv: Sequence[str]) -> None:
-    """Make the runs whose lines are missing."""
-    outdir, more = Path(_OUTDIR.value), list(argv[1:])
-    out = Path(_OUT.value) if _OUT.value else outdir / "quality.jsonl"
+def main(options: flags.FlagValues, more: list[str]) -> None:
+    """Make the runs whose lines are missing, with `more` flags of trainer.main for all of them."""
+    outdir = Path(options.outdir)
+    out = outdir / "quality.jsonl"
     outdir.mkdir(parents=True, exist_ok=True)
-    all_flags = {option: training_flags(option) for option in _OPTIONS.value}
-    others, held_out = open_dataset(_DATA.value, use_labels="--cond" in more).split(_HELD_OUT.value)
-    common = {"data": held_out.digest, "kimg": _KIMG.value, "held_out": len(held_out), "flags": more}
+    all_flags = {option: training_flags(option) for option in options.options}
+    others, held_out = open_dataset(options.data, use_labels="--cond" in more).split(options.held_out)
+    common = {"data": held_out.digest, "kimg": options.kimg, "held_out": len(held_out), "flags": more}
     done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
     def write(line: dict[str, Any]) -> None:
@@ -118,22 +128,32 @@ def main(argv: Sequence[str]) -> None:
     def is_done(key: dict[str, Any]) -> bool:
         return any(all(line.get(name) == value for name, value in key.items()) for line in done)
 
-    tick = f"--tick={_KIMG.value / SNAPSHOTS:g}"
-    reports = [f"--data={_DATA.value}", f"--kimg={_KIMG.value:g}", tick, "--snap=1", "--checkpoint=1", "--metrics=none"]
+    tick = f"--tick={options.kimg / SNAPSHOTS:g}"
+    length = [f"--kimg={options.kimg:g}", tick, "--snap=1", "--checkpoint=1", "--metrics=none"]
     about_floor = {"option": "floor", "data": held_out.digest, "held_out": len(held_out)}
     if not is_done(about_floor):
         write(about_floor | floor(held_out, others))
-    for seed in range(_SEEDS.value):  # all options of a seed, so that an interrupted matrix is comparable
+    for seed in range(options.seeds):  # all options of a seed, so that an interrupted matrix is comparable
         for option, of_option in all_flags.items():
             key = {"option": option, "seed": seed, **common}
             if is_done(key):
                 continue
             folder, start = outdir / option / f"seed{seed}", time.monotonic()
-            train(folder, [*reports, *more, *of_option, f"--seed={seed}", f"--validation={len(held_out)}"])
+            train(
+                folder,
+                [
+                    f"--data={options.data}",
+                    *length,
+                    *more,
+                    *of_option,
+                    f"--seed={seed}",
+                    f"--validation={len(held_out)}",
+                ],
+            )
             seconds = round(time.monotonic() - start)
             (run,) = folder.glob("*-*")
             write({**key, "run": str(run), "seconds": seconds, "snapshots": distances(run, held_out)})
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(command_line.run("quality_bench", main, define_flags, __doc__ or "", positional="-- --FLAG=VALUE..."))

@@ -1,0 +1,75 @@
+"""The matrix of training runs, with stand-ins for training and for the distances of generated images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import quality_bench
+from sg3tf.cli.main import main as sg3tf_main
+from sg3tf.utils import command_line
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, faces: Path) -> Any:
+    """A function of --options that runs the benchmark; returns its lines, and the runs that were trained."""
+    trained: list[list[str]] = []
+
+    def train(outdir: Path, arguments: list[str]) -> None:
+        trained.append(arguments)
+        run = outdir / "00000-run"
+        run.mkdir(parents=True)
+        options = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+        (run / "options.json").write_text(json.dumps({"lecam": "0", **options}))
+        for name in ("000004", "000008_016"):
+            (run / f"network-snapshot-{name}.keras").write_text(f"{1000 * len(trained)}")
+
+    def compute(names: Any, G: str, real: Any, num_samples: int, batch: int) -> dict[str, float]:
+        assert num_samples == len(real) == 9
+        return {name: float(G) for name in names}
+
+    def run(options: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
+        trained.clear()
+        given = [f"--data={faces}", "--kimg=6", "--seeds=2", "--held_out=9", f"--outdir={tmp_path / 'q'}"]
+        arguments = [*given, f"--options={options}", "--", "--batch=8"]
+        status = command_line.run(
+            "quality_bench", quality_bench.main, quality_bench.define_flags, "", arguments, positional="FLAG..."
+        )
+        assert status == 0
+        lines = (tmp_path / "q" / "quality.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines], list(trained)
+
+    for function in (train, compute):
+        monkeypatch.setattr(quality_bench, function.__name__, function)
+    monkeypatch.setattr(quality_bench, "load", Path.read_text)
+    return run
+
+
+def test_matrix(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    lines, trained = bench("base,lecam=0.1+aug=apa")
+    floor, *runs = lines
+    assert floor["option"] == "floor" and 0 < floor["swd"] < 1000
+    order = [("base", 0), ("lecam=0.1+aug=apa", 0), ("base", 1), ("lecam=0.1+aug=apa", 1)]
+    assert [(run["option"], run["seed"]) for run in runs] == order
+    for run, arguments in zip(runs, trained, strict=True):
+        assert {"--kimg=6", "--tick=1", "--batch=8", "--validation=9", f"--seed={run['seed']}"} <= set(arguments)
+        assert ("--lecam=0.1" in arguments and "--aug=apa" in arguments) == (run["option"] != "base")
+        assert [point["kimg"] for point in run["snapshots"]] == [4, 8.016]
+        assert all(point["swd"] > floor["swd"] for point in run["snapshots"])
+    more, trained = bench("base,relativistic")  # what is done is not made again
+    assert more[:5] == lines and [run["option"] for run in more[5:]] == ["relativistic"] * 2 and len(trained) == 2
+
+    folders = [run["run"] for run in runs]
+    out = tmp_path / "curves.png"
+    assert sg3tf_main(["compare-runs", *folders, "--metric=swd_held_out", f"--out={out}"]) == 0
+    first = capsys.readouterr().out.splitlines()[-3].split()
+    assert first[:2] == ["2", "8.016"]
+    assert float(first[3]) == 2000  # the mean of the first and the third run
+
+
+def test_unknown_option():
+    with pytest.raises(ValueError, match="'lecam' is neither FLAG=VALUE nor one of base, relativistic"):
+        quality_bench.training_flags("gamma=1+lecam")
