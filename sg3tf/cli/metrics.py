@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sg3tf.metrics import Evaluation
 
-#: Resizing of images to the input size of detectors.
+#: Resizing of images to the input size of detectors; those that are not here take any size.
 _RESIZE = {
     "inception": "bilinear to 299x299, by the network's own graph",
     "vgg16": "bilinear to 224x224, as in TensorFlow 1",
@@ -127,7 +127,7 @@ def _shared_entries(
         "kimg": None,  # not recorded in a network
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
-            name: {"digest": detector.digest, "resize": _RESIZE[name]}
+            name: {"digest": detector.digest, "resize": _RESIZE.get(name, "none")}
             for name, detector in evaluation.detectors.items()
         },
         "sg3tf": __version__,

@@ -31,7 +31,7 @@ class Counted:
     """Store whose image i is 1x1 and has the label [i]; counts how often each is read."""
 
     name, path, resolution, channels, digest = "counted", Path("counted"), 1, 1, "sha256:"
-    label = LabelSpec("vector", 1)
+    label, classes = LabelSpec("vector", 1), ()
 
     def __init__(self, num_images: int) -> None:
         self.num_images = num_images
