@@ -11,7 +11,7 @@ DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
 
-.PHONY: docs format demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
+.PHONY: docs format soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	@$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
@@ -47,7 +47,7 @@ pytest = set -e; for group in $(TEST_GROUPS); do \
   if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
   echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
 
-test: native-test test-beam
+test: native-test test-beam .venv-clients/.installed
 	@$(call pytest)
 
 test-fast: native
@@ -62,6 +62,24 @@ test-beam: .venv-beam/.installed
 	$(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --quiet "apache-beam>=2.77,<3" absl-py google-crc32c numpy pillow tqdm lmdb \
 	  pytest hypothesis
+	touch $@
+
+# Long form of the storms of requests against the server: half an hour.
+soak-serving: .venv/.installed
+	SG3TF_SOAK=100 $(BIN)/python -m pytest tests/serving/server/test_storm.py
+
+# Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages of the same names.
+# Without npm the client for Node is left out.
+.venv-clients/.installed: Makefile
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "no Python 3.11 or newer found"; exit 1; }
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet "grpcio>=1.70" "protobuf==3.20.3" "numpy>=2.0"
+	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/min-tfs-client min-tfs-client==1.0.2
+	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/serving-client \
+	  tensorflow-serving-client-grpc==2.3.0
+	@command -v npm >/dev/null || echo "no npm: the client for Node is not tested"
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix .venv-clients \
+	  @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 	touch $@
 
 docs: .venv/.installed
@@ -90,4 +108,4 @@ lint: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-beam build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-beam .venv-clients build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

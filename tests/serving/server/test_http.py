@@ -190,8 +190,10 @@ def test_more_connections_than_fit_are_closed_at_once_and_served_later(slow):
     address = slow.socket.getsockname()
     held = [socket.create_connection(address, timeout=5) for _ in range(4)]
     time.sleep(0.1)  # until all four are accepted
+    began = time.monotonic()
     with socket.create_connection(address, timeout=5) as fifth:
         assert fifth.recv(10) == b""
+    assert time.monotonic() - began < 0.4  # before the others' time is over
     for connection in held:
         connection.close()
     time.sleep(0.1)
