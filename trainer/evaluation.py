@@ -14,7 +14,8 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.utils.files import atomic_path, atomic_write
+from sg3tf.utils.files import atomic_path
+from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
 from trainer.state import TrainState
@@ -58,7 +59,7 @@ class Evaluator:
         self._run, self._options, self._state, self._strategy = run, options, state, strategy
         self._evaluations: list[metrics.Evaluation] = []  # made at the first snapshot; graphs are kept for the next
         for name in options.metrics:
-            _truncate(self._file(name), state.cur_nimg)
+            run_dir.truncate_lines(self._file(name), state.cur_nimg, lambda line: line["kimg"])
 
     def evaluate(self, snapshot: Path) -> dict[str, float]:
         """Compute the metrics of state.G_ema.
@@ -153,14 +154,3 @@ def _real_images(options: Options) -> Dataset:
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def _truncate(file: Path, cur_nimg: int) -> None:
-    """Remove the lines from after `cur_nimg` images, and one in the middle of which a process was killed."""
-    if not file.exists():
-        return
-    lines = file.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["kimg"] * 1000 <= cur_nimg + 0.5]
-    if len(kept) < len(lines):
-        with atomic_write(file) as out:
-            out.write("".join(kept).encode())

@@ -24,6 +24,7 @@ from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 Array = NDArray[np.float32]
 _COLORS = 3
+_INPUT_AXIS, _OUTPUT_AXIS = 2, 3  # of the kernel of a convolution
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def _layers(model: keras.Model) -> Iterator[Layer]:
         for layer in model.convs:
             yield Layer(layer.name, _variables(layer, "kernel", "bias", "noise_strength", "noise_const"))
         for layer in model.torgbs:
-            yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=3)
+            yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=_OUTPUT_AXIS)
         for layer in model.skips:
             yield Layer(layer.name, _variables(layer, "kernel"))
     elif isinstance(model, StyleGAN3Generator):
@@ -119,7 +120,7 @@ def _layers(model: keras.Model) -> Iterator[Layer]:
             plan = layer.plan
             variables = _variables(layer, "kernel", "bias", "magnitude_ema")
             if plan.is_torgb:
-                yield Layer("torgb", variables, image_axis=3)
+                yield Layer("torgb", variables, image_axis=_OUTPUT_AXIS)
             else:
                 yield Layer(layer.name, variables, place=(math.log2(plan.out_cutoff), math.log2(plan.out_rate)))
 
@@ -132,9 +133,11 @@ def _mapping(mapping: keras.layers.Layer) -> Iterator[Layer]:
 
 
 def _discriminator(model: Discriminator) -> Iterator[Layer]:
-    yield Layer(f"b{model.config.resolution}.fromrgb", _variables(model.fromrgb, "kernel", "bias"), image_axis=2)
+    yield Layer(
+        f"b{model.config.resolution}.fromrgb", _variables(model.fromrgb, "kernel", "bias"), image_axis=_INPUT_AXIS
+    )
     for layer in model.skip_fromrgbs:
-        yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=2)
+        yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=_INPUT_AXIS)
     for block in model.blocks:
         for layer in filter(None, (block.conv0, block.conv1, block.skip)):
             yield Layer(f"{block.name}.{layer.name}", _variables(layer, "kernel", "bias"))
@@ -167,6 +170,8 @@ def _copy(source: Layer, target: Layer) -> list[str]:
         if role == "kernel":
             old = _with_image_channels(old, initial.shape, target.image_axis)
             variable.assign(_fit_kernel(old, initial, source, target))
+        elif role == "bias" and target.image_axis == _OUTPUT_AXIS:
+            variable.assign(_fit(_with_image_channels(old, initial.shape, axis=0), initial))
         else:
             variable.assign(_fit(old, initial, input_axis=0 if role == "affine.kernel" else None))
     return changed
@@ -183,29 +188,31 @@ def _fit_kernel(old: Array, initial: Array, source: Layer, target: Layer) -> Arr
         split = [array.reshape(target.positions, -1, array.shape[1]) for array in (old, initial)]
         return _fit(split[0], split[1], input_axis=1).reshape(initial.shape)
     features = [array.shape[-2] - layer.extra_inputs for array, layer in ((old, source), (initial, target))]
-    parts = [_fit(old[..., : features[0], :], initial[..., : features[1], :], input_axis=-2)]
+    num_inputs = old.shape[-2], initial.shape[-2]
+    parts = [_fit(old[..., : features[0], :], initial[..., : features[1], :], -2, num_inputs)]
     if target.extra_inputs:
-        parts.append(_fit(old[..., features[0] :, :], initial[..., features[1] :, :], input_axis=-2))
+        parts.append(_fit(old[..., features[0] :, :], initial[..., features[1] :, :], -2, num_inputs))
     return np.concatenate(parts, axis=-2)
 
 
-def _fit(old: Array, initial: Array, input_axis: int | None) -> Array:
+def _fit(old: Array, initial: Array, input_axis: int | None = None, num_inputs: tuple[int, int] | None = None) -> Array:
     """Put `old` into the shape of `initial`, whose values fill the rest, except from new inputs to old outputs.
 
-    Weights are divided by the root of their number of inputs when used, which their scale makes up for.
+    Weights are divided by the root of their number of inputs when used, which their scale makes up for; `num_inputs`
+    are those before and after, where `old` and `initial` are parts of kernels.
     """
-    if old.shape == initial.shape:
+    before, after = num_inputs or ((1, 1) if input_axis is None else (old.shape[input_axis], initial.shape[input_axis]))
+    if old.shape == initial.shape and before == after:
         return old
     common = tuple(slice(min(a, b)) for a, b in zip(old.shape, initial.shape, strict=True))
     result = initial.copy()
     if input_axis is None:
         result[common] = old[common]
         return result
-    before, after = old.shape[input_axis], initial.shape[input_axis]
     fresh = list(common)
-    fresh[input_axis] = slice(before, None)
+    fresh[input_axis] = slice(old.shape[input_axis], None)
     result[tuple(fresh)] = 0
-    result[common] = old[common] * np.float32((after / before) ** 0.5 if before else 0)
+    result[common] = old[common] * np.float32((after / before) ** 0.5)
     return result
 
 
@@ -223,7 +230,7 @@ def _with_image_channels(kernel: Array, shape: tuple[int, ...], axis: int | None
     """Turn the color channels of a kernel into gray or back; transparency, the fourth channel, has no counterpart."""
     if axis is None or kernel.shape[axis] == shape[axis] or 1 not in (kernel.shape[axis], shape[axis]):
         return kernel
-    is_input = axis == 2
+    is_input = axis == _INPUT_AXIS
     colors = kernel.take(range(min(_COLORS, kernel.shape[axis])), axis=axis)
     if shape[axis] == 1:
         gray = colors.sum(axis=axis, keepdims=True) if is_input else colors.mean(axis=axis, keepdims=True)

@@ -20,7 +20,7 @@ from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.models import power_ema
 from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
-from sg3tf.utils.files import atomic_path, atomic_write
+from sg3tf.utils.files import atomic_path
 from sg3tf.utils.progress import duration, print_above_bar
 from trainer import run_dir
 from trainer.config import Options
@@ -152,7 +152,7 @@ class RunLogger:
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
-        self.truncate_stats_after(state.cur_nimg)
+        run_dir.truncate_lines(run / "stats.jsonl", state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
 
     def log(self, line: str) -> None:
         """Print a line, and append it to log.txt."""
@@ -293,17 +293,6 @@ class RunLogger:
                     name = f"{part}/{variable.path.partition('/')[2]}"
                     tf.summary.histogram(name, variable.value, step=self.state.cur_nimg)
 
-    def truncate_stats_after(self, cur_nimg: int) -> None:
-        """Remove the lines of stats.jsonl that a killed run wrote after its last checkpoint: they are written again."""
-        file = self.run / "stats.jsonl"
-        if not file.exists():
-            return
-        lines = file.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and _kimg(line) * 1000 <= cur_nimg + 0.5]
-        if len(kept) < len(lines):
-            with atomic_write(file) as out:
-                out.write("".join(kept).encode())
-
     @contextlib.contextmanager
     def _maintenance(self) -> Iterator[None]:
         """Context whose time is not counted as training."""
@@ -356,13 +345,6 @@ class NullLogger:
 
 def _norm(model: tf.keras.Model) -> float:
     return float(tf.linalg.global_norm([v.value for v in model.trainable_variables]))
-
-
-def _kimg(line: str) -> float:
-    try:
-        return float(json.loads(line)["Progress/kimg"]["mean"])
-    except (ValueError, LookupError, TypeError):
-        return float("inf")  # the process was killed in the middle of the line
 
 
 def _status(values: dict[str, dict[str, float]], total_kimg: float) -> str:

@@ -6,11 +6,12 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sg3tf.models.loading import CLASSES
-from sg3tf.utils.files import refuse_remote, verify_checksums
+from sg3tf.utils.files import atomic_write, refuse_remote, verify_checksums
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
 from trainer.state import PROGRESS
@@ -85,6 +86,39 @@ def remove_old_checkpoints(run: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> None:
+    """Remove the lines of a .jsonl file from after `cur_nimg` images, which a resumed run writes again.
+
+    Damaged lines go, too, such as one in the middle of which a process was killed.
+
+    Args:
+        file: which need not exist.
+        cur_nimg: images that the run has seen.
+        kimg: returns the thousands of images of a line.
+    """
+
+    def is_kept(line: str) -> bool:
+        try:
+            return line.endswith("\n") and kimg(json.loads(line)) * 1000 <= cur_nimg + 0.5
+        except (ValueError, LookupError, TypeError):
+            return False
+
+    if not file.exists():
+        return
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if is_kept(line)]
+    if len(kept) < len(lines):
+        with atomic_write(file) as out:
+            out.write("".join(kept).encode())
+
+
+#: What --resume and --init_from take.
+_SOURCES = {
+    "resume": "a run folder, a checkpoint folder or 'latest'",
+    "init_from": "a run folder, a checkpoint folder, a folder with G.keras, a .keras file or an official pickle",
+}
+
+
 def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     """Return (run folder, checkpoint folder) for --resume=PATH, which may name either.
 
@@ -98,7 +132,7 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
         return path.parent.parent, path
     found = checkpoints(path)
     if not found:
-        raise OptionError(f"--{flag}={path}: holds no checkpoint; give a run folder, a checkpoint folder or 'latest'")
+        raise OptionError(f"--{flag}={path}: holds no checkpoint; give {_SOURCES[flag]}")
     problems = []
     for checkpoint in reversed(found):
         problem = verify_checksums(checkpoint)

@@ -199,7 +199,9 @@ class BaseGenerator(keras.Model):
         update_emas: bool = False,
     ) -> tf.Tensor:
         """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
-        if z is not None and z.shape[0] == 0:
+        if isinstance(z, (list, tuple)):
+            z = tf.convert_to_tensor(z, tf.float32)
+        if z is not None and z.shape[:1] == (0,):
             raise ValueError(f"z of shape {tuple(z.shape)}: give at least one")
         w = self.mapping_network(z, label=label, update_emas=update_emas)
         ws = tf.repeat(w[:, None, :], self.num_ws, axis=1)

@@ -78,7 +78,7 @@ class VariantFields:
     layer_clamps: tuple[tuple[str, float], ...] = later(())
 
     def _check_variant(self) -> None:
-        object.__setattr__(self, "layer_clamps", tuple((name, bound) for name, bound in self.layer_clamps))
+        object.__setattr__(self, "layer_clamps", _checked_clamps(self.layer_clamps))
         _require_one_of("mapping_activation", self.mapping_activation, ACTIVATIONS)
         require(self.mapping_lr_multiplier > 0, "mapping_lr_multiplier", self.mapping_lr_multiplier, "must be above 0")
         for name in ("mapping_features", "embed_features"):
@@ -92,6 +92,16 @@ class VariantFields:
 
 def _require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     require(value in choices, name, value, f"must be one of {', '.join(choices)}")
+
+
+def _checked_clamps(clamps: Any) -> tuple[tuple[str, float], ...]:
+    pairs = tuple(tuple(pair) if isinstance(pair, (list, tuple)) else (pair,) for pair in clamps)
+    fit = all(
+        len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int | float) and pair[1] > 0
+        for pair in pairs
+    )
+    require(fit, "layer_clamps", clamps, 'must be pairs of a layer and a bound above 0, such as ("b8.conv0", 128.0)')
+    return pairs
 
 
 def _checked_taps(taps: Any) -> tuple[float, ...]:

@@ -85,7 +85,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         out_channels: output channels.
         residual: add the skip connection, both parts at half variance; without it, the two convolutions at full
             variance.
-        clamp: bound on the magnitude of activations; or (conv0, conv1, skip), each a bound or None.
+        clamp: bound on the magnitude of activations, or None; or (conv0, conv1, skip), each a bound or None.
         activation: "linear", "relu" or "lrelu".
         resample_filter: taps of the filter for downsampling, which are divided by their sum.
 
@@ -101,7 +101,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         in_channels: int,
         out_channels: int,
         residual: bool = True,
-        clamp: float | Sequence[float | None] = 256.0,
+        clamp: float | Sequence[float | None] | None = 256.0,
         activation: str = "lrelu",
         resample_filter: Sequence[float] = RESAMPLE_FILTER,
         **kwargs: Any,
@@ -113,7 +113,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.clamp = clamp
         self.activation = activation
         self.resample_filter = tuple(resample_filter)
-        bounds = (clamp, clamp, None) if isinstance(clamp, int | float) else clamp
+        bounds = clamp if isinstance(clamp, Sequence) else (clamp, clamp, None)
         gain = 0.5**0.5 if residual else 1.0
         down: dict[str, Any] = {"down": 2, "gain": gain, "resample_filter": resample_filter, "dtype": self.dtype_policy}
         self.conv0 = EqualizedConv2D(in_channels, 3, activation, clamp=bounds[0], dtype=self.dtype_policy, name="conv0")

@@ -60,7 +60,8 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
     state.cur_nimg = 2500
     file, snapshot = tmp_path / "metric-fid50k_full.jsonl", tmp_path / "network-snapshot-000002.keras"
     earlier = [line("fid50k_full", 1.0, 2.4, num_samples=10), line("fid50k_full", 0.0, 2.5)]
-    file.write_text("".join(earlier) + line("fid50k_full", -1.0, 2.508) + '{"kimg": 2')
+    damaged = '\0\0\n{"results": {}}\n{"kimg": 2'
+    file.write_text("".join(earlier) + line("fid50k_full", -1.0, 2.508) + damaged)
     evaluator = Evaluator(tmp_path, tiny_run.options(faces, **SETTINGS), state)
     values = evaluator.evaluate(snapshot)
     for name in NAMES:

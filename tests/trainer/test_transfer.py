@@ -211,6 +211,36 @@ def test_discriminators_of_another_size_and_image(options):
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("cfg", ["stylegan3-t", "stylegan2"])
+def test_images_of_other_channels(options, cfg):
+    """Gray images are the mean of the colors; all colors are what gray was."""
+    config = dataclasses.replace(options, cfg=cfg).generator()
+    z = np.random.default_rng(0).normal(size=[2, 512])
+    for channels, changed in ((1, 3), (3, 1), (4, 1)):
+        before, after = (build_generator(dataclasses.replace(config, image_channels=n)) for n in (channels, changed))
+        randomize(before)
+        copy_layers(before, after)
+        with use_backend("matmul"):
+            expected = np.mean(before(z)[..., :3], axis=3, keepdims=True)
+            np.testing.assert_allclose(after(z), expected + np.zeros(changed), atol=1e-5 * np.abs(expected).max())
+
+
+def test_weights_of_statistics_have_the_same_effect(options):
+    """With fewer features, and then without the statistics: weights are divided by the root of all inputs."""
+    before = Discriminator(options.discriminator())
+    channels = before.conv.kernel.shape[2] - 1
+    fewer = Discriminator(dataclasses.replace(before.config, channel_max=channels // 2))
+    none = Discriminator(dataclasses.replace(before.config, mbstd_channels=0))
+    for after, inputs in ((fewer, channels // 2), (none, channels)):
+        copy_layers(before, after)
+        old, new_ = (D.conv.kernel.numpy() / D.conv.kernel.shape[2] ** 0.5 for D in (before, after))
+        outputs = new_.shape[3]
+        np.testing.assert_allclose(new_[:, :, :inputs], old[:, :, :inputs, :outputs], rtol=1e-6)
+        np.testing.assert_allclose(
+            new_[:, :, inputs:], old[:, :, channels : channels + (after is fewer), :outputs], rtol=1e-6
+        )
+
+
 def test_config_t_as_the_start_of_r(options, source):
     _, saved = source
     R = build_generator(dataclasses.replace(options, cfg="stylegan3-r").generator())
@@ -255,8 +285,9 @@ def test_nothing_to_copy_is_refused(options, source):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.keras"])
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.pkl", "nowhere.keras"])
 def test_nothing_there_is_refused(options, tmp_path, name):
     with pytest.raises(OptionError, match=f"--init_from={tmp_path / name}: ") as refusal:
         new(options, tmp_path / name)
     assert "\n" not in str(refusal.value)
+    assert name.endswith(".keras") or "a .keras file or an official pickle" in str(refusal.value)

@@ -26,6 +26,7 @@ def G():
     [
         (lambda G: G([Z, LABEL]), r'inputs is a list: give z, or \{"z": z, "label": label\}'),
         (lambda G: G((Z, LABEL)), "inputs is a tuple: give z, or"),
+        (lambda G: G.mapping(np.float32(1), LABEL), r"z of shape \(\): give \[N, 4\]"),
         (lambda G: G({"z": Z[:0], "label": LABEL[:0]}), r"z of shape \(0, 4\): give at least one"),
         (lambda G: G.synthesis(np.zeros([0, 4, 4])), r"ws of shape \(0, 4, 4\): give those of at least one image"),
         (lambda G: G({"z": Z, "label": LABEL}, truncation_psi=[0.5, 1]), r"psi of shape \(2,\): give a number, or one"),
@@ -43,6 +44,15 @@ def test_generator(G, call, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize("psi", [0.5, [0.5], [[0.1], [0.2], [0.3]], np.float32([0.1, 0.2, 0.3])])
 def test_psi_that_fits(G, psi):
     assert G.mapping(Z, LABEL, psi).shape == (3, G.num_ws, 4)
+
+
+def test_latents_in_lists(G):
+    np.testing.assert_array_equal(G.mapping(Z.tolist(), LABEL), G.mapping(Z, LABEL))
+
+
+def test_a_block_without_clamps():
+    block = DiscriminatorBlock(3, 5, clamp=None)
+    assert [layer.clamp for layer in (block.conv0, block.conv1, block.skip)] == [None] * 3
 
 
 @pytest.mark.parametrize(

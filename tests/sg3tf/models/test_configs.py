@@ -117,6 +117,8 @@ def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message
         ({"conv_kernel": 5}, "conv_kernel=5: must be 1 .* or 3"),
         ({"num_critical": -1}, "num_critical=-1: must be between 0 and num_layers - 1 = 13"),
         ({"num_critical": 14}, "num_critical=14: must be between"),
+        ({"layer_clamps": ("L0_36_16", 128.0)}, "layer_clamps=.*: must be pairs of a layer and a bound above 0"),
+        ({"layer_clamps": [("L0_36_16", 0)]}, "layer_clamps=.*: must be pairs"),
     ],
 )
 def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
