@@ -124,6 +124,8 @@ def tensor_from_array(value: ArrayLike) -> Any:
         ValueError: an array of another type.
     """
     array = np.asarray(value)
+    if array.dtype.kind in "SU" and not isinstance(value, np.ndarray):
+        array = np.asarray(value, object)  # NumPy's own type of bytes loses zeros at the end
     if array.dtype.kind in "SUO":
         proto = _MESSAGES["TensorProto"](dtype=_STRING)
         proto.string_val.extend(text.encode() if isinstance(text, str) else text for text in array.ravel().tolist())
@@ -592,7 +594,8 @@ def _float32(value: Any) -> Array:
 def _per_image(value: ArrayLike, rank: int, count: int) -> Array:
     """Repeat a value of `rank` dimensions for every image: a batching stock server refuses inputs without rows."""
     array = _float32(value)
-    return array if array.ndim > rank else np.repeat(array[None], count, axis=0)
+    rows = array if array.ndim > rank else array[None]
+    return np.repeat(rows, count, axis=0) if len(rows) == 1 else rows
 
 
 def _label_input(label: ArrayLike | None, count: int) -> dict[str, Array]:

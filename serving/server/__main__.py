@@ -18,6 +18,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from sg3tf.utils import command_line
+from sg3tf.utils.files import local_path
 from sg3tf.utils.hosts import is_loopback
 
 if TYPE_CHECKING:
@@ -158,6 +159,9 @@ def _server_options(options: flags.FlagValues) -> ServerOptions:
         raise ValueError("--model_base_path is missing: give the folder that serving.export wrote")
     if options.model_base_path and options.model_config_file:
         raise ValueError("--model_config_file has the folder: leave out --model_base_path, or give it alone")
+    for flag in ("model_name", "model_version_policy"):
+        if options.model_config_file and options[flag].present:
+            raise ValueError(f"--{flag}={options[flag].value}: --model_config_file has it too; leave one of them out")
     if options.batching_parameters_file and not options.enable_batching:
         raise ValueError("--batching_parameters_file needs --enable_batching")
     if bool(options.ssl_cert_file) != bool(options.ssl_key_file):
@@ -178,7 +182,7 @@ def _server_options(options: flags.FlagValues) -> ServerOptions:
         policy, labels = parse_policy(options.model_version_policy), {}
     return ServerOptions(
         name=name,
-        base=Path(base),
+        base=local_path(base),
         policy=policy,
         labels=labels,
         poll_seconds=options.file_system_poll_wait_seconds,

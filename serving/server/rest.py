@@ -70,7 +70,7 @@ def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef)
     if (ROW in body) == (COLUMN in body):
         raise invalid('the request must have one of "instances" (rows) and "inputs" (columns)')
     values = _columns(body[ROW], signature) if ROW in body else _named(body[COLUMN], signature)
-    # Unknown names pass unconverted: the model reports them together with the missing ones.
+    # Unknown names pass, without their values: the model reports them together with the missing ones.
     types = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
     return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
 
@@ -106,22 +106,51 @@ def _named(value: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, Any]
 
 
 def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
+    if dtype is None:
+        return np.empty(0)
     if dtype == tf.string:
-        return np.array(_decode_bytes(name, value), dtype=object)
+        return _text_array(name, value)
+    # NumPy's arrays of text take the size of the longest for every element.
+    numbers_only = f"{name!r} must hold {dtype.name} numbers only"
+    if _holds_text(value):
+        raise invalid(numbers_only)
     try:
         array = np.array(value)
     except ValueError as error:
-        raise invalid(f"{name!r} is not a rectangular array") from error
-    if dtype is None:
-        return array
+        raise _ragged(name) from error
     kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
     if array.size and array.dtype.kind not in kinds:
-        raise invalid(f"{name!r} must hold {dtype.name} numbers only")
+        raise invalid(numbers_only)
     with np.errstate(over="ignore"):  # infinity is refused by check_inputs
         converted = array.astype(dtype.as_numpy_dtype)
     if not dtype.is_floating and np.any(converted != array):
         raise invalid(f"{name!r} has a value outside of {dtype.name}")
     return converted
+
+
+def _ragged(name: str) -> RequestError:
+    return invalid(f"{name!r} is not a rectangular array")
+
+
+def _holds_text(value: Any) -> bool:
+    lists = [[value]]
+    while lists:
+        for item in lists.pop():
+            if isinstance(item, str):
+                return True
+            if isinstance(item, list):
+                lists.append(item)
+    return False
+
+
+def _text_array(name: str, value: Any) -> np.ndarray:
+    try:
+        array = np.array(_decode_bytes(name, value), dtype=object)
+    except (RecursionError, ValueError) as error:
+        raise _ragged(name) from error
+    if not all(isinstance(item, bytes) for item in array.flat):  # lists of several lengths, or nested too deeply
+        raise _ragged(name)
+    return array
 
 
 def _decode_bytes(name: str, value: Any) -> Any:
@@ -170,6 +199,7 @@ _HTTP = {
 _CHUNK = 1 << 20
 _MAX_LINE = 1 << 16
 _MAX_TRAILERS = 100
+_MAX_MEMBERS = 100
 _SEND_SECONDS = 30
 _MAX_CONNECTIONS = 1024
 # Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
@@ -217,10 +247,14 @@ class RestServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or close the connection at once if there are too many."""
-        if self._connections.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._connections.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread can be started
+            self._connections.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer one connection."""
@@ -409,7 +443,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _decompress(self, body: bytes) -> bytes:
         most = self.server.max_bytes
         result = bytearray()
-        while body:
+        for _ in range(_MAX_MEMBERS):
             member = zlib.decompressobj(wbits=31)  # 31: with gzip's header
             try:
                 result += member.decompress(body, most + 1 - len(result))
@@ -420,7 +454,10 @@ class _Handler(BaseHTTPRequestHandler):
             if not member.eof:
                 raise invalid("Content-Encoding: gzip: the body ends early")
             body = member.unused_data
-        return bytes(result)
+            if not body:
+                return bytes(result)
+        # Each is copied with all that follow, so that millions of empty ones would take hours.
+        raise invalid(f"Content-Encoding: gzip: more than {_MAX_MEMBERS} parts; compress the body as one")
 
     def _is_connected(self) -> bool:
         """Return False if the client, whose request has been read completely, has closed the connection."""

@@ -53,6 +53,7 @@ PATH_FLAGS = (
     "labels",
     "latents",
     "model_base_path",
+    "model_config_file",
     "out",
     "outdir",
     "resume",

@@ -118,6 +118,7 @@ def test_the_limit_is_learned_from_each_kind_of_server(words, monkeypatch):
         assert sent == [19, 8, 8, 3]
         other.mix(ws, ws, [1])
         assert sent[4:] == [8, 8, 3]
+        np.testing.assert_array_equal(other.mix(ws, ws, [[1]]), ws + 2)  # one row for all images
 
 
 def test_proxies(server, monkeypatch):

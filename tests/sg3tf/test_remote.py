@@ -67,6 +67,11 @@ def test_equal_values_may_be_left_out():
     np.testing.assert_array_equal(back, np.full([2, 3], 7))
 
 
+def test_bytes_that_end_in_zeros_are_kept():
+    assert list(remote.tensor_from_array([b"a\0", b"\0"]).string_val) == [b"a\0", b"\0"]
+    assert list(remote.tensor_from_array(b"a\0").string_val) == [b"a\0"]
+
+
 def test_other_types():
     with pytest.raises(ValueError, match="array of type complex128: give numbers, strings or bytes"):
         remote.tensor_from_array(1j)

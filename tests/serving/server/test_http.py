@@ -58,6 +58,7 @@ def test_forms_of_a_body(server, headers, body):
     assert exchange(server, PREDICT, length(BODY), body=BODY)[2] == content
 
 
+MANY_MEMBERS = gzip.compress(b"") * 101 + gzip.compress(BODY)
 MANY_TRAILERS = b"0\r\n" + b"a: b\r\n" * 101
 
 
@@ -80,9 +81,10 @@ MANY_TRAILERS = b"0\r\n" + b"a: b\r\n" * 101
         (["Transfer-Encoding: gzip, chunked"], b"", 400, "Transfer-Encoding: chunked"),
         ([length(BODY), GZIP], BODY, 400, "Content-Encoding: gzip: "),
         (["Content-Length: 20", GZIP], gzip.compress(BODY)[:20], 400, "ends early"),
+        ([length(MANY_MEMBERS), GZIP], MANY_MEMBERS, 400, "more than 100 parts"),
         (["Content-Length: 2", "Content-Encoding: br"], b"{}", 400, "br is not supported"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_malformed_bodies(server, headers, body, status, words):
     got, _, content = exchange(server, PREDICT, *headers, body=body)
@@ -200,6 +202,21 @@ def test_more_connections_than_fit_are_closed_at_once_and_served_later(slow):
     with socket.create_connection(address, timeout=5) as sixth:
         sixth.sendall(b"GET /v2 HTTP/1.1\r\n\r\n")
         assert b" 400 " in sixth.recv(100)
+
+
+def test_a_thread_that_cannot_start_holds_no_connection(slow, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    address = slow.socket.getsockname()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        for _ in range(4):  # as many as fit
+            with socket.create_connection(address, timeout=5) as connection:
+                assert connection.recv(10) == b""
+    with socket.create_connection(address, timeout=5) as later:
+        later.sendall(b"GET /v2 HTTP/1.1\r\n\r\n")
+        assert b" 400 " in later.recv(100)
 
 
 def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):

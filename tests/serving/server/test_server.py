@@ -17,8 +17,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl.flags import FlagValues
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.server import __main__ as program
 from serving.server import address
 from serving.server import server as server_module
 from serving.server.model_manager import parse_policy, read_model_config
@@ -192,6 +194,24 @@ def test_wrong_flags_are_explained(model_base_path, tmp_path):
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]  # after notices of TensorFlow
     assert line == "serving.server: --ssl_cert_file and --ssl_key_file go together; give both or neither"
+
+
+@pytest.mark.parametrize(
+    ("base", "flag", "message"),
+    [
+        ("/models", "--model_name=b", "--model_name=b: --model_config_file has it too"),
+        ("/models", "--model_version_policy=all", "--model_version_policy=all: --model_config_file has it too"),
+        ("gs://bucket/models", "--port=0", "gs://bucket/models: give a local path"),
+    ],
+)
+def test_a_configuration_file_and_flags(tmp_path, base, flag, message):
+    file = tmp_path / "models.config"
+    file.write_text(f'model_config_list {{ config {{ name: "a" base_path: "{base}" }} }}')
+    options = FlagValues()
+    program.define_flags(options)
+    options(["serving.server", f"--model_config_file={file}", flag])
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        program._server_options(options)
 
 
 def test_wrong_files_are_explained(tmp_path):

@@ -15,6 +15,7 @@ from absl import flags
 
 from sg3tf.cli import main as cli
 from sg3tf.cli.main import COMMANDS, GROUPS, main
+from sg3tf.utils.command_line import PATH_FLAGS
 from sg3tf.version import __version__
 
 ROOT = Path(__file__).parents[3]
@@ -37,6 +38,17 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
         assert f"\n  --{'[no]' if options[flag].boolean else ''}{flag}\n" in out
         assert options[flag].help[0].isupper() or options[flag].help[0] == "." or ":" in options[flag].help
     assert not {"network", "out", "outdir"} & set(flags.FLAGS)  # absl's own registry is for other programs
+
+
+@pytest.mark.parametrize(
+    "module",
+    [command.module for command in COMMANDS.values() if not command.prefix and command.module != "serving.server"]
+    + ["serving.server.__main__"],
+)
+def test_flags_that_name_files_take_a_tilde(module: str) -> None:
+    options = flags.FlagValues()
+    importlib.import_module(module).define_flags(options)
+    assert {name for name in options if name.endswith(("_file", "_dir", "_path"))} <= set(PATH_FLAGS)
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
