@@ -158,7 +158,7 @@ def _has_frames(image: Image.Image) -> bool:
     """Tell whether there is more than the image itself; phones' MPO files hold a second view of it, or a depth map."""
     try:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-    except (OSError, SyntaxError, ValueError):  # a second frame that is damaged
+    except Exception:  # a second frame that is damaged: Pillow raises many types, even IndexError and struct.error
         return True
 
 
@@ -249,5 +249,5 @@ def read_image(path: str | os.PathLike[str], channels: int) -> Decoded:
             return decode(image, channels)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: has too many pixels; make it smaller ({error})") from error
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: Pillow's
+    except Exception as error:  # Pillow raises many types for damaged files, even RuntimeError
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error

@@ -203,6 +203,14 @@ def test_the_first_frame_is_used_and_noted(kind: str) -> None:
     assert (found.getpixel((0, 0)), notes) == ((255, 0, 0), (FIRST_FRAME,))
 
 
+def test_a_damaged_second_frame_leaves_the_first(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "0.gif")
+    data = (tmp_path / "0.gif").read_bytes()
+    (tmp_path / "0.gif").write_bytes(data[:-1] + b",")  # the start of another frame instead of the end of the file
+    found, notes = read_image(tmp_path / "0.gif", 3)
+    assert (found.getpixel((0, 0)), notes) == ((255, 0, 0), (FIRST_FRAME,))
+
+
 def jpeg_with_exif(tag: bytes) -> io.BytesIO:
     """Return a 32x16 JPEG that is to be turned, with one more EXIF tag."""
     file = io.BytesIO()
@@ -326,6 +334,14 @@ def test_reading_names_the_file_in_errors(tmp_path: Path) -> None:
         read_image(tmp_path / "text.png", 3)
     with pytest.raises(ValueError, match=r"absent\.png: cannot be read as an image \(.*No such file"):
         read_image(tmp_path / "absent.png", 3)
+
+
+def test_reading_a_damaged_avif_file(tmp_path: Path) -> None:
+    """An example of the many types that Pillow raises: RuntimeError."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.avif")
+    (tmp_path / "0.avif").write_bytes((tmp_path / "0.avif").read_bytes().replace(b"iloc", b"none"))
+    with pytest.raises(ValueError, match=r"0\.avif: cannot be read as an image \(Failed to decode"):
+        read_image(tmp_path / "0.avif", 3)
 
 
 def test_projection_and_data_build_read_the_same_pixels(tmp_path: Path) -> None:

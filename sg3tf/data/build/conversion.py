@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,8 +65,8 @@ class BuildConfig:
             raise DataError(f"--shards={self.shards} must be at least 1")
         if self.bits is not None and not 8 <= self.bits <= 32:
             raise DataError(f"--bits={self.bits} must be from 8 to 32")
-        if self.max_megapixels <= 0:
-            raise DataError(f"--max_megapixels={self.max_megapixels} must be above 0")
+        if not 0 < self.max_megapixels < math.inf:
+            raise DataError(f"--max_megapixels={self.max_megapixels} must be above 0 and finite; try 178")
         width, height = self.aspect
         if not 0 < height <= width:
             raise DataError(f"--aspect={width}:{height} must be width:height, at least as wide as high; try 4:3")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import posixpath
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -65,11 +67,19 @@ def _read_image(path: Path, name: str) -> Image.Image:
 
 
 def _read_file(path: Path, name: str, size: int = -1) -> bytes:
-    """Return the content of a file below a folder or in a zip file, or its first `size` bytes."""
+    """Return the content of a file below a folder or in a zip file, or its first `size` bytes.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is damaged, or compressed in a way that is unknown here, in a zip file.
+    """
     if path.is_file():
         archive, entries = _entries(path)
-        with archive.open(entries[name]) as member:
-            return member.read(size)
+        try:
+            with archive.open(entries[name]) as member:
+                return member.read(size)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+            raise ValueError(f"cannot be read in the zip file: {error}") from error
     with open(path / name, "rb") as file:
         return file.read(size)
 
@@ -152,7 +162,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
 def _begins_like_an_image(path: Path, name: str) -> bool:
     try:
         return is_image(_read_file(path, name, 16))
-    except (OSError, zipfile.BadZipFile, NotImplementedError):  # an unreadable file, a compression unknown here
+    except (OSError, ValueError):  # unreadable or damaged
         return False
 
 
@@ -175,7 +185,7 @@ def _labels_from_json(
             key, label = _key(folder / name), _parse_label(given)
             if table.setdefault(key, label) != label:
                 raise DataError(f"{where} lists {name} with the labels {table[key]!r} and {label!r}; keep one of them")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -228,7 +238,8 @@ def _classes_from_folders(
         if classes and beside:
             remarks += (f"no classes: {len(beside)} images lie beside the folders, e.g. {beside[0]}",)
         return tuple((name, None) for name in images), (), (), remarks
-    entries = [(name, classes.index(_key(path[0]))) for name, path in inner.items() if len(path) > 1]
+    number = {name: i for i, name in enumerate(classes)}
+    entries = [(name, number[_key(path[0])]) for name, path in inner.items() if len(path) > 1]
     reason = "lies beside the class folders; --nolabels uses it, without classes"
     return tuple(entries), tuple(classes), tuple((name, reason) for name in beside), remarks
 

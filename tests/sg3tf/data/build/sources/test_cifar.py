@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import re
 import struct
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -132,4 +134,24 @@ def test_half_a_tar_file(folder: Path) -> None:
     path = pack(folder)
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is not a readable tar file"):
+        find_source(path)
+
+
+def test_changed_bytes_in_a_tar_file(folder: Path) -> None:
+    """The pixels hardly compress, so that a changed one is noticed only by the checksum at the end of the file."""
+    path = pack(folder)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is not a readable tar file"):
+        find_source(path)
+
+
+def test_compressed_data_that_are_none(folder: Path) -> None:
+    """A gzip stream that ends in zlib.error, which is no OSError, while a batch is read."""
+    path = pack(folder)
+    whole = zlib.compressobj(0, wbits=31)
+    start = whole.compress(gzip.decompress(path.read_bytes())[:30000]) + whole.flush(zlib.Z_FULL_FLUSH)
+    path.write_bytes(start + b"\xff" * 100)
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is not a readable tar file: Error -3"):
         find_source(path)

@@ -104,6 +104,24 @@ def test_an_encrypted_zip_file(tmp_path: Path) -> None:
 # --- Which files are images -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["README", "dataset.json"])
+def test_a_damaged_file_in_a_zip_file(tmp_path: Path, name: str) -> None:
+    """Deflated data that end in zlib.error, which is no OSError and no ValueError."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0.png", png())
+        archive.writestr(name, bytes(100))
+        start = archive.getinfo(name).header_offset + 30 + len(name)
+    data = bytearray(path.read_bytes())
+    data[start : start + 4] = b"\xff" * 4  # a block of a kind that does not exist
+    path.write_bytes(data)
+    if name == "README":
+        assert find_source(path).remarks == ("other files left out: 1, e.g. README",)
+    else:
+        with pytest.raises(DataError, match=r"dataset\.json must be"):
+            find_source(path)
+
+
 def test_images_without_a_known_ending_are_found_by_their_content(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "a", "0.png", "phone.heic", "no_extension", ".hidden.png", "._0.png")
     (source / "notes.txt").write_text("no image")
@@ -287,6 +305,12 @@ def test_huge_images_have_a_flag(tmp_path: Path) -> None:
     report, _ = built(source, tmp_path, max_megapixels=0.03)
     assert report.skipped == {"0.png": "has more than 0.03 million pixels; raise --max_megapixels"}
     assert build(source, tmp_path / "all", BuildConfig(8, max_megapixels=0.04)).num_images == 2
+
+
+@pytest.mark.parametrize("limit", [0, float("inf"), float("nan")])
+def test_the_limit_of_pixels_is_a_number(limit: float) -> None:
+    with pytest.raises(DataError, match=f"--max_megapixels={limit} must be above 0 and finite"):
+        BuildConfig(8, max_megapixels=limit)
 
 
 @pytest.mark.parametrize(("channels", "bar"), [(1, [0]), (3, [0, 0, 0]), (4, [0, 0, 0, 0])])
