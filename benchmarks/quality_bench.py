@@ -10,6 +10,7 @@ on. A line of quality.jsonl has one run: docs/quality.md. `sg3tf compare-runs --
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -71,9 +72,14 @@ def training_flags(option: str) -> list[str]:
 
 
 def train(outdir: Path, arguments: Sequence[str]) -> None:
-    """Train to the end in `outdir`, which has no other run; continue where a process was killed."""
-    command = [sys.executable, "-m", "trainer.main", f"--outdir={outdir}", "--resume=latest", *arguments]
-    subprocess.run(command, check=True)
+    """Train to the end in `outdir`, which has no other run; continue where a process was killed.
+
+    Raises:
+        ValueError: training has failed.
+    """
+    command = ["-m", "trainer.main", f"--outdir={outdir}", "--resume=latest", *arguments]
+    if status := subprocess.run([sys.executable, *command]).returncode:
+        raise ValueError(f"python {shlex.join(command)} failed with status {status}; its message is above")
 
 
 def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
@@ -151,7 +157,7 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
                 ],
             )
             seconds = round(time.monotonic() - start)
-            (run,) = folder.glob("*-*")
+            run = max(folder.glob("*-*"))  # earlier ones were killed before their first checkpoint
             write({**key, "run": str(run), "seconds": seconds, "snapshots": distances(run, held_out)})
 
 

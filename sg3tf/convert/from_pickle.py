@@ -63,7 +63,8 @@ def convert_pickle(
         parity: compare images with those of the official code, which then runs the code in the pickle.
 
     Returns:
-        The folder. Of several networks, those that do not exist here are left out, with the reason in metadata.json.
+        The folder. Of several networks, those that do not exist here are left out, with the reason in metadata.json;
+        not G_ema where `parity` needs it.
 
     Raises:
         PickleError, UnsupportedNetworkError, ConfigError, OSError: see `sg3tf.convert.nvidia_pickle.read`.
@@ -90,7 +91,7 @@ def convert_pickle(
             try:
                 metadata["networks"][name] = _convert_network(path, name, folder)
             except (UnsupportedNetworkError, ConfigError) as error:
-                if len(names) == 1:
+                if len(names) == 1 or (parity and name == "G_ema"):
                     raise
                 metadata["skipped"][name] = str(error)
             gc.collect()  # Keras models are in reference cycles

@@ -138,8 +138,8 @@ def _group(runs: list[RunCurve], differing: Sequence[str]) -> Group:
     start, stop = max(run.kimg[0] for run in runs), min(run.kimg[-1] for run in runs)
     if start > stop:
         raise ValueError(f"{runs[0].name} and {runs[-1].name} have no values at the same numbers of images")
-    fewest = min((run.kimg for run in runs), key=len)
-    kimg = fewest[(fewest >= start) & (fewest <= stop)]
+    shared = [run.kimg[(run.kimg >= start) & (run.kimg <= stop)] for run in runs]
+    kimg = min(filter(len, shared), key=len)  # the run that begins last has at least its first value there
     values = np.array([np.interp(kimg, run.kimg, run.values) for run in runs])
     hours = np.mean([np.interp(kimg, run.kimg, run.hours) for run in runs], axis=0)
     label = ", ".join(f"{name}={runs[0].options[name]}" for name in differing)

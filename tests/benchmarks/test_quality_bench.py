@@ -20,8 +20,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, faces: Path) -> Any:
 
     def train(outdir: Path, arguments: list[str]) -> None:
         trained.append(arguments)
-        run = outdir / "00000-run"
-        run.mkdir(parents=True)
+        (outdir / "00000-run").mkdir(parents=True)  # killed before its first checkpoint
+        run = outdir / "00001-run"
+        run.mkdir()
         options = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
         (run / "options.json").write_text(json.dumps({"lecam": "0", **options}))
         for name in ("000004", "000008_016"):
@@ -68,6 +69,12 @@ def test_matrix(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = capsys.readouterr().out.splitlines()[-3].split()
     assert first[:2] == ["2", "8.016"]
     assert float(first[3]) == 2000  # the mean of the first and the third run
+
+
+def test_training_that_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(ValueError, match="trainer.main .*--nonsense failed with status 1; its message is above"):
+        quality_bench.train(tmp_path, ["--nonsense"])
+    assert "nonsense" in capfd.readouterr().err
 
 
 def test_unknown_option():

@@ -65,6 +65,9 @@ def test_runs_whose_snapshots_are_at_other_places(tmp_path: Path):
     (group,) = group_runs([read_run(a, "swd"), read_run(b, "swd")])
     assert group.label == "a"
     np.testing.assert_allclose([group.kimg, group.low, group.high], [[2, 6], [10, 30], [10, 40]])
+    c = make_run(tmp_path / "c", {3: 15.0, 4: 20.0, 5: 20.0}, seed=4)  # all between the values of the other
+    (group,) = group_runs([read_run(a, "swd"), read_run(c, "swd")])
+    np.testing.assert_allclose([group.kimg, group.low, group.high], [[3, 4, 5], [15, 20, 20], [15, 20, 25]])
 
 
 def test_table_and_figure(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

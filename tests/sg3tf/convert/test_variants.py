@@ -254,6 +254,10 @@ def test_foreign_networks_beside_good_ones(protocol: int, tmp_path: Path) -> Non
         convert_pickle(path, tmp_path / "other", ["D"])
     with pytest.raises(UnsupportedNetworkError, match="none of its networks exists here .G: G is not .*; D: D refers"):
         convert_pickle(path, tmp_path / "other", ["G", "D"])
+    path.write_bytes(dumps({"G": tiny(), "G_ema": Conv2d()}, protocol))
+    with use_backend("matmul"), pytest.raises(UnsupportedNetworkError, match="G_ema refers to"):
+        convert_pickle(path, tmp_path / "other", ["G", "G_ema"], parity=True)
+    assert not (tmp_path / "other").exists()
 
 
 def test_one_generator_as_the_whole_pickle_without_an_average(tmp_path: Path) -> None:
