@@ -67,10 +67,11 @@ def init_from(state: TrainState, source: Path) -> list[str]:
         OptionError: nothing there to read.
     """
     notes = []
-    found = _read_networks(source)
+    found, reasons = _read_networks(source)
     for name in NETWORKS:
         if name not in found:
-            notes.append(f"--init_from={source}: has no {name}, which starts from random weights")
+            missing = f"{name} that exists here ({reasons[name]})" if name in reasons else name
+            notes.append(f"--init_from={source}: has no {missing}, which starts from random weights")
             continue
         target = getattr(state, name)
         if type(found[name].config) is not type(target.config):
@@ -110,37 +111,40 @@ def _read_configs(source: Path) -> dict[str, Any]:
     if _is_saved_models(source):
         return {name: model.config for name, model in _saved_models(source).items()}
     if source.is_file():
-        return {name: network.config for name, network in _pickled(source).items()}
+        return {name: network.config for name, network in _pickled(source)[0].items()}
     return _configs(_options_of(source))
 
 
-def _read_networks(source: Path) -> Mapping[str, Any]:
+def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Return {name: network}, and {name: reason} for those that are missing, if the file gives one."""
     if _is_saved_models(source):
-        return _saved_models(source)
+        return _saved_models(source), {}
     if source.is_file():
+        found, reasons = _pickled(source)
         try:
-            return _with_stand_ins({name: build_model(network) for name, network in _pickled(source).items()})
+            return _with_stand_ins({name: build_model(network) for name, network in found.items()}), reasons
         except ParameterMismatchError as error:
             raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
     other = TrainState(_options_of(source))
     other.restore(run_dir.resolve_resume_path(source, flag="init_from")[1])
-    return {name: getattr(other, name) for name in NETWORKS}
+    return {name: getattr(other, name) for name in NETWORKS}, {}
 
 
-def _pickled(source: Path) -> dict[str, OfficialNetwork]:
-    """Read the networks of an official pickle that exist here."""
+def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
+    """Read the networks of an official pickle that exist here; return the reasons for the others, too."""
     found: dict[str, OfficialNetwork] = {}
-    reasons = []
+    reasons: dict[str, str] = {}
     for name in NETWORKS:
         try:
             found[name] = nvidia_pickle.read(source, name)
         except (UnsupportedNetworkError, ConfigError) as error:
-            reasons.append(f"{name}: {error}")
+            reasons[name] = str(error)
         except (PickleError, OSError) as error:
             raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
     if not found:
-        raise OptionError(f"--init_from={source}: holds no network that exists here ({'; '.join(reasons)})")
-    return found
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise OptionError(f"--init_from={source}: holds no network that exists here ({listed})")
+    return found, reasons
 
 
 def _options_of(source: Path) -> Options:

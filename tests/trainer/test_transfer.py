@@ -272,6 +272,9 @@ def test_pickles(options, tmp_path):
     assert float(tf.reduce_min(state.D.fc.bias)) > -1
     _, notes = new(dataclasses.replace(options, cfg="stylegan2"), path)
     assert any("G is a GeneratorConfig there, StyleGAN2Config here, and starts from random" in note for note in notes)
+    path.write_bytes(dumps(content | {"D": network("Projected", {}, {})}))
+    _, (note,) = new(options, path)
+    assert "has no D that exists here (class 'Projected': only Generator and Discriminator exist" in note
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(OptionError, match="network.pkl: the pickle in it is broken"):
         new(options, path)
