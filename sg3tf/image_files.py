@@ -175,7 +175,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _require_16_bits(image: Image.Image) -> None:
     """Refuse 12 bits in channels of 16, of which Pillow has kept the upper 8 alone."""
-    brightest = int(np.asarray(image.getextrema())[:3].max())
+    extrema = np.asarray(image.getextrema()).reshape(-1, 2)  # lowest and highest of each channel
+    brightest = int(extrema[[band != "A" for band in image.getbands()]].max())
     if 0 < brightest < 16:
         raise ValueError(
             "uses at most 12 of the 16 bits of its channels, of which Pillow reads the upper 8: it would be nearly "

@@ -20,6 +20,8 @@ from serving.server.model import ServedModel
 #: Number or label of a version; None for the newest.
 Version: TypeAlias = int | str | None
 
+_LAST_VERSION = 2**63 - 1  # of the protocol's int64
+
 _logger = logging.getLogger(__name__)
 
 
@@ -95,6 +97,9 @@ def model_config(config: model_server_config_pb2.ModelServerConfig) -> model_ser
     configs = config.model_config_list.config
     if len(configs) != 1:
         raise invalid(f"model_config_list has {[each.name for each in configs]}; this server serves one model")
+    policy = configs[0].model_version_policy
+    if policy.HasField("specific") and not policy.specific.versions:
+        raise invalid("model_version_policy: specific has no versions; list some, or give all {} or latest {}")
     return configs[0]
 
 
@@ -107,7 +112,9 @@ def version_folders(base: Path) -> dict[int, Path]:
     root = base.resolve()
     folders = {}
     for entry in base.iterdir():
-        if entry.name.isdecimal() and (entry / "saved_model.pb").is_file() and entry.resolve().is_relative_to(root):
+        if not entry.name.isdecimal() or int(entry.name) > _LAST_VERSION:
+            continue
+        if (entry / "saved_model.pb").is_file() and entry.resolve().is_relative_to(root):
             folders[int(entry.name)] = entry
     return folders
 

@@ -65,7 +65,7 @@ def filtered_stderr() -> Iterator[None]:
 
     With an exception, or with SG3TF_DEBUG set, the notices are written too.
     """
-    if os.environ.get(DEBUG):
+    if os.environ.get(DEBUG) or sys.stderr is None:  # None where it was closed before the start
         yield
         return
     sys.stderr.flush()

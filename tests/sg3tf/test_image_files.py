@@ -177,19 +177,21 @@ def test_32_bits_need_their_number() -> None:
     np.testing.assert_array_equal(found, np.rint(values * 255 / (2**19 - 1)))
 
 
-def deep_rgb_png(value: int) -> io.BytesIO:
-    """Return a PNG file of 16 bits per channel, which Pillow cannot write."""
-    rows = (b"\0" + struct.pack(">H", value) * 12) * 4
-    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+def deep_png(value: int, color: int = 2) -> io.BytesIO:
+    """Return a PNG file of 16 bits per channel, RGB or (`color` is 4) gray and opaque, which Pillow cannot write."""
+    pixel = struct.pack(">HHH", value, value, value) if color == 2 else struct.pack(">HH", value, 65535)
+    rows = (b"\0" + pixel * 4) * 4
+    header = struct.pack(">IIBBBBB", 4, 4, 16, color, 0, 0, 0)
     chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
     return io.BytesIO(b"\x89PNG\r\n\x1a\n" + chunks)
 
 
 def test_colors_of_16_bits() -> None:
-    assert decode(open_image(deep_rgb_png(0x8123)), 3).image.getpixel((0, 0)) == (0x81,) * 3
-    assert decode(open_image(deep_rgb_png(0)), 3).image.getpixel((0, 0)) == (0, 0, 0)
-    with pytest.raises(ValueError, match="at most 12 of the 16 bits of its channels"):
-        decode(open_image(deep_rgb_png(4095)), 3)
+    assert decode(open_image(deep_png(0x8123)), 3).image.getpixel((0, 0)) == (0x81,) * 3
+    assert decode(open_image(deep_png(0)), 3).image.getpixel((0, 0)) == (0, 0, 0)
+    for color in (2, 4):  # RGB, and gray with alpha
+        with pytest.raises(ValueError, match="at most 12 of the 16 bits of its channels"):
+            decode(open_image(deep_png(4095, color)), 3)
 
 
 # --- Frames, EXIF, formats, sizes -------------------------------------------------------------------------------------

@@ -168,6 +168,7 @@ def test_a_failed_start_leaves_no_port_bound(tmp_path):
         ("", "this server serves one model"),
         ('model_config_list { config { name: "a" } }', "give name, base_path"),
         ('model_config_list { config { name: "a" base_path: "b" model_platform: "c" } }', "model_platform"),
+        ("model_config_list { config { model_version_policy { specific {} } } }", "specific has no versions"),
     ],
 )
 def test_wrong_model_configurations_are_explained(text, words, tmp_path):

@@ -36,6 +36,12 @@ def test_startup_notices_are_hidden_and_all_else_is_forwarded(
     assert capfd.readouterr().err == NOTICES.decode()
 
 
+def test_a_process_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # as after 2>&-
+    with filtered_stderr():
+        pass
+
+
 # The import through Keras, the first operation, the first use of XLA, and an error.
 PROGRAM = """
 import os, sys
