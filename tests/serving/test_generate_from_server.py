@@ -93,7 +93,11 @@ def test_mixed_and_rotated_images_and_a_video_of_them(server, fake_generator, tm
     [
         ("grid", ["--out=x.png"], "class=None: give a number from 0 to 1, or 2 numbers separated by commas"),
         ("mix", ["--out=x.png", "--class=0", "--layers=3"], "layers=3: this network has style vectors 0 to 2"),
-        ("interpolate", ["--class=0", "--out=x.avi"], "x.avi: videos end in one of .mp4, .webm, .gif"),
+        (
+            "interpolate",
+            ["--class=0", "--out=x.avi"],
+            "--out=x.avi: give a name that ends in .mp4 or .webm or .gif or .png",
+        ),
         ("grid", ["--class=0", "--ssl_ca_file=missing.pem", "--out=x.png"], "No such file or directory: 'missing.pem'"),
         ("layers", ["--class=0", "--out=x.png"], "its layers are out of reach; give a .keras file or a run folder"),
     ],
