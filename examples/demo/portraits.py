@@ -2,13 +2,16 @@
 
 python examples/demo/portraits.py --outdir=datasets/portraits --count=4000 --resolution=64 --seed=0
 
-Nearly every trait is a continuous number, so that a generator has something to interpolate.
+Nearly every trait is a continuous number, so that a generator has something to interpolate. With --classes the
+portraits take turns through twelve kinds, such as "beard" and "long red hair", which label them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from portrait_styles import STYLES, neon
 
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
-from sg3tf.data.ffhq import encode_levels, ffhq_writer
+from sg3tf.data.ffhq import encode_levels, ffhq_writer, write_classes
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
@@ -34,8 +37,44 @@ IRIS = ((48, 32, 24), (100, 66, 36), (70, 110, 60), (60, 110, 170), (110, 130, 1
 WHITE, INK = (250, 248, 244), (32, 24, 28)
 
 
-def draw_portrait(rng: np.random.Generator, resolution: int, style: str = "plain") -> Image.Image:
-    """Draws one portrait, RGB [resolution, resolution]; everything in it is taken from `rng`."""
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """Traits that the portraits of a class have in common.
+
+    Attributes:
+        hair: position between the colors of HAIR, from 0 to 1, or None for any color.
+        length: of the hair, from 0 to 1, or None for any.
+        glasses: "clear", "dark" or "" for none.
+    """
+
+    hair: float | None = None
+    length: float | None = None
+    bald: bool = False
+    beard: bool = False
+    glasses: str = ""
+    hat: bool = False
+
+
+CLASSES = {
+    "short black hair": Kind(hair=0.05, length=0.05),
+    "long black hair": Kind(hair=0.05, length=0.9),
+    "short red hair": Kind(hair=0.6, length=0.05),
+    "long red hair": Kind(hair=0.6, length=0.9),
+    "short blond hair": Kind(hair=0.8, length=0.05),
+    "long blond hair": Kind(hair=0.8, length=0.9),
+    "white hair": Kind(hair=1.0),
+    "bald": Kind(bald=True),
+    "beard": Kind(length=0.1, beard=True),
+    "glasses": Kind(glasses="clear"),
+    "sunglasses": Kind(glasses="dark"),
+    "hat": Kind(hat=True),
+}
+
+
+def draw_portrait(
+    rng: np.random.Generator, resolution: int, style: str = "plain", kind: Kind | None = None
+) -> Image.Image:
+    """Draws one portrait, RGB [resolution, resolution]; everything in it but the traits of `kind` is from `rng`."""
     angle = rng.uniform(-np.pi, 0) if rng.random() < 0.8 else rng.uniform(0, np.pi)
     canvas = Canvas(SUPERSAMPLE * resolution, np.array([np.cos(angle), np.sin(angle)]))
     draw_background(canvas, rng)
@@ -55,19 +94,23 @@ def draw_portrait(rng: np.random.Generator, resolution: int, style: str = "plain
         turn=np.array([rng.normal(0, 0.05), rng.normal(0.02, 0.025)]).clip(-0.1, 0.1),
     )
     bald = rng.random() < 0.1
+    if kind:
+        bald = kind.bald
+        face.hair = face.hair if kind.hair is None else blend(HAIR, kind.hair) * rng.uniform(0.9, 1.1)
+        face.length = face.length if kind.length is None else kind.length
     if not bald:
         draw_back_hair(canvas, face)
     draw_body(canvas, face, rng)
     draw_head(canvas, face, rng)
-    if rng.random() < 0.28:
+    if rng.random() < 0.28 if kind is None else kind.beard:
         draw_beard(canvas, face, rng)
     draw_mouth(canvas, face, rng)
     draw_eyes(canvas, face, rng)
     if not bald:
         draw_front_hair(canvas, face, rng)
-    if rng.random() < 0.3:
-        draw_glasses(canvas, face, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.3 if kind is None else kind.glasses:
+        draw_glasses(canvas, face, rng, dark=kind.glasses == "dark" if kind else None)
+    if rng.random() < 0.2 if kind is None else kind.hat:
         draw_hat(canvas, face, rng)
     image = neon(canvas.image) if style == "neon" else canvas.image
     return image.resize((resolution, resolution), Image.Resampling.LANCZOS)
@@ -226,11 +269,11 @@ def draw_front_hair(canvas: Canvas, face: Face, rng: np.random.Generator) -> Non
     canvas.fill(shine, np.minimum(face.hair * 1.3 + 40, 255), 0.6, soft=0.03)
 
 
-def draw_glasses(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
-    """Round to square frames, clear or dark."""
+def draw_glasses(canvas: Canvas, face: Face, rng: np.random.Generator, dark: bool | None) -> None:
+    """Round to square frames, clear or dark; some of them dark where `dark` is None."""
     rim = blend((INK, (120, 60, 30), (190, 40, 50), (60, 80, 160), (230, 220, 200)), rng.random())
     thick, size, power = rng.uniform(0.028, 0.05), rng.uniform(0.16, 0.2), rng.uniform(2, 5)
-    dark = rng.random() < 0.2
+    dark = rng.random() < 0.2 if dark is None else dark
     x, y = face.turn[0], face.turn[1] - 0.03
     for side in (-1, 1):
         lens = ellipse(x + side * face.width * 0.45, y, size * 1.05, size * 0.88, power)
@@ -256,22 +299,26 @@ def draw_hat(canvas: Canvas, face: Face, rng: np.random.Generator) -> None:
     canvas.fill(band, color * rng.uniform(0.55, 0.85), strength=0.2)
 
 
-def encode_portrait(seed: int, resolution: int, style: str, index: int) -> list[bytes]:
+def encode_portrait(seed: int, resolution: int, style: str, kinds: Sequence[Kind | None], index: int) -> list[bytes]:
     """Portrait `index` of the data set `seed`, as record payloads of every level."""
-    image = draw_portrait(np.random.default_rng([seed, index]), resolution, style)
+    image = draw_portrait(np.random.default_rng([seed, index]), resolution, style, kinds[index % len(kinds)])
     return encode_levels(np.array(image))
 
 
-def write_portraits(dest: Path, count: int, resolution: int, seed: int, style: str, workers: int) -> None:
-    """Writes NAME-rNN.tfrecords files of all resolutions from 4 up into the new folder `dest`."""
-    encode = partial(encode_portrait, seed, resolution, style)
+def write_portraits(
+    dest: Path, count: int, resolution: int, seed: int, style: str, workers: int, classes: bool = False
+) -> None:
+    """Writes NAME-rNN.tfrecords files of all resolutions from 4 up, and labels, into the new folder `dest`."""
+    encode = partial(encode_portrait, seed, resolution, style, tuple(CLASSES.values()) if classes else (None,))
     with (
         atomic_directory(dest) as folder,
         ffhq_writer(folder, NAME, resolution) as add,
     ):
         results = map_in_order(encode, range(count), workers)
-        for payloads in with_progress(results, count):
-            add(payloads)
+        for index, payloads in enumerate(with_progress(results, count)):
+            add(payloads, index % len(CLASSES) if classes else None)
+        if classes:
+            write_classes(folder, NAME, list(CLASSES))
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -281,6 +328,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("resolution", 64, "Width and height, a power of two.", lower_bound=4, flag_values=options)
     flags.DEFINE_integer("seed", 0, "Seed of the portraits.", lower_bound=0, flag_values=options)
     flags.DEFINE_enum("style", "plain", STYLES, "Colors and lines of the portraits.", flag_values=options)
+    flags.DEFINE_bool("classes", False, "Draw twelve kinds in turn, as labels.", flag_values=options)
     flags.DEFINE_integer("workers", os.cpu_count(), "Number of processes.", lower_bound=1, flag_values=options)
 
 
@@ -295,7 +343,7 @@ def main(args: flags.FlagValues) -> None:
             )
         print(f"{dest}: already there, {len(found)} portraits at {found.resolution}")
         return
-    write_portraits(dest, args.count, args.resolution, args.seed, args.style, args.workers)
+    write_portraits(dest, args.count, args.resolution, args.seed, args.style, args.workers, args.classes)
     print(f"{dest}: {args.count} portraits at {args.resolution}")
 
 

@@ -47,6 +47,27 @@ def test_portraits_are_varied_and_have_a_head_in_the_middle(portraits: ModuleTyp
     assert redness[:, 12:24, 10:22].mean() > redness[:, :8, :6].mean() + 30
 
 
+def test_kinds_have_their_traits_and_nothing_else_drawn(portraits: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts that a class leaves out are not drawn, and those that define it always are."""
+    drawn: list[str] = []
+    for part in ("back_hair", "beard", "glasses", "hat"):
+        monkeypatch.setattr(portraits, f"draw_{part}", lambda *_, part=part, **__: drawn.append(part))
+    expected = {"bald": [], "beard": ["back_hair", "beard"], "glasses": ["back_hair", "glasses"]}
+    expected |= {"hat": ["back_hair", "hat"], "long red hair": ["back_hair"]}
+    for name, parts in expected.items():
+        for seed in range(5):
+            drawn.clear()
+            portraits.draw_portrait(np.random.default_rng(seed), 32, kind=portraits.CLASSES[name])
+            assert drawn == parts, name
+
+
+def test_classes_take_turns_and_have_names(portraits: ModuleType, tmp_path: Path) -> None:
+    portraits.write_portraits(tmp_path / "data", 25, 8, seed=0, style="plain", workers=1, classes=True)
+    dataset = open_dataset(tmp_path / "data", use_labels=True)
+    assert dataset.classes == tuple(portraits.CLASSES)
+    assert [int(dataset.label(i).argmax()) for i in (0, 11, 12, 24)] == [0, 11, 0, 0]
+
+
 @pytest.mark.parametrize(
     "part",
     ["background", "back_hair", "body", "head", "beard", "mouth", "eyes", "front_hair", "glasses"] + ["hat"],
