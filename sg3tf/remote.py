@@ -159,7 +159,8 @@ def array_from_tensor(proto: Any) -> Array:
         array = np.array(values, np.uint16).view(dtype) if field == "half_val" else np.array(values, dtype)
     missing = int(np.prod(shape)) - len(array)  # equal values at the end may be left out, except for the first of them
     if missing > 0:
-        fill = array[-1:] if len(array) else np.zeros(1, dtype)
+        first = _string_array([b""]) if proto.dtype == _STRING else np.zeros(1, dtype)
+        fill = array[-1:] if len(array) else first
         array = np.concatenate([array, np.repeat(fill, missing)])
     return array.reshape(shape)
 

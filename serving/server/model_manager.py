@@ -159,10 +159,10 @@ class ModelManager:
         self._refreshing = threading.Lock()
         self._is_serving = False
         if not base.is_dir():
-            raise OSError(f"--model_base_path={base} is not a folder; write one with serving.export")
+            raise OSError(f"base path {base} is not a folder; write one with serving.export")
         if (base / "saved_model.pb").is_file():
             above = base.absolute().parent
-            raise OSError(f"--model_base_path={base} is one version; give the folder of all versions, {above}")
+            raise OSError(f"base path {base} is one version; give the folder of all versions, {above}")
 
     def load(self) -> None:
         """Load the first versions.
@@ -293,8 +293,8 @@ class ModelManager:
             return "; ".join(errors)
         if self._policy.specific:
             selected = ", ".join(map(str, sorted(self._policy.specific)))
-            return f"--model_base_path={self.base} has none of the versions {selected}"
-        return f"--model_base_path={self.base} has no version folder; write one with serving.export"
+            return f"base path {self.base} has none of the versions {selected}"
+        return f"base path {self.base} has no version folder; write one with serving.export"
 
 
 def _log(name: str, status: VersionStatus) -> None:
@@ -324,5 +324,5 @@ class Watcher:
                 logged = ""
             except OSError as error:
                 if str(error) != logged:
-                    _logger.error("--model_base_path cannot be read: %s", error)
+                    _logger.error("the base path cannot be read: %s", error)
                 logged = str(error)

@@ -65,6 +65,9 @@ def test_equal_values_may_be_left_out():
     assert len(proto.int64_val) == 1
     back = remote.array_from_tensor(type(remote.tensor_from_array(1)).FromString(proto.SerializeToString()))
     np.testing.assert_array_equal(back, np.full([2, 3], 7))
+    strings = type(remote.tensor_from_array(1))(dtype=tf.string.as_datatype_enum)
+    strings.tensor_shape.dim.add(size=2)
+    assert remote.array_from_tensor(strings).tolist() == [b"", b""]
 
 
 def test_bytes_that_end_in_zeros_are_kept():
