@@ -1,7 +1,7 @@
 """Layers of two networks that mean the same, and weights of one in the shapes of the other, for --init_from.
 
-StyleGAN2 and the discriminator have layers for every resolution, which match by name. The layers of StyleGAN3 match in
-their order, so that what follows what stays the same, and where their numbers differ, those of the nearest cutoffs and
+StyleGAN2 and the discriminator have layers for every resolution, which match by name. Blocks of the discriminator for
+higher resolutions pass on its input, halved, at first. The layers of StyleGAN3 match in their order, so that what follows what stays the same, and where their numbers differ, those of the nearest cutoffs and
 sampling rates do. Sizes may differ: the first channels are those that both have, and weights from a new input to an
 output that was there before begin at zero.
 """
@@ -56,9 +56,11 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
         are, from layers of the same name.
     """
     lines, is_whole = [], True
+    passed_on = _new_blocks(source, target)
     for layer, other in _pairs(source, target):
         if other is None:
-            lines.append(f"{layer.name}: initial")
+            block, _, part = layer.name.partition(".")
+            lines.append(f"{layer.name}: {_pass_on(part, layer) if block in passed_on else 'initial'}")
             is_whole = False
             continue
         changed = _copy(other, layer)
@@ -76,6 +78,9 @@ def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, La
     by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
     for name in _of_other_labels(source.config, target.config):
         by_name.pop(name, None)
+    if _new_blocks(source, target):
+        from_rgb = by_name.pop(f"b{source.config.resolution}.fromrgb")
+        by_name[f"b{target.config.resolution}.fromrgb"] = from_rgb
     for layer in here:
         yield layer, by_name.get(layer.name) if layer.place is None else by_place.get(layer.name)
 
@@ -84,6 +89,27 @@ def _of_other_labels(there: Any, here: Any) -> list[str]:
     """Names of layers that depend on what the labels are."""
     names = ["mapping.embed"] if there.label_dim != here.label_dim else []
     return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
+
+
+def _new_blocks(source: keras.Model, target: keras.Model) -> list[str]:
+    """Names of the blocks of a residual discriminator at resolutions above those of `source`."""
+    if not isinstance(target, Discriminator) or target.config.architecture != "resnet":
+        return []
+    return [block.name for block in target.blocks if int(block.name[1:]) > source.config.resolution]
+
+
+def _pass_on(part: str, layer: Layer) -> str:
+    """Make a layer of a new block take part in halving the block's input; return what became of it."""
+    kernel = layer.variables["kernel"]
+    if part == "skip":
+        num_inputs, num_outputs = kernel.shape[-2:]
+        # At use, kernels are divided by the root of their number of inputs, and the sum of both branches by that of 2.
+        kernel.assign(np.eye(num_inputs, num_outputs, dtype=np.float32)[None, None] * (2 * num_inputs) ** 0.5)
+        return "identity"
+    if part == "conv1":
+        kernel.assign(np.zeros(kernel.shape, np.float32))
+        return "zero"
+    return "initial"
 
 
 def _matched(there: list[Layer], here: list[Layer]) -> dict[str, Layer]:

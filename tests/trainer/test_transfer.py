@@ -193,11 +193,24 @@ def test_discriminators_of_another_size_and_image(options):
     larger = dataclasses.replace(options.discriminator(), resolution=32, image_channels=1, label_dim=2)
     after = Discriminator(larger)
     lines = copy_layers(before, after)
-    left = ["b32.fromrgb", "b32.conv0", "b32.conv1", "b32.skip", "b4.out", "mapping.embed"]
-    assert set(left) < {line.split(": ")[0] for line in lines if line.endswith(": initial")}
+    assert {"b32.conv0: initial", "b4.out: initial", "mapping.embed: initial"} < set(lines)
     for one, other in zip(before.blocks, after.blocks[1:], strict=True):
         assert_equal(one, other)
     assert_equal(before.fc, after.fc)
+    larger = dataclasses.replace(before.config, resolution=64, channel_base=512)
+    lines = copy_layers(before, after := Discriminator(larger))
+    assert {
+        "b64.skip: identity",
+        "b64.conv1: zero",
+        "b32.skip: identity",
+        "b64.fromrgb: copied from b16.fromrgb",
+    } < set(lines)
+    image = np.random.default_rng(1).normal(size=[2, 64, 64, 3]).astype(np.float32)
+    with use_backend("matmul"):
+        expected = nchw(before.fromrgb(image))  # before the two new blocks, which only halve it
+        for features in after.block_outputs(image)[:2]:
+            expected = upfirdn2d(expected, np.array([1, 3, 3, 1]) / 8, down=2, pad=(1, 1, 1, 1))
+            np.testing.assert_allclose(nchw(features), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     # A gray image gives the features that three equal colors gave, and the other way around.
     gray = Discriminator(dataclasses.replace(before.config, image_channels=1))
     copy_layers(before, gray)
