@@ -1,9 +1,10 @@
 """Layers of two networks that mean the same, and weights of one in the shapes of the other, for --init_from.
 
 StyleGAN2 and the discriminator have layers for every resolution, which match by name. Blocks of the discriminator for
-higher resolutions pass on its input, halved, at first. The layers of StyleGAN3 match in their order, so that what follows what stays the same, and where their numbers differ, those of the nearest cutoffs and
-sampling rates do. Sizes may differ: the first channels are those that both have, and weights from a new input to an
-output that was there before begin at zero.
+higher resolutions pass on their input, halved, at first. The layers of StyleGAN3 match in their order, so that what
+follows what stays the same, and where their numbers differ, those of the nearest cutoffs and sampling rates do. Sizes
+may differ: the first channels are those that both have, and weights from a new input to an output that was there before
+begin at zero.
 """
 
 from __future__ import annotations
