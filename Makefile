@@ -1,5 +1,6 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   a picture at once, then transfer learning, export, a server and a page of results; again: trains on
+# make explorer  the built files of the web page in serving/explorer
 # make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
@@ -11,7 +12,7 @@ DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
 
-.PHONY: docs format soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
+.PHONY: explorer explorer-tools docs format soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	@$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
@@ -47,7 +48,7 @@ pytest = set -e; for group in $(TEST_GROUPS); do \
   if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
   echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
 
-test: native-test test-beam .venv-clients/.installed
+test: native-test test-beam .venv-clients/.installed explorer-tools
 	@$(call pytest)
 
 test-fast: native
@@ -82,6 +83,23 @@ soak-serving: .venv/.installed
 	  @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 	touch $@
 
+# The built files of the web page, which are committed; a test fails when they are stale.
+explorer: serving/explorer/node_modules/.package-lock.json
+	cd serving/explorer && npm run --silent build
+
+# What the tests of the explorer need: its packages, and a browser.
+explorer-tools:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory serving/explorer/node_modules/.package-lock.json; \
+	else echo "no npm: the explorer is not tested"; fi
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	    { apt-get install --yes --quiet=2 chromium || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; }; } >/dev/null 2>&1; } || \
+	  echo "no Chromium, and it cannot be installed here: the explorer is not tested in a browser"
+
+serving/explorer/node_modules/.package-lock.json: serving/explorer/package-lock.json
+	cd serving/explorer && npm ci --silent
+	touch $@
+
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open site/index.html"
@@ -108,4 +126,4 @@ lint: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-beam .venv-clients build dist sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-beam .venv-clients build dist serving/explorer/node_modules sg3tf/ops/lib .tf_configure.bazelrc *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

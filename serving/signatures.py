@@ -26,6 +26,7 @@ TENSORS = {
     "ws_b": "style vectors where mask is 1",
     "mask": "1 takes the layer's style vector from ws_b, 0 from ws_a; [num_ws], or one row per image",
     "transform": "inverse transform of the image in units of its width, applied before the learned one",
+    "scale": "the PNG file is smaller by this factor, from 1, by averaging squares; a scalar, or one per image",
     "images": "NHWC; uint8, or float32 with -1 black and 1 white, not clipped",
     "png_bytes": "one PNG file per image",
 }
@@ -82,6 +83,7 @@ class ServedGenerator(tf.Module):
             "map": self._map(),
             "synthesize": self._synthesize(),
             "synthesize_float": self._synthesize_float(),
+            "synthesize_png": self._synthesize_png(),
             "mix": self._mix(),
         }
 
@@ -136,6 +138,14 @@ class ServedGenerator(tf.Module):
 
         return self._signature(synthesize_float, self._ws("ws"), *self._transform)
 
+    def _synthesize_png(self) -> Function:
+        def synthesize_png(ws: tf.Tensor, *others: tf.Tensor) -> Outputs:
+            *transform, scale = others
+            scale = _broadcast_rows(scale, tf.shape(ws)[0], 1, "scale must be a scalar or [N]")[:, 0]
+            return {"png_bytes": _to_png(_to_uint8(self._synthesis(ws, *transform)), scale)}
+
+        return self._signature(synthesize_png, self._ws("ws"), *self._transform, _SCALE)
+
     def _mix(self) -> Function:
         def mix(ws_a: tf.Tensor, ws_b: tf.Tensor, mask: tf.Tensor) -> Outputs:
             message = f"mask must be [{self._num_ws}] or [N, {self._num_ws}]"
@@ -160,6 +170,7 @@ class ServedGenerator(tf.Module):
 
 # A scalar or [N]: only an unknown shape allows both.
 _PSI = tf.TensorSpec(None, tf.float32, "psi")
+_SCALE = tf.TensorSpec(None, tf.int32, "scale")
 _TRANSFORM = tf.TensorSpec([None, 3, 3], tf.float32, "transform")
 
 
@@ -170,6 +181,27 @@ def _function(body: Callable[..., Any], *specs: tf.TensorSpec, jit_compile: bool
 def _to_uint8(images: tf.Tensor) -> tf.Tensor:
     """Convert [-1, 1] to 0..255, as sg3tf.images.to_uint8 does for arrays."""
     return tf.saturate_cast(tf.round((images + 1.0) * 127.5), tf.uint8)
+
+
+def _to_png(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Encode uint8 images [N, R, R, C] as PNG files [N], each with R / scale pixels a side, rounded up.
+
+    A server that batches joins requests of different scales, so that each image has its own.
+    """
+    scale = tf.maximum(scale, 1)
+    resolution = tf.shape(images)[1]
+
+    def reduced(image_and_scale: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, divisor = image_and_scale
+        side = (resolution + divisor - 1) // divisor
+        smaller = tf.image.resize(image[tf.newaxis], [side, side], tf.image.ResizeMethod.AREA)[0]
+        return tf.io.encode_png(tf.saturate_cast(tf.round(smaller), tf.uint8))
+
+    return tf.cond(
+        tf.reduce_all(scale == 1),
+        lambda: tf.io.encode_png(images),
+        lambda: tf.map_fn(reduced, (images, scale), fn_output_signature=tf.string),
+    )
 
 
 def _broadcast_rows(value: tf.Tensor, batch: tf.Tensor, width: int, message: str) -> tf.Tensor:

@@ -76,7 +76,7 @@ def check_batch_sizes(sizes: Sequence[int], max_batch: int | None, num_signature
 def reference_requests(generator: Any, batch_sizes: Iterable[int]) -> list[Request]:
     """Return one request per signature and batch size.
 
-    All inputs have N rows, even `psi` and `mask`: a server that batches refuses others.
+    All inputs have N rows, even `psi`, `mask` and `scale`: a server that batches refuses others.
     """
     return [request for size in batch_sizes for request in _requests_of_size(generator, size)]
 
@@ -100,6 +100,7 @@ def _requests_of_size(generator: Any, size: int) -> list[Request]:
         "map": {"z": z, **condition},
         "synthesize": synthesis,
         "synthesize_float": synthesis,
+        "synthesize_png": {**synthesis, "scale": np.full(size, 2, np.int32)},
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
     return [Request(signature, arrays) for signature, arrays in inputs.items()]
@@ -160,6 +161,9 @@ class ReferenceModel:
                 return {"images": images.to_uint8(self._synthesize(**inputs))}
             case "synthesize_float":
                 return {"images": self._synthesize(**inputs)}
+            case "synthesize_png":
+                pictures = images.to_uint8(self._synthesize(inputs["ws"], inputs.get("transform")))
+                return {"png_bytes": _reduced(pictures, int(inputs["scale"][0]))}  # all are equal
             case "mix":
                 layers = np.flatnonzero(inputs["mask"][0]).tolist()  # all rows are equal
                 return {"images": images.to_uint8(self._synthesize(mix(inputs["ws_a"], inputs["ws_b"], layers)))}
@@ -177,6 +181,13 @@ class ReferenceModel:
             inputs.append(identity if transform is None else transform)
         with tf.device("CPU"), ops.use_backend("matmul"):
             return self._synthesis(*inputs).numpy()
+
+
+def _reduced(pictures: np.ndarray, scale: int) -> np.ndarray:
+    """Average squares of uint8 [N, R, R, C], of which R is a multiple of `scale`."""
+    count, side, _, channels = pictures.shape
+    squares = pictures.reshape(count, side // scale, scale, side // scale, scale, channels)
+    return images.to_uint8(squares.mean((2, 4), dtype=np.float32) / 127.5 - 1)
 
 
 def _map(generator: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:

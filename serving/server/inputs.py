@@ -134,8 +134,8 @@ def read_metadata(version_folder: Path) -> dict[str, Any] | None:
 
 
 def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-    """Return the shape per image of psi and mask, which may be given once or per image, if the signature has them."""
-    shapes: dict[str, tuple[int, ...]] = {"psi": ()}
+    """Return the shape per image of psi, scale and mask, given once or per image, of those that the signature has."""
+    shapes: dict[str, tuple[int, ...]] = {"psi": (), "scale": ()}
     if "ws_a" in signature.inputs:
         shapes["mask"] = (signature.inputs["ws_a"].tensor_shape.dim[1].size,)
     return {name: shape for name, shape in shapes.items() if name in signature.inputs}
@@ -150,7 +150,7 @@ def check_per_image_shape(name: str, value: np.ndarray, row: tuple[int, ...], ro
 
 
 def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:
-    """Check the ranges of psi and seed.
+    """Check the ranges of psi, seed and scale.
 
     Raises:
         RequestError: INVALID_ARGUMENT.
@@ -172,7 +172,14 @@ def _check_seed(name: str, value: np.ndarray) -> None:
         raise invalid(f"{name!r} has {wrong.flat[0]}; every seed must be from 0 to {_LAST_SEED}")
 
 
+def _check_scale(name: str, value: np.ndarray) -> None:
+    wrong = value[value < 1]
+    if wrong.size:
+        raise invalid(f"{name!r} is {wrong.flat[0]}; it must be at least 1")
+
+
 _CHECKS: dict[str, Callable[[str, np.ndarray], None]] = {
     "psi": _check_psi,
     "seed": _check_seed,
+    "scale": _check_scale,
 }

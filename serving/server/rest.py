@@ -34,7 +34,7 @@ from google.protobuf import json_format, message
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from serving.server import metrics
+from serving.server import explorer, metrics
 from serving.server.admission import Caller
 from serving.server.errors import RequestError, TooLargeError, invalid
 from serving.server.grpc_service import model_status
@@ -236,6 +236,7 @@ class RestServer(ThreadingHTTPServer):
         cors: bool = False,
     ):
         self.predictor, self.max_bytes, self.seconds, self.key, self.cors = predictor, max_bytes, seconds, key, cors
+        self.assets = explorer.read_assets()
         self.received = ByteBudget(_MAX_RECEIVED * max_bytes)
         self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         address = listener.getsockname()[:2]
@@ -349,9 +350,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             length = self._length()
             self._pieces = self._read_chunks() if length is None else self._read(length)
+            path, _, query = self.path.partition("?")
+            if self.command == "GET" and self._send_explorer(path, query):
+                return
             self._check_key()
             self._check_length(length)
-            path = self.path.partition("?")[0]
             if self.command == "GET" and path == metrics.PATH:
                 self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
                 return
@@ -369,6 +372,18 @@ class _Handler(BaseHTTPRequestHandler):
             # A bug of the server goes to the log, and the client still gets an answer.
             _logger.exception("%s %s", self.command, self.path)
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}')
+
+    def _send_explorer(self, path: str, query: str) -> bool:
+        """Answer with a file of the explorer, without a key, which a browser cannot send; return False for others."""
+        assets = self.server.assets
+        if assets and path in (explorer.PATH, explorer.PATH.rstrip("/")) and not query:
+            headers = {"Location": explorer.location(self.server.predictor.models.name)}
+            self._send(HTTPStatus.FOUND, b"", "text/plain", headers)
+            return True
+        if path not in assets:
+            return False
+        self._send(HTTPStatus.OK, assets[path].content, assets[path].content_type, explorer.HEADERS)
+        return True
 
     def _check_key(self) -> None:
         if self.server.key:
@@ -476,10 +491,18 @@ class _Handler(BaseHTTPRequestHandler):
                 if discarded >= _MAX_DISCARDED:
                     return
 
-    def _send(self, status: HTTPStatus, text: bytes, content_type: str = "application/json") -> None:
+    def _send(
+        self,
+        status: HTTPStatus,
+        text: bytes,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(text)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if self.server.cors:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")

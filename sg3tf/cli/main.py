@@ -74,6 +74,7 @@ COMMANDS = {
     "convert to-state-dict": Command("Write a StyleGAN2 for other PyTorch code.", "sg3tf.convert.to_state_dict"),
     "export": Command("Export a network as a SavedModel.", "serving.export", registered=True),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
+    "explore": Command("Open a network in a web page.", "serving.explore", registered=True),
     "doctor": Command("Check the installation.", "sg3tf.doctor.command"),
 }
 

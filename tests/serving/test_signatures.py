@@ -17,12 +17,28 @@ def test_max_batch(fake_generator):
         "map": [np.zeros([3, 6], np.float32), np.float32(1), np.zeros([3, 2], np.float32)],
         "synthesize": [ws, transform],
         "synthesize_float": [ws, transform],
+        "synthesize_png": [ws, transform, np.int32(1)],
         "mix": [ws, ws, np.zeros([3, 3], np.float32)],
     }
     for name, arguments in calls.items():
         with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
             signatures[name](*map(tf.constant, arguments))
         signatures[name](*[tf.constant(argument[:2] if np.ndim(argument) else argument) for argument in arguments])
+
+
+def test_scaled_png(fake_generator):
+    """Each image by its own factor; a side that is no multiple is rounded up; 1 is the picture of `synthesize`."""
+    signatures = ServedGenerator(fake_generator).signatures()
+    ws = np.random.default_rng(1).normal(size=[3, 3, 4]).astype(np.float32)
+    inputs = [tf.constant(ws), tf.eye(3, batch_shape=[3])]
+    full = signatures["synthesize"](*inputs)["images"].numpy()
+    for scales in ([1, 1, 1], [1, 2, 3]):
+        files = signatures["synthesize_png"](*inputs, tf.constant(scales, tf.int32))["png_bytes"].numpy()
+        pictures = [tf.io.decode_png(file).numpy() for file in files]
+        assert [picture.shape for picture in pictures] == [(side, side, 3) for side in (-(-8 // s) for s in scales)]
+        np.testing.assert_array_equal(pictures[0], full[0])
+    averages = full[1].reshape(4, 2, 4, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(pictures[1], averages, atol=0.5 + 1e-4)  # rounded to a level
 
 
 def test_xla(fake_generator):

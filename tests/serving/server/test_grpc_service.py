@@ -147,6 +147,18 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
         ),
         (
             {
+                "signature": "synthesize_png",
+                "inputs": {
+                    "ws": WS,
+                    "transform": np.tile(np.eye(3, dtype=np.float32), (2, 1, 1)),
+                    "scale": np.int32(0),
+                },
+            },
+            INVALID,
+            ["'scale' is 0; it must be at least 1"],
+        ),
+        (
+            {
                 "signature": "mix",
                 "inputs": {"ws_a": WS, "ws_b": WS, "mask": np.ones(2, np.float32)},
             },
@@ -235,6 +247,7 @@ def test_metadata(stub):
         "map",
         "synthesize",
         "synthesize_float",
+        "synthesize_png",
         "mix",
     }
     generate = signatures.signature_def["generate"]

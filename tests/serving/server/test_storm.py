@@ -183,6 +183,7 @@ def test_memory_is_flat(stormed, channel):
     z = {"z": np.zeros((1, 6), np.float32), "psi": np.float32(1), "label": LABEL}
     messages = [request(name, **z) for name in ("generate", "map", "serving_default")] + [png(4), VALID[:-5], b""]
     messages += [request(name, ws=ws, transform=transform) for name in ("synthesize", "synthesize_float")]
+    messages.append(request("synthesize_png", ws=ws, transform=transform, scale=np.int32(2)))
     messages.append(request("mix", ws_a=ws, ws_b=ws, mask=np.ones(3, np.float32)))
     predict = channel.unary_unary(PREDICT)
 

@@ -1,0 +1,108 @@
+"""Open a generator in the explorer, a web page: export it to a temporary folder and serve it on this machine.
+
+sg3tf explore --network=portraits-32
+sg3tf explore --network=runs/00003-...,runs/00004-...    (both, to compare them: versions 1 and 2)
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from absl import flags, logging
+
+from sg3tf.utils import command_line
+
+_MODEL_NAME = "sg3"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Define the flags of this command in `values`."""
+    flags.DEFINE_list(
+        "network",
+        None,
+        "Generator to explore: .keras file, run folder, checkpoint folder or preset; several to compare them.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("port", 0, "Port of the page; 0: any free port.", 0, 65535, flag_values=values)
+    flags.DEFINE_bool("browser", True, "Open the page in a browser.", flag_values=values)
+
+
+def main(argv: Sequence[str] | None = None, name: str = "serving.explore") -> int:
+    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
+    return command_line.run(name, explore, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
+
+
+def explore(options: flags.FlagValues) -> None:
+    """Export, serve, open the page, and wait for Ctrl-C or SIGTERM; the temporary folder is removed at the end."""
+    if not options.network:
+        raise ValueError("--network is missing: give a .keras file, run folder, checkpoint folder or preset")
+    logging.set_verbosity(logging.ERROR)  # TensorFlow lists every variable that it captures
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="sg3tf-explore-") as folder:
+        base = Path(folder) / _MODEL_NAME
+        for network in options.network:
+            _export(network, base)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        server = _serve(base, options.port)
+        page = f"http://127.0.0.1:{server.rest_port}/explorer/?model={_MODEL_NAME}&network={quote(options.network[0])}"
+        print(f"explorer: {page}", flush=True)
+        print("Ctrl-C ends it", file=sys.stderr, flush=True)
+        if options.browser and not webbrowser.open(page):
+            print("no browser was found: open the address above", file=sys.stderr, flush=True)
+        stop.wait()
+        server.drain()
+
+
+def _export(network: str, base: Path) -> None:
+    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
+    from serving.saved_model import export_saved_model, training_provenance
+    from sg3tf import Generator
+    from sg3tf.models.loading import load
+    from sg3tf.models.presets import PRESETS, STYLEGAN1_PRESET, TRAINED_PRESETS, trained_file
+
+    is_preset = network in (*PRESETS, STYLEGAN1_PRESET, *TRAINED_PRESETS) and not Path(network).exists()
+    generator = Generator.from_preset(network) if is_preset else load(network)
+    file = trained_file(network) if network in TRAINED_PRESETS and is_preset else Path(network)
+    provenance = {"source": network} if is_preset and network not in TRAINED_PRESETS else training_provenance(file)
+    print(f"exporting {network}", file=sys.stderr, flush=True)
+    export_saved_model(generator, base, metadata=provenance)
+
+
+def _serve(base: Path, port: int) -> Any:
+    from serving.server.model_manager import parse_policy
+    from serving.server.server import Server, ServerOptions
+
+    return Server(
+        ServerOptions(
+            name=_MODEL_NAME,
+            base=base,
+            policy=parse_policy("all"),
+            labels={},
+            poll_seconds=0,
+            host="127.0.0.1",
+            port=0,
+            rest_port=port,
+            rest_seconds=60,
+            rest_cors=False,
+            batching=None,
+            max_in_flight=64,
+            max_batch=64,
+            max_bytes=64 << 20,
+            as_tensor_content=False,
+            key=None,
+            certificate=None,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

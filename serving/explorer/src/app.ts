@@ -1,0 +1,114 @@
+/** What all parts of the page share: the state, the connection, and the notices. */
+
+import { Generator } from "./generator";
+import { Server, ServerError, type Address } from "./server";
+import { Store } from "./store";
+
+export type Health = "connecting" | "ready" | "busy" | "lost";
+
+const RETRY_MS = 2000;
+
+export class App {
+  /** null until the model has answered */
+  generator: Generator | null = null;
+  versions: readonly string[] = [];
+  health: Health = "connecting";
+  /** milliseconds of the last pictures, smoothed */
+  latency = 0;
+  private readonly ready: ((generator: Generator) => void)[] = [];
+  private readonly watchers: (() => void)[] = [];
+  private busy = 0;
+
+  constructor(
+    readonly server: Server, readonly address: Address, readonly network: string, readonly store: Store,
+    readonly notify: (message: string, retry?: () => void) => void,
+  ) {}
+
+  /** Connect, and again until it works; ServerError where trying again cannot help. */
+  async connect(): Promise<void> {
+    for (;;) {
+      try {
+        this.generator = await Generator.connect(this.server, this.address);
+        this.versions = await this.server.versions(this.address).catch(() => []);
+        this.setHealth("ready");
+        for (const listener of this.ready) listener(this.generator);
+        return;
+      } catch (error) {
+        if (!(error instanceof ServerError && error.isLost)) throw error;
+        this.setHealth("lost");
+        await pause(RETRY_MS);
+      }
+    }
+  }
+
+  /** Call `listener` at once if connected, and after each new connection. */
+  whenReady(listener: (generator: Generator) => void): void {
+    this.ready.push(listener);
+    if (this.generator) listener(this.generator);
+  }
+
+  /** Call `listener` once, now or after the first connection. */
+  whenConnected(listener: () => void): void {
+    if (this.generator) return listener();
+    let isFirst = true;
+    this.ready.push(() => {
+      if (isFirst) listener();
+      isFirst = false;
+    });
+  }
+
+  /** Call `watcher` when health or latency have changed. */
+  watch(watcher: () => void): void {
+    this.watchers.push(watcher);
+    watcher();
+  }
+
+  /**
+   * Run a piece of work for which the server is asked, with its progress shown; undefined if it failed, after a notice.
+   * A lost server is waited for, and the work done again.
+   */
+  async attempt<Result>(work: (generator: Generator) => Promise<Result>, retry?: () => void): Promise<Result | undefined> {
+    if (!this.generator) return undefined;
+    this.busy++;
+    this.setHealth(this.health === "lost" ? "lost" : "busy");
+    try {
+      const result = await work(this.generator);
+      if (this.health === "lost") this.setHealth("ready");
+      return result;
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") return undefined;
+      if (error instanceof ServerError && error.isLost) void this.reconnect();
+      else this.notify(error instanceof Error ? error.message : String(error), retry);
+      return undefined;
+    } finally {
+      this.busy--;
+      if (!this.busy && this.health === "busy") this.setHealth("ready");
+    }
+  }
+
+  /** Note how long a picture took, for the choice of the preview's size. */
+  measure(milliseconds: number): void {
+    this.latency = this.latency ? 0.7 * this.latency + 0.3 * milliseconds : milliseconds;
+    for (const watcher of this.watchers) watcher();
+  }
+
+  private async reconnect(): Promise<void> {
+    if (this.health === "lost") return;
+    this.setHealth("lost");
+    await pause(RETRY_MS);
+    try {
+      await this.connect();
+    } catch (error) {
+      this.notify(error instanceof Error ? error.message : String(error), () => void this.reconnect());
+    }
+  }
+
+  private setHealth(health: Health): void {
+    this.health = health;
+    for (const watcher of this.watchers) watcher();
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,53 @@
+/** The command line that makes the same picture, and the metadata that it writes. */
+
+import { pythonNumber } from "./png";
+import { isUnsteered, transformOf, type Point } from "./point";
+import type { Address } from "./server";
+
+/** The file that a command reads where seeds do not say everything. */
+export const LATENTS_FILE = "explorer.npz";
+
+/** Return the name of the network for commands: that of `sg3tf explore`, or the usual gRPC port of the server. */
+export function networkName(network: string, { server, model }: Address): string {
+  return network || `grpc://${new URL(server).hostname}:8500/${model}`;
+}
+
+/** Return the flags that say the same as the point, in the order of `sg3tf generate images --help`. */
+export function flagsOf(point: Point): [string, string][] {
+  if (!isUnsteered(point) || point.source.kind !== "seed") return [["latents", LATENTS_FILE]];
+  const flags: [string, string][] = [["seeds", String(point.source.seed)], ["trunc", String(point.psi)]];
+  if (point.cutoff !== null) flags.push(["trunc_cutoff", String(point.cutoff)]);
+  if (point.label) flags.push(["class", classText(point.label)]);
+  if (point.rotate) flags.push(["rotate", String(point.rotate)]);
+  if (point.x || point.y) flags.push(["translate", `${point.x},${point.y}`]);
+  return flags;
+}
+
+/** Return `sg3tf generate images ...`. */
+export function command(point: Point, network: string): string {
+  const flags: [string, string][] = [["network", network], ...flagsOf(point), ["outdir", "out"]];
+  return ["sg3tf generate images", ...flags.map(([name, value]) => `--${name}=${quoted(value)}`)].join(" ");
+}
+
+/** Return the texts that `sg3tf generate images` writes into its PNG files. */
+export function metadata(point: Point, network: string, canTransform: boolean): Record<string, string> {
+  const text: Record<string, string> = { ...Object.fromEntries(flagsOf(point)), Software: "sg3tf explorer", network };
+  if (isUnsteered(point) && point.source.kind === "seed") text.seed = String(point.source.seed);
+  text.trunc = pythonNumber(Math.fround(point.psi));
+  if (point.label) text.label = `[${point.label.map((value) => pythonNumber(Math.fround(value))).join(", ")}]`;
+  if (canTransform && (point.rotate || point.x || point.y)) {
+    const values = [...transformOf(point)].map(pythonNumber);
+    text.transform = `[${[0, 3, 6].map((row) => `[${values.slice(row, row + 3).join(", ")}]`).join(", ")}]`;
+  }
+  return text;
+}
+
+function classText(label: readonly number[]): string {
+  const isOneHot = label.filter((each) => each === 1).length === 1 && label.every((each) => each === 0 || each === 1);
+  return isOneHot ? String(label.indexOf(1)) : label.join(",");
+}
+
+/** Quote for a POSIX shell where that is needed. */
+function quoted(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,169 @@
+/** A served generator: its sizes, and pictures of points. */
+
+import type { Direction } from "./latents";
+import { compose, isPlain, sourcesOf, transformOf, type Point, type Source } from "./point";
+import { latentFromSeed } from "./random";
+import { floats, Server, ServerError, toBytes, toFloats, type Address, type Signature } from "./server";
+
+type Label = readonly number[] | null;
+
+/** Sizes and abilities, read from the signatures. */
+export interface Facts {
+  readonly resolution: number;
+  readonly zDim: number;
+  readonly wDim: number;
+  readonly numWs: number;
+  readonly labelDim: number;
+  /** it has `synthesize_png`; without it there are pictures of seeds only */
+  readonly canSteer: boolean;
+  readonly canTransform: boolean;
+}
+
+const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, resolution: 16384 };
+const CACHED_STYLES = 512;
+
+/** Read the sizes; ServerError for another model than a generator that sg3tf has exported. */
+export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
+  const shape = (signature: string, side: "inputs" | "outputs", name: string) =>
+    signatures.get(signature)?.[side]?.[name] ?? [];
+  const label = shape("map", "inputs", "label");
+  const found = {
+    zDim: shape("map", "inputs", "z")[1],
+    numWs: shape("map", "outputs", "ws")[1],
+    wDim: shape("map", "outputs", "ws")[2],
+    labelDim: label.length ? label[1] : 0,
+    resolution: shape("synthesize", "outputs", "images")[1],
+  };
+  for (const [name, size] of Object.entries(found)) {
+    const most = MOST[name as keyof typeof MOST];
+    const least = name === "labelDim" ? 0 : 1;
+    if (!Number.isInteger(size) || size! < least) {
+      throw new ServerError(`This model is no generator exported by sg3tf: it has no ${name}.`);
+    }
+    if (size! > most) throw new ServerError(`This model has ${name} ${size}; the explorer takes up to ${most}.`);
+  }
+  const inputs = signatures.get("synthesize_png")?.inputs;
+  return {
+    ...(found as Record<keyof typeof found, number>),
+    canSteer: inputs !== undefined && "ws" in inputs && "scale" in inputs,
+    canTransform: inputs !== undefined && "transform" in inputs,
+  };
+}
+
+/** Connection to one model. */
+export class Generator {
+  private readonly styles = new Map<string, Promise<Float32Array>>();
+  private mean: Promise<Float32Array> | null = null;
+
+  private constructor(readonly server: Server, readonly address: Address, readonly facts: Facts) {}
+
+  /** Connect, and read the model's sizes. */
+  static async connect(server: Server, address: Address): Promise<Generator> {
+    return new Generator(server, address, readFacts(await server.signatures(address)));
+  }
+
+  /** The average style vector, float32 [w_dim]. */
+  average(): Promise<Float32Array> {
+    this.mean ??= this.map([new Float32Array(this.facts.zDim).fill(1)], null, 0).then(([ws]) =>
+      ws!.slice(0, this.facts.wDim),
+    );
+    this.mean.catch(() => (this.mean = null));
+    return this.mean;
+  }
+
+  /** Style vectors, not truncated, of latents float32 [z_dim]. */
+  async map(zs: readonly Float32Array[], label: Label, psi = 1): Promise<Float32Array[]> {
+    const { zDim, numWs, wDim } = this.facts;
+    const all = new Float32Array(zs.length * zDim);
+    zs.forEach((z, i) => all.set(z, i * zDim));
+    const answer = await this.server.predict(this.address, "map", {
+      z: floats(all, [zs.length, zDim]),
+      psi: repeated(String(psi), zs.length),
+      ...this.labels(label, zs.length),
+    });
+    const ws = toFloats(answer, zs.length * numWs * wDim);
+    return zs.map((_, i) => ws.slice(i * numWs * wDim, (i + 1) * numWs * wDim));
+  }
+
+  /** Style vectors of a source, not truncated; those of seeds are kept. */
+  stylesOf(source: Source, label: Label): Promise<Float32Array> {
+    if (source.kind === "styles") {
+      const wrong = source.ws.length !== this.facts.numWs * this.facts.wDim;
+      return wrong
+        ? Promise.reject(new ServerError(`${source.name} has style vectors of another network.`))
+        : Promise.resolve(source.ws);
+    }
+    const key = `${source.seed} ${label?.join() ?? ""}`;
+    const known = this.styles.get(key);
+    if (known) return known;
+    const found = this.map([latentFromSeed(source.seed, this.facts.zDim)], label).then(([ws]) => ws!);
+    this.styles.set(key, found);
+    found.catch(() => this.styles.delete(key));
+    if (this.styles.size > CACHED_STYLES) this.styles.delete(this.styles.keys().next().value!);
+    return found;
+  }
+
+  /** Style vectors of a point, truncated, mixed and moved. */
+  async wsOf(point: Point, directions: readonly Direction[]): Promise<Float32Array> {
+    const sources = sourcesOf(point);
+    const styles = await Promise.all(sources.map((source) => this.stylesOf(source, point.label)));
+    const fitting = directions.filter(({ vector }) => vector.length === this.facts.wDim);
+    return compose(point, styles, await this.average(), fitting);
+  }
+
+  /**
+   * PNG files of style vectors.
+   *
+   * @param transforms float32 [3, 3] each; ignored by a model that cannot be transformed
+   * @param scale the files are smaller by this factor
+   */
+  async synthesize(
+    all: readonly Float32Array[], transforms: readonly Float32Array[], scale = 1, signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    if (!this.facts.canSteer) throw new ServerError(NO_STEERING);
+    const { numWs, wDim } = this.facts;
+    const inputs: Record<string, string> = {
+      ws: `[${all.map((ws) => floats(ws, [numWs, wDim])).join(",")}]`,
+      scale: repeated(String(scale), all.length),
+    };
+    if (this.facts.canTransform) inputs.transform = `[${transforms.map((matrix) => floats(matrix, [3, 3])).join(",")}]`;
+    return toBytes(await this.server.predict(this.address, "synthesize_png", inputs, signal));
+  }
+
+  /** PNG files of seeds. */
+  async seedPictures(
+    seeds: readonly number[], psi: number, label: Label, signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    const inputs = { seed: `[${seeds.join()}]`, psi: repeated(String(psi), seeds.length), ...this.labels(label, seeds.length) };
+    return toBytes(await this.server.predict(this.address, "generate_png", inputs, signal));
+  }
+
+  /** PNG file of a point. */
+  async picture(
+    point: Point, directions: readonly Direction[],
+    options: { scale?: number; still?: boolean; signal?: AbortSignal } = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    if (!this.facts.canSteer) {
+      if (!isPlain(point) || point.source.kind !== "seed") throw new ServerError(NO_STEERING);
+      return (await this.seedPictures([point.source.seed], point.psi, point.label, options.signal))[0]!;
+    }
+    const ws = await this.wsOf(point, directions);
+    const transform = transformOf(point, options.still);
+    return (await this.synthesize([ws], [transform], options.scale ?? 1, options.signal))[0]!;
+  }
+
+
+  private labels(label: Label, count: number): Record<string, string> {
+    const { labelDim } = this.facts;
+    if (!labelDim) return {};
+    const vector = label?.length === labelDim ? label : new Array<number>(labelDim).fill(0);
+    return { label: repeated(`[${vector.join()}]`, count) };
+  }
+}
+
+const NO_STEERING =
+  "This version was exported without the signature synthesize_png: it has pictures of seeds only. Export it again.";
+
+function repeated(json: string, count: number): string {
+  return `[${new Array<string>(count).fill(json).join(",")}]`;
+}

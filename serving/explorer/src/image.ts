@@ -1,0 +1,140 @@
+/** Pixels of a picture: decoding, smooth enlargement, undoing a transform, and differences. */
+
+/** A picture as the canvas holds it: RGBA, 8 bits each. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray<ArrayBuffer>;
+}
+
+/** Decode a PNG file in the browser. */
+export async function decode(png: Uint8Array<ArrayBuffer>): Promise<Pixels> {
+  const bitmap = await createImageBitmap(new Blob([png], { type: "image/png" }), { colorSpaceConversion: "none" });
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return context.getImageData(0, 0, canvas.width, canvas.height);
+}
+
+/** Enlarge by a whole factor with Lanczos' filter of three lobes, which keeps small pictures smooth and sharp. */
+export function enlarge(image: Pixels, factor: number): Pixels {
+  if (factor === 1) return image;
+  const { width, height } = image;
+  const rows = lanczos(image.data, width, height, factor, 4, width * 4);
+  const wide = new Float32Array(rows);
+  const both = lanczos(wide, height, width * factor, factor, width * factor * 4, 4);
+  return { width: width * factor, height: height * factor, data: Uint8ClampedArray.from(both) };
+}
+
+/** Enlarge along one axis of `length` places, `step` apart, for each of `lines` lines, `stride` apart. */
+function lanczos(
+  data: ArrayLike<number>, length: number, lines: number, factor: number, step: number, stride: number,
+): Float32Array {
+  const isHorizontal = step === 4;
+  const outLength = length * factor;
+  const result = new Float32Array(outLength * lines * 4);
+  for (let out = 0; out < outLength; out++) {
+    const center = (out + 0.5) / factor - 0.5;
+    const first = Math.floor(center) - 2;
+    const weights = Array.from({ length: 6 }, (_, tap) => kernel(center - first - tap));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    for (let line = 0; line < lines; line++) {
+      const target = isHorizontal ? (line * outLength + out) * 4 : out * step + line * 4;
+      for (let tap = 0; tap < 6; tap++) {
+        const place = Math.min(Math.max(first + tap, 0), length - 1);
+        const source = place * step + line * stride;
+        const weight = weights[tap]! / total;
+        for (let channel = 0; channel < 4; channel++) result[target + channel]! += weight * data[source + channel]!;
+      }
+    }
+  }
+  return result;
+}
+
+function kernel(x: number): number {
+  if (x === 0) return 1;
+  if (Math.abs(x) >= 3) return 0;
+  const angle = Math.PI * x;
+  return (3 * Math.sin(angle) * Math.sin(angle / 3)) / (angle * angle);
+}
+
+/**
+ * Return the picture as it would be without its transform, by cubic interpolation; transparent where it was cut off.
+ *
+ * @param transform float32 [3, 3], the inverse motion in image widths: the transformed picture shows at p what the
+ *     other one shows at `transform` p
+ */
+export function undoTransform(image: Pixels, transform: Float32Array): Pixels {
+  const { width, height, data } = image;
+  const result = new Uint8ClampedArray(data.length);
+  const [a, b, c, d, e, f] = invert(transform);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const x = (column + 0.5) / width - 0.5;
+      const y = (row + 0.5) / height - 0.5;
+      const fromX = (a * x + b * y + c + 0.5) * width - 0.5;
+      const fromY = (d * x + e * y + f + 0.5) * height - 0.5;
+      if (fromX < 0 || fromY < 0 || fromX > width - 1 || fromY > height - 1) continue;
+      sample(image, fromX, fromY, result, (row * width + column) * 4);
+    }
+  }
+  return { width, height, data: result };
+}
+
+/** Return the first two rows of an affine matrix's inverse. */
+function invert(m: Float32Array): [number, number, number, number, number, number] {
+  const [a, b, c, d, e, f] = m as unknown as [number, number, number, number, number, number];
+  const scale = 1 / (a * e - b * d);
+  return [e * scale, -b * scale, (b * f - c * e) * scale, -d * scale, a * scale, (c * d - a * f) * scale];
+}
+
+function sample({ width, height, data }: Pixels, x: number, y: number, result: Uint8ClampedArray, at: number): void {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [across, down] = [cubicWeights(x - left), cubicWeights(y - top)];
+  for (let channel = 0; channel < 3; channel++) {
+    let sum = 0;
+    for (let j = 0; j < 4; j++) {
+      const row = Math.min(Math.max(top + j - 1, 0), height - 1) * width;
+      for (let i = 0; i < 4; i++) {
+        const column = Math.min(Math.max(left + i - 1, 0), width - 1);
+        sum += down[j]! * across[i]! * data[(row + column) * 4 + channel]!;
+      }
+    }
+    result[at + channel] = sum;
+  }
+  result[at + 3] = 255;
+}
+
+/** Weights of four neighbors (Catmull and Rom 1974). */
+function cubicWeights(t: number): [number, number, number, number] {
+  const square = t * t;
+  const cube = square * t;
+  return [
+    (-cube + 2 * square - t) / 2, (3 * cube - 5 * square + 2) / 2, (-3 * cube + 4 * square + t) / 2, (cube - square) / 2,
+  ];
+}
+
+export interface Difference {
+  readonly image: Pixels;
+  /** 10 log10(4 / mean squared difference) of pixels from -1 to 1, as EQ-T (arXiv 2106.12423, appendix E); Infinity: equal */
+  readonly decibels: number;
+}
+
+/** Compare two pictures where both are opaque; differences are drawn four times as large. */
+export function difference(a: Pixels, b: Pixels): Difference {
+  const data = new Uint8ClampedArray(a.data.length);
+  let sum = 0;
+  let count = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    if (a.data[at + 3] !== 255 || b.data[at + 3] !== 255) continue;
+    for (let channel = 0; channel < 3; channel++) {
+      const step = a.data[at + channel]! - b.data[at + channel]!;
+      data[at + channel] = 4 * Math.abs(step);
+      sum += (step / 127.5) ** 2;
+      count++;
+    }
+    data[at + 3] = 255;
+  }
+  return { image: { width: a.width, height: a.height, data }, decibels: 10 * Math.log10((4 * count) / sum) };
+}

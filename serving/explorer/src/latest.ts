@@ -1,0 +1,35 @@
+/** Work of which only the newest matters, such as pictures while something is dragged. */
+
+export class Latest {
+  /** pieces of work that a newer one replaced before they began */
+  replaced = 0;
+  private waiting: (() => Promise<void>) | null = null;
+  private running: Promise<void> | null = null;
+
+  /** Begin at once if nothing runs, else when that has ended, unless newer work comes first. */
+  request(work: () => Promise<void>): void {
+    if (this.running) {
+      if (this.waiting) this.replaced++;
+      this.waiting = work;
+      return;
+    }
+    this.running = this.run(work);
+  }
+
+  get isBusy(): boolean {
+    return this.running !== null;
+  }
+
+  get hasNewer(): boolean {
+    return this.waiting !== null;
+  }
+
+  private async run(work: () => Promise<void>): Promise<void> {
+    for (let next: (() => Promise<void>) | null = work; next; ) {
+      await next();
+      next = this.waiting;
+      this.waiting = null;
+    }
+    this.running = null;
+  }
+}

@@ -1,0 +1,87 @@
+/** The page: reads its address, connects, and puts the parts together. */
+
+import "./style.css";
+
+import { App } from "./app";
+import { fromFragment, toFragment } from "./link";
+import { Server } from "./server";
+import { START, Store, type State } from "./store";
+import { connection } from "./ui/connection";
+import { header } from "./ui/header";
+import { noticeBoard } from "./ui/notices";
+import { handleKeys } from "./ui/keys";
+import { pictureView } from "./ui/picture_view";
+import { mixingSheet } from "./ui/mixing_sheet";
+import { sheet } from "./ui/sheet";
+import { sheetBar } from "./ui/sheet_bar";
+import { h } from "./ui/dom";
+
+const LINK_DELAY_MS = 250;
+
+function start(): void {
+  const query = new URLSearchParams(location.search);
+  const url = serverUrl(query.get("server"));
+  const notices = noticeBoard();
+  if (!url) {
+    document.body.append(notices.element);
+    notices.show(`server=${query.get("server")}: give an address such as http://127.0.0.1:8501`);
+    return;
+  }
+  limitRequestsTo(url);
+  const address = { server: url, model: query.get("model") ?? "sg3", version: query.get("version") };
+  const store = new Store(readState(notices.show));
+  const app = new App(new Server(url), address, query.get("network") ?? "", store, notices.show);
+  const view = pictureView(app);
+  document.body.append(
+    header(app, view), notices.element, connection(app), h("main", {}, sheetBar(app), sheet(app), view.element, mixingSheet(app)),
+  );
+  handleKeys(app, view);
+  keepLink(store);
+  // For tests, benchmarks and the curious: counters and sizes, nothing that the page itself needs.
+  Object.assign(window, { explorer: { app, view } });
+}
+
+/** Return the origin of the server; null for what is no address. */
+function serverUrl(text: string | null): string | null {
+  if (text === null) return location.origin;
+  try {
+    const url = new URL(text.includes("://") ? text : `http://${text}`);
+    return url.protocol === "http:" || url.protocol === "https:" ? url.origin : null;
+  } catch {
+    return null;
+  }
+}
+
+/** From here on the browser itself refuses requests to anything but the server. */
+function limitRequestsTo(url: string): void {
+  document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${url}` }));
+}
+
+function readState(notify: (message: string) => void): State {
+  try {
+    return fromFragment(location.hash);
+  } catch (error) {
+    notify(`The link cannot be read: ${error instanceof Error ? error.message : error}`);
+    return START;
+  }
+}
+
+/** Keep the state in the page's address, and follow it when somebody changes that. */
+function keepLink(store: Store): void {
+  let timer = 0;
+  let written = location.hash;
+  store.listen((state) => {
+    clearTimeout(timer);
+    timer = window.setTimeout(() => {
+      const fragment = toFragment(state);
+      history.replaceState(null, "", `${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`);
+      written = location.hash;
+    }, LINK_DELAY_MS);
+  });
+  window.addEventListener("hashchange", () => {
+    if (location.hash !== written) store.change(fromFragment(location.hash));
+    written = location.hash;
+  });
+}
+
+start();

@@ -1,0 +1,165 @@
+/** TensorFlow Serving's REST interface, as far as a page needs it: status, metadata and predict. */
+
+/** A model on a server; `version` is a number, or a label after "@", or null for the newest. */
+export interface Address {
+  readonly server: string;
+  readonly model: string;
+  readonly version: string | null;
+}
+
+export interface Signature {
+  readonly inputs: Readonly<Record<string, readonly (number | null)[] | null>>;
+  readonly outputs: Readonly<Record<string, readonly (number | null)[] | null>>;
+}
+
+/** A request that failed, with words for the person at the page. */
+export class ServerError extends Error {
+  /** @param isLost true if no answer came at all: nobody listens, or the page may not ask there */
+  constructor(message: string, readonly isLost = false, readonly status = 0) {
+    super(message);
+  }
+}
+
+/** Return the path of a model: /v1/models/NAME[/versions/N|/labels/LABEL]. */
+export function modelPath({ model, version }: Address): string {
+  const part = version === null ? "" : version.startsWith("@") ? `/labels/${version.slice(1)}` : `/versions/${version}`;
+  return `/v1/models/${encodeURIComponent(model)}${part}`;
+}
+
+/** Client of one server. Every request goes through `ask`, which times and counts them. */
+export class Server {
+  /** key of --api_key_file, if the server has one */
+  key = "";
+  /** predictions sent, aborted and answered */
+  readonly count = { sent: 0, aborted: 0, answered: 0 };
+
+  constructor(readonly url: string, private readonly seconds = 60) {}
+
+  /** Return the numbers of the versions that answer. */
+  async versions(address: Address): Promise<string[]> {
+    const answer = await this.ask(modelPath({ ...address, version: null }));
+    const listed: any[] = Array.isArray(answer.model_version_status) ? answer.model_version_status : [];
+    return listed
+      .filter((entry) => entry?.state === "AVAILABLE")
+      .map((entry) => String(entry.version))
+      .slice(0, 100);
+  }
+
+  /** Return the signatures by name. */
+  async signatures(address: Address): Promise<Map<string, Signature>> {
+    const answer = await this.ask(`${modelPath(address)}/metadata`);
+    const found = answer.metadata?.signature_def?.signature_def;
+    if (typeof found !== "object" || found === null) throw new ServerError("The metadata has no signatures.");
+    return new Map(
+      Object.entries<any>(found).map(([name, value]) => [
+        name,
+        { inputs: shapes(value?.inputs), outputs: shapes(value?.outputs) },
+      ]),
+    );
+  }
+
+  /** Call a signature in column form and return its output. Arrays of floats are given as JSON text (see `floats`). */
+  async predict(
+    address: Address, signature: string, inputs: Readonly<Record<string, string>>, signal?: AbortSignal,
+  ): Promise<unknown> {
+    const columns = Object.entries(inputs).map(([name, json]) => `${JSON.stringify(name)}:${json}`);
+    const body = `{"signature_name":${JSON.stringify(signature)},"inputs":{${columns.join(",")}}}`;
+    this.count.sent++;
+    try {
+      const answer = await this.ask(`${modelPath(address)}:predict`, body, signal);
+      this.count.answered++;
+      return answer.outputs;
+    } catch (error) {
+      if (signal?.aborted) this.count.aborted++;
+      throw error;
+    }
+  }
+
+  private async ask(path: string, body?: string, signal?: AbortSignal): Promise<any> {
+    const limit = AbortSignal.timeout(this.seconds * 1000);
+    let response: Response;
+    let text: string;
+    try {
+      // Text without a type of its own is a simple request, for which a browser need not ask another origin first.
+      response = await fetch(this.url + path, {
+        method: body === undefined ? "GET" : "POST",
+        body: body ?? null,
+        headers: this.key ? { "x-api-key": this.key } : {},
+        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        credentials: "omit",
+        redirect: "error",
+        referrerPolicy: "no-referrer",
+      });
+      text = await response.text();
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (limit.aborted) throw new ServerError(`No answer within ${this.seconds} seconds.`);
+      throw new ServerError(`No answer from ${this.url}.`, true);
+    }
+    let answer: any;
+    try {
+      answer = JSON.parse(text);
+    } catch {
+      throw new ServerError(`${this.url} answered with something else than JSON (status ${response.status}).`);
+    }
+    if (!response.ok) {
+      const reason = typeof answer?.error === "string" ? answer.error.slice(0, 500) : response.statusText;
+      throw new ServerError(reason, false, response.status);
+    }
+    return answer ?? {};
+  }
+}
+
+function shapes(tensors: any): Record<string, readonly (number | null)[] | null> {
+  const result: Record<string, readonly (number | null)[] | null> = {};
+  for (const [name, info] of Object.entries<any>(tensors ?? {})) {
+    const shape = info?.tensor_shape;
+    const sizes = Array.isArray(shape?.dim) ? shape.dim.map((dim: any) => Number(dim?.size)) : [];
+    result[name] = shape?.unknown_rank ? null : sizes.map((size: number) => (size >= 0 ? size : null));
+  }
+  return result;
+}
+
+/** Write float32 numbers as JSON, nested by their shape; equal rows are written once and repeated. */
+export function floats(data: Float32Array, shape: readonly number[]): string {
+  const width = shape.at(-1)!;
+  const rows: string[] = [];
+  for (let start = 0; start < data.length; start += width) {
+    const row = data.subarray(start, start + width);
+    const previous = data.subarray(start - width, start);
+    const isRepeated = start > 0 && row.every((value, i) => value === previous[i]);
+    rows.push(isRepeated ? rows.at(-1)! : `[${row.join(",")}]`);
+  }
+  let level = rows;
+  for (let axis = shape.length - 2; axis >= 0; axis--) {
+    const size = shape[axis]!;
+    level = Array.from({ length: level.length / size }, (_, i) => `[${level.slice(i * size, (i + 1) * size).join(",")}]`);
+  }
+  return level[0]!;
+}
+
+/** Read nested lists of numbers into float32. */
+export function toFloats(value: unknown, count: number): Float32Array {
+  const result = new Float32Array(count);
+  let at = 0;
+  const visit = (part: unknown): void => {
+    if (Array.isArray(part)) for (const each of part) visit(each);
+    else if (typeof part === "number" && Number.isFinite(part) && at < count) result[at++] = part;
+    else throw new ServerError("The answer has other numbers than the metadata says.");
+  };
+  visit(value);
+  if (at !== count) throw new ServerError(`The answer has ${at} numbers instead of ${count}.`);
+  return result;
+}
+
+/** Decode the binary values {"b64": text} of an answer. */
+export function toBytes(value: unknown): Uint8Array<ArrayBuffer>[] {
+  if (!Array.isArray(value)) throw new ServerError("The answer has no pictures.");
+  return value.map((entry) => {
+    const text = typeof entry?.b64 === "string" ? entry.b64 : "";
+    const binary = atob(text);
+    const bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+    return bytes;
+  });
+}

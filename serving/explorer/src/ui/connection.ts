@@ -1,0 +1,56 @@
+/** What is shown until a model answers: the reason, and fields for another server, model or key. */
+
+import type { App } from "../app";
+import { ServerError } from "../server";
+import { button, field, h } from "./dom";
+
+export function connection(app: App): HTMLElement {
+  const { server, address } = app;
+  const reason = h("p", { role: "status" });
+  const url = field("Server", { value: server.url }, () => undefined);
+  const model = field("Model", { value: address.model }, () => undefined);
+  const version = field("Version, or @label", { value: address.version ?? "", placeholder: "newest" }, () => undefined);
+  const key = field("Key, if the server asks for one", { type: "password" }, (text) => (server.key = text));
+  const open = () => {
+    const query = new URLSearchParams(location.search);
+    query.set("server", url.input.value.trim());
+    query.set("model", model.input.value.trim());
+    if (version.input.value.trim()) query.set("version", version.input.value.trim());
+    else query.delete("version");
+    const isSame = url.input.value.trim() === server.url && model.input.value.trim() === address.model
+      && (version.input.value.trim() || null) === address.version;
+    if (isSame) void connect();
+    else location.search = query.toString();
+  };
+  const form = h(
+    "form", { class: "connection", hidden: true, onsubmit: (event: Event) => (event.preventDefault(), open()) },
+    h("h2", {}, "No model to explore yet"), reason, url.element, model.element, version.element, key.element,
+    h("div", { class: "row" }, button("Connect", open, { class: "primary" })),
+    h("p", { class: "muted" }, "A server on another address than this page must allow it: TensorFlow Serving and sg3tf serve do with --rest_api_enable_cors_support."),
+  );
+
+  async function connect(): Promise<void> {
+    reason.textContent = "";
+    try {
+      await app.connect();
+      form.hidden = true;
+    } catch (error) {
+      reason.textContent = error instanceof ServerError ? error.message : String(error);
+      form.hidden = false;
+      document.body.classList.add("without-model");
+    }
+  }
+
+  app.whenReady(() => {
+    form.hidden = true;
+    document.body.classList.remove("without-model");
+  });
+  app.watch(() => {
+    if (app.generator || app.health !== "lost") return;
+    reason.textContent = `No answer from ${server.url}: trying again every two seconds.`;
+    form.hidden = false;
+    document.body.classList.add("without-model");
+  });
+  void connect();
+  return form;
+}

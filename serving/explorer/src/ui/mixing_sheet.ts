@@ -1,0 +1,92 @@
+/** The sheet of style mixing (arXiv 1812.04948, figure 3): rows give styles, columns replace those of some layers. */
+
+import type { App } from "../app";
+import { decode, enlarge } from "../image";
+import { parseLayers, parseSeeds } from "../latents";
+import { seedPoint, type Point } from "../point";
+import { field, h } from "./dom";
+
+const MOST_SEEDS = 16;
+const CONCURRENT = 2;
+
+export function mixingSheet(app: App): HTMLElement {
+  const { store } = app;
+  const grid = h("div", { class: "mixing-grid", role: "grid", "aria-label": "Style mixing" });
+  const rows = field("Rows: seeds", {}, (text) => (parseSeeds(text, MOST_SEEDS), change({ rows: text })));
+  const columns = field("Columns: seeds", {}, (text) => (parseSeeds(text, MOST_SEEDS), change({ columns: text })));
+  const layers = field("Layers from the columns", { title: "coarse, middle, fine, or numbers: 0-6,9" }, (text) => {
+    parseLayers(text, app.generator?.facts.numWs ?? 1024);
+    change({ layers: text });
+  });
+  const change = (part: object) => store.change({ mixing: { ...store.state.mixing, ...part } });
+  const bar = h("div", { class: "row" }, rows.element, columns.element, layers.element);
+  const view = h("section", { class: "mixing", "aria-label": "Sheet of style mixing" }, bar, grid);
+  let drawn = "";
+  let round = 0;
+
+  function draw(): void {
+    const { generator } = app;
+    const { mixing, point, view: shown } = store.state;
+    const setting = JSON.stringify([mixing, point.psi, point.cutoff, point.label]);
+    if (!generator || shown !== "mixing" || setting === drawn) return;
+    drawn = setting;
+    const mine = ++round;
+    let jobs: [HTMLCanvasElement, Point][];
+    try {
+      jobs = build(generator.facts.numWs);
+    } catch (error) {
+      return app.notify(error instanceof Error ? error.message : String(error));
+    }
+    const next = async (): Promise<void> => {
+      for (let job = jobs.shift(); job && mine === round; job = jobs.shift()) {
+        const [canvas, each] = job;
+        await app.attempt(async () => {
+          const scale = Math.max(1, Math.floor(generator.facts.resolution / 128));
+          const picture = await decode(await generator.picture(each, [], { scale }));
+          const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
+          canvas.width = width;
+          canvas.height = height;
+          canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+        }, () => ((drawn = ""), draw()));
+      }
+    };
+    for (let i = 0; i < CONCURRENT; i++) void next();
+  }
+
+  function build(numWs: number): [HTMLCanvasElement, Point][] {
+    const { mixing, point } = store.state;
+    const [down, across] = [parseSeeds(mixing.rows, MOST_SEEDS), parseSeeds(mixing.columns, MOST_SEEDS)];
+    const mixed = parseLayers(mixing.layers, numWs);
+    const plain = (seed: number): Point => ({ ...seedPoint(seed, point.psi, point.label), cutoff: point.cutoff });
+    const jobs: [HTMLCanvasElement, Point][] = [];
+    const cell = (each: Point, name: string, kind: string) => {
+      const canvas = h("canvas", { width: 1, height: 1 });
+      jobs.push([canvas, each]);
+      const open = h("button", { type: "button", class: `cell ${kind}`, "aria-label": `Open ${name}`, onclick: () => store.change({ point: each, view: "picture" }) }, canvas, h("span", { class: "caption" }, name));
+      return h("div", { role: "gridcell" }, open);
+    };
+    const head = h("div", { role: "row" }, h("div", { role: "gridcell" }), ...across.map((seed) => cell(plain(seed), String(seed), "head")));
+    const lines = down.map((seed) =>
+      h(
+        "div", { role: "row" }, cell(plain(seed), String(seed), "head"),
+        ...across.map((other) => cell({ ...plain(seed), mixes: [{ source: { kind: "seed", seed: other }, layers: mixed }] }, `${seed} with ${other}`, "")),
+      ));
+    grid.style.setProperty("--columns", String(across.length + 1));
+    grid.replaceChildren(head, ...lines);
+    return jobs;
+  }
+
+  app.whenReady(({ facts }) => {
+    drawn = "";
+    grid.textContent = facts.canSteer ? "" : "This version was exported without synthesize_png: export it again to mix styles.";
+    if (facts.canSteer) draw();
+  });
+  store.listen((state) => {
+    view.hidden = state.view !== "mixing";
+    rows.input.value = state.mixing.rows;
+    columns.input.value = state.mixing.columns;
+    layers.input.value = state.mixing.layers;
+    if (app.generator?.facts.canSteer) draw();
+  });
+  return view;
+}

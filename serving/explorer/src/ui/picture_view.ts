@@ -1,0 +1,85 @@
+/** The view of one picture: the stage, what can be done with it, and the panels that steer it. */
+
+import type { App } from "../app";
+import { command, LATENTS_FILE, metadata, networkName } from "../command";
+import { toFragment } from "../link";
+import { withText } from "../png";
+import { isUnsteered, nameOf } from "../point";
+import { compare } from "./compare";
+import { button, download, h } from "./dom";
+import { directionsPanel, mixingPanel, motionPanel, planePanel, seedPanel } from "./panels";
+import { stage, type Stage } from "./stage";
+import { timeline } from "./timeline";
+import { tray } from "./tray";
+
+export interface PictureView {
+  readonly element: HTMLElement;
+  readonly stage: Stage;
+  keep(): void;
+  addKeyframe(): void;
+  downloadPicture(): void;
+  play(): void;
+  copyLink(from: HTMLElement): Promise<void>;
+}
+
+export function pictureView(app: App): PictureView {
+  const { store } = app;
+  const main = stage(app, "Picture", () => app.generator);
+  const other = compare(app);
+  const files = tray(app);
+  const path = timeline(app, main);
+  const network = () => networkName(app.network, app.address);
+  const caption = h("figcaption", {});
+
+  const downloadPicture = () =>
+    void app.attempt(async (generator) => {
+      const { point, directions } = store.state;
+      const png = await generator.picture(point, directions);
+      const name = nameOf(point).replace(/^seed (\d+)$/, (_, seed: string) => `seed${seed.padStart(4, "0")}`).replace(/[^\w.-]+/g, "-");
+      download(`${name}.png`, withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
+    });
+  const copyCommand = async () => {
+    const { point } = store.state;
+    await copy(command(point, network()), commandButton);
+    if (!isUnsteered(point) || point.source.kind !== "seed") {
+      app.notify(`The command reads ${LATENTS_FILE}: save it with “Save this as .npz”.`);
+    }
+  };
+  const copyLink = (from: HTMLElement) => {
+    const fragment = toFragment(store.state);
+    return copy(`${location.origin}${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`, from);
+  };
+  const commandButton = button("Copy command", () => void copyCommand(), { title: "The command line that makes this picture" });
+  const tools = h(
+    "div", { class: "row tools" }, button("☆ Keep", files.keep, { title: "f" }), button("Keyframe", path.add, { title: "k" }),
+    button("Download PNG", downloadPicture, { title: "d" }), commandButton,
+  );
+  const panels = h(
+    "div", { class: "panels" }, seedPanel(app), motionPanel(app, main), planePanel(app), mixingPanel(app),
+    directionsPanel(app, files.open), path.element, other.panel, files.element,
+  );
+  const stages = h("div", { class: "stages" }, h("figure", { class: "side" }, main.element, caption), other.side);
+  const element = h("section", { class: "picture", "aria-label": "Picture" }, h("div", { class: "left" }, stages, tools), panels);
+  store.listen(({ point, view }) => {
+    element.hidden = view !== "picture";
+    const motion = point.rotate || point.x || point.y ? ` · ${point.rotate.toFixed(1)}° · ${point.x.toFixed(2)}, ${point.y.toFixed(2)}` : "";
+    caption.textContent = `${nameOf(point)} · psi ${point.psi}${motion}`;
+  });
+  return { element, stage: main, keep: files.keep, addKeyframe: path.add, downloadPicture, play: path.play, copyLink };
+}
+
+/** Copy to the clipboard, and say so on the button; a page that may not is given the text to copy by hand. */
+async function copy(text: string, from: HTMLElement): Promise<void> {
+  const label = from.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    from.textContent = "Copied";
+    setTimeout(() => (from.textContent = label), 1200);
+  } catch {
+    const area = h("textarea", { readonly: true, rows: 4, "aria-label": "Text to copy" }, text);
+    const dialog: HTMLDialogElement = h("dialog", { "aria-label": "Copy this text", onclose: () => dialog.remove() }, area, button("Close", () => dialog.close()));
+    document.body.append(dialog);
+    dialog.showModal();
+    area.select();
+  }
+}

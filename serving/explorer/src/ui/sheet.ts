@@ -1,0 +1,157 @@
+/** The sheet of seeds, without end: only the pictures in view exist. */
+
+import type { App } from "../app";
+import { decode, enlarge } from "../image";
+import { isPlain, seedPoint, type Point } from "../point";
+import { LAST_SEED } from "../random";
+import { h } from "./dom";
+
+const BATCH = 6;
+const CONCURRENT = 2; // a server of stock settings runs about as many at a time
+const MARGIN_ROWS = 2;
+const GAP = 6;
+
+interface Cell {
+  readonly element: HTMLButtonElement;
+  readonly canvas: HTMLCanvasElement;
+  drawn: string;
+}
+
+export function sheet(app: App): HTMLElement {
+  const { store } = app;
+  const cells = new Map<number, Cell>();
+  const running = new Map<AbortController, readonly number[]>();
+  const area = h("div", { class: "sheet-area" });
+  const scroller = h("div", { class: "sheet", role: "region", "aria-label": "Sheet of seeds", tabindex: 0 }, area);
+  let columns = 1;
+  let side = 100;
+  let rowsShown = 0;
+
+  const first = () => store.state.firstSeed;
+  /** Everything that the sheet's pictures depend on besides their seeds. */
+  const setting = () => {
+    const { psi, cutoff, label } = store.state.point;
+    return [psi, cutoff, label?.join()].join(";");
+  };
+
+  function place(): void {
+    const width = scroller.clientWidth;
+    if (!width || store.state.view !== "sheet") return;
+    columns = Math.max(2, Math.round(width / 150));
+    side = (width - GAP * (columns + 1)) / columns;
+    const pitch = side + GAP;
+    const top = Math.max(0, Math.floor(scroller.scrollTop / pitch) - MARGIN_ROWS);
+    const bottom = Math.ceil((scroller.scrollTop + scroller.clientHeight) / pitch) + MARGIN_ROWS;
+    rowsShown = Math.max(rowsShown, bottom + 4);
+    area.style.height = `${rowsShown * pitch}px`;
+    const wanted = new Set<number>();
+    for (let i = top * columns; i < bottom * columns && first() + i <= LAST_SEED; i++) wanted.add(first() + i);
+    for (const [seed, cell] of cells) {
+      if (wanted.has(seed)) continue;
+      cell.element.remove();
+      cells.delete(seed);
+    }
+    for (const [abort, seeds] of running) if (!seeds.some((seed) => wanted.has(seed))) abort.abort();
+    for (const seed of wanted) {
+      const index = seed - first();
+      const cell = cells.get(seed) ?? add(seed);
+      const { style } = cell.element;
+      style.width = style.height = `${side}px`;
+      style.transform = `translate(${GAP + (index % columns) * pitch}px, ${GAP + Math.floor(index / columns) * pitch}px)`;
+    }
+    fill();
+  }
+
+  function add(seed: number): Cell {
+    const canvas = h("canvas", { width: 1, height: 1 });
+    const element = h(
+      "button",
+      { type: "button", class: "cell", "aria-label": `Open seed ${seed}`, "data-seed": seed, onclick: () => open(seed), onkeydown: move },
+      canvas, h("span", { class: "caption" }, String(seed)),
+    );
+    const cell = { element, canvas, drawn: "" };
+    cells.set(seed, cell);
+    area.append(element);
+    return cell;
+  }
+
+  function open(seed: number): void {
+    const { psi, cutoff, label } = store.state.point;
+    store.change({ view: "picture", point: { ...seedPoint(seed, psi, label), cutoff } });
+  }
+
+  /** Arrow keys move between the cells. */
+  function move(event: KeyboardEvent): void {
+    const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const step = steps[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const seed = Number((event.currentTarget as HTMLElement).dataset.seed) + step;
+    if (seed < first()) return;
+    const next = cells.get(seed)?.element;
+    next?.focus();
+    next?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Ask for the missing pictures, those in front first. */
+  function fill(): void {
+    if (!app.generator) return;
+    const now = setting();
+    const pending = new Set([...running.values()].flat());
+    const missing = [...cells].filter(([seed, cell]) => cell.drawn !== now && !pending.has(seed)).map(([seed]) => seed);
+    missing.sort((a, b) => a - b);
+    while (running.size < CONCURRENT && missing.length) void load(missing.splice(0, BATCH), now);
+  }
+
+  async function load(seeds: readonly number[], now: string): Promise<void> {
+    const abort = new AbortController();
+    running.set(abort, seeds);
+    const began = performance.now();
+    const done = await app.attempt(async (generator) => {
+      const { point } = store.state;
+      const plain: Point = { ...seedPoint(0, point.psi, point.label), cutoff: point.cutoff };
+      const files = isPlain(plain)
+        ? await generator.seedPictures(seeds, point.psi, point.label, abort.signal)
+        : await Promise.all(
+            seeds.map((seed) => generator.picture({ ...plain, source: { kind: "seed", seed } }, [], abort)),
+          );
+      const pictures = await Promise.all(files.map(decode));
+      seeds.forEach((seed, i) => {
+        const cell = cells.get(seed);
+        if (cell && now === setting()) draw(cell, pictures[i]!, now);
+      });
+      return true;
+    }, fill);
+    running.delete(abort);
+    if (done && !store.state.point.cutoff) app.measure((performance.now() - began) / seeds.length);
+    if (done || abort.signal.aborted) fill();
+  }
+
+  function draw(cell: Cell, picture: Awaited<ReturnType<typeof decode>>, now: string): void {
+    const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
+    cell.canvas.width = width;
+    cell.canvas.height = height;
+    cell.canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+    cell.drawn = now;
+    cell.element.classList.add("drawn");
+  }
+
+  scroller.addEventListener("scroll", place, { passive: true });
+  new ResizeObserver(place).observe(scroller);
+  app.whenReady(() => fill());
+  let shown = setting();
+  store.listen((state, before) => {
+    scroller.hidden = state.view !== "sheet";
+    if (state.firstSeed !== before.firstSeed) {
+      for (const cell of cells.values()) cell.element.remove();
+      cells.clear();
+      scroller.scrollTop = rowsShown = 0;
+    }
+    if (setting() !== shown) {
+      shown = setting();
+      for (const abort of running.keys()) abort.abort();
+    }
+    if (state.view === "sheet") place();
+  });
+  return scroller;
+}

@@ -1,0 +1,177 @@
+/** Keyframes on a time line: playing the path through them, and saving it as a film. */
+
+import type { App } from "../app";
+import { encodeWebm, Film, findCodec, frameCount, zipFrames } from "../film";
+import { nameOf } from "../point";
+import { button, choices, download, field, h, slider } from "./dom";
+import { panel } from "./panels";
+import type { Stage } from "./stage";
+import { thumbnail } from "./thumbnail";
+
+const AHEAD = 8; // frames asked for in advance
+const CONCURRENT = 2;
+
+export interface Timeline {
+  readonly element: HTMLElement;
+  add(): void;
+  play(): void;
+}
+
+export function timeline(app: App, main: Stage): Timeline {
+  const { store } = app;
+  const list = h("ol", { class: "cards", "aria-label": "Keyframes" });
+  const length = h("p", { class: "muted" });
+  const position = slider({ label: "Frame", min: 0, max: 1, step: 1 }, (value) => void seek(Math.round(value)), () => undefined);
+  const progress = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress of the film" });
+  const number = (label: string, key: "frames" | "fps", most: number) =>
+    field(label, { type: "number", min: 1, max: most, class: "short" }, (text) => {
+      const value = Number(text);
+      if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`give a whole number from 1 to ${most}`);
+      store.change({ path: { ...store.state.path, [key]: value } });
+    });
+  const frames = number("Frames from one to the next", "frames", 600);
+  const fps = number("Frames per second", "fps", 60);
+  const curve = choices("Curve", [["cubic", "Smooth"], ["lerp", "Straight"]], (value) => store.change({ path: { ...store.state.path, curve: value } }));
+  const loop = h("input", { type: "checkbox", id: "loop", onchange: () => store.change({ path: { ...store.state.path, loop: loop.checked } }) });
+  const playButton = button("Play", () => play(), { "aria-pressed": "false", title: "Space" });
+  const stop = button("Back to the picture", () => end());
+  const webm = button("Save WebM", () => void save("webm"));
+  const zip = button("Save PNG frames", () => void save("zip"));
+  let film: Film | null = null;
+  let isPlaying = false;
+  let at = 0;
+  let shown: Promise<void> = Promise.resolve();
+
+  const add = () => store.change({ keyframes: [...store.state.keyframes, store.state.point] });
+
+  function current(): Film | null {
+    const { keyframes, directions, path } = store.state;
+    if (!app.generator || !keyframes.length) return null;
+    return (film ??= new Film(app.generator, keyframes, directions, path));
+  }
+
+  async function seek(frame: number): Promise<void> {
+    const source = current();
+    if (!source) return;
+    at = Math.min(frame, source.count - 1);
+    position.set(at);
+    await app.attempt(async () => main.film(await source.frame(at)));
+  }
+
+  function play(): void {
+    if (isPlaying || !current()) return pause();
+    if (store.state.view !== "picture") store.replace({ view: "picture" });
+    isPlaying = true;
+    playButton.textContent = "Stop";
+    playButton.setAttribute("aria-pressed", "true");
+    shown = shown.then(run);
+  }
+
+  /** Show a frame after the other, at most as fast as asked for; those ahead are fetched in the background. */
+  async function run(): Promise<void> {
+    let due = performance.now();
+    let fetching = 0;
+    const fetchAhead = (source: Film, from: number) => {
+      for (let i = from; i < from + AHEAD && fetching < CONCURRENT; i++) {
+        fetching++;
+        void source.frame(i % source.count).catch(() => undefined).finally(() => fetching--);
+      }
+    };
+    while (isPlaying) {
+      const source = current();
+      if (!source || store.state.view !== "picture") break;
+      fetchAhead(source, at + 1);
+      const done = await app.attempt(async () => {
+        await main.film(await source.frame(at % source.count));
+        return true;
+      });
+      if (!done) break;
+      position.set(at % source.count);
+      due = Math.max(due + 1000 / source.path.fps, performance.now() - 100);
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+      const isLast = at + 1 >= source.count;
+      if (isLast && !source.path.loop) {
+        at = 0;
+        break;
+      }
+      at = (at + 1) % source.count;
+    }
+    pause();
+  }
+
+  function pause(): void {
+    isPlaying = false;
+    playButton.textContent = "Play";
+    playButton.setAttribute("aria-pressed", "false");
+  }
+
+  function end(): void {
+    pause();
+    void shown.then(() => main.film(null));
+  }
+
+  async function save(kind: "webm" | "zip"): Promise<void> {
+    const source = current();
+    if (!source || !app.generator) return;
+    pause();
+    progress.hidden = false;
+    const report = (part: number) => (progress.value = part);
+    await app.attempt(async ({ facts }) => {
+      if (kind === "webm") download("path.webm", await encodeWebm(source, facts.resolution, report), "video/webm");
+      else download("path.zip", await zipFrames(source, report), "application/zip");
+    });
+    progress.hidden = true;
+  }
+
+  function move(i: number, by: number): void {
+    const keyframes = [...store.state.keyframes];
+    const [taken] = keyframes.splice(i, 1);
+    keyframes.splice(Math.max(0, i + by), 0, taken!);
+    store.change({ keyframes });
+  }
+
+  const controls = h(
+    "fieldset", { class: "plain" }, h("div", { class: "row" }, button("Add this picture", add, { title: "k" }), playButton, stop),
+    list, position.element, h("div", { class: "row" }, frames.element, fps.element), h("div", { class: "row" }, curve.element, h("label", { class: "check" }, loop, "Loop")),
+    length, h("div", { class: "row" }, webm, zip), progress,
+  );
+  app.whenReady(({ facts }) => {
+    controls.disabled = !facts.canSteer;
+    film = null;
+    void findCodec(256).then((codec) => {
+      if (!codec) webm.title = "This browser has no encoder on this page; save PNG frames instead";
+    });
+  });
+  store.listen((state, before) => {
+    const { keyframes, path } = state;
+    frames.input.value = String(path.frames);
+    fps.input.value = String(path.fps);
+    curve.set(path.curve);
+    loop.checked = path.loop;
+    const count = frameCount(keyframes.length, path);
+    const isNew = state === before || keyframes !== before.keyframes || path !== before.path || state.directions !== before.directions;
+    if (!isNew) {
+      if (state.point !== before.point) end();
+      return;
+    }
+    film = null;
+    at = Math.min(at, Math.max(0, count - 1));
+    position.element.querySelector("input")!.max = String(Math.max(0, count - 1));
+    position.set(at);
+    position.enable(count > 0);
+    for (const each of [playButton, stop, webm, zip]) each.disabled = count === 0;
+    length.textContent = count ? `${count} frames, ${(count / path.fps).toFixed(1)} seconds` : "Add pictures; the path runs from each to the next.";
+    if (state !== before && keyframes === before.keyframes) return;
+    list.replaceChildren(
+      ...keyframes.map((point, i) =>
+        h(
+          "li", {},
+          h("button", { type: "button", class: "card", "aria-label": `Open keyframe ${i}, ${nameOf(point)}`, onclick: () => store.change({ point }) },
+            thumbnail(app, point), h("span", {}, nameOf(point))),
+          button("‹", () => move(i, -1), { "aria-label": `Move keyframe ${i} to the front`, class: "earlier" }),
+          button("×", () => store.change({ keyframes: store.state.keyframes.filter((_, k) => k !== i) }), { "aria-label": `Remove keyframe ${i}`, class: "remove" }),
+        )),
+    );
+  });
+  return { element: panel("Time line", false, controls), add, play };
+}

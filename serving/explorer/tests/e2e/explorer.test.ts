@@ -1,0 +1,471 @@
+/** Every feature of the page, in one browser against the server that pytest has started. */
+
+import { createRequire } from "node:module";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Browser, Download, Page, Request } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { complaints, newPage, openBrowser, SERVER } from "./browser";
+
+const FILES = process.env.EXPLORER_REFERENCE ?? "";
+const OUT = process.env.EXPLORER_OUT ?? "";
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const requests: Request[] = [];
+
+let browser: Browser;
+let page: Page;
+
+beforeAll(async () => {
+  browser = await openBrowser();
+  page = await newPage(browser);
+  page.on("request", (request) => requests.push(request));
+});
+
+afterAll(() => browser.close());
+
+afterEach(() => {
+  expect(complaints.splice(0)).toEqual([]);
+});
+
+const stage = () => page.locator(".stage").first();
+const panel = (title: string) => page.locator("details", { has: page.locator(`summary:text-is("${title}")`) });
+const point = () => page.evaluate(() => (window as any).explorer.app.store.state.point);
+const button = (name: string) => page.getByRole("button", { name, exact: true });
+
+/** Wait until the server has answered everything, and return the picture's bytes. */
+async function settled(): Promise<string> {
+  await page.waitForTimeout(30);
+  await page.waitForFunction(() => {
+    const { app, view } = (window as any).explorer;
+    return app.health === "ready" && !view.stage.latest.isBusy && view.stage.shown();
+  });
+  return picture();
+}
+
+const picture = () => page.evaluate(() => document.querySelector<HTMLCanvasElement>(".stage canvas")!.toDataURL());
+
+async function openPanel(title: string): Promise<void> {
+  if ((await panel(title).getAttribute("open")) === null) await panel(title).locator("summary").click();
+}
+
+async function go(fragment: string, query = ""): Promise<void> {
+  await page.goto("about:blank");
+  await page.goto(`${SERVER}/explorer/?model=fake&version=1${query}${fragment}`);
+}
+
+async function saved(start: () => Promise<void>): Promise<{ name: string; data: Buffer }> {
+  const [download] = await Promise.all([page.waitForEvent("download") as Promise<Download>, start()]);
+  const file = join(OUT, download.suggestedFilename());
+  await download.saveAs(file);
+  return { name: download.suggestedFilename(), data: readFileSync(file) };
+}
+
+async function drop(...names: string[]): Promise<void> {
+  const files = names.map((name) => ({ name, text: readFileSync(join(FILES, name)).toString("base64") }));
+  await page.evaluate((given) => {
+    const transfer = new DataTransfer();
+    for (const { name, text } of given) {
+      transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+    }
+    for (const type of ["dragover", "drop"]) {
+      document.querySelector("main")!.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    }
+  }, files);
+}
+
+async function audit(what: string): Promise<void> {
+  await page.evaluate(`window.axe ?? (() => { ${readFileSync(AXE, "utf8")} })()`).catch(() => undefined);
+  const found: any = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
+  const lines = found.violations.map((each: any) => `${each.id}: ${each.nodes.map((node: any) => node.html).join(" ").slice(0, 300)}`);
+  expect(lines, what).toEqual([]);
+}
+
+// --- Sheet -----------------------------------------------------------------------------------------------------------
+
+test("a sheet of pictures is the first screen, and scrolls without end", async () => {
+  await page.goto(`${SERVER}/explorer/?model=fake&version=1`);
+  await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 30);
+  await expect.poll(() => page.locator(".status").textContent()).toMatch(/ms/);
+  await audit("sheet");
+  for (let i = 0; i < 6; i++) await page.locator(".sheet").evaluate((sheet) => sheet.scrollBy(0, 3000));
+  await page.waitForFunction(() => document.querySelector(".cell.drawn[data-seed]") && [...document.querySelectorAll<HTMLElement>(".cell.drawn")].some((cell) => Number(cell.dataset.seed) > 300));
+  expect(await page.locator(".cell").count()).toBeLessThan(200); // those out of view do not stay
+});
+
+test("another first seed, another truncation", async () => {
+  await page.getByLabel("First seed").fill("4000000000");
+  await page.getByLabel("First seed").press("Enter");
+  await page.waitForSelector('.cell.drawn[data-seed="4000000000"]');
+  await page.getByLabel("First seed").fill("4294967296");
+  await page.getByLabel("First seed").press("Enter");
+  expect(await page.locator(".sheet-bar .error").textContent()).toContain("0 to 4294967295");
+  await page.getByLabel("First seed").fill("0");
+  await page.getByLabel("First seed").press("Enter");
+  await page.waitForSelector('.cell.drawn[data-seed="0"]');
+  const shown = () => page.locator('[data-seed="0"] canvas').evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
+  const before = await shown();
+  await page.locator(".sheet-bar").getByLabel("Truncation psi", { exact: true }).fill("-1");
+  await expect.poll(shown).not.toBe(before);
+  const full = await shown();
+  await page.locator(".sheet-bar").getByLabel("Cutoff style vectors", { exact: true }).fill("3");
+  await expect.poll(shown).not.toBe(full);
+  await page.locator(".sheet-bar").getByLabel("Cutoff style vectors", { exact: true }).fill("16");
+  await page.locator(".sheet-bar").getByLabel("Truncation psi", { exact: true }).fill("0.7");
+});
+
+test("arrow keys walk through the sheet, and Enter opens a seed", async () => {
+  await page.waitForSelector('.cell.drawn[data-seed="11"]');
+  await page.locator('[data-seed="9"]').focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Enter");
+  await settled();
+  expect((await point()).source).toEqual({ kind: "seed", seed: 11 });
+});
+
+// --- One picture -----------------------------------------------------------------------------------------------------
+
+test("dragging moves the picture, the wheel turns it, a double click brings it back", async () => {
+  const before = await settled();
+  const count = () => page.evaluate(() => ({ ...(window as any).explorer.app.server.count }));
+  const earlier = await count();
+  const box = (await stage().boundingBox())!;
+  await page.mouse.move(box.x + 100, box.y + 100);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 100 + box.width / 4, box.y + 100, { steps: 8 });
+  await page.mouse.up();
+  await page.mouse.wheel(0, 300);
+  expect(await settled()).not.toBe(before);
+  const { x, y, rotate } = await point();
+  expect([x, y, rotate]).toEqual([expect.closeTo(0.25, 2), expect.closeTo(0, 2), 30]);
+  const { sent, answered } = await count();
+  expect(sent - earlier.sent).toBe(answered - earlier.answered); // nothing was asked for in vain
+  await page.mouse.dblclick(box.x + 50, box.y + 50);
+  expect(await settled()).toBe(before);
+});
+
+test("two fingers move and turn it", async () => {
+  await stage().evaluate((element) => {
+    element.setPointerCapture = () => undefined; // which made-up pointers do not have
+    const box = element.getBoundingClientRect();
+    const send = (type: string, pointerId: number, x: number, y: number) =>
+      element.dispatchEvent(new PointerEvent(type, { pointerId, button: 0, clientX: box.x + x, clientY: box.y + y, bubbles: true }));
+    send("pointerdown", 1, 100, 100);
+    send("pointerdown", 2, 200, 100);
+    send("pointermove", 2, 100, 200);
+    send("pointerup", 1, 100, 100);
+    send("pointerup", 2, 100, 200);
+  });
+  expect((await point()).rotate).toBeCloseTo(90);
+  await button("Undo").click();
+  expect((await point()).rotate).toBe(0);
+});
+
+test("the undone transform and the difference show equivariance", async () => {
+  await stage().focus();
+  for (let i = 0; i < 3; i++) await page.keyboard.press("Shift+ArrowRight");
+  for (let i = 0; i < 2; i++) await page.keyboard.press("]");
+  expect(await point()).toMatchObject({ x: 0.3, rotate: 2 });
+  const moved = await settled();
+  await page.getByRole("radio", { name: "Transform undone" }).check();
+  const undone = await settled();
+  await page.getByRole("radio", { name: "Difference" }).check();
+  const different = await settled();
+  expect(new Set([moved, undone, different]).size).toBe(3);
+  await audit("difference");
+  const decibels = Number(/([\d.]+) dB/.exec((await page.locator(".stage-note").first().textContent()) ?? "")![1]);
+  expect(decibels).toBeGreaterThan(20); // a StyleGAN3 follows the motion; without it the pictures are 10 dB apart
+  await page.getByRole("radio", { name: "Picture", exact: true }).nth(1).check();
+  await page.keyboard.press("0");
+});
+
+test("a sweep moves the picture by itself", async () => {
+  const still = await settled();
+  await button("Sweep: circle").click();
+  await expect.poll(picture).not.toBe(still);
+  await button("Sweep: circle").click();
+  await expect.poll(settled).toBe(still);
+});
+
+test("undo, redo, and the keys of seeds", async () => {
+  await page.locator("body").click({ position: { x: 300, y: 5 } });
+  await page.keyboard.press(".");
+  await page.keyboard.press(".");
+  expect((await point()).source.seed).toBe(13);
+  await page.keyboard.press("Control+z");
+  expect((await point()).source.seed).toBe(12);
+  await page.keyboard.press("Control+Shift+Z");
+  expect((await point()).source.seed).toBe(13);
+  await page.keyboard.press("r");
+  expect((await point()).source.seed).not.toBe(13);
+  await panel("Seed and truncation").getByLabel("Seed", { exact: true }).fill("24");
+  await panel("Seed and truncation").getByLabel("Seed", { exact: true }).press("Enter");
+  expect((await point()).source.seed).toBe(24);
+});
+
+test("a plane of latents, by pointer and keys", async () => {
+  const before = await settled();
+  await openPanel("Plane of latents");
+  const pad = page.locator(".pad");
+  await pad.scrollIntoViewIfNeeded();
+  const box = (await pad.boundingBox())!;
+  await page.mouse.move(box.x + box.width / 6, box.y + (5 * box.height) / 6);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 2, box.y + (5 * box.height) / 6, { steps: 4 });
+  await page.mouse.up();
+  expect((await point()).plane).toMatchObject({ u: expect.closeTo(0.5, 1), v: expect.closeTo(0, 1), b: { seed: 25 }, c: { seed: 26 } });
+  expect(await settled()).not.toBe(before);
+  await pad.focus();
+  await page.keyboard.press("ArrowUp");
+  expect((await point()).plane.v).toBeCloseTo(0.02, 2);
+  await panel("Plane of latents").getByLabel("B", { exact: true }).fill("3");
+  await panel("Plane of latents").getByLabel("B", { exact: true }).press("Enter");
+  expect((await point()).plane.b.seed).toBe(3);
+  await button("Back to A").click();
+  expect(await settled()).toBe(before);
+});
+
+test("style mixing of ranges and single layers", async () => {
+  const before = await settled();
+  await openPanel("Style mixing");
+  await button("+ coarse").click();
+  await panel("Style mixing").getByLabel("Seed").fill("8");
+  await panel("Style mixing").getByLabel("Seed").press("Enter");
+  const coarse = await settled();
+  await panel("Style mixing").getByLabel("Single layers").fill("14,15");
+  await panel("Style mixing").getByLabel("Single layers").press("Enter");
+  expect((await point()).mixes).toMatchObject([{ source: { seed: 8 }, layers: [0, 1, 2, 3, 4] }, { layers: [14, 15] }]);
+  await panel("Style mixing").getByLabel("Layers", { exact: true }).nth(1).fill("99");
+  await panel("Style mixing").getByLabel("Layers", { exact: true }).nth(1).press("Enter");
+  expect(await panel("Style mixing").locator(".error:not(:empty)").textContent()).toContain("0 to 15");
+  expect(coarse).not.toBe(before);
+  await button("Remove this mix").nth(1).click();
+  expect(await settled()).toBe(coarse);
+});
+
+test("the sheet of style mixing", async () => {
+  await button("Sheet of two sets of seeds").click();
+  await page.getByLabel("Rows: seeds").fill("0-1");
+  await page.getByLabel("Rows: seeds").press("Enter");
+  await page.getByLabel("Columns: seeds").fill("5,6,8");
+  await page.getByLabel("Columns: seeds").press("Enter");
+  await page.waitForFunction(() => [...document.querySelectorAll<HTMLCanvasElement>(".mixing-grid canvas")].filter((canvas) => canvas.width > 1).length === 3 + 2 * 4);
+  await audit("mixing");
+  await page.getByRole("button", { name: "Open 1 with 8" }).click();
+  await settled();
+  expect((await point()).mixes[0]).toMatchObject({ source: { seed: 8 }, layers: [0, 1, 2, 3, 4] });
+});
+
+test("directions from a dropped file", async () => {
+  const before = await settled();
+  await drop("steer.npz");
+  await openPanel("Directions");
+  const first = panel("Directions").getByLabel("pc0 σ", { exact: true });
+  await first.fill("3");
+  expect((await point()).strengths).toEqual({ pc0: 3 });
+  expect(await settled()).not.toBe(before);
+  await openPanel("Plane of latents");
+  await panel("Plane of latents").getByLabel("Spanned by").selectOption({ label: "pc0 and pc1" });
+  await page.locator(".pad").focus();
+  await page.keyboard.press("Shift+ArrowUp");
+  expect((await point()).strengths).toEqual({ pc0: 3, pc1: 1 });
+});
+
+test("a link restores everything, in another page", async () => {
+  await button("Keep this picture").click();
+  await stage().focus();
+  await page.keyboard.press("}");
+  const here = await settled();
+  await page.waitForTimeout(400);
+  const link = page.url();
+  await page.goto("about:blank");
+  await page.goto(link);
+  expect(await settled()).toBe(here);
+  expect(await page.locator(".cards .card").count()).toBe(1);
+  expect((await point()).strengths).toEqual({ pc0: 3, pc1: 1 });
+});
+
+// --- Files -----------------------------------------------------------------------------------------------------------
+
+test("the picture and its latents are saved, for pytest to compare", async () => {
+  const png = await saved(() => page.keyboard.press("d"));
+  expect(png.name).toBe("seed0001.png");
+  expect(png.data.includes("explorer.npz")).toBe(true);
+  await saved(() => button("Save this as .npz").click());
+  await go("#view=picture&p=seed:3;psi:0.7;rotate:30;x:0.25");
+  await settled();
+  await saved(() => page.keyboard.press("d"));
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await button("Copy command").click();
+  await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
+  writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
+});
+
+test("latents of a file are opened, and files of other networks are refused in words", async () => {
+  await drop("points.npz");
+  await page.waitForFunction(() => document.querySelectorAll(".cards .card").length === 2);
+  expect(await settled()).toBeTruthy();
+  expect((await point()).source.name).toBe("points, seed 3");
+  await drop("latents.npz");
+  await page.waitForSelector(".notice");
+  expect(await page.locator(".notice").textContent()).toContain("latents.npz: ws of shape (2, 5, 4): this network takes (2, 16, 512)");
+  await button("Close this notice").click();
+});
+
+// --- Time line -------------------------------------------------------------------------------------------------------
+
+test("keyframes are played and saved as a film", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=4,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7;x:0.1");
+  await settled();
+  await openPanel("Time line");
+  await page.locator("body").click({ position: { x: 300, y: 5 } });
+  await page.keyboard.press("k");
+  expect(await page.getByLabel("Keyframes").locator("li").count()).toBe(3);
+  expect(await panel("Time line").textContent()).toContain("12 frames, 0.6 seconds");
+  const before = await picture();
+  await page.keyboard.press(" ");
+  await expect.poll(picture).not.toBe(before);
+  await page.keyboard.press(" ");
+  await button("Back to the picture").click();
+  await expect.poll(settled).toBe(before);
+  await saved(() => button("Save PNG frames").click());
+  const film = await saved(() => button("Save WebM").click());
+  expect(film.data.length).toBeGreaterThan(1000);
+  await button("Remove keyframe 2").click();
+  await button("Move keyframe 1 to the front").click();
+  expect(await page.getByLabel("Keyframes").textContent()).toMatch(/seed 2.*seed 1/);
+});
+
+// --- Other versions, and servers -------------------------------------------------------------------------------------
+
+test("two versions side by side", async () => {
+  await openPanel("Compare");
+  await page.getByLabel("Compare with").fill("@stable");
+  await page.getByLabel("Compare with").press("Enter");
+  const sides = () => page.evaluate(() => [...document.querySelectorAll<HTMLCanvasElement>(".stage canvas")].map((canvas) => canvas.toDataURL()));
+  await expect.poll(async () => new Set(await sides()).size).toBe(1); // the same version under its label
+  await page.getByLabel("Compare with").fill("4");
+  await page.getByLabel("Compare with").press("Enter");
+  await expect.poll(async () => new Set(await sides()).size).toBe(2);
+  await expect.poll(() => page.locator("figcaption").nth(1).textContent()).toContain("version 4 · 16 × 16");
+  await page.getByLabel("Compare with").fill("99");
+  await page.getByLabel("Compare with").press("Enter");
+  await page.waitForSelector(".notice");
+  complaints.length = 0; // the browser reports the refusal too
+  await button("Close this notice").click();
+});
+
+test("labels: classes and vectors", async () => {
+  await page.goto(`${SERVER}/explorer/?model=fake&version=2#view=picture`);
+  const first = await settled();
+  await panel("Seed and truncation").getByLabel("Class").selectOption("1");
+  const second = await settled();
+  await panel("Seed and truncation").getByLabel("Label 0", { exact: true }).fill("0.5");
+  const between = await settled();
+  expect(new Set([first, second, between]).size).toBe(3);
+  expect((await point()).label).toEqual([0.5, 1]);
+});
+
+test("a StyleGAN2 is not transformed, an old export is not steered", async () => {
+  await page.goto(`${SERVER}/explorer/?model=fake&version=4#view=picture`);
+  await settled();
+  expect(await panel("Transform").getByLabel("Rotate °", { exact: true }).isDisabled()).toBe(true);
+  expect(await panel("Transform").textContent()).toContain("cannot be transformed");
+  await page.goto(`${SERVER}/explorer/?model=fake&version=@old#view=picture`);
+  await settled();
+  await openPanel("Style mixing");
+  expect(await button("+ coarse").isDisabled()).toBe(true);
+  expect(await panel("Transform").textContent()).toContain("export it again");
+});
+
+test("a lost server is noticed, and found again", async () => {
+  await go("#view=picture");
+  await settled();
+  await page.route("**/v1/**", (route) => route.abort());
+  await page.locator("body").click({ position: { x: 300, y: 5 } });
+  await page.keyboard.press(".");
+  await expect.poll(() => page.locator(".status").textContent()).toContain("server lost");
+  await page.unroute("**/v1/**");
+  await expect.poll(() => page.locator(".status").textContent(), { timeout: 8000 }).toContain("ready");
+  await settled();
+  expect(await page.evaluate(() => (window as any).explorer.view.stage.shown().point.source.seed)).toBe(1);
+  complaints.length = 0; // the aborted requests
+});
+
+test("an error of the server is shown as text, with a way to try again", async () => {
+  const markup = "<img src=x onerror=alert(1)>";
+  await page.route("**/v1/**", (route) => route.fulfill({ status: 500, json: { error: markup } }));
+  await page.keyboard.press(".");
+  await page.waitForSelector(".notice");
+  expect(await page.locator(".notice").textContent()).toContain(markup);
+  expect(await page.locator(".notice img").count()).toBe(0);
+  await page.unroute("**/v1/**");
+  await button("Try again").click();
+  await settled();
+  complaints.length = 0; // the status 500
+});
+
+test("hostile metadata shows as text", async () => {
+  const markup = "<script>alert(1)</script>";
+  await page.route("**/metadata", (route) =>
+    route.fulfill({ json: { metadata: { signature_def: { signature_def: { [markup]: {}, map: { inputs: { z: { tensor_shape: { dim: [{ size: "-1" }, { size: "1e300" }] } } } } } } } } }));
+  await page.goto(`${SERVER}/explorer/?model=fake&server=${encodeURIComponent(SERVER)}`);
+  await page.waitForSelector(".connection:not([hidden])");
+  expect(await page.locator(".connection").textContent()).toMatch(/no generator|takes up to/);
+  await audit("connection");
+  await page.unroute("**/metadata");
+  await page.goto(`${SERVER}/explorer/?model=${encodeURIComponent(markup)}`);
+  await page.waitForSelector(".connection:not([hidden])");
+  expect(await page.getByLabel("Model", { exact: true }).inputValue()).toBe(markup);
+  complaints.length = 0; // the status 404
+});
+
+test("the browser refuses requests to anything else", async () => {
+  await go("#view=picture");
+  await settled();
+  const other = SERVER.replace("127.0.0.1", "localhost");
+  expect(await page.evaluate((url) => fetch(url).then(() => "sent", () => "refused"), other)).toBe("refused");
+  expect(await page.evaluate(() => { try { return new Function("return 1")(); } catch { return "refused"; } })).toBe("refused");
+  expect(complaints.splice(0).join()).toContain("Content Security Policy");
+});
+
+// --- Looks -----------------------------------------------------------------------------------------------------------
+
+test("dark, light, phone: readable and without sideways scrolling", async () => {
+  for (const theme of ["dark", "light"]) {
+    if ((await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)) !== theme) await button("Light or dark").click();
+    await audit(theme);
+  }
+  await button("Keys").click();
+  await audit("keys");
+  await button("Close").click();
+  await page.setViewportSize({ width: 390, height: 780 });
+  await settled();
+  for (const view of ["picture", "sheet", "mixing"]) {
+    await page.keyboard.press(view[0]!);
+    await page.waitForTimeout(100);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), view).toBeLessThanOrEqual(390);
+  }
+  await audit("phone");
+});
+
+test("every request was one of TensorFlow Serving's REST interface", () => {
+  const sent = requests.filter((request) => !new URL(request.url()).pathname.startsWith("/explorer/") && request.url() !== "about:blank");
+  const answered = new Set(["map", "synthesize_png", "generate_png"]);
+  for (const request of sent) {
+    const { pathname, search, origin } = new URL(request.url());
+    if (request.url().startsWith("blob:")) continue;
+    expect(search).toBe("");
+    if (origin !== SERVER) continue; // the request that the policy refused
+    expect(pathname).toMatch(/^\/v1\/models\/[\w%]+(\/(versions\/\d+|labels\/\w+))?(:predict|\/metadata)?$/);
+    expect(request.method()).toBe(pathname.endsWith(":predict") ? "POST" : "GET");
+    if (request.method() === "GET") continue;
+    const body = JSON.parse(request.postData()!);
+    expect(Object.keys(body)).toEqual(["signature_name", "inputs"]);
+    expect(answered).toContain(body.signature_name);
+    const rows = new Set(Object.values<unknown[]>(body.inputs).map((input) => input.length));
+    expect(rows.size, body.signature_name).toBe(1); // a server that batches takes inputs with rows only
+  }
+  expect(sent.length).toBeGreaterThan(100);
+});

@@ -1,0 +1,99 @@
+import { expect, test } from "vitest";
+
+import { readNpz, writeNpz } from "../../src/npz";
+import { pythonNumber, withText } from "../../src/png";
+import { transformMatrix } from "../../src/latents";
+import { writeWebm } from "../../src/webm";
+import { crc32, readZip, writeZip } from "../../src/zip";
+import { f32, reference, referenceFile } from "./reference";
+
+test("latents are written in the very bytes of sg3tf.generate.latents_file.save", async () => {
+  const file = referenceFile("latents.npz");
+  const arrays = await readNpz(file);
+  const ws = arrays.get("ws")!;
+  expect(ws.shape).toEqual([2, 5, 4]);
+  expect(ws.data.slice(0, 20)).toEqual(f32(reference.a));
+  expect([...arrays.keys()]).toEqual(["ws", "transform", "seeds", "psi"]);
+  const numbers = (name: string) => arrays.get(name)!.data as Float32Array;
+  const own = writeNpz({
+    ws: { dtype: "<f4", shape: [2, 5, 4], data: numbers("ws") },
+    transform: { dtype: "<f4", shape: [2, 3, 3], data: numbers("transform") },
+    seeds: { dtype: "<i8", shape: [2], data: [5, 2 ** 32 - 1] },
+    psi: { dtype: "<f4", shape: [2], data: f32([0.7, 1]) },
+  });
+  expect(Buffer.from(own).equals(Buffer.from(file))).toBe(true);
+});
+
+test("compressed files, other types and orders are read", async () => {
+  const arrays = await readNpz(referenceFile("other.npz"));
+  expect(f32([...(arrays.get("f")!.data as Float64Array)])).toEqual(f32(reference.a)); // Fortran order, big-endian
+  expect(arrays.get("f")!.shape).toEqual([5, 4]);
+  reference.a.slice(0, 4).forEach((value: number, i: number) => {
+    expect(Math.abs((arrays.get("h")!.data[i] as number) - value)).toBeLessThan(Math.abs(value) * 2 ** -10); // float16
+  });
+  expect(arrays.get("i")).toEqual({ kind: "numbers", shape: [1, 1], data: Float64Array.of(-3) });
+});
+
+test("damaged and foreign files are refused in words", async () => {
+  const file = referenceFile("latents.npz");
+  const damaged = file.slice();
+  damaged[200]! ^= 1;
+  await expect(readNpz(damaged)).rejects.toThrow("ws.npy is damaged");
+  await expect(readNpz(file.slice(0, 500))).rejects.toThrow("no zip archive");
+  await expect(readNpz(new Uint8Array(0))).rejects.toThrow("no zip archive");
+  const text = new TextEncoder().encode("hello, this is no array");
+  await expect(readNpz(writeZip([{ name: "a.npy", data: text }]))).rejects.toThrow("a.npy is no array of NumPy");
+  const objects = new TextEncoder().encode("\x93NUMPY\x01\x00\x3c\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }");
+  const header = Uint8Array.from([0x93, ...objects.subarray(2)]);
+  await expect(readNpz(writeZip([{ name: "a.npy", data: header }]))).rejects.toThrow("holds objects");
+});
+
+test("zip archives of several files", async () => {
+  const entries = [{ name: "a", data: Uint8Array.of(1, 2) }, { name: "ü", data: new Uint8Array(70000) }];
+  expect(await readZip(writeZip(entries))).toEqual(entries);
+  expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926); // the check value of the CRC-32
+});
+
+test("text in PNG files stands behind the header, with its checksum", () => {
+  const png = new Uint8Array(33 + 5).fill(7);
+  const marked = withText(png, { seed: "5", label: "ü" });
+  const text = new TextDecoder("latin1").decode(marked);
+  expect(text.slice(37, 41)).toBe("iTXt");
+  expect(new TextDecoder().decode(marked)).toContain("label\0\0\0\0\0ü");
+  const length = new DataView(marked.buffer).getUint32(33);
+  const sum = new DataView(marked.buffer).getUint32(33 + 8 + length);
+  expect(sum).toBe(crc32(marked.subarray(37, 41 + length)));
+  expect([...marked.subarray(-5)]).toEqual([7, 7, 7, 7, 7]);
+  expect([1, 0.25, -0].map(pythonNumber)).toEqual(["1.0", "0.25", "0.0"]);
+  expect([...transformMatrix({ rotate: 0, x: 0.5, y: 0 })]).toEqual([1, 0, -0.5, 0, 1, 0, 0, 0, 1]);
+});
+
+test("WebM: elements lie within each other with their sizes, and blocks have their times", () => {
+  const frames = [0, 100, 6000, 40000].map((time, i) => ({ time, isKey: i % 2 === 0, data: Uint8Array.of(i) }));
+  const file = writeWebm("V_VP9", 256, 128, frames, 40100);
+  const found = parse(file, 0, file.length, "");
+  expect(found.filter(([path]) => path.endsWith("1f43b675")).length).toBe(3); // a cluster begins at a key frame
+  const blocks = found.filter(([path]) => path.endsWith("/a3")).map(([, content]) => content);
+  expect(blocks.map((block) => block[block.length - 1])).toEqual([0, 1, 2, 3]);
+  expect(blocks.map((block) => block[3])).toEqual([0x80, 0, 0x80, 0]);
+  expect(blocks.map((block) => (block[1]! << 8) | block[2]!)).toEqual([0, 100, 0, 0]);
+  const value = (id: string) => found.find(([path]) => path.endsWith(`/${id}`))![1].reduce((sum, byte) => 256 * sum + byte, 0);
+  expect([value("b0"), value("ba"), value("2ad7b1")]).toEqual([256, 128, 1_000_000]);
+});
+
+/** Read EBML: ids with their length in the first bits, sizes of eight bytes. */
+function parse(file: Uint8Array, start: number, end: number, path: string): [string, Uint8Array][] {
+  const found: [string, Uint8Array][] = [];
+  const containers = ["18538067", "1549a966", "1654ae6b", "ae", "e0", "1f43b675"];
+  for (let at = start; at < end; ) {
+    const length = Math.clz32(file[at]!) - 23;
+    const id = Buffer.from(file.subarray(at, at + length)).toString("hex");
+    const size = Number(Buffer.from(file.subarray(at + length, at + length + 8)).readBigUInt64BE() & 0xffffffffffffffn);
+    const from = at + length + 8;
+    found.push([`${path}/${id}`, file.subarray(from, from + size)]);
+    if (containers.includes(id)) found.push(...parse(file, from, from + size, `${path}/${id}`));
+    at = from + size;
+    expect(at).toBeLessThanOrEqual(end);
+  }
+  return found;
+}

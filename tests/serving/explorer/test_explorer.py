@@ -1,0 +1,153 @@
+"""The explorer: its built files, its TypeScript against values from Python, and every feature in a browser."""
+
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sg3tf
+from sg3tf import latents
+from sg3tf.cli.main import main
+from sg3tf.editing import directions
+from sg3tf.generate import latents_file
+from sg3tf.generate.open_network import open_network
+from tests.serving.explorer import reference
+from tests.sg3tf.test_video import decoded
+
+ROOT = Path(__file__).parents[3]
+EXPLORER = ROOT / "serving" / "explorer"
+EXAMPLE = ROOT / "examples" / "portraits-32.keras"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def skip(what: str) -> None:
+    """Skip, with one line of what is missing; fail where everything must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="module")
+def npx():
+    """Runs a program of node_modules, and fails with its output."""
+    if not (EXPLORER / "node_modules").is_dir():
+        skip("serving/explorer/node_modules is missing: make explorer-tools installs it, and needs Node and npm")
+
+    def run(*arguments, **environment):
+        command = ["node", f"node_modules/.bin/{arguments[0]}", *map(str, arguments[1:])]
+        done = subprocess.run(
+            command,
+            cwd=EXPLORER,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+def test_built_files_are_those_of_the_sources(npx, tmp_path):
+    npx("vite", "build", f"--outDir={tmp_path / 'dist'}", "--logLevel=error")
+    built = sorted(file.name for file in (tmp_path / "dist").iterdir())
+    _, different, missing = filecmp.cmpfiles(tmp_path / "dist", EXPLORER / "dist", built, shallow=False)
+    assert not different + missing, "serving/explorer/dist is stale: make explorer"
+    assert built == sorted(file.name for file in (EXPLORER / "dist").iterdir())
+
+
+def test_types_and_units(npx, tmp_path):
+    npx("tsc", "--noEmit")
+    reference.write(tmp_path)
+    npx("vitest", "run", "--project=unit", EXPLORER_REFERENCE=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return sg3tf.load(EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def page_server(generator, fake_generator, stylegan2, start_server, tmp_path_factory):
+    """A server with four versions: the example network, one with labels, an old export, and a StyleGAN2."""
+    from serving import saved_model
+
+    folder = tmp_path_factory.mktemp("explorer")
+    base = folder / "models"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved_model, "validate_export", lambda *_: {})  # other tests have it
+        for number, exported in ((1, generator), (2, fake_generator)):
+            assert saved_model.export_saved_model(exported, base).name == str(number)
+        with tarfile.open(ROOT / "tests/data/legacy/saved_model/version.tar.xz") as archive:
+            archive.extractall(folder / "legacy", filter="data")
+        (old,) = (folder / "legacy").rglob("saved_model.pb")
+        old.parent.rename(base / "3")
+        assert saved_model.export_saved_model(stylegan2, base).name == "4"
+    config = folder / "models.config"
+    config.write_text(
+        f"""model_config_list {{ config {{ name: "fake" base_path: "{base}" model_platform: "tensorflow"
+        model_version_policy {{ all {{}} }}
+        version_labels {{ key: "stable" value: 1 }} version_labels {{ key: "old" value: 3 }} }} }}"""
+    )
+    return start_server(None, f"--model_config_file={config}")
+
+
+def write_points(folder, generator):
+    """Files for the example network: points.npz, two latents, and steer.npz, two directions."""
+    rng = np.random.default_rng(1)
+    w = rng.standard_normal([50, 512])
+    directions.save(folder / "steer.npz", directions.Directions.of(["pc0", "pc1"], w[:2], w, list(range(16))))
+    ws = generator.mapping(latents.z_from_seeds([3, 8]), truncation_psi=0.7).numpy()
+    latents_file.save(folder / "points.npz", latents_file.Latents(ws, seeds=np.array([3, 8])))
+
+
+def test_every_feature_in_a_browser(npx, generator, page_server, tmp_path):
+    if not CHROMIUM:
+        skip("no Chromium: the explorer was not tried in a browser (make explorer-tools installs it where it may)")
+    reference.write(tmp_path)
+    write_points(tmp_path, generator)
+    out = tmp_path / "out"
+    out.mkdir()
+    folders = {"EXPLORER_REFERENCE": str(tmp_path), "EXPLORER_OUT": str(out)}
+    npx("vitest", "run", "--project=e2e", EXPLORER_SERVER=page_server.rest, EXPLORER_CHROMIUM=CHROMIUM, **folders)
+    assert "Traceback" not in page_server.log.read_text()
+    check_downloads(out)
+
+
+def check_downloads(out):
+    """What the page has saved is what sg3tf reads, and what it writes itself."""
+    network = open_network(str(EXAMPLE))
+    saved = latents_file.load(out / "explorer.npz", network)
+    page = np.asarray(Image.open(out / "seed0001.png"))
+    np.testing.assert_allclose(network.synthesize(saved.ws, saved.transform)[0].astype(int), page, atol=1)
+    arrays = saved.arrays()
+    latents_file.save(out / "again.npz", saved)
+    assert (out / "again.npz").read_bytes() == (out / "explorer.npz").read_bytes(), sorted(arrays)
+    command = (out / "command.txt").read_text().split()
+    assert command[:3] == ["sg3tf", "generate", "images"]
+    flags = [flag for flag in command[3:] if not flag.startswith(("--network", "--outdir"))]
+    assert main(["generate", "images", f"--network={EXAMPLE}", f"--outdir={out}/cli", *flags]) == 0
+    with Image.open(out / "cli" / "seed0003.png") as drawn, Image.open(out / "seed0003.png") as downloaded:
+        np.testing.assert_allclose(np.asarray(drawn, int), np.asarray(downloaded, int), atol=1)
+        ours, theirs = downloaded.text, drawn.text
+        assert ours.keys() == theirs.keys()
+        same = set(ours) - {"Software", "network", "transform"}
+        assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+        np.testing.assert_allclose(json.loads(ours["transform"]), json.loads(theirs["transform"]), atol=1e-7)
+    with zipfile.ZipFile(out / "path.zip") as frames:
+        assert len(frames.namelist()) == 12
+        keyframe = np.asarray(Image.open(frames.open("000000.png")), int)
+    fps, film = decoded(out / "path.webm", 256, 256)
+    assert (fps, len(film)) == (20, 12)
+    small = film[0].reshape(32, 8, 32, 8, 3).mean((1, 3))
+    assert np.abs(small - keyframe).mean() < 8  # levels; the film is enlarged smoothly and compressed
