@@ -40,9 +40,7 @@ def calc_define_flags(options: flags.FlagValues) -> None:
     shared.define_seed(options, "Seed of latents and classes, for --network.")
     shared.define_batch(options, 8, "Images at a time.")
     shared.define_out(options, ".npz file to write.")
-    flags.DEFINE_integer(
-        "resolution", None, "Resolution of the data set, if it has several; default: the largest.", flag_values=options
-    )
+    shared.define_resolution(options, "Resolution of the data set, if it has several; default: the largest.")
 
 
 def calc_main(options: Any) -> None:

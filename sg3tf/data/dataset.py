@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import shlex
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ from sg3tf.data.labels import LabelSpec
 from sg3tf.data.sampler import Batch, batches, epoch_batches
 from sg3tf.data.shards import MANIFEST, ShardStore, is_shard_set
 from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.resolution import Resolution, Size, image_shape, is_power_of_two, size_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,7 +32,7 @@ class Store(Protocol):
 
     name: str
     path: Path
-    resolution: int
+    resolution: Resolution
     channels: int
     num_images: int
     label: LabelSpec
@@ -50,7 +51,7 @@ class Dataset:
     Attributes:
       name: name of the data set, usable as a file name.
       path: its folder or file.
-      resolution, channels: size of every image, [resolution, resolution, channels].
+      resolution, channels: size of every image; resolution is the side of a square, or a Size (width, height).
       label_dim: width of a label; 0 if labels are not used.
       classes: names of the classes, label_dim of them; () if they are unknown or not used.
       num_images: number of images.
@@ -113,7 +114,7 @@ class Dataset:
         return self._store.where(self._record(i))
 
     def __getitem__(self, i: int) -> Sample:
-        """Return image `i`, uint8 [R, R, C], and its label, float32 [label_dim].
+        """Return image `i`, uint8 [H, W, C], and its label, float32 [label_dim].
 
         Raises:
           DataError: the record is corrupt; the message names it.
@@ -162,10 +163,11 @@ class Dataset:
         Raises:
           DataError: the pixels of all images exceed it.
         """
-        need = len(self) * self.resolution**2 * self.channels
+        size = size_of(self.resolution)
+        need = len(self) * size.pixels * self.channels
         if need > max_bytes:
             raise DataError(
-                f"{self.path}: {len(self)} images of {self.resolution}x{self.resolution}x{self.channels} take "
+                f"{self.path}: {len(self)} images of {size}x{self.channels} take "
                 f"{need / 2**30:.2f} GiB of memory, the cache is limited to {max_bytes / 2**30:.2f}; "
                 "raise the limit, use fewer images, or train without a cache"
             )
@@ -201,7 +203,7 @@ class Dataset:
           prefetch: number of batches that are prepared while one is consumed.
 
         Returns:
-          Dataset of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim]. A record that cannot be read is a
+          Dataset of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]. A record that cannot be read is a
           tf.errors.OpError that contains the text of the DataError.
 
         Raises:
@@ -229,7 +231,7 @@ class Dataset:
         epochs = itertools.count()
         rows = batch_size if repeat or drop_remainder else None
         spec = (
-            tf.TensorSpec([rows, self.resolution, self.resolution, self.channels], tf.uint8),
+            tf.TensorSpec([rows, *image_shape(self.resolution, self.channels)], tf.uint8),
             tf.TensorSpec([rows, self.label_dim], tf.float32),
         )
         result = tf.data.Dataset.from_generator(lambda: stream(next(epochs)), output_signature=spec)
@@ -254,7 +256,7 @@ def _evenly_spaced(num_images: int, count: int) -> np.ndarray:
 def open_dataset(
     path: str | Path,
     *,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
     use_labels: bool = False,
     max_images: int | None = None,
 ) -> Dataset:
@@ -279,7 +281,7 @@ def open_dataset(
     return dataset.subsample(max_images) if max_images else dataset
 
 
-def open_store(path: Path, resolution: int | None = None) -> Store:
+def open_store(path: Path, resolution: Resolution | None = None) -> Store:
     """Open one resolution of a data set, None: the largest; raises DataError like `open_dataset`."""
     refuse_remote(path)
     if path.is_file():
@@ -301,16 +303,17 @@ def open_store(path: Path, resolution: int | None = None) -> Store:
             + _build_command(path)
         )
     _check_resolution(path, resolution, list(levels))
-    return FfhqStore(levels[resolution or max(levels)])
+    return FfhqStore(levels[max(levels) if resolution is None else size_of(resolution).width])
 
 
 def _build_command(path: Path) -> str:
     return f"sg3tf data build {shlex.quote(f'--source={path}')} --resolution=256 --outdir=FOLDER"
 
 
-def _check_resolution(path: Path, wanted: int | None, available: list[int]) -> None:
+def _check_resolution(path: Path, wanted: Resolution | None, available: Sequence[Resolution]) -> None:
     if wanted is None or wanted in available:
         return
-    reason = "does not exist" if wanted > 0 and not wanted & (wanted - 1) else "is not a power of two"
+    exists = isinstance(wanted, Size) or is_power_of_two(wanted)
+    reason = "does not exist" if exists else "is not a power of two"
     listed = ", ".join(str(resolution) for resolution in available)
     raise DataError(f"{path}: resolution {wanted} {reason}; available: {listed}; sg3tf data build can make others")

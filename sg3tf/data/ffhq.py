@@ -20,6 +20,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.resolution import Resolution, size_of
 
 _LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may hold line ends
 MIN_RESOLUTION = 4
@@ -72,11 +73,11 @@ class FfhqStore:
         self.num_images = len(self._records)
         if not self.num_images:
             raise DataError(f"{file} holds no records; copy or build it again")
-        self.channels, self.resolution = self._first_shape()
-        if match and self.resolution != 2 ** int(match["log2"]):
+        self.channels, side = self._first_shape()
+        self.resolution: Resolution = side
+        if match and side != 2 ** int(match["log2"]):
             raise DataError(
-                f"{file} holds {self.resolution}x{self.resolution} images, "
-                f"but is named -r{match['log2']}; rename or build it again"
+                f"{file} holds {side}x{side} images, but is named -r{match['log2']}; rename or build it again"
             )
         self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"))
         self.classes = _read_classes(file.with_name(f"{self.name}-classes.json"), self.label.dim)
@@ -126,7 +127,7 @@ class FfhqStore:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
         features = parse_example(self._records.read(i), self.where(i))
-        shape = (self.channels, self.resolution, self.resolution)
+        shape = (self.channels, *size_of(self.resolution))
         if tuple(features.get("shape", ())) != shape or len(features.get("data", ())) != 1:
             raise DataError(
                 f"{self.where(i)}: shape is {list(features.get('shape', ()))}, the first record's "

@@ -12,6 +12,7 @@ import numpy as np
 
 from sg3tf.data.errors import DataError
 from sg3tf.utils import parallel
+from sg3tf.utils.resolution import Resolution, image_shape
 from sg3tf.utils.rng import Purpose, philox
 
 SamplePosition = tuple[int, bool]  # index of the image, mirrored
@@ -21,7 +22,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 class IndexedImages(Protocol):
     """Images and labels by index, as `sg3tf.data.Dataset` has them."""
 
-    resolution: int
+    resolution: Resolution
     channels: int
     label_dim: int
 
@@ -159,7 +160,7 @@ def _load_batches(
 
 
 def _load(dataset: IndexedImages, positions: list[SamplePosition]) -> Batch:
-    images = np.empty((len(positions), dataset.resolution, dataset.resolution, dataset.channels), np.uint8)
+    images = np.empty((len(positions), *image_shape(dataset.resolution, dataset.channels)), np.uint8)
     labels = np.empty((len(positions), dataset.label_dim), np.float32)
     for row, (i, mirrored) in enumerate(positions):
         try:

@@ -21,6 +21,7 @@ from PIL import Image
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
+from sg3tf.utils.resolution import image_shape, to_resolution
 
 # --- PNG files made for fast reading ----------------------------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class ShardStore:
         self.manifest = _read_manifest(folder / MANIFEST)
         try:
             self.name: str = self.manifest["name"]
-            self.resolution: int = self.manifest["resolution"]
+            self.resolution = to_resolution(self.manifest["resolution"])
             self.channels: int = self.manifest["channels"]
             self.num_images: int = self.manifest["num_images"]
             self.digest: str = self.manifest["digest"]
@@ -95,6 +96,8 @@ class ShardStore:
             shards = [(shard["file"], shard["num_images"]) for shard in self.manifest["shards"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / MANIFEST} lacks {error}; build the data set again") from error
+        except ValueError as error:
+            raise DataError(f"{folder / MANIFEST}: {error}; build the data set again") from error
         self._shards = [_open_shard(folder / file, count) for file, count in shards]
         self._starts = np.cumsum([0] + [len(shard) for shard in self._shards])
         if self._starts[-1] != self.num_images:
@@ -117,10 +120,10 @@ class ShardStore:
         return shard.where(record)
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image `i`, uint8 [R, R, C], and its label, float32 [label.dim]."""
+        """Return image `i`, uint8 [H, W, C], and its label, float32 [label.dim]."""
         features = self._features(i)
         sizes = [list(features.get(f"image/{x}", ())) for x in ("height", "width", "channels")]
-        expected = [[self.resolution], [self.resolution], [self.channels]]
+        expected = [[side] for side in image_shape(self.resolution, self.channels)]
         encoded = features.get("image/encoded", ())
         if sizes != expected or len(encoded) != 1:
             raise DataError(
@@ -137,7 +140,7 @@ class ShardStore:
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{self.where(i)}: image does not decode: {error}") from error
         pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
-        shape = (self.resolution, self.resolution, self.channels)
+        shape = image_shape(self.resolution, self.channels)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise DataError(
                 f"{self.where(i)}: image decodes to {pixels.dtype} {list(pixels.shape)}, it "
@@ -186,7 +189,7 @@ def _open_shard(file: Path, num_images: int) -> RecordFile:
 
 
 def encode_record(image: np.ndarray, label: Label = None) -> bytes:
-    """Return the record payload of uint8 [R, R, C], C = 1, 3 or 4."""
+    """Return the record payload of uint8 [H, W, C], C = 1, 3 or 4."""
     height, width, channels = (int(size) for size in image.shape)
     features: dict[str, Any] = {
         "image/encoded": encode_png(image),
@@ -220,7 +223,7 @@ class ContentDigest:
 
     @staticmethod
     def of(image: np.ndarray, label_row: np.ndarray) -> bytes:
-        """Return the digest, 32 bytes, of one image, uint8 [R, R, C], and its label, float32 [dim]."""
+        """Return the digest, 32 bytes, of one image, uint8 [H, W, C], and its label, float32 [dim]."""
         return hashlib.sha256(image.tobytes() + label_row.astype("<f4").tobytes()).digest()
 
     def __str__(self) -> str:

@@ -14,6 +14,7 @@ from scipy.fft import next_fast_len
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.samples import Samples, padded_batches
+from sg3tf.utils.resolution import Resolution, size_of
 
 Array = NDArray[np.float64]
 #: Arrays that describe one transform, or several of them stacked; "transform" is the generator's argument.
@@ -31,9 +32,9 @@ class EquivarianceMetric:
     """A random transform of images, and the comparison that it allows.
 
     Attributes:
-        sample_params: (rng, resolution) -> parameters of one transform.
+        sample_params: (rng, resolution) -> parameters of one transform; resolution is the side of a square, or a Size.
         compare: (reference images, images generated with the transform, stacked parameters) -> (difference, mask),
-            float32 [N, R, R, C] and [N, R, R, 1] or [1, R, R, 1].
+            float32 [N, H, W, C] and [N, H, W, 1] or [1, H, W, 1].
 
     Examples:
         >>> metric = EquivarianceMetric(sample_integer_translation, compare_translated)
@@ -42,7 +43,7 @@ class EquivarianceMetric:
         array([  9, -15], dtype=int32)
     """
 
-    sample_params: Callable[[np.random.Generator, int], Params]
+    sample_params: Callable[[np.random.Generator, Resolution], Params]
     compare: Callable[[tf.Tensor, tf.Tensor, Params], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -101,30 +102,30 @@ def measure_equivariance(
 
 # --- Translation by whole pixels or fractions of them (appendix E.1 and E.2) ------------------------------------------
 
-MAX_TRANSLATION = 1 / 8  # along either axis, in image widths
+MAX_TRANSLATION = 1 / 8  # along either axis, relative to the width or the height
 
 
-def sample_integer_translation(rng: np.random.Generator, resolution: int) -> Params:
+def sample_integer_translation(rng: np.random.Generator, resolution: Resolution) -> Params:
     """Parameters of a random translation by whole pixels; see `translation_params_for`."""
-    return translation_params_for(np.round(_sample_shift(rng) * resolution), resolution)
+    return translation_params_for(np.round(_sample_shift(rng, resolution)), size_of(resolution).width)
 
 
-def sample_fractional_translation(rng: np.random.Generator, resolution: int) -> Params:
+def sample_fractional_translation(rng: np.random.Generator, resolution: Resolution) -> Params:
     """Parameters of a random translation with a Lanczos filter; see `translation_params_for`."""
-    return translation_params_for(_sample_shift(rng) * resolution, resolution, LANCZOS_LOBES)
+    return translation_params_for(_sample_shift(rng, resolution), size_of(resolution).width, LANCZOS_LOBES)
 
 
-def _sample_shift(rng: np.random.Generator) -> Array:
-    """Shift in image widths, float64 [2]."""
-    return rng.uniform(-MAX_TRANSLATION, MAX_TRANSLATION, size=2)
+def _sample_shift(rng: np.random.Generator, resolution: Resolution) -> Array:
+    """Shift in pixels to the right and down, float64 [2]."""
+    return rng.uniform(-MAX_TRANSLATION, MAX_TRANSLATION, size=2) * size_of(resolution)
 
 
-def translation_params_for(shift: Any, resolution: int, lobes: int = 0) -> Params:
+def translation_params_for(shift: Any, width: int, lobes: int = 0) -> Params:
     """Parameters of the translation by `shift`.
 
     Args:
         shift: pixels to the right and down.
-        resolution: side of the image.
+        width: of the image, pixels.
         lobes: of the Lanczos filter on either side; 0 for none, where the shift must be whole.
 
     Returns:
@@ -138,7 +139,7 @@ def translation_params_for(shift: Any, resolution: int, lobes: int = 0) -> Param
     weights = np.sinc(distance) * (np.sinc(distance / lobes) if lobes else 1)
     weights /= weights.sum(axis=1, keepdims=True)
     return {
-        "transform": transform_matrix(0.0, *(shift / resolution)),
+        "transform": transform_matrix(0.0, *(shift / width)),
         "whole": whole.astype(np.int32),
         "weights": weights.astype(np.float32),
     }
@@ -148,12 +149,12 @@ def translate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
     """Translated images, and a mask of their valid pixels.
 
     Args:
-        x: float32 [N, R, R, C].
+        x: float32 [N, H, W, C].
         params: N results of `translation_params_for`, stacked.
 
     Returns:
-        float32 [N, R, R, C]; zero beyond the image.
-        float32 [N, R, R, 1], 1 where no sample beyond the image was needed, else 0.
+        float32 [N, H, W, C]; zero beyond the image.
+        float32 [N, H, W, 1], 1 where no sample beyond the image was needed, else 0.
     """
     whole, weights = params["whole"], params["weights"]
     x, inside_x = _translate_axis(x, 2, whole[:, 0], weights[:, 0])
@@ -162,7 +163,7 @@ def translate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def compare_translated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated translation minus translated image, [N, R, R, C], and a mask of its valid pixels, [N, R, R, 1]."""
+    """Generated translation minus translated image, [N, H, W, C], and a mask of its valid pixels, [N, H, W, 1]."""
     expected, mask = translate(reference, params)
     return transformed - expected, mask
 
@@ -197,7 +198,7 @@ FILTER_RADIUS = 2 * LANCZOS_LOBES  # pixels where the filters are cut, on either
 UPSAMPLING = 4  # samples per pixel that are computed; between them, images are interpolated linearly
 
 
-def sample_rotation(rng: np.random.Generator, resolution: int) -> Params:
+def sample_rotation(rng: np.random.Generator, resolution: Resolution) -> Params:
     """Parameters of a random rotation, which do not depend on the resolution; see `rotation_params_for`."""
     return rotation_params_for(rng.uniform(-np.pi, np.pi))
 
@@ -221,21 +222,22 @@ def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotated images, and a mask of their valid pixels.
 
     Args:
-        x: float32 [N, R, R, C].
+        x: float32 [N, H, W, C].
         params: N results of `rotation_params_for`, stacked.
 
     Returns:
-        float32 [N, R, R, C]; only defined where the mask is 1.
-        float32 [N, R, R, 1], 1 where no sample beyond the image was needed, else 0.
+        float32 [N, H, W, C]; only defined where the mask is 1.
+        float32 [N, H, W, 1], 1 where no sample beyond the image was needed, else 0.
     """
-    size = x.shape[1]
+    _, height, width, channels = x.shape
     zeros = UPSAMPLING - 1
     x = tf.pad(x[:, :, None, :, None], [[0, 0], [0, 0], [0, zeros], [0, 0], [0, zeros], [0, 0]])
-    x = _convolve(tf.reshape(x, [-1, size * UPSAMPLING, size * UPSAMPLING, x.shape[-1]]), params["up_taps"])
+    x = _convolve(tf.reshape(x, [-1, height * UPSAMPLING, width * UPSAMPLING, channels]), params["up_taps"])
 
     # In float64: beside a position of some thousand samples, float32 has few digits left for the fraction.
-    centers = tf.range(size, dtype=tf.float64) - (size - 1) / 2
-    grid = tf.stack(tf.meshgrid(centers, centers), axis=-1)  # (x, y) in pixels from the middle
+    size = np.array([width, height])
+    centers = [tf.range(side, dtype=tf.float64) - (side - 1) / 2 for side in (width, height)]
+    grid = tf.stack(tf.meshgrid(*centers), axis=-1)  # (x, y) in pixels from the middle
     source = tf.einsum("nij,hwj->nhwi", tf.cast(params["transform"][:, :2, :2], tf.float64), grid)
     sample = (source + (size - 1) / 2) * UPSAMPLING
     nearest = tf.floor(sample + 0.5) / UPSAMPLING - (size - 1) / 2
@@ -246,29 +248,30 @@ def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
 
 def pseudo_rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotated images without the frequencies that `rotate` removes; arguments and results as there."""
-    size, margin = x.shape[1], FILTER_RADIUS - 1
-    inside = tf.pad(tf.ones([size - 2 * margin, size - 2 * margin]), [[margin, margin], [margin, margin]])
+    margin = FILTER_RADIUS - 1
+    inside = tf.pad(tf.ones([side - 2 * margin for side in x.shape[1:3]]), [[margin, margin], [margin, margin]])
     return _convolve(x, params["taps"])[:, margin:-margin, margin:-margin], inside[None, :, :, None]
 
 
 def compare_rotated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated rotation minus rotated image, [N, R, R, C], and a mask of its valid pixels, [N, R, R, 1]."""
+    """Generated rotation minus rotated image, [N, H, W, C], and a mask of its valid pixels, [N, H, W, 1]."""
     expected, mask = rotate(reference, params)
     generated, inside = pseudo_rotate(transformed, params)
     return generated - expected, mask * inside
 
 
 def _convolve(x: tf.Tensor, taps: tf.Tensor) -> tf.Tensor:
-    """x [N, S, S, C] with taps [N, K, K] in full, [N, S + K - 1, S + K - 1, C], by Fourier transforms."""
-    size = x.shape[1] + taps.shape[1] - 1
-    length = [next_fast_len(size, real=True)] * 2
+    """x [N, H, W, C] with taps [N, K, K] in full, [N, H + K - 1, W + K - 1, C], by Fourier transforms."""
+    height, width = (side + taps.shape[1] - 1 for side in x.shape[1:3])
+    length = [next_fast_len(side, real=True) for side in (height, width)]
     spectrum = tf.signal.rfft2d(tf.transpose(x, [0, 3, 1, 2]), length) * tf.signal.rfft2d(taps, length)[:, None]
-    return tf.transpose(tf.signal.irfft2d(spectrum, length)[..., :size, :size], [0, 2, 3, 1])
+    return tf.transpose(tf.signal.irfft2d(spectrum, length)[..., :height, :width], [0, 2, 3, 1])
 
 
 def _interpolate(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Bilinear samples of x [N, S, S, C] at float64 [N, R, R, 2], (x, y) from the first sample's center."""
-    corner = tf.clip_by_value(tf.floor(position), 0, x.shape[1] - 2)
+    """Bilinear samples of x [N, S, T, C] at float64 [N, H, W, 2], (x, y) from the first sample's center."""
+    last = tf.constant([x.shape[2] - 2, x.shape[1] - 2], tf.float64)
+    corner = tf.clip_by_value(tf.floor(position), tf.zeros_like(last), last)
     right, down = tf.split(tf.cast(position - corner, tf.float32), 2, axis=-1)
     column, row = tf.unstack(tf.cast(corner, tf.int32), axis=-1)
 

@@ -22,6 +22,7 @@ from sg3tf.metrics.ppl import PathLengthMetric, measure_path_length
 from sg3tf.metrics.registry import METRICS, FeatureMetric, Metric
 from sg3tf.metrics.samples import Images, Labels, Samples, comparison_rng, labels_from_data, open_data
 from sg3tf.models.configs import ConfigError
+from sg3tf.utils.resolution import Resolution, size_of
 
 MIN_LPIPS_SIZE = 16  # side of the images
 
@@ -67,7 +68,7 @@ def required_detectors(names: Iterable[str]) -> list[str]:
 
 
 def load_detectors(
-    names: Iterable[str], detector_dir: str | os.PathLike[str] | None, resolution: int
+    names: Iterable[str], detector_dir: str | os.PathLike[str] | None, resolution: Resolution
 ) -> dict[str, Any]:
     """The detectors that metrics use, by name; detector_dir may be None where all are built in."""
     return {
@@ -114,7 +115,7 @@ def _check_data(data: Images, config: Any) -> None:
     size, data_size = config.resolution, data.resolution
     if size != data_size:
         raise ConfigError(
-            f"data={data.path}: images of {data_size}x{data_size}, but the generator's are {size}x{size}; "
+            f"data={data.path}: images of {size_of(data_size)}, but the generator's are {size_of(size)}; "
             f"build them with sg3tf data build --resolution={size}"
         )
     if config.image_channels != data.channels:
@@ -141,10 +142,10 @@ def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, n
     if config.image_channels not in (1, 3):
         raise ConfigError(f"metrics={name!r}: takes gray or RGB images, not {config.image_channels} channels")
     if isinstance(kind, PathLengthMetric):
-        size = config.resolution // (2 if kind.crop else 1)
-        if size < MIN_LPIPS_SIZE:
+        size = size_of(config.resolution).halved(int(kind.crop))
+        if size.shorter < MIN_LPIPS_SIZE:
             raise ConfigError(
-                f"metrics={name!r}: compares {size}x{size} pixels here, "
+                f"metrics={name!r}: compares {size} pixels here, "
                 f"needs {MIN_LPIPS_SIZE}x{MIN_LPIPS_SIZE} at least; use a generator of higher resolution"
             )
         return

@@ -14,7 +14,7 @@ from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.detectors.lpips import reduce_by_boxes
 from sg3tf.metrics.samples import Samples, padded_batches
 
-#: (images, other images), float32 [N, S, S, C] nominally in [-1, 1] -> float32 [N].
+#: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 OUTER_PERCENT = 1  # of the lengths, left out at either end
@@ -100,8 +100,8 @@ def measure_path_length(
         noise = tf.concat([noise_seeds, noise_seeds], 0) if G.supports_noise else "const"
         images = G.synthesis(ws, noise=noise)
         if metric.crop:
-            eighth = images.shape[1] // 8
-            images = images[:, 3 * eighth : 7 * eighth, 2 * eighth : 6 * eighth]
+            row, column = images.shape[1] // 8, images.shape[2] // 8
+            images = images[:, 3 * row : 7 * row, 2 * column : 6 * column]
         first, second = tf.split(reduce_by_boxes(images), 2)
         return tf.cast(distance(first, second), tf.float64) / metric.epsilon**2
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sg3tf.data.dataset import Dataset, open_store
 from sg3tf.utils import rng
+from sg3tf.utils.resolution import Resolution, to_resolution
 from sg3tf.utils.rng import Purpose
 
 FloatArray = NDArray[np.float32]
@@ -29,14 +30,14 @@ class Images(Protocol):
 
     Attributes:
         path: location, for messages.
-        resolution, channels: of every image.
+        resolution, channels: of every image; resolution is the side of a square, or a Size (width, height).
         label_dim: width of a label; 0 without labels.
         digest: identifies the content of everything at `path`.
         part: identifies which of those images these are, and their order.
     """
 
     path: Path
-    resolution: int
+    resolution: Resolution
     channels: int
     label_dim: int
     digest: str
@@ -46,7 +47,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], FloatArray]:
-        """Image [R, R, C] and label [label_dim]; called from several threads at once."""
+        """Image [H, W, C] and label [label_dim]; called from several threads at once."""
 
     def label(self, i: int) -> FloatArray:
         """Label [label_dim], without decoding the image."""
@@ -59,7 +60,7 @@ class ArrayImages:
     """Images in memory as a data set for metrics.
 
     Args:
-        images: uint8 [N, R, R, C].
+        images: uint8 [N, H, W, C].
         labels: float32 [N, label_dim]; None without labels.
 
     Raises:
@@ -79,12 +80,12 @@ class ArrayImages:
     def __init__(self, images: ArrayLike, labels: ArrayLike | None = None) -> None:
         self._images = np.asarray(images)
         shape = self._images.shape
-        if self._images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2]:
-            raise ValueError(f"images: {self._images.dtype} {list(shape)}; give uint8 [N, R, R, C]")
+        if self._images.dtype != np.uint8 or len(shape) != 4:
+            raise ValueError(f"images: {self._images.dtype} {list(shape)}; give uint8 [N, H, W, C]")
         self._labels = np.zeros([len(self), 0], np.float32) if labels is None else np.asarray(labels, np.float32)
         if self._labels.ndim != 2 or len(self._labels) != len(self):
             raise ValueError(f"labels of shape {list(self._labels.shape)}: give [{len(self)}, label_dim]")
-        self.resolution, self.channels = shape[2:]
+        self.resolution, self.channels = to_resolution(shape[2:0:-1]), shape[3]
         self.label_dim = self._labels.shape[1]
         content = hashlib.sha256(repr((shape, self.label_dim)).encode())
         content.update(self._images.tobytes())
@@ -107,7 +108,7 @@ class ArrayImages:
         return ArrayImages(self._images[chosen], self._labels[chosen])
 
 
-def open_data(path: str | os.PathLike[str], *, resolution: int | None = None, labels: bool = False) -> Dataset:
+def open_data(path: str | os.PathLike[str], *, resolution: Resolution | None = None, labels: bool = False) -> Dataset:
     """Open a data set in any form that sg3tf.data reads; its images are not mirrored.
 
     Args:

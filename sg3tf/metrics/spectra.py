@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sg3tf.images import to_uint8
 from sg3tf.metrics.samples import Images, Samples, padded_batches, uniform_classes
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.resolution import Resolution, Size, size_of, to_resolution
 
 Array = NDArray[np.float64]
 
@@ -35,10 +36,11 @@ class SpectrumError(ValueError):
     """A file that holds no spectrum, or spectra that cannot be compared."""
 
 
-def window(resolution: int) -> Array:
-    """The separable Kaiser window [R, R] that images are multiplied with; its squares sum to 1."""
-    taps = np.kaiser(resolution, KAISER_BETA)
-    return np.outer(taps, taps) / np.sum(taps**2)
+def window(resolution: Resolution) -> Array:
+    """The separable Kaiser window [H, W] that images are multiplied with; its squares sum to 1."""
+    width, height = size_of(resolution)
+    rows, columns = np.kaiser(height, KAISER_BETA), np.kaiser(width, KAISER_BETA)
+    return np.outer(rows, columns) / np.sqrt(np.sum(rows**2) * np.sum(columns**2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Spectrum:
 
     Attributes:
         power: float64 [2R, R + 1], mean of |DFT of a windowed image, padded with zeros to 2R|^2, in the order of
-            numpy.fft.rfft2. These frequencies determine all others, as the autocorrelation of R samples is 2R - 1 long.
-        mean_image: float64 [R, R].
+            numpy.fft.rfft2; R is the longer side. These frequencies determine all others, as the autocorrelation of R
+            samples is 2R - 1 long.
+        mean_image: float64 [H, W].
         mean_square: of all pixels.
         settings: origin of the images.
 
@@ -67,8 +70,8 @@ class Spectrum:
     settings: dict[str, Any]
 
     @property
-    def resolution(self) -> int:
-        return len(self.mean_image)
+    def resolution(self) -> Resolution:
+        return to_resolution(self.mean_image.shape[::-1])
 
     @property
     def mean(self) -> float:
@@ -86,7 +89,7 @@ class Spectrum:
         Returns:
             float64 [4R, 4R], frequencies in the order of numpy.fft.fftfreq(4R).
         """
-        size = (2 * self.resolution,) * 2
+        size = self.power.shape[:1] * 2
         weights = window(self.resolution)
         constant = mean * scipy.fft.rfft2(weights, size)
         average = scipy.fft.rfft2(weights * self.mean_image, size)
@@ -162,7 +165,7 @@ def slices(power: Array) -> tuple[Array, Array, Array]:
 
 
 def radial_average(power: Array, resolution: int) -> tuple[Array, Array]:
-    """Mean power over the ring of frequencies that round to 0, 1, 2, ... cycles per image width.
+    """Mean power over the ring of frequencies that round to 0, 1, 2, ... cycles per longer side of the image.
 
     Returns:
         Frequencies [K] in cycles per pixel, up to the corner at 2^-0.5, and power [K].
@@ -185,14 +188,14 @@ def compare_spectra(powers: dict[str, Array], resolution: int) -> dict[str, tupl
 
 
 def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> Spectrum:
-    """The average spectrum of images [N, R, R, C], at least one batch of them; summed in float64."""
+    """The average spectrum of images [N, H, W, C], at least one batch of them; summed in float64."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
     def sums_of(images: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Sums over images and channels: power [2R, R + 1], pixels [R, R] and their squares [R, R]."""
+        """Sums over images and channels: power [2R, R + 1], pixels [H, W] and their squares [H, W]."""
         x = tf.transpose(images, [0, 3, 1, 2])
-        spectra = tf.signal.rfft2d(x * weights, 2 * tf.shape(weights))
+        spectra = tf.signal.rfft2d(x * weights, tf.repeat(2 * tf.reduce_max(tf.shape(weights)), 2))
         parts = tf.square(tf.math.real(spectra)) + tf.square(tf.math.imag(spectra)), x, tf.square(x)
         return tuple(tf.reduce_sum(part, [0, 1]) for part in parts)
 
@@ -200,7 +203,7 @@ def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> 
     count = 0
     for batch in batches:
         images = tf.cast(batch, tf.float64)
-        sums = sums_of(images, window(images.shape[1]))
+        sums = sums_of(images, window(Size(images.shape[2], images.shape[1])))
         total = [a + b for a, b in zip(total, sums, strict=True)] if total else list(sums)
         count += images.shape[0] * images.shape[3]
     power, image, square = (part.numpy() / count for part in total)
@@ -208,14 +211,14 @@ def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> 
 
 
 def data_images(data: Images, num_images: int, batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Batches [N, R, R, C] of `num_images` images of a data set, evenly spaced."""
+    """Batches [N, H, W, C] of `num_images` images of a data set, evenly spaced."""
     index = np.arange(num_images) * len(data) // num_images
     for start in range(0, num_images, batch):
         yield np.stack([data[int(i)][0] for i in index[start : start + batch]])
 
 
 def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Batches [N, R, R, C] of generated images, in 8 bits as data are; classes are uniformly distributed.
+    """Batches [N, H, W, C] of generated images, in 8 bits as data are; classes are uniformly distributed.
 
     Raises:
         FloatingPointError: images that are not finite.

@@ -14,6 +14,7 @@ from sg3tf.latents import slerp, transform_matrix, z_from_seeds
 from sg3tf.metrics.equivariance import LANCZOS_LOBES, MAX_TRANSLATION, translate, translation_params_for
 from sg3tf.metrics.samples import Index, uniform_classes
 from sg3tf.metrics.spectra import radial_average, window
+from sg3tf.utils.resolution import Size, size_of
 
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
@@ -26,7 +27,7 @@ class AverageImage(NamedTuple):
     """Average of images that show about the same.
 
     Attributes:
-        image: float64 [R, R, C].
+        image: float64 [H, W, C].
         frequency: [K] in cycles per pixel.
         fixed_share: [K], the share of the images' power at a frequency that is at the same place with the same phase in
             all of them: 1 where they are equal, 0 where they are unrelated.
@@ -44,7 +45,7 @@ class AverageImage(NamedTuple):
 
 
 def average_images(batches: Iterable[FloatArray]) -> AverageImage:
-    """The average of at least two images, in batches of [N, R, R, C].
+    """The average of at least two images, in batches of [N, H, W, C].
 
     For the spectra F_i of the windowed images, the fixed share is the sum of conj(F_i) F_j over all i != j over its
     maximum. Without i = j it is 0 on average for independent images, however few there are.
@@ -52,12 +53,14 @@ def average_images(batches: Iterable[FloatArray]) -> AverageImage:
     count, image, spectrum, power = 0, *(np.zeros([1, 1, 1]) for _ in range(3))
     for batch in batches:
         images = np.asarray(batch, np.float64)
-        spectra = scipy.fft.fft2(images * window(images.shape[1])[..., None], axes=(1, 2))
+        side = max(images.shape[1:3])  # of the square that zeros complete
+        weights = window(Size(images.shape[2], images.shape[1]))
+        spectra = scipy.fft.fft2(images * weights[..., None], s=(side, side), axes=(1, 2))
         count += len(images)
         image = image + images.sum(0)
         spectrum = spectrum + spectra.sum(0)
         power = power + np.sum(np.abs(spectra) ** 2, axis=0)
-    size = image.shape[0]
+    size = max(image.shape[:2])
     pairs = np.sum(np.abs(spectrum) ** 2 - power, axis=-1) / (count - 1)
     frequency, fixed_power = radial_average(pairs, size)
     _, total_power = radial_average(power.sum(-1), size)
@@ -97,7 +100,7 @@ class Views:
         self._synthesis = tf.function(lambda ws, transform: G.synthesis(ws, transform=transform), reduce_retracing=True)
 
     def image(self) -> FloatArray:
-        """The central image, float32 [R, R, C]."""
+        """The central image, float32 [H, W, C]."""
         return next(self._images(1, lambda index: (self.center, None)))[0]
 
     def neighbors(self, count: int, radius: float) -> Iterator[FloatArray]:
@@ -120,24 +123,25 @@ class Views:
         return self._images(frames, lambda index: (ws[index], None))
 
     def translations(self, count: int) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
-        """The central image while the generator's input is translated by up to 1/8 of the width along x and y.
+        """The central image while the generator's input is translated by up to 1/8 of the width and height.
 
         Yields:
-            Batches [N, R, R, C] as generated, the same translated back, and a mask of the valid pixels of the latter,
-            [N, R, R, 1].
+            Batches [N, H, W, C] as generated, the same translated back, and a mask of the valid pixels of the latter,
+            [N, H, W, 1].
         """
-        size = self.G.config.resolution
+        size = np.array(size_of(self.G.config.resolution))
+        width = int(size[0])
         shifts = self._rng(_SHIFT).uniform(-size * MAX_TRANSLATION, size * MAX_TRANSLATION, [count, 2])
 
         def inputs(index: Index) -> tuple[FloatArray, FloatArray]:
-            transforms = [transform_matrix(0.0, *(shift / size)) for shift in shifts[index]]
+            transforms = [transform_matrix(0.0, *(shift / width)) for shift in shifts[index]]
             return np.repeat(self.center, len(index), axis=0), np.stack(transforms)
 
         start = 0
         for images in self._images(count, inputs):
             batch = shifts[start : start + len(images)]
             start += len(images)
-            params = [translation_params_for(-shift, size, LANCZOS_LOBES) for shift in batch]
+            params = [translation_params_for(-shift, width, LANCZOS_LOBES) for shift in batch]
             returned, mask = translate(images, {name: np.stack([one[name] for one in params]) for name in params[0]})
             yield images, returned.numpy(), mask.numpy()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from absl import flags
 
+from sg3tf.utils.resolution import Resolution, Size, to_resolution
+
 
 def define_network(
     options: flags.FlagValues,
@@ -84,6 +86,23 @@ def define_batch(options: flags.FlagValues, default: int | None, help: str) -> N
 def define_seed(options: flags.FlagValues, help: str) -> None:
     """Define --seed, of random numbers."""
     flags.DEFINE_integer("seed", 0, help, lower_bound=0, flag_values=options)
+
+
+class _ResolutionParser(flags.ArgumentParser):
+    """Parser of 256 and 512x256."""
+
+    syntactic_help = "side of squares, or width x height"
+
+    def parse(self, argument: int | str | Size) -> Resolution:
+        return to_resolution(argument)
+
+    def flag_type(self) -> str:
+        return "resolution"
+
+
+def define_resolution(options: flags.FlagValues, help: str) -> None:
+    """Define --resolution."""
+    flags.DEFINE(_ResolutionParser(), "resolution", None, help, flag_values=options)
 
 
 def define_data(options: flags.FlagValues, help: str = "Data set of sg3tf.data.build, or FFHQ TFRecords.") -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from sg3tf.data.build.conversion import BuildConfig, to_square
+from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.shards import _chunk
 from sg3tf.image_files import (
     BAD_PROFILE,
@@ -360,7 +360,7 @@ def test_projection_and_data_build_read_the_same_pixels(tmp_path: Path) -> None:
         image.save(tmp_path / name, **({"exif": exif} if name == "turned.jpg" else {}))
         for channels in (1, 3, 4):
             with open_image(tmp_path / name) as opened:
-                built, _ = to_square(opened, BuildConfig(16, channels=channels))
+                built, _ = crop_and_resize(opened, BuildConfig(16, channels=channels))
             cropped = center_crop(read_image(tmp_path / name, channels).image)
             resized = cropped.resize((16, 16), Image.Resampling.LANCZOS)  # as editing.projector.read_picture
             np.testing.assert_array_equal(built, np.asarray(resized).reshape(16, 16, channels))

@@ -17,7 +17,17 @@ from pathlib import Path
 from absl import flags
 
 from sg3tf.data.build.beam import beam_shards
-from sg3tf.data.build.conversion import CROPS, FILTERS, FORMATS, BuildConfig, Converted, convert, parse_aspect
+from sg3tf.data.build.conversion import (
+    CROPS,
+    DEFAULT_ASPECT,
+    FILTERS,
+    FORMATS,
+    BuildConfig,
+    Converted,
+    convert,
+    parse_aspect,
+    resolution_of_aspect,
+)
 from sg3tf.data.build.report import Report, add, printable
 from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
 from sg3tf.data.build.sources import find_source
@@ -115,7 +125,7 @@ def _print_skipped(source: Path, name: str, error: str, strict: bool) -> None:
 
 
 def _write_ffhq(folder: Path, name: str, config: BuildConfig, images: Iterator[Converted]) -> None:
-    with ffhq_writer(folder, name, config.resolution) as append:
+    with ffhq_writer(folder, name, config.size.width) as append:
         for image in images:
             if not image.error:
                 append(image.payloads, image.label)
@@ -135,18 +145,26 @@ def define_flags(options: flags.FlagValues) -> None:
         flag_values=options,
     )
     shared.define_outdir(options, "Folder to make; it must not exist.")
-    flags.DEFINE_integer(
-        "resolution", None, "Width and height of the images, a power of two.", required=True, flag_values=options
+    shared.define_resolution(
+        options, "Size of the images: the side of squares, a power of two, or width x height, such as 512x256."
     )
+    flags.mark_flag_as_required("resolution", options)
     flags.DEFINE_enum(
         "crop",
         "center",
         CROPS,
-        "center: the largest centered square. wide: the largest centered area of --aspect, with black bars. pad: the "
-        "whole image, with black bars, or transparent ones with --channels=4. none: the images must be square.",
+        "center: the largest centered area of the shape of --resolution. wide: that of --aspect, with black bars. pad: "
+        "the whole image, with black bars, or transparent ones with --channels=4. none: the images must have the shape "
+        "of --resolution.",
         flag_values=options,
     )
-    flags.DEFINE_string("aspect", "4:3", "width:height of the area that --crop=wide keeps.", flag_values=options)
+    flags.DEFINE_string(
+        "aspect",
+        None,
+        "width:height of the images, of which --resolution is the longer side; with --crop=wide, of the area that is "
+        "kept in a square (default: 4:3).",
+        flag_values=options,
+    )
     flags.DEFINE_enum("filter", "lanczos", FILTERS, "Resampling filter for resizing.", flag_values=options)
     flags.DEFINE_enum(
         "channels",
@@ -208,12 +226,15 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Build the data set that the flags describe and print what became of the images."""
+    aspect, resolution = parse_aspect(options.aspect) if options.aspect else DEFAULT_ASPECT, options.resolution
+    if options.aspect and options.crop != "wide":
+        resolution = resolution_of_aspect(resolution, aspect)
     config = BuildConfig(
-        resolution=options.resolution,
+        resolution=resolution,
         crop=options.crop,
         channels=int(options.channels),
         resize=options.filter,
-        aspect=parse_aspect(options.aspect),
+        aspect=aspect,
         format=options.format,
         shards=options.shards,
         bits=options.bits,
@@ -229,7 +250,7 @@ def main(options: flags.FlagValues) -> None:
         max_images=options.max_images,
         beam_options=shlex.split(options.beam_options) if options.runner == "beam" else None,
     )
-    print(f"{options.outdir}: {report.num_images} images at {options.resolution}, {report.num_skipped} skipped")
+    print(f"{options.outdir}: {report.num_images} images at {resolution}, {report.num_skipped} skipped")
     for line in report.lines():
         print(f"  {line}")
 

@@ -14,10 +14,23 @@ from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ContentDigest, encode_record
 from sg3tf.image_files import center_crop, decode, pixel_limit
+from sg3tf.utils.resolution import (
+    Resolution,
+    Size,
+    closest_size,
+    image_shape,
+    is_power_of_two,
+    resolution_remedy,
+    size_of,
+    to_resolution,
+)
 
 CROPS = ("center", "wide", "pad", "none")
 FILTERS = ("lanczos", "box")
 FORMATS = ("shards", "ffhq")
+
+#: (width, height) of what crop "wide" keeps.
+DEFAULT_ASPECT = (4, 3)
 
 #: Note about an image, beside those of sg3tf.image_files.
 ENLARGED = "smaller than the resolution, enlarged"
@@ -28,13 +41,13 @@ class BuildConfig:
     """Properties of the data set to build.
 
     Attributes:
-      resolution: width and height of the images, a power of two from 4.
-      crop: "center" keeps the largest centered square; "wide" the largest centered area of `aspect`, with black bars
-        above and below; "pad" the whole image, with bars that are black, or transparent with 4 channels; "none"
-        requires square images.
+      resolution: side of square images, a power of two from 4; or their (width, height).
+      crop: "center" keeps the largest centered area of the shape of `resolution`; "wide" that of `aspect`, with black
+        bars around it; "pad" the whole image, with bars that are black, or transparent with 4 channels; "none"
+        requires images of the shape of `resolution`.
       channels: 1, 3 or 4.
       resize: resampling filter, "lanczos" or "box".
-      aspect: (width, height) of the area kept by crop "wide"; not narrower than a square.
+      aspect: (width, height) of the area kept by crop "wide".
       format: "shards" for sharded PNG records, "ffhq" for NVIDIA's multi-resolution records.
       shards: number of files, for format "shards".
       bits: bits of grayscale of more than 8; None: 12 for values below 4096, else 16.
@@ -47,11 +60,11 @@ class BuildConfig:
       (3, 'shards')
     """
 
-    resolution: int
+    resolution: Resolution
     crop: str = "center"
     channels: int = 3
     resize: str = "lanczos"
-    aspect: tuple[int, int] = (4, 3)
+    aspect: tuple[int, int] = DEFAULT_ASPECT
     format: str = "shards"
     shards: int = 8
     bits: int | None = None
@@ -59,8 +72,8 @@ class BuildConfig:
     labels: bool = True
 
     def __post_init__(self) -> None:
-        if self.resolution < MIN_RESOLUTION or self.resolution & (self.resolution - 1):
-            raise DataError(f"--resolution={self.resolution} must be a power of two from 4")
+        object.__setattr__(self, "resolution", to_resolution(self.resolution))
+        self._check_resolution()
         if self.shards < 1:
             raise DataError(f"--shards={self.shards} must be at least 1")
         if self.bits is not None and not 8 <= self.bits <= 32:
@@ -68,8 +81,24 @@ class BuildConfig:
         if not 0 < self.max_megapixels < math.inf:
             raise DataError(f"--max_megapixels={self.max_megapixels} must be above 0 and finite; try 178")
         width, height = self.aspect
-        if not 0 < height <= width:
-            raise DataError(f"--aspect={width}:{height} must be width:height, at least as wide as high; try 4:3")
+        if min(width, height) < 1:
+            raise DataError(f"--aspect={width}:{height} must be width:height, both at least 1; try 4:3")
+
+    def _check_resolution(self) -> None:
+        resolution = self.resolution
+        if isinstance(resolution, int):
+            if resolution < MIN_RESOLUTION or not is_power_of_two(resolution):
+                raise DataError(f"--resolution={resolution} must be a power of two from 4")
+            return
+        if remedy := resolution_remedy(resolution, MIN_RESOLUTION):
+            raise DataError(f"--resolution={resolution}: {remedy}")
+        if self.format == "ffhq":
+            raise DataError(f"--resolution={resolution}: --format=ffhq holds squares only; use --format=shards")
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the images."""
+        return size_of(self.resolution)
 
 
 def parse_aspect(text: str) -> tuple[int, int]:
@@ -80,12 +109,34 @@ def parse_aspect(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolution:
+    """Resolution whose longer side is given, and whose sides come nearest to `aspect` (width, height).
+
+    Raises:
+      DataError: there is none, or `longer` is a whole size.
+
+    Examples:
+      >>> str(resolution_of_aspect(512, (16, 9))), str(resolution_of_aspect(64, (2, 3)))
+      ('512x288', '48x64')
+    """
+    if not isinstance(longer, int):
+        raise DataError(f"--resolution={longer} has an aspect ratio of its own; give its longer side, or no --aspect")
+    if min(aspect) < 1:
+        raise DataError(f"--aspect={aspect[0]}:{aspect[1]} must be width:height, both at least 1; try 4:3")
+    if found := closest_size(longer, aspect, MIN_RESOLUTION):
+        return found
+    raise DataError(
+        f"--resolution={longer} with --aspect={aspect[0]}:{aspect[1]}: no size with this longer side comes near; give "
+        "the side as 3 to 20 times a power of two"
+    )
+
+
 # --- Conversion of one image ------------------------------------------------------------------------------------------
 
 _RESIZE = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 
 
-def to_square(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray, tuple[str, ...]]:
+def crop_and_resize(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turn upright, convert to sRGB, crop and resize an image.
 
     Args:
@@ -93,31 +144,34 @@ def to_square(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray, tupl
       config: what to make; with 1 or 3 channels, transparent parts become white.
 
     Returns:
-      uint8 [R, R, channels], and notes: ENLARGED and those of `sg3tf.image_files.decode`.
+      uint8 [H, W, channels], and notes: ENLARGED and those of `sg3tf.image_files.decode`.
 
     Raises:
-      DataError: the image is not square and the crop is "none".
+      DataError: the image has another shape and the crop is "none".
       ValueError: its pixels cannot be read as colors.
       OSError, SyntaxError, ...: the file is damaged (from Pillow).
     """
     image, notes = decode(image, config.channels, config.bits)
-    if config.crop == "none" and image.width != image.height:
-        raise DataError(f"is {image.width}x{image.height}, not square; use --crop=center")
-    resolution, aspect = config.resolution, config.aspect if config.crop == "wide" else (1, 1)
+    size = config.size
+    if config.crop == "none" and image.width * size.height != image.height * size.width:
+        shape = "square" if isinstance(config.resolution, int) else f"of the shape of {size}"
+        raise DataError(f"is {image.width}x{image.height}, not {shape}; use --crop=center")
+    aspect = config.aspect if config.crop == "wide" else size
     # Cropped first: with resize(box=...), the filter would see what is cut off.
     kept = image if config.crop == "pad" else center_crop(image, aspect)
     if config.crop == "pad":
         aspect = kept.size
-    columns, rows = (max(1, round(resolution * side / max(aspect))) for side in aspect)
-    if max(kept.size) < resolution:
+    filled = int(size.width * aspect[1] > size.height * aspect[0])  # the axis without bars
+    columns, rows = (max(1, round(size[filled] * side / aspect[filled])) for side in aspect)
+    if kept.size[filled] < size[filled]:
         notes += (ENLARGED,)
     resized = np.asarray(kept.resize((columns, rows), _RESIZE[config.resize])).reshape(rows, columns, config.channels)
-    square = np.zeros((resolution, resolution, config.channels), np.uint8)
+    canvas = np.zeros(image_shape(config.resolution, config.channels), np.uint8)
     if config.channels == 4 and config.crop == "wide":
-        square[:, :, 3] = 255  # black bars, not transparent ones
-    top, left = (resolution - rows) // 2, (resolution - columns) // 2
-    square[top : top + rows, left : left + columns] = resized
-    return square, notes
+        canvas[:, :, 3] = 255  # black bars, not transparent ones
+    top, left = (size.height - rows) // 2, (size.width - columns) // 2
+    canvas[top : top + rows, left : left + columns] = resized
+    return canvas, notes
 
 
 @dataclass(frozen=True)
@@ -129,7 +183,7 @@ class Converted:
       payloads: its records; empty if the image cannot be used.
       digest: of its pixels and label, 32 bytes.
       error: why it cannot be used; empty if it can.
-      notes: as `to_square` returns them.
+      notes: as `crop_and_resize` returns them.
 
     Examples:
       >>> photo = Image.new("RGB", (90, 60), "red")
@@ -153,7 +207,7 @@ def convert(
     name, label = entry
     try:
         with pixel_limit(config.max_megapixels):
-            image, notes = to_square(read(name), config)
+            image, notes = crop_and_resize(read(name), config)
     except Image.DecompressionBombError:
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.metrics.detectors.files import uint8_to_rgb
+from sg3tf.utils.resolution import Resolution, size_of
 
 PATCHES = 128  # of each level of an image
 SIZE = 7  # of a patch, in pixels
@@ -13,27 +14,28 @@ CHANNELS = 3
 PATCH_VALUES = SIZE * SIZE * CHANNELS
 MIN_RESOLUTION = 16  # of the last level, which has what the others leave
 
+_SECOND_AXIS = 2**16  # added to the seed for columns, where they are not drawn with the rows
 _BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson (1983)
 
 
 class LaplacianPatches:
-    """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image's resolution down to 16.
+    """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image's size down to 16 pixels.
 
     Their positions are drawn by a generator that is seeded by the pixels, so that an image has the same patches on
     every machine and in every batch.
 
     Args:
-        resolution: width and height of the images: a power of two, at least 16.
+        resolution: side of square images, or their Size (width, height); at least 16 each way.
     """
 
     digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 1"
 
-    def __init__(self, resolution: int) -> None:
-        self._levels = (resolution // MIN_RESOLUTION).bit_length()
+    def __init__(self, resolution: Resolution) -> None:
+        self._levels = (size_of(resolution).shorter // MIN_RESOLUTION).bit_length()
         self.outputs = {"patches": self._levels * PATCHES * PATCH_VALUES}
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{"patches": float32 [N, levels * 128 * 7 * 7 * 3]} of images uint8 [N, R, R, 3] or [N, R, R, 1]."""
+        """{"patches": float32 [N, levels * 128 * 7 * 7 * 3]} of images uint8 [N, H, W, 3] or [N, H, W, 1]."""
         seeds = _digests(images)
         patches = [
             _patches(level, seeds + [0, i]) for i, level in enumerate(pyramid(uint8_to_rgb(images), self._levels))
@@ -42,7 +44,7 @@ class LaplacianPatches:
 
 
 def pyramid(images: tf.Tensor, levels: int) -> list[tf.Tensor]:
-    """Return the Laplacian pyramid of images float32 [N, R, R, C].
+    """Return the Laplacian pyramid of images float32 [N, H, W, C].
 
     Returns:
         `levels` tensors, each half as wide as the one before. All but the last are differences between an image and
@@ -79,11 +81,16 @@ def _digests(images: tf.Tensor) -> tf.Tensor:
 
 
 def _patches(level: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """Return [N, 128 * 7 * 7 * C] of a level [N, R, R, C]."""
-    first = level.shape[1] - SIZE + 1  # positions of a patch along an axis
+    """Return [N, 128 * 7 * 7 * C] of a level [N, H, W, C]."""
+    rows, columns = (side - SIZE + 1 for side in level.shape[1:3])  # positions of a patch along an axis
+
+    def draw(seed: tf.Tensor, count: int, below: int) -> tf.Tensor:
+        return tf.random.stateless_uniform([PATCHES, count], seed, 0, below, tf.int32, alg="philox")
 
     def corners(seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([PATCHES, 2], seed, 0, first, tf.int32, alg="philox")
+        if rows == columns:
+            return draw(seed, 2, rows)
+        return tf.concat([draw(seed, 1, rows), draw(seed + [0, _SECOND_AXIS], 1, columns)], axis=1)
 
     offsets = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij"), axis=-1)  # [7, 7, 2]
     positions = tf.map_fn(corners, seeds)[:, :, None, None] + offsets.astype(np.int32)

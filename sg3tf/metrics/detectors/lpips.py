@@ -26,12 +26,12 @@ _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 
 
-MAX_SIZE = 256  # side of the images that published values compare
+MAX_SIZE = 256  # longer side of the images that published values compare
 
 
 def reduce_by_boxes(images: tf.Tensor, max_size: int = MAX_SIZE) -> tf.Tensor:
     """Images [N, H, W, C], averaged over boxes of pixels if they are larger than `max_size`."""
-    box = images.shape[1] // max_size
+    box = max(images.shape[1:3]) // max_size
     return tf.nn.avg_pool2d(images, box, box, "VALID") if box > 1 else images
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors.files import uint8_to_rgb
+from sg3tf.utils.resolution import Resolution, size_of
 
 SCALES = 3  # octaves
 ANGLES = 4
@@ -27,48 +28,48 @@ class Scattering:
     """Colors, and logarithms of scattering coefficients of the luma of orders 1 and 2, means of 4 x 4 cells.
 
     Args:
-        resolution: width and height of the images: a power of two, at least 16.
+        resolution: side of square images, or their Size (width, height); at least 16 each way.
     """
 
     digest = "Morlet scattering, 3 octaves, 4 angles, 4 x 4 cells, version 1"
 
-    def __init__(self, resolution: int) -> None:
+    def __init__(self, resolution: Resolution) -> None:
         self.outputs = {"coefficients": FEATURES}
-        self._box = max(resolution // MAX_RESOLUTION, 1)
-        filters = morlet_filters(resolution // self._box + 2 * _MARGIN)
-        self._filters = tf.constant(filters, tf.complex64)  # [scale, angle, R, R], over frequencies
+        width, height = size_of(resolution)
+        self._box = max(width // MAX_RESOLUTION, height // MAX_RESOLUTION, 1)
+        sides = [side // self._box + 2 * _MARGIN for side in (height, width)]
+        self._filters = tf.constant(morlet_filters(*sides), tf.complex64)  # [scale, angle, H, W], over frequencies
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{"coefficients": float32 [N, 1008]} of images uint8 [N, R, R, 3] or [N, R, R, 1]."""
+        """{"coefficients": float32 [N, 1008]} of images uint8 [N, H, W, 3] or [N, H, W, 1]."""
         colors = uint8_to_rgb(images) / 127.5 - 1
         colors = tf.nn.avg_pool2d(colors, self._box, self._box, "VALID")
         luma = tf.pad(tf.tensordot(colors, _LUMA, 1), [[0, 0], [_MARGIN] * 2, [_MARGIN] * 2], mode="SYMMETRIC")
-        first = self._amplitudes(luma[:, None, None], 0)  # [N, scale, angle, R, R]
+        first = self._amplitudes(luma[:, None, None], 0)  # [N, scale, angle, H, W]
         orders = [first]
         for scale in range(SCALES - 1):
-            orders.append(self._amplitudes(first[:, scale, :, None, None], scale + 1))  # [N, angle, scale, angle, R, R]
-        size = luma.shape[1]
-        maps = tf.concat([tf.reshape(order, [-1, int(np.prod(order.shape[1:-2])), size, size]) for order in orders], 1)
+            orders.append(self._amplitudes(first[:, scale, :, None, None], scale + 1))  # [N, angle, scale, angle, H, W]
+        sides = luma.shape[1:]
+        maps = tf.concat([tf.reshape(order, [-1, int(np.prod(order.shape[1:-2])), *sides]) for order in orders], 1)
         inner = maps[:, :, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         amplitudes = _cell_means(tf.transpose(inner, [0, 2, 3, 1]))
         return {"coefficients": tf.concat([_cell_means(colors), tf.math.log(amplitudes + _FLOOR)], axis=1)}
 
     def _amplitudes(self, x: tf.Tensor, scale: int) -> tf.Tensor:
-        """Return [..., scales, angles, R, R], for scales from `scale` on, of x [..., 1, 1, R, R]."""
+        """Return [..., scales, angles, H, W], for scales from `scale` on, of x [..., 1, 1, H, W]."""
         frequencies = tf.signal.fft2d(tf.cast(x, tf.complex64))
         return tf.abs(tf.signal.ifft2d(frequencies * self._filters[scale:]))
 
 
-def morlet_filters(size: int) -> NDArray[np.float64]:
-    """Return Morlet wavelets over frequencies, [SCALES, ANGLES, size, size], real.
+def morlet_filters(height: int, width: int) -> NDArray[np.float64]:
+    """Return Morlet wavelets over frequencies, [SCALES, ANGLES, height, width], real.
 
     A wavelet of scale j is a plane wave of frequency 3 pi / 4 / 2^j radians per pixel under a Gaussian window, whose
     standard deviation is 0.8 * 2^j pixels along the wave and 2^j across, less as much of the window as makes its mean
     0; its largest response is 1.
     """
-    omega = 2 * np.pi * np.fft.fftfreq(size)
-    y, x = np.meshgrid(omega, omega, indexing="ij")
-    filters = np.empty([SCALES, ANGLES, size, size])
+    y, x = np.meshgrid(*(2 * np.pi * np.fft.fftfreq(side) for side in (height, width)), indexing="ij")
+    filters = np.empty([SCALES, ANGLES, height, width])
     for scale in range(SCALES):
         for angle in range(ANGLES):
             theta = np.pi * angle / ANGLES
@@ -83,6 +84,7 @@ def morlet_filters(size: int) -> NDArray[np.float64]:
 
 
 def _cell_means(x: tf.Tensor) -> tf.Tensor:
-    """Return [N, 4 * 4 * C] of [N, R, R, C]."""
-    cell = x.shape[1] // CELLS
+    """Return [N, 4 * 4 * C] of [N, H, W, C]; rows and columns beyond a multiple of 4 are left out."""
+    cell = [side // CELLS for side in x.shape[1:3]]
+    x = x[:, : cell[0] * CELLS, : cell[1] * CELLS]
     return tf.reshape(tf.nn.avg_pool2d(x, cell, cell, "VALID"), [-1, CELLS**2 * x.shape[3]])

@@ -13,6 +13,7 @@ from sg3tf import Generator, GeneratorConfig
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics import compute, equivariance
 from sg3tf.metrics.samples import Labels, Samples, uniform_classes
+from sg3tf.utils.resolution import Size
 from tests.conftest import Golden
 from tests.helpers.analytic_images import AMPLITUDE, WAVES, Waves
 from tests.helpers.numerics import nhwc, relative_error
@@ -191,6 +192,34 @@ def test_quarter_turns_move_pixels_onto_pixels(quarters: int):
     np.testing.assert_allclose(y * mask, x * mask, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(24, 40), (40, 24)])
+def test_moving_a_part_of_an_image_moves_what_it_shows(height: int, width: int):
+    """Both transforms of the middle of a square, in its own units, are the middle of those of the whole square.
+
+    Where no sample beyond the part is needed, they are the same sums of the same products, in another order.
+    """
+    x, shift = image(40), (2.3, -1.6)
+    rows, columns = slice((40 - height) // 2, (40 + height) // 2), slice((40 - width) // 2, (40 + width) // 2)
+    for move, whole, part in (
+        (
+            equivariance.translate,
+            equivariance.translation_params_for(shift, 40, lobes=3),
+            equivariance.translation_params_for(shift, width, lobes=3),
+        ),
+        (equivariance.rotate, *[equivariance.rotation_params_for(0.7)] * 2),
+        (equivariance.pseudo_rotate, *[equivariance.rotation_params_for(0.7)] * 2),
+    ):
+        y, mask = move(x[:, rows, columns], stacked(part))
+        expected, outer = move(x, stacked(whole))
+        assert np.sum(mask) >= 100 and np.all(outer[:, rows, columns] >= mask)
+        np.testing.assert_allclose(y * mask, expected[:, rows, columns] * mask, atol=1e-5)
+    np.testing.assert_allclose(
+        equivariance.translation_params_for(shift, width)["transform"],
+        transform_matrix(0, shift[0] / width, shift[1] / width),
+        atol=1e-7,
+    )
+
+
 @pytest.mark.parametrize("lobes", [0, 3])
 def test_whole_translations_move_pixels_onto_pixels(lobes: int):
     x = image(16, 2)
@@ -229,6 +258,9 @@ def test_ranges_of_random_transforms():
     assert 0.12 < np.max(corners) <= 1 / 8 and -1 / 8 <= np.min(corners) < -0.12
     whole = np.array([equivariance.sample_integer_translation(rng, 64)["transform"][:2, 2] for _ in range(500)]) * 64
     assert set(np.unique(whole)) == set(range(-8, 9))
+    wide = np.array([equivariance.sample_fractional_translation(rng, Size(64, 32))["transform"] for _ in range(500)])
+    reach = np.abs(wide[:, :2, 2]).max(axis=0)  # in image widths: 1/8 of the width, and of the height
+    assert 0.12 < reach[0] <= 1 / 8 and 0.06 < reach[1] <= 1 / 16
     cosines = [equivariance.sample_rotation(rng, 64)["transform"][0, :2] for _ in range(500)]
     assert np.max(cosines) > 0.99 and np.min(cosines) < -0.99 and np.max(np.abs(np.mean(cosines, axis=0))) < 0.1
 

@@ -56,15 +56,16 @@ def test_white_noise_is_0_db_everywhere():
     assert power.mean() == pytest.approx(1, abs=6 * np.sqrt(2 / (3 * num * R**2) * 2))
 
 
-def test_normalized_is_the_spectrum_of_normalized_images():
-    images = np.random.default_rng(1).integers(0, 256, [5, R, R, 3]).astype(np.float64)
+@pytest.mark.parametrize("height", [R, 20])
+def test_normalized_is_the_spectrum_of_normalized_images(height: int):
+    images = np.random.default_rng(1).integers(0, 256, [5, height, R, 3]).astype(np.float64)
     mean, std = images.mean(), images.std()
     spectrum = average_spectrum([images[:2], images[2:]], {})
     assert spectrum.mean == pytest.approx(mean, rel=1e-12) and spectrum.std == pytest.approx(std, rel=1e-12)
 
-    taps = np.kaiser(R, 8.0)
-    windowed = (images - mean) / std * np.outer(taps, taps)[..., None]
-    direct = np.abs(np.fft.fft2(windowed, (SIZE, SIZE), axes=(1, 2))) ** 2 / np.sum(taps**2) ** 2
+    rows, columns = np.kaiser(height, 8.0), np.kaiser(R, 8.0)
+    windowed = (images - mean) / std * np.outer(rows, columns)[..., None]
+    direct = np.abs(np.fft.fft2(windowed, (SIZE, SIZE), axes=(1, 2))) ** 2 / np.sum(rows**2) / np.sum(columns**2)
     np.testing.assert_allclose(spectrum.normalized(mean, std), direct.mean((0, 3)), atol=1e-12 * direct.max())
 
 

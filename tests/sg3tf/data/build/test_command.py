@@ -8,16 +8,20 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig, parse_aspect
+from sg3tf.data.build.command import build, define_flags, main
+from sg3tf.data.build.conversion import BuildConfig, parse_aspect, resolution_of_aspect
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
+from sg3tf.utils import command_line
+from sg3tf.utils.resolution import Size
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -218,10 +222,50 @@ def test_wide_crop_and_box_filter_are_in_the_manifest(tmp_path: Path, image_fold
     assert (manifest["crop"], manifest["aspect"], manifest["resize_filter"]) == ("wide", [16, 9], "box")
 
 
-@pytest.mark.parametrize("text", ["4", "4:", "a:3", "3:4", "0:0", "-4:3", "4:0"])
+@pytest.mark.parametrize("text", ["4", "4:", "a:3", "0:0", "-4:3", "4:0"])
 def test_aspect_is_width_and_height(text: str) -> None:
     with pytest.raises(DataError, match=f"--aspect={text} must be"):
         BuildConfig(8, aspect=parse_aspect(text))
+
+
+@pytest.mark.parametrize(
+    ("flags", "size"), [(["--resolution=24x16"], (24, 16)), (["--resolution=32", "--aspect=9:16"], (18, 32))]
+)
+def test_pictures_that_are_not_square(
+    tmp_path: Path, image_folder: Path, flags: list[str], size: tuple[int, int]
+) -> None:
+    arguments = [f"--source={image_folder}", f"--outdir={tmp_path / 'x'}", "--workers=1", *flags]
+    assert command_line.run("build", main, define_flags, "", arguments) == 0
+    dataset = open_dataset(tmp_path / "x")
+    assert dataset.resolution == size and json.loads((tmp_path / "x/manifest.json").read_text())["resolution"] == [
+        *size
+    ]
+    image, _ = dataset[0]
+    assert image.shape == (size[1], size[0], 3)
+    images, _ = next(batches(dataset, 2, seed=0, mirror=True))
+    assert images.shape == (2, *image.shape)
+    assert f"at {size[0]}x{size[1]}, 3 channels" in verify(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("resolution", "options", "message"),
+    [
+        (Size(1280, 720), {}, "--resolution=1280x720: .* 3 to 20 times the same power of two.* near it are 1280x704"),
+        (Size(32, 2), {}, "--resolution=32x2: both sides must be"),
+        (Size(24, 16), {"format": "ffhq"}, "--resolution=24x16: --format=ffhq holds squares only"),
+        ("24xx", {}, "resolution='24xx': give the side of a square, or width x height"),
+    ],
+)
+def test_sizes_that_are_refused(resolution: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BuildConfig(resolution, **options)
+
+
+def test_aspect_of_a_whole_size_is_refused() -> None:
+    with pytest.raises(DataError, match="--resolution=24x16 has an aspect ratio of its own"):
+        resolution_of_aspect(Size(24, 16), (3, 2))
+    with pytest.raises(DataError, match="--resolution=100 with --aspect=16:9: no size"):
+        resolution_of_aspect(100, (16, 9))
 
 
 @pytest.mark.parametrize("resolution", [0, 2, 12, -8])

@@ -1,4 +1,4 @@
-"""to_square converts images of any size and mode to uint8 [R, R, C]."""
+"""crop_and_resize converts images of any size and mode to uint8 [H, W, C]."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.conversion import BuildConfig, to_square
+from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.errors import DataError
 from sg3tf.image_files import open_image
+from sg3tf.utils.resolution import Size
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -20,7 +21,7 @@ def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def load_square(encoded: bytes, resolution: int, crop: str, channels: int) -> np.ndarray:
-    return to_square(open_image(io.BytesIO(encoded)), BuildConfig(resolution, crop, channels))[0]
+    return crop_and_resize(open_image(io.BytesIO(encoded)), BuildConfig(resolution, crop, channels))[0]
 
 
 COLOR, GRAY = (200, 120, 40), 135  # GRAY is COLOR's luma
@@ -79,7 +80,7 @@ def test_wide_crop_has_black_bars(
 ) -> None:
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     image = Image.effect_noise(size, 60).convert(mode)
-    found, _ = to_square(image, BuildConfig(16, "wide", channels, aspect=aspect))
+    found, _ = crop_and_resize(image, BuildConfig(16, "wide", channels, aspect=aspect))
     rows = 16 * aspect[1] // aspect[0]
     expected = np.asarray(image.crop(box).resize((16, rows), Image.Resampling.LANCZOS)).reshape(rows, 16, channels)
     top = (16 - rows) // 2
@@ -88,10 +89,33 @@ def test_wide_crop_has_black_bars(
     assert (bars == [0, 0, 0, 255][:channels]).all()
 
 
+@pytest.mark.parametrize(
+    ("crop", "size", "box", "inside"),
+    [
+        ("center", (96, 40), (18, 0, 78, 40), (0, 0, 24, 16)),
+        ("center", (30, 60), (0, 20, 30, 40), (0, 0, 24, 16)),
+        ("none", (48, 32), (0, 0, 48, 32), (0, 0, 24, 16)),
+        ("pad", (48, 24), (0, 0, 48, 24), (0, 2, 24, 14)),
+        ("pad", (20, 40), (0, 0, 20, 40), (8, 0, 16, 16)),
+        ("wide", (64, 64), (0, 8, 64, 56), (1, 0, 22, 16)),  # 4:3 in 3:2, 21.3 columns
+    ],
+)
+def test_pictures_that_are_not_square(
+    crop: str, size: tuple[int, int], box: tuple[int, ...], inside: tuple[int, int, int, int]
+) -> None:
+    """`box` of the image fills `inside` of 24 x 16 pixels, both (left, top, right, bottom); the rest is black."""
+    image = Image.effect_noise(size, 60).convert("RGB")
+    found, _ = crop_and_resize(image, BuildConfig(Size(24, 16), crop))
+    left, top, right, bottom = inside
+    expected = np.zeros((16, 24, 3), np.uint8)
+    expected[top:bottom, left:right] = image.crop(box).resize((right - left, bottom - top), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(("resize", "factor"), [("box", 4), ("lanczos", 4)])
 def test_the_resize_filter(resize: str, factor: int) -> None:
     gray = np.random.default_rng(0).integers(0, 256, (8 * factor, 8 * factor), np.uint8)
-    found = to_square(Image.fromarray(gray), BuildConfig(8, "none", 1, resize))[0][:, :, 0]
+    found = crop_and_resize(Image.fromarray(gray), BuildConfig(8, "none", 1, resize))[0][:, :, 0]
     averages = gray.reshape(8, factor, 8, factor).mean((1, 3))
     assert (np.abs(found - averages).max() <= 1) == (resize == "box")
 
@@ -100,6 +124,8 @@ def test_crop_none_requires_squares() -> None:
     with pytest.raises(DataError, match="is 20x8, not square; use --crop=center"):
         load_square(encode(Image.new("RGB", (20, 8))), 8, "none", 3)
     assert load_square(encode(Image.new("RGB", (20, 20))), 8, "none", 3).shape == (8, 8, 3)
+    with pytest.raises(DataError, match="is 20x20, not of the shape of 24x16; use --crop=center"):
+        crop_and_resize(Image.new("RGB", (20, 20)), BuildConfig(Size(24, 16), "none"))
 
 
 def test_exif_orientation_is_applied() -> None:

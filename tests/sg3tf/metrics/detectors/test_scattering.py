@@ -7,6 +7,7 @@ import pytest
 
 from sg3tf.metrics.detectors.scattering import ANGLES, CELLS, FEATURES, SCALES, Scattering, morlet_filters
 from sg3tf.metrics.kid import kernel_distance, standardized_kernel_distance
+from sg3tf.utils.resolution import to_resolution
 
 
 def test_wavelets_are_windowed_waves_of_mean_zero():
@@ -16,10 +17,10 @@ def test_wavelets_are_windowed_waves_of_mean_zero():
     response, and nothing. Scale 0 has a good part of its spectrum there.
     """
     size = 96
-    assert np.abs(morlet_filters(size)[..., 0, 0]).max() < 1e-15
+    assert np.abs(morlet_filters(size, size)[..., 0, 0]).max() < 1e-15
     for scale in (1, 2):
         for angle in range(ANGLES):
-            wavelet = np.fft.fftshift(np.fft.ifft2(morlet_filters(size)[scale, angle]))
+            wavelet = np.fft.fftshift(np.fft.ifft2(morlet_filters(size, size)[scale, angle]))
             y, x = np.mgrid[:size, :size] - size // 2
             theta = np.pi * angle / ANGLES
             along, across = x * np.cos(theta) + y * np.sin(theta), y * np.cos(theta) - x * np.sin(theta)
@@ -33,13 +34,14 @@ def test_wavelets_are_windowed_waves_of_mean_zero():
 
 
 def reference(image: np.ndarray) -> np.ndarray:
-    """Features of an image uint8 [R, R, 3], coefficient by coefficient in float64."""
+    """Features of an image uint8 [H, W, 3], coefficient by coefficient in float64."""
     colors = image / 127.5 - 1
-    if len(colors) > 64:
-        box = len(colors) // 64
-        colors = colors.reshape(64, box, 64, box, 3).mean((1, 3))
+    if max(colors.shape) > 64:
+        box = max(colors.shape) // 64
+        height, width = (side // box for side in colors.shape[:2])
+        colors = colors[: height * box, : width * box].reshape(height, box, width, box, 3).mean((1, 3))
     luma = np.pad(colors @ [0.299, 0.587, 0.114], 8, mode="symmetric")
-    filters = morlet_filters(len(luma))
+    filters = morlet_filters(*luma.shape)
 
     def amplitude(x: np.ndarray, scale: int, angle: int) -> np.ndarray:
         return np.abs(np.fft.ifft2(np.fft.fft2(x) * filters[scale, angle]))
@@ -50,20 +52,21 @@ def reference(image: np.ndarray) -> np.ndarray:
         maps += [amplitude(x, k, b) for k in range(j + 1, SCALES) for b in range(ANGLES)]
 
     def cells(x: np.ndarray) -> np.ndarray:
-        side = x.shape[0] // CELLS
-        return x.reshape(CELLS, side, CELLS, side, -1).mean((1, 3)).reshape(-1)
+        height, width = (side // CELLS for side in x.shape[:2])
+        x = x[: CELLS * height, : CELLS * width]
+        return x.reshape(CELLS, height, CELLS, width, -1).mean((1, 3)).reshape(-1)
 
     stacked = np.stack(maps, axis=-1)[8:-8, 8:-8]
     return np.concatenate([cells(colors), np.log(cells(stacked) + 1 / 255)])
 
 
-@pytest.mark.parametrize("resolution", [16, 32, 128])
-def test_definition(resolution: int):
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (128, 128), (70, 128)])
+def test_definition(height: int, width: int):
     """Errors of a float32 transform of amplitudes up to 1, divided by the smallest of 1/255 in the logarithm."""
-    rng = np.random.default_rng(resolution)
-    x = rng.integers(0, 256, [2, resolution, resolution, 3], np.uint8)
-    x[1, : resolution // 2] = 200  # smooth: small amplitudes
-    found = Scattering(resolution)(x)["coefficients"].numpy()
+    rng = np.random.default_rng(height)
+    x = rng.integers(0, 256, [2, height, width, 3], np.uint8)
+    x[1, : height // 2] = 200  # smooth: small amplitudes
+    found = Scattering(to_resolution([width, height]))(x)["coefficients"].numpy()
     assert found.shape == (2, FEATURES)
     for i in range(2):
         np.testing.assert_allclose(found[i], reference(x[i]), atol=1e-6 * 255)
