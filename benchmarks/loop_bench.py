@@ -45,6 +45,7 @@ from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.shards import encode_png
 from sg3tf.models.configs import ConfigError
+from sg3tf.utils.resolution import longer_side
 from trainer import loop
 from trainer.config import AUGMENTATIONS, Options
 from trainer.distribution import make_strategy, training_backend_for
@@ -162,7 +163,7 @@ class Run:
         strategy, turns = make_strategy("cpu"), list[Turn]()
         with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sys.stderr):
             data, run = Path(name) / "noise", Path(name) / "run"
-            make_data(data, self._options.resolution)
+            make_data(data, longer_side(self._options.resolution))
             run.mkdir()
             with mock.patch.object(loop, "TrainStep", partial(Alternating, turns)):
                 loop.train(self._with_length(), open_dataset(data), None, strategy, run, None)

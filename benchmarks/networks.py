@@ -11,6 +11,7 @@ from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.models.presets import discriminator_preset, generator_preset
 from sg3tf.ops.geometry import Filter
+from sg3tf.utils.resolution import longer_side
 
 PRESETS = {"T": "stylegan3-t", "R": "stylegan3-r"}
 WIDE_RESOLUTION = 512  # published networks of at least this resolution are wider
@@ -54,32 +55,32 @@ class Network:
 
 def canvas_size(layer: LayerPlan) -> int:
     """Return the side of the input of the nonlinearity."""
-    return layer.in_size + layer.conv_kernel - 1
+    return longer_side(layer.in_size) + layer.conv_kernel - 1
 
 
 def high_size(layer: LayerPlan) -> int:
     """Return the side of the canvas at the temporary rate."""
-    return (layer.out_size - 1) * layer.down + layer.down_taps
+    return (longer_side(layer.out_size) - 1) * layer.down + layer.down_taps
 
 
 def convolution_flop(config: GeneratorConfig) -> int:
     """Count the operations of the convolutions: kernel^2 products per input sample and pair of channels."""
     plan = plan_synthesis(config)
-    products = (plan.input.size * plan.input.channels) ** 2  # the map of the Fourier features
+    products = (longer_side(plan.input.size) * plan.input.channels) ** 2  # the map of the Fourier features
     for layer in plan.layers:
-        products += (layer.in_size * layer.conv_kernel) ** 2 * layer.in_channels * layer.out_channels
+        products += (longer_side(layer.in_size) * layer.conv_kernel) ** 2 * layer.in_channels * layer.out_channels
     return 2 * products
 
 
 def filter_flop(layer: LayerPlan) -> int:
     """Count the operations of the filters: separable passes, vertical first, without products with inserted zeros."""
-    canvas, high = canvas_size(layer), high_size(layer)
+    canvas, high, out = canvas_size(layer), high_size(layer), longer_side(layer.out_size)
     products = 0
     if layer.up_taps > 1:
         products += high * (canvas + high) * (layer.up_taps // layer.up)
     if layer.down_taps > 1:
-        separable = layer.out_size * (high + layer.out_size) * layer.down_taps
-        at_once = layer.out_size**2 * layer.down_taps**2
+        separable = out * (high + out) * layer.down_taps
+        at_once = out**2 * layer.down_taps**2
         products += min(down_terms(layer) * separable, at_once)
     return 2 * products * layer.out_channels
 
@@ -99,7 +100,7 @@ def generator_flop(config: GeneratorConfig) -> int:
 
 def discriminator_flop(config: DiscriminatorConfig) -> int:
     """Count the operations of the convolutions; the short filters add little."""
-    side, last = config.resolution, config.channels(4)
+    side, last = longer_side(config.resolution), config.channels(4)
     products = side**2 * config.image_channels * config.channels(side)
     while side > 4:
         wide, narrow = config.channels(side), config.channels(side // 2)

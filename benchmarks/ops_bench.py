@@ -26,6 +26,7 @@ from sg3tf.models.filters import low_pass
 from sg3tf.models.layer_plan import LayerPlan, plan_synthesis
 from sg3tf.models.layers import LRELU_GAIN, LRELU_SLOPE
 from sg3tf.ops import filtered_lrelu
+from sg3tf.utils.resolution import longer_side
 
 GIGA = 1e9
 PASSES = ("forward", "forward_with_mask", "backward")
@@ -126,7 +127,7 @@ def bounds(layer: LayerPlan, dtype: tf.DType, peaks: dict[str, float]) -> dict[s
     """Return the bounds by pass. The backward pass has the same arithmetic in reverse order."""
     flop = _BATCH.value * filter_flop(layer)
     samples = _BATCH.value * layer.out_channels
-    ends = samples * (canvas_size(layer) ** 2 + layer.out_size**2) * dtype.size
+    ends = samples * (canvas_size(layer) ** 2 + longer_side(layer.out_size) ** 2) * dtype.size
     mask = samples * high_size(layer) ** 2 / 4
     return {name: Bounds(flop, ends if name == "forward" else ends + mask, peaks) for name in PASSES}
 
@@ -134,7 +135,7 @@ def bounds(layer: LayerPlan, dtype: tf.DType, peaks: dict[str, float]) -> dict[s
 def measure(layer: LayerPlan, dtype: tf.DType, impls: Sequence[str]) -> Row:
     """Measure all backends of one layer in turn."""
     peaks = machine.peaks()
-    canvas, out = [canvas_size(layer)] * 2, [layer.out_size] * 2
+    canvas, out = [canvas_size(layer)] * 2, [longer_side(layer.out_size)] * 2
     shapes = [_BATCH.value, *canvas, layer.out_channels], [layer.out_channels], [_BATCH.value, *out, layer.out_channels]
     inputs = [tf.cast(tf.random.normal(shape), dtype) for shape in shapes]
     sides = {impl: Timed(layer, impl, inputs) for impl in impls}
@@ -191,7 +192,7 @@ def goals(layer: LayerPlan, row: Row) -> Row:
     if not layer.use_radial_filters:
         share = row["floor_ms"]["forward"] / native["forward"]["ms"]
         found["share_of_what_binds"] = goal(share, SHARE_OF_PEAK[row["binds"]], at_least=True)
-    if "xla_over_native" in row and layer.out_size > LARGE:
+    if "xla_over_native" in row and longer_side(layer.out_size) > LARGE:
         worst = min(row["xla_over_native"][name] for name in ("forward", "backward"))
         found["xla_over_native"] = goal(worst, FASTER_THAN_XLA, at_least=True)
     return found

@@ -29,6 +29,7 @@ from benchmarks.report import Row, median
 from benchmarks.workers import Worker, peak_memory_gb
 from sg3tf import ops
 from sg3tf.models.configs import ConfigError, GeneratorConfig
+from sg3tf.utils.resolution import image_shape
 from trainer.config import Options
 from trainer.distribution import make_strategy
 from trainer.random_inputs import RandomInputs
@@ -119,7 +120,7 @@ class TimedTraining:
         self._train_step = TrainStep(self._state, options, strategy, random_inputs)
         for name, phase in self._train_step._phases.items():
             self._train_step._phases[name] = self._timed(name, phase)
-        size = [options.batch, options.resolution, options.resolution, options.image_channels]
+        size = [options.batch, *image_shape(options.resolution, options.image_channels)]
         self._images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         self._labels = np.zeros([options.batch, 0], np.float32)
 

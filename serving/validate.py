@@ -152,7 +152,7 @@ class ReferenceModel:
         self._synthesis = tf.function(synthesis, specs, autograph=False, jit_compile=xla or None)
 
     def predict(self, request: Request) -> dict[str, np.ndarray]:
-        """Return arrays by output name; PNG files decoded, uint8 [N, R, R, C]."""
+        """Return arrays by output name; PNG files decoded, uint8 [N, H, W, C]."""
         inputs = request.inputs
         match request.signature:
             case "map":

@@ -417,7 +417,7 @@ class Client:
             label: [N, label_dim] float32, or [label_dim] for all; only for a model with labels.
 
         Returns:
-            [N, R, R, C] uint8.
+            [N, H, W, C] uint8.
 
         Raises:
             ValueError: both or neither of `z` and `seeds`.
@@ -450,7 +450,7 @@ class Client:
                 a model without this input, such as StyleGAN2.
 
         Returns:
-            [N, R, R, C] uint8.
+            [N, H, W, C] uint8.
 
         Raises:
             ValueError: a transform of another shape.
@@ -472,7 +472,7 @@ class Client:
             mask: [num_ws] or [N, num_ws], from 0 to 1.
 
         Returns:
-            [N, R, R, C] uint8.
+            [N, H, W, C] uint8.
         """
         ws_a = _float32(ws_a)
         inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _per_image(mask, 1, len(ws_a))}

@@ -21,7 +21,9 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
 from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_preset, generator_preset
+from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, size_of, to_resolution
 from trainer import augment
 from trainer.errors import OptionError
 from trainer.step_order import blur_sigma
@@ -161,7 +163,9 @@ class Options:
     )
     data_name: str = option(flag=False, affects_result=False, help="Name of the data set.")
     data_digest: str = option(flag=False, help="Digest of the content of the data set.")
-    resolution: int = option(default_text="the largest in --data", help="Resolution to train at, in pixels.")
+    resolution: Resolution = option(  # noqa: RUF009
+        default_text="the largest in --data", help="Resolution to train at, in pixels; 512x256 is width x height."
+    )
     image_channels: int = option(flag=False, help="Channels of an image.")
     num_images: int = option(flag=False, help="Number of training images.")
     label_dim: int = option(flag=False, help="Width of a label; 0 without --cond.")
@@ -317,6 +321,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self._require_one_of("cfg", PRESETS)
+        object.__setattr__(self, "resolution", to_resolution(self.resolution))  # the dataclass is frozen
         self._fill_in_defaults()
         for field in FIELDS.values():
             value, limit, choices = getattr(self, field.name), field.metadata["limit"], field.metadata["choices"]
@@ -349,7 +354,7 @@ class Options:
 
     def _default_metrics(self) -> tuple[str, ...]:
         """Metrics that need no detector files, where they are defined."""
-        defined = self.image_channels in (1, 3) and self.resolution >= 16 and self.num_images > 1
+        defined = self.image_channels in (1, 3) and size_of(self.resolution).shorter >= 16 and self.num_images > 1
         return SELF_CONTAINED_METRICS if defined else ()
 
     def _check_combinations(self) -> None:
@@ -370,7 +375,7 @@ class Options:
         )
         if self.ada_heuristic == "rv":
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
-        convolutions = 3 * (self.resolution.bit_length() - 3) + 1
+        convolutions = 3 * num_halvings(self.resolution) + 1
         self._require(
             self.freezed <= convolutions, "freezed", f"D has {convolutions} convolutions in front of its last block"
         )
@@ -473,7 +478,7 @@ class Options:
     def gamma_warning(self) -> str | None:
         """Warning about an R1 weight far from the published one; none about 0, which switches R1 off."""
         published = default_gamma(self.cfg, self.resolution, self.batch)
-        most = max(published * GAMMA_FACTOR, SMALL_GAMMA if self.resolution < SMALL_RESOLUTION else 0)
+        most = max(published * GAMMA_FACTOR, SMALL_GAMMA if longer_side(self.resolution) < SMALL_RESOLUTION else 0)
         if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= most:
             return None
         return (
@@ -574,6 +579,8 @@ def read_options(path: Path) -> tuple[Options, list[Change]]:
         values: dict[str, Any] = _DEFAULTS_OF_OLD_FILES | json.loads(path.read_text())
         changes = [Change(**_lists_to_tuples(change)) for change in values.pop("changes", [])]
         values = _lists_to_tuples(values)
+        if isinstance(values.get("resolution"), tuple):
+            values["resolution"] = to_resolution(values["resolution"])
         _check_types(values)
         return Options(**values), changes
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -597,9 +604,9 @@ def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def default_gamma(cfg: str, resolution: int, batch: int) -> float:
+def default_gamma(cfg: str, resolution: Resolution, batch: int) -> float:
     """Weight of the R1 penalty: fewer pixels and larger batches need less of it."""
-    return round(GAMMA_PER_PIXEL[cfg] * resolution**2 / max(batch, 1), 5)
+    return round(GAMMA_PER_PIXEL[cfg] * size_of(resolution).pixels / max(batch, 1), 5)
 
 
 def default_precision(strategy: str) -> str:
@@ -620,7 +627,9 @@ def define_flags(values: flags.FlagValues) -> None:
         field = FIELDS[name]
         help_text, choices = _help(field), field.metadata["choices"]
         kind = next(t for t in (typing.get_args(types[name]) or (types[name],)) if t is not type(None))
-        if typing.get_origin(types[name]) is tuple:
+        if name == "resolution":
+            shared.define_resolution(values, help_text)
+        elif typing.get_origin(types[name]) is tuple:
             flags.DEFINE_list(name, None if default is None else list(default), help_text, flag_values=values)
         elif choices:
             flags.DEFINE_enum(name, default, choices, help_text, flag_values=values)
@@ -669,7 +678,7 @@ def check_given(given: Mapping[str, Any], options: Options) -> None:
 
 def as_flag(value: Any) -> str:
     """Value of an option as it is written on the command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) and not isinstance(value, Size) else str(value)
 
 
 def default_text(field: dataclasses.Field[Any]) -> str:

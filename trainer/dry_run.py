@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models.recording import record_outputs
+from sg3tf.utils.resolution import image_shape
 from trainer.config import Options
 
 GIGA = 1e9
@@ -40,7 +41,7 @@ def describe(options: Options, replicas: int, cur_nimg: int = 0) -> str:
     G = build_generator(options.generator(), dtype=options.policy)
     D = Discriminator(options.discriminator(), dtype=options.policy)
     z, label = tf.zeros([1, G.config.z_dim]), tf.zeros([1, options.label_dim])
-    image = tf.zeros([1, options.resolution, options.resolution, options.image_channels])
+    image = tf.zeros([1, *image_shape(options.resolution, options.image_channels)])
     g_rows, g_bytes = trace(G, {"z": z, "label": label})
     d_rows, d_bytes = trace(D, image, label=label)
     return "\n".join(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # importing them imports TensorFlow or protobuf
     from sg3tf.data.dataset import Dataset
     from trainer.config import Options
 
-#: Images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
+#: Images, uint8 [B, H, W, C], and labels, float32 [B, label_dim].
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 #: NumPy array where inputs are drawn, tf.Tensor where a phase reads them; the first axis counts images.
 Values = Any
@@ -119,7 +119,7 @@ class Pseudo(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class RealInputs(_TensorFields):
-    """Real images: uint8 [N, R, R, C] (or float in [-1, 1]), labels float32 [N, label_dim], view, replacements.
+    """Real images: uint8 [N, H, W, C] (or float in [-1, 1]), labels float32 [N, label_dim], view, replacements.
 
     Examples:
         >>> real = RealInputs(np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 0], np.float32), View())
@@ -202,7 +202,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Image [R, R, C] and label [label_dim]."""
+        """Image [H, W, C] and label [label_dim]."""
 
     def label(self, i: int) -> NDArray[np.float32]:
         """Label [label_dim]."""
@@ -216,7 +216,7 @@ class BatchIterator:
 
     Args:
         source: yields (images, labels), as arrays or tensors; or images alone, if label_dim is 0.
-        shape: of the images of a batch, [B, R, R, C].
+        shape: of the images of a batch, [B, H, W, C].
         label_dim: width of a label; 0 without labels.
 
     Raises:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sg3tf.models.base import BaseGenerator
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import StyleGAN3Generator, build_generator
+from sg3tf.utils.resolution import image_shape
 from trainer import augment, losses
 from trainer.adam import lazy_adam
 from trainer.config import EMA_NIMG_PER_BATCH
@@ -31,7 +32,7 @@ class StyleGANTrainer(keras.Model):
     """Generator and discriminator that are trained together by `fit`.
 
     `fit` takes a tf.data.Dataset of images, or of (images, labels), such as `sg3tf.data.dataset.Dataset.to_tf_data`
-    returns: images uint8 from 0 to 255, or float in [-1, 1], [N, R, R, C]; labels float32 [N, label_dim], or integers
+    returns: images uint8 from 0 to 255, or float in [-1, 1], [N, H, W, C]; labels float32 [N, label_dim], or integers
     [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it: drop the remainder of an
     epoch. The history has the means over an epoch of `loss_G`, `loss_D` and `r_t` (the share of real images that D
     classifies as real, less that of the others), and the latest `r1` penalty and `augment_p`.
@@ -195,7 +196,7 @@ class StyleGANTrainer(keras.Model):
         """Images, uint8 or float32, and labels [N, label_dim] of a batch."""
         images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
         c = self.D.config
-        expected = (c.resolution, c.resolution, c.image_channels)
+        expected = image_shape(c.resolution, c.image_channels)
         if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
             raise ValueError(f"images of shape {images.shape}: fit on batches [N, {', '.join(map(str, expected))}]")
         if images.dtype != tf.uint8:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sg3tf import Discriminator, StyleGAN2Generator
-from sg3tf.models.discriminator import LAST_RESOLUTION
 from sg3tf.models.stylegan3 import StyleGAN3Generator
+from sg3tf.utils.resolution import Size, longer_side, size_of
 
 Array = NDArray[np.float32]
 _COLORS = 3
@@ -37,7 +37,9 @@ class Layer:
         variables: by role, such as "kernel" and "affine.bias".
         image_axis: axis of the kernel that is the channels of the image; None: the layer does not touch the image.
         extra_inputs: of the kernel, after the features: statistics of the minibatch.
-        positions: of the features that a dense kernel flattens.
+        positions: grid of the features that a dense kernel flattens.
+        role: name by which layers of two networks match, if not `name`: grids of other shapes have other names.
+        width: of the image, relative to its longer side: the unit of frequencies and translations of the input.
         place: log2 of the cutoff and of the sampling rate, in StyleGAN3.
     """
 
@@ -45,7 +47,9 @@ class Layer:
     variables: dict[str, keras.Variable]
     image_axis: int | None = None
     extra_inputs: int = 0
-    positions: int = 1
+    positions: Size | None = None
+    role: str | None = None
+    width: float = 1.0
     place: tuple[float, float] | None = None
 
 
@@ -75,7 +79,7 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
 
 def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, Layer | None]]:
     there, here = [*_layers(source)], [*_layers(target)]
-    by_name = {layer.name: layer for layer in there if layer.place is None}
+    by_name = {layer.role or layer.name: layer for layer in there if layer.place is None}
     by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
     for name in _of_other_labels(source.config, target.config):
         by_name.pop(name, None)
@@ -83,11 +87,11 @@ def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, La
         from_rgb = by_name.pop(f"b{source.config.resolution}.fromrgb")
         by_name[f"b{target.config.resolution}.fromrgb"] = from_rgb
     for layer in here:
-        yield layer, by_name.get(layer.name) if layer.place is None else by_place.get(layer.name)
+        yield layer, by_name.get(layer.role or layer.name) if layer.place is None else by_place.get(layer.name)
 
 
 def _of_other_labels(there: Any, here: Any) -> list[str]:
-    """Names of layers that depend on what the labels are."""
+    """Roles of layers that depend on what the labels are."""
     names = ["mapping.embed"] if there.label_dim != here.label_dim else []
     return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
 
@@ -132,10 +136,12 @@ def _layers(model: keras.Model) -> Iterator[Layer]:
         yield from _discriminator(model)
         return
     if hasattr(model, "fourier_input"):
-        yield Layer("input", _variables(model.fourier_input, "kernel", "freqs", "phases", "transform"))
+        size = size_of(model.config.resolution)
+        variables = _variables(model.fourier_input, "kernel", "freqs", "phases", "transform")
+        yield Layer("input", variables, width=size.width / size.longer)
     if isinstance(model, StyleGAN2Generator):
         if not model.config.fourier_input:
-            yield Layer("b4.const", {"const": model.const})
+            yield Layer(f"b{max(model.const.shape[:2])}.const", {"const": model.const})
         for layer in model.convs:
             yield Layer(layer.name, _variables(layer, "kernel", "bias", "noise_strength", "noise_const"))
         for layer in model.torgbs:
@@ -160,17 +166,18 @@ def _mapping(mapping: keras.layers.Layer) -> Iterator[Layer]:
 
 
 def _discriminator(model: Discriminator) -> Iterator[Layer]:
-    yield Layer(
-        f"b{model.config.resolution}.fromrgb", _variables(model.fromrgb, "kernel", "bias"), image_axis=_INPUT_AXIS
-    )
+    first = f"b{longer_side(model.config.resolution)}"
+    yield Layer(f"{first}.fromrgb", _variables(model.fromrgb, "kernel", "bias"), image_axis=_INPUT_AXIS)
     for layer in model.skip_fromrgbs:
         yield Layer(layer.name, _variables(layer, "kernel", "bias"), image_axis=_INPUT_AXIS)
     for block in model.blocks:
         for layer in filter(None, (block.conv0, block.conv1, block.skip)):
             yield Layer(f"{block.name}.{layer.name}", _variables(layer, "kernel", "bias"))
-    yield Layer("b4.conv", _variables(model.conv, "kernel", "bias"), extra_inputs=model.config.mbstd_channels)
-    yield Layer("b4.fc", _variables(model.fc, "kernel", "bias"), positions=LAST_RESOLUTION**2)
-    yield Layer("b4.out", _variables(model.out, "kernel", "bias"))
+    last = f"b{model.last_size.longer}"
+    conv, fc, out = (_variables(layer, "kernel", "bias") for layer in (model.conv, model.fc, model.out))
+    yield Layer(f"{last}.conv", conv, extra_inputs=model.config.mbstd_channels, role="b4.conv")
+    yield Layer(f"{last}.fc", fc, positions=model.last_size, role="b4.fc")
+    yield Layer(f"{last}.out", out, role="b4.out")
 
 
 def _variables(layer: keras.layers.Layer, *names: str) -> dict[str, keras.Variable]:
@@ -192,6 +199,8 @@ def _copy(source: Layer, target: Layer) -> list[str]:
             changed.append(f"{role} initial")
             continue
         old, initial = source.variables[role].numpy(), variable.numpy()
+        if source.width != target.width:
+            old = _in_image_widths(role, old, source.width / target.width)
         if old.shape != initial.shape:
             changed.append(f"{role} {_shape(old)} to {_shape(initial)}")
         if role == "kernel":
@@ -211,8 +220,9 @@ def _shape(array: Array) -> str:
 def _fit_kernel(old: Array, initial: Array, source: Layer, target: Layer) -> Array:
     if old.ndim == 4:
         old = _with_size(old, initial.shape[0])
-    if target.positions > 1:
-        split = [array.reshape(target.positions, -1, array.shape[1]) for array in (old, initial)]
+    if source.positions and target.positions:
+        old = _with_positions(old, source.positions, target.positions)
+        split = [array.reshape(target.positions.pixels, -1, array.shape[1]) for array in (old, initial)]
         return _fit(split[0], split[1], input_axis=1).reshape(initial.shape)
     features = [array.shape[-2] - layer.extra_inputs for array, layer in ((old, source), (initial, target))]
     num_inputs = old.shape[-2], initial.shape[-2]
@@ -241,6 +251,26 @@ def _fit(old: Array, initial: Array, input_axis: int | None = None, num_inputs: 
     result[tuple(fresh)] = 0
     result[common] = old[common] * np.float32((after / before) ** 0.5)
     return result
+
+
+def _in_image_widths(role: str, array: Array, ratio: float) -> Array:
+    """Give frequencies and translations of the input the unit of another image, whose width is 1 / ratio as great."""
+    if role == "freqs":
+        return array / np.float32(ratio)
+    is_affine = role in ("affine.kernel", "affine.bias")  # to (cos, sin, x, y)
+    return array * np.array([1, 1, ratio, ratio], np.float32) if is_affine else array
+
+
+def _with_positions(kernel: Array, before: Size, after: Size) -> Array:
+    """Give a dense kernel of flattened features [H, W, C] another grid, by the nearest of the old positions.
+
+    Weights are divided by the root of their number when used; the rest of the factor keeps the sum over positions.
+    """
+    if before == after:
+        return kernel
+    columns, rows = (((np.arange(new) + 0.5) * old / new).astype(int) for old, new in zip(before, after, strict=True))
+    grid = kernel.reshape(before.height, before.width, -1)[rows][:, columns]
+    return grid.reshape(-1, kernel.shape[1]) * np.float32((before.pixels / after.pixels) ** 0.5)
 
 
 def _with_size(kernel: Array, size: int) -> Array:

@@ -22,6 +22,7 @@ from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import atomic_path
 from sg3tf.utils.progress import duration, print_above_bar
+from sg3tf.utils.resolution import size_of
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import TrainingError, summarize_error
@@ -301,8 +302,10 @@ class RunLogger:
         self._maintenance_s += time.monotonic() - start
 
     def _grid_shape(self) -> tuple[int, int]:
-        columns = int(np.clip(GRID_PIXELS // self.options.resolution, 4, 16))
-        return columns, columns // 2
+        size = size_of(self.options.resolution)
+        columns = int(np.clip(GRID_PIXELS // size.width, 4, 16))
+        rows = columns // 2 if size.width == size.height else int(np.clip(GRID_PIXELS // 2 // size.height, 2, 8))
+        return columns, rows
 
     def _save_fakes(self) -> None:
         columns, _ = self._grid_shape()

@@ -15,6 +15,7 @@ import tensorflow as tf
 from sg3tf.data.dataset import Dataset
 from sg3tf.ops import use_backend
 from sg3tf.utils.command_line import is_file_error
+from sg3tf.utils.resolution import image_shape
 from trainer import run_dir
 from trainer.config import Options
 from trainer.distribution import Workers, training_backend_for
@@ -43,7 +44,7 @@ def train(
 
     Args:
         options: options of the run.
-        dataset: real images: a data set, or any iterable of batches (images uint8 [B, R, R, C], labels float32
+        dataset: real images: a data set, or any iterable of batches (images uint8 [B, H, W, C], labels float32
             [B, label_dim]), where B is this worker's part of the batch. See `trainer.inputs.BatchIterator`.
         held_out: images that are only judged; None without --validation.
         strategy: devices to compute on.
@@ -152,7 +153,7 @@ def load_weights(state: TrainState, options: Options, resume: Path | None) -> li
 
 
 def _batch_iterator(source: Iterable[Any], options: Options, part: slice) -> BatchIterator:
-    shape = (part.stop - part.start, options.resolution, options.resolution, options.image_channels)
+    shape = (part.stop - part.start, *image_shape(options.resolution, options.image_channels))
     return BatchIterator(source, shape, options.label_dim)
 
 

@@ -175,7 +175,7 @@ def _paired_scores(fake_logits: tf.Tensor, real_logits: tf.Tensor) -> Metrics:
 
 
 def generate(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
-    """Images [N, R, R, C] of a generator in training."""
+    """Images [N, H, W, C] of a generator in training."""
     ws = styles(G, latents, update_emas)
     return G.synthesis(ws, update_emas=update_emas, noise=_noise(latents))
 
@@ -190,7 +190,7 @@ def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.
 
 
 def real_images(state: State, inputs: RealInputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images float32 [N, R, R, C] and labels that the discriminator takes for real; with APA some are generated."""
+    """Images float32 [N, H, W, C] and labels that the discriminator takes for real; with APA some are generated."""
     images = to_float(inputs.images)
     if inputs.pseudo is None:
         return images, inputs.label
@@ -209,7 +209,7 @@ def discriminator_logits(state: State, images: tf.Tensor, label: tf.Tensor | Non
 
     Args:
         state: the discriminator and the augmentation.
-        images: float [N, R, R, C] in [-1, 1].
+        images: float [N, H, W, C] in [-1, 1].
         label: float32 [N, label_dim].
         view: parameters of blur and augmentation.
     """
@@ -288,20 +288,22 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     Two products with a banded matrix, so that sigma may be a tensor that fades during training.
 
     Args:
-        images: float [N, R, R, C].
+        images: float [N, H, W, C].
         sigma: pixels, at most BLUR_SIGMA_PIXELS; below 1/3 the images pass unchanged.
 
     Gradient with respect to images: of any order.
     """
     sigma = tf.convert_to_tensor(sigma, tf.float32)
-    offset = tf.range(-images.shape[1] + 1, images.shape[1], dtype=tf.float32)
     # All taps, also those beyond the image; as many for every sigma, as XLA needs static shapes.
     largest = math.floor(3 * BLUR_SIGMA_PIXELS)
     total = tf.reduce_sum(_taps(tf.range(-largest, largest + 1, dtype=tf.float32), sigma))
-    taps = _taps(offset, sigma) / total
-    position = tf.range(images.shape[1])
-    matrix = tf.gather(taps, position[:, None] - position[None, :] + images.shape[1] - 1)
-    return tf.einsum("ih,nhwc,jw->nijc", matrix, images, matrix)
+
+    def matrix(side: int) -> tf.Tensor:
+        taps = _taps(tf.range(-side + 1, side, dtype=tf.float32), sigma) / total
+        position = tf.range(side)
+        return tf.gather(taps, position[:, None] - position[None, :] + side - 1)
+
+    return tf.einsum("ih,nhwc,jw->nijc", matrix(images.shape[1]), images, matrix(images.shape[2]))
 
 
 def _taps(offset: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:

@@ -23,6 +23,7 @@ from sg3tf.models.configs import (
     digest_fields,
 )
 from sg3tf.models.layer_plan import plan_synthesis
+from sg3tf.utils.resolution import Resolution, longer_side, pyramid
 
 Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
 
@@ -132,7 +133,7 @@ def _stylegan2_synthesis(config: StyleGAN2Config) -> int:
     pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
     styles = 2 if config.architecture == "skip" else 1  # with ToRGB at every resolution
     blocks = sum(9 * after * (before + after) + config.w_dim * (before + styles * after) for before, after in pairs)
-    return 9 * config.channels(4) ** 2 + blocks
+    return 9 * _first_channels(config) ** 2 + blocks
 
 
 def _stylegan1_synthesis(config: StyleGAN1Config) -> int:
@@ -143,14 +144,20 @@ def _stylegan1_synthesis(config: StyleGAN1Config) -> int:
 
 def _discriminator(config: DiscriminatorConfig) -> int:
     pairs = [(config.channels(r), config.channels(r // 2)) for r in _doublings(config.resolution)]
-    last = config.channels(4)
+    last = _first_channels(config)
     mapping = _mapping(config, 0, config.cmap_dim or last) if config.label_dim else 0
-    return mapping + 25 * last**2 + sum(9 * before * (before + after) for before, after in pairs)
+    last_block = (9 + pyramid(config.resolution)[0].pixels) * last**2
+    return mapping + last_block + sum(9 * before * (before + after) for before, after in pairs)
 
 
-def _doublings(resolution: int) -> list[int]:
-    """Return [8, 16, ..., resolution]."""
-    return [2**i for i in range(3, resolution.bit_length())]
+def _first_channels(config: StyleGAN2Config | DiscriminatorConfig) -> int:
+    """Channels of the smallest grid."""
+    return config.channels(pyramid(config.resolution)[0].longer)
+
+
+def _doublings(resolution: Resolution) -> list[int]:
+    """Return [8, 16, ..., resolution]; of images that are not square, the longer sides."""
+    return [size.longer for size in pyramid(resolution)[1:]]
 
 
 # --- Options of the official constructors -----------------------------------------------------------------------------
@@ -300,7 +307,7 @@ def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) ->
     if "resolution" not in fields:
         raise UnsupportedNetworkError("its options do not contain the resolution")
     config = kind(**{name: _checked(name, value) for name, value in fields.items()})
-    width = config.channels(4) if isinstance(config, DiscriminatorConfig) else config.w_dim
+    width = _first_channels(config) if isinstance(config, DiscriminatorConfig) else config.w_dim
     if isinstance(config, DiscriminatorConfig) and config.cmap_dim == width:
         config = dataclasses.replace(config, cmap_dim=None)
     elif isinstance(config, DiscriminatorConfig) and config.cmap_dim is not None:
@@ -318,6 +325,8 @@ def from_config(config: Config) -> dict[str, Any]:
     Raises:
         UnsupportedNetworkError: the official code has no such network.
     """
+    if not isinstance(config.resolution, int):
+        raise UnsupportedNetworkError(f"resolution={config.resolution}: the official code has square networks only")
     options = OFFICIAL.get(type(config))
     given = _given(config, options) if options else {}
     try:
@@ -382,7 +391,7 @@ def _check_band(config: GeneratorConfig) -> None:
     """Refuse frequencies for which no layers can be planned."""
     cutoff, stopband, last = config.first_cutoff, config.first_stopband, config.last_stopband_rel
     _require(
-        _MIN_STOPBAND <= stopband <= config.resolution,
+        _MIN_STOPBAND <= stopband <= longer_side(config.resolution),
         "first_stopband",
         stopband,
         f"must be from {_MIN_STOPBAND} to the resolution",

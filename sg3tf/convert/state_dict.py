@@ -23,6 +23,7 @@ from sg3tf.convert.official_network import (
     UnsupportedNetworkError,
 )
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN2Config
+from sg3tf.utils.resolution import Resolution, Size, longer_side, pyramid, size_of, to_resolution
 
 Array = NDArray[Any]
 
@@ -68,7 +69,7 @@ def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
     if name not in parts:
         raise UnsupportedNetworkError(f"{name} is not in the file: it has {', '.join(sorted(parts))}")
     tensors = {str(key): value for key, value in parts[name].items()}
-    config: Any = _discriminator_config(tensors) if name == "D" else _generator_config(tensors)
+    config: Any = _discriminator_config(tensors, parts) if name == "D" else _generator_config(tensors)
     names = _discriminator_names(config) if name == "D" else _generator_names(config)
     arrays = dict(_converted(tensors, dict(names)))
     if name != "D":
@@ -137,29 +138,56 @@ def _generator_config(tensors: Mapping[str, Array]) -> StyleGAN2Config:
     const, mapping = _shape(tensors, "input.input", 4), _shape(tensors, "style.1.weight", 2)
     count = sum(name.startswith("to_rgbs.") and name.endswith(".conv.weight") for name in tensors)
     last = _shape(tensors, f"convs.{2 * count - 1}.conv.weight", 5)
+    resolution = _doubled(Size(const[3], const[2]), count)
     return StyleGAN2Config(
-        4 * 2**count,
+        resolution,
         image_channels=_shape(tensors, "to_rgb1.conv.weight", 5)[1],
         z_dim=mapping[1],
         w_dim=_shape(tensors, "conv1.conv.modulation.weight", 2)[1],
         mapping_layers=sum(name.startswith("style.") and name.endswith(".weight") for name in tensors),
-        channel_base=last[1] * 4 * 2**count,
+        channel_base=last[1] * longer_side(resolution),
         channel_max=const[1],
         conv_clamp=NO_CLAMP,
     )
 
 
-def _discriminator_config(tensors: Mapping[str, Array]) -> DiscriminatorConfig:
+def _doubled(grid: Size, times: int) -> Resolution:
+    """Return the resolution whose smallest grid, that of the constant, is `grid`."""
+    resolution = to_resolution([side * 2**times for side in grid])
+    if pyramid(resolution)[0] != grid:
+        raise UnsupportedNetworkError(
+            f"input.input is {grid.width} x {grid.height} pixels: images of {size_of(resolution)} begin at "
+            f"{pyramid(resolution)[0]} here"
+        )
+    return resolution
+
+
+def _discriminator_config(tensors: Mapping[str, Array], parts: Mapping[str, Any]) -> DiscriminatorConfig:
     first, last = _shape(tensors, "convs.0.0.weight", 4), _shape(tensors, "final_conv.0.weight", 4)
     count = sum(name.endswith(".conv1.0.weight") for name in tensors)
+    grid = _smallest_grid(parts)
+    if _shape(tensors, "final_linear.0.weight", 2)[1] != last[0] * grid.pixels:
+        raise UnsupportedNetworkError(
+            f"the last grid of D is not {grid}; for images that are not square, give a file with their G or G_ema"
+        )
+    resolution = _doubled(grid, count)
     return DiscriminatorConfig(
-        4 * 2**count,
+        resolution,
         image_channels=first[1],
-        channel_base=first[0] * 4 * 2**count,
+        channel_base=first[0] * longer_side(resolution),
         channel_max=last[0],
         mbstd_channels=last[1] - last[0],
         conv_clamp=NO_CLAMP,
     )
+
+
+def _smallest_grid(parts: Mapping[str, Any]) -> Size:
+    """Return the size of the constant in G_ema or G, which D does not tell; 4 x 4 in a file of D alone."""
+    constants = [parts[name].get("input.input") for name in ("G_ema", "G") if name in parts]
+    for const in constants:
+        if isinstance(const, np.ndarray) and const.ndim == 4:
+            return Size(const.shape[3], const.shape[2])
+    return Size(4, 4)
 
 
 def _shape(tensors: Mapping[str, Array], name: str, dimensions: int) -> tuple[int, ...]:
@@ -171,12 +199,13 @@ def _shape(tensors: Mapping[str, Array], name: str, dimensions: int) -> tuple[in
 
 def _generator_names(config: StyleGAN2Config) -> Iterator[tuple[str, str]]:
     """Yield (name in the file, official name)."""
-    yield "input.input", "synthesis.b4.const"
+    first = _first(config.resolution)
+    yield "input.input", f"synthesis.{first}.const"
     for index in range(config.mapping_layers):
         for part in ("weight", "bias"):
             yield f"style.{index + 1}.{part}", f"mapping.fc{index}.{part}"
-    yield from _conv("conv1", "b4.conv1", 0)
-    yield from _torgb("to_rgb1", "b4.torgb")
+    yield from _conv("conv1", f"{first}.conv1", 0)
+    yield from _torgb("to_rgb1", f"{first}.torgb")
     for block, side in enumerate(_sides(config.resolution)):
         for conv in range(2):
             index = 2 * block + conv
@@ -184,8 +213,14 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[tuple[str, str]]:
         yield from _torgb(f"to_rgbs.{block}", f"b{side}.torgb")
 
 
-def _sides(resolution: int) -> list[int]:
-    return [2**power for power in range(3, resolution.bit_length())]
+def _sides(resolution: Resolution) -> list[int]:
+    """Longer sides of all grids but the smallest."""
+    return [size.longer for size in pyramid(resolution)[1:]]
+
+
+def _first(resolution: Resolution) -> str:
+    """Name of the block of the smallest grid."""
+    return f"b{pyramid(resolution)[0].longer}"
 
 
 def _conv(name: str, official: str, noise: int) -> Iterator[tuple[str, str]]:
@@ -207,17 +242,18 @@ def _modulated(name: str, official: str) -> Iterator[tuple[str, str]]:
 
 
 def _discriminator_names(config: DiscriminatorConfig) -> Iterator[tuple[str, str]]:
-    yield "convs.0.0.weight", f"b{config.resolution}.fromrgb.weight"
-    yield "convs.0.1.bias", f"b{config.resolution}.fromrgb.bias"
+    last, side = _first(config.resolution), longer_side(config.resolution)
+    yield "convs.0.0.weight", f"b{side}.fromrgb.weight"
+    yield "convs.0.1.bias", f"b{side}.fromrgb.bias"
     for index, side in enumerate(reversed(_sides(config.resolution)), start=1):
         yield f"convs.{index}.conv1.0.weight", f"b{side}.conv0.weight"
         yield f"convs.{index}.conv1.1.bias", f"b{side}.conv0.bias"
         yield f"convs.{index}.conv2.1.weight", f"b{side}.conv1.weight"
         yield f"convs.{index}.conv2.2.bias", f"b{side}.conv1.bias"
         yield f"convs.{index}.skip.1.weight", f"b{side}.skip.weight"
-    yield "final_conv.0.weight", "b4.conv.weight"
-    yield "final_conv.1.bias", "b4.conv.bias"
-    for index, official in enumerate(("b4.fc", "b4.out")):
+    yield "final_conv.0.weight", f"{last}.conv.weight"
+    yield "final_conv.1.bias", f"{last}.conv.bias"
+    for index, official in enumerate((f"{last}.fc", f"{last}.out")):
         for part in ("weight", "bias"):
             yield f"final_linear.{index}.{part}", f"{official}.{part}"
 
@@ -266,8 +302,10 @@ def _average(latent_avg: Any, w_dim: int) -> dict[str, Array]:
 def _missing_noise(config: StyleGAN2Config) -> dict[str, Array]:
     """Return fixed random images for layers whose noise images are not stored, as in files that draw new ones."""
     rng = np.random.default_rng(_NOISE_SEED)
-    layers = [
-        (4, "b4.conv1"),
-        *((s, f"b{s}.conv{i}") for s, i in itertools.product(_sides(config.resolution), range(2))),
-    ]
-    return {f"synthesis.{name}.noise_const": rng.standard_normal([side, side], np.float32) for side, name in layers}
+    first, *others = pyramid(config.resolution)
+    layers = [(first, f"b{first.longer}.conv1")]
+    layers += [(size, f"b{size.longer}.conv{index}") for size, index in itertools.product(others, range(2))]
+    return {
+        f"synthesis.{name}.noise_const": rng.standard_normal([size.height, size.width], np.float32)
+        for size, name in layers
+    }

@@ -25,6 +25,7 @@ from sg3tf.convert.official_network import (
 )
 from sg3tf.convert.safe_pickle import PickledArray, PickleError
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN1Config, StyleGAN2Config
+from sg3tf.utils.resolution import longer_side
 
 Array = NDArray[Any]
 Name = tuple[str, str, Callable[[Array], Array]]
@@ -207,7 +208,7 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[Name]:
     yield "synthesis/4x4/Const/const", "synthesis.b4.const", lambda const: const[0]
     convs = [("4x4/Conv", "b4.conv1", _hwio_to_oihw)]
     side = 4
-    while side < config.resolution:
+    while side < longer_side(config.resolution):
         side *= 2
         convs.append((f"{side}x{side}/Conv0_up", f"b{side}.conv0", _rotated_kernel))
         convs.append((f"{side}x{side}/Conv1", f"b{side}.conv1", _hwio_to_oihw))
@@ -221,7 +222,7 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[Name]:
 
 
 def _discriminator_names(config: DiscriminatorConfig) -> Iterator[Name]:
-    side = config.resolution
+    side = longer_side(config.resolution)
     yield from _layer(f"{side}x{side}/FromRGB", f"b{side}.fromrgb", _hwio_to_oihw)
     while side > 4:
         for name, official in (("Conv0", "conv0"), ("Conv1_down", "conv1"), ("Skip", "skip")):

@@ -9,12 +9,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.models.discriminator import LAST_RESOLUTION, Discriminator
+from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import Generator
 from sg3tf.models.layers import EqualizedConv2D, EqualizedDense, FourierInput, MappingNetwork, resample_taps
 from sg3tf.models.stylegan1 import StyleGAN1Generator
 from sg3tf.models.stylegan2 import StyleConv, StyleGAN2Generator, ToRGB
 from sg3tf.models.stylegan3 import StyleGAN3Generator, SynthesisLayer
+from sg3tf.utils.resolution import longer_side
 
 if TYPE_CHECKING:
     import keras
@@ -112,21 +113,21 @@ def _transposed(*axes: int) -> Layout:
     return Layout(lambda value: np.transpose(value, axes), lambda value: np.transpose(value, np.argsort(axes)))
 
 
-def _flat_from_official(value: Array) -> Array:
-    """Convert [out, C * H * W] to [H * W * C, out]: the discriminator flattens its last feature map."""
-    side = LAST_RESOLUTION
-    return np.transpose(value.reshape(value.shape[0], -1, side, side), (2, 3, 1, 0)).reshape(-1, value.shape[0])
+def _flat(width: int, height: int) -> Layout:
+    """Layout of [H * W * C, out], officially [out, C * H * W]: the discriminator flattens its last feature map."""
 
+    def from_official(value: Array) -> Array:
+        return np.transpose(value.reshape(value.shape[0], -1, height, width), (2, 3, 1, 0)).reshape(-1, value.shape[0])
 
-def _flat_to_official(value: Array) -> Array:
-    side = LAST_RESOLUTION
-    return np.transpose(value.reshape(side, side, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
+    def to_official(value: Array) -> Array:
+        return np.transpose(value.reshape(height, width, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
+
+    return Layout(from_official, to_official)
 
 
 _DENSE = _transposed(1, 0)
 _KERNEL = _transposed(2, 3, 1, 0)  # from [out, in, height, width]
 _CONST_LAYOUT = _transposed(1, 2, 0)  # from [channels, height, width]
-_FLAT = Layout(_flat_from_official, _flat_to_official)
 
 FILTER_TOLERANCE = 1e-6  # official filters are rounded to float32, or to the 16 bits of the whole network
 SEPARABLE_TAPS = 8  # from this length on, StyleGAN2 stores one axis of a filter
@@ -220,15 +221,16 @@ def _parameters(model: Generator | Discriminator) -> Iterator[Parameter]:
 
 
 def _discriminator(model: Discriminator) -> Iterator[Parameter]:
-    yield from _conv(f"b{model.config.resolution}.fromrgb", model.fromrgb)
+    yield from _conv(f"b{longer_side(model.config.resolution)}.fromrgb", model.fromrgb)
     for block in model.blocks:
         for layer in filter(None, (block.conv0, block.conv1, block.skip)):
             yield from _conv(f"{block.name}.{layer.name}", layer)
     for layer in model.skip_fromrgbs:
         yield from _conv(layer.name, layer)
-    yield from _conv("b4.conv", model.conv)
-    yield from _dense("b4.fc", model.fc, _FLAT)
-    yield from _dense("b4.out", model.out)
+    last = f"b{model.last_size.longer}"
+    yield from _conv(f"{last}.conv", model.conv)
+    yield from _dense(f"{last}.fc", model.fc, _flat(*model.last_size))
+    yield from _dense(f"{last}.out", model.out)
     if model.mapping_network is not None:
         yield from _mapping(model.mapping_network)
 
@@ -277,7 +279,7 @@ def _stylegan2_synthesis(model: StyleGAN2Generator) -> Iterator[Parameter]:
     if model.config.fourier_input:
         yield from _fourier_input(model.fourier_input)
     else:
-        yield "synthesis.b4.const", model.const, _CONST_LAYOUT
+        yield f"synthesis.b{max(model.const.shape[:2])}.const", model.const, _CONST_LAYOUT
     for conv in model.convs:
         yield from _styled(conv)
         if conv.noise:

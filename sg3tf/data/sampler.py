@@ -88,7 +88,7 @@ def batches(
       part: the rows of every batch to read, e.g. slice(4, 8) of a batch of 8.
 
     Returns:
-      Generator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim]; B: rows in `part`.
+      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]; B: rows in `part`.
 
     Raises:
       ValueError: an argument is out of range.
@@ -126,7 +126,7 @@ def epoch_batches(
       workers, prefetch: see `batches`.
 
     Returns:
-      Generator of images, uint8 [B, R, R, C], and labels, float32 [B, label_dim].
+      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim].
 
     Raises:
       ValueError, DataError: see `batches`.

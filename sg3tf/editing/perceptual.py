@@ -12,7 +12,7 @@ from sg3tf.metrics.detectors.lpips import reduce_by_boxes
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import load_model
 
-#: (images, images) float32 [N, R, R, C], nominally in [-1, 1] -> float32 [N].
+#: (images, images) float32 [N, H, W, C], nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _MIN_SIZE = 4
@@ -43,7 +43,7 @@ def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     difference, found = a - b, []
     while True:
         found.append(tf.reduce_mean(tf.square(difference), axis=[1, 2, 3]))
-        if difference.shape[1] <= _MIN_SIZE:
+        if min(difference.shape[1:3]) <= _MIN_SIZE:
             return tf.add_n(found) / len(found)
         difference = tf.nn.avg_pool2d(difference, 2, 2, "VALID")
 

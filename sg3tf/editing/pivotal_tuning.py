@@ -34,7 +34,7 @@ def tune(
     Args:
         G: computes in float32; is not changed.
         ws, transform: the pivot, [num_ws, w_dim] and [3, 3] or None.
-        target: [R, R, C] in [-1, 1].
+        target: [H, W, C] in [-1, 1].
         distance: to minimize.
         steps, learning_rate: of Adam.
         locality: weight of the distance between the images of G and of its copy at style vectors near the pivot

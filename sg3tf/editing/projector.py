@@ -18,23 +18,24 @@ from sg3tf.editing.perceptual import Distance
 from sg3tf.image_files import center_crop, read_image
 from sg3tf.models.generators import Generator
 from sg3tf.models.latent_ops import transform_matrix
+from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 FloatArray = NDArray[np.float32]
 
 # --- Target images ----------------------------------------------------------------------------------------------------
 
 
-def read_picture(path: Path, resolution: int, channels: int, crop: bool = False) -> NDArray[np.float32]:
+def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool = False) -> NDArray[np.float32]:
     """Read the image to project, upright, in sRGB, on white where it is transparent; notes about it go to stderr.
 
     Args:
         path: any format and mode that `sg3tf.image_files.read_image` reads.
-        resolution: side of the result.
+        resolution: side of the result, or its Size.
         channels: 1 (grayscale), 3 (RGB), or 4, which keeps transparency.
-        crop: cut the largest centered square out of an image of another size and resize it (Lanczos).
+        crop: cut the largest centered area of that shape out of an image of another size and resize it (Lanczos).
 
     Returns:
-        float32 [resolution, resolution, channels] in [-1, 1].
+        float32 [H, W, channels] in [-1, 1].
 
     Raises:
         ValueError: the file cannot be read as an image, or it has another size and `crop` is False.
@@ -45,13 +46,13 @@ def read_picture(path: Path, resolution: int, channels: int, crop: bool = False)
         raise ValueError(f"target={error}") from error
     for note in notes:
         print(f"target={path}: {note}", file=sys.stderr)
-    size = (resolution, resolution)
+    size = size_of(resolution)
     if image.size != size:
         if not crop:
-            remedy = "give --crop to take the square in its middle and resize it"
+            remedy = "give --crop to take as much of its middle as has that shape and resize it"
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
-        image = center_crop(image).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image, np.float32).reshape(resolution, resolution, channels) / 127.5 - 1
+        image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image, np.float32).reshape(image_shape(resolution, channels)) / 127.5 - 1
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -163,7 +164,7 @@ def project_image(
 
     Args:
         G: computes in float32; its weights are not changed.
-        target: [R, R, C] in [-1, 1].
+        target: [H, W, C] in [-1, 1].
         distance: to minimize.
         mean, sigma: of w: [w_dim], and its standard deviation as the distance from the mean.
         space: "w", one style vector for all layers, or "w+", one for each.

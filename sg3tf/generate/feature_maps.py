@@ -19,6 +19,7 @@ from sg3tf.images import enlarge, to_uint8
 from sg3tf.models.generators import Generator
 from sg3tf.models.recording import record_outputs
 from sg3tf.models.stylegan3 import StyleGAN3Generator
+from sg3tf.utils.resolution import longer_side, size_of
 
 FloatArray = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -75,8 +76,9 @@ def _synthesize_and_record(G: Generator, layers: list[Any], ws: tf.Tensor, trans
 
 def _crop_margin(layer: Any, feature_map: FloatArray) -> FloatArray:
     plan = getattr(layer, "plan", None)
-    margin = (plan.out_size - plan.out_rate) // 2 if plan else 0
-    return feature_map[margin : len(feature_map) - margin, margin : len(feature_map) - margin]
+    margin = (longer_side(plan.out_size) - plan.out_rate) // 2 if plan else 0
+    height, width = feature_map.shape[:2]
+    return feature_map[margin : height - margin, margin : width - margin]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,7 @@ class LayerPictures:
         """Return the layers' pictures of one of the latents, and its image.
 
         Returns:
-            uint8 [resolution, resolution, 3] each; the image has 4 channels if the network's have.
+            uint8 [H, W, 3] each, of the size of the image; the image has 4 channels if the network's have.
         """
         tiles = [colors(layer) for colors, layer in zip(self._colors, self._compute(number), strict=True)]
         transform = self._latents.transform
@@ -163,7 +165,7 @@ class LayerPictures:
             self._latents.ws[[number]], None if transform is None else transform[[number]]
         )[0]
         tiles.append(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
-        return [enlarge(tile, self._network.resolution // len(tile)) for tile in tiles]
+        return [enlarge(tile, size_of(self._network.resolution).height // len(tile)) for tile in tiles]
 
     def sheet(self, rows: dict[str, list[Picture]], columns: int, scale: int = 1) -> Picture:
         """Lay out tiles with captions.

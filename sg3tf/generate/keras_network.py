@@ -19,6 +19,7 @@ from sg3tf.generate.network import ByteArray, FloatArray, Network
 from sg3tf.images import to_uint8
 from sg3tf.models.generators import Generator
 from sg3tf.models.loading import weights_digest
+from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
 _BATCH = 8  # faster than 2: docs/generate.md
@@ -50,10 +51,10 @@ def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel:
     return compute_rows
 
 
-def default_batch(resolution: int) -> int:
+def default_batch(resolution: Resolution) -> int:
     """Return the number of images to compute side by side: 8, or fewer if they would take a quarter of the memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * resolution**2), 1, _BATCH))
+    return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * size_of(resolution).pixels), 1, _BATCH))
 
 
 class KerasNetwork(Network):
@@ -88,7 +89,7 @@ class KerasNetwork(Network):
         )
         self._generator = G
         ws = tf.TensorSpec([self.num_ws, self.w_dim], tf.float32)
-        image = tf.TensorSpec([self.resolution, self.resolution, self.channels], tf.float32)
+        image = tf.TensorSpec(image_shape(self.resolution, self.channels), tf.float32)
         self._map_single = map_single(G.mapping, ws, self.batch)
         self._synthesize_single = map_single(G.synthesis, image, self.batch)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
+from sg3tf.utils.resolution import Resolution, image_shape, to_resolution
 
 if TYPE_CHECKING:
     from sg3tf.models.generators import Generator
@@ -30,7 +31,7 @@ class Network(abc.ABC):
         batch: number of images that are computed at a time.
         z_dim, w_dim, num_ws: sizes of latents, of style vectors, and the number of style vectors of an image.
         label_dim: size of a label; 0 without labels.
-        resolution, channels: of the images.
+        resolution, channels: of the images; resolution is the side of a square, or a Size (width, height).
         supports_transform: True if images can be rotated and translated.
         classes: names of the classes, label_dim of them; () if unknown.
 
@@ -54,7 +55,7 @@ class Network(abc.ABC):
         w_dim: int,
         num_ws: int,
         label_dim: int,
-        resolution: int,
+        resolution: Resolution,
         channels: int,
         supports_transform: bool,
     ) -> None:
@@ -76,7 +77,7 @@ class Network(abc.ABC):
 
     @abc.abstractmethod
     def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
-        """Return images [N, R, R, C] of ws [N, num_ws, w_dim] and transform [N, 3, 3] or None."""
+        """Return images [N, H, W, C] of ws [N, num_ws, w_dim] and transform [N, 3, 3] or None."""
 
     @property
     def generator(self) -> Generator:
@@ -152,14 +153,14 @@ class Network(abc.ABC):
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; None for none.
 
         Returns:
-            uint8 [N, resolution, resolution, channels].
+            uint8 [N, H, W, channels].
 
         Raises:
             ValueError: shapes that do not fit the network, or a transform for a network without.
             OSError: no answer from the server.
         """
         images = [*self.images(ws, transform)]
-        return np.stack(images) if images else np.zeros([0, self.resolution, self.resolution, self.channels], np.uint8)
+        return np.stack(images) if images else np.zeros([0, *image_shape(self.resolution, self.channels)], np.uint8)
 
     def require_transform(self) -> None:
         """Raise ValueError if images cannot be rotated and translated."""
@@ -205,14 +206,22 @@ class ExportedNetwork(Network):
         try:
             _, z_dim = shapes["z"]
             _, num_ws, w_dim = shapes["ws"]
-            _, resolution, _, channels = shapes["images"]
+            _, height, width, channels = shapes["images"]
             _, label_dim = shapes.get("label", (None, 0))
             sizes = {"z_dim": z_dim, "w_dim": w_dim, "num_ws": num_ws, "label_dim": label_dim}
-            sizes |= {"resolution": resolution, "channels": channels}
             known = {key: _known_size(size) for key, size in sizes.items()}
+            resolution = to_resolution([_known_size(width), _known_size(height)])
+            known_channels = _known_size(channels)
         except (KeyError, ValueError) as error:
             raise ValueError(f"network={name}: not a generator that serving.export has written ({error})") from error
-        super().__init__(name, batch, **known, supports_transform="transform" in shapes)
+        super().__init__(
+            name,
+            batch,
+            **known,
+            resolution=resolution,
+            channels=known_channels,
+            supports_transform="transform" in shapes,
+        )
 
     @abc.abstractmethod
     def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:

@@ -31,7 +31,7 @@ class Projection:
         latents: of one image, with a transform if one was searched for.
         trace: the latents after every step.
         distances: float32 [steps], before every step, under its noise.
-        image: uint8 [R, R, C] of the latents.
+        image: uint8 [H, W, C] of the latents.
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -63,7 +63,7 @@ def project(
 
     Args:
         network: one with a Keras model, which stays as it is.
-        target: [R, R, C] in [-1, 1], from sg3tf.images.
+        target: [H, W, C] in [-1, 1], from sg3tf.images.
         distance: of sg3tf.editing.perceptual.
         label: [label_dim] whose mean of w is the start, for a network with labels.
         space, steps, learning_rate: see sg3tf.editing.projector.project_image.
@@ -136,7 +136,7 @@ def tune_network(
 def projection_frames(
     network: Network, target: FloatArray, trace: Latents, count: int = 200
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the picture beside the image of the search, [R, 2 R, C] uint8, at `count` steps or all of fewer."""
+    """Yield the picture beside the image of the search, [H, 2 W, C] uint8, at `count` steps or all of fewer."""
     chosen = trace[np.unique(np.linspace(0, len(trace) - 1, count).round().astype(int))]
     left = images.to_uint8(target)
     for right in with_progress(network.images(chosen.ws, chosen.transform), len(chosen), "frames"):
@@ -144,7 +144,7 @@ def projection_frames(
 
 
 def draw_single(network: Network, latents: Latents) -> NDArray[np.uint8]:
-    """Return the image [R, R, C] of one image's latents."""
+    """Return the image [H, W, C] of one image's latents."""
     return network.synthesize(latents.ws, latents.transform)[0]
 
 
@@ -156,6 +156,6 @@ def psnr(image: NDArray[np.uint8], target: FloatArray) -> float:
 
 
 def quality(image: NDArray[np.uint8], target: FloatArray, distance: Distance) -> dict[str, float]:
-    """Return the PSNR of an image [R, R, C], and its distance from the target."""
+    """Return the PSNR of an image [H, W, C], and its distance from the target."""
     as_float = image.astype(np.float32) / 127.5 - 1
     return {"psnr": psnr(image, target), "distance": float(distance(tf.constant(as_float[None]), target[None])[0])}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sg3tf.generate.keras_network import default_batch, map_single
 from sg3tf.generate.network import ExportedNetwork, Shape
 from sg3tf.utils import saved_models
+from sg3tf.utils.resolution import Size
 
 
 def exported_classes(folder: Path) -> tuple[str, ...]:
@@ -45,8 +46,8 @@ class SavedModelNetwork(ExportedNetwork):
         for signature in signatures.values():
             specs = {**signature.structured_input_signature[1], **signature.structured_outputs}
             shapes |= {key: tuple(spec.shape) for key, spec in specs.items() if spec.shape.rank is not None}
-        resolution = (shapes.get("images") or (None, None))[1] or 1
-        super().__init__(name, batch or default_batch(resolution), shapes)
+        _, height, width, _ = shapes.get("images") or (None,) * 4
+        super().__init__(name, batch or default_batch(Size(width or 1, height or 1)), shapes)
         self._functions = {key: self._single(signature, self.OUTPUTS[key]) for key, signature in signatures.items()}
 
     def identity(self) -> str:

@@ -13,11 +13,12 @@ from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.latents import z_from_seeds
 from sg3tf.utils.progress import with_progress
+from sg3tf.utils.resolution import size_of
 
 FloatArray = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_MIXING_GAP = 8  # width of an image over that of the gap between sources and results
+_MIXING_GAP = 8  # longer side of an image over that of the gap between sources and results
 
 _FONT_SIZE = 12
 _LINE_HEIGHT = 16
@@ -63,11 +64,13 @@ def mixing_sheet(
     ws = np.concatenate([columns.ws, rows.ws, mixed.ws])
     drawn = np.stack([*with_progress(network.images(ws, transform), len(ws))])
     top, left, results = np.split(drawn, [len(columns), len(columns) + len(rows)])
-    size, gap = network.resolution, max(network.resolution // _MIXING_GAP, 1)
-    canvas = np.full([gap + size * (len(rows) + 1), gap + size * (len(columns) + 1), network.channels], 255, np.uint8)
-    canvas[:size, size + gap :] = images.grid(top, len(columns))
-    canvas[size + gap :, :size] = images.grid(left, 1)
-    canvas[size + gap :, size + gap :] = images.grid(results, len(columns))
+    width, height = size_of(network.resolution)
+    gap = max(max(width, height) // _MIXING_GAP, 1)
+    shape = (gap + height * (len(rows) + 1), gap + width * (len(columns) + 1), network.channels)
+    canvas = np.full(shape, 255, np.uint8)
+    canvas[:height, width + gap :] = images.grid(top, len(columns))
+    canvas[height + gap :, :width] = images.grid(left, 1)
+    canvas[height + gap :, width + gap :] = images.grid(results, len(columns))
     return canvas
 
 

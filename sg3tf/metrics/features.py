@@ -53,7 +53,7 @@ class ImageSource(Protocol):
         """Arrays that `images` needs for these positions; called in threads, on the host."""
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images, uint8 [N, R, R, C], from the arrays as tensors, and whether each was finite, bool [N]."""
+        """Images, uint8 [N, H, W, C], from the arrays as tensors, and whether each was finite, bool [N]."""
 
 
 class RealImages:

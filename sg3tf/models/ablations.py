@@ -11,6 +11,7 @@ from typing import Any
 
 from sg3tf.models.configs import GeneratorConfig, require
 from sg3tf.models.layer_plan import Band, LayerPlan, SynthesisPlan, build_plan, is_critical
+from sg3tf.utils.resolution import Resolution, Size, longer_side, pyramid, size_of
 
 ABLATION_PRESETS = tuple(f"stylegan3-{letter}" for letter in "abcdefgh")
 #: Fields of StyleGAN2Config that the configs A, B and C fix.
@@ -24,7 +25,7 @@ BILINEAR_TAPS_PER_FACTOR = 2
 PYRAMID_HALF_WIDTH = 2**0.5 - 1  # of transition bands, relative to half of the sampling rate
 
 
-def alias_free_ablation(name: str, resolution: int) -> dict[str, Any]:
+def alias_free_ablation(name: str, resolution: Resolution) -> dict[str, Any]:
     """Fields of AblationConfig that the configs D to H fix at `resolution`."""
     num_layers = pyramid_layers(resolution)
     presets: dict[str, dict[str, Any]] = {
@@ -58,9 +59,9 @@ def alias_free_ablation(name: str, resolution: int) -> dict[str, Any]:
     return presets[name]
 
 
-def pyramid_layers(resolution: int) -> int:
-    """Layers of a pyramid that begins at 4 pixels: two for every resolution."""
-    return 2 * (resolution.bit_length() - 2)
+def pyramid_layers(resolution: Resolution) -> int:
+    """Layers of a pyramid that begins at 4 pixels, or the smallest grid: two for every resolution."""
+    return 2 * len(pyramid(resolution))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +129,8 @@ class AblationLayerPlan(LayerPlan):
         return self._num_taps(self.up * self.conv_up)
 
     @property
-    def conv_size(self) -> int:
-        return (self.in_size - 1) * self.conv_up + self.conv_kernel
+    def conv_size(self) -> Size:
+        return Size(*((side - 1) * self.conv_up + self.conv_kernel for side in size_of(self.in_size)))
 
     def _num_taps(self, factor: int) -> int:
         return (BILINEAR_TAPS_PER_FACTOR if self.bilinear else self.filter_size) * factor if factor > 1 else 1
@@ -143,6 +144,6 @@ def plan_ablation(config: AblationConfig) -> SynthesisPlan:
 
 def pyramid_band(config: GeneratorConfig, index: int) -> Band:
     """Band behind layer `index`: the sampling rate doubles with every second layer, and the band follows from it."""
-    rate = config.resolution >> max(config.num_layers - 1 - index, 0) // 2
+    rate = longer_side(config.resolution) >> max(config.num_layers - 1 - index, 0) // 2
     half_width = PYRAMID_HALF_WIDTH * rate / 2
     return Band(rate, rate / 2 if is_critical(config, index) else rate / 2 - half_width, half_width)

@@ -13,6 +13,7 @@ from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names
 from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork, mapping_variant
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
+from sg3tf.utils.resolution import AnyResolution
 
 #: "const", "none", or seeds: int32 [N, 2].
 Noise: TypeAlias = tf.Tensor | str
@@ -95,15 +96,20 @@ class BaseGenerator(keras.Model):
 
     @classmethod
     def from_preset(
-        cls, preset: str, resolution: int | None = None, *, load_weights: bool = True, **overrides: Any
+        cls,
+        preset: str,
+        resolution: AnyResolution | None = None,
+        *,
+        load_weights: bool = True,
+        **overrides: Any,
     ) -> BaseGenerator:
         """Build a published architecture with random weights, or load a trained network that comes with sg3tf.
 
         Args:
             preset: an architecture: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or one of the ablations
                 "stylegan3-a" to "stylegan3-h" (docs/ablations.md); or a trained network: "portraits-32".
-            resolution: side of the image, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024. A
-                trained network has its own.
+            resolution: side of the image, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or
+                (width, height) or "512x256" (docs/adr/0041), but not of stylegan1. A trained network has its own.
             load_weights: False for the architecture of a trained network with random weights.
             **overrides: fields of the architecture's configuration (GeneratorConfig, StyleGAN2Config, ...) that the
                 preset does not fix: image_channels, label_dim, channel_base, channel_max, ...
@@ -179,7 +185,7 @@ class BaseGenerator(keras.Model):
             update_emas: update the running statistics, as training does.
 
         Returns:
-            float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+            float32 [N, H, W, image_channels], nominally in [-1, 1].
 
         Raises:
             ValueError: inputs of another form, or without images.
@@ -226,7 +232,7 @@ class BaseGenerator(keras.Model):
             update_emas: update the running statistics of layers that have some, as training does.
 
         Returns:
-            float32 [N, resolution, resolution, image_channels], nominally in [-1, 1].
+            float32 [N, H, W, image_channels], nominally in [-1, 1].
 
         Raises:
             ValueError: a wrong shape, or a transform or noise that this generator does not support.

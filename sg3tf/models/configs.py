@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
+from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, pyramid, resolution_remedy, to_resolution
+
 #: Keras dtype policy by name of a precision; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
@@ -112,19 +114,28 @@ def _checked_taps(taps: Any) -> tuple[float, ...]:
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of the layers of StyleGAN, StyleGAN2 and the discriminator at `resolution`."""
+    """Channels of the layers of StyleGAN, StyleGAN2 and the discriminator whose longer side is `resolution`."""
     return min(channel_base // resolution, channel_max)
+
+
+def _check_resolution(config: AnyGeneratorConfig | DiscriminatorConfig, min_resolution: int) -> None:
+    """Bring the resolution into its one form, and check it."""
+    if isinstance(config.resolution, str | tuple | list):
+        try:
+            object.__setattr__(config, "resolution", to_resolution(config.resolution))  # the dataclasses are frozen
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    r = config.resolution
+    remedy: str | None = f"must be a power of two from {min_resolution} to {MAX_SQUARE}"
+    if isinstance(r, int | Size):
+        remedy = resolution_remedy(r, min_resolution)
+    require(remedy is None, "resolution", r if isinstance(r, int) else str(r), remedy or "")
 
 
 def _check_images(config: AnyGeneratorConfig | DiscriminatorConfig, min_resolution: int) -> None:
     """Check the fields that all networks have."""
-    r = config.resolution
-    require(
-        isinstance(r, int) and min_resolution <= r <= 1024 and r & (r - 1) == 0,
-        "resolution",
-        r,
-        f"must be a power of two from {min_resolution} to 1024",
-    )
+    _check_resolution(config, min_resolution)
+    r = longer_side(config.resolution)
     require(config.image_channels in (1, 3, 4), "image_channels", config.image_channels, "must be 1, 3 or 4")
     require(config.label_dim >= 0, "label_dim", config.label_dim, "must be 0 (no labels) or more")
     require(config.channel_max >= 1, "channel_max", config.channel_max, "must be at least 1")
@@ -148,13 +159,14 @@ class GeneratorConfig(VariantFields):
     """Architecture of an alias-free generator (arXiv 2106.12423, section 3 and appendix F).
 
     Attributes:
+        resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
         channel_base, channel_max: a layer of cutoff f has min(channel_base / 2 / f, channel_max) channels.
         conv_kernel: side of the convolution kernels: 3 (config T) or 1 (config R).
         use_radial_filters: downsample with radially symmetric filters in layers that are not critically sampled
             (config R).
         num_layers: synthesis layers between the Fourier features and ToRGB.
         num_critical: number of critically sampled layers, counted from the last.
-        first_cutoff, first_stopband: of the first layer, in cycles per image width.
+        first_cutoff, first_stopband: of the first layer, in cycles per longer side of the image.
         last_stopband_rel: stopband of the last layer relative to its cutoff.
         margin_size: pixels of canvas beyond every side of the image.
         filter_size: taps of the filters, for every unit of their resampling factor.
@@ -170,7 +182,7 @@ class GeneratorConfig(VariantFields):
     supports_transform: ClassVar[bool] = True
     supports_noise: ClassVar[bool] = False
 
-    resolution: int
+    resolution: Resolution
     image_channels: int = 3
     label_dim: int = 0
     z_dim: int = 512
@@ -210,7 +222,9 @@ class StyleGAN2Config(VariantFields):
     """Architecture of a StyleGAN2 generator (arXiv 1912.04958, section 4.1), by default config F.
 
     Attributes:
-        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
+        resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
+        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels; of images
+            that are not square, r is the longer side.
         fourier_input: take fixed Fourier features, which a transform can move, instead of a learned constant
             (configs B and C of arXiv 2106.12423).
         noise: add noise in every layer (not in config C of arXiv 2106.12423).
@@ -225,7 +239,7 @@ class StyleGAN2Config(VariantFields):
         512
     """
 
-    resolution: int
+    resolution: Resolution
     image_channels: int = 3
     label_dim: int = 0
     z_dim: int = 512
@@ -301,7 +315,9 @@ class DiscriminatorConfig(VariantFields):
     """Architecture of the StyleGAN2 discriminator (arXiv 1912.04958, section 4).
 
     Attributes:
-        channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels.
+        resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
+        channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels; of images
+            that are not square, r is the longer side.
         architecture: figure 7: "resnet", as published, has residual blocks; "orig" has plain ones; "skip" adds to them
             the features of the image at every resolution.
         mapping_layers: depth of the label mapping used for projection conditioning.
@@ -311,7 +327,7 @@ class DiscriminatorConfig(VariantFields):
         cmap_dim: width of the mapped label and of the features that it is compared with; None for that of the last
             block.
         activation: of the blocks: "linear", "relu" or "lrelu".
-        last_activation: of the layers at 4 x 4 pixels.
+        last_activation: of the layers at 4 x 4 pixels, or the smallest grid of images that are not square.
         resample_filter: taps of the filter for downsampling, which are divided by their sum.
 
     Examples:
@@ -319,7 +335,7 @@ class DiscriminatorConfig(VariantFields):
         512
     """
 
-    resolution: int
+    resolution: Resolution
     image_channels: int = 3
     label_dim: int = 0
     channel_base: int = 32768
@@ -343,7 +359,7 @@ class DiscriminatorConfig(VariantFields):
         object.__setattr__(self, "resample_filter", _checked_taps(self.resample_filter))
         require(self.cmap_dim is None or self.cmap_dim >= 1, "cmap_dim", self.cmap_dim, "must be at least 1, or None")
         require(self.mbstd_group_size >= 1, "mbstd_group_size", self.mbstd_group_size, "must be at least 1")
-        last = self.channels(4)
+        last = self.channels(pyramid(self.resolution)[0].longer)
         divides = self.mbstd_channels == 0 or (self.mbstd_channels > 0 and last % self.mbstd_channels == 0)
         remedy = f"must be 0, or divide the {last} channels of the last block"
         require(divides, "mbstd_channels", self.mbstd_channels, remedy)

@@ -22,6 +22,7 @@ from sg3tf.models.layers import (
 )
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.models.registration import register
+from sg3tf.utils.resolution import AnyResolution, image_shape, pyramid
 
 
 @register("MinibatchStddev")
@@ -71,9 +72,6 @@ class MinibatchStddev(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "group_size": self.group_size, "num_channels": self.num_channels}
-
-
-LAST_RESOLUTION = 4
 
 
 @register("DiscriminatorBlock")
@@ -162,33 +160,34 @@ class Discriminator(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.config = c = config if isinstance(config, DiscriminatorConfig) else DiscriminatorConfig(**config)
         policy = low_precision_policy(self.dtype_policy)
+        *_, first = sizes = pyramid(c.resolution)
+        self.last_size = sizes[0]
         self.fromrgb = EqualizedConv2D(
-            c.channels(c.resolution),
+            c.channels(first.longer),
             1,
             c.activation,
-            clamp=c.clamp(f"b{c.resolution}.fromrgb", c.conv_clamp),
+            clamp=c.clamp(f"b{first.longer}.fromrgb", c.conv_clamp),
             dtype=policy,
             name="fromrgb",
         )
         self.blocks, self.skip_fromrgbs = [], []
-        resolution = c.resolution
-        while resolution > LAST_RESOLUTION:
+        for size in sizes[:0:-1]:
+            resolution = size.longer
             name, channels = f"b{resolution}", (c.channels(resolution), c.channels(resolution // 2))
-            dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
+            dtype = policy if is_low_precision(resolution, first.longer) else "float32"
             usual = {"conv0": c.conv_clamp, "conv1": c.conv_clamp, "skip": None}
             clamps = [c.clamp(f"{name}.{layer}", clamp) for layer, clamp in usual.items()]
             options: dict[str, Any] = {"dtype": dtype, "name": name, "resample_filter": c.resample_filter}
             self.blocks.append(
                 DiscriminatorBlock(*channels, c.architecture == "resnet", clamps, c.activation, **options)
             )
-            resolution //= 2
             if c.architecture == "skip":
-                self.skip_fromrgbs.append(self._skip_fromrgb(resolution))
-        last = c.channels(LAST_RESOLUTION)
+                self.skip_fromrgbs.append(self._skip_fromrgb(resolution // 2))
+        last = c.channels(self.last_size.longer)
         self.stddev = None
         if c.mbstd_channels:
             self.stddev = MinibatchStddev(c.mbstd_group_size, c.mbstd_channels, dtype="float32", name="stddev")
-        clamp = c.clamp("b4.conv", c.conv_clamp)
+        clamp = c.clamp(f"b{self.last_size.longer}.conv", c.conv_clamp)
         self.conv = EqualizedConv2D(last, 3, c.last_activation, clamp=clamp, dtype="float32", name="conv")
         self.fc = EqualizedDense(last, c.last_activation, dtype="float32", name="fc")
         width = c.cmap_dim or last
@@ -203,7 +202,7 @@ class Discriminator(keras.Model):
     def _skip_fromrgb(self, resolution: int) -> EqualizedConv2D:
         """Features of the image at `resolution`, for architecture "skip"; in float32."""
         c, name = self.config, f"b{resolution}.fromrgb"
-        is_last = resolution == LAST_RESOLUTION
+        is_last = resolution == self.last_size.longer
         return EqualizedConv2D(
             c.channels(resolution),
             1,
@@ -214,12 +213,12 @@ class Discriminator(keras.Model):
         )
 
     @classmethod
-    def from_preset(cls, preset: str, resolution: int, **overrides: Any) -> Discriminator:
+    def from_preset(cls, preset: str, resolution: AnyResolution, **overrides: Any) -> Discriminator:
         """Build the discriminator that is trained against generator `preset`, with random weights.
 
         Args:
             preset: "stylegan3-t", "stylegan3-r", "stylegan2", or an ablation, "stylegan3-a" to "stylegan3-h".
-            resolution: side of the image, a power of two.
+            resolution: side of the image, a power of two; or (width, height) or "512x256".
             **overrides: any field of DiscriminatorConfig.
 
         Raises:
@@ -229,14 +228,14 @@ class Discriminator(keras.Model):
 
     def build(self, input_shape: Any = None) -> None:
         c = self.config
-        last = c.channels(LAST_RESOLUTION)
+        last = c.channels(self.last_size.longer)
         self.fromrgb.build((None, None, None, c.image_channels))
         for block in self.blocks:
             block.build()
         for layer in self.skip_fromrgbs:
             layer.build((None, None, None, c.image_channels))
         self.conv.build((None, None, None, last + c.mbstd_channels))
-        self.fc.build((None, last * LAST_RESOLUTION**2))
+        self.fc.build((None, last * self.last_size.pixels))
         self.out.build((None, last))
         if self.mapping_network is not None:
             self.mapping_network.build()
@@ -246,14 +245,14 @@ class Discriminator(keras.Model):
         """Compute logits of images.
 
         Args:
-            images: float [N, resolution, resolution, image_channels] in [-1, 1].
+            images: float [N, H, W, image_channels] in [-1, 1].
             label: float [N, label_dim], for a model with labels.
 
         Returns:
             float32 [N, 1] logits.
         """
         c = self.config
-        expected = (c.resolution, c.resolution, c.image_channels)
+        expected = image_shape(c.resolution, c.image_channels)
         if images.shape.rank != 4 or not images.shape[1:].is_compatible_with(expected):
             raise ValueError(f"images of shape {images.shape}: give [N, {', '.join(map(str, expected))}]")
         x = tf.cast(self.block_outputs(images)[-1], tf.float32)
@@ -265,7 +264,7 @@ class Discriminator(keras.Model):
         return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5
 
     def block_outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Compute the features [N, H, W, C] after every block, from half of the resolution to 4 x 4 pixels."""
+        """Compute the features [N, H, W, C] after every block, from half of the resolution to the smallest grid."""
         x, found = self.fromrgb(images), []
         for index, block in enumerate(self.blocks):
             x = block(x)

@@ -1,6 +1,7 @@
 """Geometry of every synthesis layer: rates, cutoffs, sizes, channels, padding (arXiv 2106.12423, appendix F).
 
-Rates and frequencies are in samples and cycles per image width. Pure Python: no TensorFlow, no NumPy.
+Rates and frequencies are in samples and cycles per longer side of the image, and the same along both axes; sizes of
+grids that are not square are a Size. Pure Python: no TensorFlow, no NumPy.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sg3tf.models.configs import GeneratorConfig
+from sg3tf.utils.resolution import Resolution, Size, longer_side, size_of, to_resolution
 
 NONLINEARITY_OVERSAMPLING = 2  # a filtered leaky ReLU runs at twice the higher of its two rates
 TAPS_PER_FACTOR = 6
@@ -19,7 +21,7 @@ LOW_PRECISION_RESOLUTIONS = 4  # number of octaves, from the highest, in which 1
 
 @dataclasses.dataclass(frozen=True)
 class InputPlan:
-    """The Fourier features that the first layer reads.
+    """The Fourier features that the first layer reads; here rate and bandwidth are per image width.
 
     Examples:
         >>> plan_synthesis(GeneratorConfig(256)).input
@@ -27,7 +29,7 @@ class InputPlan:
     """
 
     channels: int
-    size: int
+    size: Resolution
     sampling_rate: int
     bandwidth: float
     transformed: bool
@@ -49,8 +51,8 @@ class LayerPlan:
     low_precision: bool
     in_channels: int
     out_channels: int
-    in_size: int
-    out_size: int
+    in_size: Resolution
+    out_size: Resolution
     in_rate: int
     out_rate: int
     in_cutoff: float
@@ -60,6 +62,10 @@ class LayerPlan:
     conv_kernel: int
     use_radial_filters: bool
     filter_size: int = TAPS_PER_FACTOR
+
+    def __post_init__(self) -> None:
+        for name in ("in_size", "out_size"):  # a file has [width, height]
+            object.__setattr__(self, name, to_resolution(getattr(self, name)))
 
     @property
     def temporary_rate(self) -> int:
@@ -88,17 +94,21 @@ class LayerPlan:
         return self.filter_size * factor if factor > 1 and not self.is_torgb else 1
 
     @property
-    def conv_size(self) -> int:
-        """Side of the output of the convolution, with 'full' padding."""
-        return self.in_size + self.conv_kernel - 1
+    def conv_size(self) -> Size:
+        """Size of the output of the convolution, with 'full' padding."""
+        return Size(*(side + self.conv_kernel - 1 for side in size_of(self.in_size)))
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) that makes the output `out_size` wide and centered on the input."""
-        needed = (self.out_size - 1) * self.down + 1
-        total = needed - self.conv_size * self.up + self.up_taps + self.down_taps - 2
-        before = (total + self.up) // 2
-        return before, total - before, before, total - before
+        """(top, bottom, left, right) that gives the output `out_size`, centered on the input."""
+        pads = []
+        for out_side, conv_side in zip(size_of(self.out_size), self.conv_size, strict=True):
+            needed = (out_side - 1) * self.down + 1
+            total = needed - conv_side * self.up + self.up_taps + self.down_taps - 2
+            before = (total + self.up) // 2
+            pads.append((before, total - before))
+        (left, right), (top, bottom) = pads
+        return top, bottom, left, right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +150,7 @@ class _SignalGrid:
     cutoff: float
     rate: int
     half_width: float
-    size: int
+    size: Resolution
     channels: int
 
 
@@ -152,12 +162,26 @@ def plan_synthesis(config: GeneratorConfig) -> SynthesisPlan:
 def flexible_band(config: GeneratorConfig, index: int) -> Band:
     """Band behind layer `index`: cutoff and stopband grow geometrically, and the sampling rate follows from them."""
     exponent = min(index / (config.num_layers - config.num_critical), 1)
-    last_cutoff = config.resolution / 2
+    side = longer_side(config.resolution)
+    last_cutoff = side / 2
     last_stopband = last_cutoff * config.last_stopband_rel
     cutoff = config.first_cutoff * (last_cutoff / config.first_cutoff) ** exponent
     stopband = config.first_stopband * (last_stopband / config.first_stopband) ** exponent
-    rate = 2 ** math.ceil(math.log2(min(2 * stopband, config.resolution)))
+    rate = _rate_above(min(2 * stopband, side), config.resolution)
     return Band(rate, cutoff, max(stopband, rate / 2) - cutoff)
+
+
+def _rate_above(least: float, resolution: Resolution) -> int:
+    """Lowest sampling rate from `least` on by which both sides of the image, halved some times, are whole samples."""
+    width, height = size_of(resolution)
+    side = max(width, height)
+    odd = side // _power_of_two_in(side)
+    return max(odd * 2 ** math.ceil(math.log2(least / odd)), side // _power_of_two_in(width | height))
+
+
+def _power_of_two_in(number: int) -> int:
+    """Greatest power of two that divides a number; of `a | b`, that divides a and b."""
+    return number & -number
 
 
 def build_plan(
@@ -185,7 +209,7 @@ def build_plan(
             name=f"L{index}_{after.size}_{after.channels}",
             is_torgb=is_torgb,
             is_critically_sampled=is_critical(config, index),
-            low_precision=after.rate * 2**LOW_PRECISION_RESOLUTIONS > config.resolution,
+            low_precision=after.rate * 2**LOW_PRECISION_RESOLUTIONS > longer_side(config.resolution),
             in_channels=before.channels,
             out_channels=after.channels,
             in_size=before.size,
@@ -202,8 +226,10 @@ def build_plan(
             **variant,
         )
         layers.append(layer)
-    first = grids[0]
-    source = InputPlan(first.channels, first.size, first.rate, first.cutoff, transformed_input)
+    first, width, side = grids[0], size_of(config.resolution).width, longer_side(config.resolution)
+    source = InputPlan(
+        first.channels, first.size, first.rate * width // side, first.cutoff * width / side, transformed_input
+    )
     return SynthesisPlan(source, tuple(layers))
 
 
@@ -215,10 +241,12 @@ def is_critical(config: GeneratorConfig, index: int) -> bool:
 def _grid(config: GeneratorConfig, index: int, band: Band) -> _SignalGrid:
     is_cropped = index >= config.num_layers - 1  # the last two carry the image without margin
     channels = round(min(config.channel_base / 2 / band.cutoff, config.channel_max))
+    side = longer_side(config.resolution)
+    canvas = [part * band.rate // side + 2 * config.margin_size for part in size_of(config.resolution)]
     return _SignalGrid(
         cutoff=band.cutoff,
         rate=band.rate,
         half_width=band.half_width,
-        size=config.resolution if is_cropped else band.rate + 2 * config.margin_size,
+        size=config.resolution if is_cropped else to_resolution(canvas),
         channels=config.image_channels if index == config.num_layers else channels,
     )

@@ -16,6 +16,7 @@ from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, upfirdn2d
+from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
 
@@ -565,8 +566,8 @@ class FourierInput(keras.layers.Layer):
 
     Args:
         channels: number of waves.
-        size: side of the canvas in samples.
-        sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide.
+        size: side of the canvas in samples, or its (width, height).
+        sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide and high.
         bandwidth: highest frequency drawn, in cycles per image width.
         transformed: rotate and translate the waves by w; else only the number of rows of w is used.
 
@@ -579,11 +580,17 @@ class FourierInput(keras.layers.Layer):
     """
 
     def __init__(
-        self, channels: int, size: int, sampling_rate: int, bandwidth: float, transformed: bool = True, **kwargs: Any
+        self,
+        channels: int,
+        size: Resolution,
+        sampling_rate: int,
+        bandwidth: float,
+        transformed: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.channels = channels
-        self.size = size
+        self.size = to_resolution(size)
         self.sampling_rate = sampling_rate
         self.bandwidth = bandwidth
         self.transformed = transformed
@@ -628,7 +635,7 @@ class FourierInput(keras.layers.Layer):
                 before the learned one; None for the layer's own `transform` weight.
 
         Returns:
-            float32 [N, size, size, channels].
+            float32 [N, *size, channels].
         """
         freqs, phases = self._transformed_waves(w, self._matrices(transform))
         # Waves of up to half of the sampling rate need a transition for the rounding of a rotation.
@@ -637,13 +644,16 @@ class FourierInput(keras.layers.Layer):
         amplitude = tf.clip_by_value(1 - amplitude, 0.0, 1.0)
 
         # Splitting sin(2 pi (x fx + y fy + phase)) by the addition theorem would lose digits.
-        centers = (np.arange(self.size) + 0.5 - self.size / 2) / self.sampling_rate
-        position = tf.constant(centers, tf.float32)
-        along_x = position[None, None, :, None] * freqs[:, None, None, :, 0]
-        along_y = position[None, :, None, None] * freqs[:, None, None, :, 1]
+        x, y = (tf.constant(self._centers(side), tf.float32) for side in size_of(self.size))
+        along_x = x[None, None, :, None] * freqs[:, None, None, :, 0]
+        along_y = y[None, :, None, None] * freqs[:, None, None, :, 1]
         angle = along_x + along_y + phases[:, None, None, :]
         waves = tf.sin(2 * np.pi * angle) * amplitude[:, None, None, :]
         return tf.tensordot(waves, self.kernel / self.channels**0.5, axes=1)
+
+    def _centers(self, side: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Positions of `side` samples around the middle, in image widths."""
+        return (np.arange(side) + 0.5 - side / 2) / self.sampling_rate
 
     def _matrices(self, transform: tf.Tensor | None) -> tf.Tensor:
         """Return the user's transform as [1 or N, 3, 3]."""
@@ -663,7 +673,7 @@ class FourierInput(keras.layers.Layer):
         return freqs, phases
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape[0], self.size, self.size, self.channels
+        return input_shape[0], *image_shape(self.size, self.channels)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -706,8 +716,8 @@ def layer_noises(layers: Sequence[Any], noise: tf.Tensor | str) -> list[tf.Tenso
     if isinstance(noise, str):
         return [tf.convert_to_tensor(layer.noise_const)[None] if noise == "const" else None for layer in layers]
     # Each image has one stream of numbers, which is split among the layers.
-    sizes = [layer.resolution**2 for layer in layers]
+    sizes = [size_of(layer.resolution).pixels for layer in layers]
     parts = tf.split(standard_normal(tf.convert_to_tensor(noise), sum(sizes)), sizes, axis=1)
     return [
-        tf.reshape(part, [-1, layer.resolution, layer.resolution]) for part, layer in zip(parts, layers, strict=True)
+        tf.reshape(part, [-1, *image_shape(layer.resolution, 1)[:2]]) for part, layer in zip(parts, layers, strict=True)
     ]

@@ -16,6 +16,7 @@ from sg3tf.models.configs import (
     StyleGAN2Config,
     require,
 )
+from sg3tf.utils.resolution import AnyResolution
 
 ALIAS_FREE_PRESETS = ("stylegan3-t", "stylegan3-r")
 STYLEGAN1_PRESET = "stylegan1"  # generates, but is not trained here
@@ -28,7 +29,7 @@ TRAINED_PRESETS = ("portraits-32",)
 TRAINED_FOLDER = Path(__file__).parent / "trained"
 
 
-def generator_preset(name: str, resolution: int, **overrides: Any) -> AnyGeneratorConfig:
+def generator_preset(name: str, resolution: AnyResolution, **overrides: Any) -> AnyGeneratorConfig:
     """Configuration of the published generator `name` at `resolution`.
 
     `channel_base` and `channel_max` are the trainer's --cbase and --cmax: config R doubles both, so that G and D of
@@ -50,7 +51,8 @@ def generator_preset(name: str, resolution: int, **overrides: Any) -> AnyGenerat
     conflicts = sorted(set(fixed) & set(overrides))
     remedy = f"{name} fixes them; use {config_class.__name__} for another architecture"
     require(not conflicts, "overrides", conflicts, remedy)
-    config = config_class(resolution=resolution, **overrides, **fixed)
+    given: dict[str, Any] = {"resolution": resolution}
+    config = config_class(**given, **overrides, **fixed)
     if name == "stylegan3-r":
         doubled: dict[str, Any] = {"channel_base": 2 * config.channel_base, "channel_max": 2 * config.channel_max}
         config = dataclasses.replace(config, **doubled)
@@ -65,18 +67,18 @@ def _config_class(name: str) -> type[AnyGeneratorConfig]:
     return StyleGAN1Config if name == STYLEGAN1_PRESET else AblationConfig
 
 
-def _fixed_fields(name: str, resolution: int) -> dict[str, Any]:
+def _fixed_fields(name: str, resolution: AnyResolution) -> dict[str, Any]:
     if name in STYLEGAN2_PRESETS:
         return STYLEGAN2_PRESETS[name]
     if name == "stylegan3-r":
         return {"conv_kernel": 1, "use_radial_filters": True}
     if name not in ABLATION_PRESETS:
         return {}
-    GeneratorConfig(resolution)  # refuses what is not a power of two
-    return alias_free_ablation(name, resolution)
+    given: dict[str, Any] = {"resolution": resolution}
+    return alias_free_ablation(name, GeneratorConfig(**given).resolution)  # which refuses others
 
 
-def discriminator_preset(name: str, resolution: int, **overrides: Any) -> DiscriminatorConfig:
+def discriminator_preset(name: str, resolution: AnyResolution, **overrides: Any) -> DiscriminatorConfig:
     """Configuration of the discriminator trained against generator `name`: the same for all of them.
 
     Raises:
@@ -88,7 +90,8 @@ def discriminator_preset(name: str, resolution: int, **overrides: Any) -> Discri
     """
     require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
     _reject_unknown(DiscriminatorConfig, overrides)
-    return DiscriminatorConfig(resolution=resolution, **overrides)
+    given: dict[str, Any] = {"resolution": resolution}
+    return DiscriminatorConfig(**given, **overrides)
 
 
 def _reject_unknown(config_class: type, overrides: dict[str, Any]) -> None:

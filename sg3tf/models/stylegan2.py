@@ -12,7 +12,6 @@ from sg3tf.models.base import BaseGenerator, Noise, register_generator
 from sg3tf.models.configs import RESAMPLE_FILTER, StyleGAN2Config
 from sg3tf.models.layers import (
     ACTIVATION_GAINS,
-    FIRST_RESOLUTION,
     LRELU_SLOPE,
     EqualizedConv2D,
     EqualizedDense,
@@ -34,6 +33,7 @@ from sg3tf.models.layers import (
 )
 from sg3tf.models.registration import register
 from sg3tf.ops import filtered_lrelu, upfirdn2d
+from sg3tf.utils.resolution import Resolution, Size, image_shape, pyramid, size_of, to_resolution
 
 KERNEL_SIZE = 3
 
@@ -45,10 +45,10 @@ class StyleConv(keras.layers.Layer):
     Args:
         in_channels: input channels.
         filters: output channels.
-        resolution: side of the output.
+        resolution: side of the output, or its (width, height).
         up: 1, or 2 to double the resolution and filter.
         clamp: bound on the magnitude of activations before the gain.
-        noise: create `noise_strength`, and `noise_const` [resolution, resolution], which the caller may pass as noise.
+        noise: create `noise_strength`, and `noise_const` of the size of the output, which the caller may pass as noise.
         activation: "linear", "relu" or "lrelu".
         gain: factor on the result.
         resample_filter: taps of the filter, which are divided by their sum.
@@ -64,7 +64,7 @@ class StyleConv(keras.layers.Layer):
         self,
         in_channels: int,
         filters: int,
-        resolution: int,
+        resolution: Resolution,
         up: int = 1,
         clamp: float = 256.0,
         noise: bool = True,
@@ -78,7 +78,7 @@ class StyleConv(keras.layers.Layer):
             raise ValueError(f"up={up!r}: use 1 or 2")
         self.in_channels = in_channels
         self.filters = filters
-        self.resolution = resolution
+        self.resolution = to_resolution(resolution)
         self.up = up
         self.clamp = clamp
         self.noise = noise
@@ -101,7 +101,7 @@ class StyleConv(keras.layers.Layer):
         if self.noise:
             self.noise_strength = self.add_weight(shape=(), initializer="zeros", autocast=False, name="noise_strength")
             self.noise_const = self.add_weight(
-                shape=(self.resolution, self.resolution),
+                shape=image_shape(self.resolution, 1)[:2],
                 initializer=keras.initializers.RandomNormal(0.0, 1.0),  # an instance of its own: each repeats itself
                 trainable=False,
                 autocast=False,
@@ -113,12 +113,12 @@ class StyleConv(keras.layers.Layer):
         """Convolve, add noise and bias, and activate.
 
         Args:
-            x: float [N, resolution / up, resolution / up, in_channels].
+            x: float [N, H / up, W / up, in_channels].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution], or None; not None only for a layer with noise weights.
+            noise: float32 [N or 1, H, W], or None; not None only for a layer with noise weights.
 
         Returns:
-            [N, resolution, resolution, filters], of the compute type.
+            [N, H, W, filters], of the compute type.
 
         Gradients: of any order.
         """
@@ -149,7 +149,7 @@ class StyleConv(keras.layers.Layer):
     def compute_output_shape(
         self, x_shape: tuple[int | None, ...], w_shape: Any = None, noise_shape: Any = None
     ) -> tuple[int | None, ...]:
-        return x_shape[0], self.resolution, self.resolution, self.filters
+        return x_shape[0], *image_shape(self.resolution, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         sizes = ("in_channels", "filters", "resolution", "up")
@@ -238,37 +238,35 @@ class StyleGAN2Generator(BaseGenerator):
     def _create_synthesis(self) -> int:
         c = self.config
         policy = low_precision_policy(self.dtype_policy)
+        first, last = pyramid(c.resolution)[0], size_of(c.resolution)
         if c.fourier_input:
-            side = FIRST_RESOLUTION
-            self.fourier_input = FourierInput(c.channels(side), side, side, side / 2, transformed=False, name="input")
+            self.fourier_input = FourierInput(
+                c.channels(first.longer), first, first.width, first.width / 2, transformed=False, name="input"
+            )
         self.convs, self.torgbs, self.skips = [], [], []
         half = 0.5**0.5  # residual blocks sum two parts at half variance
-        resolution = FIRST_RESOLUTION
-        in_channels = c.channels(resolution)
-        while resolution <= c.resolution:
-            dtype = policy if is_low_precision(resolution, c.resolution) else "float32"
-            channels, block = c.channels(resolution), f"b{resolution}"
-            is_residual = c.architecture == "resnet" and resolution > FIRST_RESOLUTION
-            if resolution > FIRST_RESOLUTION:
-                self.convs.append(
-                    self._conv(in_channels, channels, resolution, up=2, dtype=dtype, name=f"{block}.conv0")
-                )
+        in_channels = c.channels(first.longer)
+        for size in pyramid(c.resolution):
+            dtype = policy if is_low_precision(size.longer, last.longer) else "float32"
+            channels, block = c.channels(size.longer), f"b{size.longer}"
+            is_residual = c.architecture == "resnet" and size != first
+            if size != first:
+                self.convs.append(self._conv(in_channels, channels, size, up=2, dtype=dtype, name=f"{block}.conv0"))
             gain = half if is_residual else 1.0
-            self.convs.append(self._conv(channels, channels, resolution, gain=gain, dtype=dtype, name=f"{block}.conv1"))
+            self.convs.append(self._conv(channels, channels, size, gain=gain, dtype=dtype, name=f"{block}.conv1"))
             if is_residual:
                 skip = EqualizedConv2D(channels, 1, use_bias=False, gain=half, dtype=dtype, name=f"{block}.skip")
                 self.skips.append(skip)
-            if c.architecture == "skip" or resolution == c.resolution:
+            if c.architecture == "skip" or size == last:
                 clamp = c.clamp(f"{block}.torgb", c.conv_clamp)
                 self.torgbs.append(ToRGB(channels, c.image_channels, clamp, dtype=dtype, name=f"{block}.torgb"))
             in_channels = channels
-            resolution *= 2
         return len(self.convs) + 1
 
-    def _conv(self, in_channels: int, filters: int, resolution: int, name: str, **options: Any) -> StyleConv:
+    def _conv(self, in_channels: int, filters: int, size: Size, name: str, **options: Any) -> StyleConv:
         c = self.config
         options |= {"activation": c.activation, "resample_filter": c.resample_filter, "noise": c.noise}
-        return StyleConv(in_channels, filters, resolution, clamp=c.clamp(name, c.conv_clamp), name=name, **options)
+        return StyleConv(in_channels, filters, size, clamp=c.clamp(name, c.conv_clamp), name=name, **options)
 
     def _build_synthesis(self) -> None:
         c = self.config
@@ -276,8 +274,9 @@ class StyleGAN2Generator(BaseGenerator):
         if c.fourier_input:
             self.fourier_input.build(w_shape)
         else:
+            first = pyramid(c.resolution)[0]
             self.const: keras.Variable = self.add_weight(
-                shape=(FIRST_RESOLUTION, FIRST_RESOLUTION, c.channels(FIRST_RESOLUTION)),
+                shape=image_shape(first, c.channels(first.longer)),
                 initializer=keras.initializers.RandomNormal(0.0, 1.0),
                 autocast=False,
                 name="const",

@@ -22,6 +22,7 @@ from sg3tf.models.layers import (
 )
 from sg3tf.models.registration import register
 from sg3tf.ops import filtered_lrelu
+from sg3tf.utils.resolution import image_shape
 
 
 @register("SynthesisLayer")
@@ -84,12 +85,12 @@ class SynthesisLayer(keras.layers.Layer):
         """Convolve and activate.
 
         Args:
-            x: [N, in_size, in_size, in_channels] of any floating type.
+            x: [N, *in_size, in_channels] of any floating type.
             w: [N, w_dim].
             update_emas: update `magnitude_ema` with x.
 
         Returns:
-            [N, out_size, out_size, out_channels] of the type of the layer's policy; styles are float32 in any case.
+            [N, *out_size, out_channels] of the type of the layer's policy; styles are float32 in any case.
         """
         p = self.plan
         if update_emas:
@@ -129,7 +130,7 @@ class SynthesisLayer(keras.layers.Layer):
         )
 
     def compute_output_shape(self, x_shape: Any, w_shape: Any = None) -> tuple[int | None, ...]:
-        return x_shape[0], self.plan.out_size, self.plan.out_size, self.plan.out_channels
+        return x_shape[0], *image_shape(self.plan.out_size, self.plan.out_channels)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -194,7 +195,7 @@ class StyleGAN3Generator(BaseGenerator):
         w_shape = (None, self.config.w_dim)
         self.fourier_input.build(w_shape)
         for layer in self.synthesis_layers:
-            layer.build((None, layer.plan.in_size, layer.plan.in_size, layer.plan.in_channels), w_shape)
+            layer.build((None, *image_shape(layer.plan.in_size, layer.plan.in_channels)), w_shape)
 
     def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
         x = self.fourier_input(ws[:, 0], transform=transform)

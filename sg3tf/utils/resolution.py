@@ -51,9 +51,11 @@ class Size(NamedTuple):
 
 #: Side of a square, or the size of another picture.
 Resolution: TypeAlias = int | Size
+#: What `to_resolution` takes: 64, "64x32" or (64, 32).
+AnyResolution: TypeAlias = int | str | Sequence[int]
 
 
-def to_resolution(value: int | str | Sequence[int]) -> Resolution:
+def to_resolution(value: AnyResolution) -> Resolution:
     """Return a resolution in its one form: an int for squares.
 
     Args:

@@ -13,6 +13,7 @@ from absl import flags
 
 from sg3tf.data.dataset import open_dataset
 from sg3tf.models.ablations import ABLATION_PRESETS
+from sg3tf.utils.resolution import Size
 from tests.helpers.tiny_run import PLAIN
 from trainer import config, losses
 from trainer.config import FIELDS, Change, Options, read_options
@@ -282,6 +283,25 @@ def new(**values):
 def test_gamma_is_the_published_one_at_batch_32(resolution, published):
     for cfg in ("stylegan3-t", "stylegan3-r"):
         assert new(cfg=cfg, resolution=resolution).gamma == pytest.approx(published, rel=0.03)
+
+
+def test_pictures_that_are_not_square(tmp_path):
+    wide = new(resolution=Size(512, 256))
+    assert wide.gamma == pytest.approx(new(resolution=512).gamma / 2, rel=1e-3)  # by the number of pixels
+    assert (wide.generator().resolution, wide.discriminator().resolution) == ((512, 256), (512, 256))
+    wide.write(tmp_path / "options.json")
+    again = Options.from_file(tmp_path / "options.json")
+    assert again == wide and type(again.resolution) is Size
+    (change,) = wide.changes_since(new(resolution=512, gamma=wide.gamma), 1.0)
+    assert str(change) == "--resolution from 512 to 512x256"
+    values = flags.FlagValues()
+    config.define_flags(values)
+    values(["train", "--resolution=512x256"])
+    assert config.given_options(values) == {"resolution": Size(512, 256)}
+    with pytest.raises(flags.IllegalFlagValueError, match="resolution='512x': give the side of a square, or width x"):
+        values(["train", "--resolution=512x"])
+    with pytest.raises(OptionError, match="--freezed=17: D has 16 convolutions"):
+        new(resolution=Size(192, 128), freezed=17)  # halved five times, to 6 x 4
 
 
 def test_gamma_of_stylegan2_and_of_other_batches():

@@ -121,17 +121,17 @@ def test_blur_golden(golden):
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3, 0.5, 1.7, 10.0])
 def test_blur_against_direct_sum(sigma):
-    image = np.random.RandomState(0).randn(12, 12)
+    image = np.random.RandomState(0).randn(12, 9)
     reach = int(np.floor(3 * sigma))
     index = np.arange(-reach, reach + 1)
     taps = np.exp2(-((index / max(sigma, 1e-9)) ** 2))
     taps /= taps.sum()
     expected = np.zeros_like(image)
     for y in range(12):
-        for x in range(12):
+        for x in range(9):
             for dy, a in zip(index, taps, strict=True):
                 for dx, b in zip(index, taps, strict=True):
-                    if 0 <= y + dy < 12 and 0 <= x + dx < 12:
+                    if 0 <= y + dy < 12 and 0 <= x + dx < 9:
                         expected[y, x] += a * b * image[y + dy, x + dx]
     got = losses.blur(tf.constant(image[None, ..., None], tf.float32), tf.constant(sigma))
     assert relative_error(got.numpy()[0, ..., 0], expected) < 1e-6

@@ -12,6 +12,7 @@ from sg3tf import Discriminator, build_generator
 from sg3tf.convert.official_network import from_config
 from sg3tf.convert.weights import to_arrays
 from sg3tf.ops import use_backend
+from sg3tf.utils.resolution import Size
 from tests.helpers import tiny_run
 from tests.helpers.numerics import nchw
 from tests.helpers.official_writer import dumps, network, usual_clamps
@@ -185,6 +186,27 @@ def test_stylegan3_layers_match_in_order_and_by_cutoff(options):
     lines = copy_layers(before, build_generator(config(num_layers=8)))
     origins = [line.split(" from ")[1].split("_")[0] for line in lines if line.startswith("L") and " from " in line]
     assert origins == ["L2", "L4", "L6", "L8", "L10", "L12", "L13"]
+
+
+def test_networks_of_another_shape(options):
+    square = build_generator(dataclasses.replace(options, resolution=32).generator())
+    randomize(square)
+    tall = build_generator(dataclasses.replace(square.config, resolution=Size(16, 32)))
+    lines = copy_layers(square, tall)
+    assert lines and all(": copied" in line for line in lines)
+    # The unit of frequencies and translations is the image width, which is half as great.
+    one, other = square.fourier_input, tall.fourier_input
+    np.testing.assert_allclose(other.freqs, 0.5 * one.freqs, rtol=1e-6)
+    np.testing.assert_allclose(other.affine.bias, one.affine.bias * [1, 1, 2, 2], rtol=1e-6)
+    before = Discriminator(dataclasses.replace(options.discriminator(), resolution=32))
+    randomize(before)
+    after = Discriminator(dataclasses.replace(before.config, resolution=Size(32, 16)))
+    lines = copy_layers(before, after)
+    assert "b32.fromrgb: copied" in lines and "b8.conv: copied from b4.conv" in lines
+    assert "b8.fc: resized from b4.fc (kernel 128x8 to 256x8)" in lines
+    # 8 x 4 positions in place of 4 x 4: of features that are the same everywhere, the same sum.
+    x = np.random.default_rng(0).normal(size=[2, 8]).astype(np.float32)
+    np.testing.assert_allclose(after.fc(np.tile(x, 32)), before.fc(np.tile(x, 16)), rtol=1e-4, atol=1e-5)
 
 
 def test_discriminators_of_another_size_and_image(options):

@@ -22,26 +22,27 @@ Array = NDArray[np.float64]
 def discriminator(
     arrays: Arrays, config: DiscriminatorConfig, images: ArrayLike, label: ArrayLike | None = None
 ) -> Array:
-    """Return logits [N, 1] of images [N, C, R, R]."""
+    """Return logits [N, 1] of images [N, C, H, W]."""
     image = np.asarray(images, np.float64)
-    resolution = config.resolution
+    resolution = max(image.shape[2:])
     blocks, last = ACTIVATIONS[config.activation], ACTIVATIONS[config.last_activation]
     x = conv(arrays, f"b{resolution}.fromrgb", image, activation=blocks, clamp=config.conv_clamp)
-    while resolution > 4:
+    while f"b{resolution}.conv0.weight" in arrays:
         x = block(arrays, f"b{resolution}", x, config)
         resolution //= 2
         if config.architecture == "skip":
             taps = np.asarray(config.resample_filter, np.float64) / np.sum(config.resample_filter)
             before, after = (len(taps) - 1) // 2, (len(taps) - 2) // 2
             image = upfirdn2d(image, taps, down=2, pad=(before, after, before, after))
-            is_last = resolution == 4
+            is_last = f"b{resolution}.conv0.weight" not in arrays
             clamp = math.inf if is_last else config.conv_clamp
             x = x + conv(arrays, f"b{resolution}.fromrgb", image, activation=last if is_last else blocks, clamp=clamp)
     if config.mbstd_channels:
         x = minibatch_stddev(x, config.mbstd_group_size, config.mbstd_channels)
-    x = conv(arrays, "b4.conv", x, activation=last, clamp=clamp_of(config, "b4.conv"))
-    x = last(dense(arrays, "b4.fc", x.reshape(len(x), -1)))
-    x = dense(arrays, "b4.out", x)
+    name = f"b{resolution}"
+    x = conv(arrays, f"{name}.conv", x, activation=last, clamp=clamp_of(config, f"{name}.conv"))
+    x = last(dense(arrays, f"{name}.fc", x.reshape(len(x), -1)))
+    x = dense(arrays, f"{name}.out", x)
     if label is None:
         return x
     is_linear = config.mapping_activation == "linear"

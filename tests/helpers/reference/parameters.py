@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig
+from sg3tf.utils.resolution import size_of
 from tests.helpers.reference import plan
 
 FloatArray = NDArray[np.float32]
@@ -78,10 +79,12 @@ def _discriminator_shapes(config: DiscriminatorConfig) -> Shapes:
     def channels(resolution: int) -> int:
         return min(config.channel_base // resolution, config.channel_max)
 
-    resolution = config.resolution
+    width, height = size_of(config.resolution)
+    least = 4 if width == height else 3  # pixels of the last grid
+    resolution = max(width, height)
     yield f"b{resolution}.fromrgb.weight", (channels(resolution), config.image_channels, 1, 1)
     yield f"b{resolution}.fromrgb.bias", (channels(resolution),)
-    while resolution > 4:
+    while width % 2 == height % 2 == 0 and min(width, height) >= 2 * least:
         before, after = channels(resolution), channels(resolution // 2)
         yield f"b{resolution}.conv0.weight", (before, before, 3, 3)
         yield f"b{resolution}.conv0.bias", (before,)
@@ -89,11 +92,11 @@ def _discriminator_shapes(config: DiscriminatorConfig) -> Shapes:
         yield f"b{resolution}.conv1.bias", (after,)
         if config.architecture == "resnet":
             yield f"b{resolution}.skip.weight", (after, before, 1, 1)
-        resolution //= 2
-    last = channels(4)
-    yield "b4.conv.weight", (last, last + config.mbstd_channels, 3, 3)
-    yield "b4.conv.bias", (last,)
-    yield from _dense("b4.fc", last * 16, last)
-    yield from _dense("b4.out", last, last if config.label_dim else 1)
+        resolution, width, height = resolution // 2, width // 2, height // 2
+    last, name = channels(resolution), f"b{resolution}"
+    yield f"{name}.conv.weight", (last, last + config.mbstd_channels, 3, 3)
+    yield f"{name}.conv.bias", (last,)
+    yield from _dense(f"{name}.fc", last * width * height, last)
+    yield from _dense(f"{name}.out", last, last if config.label_dim else 1)
     if config.label_dim:
         yield from _mapping(0, config.label_dim, last, config.mapping_layers)

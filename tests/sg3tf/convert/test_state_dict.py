@@ -26,9 +26,10 @@ FIR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 TOLERANCE = 1e-5  # some ten layers of float32, rounded to 6e-8 each
 
 
-def generator_tensors() -> dict[str, Array]:
+def generator_tensors(grid: tuple[int, int] = (4, 4)) -> dict[str, Array]:
+    """Of images whose sides are four times those of `grid` (height, width)."""
     rng = np.random.default_rng(0)
-    tensors: dict[str, Any] = {"input.input": rng.normal(size=[1, 5, 4, 4])}
+    tensors: dict[str, Any] = {"input.input": rng.normal(size=[1, 5, *grid])}
     for index in range(1, LAYERS + 1):
         tensors[f"style.{index}.weight"] = 100 * rng.normal(size=[W_DIM, W_DIM])
         tensors[f"style.{index}.bias"] = 30 * rng.normal(size=[W_DIM])
@@ -43,7 +44,7 @@ def generator_tensors() -> dict[str, Array]:
         tensors |= modulated(name, CHANNELS[before], CHANNELS[side], 3, rng)
         tensors[f"{name}.noise.weight"] = rng.normal(size=[1])
         tensors[f"{name}.activate.bias"] = rng.normal(size=[CHANNELS[side]])
-        tensors[f"noises.noise_{noise}"] = rng.normal(size=[1, 1, side, side])
+        tensors[f"noises.noise_{noise}"] = rng.normal(size=[1, 1, *(side // 4 * first for first in grid)])
         if before != side:
             tensors[f"{name}.conv.blur.kernel"] = 4 * FIR
     for name, side in [("to_rgb1", 4), ("to_rgbs.0", 8), ("to_rgbs.1", 16)]:
@@ -62,7 +63,7 @@ def modulated(name: str, fan_in: int, units: int, size: int, rng: np.random.Gene
     }
 
 
-def discriminator_tensors() -> dict[str, Array]:
+def discriminator_tensors(grid: tuple[int, int] = (4, 4)) -> dict[str, Array]:
     rng = np.random.default_rng(1)
     shapes: dict[str, tuple[int, ...]] = {"convs.0.0.weight": (4, 3, 1, 1), "convs.0.1.bias": (4,)}
     for index, (before, after) in enumerate([(4, 5), (5, 5)], start=1):
@@ -71,7 +72,7 @@ def discriminator_tensors() -> dict[str, Array]:
         shapes |= {f"{name}.conv2.1.weight": (after, before, 3, 3), f"{name}.conv2.2.bias": (after,)}
         shapes |= {f"{name}.skip.1.weight": (after, before, 1, 1)}
     shapes |= {"final_conv.0.weight": (5, 6, 3, 3), "final_conv.1.bias": (5,)}
-    shapes |= {"final_linear.0.weight": (5, 80), "final_linear.0.bias": (5,)}
+    shapes |= {"final_linear.0.weight": (5, 5 * math.prod(grid)), "final_linear.0.bias": (5,)}
     shapes |= {"final_linear.1.weight": (1, 5), "final_linear.1.bias": (1,)}
     tensors = {name: np.float32(rng.normal(size=shape)) for name, shape in shapes.items()}
     filters = [f"convs.{i}.{layer}.0.kernel" for i in (1, 2) for layer in ("conv2", "skip")]
@@ -107,7 +108,7 @@ def synthesis_layer(t: dict[str, Array], name: str, x: Array, w: Array, noise: s
     planes = []
     for out in weight:
         if up:  # a transposed convolution: every pixel spreads the kernel, and then the filter
-            total = np.zeros([2 * x.shape[1] + 1] * 2)
+            total = np.zeros([2 * side + 1 for side in x.shape[1:]])
             for plane, taps in zip(x, out, strict=True):
                 for row, column in np.ndindex(plane.shape):
                     total[2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += plane[row, column] * taps
@@ -161,7 +162,7 @@ def logits_of(t: dict[str, Array], images: Array) -> Array:
             x = (y + convolved(x, t[f"{name}.skip.1.weight"], down=True)) / math.sqrt(2)
         features.append(x)
     deviation = np.mean(np.sqrt(np.var(features, axis=0) + 1e-8))  # one group
-    last = [np.concatenate([x, np.full([1, 4, 4], deviation)]) for x in features]
+    last = [np.concatenate([x, np.full([1, *x.shape[1:]], deviation)]) for x in features]
     last = [biased(convolved(x, t["final_conv.0.weight"], down=False), "final_conv.1.bias") for x in last]
     return linear(t, "final_linear.1", activated(linear(t, "final_linear.0", np.array(last).reshape(len(last), -1))))
 
@@ -206,6 +207,27 @@ def test_every_network_of_a_file(tmp_path: Path) -> None:
         images = np.random.default_rng(3).normal(size=[3, 3, 16, 16])
         logits = build_model(networks["D"])(np.float32(nhwc(images)))
     assert relative_error(logits, logits_of(D, images)) < TOLERANCE
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (5, 4)])
+def test_pictures_that_are_not_square(tmp_path: Path, grid: tuple[int, int]) -> None:
+    """As forks store them: the constant has the shape of the picture, and is doubled as often as of a square."""
+    content = {"g_ema": generator_tensors(grid), "d": discriminator_tensors(grid)}
+    path = write(tmp_path / "first.pt", content)
+    G, D = (build_model(nvidia_pickle.read(path, name)) for name in ("G_ema", "D"))
+    height, width = (4 * side for side in grid)
+    assert G.config.resolution == D.config.resolution == (width, height)
+    z, images = (np.random.default_rng(2).normal(size=shape) for shape in ([1, W_DIM], [2, 3, height, width]))
+    to_state_dict.save(G, tmp_path / "second.pt", D)
+    with use_backend("matmul"):
+        for tensors in (content, torch_file.read(tmp_path / "second.pt")):
+            expected = image_of(tensors["g_ema"], styles(tensors["g_ema"], z)[0])
+            assert relative_error(nchw(G(z))[0], expected) < TOLERANCE
+            assert relative_error(D(np.float32(nhwc(images))), logits_of(tensors["d"], images)) < TOLERANCE
+    with pytest.raises(UnsupportedNetworkError, match="the last grid of D is not 4x4; .* give a file with their G"):
+        nvidia_pickle.read(write(tmp_path / "d.pt", {"d": content["d"]}), "D")
+    with pytest.raises(UnsupportedNetworkError, match="input.input is 8 x 2 pixels: images of 32x8 begin at 16x4 here"):
+        nvidia_pickle.read(write(tmp_path / "g.pt", {"g_ema": generator_tensors((2, 8))}))
 
 
 def test_a_decoder_without_noise_images_and_average(tmp_path: Path) -> None:

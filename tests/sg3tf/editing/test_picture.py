@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from sg3tf.editing.projector import read_picture
+from sg3tf.utils.resolution import Size
 
 R = 16
 RNG = np.random.default_rng(0)
@@ -84,6 +85,17 @@ def test_crop(tmp_path: Path):
     found = read(tmp_path / "p.png", Image.fromarray(wide), crop=True)
     np.testing.assert_array_equal(found[:, 4], np.full([R, 3], 200))
     np.testing.assert_array_equal(found[:, -1], np.full([R, 3], 90))
+
+
+def test_crop_to_another_shape(tmp_path: Path):
+    center = np.full([20, 30, 3], 90, np.uint8)
+    center[:, :15] = 200
+    Image.fromarray(np.pad(center, [(7, 7), (0, 0), (0, 0)])).save(tmp_path / "p.png")  # black above and below
+    with pytest.raises(ValueError, match=r"is 30 x 34 pixels, the network makes 24 x 16 pixels; give --crop"):
+        read_picture(tmp_path / "p.png", Size(24, 16), 3)
+    found = read_picture(tmp_path / "p.png", Size(24, 16), 3, crop=True)
+    np.testing.assert_allclose(found[:, 4], np.full([16, 3], 200) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(found[:, -1], np.full([16, 3], 90) / 127.5 - 1, atol=1e-6)
 
 
 def test_no_picture(tmp_path: Path):

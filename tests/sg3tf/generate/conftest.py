@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -17,12 +18,12 @@ from sg3tf.generate.network import Network
 _WIDTH = {"channel_base": 256, "channel_max": 8, "z_dim": 6, "w_dim": 5}
 
 
-def tiny(preset: str, seed: int = 0, **config: int) -> sg3tf.Generator:
+def tiny(preset: str, seed: int = 0, **config: Any) -> sg3tf.Generator:
     """A generator with random weights, few layers, and an average style vector that is not zero."""
     if preset != "stylegan2":
         config = {"num_layers": 6, **config}
     keras.utils.set_random_seed(seed)
-    G = sg3tf.Generator.from_preset(preset, resolution=16, **{**_WIDTH, **config})
+    G = sg3tf.Generator.from_preset(preset, **{"resolution": 16, **_WIDTH, **config})
     G.mapping_network.w_avg.assign(keras.random.normal([G.config.w_dim]))
     return G
 

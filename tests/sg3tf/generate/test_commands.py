@@ -14,6 +14,7 @@ from absl import flags
 from PIL import Image
 
 from sg3tf.generate import latents_file
+from sg3tf.generate.feature_maps import FeatureMaps
 from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.latents_file import Tiles
 from sg3tf.generate.network import Network
@@ -137,6 +138,24 @@ def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
     assert left > 64  # the second of its row
     command("layers", "--seeds=3", "--frames=2", "--translate=0,0:0.1,0", f"--out={tmp_path / 'layers.gif'}")
     assert (tmp_path / "layers.gif").stat().st_size > 1000
+
+
+def test_pictures_that_are_not_square(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "wide.keras"
+    tiny("stylegan3-t", resolution="24x16").save(path)
+    network = open_network(str(path))
+    command("mix", f"--network={path}", "--rows=3,1", "--cols=4", "--layers=coarse", f"--out={tmp_path / 'mix.png'}")
+    rows, columns = (latents_from_seeds(network, seeds).ws for seeds in ([3, 1], [4]))
+    sheet = pixels(tmp_path / "mix.png")
+    assert sheet.shape == (3 * 16 + 3, 2 * 24 + 3, 3)
+    np.testing.assert_array_equal(sheet[:16, 27:], network.synthesize(columns)[0])
+    np.testing.assert_array_equal(sheet[19:, :24], grid(network.synthesize(rows), 1))
+    command("layers", f"--network={path}", "--seeds=4", "--layers=0,5", f"--out={tmp_path / 'layers.png'}")
+    sheet = pixels(tmp_path / "layers.png")
+    image = network.synthesize(columns)[0]
+    assert any((sheet[-22:-6, x : x + 24] == image).all() for x in range(48, sheet.shape[1] - 23))
+    first, last = FeatureMaps(network.generator, [0, 5])(columns[0])
+    assert (first.shape[:2], last.shape[:2]) == ((8, 12), (16, 24))  # at 12 samples per 24 pixels, without margins
 
 
 def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sg3tf.models.ablations import ABLATION_PRESETS, AblationConfig
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 from sg3tf.models.presets import PRESETS, discriminator_preset, generator_preset
+from sg3tf.utils.resolution import Size
 
 
 def test_preset_t_is_the_default_architecture() -> None:
@@ -98,6 +99,9 @@ def test_all_presets_share_one_discriminator() -> None:
         ({"resolution": 4}, "resolution=4: must be a power of two from"),
         ({"resolution": 2048}, "resolution=2048: must be a power of two from .* to 1024"),
         ({"resolution": 32.0}, "resolution=32.0: must be"),
+        ({"resolution": "1280x720"}, "resolution='1280x720': both sides must be .* near it are 1280x704, "),
+        ({"resolution": (2048, 1024)}, "resolution='2048x1024': both sides must be .* to 1280; near it are 1280x640"),
+        ({"resolution": "64x"}, "resolution='64x': give the side of a square, or width x height"),
         ({"image_channels": 2}, "image_channels=2: must be 1, 3 or 4"),
         ({"label_dim": -1}, "label_dim=-1: must be 0"),
         ({"channel_max": 0}, "channel_max=0: must be at least 1"),
@@ -169,7 +173,9 @@ def test_presets_name_what_they_do_not_know(preset: Any) -> None:
         preset("stylegan2", 64, use_radial_filters=True)
 
 
-@pytest.mark.parametrize("config", [GeneratorConfig(64, label_dim=3), StyleGAN2Config(8), DiscriminatorConfig(8)])
+@pytest.mark.parametrize(
+    "config", [GeneratorConfig(64, label_dim=3), StyleGAN2Config(8), DiscriminatorConfig(Size(24, 16))]
+)
 def test_survives_json_and_cannot_be_changed(config: Any) -> None:
     assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
     with pytest.raises(dataclasses.FrozenInstanceError):

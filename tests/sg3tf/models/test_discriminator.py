@@ -17,6 +17,7 @@ from sg3tf.convert import weights
 from sg3tf.models.configs import ConfigError
 from sg3tf.models.presets import PRESETS, discriminator_preset
 from sg3tf.ops import use_backend
+from sg3tf.utils.resolution import size_of
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
@@ -74,15 +75,18 @@ def test_golden(golden: Golden, impl: str) -> None:
         (4, {"image_channels": 1, "conv_clamp": 0.5}),
         (2, {"image_channels": 4, "mbstd_group_size": 8}),
         (2, {"architecture": "orig", "conv_clamp": 2.0}),
+        (2, {"resolution": "24x16", "label_dim": 3}),
+        (2, {"resolution": "16x32", "architecture": "skip"}),
     ],
 )
 def test_agrees_with_the_float64_reference(batch: int, overrides: dict[str, Any]) -> None:
-    options = {"channel_base": 96, "channel_max": 8, "mapping_layers": 3, **overrides}
-    config = discriminator_preset("stylegan3-r", 16, **options)
+    options = {"resolution": 16, "channel_base": 96, "channel_max": 8, "mapping_layers": 3, **overrides}
+    config = discriminator_preset("stylegan3-r", **options)
     arrays = discriminator_arrays(config)
     model = Discriminator(config)
     weights.load_arrays(model, arrays)
-    x = images(batch, channels=config.image_channels)
+    width, height = size_of(config.resolution)
+    x = images(batch, max(width, height), config.image_channels)[:, :height, :width]
     label = labels(batch) if config.label_dim else None
     expected = reference.discriminator(arrays, config, nchw(x), label)
     assert relative_error(model(x, label=label), expected) < 1e-5

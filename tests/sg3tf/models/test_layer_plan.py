@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from sg3tf.models.ablations import ABLATION_PRESETS, AblationConfig, AblationLay
 from sg3tf.models.configs import GeneratorConfig
 from sg3tf.models.layer_plan import LayerPlan, SynthesisPlan, plan_synthesis
 from sg3tf.models.presets import ALIAS_FREE_PRESETS, generator_preset
+from sg3tf.utils.resolution import size_of
 from tests.conftest import Golden
 from tests.helpers.reference import plan as reference
 
@@ -173,6 +175,49 @@ def center_offset(layer: LayerPlan) -> float:
     in_size = convolved_size(layer)
     first_output = (layer.up_taps - 1) / 2 + (layer.down_taps - 1) / 2 - layer.padding[0]  # from the first input
     return first_output + (layer.out_size - 1) * layer.down / 2 - (in_size - 1) * layer.up / 2
+
+
+@pytest.mark.parametrize("size", ["64x32", "48x64", "64x16"])
+@pytest.mark.parametrize("preset", [*ALIAS_FREE_PRESETS, "stylegan3-h"])
+def test_a_picture_that_is_not_square_has_the_plan_of_the_longer_side(preset: str, size: str) -> None:
+    """Only grids are smaller along the other axis: as large a part of the square's as the picture is."""
+    width, height = (int(side) for side in size.split("x"))
+    layers = {} if preset in ALIAS_FREE_PRESETS else {"num_layers": 4}
+    square, plan = (
+        plan_of(dataclasses.replace(generator_preset(preset, side, channel_base=4096, channel_max=99), **layers))
+        for side in (64, size)
+    )
+    assert plan.num_ws == square.num_ws and plan.input.channels == square.input.channels
+    assert plan.input.sampling_rate * 64 == square.input.sampling_rate * width  # per image width
+    assert plan.input.bandwidth * 64 == square.input.bandwidth * width
+    for layer, other in zip(plan.layers, square.layers, strict=True):
+        free = {"name": "", "in_size": 0, "out_size": 0}
+        assert dataclasses.replace(layer, **free) == dataclasses.replace(other, **free)
+        for name, rate in (("in_size", layer.in_rate), ("out_size", layer.out_rate)):
+            margin = getattr(other, name) - rate
+            expected = [width * rate // 64 + margin, height * rate // 64 + margin]
+            assert list(size_of(getattr(layer, name))) == expected
+        top, bottom, left, right = layer.padding
+        along = dict(zip(("width", "height"), ((left, right), (top, bottom)), strict=True))
+        for axis, (before, after) in along.items():
+            sizes = {name: getattr(size_of(getattr(layer, name)), axis) for name in ("in_size", "out_size")}
+            one = dataclasses.replace(layer, **sizes)
+            assert one.padding == (before, after) * 2
+            assert center_offset(one) == 0
+    assert plan.layers[-1].out_size == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("size", "rates"),
+    [("48x32", [12, 24, 48]), ("1280x704", [20, 40, 80, 160, 320, 640, 1280]), ("96x80", [12, 24, 48, 96])],
+)
+def test_rates_of_sides_that_are_no_powers_of_two(size: str, rates: list[int]) -> None:
+    """The longer side over powers of two that divide both sides, not below twice the stopband."""
+    plan = plan_of(generator_preset("stylegan3-t", size, channel_base=4096, channel_max=99))
+    assert sorted({layer.out_rate for layer in plan.layers}) == rates
+    for layer in plan.layers:
+        stopband = layer.out_cutoff + layer.out_half_width
+        assert layer.is_torgb or layer.out_rate >= min(2 * stopband, rates[-1]) - 1e-9
 
 
 @given(configs)

@@ -26,6 +26,7 @@ from sg3tf.models.presets import generator_preset
 from sg3tf.models.stylegan1 import AdaINConv
 from sg3tf.models.stylegan3 import FourierInput, SynthesisLayer
 from sg3tf.ops import use_backend
+from sg3tf.utils.resolution import Resolution, Size, image_shape, longer_side
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
 from tests.helpers.reference import discriminator as reference_discriminator
 from tests.helpers.reference import generator as reference
@@ -54,8 +55,8 @@ def config(preset: str = "stylegan3-t", **overrides: Any) -> GeneratorConfig:
     return generator_preset(preset, 16, **{"channel_base": 48, "channel_max": 5, "w_dim": W_DIM, **overrides})
 
 
-def plan(index: int, preset: str = "stylegan3-t", resolution: int = 16) -> LayerPlan:
-    overrides = {"channel_base": 3 * resolution, "channel_max": 5}
+def plan(index: int, preset: str = "stylegan3-t", resolution: Resolution = 16) -> LayerPlan:
+    overrides = {"channel_base": 3 * longer_side(resolution), "channel_max": 5}
     config = generator_preset(preset, resolution, **overrides)
     return (plan_ablation(config) if isinstance(config, AblationConfig) else plan_synthesis(config)).layers[index]
 
@@ -79,10 +80,10 @@ class Case:
         return {name: random(BATCH, *shape, seed=i) for i, (name, shape) in enumerate(self.inputs.items())}
 
 
-def synthesis_case(index: int, preset: str) -> Case:
-    p = plan(index, preset)
-    inputs = {"x": (p.in_size, p.in_size, p.in_channels), "w": (W_DIM,)}
-    output = (p.out_size, p.out_size, p.out_channels)
+def synthesis_case(index: int, preset: str, resolution: Resolution = 16) -> Case:
+    p = plan(index, preset, resolution)
+    inputs = {"x": image_shape(p.in_size, p.in_channels), "w": (W_DIM,)}
+    output = image_shape(p.out_size, p.out_channels)
     layer_class = AblationLayer if isinstance(p, AblationLayerPlan) else SynthesisLayer
     return Case(lambda **kwargs: layer_class(p, 100.0, 0.9, **kwargs), inputs, output, trainable=4, frozen=1)
 
@@ -111,6 +112,9 @@ CASES = {
         3,
         always_float32=True,
     ),
+    "FourierInput, wide": Case(
+        lambda **kwargs: FourierInput(5, (9, 7), 8, 2.0, **kwargs), {"w": (W_DIM,)}, (7, 9, 5), 3, 3, True
+    ),
     "Mapping": Case(
         lambda **kwargs: MappingNetwork(6, 0, W_DIM, 2, track_w_avg=True, **kwargs), {"z": (6,)}, (W_DIM,), 4, 1, True
     ),
@@ -124,6 +128,7 @@ CASES = {
     "SynthesisLayer, critical": synthesis_case(13, "stylegan3-t"),
     "SynthesisLayer, radial": synthesis_case(4, "stylegan3-r"),
     "SynthesisLayer, to RGB": synthesis_case(14, "stylegan3-r"),
+    "SynthesisLayer, wide": synthesis_case(13, "stylegan3-r", Size(24, 16)),
     "AblationLayer, bilinear": synthesis_case(2, "stylegan3-d"),
     "AblationLayer, not filtered": synthesis_case(4, "stylegan3-e"),
     "AblationLayer, pyramid": synthesis_case(2, "stylegan3-g"),

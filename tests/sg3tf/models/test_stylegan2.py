@@ -32,8 +32,8 @@ TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5, "mapping_layers": 2}
 implementation, WITH_AND_WITHOUT_NATIVE = shared.implementation, shared.WITH_AND_WITHOUT_NATIVE
 
 
-def tiny(resolution: int = 16, noise_strength: float = 0.0, **overrides: Any) -> StyleGAN2Generator:
-    config = StyleGAN2Config(resolution, **{"channel_base": 2 * resolution, **TINY, **overrides})
+def tiny(resolution: Any = 16, noise_strength: float = 0.0, **overrides: Any) -> StyleGAN2Generator:
+    config = StyleGAN2Config(resolution, **{"channel_base": 2048, **TINY, **overrides})
     generator = StyleGAN2Generator(config)
     for conv in generator.convs:
         conv.noise_strength.assign(noise_strength)
@@ -258,6 +258,30 @@ def test_every_resolution(resolution: int) -> None:
     assert image.shape == (1, resolution, resolution, 3)
     assert image.dtype == tf.float32
     assert np.all(np.isfinite(image)) and np.std(image) > 0
+
+
+def transposed(array: Array) -> Array:
+    """Kernel, constant or noise image with height and width exchanged; of frequencies, x and y."""
+    return np.swapaxes(array, 0, 1)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"architecture": "resnet"}, {"fourier_input": True}])
+def test_a_picture_on_its_side(overrides: dict[str, Any]) -> None:
+    """A network of 16x24 with all kernels, the constant and noise transposed makes the transposed images of 24x16."""
+    wide, tall = (tiny(size, noise_strength=0.5, **overrides) for size in ("24x16", "16x24"))
+    for one, other in zip(wide.weights, tall.weights, strict=True):
+        is_grid = one.path.endswith(("const", "noise_const")) or len(one.shape) == 4
+        value = one.numpy()
+        if one.path.endswith("freqs"):  # in cycles per image width
+            value = value[:, ::-1] * (16 / 24)
+        other.assign(transposed(value) if is_grid else value)
+    ws = style_vectors(wide, 2)
+    image = wide.synthesis(ws)
+    assert image.shape == (2, 16, 24, 3) and np.std(image) > 0.1
+    assert relative_error(tall.synthesis(ws), np.swapaxes(image, 1, 2)) < 1e-5
+    assert [conv.noise_const.shape for conv in wide.convs] == [(4, 6), (8, 12), (8, 12), (16, 24), (16, 24)]
+    seeds = tf.constant([[0, 1], [0, 2]])
+    assert np.std(wide.synthesis(ws, noise=seeds) - image) > 0.01
 
 
 def test_what_a_configuration_describes() -> None:

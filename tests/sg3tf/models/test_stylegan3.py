@@ -426,6 +426,34 @@ def shifted_psnr(generator: Generator, ws: Array, images: Array, dx: int, dy: in
     return psnr(moved.numpy()[valid], np.roll(images, (dy, dx), axis=(1, 2))[valid])
 
 
+@pytest.mark.parametrize(("width", "height"), [(32, 16), (16, 32)])
+@pytest.mark.parametrize("preset", ALIAS_FREE_PRESETS)
+def test_a_part_of_the_canvas_shows_a_part_of_the_image(preset: str, width: int, height: int) -> None:
+    """With the weights of a square network, the middle of its image, under any transform.
+
+    The margins are so wide that no layer's canvas ends within reach of the image: along either axis a layer reads up to
+    7 samples beside its own, and has 40. What remains is the rounding of sums in another order.
+    """
+    options = {"channel_base": 256, "channel_max": 8, "z_dim": 8, "w_dim": 8, "num_layers": 4, "num_critical": 1}
+    square = Generator.from_preset(preset, 32, **options, margin_size=40)
+    for weight in square.trainable_weights:  # so that styles move the input
+        weight.assign_add(0.3 * keras.random.normal(weight.shape))
+    part = Generator.from_preset(preset, (width, height), **options, margin_size=40)
+    part.set_weights(square.get_weights())
+    unit = width / 32  # of frequencies and translations: the width of the picture
+    source, target = square.fourier_input, part.fourier_input
+    target.freqs.assign(source.freqs * unit)
+    for name in ("kernel", "bias"):
+        getattr(target.affine, name).assign(getattr(source.affine, name) * [1, 1, 1 / unit, 1 / unit])
+    ws = square.mapping(latents(2, 8))
+    rows, columns = slice(16 - height // 2, 16 + height // 2), slice(16 - width // 2, 16 + width // 2)
+    for angle, x, y in ((0.0, 0.0, 0.0), (0.5, 0.1, -0.2)):
+        whole = square.synthesis(ws, transform=transform_matrix(angle, x, y)).numpy()
+        found = part.synthesis(ws, transform=transform_matrix(angle, x / unit, y / unit))
+        assert found.shape == (2, height, width, 3)
+        assert relative_error(found, whole[:, rows, columns]) < 1e-4
+
+
 # 4 pixels are one sample of the coarsest layers, whose aliases shifts by fractions of it reveal.
 @pytest.mark.parametrize(("dx", "dy"), [(7, -5), (-3, 8)])
 @pytest.mark.parametrize("preset", ALIAS_FREE_PRESETS)
