@@ -241,7 +241,7 @@ def layers(batch: int) -> Iterator[Lrelu]:
     for preset, resolution in NETWORKS:
         for p in plan_synthesis(cast(GeneratorConfig, generator_preset(preset, resolution))).layers:
             key = (
-                p.in_size + p.conv_kernel,
+                p.conv_size,
                 p.out_size,
                 p.up,
                 p.down,
@@ -260,10 +260,8 @@ def layer(name: str, p: LayerPlan, batch: int) -> Lrelu:
     gain = 1.0 if p.is_torgb else math.sqrt(2)
     up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
     down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.use_radial_filters)
-    size = p.in_size + p.conv_kernel - 1
-    up = Resampling.create(
-        Filter.convolving(up_filter, gain * p.up**2), (p.up, p.up), (1, 1), p.padding[:2], (size, size)
-    )
+    size = p.conv_size  # of square networks
+    up = Resampling.create(Filter.convolving(up_filter, gain * p.up**2), (p.up, p.up), (1, 1), p.padding[:2], size)
     down = Resampling.create(Filter.convolving(down_filter, 1), (1, 1), (p.down, p.down), (0, 0), up.out_sizes)
     return Lrelu(name, up, down, p.out_channels, batch, 1.0 if p.is_torgb else 0.2)
 

@@ -32,6 +32,7 @@ from custom_ops.gpu import packed_images, stablehlo, training_folder
 from custom_ops.gpu.training_folder import Description, Progress, Signature
 from sg3tf.ops.backend import BACKENDS
 from sg3tf.utils import command_line
+from sg3tf.utils.resolution import image_shape
 from trainer import config, loop
 from trainer.config import Options
 from trainer.errors import OptionError
@@ -173,8 +174,7 @@ class _Recorder(StepOrder):
         self._phases = {name: functools.partial(self._record, name) for name in ("G", "PL", "D", "R1")}
         self._held_out_scores = functools.partial(self._record, "held_out")
         self._update_ema = lambda decay: None
-        size, channels = options.resolution, options.image_channels
-        images = np.zeros([options.batch, size, size, channels], np.uint8)
+        images = np.zeros([options.batch, *image_shape(options.resolution, options.image_channels)], np.uint8)
         batch = images, np.zeros([options.batch, options.label_dim], np.float32)
         self.run(batch, batch if options.validation else None)
 

@@ -25,6 +25,7 @@ from custom_ops.gpu.program_set import Argument, Entry, ProgramSet
 from sg3tf.models.configs import GeneratorConfig
 from sg3tf.models.layer_plan import plan_synthesis
 from sg3tf.models.presets import generator_preset
+from sg3tf.utils.resolution import longer_side
 
 # --- Forms: (x [N, H, W, in], dy [N, H + K - 1, W + K - 1, out], K) -> [K, K, in, out] --------------------------------
 
@@ -107,7 +108,14 @@ def shapes() -> Iterator[Shape]:
         for index in layers:
             layer = plan.layers[index]
             dtype = "float16" if layer.low_precision else "float32"
-            yield Shape(f"t{resolution}_L{index}", batch, layer.in_size, layer.in_channels, layer.out_channels, dtype)
+            yield Shape(
+                f"t{resolution}_L{index}",
+                batch,
+                longer_side(layer.in_size),
+                layer.in_channels,
+                layer.out_channels,
+                dtype,
+            )
 
 
 # --- Prediction for an H200 -------------------------------------------------------------------------------------------

@@ -68,19 +68,22 @@ def to_resolution(value: AnyResolution) -> Resolution:
         >>> to_resolution("64x64"), to_resolution("64x32"), to_resolution([64, 32])
         (64, Size(width=64, height=32), Size(width=64, height=32))
     """
-    sides: list[int | str] = [value] if isinstance(value, int) else list(_split(value))
     try:
-        numbers = [int(side) for side in sides if not isinstance(side, float)]
+        sides = _sides(value)
     except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != len(sides) or len(numbers) not in (1, 2) or isinstance(value, bool):
+        sides = []
+    if len(sides) not in (1, 2):
         raise ValueError(f"resolution={value!r}: give the side of a square, or width x height, such as 256 or 512x256")
-    width, height = numbers[0], numbers[-1]
-    return width if width == height else Size(width, height)
+    return sides[0] if sides[0] == sides[-1] else Size(*sides)
 
 
-def _split(value: str | Sequence[int]) -> Sequence[int | str]:
-    return value.lower().split("x") if isinstance(value, str) else value
+def _sides(value: AnyResolution) -> list[int]:
+    if isinstance(value, str):
+        return [int(side) for side in value.lower().split("x")]
+    sides = [value] if isinstance(value, int) else [*value]
+    if any(type(side) is not int for side in sides):  # nor bool
+        raise TypeError
+    return sides
 
 
 def size_of(resolution: Resolution) -> Size:
