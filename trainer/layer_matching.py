@@ -84,8 +84,8 @@ def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, La
     for name in _of_other_labels(source.config, target.config):
         by_name.pop(name, None)
     if _new_blocks(source, target):
-        from_rgb = by_name.pop(f"b{source.config.resolution}.fromrgb")
-        by_name[f"b{target.config.resolution}.fromrgb"] = from_rgb
+        from_rgb = by_name.pop(f"b{longer_side(source.config.resolution)}.fromrgb")
+        by_name[f"b{longer_side(target.config.resolution)}.fromrgb"] = from_rgb
     for layer in here:
         yield layer, by_name.get(layer.role or layer.name) if layer.place is None else by_place.get(layer.name)
 
@@ -100,7 +100,7 @@ def _new_blocks(source: keras.Model, target: keras.Model) -> list[str]:
     """Names of the blocks of a residual discriminator at resolutions above those of `source`."""
     if not isinstance(target, Discriminator) or target.config.architecture != "resnet":
         return []
-    return [block.name for block in target.blocks if int(block.name[1:]) > source.config.resolution]
+    return [block.name for block in target.blocks if int(block.name[1:]) > longer_side(source.config.resolution)]
 
 
 def _pass_on(part: str, layer: Layer) -> str:

@@ -123,7 +123,14 @@ def _write(outdir: Path, names: list[str], shown: list[dict[str, Any]], num: int
 
 
 def _row(images: Iterable[Any]) -> list[Any]:
-    return ["cannot be moved" if image is None else enlarge_to_fit(image, _SIDE, _SIDE) for image in images]
+    return ["cannot be moved" if image is None else _enlarged(image) for image in images]
+
+
+def _enlarged(image: Any) -> Any:
+    """Repeat the pixels of an image [H, W, C] as squares, so that its longer side has about _SIDE pixels."""
+    height, width = image.shape[:2]
+    scale = max(_SIDE // max(height, width), 1)
+    return enlarge_to_fit(image, scale * height, scale * width)
 
 
 def _line(path: str, shown: dict[str, Any], options: Any) -> dict[str, Any]:

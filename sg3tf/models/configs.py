@@ -129,7 +129,7 @@ def _check_resolution(config: AnyGeneratorConfig | DiscriminatorConfig, min_reso
     remedy: str | None = f"must be a power of two from {min_resolution} to {MAX_SQUARE}"
     if isinstance(r, int | Size):
         remedy = resolution_remedy(r, min_resolution)
-    require(remedy is None, "resolution", r if isinstance(r, int) else str(r), remedy or "")
+    require(remedy is None, "resolution", str(r) if isinstance(r, Size) else r, remedy or "")
 
 
 def _check_images(config: AnyGeneratorConfig | DiscriminatorConfig, min_resolution: int) -> None:
