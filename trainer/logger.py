@@ -27,6 +27,7 @@ from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import TrainingError, summarize_error
 from trainer.evaluation import Evaluator
+from trainer.goodput import Goodput
 from trainer.inputs import Examples, Latents
 from trainer.progress_bar import ProgressBar
 from trainer.random_inputs import RandomInputs
@@ -116,6 +117,7 @@ def _problem(name: str, mean: float) -> str | None:
 
 # --- Log --------------------------------------------------------------------------------------------------------------
 
+STATS = "stats.jsonl"
 GRID_PIXELS = 1024
 GENERATE_AT_ONCE = 16
 
@@ -130,6 +132,7 @@ class RunLogger:
         examples: real images, for reals.png.
         random_inputs: latents for the image grids.
         strategy: devices for metrics; None: the first one.
+        started: time.monotonic() at the start of the process; None: now.
     """
 
     def __init__(
@@ -140,6 +143,7 @@ class RunLogger:
         examples: Examples,
         random_inputs: RandomInputs,
         strategy: tf.distribute.Strategy | None = None,
+        started: float | None = None,
     ) -> None:
         self.run, self.options, self.state = run, options, state
         self._examples = examples
@@ -153,7 +157,9 @@ class RunLogger:
         self._started = self._tick_ended = time.monotonic()
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
-        run_dir.truncate_lines(run / "stats.jsonl", state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
+        kept = run_dir.truncate_lines(run / STATS, state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
+        productive = kept[-1].get("Goodput/productive_sec", {}).get("mean") if kept else None
+        self._goodput = Goodput(run, productive, started)
 
     def log(self, line: str) -> None:
         """Print a line, and append it to log.txt."""
@@ -176,6 +182,7 @@ class RunLogger:
     def on_step(self, metrics: Moments) -> None:
         """Collect the metrics of a step, and advance the progress bar."""
         self._statistics.add(metrics)
+        self._goodput.on_step()
         self._bar.advance_to(min(self.state.cur_nimg / 1000, self.options.kimg))  # the last batch may exceed it
 
     def on_tick(self, stall_seconds: float) -> None:
@@ -188,7 +195,7 @@ class RunLogger:
             TrainingError: too many bad ticks in a row.
         """
         values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
-        with open(self.run / "stats.jsonl", "a") as file:
+        with open(self.run / STATS, "a") as file:
             file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
         self.write_scalars({name: value["mean"] for name, value in values.items()})
         self.log(_status(values, self.options.kimg))
@@ -253,8 +260,9 @@ class RunLogger:
         self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
 
     def close(self) -> None:
-        """Close the progress bar and TensorBoard's file."""
+        """Close the progress bar, TensorBoard's file and goodput.json."""
         self._bar.close()
+        self._goodput.close()
         self._writer.close()
 
     def _progress(self, stall_seconds: float) -> dict[str, float]:
@@ -265,6 +273,7 @@ class RunLogger:
         values = {
             "Progress/tick": tick_number(self.state.cur_nimg, self.options),
             "Progress/kimg": self.state.cur_nimg / 1000,
+            **self._goodput.metrics(),
             **self.state.controller.metrics(),
             "Timing/total_sec": now - self._started,
             "Timing/sec_per_tick": seconds,
@@ -298,7 +307,8 @@ class RunLogger:
     def _maintenance(self) -> Iterator[None]:
         """Context whose time is not counted as training."""
         start = time.monotonic()
-        yield
+        with self._goodput.saving():
+            yield
         self._maintenance_s += time.monotonic() - start
 
     def _grid_shape(self) -> tuple[int, int]:

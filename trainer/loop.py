@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ def train(
     strategy: tf.distribute.Strategy,
     run: Path,
     resume: Path | None,
+    started: float | None = None,
 ) -> bool:
     """Train until options.kimg, or until a signal asks to stop.
 
@@ -50,6 +52,7 @@ def train(
         strategy: devices to compute on.
         run: the run folder, which exists.
         resume: checkpoint folder to resume from; None for a new run.
+        started: time.monotonic() at the start of the process, for the goodput; None: now.
 
     Returns:
         True if the run is finished, False if it has stopped before, at a checkpoint.
@@ -57,6 +60,7 @@ def train(
     Raises:
         TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
     """
+    started = time.monotonic() if started is None else started
     _ensure_temporary_folder(run)
     workers = Workers(strategy)
     state = TrainState(options, strategy)
@@ -69,7 +73,7 @@ def train(
     train_step = TrainStep(state, options, strategy, random_inputs)
     pipeline = InputPipeline(options, data, held_out, step=state.step, cur_nimg=state.cur_nimg, part=part)
     local = strategy if workers.count == 1 else None  # what the chief computes alone must not wait for other workers
-    logger = RunLogger(run, options, state, data, random_inputs, local) if workers.is_chief else NullLogger()
+    logger = RunLogger(run, options, state, data, random_inputs, local, started) if workers.is_chief else NullLogger()
     profiler = Profiler(run / "tensorboard", options.profile_steps)
     schedule = Schedule(options, state.cur_nimg)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 
 
 def _main(values: flags.FlagValues) -> int:
+    started = time.monotonic()
     # Imported here, so that --help and wrong flags are answered without TensorFlow.
     from trainer import dry_run, run_dir
     from trainer.distribution import Workers, make_strategy
@@ -81,7 +83,7 @@ def _main(values: flags.FlagValues) -> int:
             point.record(options, changes)
     if is_chief:
         print(f"Run folder: {run}")
-    if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None):
+    if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
         return 0
     command = shlex.join(["python", "-m", "trainer.main", f"--resume={run}"])
     print(f"Stopped at a checkpoint. Continue with:\n  {command}")

@@ -86,7 +86,7 @@ def remove_old_checkpoints(run: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> None:
+def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> list[Any]:
     """Remove the lines of a .jsonl file from after `cur_nimg` images, which a resumed run writes again.
 
     Damaged lines go, too, such as one in the middle of which a process was killed.
@@ -95,6 +95,9 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> N
         file: which need not exist.
         cur_nimg: images that the run has seen.
         kimg: returns the thousands of images of a line.
+
+    Returns:
+        What the other lines hold.
     """
 
     def is_kept(line: str) -> bool:
@@ -104,12 +107,13 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> N
             return False
 
     if not file.exists():
-        return
+        return []
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if is_kept(line)]
     if len(kept) < len(lines):
         with atomic_write(file) as out:
             out.write("".join(kept).encode())
+    return [json.loads(line) for line in kept]
 
 
 #: What --resume and --init_from take.

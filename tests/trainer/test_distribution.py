@@ -58,7 +58,8 @@ def end(workers):
 def statistics(run):
     """Statistics that do not depend on the machine."""
     kept = ("Loss/", "Progress/", "Gradients/")
-    return [{name: value for name, value in row.items() if name.startswith(kept)} for row in scalars(None, run)]
+    rows = scalars(None, run)
+    return [{n: v for n, v in row.items() if n.startswith(kept) and n != "Progress/goodput"} for row in rows]
 
 
 def weights(run):

@@ -177,7 +177,7 @@ def test_folder(runs):
     names = {path.name for path in folder.iterdir()}
     progress = [progress_name(nimg) for nimg in snapshots_nimg(runs.straight)]
     assert names == {
-        *("options.json", "log.txt", "stats.jsonl", "tensorboard", "checkpoints"),
+        *("options.json", "log.txt", "stats.jsonl", "goodput.json", "tensorboard", "checkpoints"),
         *("reals.png", "fakes000000.png", "fakes000000.npz"),
         *(f"network-snapshot-{name}.keras" for name in progress),
         *(f"fakes{name}.{suffix}" for name in progress for suffix in ("png", "npz")),
@@ -265,6 +265,13 @@ def test_statistics(runs):
             *("Loss/G/loss", "Loss/D/loss", "Loss/scores/fake", "Loss/scores/real", "Loss/signs/fake"),
             *("Loss/signs/real", "Progress/tick", "Progress/kimg", "Progress/augment", "Progress/r_t"),
             *("Timing/total_sec", "Timing/sec_per_tick", "Timing/sec_per_kimg", "Timing/maintenance_sec"),
+            *(
+                "Progress/goodput",
+                "Goodput/productive_sec",
+                "Goodput/lost_sec",
+                "Goodput/startup_sec",
+                "Goodput/saving_sec",
+            ),
             *("Timing/input_stall_share", "Resources/cpu_mem_gb", "Resources/peak_cpu_mem_gb"),
             *(f"Weights/{part}/norm" for part in ("G", "D", "G_ema")),
             *(f"Gradients/{phase}/{name}" for phase in "GD" for name in ("norm", "nonfinite", "overflow")),
@@ -450,7 +457,10 @@ def test_statistics_continue_as_if_the_run_had_not_stopped(runs):
     """Lines written between the last checkpoint and the kill are there once, with the same numbers."""
     same = ("Loss/", "Progress/", "Gradients/", "Weights/")
     one, two = (
-        {row["Progress/kimg"]: {n: v for n, v in row.items() if n.startswith(same)} for row in scalars(run)}
+        {
+            row["Progress/kimg"]: {n: v for n, v in row.items() if n.startswith(same) and n != "Progress/goodput"}
+            for row in scalars(run)
+        }
         for run in (runs.straight, runs.resumed)
     )
     assert len(two) == len(scalars(runs.resumed))
@@ -459,6 +469,19 @@ def test_statistics_continue_as_if_the_run_had_not_stopped(runs):
     assert {kimg: row for kimg, row in two.items() if kimg not in cut} == {
         kimg: row for kimg, row in one.items() if kimg not in cut
     }
+
+
+@pytest.mark.slow
+def test_goodput_counts_the_time_of_all_processes(runs):
+    """Startup takes seconds each time; how much is lost depends on the moment of the kill."""
+    straight, stopped, resumed = (scalars(run)[-1] for run in (runs.straight, runs.stopped, runs.resumed))
+    for row in (straight, stopped, resumed):
+        seconds = {cause: row[f"Goodput/{cause}_sec"] for cause in ("productive", "lost", "startup", "saving")}
+        assert row["Progress/goodput"] == pytest.approx(seconds["productive"] / sum(seconds.values()))
+        assert all(value > 0 for cause, value in seconds.items() if cause != "lost"), seconds
+    assert straight["Goodput/lost_sec"] == 0
+    assert resumed["Goodput/lost_sec"] >= 0
+    assert resumed["Goodput/startup_sec"] > 2 * stopped["Goodput/startup_sec"]  # the last of three processes
 
 
 @pytest.mark.slow
