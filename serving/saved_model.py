@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from serving.validate import (
 )
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
-from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder
+from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder
 
 
 def export_saved_model(
@@ -81,29 +80,26 @@ def export_saved_model(
     base = Path(model_base_path)
     base.mkdir(parents=True, exist_ok=True)
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"
-    try:
-        with naming_errors(base, unfinished):
-            # A served model is not trained, and gradients would be two fifths of its graph.
-            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-            tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
-            extra = unfinished / "assets.extra"
-            extra.mkdir()
-            requests = reference_requests(generator, warmup_batch_sizes)
-            write_warmup_requests(extra / WARMUP_FILE, requests)
-            description = {
-                **_model_metadata(generator),
-                **(metadata or {}),
-                "precision": precision,
-                "license": license,
-                "max_batch": max_batch,
-                "xla": xla,
-                "signatures": {name: _signature_metadata(function) for name, function in signatures.items()},
-                "validation": validate_export(unfinished, ReferenceModel(generator, xla), requests),
-            }
-            (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            return _publish(unfinished, base)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with naming_errors(base, unfinished), temporary_folder(unfinished, ".unfinished-*"):
+        # A served model is not trained, and gradients would be two fifths of its graph.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
+        extra = unfinished / "assets.extra"
+        extra.mkdir()
+        requests = reference_requests(generator, warmup_batch_sizes)
+        write_warmup_requests(extra / WARMUP_FILE, requests)
+        description = {
+            **_model_metadata(generator),
+            **(metadata or {}),
+            "precision": precision,
+            "license": license,
+            "max_batch": max_batch,
+            "xla": xla,
+            "signatures": {name: _signature_metadata(function) for name, function in signatures.items()},
+            "validation": validate_export(unfinished, ReferenceModel(generator, xla), requests),
+        }
+        (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        return _publish(unfinished, base)
 
 
 def with_precision(generator: Any, precision: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ class Evaluator:
 
     Args:
         run: the run folder. Lines of its metric files from after state.cur_nimg are removed: the run is resumed from an
-            earlier checkpoint, and will write them again.
+            earlier checkpoint, and will write them again. The best snapshots become those of the other lines.
         options: of the run.
         state: of the run; G_ema is measured.
         strategy: devices to compute on, those of this process; None: the first one.
@@ -58,21 +60,28 @@ class Evaluator:
     ) -> None:
         self._run, self._options, self._state, self._strategy = run, options, state, strategy
         self._evaluations: list[metrics.Evaluation] = []  # made at the first snapshot; graphs are kept for the next
-        for name in options.metrics:
-            run_dir.truncate_lines(self._file(name), state.cur_nimg, lambda line: line["kimg"])
+        for name in metrics.METRICS:  # also those that are not computed any more
+            self._forget_after(name, state.cur_nimg)
+
+    def lacks_values_of(self, snapshot: Path) -> bool:
+        """True if a process was killed between saving a snapshot and the last of its metrics."""
+        lines = [_lines(self._file(name))[-1:] for name in self._options.metrics]
+        return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
     def evaluate(self, snapshot: Path) -> dict[str, float]:
         """Compute the metrics of state.G_ema.
 
-        Writes network-best-RESULT.keras for every result that is better than those of all earlier snapshots, and then a
-        line of metric-NAME.jsonl for every metric.
+        Copies the snapshot to network-best-RESULT.keras for every result that is better than those of all earlier ones,
+        and then writes a line of metric-NAME.jsonl for every metric.
 
         Args:
-            snapshot: .keras file of the same weights.
+            snapshot: .keras file of the same weights, in the run folder.
 
         Returns:
             {"Metrics/RESULT": value}.
         """
+        for name in self._options.metrics:  # lines that are there already, as the process was killed in between
+            self._forget_after(name, self._state.cur_nimg - 1)
         self._evaluations = self._evaluations or list(self._open())
         found: dict[str, float] = {}
         for evaluation in self._evaluations:
@@ -98,12 +107,6 @@ class Evaluator:
 
     def _record(self, computed: metrics.MetricResult, snapshot: Path) -> None:
         file = self._file(computed.metric)
-        for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
-            # Distances grow as fewer images are compared.
-            earlier = [line["results"][result] for line in _lines(file) if line["num_samples"] == computed.num_samples]
-            if is_best(computed.values[result], earlier, higher_is_better):
-                with atomic_path(self._run / f"network-best-{result}.keras") as best:
-                    self._state.G_ema.save(best)
         line = {
             "metric": computed.metric,
             "results": computed.values,
@@ -111,11 +114,44 @@ class Evaluator:
             "snapshot": snapshot.name,
             "kimg": self._state.cur_nimg / 1000,
         }
+        lines = [*_lines(file), line]
+        for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
+            if best_line(lines, result, higher_is_better) is line:
+                _copy(snapshot, self._best(result))
         with open(file, "a") as out:
             out.write(json.dumps(line) + "\n")
 
+    def _forget_after(self, name: str, nimg: int) -> None:
+        """Remove the values of a metric after `nimg` images, and let the best snapshots be those of the others."""
+        file = self._file(name)
+        run_dir.truncate_lines(file, nimg, _kimg)
+        for result, higher_is_better in metrics.METRICS[name].results.items():
+            if not (best := self._best(result)).exists():
+                continue
+            line = best_line(_lines(file), result, higher_is_better)
+            if line is None:
+                best.unlink()
+            elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not filecmp.cmp(
+                snapshot, best, shallow=False
+            ):
+                _copy(snapshot, best)
+
     def _file(self, metric: str) -> Path:
         return self._run / f"metric-{metric}.jsonl"
+
+    def _best(self, result: str) -> Path:
+        return self._run / f"network-best-{result}.keras"
+
+
+def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool | None) -> dict[str, Any] | None:
+    """Return the line of a metric's file that is the last to be better than all before; None without one."""
+    found = None
+    for index, line in enumerate(lines):
+        # Distances grow as fewer images are compared.
+        comparable = [earlier for earlier in lines[:index] if earlier["num_samples"] == line["num_samples"]]
+        if is_best(line["results"][result], [earlier["results"][result] for earlier in comparable], higher_is_better):
+            found = line
+    return found
 
 
 def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:
@@ -150,6 +186,16 @@ def _real_images(options: Options) -> Dataset:
 
 
 # --- metric-NAME.jsonl ------------------------------------------------------------------------------------------------
+
+
+def _kimg(line: dict[str, Any]) -> float:
+    """kimg of a line of a metric's file; LookupError if the line is damaged."""
+    return float((line["results"], line["num_samples"], line["kimg"])[-1])
+
+
+def _copy(snapshot: Path, best: Path) -> None:
+    with atomic_path(best) as temporary:
+        shutil.copyfile(snapshot, temporary)
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:

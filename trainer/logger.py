@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from sg3tf.utils.files import atomic_path
 from sg3tf.utils.progress import duration, print_above_bar
 from sg3tf.utils.resolution import size_of
 from trainer import run_dir
+from trainer.checkpoint import CheckpointWriter, StateCopy
 from trainer.config import Options
 from trainer.errors import TrainingError, summarize_error
 from trainer.evaluation import Evaluator
@@ -152,6 +154,7 @@ class RunLogger:
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = ProgressBar(options.kimg, state.cur_nimg / 1000)
         self._statistics = Statistics()
+        self._checkpoints = CheckpointWriter()
         columns, rows = self._grid_shape()
         self._grid_latents = random_inputs.grid(columns * rows)
         self._started = self._tick_ended = time.monotonic()
@@ -177,6 +180,9 @@ class RunLogger:
         images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
+        elif self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
+            self.log(f"computing the metrics of {snapshot.name}, in which the run was interrupted")
+            self.on_evaluation()
         self.log(f"building the training step with {training_backend()} operations: a minute or two")
 
     def on_step(self, metrics: Moments) -> None:
@@ -192,8 +198,9 @@ class RunLogger:
             stall_seconds: seconds spent waiting for images.
 
         Raises:
-            TrainingError: too many bad ticks in a row.
+            TrainingError: too many bad ticks in a row, or the last checkpoint could not be written.
         """
+        self._checkpoints.check()
         values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
         with open(self.run / STATS, "a") as file:
             file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
@@ -215,17 +222,37 @@ class RunLogger:
         self._saturated = warning is not None
 
     def on_checkpoint(self) -> None:
-        """Save a checkpoint to resume from, unless the last tick was bad."""
+        """Save a checkpoint to resume from, unless the last tick was bad.
+
+        This waits only until the state is copied; a thread writes the copy.
+
+        Raises:
+            TrainingError: the checkpoint before this one could not be written.
+        """
         if not self._divergence.is_healthy:
             return
         with self._maintenance():
-            try:
-                self.state.save(run_dir.new_checkpoint(self.run, self.state.cur_nimg))
-            except TrainingError as error:
-                raise TrainingError(
-                    f"{error}; make room and continue with --resume from {run_dir.last_checkpoint(self.run)}"
-                ) from error
-            run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
+            self._checkpoints.wait()
+            folder = run_dir.new_checkpoint(self.run, self.state.cur_nimg)
+            self._checkpoints.start(functools.partial(self._write_checkpoint, self.state.copy(), folder))
+
+    def _write_checkpoint(self, copy: StateCopy, folder: Path) -> None:
+        try:
+            copy.write(folder)
+        except TrainingError as error:
+            raise TrainingError(
+                f"{error}; make room and continue with --resume from {run_dir.last_checkpoint(self.run)}"
+            ) from error
+        run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
+
+    def on_end(self) -> None:
+        """Wait until the last checkpoint is written.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        with self._maintenance():
+            self._checkpoints.wait()
 
     def on_snapshot(self) -> None:
         """Save an image grid and the averaged generator, unless the last tick was bad."""
@@ -251,6 +278,7 @@ class RunLogger:
             return
         snapshot = self._snapshot_file()
         with self._maintenance():
+            self._checkpoints.wait()  # metrics take longer, and memory
             try:
                 values = self._evaluator.evaluate(snapshot)
             except Exception as error:  # whatever it is, it is no reason to end the run
@@ -260,7 +288,8 @@ class RunLogger:
         self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
 
     def close(self) -> None:
-        """Close the progress bar, TensorBoard's file and goodput.json."""
+        """Finish the checkpoint that is being written; close the progress bar, TensorBoard's file and goodput.json."""
+        self._checkpoints.close()
         self._bar.close()
         self._goodput.close()
         self._writer.close()
@@ -352,6 +381,8 @@ class NullLogger:
     def on_snapshot(self) -> None: ...
 
     def on_evaluation(self) -> None: ...
+
+    def on_end(self) -> None: ...
 
     def close(self) -> None: ...
 

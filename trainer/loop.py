@@ -95,6 +95,7 @@ def train(
                 logger.on_step(train_step.run(*pipeline.next()))
             report(schedule.due(state.cur_nimg))
         report(schedule.due_at_end(state.cur_nimg))
+        logger.on_end()
         workers.wait_for_all()  # the others would take a worker that leaves early for lost
     return schedule.is_finished(state.cur_nimg)
 

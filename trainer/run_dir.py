@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.models.loading import CLASSES
-from sg3tf.utils.files import atomic_write, refuse_remote, verify_checksums
+from sg3tf.utils.files import atomic_write, recover_replaced, refuse_remote, verify_checksums
+from trainer.checkpoint import PROGRESS
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
-from trainer.state import PROGRESS
 
 OPTIONS = "options.json"
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
+DISCARDED = "discarded"
+
+_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-|ema-profiles-)(\d{6,})(?:_(\d{3}))?\.\w+")
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
@@ -44,10 +47,12 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:
     """Newest run in `outdir` that has a checkpoint and the description of `options`, in its name or since a change."""
     numbered = re.compile(r"\d{5}-(.+)")
-    runs = [path for path in outdir.glob("*") if numbered.fullmatch(path.name) and checkpoints(path)]
+    runs = [path for path in outdir.glob("*") if numbered.fullmatch(path.name)]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         if run.name[6:] == options.description or _description_now(run) == options.description:
-            return run
+            recover_checkpoints(run)
+            if checkpoints(run):
+                return run
     return None
 
 
@@ -81,9 +86,39 @@ def new_checkpoint(run: Path, cur_nimg: int) -> Path:
 def remove_old_checkpoints(run: Path, keep: int) -> None:
     """Keep the newest few, which are large, and remove what killed processes left half-written."""
     for path in checkpoints(run)[:-keep]:
-        shutil.rmtree(path)
+        path.rename(path.with_name(f".{path.name}.partial-old"))  # so that a kill leaves none half-removed
     for path in (run / CHECKPOINTS).glob(".*.partial-*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def recover_checkpoints(run: Path) -> None:
+    """Put back checkpoints while whose replacement a process was killed; see `files.recover_replaced`."""
+    for path in (run / CHECKPOINTS).glob(".*.old-*"):
+        recover_replaced(path.with_name(path.name[1:].rpartition(".old-")[0]))
+
+
+def discard_later(run: Path, cur_nimg: int) -> list[str]:
+    """Move what a run has saved after `cur_nimg` images into its folder discarded/, and remove unfinished files.
+
+    A run that is resumed from there saves its own. Otherwise its next process, or whoever loads the run, would take the
+    newest, which belong to a stretch that the run no longer has.
+
+    Returns:
+        Names of what was moved, relative to the run folder.
+    """
+    for path in run.glob(".*.partial-*"):
+        path.unlink(missing_ok=True)
+    later = [path for path in checkpoints(run) if int(path.name) > cur_nimg]
+    for path in sorted(run.iterdir()):
+        if (match := _OF_PROGRESS.fullmatch(path.name)) and int(match[1]) * 1000 + int(match[2] or 0) > cur_nimg:
+            later.append(path)
+    for path in later:
+        target = run / DISCARDED / path.name
+        target.parent.mkdir(exist_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    return [str(path.relative_to(run)) for path in later]
 
 
 def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> list[Any]:
@@ -134,6 +169,7 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     path = path.resolve()
     if (path / PROGRESS).is_file():
         return path.parent.parent, path
+    recover_checkpoints(path)
     found = checkpoints(path)
     if not found:
         raise OptionError(f"--{flag}={path}: holds no checkpoint; give {_SOURCES[flag]}")
@@ -213,15 +249,19 @@ class ResumePoint:
         return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
 
     def record(self, options: Options, changes: Sequence[Change]) -> None:
-        """Write `changes` into options.json and the log.
+        """Write `changes` into options.json and the log, and discard what the run has saved after the checkpoint.
 
         Raises:
             OptionError: the run folder cannot be written.
         """
         try:
             options.write(self.run / OPTIONS, [*self.changes, *changes])
+            notes = self.notes(changes)
+            if moved := discard_later(self.run, round(self.kimg * 1000)):
+                notes.append(f"moved to {self.run / DISCARDED}, as later than this checkpoint: {', '.join(moved)}")
+                print(notes[-1])
             with open(self.run / LOG, "a", encoding="utf-8") as log:
-                log.writelines(f"{note}\n" for note in self.notes(changes))
+                log.writelines(f"{note}\n" for note in notes)
         except OSError as error:
             raise OptionError(
                 f"--resume={self.run}: cannot be written ({error}); give it to this user, or resume from a copy of it"

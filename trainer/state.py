@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
-from sg3tf.utils.files import atomic_directory, literal_folder, verify_checksums, write_checksums
+from sg3tf.utils.files import literal_folder, verify_checksums
 from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
+from trainer.checkpoint import PROGRESS, StateCopy
 from trainer.config import Options
-from trainer.errors import OptionError, TrainingError, summarize_error
+from trainer.errors import OptionError, summarize_error
 from trainer.losses import Regularization
 
-PROGRESS = "progress.json"
 FORMAT = 2  # of a checkpoint; 1, which does not say so, has the variables of keras.optimizers.Adam
 
 
@@ -91,7 +91,8 @@ class TrainState:
         self.cur_nimg = 0
         self.step = 0
 
-    def _checkpoint(self, format: int = FORMAT) -> tf.train.Checkpoint:
+    def _variables(self, format: int = FORMAT) -> dict[str, Any]:
+        """Variables of a checkpoint: {part: variable, or list of them}."""
         # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
         # silently leave them out.
         by_part: dict[str, Any] = {part: [v.value for v in getattr(self, part).variables] for part in PARTS}
@@ -102,7 +103,11 @@ class TrainState:
             by_part["power_emas"] = [v.value for model in self.power_emas.values() for v in model.variables]
         if self.lecam_means is not None:
             by_part["lecam_means"] = self.lecam_means
-        return tf.train.Checkpoint(**by_part, pl_mean=self.pl_mean, augment=self.controller.variables)
+        return {**by_part, "pl_mean": self.pl_mean, "augment": self.controller.variables}
+
+    def copy(self) -> StateCopy:
+        """Copy everything that a checkpoint holds to the memory of the host, to be written while training continues."""
+        return StateCopy(self._variables(), self.G_ema, self._progress())
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint atomically.
@@ -110,14 +115,7 @@ class TrainState:
         Raises:
             TrainingError: the folder cannot be written; one that was there is unchanged.
         """
-        try:
-            with atomic_directory(folder, replace=True) as partial:
-                self._checkpoint().write(str(partial / "state"))
-                self.G_ema.save(partial / "generator.keras")
-                (partial / PROGRESS).write_text(json.dumps(self._progress()) + "\n")
-                write_checksums(partial)
-        except (OSError, tf.errors.OpError) as error:
-            raise TrainingError(f"{folder}: cannot be written ({summarize_error(error)})") from error
+        self.copy().write(folder)
 
     def _progress(self) -> dict[str, Any]:
         return {"format": FORMAT, "cur_nimg": self.cur_nimg, "step": self.step}
@@ -140,7 +138,7 @@ class TrainState:
             cur_nimg, step = int(progress["cur_nimg"]), int(progress["step"])
             format = int(progress.get("format", 1))
             with literal_folder(folder) as literal:
-                status = self._checkpoint(format).read(str(literal / "state"))
+                status = tf.train.Checkpoint(**self._variables(format)).read(str(literal / "state"))
             if format == 1:
                 status.assert_existing_objects_matched()
             else:

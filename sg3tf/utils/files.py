@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -9,7 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,27 +85,103 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         FileExistsError: `path` exists and `replace` is False.
     """
     refuse_remote(path)
+    recover_replaced(path)
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same ID
-    try:
-        with naming_errors(path, temporary):
-            temporary.mkdir()
-            yield temporary
-            sync_folder(temporary)
-            if replace and path.exists():
-                os.rename(path, old)
+    with naming_errors(path, temporary), temporary_folder(temporary, f".{glob.escape(path.name)}.partial-*"):
+        yield temporary
+        sync_folder(temporary)
+        if replace and path.exists():
+            _replace_folder(temporary, path)
+        else:
             _refuse_existing(path)  # another process may have made it since the first check
             os.rename(temporary, path)
-            sync(path.parent)
+        sync(path.parent)
+
+
+@contextmanager
+def temporary_folder(folder: Path, family: str) -> Iterator[None]:
+    """Make a folder that is removed, unless it has been renamed, when the block ends.
+
+    Those that killed processes left beside it go, too. Each is locked while it is in use, and the kernel releases the
+    lock of a process that ends; where the file system has no locks, they stay.
+
+    Args:
+        folder: folder to make.
+        family: pattern that the names of all such folders match.
+    """
+    for other in folder.parent.glob(family):
+        with suppress(OSError), _locked(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(other, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with the same ID
+    with ExitStack() as stack:
+        while True:
+            folder.mkdir()
+            with suppress(OSError):
+                stack.enter_context(_locked(folder, fcntl.LOCK_EX))
+            if folder.exists():  # another process may have removed it before it was locked
+                break
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
     finally:
-        if old.exists() and not path.exists():  # interrupted between the two renames
+        os.close(descriptor)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`; what was there is removed, or back in its place after an error."""
+    if _exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+        return
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    finally:
+        recover_replaced(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+RENAME_EXCHANGE = 2  # of linux/fs.h
+AT_FDCWD = -100
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, so that at no moment one is missing.
+
+    Returns:
+        False where there is no such call: on other systems than Linux, and on some file systems, such as NFS.
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def recover_replaced(path: Path) -> None:
+    """Put back the folder `path` if a process was killed while it was replaced, on a file system without exchange."""
+    if not path.exists():
+        for old in path.parent.glob(f".{glob.escape(path.name)}.old-*"):
             os.rename(old, path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            return
 
 
 @contextmanager

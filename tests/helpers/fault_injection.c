@@ -105,6 +105,10 @@ int mkdir(const char* path, mode_t mode) { return fails("mkdir", path) ? -1 : RE
 
 int rename(const char* from, const char* to) { return fails("rename", from) ? -1 : REAL(rename)(from, to); }
 
+int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) {
+  return fails("renameat2", from) ? -1 : REAL(renameat2)(from_fd, from, to_fd, to, flags);
+}
+
 // A failed close has closed.
 int close(int fd) {
   int fail = fails_on("close", fd, 1);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
+from sg3tf.models.loading import snapshot_name
 from tests.helpers import tiny_run
 from tests.helpers.metric_stubs import MeanColor
 from trainer import evaluation, run_dir
@@ -42,7 +44,9 @@ def state(faces):
 def test_all_images_and_their_labels_unmirrored(loaded, faces, state, tmp_path):
     """As published, those held out or left out of training included."""
     options = tiny_run.options(faces, **SETTINGS, mirror=True, validation=10, max_images=30)
-    values = Evaluator(tmp_path, options, state).evaluate(tmp_path / "network-snapshot-000000.keras")
+    snapshot = tmp_path / "network-snapshot-000000.keras"
+    state.G_ema.save(snapshot)
+    values = Evaluator(tmp_path, options, state).evaluate(snapshot)
     expected = compute(
         NAMES, state.G_ema, open_dataset(faces, use_labels=True), detector_dir="x", num_samples=20, batch=8
     )
@@ -59,9 +63,10 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
     """Of two runs of the same process: the second begins at an earlier image, and forgets what came after."""
     state.cur_nimg = 2500
     file, snapshot = tmp_path / "metric-fid50k_full.jsonl", tmp_path / "network-snapshot-000002.keras"
-    earlier = [line("fid50k_full", 1.0, 2.4, num_samples=10), line("fid50k_full", 0.0, 2.5)]
+    earlier = [line("fid50k_full", 1.0, 2.4, num_samples=10), line("fid50k_full", 0.0, 2.45)]
     damaged = '\0\0\n{"results": {}}\n{"kimg": 2'
     file.write_text("".join(earlier) + line("fid50k_full", -1.0, 2.508) + damaged)
+    state.G_ema.save(snapshot)
     evaluator = Evaluator(tmp_path, tiny_run.options(faces, **SETTINGS), state)
     values = evaluator.evaluate(snapshot)
     for name in NAMES:
@@ -73,20 +78,84 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
             **{"snapshot": snapshot.name, "kimg": 2.5},
         }
     # Not the distance, as an earlier one was lower, nor is50k_std, where neither direction is better.
-    best = ["is50k_mean", "pr50k3_precision", "pr50k3_recall"]
-    assert sorted(path.name for path in tmp_path.glob("*.keras")) == [f"network-best-{name}.keras" for name in best]
-    for found, expected in zip(
-        sg3tf.load(tmp_path / f"network-best-{best[0]}.keras").get_weights(), state.G_ema.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+    best = [tmp_path / f"network-best-{name}.keras" for name in ("is50k_mean", "pr50k3_precision", "pr50k3_recall")]
+    assert sorted(tmp_path.glob("network-best-*")) == best
+    assert [path.read_bytes() for path in best] == [snapshot.read_bytes()] * 3
+    found, expected = sg3tf.load(best[0]).get_weights(), state.G_ema.get_weights()
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
     # The lower value of ten images does not count. The graph of the first evaluation has the weights of the second.
     file.write_text(line("fid50k_full", 0.0, 2.4, num_samples=10))
     weights = state.G_ema.get_weights()
     state.G_ema.set_weights([0.9 * weight for weight in weights])
-    changed = evaluator.evaluate(snapshot)
+    changed = evaluator.evaluate(snapshot)  # again, as after a kill in it: there is still one line
     state.G_ema.set_weights(weights)
+    assert len((tmp_path / "metric-pr50k3.jsonl").read_text().splitlines()) == 1
     assert changed["Metrics/fid50k_full"] != values["Metrics/fid50k_full"] > 0
     assert (tmp_path / "network-best-fid50k_full.keras").exists()
+
+
+# After a kill, or from an earlier checkpoint.
+
+
+def evaluator_at(run, kimg, *names):
+    """An evaluator of a run that is resumed at `kimg`; it computes nothing here."""
+    state = SimpleNamespace(cur_nimg=round(kimg * 1000))
+    return Evaluator(run, SimpleNamespace(metrics=names), state)
+
+
+def snapshot_line(metric, value, kimg, num_samples=20):
+    return line(metric, value, kimg, num_samples).replace(
+        '"kimg"', f'"snapshot": "{snapshot_name(kimg * 1000)}", "kimg"'
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run whose distance was 5 at 1 kimg, 3 at 2, 4 at 3, and is best at 4, in files that say so."""
+    values = {1: 5.0, 2: 3.0, 3: 4.0, 4: 1.0}
+    for kimg in values:
+        (tmp_path / snapshot_name(kimg * 1000)).write_text(f"at {kimg}")
+    (tmp_path / "metric-swd.jsonl").write_text("".join(snapshot_line("swd", v, kimg) for kimg, v in values.items()))
+    (tmp_path / "network-best-swd.keras").write_text("at 4")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("resumed_at", "best"), [(4, 4), (3, 2), (2, 2), (1, 1), (0.5, None)])
+@pytest.mark.parametrize("still_computed", [True, False])
+def test_the_best_is_never_of_a_discarded_stretch(run, resumed_at, best, still_computed):
+    evaluator_at(run, resumed_at, *(["swd"] if still_computed else []))
+    file = run / "network-best-swd.keras"
+    assert (file.read_text() if file.exists() else None) == (best and f"at {best}")
+
+
+def test_the_best_stays_where_its_snapshot_is_gone(run):
+    (run / snapshot_name(2000)).unlink()
+    evaluator_at(run, 3, "swd")
+    assert (run / "network-best-swd.keras").exists()
+
+
+def test_values_that_a_kill_has_prevented_are_noticed(run):
+    snapshot = run / snapshot_name(4000)
+    assert not evaluator_at(run, 4, "swd").lacks_values_of(snapshot)
+    assert evaluator_at(run, 4, "swd", "eqt50k_int").lacks_values_of(snapshot)  # between the two
+    assert not evaluator_at(run, 4).lacks_values_of(snapshot)
+    assert evaluator_at(run, 3, "swd").lacks_values_of(snapshot)  # before both
+    assert not evaluator_at(run, 3, "swd").lacks_values_of(run / snapshot_name(3500))  # the checkpoint has no snapshot
+
+
+def test_they_are_computed_when_the_run_is_resumed(faces, state, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "cur_nimg", 1000)
+    options = tiny_run.options(faces, cond=True, metrics=("swd",), aug="ada")
+    dataset = open_dataset(faces, use_labels=True)
+    run, evaluated = run_dir.create(tmp_path, options), []
+    monkeypatch.setattr(Evaluator, "evaluate", lambda _, snapshot: evaluated.append(snapshot.name) or {})
+    for _ in range(2):
+        logger = RunLogger(run, options, state, dataset, RandomInputs(dataset, options.batch, state.G.config.z_dim, 0))
+        logger.on_start([])
+        logger.close()
+        (run / snapshot_name(1000)).touch()
+    assert evaluated == [snapshot_name(1000)]
+    assert f"computing the metrics of {snapshot_name(1000)}" in (run / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -111,6 +180,7 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
     dataset = open_dataset(faces, use_labels=True)
     run = run_dir.create(tmp_path, options)
     logger = RunLogger(run, options, state, dataset, RandomInputs(dataset, options.batch, state.G.config.z_dim, 0))
+    logger.on_snapshot()
     logger.on_evaluation()
     logger.close()
     for name in options.metrics:
@@ -120,7 +190,7 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
     assert re.fullmatch(r"swd [\d.]+  kid_scattering [\d.e+]+\n", (run / "log.txt").read_text())
     events = EventAccumulator(str(run / "tensorboard"))
     events.Reload()
-    assert set(events.Tags()["tensors"]) == {"Metrics/swd", "Metrics/kid_scattering"}
+    assert set(events.Tags()["tensors"]) == {"Metrics/swd", "Metrics/kid_scattering", "fakes"}
 
 
 @pytest.mark.parametrize(("snap_kimg", "count"), [(0.1, 100), (4, 200), (1e6, 1000)])

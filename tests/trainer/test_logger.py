@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import threading
+import time
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -13,6 +16,7 @@ from sg3tf.data.dataset import open_dataset
 from tests.helpers import tiny_run
 from trainer import logger as module
 from trainer import run_dir
+from trainer.checkpoint import StateCopy
 from trainer.errors import TrainingError
 from trainer.logger import RunLogger
 from trainer.random_inputs import RandomInputs
@@ -45,6 +49,7 @@ def step(logger, loss=0.7, overflow=0.0):
 
 
 def saved(logger):
+    logger.on_end()
     return [int(path.name) for path in run_dir.checkpoints(logger.run)]
 
 
@@ -79,17 +84,59 @@ def test_saturated_augmentation_is_logged_once_each_time(logger, monkeypatch):
     assert (logger.run / "log.txt").read_text().count("warning: augmentation is saturated") == 2
 
 
-def test_a_full_disk_ends_the_run_and_names_the_last_checkpoint(logger, monkeypatch):
+def is_full(copy, folder):
+    raise TrainingError(f"{folder}: cannot be written (No space left on device)")
+
+
+@pytest.mark.parametrize("then", ["on_end", "on_evaluation", "on_checkpoint", "step"])
+def test_a_full_disk_ends_the_run_and_names_the_last_checkpoint(logger, monkeypatch, then):
+    """At the end, before metrics, which do not hide it, at the next checkpoint or tick."""
     step(logger)
-
-    def full(folder):
-        raise TrainingError(f"{folder}: cannot be written (No space left on device)")
-
-    monkeypatch.setattr(logger.state, "save", full)
+    assert saved(logger) == [8]
+    monkeypatch.setattr(StateCopy, "write", is_full)
+    step(logger)
+    logger.options = dataclasses.replace(logger.options, metrics=("eqt50k_int",))
+    wait_for(logger._checkpoints._pending.done)
     with pytest.raises(TrainingError, match="No space left") as failure:
-        step(logger)
+        step(logger) if then == "step" else getattr(logger, then)()
     last = logger.run / "checkpoints" / "000000008"
     assert str(failure.value).endswith(f"make room and continue with --resume from {last}")
+    logger.on_end()  # once
+
+
+def wait_for(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written_and_the_end_waits_for_it(logger, monkeypatch):
+    """What is written is the state at that moment."""
+    goes_on, write = threading.Event(), StateCopy.write
+
+    def later(copy, folder):
+        assert goes_on.wait(60)
+        write(copy, folder)
+
+    monkeypatch.setattr(StateCopy, "write", later)
+    step(logger)
+    before = logger.state.D.get_weights()
+    logger.state.D.set_weights([weight + 1 for weight in before])
+    logger.state.cur_nimg += 8
+    assert run_dir.checkpoints(logger.run) == []
+    goes_on.set()
+    assert saved(logger) == [8]
+    logger.state.restore(run_dir.checkpoints(logger.run)[0])
+    assert logger.state.cur_nimg == 8
+    for one, other in zip(logger.state.D.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_that_fails_finishes_its_checkpoint(logger, monkeypatch):
+    step(logger)
+    logger.close()
+    assert len(run_dir.checkpoints(logger.run)) == 1
 
 
 def test_stats_that_a_killed_run_wrote_after_its_last_checkpoint_are_removed(logger, faces):

@@ -209,7 +209,9 @@ def test_changes_stay_and_accumulate(run):
 
 def test_an_older_checkpoint_comes_with_the_options_of_its_time(run):
     resume(checkpoint(run, 16), dlr=0.001)
-    resume(checkpoint(run, 32), gamma=4.0, kimg=99.0)
+    make_checkpoint(run, 32)
+    resume(run, gamma=4.0, kimg=99.0)
+    make_checkpoint(run, 48)
     resume(run, gamma=8.0)
     point = ResumePoint.from_path(checkpoint(run, 16))
     # kimg has no effect on the result and keeps its last value; the rate was changed at this very checkpoint.
@@ -259,3 +261,52 @@ def test_a_run_that_cannot_be_written_is_not_resumed(run, name):
     with pytest.raises(OptionError, match=f"--resume={run}: cannot be written .*{name}.*resume from a copy") as refusal:
         point.record(PLAIN, [])
     assert "\n" not in str(refusal.value) and ".partial-" not in str(refusal.value)
+
+
+# What the run has saved after the checkpoint.
+
+
+def test_a_run_resumed_from_an_older_checkpoint_continues_from_there_after_a_kill(run):
+    resume(checkpoint(run, 32))
+    make_checkpoint(run, 40)
+    assert ResumePoint.from_path(run).checkpoint == checkpoint(run, 40)  # not 48, which is another way
+    run_dir.remove_old_checkpoints(run, keep=2)
+    assert [path.name for path in run_dir.checkpoints(run)] == ["000000032", "000000040"]
+    assert run_dir.resolve_resume_path(run / "discarded" / "000000048") == (run, run / "discarded" / "000000048")
+
+
+def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
+    saved = ["fakes000000{}.png", "fakes000000{}.npz", "network-snapshot-000000{}.keras", "ema-profiles-000000{}.npz"]
+    kept = [
+        *(name.format(part) for name in saved for part in ("", "_008", "_016")),
+        "network-best-swd.keras",
+        "reals.png",
+    ]
+    moved = [name.format("_024") for name in saved] + ["network-snapshot-000001.keras"]
+    for name in [*kept, *moved, ".fakes000000_024.partial-1.png"]:
+        (run / name).write_text(name)
+    resume(checkpoint(run, 16))
+    assert {path.name for path in run.iterdir()} == {*kept, "options.json", "log.txt", "checkpoints", "discarded"}
+    assert {path.name for path in (run / "discarded").iterdir()} == {*moved, "000000032", "000000048"}
+    (run / moved[0]).write_text("again")
+    make_checkpoint(run, 32)
+    resume(checkpoint(run, 16))  # the newest of two with the same name stays
+    assert (run / "discarded" / moved[0]).read_text() == "again"
+    line = (run / "log.txt").read_text().splitlines()[-1]
+    assert line in capsys.readouterr().out
+    later = f"checkpoints/000000032, {moved[0]}"
+    assert line == f"moved to {run / 'discarded'}, as later than this checkpoint: {later}"
+
+
+def test_nothing_is_moved_from_the_newest_checkpoint(run):
+    assert resume(run) == []
+    assert not (run / "discarded").exists()
+
+
+def test_a_checkpoint_whose_replacement_was_killed_is_found(tmp_path):
+    run = run_dir.create(tmp_path, PLAIN)
+    folder = make_checkpoint(run, 16)
+    for find in (lambda: run_dir.resolve_resume_path(run)[1], lambda: run_dir.latest_matching_run(tmp_path, PLAIN)):
+        folder.rename(folder.with_name(f".{folder.name}.old-1"))
+        assert find() in (folder, run)
+        assert run_dir.checkpoints(run) == [folder]

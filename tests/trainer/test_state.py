@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -108,6 +109,28 @@ def test_everything_comes_back(saved, other):
     assert (other.cur_nimg, other.step) == (4808, 601)
 
 
+def test_a_copy_is_written_as_the_variables_themselves_would_be(saved_once, state, tmp_path):
+    """To the bytes, after training has gone on; of the generator's file, all but the date."""
+    folder, expected = saved_once
+    for variable, value in zip(variables(state).values(), expected.values(), strict=True):
+        variable.assign(value)
+    tf.train.Checkpoint(**state._variables()).write(str(tmp_path / "state"))
+    state.G_ema.save(tmp_path / "generator.keras")
+    copy = state.copy()
+    scramble(state, 5)
+    copy.write(tmp_path / "copy")
+    for checkpoint in (folder, tmp_path / "copy"):
+        for name in ("state.index", "state.data-00000-of-00001"):
+            assert (checkpoint / name).read_bytes() == (tmp_path / name).read_bytes(), name
+        with (
+            zipfile.ZipFile(tmp_path / "generator.keras") as one,
+            zipfile.ZipFile(checkpoint / "generator.keras") as two,
+        ):
+            assert one.namelist() == two.namelist()
+            for name in {*one.namelist()} - {"metadata.json"}:
+                assert one.read(name) == two.read(name), name
+
+
 def test_is_complete(saved, state):
     """The file has all variables, including the velocities and counts of updates of each optimizer."""
     with files.literal_folder(saved[0]) as literal:
@@ -148,7 +171,8 @@ def test_an_interrupted_save_leaves_the_old_one(saved, state, other, monkeypatch
             patch.setattr(tf.train.Checkpoint, "write", interrupted)
         elif at == "generator":
             patch.setattr(keras.Model, "save", interrupted)
-        else:  # when the old one has been moved away already
+        else:
+            patch.setattr(files, "_exchange", interrupted)
             rename = os.rename
             patch.setattr(os, "rename", lambda a, b: interrupted() if ".partial" in str(a) else rename(a, b))
         scramble(state, 4)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,101 @@ def test_folder_replaces_another(tmp_path):
         raise RuntimeError
     assert [p.name for p in path.iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def replaced(folder, name):
+    with atomic_directory(folder, replace=True) as unfinished:
+        (unfinished / name).write_text(name)
+
+
+def listing(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder [a] that holds the file old."""
+    replaced(tmp_path / "[a]", "old")
+    return tmp_path / "[a]"
+
+
+def test_a_kill_never_finds_a_folder_missing_that_is_replaced(folder, monkeypatch):
+    if sys.platform != "linux" or not files._exchange(folder, folder):
+        pytest.skip("this file system cannot exchange folders")
+
+    def missing(*_):
+        raise AssertionError("the folder has no name for a moment")
+
+    monkeypatch.setattr(os, "rename", missing)
+    replaced(folder, "new")
+    assert listing(folder.parent) == ["[a]", "[a]/new"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EINVAL])
+def test_where_folders_cannot_be_exchanged_they_are_moved(folder, monkeypatch, number):
+    """Errors that say so and others, which come from the call itself."""
+
+    class Library:
+        def __init__(self, *_, **__):
+            self.renameat2 = lambda *_: -1
+
+    monkeypatch.setattr(files.ctypes, "CDLL", Library)
+    monkeypatch.setattr(files.ctypes, "get_errno", lambda: number)
+    if number == errno.EINVAL:
+        replaced(folder, "new")
+        assert listing(folder.parent) == ["[a]", "[a]/new"]
+    else:
+        with pytest.raises(PermissionError) as failure:
+            replaced(folder, "new")
+        assert failure.value.filename == str(folder)
+        assert listing(folder.parent) == ["[a]", "[a]/old"]
+
+
+def test_a_folder_whose_replacement_ended_between_two_renames_comes_back(folder, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    rename = os.rename
+
+    def fails(source, destination):
+        if ".partial-" in str(source):
+            raise KeyboardInterrupt
+        rename(source, destination)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "rename", fails)
+        replaced(folder, "new")
+    assert listing(folder.parent) == ["[a]", "[a]/old"]
+    folder.rename(folder.with_name(".[a].old-1"))  # as SIGKILL leaves it
+    with pytest.raises(FileExistsError), atomic_directory(folder):
+        pass
+    assert listing(folder.parent) == ["[a]", "[a]/old"]
+
+
+def test_what_killed_processes_left_unfinished_is_removed(folder):
+    names = [".[a].partial-1", ".[a].partial-2", ".b.partial-1"]
+    for name in names:
+        (folder.parent / name).mkdir()
+    with files._locked(folder.parent / names[1], fcntl.LOCK_EX):  # of a process that is still at work
+        replaced(folder, "new")
+    assert listing(folder.parent) == [".[a].partial-2", ".b.partial-1", "[a]", "[a]/new"]
+
+
+def test_a_folder_is_locked_while_it_is_written(tmp_path):
+    """Not after that."""
+    now = fcntl.LOCK_EX | fcntl.LOCK_NB
+    with atomic_directory(tmp_path / "a") as unfinished, pytest.raises(BlockingIOError), files._locked(unfinished, now):
+        pass
+    with files._locked(tmp_path / "a", now):
+        pass
+
+
+def test_folders_are_written_where_there_are_no_locks(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (folder.parent / ".[a].partial-1").mkdir()
+    replaced(folder, "new")
+    assert listing(folder.parent) == [".[a].partial-1", "[a]", "[a]/new"]
 
 
 def test_digest_file(tmp_path):

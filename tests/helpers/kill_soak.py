@@ -1,0 +1,494 @@
+"""Soak of SIGKILLs: commands killed at random moments and run again until they end, compared with undisturbed ones.
+
+python -m tests.helpers.kill_soak --minutes=30 --seed=1 --out=build/soak/kills.json
+python -m tests.helpers.kill_soak --jobs=train,video --trials=2
+
+Half of the kills come at any moment, the others while a file or folder is being written. Some end the whole process
+group, as Ctrl-\\ would, others only the command itself, as the kernel does when memory runs out. Each trial of a job
+begins in an empty folder and has one to three kills; the same command is then run until it ends by itself. Its results
+must be those of an undisturbed run, and after each kill what is there under a final name must be complete.
+
+Prints a line of JSON for each trial, and in the end a table. The exit status is 1 if anything was wrong. All commands
+are forked from one process that has imported TensorFlow, so that few kills meet imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HANGS_AFTER_S = 240
+RESOLUTION = 16
+BATCH = 8
+STEPS = 24
+
+
+# --- Jobs -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, and what it leaves.
+
+    Attributes:
+        arguments: (inputs, folder) -> arguments of `sg3tf`; it writes into the folder.
+        results: (folder) -> {name: digest or value} of what has to be as in an undisturbed run; {} if nothing is there.
+        processes: number of processes that run the command together, connected by TF_CONFIG.
+    """
+
+    arguments: Callable[[Path, Path], list[str]]
+    results: Callable[[Path], dict[str, Any]]
+    processes: int = 1
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Digests of all files below a folder."""
+    return {str(f.relative_to(folder)): digest(f.read_bytes()) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def keras_weights(file: Path) -> str:
+    with zipfile.ZipFile(file) as content:  # also has the date
+        return digest(content.read("model.weights.h5"))
+
+
+def train_arguments(inputs: Path, folder: Path, **more: Any) -> list[str]:
+    values = {
+        **{"outdir": folder / "runs", "data": inputs / "faces", "batch": BATCH, "gamma": 0.05, "resume": "latest"},
+        **{"cbase": 128, "cmax": 8, "kimg": BATCH * STEPS / 1000, "tick": 4 * BATCH / 1000, "snap": 2},
+        **{"checkpoint": 1, "ada_kimg": 1, "mirror": True, "metrics": "swd", "metrics_samples": 100, **more},
+    }
+    return ["train", *(f"--{name}={value}" for name, value in values.items())]
+
+
+def train_results(folder: Path) -> dict[str, Any]:
+    """Weights and statistics of the last run; those without a checkpoint are begun anew, in a folder of their own."""
+    runs = [path for path in sorted((folder / "runs").glob("*")) if any(path.glob("checkpoints/[0-9]*"))]
+    if not runs:
+        return {}
+    run, found = runs[-1], {}
+    for checkpoint in run.glob("checkpoints/[0-9]*"):
+        found |= {f"{checkpoint.name}/{f.name}": digest(f.read_bytes()) for f in checkpoint.glob("state.*")}
+        found[f"{checkpoint.name}/generator"] = keras_weights(checkpoint / "generator.keras")
+    found |= {file.name: keras_weights(file) for file in run.glob("network-*.keras")}
+    found |= {file.name: digest(file.read_bytes()) for pattern in ("fakes*", "metric-*") for file in run.glob(pattern)}
+    same = ("Loss/", "Gradients/", "Weights/", "Progress/")
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    kept = [{k: v for k, v in line.items() if k.startswith(same) and k != "Progress/goodput"} for line in lines]
+    found["stats.jsonl"] = digest(json.dumps(kept).encode())
+    return found
+
+
+def build_results(folder: Path) -> dict[str, Any]:
+    return files(folder / "faces")
+
+
+def export_results(folder: Path) -> dict[str, Any]:
+    """Variables of the newest version: a kill after it has appeared leaves it, and the next command makes another."""
+    versions = sorted((path for path in (folder / "model").glob("[0-9]*")), key=lambda path: int(path.name))
+    for version in versions:
+        assert (version / "assets.extra" / "sg3tf.json").is_file(), f"{version} is incomplete"
+    return files(versions[-1] / "variables") if versions else {}
+
+
+def output_results(folder: Path) -> dict[str, Any]:
+    """Of a command that prints its results."""
+    lines = [line for line in (folder / "log.0").read_text().splitlines() if line.startswith("{")]
+    return {str(index): line for index, line in enumerate(lines)}
+
+
+def file_results(*names: str) -> Callable[[Path], dict[str, Any]]:
+    return lambda folder: {name: digest((folder / name).read_bytes()) for name in names if (folder / name).exists()}
+
+
+def converted_results(folder: Path) -> dict[str, Any]:
+    out = folder / "network"
+    return {file.name: keras_weights(file) for file in out.glob("*.keras")} | {
+        file.name: digest(file.read_bytes()) for file in out.glob("*.json")
+    }
+
+
+JOBS = {
+    "train": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"), train_results),
+    "train-2": Job(
+        lambda inputs, folder: train_arguments(inputs, folder, strategy="auto", batch_per_replica=BATCH // 2),
+        train_results,
+        processes=2,
+    ),
+    "build": Job(
+        lambda inputs, folder: [
+            *("data", "build", f"--source={inputs / 'images'}", f"--outdir={folder / 'faces'}"),
+            *(f"--resolution={RESOLUTION}", "--workers=2"),
+        ],
+        build_results,
+    ),
+    "convert": Job(
+        lambda inputs, folder: [
+            *("convert", "from-pickle", f"--network={inputs / 'official.pkl'}", f"--outdir={folder / 'network'}")
+        ],
+        converted_results,
+    ),
+    "export": Job(
+        lambda inputs, folder: [
+            "export",
+            f"--network={inputs / 'tiny.keras'}",
+            f"--model_base_path={folder / 'model'}",
+        ],
+        export_results,
+    ),
+    "metrics": Job(
+        lambda inputs, folder: [
+            *("metrics", f"--network={inputs / 'tiny.keras'}", f"--data={inputs / 'faces'}", "--num_samples=400"),
+            *("--metrics=swd,kid_scattering,eqt50k_int", f"--cache_dir={folder / 'cache'}"),
+        ],
+        output_results,
+    ),
+    "video": Job(
+        lambda inputs, folder: [
+            *("generate", "interpolate", f"--network={inputs / 'tiny.keras'}", "--seeds=0-3", "--frames=20"),
+            f"--out={folder / 'walk.mp4'}",
+        ],
+        file_results("walk.mp4"),
+    ),
+    "project": Job(
+        lambda inputs, folder: [
+            *("project", f"--network={inputs / 'tiny.keras'}", f"--target={inputs / 'images' / '0' / '0.png'}"),
+            *("--steps=30", f"--outdir={folder / 'found'}", f"--discriminator={inputs / 'D.keras'}", "--seed=1"),
+        ],
+        file_results("found/latents.npz"),
+    ),
+}
+
+
+def make_inputs(folder: Path) -> None:
+    """Images, a data set, and networks with random weights."""
+    import keras
+    import numpy as np
+
+    import sg3tf
+    from sg3tf.images import save_png
+    from tests.helpers.official_networks import stored
+    from tests.helpers.official_writer import dumps
+
+    for index, image in enumerate(np.random.default_rng(0).integers(0, 256, (64, RESOLUTION, RESOLUTION, 3), np.uint8)):
+        save_png(folder / "images" / str(index % 3) / f"{index}.png", image)
+    build = ["data", "build", f"--source={folder / 'images'}", f"--outdir={folder / 'faces'}"]
+    assert wait(start([*build, f"--resolution={RESOLUTION}"], folder / "log"), HANGS_AFTER_S) == 0
+    keras.utils.set_random_seed(0)
+    size = {"resolution": RESOLUTION, "channel_base": 128, "channel_max": 8}
+    sg3tf.Generator.from_preset("stylegan3-t", **size).save(folder / "tiny.keras")
+    sg3tf.Discriminator.from_preset("stylegan3-t", **size).save(folder / "D.keras")
+    golden = dict(np.load(Path(__file__).parents[1] / "golden" / "generator_t32.npz"))
+    (folder / "official.pkl").write_bytes(dumps({"G_ema": stored("generator_t32", golden)}))
+
+
+# --- Processes --------------------------------------------------------------------------------------------------------
+
+
+def preload() -> None:
+    """Import what the commands import; nothing may be computed, as TensorFlow's threads do not survive a fork."""
+    for name in ("tensorflow", "keras", "trainer.loop", "serving.saved_model", "sg3tf.metrics", "sg3tf.cli.main"):
+        importlib.import_module(name)
+
+
+def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Start `sg3tf ARGUMENTS` in a session of its own; return its process ID."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.environ.update(environment or {})
+        from sg3tf.cli import main
+
+        status = main.main(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def wait(pid: int, at_most_s: float) -> int | None:
+    """Exit status of a process, negative for a signal; None if it is still running after `at_most_s`."""
+    end = time.monotonic() + at_most_s
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return None
+
+
+def start_all(job: Job, inputs: Path, folder: Path) -> list[int]:
+    """Start the processes of a job."""
+    arguments = job.arguments(inputs, folder)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(job.processes)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}} for i in range(job.processes)]
+    several = [{"TF_CONFIG": json.dumps(one)} if job.processes > 1 else {} for one in config]
+    return [start(arguments, folder / f"log.{index}", one) for index, one in enumerate(several)]
+
+
+def run(job: Job, inputs: Path, folder: Path) -> float:
+    """Run a job to its end; return the seconds that it took.
+
+    Raises:
+        Wrong: it fails or does not end.
+    """
+    began = time.monotonic()
+    pids = start_all(job, inputs, folder)
+    statuses = [wait(pid, HANGS_AFTER_S) for pid in pids]
+    for pid, status in zip(pids, statuses, strict=True):
+        if status is None:
+            end_session(pid)
+            wait(pid, 10)
+    if any(statuses):
+        logs = [(folder / f"log.{index}").read_text()[-2000:] for index in range(len(pids))]
+        raise Wrong(f"ended with {statuses}: {logs}")
+    return time.monotonic() - began
+
+
+def session_of(pid: int) -> list[int]:
+    """Processes of the session that `pid` leads, or led."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == pid and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def end_session(pid: int) -> None:
+    for member in session_of(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+# --- Kills ------------------------------------------------------------------------------------------------------------
+
+
+class Wrong(Exception):
+    """What a kill must not do."""
+
+
+def unfinished(folder: Path) -> set[str]:
+    names = set()
+    with contextlib.suppress(FileNotFoundError):  # while it is renamed
+        names = {str(path) for path in folder.rglob(".*") if "partial" in path.name or "unfinished" in path.name}
+    return names
+
+
+def wait_for_moment(pids: list[int], folder: Path, rng: random.Random, seconds: float) -> str:
+    """Return at a random moment of the next `seconds`, or when a file is being written; "" if a process has ended."""
+    writing = rng.random() < 0.5
+    end = time.monotonic() + rng.uniform(0, seconds)
+    if writing:
+        end, before = time.monotonic() + seconds, unfinished(folder)
+    while time.monotonic() < end:
+        if any(not alive(pid) for pid in pids):
+            return ""
+        if writing and unfinished(folder) - before and rng.random() < 0.3:
+            time.sleep(rng.uniform(0, 0.03))
+            return "writing"
+        time.sleep(0.003)
+    return "any"
+
+
+def alive(pid: int) -> bool:
+    """True unless the process has ended, which leaves it to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def kill(pids: list[int], rng: random.Random) -> list[int]:
+    """Kill some of the processes of a job, or all; return those that are left to end by themselves."""
+    killed = rng.choice([pids, [rng.choice(pids)]])
+    whole_group = rng.random() < 0.5
+    for pid in killed:
+        if whole_group:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+        wait(pid, 30)
+    return [pid for pid in pids if pid not in killed]
+
+
+def disturbed(
+    job: Job, inputs: Path, folder: Path, expected: Mapping[str, Any], rng: random.Random, seconds: float
+) -> int:
+    """Kill a job one to three times, then let it end; return the number of kills.
+
+    Raises:
+        Wrong: the results differ from the expected ones, or something incomplete has a final name.
+    """
+    kills = 0
+    for _ in range(rng.randint(1, 3)):
+        pids = start_all(job, inputs, folder)
+        moment = wait_for_moment(pids, folder, rng, seconds)
+        if moment and all(alive(pid) for pid in pids):
+            others, kills = kill(pids, rng), kills + 1
+        else:  # it has come to its end first
+            others = pids
+        for pid in others:
+            if wait(pid, HANGS_AFTER_S) is None:
+                end_session(pid)
+                wait(pid, 10)
+                raise Wrong(f"a process does not end: {(folder / 'log.0').read_text()[-2000:]}")
+        for pid in pids:
+            end = time.monotonic() + 10
+            while left := session_of(pid):
+                if time.monotonic() > end:
+                    end_session(pid)
+                    raise Wrong(f"{len(left)} processes outlive their command, which was killed")
+                time.sleep(0.05)
+        check_complete(folder, job.results(folder), expected)
+    run(job, inputs, folder)
+    found = job.results(folder)
+    if found != expected:
+        names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
+    if left := unfinished(folder):
+        raise Wrong(f"left behind: {', '.join(sorted(left))}")
+    return kills
+
+
+def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse what is under a final name and differs from an undisturbed run, and checkpoints that are damaged."""
+    from sg3tf.utils.files import verify_checksums
+
+    for checkpoint in folder.glob("runs/*/checkpoints/[0-9]*"):
+        if problem := verify_checksums(checkpoint):
+            raise Wrong(f"{checkpoint.name}: {problem}")
+    final = {name for name in found if name in expected and not name.endswith(".jsonl") and "best" not in name}
+    if differing := sorted(name for name in final if found[name] != expected[name]):
+        raise Wrong(f"after a kill, these differ from an undisturbed run: {', '.join(differing)}")
+
+
+# --- Soak -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """Counts of a job.
+
+    Attributes:
+        seconds: of the undisturbed run.
+        goodput: seconds of all disturbed runs by cause, of training.
+    """
+
+    seconds: float
+    trials: int = 0
+    kills: int = 0
+    wrong: list[str] = field(default_factory=list)
+    goodput: dict[str, float] = field(default_factory=dict)
+
+
+def soak(names: Sequence[str], seed: int, trials: int | None, minutes: float) -> Iterator[tuple[str, Tally]]:
+    """Try one job after the other, and yield it and its counts after each trial."""
+    end = time.monotonic() + minutes * 60
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(work / "cache")
+        inputs = work / "inputs"
+        pid = os.fork()  # of a process that computes nothing
+        if pid == 0:
+            status = 1
+            try:
+                make_inputs(inputs)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        if wait(pid, HANGS_AFTER_S) != 0:
+            raise Wrong("the inputs cannot be made")
+        expected, tallies = {}, {}
+        for number in range(trials if trials is not None else sys.maxsize):
+            for index, job_name in enumerate(names):
+                if time.monotonic() > end:
+                    return
+                job, folder = JOBS[job_name], work / job_name
+                if job_name not in tallies:
+                    folder.mkdir()
+                    tallies[job_name] = Tally(run(job, inputs, folder))
+                    expected[job_name] = job.results(folder)
+                    assert expected[job_name], job_name
+                    shutil.rmtree(folder)
+                tally = tallies[job_name]
+                folder.mkdir()
+                tally.trials += 1
+                rng = random.Random(f"{seed} {number} {index}")
+                try:
+                    tally.kills += disturbed(job, inputs, folder, expected[job_name], rng, tally.seconds)
+                except Wrong as problem:
+                    tally.wrong.append(f"trial {number} of seed {seed}: {problem}")
+                for file in folder.glob("runs/*/goodput.json"):
+                    for cause, seconds in json.loads(file.read_text()).items():
+                        tally.goodput[cause] = tally.goodput.get(cause, 0) + seconds
+                shutil.rmtree(folder)
+                yield job_name, tally
+
+
+def table(tallies: Mapping[str, Tally]) -> str:
+    lines = ["| command | undisturbed run, s | trials | kills | wrong | goodput |", "|---|---|---|---|---|---|"]
+    for name, tally in tallies.items():
+        total = sum(tally.goodput.values())
+        shares = ", ".join(f"{cause} {seconds / total:.0%}" for cause, seconds in tally.goodput.items())
+        lines.append(
+            f"| {name} | {tally.seconds:.1f} | {tally.trials} | {tally.kills} | {len(tally.wrong)} | {shares} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", default=",".join(JOBS), help="jobs, separated by commas")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, help="trials of each job; default: until the time is over")
+    parser.add_argument("--minutes", type=float, default=30, help="no trial begins later")
+    parser.add_argument("--out", type=Path, help="file for the report, as JSON")
+    options = parser.parse_args()
+    preload()
+    tallies = {}
+    for name, tally in soak(options.jobs.split(","), options.seed, options.trials, options.minutes):
+        tallies[name] = tally
+        last = {"job": name, "trials": tally.trials, "kills": tally.kills, "wrong": tally.wrong[-1:]}
+        print(json.dumps(last), flush=True)
+    print(table(tallies))
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps({name: vars(tally) for name, tally in tallies.items()}, indent=2) + "\n")
+    return int(any(tally.wrong for tally in tallies.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
