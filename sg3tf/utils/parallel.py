@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -53,13 +55,20 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
         yield from map(function, items)
         return
     # Spawned: a forked child of a process with threads (TensorFlow's, tqdm's) can deadlock.
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_ignore_interrupts)
+    executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
     try:
         yield from prefetch(function, items, executor=executor, ahead=8 * workers)
     except BrokenProcessPool as error:
         raise ChildProcessError("a worker process died (out of memory?); use fewer workers") from error
 
 
-def _ignore_interrupts() -> None:
-    """Ignore Ctrl-C, which reaches the whole process group: only the parent reports it."""
+def _begin_worker() -> None:
+    """Ignore Ctrl-C, which reaches the whole process group: only the parent reports it. End if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +71,31 @@ def test_processes():
 def test_killed_process():
     with pytest.raises(ChildProcessError, match="a worker process died .*use fewer workers"):
         list(map_in_order(kill_at_three, range(40), workers=2))
+
+
+def members(session: int) -> list[int]:
+    """Process IDs of a session, without zombies."""
+    stats = {int(path.name): path / "stat" for path in Path("/proc").glob("[0-9]*")}
+    found = []
+    for pid, stat in stats.items():
+        with contextlib.suppress(OSError):
+            state, *_, of_session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(of_session) == session and state != "Z":
+                found.append(pid)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are counted in /proc")
+def test_processes_end_when_their_parent_is_killed():
+    program = "import itertools, time; from sg3tf.utils.parallel import map_in_order\n"
+    program += "for _ in map_in_order(time.sleep, itertools.repeat(0.01), workers=2): print('done', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout and parent.stdout.readline() == b"done\n"
+        assert len(members(parent.pid)) >= 3
+        parent.kill()
+        end = time.monotonic() + 20
+        while (left := members(parent.pid)) and time.monotonic() < end:
+            time.sleep(0.01)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+    assert left == []
