@@ -1,6 +1,7 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
 # make demo   a picture at once, then transfer learning, export, a server and a page of results; again: trains on
 # make explorer  the built files of the web page in serving/explorer
+# make soak   an hour of kills, storms and memory (SG3TF_SOAK_MINUTES=60)
 # make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
@@ -12,7 +13,7 @@ DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
 
-.PHONY: explorer explorer-tools docs format soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
+.PHONY: explorer explorer-tools docs format soak soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
 demo: .venv/.installed
 	@$(BIN)/python examples/demo/demo.py --data="$(DATA)" --kimg=$(KIMG)
@@ -64,6 +65,16 @@ test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pip install --quiet "apache-beam>=2.77,<3" absl-py google-crc32c numpy pillow tqdm lmdb \
 	  pytest hypothesis
 	touch $@
+
+# Kills at random moments, a storm of requests, and memory; each prints its counts, which also go to build/soak.
+SG3TF_SOAK_MINUTES ?= 60
+SG3TF_SOAK_SEED ?= 0
+soak: native
+	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
+	$(BIN)/python -m tests.helpers.kill_soak --minutes=$$((minutes / 2)) --seed=$(SG3TF_SOAK_SEED) --out=build/soak/kills.json || status=1; \
+	SG3TF_SOAK=$$minutes $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
+	$(BIN)/python -m tests.helpers.memory_soak --minutes=$$((minutes / 6)) --out=build/soak/memory.json || status=1; \
+	exit $$status
 
 # Long form of the storms of requests against the server: half an hour.
 soak-serving: .venv/.installed

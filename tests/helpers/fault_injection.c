@@ -1,7 +1,7 @@
 // Library for LD_PRELOAD that lets one chosen call of a process on files below a folder fail.
 //
-// fault_arm(FOLDER, N, ERROR): the Nth call from now on fails with ERROR; 0 lets none fail, and counts. fault_count():
-// calls since then. fault_last(): name and file of the call that failed.
+// fault_arm(FOLDER, N, ERROR): the Nth call from now on fails with ERROR; 0 lets none fail, and counts. ERROR -1 lets
+// write() write only a half. fault_count(): calls since then. fault_last(): name and file of the call that failed.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,6 +20,8 @@ static char folder[4096];
 static char last[4200];
 static long count, fail_at;
 static int fail_with;
+
+#define SHORT -1
 
 void fault_arm(const char* below, long n, int error) {
   pthread_mutex_lock(&mutex);
@@ -41,6 +43,7 @@ static int fails(const char* call, const char* path) {
   int now = ++count == fail_at;
   if (now) snprintf(last, sizeof last, "%s %s", call, path);
   pthread_mutex_unlock(&mutex);
+  if (now && fail_with == SHORT) return 0;
   if (now) errno = fail_with;
   return now;
 }
@@ -79,16 +82,24 @@ OPEN(open64)
 FOPEN(fopen)
 FOPEN(fopen64)
 
+// Sets `size` to what is to be written.
+static int fails_to_write(const char* call, int fd, size_t* size) {
+  long before = count;
+  int fail = fails_on(call, fd, 1);
+  if (fail_with == SHORT && count > before && count == fail_at) *size = (*size + 1) / 2;
+  return fail;
+}
+
 ssize_t write(int fd, const void* data, size_t size) {
-  return fails_on("write", fd, 1) ? -1 : REAL(write)(fd, data, size);
+  return fails_to_write("write", fd, &size) ? -1 : REAL(write)(fd, data, size);
 }
 
 ssize_t pwrite(int fd, const void* data, size_t size, off_t at) {
-  return fails_on("pwrite", fd, 1) ? -1 : REAL(pwrite)(fd, data, size, at);
+  return fails_to_write("pwrite", fd, &size) ? -1 : REAL(pwrite)(fd, data, size, at);
 }
 
 ssize_t pwrite64(int fd, const void* data, size_t size, off64_t at) {
-  return fails_on("pwrite", fd, 1) ? -1 : REAL(pwrite64)(fd, data, size, at);
+  return fails_to_write("pwrite", fd, &size) ? -1 : REAL(pwrite64)(fd, data, size, at);
 }
 
 size_t fwrite(const void* data, size_t size, size_t number, FILE* file) {

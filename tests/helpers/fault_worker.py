@@ -4,7 +4,7 @@ Usage: LD_PRELOAD=LIBRARY python -m tests.helpers.fault_worker WHAT DATA FOLDER 
 
 WHAT is "checkpoint" or "export", LIBRARY that of fault_injection.c, DATA a data set, FOLDER empty, LIMIT the number of
 failures to try, of all that there are. Prints a JSON line for each: {"call", "error", "raised", "message", "state"},
-where state is "old", "new" or the problem.
+where state is "old", "new" or the problem, and the error of a short write is empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any
 from sg3tf.utils.files import verify_checksums
 from tests.helpers import tiny_run
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS)
+SHORT = -1  # a write of a half, which is no error
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EINTR, SHORT)
 
 library: Any = ctypes.CDLL(None)
 library.fault_last.restype = ctypes.c_char_p
@@ -50,7 +51,12 @@ def try_all(
         library.fault_arm(b"", ctypes.c_long(0), 0)
         results.append(
             {
-                **{"call": failed, "error": os.strerror(error), "raised": raised, "message": message},
+                **{
+                    "call": failed,
+                    "error": "" if error == SHORT else os.strerror(error),
+                    "raised": raised,
+                    "message": message,
+                },
                 **{"state": inspect(number), "calls": count},
             }
         )

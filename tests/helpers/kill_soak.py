@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HANGS_AFTER_S = 240
+HANGS_AFTER_S = 900  # on a busy machine
 RESOLUTION = 16
 BATCH = 8
 STEPS = 24
@@ -271,7 +271,7 @@ def run(job: Job, inputs: Path, folder: Path) -> float:
         if status is None:
             end_session(pid)
             wait(pid, 10)
-    if any(statuses):
+    if any(status != 0 for status in statuses):
         logs = [(folder / f"log.{index}").read_text()[-2000:] for index in range(len(pids))]
         raise Wrong(f"ended with {statuses}: {logs}")
     return time.monotonic() - began
@@ -297,6 +297,22 @@ def end_session(pid: int) -> None:
 # --- Kills ------------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Tally:
+    """Counts of a job.
+
+    Attributes:
+        seconds: of the undisturbed run.
+        goodput: seconds of all disturbed runs by cause, of training.
+    """
+
+    seconds: float
+    trials: int = 0
+    kills: int = 0
+    wrong: list[str] = field(default_factory=list)
+    goodput: dict[str, float] = field(default_factory=dict)
+
+
 class Wrong(Exception):
     """What a kill must not do."""
 
@@ -308,20 +324,20 @@ def unfinished(folder: Path) -> set[str]:
     return names
 
 
-def wait_for_moment(pids: list[int], folder: Path, rng: random.Random, seconds: float) -> str:
-    """Return at a random moment of the next `seconds`, or when a file is being written; "" if a process has ended."""
+def wait_for_moment(pids: list[int], folder: Path, rng: random.Random, seconds: float) -> bool:
+    """Return True at a random moment of the next `seconds`, or while a file is being written; False after an end."""
     writing = rng.random() < 0.5
     end = time.monotonic() + rng.uniform(0, seconds)
     if writing:
         end, before = time.monotonic() + seconds, unfinished(folder)
     while time.monotonic() < end:
         if any(not alive(pid) for pid in pids):
-            return ""
+            return False
         if writing and unfinished(folder) - before and rng.random() < 0.3:
             time.sleep(rng.uniform(0, 0.03))
-            return "writing"
+            return True
         time.sleep(0.003)
-    return "any"
+    return True
 
 
 def alive(pid: int) -> bool:
@@ -342,20 +358,19 @@ def kill(pids: list[int], rng: random.Random) -> list[int]:
     return [pid for pid in pids if pid not in killed]
 
 
-def disturbed(
-    job: Job, inputs: Path, folder: Path, expected: Mapping[str, Any], rng: random.Random, seconds: float
-) -> int:
-    """Kill a job one to three times, then let it end; return the number of kills.
+def disturb(
+    job: Job, inputs: Path, folder: Path, expected: Mapping[str, Any], rng: random.Random, tally: Tally
+) -> None:
+    """Kill a job one to three times, then let it end.
 
     Raises:
         Wrong: the results differ from the expected ones, or something incomplete has a final name.
     """
-    kills = 0
     for _ in range(rng.randint(1, 3)):
         pids = start_all(job, inputs, folder)
-        moment = wait_for_moment(pids, folder, rng, seconds)
-        if moment and all(alive(pid) for pid in pids):
-            others, kills = kill(pids, rng), kills + 1
+        if wait_for_moment(pids, folder, rng, tally.seconds) and all(alive(pid) for pid in pids):
+            tally.kills += 1
+            others = kill(pids, rng)
         else:  # it has come to its end first
             others = pids
         for pid in others:
@@ -378,7 +393,6 @@ def disturbed(
         raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
     if left := unfinished(folder):
         raise Wrong(f"left behind: {', '.join(sorted(left))}")
-    return kills
 
 
 def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -396,23 +410,9 @@ def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str
 # --- Soak -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Tally:
-    """Counts of a job.
-
-    Attributes:
-        seconds: of the undisturbed run.
-        goodput: seconds of all disturbed runs by cause, of training.
-    """
-
-    seconds: float
-    trials: int = 0
-    kills: int = 0
-    wrong: list[str] = field(default_factory=list)
-    goodput: dict[str, float] = field(default_factory=dict)
-
-
-def soak(names: Sequence[str], seed: int, trials: int | None, minutes: float) -> Iterator[tuple[str, Tally]]:
+def soak(
+    names: Sequence[str], seed: int, trials: int | None, minutes: float, keep: Path | None
+) -> Iterator[tuple[str, Tally]]:
     """Try one job after the other, and yield it and its counts after each trial."""
     end = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as name:
@@ -448,9 +448,11 @@ def soak(names: Sequence[str], seed: int, trials: int | None, minutes: float) ->
                 tally.trials += 1
                 rng = random.Random(f"{seed} {number} {index}")
                 try:
-                    tally.kills += disturbed(job, inputs, folder, expected[job_name], rng, tally.seconds)
+                    disturb(job, inputs, folder, expected[job_name], rng, tally)
                 except Wrong as problem:
                     tally.wrong.append(f"trial {number} of seed {seed}: {problem}")
+                    if keep:
+                        shutil.copytree(folder, keep / f"{job_name}-{seed}-{number}", dirs_exist_ok=True)
                 for file in folder.glob("runs/*/goodput.json"):
                     for cause, seconds in json.loads(file.read_text()).items():
                         tally.goodput[cause] = tally.goodput.get(cause, 0) + seconds
@@ -476,10 +478,11 @@ def main() -> int:
     parser.add_argument("--trials", type=int, help="trials of each job; default: until the time is over")
     parser.add_argument("--minutes", type=float, default=30, help="no trial begins later")
     parser.add_argument("--out", type=Path, help="file for the report, as JSON")
+    parser.add_argument("--keep", type=Path, help="folder for copies of what went wrong")
     options = parser.parse_args()
     preload()
     tallies = {}
-    for name, tally in soak(options.jobs.split(","), options.seed, options.trials, options.minutes):
+    for name, tally in soak(options.jobs.split(","), options.seed, options.trials, options.minutes, options.keep):
         tallies[name] = tally
         last = {"job": name, "trials": tally.trials, "kills": tally.kills, "wrong": tally.wrong[-1:]}
         print(json.dumps(last), flush=True)
