@@ -128,10 +128,14 @@ def converted_results(folder: Path) -> dict[str, Any]:
     }
 
 
+#: Options of training whose step is built quickly.
+QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 2, "aug": "noaug"}
+
 JOBS = {
     "train": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"), train_results),
+    "train-quick": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK), train_results),
     "train-2": Job(
-        lambda inputs, folder: train_arguments(inputs, folder, strategy="auto", batch_per_replica=BATCH // 2),
+        lambda inputs, folder: train_arguments(inputs, folder, batch_per_replica=BATCH // 2, **QUICK),
         train_results,
         processes=2,
     ),
