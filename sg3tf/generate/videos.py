@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -148,7 +149,12 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
             other.unlink()  # unfinished, from a process that was killed
         kept.rename(path)
         return
-    shutil.rmtree(kept)
+    for other in (
+        *files,
+        *path.parent.glob(f".{glob.escape(path.stem)}.partial-*{path.suffix}"),
+    ):  # or of killed processes
+        other.unlink()
+    shutil.rmtree(kept)  # at last film.json, without which a kill would leave frames of an unknown video
 
 
 def _read_frame(file: Path) -> Frame:

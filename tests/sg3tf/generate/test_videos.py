@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,25 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "frames" / f"{number:06d}.png")), frame(number))
     with pytest.raises(FileExistsError, match="frames exists already; remove it or choose another folder"):
         render_video(tmp_path / "frames", COUNT, Camera(), 10, VIDEO)
+
+
+@pytest.mark.parametrize("name", ["walk[1].gif", "walk.png"])
+def test_a_kill_while_frames_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """In whatever order a folder is removed, the same command goes through; nothing unfinished is left."""
+
+    def remove(folder: Path) -> None:
+        (folder / "film.json").unlink()
+        raise KeyboardInterrupt
+
+    path = tmp_path / name
+    (tmp_path / f".{path.stem}.partial-1{path.suffix}").touch()  # of a process that was killed while it wrote the video
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", remove)
+        render_video(path, COUNT, Camera(), 10, VIDEO)
+    before = path.read_bytes()
+    render_video(path, COUNT, Camera(), 10, VIDEO)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
 def test_unwritable_videos_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
