@@ -149,10 +149,8 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
             other.unlink()  # unfinished, from a process that was killed
         kept.rename(path)
         return
-    for other in (
-        *files,
-        *path.parent.glob(f".{glob.escape(path.stem)}.partial-*{path.suffix}"),
-    ):  # or of killed processes
+    unfinished = path.parent.glob(f".{glob.escape(path.stem)}.partial-*{path.suffix}")  # of killed processes
+    for other in (*files, *unfinished):
         other.unlink()
     shutil.rmtree(kept)  # at last film.json, without which a kill would leave frames of an unknown video
 
