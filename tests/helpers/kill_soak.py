@@ -395,12 +395,12 @@ def disturb(
             break
     else:
         run(job, inputs, folder)
-    found = job.results(folder)
-    if found != expected:
-        names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-        raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
-    if left := unfinished(folder):
-        raise Wrong(f"left behind: {', '.join(sorted(left))}")
+        found = job.results(folder)
+        if found != expected:
+            names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+            raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
+        if left := unfinished(folder):
+            raise Wrong(f"left behind: {', '.join(sorted(left))}")
 
 
 def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
