@@ -60,8 +60,9 @@ class Evaluator:
     ) -> None:
         self._run, self._options, self._state, self._strategy = run, options, state, strategy
         self._evaluations: list[metrics.Evaluation] = []  # made at the first snapshot; graphs are kept for the next
-        for name in metrics.METRICS:  # also those that are not computed any more
-            self._forget_after(name, state.cur_nimg)
+        for file in run.glob("metric-*.jsonl"):  # also of metrics that are not computed any more
+            if (name := file.stem.removeprefix("metric-")) in metrics.METRICS:
+                self._forget_after(name, state.cur_nimg)
 
     def lacks_values_of(self, snapshot: Path) -> bool:
         """True if a process was killed between saving a snapshot and the last of its metrics."""

@@ -180,7 +180,8 @@ def recover_replaced(path: Path) -> None:
     """Put back the folder `path` if a process was killed while it was replaced, on a file system without exchange."""
     if not path.exists():
         for old in path.parent.glob(f".{glob.escape(path.name)}.old-*"):
-            os.rename(old, path)
+            with suppress(FileNotFoundError):  # another worker has just done it
+                os.rename(old, path)
             return
 
 
