@@ -90,6 +90,7 @@ class CheckpointWriter:
         >>> writer = CheckpointWriter()
         >>> writer.start(lambda: None)
         >>> writer.wait()
+        >>> writer.close()
     """
 
     def __init__(self) -> None:
