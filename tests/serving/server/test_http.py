@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from serving.server import rest
+from serving.server import explorer, rest
 from serving.server.address import listen
 from serving.server.rest import RestServer
 
@@ -225,3 +225,47 @@ def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 200\r\n\r\n" + bytes(200))
         assert b" 429 " in connection.recv(100)
     assert slow.received.take(100)  # all given back
+
+
+# --- The explorer's page -------------------------------------------------------------------------------------------
+
+
+def test_the_explorer_is_offered_with_its_policy(server):
+    for path in ("/explorer", "/explorer/"):
+        status, headers, content = exchange(server, f"GET {path}")
+        assert (status, headers["Location"], content) == (302, "/explorer/?model=fake", b"")
+    for name, kind in explorer.CONTENT_TYPES.items():
+        for path in (name, f"{name}?x=1"):
+            status, headers, content = exchange(server, f"GET /explorer/{path}")
+            assert (status, headers["Content-Type"]) == (200, kind)
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert "connect-src 'self'" in headers["Content-Security-Policy"]
+            assert b"unsafe" not in headers["Content-Security-Policy"].encode()
+            assert content == (explorer._FOLDER / name).read_bytes()
+    status, _, content = exchange(server, "GET /explorer/?model=other")
+    assert (status, content) == (200, (explorer._FOLDER / "index.html").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../package.json",
+        "..%2fpackage.json",
+        "%2e%2e/package.json",
+        "..\\package.json",
+        "./index.html",
+        "/etc/passwd",
+        "dist/index.html",
+        "index.html/",
+        "INDEX.HTML",
+        "index.html%00",
+    ],
+)
+def test_the_explorer_is_a_list_of_files(server, path):
+    status, _, content = exchange(server, f"GET /explorer/{path}")
+    assert (status, json.loads(content)["error"]) == (400, f"Malformed request: GET /explorer/{path}")
+
+
+def test_the_explorer_answers_get_alone(server):
+    for method in ("POST", "PUT", "DELETE"):
+        assert exchange(server, f"{method} /explorer/index.html")[0] == 400

@@ -180,3 +180,9 @@ def test_a_cut_connection_frees_its_slot(channel, guarded, folder):
     for answer in running:
         answer.cancel()
     wait_for_in_flight(guarded, folder, 0)
+
+
+def test_the_explorer_needs_no_key(guarded, folder):
+    """A browser cannot send one when it opens a page; the page asks for it."""
+    status, content = http(guarded, folder, "/explorer/index.html", key=None)
+    assert (status, "sg3tf explorer" in content) == (200, True)

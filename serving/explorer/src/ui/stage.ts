@@ -62,7 +62,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     const png = await generator.picture(point, state.directions, { scale });
     await draw(generator, png, point, state);
     if (scale === 1) app.measure(performance.now() - began);
-    element.dataset.drawn = String(Number(element.dataset.drawn ?? 0) + 1);
+    element.dispatchEvent(new CustomEvent("drawn", { detail: point })); // for measurements
     if (scale === 1) shown = { png, point };
     else if (!latest.hasNewer) {
       const whole = await generator.picture(point, state.directions);

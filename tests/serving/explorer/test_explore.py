@@ -1,0 +1,76 @@
+"""`sg3tf explore`: from a network to a page, and nothing left behind."""
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from serving import explore, saved_model
+from sg3tf.models import loading
+
+# The command as it is, but with an export that is there already.
+PROGRAM = """
+import shutil, sys, tempfile
+from serving import explore
+explore._export = lambda network, base: shutil.copytree(sys.argv[1], base, dirs_exist_ok=True)
+explore.webbrowser.open = lambda page: print("opened", page) or True
+sys.exit(explore.main(sys.argv[2:]))
+"""
+
+
+def start(base, *flags):
+    command = [sys.executable, "-c", PROGRAM, base, *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_page_until_ctrl_c(model_base_path, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    process = start(model_base_path, "--network=portraits-32")
+    try:
+        page = process.stdout.readline().removeprefix("explorer: ").strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/explorer/\?model=sg3&network=portraits-32", page)
+        assert process.stdout.readline() == f"opened {page}\n"
+        with urllib.request.urlopen(page, timeout=20) as answer:
+            assert b"<title>sg3tf explorer</title>" in answer.read()
+        assert list(tmp_path.iterdir())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=40) == 0, process.stderr.read()
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("network", "loaded", "source"),
+    [
+        ("portraits-32", "preset portraits-32", "portraits-32.keras"),
+        ("stylegan2", "preset stylegan2", "stylegan2"),
+        ("runs/G.keras", "file runs/G.keras", "G.keras"),
+    ],
+)
+def test_networks(network, loaded, source, monkeypatch, tmp_path):
+    """A preset by its name, anything else as sg3tf.load takes it, with its origin in the metadata."""
+    found = {}
+    presets = SimpleNamespace(from_preset=lambda name: f"preset {name}")
+    monkeypatch.setattr("sg3tf.Generator", presets)
+    monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
+    monkeypatch.setattr(saved_model, "training_provenance", lambda file: {"source": Path(file).name})
+    monkeypatch.setattr(
+        saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
+    )
+    explore._export(network, tmp_path)
+    assert found == {"G": loaded, "base": tmp_path, "source": source}
+
+
+def test_mistakes_are_one_line(capfd, tmp_path):
+    assert explore.main([]) == 1
+    assert "--network is missing" in capfd.readouterr().err
+    assert explore.main([f"--network={tmp_path}/none.keras"]) == 1
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert "none.keras" in error and "Traceback" not in error
