@@ -94,11 +94,11 @@ class Server:
         watchdog.start()
         ready = self._process.stdout.readline() if self._process.stdout else ""
         watchdog.cancel()
-        found = re.search(r"gRPC (\S+?),", ready)
+        found = re.search(r"gRPC (\S+?), REST (https?://[^/]+)", ready)
         if not found:
             self.__exit__()
             raise ConfigError(f"the server did not start: {' '.join(self._stderr_lines[-1:]) or ready!r}")
-        self.address = found[1]
+        self.address, self.rest = found.groups()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -67,7 +67,7 @@ async function readPoints(
     }
   }
   return styles.map((ws, i) => {
-    const name = seeds ? `${stem}, seed ${seeds.data[i]}` : count > 1 ? `${stem}, ${i}` : stem;
+    const name = seeds ? `seed ${seeds.data[i]}, ${stem}` : count > 1 ? `${i}, ${stem}` : stem;
     const transform = transforms ? Float32Array.from(transforms.data.subarray(9 * i, 9 * i + 9)) : null;
     return { name, point: { ...seedPoint(0, 1, labelOf(i)), source: { kind: "styles", name, ws, wDim, transform } } };
   });

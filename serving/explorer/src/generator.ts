@@ -93,14 +93,28 @@ export class Generator {
         ? Promise.reject(new ServerError(`${source.name} has style vectors of another network.`))
         : Promise.resolve(source.ws);
     }
-    const key = `${source.seed} ${label?.join() ?? ""}`;
+    const key = keyOf(source.seed, label);
     const known = this.styles.get(key);
     if (known) return known;
     const found = this.map([latentFromSeed(source.seed, this.facts.zDim)], label).then(([ws]) => ws!);
+    this.keep(key, found);
+    return found;
+  }
+
+  /** Ask for the style vectors of several seeds in one request, for `stylesOf`. */
+  private prepare(points: readonly Point[]): void {
+    const [first] = points;
+    const seeds = points.flatMap(({ source }) => (source.kind === "seed" ? [source.seed] : []));
+    const missing = [...new Set(seeds)].filter((seed) => !this.styles.has(keyOf(seed, first!.label)));
+    if (missing.length < 2) return;
+    const all = this.map(missing.map((seed) => latentFromSeed(seed, this.facts.zDim)), first!.label);
+    missing.forEach((seed, i) => this.keep(keyOf(seed, first!.label), all.then((ws) => ws[i]!)));
+  }
+
+  private keep(key: string, found: Promise<Float32Array>): void {
     this.styles.set(key, found);
     found.catch(() => this.styles.delete(key));
     if (this.styles.size > CACHED_STYLES) this.styles.delete(this.styles.keys().next().value!);
-    return found;
   }
 
   /** Style vectors of a point, truncated, mixed and moved. */
@@ -138,6 +152,13 @@ export class Generator {
     return toBytes(await this.server.predict(this.address, "generate_png", inputs, signal));
   }
 
+  /** PNG files of points that share one label, in one request. */
+  async pictures(points: readonly Point[], directions: readonly Direction[], signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>[]> {
+    this.prepare(points);
+    const ws = await Promise.all(points.map((point) => this.wsOf(point, directions)));
+    return this.synthesize(ws, points.map((point) => transformOf(point)), 1, signal);
+  }
+
   /** PNG file of a point. */
   async picture(
     point: Point, directions: readonly Direction[],
@@ -163,6 +184,10 @@ export class Generator {
 
 const NO_STEERING =
   "This version was exported without the signature synthesize_png: it has pictures of seeds only. Export it again.";
+
+function keyOf(seed: number, label: Label): string {
+  return `${seed} ${label?.join() ?? ""}`;
+}
 
 function repeated(json: string, count: number): string {
   return `[${new Array<string>(count).fill(json).join(",")}]`;

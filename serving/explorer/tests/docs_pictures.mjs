@@ -24,11 +24,11 @@ async function open(fragment, ...panels) {
   await page.goto("about:blank");
   await page.goto(`${SERVER}/explorer/?model=sg3&version=1&network=portraits-32#${fragment}`);
   await page.waitForFunction(() => window.explorer?.app.health === "ready");
-  for (const details of await page.locator("details").all()) {
-    const title = await details.locator("summary").textContent();
-    const isOpen = (await details.getAttribute("open")) !== null;
-    if (isOpen !== panels.includes(title)) await details.locator("summary").click();
-  }
+  await page.evaluate((titles) => {
+    for (const details of document.querySelectorAll("details")) {
+      details.open = titles.includes(details.querySelector("summary").textContent);
+    }
+  }, panels);
   await settled();
 }
 

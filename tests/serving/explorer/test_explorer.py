@@ -111,6 +111,7 @@ def write_points(folder, generator):
     latents_file.save(folder / "points.npz", latents_file.Latents(ws, seeds=np.array([3, 8])))
 
 
+@pytest.mark.slow  # a server of four networks and a browser with 26 tests take most of a minute
 def test_every_feature_in_a_browser(npx, generator, page_server, tmp_path):
     if not CHROMIUM:
         skip("no Chromium: the explorer was not tried in a browser (make explorer-tools installs it where it may)")

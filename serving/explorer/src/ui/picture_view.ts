@@ -35,7 +35,7 @@ export function pictureView(app: App): PictureView {
     void app.attempt(async (generator) => {
       const { point, directions } = store.state;
       const png = await generator.picture(point, directions);
-      const name = nameOf(point).replace(/^seed (\d+)$/, (_, seed: string) => `seed${seed.padStart(4, "0")}`).replace(/[^\w.-]+/g, "-");
+      const name = nameOf(point).replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`).replace(/[^\w.-]+/g, "-");
       download(`${name}.png`, withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
     });
   const copyCommand = async () => {

@@ -112,9 +112,7 @@ export function sheet(app: App): HTMLElement {
       const plain: Point = { ...seedPoint(0, point.psi, point.label), cutoff: point.cutoff };
       const files = isPlain(plain)
         ? await generator.seedPictures(seeds, point.psi, point.label, abort.signal)
-        : await Promise.all(
-            seeds.map((seed) => generator.picture({ ...plain, source: { kind: "seed", seed } }, [], abort)),
-          );
+        : await generator.pictures(seeds.map((seed) => ({ ...plain, source: { kind: "seed", seed } })), [], abort.signal);
       const pictures = await Promise.all(files.map(decode));
       seeds.forEach((seed, i) => {
         const cell = cells.get(seed);

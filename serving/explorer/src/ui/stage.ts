@@ -9,7 +9,8 @@ import { nameOf, type Point } from "../point";
 import type { State } from "../store";
 import { h } from "./dom";
 
-const SMOOTH_SIDE = 256; // smaller pictures are enlarged to about this, the rest is the browser's
+// Smaller pictures are enlarged to about this, to half of it while newer ones wait; the rest is the browser's.
+const SMOOTH_SIDE = 256;
 const SLOW_MS = 150; // a preview is smaller if a whole picture takes longer
 const PREVIEW_SIDE = 128;
 const DEGREES_PER_WHEEL = 0.1;
@@ -93,7 +94,8 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   }
 
   function paint(pixels: Pixels, text: string): void {
-    const factor = Math.max(1, Math.floor(SMOOTH_SIDE / pixels.width));
+    const side = latest.hasNewer ? SMOOTH_SIDE / 2 : SMOOTH_SIDE;
+    const factor = Math.max(1, Math.floor(side / pixels.width));
     const { width, height, data } = enlarge(pixels, factor);
     if (canvas.width !== width || canvas.height !== height) {
       canvas.width = width;
