@@ -3,7 +3,7 @@
 python examples/distances.py --network=examples/portraits-32.keras --data=datasets/unseen
 
 `--data` is a data set with twice as many images as are generated: half are compared with the network's images, and both
-halves with each other, which gives the floor. One line of JSON:
+halves with each other, which gives the floor. A network with labels gets those of the first half. One line of JSON:
 
 - `swd`, `swd_floor`: sliced Wasserstein distance between 7x7 patches of the Laplacian pyramid, times 1000 (arXiv
   1710.10196, section 5), with random patches and directions of its own, in NumPy and SciPy.
@@ -25,9 +25,7 @@ from sg3tf import latents
 from sg3tf.data.dataset import open_dataset
 from sg3tf.images import to_uint8
 
-_NETWORK = flags.DEFINE_string(
-    "network", None, "Generator, without labels: .keras file, run or checkpoint.", required=True
-)
+_NETWORK = flags.DEFINE_string("network", None, "Generator: .keras file, run or checkpoint.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Data set of images that training has not seen.", required=True)
 _COUNT = flags.DEFINE_integer("count", 1024, "Number of images to generate.", lower_bound=2)
 
@@ -46,11 +44,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
     count = _COUNT.value
     G = sg3tf.load(_NETWORK.value)
-    z = latents.z_from_seeds(range(count), G.config.z_dim)
-    fakes = np.asarray(to_uint8(G.predict(z, batch_size=16, verbose=0)), np.float32)
-    dataset = open_dataset(_DATA.value, resolution=G.config.resolution)
+    dataset = open_dataset(_DATA.value, resolution=G.config.resolution, use_labels=bool(G.config.label_dim))
     if len(dataset) < 2 * count:
         sys.exit(f"--data={_DATA.value} has {len(dataset)} images: give at least {2 * count}, or a smaller --count")
+    inputs = {"z": latents.z_from_seeds(range(count), G.config.z_dim)}
+    if G.config.label_dim:
+        inputs["label"] = np.stack([dataset.label(i) for i in range(count)])
+    fakes = np.asarray(to_uint8(G.predict(inputs, batch_size=16, verbose=0)), np.float32)
     reals = np.stack([dataset[i][0] for i in range(2 * count)]).astype(np.float32)
     first, second = reals[:count], reals[count:]
     result = {

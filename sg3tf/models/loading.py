@@ -121,15 +121,18 @@ CLASSES = "classes.json"
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes of the generator at `path`, from classes.json in its run folder or beside it.
+    """Return the names of the classes of the generator at `path`.
+
+    They are in NAME-classes.json beside NAME.keras, or in classes.json in its run folder or beside it.
 
     Returns:
         Names in the order of the labels; () if there are none.
     """
     file = generator_file(path.resolve())
-    for folder in file.parents[:3]:  # a snapshot lies in its run folder, a checkpoint's generator two folders below
+    # A snapshot lies in its run folder, a checkpoint's generator two folders below.
+    for names in (file.with_name(f"{file.stem}-{CLASSES}"), *(folder / CLASSES for folder in file.parents[:3])):
         try:
-            return tuple(map(str, json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
+            return tuple(map(str, json.loads(names.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):
             continue
     return ()
