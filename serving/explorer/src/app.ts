@@ -86,7 +86,7 @@ export class App {
     }
   }
 
-  /** Note how long a picture took, for the choice of the preview's size. */
+  /** Note how long a picture took, to show it. */
   measure(milliseconds: number): void {
     this.latency = this.latency ? 0.7 * this.latency + 0.3 * milliseconds : milliseconds;
     for (const watcher of this.watchers) watcher();

@@ -9,6 +9,8 @@ import { writeWebm, type Frame } from "./webm";
 import { writeZip } from "./zip";
 
 const SMALLEST_SIDE = 256; // of a film
+const MOST_BYTES = 256 * 2 ** 20; // of frames that are kept
+const BYTES_PER_PIXEL = 2; // of a PNG file, about
 const KEY_FRAME_EVERY = 60;
 const CODECS = [["vp09.00.10.08", "V_VP9"], ["vp8", "V_VP8"]] as const;
 
@@ -17,9 +19,10 @@ export function frameCount(keyframes: number, { frames, loop }: Path): number {
   return keyframes === 0 ? 0 : (loop ? keyframes : Math.max(keyframes - 1, 1)) * frames + (loop ? 0 : 1);
 }
 
-/** Frames of a path, each asked for once. */
+/** Frames of a path, each asked for once while there is room for them. */
 export class Film {
   readonly count: number;
+  private readonly most: number;
   private readonly files = new Map<number, Promise<Uint8Array<ArrayBuffer>>>();
   private keys: Promise<{ ws: Float32Array[]; motion: number[][] }> | null = null;
 
@@ -28,6 +31,7 @@ export class Film {
     private readonly directions: readonly Direction[], readonly path: Path,
   ) {
     this.count = frameCount(keyframes.length, path);
+    this.most = Math.max(16, Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.resolution ** 2)));
   }
 
   /** Return the PNG file of a frame. */
@@ -36,6 +40,7 @@ export class Film {
     if (known) return known;
     const made = this.make(number);
     this.files.set(number, made);
+    if (this.files.size > this.most) this.files.delete(this.files.keys().next().value!);
     made.catch(() => this.files.delete(number));
     return made;
   }

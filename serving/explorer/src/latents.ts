@@ -194,8 +194,8 @@ export function parseLayers(text: string, numWs: number): number[] {
     const third = thirds.indexOf(part);
     const range = /^(\d+)(?:-(\d+))?$/.exec(part);
     if (third < 0 && !range) throw new RangeError(`layers ${text}: give coarse, middle, fine, or numbers like 0-6,9`);
-    const first = range ? Number(range[1]) : roundHalfEven((third * numWs) / 3);
-    const last = range ? Number(range[2] ?? range[1]) : roundHalfEven(((third + 1) * numWs) / 3) - 1;
+    const first = range ? Number(range[1]) : Math.round((third * numWs) / 3);
+    const last = range ? Number(range[2] ?? range[1]) : Math.round(((third + 1) * numWs) / 3) - 1;
     if (last >= numWs) throw new RangeError(`layers ${text}: this network has style vectors 0 to ${numWs - 1}`);
     for (let i = first; i <= last; i++) positions.add(i);
   }
@@ -226,10 +226,4 @@ export function parseSeeds(text: string, most = 64): number[] {
     for (let seed = first; seed <= last; seed++) seeds.push(seed);
   }
   return seeds;
-}
-
-/** Round like Python. */
-function roundHalfEven(value: number): number {
-  const rounded = Math.round(value);
-  return rounded - value === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;
 }

@@ -36,7 +36,7 @@ function start(): void {
     header(app, view), notices.element, h("main", {}, connection(app), sheetBar(app), sheet(app), view.element, mixingSheet(app)),
   );
   handleKeys(app, view);
-  keepLink(store);
+  keepLink(store, notices.show);
   // For tests, benchmarks and the curious: counters and sizes, nothing that the page itself needs.
   Object.assign(window, { explorer: { app, view } });
 }
@@ -67,7 +67,7 @@ function readState(notify: (message: string) => void): State {
 }
 
 /** Keep the state in the page's address, and follow it when somebody changes that. */
-function keepLink(store: Store): void {
+function keepLink(store: Store, notify: (message: string) => void): void {
   let timer = 0;
   let written = location.hash;
   store.listen((state) => {
@@ -79,7 +79,7 @@ function keepLink(store: Store): void {
     }, LINK_DELAY_MS);
   });
   window.addEventListener("hashchange", () => {
-    if (location.hash !== written) store.change(fromFragment(location.hash));
+    if (location.hash !== written) store.change(readState(notify));
     written = location.hash;
   });
 }

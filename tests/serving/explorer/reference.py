@@ -1,5 +1,6 @@
 """Values that the explorer's TypeScript must reproduce, computed by sg3tf itself; and files in both directions."""
 
+import io
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sg3tf.generate.flags import style_range
 
 SEEDS = [0, 1, 5, 85, 12345, 2**31, 2**32 - 1]
 NUM_WS, W_DIM = 5, 4
+EMPTY_SHAPES = [[10**k, 0, 10**j] for k in range(8) for j in range(8)]  # headers of all lengths
 
 
 def write(folder: Path) -> None:
@@ -61,6 +63,7 @@ def write(folder: Path) -> None:
         ],
         "moved": numbers(directions.apply_direction(a[None], moved, 1, [-2.5])),
         "layers": {text: style_range(text, 16) for text in ("coarse", "middle", "fine", "0-6,9", "coarse,12")},
+        "headers": [[shape, npz_size(np.zeros(shape, np.float32))] for shape in EMPTY_SHAPES],
         "thirds": [[n, *(style_range(third, n) for third in ("coarse", "middle", "fine"))] for n in (3, 4, 8, 16, 17)],
     }  # fmt: skip
     (folder / "reference.json").write_text(json.dumps(reference))
@@ -75,6 +78,13 @@ def write(folder: Path) -> None:
     np.savez_compressed(
         folder / "other.npz", f=np.asfortranarray(a.astype(">f8")), h=a[0].astype(np.float16), i=np.int64([[-3]])
     )
+
+
+def npz_size(array: np.ndarray) -> int:
+    """Bytes of an .npz file of the array, named a."""
+    file = io.BytesIO()
+    np.savez(file, a=array)
+    return len(file.getvalue())
 
 
 def numbers(array: np.ndarray) -> list[float]:

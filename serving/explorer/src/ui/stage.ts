@@ -6,13 +6,13 @@ import { decode, difference, enlarge, undoTransform, type Pixels } from "../imag
 import { Latest } from "../latest";
 import { transformMatrix, type Direction, type Motion } from "../latents";
 import { nameOf, type Point } from "../point";
+import { Preview } from "../preview";
 import type { State } from "../store";
 import { h } from "./dom";
 
 // Smaller pictures are enlarged to about this, to half of it while newer ones wait; the rest is the browser's.
 const SMOOTH_SIDE = 256;
-const SLOW_MS = 150; // a preview is smaller if a whole picture takes longer
-const PREVIEW_SIDE = 128;
+const REST_MS = 120; // after a preview, before the whole picture is asked for
 const DEGREES_PER_WHEEL = 0.1;
 
 export interface Stage {
@@ -44,6 +44,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   );
   let shown: { png: Uint8Array<ArrayBuffer>; point: Point } | null = null;
   let still: { key: Point; directions: readonly Direction[]; pixels: Pixels } | null = null;
+  let preview: { generator: Generator; times: Preview } | null = null;
   let special: Point | null = null;
   let isFilm = false;
 
@@ -58,25 +59,34 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   }
 
   async function drawPoint(generator: Generator, point: Point, state: State): Promise<void> {
-    const scale = previewScale(generator);
-    const began = performance.now();
-    const png = await generator.picture(point, state.directions, { scale });
+    const scale = generator.facts.canSteer ? previewOf(generator).scale() : 1;
+    const png = await timed(generator, point, state, scale);
     await draw(generator, png, point, state);
-    if (scale === 1) app.measure(performance.now() - began);
     element.dispatchEvent(new CustomEvent("drawn", { detail: point })); // for measurements
     if (scale === 1) shown = { png, point };
-    else if (!latest.hasNewer) {
-      const whole = await generator.picture(point, state.directions);
-      app.measure(performance.now() - began);
+    else {
+      await new Promise((resolve) => setTimeout(resolve, REST_MS));
+      if (latest.hasNewer) return;
+      const whole = await timed(generator, point, state, 1);
       shown = { png: whole, point };
-      if (!latest.hasNewer) await draw(generator, whole, point, state);
+      await draw(generator, whole, point, state);
     }
     description.textContent = describe(point);
   }
 
-  function previewScale(generator: Generator): number {
-    const { resolution, canSteer } = generator.facts;
-    return canSteer && app.latency > SLOW_MS ? Math.max(1, Math.floor(resolution / PREVIEW_SIDE)) : 1;
+  /** Ask for a picture, and note how long it took. */
+  async function timed(generator: Generator, point: Point, state: State, scale: number): Promise<Uint8Array<ArrayBuffer>> {
+    const began = performance.now();
+    const png = await generator.picture(point, state.directions, { scale });
+    const milliseconds = performance.now() - began;
+    previewOf(generator).note(scale, milliseconds);
+    app.measure(milliseconds);
+    return png;
+  }
+
+  function previewOf(generator: Generator): Preview {
+    if (preview?.generator !== generator) preview = { generator, times: new Preview(generator.facts.resolution) };
+    return preview.times;
   }
 
   async function draw(generator: Generator, png: Uint8Array<ArrayBuffer>, point: Point, state: State): Promise<void> {

@@ -24,6 +24,12 @@ test("latents are written in the very bytes of sg3tf.generate.latents_file.save"
   expect(Buffer.from(own).equals(Buffer.from(file))).toBe(true);
 });
 
+test("headers are as long as NumPy's for any shape", () => {
+  for (const [shape, size] of reference.headers) {
+    expect(writeNpz({ a: { dtype: "<f4", shape, data: [] } }).length, shape).toBe(size);
+  }
+});
+
 test("compressed files, other types and orders are read", async () => {
   const arrays = await readNpz(referenceFile("other.npz"));
   expect(f32([...(arrays.get("f")!.data as Float64Array)])).toEqual(f32(reference.a)); // Fortran order, big-endian
@@ -90,6 +96,7 @@ function parse(file: Uint8Array, start: number, end: number, path: string): [str
     const id = Buffer.from(file.subarray(at, at + length)).toString("hex");
     const size = Number(Buffer.from(file.subarray(at + length, at + length + 8)).readBigUInt64BE() & 0xffffffffffffffn);
     const from = at + length + 8;
+    expect(file[at + length]).toBe(1); // a size of eight bytes
     found.push([`${path}/${id}`, file.subarray(from, from + size)]);
     if (containers.includes(id)) found.push(...parse(file, from, from + size, `${path}/${id}`));
     at = from + size;

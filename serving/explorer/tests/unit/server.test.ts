@@ -5,6 +5,7 @@ import { readFacts } from "../../src/generator";
 import { difference, enlarge, undoTransform, type Pixels } from "../../src/image";
 import { Latest } from "../../src/latest";
 import { transformMatrix } from "../../src/latents";
+import { Preview } from "../../src/preview";
 import { compose, seedPoint } from "../../src/point";
 import { floats, modelPath, Server, toBytes, toFloats, type Signature } from "../../src/server";
 import { readTarget } from "../../src/ui/compare";
@@ -28,6 +29,7 @@ test("numbers as JSON and back", () => {
   expect(JSON.parse(floats(data, [2, 2, 2])).flat(2).map(Math.fround)).toEqual([...data]);
   expect(toFloats(JSON.parse(floats(data, [2, 2, 2])), 8)).toEqual(data);
   expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("other numbers");
+  expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("other numbers");
   expect(() => toFloats([1, 2], 3)).toThrow("2 numbers instead of 3");
   expect(toBytes([{ b64: "AQI=" }])).toEqual([Uint8Array.of(1, 2)]);
 });
@@ -96,6 +98,8 @@ test("a point is truncated, then mixed, then moved", () => {
   const direction = { name: "d", vector: f32([1, 0]), deviation: 2, layers: [0] };
   const point = { ...seedPoint(0, 0.5), mixes: [{ source: { kind: "seed", seed: 1 } as const, layers: [1] }], strengths: { d: 3 } };
   expect(compose(point, [a, b], average, [direction])).toEqual(f32([6.5, 0.5, 2, 2]));
+  const both = { ...point, plane: { b: point.source, c: point.source, u: 1, v: 0 }, strengths: {} };
+  expect(compose(both, [a, b, b, a], average, [])).toEqual(f32([1, 1, 0.5, 0.5]));
   const plane = { b: point.source, c: point.source, u: 0.5, v: 0 };
   expect(compose({ ...point, plane, mixes: [], strengths: {} }, [a, b, a], average, [])).toEqual(f32([0.75, 0.75, 1.25, 1.25]));
 });
@@ -116,6 +120,21 @@ test("only the newest work is done", async () => {
   await new Promise((resolve) => setTimeout(resolve));
   expect(done).toEqual([0, 4]);
   expect(latest.isBusy).toBe(false);
+});
+
+test("previews only where they are faster", () => {
+  const scales = (resolution: number, whole: number, reduced?: number) => {
+    const preview = new Preview(resolution);
+    preview.note(1, whole);
+    if (reduced !== undefined) preview.note(2, reduced);
+    return preview.scale();
+  };
+  expect(new Preview(1024).scale()).toBe(1); // nothing was measured yet
+  expect(scales(1024, 100)).toBe(1); // fast
+  expect(scales(1024, 400)).toBe(8); // slow: tried once
+  expect(scales(1024, 400, 200)).toBe(8);
+  expect(scales(1024, 400, 380)).toBe(1); // the synthesis itself is slow
+  expect(scales(128, 400)).toBe(1); // small already
 });
 
 // --- Pixels --------------------------------------------------------------------------------------------------------
@@ -140,6 +159,29 @@ test("smooth pictures stay the same when enlarged", () => {
     }
   }
   expect([...large.data.slice(-1)]).toEqual([255]);
+});
+
+test("a dot becomes Lanczos' filter of three lobes", () => {
+  const dot = { width: 16, height: 16, data: new Uint8ClampedArray(16 * 16 * 4) };
+  dot.data[4 * (8 * 16 + 8)] = 255;
+  const sinc = (x: number) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+  const filter = (x: number) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0);
+  // At four places to a pixel, the weights of a place are those of the pixels around it.
+  const weight = (place: number) => {
+    const x = (place + 0.5) / 4 - 0.5;
+    const total = Array.from({ length: 16 }, (_, i) => filter(x - i)).reduce((sum, each) => sum + each, 0);
+    return filter(x - 8) / total;
+  };
+  const large = enlarge(dot, 4);
+  for (let column = 20; column < 50; column++) {
+    const expected = Math.min(255, Math.max(0, 255 * weight(column) * weight(34)));
+    expect(Math.abs(large.data[4 * (34 * 64 + column)]! - expected), `column ${column}`).toBeLessThanOrEqual(0.51); // rounded
+  }
+});
+
+test("black and white are 0 decibels apart", () => {
+  const flat = (value: number) => ({ width: 1, height: 1, data: Uint8ClampedArray.of(value, value, value, 255) });
+  expect(difference(flat(0), flat(255)).decibels).toBeCloseTo(0, 10);
 });
 
 test("an undone transform gives back the picture, where it was not cut off", () => {

@@ -1,0 +1,27 @@
+/** Choice between whole pictures and smaller ones while something is dragged, from measured times. */
+
+const SLOW_MS = 150; // faster pictures need no preview
+const SIDE = 128; // of a preview
+const WORTH = 0.7; // a preview that takes more than this part of a whole picture's time gains nothing
+
+/** Remembers how long whole and reduced pictures take. */
+export class Preview {
+  private whole = 0;
+  private reduced = 0;
+
+  constructor(private readonly resolution: number) {}
+
+  /** Note how long a picture took. */
+  note(scale: number, milliseconds: number): void {
+    const smooth = (before: number) => (before ? 0.7 * before + 0.3 * milliseconds : milliseconds);
+    if (scale === 1) this.whole = smooth(this.whole);
+    else this.reduced = smooth(this.reduced);
+  }
+
+  /** Return the factor by which the next picture should be smaller: 1 where that saves no time, as for a slow synthesis. */
+  scale(): number {
+    const scale = Math.floor(this.resolution / SIDE);
+    if (scale < 2 || this.whole < SLOW_MS) return 1;
+    return this.reduced === 0 || this.reduced < WORTH * this.whole ? scale : 1;
+  }
+}
