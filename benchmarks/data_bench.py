@@ -27,9 +27,9 @@ from benchmarks import machine, report
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.encoding import encode_png
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels
 from sg3tf.data.sampler import batches
-from sg3tf.data.shards import encode_png
 from sg3tf.image_files import open_image
 
 FORMS = ("png", "raw", "memory")

@@ -43,7 +43,7 @@ from benchmarks.workers import Worker
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
-from sg3tf.data.shards import encode_png
+from sg3tf.data.encoding import encode_png
 from sg3tf.models.configs import ConfigError
 from sg3tf.utils.resolution import longer_side
 from trainer import loop

@@ -19,6 +19,7 @@ from absl import flags
 
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
+from sg3tf.data.sampler import ORDERS
 from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_preset, generator_preset
 from sg3tf.utils import flags as shared
@@ -35,6 +36,7 @@ STRATEGY_HELP = (
     "auto, mirrored (all GPUs), multiworker (of all hosts in TF_CONFIG), gpu:K (one), cpu, "
     "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
 )
+COMMUNICATIONS = ("auto", "nccl", "ring")
 LOSSES = ("logistic", "relativistic")
 AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 
@@ -50,7 +52,7 @@ SMALL_RESOLUTION, SMALL_GAMMA = 128, 2.0
 SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
 
 #: Defaults of keys that an options.json may lack because it is older than the option.
-_DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32"}
+_DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32", "data_order": 1}
 
 
 class _Limit(NamedTuple):
@@ -159,10 +161,17 @@ class Options:
 
     # Data.
     data: str = free_option(
-        help="TFRecords to train on: file or folder in FFHQ's layout, or folder written by sg3tf.data.build."
+        help="Images to train on: folder or zip file of image files, with --resolution; or TFRecords: file or folder "
+        "in FFHQ's layout, or folder written by `sg3tf data build`."
     )
     data_name: str = option(flag=False, affects_result=False, help="Name of the data set.")
     data_digest: str = option(flag=False, help="Digest of the content of the data set.")
+    data_order: int = option(
+        ORDERS[-1],
+        flag=False,
+        limit=_Limit(lambda version: version in ORDERS, f"is one of {ORDERS}"),
+        help="Version of the order of the images in an epoch.",
+    )
     resolution: Resolution = option(  # noqa: RUF009
         default_text="the largest in --data", help="Resolution to train at, in pixels; 512x256 is width x height."
     )
@@ -170,6 +179,9 @@ class Options:
     num_images: int = option(flag=False, help="Number of training images.")
     label_dim: int = option(flag=False, help="Width of a label; 0 without --cond.")
     cond: bool = option(False, help="Train with the labels of the data set.")
+    balance: bool = option(
+        False, help="Show every class as often as the largest; also generated images get each class as often."
+    )
     mirror: bool = option(False, help="Flip half of the images left to right.")
     max_images: int | None = option(
         None, default_text="all", help="Number of images to use, evenly spread over the data set."
@@ -285,6 +297,21 @@ class Options:
 
     # Devices.
     strategy: str = free_option("auto", help=f"Devices: {STRATEGY_HELP}.")
+
+    communication: str = free_option(
+        "auto",
+        choices=COMMUNICATIONS,
+        help="Reductions between hosts: NCCL between GPUs, TensorFlow's ring through gRPC, or what TensorFlow chooses.",
+    )
+    start_timeout: float = free_option(
+        600.0, limit=POSITIVE, help="Seconds to wait for the other workers of TF_CONFIG to start."
+    )
+    reduce_timeout: float = free_option(
+        0.0,
+        limit=NOT_NEGATIVE,
+        help="Seconds that a reduction between hosts may take before the run ends; 0: no limit. While the first worker "
+        "computes metrics, the others wait in one.",
+    )
 
     # Reports.
     tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between two lines of statistics.")

@@ -12,15 +12,24 @@ import tensorflow as tf
 from sg3tf.ops.backend import training_backend
 from trainer.config import STRATEGY_HELP
 from trainer.errors import OptionError, summarize_error
+from trainer.rendezvous import wait_for_workers
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
+def make_strategy(
+    name: str, communication: str = "auto", start_timeout: float = 600.0, reduce_timeout: float = 0.0
+) -> tf.distribute.Strategy:
     """Return the strategy called `name`; call once per process, before any other use of TensorFlow.
 
     TensorFloat-32 is switched off: the published networks were not trained with its ten bits of mantissa.
 
+    Args:
+        name: value of --strategy.
+        communication: value of --communication.
+        start_timeout: seconds to wait for the other workers.
+        reduce_timeout: seconds that a reduction between workers may take; 0: no limit.
+
     Raises:
-        OptionError: unknown name, or a device that is not there.
+        OptionError: unknown name, or a device or a worker that is not there.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
     # The remapper fails on these graphs' gradients, with a message at every start, and would only fuse biases.
@@ -31,7 +40,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     if name == "auto":
         name = "multiworker" if len(_workers()) > 1 else {0: "cpu", 1: "gpu:0"}.get(len(gpus), "mirrored")
     if name == "multiworker":
-        return _several_workers()
+        return _several_workers(communication, start_timeout, reduce_timeout)
     if name == "mirrored":
         if not gpus:
             raise OptionError("--strategy=mirrored: TensorFlow sees no GPU; use --strategy=cpu")
@@ -99,15 +108,20 @@ def _workers() -> list[str]:
     raise OptionError(f"TF_CONFIG={text}: must be like {example}")
 
 
-def _several_workers() -> tf.distribute.Strategy:
-    others = len(_workers()) - 1
-    if others < 0:
+def _several_workers(communication: str, start_timeout: float, reduce_timeout: float) -> tf.distribute.Strategy:
+    workers = _workers()
+    if not workers:
         raise OptionError("--strategy=multiworker: needs the environment variable TF_CONFIG; see docs/distribution.md")
-    print(f"Waiting for the other workers of TF_CONFIG ({others})", flush=True)
+    print(f"Waiting for the other workers of TF_CONFIG ({len(workers) - 1})", flush=True)
+    wait_for_workers(workers, json.loads(os.environ["TF_CONFIG"])["task"]["index"], start_timeout)
+    implementation = tf.distribute.experimental.CommunicationImplementation[communication.upper()]
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=implementation, timeout_seconds=reduce_timeout or None
+    )
     # The strategy waits inside C++, where only the default handler lets Ctrl-C through, and then replaces SIGTERM's.
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
         raise OptionError(f"TF_CONFIG: the workers cannot be connected ({summarize_error(error)})") from error
     finally:

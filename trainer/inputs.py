@@ -321,6 +321,7 @@ class InputPipeline:
                 mirror=options.mirror,
                 workers=options.workers,
                 part=part,
+                order=options.data_order,
             )
 
         self._step = step

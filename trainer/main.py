@@ -1,4 +1,4 @@
-"""Train a generator and a discriminator on TFRecords.
+"""Train a generator and a discriminator on images.
 
 python -m trainer.main --data=data/photos --cfg=stylegan3-t --batch=32 --mirror
 python -m trainer.main --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --gamma=4
@@ -54,7 +54,11 @@ def _main(values: flags.FlagValues) -> int:
         raise OptionError(f"--fp32 and --precision={values.precision} contradict each other; leave one of them out")
     point = None if values.resume in (None, "latest") else ResumePoint.from_path(Path(values.resume))
     given.setdefault("strategy", point.options.strategy if point else values.strategy)
-    strategy = make_strategy(given["strategy"])
+    connection = [
+        given.get(name, getattr(point.options, name) if point else config.DEFAULTS[name])
+        for name in ("communication", "start_timeout", "reduce_timeout")
+    ]
+    strategy = make_strategy(given["strategy"], *connection)
     replicas, outdir, is_chief = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy).is_chief
 
     options, dataset, held_out = resolve(given, replicas, point)
@@ -64,6 +68,8 @@ def _main(values: flags.FlagValues) -> int:
     if point is None:
         check_init_from(options)
     changes = point.changes_to(options) if point else []
+    if is_chief:
+        print(*dataset.remarks, sep="\n", end="\n" * bool(dataset.remarks))
     if values.dry_run:
         print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
     if point:

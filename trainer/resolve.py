@@ -33,7 +33,7 @@ def resolve(
     """
     given = _with_recorded_source(given, point)
     values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
-    for name, purpose in {"data": "TFRecords to train on", "batch": "images per step, such as --batch=32"}.items():
+    for name, purpose in {"data": "images to train on", "batch": "images per step, such as --batch=32"}.items():
         if values[name] is None:
             raise OptionError(f"--{name}: is missing; give the {purpose}")
     if values["batch"] % replicas:
@@ -71,7 +71,8 @@ def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:
     )
     if values["cache"]:
         dataset = dataset.cached(values["cache"] * 1e9)
-    return dataset.split(values["validation"]) if values["validation"] else (dataset, None)
+    training, held_out = dataset.split(values["validation"]) if values["validation"] else (dataset, None)
+    return (training.balanced() if values["balance"] else training), held_out
 
 
 def _batch_per_replica(values: Mapping[str, Any], replicas: int) -> int:

@@ -1,48 +1,28 @@
-"""Data sets of either TFRecord layout: images by random access, subsets, tf.data."""
+"""Data sets of TFRecords or image files: images by random access, subsets, tf.data."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import itertools
-import shlex
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sg3tf.data.errors import DataError
-from sg3tf.data.ffhq import FfhqStore, find_levels
-from sg3tf.data.labels import LabelSpec
+from sg3tf.data.image_store import ImageStore
 from sg3tf.data.sampler import Batch, batches, epoch_batches
-from sg3tf.data.shards import MANIFEST, ShardStore, is_shard_set
+from sg3tf.data.selection import AllBut, Balanced, EvenlySpaced, Index, Selection
+from sg3tf.data.stores import Sample, Store, is_records, open_records
 from sg3tf.utils.files import refuse_remote
-from sg3tf.utils.resolution import Resolution, Size, image_shape, is_power_of_two, size_of
+from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Sample = tuple[np.ndarray, np.ndarray]
-
-
-class Store(Protocol):
-    """All images of one resolution, in either TFRecord layout."""
-
-    name: str
-    path: Path
-    resolution: Resolution
-    channels: int
-    num_images: int
-    label: LabelSpec
-    classes: tuple[str, ...]
-
-    @property
-    def digest(self) -> str: ...
-    def where(self, i: int) -> str: ...
-    def read(self, i: int) -> Sample: ...
-    def read_label(self, i: int) -> np.ndarray: ...
+_CHUNK = 2**20  # indices that are hashed at a time
 
 
 class Dataset:
@@ -56,6 +36,7 @@ class Dataset:
       classes: names of the classes, label_dim of them; () if they are unknown or not used.
       num_images: number of images.
       digest: identifies everything stored at `path` ("sha256:..."), also if this is a subset.
+      remarks: lines about what was found at `path`, for the log.
 
     Examples:
       >>> import tempfile
@@ -87,27 +68,37 @@ class Dataset:
         self.label_dim = store.label.dim if use_labels else 0
         self.classes = store.classes if use_labels else ()
         self.digest = store.digest
+        self.remarks = store.remarks
         self._store = store
-        self._records = np.arange(store.num_images)
+        self._selections: tuple[Selection, ...] = ()
         self._kept: dict[int, Sample] | None = None
 
     @property
     def num_images(self) -> int:
-        return len(self._records)
+        return len(self._selections[-1]) if self._selections else self._store.num_images
 
     @property
     def part(self) -> str:
         """Identifier of the selection and order of the images within `path` ("sha256:...")."""
-        return f"sha256:{hashlib.sha256(self._records.astype('<i8').tobytes()).hexdigest()}"
+        digest = hashlib.sha256()
+        for first in range(0, len(self), _CHUNK):
+            records = self._select(np.arange(first, min(first + _CHUNK, len(self))))
+            digest.update(records.astype("<i8").tobytes())
+        return f"sha256:{digest.hexdigest()}"
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self.num_images
 
     def _record(self, i: int) -> int:
         """Return the position of image `i` in the store."""
         if not 0 <= i < len(self):
             raise IndexError(f"image {i} of {len(self)}")
-        return int(self._records[i])
+        return self._select(int(i))
+
+    def _select(self, i: Index) -> Index:
+        for selection in reversed(self._selections):
+            i = selection(i)
+        return i
 
     def where(self, i: int) -> str:
         """Return the name of image `i` for error messages: file and record."""
@@ -147,12 +138,25 @@ class Dataset:
             raise DataError(
                 f"validation is {validation}, it must be in 1..{len(self) - 1}: {self.path} has {len(self)} images"
             )
-        held_out = _evenly_spaced(len(self), validation)
-        return self._part(np.delete(self._records, held_out)), self._part(self._records[held_out])
+        return self._part(AllBut(len(self), validation)), self._part(EvenlySpaced(len(self), validation))
 
     def subsample(self, max_images: int) -> Dataset:
         """Return at most `max_images` of the images, evenly spaced, so that all classes are represented."""
-        return self._part(self._records[_evenly_spaced(len(self), min(max_images, len(self)))])
+        return self._part(EvenlySpaced(len(self), min(max_images, len(self))))
+
+    def balanced(self) -> Dataset:
+        """Return this data set with every class as often as the largest, by repeating the images of the others.
+
+        Images without a label count as one class. Half a minute and 1.6 GB for 100 million images.
+
+        Raises:
+          DataError: the labels are not classes.
+        """
+        kind = self._store.label.kind
+        if kind != "class":
+            found = "has no labels" if kind == "none" else "has vectors as labels"
+            raise DataError(f"{self.path} {found}, and only classes can be balanced; leave --balance out")
+        return self._part(Balanced(self._store.classes_of_images()[self._select(np.arange(len(self)))]))
 
     def cached(self, max_bytes: int) -> Dataset:
         """Return this data set with a memory cache: uint8 pixels and labels are kept once they have been read.
@@ -171,7 +175,7 @@ class Dataset:
                 f"{need / 2**30:.2f} GiB of memory, the cache is limited to {max_bytes / 2**30:.2f}; "
                 "raise the limit, use fewer images, or train without a cache"
             )
-        whole = self._part(self._records)
+        whole = copy.copy(self)
         whole._kept = {}
         return whole
 
@@ -242,15 +246,10 @@ class Dataset:
         result = result.apply(tf.data.experimental.assert_cardinality(num_batches))
         return result if labels else result.map(lambda images, _: images)
 
-    def _part(self, records: np.ndarray) -> Dataset:
+    def _part(self, selection: Selection) -> Dataset:
         part = copy.copy(self)
-        part._records = records
+        part._selections = (*self._selections, selection)
         return part
-
-
-def _evenly_spaced(num_images: int, count: int) -> np.ndarray:
-    """Return `count` of the indices 0..num_images - 1, evenly spaced."""
-    return np.arange(count) * num_images // count
 
 
 def open_dataset(
@@ -260,11 +259,12 @@ def open_dataset(
     use_labels: bool = False,
     max_images: int | None = None,
 ) -> Dataset:
-    """Open a data set in NVIDIA's FFHQ layout or the project's own, which is recognized by its files.
+    """Open records in NVIDIA's FFHQ layout or the project's own, or a folder or zip file of images, by their content.
 
     Args:
-      path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json.
-      resolution: resolution to read, of those that `path` holds; None: the largest.
+      path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json, or image files.
+      resolution: resolution to read, of those that `path` holds; None: the largest. Image files need one: they are
+        cropped and resized to it as they are read, as `sg3tf data build` does by default.
       use_labels: return labels with the images, classes as one-hot vectors.
       max_images: use at most this many, evenly spaced over the data set.
 
@@ -282,38 +282,8 @@ def open_dataset(
 
 
 def open_store(path: Path, resolution: Resolution | None = None) -> Store:
-    """Open one resolution of a data set, None: the largest; raises DataError like `open_dataset`."""
+    """Open records, or image files, at one resolution, None: the largest; raises DataError like `open_dataset`."""
     refuse_remote(path)
-    if path.is_file():
-        if zipfile.is_zipfile(path):
-            raise DataError(f"{path} is a zip file; make a data set from it: {_build_command(path)}")
-        store: Store = FfhqStore(path)
-        _check_resolution(path, resolution, [store.resolution])
-        return store
-    if not path.is_dir():
-        raise DataError(f"{path} does not exist")
-    if is_shard_set(path):
-        store = ShardStore(path)
-        _check_resolution(path, resolution, [store.resolution])
-        return store
-    levels = find_levels(path)
-    if not levels:
-        raise DataError(
-            f"{path} holds neither NAME-rNN.tfrecords files nor {MANIFEST} of a data set; make one from images: "
-            + _build_command(path)
-        )
-    _check_resolution(path, resolution, list(levels))
-    return FfhqStore(levels[max(levels) if resolution is None else size_of(resolution).width])
-
-
-def _build_command(path: Path) -> str:
-    return f"sg3tf data build {shlex.quote(f'--source={path}')} --resolution=256 --outdir=FOLDER"
-
-
-def _check_resolution(path: Path, wanted: Resolution | None, available: Sequence[Resolution]) -> None:
-    if wanted is None or wanted in available:
-        return
-    exists = isinstance(wanted, Size) or is_power_of_two(wanted)
-    reason = "does not exist" if exists else "is not a power of two"
-    listed = ", ".join(str(resolution) for resolution in available)
-    raise DataError(f"{path}: resolution {wanted} {reason}; available: {listed}; sg3tf data build can make others")
+    if path.exists() and not is_records(path):
+        return ImageStore(path, resolution)
+    return open_records(path, resolution)

@@ -65,6 +65,8 @@ class FfhqStore:
       array([0., 1.], dtype=float32)
     """
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, file: Path) -> None:
         match = _LEVEL.fullmatch(file.name)
         self.name = match["name"] if match else file.stem
@@ -147,10 +149,14 @@ class FfhqStore:
         label: Label = int(row) if self.label.kind == "class" else tuple(row.tolist())
         return self.label.row(label, self.where(i))
 
+    def classes_of_images(self) -> np.ndarray:
+        """Return the class of every image, int64 [N]."""
+        return np.zeros(0, np.int64) if self._labels is None else self._labels
+
     @property
     def digest(self) -> str:
         """Cheap identifier of the content: SHA-256 of the records' checksums and of the labels."""
-        digest = hashlib.sha256(self._records.checksums.tobytes())
+        digest = hashlib.sha256(self._records.checksums().tobytes())
         digest.update(b"" if self._labels is None else self._labels.tobytes())
         return f"sha256:{digest.hexdigest()}"
 

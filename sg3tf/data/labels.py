@@ -18,6 +18,10 @@ Given = Label | str | tuple[str, ...]  #: as people write them: also the name of
 class LabelSpec:
     """Kind of a data set's labels, "none", "class" or "vector", and their width.
 
+    Attributes:
+      kind, dim: as above.
+      optional: labels may be missing, and are all zeros then.
+
     Examples:
       >>> LabelSpec("class", dim=3).row(1, where="faces/0.png")
       array([0., 1., 0.], dtype=float32)
@@ -25,12 +29,15 @@ class LabelSpec:
 
     kind: str
     dim: int
+    optional: bool = False
 
     def row(self, label: Label, where: str) -> np.ndarray:
         """Return `label` as float32 [dim], a class as one-hot; `where` names it in errors."""
         if self.kind == "none":
             return np.zeros(0, np.float32)
         if label is None:
+            if self.optional:
+                return np.zeros(self.dim, np.float32)
             raise DataError(f"{where}: the label is missing; the other images have a {self.kind} label")
         if self.kind == "class":
             if not isinstance(label, int) or not 0 <= label < self.dim:
@@ -41,14 +48,18 @@ class LabelSpec:
         return np.asarray(label, np.float32)
 
 
+NO_CLASS = -1  #: class of an image without a label, in arrays
+
+
 def number_labels(
-    rows: Sequence[tuple[str, Given]], where: str
+    rows: Sequence[tuple[str, Given]], where: str, optional: bool = False
 ) -> tuple[tuple[tuple[str, Label], ...], tuple[str, ...], tuple[str, ...]]:
     """Number classes from 0 in the order of their names, or of their own numbers if these have gaps.
 
     Args:
       rows: (image, label).
       where: the file that lists them, for errors.
+      optional: labels may be missing.
 
     Returns:
       Entries (image, label), where several names become a vector of 0 and 1; names of the classes, () if they are
@@ -63,7 +74,8 @@ def number_labels(
       >>> number_labels([("0.png", ("red", "round")), ("1.png", ("red",))], "dataset.json")[0]
       (('0.png', (1.0, 1.0)), ('1.png', (1.0, 0.0)))
     """
-    _require_all_or_none(rows, where)
+    if not optional:
+        _require_all_or_none(rows, where)
     given = [label for _, label in rows if label is not None]
     named = [label for label in given if _names(label)]
     if named and len(named) < len(given):
@@ -73,8 +85,9 @@ def number_labels(
         classes = tuple(sorted({name for label in named for name in _names(label)}))
         number = {name: i for i, name in enumerate(classes)}
         if all(isinstance(label, str) for label in named):
-            return tuple((image, number[_names(label)[0]]) for image, label in rows), classes, ()
-        several: dict[Given, tuple[float, ...]] = {
+            numbered = tuple((image, number[label] if isinstance(label, str) else None) for image, label in rows)
+            return numbered, classes, ()
+        several: dict[Given, tuple[float, ...] | None] = {None: None} | {
             label: tuple(float(name in _names(label)) for name in classes) for label in set(named)
         }
         return tuple((image, several[label]) for image, label in rows), classes, ()
@@ -95,17 +108,24 @@ def _names(label: Given) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str))
 
 
-def spec_of(entries: Sequence[tuple[str, Label]], where: str) -> LabelSpec:
+def spec_of(entries: Sequence[tuple[str, Label]], where: str, optional: bool = False) -> LabelSpec:
     """Find the kind and width common to the labels of all `entries`, (image, label).
 
+    Args:
+      entries: as above.
+      where: the file that lists them, for errors.
+      optional: labels may be missing.
+
     Raises:
-      DataError: one has no label, another kind or another width; the message names it.
+      DataError: one has no label (unless optional), another kind or another width; the message names it.
     """
-    if all(label is None for _, label in entries):
+    labeled = [entry for entry in entries if entry[1] is not None]
+    if not labeled:
         return LabelSpec("none", 0)
-    _require_all_or_none(entries, where)
-    other, given = entries[0]
-    for name, label in entries:
+    if not optional:
+        _require_all_or_none(entries, where)
+    other, given = labeled[0]
+    for name, label in labeled:
         if _width(label) != _width(given):
             raise DataError(
                 f"{where}: {name} has the label {label!r}, {other} has {given!r}; "
@@ -114,15 +134,53 @@ def spec_of(entries: Sequence[tuple[str, Label]], where: str) -> LabelSpec:
         if isinstance(label, int) and label < 0:
             raise DataError(f"{where}: {name} has the class label {label}; classes count from 0")
     if isinstance(given, tuple):
-        return LabelSpec("vector", len(given))
-    return LabelSpec("class", 1 + max(label for _, label in entries if isinstance(label, int)))
+        return LabelSpec("vector", len(given), optional)
+    return LabelSpec("class", 1 + max(label for _, label in labeled if isinstance(label, int)), optional)
+
+
+def standardize(
+    entries: Sequence[tuple[str, Label]], where: str
+) -> tuple[tuple[tuple[str, Label], ...], tuple[float, ...], tuple[float, ...]]:
+    """Shift and scale each number of the labels to mean 0 and standard deviation 1; a constant one becomes 0.
+
+    Args:
+      entries: (image, label), vectors or None.
+      where: the source, for errors.
+
+    Returns:
+      The new entries, the means, and the standard deviations.
+
+    Raises:
+      DataError: the labels are classes, or not finite.
+
+    Examples:
+      >>> standardize([("0.png", (30.0,)), ("1.png", (50.0,)), ("2.png", None)], "ages")
+      ((('0.png', (-1.0,)), ('1.png', (1.0,)), ('2.png', None)), (40.0,), (10.0,))
+    """
+    vectors = [label for _, label in entries if isinstance(label, tuple)]
+    if len(vectors) < sum(label is not None for _, label in entries):
+        raise DataError(f"{where}: --standardize is for labels that are numbers, these are classes; leave it out")
+    if not vectors:
+        raise DataError(f"{where}: --standardize needs labels that are numbers, there are none; leave it out")
+    numbers = np.array(vectors, np.float64)
+    if not np.isfinite(numbers).all():
+        wrong = numbers[~np.isfinite(numbers)][0]
+        raise DataError(f"{where}: the label {wrong} is not finite, as --standardize needs all of them; correct it")
+    mean, std = numbers.mean(axis=0), numbers.std(axis=0)
+    scale = np.where(std > 0, std, 1)
+    new = iter(((numbers - mean) / scale).tolist())
+    changed = tuple((image, None if label is None else tuple(next(new))) for image, label in entries)
+    return changed, tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _require_all_or_none(rows: Sequence[tuple[str, Given]], where: str) -> None:
     labeled, unlabeled = ([row for row in rows if (row[1] is None) == missing] for missing in (False, True))
     if labeled and unlabeled:
         other, given = labeled[0]
-        raise DataError(f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; label all images or none")
+        raise DataError(
+            f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; label all images or none, or build with "
+            "--missing_labels"
+        )
 
 
 def _width(label: Label) -> int | None:

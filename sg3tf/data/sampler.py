@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from sg3tf.data.errors import DataError
+from sg3tf.data.permutation import ROUNDS, Permutation
 from sg3tf.utils import parallel
 from sg3tf.utils.resolution import Resolution, image_shape
-from sg3tf.utils.rng import Purpose, philox
+from sg3tf.utils.rng import WORDS_PER_ADVANCE, Purpose, philox
 
 SamplePosition = tuple[int, bool]  # index of the image, mirrored
 Batch = tuple[np.ndarray, np.ndarray]
@@ -31,10 +32,23 @@ class IndexedImages(Protocol):
     def where(self, i: int) -> str: ...
 
 
+#: Versions of the order of an epoch. 1 sorts random words of all images. 2 does so for at most _CHUNK images, and
+#: computes the images of more where they are read.
+ORDERS = (1, 2)
+_CHUNK = 1024  # positions that are computed at a time
+
+
 class ShuffledOrder:
     """The image at each position of the stream, and whether it is mirrored.
 
-    Both come from raw words of the random streams of (seed, purpose, epoch).
+    Both come from raw words of the random streams of (seed, purpose, epoch). Memory does not depend on the number of
+    images, except in version 1 of the order.
+
+    Args:
+      num_images: length of an epoch.
+      seed: 0 or more.
+      mirror: mirror half of the images.
+      version: of ORDERS; a run keeps the one that it began with.
 
     Examples:
       >>> order = ShuffledOrder(num_images=4, seed=0, mirror=False)
@@ -42,21 +56,32 @@ class ShuffledOrder:
       [(0, False), (1, False), (2, False), (3, False)]
     """
 
-    def __init__(self, num_images: int, seed: int, mirror: bool) -> None:
+    def __init__(self, num_images: int, seed: int, mirror: bool, version: int = ORDERS[-1]) -> None:
         self._num_images, self._seed, self._mirror = num_images, seed, mirror
-        self._epoch = -1
+        self._epoch_images = self._sorted_words if version == 1 or num_images <= _CHUNK else self._permutation
+        self._epoch, self._first = -1, -1
 
-    def _words(self, purpose: Purpose, epoch: int) -> np.ndarray:
-        return np.asarray(philox(self._seed, purpose, epoch).random_raw(self._num_images))
+    def _sorted_words(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
+        words = philox(self._seed, Purpose.SHUFFLE, epoch).random_raw(self._num_images)
+        return np.argsort(np.asarray(words), kind="stable").__getitem__
+
+    def _permutation(self, epoch: int) -> Callable[[np.ndarray], np.ndarray]:
+        keys = philox(self._seed, Purpose.SHUFFLE_KEYS, epoch).random_raw(ROUNDS)
+        return Permutation(self._num_images, np.asarray(keys))
 
     def at(self, position: int) -> SamplePosition:
         """Return (image, mirrored) at `position`, counted in images from the start."""
         epoch, step = divmod(position, self._num_images)
+        first = step - step % _CHUNK
         if epoch != self._epoch:
-            self._epoch = epoch
-            self._images = np.argsort(self._words(Purpose.SHUFFLE, epoch), kind="stable")
-            self._flips = (self._words(Purpose.MIRROR, epoch) >> np.uint64(63)).astype(bool)
-        return int(self._images[step]), bool(self._mirror and self._flips[step])
+            self._image_at = self._epoch_images(epoch)
+        if (epoch, first) != (self._epoch, self._first):
+            self._epoch, self._first = epoch, first
+            steps = np.arange(first, min(first + _CHUNK, self._num_images))
+            self._images = self._image_at(steps).tolist()
+            flips = philox(self._seed, Purpose.MIRROR, epoch).advance(first // WORDS_PER_ADVANCE)
+            self._flips = (np.asarray(flips.random_raw(len(steps))) >> np.uint64(63)).tolist()
+        return self._images[step - first], bool(self._mirror and self._flips[step - first])
 
 
 def batches(
@@ -69,6 +94,7 @@ def batches(
     workers: int = 3,
     prefetch: int = 4,
     part: slice = slice(None),
+    order: int = ORDERS[-1],
 ) -> Generator[Batch]:
     """Yield shuffled batches without end; reading and decoding run in threads.
 
@@ -86,6 +112,7 @@ def batches(
       workers: number of threads.
       prefetch: number of batches that are prepared while one is consumed.
       part: the rows of every batch to read, e.g. slice(4, 8) of a batch of 8.
+      order: version of the order of an epoch, of ORDERS.
 
     Returns:
       Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]; B: rows in `part`.
@@ -98,8 +125,8 @@ def batches(
     rows = range(batch_size)[part]
     if not rows:
         raise ValueError(f"part is {part}, which has no rows of a batch of {batch_size}")
-    order = ShuffledOrder(len(dataset), seed, mirror)
-    positions = ([order.at(first + row) for row in rows] for first in count(start_nimg, batch_size))
+    shuffled = ShuffledOrder(len(dataset), seed, mirror, order)
+    positions = ([shuffled.at(first + row) for row in rows] for first in count(start_nimg, batch_size))
     return _load_batches(dataset, positions, workers, prefetch)
 
 
@@ -135,13 +162,15 @@ def epoch_batches(
     if seed is None and mirror:
         raise ValueError("mirror is True without a seed, which it needs; give seed=0")
     num_images = len(dataset)
-    if seed is None:
-        positions = [(i, False) for i in range(num_images)]
-    else:
-        order = ShuffledOrder(num_images, seed, mirror)
-        positions = [order.at(epoch * num_images + step) for step in range(num_images)]
+    shuffled = None if seed is None else ShuffledOrder(num_images, seed, mirror)
     end = num_images - num_images % batch_size if drop_remainder else num_images
-    chunks = (positions[first : first + batch_size] for first in range(0, end, batch_size))
+
+    def position(step: int) -> SamplePosition:
+        return (step, False) if shuffled is None else shuffled.at(epoch * num_images + step)
+
+    chunks = (
+        [position(step) for step in range(first, min(first + batch_size, end))] for first in range(0, end, batch_size)
+    )
     return _load_batches(dataset, chunks, workers, prefetch)
 
 

@@ -1,61 +1,34 @@
-"""Sharded TFRecords of PNG images with a manifest: the layout that `sg3tf data build` writes.
+"""Sharded TFRecords of PNG, JPEG or WebP images with a manifest: the layout that `sg3tf data build` writes.
 
-A folder holds manifest.json and NAME-00000-of-00008.tfrecords. Each record holds `image/encoded` (PNG or JPEG),
-`image/height`, `image/width`, `image/channels` and, with labels, `image/class/label` int64 or `image/label/vector`
-float [dim].
+A folder holds manifest.json, NAME-00000-of-00008.tfrecords, records.index (see `sg3tf.data.record_index`) and, with
+labels, labels.npy. Each record holds `image/encoded` (PNG, JPEG or WebP), `image/height`, `image/width`,
+`image/channels` and, with labels, `image/class/label` int64 or `image/label/vector` float [dim].
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import struct
-import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from sg3tf.data.encoding import decode_image, encode_png
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import Label, LabelSpec
+from sg3tf.data.labels import NO_CLASS, Label, LabelSpec
+from sg3tf.data.record_index import INDEX, RecordIndex, write_index
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
+from sg3tf.utils.files import atomic_write
+from sg3tf.utils.progress import with_progress
 from sg3tf.utils.resolution import image_shape, to_resolution
 
-# --- PNG files made for fast reading ----------------------------------------------------------------------------------
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOR_TYPES = {1: 0, 3: 2, 4: 6}
-_UP = 2
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """Return a PNG file of uint8 [H, W, C], C = 1, 3 or 4; equal pixels and zlib give equal bytes.
-
-    Every row is predicted from the one above and only runs are compressed: for photographs the file is about as
-    large as with a filter chosen for every row, and is written ten times and read up to twice as fast (docs/data.md).
-    """
-    height, width, channels = image.shape
-    rows = image.reshape(height, width * channels)
-    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = _UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    deflate = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
-    pixels = deflate.compress(filtered.tobytes()) + deflate.flush()
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-# --- Records and manifest ---------------------------------------------------------------------------------------------
-
 MANIFEST = "manifest.json"
+LABELS = "labels.npy"
 _FORMAT = "sg3tf-images-1"
+_KEPT_FROM = 100_000  # records whose headers take half a second
 
 
 class ShardStore:
@@ -82,6 +55,8 @@ class ShardStore:
       ((8, 8, 3), (0,))
     """
 
+    remarks: tuple[str, ...] = ()
+
     def __init__(self, folder: Path) -> None:
         self.path = folder
         self.manifest = _read_manifest(folder / MANIFEST)
@@ -91,20 +66,52 @@ class ShardStore:
             self.channels: int = self.manifest["channels"]
             self.num_images: int = self.manifest["num_images"]
             self.digest: str = self.manifest["digest"]
-            self.label = LabelSpec(self.manifest["label"]["kind"], self.manifest["label"]["dim"])
+            label = self.manifest["label"]
+            self.label = LabelSpec(label["kind"], label["dim"], label.get("optional", False))
             self.classes = tuple(self.manifest["label"]["classes"])
             shards = [(shard["file"], shard["num_images"]) for shard in self.manifest["shards"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / MANIFEST} lacks {error}; build the data set again") from error
         except ValueError as error:
             raise DataError(f"{folder / MANIFEST}: {error}; build the data set again") from error
-        self._shards = [_open_shard(folder / file, count) for file, count in shards]
-        self._starts = np.cumsum([0] + [len(shard) for shard in self._shards])
+        self._starts = np.cumsum([0] + [count for _, count in shards])
         if self._starts[-1] != self.num_images:
             raise DataError(
                 f"{folder / MANIFEST} counts {self.num_images} images, the shards hold "
                 f"{self._starts[-1]}; build the data set again"
             )
+        self._shards = self._open_shards(shards)
+        self._labels = self._open_labels() if self.label.dim else None
+
+    def _open_labels(self) -> np.ndarray | None:
+        """Open labels.npy, so that no record must be read for a label; None if it is not there or does not fit."""
+        try:
+            labels = np.load(self.path / LABELS, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return labels if (labels.shape, labels.dtype) == _labels_form(self.num_images, self.label) else None
+
+    def _open_shards(self, shards: list[tuple[str, int]]) -> list[RecordFile]:
+        """Open the shards by the index; read all headers of those that it does not fit, and keep many in an index."""
+        try:
+            index = RecordIndex(self.path / INDEX, self.num_images)
+        except DataError:  # none, or of another data set: the records say everything
+            index = None
+        opened, num_scanned = [], 0
+        for (file, count), first in zip(shards, self._starts.tolist(), strict=False):
+            starts = index.shard(first, count) if index else None
+            shard = RecordFile(self.path / file, starts)
+            if len(shard) != count:
+                raise DataError(
+                    f"{shard.path} holds {len(shard)} records, the manifest lists {count}; copy or build the data set "
+                    "again"
+                )
+            num_scanned += 0 if shard.is_indexed else count
+            opened.append(shard)
+        if num_scanned >= _KEPT_FROM:
+            with suppress(OSError):  # a folder that cannot be written to
+                write_index(self.path, np.concatenate([shard.sizes() for shard in opened]))
+        return opened
 
     def _locate(self, i: int) -> tuple[RecordFile, int]:
         shard = int(np.searchsorted(self._starts, i, side="right")) - 1
@@ -135,11 +142,9 @@ class ShardStore:
 
     def _decode(self, encoded: bytes, i: int) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
-                pixels = np.array(image)
+            pixels = decode_image(encoded, self.channels)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{self.where(i)}: image does not decode: {error}") from error
-        pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
         shape = image_shape(self.resolution, self.channels)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise DataError(
@@ -150,7 +155,19 @@ class ShardStore:
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim], without decoding the image."""
-        return self._row(self._features(i), i)
+        if self._labels is None:
+            return self._row(self._features(i), i)
+        label = self._labels[i]
+        if self.label.kind == "class":
+            return self.label.row(None if label == NO_CLASS else int(label), self.where(i))
+        return self.label.row(None if np.isnan(label).all() else tuple(label.tolist()), self.where(i))
+
+    def classes_of_images(self) -> np.ndarray:
+        """Return the class of every image, int64 [N], NO_CLASS without a label."""
+        if self._labels is not None:
+            return np.asarray(self._labels)
+        rows = with_progress(map(self.read_label, range(self.num_images)), self.num_images)
+        return np.array([row.argmax() if row.any() else NO_CLASS for row in rows], np.int64)
 
     def _row(self, features: dict[str, Any], i: int) -> np.ndarray:
         label: Label = None
@@ -179,20 +196,11 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _open_shard(file: Path, num_images: int) -> RecordFile:
-    shard = RecordFile(file)
-    if len(shard) != num_images:
-        raise DataError(
-            f"{file} holds {len(shard)} records, the manifest lists {num_images}; copy or build the data set again"
-        )
-    return shard
-
-
-def encode_record(image: np.ndarray, label: Label = None) -> bytes:
-    """Return the record payload of uint8 [H, W, C], C = 1, 3 or 4."""
+def encode_record(image: np.ndarray, label: Label = None, encoded: bytes | None = None) -> bytes:
+    """Return the record payload of uint8 [H, W, C], C = 1, 3 or 4; `encoded` is its file, None: a PNG file."""
     height, width, channels = (int(size) for size in image.shape)
     features: dict[str, Any] = {
-        "image/encoded": encode_png(image),
+        "image/encoded": encode_png(image) if encoded is None else encoded,
         "image/height": [height],
         "image/width": [width],
         "image/channels": [channels],
@@ -228,6 +236,25 @@ class ContentDigest:
 
     def __str__(self) -> str:
         return f"sha256:{self._digest.hexdigest()}"
+
+
+def _labels_form(num_images: int, spec: LabelSpec) -> tuple[tuple[int, ...], np.dtype]:
+    """Return shape and type of the array of all labels."""
+    if spec.kind == "class":
+        return (num_images,), np.dtype("<i8")
+    return (num_images, spec.dim), np.dtype("<f4")
+
+
+def write_labels(folder: Path, labels: Sequence[Label], spec: LabelSpec) -> None:
+    """Write the labels of all images into labels.npy: classes int64 [N], or vectors float32 [N, dim].
+
+    A missing label is NO_CLASS, or not a number.
+    """
+    shape, dtype = _labels_form(len(labels), spec)
+    missing = NO_CLASS if spec.kind == "class" else (np.nan,) * spec.dim
+    array = np.array([missing if label is None else label for label in labels], dtype).reshape(shape)
+    with atomic_write(folder / LABELS) as file:
+        np.save(file, array)
 
 
 def write_manifest(folder: Path, entries: dict[str, Any]) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import resource
 import struct
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from google.protobuf import message
 
 from sg3tf.data.errors import DataError
+from sg3tf.data.open_files import RandomAccessFile
 from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.protobuf import message_classes
@@ -90,6 +85,7 @@ def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[fl
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
+FRAME = _HEADER.size + _CRC.size  # bytes of a record beside its payload
 _REMEDY = "copy or build the file again"
 
 
@@ -99,124 +95,121 @@ def masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-class _OpenFiles:
-    """Descriptors of open files, the least recently used of which are closed where there are too many.
+class Starts(Protocol):
+    """Positions of the headers of all records of a file, and its size: N + 1 numbers."""
 
-    A reader holds the object that a descriptor belongs to: a file that another thread pushes out while it is read is
-    closed after that.
+    size: int
+
+    def __len__(self) -> int: ...
+    def span(self, i: int) -> tuple[int, int]:
+        """Return the positions of records i and i + 1."""
+
+    def sizes(self) -> np.ndarray:
+        """Return the bytes of every record with its frame, int64 [N]."""
+
+
+class _Scanned:
+    """Starts found by reading the header of every record.
+
+    Attributes:
+      size: of the file in bytes.
+      checksums: stored checksums of the payloads, uint32 [N].
     """
 
-    def __init__(self) -> None:
-        self._files: OrderedDict[int, _OpenFile] = OrderedDict()
-        self._lock = threading.RLock()  # a finalizer may run inside `get` and call `discard`
+    def __init__(self, positions: list[int], checksums: bytes) -> None:
+        self._positions = np.array(positions, np.int64)
+        self.size = positions[-1]
+        self.checksums = np.frombuffer(checksums, "<u4")
 
-    def get(self, key: int, path: Path) -> _OpenFile:
-        """Return the open file of `key`, and open `path` if it is closed."""
-        with self._lock:
-            file = self._files.get(key)
-            if file is None:
-                file = self._files[key] = _OpenFile(path)
-                while len(self._files) > _max_open_files():
-                    self._files.popitem(last=False)
-            self._files.move_to_end(key)
-            return file
+    def __len__(self) -> int:
+        return len(self._positions)
 
-    def discard(self, key: int) -> None:
-        """Close the file of `key`."""
-        with self._lock:
-            self._files.pop(key, None)
+    def span(self, i: int) -> tuple[int, int]:
+        return int(self._positions[i]), int(self._positions[i + 1])
 
-
-class _OpenFile:
-    """A file that is closed with the last reference to it."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        weakref.finalize(self, os.close, self.descriptor)
-        status = os.fstat(self.descriptor)
-        self.size = status.st_size
-        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _max_open_files() -> int:
-    """Return a quarter of the files that the process may open (`ulimit -n`)."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 2**30 if limit == resource.RLIM_INFINITY else max(limit // 4, 8)
-
-
-_open_files = _OpenFiles()
-_keys = itertools.count()
+    def sizes(self) -> np.ndarray:
+        return np.diff(self._positions)
 
 
 class RecordFile:
     """The records of one TFRecord file; `read` is safe to call from several threads.
 
-    A process may have more of them than it may open files: they are opened again as they are read.
-
     Args:
       path: an existing TFRecord file (not compressed).
+      starts: where its records begin, from an index; without one, or if the file is not as long as the index has it,
+        every header is read, 6 seconds for a million.
+
+    Attributes:
+      is_indexed: True if no header was read.
 
     Raises:
       DataError: the file is missing, or a header shows that it is truncated or corrupt.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, starts: Starts | None = None) -> None:
         self.path = path
-        self._key = next(_keys)
-        weakref.finalize(self, _open_files.discard, self._key)
-        self._identity = self._open().identity
-        self._offsets, self._lengths, self.checksums = self._index()
-
-    def _open(self) -> _OpenFile:
         try:
-            return _open_files.get(self._key, self.path)
+            self._file = RandomAccessFile(path)
         except OSError as error:
-            raise DataError(f"{self.path} cannot be opened: {error.strerror}") from error
+            raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+        self.is_indexed = starts is not None and starts.size == self._file.size
+        self._starts: Starts = starts if starts is not None and self.is_indexed else self._scan()
 
-    def _index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Payload offsets int64 [N], lengths int64 [N] and stored checksums uint32 [N]."""
-        file = self._open()
-        descriptor, size = file.descriptor, file.size
-        entries: list[tuple[int, int]] = []
+    def _scan(self) -> _Scanned:
+        positions = [0]
         checksums = bytearray()
-        position = 0
-        while position < size:
-            header = os.pread(descriptor, _HEADER.size, position)
-            where = self.where(len(entries))
+        size = self._file.size
+        while (position := positions[-1]) < size:
+            where = self.where(len(positions) - 1)
+            header = self._pread(position, _HEADER.size, where)
             if len(header) < _HEADER.size:
                 raise DataError(f"{where} is truncated inside its header; {_REMEDY}")
             length, crc = _HEADER.unpack(header)
             if masked_crc(header[: _LENGTH.size]) != crc:
                 raise DataError(f"{where} is not a TFRecord (wrong length checksum); {_REMEDY}")
-            start, position = position + _HEADER.size, position + _HEADER.size + length + _CRC.size
-            if position > size:
-                raise DataError(
-                    f"{where} is truncated: it should end at byte {position}, the file at {size}; {_REMEDY}"
-                )
-            entries.append((start, length))
-            checksums += os.pread(descriptor, _CRC.size, position - _CRC.size)
-        table = np.array(entries, np.int64).reshape(-1, 2)
-        return table[:, 0], table[:, 1], np.frombuffer(bytes(checksums), "<u4")
+            end = position + FRAME + length
+            if end > size:
+                raise DataError(f"{where} is truncated: it should end at byte {end}, the file at {size}; {_REMEDY}")
+            checksums += self._pread(end - _CRC.size, _CRC.size, where)
+            positions.append(end)
+        return _Scanned(positions, bytes(checksums))
+
+    def _pread(self, position: int, size: int, where: str) -> bytes:
+        try:
+            return self._file.read(position, size)
+        except OSError as error:
+            raise DataError(f"{where} cannot be read: {error.strerror}") from error
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._starts) - 1
+
+    def sizes(self) -> np.ndarray:
+        """Return the bytes of every record with its frame, int64 [N]."""
+        return self._starts.sizes()
+
+    def checksums(self) -> np.ndarray:
+        """Return the stored checksums of all records, uint32 [N]."""
+        starts = self._starts if isinstance(self._starts, _Scanned) else self._scan()
+        return starts.checksums
 
     def where(self, i: int) -> str:
         """Return the name of record `i` for error messages."""
         return f"{self.path}: record {i}"
 
     def read(self, i: int) -> bytes:
-        """Return the payload of record `i`; raises DataError if its checksum is wrong."""
-        file = self._open()
-        if file.identity != self._identity:
-            raise DataError(f"{self.path} was written anew while it was in use; start again")
-        try:
-            payload = os.pread(file.descriptor, int(self._lengths[i]), int(self._offsets[i]))
-        except OSError as error:
-            raise DataError(f"{self.where(i)} cannot be read: {error.strerror}") from error
-        found, stored = masked_crc(payload), int(self.checksums[i])
+        """Return the payload of record `i`; raises DataError if one of its checksums is wrong."""
+        start, end = self._starts.span(i)
+        where = self.where(i)
+        if not 0 <= start <= end - FRAME <= self._file.size - FRAME:
+            raise DataError(f"{where} cannot be at bytes {start} to {end}, where the index has it; {_REMEDY}")
+        content = self._pread(start, end - start, where)
+        length, crc = _HEADER.unpack_from(content.ljust(_HEADER.size, b"\0"))
+        if masked_crc(content[: _LENGTH.size]) != crc or length != len(content) - FRAME:
+            raise DataError(f"{where} is corrupt, or does not begin at byte {start}, where the index has it; {_REMEDY}")
+        payload = content[_HEADER.size : -_CRC.size]
+        found, (stored,) = masked_crc(payload), _CRC.unpack(content[-_CRC.size :])
         if found != stored:
-            raise DataError(f"{self.where(i)} is corrupt (checksum {found:08x}, should be {stored:08x}); " + _REMEDY)
+            raise DataError(f"{where} is corrupt (checksum {found:08x}, should be {stored:08x}); {_REMEDY}")
         return payload
 
 

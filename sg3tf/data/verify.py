@@ -1,4 +1,4 @@
-"""Read every record of a data set and check it.
+"""Read every image of a data set and check it.
 
 sg3tf data verify --data=datasets/photos-256
 """
@@ -11,18 +11,26 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
-from sg3tf.data.dataset import Store, open_store
+from sg3tf.data.dataset import open_store
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
-from sg3tf.data.shards import MANIFEST, ContentDigest, ShardStore, is_shard_set
+from sg3tf.data.shards import LABELS, MANIFEST, ContentDigest, ShardStore, is_shard_set
+from sg3tf.data.stores import Store
 from sg3tf.utils import command_line
+from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import Progress
+from sg3tf.utils.resolution import Resolution
 
 
-def verify(path: Path) -> str:
+def verify(path: Path, resolution: Resolution | None = None) -> str:
     """Check checksums, shapes, decoding, labels, counts and digests of all resolutions.
+
+    Args:
+      path: records or image files.
+      resolution: to read image files at.
 
     Returns:
       A one-line summary.
@@ -30,74 +38,91 @@ def verify(path: Path) -> str:
     Raises:
       DataError: the first problem found; the message names file and record.
     """
-    stores = list(_stores(path))
+    stores = list(_stores(path, resolution))
     counts = {store.num_images for store in stores}
     if len(counts) > 1:
         listed = ", ".join(f"{store.path.name}: {store.num_images}" for store in stores)
         raise DataError(f"{path}: the levels differ in length ({listed}); build it again")
     for store in stores:
-        digests = _read_all(store)
-        if isinstance(store, ShardStore):
-            _compare(store, digests)
+        _read_all(store)
     sizes = ", ".join(str(store.resolution) for store in stores)
     store = stores[-1]
     label = f"{store.label.kind} labels [{store.label.dim}]" if store.label.dim else "no labels"
     return f"{path}: ok, {store.num_images} images at {sizes}, {store.channels} channels, {label}, {store.digest}"
 
 
-def _stores(path: Path) -> Iterator[Store]:
+def _stores(path: Path, resolution: Resolution | None) -> Iterator[Store]:
     levels = find_levels(path) if path.is_dir() and not is_shard_set(path) else {}
     for file in levels.values():
         yield FfhqStore(file)
     if not levels:
-        yield open_store(path)
+        yield open_store(path, resolution)
 
 
-def _read_all(store: Store) -> list[bytes]:
-    """Read every image, in threads; return their digests."""
+def _read_all(store: Store) -> None:
+    """Read every image, in threads, and compare the digests with the manifest, if there is one.
 
-    def read(i: int) -> bytes:
-        return ContentDigest.of(*store.read(i))
+    They show images and labels that were changed, lost, duplicated or moved.
+    """
 
-    digests: list[bytes] = []
+    def read(i: int) -> tuple[bytes, bool]:
+        image, label = store.read(i)
+        return ContentDigest.of(image, label), np.array_equal(label, store.read_label(i))
+
+    ends = _shard_ends(store)
+    whole, part = ContentDigest(), ContentDigest()
+    other_labels: list[int] = []
     chunk = 256
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         Progress(store.num_images, description=f"{store.resolution} pixels") as progress,
     ):
         for start in range(0, store.num_images, chunk):
-            for digest in pool.map(read, range(start, min(start + chunk, store.num_images))):
-                digests.append(digest)
+            for digest, same_label in pool.map(read, range(start, min(start + chunk, store.num_images))):
+                whole.add(digest)
+                part.add(digest)
+                if not same_label:
+                    other_labels.append(progress.done)
                 progress.update()
-    return digests
+                if progress.done in ends:
+                    file, expected = ends[progress.done]
+                    _compare(store.path / file, part, expected)
+                    part = ContentDigest()
+    if isinstance(store, ShardStore):
+        _compare(store.path, whole, store.digest)
+    if other_labels:
+        where = store.where(other_labels[0])
+        raise DataError(f"{where}: its label is not that in {store.path / LABELS}; build the data set again")
 
 
-def _compare(store: ShardStore, digests: list[bytes]) -> None:
-    """Compare the digests of shards and data set with the manifest: shows images lost, duplicated or moved."""
-    parts, start = [], 0
-    for shard in store.manifest["shards"]:
-        parts.append((store.path / shard["file"], shard.get("digest"), digests[start : start + shard["num_images"]]))
-        start += shard["num_images"]
-    for path, expected, image_digests in (*parts, (store.path, store.digest, digests)):
-        found = ContentDigest()
-        for image_digest in image_digests:
-            found.add(image_digest)
-        if str(found) != expected:
-            raise DataError(
-                f"{path}: the digest in {MANIFEST} is {expected}, the content's is {found}: images or labels were "
-                "changed, duplicated or moved; copy or build the data set again"
-            )
+def _shard_ends(store: Store) -> dict[int, tuple[str, str]]:
+    """Return {number of images up to the end of a shard: (its file, its digest)}."""
+    ends, count = {}, 0
+    for shard in store.manifest["shards"] if isinstance(store, ShardStore) else ():
+        count += shard["num_images"]
+        if shard["num_images"]:
+            ends[count] = shard["file"], str(shard.get("digest"))
+    return ends
+
+
+def _compare(path: Path, found: ContentDigest, expected: str) -> None:
+    if str(found) != expected:
+        raise DataError(
+            f"{path}: the digest in {MANIFEST} is {expected}, the content's is {found}: images or labels were "
+            "changed, duplicated or moved; copy or build the data set again"
+        )
 
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
-    help_text = "Data set to check: a folder, or one of its NAME-rNN.tfrecords files."
+    help_text = "Data set to check: a folder, one of its NAME-rNN.tfrecords files, or a folder or zip file of images."
     flags.DEFINE_string("data", None, help_text, required=True, flag_values=options)
+    shared.define_resolution(options, "Resolution to read image files at.")
 
 
 def main(options: flags.FlagValues) -> None:
     """Check the data set and print a summary."""
-    print(verify(Path(options.data)))
+    print(verify(Path(options.data), options.resolution))
 
 
 def command() -> int:

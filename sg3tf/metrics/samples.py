@@ -126,7 +126,7 @@ def resize_filter(data: Images) -> str | None:
     """Name of the filter that the images were resized with, if the data set records it."""
     try:
         return json.loads((Path(data.path) / "manifest.json").read_text()).get("resize_filter")
-    except OSError:  # the form with one file per resolution has no manifest
+    except (OSError, ValueError, AttributeError):  # other forms have no manifest, or one of another purpose
         return None
 
 

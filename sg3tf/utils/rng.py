@@ -9,6 +9,9 @@ import enum
 
 import numpy as np
 
+#: Raw words by which `advance(1)` moves a stream on.
+WORDS_PER_ADVANCE = 4
+
 
 @enum.unique
 class Purpose(enum.IntEnum):
@@ -20,6 +23,7 @@ class Purpose(enum.IntEnum):
     # Order of the training images; the position is the epoch.
     SHUFFLE = 0
     MIRROR = 1
+    SHUFFLE_KEYS = 48
     # Latents and labels of generated images; the position is cur_nimg.
     LATENTS_G = 2
     LATENTS_D = 3

@@ -169,7 +169,8 @@ def test_files_from_before_the_layout_changed(name):
     """Every value as it stands in the file, whatever the defaults are now."""
     file = LEGACY / f"{name}.json"
     options, changes = read_options(file)
-    new = {"posthoc_ema": False, "loss": "logistic", "lecam": 0.0}
+    new = {"posthoc_ema": False, "loss": "logistic", "lecam": 0.0, "data_order": 1, "balance": False}
+    new |= {"communication": "auto", "start_timeout": 600.0, "reduce_timeout": 0.0}
     assert json.loads(json.dumps(dataclasses.asdict(options))) == json.loads(file.read_text()) | new
     assert changes == []
 
@@ -181,7 +182,7 @@ def test_options_that_older_files_lack(tmp_path):
     file = tmp_path / "options.json"
     file.write_text(json.dumps(values))
     options = Options.from_file(file)
-    assert (options.detector_dir, options.aug) == (None, "noaug")
+    assert (options.detector_dir, options.aug, options.data_order) == (None, "noaug", 1)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +224,10 @@ OTHER_VALUES = {
     **{"posthoc_ema": True, "loss": "relativistic", "lecam": 0.5},
     # A resumed run cannot change these.
     **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
-    **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True},
+    **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True, "balance": True},
     **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2, "precision": "bf16"},
     **{"r1_interval": 8, "pl_interval": 2, "freezed": 1, "aug": "ada", "augpipe": "bg", "p": 0.5},
-    **{"validation": 5, "init_from": "/x", "max_images": 5, "desc": "x"},
+    **{"validation": 5, "init_from": "/x", "max_images": 5, "desc": "x", "data_order": 1},
     # These change the result, and may change.
     **{"batch_per_replica": 8, "gamma": 3.0, "glr": 0.1, "dlr": 0.1, "target": 0.5, "ada_kimg": 1.0},
     **{"style_mixing": 0.5, "pl_weight": 1.0},
@@ -234,6 +235,7 @@ OTHER_VALUES = {
     **{"data": "/mnt/faces", "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1, "keep_checkpoints": 1},
     **{"max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0, "histograms": True},
     **{"detector_dir": "/networks", "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
+    **{"communication": "ring", "start_timeout": 5.0, "reduce_timeout": 60.0},
 }
 RESUMABLE = list(OTHER_VALUES)[list(OTHER_VALUES).index("batch_per_replica") :]
 FREE_OF_RESULT = [*OTHER_VALUES][list(OTHER_VALUES).index("data") :]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
-from sg3tf.data.sampler import batches
+from sg3tf.data.sampler import ShuffledOrder, batches
 from tests.helpers import tiny_run
 from trainer.augment import INTERVAL
 from trainer.inputs import BatchIterator, FakeInputs, InputPipeline, Latents, View
@@ -67,6 +67,26 @@ def test_images_are_those_of_the_stream(options, parts):
         expected_images, expected_labels = next(expected)
         np.testing.assert_array_equal(images, expected_images)
         np.testing.assert_array_equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_order_has_the_version_of_the_run(options, version):
+    """Versions differ from 1,025 images on."""
+
+    class Counter:
+        resolution, channels, label_dim = 4, 1, 0
+
+        def __len__(self):
+            return 1100
+
+        def __getitem__(self, i):
+            return np.full([4, 4, 1], i % 251, np.uint8), np.zeros(0, np.float32)
+
+    pipeline = InputPipeline(dataclasses.replace(options, data_order=version), Counter(), None, step=0, cur_nimg=0)
+    (images, _), _ = pipeline.next()
+    pipeline.close()
+    order = ShuffledOrder(1100, options.seed, mirror=False, version=version)
+    assert images[:, 0, 0, 0].tolist() == [order.at(i)[0] % 251 for i in range(options.batch)]
 
 
 def test_held_out_images_come_as_often_as_augmentation_adapts(options, parts):

@@ -813,7 +813,7 @@ def test_importing_defines_no_flags():
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
-    def full(name):
+    def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/00000/options.json")
 
     monkeypatch.setattr(distribution, "make_strategy", full)

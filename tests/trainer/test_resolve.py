@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers import tiny_run
@@ -36,6 +37,13 @@ def test_images_are_held_out(given):
     assert (len(dataset), len(held_out), options.num_images) == (20, 10, 20)
 
 
+def test_classes_are_balanced_after_images_are_held_out(given):
+    options, dataset, held_out = resolve({**given, "validation": 8, "balance": True, "cond": True}, 1, None)
+    assert len(held_out) == 8 and options.num_images == len(dataset) > 56
+    counts = np.sum([dataset.label(i) for i in range(len(dataset))], axis=0)
+    assert len(counts) == 3 and counts.min() == counts.max()
+
+
 @pytest.mark.parametrize("name", ["data", "batch"])
 def test_required_options(given, name):
     del given[name]
@@ -59,7 +67,7 @@ def test_options_without_effect_are_refused(given):
 
 def test_a_resumed_run_keeps_what_is_not_given(faces):
     before = tiny_run.options(faces, cond=True, mirror=True, seed=3, gamma=7.0, validation=4, snap=3)
-    before = dataclasses.replace(before, num_images=60)
+    before = dataclasses.replace(before, num_images=60, data_order=1)  # also of an older version
     options, dataset, held_out = resolve({"gamma": 1.0}, 1, resumed(before))
     assert options == dataclasses.replace(before, gamma=1.0)
     assert (len(dataset), len(held_out)) == (60, 4)

@@ -54,7 +54,7 @@ def beam_shards(
 def _write(source: Path, max_images: int | None, folder: Path, config: BuildConfig, part: Part) -> None:
     """Write one shard and its report beside it; Beam may run this twice for a shard, even at the same time."""
     file, rows = part
-    found = _find(source, max_images, config.labels)
+    found = _find(source, max_images, config)
     images = map(partial(convert, config, found.read, found.label), found.entries[rows.start : rows.stop])
     attempt = folder / uuid.uuid4().hex
     shard = write_shard(attempt, images)
@@ -65,9 +65,9 @@ def _write(source: Path, max_images: int | None, folder: Path, config: BuildConf
 
 
 @lru_cache(maxsize=1)
-def _find(source: Path, max_images: int | None, labels: bool) -> Source:
+def _find(source: Path, max_images: int | None, config: BuildConfig) -> Source:
     """List the source once per worker: the names of all images would exceed the size of Dataflow's requests."""
-    return find_source(source, max_images, labels)
+    return find_source(source, max_images, config.labels, config.missing_labels, config.standardize)
 
 
 def _report(shard: Path) -> Path:

@@ -31,6 +31,7 @@ from sg3tf.data.build.conversion import (
 from sg3tf.data.build.report import Report, add, printable
 from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
 from sg3tf.data.build.sources import find_source
+from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer, write_classes
 from sg3tf.utils import command_line
@@ -73,7 +74,7 @@ def build(
     if beam_options is not None and config.format == "ffhq":
         raise DataError("--format=ffhq is written by one process; --runner=beam needs --format=shards")
     with atomic_directory(dest) as folder:
-        found = find_source(source, max_images, config.labels)
+        found = find_source(source, max_images, config.labels, config.missing_labels, config.standardize)
         report = Report(found)
         for name, reason in found.unused:
             _print_skipped(source, name, reason, strict)
@@ -139,8 +140,8 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "source",
         None,
-        "Images to convert: a folder or zip file, CIFAR-10, MNIST, an LMDB folder, or TFRecords; docs/data.md lists "
-        "the kinds, which are recognized by their content.",
+        "Images to convert: a folder or zip file, CIFAR-10, MNIST, an LMDB folder, img2dataset's files, or TFRecords; "
+        "docs/data.md lists the kinds, which are recognized by their content.",
         required=True,
         flag_values=options,
     )
@@ -177,7 +178,13 @@ def define_flags(options: flags.FlagValues) -> None:
         "format",
         "shards",
         FORMATS,
-        "shards: sharded PNG records with a manifest. ffhq: NVIDIA's multi-resolution records.",
+        "shards: sharded records of image files with a manifest. ffhq: NVIDIA's multi-resolution records.",
+        flag_values=options,
+    )
+    flags.DEFINE_string(
+        "encoding",
+        "png",
+        "Form of the images in --format=shards: png or webp, which lose nothing, jpeg:QUALITY or webp:QUALITY.",
         flag_values=options,
     )
     flags.DEFINE_integer("shards", 8, "Number of files, for --format=shards.", flag_values=options)
@@ -191,6 +198,18 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_bool("strict", False, "Fail at an unreadable image instead of skipping it.", flag_values=options)
     flags.DEFINE_bool(
         "labels", True, "Store the labels that the source has; --nolabels leaves them out.", flag_values=options
+    )
+    flags.DEFINE_bool(
+        "missing_labels",
+        False,
+        "Use images without a label, in a folder or zip file of images; theirs is all zeros.",
+        flag_values=options,
+    )
+    flags.DEFINE_bool(
+        "standardize",
+        False,
+        "Take labels for numbers, and store them shifted and scaled to mean 0 and standard deviation 1.",
+        flag_values=options,
     )
     flags.DEFINE_integer(
         "bits",
@@ -237,9 +256,12 @@ def main(options: flags.FlagValues) -> None:
         aspect=aspect,
         format=options.format,
         shards=options.shards,
+        encoding=Encoding.parse(options.encoding),
         bits=options.bits,
         max_megapixels=options.max_megapixels,
         labels=options.labels,
+        missing_labels=options.missing_labels,
+        standardize=options.standardize,
     )
     report = build(
         Path(options.source),

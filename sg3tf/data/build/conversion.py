@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from sg3tf.data.encoding import PNG, Encoding, decode_image
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import MIN_RESOLUTION, encode_levels
 from sg3tf.data.labels import Label, LabelSpec
@@ -48,11 +49,14 @@ class BuildConfig:
       channels: 1, 3 or 4.
       resize: resampling filter, "lanczos" or "box".
       aspect: (width, height) of the area kept by crop "wide".
-      format: "shards" for sharded PNG records, "ffhq" for NVIDIA's multi-resolution records.
+      format: "shards" for sharded records of image files, "ffhq" for NVIDIA's multi-resolution records.
       shards: number of files, for format "shards".
+      encoding: of the images, for format "shards"; digests are those of the decoded pixels.
       bits: bits of grayscale of more than 8; None: 12 for values below 4096, else 16.
       max_megapixels: images of more pixels are skipped, before they take memory.
       labels: store the labels that the source has.
+      missing_labels: use images without a label; theirs is all zeros.
+      standardize: labels are numbers, and are stored with mean 0 and standard deviation 1.
 
     Examples:
       >>> config = BuildConfig(resolution=256, crop="wide", aspect=(16, 9))
@@ -67,9 +71,12 @@ class BuildConfig:
     aspect: tuple[int, int] = DEFAULT_ASPECT
     format: str = "shards"
     shards: int = 8
+    encoding: Encoding = PNG
     bits: int | None = None
     max_megapixels: float = 178
     labels: bool = True
+    missing_labels: bool = False
+    standardize: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resolution", to_resolution(self.resolution))
@@ -80,6 +87,12 @@ class BuildConfig:
             raise DataError(f"--bits={self.bits} must be from 8 to 32")
         if not 0 < self.max_megapixels < math.inf:
             raise DataError(f"--max_megapixels={self.max_megapixels} must be above 0 and finite; try 178")
+        self.encoding.check(self.channels)
+        if self.format == "ffhq" and self.encoding.kind != "png":
+            raise DataError(f"--encoding={self.encoding}: --format=ffhq stores raw pixels; leave one of them out")
+        for name in ("missing_labels", "standardize"):
+            if getattr(self, name) and (self.format == "ffhq" or not self.labels):
+                raise DataError(f"--{name} needs labels and --format=shards, whose manifest says so; leave it out")
         width, height = self.aspect
         if min(width, height) < 1:
             raise DataError(f"--aspect={width}:{height} must be width:height, both at least 1; try 4:3")
@@ -214,5 +227,11 @@ def convert(
         )
     except Exception as error:  # Pillow raises many types for damaged files
         return Converted(name, label, [], error=f"{error}" or type(error).__name__)
-    payloads = encode_levels(image) if config.format == "ffhq" else [encode_record(image, label)]
+    if config.format == "ffhq":
+        payloads = encode_levels(image)
+    else:
+        encoded = config.encoding.encode(image)
+        payloads = [encode_record(image, label, encoded)]
+        if config.encoding.quality is not None:
+            image = decode_image(encoded, config.channels)
     return Converted(name, label, payloads, ContentDigest.of(image, spec.row(label, name)), notes=notes)

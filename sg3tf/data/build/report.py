@@ -10,6 +10,7 @@ from sg3tf.data.build.sources import Source
 Tally = dict[str, tuple[int, str]]  # text -> number of images that it applies to, name of the first
 _MOST_CLASSES = 20
 _MOST_REASONS = 8
+_LARGE = 4.0  # standardized numbers are rarely larger
 
 
 @dataclass
@@ -49,6 +50,10 @@ class Report:
         counts = Counter(label for name, label in self.source.entries if name not in self.skipped)
         return {name: counts[i] for i, name in enumerate(self.source.classes or map(str, range(spec.dim)))}
 
+    def num_unlabeled(self) -> int:
+        """Return the number of images without a label."""
+        return sum(label is None for name, label in self.source.entries if name not in self.skipped)
+
     def lines(self) -> list[str]:
         """Return the summary, line by line."""
         found = [f"found: {self.num_found} images in {self.source.path}", *self.source.remarks]
@@ -64,14 +69,27 @@ class Report:
 
     def _label_lines(self) -> list[str]:
         counts, spec = self.classes(), self.source.label
-        if spec.kind == "vector":
-            return [f"labels: vectors of {spec.dim} numbers"]
-        if not counts:
+        if spec.kind == "none":
             return ["labels: none"]
+        missing = [f"without a label: {self.num_unlabeled()}"] if spec.optional else []
+        if spec.kind == "vector":
+            return [f"labels: vectors of {spec.dim} numbers{self._range()}", *missing]
         if len(counts) <= _MOST_CLASSES:
-            return [f"classes: {len(counts)}: " + ", ".join(f"{name} ({count})" for name, count in counts.items())]
+            listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+            return [f"classes: {len(counts)}: {listed}", *missing]
         least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        return [f"classes: {len(counts)}, from {counts[least]} images ({least}) to {counts[most]} ({most})"]
+        return [f"classes: {len(counts)}, from {counts[least]} images ({least}) to {counts[most]} ({most})", *missing]
+
+    def _range(self) -> str:
+        """Return what is said about the size of the numbers of a vector."""
+        source = self.source
+        if source.mean:
+            means, stds = (", ".join(f"{number:.4g}" for number in row) for row in (source.mean, source.std))
+            return f", standardized: means {means}, standard deviations {stds}"
+        numbers = [number for _, label in source.entries if isinstance(label, tuple) for number in label]
+        least, most = min(numbers), max(numbers)
+        advice = "; --standardize makes them small, for training" if max(-least, most) > _LARGE else ""
+        return f" from {least:.4g} to {most:.4g}{advice}"
 
 
 def add(tally: Tally, text: str, name: str, count: int = 1) -> None:

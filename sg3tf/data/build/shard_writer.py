@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sg3tf.data.build.conversion import BuildConfig, Converted
 from sg3tf.data.build.report import Report, Tally, add
-from sg3tf.data.shards import ContentDigest, write_manifest
-from sg3tf.data.tfrecord import record_writer
+from sg3tf.data.record_index import write_index
+from sg3tf.data.shards import ContentDigest, write_labels, write_manifest
+from sg3tf.data.tfrecord import FRAME, record_writer
 
 
 @dataclass
@@ -19,12 +20,14 @@ class Shard:
     Attributes:
       file: name of the file.
       digests: of its images, in hexadecimal digits.
+      sizes: bytes of its records with their frames.
       skipped: {name: reason} of the images that could not be used.
       notes: about the images.
     """
 
     file: str
     digests: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: Tally = field(default_factory=dict)
 
@@ -54,12 +57,20 @@ def write_shard(path: Path, images: Iterable[Converted]) -> Shard:
                 for note in image.notes:
                     add(shard.notes, note, image.name)
                 write(image.payloads[0])
+                shard.sizes.append(len(image.payloads[0]) + FRAME)
                 shard.digests.append(image.digest.hex())
     return shard
 
 
 def write_build_manifest(folder: Path, name: str, config: BuildConfig, report: Report, shards: list[Shard]) -> None:
-    """Write the manifest of the shards in `folder`."""
+    """Write the manifest, the index and the labels of the shards in `folder`."""
+    source = report.source
+    write_index(folder, [size for shard in shards for size in shard.sizes])
+    if source.label.dim:
+        write_labels(folder, [label for name, label in source.entries if name not in report.skipped], source.label)
+    label = {**asdict(source.label), "classes": source.classes, "counts": list(report.classes().values())}
+    if source.mean:
+        label |= {"mean": source.mean, "std": source.std}
     write_manifest(
         folder,
         {
@@ -68,10 +79,11 @@ def write_build_manifest(folder: Path, name: str, config: BuildConfig, report: R
             "channels": config.channels,
             "num_images": report.num_images,
             "num_skipped": report.num_skipped,
-            "label": {**asdict(report.source.label), "classes": report.source.classes},
+            "label": label,
             "crop": config.crop,
             "aspect": list(config.aspect) if config.crop == "wide" else None,
             "resize_filter": config.resize,
+            "encoding": str(config.encoding),
             "digest": _digest(shards),
             "shards": [{"file": s.file, "num_images": s.num_images, "digest": _digest([s])} for s in shards],
         },

@@ -15,7 +15,7 @@ import tensorflow as tf
 import sg3tf
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
-from sg3tf.data.shards import encode_png
+from sg3tf.data.encoding import encode_png
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
 from sg3tf.models.loading import weights_digest

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from PIL import Image
 
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.data.sampler import batches
 from sg3tf.data.tfrecord import record_writer, serialize_example
+from sg3tf.data.verify import verify
 
 MakeSet = Callable[..., Path]
 
@@ -100,6 +103,50 @@ def test_split_leaves_something_to_both(ffhq_set: MakeSet, validation: int) -> N
         open_dataset(ffhq_set(3)).split(validation)
 
 
+def test_balanced_classes(ffhq_set: MakeSet, shard_set: Path, image_folder: Path) -> None:
+    """In every kind of data set, of a part of it, without labels in use, and in a stream."""
+    faces = open_dataset(ffhq_set(7, labels=[0, 1, 0, 0, 2, 0, 0]), use_labels=True)
+    balanced = faces.balanced()
+    assert len(balanced) == 15
+    assert np.sum([balanced.label(i) for i in range(15)], axis=0).tolist() == [5, 5, 5]
+    assert {balanced.where(i) for i in range(15)} == {faces.where(i) for i in range(7)}
+    assert len(faces.subsample(2).balanced()) == 2  # images 0 and 3, of one class
+    labels = np.concatenate([labels for _, labels in islice(batches(balanced, 5, seed=0), 3)])
+    assert labels.sum(0).tolist() == [5, 5, 5]
+    for path in (shard_set, image_folder):
+        dataset = open_dataset(path, resolution=16)
+        assert len(dataset.split(1)[0].balanced()) == 6 and dataset.balanced().label_dim == 0
+
+
+def test_balanced_needs_classes(ffhq_set: MakeSet) -> None:
+    path = ffhq_set(3)
+    with pytest.raises(DataError, match=r"r03\.tfrecords has no labels, and only classes can be balanced; leave --bal"):
+        open_dataset(path).balanced()
+    with open(path / "faces-rxx.labels", "wb") as file:
+        np.save(file, np.zeros([3, 2], np.float32))
+    with pytest.raises(DataError, match="has vectors as labels, and only"):
+        open_dataset(path).balanced()
+
+
+def test_labels_are_read_without_records(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From labels.npy; where it does not fit, from the records. Verifying compares both."""
+    expected = np.stack([open_dataset(shard_set, use_labels=True)[i][1] for i in range(6)])
+    file = shard_set / "labels.npy"
+    with monkeypatch.context() as patch:
+        patch.setattr("sg3tf.data.tfrecord.RecordFile.read", None)
+        data = open_dataset(shard_set, use_labels=True)
+        np.testing.assert_array_equal([data.label(i) for i in range(6)], expected)
+    labels = np.load(file)
+    for wrong in (labels[:5], labels.astype(np.float32), labels[:, None]):
+        np.save(file, wrong)
+        data = open_dataset(shard_set, use_labels=True)
+        np.testing.assert_array_equal([data.label(i) for i in range(6)], expected)
+        assert data.balanced().num_images == 6
+    np.save(file, labels[::-1])
+    with pytest.raises(DataError, match=r"record 0: its label is not that in .*labels\.npy; build"):
+        verify(shard_set)
+
+
 def test_cached_reads_once(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = open_dataset(shard_set, use_labels=True)
     cached = plain.cached(6 * 16 * 16 * 3)
@@ -179,7 +226,7 @@ def test_bad_label_files(ffhq_set: MakeSet, labels: np.ndarray, message: str) ->
 def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent does not exist"):
         open_dataset(tmp_path / "absent")
-    with pytest.raises(DataError, match="neither NAME-rNN.tfrecords files nor manifest.json"):
+    with pytest.raises(DataError, match="holds no images; give a folder or zip file of images, or TFRecords"):
         open_dataset(tmp_path)
     with record_writer(tmp_path / "x-r03.tfrecords"):
         pass
@@ -229,7 +276,7 @@ def test_manifests_that_cannot_be_trusted(shard_set: Path) -> None:
         ({**good, "num_images": 7}, "counts 7 images, the shards hold 6"),
         ({k: v for k, v in good.items() if k != "label"}, "lacks 'label'"),
         ({**good, "shards": [{"file": "gone.tfrecords", "num_images": 6}]}, "gone.tfrecords"),
-        ({**good, "shards": [{**good["shards"][0], "num_images": 2}]}, "manifest lists 2"),
+        ({**good, "num_images": 2, "shards": [{**good["shards"][0], "num_images": 2}]}, "manifest lists 2"),
     ]
     for manifest, message in changes:
         file.write_text(json.dumps(manifest))

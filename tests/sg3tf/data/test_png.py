@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.shards import encode_png
+from sg3tf.data.encoding import encode_png
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

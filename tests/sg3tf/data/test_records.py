@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg3tf.data import tfrecord
+from sg3tf.data import open_files
 from sg3tf.data.errors import DataError
 from sg3tf.data.tfrecord import RecordFile, masked_crc, record_writer
 
@@ -116,8 +116,8 @@ def descriptors() -> int:
 @pytest.fixture
 def few_files(monkeypatch: pytest.MonkeyPatch) -> int:
     """At most 5 record files are open at a time."""
-    monkeypatch.setattr(tfrecord, "_open_files", tfrecord._OpenFiles())
-    monkeypatch.setattr(tfrecord, "_max_open_files", lambda: 5)
+    monkeypatch.setattr(open_files, "open_files", open_files.OpenFiles())
+    monkeypatch.setattr(open_files, "max_open_files", lambda: 5)
     return 5
 
 
@@ -162,6 +162,6 @@ def test_a_file_that_is_replaced_while_it_is_closed_is_not_mixed_up(tmp_path: Pa
 
 
 def test_a_quarter_of_the_files_that_a_process_may_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, expected in ((1024, 256), (4, 8), (tfrecord.resource.RLIM_INFINITY, 2**30)):
-        monkeypatch.setattr(tfrecord.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
-        assert tfrecord._max_open_files() == expected
+    for limit, expected in ((1024, 256), (4, 8), (open_files.resource.RLIM_INFINITY, 2**30)):
+        monkeypatch.setattr(open_files.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert open_files.max_open_files() == expected

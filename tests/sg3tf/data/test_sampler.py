@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
-from sg3tf.data.sampler import ShuffledOrder, batches
+from sg3tf.data.sampler import ORDERS, ShuffledOrder, batches
 
 MakeSet = Callable[..., Path]
 NUM_IMAGES = 7
@@ -31,7 +32,7 @@ class Counted:
     """Store whose image i is 1x1 and has the label [i]; counts how often each is read."""
 
     name, path, resolution, channels, digest = "counted", Path("counted"), 1, 1, "sha256:"
-    label, classes = LabelSpec("vector", 1), ()
+    label, classes, remarks = LabelSpec("vector", 1), (), ()
 
     def __init__(self, num_images: int) -> None:
         self.num_images = num_images
@@ -126,8 +127,8 @@ def test_a_resumed_stream_reads_nothing_of_what_is_behind_it() -> None:
     assert sum(store.reads) <= 100
 
 
-def test_the_order_is_the_same_for_ever(dataset: Dataset) -> None:
-    _, labels = take(batches(dataset, NUM_IMAGES, seed=1), 2)
+def test_the_first_order_is_the_same_for_ever(dataset: Dataset) -> None:
+    _, labels = take(batches(dataset, NUM_IMAGES, seed=1, order=1), 2)
     words = [np.random.Philox(counter=[0, 0, 0, e], key=[1, 0]).random_raw(7) for e in (0, 1)]
     assert labels.argmax(1).tolist() == [i for w in words for i in sorted(range(7), key=w.item)]
 
@@ -205,9 +206,48 @@ def test_a_part_without_rows(dataset: Dataset, part: slice) -> None:
         batches(dataset, 4, seed=0, part=part)
 
 
-def test_order_is_the_recorded_one() -> None:
+@pytest.mark.parametrize("version", ORDERS)
+def test_order_is_the_recorded_one(version: int) -> None:
     """A checkpoint continues with this order: recorded before the streams were enumerated in sg3tf.utils.rng."""
-    order = ShuffledOrder(10, seed=7, mirror=True)
+    order = ShuffledOrder(10, seed=7, mirror=True, version=version)
     images, mirrored = zip(*(order.at(position) for position in range(20)), strict=True)
     assert images == (8, 4, 1, 6, 3, 2, 7, 5, 9, 0, 2, 5, 7, 8, 1, 9, 3, 4, 0, 6)
     assert [position for position, flip in enumerate(mirrored) if flip] == [0, 2, 4, 5, 7, 8, 13, 15, 16, 17]
+
+
+@pytest.mark.parametrize(
+    ("version", "images"),
+    [
+        (1, (1069, 887, 1998, 1382, 1654, 1480, 1720)),
+        (2, (883, 180, 1599, 1452, 275, 894, 775)),
+    ],
+)
+def test_order_of_many_images_is_the_recorded_one(version: int, images: tuple[int, ...]) -> None:
+    """Recorded when version 2 was new."""
+    order = ShuffledOrder(2000, seed=7, mirror=False, version=version)
+    assert tuple(order.at(position)[0] for position in (0, 1, 1023, 1024, 1999, 2000, 4001)) == images
+
+
+@pytest.mark.parametrize("version", ORDERS)
+def test_an_order_is_the_same_from_any_position(version: int) -> None:
+    """Epochs of several chunks of 1,024 positions, read forward, and backward from a fresh start at every position."""
+    count = 2500
+    order = ShuffledOrder(count, seed=3, mirror=True, version=version)
+    whole = [order.at(position) for position in range(2 * count)]
+    for epoch in (whole[:count], whole[count:]):
+        assert sorted(image for image, _ in epoch) == list(range(count))
+    words = np.random.Philox(counter=[0, 0, 0, 1], key=[3, 1]).random_raw(count)
+    assert [flip for _, flip in whole[count:]] == (words >> np.uint64(63)).astype(bool).tolist()
+    for position in (4999, 3524, 3523, 2500, 2499, 1024, 1023, 0):
+        assert ShuffledOrder(count, seed=3, mirror=True, version=version).at(position) == whole[position]
+        assert order.at(position) == whole[position]
+
+
+def test_a_hundred_million_images_take_no_memory() -> None:
+    """A table of their order would take 800 MB: a chunk is computed instead, here with its Python objects."""
+    tracemalloc.start()
+    order = ShuffledOrder(10**8, seed=0, mirror=True)
+    images = [order.at(position)[0] for position in range(10**8 - 3000, 10**8 + 3000)]
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+    assert len(set(images[:3000])) == len(set(images[3000:])) == 3000 and min(images) >= 0 and max(images) < 10**8

@@ -5,28 +5,47 @@ from __future__ import annotations
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
-from sg3tf.data.build.sources import cifar, files, lsun, mnist, tfrecords
+from sg3tf.data.build.sources import cifar, files, img2dataset, lsun, mnist, tfrecords
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import LabelSpec
+from sg3tf.data.labels import LabelSpec, standardize
 from sg3tf.utils.files import refuse_remote
 
-__all__ = ["Source", "find_source"]
+__all__ = ["Source", "find_source", "is_image_files"]
 
 _ACCEPTED = (
     "a folder or zip file of images, cifar-10-python.tar.gz, a folder with MNIST's train-images-idx3-ubyte.gz and "
-    "train-labels-idx1-ubyte.gz, an LMDB folder (data.mdb) or a data set of TFRecords"
+    "train-labels-idx1-ubyte.gz, an LMDB folder (data.mdb), img2dataset's TFRecord or Parquet files, or a "
+    "data set of TFRecords"
 )
 
 
-def find_source(path: Path, max_images: int | None = None, labels: bool = True) -> Source:
+def is_image_files(path: Path) -> bool:
+    """Tell a folder or zip file of images from the other kinds."""
+    return _kind(path) is files
+
+
+def _kind(path: Path) -> ModuleType | None:
+    return next((kind for kind in (cifar, mnist, lsun, img2dataset, tfrecords, files) if kind.recognizes(path)), None)
+
+
+def find_source(
+    path: Path,
+    max_images: int | None = None,
+    labels: bool = True,
+    missing_labels: bool = False,
+    standardized: bool = False,
+) -> Source:
     """List the images and labels of a collection of any known kind.
 
     Args:
       path: file or folder.
       max_images: list at most this many, evenly spaced.
       labels: list the labels too.
+      missing_labels: use images without a label, in a folder or zip file of images.
+      standardized: labels are numbers, and are shifted and scaled to mean 0 and standard deviation 1.
 
     Raises:
       DataError: `path` does not exist, is of no known kind, or is damaged; or labels are malformed or missing.
@@ -34,16 +53,21 @@ def find_source(path: Path, max_images: int | None = None, labels: bool = True) 
     refuse_remote(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; --source takes {_ACCEPTED}")
-    kind = next((kind for kind in (cifar, mnist, lsun, tfrecords, files) if kind.recognizes(path)), None)
+    kind = _kind(path)
     if kind is None and path.is_file() and tarfile.is_tarfile(path):
         raise DataError(f"{path} is a tar file of another kind than CIFAR-10: unpack it and give the folder")
     if kind is None:
         raise DataError(f"{path} is of no known kind; --source takes {_ACCEPTED}")
-    source = kind.find(path) if labels or kind is not files else files.find(path, labels=False)
+    source = files.find(path, labels, missing_labels, standardized) if kind is files else kind.find(path)
     if not labels and source.label.dim:
-        entries = tuple((name, None) for name, _ in source.entries)
-        source = replace(source, entries=entries, label=LabelSpec("none", 0), classes=())
-    if max_images is None or max_images >= len(source.entries):
-        return source
-    evenly_spaced = [i * len(source.entries) // max_images for i in range(max_images)]
-    return replace(source, entries=tuple(source.entries[i] for i in evenly_spaced))
+        unlabeled = tuple((name, None) for name, _ in source.entries)
+        source = replace(source, entries=unlabeled, label=LabelSpec("none", 0), classes=())
+    if max_images is not None and max_images < len(source.entries):
+        evenly_spaced = [i * len(source.entries) // max_images for i in range(max_images)]
+        source = replace(source, entries=tuple(source.entries[i] for i in evenly_spaced))
+    if standardized:
+        if source.classes:
+            raise DataError(f"{path}: --standardize is for labels that are numbers, these are classes; leave it out")
+        entries, mean, std = standardize(source.entries, str(path))
+        source = replace(source, entries=entries, mean=mean, std=std)
+    return source

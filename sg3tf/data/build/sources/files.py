@@ -35,8 +35,14 @@ def recognizes(path: Path) -> bool:
     return path.is_dir() or zipfile.is_zipfile(path)
 
 
-def find(path: Path, labels: bool = True) -> Source:
+def find(path: Path, labels: bool = True, missing_labels: bool = False, numbers: bool = False) -> Source:
     """List the images below `path`; labels come from dataset.json, else from subfolders.
+
+    Args:
+      path: folder or zip file.
+      labels: list the labels too.
+      missing_labels: images without a label are used.
+      numbers: whole numbers are numbers rather than classes.
 
     Raises:
       DataError: there are no images, or the labels are malformed or incomplete.
@@ -51,11 +57,17 @@ def find(path: Path, labels: bool = True) -> Source:
     for folder in (top, *top.parents):
         if str(folder / LABELS_FILE) in files:
             where = f"{path}: {folder / LABELS_FILE}"
-            rows, missing = _labels_from_json(path, folder, images)
-            entries, classes, remark = number_labels(rows, where)
-            return Source(path, entries, spec_of(entries, where), read, classes, (), remarks + missing + remark)
+            rows, missing = _labels_from_json(path, folder, images, missing_labels)
+            if numbers:
+                rows = [(name, (float(label),) if isinstance(label, int) else label) for name, label in rows]
+            entries, classes, remark = number_labels(rows, where, missing_labels)
+            spec = spec_of(entries, where, missing_labels)
+            return Source(path, entries, spec, read, classes, (), remarks + missing + remark)
     entries, classes, unused, remark = _classes_from_folders(top, images)
-    spec = LabelSpec("class" if classes else "none", len(classes))
+    spec = LabelSpec("class" if classes else "none", len(classes), missing_labels)
+    if missing_labels and unused:  # in the order of the images, as without classes
+        label_of = dict(entries)
+        entries, unused = tuple((name, label_of.get(name)) for name in images), ()
     return Source(path, entries, spec, read, classes, unused, remarks + remark)
 
 
@@ -63,10 +75,10 @@ def find(path: Path, labels: bool = True) -> Source:
 
 
 def _read_image(path: Path, name: str) -> Image.Image:
-    return open_image(io.BytesIO(_read_file(path, name)))
+    return open_image(io.BytesIO(read_file(path, name)))
 
 
-def _read_file(path: Path, name: str, size: int = -1) -> bytes:
+def read_file(path: Path, name: str, size: int = -1) -> bytes:
     """Return the content of a file below a folder or in a zip file, or its first `size` bytes.
 
     Raises:
@@ -84,7 +96,19 @@ def _read_file(path: Path, name: str, size: int = -1) -> bytes:
         return file.read(size)
 
 
-@lru_cache(maxsize=1)
+def stamp(path: Path, name: str) -> tuple[int, int]:
+    """Return the size of a file, and its checksum if it is in a zip file, else 0: they show cheaply that it changed.
+
+    Raises:
+      OSError: the file is not there.
+    """
+    if path.is_file():
+        entry = _entries(path)[1][name]
+        return entry.file_size, entry.CRC
+    return (path / name).stat().st_size, 0
+
+
+@lru_cache(maxsize=8)
 def _entries(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Open a zip file; return it with its files by name, sorted: a/b.png for ./a/b.png and a\\b.png."""
     try:
@@ -148,7 +172,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if not images:
         images, hidden = hidden, []
     if not images:
-        raise DataError(f"{path} holds no images; --source takes a folder or zip file of images")
+        raise DataError(f"{path} holds no images; give a folder or zip file of images, or TFRecords")
     remarks = []
     if hidden:
         remarks.append(f"hidden images left out: {len(hidden)}, e.g. {hidden[0]}")
@@ -161,7 +185,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
 
 def _begins_like_an_image(path: Path, name: str) -> bool:
     try:
-        return is_image(_read_file(path, name, 16))
+        return is_image(read_file(path, name, 16))
     except (OSError, ValueError):  # unreadable or damaged
         return False
 
@@ -170,7 +194,7 @@ def _begins_like_an_image(path: Path, name: str) -> bool:
 
 
 def _labels_from_json(
-    path: Path, folder: PurePosixPath, images: list[str]
+    path: Path, folder: PurePosixPath, images: list[str], missing_labels: bool
 ) -> tuple[list[tuple[str, Given]], tuple[str, ...]]:
     """Read {"labels": [[name relative to the JSON file, label], ...]}; null: no labels.
 
@@ -180,7 +204,7 @@ def _labels_from_json(
     where = f"{path}: {folder / LABELS_FILE}"
     table: dict[str, Given] = {}
     try:
-        rows = json.loads(_read_file(path, str(folder / LABELS_FILE)))["labels"]
+        rows = json.loads(read_file(path, str(folder / LABELS_FILE)))["labels"]
         for name, given in rows or ():
             key, label = _key(folder / name), _parse_label(given)
             if table.setdefault(key, label) != label:
@@ -193,8 +217,10 @@ def _labels_from_json(
         ) from error
     keys = {_key(name): name for name in images}
     unlabeled = [name for key, name in keys.items() if key not in table]
-    if table and unlabeled:
-        raise DataError(f"{where} lacks {len(unlabeled)} of {len(images)} images, e.g. {unlabeled[0]}")
+    if table and unlabeled and not missing_labels:
+        raise DataError(
+            f"{where} lacks {len(unlabeled)} of {len(images)} images, e.g. {unlabeled[0]}; --missing_labels allows that"
+        )
     absent = [key for key in table if key not in keys]
     remarks = (f"{LABELS_FILE} lists {len(absent)} files that are not there, e.g. {absent[0]}",) if absent else ()
     return [(name, table.get(_key(name))) for name in images], remarks

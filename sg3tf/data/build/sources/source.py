@@ -23,6 +23,7 @@ class Source:
       classes: names of the classes, if known.
       unused: (name, reason) of images that are there and not among the entries.
       remarks: lines about the source for the summary of a build.
+      mean, std: of the numbers that the labels were before they were standardized; () if they were not.
     """
 
     path: Path
@@ -32,3 +33,5 @@ class Source:
     classes: tuple[str, ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()

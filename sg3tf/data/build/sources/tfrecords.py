@@ -9,17 +9,13 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.build.sources.source import Source
-from sg3tf.data.dataset import Store, open_store
-from sg3tf.data.ffhq import find_levels
 from sg3tf.data.labels import Label
-from sg3tf.data.shards import is_shard_set
+from sg3tf.data.stores import Store, is_records, open_records
 
 
 def recognizes(path: Path) -> bool:
     """Return True for such a file or folder."""
-    if path.is_file():
-        return path.suffix == ".tfrecords"
-    return is_shard_set(path) or bool(find_levels(path))
+    return is_records(path) and (path.is_dir() or path.suffix == ".tfrecords")
 
 
 def find(path: Path) -> Source:
@@ -47,4 +43,4 @@ def _label(store: Store, i: int) -> Label:
 
 @lru_cache(maxsize=1)
 def _open(path: Path) -> Store:
-    return open_store(path)
+    return open_records(path)

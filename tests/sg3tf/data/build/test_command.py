@@ -17,6 +17,7 @@ from PIL import Image
 from sg3tf.data.build.command import build, define_flags, main
 from sg3tf.data.build.conversion import BuildConfig, parse_aspect, resolution_of_aspect
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
@@ -50,10 +51,14 @@ def test_manifest_says_what_is_there(shard_set: Path) -> None:
         "channels": 3,
         "num_images": 6,
         "num_skipped": 0,
-        "label": {"kind": "class", "dim": 3, "classes": ["ant", "bee", "cat"]},
+        "label": {
+            **{"kind": "class", "dim": 3, "optional": False},
+            **{"classes": ["ant", "bee", "cat"], "counts": [2, 2, 2]},
+        },
         "crop": "center",
         "aspect": None,
         "resize_filter": "lanczos",
+        "encoding": "png",
         "digest": digest(dataset, range(6)),
         "shards": [
             {"file": "shards-00000-of-00002.tfrecords", "num_images": 3, "digest": digest(dataset, range(3))},
@@ -292,16 +297,12 @@ def test_paths_of_any_name(tmp_path: Path, image_folder: Path, name: str, kind: 
     assert len(open_dataset(tmp_path / "link")) == 6
 
 
-def test_what_is_no_data_set_yet_is_refused_with_the_command_that_makes_one(tmp_path: Path, image_folder: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a b.zip", "w") as archive:
-        archive.write(image_folder / "ant" / "0.png", "0.png")
-    command = r"sg3tf data build '--source=.*' --resolution=256 --outdir=FOLDER"
-    with pytest.raises(DataError, match=r"a b\.zip is a zip file; make a data set from it: " + command):
-        open_dataset(tmp_path / "a b.zip")
-    with pytest.raises(
-        DataError, match=r"images holds neither .*; make one from images: sg3tf data build --source=\S+ "
-    ):
-        open_dataset(image_folder)
+def test_what_is_no_data_set_is_refused_with_the_command_that_makes_one(tmp_path: Path, image_folder: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "data.mdb").write_bytes(b"LMDB")
+    command = r"sg3tf data build '--source=.*a b' --resolution=256 --outdir=FOLDER"
+    with pytest.raises(DataError, match=rf"a b holds neither records nor image files; make .* from it: {command}"):
+        open_dataset(tmp_path / "a b", resolution=8)
     for scheme in ("gs", "s3"):
         with pytest.raises(ValueError, match=rf"{scheme}:/bucket: give a local path"):
             open_dataset(f"{scheme}://bucket")
@@ -309,3 +310,135 @@ def test_what_is_no_data_set_yet_is_refused_with_the_command_that_makes_one(tmp_
             build(image_folder, Path(f"{scheme}://bucket"), BuildConfig(8))
         with pytest.raises(ValueError, match=rf"{scheme}:/bucket: give a local path"):
             build(Path(f"{scheme}://bucket"), tmp_path / "x", BuildConfig(8))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "channels", "most"),
+    # Largest difference of a smooth image, by quality: 95 and 90 of JPEG, 90 of WebP with half the colors.
+    [("jpeg:95", 3, 6), ("jpeg:90", 1, 6), ("webp:90", 3, 16), ("webp", 3, 0), ("webp", 4, 0), ("webp:90", 4, 16)],
+)
+def test_encodings(tmp_path: Path, encoding: str, channels: int, most: int) -> None:
+    """The opaque and the half transparent image of RGBA; the digest is that of the decoded pixels."""
+    y, x = np.mgrid[:32, :32]
+    image = np.stack([8 * x, 8 * y, 4 * (x + y), 255 - 0 * x], axis=2).astype(np.uint8)
+    (tmp_path / "images").mkdir()
+    Image.fromarray(image).save(tmp_path / "images" / "0.png")
+    image[:, :16, 3] = 90
+    Image.fromarray(image).save(tmp_path / "images" / "1.png")
+    plain, small = tmp_path / "png", tmp_path / "small"
+    build(tmp_path / "images", plain, BuildConfig(32, channels=channels))
+    config = BuildConfig(32, channels=channels, encoding=Encoding.parse(encoding))
+    build(tmp_path / "images", small, config)
+    assert json.loads((small / "manifest.json").read_text())["encoding"] == encoding
+    signature = {"jpeg": b"\xff\xd8\xff", "webp": b"WEBPVP8"}[config.encoding.kind]
+    assert all(file.read_bytes().count(signature) == 1 for file in small.glob("*.tfrecords"))
+    verify(small)
+    for i in range(2):
+        found, expected = (open_dataset(path)[i][0].astype(int) for path in (small, plain))
+        assert found.shape == (32, 32, channels) and np.abs(found - expected).max() <= most
+    assert open_dataset(small).digest == digest(open_dataset(small), range(2))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "more", "message"),
+    [
+        ("gif", {}, "--encoding=gif must be png, webp"),
+        ("jpeg", {}, "--encoding=jpeg must be"),
+        ("jpeg:0", {}, "--encoding=jpeg:0 must be"),
+        ("jpeg:101", {}, "--encoding=jpeg:101 must be"),
+        ("png:9", {}, "--encoding=png:9 must be"),
+        ("jpeg:95", {"channels": 4}, "JPEG has no transparency"),
+        ("webp", {"channels": 1}, "WebP has no grayscale"),
+        ("jpeg:95", {"format": "ffhq"}, "--format=ffhq stores raw pixels"),
+    ],
+)
+def test_encodings_that_do_not_fit(encoding: str, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        BuildConfig(32, encoding=Encoding.parse(encoding), **more)
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+
+
+def label_images(folder: Path, labels: dict[str, object]) -> None:
+    """Write an image for each name, and dataset.json with those labels that are not "left out"."""
+    folder.mkdir()
+    for i, name in enumerate(labels):
+        Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(folder / name)
+    write_labels(folder, [[name, label] for name, label in labels.items() if label != "left out"])
+
+
+def test_standardized_numbers(tmp_path: Path) -> None:
+    """Whole numbers are numbers, too; a constant one becomes 0; means and deviations are in the manifest."""
+    label_images(tmp_path / "a", {"0.png": [20, 5, 0.0], "1.png": [40, 5, 0.0], "2.png": [60, 5, 1.5]})
+    report = build(tmp_path / "a", tmp_path / "x", BuildConfig(8, standardize=True))
+    labels = np.stack([open_dataset(tmp_path / "x", use_labels=True)[i][1] for i in range(3)])
+    # Of 20, 40, 60: mean 40, deviation sqrt(800 / 3); of 0, 0, 1.5: mean 0.5, deviation sqrt(0.5).
+    expected = [[-1.2247449, 0, -0.70710678], [0, 0, -0.70710678], [1.2247449, 0, 1.41421356]]
+    np.testing.assert_allclose(labels, expected, atol=1e-6)
+    label = json.loads((tmp_path / "x" / "manifest.json").read_text())["label"]
+    assert label["mean"] == [40, 5, 0.5] and label["std"] == pytest.approx([(800 / 3) ** 0.5, 0, 0.5**0.5])
+    standardized = "standardized: means 40, 5, 0.5, standard deviations 16.33, 0, 0.7071"
+    assert f"labels: vectors of 3 numbers, {standardized}" in report.lines()
+    verify(tmp_path / "x")
+
+    label_images(tmp_path / "b", {"0.png": 34, "1.png": 36})
+    build(tmp_path / "b", tmp_path / "y", BuildConfig(8, standardize=True))
+    dataset = open_dataset(tmp_path / "y", use_labels=True)
+    assert [dataset.label(i).tolist() for i in range(2)] == [[-1], [1]]
+    report = build(tmp_path / "a", tmp_path / "z", BuildConfig(8))
+    assert "labels: vectors of 3 numbers from 0 to 60; --standardize makes them small, for training" in report.lines()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"0.png": "cat", "1.png": "dog"}, "--standardize is for labels that are numbers, these are classes"),
+        ({"0.png": None, "1.png": None}, "--standardize needs labels that are numbers, there are none"),
+        ({"0.png": 1.0, "1.png": float("inf")}, "the label inf is not finite, as --standardize needs"),
+    ],
+)
+def test_what_cannot_be_standardized(tmp_path: Path, labels: dict[str, object], message: str) -> None:
+    label_images(tmp_path / "a", labels)
+    with pytest.raises(DataError, match=message):
+        build(tmp_path / "a", tmp_path / "x", BuildConfig(8, standardize=True))
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "count"),
+    [
+        ({"0.png": "dog", "1.png": None, "2.png": "cat"}, [[0, 1], [0, 0], [1, 0]], 1),
+        ({"0.png": 1, "1.png": "left out", "2.png": 0}, [[0, 1], [0, 0], [1, 0]], 1),
+        ({"0.png": 5, "1.png": None, "2.png": 7}, [[1, 0], [0, 0], [0, 1]], 1),
+        ({"0.png": ["red", "big"], "1.png": None, "2.png": ["red"]}, [[1, 1], [0, 0], [0, 1]], 1),
+        ({"0.png": None, "1.png": [0.5, 2.0], "2.png": "left out"}, [[0, 0], [0.5, 2], [0, 0]], 2),
+    ],
+)
+def test_missing_labels(tmp_path: Path, labels: dict[str, object], rows: list[list[float]], count: int) -> None:
+    label_images(tmp_path / "a", labels)
+    with pytest.raises(DataError, match="--missing_labels"):
+        build(tmp_path / "a", tmp_path / "x", BuildConfig(8))
+    report = build(tmp_path / "a", tmp_path / "x", BuildConfig(8, missing_labels=True))
+    assert f"without a label: {count}" in report.lines()
+    verify(tmp_path / "x")
+    for labels_file in (True, False):
+        if not labels_file:
+            (tmp_path / "x" / "labels.npy").unlink()
+        dataset = open_dataset(tmp_path / "x", use_labels=True)
+        assert [dataset[i][1].tolist() for i in range(3)] == rows
+        assert [dataset.label(i).tolist() for i in range(3)] == rows
+
+
+def test_images_beside_class_folders_may_have_no_label(tmp_path: Path, image_folder: Path) -> None:
+    shutil.copy(image_folder / "bee" / "2.png", image_folder / "beside.png")
+    report = build(image_folder, tmp_path / "x", BuildConfig(8, missing_labels=True))
+    assert report.classes() == {"ant": 2, "bee": 2, "cat": 2} and report.num_unlabeled() == 1
+    dataset = open_dataset(tmp_path / "x", use_labels=True)
+    assert [dataset.label(i).sum() for i in range(7)] == [1, 1, 1, 1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("more", [{"format": "ffhq"}, {"labels": False}])
+@pytest.mark.parametrize("name", ["missing_labels", "standardize"])
+def test_label_options_that_do_not_fit(name: str, more: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=f"--{name} needs labels and --format=shards"):
+        BuildConfig(8, **{name: True}, **more)

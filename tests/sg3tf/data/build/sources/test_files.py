@@ -62,7 +62,7 @@ def test_classes_of_a_zip_file_whatever_program_wrote_it(tmp_path: Path, form: s
     source = zip_of(tmp_path / "a.zip", {name: png() for name in names})
     report, manifest = built(source, tmp_path)
     assert report.classes() == {"cat": 2, "dog": 2}
-    assert manifest["label"] == {"kind": "class", "dim": 2, "classes": ["cat", "dog"]}
+    assert [manifest["label"][key] for key in ("kind", "dim", "classes")] == ["class", 2, ["cat", "dog"]]
 
 
 @pytest.mark.parametrize("in_zip", [True, False])
@@ -135,8 +135,7 @@ def test_a_foreign_manifest_is_another_file(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "a", "0.png")
     (source / "manifest.json").write_text('{"name": "page", "icons": []}')
     assert built(source, tmp_path)[0].num_images == 1
-    with pytest.raises(DataError, match=r"neither NAME-rNN\.tfrecords files nor"):
-        open_dataset(source)
+    assert len(open_dataset(source, resolution=8)) == 1
 
 
 def test_a_tar_file_that_is_not_cifars(tmp_path: Path) -> None:
@@ -226,7 +225,8 @@ def test_class_numbers_with_gaps_become_names(tmp_path: Path, ids: tuple[int, in
     names = [f"{i}.png" for i in range(4)]
     rows = [[name, ids[i % 2]] for i, name in enumerate(names)]
     report, manifest = built(folder_of(tmp_path / "a", *names, labels=rows), tmp_path)
-    assert manifest["label"] == {"kind": "class", "dim": 2, "classes": [str(number) for number in ids]}
+    names = [str(number) for number in ids]
+    assert [manifest["label"][key] for key in ("kind", "dim", "classes")] == ["class", 2, names]
     assert report.classes() == {str(number): 2 for number in ids}
     remark = f"the 2 class numbers from {ids[0]} to {ids[1]} became 0 to 1; they are kept as the names of the classes"
     assert remark in report.lines()
@@ -244,7 +244,7 @@ def test_several_names_and_single_numbers_are_vectors(tmp_path: Path) -> None:
     names = ("0.png", "1.png")
     source = folder_of(tmp_path / "a", *names, labels=[["0.png", ["red", "round"]], ["1.png", ["red"]]])
     _, manifest = built(source, tmp_path)
-    assert manifest["label"] == {"kind": "vector", "dim": 2, "classes": ["red", "round"]}
+    assert [manifest["label"][key] for key in ("kind", "dim", "classes")] == ["vector", 2, ["red", "round"]]
     assert labels_of(tmp_path / "built") == [[1, 1], [1, 0]]
     source = folder_of(tmp_path / "b", *names, labels=[["0.png", 34.5], ["1.png", 2.0]])
     assert find_source(source).entries == (("0.png", (34.5,)), ("1.png", (2.0,)))

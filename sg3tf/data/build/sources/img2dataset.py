@@ -1,0 +1,121 @@
+"""Output of img2dataset: folders of NNNNN.tfrecord files, or of NNNNN.parquet files with the images in them; no labels.
+
+Each TFRecord is a tf.train.Example with the image file in the feature `jpg`, `png` or `webp` and its name in `key`;
+Parquet files have columns of these names. Parquet files without such a column describe the TFRecords beside them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sg3tf.data.build.sources.source import Source
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import LabelSpec
+from sg3tf.data.tfrecord import RecordFile, parse_example
+from sg3tf.image_files import open_image
+from sg3tf.utils.extras import require
+
+IMAGE_COLUMNS = ("jpg", "png", "webp")
+
+
+def recognizes(path: Path) -> bool:
+    """Return True for a folder of such files."""
+    return path.is_dir() and bool(_files(path))
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the TFRecords of a folder, or its Parquet files if there are none.
+
+    Beside folders, Parquet files describe the images in these.
+    """
+    records = sorted(path.glob("*.tfrecord"))
+    return records or ([] if any(entry.is_dir() for entry in path.iterdir()) else sorted(path.glob("*.parquet")))
+
+
+def find(path: Path) -> Source:
+    """List the images, file by file; rows of Parquet files whose download failed are left out.
+
+    Raises:
+      MissingExtraError: the package pyarrow is needed and not installed.
+      DataError: a file is damaged, or there are no images.
+    """
+    entries, failed = [], 0
+    for file in _files(path):
+        rows = _open(file)
+        found = rows.with_images()
+        entries += [(f"{file.name}/{i}", None) for i in found]
+        failed += len(rows) - len(found)
+    if not entries:
+        raise DataError(f"{path} holds no images")
+    remarks = (f"downloads that failed, left out: {failed}",) if failed else ()
+    return Source(path, tuple(entries), LabelSpec("none", 0), partial(_read, path), remarks=remarks)
+
+
+def _read(path: Path, name: str) -> Image.Image:
+    file, _, row = name.rpartition("/")
+    content = _open(path / file).image(int(row))
+    if content is None:
+        raise ValueError(f"has no image in {', '.join(IMAGE_COLUMNS)}")
+    return open_image(io.BytesIO(content))
+
+
+class _Records:
+    """Images of a TFRecord file."""
+
+    def __init__(self, file: Path) -> None:
+        self._records = RecordFile(file)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def with_images(self) -> range:
+        return range(len(self))
+
+    def image(self, i: int) -> bytes | None:
+        features = parse_example(self._records.read(i), self._records.where(i))
+        return next((bytes(features[name][0]) for name in IMAGE_COLUMNS if features.get(name)), None)
+
+
+class _Parquet:
+    """Images of a Parquet file, of which one group of rows is held in memory at a time."""
+
+    def __init__(self, file: Path) -> None:
+        parquet = require("pyarrow.parquet", extra="parquet", purpose=f"{file}: reading a Parquet file")
+        try:
+            self._file = parquet.ParquetFile(file)
+            names = self._file.schema_arrow.names
+            self._column = next((name for name in IMAGE_COLUMNS if name in names), None)
+            self._status = self._file.read(["status"])["status"].to_pylist() if "status" in names else None
+        except (OSError, ValueError) as error:  # pyarrow's errors are of both kinds
+            raise DataError(f"{file} is not a readable Parquet file: {error}") from error
+        groups = range(self._file.num_row_groups)
+        self._starts = np.cumsum([0] + [self._file.metadata.row_group(group).num_rows for group in groups])
+        self._group = lru_cache(maxsize=1)(self._read_group)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def with_images(self) -> Sequence[int]:
+        if self._column is None:
+            return ()
+        return [i for i in range(len(self)) if self._status is None or self._status[i] == "success"]
+
+    def _read_group(self, group: int) -> Any:
+        return self._file.read_row_group(group, [self._column])[self._column]
+
+    def image(self, i: int) -> bytes | None:
+        group = int(np.searchsorted(self._starts, i, side="right")) - 1
+        content: bytes | None = self._group(group)[i - int(self._starts[group])].as_py()
+        return content
+
+
+@lru_cache(maxsize=2)
+def _open(file: Path) -> _Records | _Parquet:
+    return _Records(file) if file.suffix == ".tfrecord" else _Parquet(file)

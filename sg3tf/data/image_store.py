@@ -1,0 +1,100 @@
+"""Folders and zip files of images as a data set: cropped and resized as they are read, with the builder's functions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shlex
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
+from sg3tf.data.build.sources import files, is_image_files
+from sg3tf.data.errors import DataError
+from sg3tf.data.labels import NO_CLASS
+from sg3tf.image_files import open_image
+from sg3tf.utils.resolution import Resolution
+
+_opening = threading.Lock()  # opening changes the filters of warnings, which all threads share
+
+
+class ImageStore:
+    """Image files at one resolution, RGB: the pixels and labels that `sg3tf data build` stores by default.
+
+    The files are listed when the store is opened. One that cannot be read is an error when its turn comes, where the
+    builder skips it.
+
+    Args:
+      path: folder or zip file.
+      resolution: of the images.
+
+    Raises:
+      DataError: there are no images, the resolution is missing or wrong, or labels are malformed.
+
+    Examples:
+      >>> import tempfile
+      >>> from sg3tf.images import save_png
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> save_png(folder / "0.png", np.zeros([20, 10, 3], np.uint8))
+      >>> store = ImageStore(folder, resolution=8)
+      >>> store.num_images, store.read(0)[0].shape
+      (1, (8, 8, 3))
+    """
+
+    def __init__(self, path: Path, resolution: Resolution | None) -> None:
+        self.path = path
+        build = f"sg3tf data build {shlex.quote(f'--source={path}')} --resolution=256 --outdir=FOLDER"
+        self._remedy = f"repair or remove it, or make a data set, which leaves it out: {build}"
+        if not is_image_files(path):
+            raise DataError(f"{path} holds neither records nor image files; make a data set from it: {build}")
+        source = files.find(path)
+        if resolution is None:
+            raise DataError(f"{path} holds image files: give the resolution to read them at, such as --resolution=256")
+        self._config = BuildConfig(resolution)
+        self._entries = source.entries
+        self.name = path.absolute().stem if path.is_file() else path.absolute().name
+        self.resolution, self.channels = self._config.resolution, self._config.channels
+        self.num_images = len(source.entries)
+        self.label, self.classes = source.label, source.classes
+        left_out = [f"left out: {len(source.unused)}, e.g. {name}: {reason}" for name, reason in source.unused[:1]]
+        labels = f"{self.label.kind} labels [{self.label.dim}]" if self.label.dim else "no labels"
+        self.remarks = (f"{self.num_images} image files in {path}, {labels}", *source.remarks, *left_out)
+        self.digest = self._identify()
+
+    def _identify(self) -> str:
+        """Hash names, sizes and labels, and the checksums in a zip file: reading all files would take too long."""
+        config = self._config
+        digest = hashlib.sha256(repr((str(config.resolution), config.channels, config.crop, config.resize)).encode())
+        for name, label in self._entries:
+            try:
+                digest.update(repr((name, label, files.stamp(self.path, name))).encode())
+            except OSError as error:
+                raise DataError(f"{self.path}: {name} cannot be read: {error.strerror}; {self._remedy}") from error
+        return f"sha256:{digest.hexdigest()}"
+
+    def where(self, i: int) -> str:
+        """Return the name of image `i` for error messages."""
+        return f"{self.path}: {self._entries[i][0]}"
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return image `i`, uint8 [H, W, 3], and its label, float32 [label.dim]."""
+        try:
+            content = files.read_file(self.path, self._entries[i][0])
+            with _opening:
+                image = open_image(io.BytesIO(content))
+            pixels, _ = crop_and_resize(image, self._config)
+        except Exception as error:  # Pillow raises many types for damaged files
+            reason = f"{error}" or type(error).__name__
+            raise DataError(f"{self.where(i)}: {reason}; {self._remedy}") from error
+        return pixels, self.read_label(i)
+
+    def read_label(self, i: int) -> np.ndarray:
+        """Return the label of image `i`, float32 [label.dim]."""
+        name, label = self._entries[i]
+        return self.label.row(label, name)
+
+    def classes_of_images(self) -> np.ndarray:
+        """Return the class of every image, int64 [N], NO_CLASS without a label."""
+        return np.array([NO_CLASS if label is None else label for _, label in self._entries], np.int64)

@@ -1,0 +1,74 @@
+"""Records of either TFRecord layout, recognized by their files, and what all stores of images have in common."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sg3tf.data.errors import DataError
+from sg3tf.data.ffhq import FfhqStore, find_levels
+from sg3tf.data.labels import LabelSpec
+from sg3tf.data.shards import ShardStore, is_shard_set
+from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.resolution import Resolution, Size, is_power_of_two, size_of
+
+Sample = tuple[np.ndarray, np.ndarray]
+
+
+class Store(Protocol):
+    """All images of one resolution."""
+
+    name: str
+    path: Path
+    resolution: Resolution
+    channels: int
+    num_images: int
+    label: LabelSpec
+    classes: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def digest(self) -> str: ...
+    def where(self, i: int) -> str: ...
+    def read(self, i: int) -> Sample: ...
+    def read_label(self, i: int) -> np.ndarray: ...
+    def classes_of_images(self) -> np.ndarray:
+        """Return the class of every image, int64 [N], NO_CLASS without a label, for labels of kind "class"."""
+
+
+def is_records(path: Path) -> bool:
+    """Tell records from image files and anything else by the files that are there."""
+    if path.is_file():
+        return path.suffix == ".tfrecords" or not zipfile.is_zipfile(path)
+    return path.is_dir() and (is_shard_set(path) or bool(find_levels(path)))
+
+
+def open_records(path: Path, resolution: Resolution | None = None) -> Store:
+    """Open one resolution of records, None: the largest; raises DataError like `sg3tf.data.open_dataset`."""
+    refuse_remote(path)
+    if path.is_file():
+        store: Store = FfhqStore(path)
+        _check_resolution(path, resolution, [store.resolution])
+        return store
+    if not path.is_dir():
+        raise DataError(f"{path} does not exist")
+    if is_shard_set(path):
+        store = ShardStore(path)
+        _check_resolution(path, resolution, [store.resolution])
+        return store
+    levels = find_levels(path)
+    _check_resolution(path, resolution, list(levels))
+    return FfhqStore(levels[max(levels) if resolution is None else size_of(resolution).width])
+
+
+def _check_resolution(path: Path, wanted: Resolution | None, available: Sequence[Resolution]) -> None:
+    if wanted is None or wanted in available:
+        return
+    exists = isinstance(wanted, Size) or is_power_of_two(wanted)
+    reason = "does not exist" if exists else "is not a power of two"
+    listed = ", ".join(str(resolution) for resolution in available)
+    raise DataError(f"{path}: resolution {wanted} {reason}; available: {listed}; sg3tf data build can make others")

@@ -1,0 +1,95 @@
+"""Output of img2dataset, as TFRecords written by TensorFlow and as Parquet files."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.build.sources import find_source
+from sg3tf.data.dataset import open_dataset
+from sg3tf.data.errors import DataError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+
+
+def encoded(i: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(IMAGES[i]).save(file, "webp", lossless=True)
+    return file.getvalue()
+
+
+def write_tfrecords(folder: Path, rows: list[list[int]]) -> None:
+    """One file per list of images, and the table that img2dataset writes beside it."""
+    for number, images in enumerate(rows):
+        with tf.io.TFRecordWriter(str(folder / f"{number:05d}.tfrecord")) as writer:
+            for i in images:
+                values = {"key": f"{number:05d}{i:04d}".encode(), "webp": encoded(i), "txt": b"a caption"}
+                feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in values.items()}
+                feature["width"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[16]))
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+        pq.write_table(pa.table({"key": list(map(str, images))}), folder / f"{number:05d}.parquet")
+        (folder / f"{number:05d}_stats.json").write_text("{}")
+
+
+def write_parquet(folder: Path, rows: list[list[int | None]]) -> None:
+    """One file per list of images, None for a download that failed, in groups of two rows."""
+    for number, images in enumerate(rows):
+        columns = {
+            "key": [str(i) for i in range(len(images))],
+            "status": ["failed_to_download" if i is None else "success" for i in images],
+            "webp": [None if i is None else encoded(i) for i in images],
+        }
+        pq.write_table(pa.table(columns), folder / f"{number:05d}.parquet", row_group_size=2)
+
+
+def test_tfrecords(tmp_path: Path) -> None:
+    (tmp_path / "laion").mkdir()
+    write_tfrecords(tmp_path / "laion", [[0, 1, 2], [3, 4]])
+    build(tmp_path / "laion", tmp_path / "x", BuildConfig(16), workers=2)
+    data = open_dataset(tmp_path / "x")
+    np.testing.assert_array_equal(np.stack([data[i][0] for i in range(len(data))]), IMAGES)
+
+
+def test_parquet(tmp_path: Path) -> None:
+    (tmp_path / "laion").mkdir()
+    write_parquet(tmp_path / "laion", [[0, None, 1, 2, None], [None], [3, 4]])
+    report = build(tmp_path / "laion", tmp_path / "x", BuildConfig(16))
+    assert report.num_skipped == 0 and "downloads that failed, left out: 3" in report.lines()
+    data = open_dataset(tmp_path / "x")
+    np.testing.assert_array_equal(np.stack([data[i][0] for i in range(len(data))]), IMAGES)
+    assert json.loads((tmp_path / "x" / "manifest.json").read_text())["label"]["kind"] == "none"
+
+
+def test_folders_of_images_beside_tables_are_image_files(tmp_path: Path) -> None:
+    (tmp_path / "00000").mkdir()
+    Image.fromarray(IMAGES[0]).save(tmp_path / "00000" / "000000000.png")
+    pq.write_table(pa.table({"key": ["000000000"]}), tmp_path / "00000.parquet")
+    assert [name for name, _ in find_source(tmp_path).entries] == ["00000/000000000.png"]
+    assert len(open_dataset(tmp_path, resolution=8)) == 1
+
+
+def test_damage_and_tables_without_images(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"url": ["x"]}), tmp_path / "0.parquet")
+    with pytest.raises(DataError, match="holds no images"):
+        find_source(tmp_path)
+    (tmp_path / "0.parquet").unlink()
+    (tmp_path / "1.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"1\.parquet is not a readable Parquet file"):
+        find_source(tmp_path)
+    (tmp_path / "1.parquet").unlink()
+    with tf.io.TFRecordWriter(str(tmp_path / "0.tfrecord")) as writer:
+        writer.write(b"")
+    with pytest.raises(DataError, match="none of the 1 images could be used"):
+        build(tmp_path, tmp_path / "x", BuildConfig(16))
+    with pytest.raises(DataError, match="holds neither records nor image files"):
+        open_dataset(tmp_path, resolution=8)

@@ -1,0 +1,150 @@
+"""Image files as a data set: the pixels and labels that the builder stores, in folders and zip files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg3tf.data.build.command import build
+from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.errors import DataError
+from sg3tf.data.sampler import batches
+from sg3tf.data.verify import verify
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Images of many kinds in two classes: sizes, modes, 16 bits, turned by EXIF, smaller than the resolution."""
+    folder = tmp_path / "photos"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 4), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files: dict[str, tuple[Image.Image, dict[str, object]]] = {
+        "cat/0.png": (Image.fromarray(pixels[:, :, :3]), {}),
+        "cat/1.jpg": (Image.fromarray(pixels[:30, :, :3]), {"exif": exif}),
+        "cat/2.png": (Image.fromarray(pixels[:, :33]), {}),
+        "dog/a.png": (Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257), {}),
+        "dog/b.gif": (Image.fromarray(pixels[:, :, :3]).quantize(16), {}),
+        "dog/c.webp": (Image.fromarray(pixels[:9, :7, :3]), {"lossless": True}),
+    }
+    for name, (image, options) in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name, **options)
+    (folder / "beside.png").write_bytes((folder / "cat" / "0.png").read_bytes())
+    return folder
+
+
+def zipped(folder: Path) -> Path:
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as archive:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            if file.is_file():
+                archive.write(file, Path("inside") / file.relative_to(folder))
+    return folder.with_suffix(".zip")
+
+
+def assert_equal(one: Dataset, other: Dataset) -> None:
+    assert (len(one), one.resolution, one.channels, one.label_dim, one.classes) == (
+        *(len(other), other.resolution, other.channels, other.label_dim, other.classes),
+    )
+    for i in range(len(one)):
+        for found, expected in zip(one[i], other[i], strict=True):
+            np.testing.assert_array_equal(found, expected, err_msg=one.where(i))
+        np.testing.assert_array_equal(one.label(i), other.label(i))
+
+
+@pytest.mark.parametrize("form", [lambda folder: folder, zipped])
+def test_pixels_labels_and_order_are_those_of_a_build(
+    photos: Path, tmp_path: Path, form: Callable[[Path], Path]
+) -> None:
+    build(photos, tmp_path / "built", BuildConfig(16))
+    built, direct = (open_dataset(x, use_labels=True, resolution=16) for x in (tmp_path / "built", form(photos)))
+    assert (len(direct), direct.name, direct.classes) == (6, "photos", ("cat", "dog"))
+    assert_equal(direct, built)
+    assert_equal(direct.split(2)[0], built.split(2)[0])
+    for start in (0, 7):
+        streams = [batches(data, 4, seed=0, start_nimg=start, mirror=True) for data in (direct, built)]
+        for (images, labels), (others, other_labels) in islice(zip(*streams, strict=True), 4):
+            np.testing.assert_array_equal(images, others)
+            np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_labels_of_dataset_json(photos: Path, tmp_path: Path) -> None:
+    names = [file.relative_to(photos).as_posix() for file in sorted(photos.rglob("*.*")) if file.is_file()]
+    (photos / "dataset.json").write_text(json.dumps({"labels": [[name, [i, 0.5]] for i, name in enumerate(names)]}))
+    build(photos, tmp_path / "built", BuildConfig(8))
+    direct = open_dataset(photos, resolution=8, use_labels=True)
+    assert direct.label_dim == 2 and len(direct) == 7
+    assert_equal(direct, open_dataset(tmp_path / "built", use_labels=True))
+
+
+def test_digest_follows_content_not_place(photos: Path, tmp_path: Path) -> None:
+    def digest(path: Path, resolution: int = 8) -> str:
+        return open_dataset(path, resolution=resolution).digest
+
+    before, archive = digest(photos), zipped(photos)
+    shutil.copytree(photos, tmp_path / "copy" / "photos")
+    assert digest(tmp_path / "copy" / "photos") == before != digest(photos, 16)
+    (tmp_path / "copy" / "photos" / "cat" / "0.png").rename(tmp_path / "copy" / "photos" / "cat" / "9.png")
+    assert digest(tmp_path / "copy" / "photos") != before
+    zip_before = digest(archive)
+    image = photos / "cat" / "0.png"
+    content = bytearray(image.read_bytes())
+    content[60] ^= 1
+    image.write_bytes(content)
+    other = tmp_path / "other.zip"
+    shutil.move(zipped(photos), other)
+    assert digest(other) != zip_before  # by its checksum
+    image.write_bytes(content + b"\0")
+    assert digest(photos) != before
+
+
+def test_a_damaged_image_is_named_when_it_is_read(photos: Path) -> None:
+    file = photos / "dog" / "a.png"
+    file.write_bytes(file.read_bytes()[:200])
+    data = open_dataset(photos, resolution=8)
+    remedy = r".*; repair or remove it, or make a data set, which leaves it out: sg3tf data build --source=\S+ "
+    with pytest.raises(DataError, match=rf"photos: dog/a\.png: {remedy}"):
+        data[3]
+    with pytest.raises(DataError, match=r"photos: dog/a\.png: "):
+        verify(photos, 8)
+    file.unlink()
+    with pytest.raises(DataError, match=r"photos: dog/a\.png: .*No such file"):
+        data[3]
+    assert verify(photos, 8).startswith(f"{photos}: ok, 5 images at 8, 3 channels, class labels [2]")
+
+
+def test_a_resolution_is_needed(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"photos holds image files: give the resolution .* --resolution=256"):
+        open_dataset(photos)
+    with pytest.raises(DataError, match=r"--resolution=12 must be a power of two"):
+        open_dataset(photos, resolution=12)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty holds no images"):
+        open_dataset(tmp_path / "empty", resolution=8)
+
+
+def test_what_was_found_is_said(photos: Path) -> None:
+    (photos / "notes.txt").write_text("no image")
+    assert open_dataset(photos, resolution=8).remarks == (
+        f"6 image files in {photos}, class labels [2]",
+        "other files left out: 1, e.g. notes.txt",
+        "left out: 1, e.g. beside.png: lies beside the class folders; --nolabels uses it, without classes",
+    )
+
+
+def test_a_zip_file_from_many_threads(photos: Path) -> None:
+    data = open_dataset(zipped(photos), resolution=8)
+    expected = [data[i][0] for i in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        for i, image in enumerate(pool.map(lambda i: data[i % 6][0], range(300))):
+            np.testing.assert_array_equal(image, expected[i % 6])

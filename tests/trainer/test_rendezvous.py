@@ -1,0 +1,80 @@
+"""Workers wait for each other: with a limit, the missing ones named, and signals heard. No TensorFlow."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import OptionError
+from trainer.rendezvous import wait_for_workers
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_addresses(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return addresses
+
+
+def test_all_return_once_the_last_has_come():
+    """Those who have met go on to listen for TensorFlow, at once, at the same port."""
+    addresses, returned, servers = free_addresses(4), [], []
+
+    def run(index):
+        wait_for_workers(addresses, index, 30)
+        returned.append(time.monotonic())
+        servers.append(socket.create_server(("", int(addresses[index].rpartition(":")[2]))))
+
+    threads = [threading.Thread(target=run, args=[index]) for index in range(4)]
+    for thread in threads[:3]:
+        thread.start()
+    time.sleep(0.7)
+    assert not returned
+    last = time.monotonic()
+    threads[3].start()
+    for thread in threads:
+        thread.join(30)
+    assert len(returned) == len(servers) == 4 and min(returned) > last
+    for server in servers:
+        server.close()
+
+
+def test_missing_workers_are_named():
+    addresses = [*free_addresses(2), "no-such-host.invalid:12345"]
+    with (
+        socket.create_server(("127.0.0.1", int(addresses[1].rpartition(":")[2]))),
+        pytest.raises(OptionError, match=r"TF_CONFIG: not reached in 0.3 s: no-such-host.invalid:12345; start these"),
+    ):
+        wait_for_workers(addresses, 0, 0.3)
+
+
+def test_a_taken_port_and_an_address_without_one():
+    (address,) = free_addresses(1)
+    with (
+        socket.create_server(("", int(address.rpartition(":")[2]))),
+        pytest.raises(OptionError, match=rf"TF_CONFIG: cannot listen at {address} \(Address already in use\)"),
+    ):
+        wait_for_workers([address, "127.0.0.1:1"], 0, 0.3)
+    with pytest.raises(OptionError, match="TF_CONFIG: host must be HOST:PORT"):
+        wait_for_workers([address, "host"], 0, 0.3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_heard_while_waiting(number):
+    code = "from trainer.rendezvous import wait_for_workers; print(flush=True); wait_for_workers({}, 0, 60)"
+    command = [sys.executable, "-c", code.format(free_addresses(2))]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.readline()
+    time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait(10) == -number

@@ -1,0 +1,71 @@
+"""Waiting for the other workers of a run, before TensorFlow does: with a limit, and while signals are heard.
+
+TensorFlow waits inside C++ without end, holds Python's lock, and takes no notice of SIGTERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Sequence
+
+from trainer.errors import OptionError
+
+_PAUSE_S = 0.2
+_CONNECT_S = 2.0
+
+
+def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> None:
+    """Return when every worker accepts connections.
+
+    A worker listens at its own port until it has reached all others. Then TensorFlow does, so that a worker that is
+    later reaches it as well.
+
+    Args:
+        addresses: HOST:PORT of all workers.
+        index: of this worker.
+        limit_s: seconds to wait.
+
+    Raises:
+        OptionError: this worker's port is taken, or a worker was not reached in time; the message names it.
+    """
+    deadline = time.monotonic() + limit_s
+    missing = [address for position, address in enumerate(addresses) if position != index]
+    with _listen(addresses[index]) as listener:
+        while missing := [address for address in missing if not _accepts(address)]:
+            if time.monotonic() > deadline:
+                raise OptionError(
+                    f"TF_CONFIG: not reached in {limit_s:g} s: {', '.join(missing)}; start these workers, correct "
+                    "their addresses, or wait longer with --start_timeout"
+                )
+            time.sleep(_PAUSE_S)
+            with contextlib.suppress(BlockingIOError):  # those who have reached this worker make room for others
+                while True:
+                    listener.accept()[0].close()
+
+
+def _listen(address: str) -> socket.socket:
+    try:
+        listener = socket.create_server(("", _split(address)[1]), backlog=128)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise OptionError(f"TF_CONFIG: cannot listen at {address} ({reason}); give a free port") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _accepts(address: str) -> bool:
+    try:
+        socket.create_connection(_split(address), timeout=_CONNECT_S).close()
+    except OSError:  # no such host yet, refused, or no answer
+        return False
+    return True
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or not host:
+        raise OptionError(f"TF_CONFIG: {address} must be HOST:PORT")
+    return host.strip("[]"), int(port)
