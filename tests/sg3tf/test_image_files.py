@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
-from sg3tf.data.shards import _chunk
+from sg3tf.data.encoding import _chunk
 from sg3tf.image_files import (
     BAD_PROFILE,
     FIRST_FRAME,
