@@ -161,20 +161,41 @@ def _covering_window(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], strid
 
 
 class BandedMatmulLowering:
-    """Products with banded matrices, one per axis. Taps must be NumPy: the matrices are made at tracing time."""
+    """Products with banded matrices, one per axis. Taps must be NumPy: the matrices are made at tracing time.
 
-    TILE = 32  # outputs per product: in larger matrices the band is a smaller share, smaller ones mean more products
+    Where all axes have at most MAX_DENSE samples, one matrix serves a whole axis, which multiplies by more zeros, but
+    copies nothing. Then a filter that is a sum of separable ones takes two products as well: the first makes the rows
+    of all terms, and the second sums over terms and columns at once. docs/adr/0002 has the measurements.
+    """
+
+    MAX_DENSE = 192
+    TILE = 32  # outputs per product elsewhere: a larger matrix has more zeros, a smaller one means more products
 
     def output_phases(self, axes: Axes) -> Counts:
         return 1, 1
 
     def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
         dense = x.interleave()
+        height, width = axes[0].out_size(x.height), axes[1].out_size(x.width)
+        if max(height, width, x.height, x.width) <= self.MAX_DENSE:
+            return PolyphaseSignal.from_dense(self._dense(dense, taps, axes, height, width))
         terms = [
             self._product(self._product(dense, taps[0][r], axes[0], 1), taps[1][r], axes[1], 2)
             for r in range(taps[0].shape[0])
         ]
         return PolyphaseSignal.from_dense(sum(terms[1:], terms[0]))
+
+    def _dense(self, x: tf.Tensor, taps: Taps, axes: Axes, height: int, width: int) -> tf.Tensor:
+        _, in_height, in_width, channels = x.shape
+        terms = taps[0].shape[0]
+        rows, columns = (
+            np.stack([axis.matrix(term, size) for term in of_axis], axis=1)  # [out, terms, in]
+            for of_axis, axis, size in zip(taps, axes, (in_height, in_width), strict=True)
+        )
+        x = tf.reshape(x, [-1, in_height, in_width * channels])
+        x = tf.matmul(tf.constant(rows.reshape(height * terms, in_height), x.dtype), x)
+        x = tf.reshape(x, [-1, height, terms * in_width, channels])
+        return tf.matmul(tf.constant(columns.reshape(width, terms * in_width), x.dtype), x)
 
     def _product(self, x: tf.Tensor, taps: Any, axis: Axis, dim: int) -> tf.Tensor:
         out_size = axis.out_size(x.shape[dim])
