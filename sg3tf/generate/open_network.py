@@ -7,6 +7,7 @@ from typing import Any
 
 from sg3tf.generate.network import Network
 from sg3tf.generate.remote_network import SCHEME, RemoteNetwork
+from sg3tf.models import hub
 
 _MODEL_FILE = "saved_model.pb"
 
@@ -16,7 +17,8 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
 
     Args:
         text: a .keras file, checkpoint folder or run folder; a SavedModel's folder, or that of its versions, of which
-            the newest is taken; or grpc://HOST:PORT/MODEL, a model on a server.
+            the newest is taken; an address for sg3tf.load, such as hf://USER/NAME; or grpc://HOST:PORT/MODEL, a model
+            on a server.
         batch: number of images at a time; None for 8, or fewer where memory is short.
         connection: `timeout_s`, `ssl_ca_file` and `api_key_file` of sg3tf.remote.Client, for a server.
 
@@ -28,15 +30,16 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
         return RemoteNetwork(text, batch, **connection)
     if connection:
         raise ValueError(f"network={text}: {', '.join(connection)} are for grpc://HOST:PORT/MODEL; leave them out")
+    path = hub.fetch(text) if hub.is_address(text) else Path(text)
     # TensorFlow is imported only for networks that need it.
-    if folder := saved_model_folder(Path(text)):
+    if folder := saved_model_folder(path):
         from sg3tf.generate.saved_model_network import SavedModelNetwork, exported_classes
 
         return _with_classes(SavedModelNetwork(folder, text, batch), exported_classes(folder))
     from sg3tf.generate.keras_network import KerasNetwork
     from sg3tf.models.loading import class_names, load
 
-    return _with_classes(KerasNetwork(load(text), text, batch), class_names(Path(text)))
+    return _with_classes(KerasNetwork(load(path), text, batch), class_names(path))
 
 
 def _with_classes(network: Network, classes: tuple[str, ...]) -> Network:

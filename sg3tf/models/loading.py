@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
+from sg3tf.models import hub
 from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 
@@ -25,14 +26,15 @@ def load(path: str | os.PathLike[str]) -> Generator:
     """Load the generator stored at `path`.
 
     Args:
-        path: a .keras file, a checkpoint folder, or a run folder, for the newest of its snapshots and checkpoints,
-            which a line on stderr names.
+        path: a .keras file, or a folder with its unzipped form; a checkpoint folder; a run folder, for the newest of
+            its snapshots and checkpoints, which a line on stderr names; or an address, `hf://USER/NAME@REVISION` or
+            `https://HOST/FILE.keras#sha256=DIGEST`, which is downloaded once (docs/sharing.md).
 
     Raises:
-        FileNotFoundError: there is no generator.
+        FileNotFoundError: there is no generator, or the address cannot be reached.
         ValueError: the file does not hold a generator.
     """
-    path = Path(path)
+    path = hub.fetch(str(path)) if hub.is_address(path) else Path(path)
     file = generator_file(path)
     nimg = trained_nimg(file)
     if path.is_dir() and nimg is not None:
@@ -97,10 +99,12 @@ def snapshots(run: Path) -> dict[int, Path]:
 def generator_file(path: Path) -> Path:
     """Return the .keras file of the generator at `path`; of a run, the newest of its snapshots and checkpoints.
 
+    A folder with the unzipped form of a .keras file stands for itself.
+
     Raises:
         FileNotFoundError: there is none.
     """
-    if path.is_file():
+    if path.is_file() or hub.is_unzipped(path):
         return path
     if (path / CHECKPOINT_GENERATOR).is_file():
         return path / CHECKPOINT_GENERATOR
@@ -128,9 +132,12 @@ def class_names(path: Path) -> tuple[str, ...]:
     Returns:
         Names in the order of the labels; () if there are none.
     """
-    file = generator_file(path.resolve())
-    # A snapshot lies in its run folder, a checkpoint's generator two folders below.
-    for names in (file.with_name(f"{file.stem}-{CLASSES}"), *(folder / CLASSES for folder in file.parents[:3])):
+    file = generator_file(path.absolute())
+    # A snapshot lies in its run folder, a checkpoint's generator two folders below. In the cache of the hub, files are
+    # links to others of no name.
+    beside = [file] if file.is_dir() else []
+    folders = (*beside, *file.parents[:3], *file.resolve().parents[:3])
+    for names in (file.with_name(f"{file.stem}-{CLASSES}"), *(folder / CLASSES for folder in folders)):
         try:
             return tuple(map(str, json.loads(names.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError):

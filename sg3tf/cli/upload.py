@@ -1,0 +1,116 @@
+"""Upload a generator, with a card that describes it, to a repository of the Hugging Face Hub.
+
+sg3tf upload --network=runs/00003-... --repo=USER/NAME --license=cc-by-4.0
+sg3tf upload --network=generator.keras --repo=USER/NAME --license=cc0-1.0 --out=folder
+
+The repository is created if it is missing, and holds generator.keras, README.md (the card), provenance.json,
+samples.png and the names of the classes. With --out the files are only written. The token is the one that
+huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from sg3tf.models import hub
+from sg3tf.utils import command_line, extras
+from sg3tf.utils import flags as shared
+from sg3tf.utils.files import atomic_directory
+
+_SAMPLES = 16
+_PSI = 0.7
+
+
+def define_flags(options: flags.FlagValues) -> None:
+    """Define the flags of the command."""
+    shared.define_network(options)
+    flags.DEFINE_string("repo", None, "Repository: USER/NAME.", required=True, flag_values=options)
+    flags.DEFINE_string(
+        "license",
+        None,
+        "License of the weights, as the hub writes it: cc-by-4.0, cc0-1.0, other.",
+        required=True,
+        flag_values=options,
+    )
+    flags.DEFINE_string("intended_use", "", "A sentence for the card.", flag_values=options)
+    flags.DEFINE_bool("private", False, "Make a new repository private.", flag_values=options)
+    flags.DEFINE_string("out", None, "Folder to write instead of uploading.", flag_values=options)
+
+
+def main(options: flags.FlagValues) -> None:
+    """Write the files, upload them, and print the address of the network."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
+        raise ValueError(f"--repo={options.repo}: give USER/NAME")
+    with contextlib.ExitStack() as stack:
+        if options.out:
+            folder = stack.enter_context(atomic_directory(Path(options.out)))
+        else:
+            client: Any = extras.require("huggingface_hub", extra="hub", purpose="sg3tf upload")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_repository(folder, options)
+        if not options.out:
+            print(_upload(client, folder, options))
+    if options.out:
+        print(options.out)
+
+
+def write_repository(folder: Path, options: Any) -> None:
+    """Write the files of a repository into `folder`; `options` are those of the command."""
+    from sg3tf.images import grid, save_png
+    from sg3tf.models.loading import CLASSES, load
+    from sg3tf.models.model_card import model_card
+    from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
+
+    G = load(options.network)
+    provenance = training_provenance(options.network)
+    known = {} if hub.is_address(options.network) else distances(Path(options.network))
+    G.save(folder / hub.GENERATOR)
+    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    if provenance["classes"]:
+        (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
+    save_png(folder / "samples.png", grid(np.stack(list(_samples(G)))))
+    card = model_card(
+        G,
+        options.repo,
+        license=options.license,
+        intended_use=options.intended_use,
+        provenance=provenance,
+        distances=known,
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _samples(G: Any) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    from sg3tf.images import to_uint8
+    from sg3tf.latents import z_from_seeds
+
+    for seed in range(_SAMPLES):
+        inputs = {"z": z_from_seeds([seed], G.config.z_dim)}
+        if G.config.label_dim:
+            inputs["label"] = np.eye(G.config.label_dim, dtype=np.float32)[[seed % G.config.label_dim]]
+        yield to_uint8(G(inputs, truncation_psi=_PSI))[0]
+
+
+def _upload(client: Any, folder: Path, options: Any) -> str:
+    address = f"hf://{options.repo}"
+    try:
+        api = client.HfApi()
+        api.create_repo(options.repo, private=options.private or None, exist_ok=True)
+        commit = api.upload_folder(repo_id=options.repo, folder_path=folder, commit_message="Upload by sg3tf")
+    except Exception as error:  # of several types, of the hub and of its HTTP client
+        raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
+    return f"{address}@{commit.oid}"
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run("sg3tf upload", main, define_flags, __doc__ or ""))

@@ -1,0 +1,135 @@
+"""Networks at addresses: repositories of the Hugging Face Hub, and files on web servers whose digest is known."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sg3tf.utils import extras
+from sg3tf.utils.files import atomic_write, digest_file
+
+#: Name of the generator in a repository that `sg3tf upload` makes.
+GENERATOR = "generator.keras"
+#: Files of the unzipped form of a .keras file, which keras.saving.save_model writes into a repository.
+UNZIPPED = ("config.json", "metadata.json", "model.weights.h5")
+
+_HUB = re.compile(
+    r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>refs/\w+/[\w.-]+|[\w.-]+))?(?:/(?P<file>[^@]+\.keras))?/?"
+)
+_SCHEMES = ("hf://", "https://", "http://")
+_DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30.0
+
+
+def is_unzipped(folder: Path) -> bool:
+    """Return True for a folder with the unzipped form of a .keras file."""
+    return all((folder / name).is_file() for name in UNZIPPED)
+
+
+def is_address(text: str | os.PathLike[str]) -> bool:
+    """Return True for the address of a network elsewhere, and False for a path."""
+    return str(text).startswith(_SCHEMES)
+
+
+def fetch(address: str) -> Path:
+    """Return the local copy of a network, which is downloaded unless it is in a cache.
+
+    Args:
+        address: hf://USER/NAME, hf://USER/NAME@REVISION or hf://USER/NAME@REVISION/FILE.keras, a repository that holds
+            generator.keras, a single .keras file, or the unzipped form of one; or
+            https://HOST/FILE.keras#sha256=DIGEST.
+
+    Returns:
+        A .keras file, or a folder with the unzipped form.
+
+    Raises:
+        ValueError: malformed address, or a file with another digest.
+        FileNotFoundError: nothing is there, or it cannot be reached.
+        MissingExtraError: the package huggingface_hub is not installed.
+    """
+    return _from_hub(address) if address.startswith("hf://") else _from_web(address)
+
+
+def first_line(error: Exception) -> str:
+    """The message of an error, without the lines that tell where to read on."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+# --- The hub ----------------------------------------------------------------------------------------------------------
+
+
+def parse_repository(address: str) -> tuple[str, str | None, str | None]:
+    """Return repository, revision and file of an address hf://..., the last two None if they are not given.
+
+    Examples:
+        >>> parse_repository("hf://user/cats@v1")
+        ('user/cats', 'v1', None)
+    """
+    found = _HUB.fullmatch(address)
+    if not found:
+        raise ValueError(f"{address}: give hf://USER/NAME, hf://USER/NAME@REVISION or hf://USER/NAME/FILE.keras")
+    return found["repo"], found["revision"], found["file"]
+
+
+def _from_hub(address: str) -> Path:
+    repo, revision, file = parse_repository(address)
+    hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
+    # The names of classes belong to the generator, and discriminators beside it are of no use here.
+    wanted = [file] if file else [GENERATOR, "*.keras", *UNZIPPED]
+    try:
+        folder = hub.snapshot_download(
+            repo, revision=revision, allow_patterns=[*wanted, "classes.json"], ignore_patterns=["*discriminator.keras"]
+        )
+    except Exception as error:  # of several types, of the hub and of its HTTP client
+        raise FileNotFoundError(f"{address}: cannot be fetched ({first_line(error)})") from error
+    return _network_in(Path(folder), file, address)
+
+
+def _network_in(folder: Path, file: str | None, address: str) -> Path:
+    named = folder / (file or GENERATOR)
+    if named.is_file():
+        return named
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.keras"))
+    if not file and len(found) == 1:
+        return folder / found[0]
+    if not file and not found and is_unzipped(folder):
+        return folder
+    there = f"it has {', '.join(found)}: add one of them to the address" if found else "it has no .keras file"
+    raise FileNotFoundError(f"{address}: holds no {file or GENERATOR}; {there}")
+
+
+# --- Web servers ------------------------------------------------------------------------------------------------------
+
+
+def _from_web(address: str) -> Path:
+    url, _, fragment = address.partition("#")
+    digest = _DIGEST.fullmatch(fragment)
+    if not digest:
+        raise ValueError(f"{address}: the digest is missing; give {url}#sha256= and 64 hexadecimal digits")
+    expected = digest[1]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "networks" / expected
+    file = folder / (Path(urlsplit(url).path).name or GENERATOR)
+    if file.is_file() and digest_file(file) == expected:
+        return file
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply, atomic_write(file) as copy:
+            found, size = hashlib.sha256(), 0
+            while chunk := reply.read(_CHUNK):
+                found.update(chunk)
+                size += copy.write(chunk)
+            if found.hexdigest() != expected:
+                got = f"{size:,} bytes of SHA-256 {found.hexdigest()}"
+                raise ValueError(f"{url}: gave {got}, not {expected}: it is another file, or not the whole of it")
+    except (OSError, http.client.HTTPException) as error:
+        raise FileNotFoundError(
+            f"{url}: cannot be fetched ({error}); or put the file, of SHA-256 {expected}, there yourself: {file}"
+        ) from error
+    return file

@@ -1,0 +1,79 @@
+"""The model card of a generator: what it is, what it has seen, how good it is, and how it may be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sg3tf.version import __version__
+
+UNKNOWN = "unknown"
+
+
+def model_card(
+    G: Any,
+    repo: str,
+    *,
+    license: str,
+    intended_use: str,
+    provenance: Mapping[str, Any],
+    distances: Mapping[str, float],
+) -> str:
+    """Return the text of README.md, Markdown with the fields that the hub reads above it.
+
+    Args:
+        G: `sg3tf.Generator`, built.
+        repo: repository, USER/NAME.
+        license: identifier of the license of the weights, such as cc-by-4.0.
+        intended_use: a sentence, or "".
+        provenance: what sg3tf.models.provenance.training_provenance returns.
+        distances: metrics by name; {} if none are known.
+    """
+    c = G.config
+    front = {
+        "license": license,
+        "library_name": "sg3tf",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["sg3tf", "keras", "tensorflow", "gan", type(G).__name__],
+    }
+    kimg = provenance["training_kimg"]
+    about = {
+        "Class": f"`sg3tf.{type(G).__name__}`",
+        "Images": f"{c.resolution} x {c.resolution}, {c.image_channels} channels",
+        "Latents": f"{c.z_dim} numbers",
+        "Labels": f"{c.label_dim} numbers" if c.label_dim else "none",
+        "Parameters": f"{sum(weight.shape.num_elements() for weight in G.trainable_variables):,}",
+        "Training data": provenance["data_name"] or UNKNOWN,
+        "Digest of the training data": f"`{provenance['data_digest']}`" if provenance["data_digest"] else UNKNOWN,
+        "Training": UNKNOWN if kimg is None else f"{kimg:g} thousand images",
+        "License of the weights": license,
+    }
+    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "", f"# {repo}", ""]
+    lines += [f"A generator of images, trained with sg3tf {__version__}.", ""]
+    lines += ["![Images of the seeds 0 to 15](samples.png)", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in about.items()]
+    if classes := provenance["classes"]:
+        lines += ["", f"Classes, in the order of the labels: {', '.join(classes)}."]
+    lines += ["", "## Quality", ""]
+    if distances:
+        lines += ["Computed during training, on the training data:", "", "| Metric | Value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4g} |" for name, value in sorted(distances.items())]
+    else:
+        lines += ["No metric is known of these weights."]
+    imports = ["import numpy as np", "import sg3tf"] if c.label_dim else ["import sg3tf"]
+    lines += ["", "## Use", "", "```python", *imports, "", f'G = sg3tf.load("hf://{repo}")']
+    if c.label_dim:
+        lines += ["label = np.eye(G.config.label_dim)[[0]]"]
+        lines += ['images = G({"z": sg3tf.latents.z_from_seeds([85], G.config.z_dim), "label": label})']
+    else:
+        lines += ["images = G(sg3tf.latents.z_from_seeds([85], G.config.z_dim))"]
+    lines += [
+        "```",
+        "",
+        f"Images are NHWC, from -1 to 1. In a shell: `sg3tf generate images --network=hf://{repo}`.",
+        "",
+    ]
+    lines += ["## Intended use", "", intended_use or "Not stated by the author.", ""]
+    lines += ["The images show nothing that exists, and have the biases of the training data.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""Origin of weights: how long a network was trained, on which data, and with which results."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sg3tf.models import hub
+from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
+
+#: File with the origin of the weights, in a repository that `sg3tf upload` makes.
+PROVENANCE = "provenance.json"
+_UNKNOWN = {"training_kimg": None, "data_name": None, "data_digest": None}
+
+
+def training_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the training length and training data of the generator at `path`, from the files of its run.
+
+    Args:
+        path: run folder, checkpoint folder, .keras file or address, as for `sg3tf.load`.
+
+    Returns:
+        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names.
+    """
+    if hub.is_address(path):
+        local = hub.fetch(str(path))
+        return {**_UNKNOWN, "source": str(path), "classes": list(class_names(local)), **_published(local)}
+    path = Path(path)
+    file = generator_file(path.resolve())
+    source = file.parent if file.name == CHECKPOINT_GENERATOR else file
+    # A snapshot lies in its run folder, a checkpoint two folders below.
+    runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
+    options = _read_json(runs[0] / "options.json") if runs else {}
+    nimg = trained_nimg(file)
+    return {
+        "source": str(source.relative_to(runs[0].parent)) if runs else source.name,
+        "training_kimg": None if nimg is None else nimg / 1000,
+        "data_name": options.get("data_name"),
+        "data_digest": options.get("data_digest"),
+        "classes": list(class_names(path)),
+    }
+
+
+def distances(path: Path) -> dict[str, float]:
+    """Return the metrics that training computed for the generator at `path`, {name: value}; empty if there are none.
+
+    Args:
+        path: run folder, checkpoint folder or .keras file.
+    """
+    file = generator_file(path.resolve())
+    nimg = trained_nimg(file)
+    found: dict[str, float] = {}
+    for folder in file.parents[:3]:
+        for results in sorted(folder.glob("metric-*.jsonl")):
+            lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+            for line in lines:
+                if nimg is not None and line["kimg"] == nimg / 1000:
+                    found |= line["results"]
+    return found
+
+
+def _published(file: Path) -> dict[str, Any]:
+    try:
+        known = _read_json((file if file.is_dir() else file.parent) / PROVENANCE)
+    except (OSError, ValueError):
+        return {}
+    return {name: known[name] for name in _UNKNOWN if name in known}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,0 +1,264 @@
+"""Networks at addresses: a prepared cache of the hub, and web servers on this machine. Nothing leaves it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sg3tf
+from sg3tf.cli import main as console
+from sg3tf.generate.open_network import open_network
+from sg3tf.models import hub
+from sg3tf.models.provenance import training_provenance
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 4, "label_dim": 2}
+
+
+@pytest.fixture(scope="module")
+def generator() -> Any:
+    return sg3tf.Generator.from_preset("stylegan2", 8, **TINY)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A snapshot folder of the repository user/cats, at the revisions main and v1, in an offline cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repo = tmp_path / "models--user--cats"
+    (repo / "refs").mkdir(parents=True)
+    for revision in ("main", "v1"):
+        (repo / "refs" / revision).write_text(COMMIT)
+    (repo / "blobs").mkdir()
+    snapshot = repo / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    return snapshot
+
+
+def store(cache: Path, name: str, content: bytes) -> None:
+    """As the hub's cache does: a link to a file that is named by its digest."""
+    blob = cache.parents[1] / "blobs" / hashlib.sha256(content).hexdigest()
+    blob.write_bytes(content)
+    (cache / name).symlink_to(blob)
+
+
+def saved(generator: Any, folder: Path) -> bytes:
+    generator.save(folder / "saved.keras")
+    return (folder / "saved.keras").read_bytes()
+
+
+def same(found: Any, expected: Any) -> bool:
+    pairs = zip(found.get_weights(), expected.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("hf://user/cats", ("user/cats", None, None)),
+        ("hf://user/cats/", ("user/cats", None, None)),
+        ("hf://user/cats@v1", ("user/cats", "v1", None)),
+        ("hf://user/cats@refs/pr/3", ("user/cats", "refs/pr/3", None)),
+        ("hf://user/cats@v1.0/a/G.keras", ("user/cats", "v1.0", "a/G.keras")),
+        ("hf://user/cats/G.keras", ("user/cats", None, "G.keras")),
+    ],
+)
+def test_addresses(address: str, parts: tuple[str | None, ...]) -> None:
+    assert hub.parse_repository(address) == parts
+
+
+@pytest.mark.parametrize("address", ["hf://cats", "hf://user/cats@", "hf://user/cats/readme.txt", "hf:///cats"])
+def test_malformed_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match=f"^{address}: give hf://USER/NAME"):
+        sg3tf.load(address)
+
+
+def test_a_repository(generator: Any, cache: Path, tmp_path: Path) -> None:
+    store(cache, "generator.keras", saved(generator, tmp_path))
+    store(cache, "other.keras", b"")
+    store(cache, "classes.json", b'["tabby", "manx"]')
+    store(cache, "provenance.json", b'{"training_kimg": 7.0, "data_name": "cats", "data_digest": "abc"}')
+    for address in ("hf://user/cats", "hf://user/cats@v1", f"hf://user/cats@{COMMIT}/generator.keras"):
+        assert same(sg3tf.load(address), generator)
+    assert open_network("hf://user/cats").classes == ("tabby", "manx")
+    expected = {"training_kimg": 7.0, "data_name": "cats", "data_digest": "abc", "source": "hf://user/cats"}
+    assert training_provenance("hf://user/cats") == {**expected, "classes": ["tabby", "manx"]}
+
+
+def test_the_unzipped_form(generator: Any, cache: Path, tmp_path: Path) -> None:
+    import zipfile
+
+    (tmp_path / "saved.keras").write_bytes(saved(generator, tmp_path))
+    with zipfile.ZipFile(tmp_path / "saved.keras") as file:
+        for name in file.namelist():
+            store(cache, name, file.read(name))
+    assert same(sg3tf.load("hf://user/cats"), generator)
+    assert same(sg3tf.load(cache), generator)
+
+
+def test_one_file_of_another_name(generator: Any, cache: Path, tmp_path: Path) -> None:
+    store(cache, "cats-8.keras", saved(generator, tmp_path))
+    assert same(sg3tf.load("hf://user/cats"), generator)
+    store(cache, "dogs-8.keras", b"")
+    with pytest.raises(FileNotFoundError, match=r"no generator\.keras; it has cats-8\.keras, dogs-8\.keras: add one"):
+        sg3tf.load("hf://user/cats")
+    assert same(sg3tf.load("hf://user/cats/cats-8.keras"), generator)
+
+
+def test_what_is_missing(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    store(cache, "README.md", b"")
+    with pytest.raises(FileNotFoundError, match=r"^hf://user/cats: holds no generator\.keras; it has no \.keras file$"):
+        sg3tf.load("hf://user/cats")
+    flags = ["generate", "images", "--network=hf://user/dogs", "--seeds=0", f"--outdir={tmp_path / 'out'}"]
+    assert console.main(flags) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sg3tf generate images: hf://user/dogs: cannot be fetched (")
+
+
+# --- Web servers ------------------------------------------------------------------------------------------------------
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Files by path, and of the hub's interface what an upload calls; everything is noted in `server.calls`."""
+
+    def do_GET(self) -> None:  # the name that the base class asks for
+        self.server.calls.append(self.path)  # type: ignore[attr-defined]
+        content = self.server.files.get(self.path)  # type: ignore[attr-defined]
+        self._reply(200 if content is not None else 404, content or b"")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.calls.append((self.path, body, self.headers["Authorization"]))  # type: ignore[attr-defined]
+        root = f"http://{self.headers['Host']}"
+        if self.path == "/api/repos/create":
+            reply: Any = {"url": f"{root}/user/cats"}
+        elif self.path.endswith("/preupload/main"):
+            files = json.loads(body)["files"]
+            reply = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+        else:
+            reply = {"commitUrl": f"{root}/user/cats/commit/{COMMIT}", "commitOid": COMMIT, "pullRequestUrl": None}
+        self._reply(200, json.dumps(reply).encode())
+
+    def _reply(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    running: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.calls, running.files = [], {}
+    running.root = f"http://127.0.0.1:{running.server_port}"
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def test_a_file_of_known_digest(generator: Any, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    content = saved(generator, tmp_path)
+    digest = hashlib.sha256(content).hexdigest()
+    server.files["/cats.keras"] = content
+    for _ in range(2):
+        assert same(sg3tf.load(f"{server.root}/cats.keras#sha256={digest}"), generator)
+    assert server.calls == ["/cats.keras"]  # the second time from the cache
+    wrong = "0" * 64
+    with pytest.raises(ValueError, match=f"gave {len(content):,} bytes of SHA-256 {digest}, not {wrong}"):
+        sg3tf.load(f"{server.root}/cats.keras#sha256={wrong}")
+    with pytest.raises(FileNotFoundError, match=f"dogs.keras: cannot be fetched .*404.* SHA-256 {wrong}, there"):
+        sg3tf.load(f"{server.root}/dogs.keras#sha256={wrong}")
+    with pytest.raises(ValueError, match="the digest is missing; give .*/cats.keras#sha256= and"):
+        sg3tf.load(f"{server.root}/cats.keras")
+    stored = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    assert stored == ["cats.keras"]
+    (damaged,) = (tmp_path / "cache").rglob("cats.keras")
+    damaged.write_bytes(b"")
+    assert same(sg3tf.load(f"{server.root}/cats.keras#sha256={digest}"), generator)
+
+
+# --- Upload -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(generator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "00003-stylegan2-cats"
+    folder.mkdir()
+    generator.save(folder / "network-snapshot-000007.keras")
+    (folder / "options.json").write_text('{"data_name": "cats", "data_digest": "abc"}')
+    (folder / "classes.json").write_text('["tabby", "manx"]')
+    lines = [{"kimg": kimg, "results": {"swd": 10.5 + kimg}, "num_samples": 64} for kimg in (3.0, 7.0)]
+    (folder / "metric-swd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [f"--network={run}", "--repo=user/cats", "--license=cc-by-4.0", "--intended_use=Pictures of cats."]
+    assert console.main(["upload", *flags, f"--out={tmp_path / 'out'}"]) == 0
+    names = {"README.md", "classes.json", "generator.keras", "provenance.json", "samples.png"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+    card = (tmp_path / "out" / "README.md").read_text()
+    _, front, text = card.split("---\n", 2)
+    fields = dict(line.split(": ", 1) for line in front.splitlines())
+    assert (fields["license"], fields["library_name"]) == ('"cc-by-4.0"', '"sg3tf"')
+    for part in (
+        "| Training data | cats |",
+        "| Digest of the training data | `abc` |",
+        "| Training | 7 thousand images |",
+        "| License of the weights | cc-by-4.0 |",
+        "| swd | 17.5 |",
+        "Classes, in the order of the labels: tabby, manx.",
+        "Pictures of cats.",
+    ):
+        assert f"\n{part}\n" in text, part
+    assert "jax" not in card and "torch" not in card
+    (code,) = [block.split("```")[0] for block in text.split("```python")[1:]]
+    assert 'sg3tf.load("hf://user/cats")' in code
+    drawn: dict[str, Any] = {}
+    exec(code.replace("hf://user/cats", str(tmp_path / "out" / "generator.keras")), drawn)
+    assert drawn["images"].shape == (1, 8, 8, 3)
+    assert same(sg3tf.load(tmp_path / "out" / "generator.keras"), generator)
+
+
+def test_upload(run: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.root)
+    monkeypatch.setenv("HF_TOKEN", "hf_abc")
+    flags = ["upload", f"--network={run}", "--repo=user/cats", "--license=cc-by-4.0", "--private"]
+    assert console.main(flags) == 0
+    assert capsys.readouterr().out == f"hf://user/cats@{COMMIT}\n"
+    posted = {call[0]: call[1] for call in server.calls if call[2:] == ("Bearer hf_abc",)}
+    created = json.loads(posted["/api/repos/create"])
+    assert (created["name"], created["organization"], created["visibility"]) == ("cats", "user", "private")
+    lines = [json.loads(line) for line in posted["/api/models/user/cats/commit/main"].splitlines()]
+    sent = {line["value"]["path"] for line in lines if line["key"] == "file"}
+    assert sent == {"README.md", "classes.json", "generator.keras", "provenance.json", "samples.png"}
+
+
+def test_a_refused_upload(
+    run: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"{server.root}/nowhere")
+    monkeypatch.setattr(Handler, "do_POST", lambda self: self._reply(401, b""))
+    flags = ["upload", f"--network={run}", "--license=cc-by-4.0"]
+    assert console.main([*flags, "--repo=user/cats"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("sg3tf upload: hf://user/cats: cannot be uploaded (") and "401" in line
+    assert console.main([*flags, "--repo=cats"]) == 1
+    assert capsys.readouterr().err.endswith("sg3tf upload: --repo=cats: give USER/NAME\n")
