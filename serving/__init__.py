@@ -6,3 +6,6 @@ The formats are TensorFlow Serving's, so that a stock server can replace `python
 
 #: Precisions of an export; 16 bits hold for the four highest resolutions (docs/adr/0010).
 EXPORT_PRECISIONS = ("fp32", "bf16")
+
+#: First input of an ONNX file: latents, for the whole generator, or style vectors, for the synthesis alone.
+ONNX_INPUTS = ("z", "ws")

@@ -1,7 +1,8 @@
-"""Export a trained generator as a SavedModel version that TensorFlow Serving can serve.
+"""Export a trained generator as a SavedModel version that TensorFlow Serving can serve, or as an ONNX file.
 
 python -m serving.export --network=runs/00003-... --model_base_path=models/sg3
 python -m serving.export --network=generator.keras --model_base_path=models/sg3 --precision=bf16
+python -m serving.export --network=generator.keras --format=onnx --out=generator.onnx
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from serving import EXPORT_PRECISIONS
+from serving import EXPORT_PRECISIONS, ONNX_INPUTS
 from sg3tf.utils import command_line
+
+FORMATS = ("saved_model", "onnx")
+#: Flags that one of the formats alone has.
+_OF_SAVED_MODEL = ("model_base_path", "precision", "max_batch", "xla", "warmup_batch_sizes")
+_OF_ONNX = ("out", "inputs")
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -21,7 +27,22 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "network", None, "Generator to export: .keras file, run folder or checkpoint folder.", flag_values=values
     )
+    flags.DEFINE_enum(
+        "format",
+        "saved_model",
+        FORMATS,
+        "saved_model: version folder for TensorFlow Serving; onnx: file for ONNX Runtime, OpenVINO and others.",
+        flag_values=values,
+    )
     flags.DEFINE_string("model_base_path", None, "Folder of the model's versions 1, 2, ...", flag_values=values)
+    flags.DEFINE_string("out", None, "With --format=onnx: the file to write, NAME.onnx.", flag_values=values)
+    flags.DEFINE_enum(
+        "inputs",
+        "z",
+        ONNX_INPUTS,
+        "With --format=onnx: z for the whole generator, from latents; ws for the synthesis alone, from style vectors.",
+        flag_values=values,
+    )
     flags.DEFINE_enum(
         "precision", "fp32", EXPORT_PRECISIONS, "Precision of the four highest resolutions.", flag_values=values
     )
@@ -49,20 +70,45 @@ def main(argv: Sequence[str] | None = None, name: str = "serving.export") -> int
 
 
 def export(options: flags.FlagValues) -> None:
-    """Export one generator and print its version folder."""
+    """Export one generator and print its version folder or file."""
     if not options.network:
         raise ValueError("--network is missing: give a .keras file, run folder or checkpoint folder")
+    to_onnx = options.format == "onnx"
+    for name in _OF_SAVED_MODEL if to_onnx else _OF_ONNX:
+        if options[name].value != options[name].default:
+            fitting = FORMATS[not to_onnx]
+            raise ValueError(f"--{name} belongs to --format={fitting}, not to --format={options.format}: leave it out")
+    print(_export_onnx(options) if to_onnx else _export_saved_model(options))
+
+
+def _export_onnx(options: flags.FlagValues) -> Path:
+    if not options.out:
+        raise ValueError("--out is missing: give the file to write, NAME.onnx")
+    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
+    from serving.onnx_export import export_onnx
+    from serving.saved_model import training_provenance
+    from sg3tf.models.loading import load
+
+    return export_onnx(
+        load(options.network),
+        options.out,
+        inputs=options.inputs,
+        license=options.license,
+        metadata=training_provenance(options.network),
+    )
+
+
+def _export_saved_model(options: flags.FlagValues) -> Path:
     if not options.model_base_path:
         raise ValueError("--model_base_path is missing: give the folder that gets the version")
     sizes = options.warmup_batch_sizes
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
-    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
     from serving.saved_model import export_saved_model, training_provenance
     from sg3tf.models.loading import load
 
     logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
-    version = export_saved_model(
+    return export_saved_model(
         load(options.network),
         options.model_base_path,
         precision=options.precision,
@@ -70,9 +116,8 @@ def export(options: flags.FlagValues) -> None:
         max_batch=options.max_batch,
         xla=options.xla,
         warmup_batch_sizes=[int(size) for size in sizes],
-        metadata=training_provenance(Path(options.network)),
+        metadata=training_provenance(options.network),
     )
-    print(version)
 
 
 if __name__ == "__main__":

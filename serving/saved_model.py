@@ -26,8 +26,10 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
+from sg3tf.models.provenance import training_provenance
 from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder
+
+__all__ = ["export_saved_model", "training_provenance", "with_precision"]
 
 
 def export_saved_model(
@@ -89,7 +91,7 @@ def export_saved_model(
         requests = reference_requests(generator, warmup_batch_sizes)
         write_warmup_requests(extra / WARMUP_FILE, requests)
         description = {
-            **_model_metadata(generator),
+            **model_metadata(generator),
             **(metadata or {}),
             "precision": precision,
             "license": license,
@@ -133,35 +135,7 @@ def _publish(unfinished: Path, base: Path) -> Path:
                 raise
 
 
-# --- Metadata of a version: architecture, signatures, origin of weights and code --------------------------------------
-
-
-def training_provenance(path: Path) -> dict[str, Any]:
-    """Return the training length and training data of the generator at `path`, from the files of its run.
-
-    Args:
-        path: run folder, checkpoint folder or .keras file, as for `sg3tf.load`.
-
-    Returns:
-        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names.
-    """
-    file = generator_file(path.resolve())
-    source = file.parent if file.name == CHECKPOINT_GENERATOR else file
-    # A snapshot lies in its run folder, a checkpoint two folders below.
-    runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
-    options = _read_json(runs[0] / "options.json") if runs else {}
-    nimg = trained_nimg(file)
-    return {
-        "source": str(source.relative_to(runs[0].parent)) if runs else source.name,
-        "training_kimg": None if nimg is None else nimg / 1000,
-        "data_name": options.get("data_name"),
-        "data_digest": options.get("data_digest"),
-        "classes": list(class_names(path)),
-    }
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8"))
+# --- Metadata of a version: architecture, signatures, origin of the code ----------------------------------------------
 
 
 def code_revision() -> str | None:
@@ -181,7 +155,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _model_metadata(generator: Any) -> dict[str, Any]:
+def model_metadata(generator: Any) -> dict[str, Any]:
+    """Return the architecture, and the versions of the code that describe it."""
     packages = ("tensorflow", "keras", "numpy")
     return {
         "class": type(generator).__name__,

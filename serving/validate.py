@@ -215,9 +215,11 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "answers"
         with literal_folder(folder.resolve()) as literal:
-            timings = _run_stock_loader(literal, file)
+            timings = run_isolated("stock_loader.py", literal, file)
         differences = [
-            _largest_difference(request, reference.predict(request), answer)
+            largest_difference(
+                f"signature {request.signature}, batch {request.batch}", reference.predict(request), answer
+            )
             for request, answer in zip(requests, _read_answers(file), strict=True)
         ]
     return {
@@ -231,13 +233,21 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
     }
 
 
-def _run_stock_loader(folder: Path, answers: Path) -> dict[str, Any]:
-    script = Path(__file__).with_name("stock_loader.py")
+def run_isolated(script: str, *files: Path) -> dict[str, Any]:
+    """Run a script of this folder in a process without this project, and return what it prints.
+
+    Args:
+        script: its name; its arguments are a JSON list of folders with packages, and `files`.
+        files: of which the last lies in a folder for temporary files, where the process runs.
+
+    Raises:
+        ValidationError: it failed; with the last line of its stderr.
+    """
     # An isolated process (-I), so that nothing but this process's packages is found: TensorFlow may be on PYTHONPATH or
     # installed for the user alone.
-    command = [sys.executable, "-I", str(script), json.dumps(sys.path), str(folder), str(answers)]
+    command = [sys.executable, "-I", str(Path(__file__).with_name(script)), json.dumps(sys.path), *map(str, files)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, cwd=answers.parent, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=files[-1].parent, env=environment, capture_output=True, text=True, check=False)
     if done.returncode < 0:
         raise ValidationError(f"the process that loads the export was killed by signal {-done.returncode}: free memory")
     if done.returncode:
@@ -260,9 +270,16 @@ def _decode_png(png: bytes) -> np.ndarray:
     return image if image.ndim == 3 else image[:, :, None]
 
 
-def _largest_difference(request: Request, expected: dict[str, np.ndarray], answer: dict[str, np.ndarray]) -> float:
-    """Return the largest relative difference of the float outputs."""
-    where = f"signature {request.signature}, batch {request.batch}"
+def largest_difference(where: str, expected: dict[str, np.ndarray], answer: dict[str, np.ndarray]) -> float:
+    """Return the largest difference of the float outputs, relative to the largest expected value.
+
+    Args:
+        where: the request, for errors.
+        expected, answer: arrays by output name.
+
+    Raises:
+        ValidationError: an output is missing, of another shape or type, or differs by more than is allowed.
+    """
     if set(answer) != set(expected):
         raise ValidationError(f"{where}: outputs {sorted(answer)} instead of {sorted(expected)}")
     largest = 0.0

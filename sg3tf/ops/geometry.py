@@ -46,6 +46,22 @@ class Axis:
             num_taps=self.num_taps,
         )
 
+    def matrix(self, taps: ArrayLike, in_size: int) -> NDArray[np.float64]:
+        """Return the resampling as a matrix, float64 [out_size(in_size), in_size].
+
+        Args:
+            taps: [num_taps], in the order of a correlation.
+            in_size: number of input samples.
+        """
+        out_size, taps = self.out_size(in_size), np.asarray(taps)
+        matrix = np.zeros([out_size, in_size])
+        out = np.arange(out_size)
+        for k in range(self.num_taps):
+            source, rest = np.divmod(out * self.down + k - self.before, self.up)
+            read = (rest == 0) & (source >= 0) & (source < in_size)
+            matrix[out[read], source[read]] += taps[k]
+        return matrix
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Filter:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
+from onnx import TensorProto
 from tensorflow_serving.config import model_server_config_pb2
 
+import sg3tf
+from serving.onnx_export import onnx_model
 from serving.server.batching import read_parameters
 from sg3tf.utils.protobuf import message_classes
 
@@ -37,6 +40,33 @@ MONITORING = message_classes(
     """,
 )
 
+TRITON = message_classes(
+    "triton",
+    """
+    message ModelTensorReshape {
+      repeated int64 shape = 1;
+    }
+    message Tensor {
+      string name = 1;
+      string data_type = 2;
+      repeated int64 dims = 3;
+      ModelTensorReshape reshape = 4;
+    }
+    message ModelDynamicBatching {
+      repeated int32 preferred_batch_size = 1;
+      uint64 max_queue_delay_microseconds = 2;
+    }
+    message ModelConfig {
+      string name = 1;
+      string backend = 2;
+      int32 max_batch_size = 3;
+      repeated Tensor input = 4;
+      repeated Tensor output = 5;
+      ModelDynamicBatching dynamic_batching = 6;
+    }
+    """,
+)
+
 
 def read(name, message):
     return text_format.Parse((DEPLOY / name).read_text(), message)
@@ -45,6 +75,24 @@ def read(name, message):
 def documents(name):
     yaml = pytest.importorskip("yaml")
     return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def test_triton():
+    text = re.sub(
+        r"data_type: (\w+)", r'data_type: "\1"', (DEPLOY / "triton_config.pbtxt").read_text()
+    )  # an enum there
+    parsed = text_format.Parse(text, TRITON["ModelConfig"]())
+    G = sg3tf.Generator.from_preset("stylegan3-t", 16, channel_base=32, channel_max=2, mapping_layers=1)
+    graph = onnx_model(G, "z").graph
+    types = {"TYPE_FP32": TensorProto.FLOAT, "TYPE_INT64": TensorProto.INT64}
+    for described, values in ((parsed.input, graph.input), (parsed.output, graph.output)):
+        for tensor, value in zip(described, values, strict=True):
+            assert (tensor.name, types[tensor.data_type]) == (value.name, value.type.tensor_type.elem_type)
+            # Triton adds the batch itself, and requires a dimension besides.
+            shape = [d.dim_value for d in value.type.tensor_type.shape.dim][1:]
+            sizes = [256 if size == 16 and tensor.name == "images" else size for size in shape]
+            assert list(tensor.dims) == (sizes or [1]) and tensor.HasField("reshape") == (not sizes)
+    assert max(parsed.dynamic_batching.preferred_batch_size) == parsed.max_batch_size
 
 
 def test_models():

@@ -46,6 +46,10 @@ def test_command_line(stylegan2, tmp_path):
         (["--network=x.keras", "--model_base_path=models", "--warmup_batch_sizes=1,two"], "1,two: give numbers"),
         (["--network=x.keras", "--model_base_path=models", "--precision=fp16"], "value should be one of <fp32|bf16>"),
         (["--network=x.keras", "--model_base_path=models", "--max_batch=0"], "--max_batch"),
+        (["--network=x.keras", "--format=onnx"], "--out is missing: give the file to write, NAME.onnx"),
+        (["--network=x.keras", "--format=onnx", "--model_base_path=models"], "--model_base_path belongs to"),
+        (["--network=x.keras", "--format=onnx", "--out=g.onnx", "--xla"], "--xla belongs to --format=saved_model, not"),
+        (["--network=x.keras", "--model_base_path=models", "--inputs=ws"], "--inputs belongs to --format=onnx, not to"),
         (["x.keras", "--model_base_path=models"], "unexpected argument 'x.keras'"),
     ],
 )

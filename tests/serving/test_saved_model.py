@@ -53,7 +53,7 @@ def test_versions_are_numbered_and_nothing_else_is_left(fake_generator, tmp_path
 
 
 def test_a_failed_export_leaves_nothing(fake_generator, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.saved_model._model_metadata", lambda _: 1 / 0)
+    monkeypatch.setattr("serving.saved_model.model_metadata", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_saved_model(fake_generator, tmp_path)
     assert list(tmp_path.iterdir()) == []

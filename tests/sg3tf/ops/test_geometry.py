@@ -53,6 +53,13 @@ def test_adjoint_axis_is_the_transposed_matrix(axis: Axis, in_size: int, random:
     np.testing.assert_array_equal(matrix(adjoint, taps[::-1], axis.out_size(in_size)), matrix(axis, taps, in_size).T)
 
 
+@given(axes, st.integers(1, 12), st.randoms(use_true_random=False))
+def test_matrix(axis: Axis, in_size: int, random: Any) -> None:
+    assume(axis.out_size(in_size) >= 1)
+    taps = [random.uniform(-1, 1) for _ in range(axis.num_taps)]
+    np.testing.assert_array_equal(axis.matrix(taps, in_size), matrix(axis, np.array(taps), in_size))
+
+
 @given(axes, st.integers(1, 12))
 def test_adjoint_padding_is_the_documented_one(axis: Axis, in_size: int) -> None:
     assume(axis.out_size(in_size) >= 1)
