@@ -21,6 +21,7 @@ from serving.signatures import TENSORS
 from serving.validate import ReferenceModel, Request, largest_difference, run_isolated
 from sg3tf.latents import transform_matrix, z_from_seeds
 from sg3tf.utils.files import atomic_path, refuse_remote
+from sg3tf.utils.resolution import image_shape
 from sg3tf.version import __version__
 
 #: Key of the metadata in the file.
@@ -47,7 +48,7 @@ def export_onnx(
     """Write `generator` as an ONNX file, in float32 and with a free batch size N.
 
     With inputs="z", the inputs are z [N, z_dim], label [N, label_dim] (if there are labels), psi and cutoff ([N] or
-    [1]), and transform ([N, 3, 3] or [1, 3, 3], if the generator takes one); the outputs are `images` [N, R, R, C] and
+    [1]), and transform ([N, 3, 3] or [1, 3, 3], if the generator takes one); the outputs are `images` [N, H, W, C] and
     `ws` [N, num_ws, w_dim]. With inputs="ws", the inputs are ws and transform, and the output is `images`. All inputs
     are required.
 
@@ -122,7 +123,7 @@ def onnx_model(generator: Any, inputs: str) -> onnx.ModelProto:
     if generator.supports_transform:
         transform = graph.add_input("transform", ["N_or_1_of_transform", 3, 3])
     images = write_synthesis(graph, generator, ws, transform)
-    graph.add_output("images", images, ["N", c.resolution, c.resolution, c.image_channels])
+    graph.add_output("images", images, ["N", *image_shape(c.resolution, c.image_channels)])
     if inputs == "z":
         graph.add_output("ws", ws, ["N", generator.num_ws, c.w_dim])
     model = graph.model(type(generator).__name__)

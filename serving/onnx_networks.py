@@ -18,7 +18,6 @@ from serving.onnx_graph import GraphWriter, Images
 from sg3tf.models.ablation_layers import AblationLayer
 from sg3tf.models.layers import (
     ACTIVATION_GAINS,
-    FIRST_RESOLUTION,
     LRELU_GAIN,
     LRELU_SLOPE,
     MIN_TRANSITION,
@@ -32,6 +31,7 @@ from sg3tf.models.stylegan1 import BLUR_TAPS, AdaINConv, StyleGAN1Generator
 from sg3tf.models.stylegan2 import StyleConv, StyleGAN2Generator, ToRGB
 from sg3tf.models.stylegan3 import StyleGAN3Generator, SynthesisLayer
 from sg3tf.ops.geometry import Resampling
+from sg3tf.utils.resolution import size_of
 
 FloatArray = NDArray[np.float64]
 Convolution = Callable[[Images, FloatArray], Images]
@@ -138,6 +138,11 @@ def _modulated(
     return graph.per_channel(y, "Mul", output_scale)
 
 
+def _constant_input(graph: GraphWriter, const: Any) -> Images:
+    array = _array(const)
+    return Images(graph.constant(array.transpose(2, 0, 1)[None]), *array.shape[:2])
+
+
 def _upfirdn2d(graph: GraphWriter, x: Images, taps: Any, pad: tuple[int, ...], gain: float, up: int = 1) -> Images:
     return graph.resample(x, Resampling.create(taps, up, 1, pad, False, gain))
 
@@ -175,7 +180,7 @@ def _fourier_input(graph: GraphWriter, layer: FourierInput, w: str, transform: s
         amplitude = graph.node("Clip", amplitude, graph.constant(0.0), graph.constant(1.0))
         turns = graph.add(shift, phases)
         # Angles along the two axes are summed before the sine: the addition theorem would lose digits.
-        height, width = layer.size, layer.size
+        width, height = size_of(layer.size)
         fx, fy, turns, amplitude = (graph.reshape(part, 0, -1, 1, 1) for part in (fx, fy, turns, amplitude))
         along_y = graph.node("Add", graph.scale(fy, _centers(height, layer)[:, None]), turns)
         cycles = graph.node("Add", graph.scale(fx, _centers(width, layer)), along_y)
@@ -241,7 +246,7 @@ def _stylegan2(graph: GraphWriter, G: StyleGAN2Generator, styles: list[str], tra
     if c.fourier_input:
         x = _fourier_input(graph, G.fourier_input, styles[0], transform)
     else:
-        x = Images(graph.constant(_array(G.const).transpose(2, 0, 1)[None]), FIRST_RESOLUTION, FIRST_RESOLUTION)
+        x = _constant_input(graph, G.const)
     taps = resample_taps(c.resample_filter)
     image: Images | None = None
     shortcut: Images | None = None
@@ -306,7 +311,7 @@ def _conv(graph: GraphWriter, layer: EqualizedConv2D, x: Images) -> Images:
 
 
 def _stylegan1(graph: GraphWriter, G: StyleGAN1Generator, styles: list[str]) -> Images:
-    x = Images(graph.constant(_array(G.const).transpose(2, 0, 1)[None]), FIRST_RESOLUTION, FIRST_RESOLUTION)
+    x = _constant_input(graph, G.const)
     for layer, w in zip(G.convs, styles, strict=True):
         with graph.scope(layer.name):
             x = _adain_conv(graph, layer, x, w)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sg3tf.utils.resolution import size_of
 from sg3tf.version import __version__
 
 UNKNOWN = "unknown"
@@ -37,10 +38,10 @@ def model_card(
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["sg3tf", "keras", "tensorflow", "gan", type(G).__name__],
     }
-    kimg = provenance["training_kimg"]
+    kimg, (width, height) = provenance["training_kimg"], size_of(c.resolution)
     about = {
         "Class": f"`sg3tf.{type(G).__name__}`",
-        "Images": f"{c.resolution} x {c.resolution}, {c.image_channels} channels",
+        "Images": f"{width} x {height}, {c.image_channels} channels",
         "Latents": f"{c.z_dim} numbers",
         "Labels": f"{c.label_dim} numbers" if c.label_dim else "none",
         "Parameters": f"{sum(weight.shape.num_elements() for weight in G.trainable_variables):,}",

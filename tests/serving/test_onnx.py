@@ -88,6 +88,8 @@ def scattered(preset, **fields):
         ("stylegan2", {"architecture": "orig", "activation": "linear", "conv_clamp": 0.5, "resolution": 8}),
         ("stylegan2", {"fourier_input": True, "image_channels": 4, "resolution": 8}),
         ("stylegan1", {"resolution": 8}),
+        ("stylegan3-r", {"resolution": (32, 16), "channel_base": 128}),  # width x height
+        ("stylegan2", {"resolution": (16, 24), "channel_base": 128}),
     ],
 )
 def test_every_kind_of_network(preset, fields):
