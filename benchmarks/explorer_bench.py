@@ -26,7 +26,7 @@ from absl import app, flags
 from benchmarks import report
 from benchmarks.networks import Network
 from benchmarks.report import Row, goal, median
-from benchmarks.serve_bench import MODEL, Server
+from benchmarks.server import MODEL, Server
 from serving.saved_model import export_saved_model
 from sg3tf import Generator, build_generator
 from sg3tf.models.configs import ConfigError

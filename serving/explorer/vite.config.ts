@@ -14,7 +14,16 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["tests/unit/*.test.ts"] } },
-      { test: { name: "e2e", include: ["tests/e2e/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 15_000 } }, fileParallelism: false } },
+      {
+        test: {
+          name: "e2e",
+          include: ["tests/e2e/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          expect: { poll: { timeout: 15_000 } },
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

@@ -20,7 +20,10 @@ export class App {
   private busy = 0;
 
   constructor(
-    readonly server: Server, readonly address: Address, readonly network: string, readonly store: Store,
+    readonly server: Server,
+    readonly address: Address,
+    readonly network: string,
+    readonly store: Store,
     readonly notify: (message: string, retry?: () => void) => void,
   ) {}
 
@@ -67,7 +70,10 @@ export class App {
    * Run a piece of work for which the server is asked, with its progress shown; undefined if it failed, after a notice.
    * A lost server is waited for, and the work done again.
    */
-  async attempt<Result>(work: (generator: Generator) => Promise<Result>, retry?: () => void): Promise<Result | undefined> {
+  async attempt<Result>(
+    work: (generator: Generator) => Promise<Result>,
+    retry?: () => void,
+  ): Promise<Result | undefined> {
     if (!this.generator) return undefined;
     this.busy++;
     this.setHealth(this.health === "lost" ? "lost" : "busy");

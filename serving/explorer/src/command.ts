@@ -15,7 +15,10 @@ export function networkName(network: string, { server, model }: Address): string
 /** Return the flags that say the same as the point, in the order of `sg3tf generate images --help`. */
 export function flagsOf(point: Point): [string, string][] {
   if (!isUnsteered(point) || point.source.kind !== "seed") return [["latents", LATENTS_FILE]];
-  const flags: [string, string][] = [["seeds", String(point.source.seed)], ["trunc", String(point.psi)]];
+  const flags: [string, string][] = [
+    ["seeds", String(point.source.seed)],
+    ["trunc", String(point.psi)],
+  ];
   if (point.cutoff !== null) flags.push(["trunc_cutoff", String(point.cutoff)]);
   if (point.label) flags.push(["class", classText(point.label)]);
   if (point.rotate) flags.push(["rotate", String(point.rotate)]);

@@ -29,7 +29,8 @@ function readDirections(arrays: ReadonlyMap<string, NpArray>, { facts }: Generat
   const names = arrays.get("names");
   if (names?.kind !== "texts" || names.shape.length !== 1) throw new Error("it has no names of directions");
   const count = names.data.length;
-  if (count > MOST_DIRECTIONS) throw new Error(`it has ${count} directions; the explorer takes up to ${MOST_DIRECTIONS}`);
+  if (count > MOST_DIRECTIONS)
+    throw new Error(`it has ${count} directions; the explorer takes up to ${MOST_DIRECTIONS}`);
   const vectors = numbers(arrays, "vectors", [count, facts.wDim]);
   const deviations = numbers(arrays, "deviations", [count]);
   const layers = [...numbers(arrays, "layers", [arrays.get("layers")?.shape[0] ?? 0]).data];
@@ -37,17 +38,22 @@ function readDirections(arrays: ReadonlyMap<string, NpArray>, { facts }: Generat
     throw new Error(`layers ${layers.join(",")}: this network has style vectors 0 to ${facts.numWs - 1}`);
   }
   return names.data.map((name, i) => ({
-    name, layers, deviation: deviations.data[i]!,
+    name,
+    layers,
+    deviation: deviations.data[i]!,
     vector: Float32Array.from(vectors.data.subarray(i * facts.wDim, (i + 1) * facts.wDim)),
   }));
 }
 
 async function readPoints(
-  arrays: ReadonlyMap<string, NpArray>, stem: string, generator: Generator,
+  arrays: ReadonlyMap<string, NpArray>,
+  stem: string,
+  generator: Generator,
 ): Promise<{ name: string; point: Point }[]> {
   const { numWs, wDim, zDim, labelDim } = generator.facts;
   const vectors = arrays.get("ws") ?? arrays.get("z") ?? arrays.get("w");
-  if (!vectors) throw new Error("has no array ws, w or z; give a file of --save_latents, or one beside a grid of a run");
+  if (!vectors)
+    throw new Error("has no array ws, w or z; give a file of --save_latents, or one beside a grid of a run");
   const count = vectors.shape[0] ?? 0;
   if (count < 1) throw new Error("has no latents");
   if (count > MOST_POINTS) throw new Error(`has ${count} latents; the explorer takes up to ${MOST_POINTS}`);
@@ -58,7 +64,8 @@ async function readPoints(
   const styles: Float32Array[] = [];
   if (arrays.has("ws") || arrays.has("w")) {
     const ws = numbers(arrays, arrays.has("ws") ? "ws" : "w", [count, numWs, wDim]);
-    for (let i = 0; i < count; i++) styles.push(Float32Array.from(ws.data.subarray(i * numWs * wDim, (i + 1) * numWs * wDim)));
+    for (let i = 0; i < count; i++)
+      styles.push(Float32Array.from(ws.data.subarray(i * numWs * wDim, (i + 1) * numWs * wDim)));
   } else {
     const z = numbers(arrays, "z", [count, zDim]);
     for (let i = 0; i < count; i++) {
@@ -85,13 +92,16 @@ function numbers(arrays: ReadonlyMap<string, NpArray>, name: string, shape: read
 
 /** Return the .npz file of points that `sg3tf generate --latents` reads: the bytes that sg3tf itself would write. */
 export async function writePoints(
-  points: readonly Point[], directions: readonly Direction[], generator: Generator,
+  points: readonly Point[],
+  directions: readonly Direction[],
+  generator: Generator,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { numWs, wDim, labelDim, canTransform } = generator.facts;
   const ws = await Promise.all(points.map((point) => generator.wsOf(point, directions)));
   const count = points.length;
   const arrays: Record<string, Output> = { ws: { dtype: "<f4", shape: [count, numWs, wDim], data: join(ws) } };
-  const isMoved = (point: Point) => point.rotate || point.x || point.y || (point.source.kind === "styles" && point.source.transform);
+  const isMoved = (point: Point) =>
+    point.rotate || point.x || point.y || (point.source.kind === "styles" && point.source.transform);
   if (canTransform && points.some(isMoved)) {
     arrays.transform = { dtype: "<f4", shape: [count, 3, 3], data: join(points.map((point) => transformOf(point))) };
   }

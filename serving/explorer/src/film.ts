@@ -12,7 +12,10 @@ const SMALLEST_SIDE = 256; // of a film
 const MOST_BYTES = 256 * 2 ** 20; // of frames that are kept
 const BYTES_PER_PIXEL = 2; // of a PNG file, about
 const KEY_FRAME_EVERY = 60;
-const CODECS = [["vp09.00.10.08", "V_VP9"], ["vp8", "V_VP8"]] as const;
+const CODECS = [
+  ["vp09.00.10.08", "V_VP9"],
+  ["vp8", "V_VP8"],
+] as const;
 
 /** Return the number of frames, as sg3tf.generate.trajectory.times counts them. */
 export function frameCount(keyframes: number, { frames, loop }: Path): number {
@@ -27,8 +30,10 @@ export class Film {
   private keys: Promise<{ ws: Float32Array[]; motion: number[][] }> | null = null;
 
   constructor(
-    private readonly generator: Generator, private readonly keyframes: readonly Point[],
-    private readonly directions: readonly Direction[], readonly path: Path,
+    private readonly generator: Generator,
+    private readonly keyframes: readonly Point[],
+    private readonly directions: readonly Direction[],
+    readonly path: Path,
   ) {
     this.count = frameCount(keyframes.length, path);
     this.most = Math.max(16, Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.resolution ** 2)));
@@ -83,7 +88,11 @@ export async function findCodec(side: number): Promise<readonly [string, string]
 }
 
 /** Encode a film as WebM; Error where the browser has no encoder. */
-export async function encodeWebm(film: Film, resolution: number, progress: (part: number) => void): Promise<Uint8Array<ArrayBuffer>> {
+export async function encodeWebm(
+  film: Film,
+  resolution: number,
+  progress: (part: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
   const factor = Math.max(1, Math.ceil(SMALLEST_SIDE / resolution));
   const side = resolution * factor;
   const codec = await findCodec(side);
@@ -99,7 +108,13 @@ export async function encodeWebm(film: Film, resolution: number, progress: (part
     error: (error) => (failure = error),
   });
   const { fps } = film.path;
-  encoder.configure({ codec: codec[0], width: side, height: side, bitrate: Math.max(1e6, side * side * fps * 0.3), framerate: fps });
+  encoder.configure({
+    codec: codec[0],
+    width: side,
+    height: side,
+    bitrate: Math.max(1e6, side * side * fps * 0.3),
+    framerate: fps,
+  });
   try {
     for (let i = 0; i < film.count; i++) {
       const picture = enlarge(await decode(await film.frame(i)), factor);

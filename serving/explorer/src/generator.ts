@@ -55,7 +55,11 @@ export class Generator {
   private readonly styles = new Map<string, Promise<Float32Array>>();
   private mean: Promise<Float32Array> | null = null;
 
-  private constructor(readonly server: Server, readonly address: Address, readonly facts: Facts) {}
+  private constructor(
+    readonly server: Server,
+    readonly address: Address,
+    readonly facts: Facts,
+  ) {}
 
   /** Connect, and read the model's sizes. */
   static async connect(server: Server, address: Address): Promise<Generator> {
@@ -107,8 +111,16 @@ export class Generator {
     const seeds = points.flatMap(({ source }) => (source.kind === "seed" ? [source.seed] : []));
     const missing = [...new Set(seeds)].filter((seed) => !this.styles.has(keyOf(seed, first!.label)));
     if (missing.length < 2) return;
-    const all = this.map(missing.map((seed) => latentFromSeed(seed, this.facts.zDim)), first!.label);
-    missing.forEach((seed, i) => this.keep(keyOf(seed, first!.label), all.then((ws) => ws[i]!)));
+    const all = this.map(
+      missing.map((seed) => latentFromSeed(seed, this.facts.zDim)),
+      first!.label,
+    );
+    missing.forEach((seed, i) =>
+      this.keep(
+        keyOf(seed, first!.label),
+        all.then((ws) => ws[i]!),
+      ),
+    );
   }
 
   private keep(key: string, found: Promise<Float32Array>): void {
@@ -132,7 +144,10 @@ export class Generator {
    * @param scale the files are smaller by this factor
    */
   async synthesize(
-    all: readonly Float32Array[], transforms: readonly Float32Array[], scale = 1, signal?: AbortSignal,
+    all: readonly Float32Array[],
+    transforms: readonly Float32Array[],
+    scale = 1,
+    signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     if (!this.facts.canSteer) throw new ServerError(NO_STEERING);
     const { numWs, wDim } = this.facts;
@@ -146,22 +161,39 @@ export class Generator {
 
   /** PNG files of seeds. */
   async seedPictures(
-    seeds: readonly number[], psi: number, label: Label, signal?: AbortSignal,
+    seeds: readonly number[],
+    psi: number,
+    label: Label,
+    signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const inputs = { seed: `[${seeds.join()}]`, psi: repeated(String(psi), seeds.length), ...this.labels(label, seeds.length) };
+    const inputs = {
+      seed: `[${seeds.join()}]`,
+      psi: repeated(String(psi), seeds.length),
+      ...this.labels(label, seeds.length),
+    };
     return toBytes(await this.server.predict(this.address, "generate_png", inputs, signal));
   }
 
   /** PNG files of points that share one label, in one request. */
-  async pictures(points: readonly Point[], directions: readonly Direction[], signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>[]> {
+  async pictures(
+    points: readonly Point[],
+    directions: readonly Direction[],
+    signal: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
     this.prepare(points);
     const ws = await Promise.all(points.map((point) => this.wsOf(point, directions)));
-    return this.synthesize(ws, points.map((point) => transformOf(point)), 1, signal);
+    return this.synthesize(
+      ws,
+      points.map((point) => transformOf(point)),
+      1,
+      signal,
+    );
   }
 
   /** PNG file of a point. */
   async picture(
-    point: Point, directions: readonly Direction[],
+    point: Point,
+    directions: readonly Direction[],
     options: { scale?: number; still?: boolean; signal?: AbortSignal } = {},
   ): Promise<Uint8Array<ArrayBuffer>> {
     if (!this.facts.canSteer) {
@@ -172,7 +204,6 @@ export class Generator {
     const transform = transformOf(point, options.still);
     return (await this.synthesize([ws], [transform], options.scale ?? 1, options.signal))[0]!;
   }
-
 
   private labels(label: Label, count: number): Record<string, string> {
     const { labelDim } = this.facts;

@@ -29,7 +29,12 @@ export function enlarge(image: Pixels, factor: number): Pixels {
 
 /** Enlarge along one axis of `length` places, `step` apart, for each of `lines` lines, `stride` apart. */
 function lanczos(
-  data: ArrayLike<number>, length: number, lines: number, factor: number, step: number, stride: number,
+  data: ArrayLike<number>,
+  length: number,
+  lines: number,
+  factor: number,
+  step: number,
+  stride: number,
 ): Float32Array {
   const isHorizontal = step === 4;
   const outLength = length * factor;
@@ -111,13 +116,16 @@ function cubicWeights(t: number): [number, number, number, number] {
   const square = t * t;
   const cube = square * t;
   return [
-    (-cube + 2 * square - t) / 2, (3 * cube - 5 * square + 2) / 2, (-3 * cube + 4 * square + t) / 2, (cube - square) / 2,
+    (-cube + 2 * square - t) / 2,
+    (3 * cube - 5 * square + 2) / 2,
+    (-3 * cube + 4 * square + t) / 2,
+    (cube - square) / 2,
   ];
 }
 
 export interface Difference {
   readonly image: Pixels;
-  /** 10 log10(4 / mean squared difference) of pixels from -1 to 1, as EQ-T (arXiv 2106.12423, appendix E); Infinity: equal */
+  /** 10 log10(4 / mean squared difference) of pixels from -1 to 1, as EQ-T (arXiv 2106.12423, appendix E) */
   readonly decibels: number;
 }
 

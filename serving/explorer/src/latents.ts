@@ -145,7 +145,11 @@ function secondDerivatives(count: number, loop: boolean): number[][] {
       continue;
     }
     const [previous, next] = [(i + count - 1) % count, (i + 1) % count];
-    for (const [at, factor, value] of [[previous, 1, 6], [i, 4, -12], [next, 1, 6]] as const) {
+    for (const [at, factor, value] of [
+      [previous, 1, 6],
+      [i, 4, -12],
+      [next, 1, 6],
+    ] as const) {
       left[i]![at]! += factor;
       right[i]![at]! += value;
     }
@@ -205,7 +209,7 @@ export function parseLayers(text: string, numWs: number): number[] {
 /** Write positions as `parseLayers` reads them: 0-6,9. */
 export function formatLayers(layers: readonly number[]): string {
   const parts: string[] = [];
-  for (let i = 0; i < layers.length; ) {
+  for (let i = 0; i < layers.length;) {
     let end = i;
     while (layers[end + 1] === layers[end]! + 1) end++;
     parts.push(end > i ? `${layers[i]}-${layers[end]}` : `${layers[i]}`);

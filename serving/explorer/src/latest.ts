@@ -25,7 +25,7 @@ export class Latest {
   }
 
   private async run(work: () => Promise<void>): Promise<void> {
-    for (let next: (() => Promise<void>) | null = work; next; ) {
+    for (let next: (() => Promise<void>) | null = work; next;) {
       await next();
       next = this.waiting;
       this.waiting = null;

@@ -60,8 +60,10 @@ function readField(state: State, key: string, value: string): Partial<State> {
       const [frames, fps, curve, loop] = value.split(",");
       return {
         path: {
-          frames: within(finite(frames), 1, 600), fps: within(finite(fps), 1, 60),
-          curve: oneOf(curve ?? "", ["cubic", "lerp"]), loop: loop === "loop",
+          frames: within(finite(frames), 1, 600),
+          fps: within(finite(fps), 1, 60),
+          curve: oneOf(curve ?? "", ["cubic", "lerp"]),
+          loop: loop === "loop",
         },
       };
     }
@@ -95,7 +97,8 @@ function pointText(point: Point): string {
     fields.push(`plane:${sourceText(b)},${sourceText(c)},${u},${v}`);
   }
   for (const { source, layers } of point.mixes) fields.push(`mix:${sourceText(source)}@${formatLayers(layers)}`);
-  for (const [name, strength] of Object.entries(point.strengths)) if (strength) fields.push(`dir:${pack(name)}=${strength}`);
+  for (const [name, strength] of Object.entries(point.strengths))
+    if (strength) fields.push(`dir:${pack(name)}=${strength}`);
   for (const key of ["rotate", "x", "y"] as const) if (point[key]) fields.push(`${key}:${point[key]}`);
   return fields.join(";");
 }
@@ -178,7 +181,9 @@ function directionText({ name, vector, deviation, layers }: Direction): string {
 function readDirection(text: string): Direction {
   const [name = "", deviation, layers = "", vector = ""] = text.split("!");
   return {
-    name: decodeURIComponent(name), deviation: finite(deviation), layers: parseLayers(layers, MOST_LAYERS),
+    name: decodeURIComponent(name),
+    deviation: finite(deviation),
+    layers: parseLayers(layers, MOST_LAYERS),
     vector: fromBase64(vector),
   };
 }

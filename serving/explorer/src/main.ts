@@ -33,7 +33,9 @@ function start(): void {
   const app = new App(new Server(url), address, query.get("network") ?? "", store, notices.show);
   const view = pictureView(app);
   document.body.append(
-    header(app, view), notices.element, h("main", {}, connection(app), sheetBar(app), sheet(app), view.element, mixingSheet(app)),
+    header(app, view),
+    notices.element,
+    h("main", {}, connection(app), sheetBar(app), sheet(app), view.element, mixingSheet(app)),
   );
   handleKeys(app, view);
   keepLink(store, notices.show);

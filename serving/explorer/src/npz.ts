@@ -75,16 +75,21 @@ function readNpy(name: string, bytes: Uint8Array): NpArray {
   const start = version === 1 ? 10 : 12;
   const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   const header = new TextDecoder("latin1").decode(bytes.subarray(start, start + length));
-  const found = /'descr':\s*'([<>|=]?)([a-zA-Z])(\d+)'.*'fortran_order':\s*(True|False).*'shape':\s*\(([\d,\s]*)\)/.exec(header);
+  const found =
+    /'descr':\s*'([<>|=]?)([a-zA-Z])(\d+)'.*'fortran_order':\s*(True|False).*'shape':\s*\(([\d,\s]*)\)/.exec(header);
   if (!found) throw new Error(`${name} holds objects or records, which are not read`);
   const [, order, letter, digits, fortran, sizes] = found as unknown as string[];
-  const shape = sizes!.split(",").filter((part) => part.trim()).map(Number);
+  const shape = sizes!
+    .split(",")
+    .filter((part) => part.trim())
+    .map(Number);
   const count = shape.reduce((product, size) => product * size, 1);
   const body = new DataView(bytes.buffer, bytes.byteOffset + start + length, bytes.byteLength - start - length);
   const little = order !== ">";
   const size = Number(digits);
   const width = letter === "U" ? 4 * size : size;
-  if (count * width !== body.byteLength) throw new Error(`${name} has another length than its shape (${shape.join(", ")})`);
+  if (count * width !== body.byteLength)
+    throw new Error(`${name} has another length than its shape (${shape.join(", ")})`);
   const position = fortran === "True" ? fortranOrder(shape) : (index: number) => index;
   if (letter === "U") {
     const texts = Array.from({ length: count }, (_, i) => readText(body, position(i) * width, size, little));

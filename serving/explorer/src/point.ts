@@ -1,7 +1,14 @@
 /** A point of latent space with everything that is done to it: what one picture shows. */
 
 import {
-  applyDirection, inPlane, mix, multiply, transformMatrix, truncate, type Direction, type Motion,
+  applyDirection,
+  inPlane,
+  mix,
+  multiply,
+  transformMatrix,
+  truncate,
+  type Direction,
+  type Motion,
 } from "./latents";
 
 /** Origin of style vectors: a seed, or numbers from a file. */
@@ -45,7 +52,16 @@ export interface Point extends Motion {
 /** Return the picture of a seed, with nothing done to it. */
 export function seedPoint(seed: number, psi = 0.7, label: readonly number[] | null = null): Point {
   return {
-    source: { kind: "seed", seed }, label, psi, cutoff: null, plane: null, mixes: [], strengths: {}, rotate: 0, x: 0, y: 0,
+    source: { kind: "seed", seed },
+    label,
+    psi,
+    cutoff: null,
+    plane: null,
+    mixes: [],
+    strengths: {},
+    rotate: 0,
+    x: 0,
+    y: 0,
   };
 }
 
@@ -74,7 +90,10 @@ export function sourcesOf(point: Point): Source[] {
  * @param average float32 [w_dim]
  */
 export function compose(
-  point: Point, styles: readonly Float32Array[], average: Float32Array, directions: readonly Direction[],
+  point: Point,
+  styles: readonly Float32Array[],
+  average: Float32Array,
+  directions: readonly Direction[],
 ): Float32Array {
   let [ws, ...others] = styles as [Float32Array, ...Float32Array[]];
   if (point.plane) {

@@ -18,7 +18,7 @@ export class Preview {
     else this.reduced = smooth(this.reduced);
   }
 
-  /** Return the factor by which the next picture should be smaller: 1 where that saves no time, as for a slow synthesis. */
+  /** Return the factor by which the next picture should be smaller: 1 where that saves no time. */
   scale(): number {
     const scale = Math.floor(this.resolution / SIDE);
     if (scale < 2 || this.whole < SLOW_MS) return 1;

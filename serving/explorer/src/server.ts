@@ -15,7 +15,11 @@ export interface Signature {
 /** A request that failed, with words for the person at the page. */
 export class ServerError extends Error {
   /** @param isLost true if no answer came at all: nobody listens, or the page may not ask there */
-  constructor(message: string, readonly isLost = false, readonly status = 0) {
+  constructor(
+    message: string,
+    readonly isLost = false,
+    readonly status = 0,
+  ) {
     super(message);
   }
 }
@@ -26,6 +30,12 @@ export function modelPath({ model, version }: Address): string {
   return `/v1/models/${encodeURIComponent(model)}${part}`;
 }
 
+/** Return a model's name, version and resolution for people. */
+export function titleOf({ model, version }: Address, resolution: number): string {
+  const part = version === null ? [] : [version.startsWith("@") ? version.slice(1) : `version ${version}`];
+  return [model, ...part, `${resolution} × ${resolution}`].join(" · ");
+}
+
 /** Client of one server. Every request goes through `ask`, which times and counts them. */
 export class Server {
   /** key of --api_key_file, if the server has one */
@@ -33,7 +43,10 @@ export class Server {
   /** predictions sent, aborted and answered */
   readonly count = { sent: 0, aborted: 0, answered: 0 };
 
-  constructor(readonly url: string, private readonly seconds = 60) {}
+  constructor(
+    readonly url: string,
+    private readonly seconds = 60,
+  ) {}
 
   /** Return the numbers of the versions that answer. */
   async versions(address: Address): Promise<string[]> {
@@ -60,7 +73,10 @@ export class Server {
 
   /** Call a signature in column form and return its output. Arrays of floats are given as JSON text (see `floats`). */
   async predict(
-    address: Address, signature: string, inputs: Readonly<Record<string, string>>, signal?: AbortSignal,
+    address: Address,
+    signature: string,
+    inputs: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
   ): Promise<unknown> {
     const columns = Object.entries(inputs).map(([name, json]) => `${JSON.stringify(name)}:${json}`);
     const body = `{"signature_name":${JSON.stringify(signature)},"inputs":{${columns.join(",")}}}`;
@@ -133,7 +149,10 @@ export function floats(data: Float32Array, shape: readonly number[]): string {
   let level = rows;
   for (let axis = shape.length - 2; axis >= 0; axis--) {
     const size = shape[axis]!;
-    level = Array.from({ length: level.length / size }, (_, i) => `[${level.slice(i * size, (i + 1) * size).join(",")}]`);
+    level = Array.from(
+      { length: level.length / size },
+      (_, i) => `[${level.slice(i * size, (i + 1) * size).join(",")}]`,
+    );
   }
   return level[0]!;
 }

@@ -18,21 +18,38 @@ const CLUSTER_MS = 5000; // times in a cluster are 16-bit numbers
  * @param duration milliseconds
  */
 export function writeWebm(
-  codec: string, width: number, height: number, frames: readonly Frame[], duration: number,
+  codec: string,
+  width: number,
+  height: number,
+  frames: readonly Frame[],
+  duration: number,
 ): Uint8Array<ArrayBuffer> {
   const header = element(0x1a45dfa3, [
-    number(0x4286, 1), number(0x42f7, 1), number(0x42f2, 4), number(0x42f3, 8),
-    text(0x4282, "webm"), number(0x4287, 4), number(0x4285, 2),
+    number(0x4286, 1),
+    number(0x42f7, 1),
+    number(0x42f2, 4),
+    number(0x42f3, 8),
+    text(0x4282, "webm"),
+    number(0x4287, 4),
+    number(0x4285, 2),
   ]);
   const info = element(0x1549a966, [
-    number(0x2ad7b1, 1_000_000), float(0x4489, duration), text(0x4d80, "sg3tf explorer"), text(0x5741, "sg3tf explorer"),
+    number(0x2ad7b1, 1_000_000),
+    float(0x4489, duration),
+    text(0x4d80, "sg3tf explorer"),
+    text(0x5741, "sg3tf explorer"),
   ]);
   const video = element(0xe0, [number(0xb0, width), number(0xba, height)]);
   const track = element(0xae, [
-    number(0xd7, 1), number(0x73c5, 1), number(0x83, 1), number(0x9c, 0), text(0x86, codec), video,
+    number(0xd7, 1),
+    number(0x73c5, 1),
+    number(0x83, 1),
+    number(0x9c, 0),
+    text(0x86, codec),
+    video,
   ]);
   const clusters: Uint8Array[] = [];
-  for (let i = 0; i < frames.length; ) {
+  for (let i = 0; i < frames.length;) {
     const start = Math.round(frames[i]!.time);
     const parts = [number(0xe7, start)];
     // A cluster begins with a key frame where possible, so that a player can jump there.

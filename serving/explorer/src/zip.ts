@@ -18,24 +18,59 @@ export function writeZip(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
     const sum = crc32(data);
     // zipfile reserves 64-bit sizes for a file whose length it does not know in advance.
     const local = new Fields(30 + encoded.length + 20)
-      .u32(0x04034b50).u16(45).u16(0).u16(0).u16(0).u16(DATE_1980)
-      .u32(sum).u32(0xffffffff).u32(0xffffffff).u16(encoded.length).u16(20)
-      .bytes(encoded).u16(1).u16(16).u64(data.length).u64(data.length);
+      .u32(0x04034b50)
+      .u16(45)
+      .u16(0)
+      .u16(0)
+      .u16(0)
+      .u16(DATE_1980)
+      .u32(sum)
+      .u32(0xffffffff)
+      .u32(0xffffffff)
+      .u16(encoded.length)
+      .u16(20)
+      .bytes(encoded)
+      .u16(1)
+      .u16(16)
+      .u64(data.length)
+      .u64(data.length);
     const central = new Fields(46 + encoded.length)
-      .u32(0x02014b50).u16(0x032d).u16(45).u16(0).u16(0).u16(0).u16(DATE_1980)
-      .u32(sum).u32(data.length).u32(data.length).u16(encoded.length).u16(0).u16(0).u16(0).u16(0)
-      .u32(0o600 * 0x10000).u32(offset).bytes(encoded);
+      .u32(0x02014b50)
+      .u16(0x032d)
+      .u16(45)
+      .u16(0)
+      .u16(0)
+      .u16(0)
+      .u16(DATE_1980)
+      .u32(sum)
+      .u32(data.length)
+      .u32(data.length)
+      .u16(encoded.length)
+      .u16(0)
+      .u16(0)
+      .u16(0)
+      .u16(0)
+      .u32(0o600 * 0x10000)
+      .u32(offset)
+      .bytes(encoded);
     parts.push(local.content, data);
     directory.push(central.content);
     offset += local.content.length + data.length;
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);
   const end = new Fields(22)
-    .u32(0x06054b50).u16(0).u16(0).u16(entries.length).u16(entries.length).u32(size).u32(offset).u16(0);
+    .u32(0x06054b50)
+    .u16(0)
+    .u16(0)
+    .u16(entries.length)
+    .u16(entries.length)
+    .u32(size)
+    .u32(offset)
+    .u16(0);
   return concatenate([...parts, ...directory, end.content]);
 }
 
-/** Read the files of an archive; Error for one that is damaged, too large or compressed in another way than by deflate. */
+/** Read the files of an archive; Error for a damaged one, a large one, or one compressed by other means than deflate. */
 export async function readZip(archive: Uint8Array<ArrayBuffer>): Promise<Entry[]> {
   const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
   const end = findEnd(view);
@@ -43,7 +78,8 @@ export async function readZip(archive: Uint8Array<ArrayBuffer>): Promise<Entry[]
   let at = view.getUint32(end + 16, true);
   const entries: Entry[] = [];
   for (let i = 0; i < count; i++) {
-    if (at + 46 > view.byteLength || view.getUint32(at, true) !== 0x02014b50) throw new Error("its table of contents is damaged");
+    if (at + 46 > view.byteLength || view.getUint32(at, true) !== 0x02014b50)
+      throw new Error("its table of contents is damaged");
     const method = view.getUint16(at + 10, true);
     const sum = view.getUint32(at + 16, true);
     const packed = view.getUint32(at + 20, true);
@@ -69,7 +105,12 @@ function findEnd(view: DataView): number {
   throw new Error("it is no zip archive");
 }
 
-async function inflate(content: Uint8Array<ArrayBuffer>, method: number, size: number, name: string): Promise<Uint8Array> {
+async function inflate(
+  content: Uint8Array<ArrayBuffer>,
+  method: number,
+  size: number,
+  name: string,
+): Promise<Uint8Array> {
   if (method !== 8) throw new Error(`${name} is compressed by method ${method}`);
   const stream = new Blob([content]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   const result = new Uint8Array(size);

@@ -10,7 +10,8 @@ import { chromium } from "playwright-core";
 const { SERVER, FILES } = process.env;
 const out = process.argv[2];
 const browser = await chromium.launch({
-  executablePath: process.env.EXPLORER_CHROMIUM ?? "/usr/bin/chromium", args: ["--headless", "--no-sandbox", "--disable-gpu"],
+  executablePath: process.env.EXPLORER_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--headless", "--no-sandbox", "--disable-gpu"],
 });
 const page = await browser.newPage({ viewport: { width: 1120, height: 700 }, colorScheme: "dark" });
 page.on("pageerror", (error) => console.log(String(error)));
@@ -34,11 +35,14 @@ async function open(fragment, ...panels) {
 
 async function drop(name) {
   const text = readFileSync(join(FILES, name)).toString("base64");
-  await page.evaluate(([name, text]) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
-    document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-  }, [name, text]);
+  await page.evaluate(
+    ([name, text]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    },
+    [name, text],
+  );
   await settled();
 }
 
@@ -59,7 +63,9 @@ await shoot("plane");
 await open("view=picture&p=seed:5;psi:0.7;mix:19@0-4;mix:33@13-15", "Style mixing");
 await shoot("mixing");
 await open("view=mixing&p=seed:0;psi:0.7&mixing=1-4~6,11,19,31,33~coarse");
-await page.waitForFunction(() => [...document.querySelectorAll(".mixing-grid canvas")].every((canvas) => canvas.width > 1));
+await page.waitForFunction(() =>
+  [...document.querySelectorAll(".mixing-grid canvas")].every((canvas) => canvas.width > 1),
+);
 await settled();
 await shoot("mixing-sheet");
 await open("view=picture&p=seed:11;psi:0.7", "Directions");
@@ -68,7 +74,11 @@ await page.getByLabel("pc0 σ", { exact: true }).fill("2.5");
 await page.getByLabel("pc1 σ", { exact: true }).fill("-1.5");
 await settled();
 await shoot("directions");
-await open("view=picture&p=seed:5;psi:0.7&f=seed:5;psi:0.7&f=seed:11;psi:0.7;rotate:15&f=seed:19;psi:0.7&f=seed:33;psi:0.7;x:0.1", "Time line");
+await open(
+  "view=picture&p=seed:5;psi:0.7&f=seed:5;psi:0.7&f=seed:11;psi:0.7;rotate:15&f=seed:19;psi:0.7" +
+    "&f=seed:33;psi:0.7;x:0.1",
+  "Time line",
+);
 await page.waitForTimeout(1000);
 await shoot("time-line");
 await open("view=picture&p=seed:6;psi:0.7;rotate:20&compare=2", "Compare");

@@ -8,12 +8,15 @@ import { chromium } from "playwright-core";
 const { SERVER, MODEL, SECONDS } = process.env;
 const MOVES_PER_SECOND = 60;
 const browser = await chromium.launch({
-  executablePath: process.env.EXPLORER_CHROMIUM ?? "/usr/bin/chromium", args: ["--headless", "--no-sandbox", "--disable-gpu"],
+  executablePath: process.env.EXPLORER_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--headless", "--no-sandbox", "--disable-gpu"],
 });
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 const began = Date.now();
 await page.goto(`${SERVER}/explorer/?model=${MODEL}`);
-await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 35, undefined, { timeout: 120_000 });
+await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 35, undefined, {
+  timeout: 120_000,
+});
 const sheetMs = Date.now() - began;
 await page.click('[data-seed="5"]');
 await page.waitForFunction(() => window.explorer.view.stage.shown(), undefined, { timeout: 60_000 });
@@ -66,8 +69,15 @@ await page.waitForTimeout(1500);
 heap.push(await heapMb());
 const after = await page.evaluate(() => ({ ...window.explorer.app.server.count }));
 const delays = await page.evaluate(() => window.delays);
-console.log(JSON.stringify({
-  sheetMs, serverMs, delays, heap, sent: after.sent - before.sent, aborted: after.aborted - before.aborted,
-  replaced: await page.evaluate(() => window.explorer.view.stage.latest.replaced),
-}));
+console.log(
+  JSON.stringify({
+    sheetMs,
+    serverMs,
+    delays,
+    heap,
+    sent: after.sent - before.sent,
+    aborted: after.aborted - before.aborted,
+    replaced: await page.evaluate(() => window.explorer.view.stage.latest.replaced),
+  }),
+);
 await browser.close();

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { Generator } from "../generator";
-import type { Address } from "../server";
+import { titleOf, type Address } from "../server";
 import { field, freshId, h } from "./dom";
 import { panel } from "./panels";
 import { stage, type Stage } from "./stage";
@@ -42,14 +42,16 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
     target.input.value = text;
     if (!text) return;
     caption.textContent = `Connecting to ${text}`;
-    void app.attempt(async ({ server }) => {
-      const found = await Generator.connect(server, readTarget(text, app.address));
-      if (wanted !== text) return;
-      other = found;
-      const { facts } = found;
-      caption.textContent = `${found.address.model}${found.address.version ? ` · ${found.address.version.replace(/^(\d)/, "version $1")}` : ""} · ${facts.resolution} × ${facts.resolution}`;
-      second.refresh();
-    }, () => ((wanted = ""), connect()));
+    void app.attempt(
+      async ({ server }) => {
+        const found = await Generator.connect(server, readTarget(text, app.address));
+        if (wanted !== text) return;
+        other = found;
+        caption.textContent = titleOf(found.address, found.facts.resolution);
+        second.refresh();
+      },
+      () => ((wanted = ""), connect()),
+    );
   }
 
   app.whenReady(() => {

@@ -17,16 +17,29 @@ export function connection(app: App): HTMLElement {
     query.set("model", model.input.value.trim());
     if (version.input.value.trim()) query.set("version", version.input.value.trim());
     else query.delete("version");
-    const isSame = url.input.value.trim() === server.url && model.input.value.trim() === address.model
-      && (version.input.value.trim() || null) === address.version;
+    const isSame =
+      url.input.value.trim() === server.url &&
+      model.input.value.trim() === address.model &&
+      (version.input.value.trim() || null) === address.version;
     if (isSame) void connect();
     else location.search = query.toString();
   };
   const form = h(
-    "form", { class: "connection", hidden: true, onsubmit: (event: Event) => (event.preventDefault(), open()) },
-    h("h2", {}, "No model to explore yet"), reason, url.element, model.element, version.element, key.element,
+    "form",
+    { class: "connection", hidden: true, onsubmit: (event: Event) => (event.preventDefault(), open()) },
+    h("h2", {}, "No model to explore yet"),
+    reason,
+    url.element,
+    model.element,
+    version.element,
+    key.element,
     h("div", { class: "row" }, button("Connect", open, { class: "primary" })),
-    h("p", { class: "muted" }, "A server on another address than this page must allow it: TensorFlow Serving and sg3tf serve do with --rest_api_enable_cors_support."),
+    h(
+      "p",
+      { class: "muted" },
+      "A server on another address than this page must allow it: " +
+        "TensorFlow Serving and sg3tf serve do with --rest_api_enable_cors_support.",
+    ),
   );
 
   async function connect(): Promise<void> {

@@ -5,7 +5,9 @@ type Attributes = Readonly<Record<string, string | number | boolean | null | ((e
 
 /** Make an element: functions are listeners (`onclick`), true is an empty attribute, null and false are left out. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
-  tag: Tag, attributes: Attributes = {}, ...children: Child[]
+  tag: Tag,
+  attributes: Attributes = {},
+  ...children: Child[]
 ): HTMLElementTagNameMap[Tag] {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -17,7 +19,11 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
 }
 
 /** Make a button. */
-export function button(label: string, onclick: (event: MouseEvent) => void, attributes: Attributes = {}): HTMLButtonElement {
+export function button(
+  label: string,
+  onclick: (event: MouseEvent) => void,
+  attributes: Attributes = {},
+): HTMLButtonElement {
   return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
@@ -37,7 +43,8 @@ export interface Slider {
 /** A labeled range with a number beside it; `live` while it moves, `commit` at the end. */
 export function slider(
   options: { label: string; min: number; max: number; step: number; unit?: string; rest?: number },
-  live: (value: number) => void, commit: () => void,
+  live: (value: number) => void,
+  commit: () => void,
 ): Slider {
   const { label, min, max, step, rest } = options;
   const id = freshId();
@@ -59,7 +66,12 @@ export function slider(
     });
     range.title = `Double click: ${rest}`;
   }
-  const caption = h("label", { for: id }, label, options.unit ? h("span", { class: "unit" }, ` ${options.unit}`) : null);
+  const caption = h(
+    "label",
+    { for: id },
+    label,
+    options.unit ? h("span", { class: "unit" }, ` ${options.unit}`) : null,
+  );
   return {
     element: h("div", { class: "slider" }, caption, range, number),
     set(value) {
@@ -74,7 +86,9 @@ export function slider(
 
 /** A row of choices of which one is on; arrow keys move between them, as between radio buttons. */
 export function choices<Value extends string>(
-  label: string, options: readonly (readonly [Value, string])[], choose: (value: Value) => void,
+  label: string,
+  options: readonly (readonly [Value, string])[],
+  choose: (value: Value) => void,
 ): { element: HTMLElement; set(value: Value): void } {
   const name = freshId();
   const inputs = options.map(([value]) => h("input", { type: "radio", name, value, onchange: () => choose(value) }));
@@ -89,7 +103,9 @@ export function choices<Value extends string>(
 
 /** A text field with a label; `read` returns false, or throws, for what it cannot use. */
 export function field(
-  label: string, attributes: Attributes, read: (text: string) => void,
+  label: string,
+  attributes: Attributes,
+  read: (text: string) => void,
 ): { element: HTMLElement; input: HTMLInputElement } {
   const id = freshId();
   const error = h("span", { class: "error", role: "alert", id: `${id}-error` });

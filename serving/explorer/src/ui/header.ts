@@ -1,6 +1,7 @@
 /** The bar on top: the model, the two views, undo and redo, the link, light and dark. */
 
 import type { App } from "../app";
+import { titleOf } from "../server";
 import { button, choices, h } from "./dom";
 import type { PictureView } from "./picture_view";
 
@@ -8,7 +9,15 @@ export function header(app: App, view: PictureView): HTMLElement {
   const { store, address } = app;
   const model = h("span", { class: "model" }, address.model);
   const status = h("span", { class: "status", role: "status" });
-  const views = choices("View", [["sheet", "Sheet"], ["picture", "Picture"], ["mixing", "Mixing"]], (value) => store.replace({ view: value }));
+  const views = choices(
+    "View",
+    [
+      ["sheet", "Sheet"],
+      ["picture", "Picture"],
+      ["mixing", "Mixing"],
+    ],
+    (value) => store.replace({ view: value }),
+  );
   const undo = button("↶", () => store.undo(), { "aria-label": "Undo", title: "Undo (Ctrl Z)" });
   const redo = button("↷", () => store.redo(), { "aria-label": "Redo", title: "Redo (Ctrl Shift Z)" });
   const link = button("Copy link", () => void view.copyLink(link), { title: "The link restores everything" });
@@ -16,8 +25,8 @@ export function header(app: App, view: PictureView): HTMLElement {
   const help = button("?", () => dialog.showModal(), { "aria-label": "Keys", title: "Keys (?)", id: "help" });
   const dialog = keysDialog();
   app.whenReady(({ facts }) => {
-    const version = address.version ?? app.versions.at(-1);
-    model.textContent = `${address.model}${version ? ` · version ${version.replace("@", "")}` : ""} · ${facts.resolution} × ${facts.resolution}`;
+    const version = address.version ?? app.versions.at(-1) ?? null;
+    model.textContent = titleOf({ ...address, version }, facts.resolution);
   });
   app.watch(() => {
     status.dataset.health = app.health;
@@ -32,8 +41,15 @@ export function header(app: App, view: PictureView): HTMLElement {
   });
   applyTheme(localStorage.getItem("theme"));
   return h(
-    "header", {}, h("h1", {}, "sg3tf explorer"), model, views.element, h("span", { class: "space" }), status,
-    h("div", { class: "row tools" }, undo, redo, link, theme, help), dialog,
+    "header",
+    {},
+    h("h1", {}, "sg3tf explorer"),
+    model,
+    views.element,
+    h("span", { class: "space" }),
+    status,
+    h("div", { class: "row tools" }, undo, redo, link, theme, help),
+    dialog,
   );
 }
 
@@ -64,7 +80,10 @@ const KEYS: readonly (readonly [string, string])[] = [
 function keysDialog(): HTMLDialogElement {
   const rows = KEYS.map(([key, meaning]) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, meaning)));
   const dialog: HTMLDialogElement = h(
-    "dialog", { "aria-label": "Keys" }, h("h2", {}, "Keys"), h("table", {}, ...rows),
+    "dialog",
+    { "aria-label": "Keys" },
+    h("h2", {}, "Keys"),
+    h("table", {}, ...rows),
     button("Close", () => dialog.close(), { class: "primary" }),
   );
   return dialog;

@@ -40,14 +40,17 @@ export function mixingSheet(app: App): HTMLElement {
     const next = async (): Promise<void> => {
       for (let job = jobs.shift(); job && mine === round; job = jobs.shift()) {
         const [canvas, each] = job;
-        await app.attempt(async () => {
-          const scale = Math.max(1, Math.floor(generator.facts.resolution / 128));
-          const picture = await decode(await generator.picture(each, [], { scale }));
-          const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
-          canvas.width = width;
-          canvas.height = height;
-          canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
-        }, () => ((drawn = ""), draw()));
+        await app.attempt(
+          async () => {
+            const scale = Math.max(1, Math.floor(generator.facts.resolution / 128));
+            const picture = await decode(await generator.picture(each, [], { scale }));
+            const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
+            canvas.width = width;
+            canvas.height = height;
+            canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+          },
+          () => ((drawn = ""), draw()),
+        );
       }
     };
     for (let i = 0; i < CONCURRENT; i++) void next();
@@ -62,15 +65,39 @@ export function mixingSheet(app: App): HTMLElement {
     const cell = (each: Point, name: string, kind: string) => {
       const canvas = h("canvas", { width: 1, height: 1 });
       jobs.push([canvas, each]);
-      const open = h("button", { type: "button", class: `cell ${kind}`, "aria-label": `Open ${name}`, onclick: () => store.change({ point: each, view: "picture" }) }, canvas, h("span", { class: "caption" }, name));
+      const open = h(
+        "button",
+        {
+          type: "button",
+          class: `cell ${kind}`,
+          "aria-label": `Open ${name}`,
+          onclick: () => store.change({ point: each, view: "picture" }),
+        },
+        canvas,
+        h("span", { class: "caption" }, name),
+      );
       return h("div", { role: "gridcell" }, open);
     };
-    const head = h("div", { role: "row" }, h("div", { role: "gridcell" }), ...across.map((seed) => cell(plain(seed), String(seed), "head")));
+    const head = h(
+      "div",
+      { role: "row" },
+      h("div", { role: "gridcell" }),
+      ...across.map((seed) => cell(plain(seed), String(seed), "head")),
+    );
     const lines = down.map((seed) =>
       h(
-        "div", { role: "row" }, cell(plain(seed), String(seed), "head"),
-        ...across.map((other) => cell({ ...plain(seed), mixes: [{ source: { kind: "seed", seed: other }, layers: mixed }] }, `${seed} with ${other}`, "")),
-      ));
+        "div",
+        { role: "row" },
+        cell(plain(seed), String(seed), "head"),
+        ...across.map((other) =>
+          cell(
+            { ...plain(seed), mixes: [{ source: { kind: "seed", seed: other }, layers: mixed }] },
+            `${seed} with ${other}`,
+            "",
+          ),
+        ),
+      ),
+    );
     grid.style.setProperty("--columns", String(across.length + 1));
     grid.replaceChildren(head, ...lines);
     return jobs;
@@ -78,7 +105,9 @@ export function mixingSheet(app: App): HTMLElement {
 
   app.whenReady(({ facts }) => {
     drawn = "";
-    grid.textContent = facts.canSteer ? "" : "This version was exported without synthesize_png: export it again to mix styles.";
+    grid.textContent = facts.canSteer
+      ? ""
+      : "This version was exported without synthesize_png: export it again to mix styles.";
     if (facts.canSteer) draw();
   });
   store.listen((state) => {

@@ -18,7 +18,9 @@ export function noticeBoard(): NoticeBoard {
         if ((known as HTMLElement).dataset.message === message) known.remove();
       }
       const notice: HTMLElement = h(
-        "div", { class: "notice", "data-message": message }, h("span", {}, message),
+        "div",
+        { class: "notice", "data-message": message },
+        h("span", {}, message),
         retry ? button("Try again", () => (notice.remove(), retry())) : null,
         button("×", () => notice.remove(), { "aria-label": "Close this notice" }),
       );

@@ -11,7 +11,12 @@ const MOST_LABEL_SLIDERS = 64;
 
 /** A part of the side bar that can be folded. */
 export function panel(title: string, isOpen: boolean, ...content: Node[]): HTMLDetailsElement {
-  return h("details", { class: "panel", open: isOpen }, h("summary", {}, title), h("div", { class: "panel-body" }, ...content));
+  return h(
+    "details",
+    { class: "panel", open: isOpen },
+    h("summary", {}, title),
+    h("div", { class: "panel-body" }, ...content),
+  );
 }
 
 /** Read a seed; RangeError for what is none. */
@@ -40,10 +45,15 @@ function changer(app: App) {
 /** Truncation and label, for the sheet and for one picture. */
 export function truncation(app: App): HTMLElement {
   const { live, commit, change } = changer(app);
-  const psi = slider({ label: "Truncation psi", min: -1, max: 2, step: 0.05, rest: 1 }, (value) => live({ psi: clamp(value, -2, 2) }), commit);
+  const psi = slider(
+    { label: "Truncation psi", min: -1, max: 2, step: 0.05, rest: 1 },
+    (value) => live({ psi: clamp(value, -2, 2) }),
+    commit,
+  );
   const cutoff = slider(
     { label: "Cutoff", unit: "style vectors", min: 0, max: 16, step: 1 },
-    (value) => live({ cutoff: value >= numWs ? null : clamp(Math.round(value), 0, numWs) }), commit,
+    (value) => live({ cutoff: value >= numWs ? null : clamp(Math.round(value), 0, numWs) }),
+    commit,
   );
   let numWs = 16;
   const label = h("div", {});
@@ -63,32 +73,55 @@ export function truncation(app: App): HTMLElement {
 
 /** A class by number, and a slider for each number of the label vector. */
 function labelControl(
-  app: App, dim: number, live: (change: Partial<Point>) => void, commit: () => void, change: (change: Partial<Point>) => void,
+  app: App,
+  dim: number,
+  live: (change: Partial<Point>) => void,
+  commit: () => void,
+  change: (change: Partial<Point>) => void,
 ): HTMLElement {
   const vectorOf = (point: Point) => (point.label?.length === dim ? point.label : new Array<number>(dim).fill(0));
   const oneHot = (number: number) => Array.from({ length: dim }, (_, i) => (i === number ? 1 : 0));
   const id = freshId();
-  const options = [h("option", { value: "" }, "vector"), ...Array.from({ length: Math.min(dim, 1000) }, (_, i) => h("option", { value: i }, `class ${i}`))];
-  const select = h("select", { id, onchange: () => select.value && change({ label: oneHot(Number(select.value)) }) }, ...options);
+  const options = [
+    h("option", { value: "" }, "vector"),
+    ...Array.from({ length: Math.min(dim, 1000) }, (_, i) => h("option", { value: i }, `class ${i}`)),
+  ];
+  const select = h(
+    "select",
+    { id, onchange: () => select.value && change({ label: oneHot(Number(select.value)) }) },
+    ...options,
+  );
   const sliders = Array.from({ length: Math.min(dim, MOST_LABEL_SLIDERS) }, (_, i) =>
-    slider({ label: `Label ${i}`, min: 0, max: 1, step: 0.05 }, (value) => {
-      live({ label: vectorOf(app.store.state.point).map((each, k) => (k === i ? value : each)) });
-    }, commit),
+    slider(
+      { label: `Label ${i}`, min: 0, max: 1, step: 0.05 },
+      (value) => {
+        live({ label: vectorOf(app.store.state.point).map((each, k) => (k === i ? value : each)) });
+      },
+      commit,
+    ),
   );
   app.store.listen(({ point }) => {
     const vector = vectorOf(point);
-    const isOneHot = vector.filter((each) => each === 1).length === 1 && vector.every((each) => each === 0 || each === 1);
+    const isOneHot =
+      vector.filter((each) => each === 1).length === 1 && vector.every((each) => each === 0 || each === 1);
     select.value = isOneHot ? String(vector.indexOf(1)) : "";
     sliders.forEach((each, i) => each.set(vector[i]!));
   });
   if (!app.store.state.point.label) app.store.replace({ point: { ...app.store.state.point, label: oneHot(0) } });
-  return h("div", {}, h("div", { class: "field" }, h("label", { for: id }, "Class"), select), ...sliders.map((each) => each.element));
+  return h(
+    "div",
+    {},
+    h("div", { class: "field" }, h("label", { for: id }, "Class"), select),
+    ...sliders.map((each) => each.element),
+  );
 }
 
 export function seedPanel(app: App): HTMLElement {
   const { store } = app;
   const { change } = changer(app);
-  const seed = field("Seed", { inputmode: "numeric" }, (text) => change({ source: { kind: "seed", seed: readSeed(text) } }));
+  const seed = field("Seed", { inputmode: "numeric" }, (text) =>
+    change({ source: { kind: "seed", seed: readSeed(text) } }),
+  );
   const step = (by: number) => () => {
     const { source } = store.state.point;
     change({ source: { kind: "seed", seed: Math.max(0, (source.kind === "seed" ? source.seed : 0) + by) } });
@@ -99,7 +132,10 @@ export function seedPanel(app: App): HTMLElement {
     origin.textContent = point.source.kind === "seed" ? "" : `From a file: ${point.source.name}`;
   });
   const row = h(
-    "div", { class: "row" }, seed.element, button("−", step(-1), { "aria-label": "Previous seed" }),
+    "div",
+    { class: "row" },
+    seed.element,
+    button("−", step(-1), { "aria-label": "Previous seed" }),
     button("+", step(1), { "aria-label": "Next seed" }),
     button("Random", () => change({ source: { kind: "seed", seed: randomSeed() } }), { title: "r" }),
   );
@@ -109,10 +145,30 @@ export function seedPanel(app: App): HTMLElement {
 export function motionPanel(app: App, main: Stage): HTMLElement {
   const { store } = app;
   const { live, commit, change } = changer(app);
-  const rotate = slider({ label: "Rotate", unit: "°", min: -180, max: 180, step: 1, rest: 0 }, (value) => live({ rotate: value }), commit);
-  const x = slider({ label: "Right", unit: "widths", min: -0.5, max: 0.5, step: 0.01, rest: 0 }, (value) => live({ x: value }), commit);
-  const y = slider({ label: "Down", unit: "widths", min: -0.5, max: 0.5, step: 0.01, rest: 0 }, (value) => live({ y: value }), commit);
-  const look = choices("Look", [["picture", "Picture"], ["undone", "Transform undone"], ["difference", "Difference"]], (value) => store.replace({ look: value }));
+  const rotate = slider(
+    { label: "Rotate", unit: "°", min: -180, max: 180, step: 1, rest: 0 },
+    (value) => live({ rotate: value }),
+    commit,
+  );
+  const x = slider(
+    { label: "Right", unit: "widths", min: -0.5, max: 0.5, step: 0.01, rest: 0 },
+    (value) => live({ x: value }),
+    commit,
+  );
+  const y = slider(
+    { label: "Down", unit: "widths", min: -0.5, max: 0.5, step: 0.01, rest: 0 },
+    (value) => live({ y: value }),
+    commit,
+  );
+  const look = choices(
+    "Look",
+    [
+      ["picture", "Picture"],
+      ["undone", "Transform undone"],
+      ["difference", "Difference"],
+    ],
+    (value) => store.replace({ look: value }),
+  );
   let sweeping: "" | "turn" | "circle" = "";
   let began = 0;
   const turn = button("Sweep: turn", () => toggle("turn"), { "aria-pressed": "false" });
@@ -131,20 +187,31 @@ export function motionPanel(app: App, main: Stage): HTMLElement {
     const phase = ((performance.now() - began) / 6000) % 1;
     const { point } = store.state;
     const angle = 2 * Math.PI * phase;
-    const moved = sweeping === "turn"
-      ? { rotate: point.rotate + 360 * phase }
-      : { x: point.x + 0.125 * Math.sin(angle), y: point.y + 0.125 * (1 - Math.cos(angle)) };
+    const moved =
+      sweeping === "turn"
+        ? { rotate: point.rotate + 360 * phase }
+        : { x: point.x + 0.125 * Math.sin(angle), y: point.y + 0.125 * (1 - Math.cos(angle)) };
     if (!main.latest.hasNewer) main.override({ ...point, ...moved });
     requestAnimationFrame(frame);
   };
   const reset = button("Reset", () => change({ rotate: 0, x: 0, y: 0 }), { title: "0 on the picture" });
   const unable = h("p", { class: "muted" });
-  const controls = h("fieldset", { class: "plain" }, rotate.element, x.element, y.element, look.element, h("div", { class: "row" }, turn, circle, reset));
+  const controls = h(
+    "fieldset",
+    { class: "plain" },
+    rotate.element,
+    x.element,
+    y.element,
+    look.element,
+    h("div", { class: "row" }, turn, circle, reset),
+  );
   app.whenReady(({ facts }) => {
     controls.disabled = !facts.canTransform;
-    unable.textContent = facts.canTransform ? "" : facts.canSteer
-      ? "The input of this model cannot be transformed, as that of StyleGAN3 can."
-      : "This version was exported without synthesize_png: export it again to move its pictures.";
+    unable.textContent = facts.canTransform
+      ? ""
+      : facts.canSteer
+        ? "The input of this model cannot be transformed, as that of StyleGAN3 can."
+        : "This version was exported without synthesize_png: export it again to move its pictures.";
   });
   store.listen(({ point, look: now }) => {
     rotate.set(point.rotate);
@@ -152,7 +219,13 @@ export function motionPanel(app: App, main: Stage): HTMLElement {
     y.set(point.y);
     look.set(now);
   });
-  return panel("Transform", true, h("p", { class: "muted" }, "Drag the picture to move it; turn it by the wheel or with two fingers."), unable, controls);
+  return panel(
+    "Transform",
+    true,
+    h("p", { class: "muted" }, "Drag the picture to move it; turn it by the wheel or with two fingers."),
+    unable,
+    controls,
+  );
 }
 
 // --- Plane -------------------------------------------------------------------------------------------------------
@@ -167,7 +240,12 @@ export function planePanel(app: App): HTMLElement {
   let axes: readonly [string, string] | null = null; // names of two directions, in place of seeds
   const knob = h("div", { class: "knob" });
   const corners = ["A", "B", "C"].map((name) => h("span", { class: `corner corner-${name}` }, name));
-  const pad = h("div", { class: "pad", tabindex: 0, role: "application", "aria-label": "Plane of latents: arrow keys move through it" }, ...corners, knob);
+  const pad = h(
+    "div",
+    { class: "pad", tabindex: 0, role: "application", "aria-label": "Plane of latents: arrow keys move through it" },
+    ...corners,
+    knob,
+  );
   const b = field("B", { inputmode: "numeric" }, (text) => span({ b: readSource(text) }));
   const c = field("C", { inputmode: "numeric" }, (text) => span({ c: readSource(text) }));
   const readSource = (text: string): Source => ({ kind: "seed", seed: readSeed(text) });
@@ -175,15 +253,29 @@ export function planePanel(app: App): HTMLElement {
   const current = () => {
     const { plane, source } = store.state.point;
     const seed = source.kind === "seed" ? source.seed : 0;
-    return plane ?? { b: { kind: "seed", seed: seed + 1 } as Source, c: { kind: "seed", seed: seed + 2 } as Source, u: 0, v: 0 };
+    return (
+      plane ?? {
+        b: { kind: "seed", seed: seed + 1 } as Source,
+        c: { kind: "seed", seed: seed + 2 } as Source,
+        u: 0,
+        v: 0,
+      }
+    );
   };
   const place = (): [number, number] => {
     const { point } = store.state;
-    if (axes) return [0.5 + (point.strengths[axes[0]] ?? 0) / (2 * MOST_DEVIATIONS), 0.5 + (point.strengths[axes[1]] ?? 0) / (2 * MOST_DEVIATIONS)];
+    if (axes)
+      return [
+        0.5 + (point.strengths[axes[0]] ?? 0) / (2 * MOST_DEVIATIONS),
+        0.5 + (point.strengths[axes[1]] ?? 0) / (2 * MOST_DEVIATIONS),
+      ];
     return [current().u, current().v];
   };
   const move = (u: number, v: number) => {
-    const [x, y] = [u, v].map((value) => Math.round(clamp(value, -PAD_MARGIN, 1 + PAD_MARGIN) * 1000) / 1000) as [number, number];
+    const [x, y] = [u, v].map((value) => Math.round(clamp(value, -PAD_MARGIN, 1 + PAD_MARGIN) * 1000) / 1000) as [
+      number,
+      number,
+    ];
     if (axes) {
       const strength = (value: number) => Math.round((value - 0.5) * 2 * MOST_DEVIATIONS * 1000) / 1000;
       live({ strengths: { ...store.state.point.strengths, [axes[0]]: strength(x), [axes[1]]: strength(y) } });
@@ -191,7 +283,10 @@ export function planePanel(app: App): HTMLElement {
   };
   const toPlane = (event: PointerEvent): [number, number] => {
     const box = pad.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * PAD_SPAN - PAD_MARGIN, (1 - (event.clientY - box.top) / box.height) * PAD_SPAN - PAD_MARGIN];
+    return [
+      ((event.clientX - box.left) / box.width) * PAD_SPAN - PAD_MARGIN,
+      (1 - (event.clientY - box.top) / box.height) * PAD_SPAN - PAD_MARGIN,
+    ];
   };
   pad.addEventListener("pointerdown", (event) => {
     if (!app.generator?.facts.canSteer) return;
@@ -204,7 +299,12 @@ export function planePanel(app: App): HTMLElement {
   pad.addEventListener("pointerup", commit);
   pad.addEventListener("keydown", (event) => {
     const size = event.shiftKey ? 0.1 : 0.02;
-    const steps: Record<string, [number, number]> = { ArrowLeft: [-size, 0], ArrowRight: [size, 0], ArrowUp: [0, size], ArrowDown: [0, -size] };
+    const steps: Record<string, [number, number]> = {
+      ArrowLeft: [-size, 0],
+      ArrowRight: [size, 0],
+      ArrowUp: [0, size],
+      ArrowDown: [0, -size],
+    };
     const step = steps[event.key];
     if (!step) return;
     event.preventDefault();
@@ -212,37 +312,65 @@ export function planePanel(app: App): HTMLElement {
     commit();
   });
   const id = freshId();
-  const select = h("select", { id, onchange: () => {
-    const [first, second] = select.value.split("\n");
-    axes = first !== undefined && second !== undefined ? [first, second] : null;
-    show();
-  } });
+  const select = h("select", {
+    id,
+    onchange: () => {
+      const [first, second] = select.value.split("\n");
+      axes = first !== undefined && second !== undefined ? [first, second] : null;
+      show();
+    },
+  });
   const show = () => {
     const [u, v] = place();
     knob.style.left = `${((u + PAD_MARGIN) / PAD_SPAN) * 100}%`;
     knob.style.top = `${(1 - (v + PAD_MARGIN) / PAD_SPAN) * 100}%`;
     for (const corner of corners) corner.hidden = axes !== null;
     const { plane } = store.state.point;
-    for (const [each, source] of [[b, current().b], [c, current().c]] as const) {
-      if (document.activeElement !== each.input) each.input.value = source.kind === "seed" ? String(source.seed) : source.name;
+    for (const [each, source] of [
+      [b, current().b],
+      [c, current().c],
+    ] as const) {
+      if (document.activeElement !== each.input)
+        each.input.value = source.kind === "seed" ? String(source.seed) : source.name;
       each.input.disabled = axes !== null;
     }
     leave.disabled = plane === null;
   };
   const leave = button("Back to A", () => change({ plane: null }));
-  const roll = button("Random B and C", () => change({ plane: { ...current(), b: { kind: "seed", seed: randomSeed() }, c: { kind: "seed", seed: randomSeed() } } }));
+  const roll = button("Random B and C", () =>
+    change({
+      plane: { ...current(), b: { kind: "seed", seed: randomSeed() }, c: { kind: "seed", seed: randomSeed() } },
+    }),
+  );
   store.listen(({ directions }, before) => {
     if (directions !== before.directions || !select.options.length) {
       const names = directions.map(({ name }) => name);
-      const pairs = names.slice(0, 12).flatMap((first, i) => names.slice(i + 1, 12).map((second) => [first, second] as const));
-      select.replaceChildren(h("option", { value: "" }, "seeds A, B and C"), ...pairs.map((pair) => h("option", { value: pair.join("\n") }, `${pair[0]} and ${pair[1]}`)));
+      const pairs = names
+        .slice(0, 12)
+        .flatMap((first, i) => names.slice(i + 1, 12).map((second) => [first, second] as const));
+      select.replaceChildren(
+        h("option", { value: "" }, "seeds A, B and C"),
+        ...pairs.map((pair) => h("option", { value: pair.join("\n") }, `${pair[0]} and ${pair[1]}`)),
+      );
       axes = null;
     }
     show();
   });
-  const controls = h("fieldset", { class: "plain" }, h("div", { class: "field" }, h("label", { for: id }, "Spanned by"), select), pad, h("div", { class: "row" }, b.element, c.element), h("div", { class: "row" }, roll, leave));
+  const controls = h(
+    "fieldset",
+    { class: "plain" },
+    h("div", { class: "field" }, h("label", { for: id }, "Spanned by"), select),
+    pad,
+    h("div", { class: "row" }, b.element, c.element),
+    h("div", { class: "row" }, roll, leave),
+  );
   app.whenReady(({ facts }) => (controls.disabled = !facts.canSteer));
-  return panel("Plane of latents", false, h("p", { class: "muted" }, "Drag through the plane. A is the seed above."), controls);
+  return panel(
+    "Plane of latents",
+    false,
+    h("p", { class: "muted" }, "Drag through the plane. A is the seed above."),
+    controls,
+  );
 }
 
 // --- Style mixing ------------------------------------------------------------------------------------------------
@@ -262,23 +390,42 @@ export function mixingPanel(app: App): HTMLElement {
   const show = () => {
     rows.replaceChildren(
       ...store.state.point.mixes.map((mix, i) => {
-        const seed = field("Seed", { inputmode: "numeric", value: sourceName(mix.source).replace(/^seed /, "") }, (text) =>
-          replace(i, { ...mix, source: { kind: "seed", seed: readSeed(text) } }));
-        const layers = field("Layers", { value: formatLayers(mix.layers), title: "coarse, middle, fine, or numbers: 0-6,9" }, (text) =>
-          replace(i, { ...mix, layers: parseLayers(text, numWs) }));
+        const seed = field(
+          "Seed",
+          { inputmode: "numeric", value: sourceName(mix.source).replace(/^seed /, "") },
+          (text) => replace(i, { ...mix, source: { kind: "seed", seed: readSeed(text) } }),
+        );
+        const layers = field(
+          "Layers",
+          { value: formatLayers(mix.layers), title: "coarse, middle, fine, or numbers: 0-6,9" },
+          (text) => replace(i, { ...mix, layers: parseLayers(text, numWs) }),
+        );
         const roll = button("Random", () => replace(i, { ...mix, source: { kind: "seed", seed: randomSeed() } }));
-        return h("div", { class: "row mix" }, seed.element, layers.element, roll, button("×", () => replace(i, null), { "aria-label": "Remove this mix" }));
+        return h(
+          "div",
+          { class: "row mix" },
+          seed.element,
+          layers.element,
+          roll,
+          button("×", () => replace(i, null), { "aria-label": "Remove this mix" }),
+        );
       }),
     );
   };
-  const adders = (["coarse", "middle", "fine"] as const).map((range) => button(`+ ${range}`, () => add(parseLayers(range, numWs))));
+  const adders = (["coarse", "middle", "fine"] as const).map((range) =>
+    button(`+ ${range}`, () => add(parseLayers(range, numWs))),
+  );
   const single = field("Single layers", { placeholder: "0-2,9" }, (text) => {
     if (!text) return;
     add(parseLayers(text, numWs));
     single.input.value = "";
   });
   const controls = h(
-    "fieldset", { class: "plain" }, rows, h("div", { class: "row" }, ...adders), single.element,
+    "fieldset",
+    { class: "plain" },
+    rows,
+    h("div", { class: "row" }, ...adders),
+    single.element,
     button("Sheet of two sets of seeds", () => store.replace({ view: "mixing" })),
   );
   app.whenReady(({ facts }) => {
@@ -288,7 +435,12 @@ export function mixingPanel(app: App): HTMLElement {
   store.listen((state, before) => {
     if (state === before || state.point.mixes !== before.point.mixes) show();
   });
-  return panel("Style mixing", false, h("p", { class: "muted" }, "Take some layers' style vectors from other seeds."), controls);
+  return panel(
+    "Style mixing",
+    false,
+    h("p", { class: "muted" }, "Take some layers' style vectors from other seeds."),
+    controls,
+  );
 }
 
 // --- Directions --------------------------------------------------------------------------------------------------
@@ -302,20 +454,37 @@ export function directionsPanel(app: App, open: () => void): HTMLElement {
     if (state.directions !== before.directions || state === before) {
       const made = state.directions.map(({ name }) => ({
         name,
-        ...slider({ label: name, unit: "σ", min: -6, max: 6, step: 0.1, rest: 0 }, (value) =>
-          live({ strengths: { ...store.state.point.strengths, [name]: value } }), commit),
+        ...slider(
+          { label: name, unit: "σ", min: -6, max: 6, step: 0.1, rest: 0 },
+          (value) => live({ strengths: { ...store.state.point.strengths, [name]: value } }),
+          commit,
+        ),
       }));
       list.replaceChildren(...made.map((each) => each.element));
       sliders = made;
     }
     for (const each of sliders) each.set(state.point.strengths[each.name] ?? 0);
   });
-  const controls = h("fieldset", { class: "plain" }, list, h("div", { class: "row" }, button("Open a file", open), button("All to 0", () => change({ strengths: {} }))));
+  const controls = h(
+    "fieldset",
+    { class: "plain" },
+    list,
+    h(
+      "div",
+      { class: "row" },
+      button("Open a file", open),
+      button("All to 0", () => change({ strengths: {} })),
+    ),
+  );
   app.whenReady(({ facts }) => (controls.disabled = !facts.canSteer));
-  return panel("Directions", false, h("p", { class: "muted" }, "Drop a file here that sg3tf edit has written with --save_directions."), controls);
+  return panel(
+    "Directions",
+    false,
+    h("p", { class: "muted" }, "Drop a file here that sg3tf edit has written with --save_directions."),
+    controls,
+  );
 }
 
 export function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most);
 }
-

@@ -35,7 +35,9 @@ export function pictureView(app: App): PictureView {
     void app.attempt(async (generator) => {
       const { point, directions } = store.state;
       const png = await generator.picture(point, directions);
-      const name = nameOf(point).replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`).replace(/[^\w.-]+/g, "-");
+      const name = nameOf(point)
+        .replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`)
+        .replace(/[^\w.-]+/g, "-");
       download(`${name}.png`, withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
     });
   const copyCommand = async () => {
@@ -49,20 +51,42 @@ export function pictureView(app: App): PictureView {
     const fragment = toFragment(store.state);
     return copy(`${location.origin}${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`, from);
   };
-  const commandButton = button("Copy command", () => void copyCommand(), { title: "The command line that makes this picture" });
+  const commandButton = button("Copy command", () => void copyCommand(), {
+    title: "The command line that makes this picture",
+  });
   const tools = h(
-    "div", { class: "row tools" }, button("☆ Keep", files.keep, { title: "f" }), button("Keyframe", path.add, { title: "k" }),
-    button("Download PNG", downloadPicture, { title: "d" }), commandButton,
+    "div",
+    { class: "row tools" },
+    button("☆ Keep", files.keep, { title: "f" }),
+    button("Keyframe", path.add, { title: "k" }),
+    button("Download PNG", downloadPicture, { title: "d" }),
+    commandButton,
   );
   const panels = h(
-    "div", { class: "panels" }, seedPanel(app), motionPanel(app, main), planePanel(app), mixingPanel(app),
-    directionsPanel(app, files.open), path.element, other.panel, files.element,
+    "div",
+    { class: "panels" },
+    seedPanel(app),
+    motionPanel(app, main),
+    planePanel(app),
+    mixingPanel(app),
+    directionsPanel(app, files.open),
+    path.element,
+    other.panel,
+    files.element,
   );
   const stages = h("div", { class: "stages" }, h("figure", { class: "side" }, main.element, caption), other.side);
-  const element = h("section", { class: "picture", "aria-label": "Picture" }, h("div", { class: "left" }, stages, tools), panels);
+  const element = h(
+    "section",
+    { class: "picture", "aria-label": "Picture" },
+    h("div", { class: "left" }, stages, tools),
+    panels,
+  );
   store.listen(({ point, view }) => {
     element.hidden = view !== "picture";
-    const motion = point.rotate || point.x || point.y ? ` · ${point.rotate.toFixed(1)}° · ${point.x.toFixed(2)}, ${point.y.toFixed(2)}` : "";
+    const motion =
+      point.rotate || point.x || point.y
+        ? ` · ${point.rotate.toFixed(1)}° · ${point.x.toFixed(2)}, ${point.y.toFixed(2)}`
+        : "";
     caption.textContent = `${nameOf(point)} · psi ${point.psi}${motion}`;
   });
   return { element, stage: main, keep: files.keep, addKeyframe: path.add, downloadPicture, play: path.play, copyLink };
@@ -77,7 +101,12 @@ async function copy(text: string, from: HTMLElement): Promise<void> {
     setTimeout(() => (from.textContent = label), 1200);
   } catch {
     const area = h("textarea", { readonly: true, rows: 4, "aria-label": "Text to copy" }, text);
-    const dialog: HTMLDialogElement = h("dialog", { "aria-label": "Copy this text", onclose: () => dialog.remove() }, area, button("Close", () => dialog.close()));
+    const dialog: HTMLDialogElement = h(
+      "dialog",
+      { "aria-label": "Copy this text", onclose: () => dialog.remove() },
+      area,
+      button("Close", () => dialog.close()),
+    );
     document.body.append(dialog);
     dialog.showModal();
     area.select();

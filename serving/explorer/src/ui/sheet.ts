@@ -57,7 +57,8 @@ export function sheet(app: App): HTMLElement {
       const cell = cells.get(seed) ?? add(seed);
       const { style } = cell.element;
       style.width = style.height = `${side}px`;
-      style.transform = `translate(${GAP + (index % columns) * pitch}px, ${GAP + Math.floor(index / columns) * pitch}px)`;
+      const [x, y] = [GAP + (index % columns) * pitch, GAP + Math.floor(index / columns) * pitch];
+      style.transform = `translate(${x}px, ${y}px)`;
     }
     fill();
   }
@@ -66,8 +67,16 @@ export function sheet(app: App): HTMLElement {
     const canvas = h("canvas", { width: 1, height: 1 });
     const element = h(
       "button",
-      { type: "button", class: "cell", "aria-label": `Open seed ${seed}`, "data-seed": seed, onclick: () => open(seed), onkeydown: move },
-      canvas, h("span", { class: "caption" }, String(seed)),
+      {
+        type: "button",
+        class: "cell",
+        "aria-label": `Open seed ${seed}`,
+        "data-seed": seed,
+        onclick: () => open(seed),
+        onkeydown: move,
+      },
+      canvas,
+      h("span", { class: "caption" }, String(seed)),
     );
     const cell = { element, canvas, drawn: "" };
     cells.set(seed, cell);
@@ -95,7 +104,7 @@ export function sheet(app: App): HTMLElement {
 
   /** Ask for the missing pictures, those in front first. */
   function fill(): void {
-    if (!app.generator) return;
+    if (!app.generator || store.state.view !== "sheet") return;
     const now = setting();
     const pending = new Set([...running.values()].flat());
     const missing = [...cells].filter(([seed, cell]) => cell.drawn !== now && !pending.has(seed)).map(([seed]) => seed);
@@ -112,7 +121,11 @@ export function sheet(app: App): HTMLElement {
       const plain: Point = { ...seedPoint(0, point.psi, point.label), cutoff: point.cutoff };
       const files = isPlain(plain)
         ? await generator.seedPictures(seeds, point.psi, point.label, abort.signal)
-        : await generator.pictures(seeds.map((seed) => ({ ...plain, source: { kind: "seed", seed } })), [], abort.signal);
+        : await generator.pictures(
+            seeds.map((seed) => ({ ...plain, source: { kind: "seed", seed } })),
+            [],
+            abort.signal,
+          );
       const pictures = await Promise.all(files.map(decode));
       seeds.forEach((seed, i) => {
         const cell = cells.get(seed);
@@ -145,10 +158,9 @@ export function sheet(app: App): HTMLElement {
       cells.clear();
       scroller.scrollTop = rowsShown = 0;
     }
-    if (setting() !== shown) {
-      shown = setting();
-      for (const abort of running.keys()) abort.abort();
-    }
+    // Nothing is asked for that nobody sees, least of all while a picture is dragged.
+    if (setting() !== shown || state.view !== "sheet") for (const abort of running.keys()) abort.abort();
+    shown = setting();
     if (state.view === "sheet") place();
   });
   return scroller;

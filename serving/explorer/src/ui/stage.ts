@@ -39,8 +39,16 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   const note = h("p", { class: "stage-note", "aria-live": "polite" });
   const description = h("span", { class: "hidden", "aria-live": "polite" });
   const element = h(
-    "div", { class: "stage", tabindex: 0, role: "application", "aria-label": `${label}: arrow keys move it, brackets turn it` },
-    canvas, note, description,
+    "div",
+    {
+      class: "stage",
+      tabindex: 0,
+      role: "application",
+      "aria-label": `${label}: arrow keys move it, brackets turn it`,
+    },
+    canvas,
+    note,
+    description,
   );
   let shown: { png: Uint8Array<ArrayBuffer>; point: Point } | null = null;
   let still: { key: Point; directions: readonly Direction[]; pixels: Pixels } | null = null;
@@ -75,7 +83,12 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   }
 
   /** Ask for a picture, and note how long it took. */
-  async function timed(generator: Generator, point: Point, state: State, scale: number): Promise<Uint8Array<ArrayBuffer>> {
+  async function timed(
+    generator: Generator,
+    point: Point,
+    state: State,
+    scale: number,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const began = performance.now();
     const png = await generator.picture(point, state.directions, { scale });
     const milliseconds = performance.now() - began;
@@ -118,7 +131,12 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   /** The same point without its motion, kept while only the motion changes. */
   async function stillPicture(generator: Generator, point: Point, state: State, side: number): Promise<Pixels> {
     const key: Point = { ...point, rotate: 0, x: 0, y: 0 };
-    if (still && still.pixels.width === side && still.directions === state.directions && sameBesidesMotion(still.key, key)) {
+    if (
+      still &&
+      still.pixels.width === side &&
+      still.directions === state.directions &&
+      sameBesidesMotion(still.key, key)
+    ) {
       return still.pixels;
     }
     const scale = Math.round(generator.facts.resolution / side);
@@ -249,7 +267,11 @@ function handlePointers(app: App, element: HTMLElement): void {
   });
 }
 
-function degreesBetween(center: { x: number; y: number }, from: { x: number; y: number }, to: { x: number; y: number }): number {
+function degreesBetween(
+  center: { x: number; y: number },
+  from: { x: number; y: number },
+  to: { x: number; y: number },
+): number {
   const angle = Math.atan2(to.y - center.y, to.x - center.x) - Math.atan2(from.y - center.y, from.x - center.x);
   return wrapDegrees((angle * 180) / Math.PI);
 }

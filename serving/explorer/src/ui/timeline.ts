@@ -21,18 +21,34 @@ export function timeline(app: App, main: Stage): Timeline {
   const { store } = app;
   const list = h("ol", { class: "cards", "aria-label": "Keyframes" });
   const length = h("p", { class: "muted" });
-  const position = slider({ label: "Frame", min: 0, max: 1, step: 1 }, (value) => void seek(Math.round(value)), () => undefined);
+  const position = slider(
+    { label: "Frame", min: 0, max: 1, step: 1 },
+    (value) => void seek(Math.round(value)),
+    () => undefined,
+  );
   const progress = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress of the film" });
   const number = (label: string, key: "frames" | "fps", most: number) =>
     field(label, { type: "number", min: 1, max: most, class: "short" }, (text) => {
       const value = Number(text);
-      if (!Number.isInteger(value) || value < 1 || value > most) throw new RangeError(`give a whole number from 1 to ${most}`);
+      if (!Number.isInteger(value) || value < 1 || value > most)
+        throw new RangeError(`give a whole number from 1 to ${most}`);
       store.change({ path: { ...store.state.path, [key]: value } });
     });
   const frames = number("Frames from one to the next", "frames", 600);
   const fps = number("Frames per second", "fps", 60);
-  const curve = choices("Curve", [["cubic", "Smooth"], ["lerp", "Straight"]], (value) => store.change({ path: { ...store.state.path, curve: value } }));
-  const loop = h("input", { type: "checkbox", id: "loop", onchange: () => store.change({ path: { ...store.state.path, loop: loop.checked } }) });
+  const curve = choices(
+    "Curve",
+    [
+      ["cubic", "Smooth"],
+      ["lerp", "Straight"],
+    ],
+    (value) => store.change({ path: { ...store.state.path, curve: value } }),
+  );
+  const loop = h("input", {
+    type: "checkbox",
+    id: "loop",
+    onchange: () => store.change({ path: { ...store.state.path, loop: loop.checked } }),
+  });
   const playButton = button("Play", () => play(), { "aria-pressed": "false", title: "Space" });
   const stop = button("Back to the picture", () => end());
   const webm = button("Save WebM", () => void save("webm"));
@@ -74,7 +90,10 @@ export function timeline(app: App, main: Stage): Timeline {
     const fetchAhead = (source: Film, from: number) => {
       for (let i = from; i < from + AHEAD && fetching < CONCURRENT; i++) {
         fetching++;
-        void source.frame(i % source.count).catch(() => undefined).finally(() => fetching--);
+        void source
+          .frame(i % source.count)
+          .catch(() => undefined)
+          .finally(() => fetching--);
       }
     };
     while (isPlaying) {
@@ -131,9 +150,16 @@ export function timeline(app: App, main: Stage): Timeline {
   }
 
   const controls = h(
-    "fieldset", { class: "plain" }, h("div", { class: "row" }, button("Add this picture", add, { title: "k" }), playButton, stop),
-    list, position.element, h("div", { class: "row" }, frames.element, fps.element), h("div", { class: "row" }, curve.element, h("label", { class: "check" }, loop, "Loop")),
-    length, h("div", { class: "row" }, webm, zip), progress,
+    "fieldset",
+    { class: "plain" },
+    h("div", { class: "row" }, button("Add this picture", add, { title: "k" }), playButton, stop),
+    list,
+    position.element,
+    h("div", { class: "row" }, frames.element, fps.element),
+    h("div", { class: "row" }, curve.element, h("label", { class: "check" }, loop, "Loop")),
+    length,
+    h("div", { class: "row" }, webm, zip),
+    progress,
   );
   app.whenReady(({ facts }) => {
     controls.disabled = !facts.canSteer;
@@ -149,7 +175,11 @@ export function timeline(app: App, main: Stage): Timeline {
     curve.set(path.curve);
     loop.checked = path.loop;
     const count = frameCount(keyframes.length, path);
-    const isNew = state === before || keyframes !== before.keyframes || path !== before.path || state.directions !== before.directions;
+    const isNew =
+      state === before ||
+      keyframes !== before.keyframes ||
+      path !== before.path ||
+      state.directions !== before.directions;
     if (!isNew) {
       if (state.point !== before.point) end();
       return;
@@ -160,17 +190,33 @@ export function timeline(app: App, main: Stage): Timeline {
     position.set(at);
     position.enable(count > 0);
     for (const each of [playButton, stop, webm, zip]) each.disabled = count === 0;
-    length.textContent = count ? `${count} frames, ${(count / path.fps).toFixed(1)} seconds` : "Add pictures; the path runs from each to the next.";
+    length.textContent = count
+      ? `${count} frames, ${(count / path.fps).toFixed(1)} seconds`
+      : "Add pictures; the path runs from each to the next.";
     if (state !== before && keyframes === before.keyframes) return;
     list.replaceChildren(
       ...keyframes.map((point, i) =>
         h(
-          "li", {},
-          h("button", { type: "button", class: "card", "aria-label": `Open keyframe ${i}, ${nameOf(point)}`, onclick: () => store.change({ point }) },
-            thumbnail(app, point), h("span", {}, nameOf(point))),
+          "li",
+          {},
+          h(
+            "button",
+            {
+              type: "button",
+              class: "card",
+              "aria-label": `Open keyframe ${i}, ${nameOf(point)}`,
+              onclick: () => store.change({ point }),
+            },
+            thumbnail(app, point),
+            h("span", {}, nameOf(point)),
+          ),
           button("‹", () => move(i, -1), { "aria-label": `Move keyframe ${i} to the front`, class: "earlier" }),
-          button("×", () => store.change({ keyframes: store.state.keyframes.filter((_, k) => k !== i) }), { "aria-label": `Remove keyframe ${i}`, class: "remove" }),
-        )),
+          button("×", () => store.change({ keyframes: store.state.keyframes.filter((_, k) => k !== i) }), {
+            "aria-label": `Remove keyframe ${i}`,
+            class: "remove",
+          }),
+        ),
+      ),
     );
   });
   return { element: panel("Time line", false, controls), add, play };

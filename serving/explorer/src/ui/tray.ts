@@ -19,10 +19,18 @@ export function tray(app: App): Tray {
   const { store } = app;
   const list = h("ul", { class: "cards", "aria-label": "Kept pictures" });
   const input = h("input", {
-    type: "file", accept: ".npz", multiple: true, hidden: true, "aria-label": "Files of latents or directions",
+    type: "file",
+    accept: ".npz",
+    multiple: true,
+    hidden: true,
+    "aria-label": "Files of latents or directions",
     onchange: () => void load([...(input.files ?? [])]).then(() => (input.value = "")),
   });
-  const empty = h("p", { class: "muted" }, "Favorites, projections and other .npz files of sg3tf appear here: drop them on the page.");
+  const empty = h(
+    "p",
+    { class: "muted" },
+    "Favorites, projections and other .npz files of sg3tf appear here: drop them on the page.",
+  );
 
   async function load(files: readonly File[]): Promise<void> {
     for (const file of files) {
@@ -32,7 +40,9 @@ export function tray(app: App): Tray {
       if (content.kind === "directions") {
         const known = new Set(state.directions.map(({ name }) => name));
         const stem = file.name.replace(/\.npz$/, "");
-        const added = content.directions.map((each) => (known.has(each.name) ? { ...each, name: `${stem} ${each.name}` } : each));
+        const added = content.directions.map((each) =>
+          known.has(each.name) ? { ...each, name: `${stem} ${each.name}` } : each,
+        );
         const kept = state.directions.filter(({ name }) => !added.some((each) => each.name === name));
         store.change({ directions: [...kept, ...added], view: "picture" });
       } else {
@@ -56,19 +66,39 @@ export function tray(app: App): Tray {
     list.replaceChildren(
       ...state.kept.map(({ name, point }, i) =>
         h(
-          "li", {},
-          h("button", { type: "button", class: "card", "aria-label": `Open ${name}`, title: name, onclick: () => store.change({ point, view: "picture" }) },
-            thumbnail(app, point), h("span", {}, name)),
-          button("×", () => store.change({ kept: store.state.kept.filter((_, k) => k !== i) }), { "aria-label": `Remove ${name}`, class: "remove" }),
-        )),
+          "li",
+          {},
+          h(
+            "button",
+            {
+              type: "button",
+              class: "card",
+              "aria-label": `Open ${name}`,
+              title: name,
+              onclick: () => store.change({ point, view: "picture" }),
+            },
+            thumbnail(app, point),
+            h("span", {}, name),
+          ),
+          button("×", () => store.change({ kept: store.state.kept.filter((_, k) => k !== i) }), {
+            "aria-label": `Remove ${name}`,
+            class: "remove",
+          }),
+        ),
+      ),
     );
     empty.hidden = state.kept.length > 0;
     saveAll.disabled = state.kept.length === 0;
   });
   acceptDrops(load);
   const row = h(
-    "div", { class: "row" }, button("Keep this picture", keep, { title: "f" }), button("Open .npz", () => input.click()),
-    button("Save this as .npz", () => save([store.state.point])), saveAll, input,
+    "div",
+    { class: "row" },
+    button("Keep this picture", keep, { title: "f" }),
+    button("Open .npz", () => input.click()),
+    button("Save this as .npz", () => save([store.state.point])),
+    saveAll,
+    input,
   );
   const controls = h("fieldset", { class: "plain" }, row);
   app.whenReady(({ facts }) => (controls.disabled = !facts.canSteer));

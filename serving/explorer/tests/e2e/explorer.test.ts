@@ -70,7 +70,9 @@ async function drop(...names: string[]): Promise<void> {
       transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
     }
     for (const type of ["dragover", "drop"]) {
-      document.querySelector("main")!.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+      document
+        .querySelector("main")!
+        .dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
     }
   }, files);
 }
@@ -78,7 +80,13 @@ async function drop(...names: string[]): Promise<void> {
 async function audit(what: string): Promise<void> {
   await page.evaluate(`window.axe ?? (() => { ${readFileSync(AXE, "utf8")} })()`).catch(() => undefined);
   const found: any = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })");
-  const lines = found.violations.map((each: any) => `${each.id}: ${each.nodes.map((node: any) => node.html).join(" ").slice(0, 300)}`);
+  const lines = found.violations.map(
+    (each: any) =>
+      `${each.id}: ${each.nodes
+        .map((node: any) => node.html)
+        .join(" ")
+        .slice(0, 300)}`,
+  );
   expect(lines, what).toEqual([]);
 }
 
@@ -90,7 +98,11 @@ test("a sheet of pictures is the first screen, and scrolls without end", async (
   await expect.poll(() => page.locator(".status").textContent()).toMatch(/ms/);
   await audit("sheet");
   for (let i = 0; i < 6; i++) await page.locator(".sheet").evaluate((sheet) => sheet.scrollBy(0, 3000));
-  await page.waitForFunction(() => document.querySelector(".cell.drawn[data-seed]") && [...document.querySelectorAll<HTMLElement>(".cell.drawn")].some((cell) => Number(cell.dataset.seed) > 300));
+  await page.waitForFunction(
+    () =>
+      document.querySelector(".cell.drawn[data-seed]") &&
+      [...document.querySelectorAll<HTMLElement>(".cell.drawn")].some((cell) => Number(cell.dataset.seed) > 300),
+  );
   expect(await page.locator(".cell").count()).toBeLessThan(200); // those out of view do not stay
 });
 
@@ -104,7 +116,8 @@ test("another first seed, another truncation", async () => {
   await page.getByLabel("First seed").fill("0");
   await page.getByLabel("First seed").press("Enter");
   await page.waitForSelector('.cell.drawn[data-seed="0"]');
-  const shown = () => page.locator('[data-seed="0"] canvas').evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
+  const shown = () =>
+    page.locator('[data-seed="0"] canvas').evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL());
   const before = await shown();
   await page.locator(".sheet-bar").getByLabel("Truncation psi", { exact: true }).fill("-1");
   await expect.poll(shown).not.toBe(before);
@@ -151,7 +164,9 @@ test("two fingers move and turn it", async () => {
     element.setPointerCapture = () => undefined; // which made-up pointers do not have
     const box = element.getBoundingClientRect();
     const send = (type: string, pointerId: number, x: number, y: number) =>
-      element.dispatchEvent(new PointerEvent(type, { pointerId, button: 0, clientX: box.x + x, clientY: box.y + y, bubbles: true }));
+      element.dispatchEvent(
+        new PointerEvent(type, { pointerId, button: 0, clientX: box.x + x, clientY: box.y + y, bubbles: true }),
+      );
     send("pointerdown", 1, 100, 100);
     send("pointerdown", 2, 200, 100);
     send("pointermove", 2, 100, 200);
@@ -215,7 +230,12 @@ test("a plane of latents, by pointer and keys", async () => {
   await page.mouse.down();
   await page.mouse.move(box.x + box.width / 2, box.y + (5 * box.height) / 6, { steps: 4 });
   await page.mouse.up();
-  expect((await point()).plane).toMatchObject({ u: expect.closeTo(0.5, 1), v: expect.closeTo(0, 1), b: { seed: 25 }, c: { seed: 26 } });
+  expect((await point()).plane).toMatchObject({
+    u: expect.closeTo(0.5, 1),
+    v: expect.closeTo(0, 1),
+    b: { seed: 25 },
+    c: { seed: 26 },
+  });
   expect(await settled()).not.toBe(before);
   await pad.focus();
   await page.keyboard.press("ArrowUp");
@@ -251,7 +271,12 @@ test("the sheet of style mixing", async () => {
   await page.getByLabel("Rows: seeds").press("Enter");
   await page.getByLabel("Columns: seeds").fill("5,6,8");
   await page.getByLabel("Columns: seeds").press("Enter");
-  await page.waitForFunction(() => [...document.querySelectorAll<HTMLCanvasElement>(".mixing-grid canvas")].filter((canvas) => canvas.width > 1).length === 3 + 2 * 4);
+  await page.waitForFunction(
+    () =>
+      [...document.querySelectorAll<HTMLCanvasElement>(".mixing-grid canvas")].filter((canvas) => canvas.width > 1)
+        .length ===
+      3 + 2 * 4,
+  );
   await audit("mixing");
   await page.getByRole("button", { name: "Open 1 with 8" }).click();
   await settled();
@@ -310,7 +335,9 @@ test("latents of a file are opened, and files of other networks are refused in w
   expect((await point()).source.name).toBe("seed 3, points");
   await drop("latents.npz");
   await page.waitForSelector(".notice");
-  expect(await page.locator(".notice").textContent()).toContain("latents.npz: ws of shape (2, 5, 4): this network takes (2, 16, 512)");
+  expect(await page.locator(".notice").textContent()).toContain(
+    "latents.npz: ws of shape (2, 5, 4): this network takes (2, 16, 512)",
+  );
   await button("Close this notice").click();
 });
 
@@ -344,7 +371,10 @@ test("two versions side by side", async () => {
   await openPanel("Compare");
   await page.getByLabel("Compare with").fill("@stable");
   await page.getByLabel("Compare with").press("Enter");
-  const sides = () => page.evaluate(() => [...document.querySelectorAll<HTMLCanvasElement>(".stage canvas")].map((canvas) => canvas.toDataURL()));
+  const sides = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll<HTMLCanvasElement>(".stage canvas")].map((canvas) => canvas.toDataURL()),
+    );
   await expect.poll(async () => new Set(await sides()).size).toBe(1); // the same version under its label
   await page.getByLabel("Compare with").fill("4");
   await page.getByLabel("Compare with").press("Enter");
@@ -410,7 +440,19 @@ test("an error of the server is shown as text, with a way to try again", async (
 test("hostile metadata shows as text", async () => {
   const markup = "<script>alert(1)</script>";
   await page.route("**/metadata", (route) =>
-    route.fulfill({ json: { metadata: { signature_def: { signature_def: { [markup]: {}, map: { inputs: { z: { tensor_shape: { dim: [{ size: "-1" }, { size: "1e300" }] } } } } } } } } }));
+    route.fulfill({
+      json: {
+        metadata: {
+          signature_def: {
+            signature_def: {
+              [markup]: {},
+              map: { inputs: { z: { tensor_shape: { dim: [{ size: "-1" }, { size: "1e300" }] } } } },
+            },
+          },
+        },
+      },
+    }),
+  );
   await page.goto(`${SERVER}/explorer/?model=fake&server=${encodeURIComponent(SERVER)}`);
   await page.waitForSelector(".connection:not([hidden])");
   expect(await page.locator(".connection").textContent()).toMatch(/no generator|takes up to/);
@@ -426,7 +468,16 @@ test("the browser refuses requests to anything else", async () => {
   await go("#view=picture");
   await settled();
   const other = SERVER.replace("127.0.0.1", "localhost");
-  expect(await page.evaluate((url) => fetch(url).then(() => "sent", () => "refused"), other)).toBe("refused");
+  expect(
+    await page.evaluate(
+      (url) =>
+        fetch(url).then(
+          () => "sent",
+          () => "refused",
+        ),
+      other,
+    ),
+  ).toBe("refused");
   const inline = await page.evaluate(() => {
     const script = document.createElement("script");
     script.textContent = "window.wasRun = true";
@@ -451,8 +502,20 @@ test("a static host, and a server that speaks TensorFlow Serving's REST forms al
   await page.waitForFunction(() => document.querySelectorAll(".mixing-grid canvas").length === 4 + 5 * 5);
   await page.goto(`${host}/?server=${stock}&model=fake&version=2#view=picture`);
   await settled();
+  complaints.length = 0;
+  const elsewhere = (mode: RequestMode) =>
+    page.evaluate(
+      ([url, mode]) =>
+        fetch(url!, { mode: mode as RequestMode }).then(
+          () => "sent",
+          () => "refused",
+        ),
+      [SERVER, mode],
+    );
+  expect(await elsewhere("no-cors")).toBe("refused"); // only the chosen server may be asked, by the page's own policy
+  expect(complaints.splice(0).join()).toContain("Content Security Policy");
   await page.goto("about:blank");
-  for (const server of [files, passing]) server.closeAllConnections(), server.close();
+  for (const server of [files, passing]) (server.closeAllConnections(), server.close());
   expect(undocumented).toEqual([]);
 });
 
@@ -462,7 +525,8 @@ test("dark, light, phone: readable and without sideways scrolling", async () => 
   await go("#view=picture");
   await settled();
   for (const theme of ["dark", "light"]) {
-    if ((await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)) !== theme) await button("Light or dark").click();
+    if ((await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)) !== theme)
+      await button("Light or dark").click();
     await audit(theme);
   }
   await button("Keys").click();
@@ -479,7 +543,9 @@ test("dark, light, phone: readable and without sideways scrolling", async () => 
 });
 
 test("every request was one of TensorFlow Serving's REST interface", () => {
-  const sent = requests.filter((request) => !new URL(request.url()).pathname.startsWith("/explorer/") && request.url() !== "about:blank");
+  const sent = requests.filter(
+    (request) => !new URL(request.url()).pathname.startsWith("/explorer/") && request.url() !== "about:blank",
+  );
   const answered = new Set(["map", "synthesize_png", "generate_png"]);
   for (const request of sent) {
     const { pathname, search, origin } = new URL(request.url());

@@ -1,6 +1,6 @@
 /**
- * Two servers, as where the page lies on one host and TensorFlow Serving runs on another: a static host of the built files,
- * and one that takes nothing but the documented forms of TensorFlow Serving's REST interface and passes these on.
+ * Two servers, as where the page lies on one host and TensorFlow Serving runs on another: a static host of the built
+ * files, and one that takes nothing but the documented forms of TensorFlow Serving's REST interface, passing these on.
  */
 
 import { readFileSync } from "node:fs";
@@ -8,7 +8,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from "node:path";
 
 const PATHS = /^\/v1\/models\/[^/:]+(\/versions\/\d+|\/labels\/[^/:]+)?(?:(:predict)|(\/metadata))?$/;
-const TYPES: Record<string, string> = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
+const TYPES: Record<string, string> = {
+  html: "text/html",
+  js: "text/javascript",
+  css: "text/css",
+  svg: "image/svg+xml",
+};
 const DIST = join(import.meta.dirname, "../../dist");
 
 /** Requests that TensorFlow Serving's documentation does not have. */
@@ -18,7 +23,9 @@ export function staticHost(): Promise<[string, Server]> {
   return listen((request, response) => {
     const name = new URL(request.url!, "http://host").pathname.slice(1) || "index.html";
     if (!/^[\w.]+$/.test(name)) return void response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": TYPES[name.split(".").at(-1)!] ?? "text/plain" }).end(readFileSync(join(DIST, name)));
+    response
+      .writeHead(200, { "Content-Type": TYPES[name.split(".").at(-1)!] ?? "text/plain" })
+      .end(readFileSync(join(DIST, name)));
   });
 }
 
@@ -54,6 +61,8 @@ function isDense(value: unknown): boolean {
 function listen(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<[string, Server]> {
   const server = createServer(handle);
   return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () => resolve([`http://127.0.0.1:${(server.address() as { port: number }).port}`, server]));
+    server.listen(0, "127.0.0.1", () =>
+      resolve([`http://127.0.0.1:${(server.address() as { port: number }).port}`, server]),
+    );
   });
 }

@@ -49,13 +49,18 @@ test("damaged and foreign files are refused in words", async () => {
   await expect(readNpz(new Uint8Array(0))).rejects.toThrow("no zip archive");
   const text = new TextEncoder().encode("hello, this is no array");
   await expect(readNpz(writeZip([{ name: "a.npy", data: text }]))).rejects.toThrow("a.npy is no array of NumPy");
-  const objects = new TextEncoder().encode("\x93NUMPY\x01\x00\x3c\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }");
+  const objects = new TextEncoder().encode(
+    "\x93NUMPY\x01\x00\x3c\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+  );
   const header = Uint8Array.from([0x93, ...objects.subarray(2)]);
   await expect(readNpz(writeZip([{ name: "a.npy", data: header }]))).rejects.toThrow("holds objects");
 });
 
 test("zip archives of several files", async () => {
-  const entries = [{ name: "a", data: Uint8Array.of(1, 2) }, { name: "ü", data: new Uint8Array(70000) }];
+  const entries = [
+    { name: "a", data: Uint8Array.of(1, 2) },
+    { name: "ü", data: new Uint8Array(70000) },
+  ];
   expect(await readZip(writeZip(entries))).toEqual(entries);
   expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926); // the check value of the CRC-32
 });
@@ -83,7 +88,8 @@ test("WebM: elements lie within each other with their sizes, and blocks have the
   expect(blocks.map((block) => block[block.length - 1])).toEqual([0, 1, 2, 3]);
   expect(blocks.map((block) => block[3])).toEqual([0x80, 0, 0x80, 0]);
   expect(blocks.map((block) => (block[1]! << 8) | block[2]!)).toEqual([0, 100, 0, 0]);
-  const value = (id: string) => found.find(([path]) => path.endsWith(`/${id}`))![1].reduce((sum, byte) => 256 * sum + byte, 0);
+  const value = (id: string) =>
+    found.find(([path]) => path.endsWith(`/${id}`))![1].reduce((sum, byte) => 256 * sum + byte, 0);
   expect([value("b0"), value("ba"), value("2ad7b1")]).toEqual([256, 128, 1_000_000]);
 });
 
@@ -91,7 +97,7 @@ test("WebM: elements lie within each other with their sizes, and blocks have the
 function parse(file: Uint8Array, start: number, end: number, path: string): [string, Uint8Array][] {
   const found: [string, Uint8Array][] = [];
   const containers = ["18538067", "1549a966", "1654ae6b", "ae", "e0", "1f43b675"];
-  for (let at = start; at < end; ) {
+  for (let at = start; at < end;) {
     const length = Math.clz32(file[at]!) - 23;
     const id = Buffer.from(file.subarray(at, at + length)).toString("hex");
     const size = Number(Buffer.from(file.subarray(at + length, at + length + 8)).readBigUInt64BE() & 0xffffffffffffffn);

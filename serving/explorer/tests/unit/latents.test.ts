@@ -1,8 +1,21 @@
 import { expect, test } from "vitest";
 
 import {
-  applyDirection, formatLayers, inPlane, lerp, mix, multiply, parseLayers, parseSeeds, pathWeights, slerp,
-  transformMatrix, truncate, unwrap, weightedSum, type Curve,
+  applyDirection,
+  formatLayers,
+  inPlane,
+  lerp,
+  mix,
+  multiply,
+  parseLayers,
+  parseSeeds,
+  pathWeights,
+  slerp,
+  transformMatrix,
+  truncate,
+  unwrap,
+  weightedSum,
+  type Curve,
 } from "../../src/latents";
 import { frameCount } from "../../src/film";
 import { readNpz } from "../../src/npz";
@@ -10,14 +23,19 @@ import { f32, reference, referenceFile } from "./reference";
 
 const W_DIM = 4;
 const [a, b, c, average] = [reference.a, reference.b, reference.c, reference.average].map(f32) as Float32Array[] as [
-  Float32Array, Float32Array, Float32Array, Float32Array,
+  Float32Array,
+  Float32Array,
+  Float32Array,
+  Float32Array,
 ];
 
 /** Expect equality up to the rounding of a float32, by which JavaScript's and C's sines may differ. */
 function expectClose(own: ArrayLike<number>, expected: readonly number[], ulps = 1): void {
   expect(own.length).toBe(expected.length);
   expected.forEach((value, i) => {
-    expect(Math.abs(own[i]! - value), `element ${i}`).toBeLessThanOrEqual(Math.max(Math.abs(value), 1) * ulps * 2 ** -23);
+    expect(Math.abs(own[i]! - value), `element ${i}`).toBeLessThanOrEqual(
+      Math.max(Math.abs(value), 1) * ulps * 2 ** -23,
+    );
   });
 }
 
@@ -57,7 +75,11 @@ test("paths through keyframes are those of sg3tf generate interpolate", () => {
   const keyframes: Float32Array[] = reference.keyframes.map(f32);
   for (const { curve, loop, count, ws } of reference.paths) {
     const own = reference.times.map((t: number) =>
-      weightedSum(keyframes.slice(0, count), pathWeights(count, t > count - 1 && !loop ? count - 1 : t, curve as Curve, loop)));
+      weightedSum(
+        keyframes.slice(0, count),
+        pathWeights(count, t > count - 1 && !loop ? count - 1 : t, curve as Curve, loop),
+      ),
+    );
     reference.times.forEach((t: number, i: number) => {
       if (t > (loop ? count : count - 1)) return; // SciPy extrapolates where no frame is
       const size = keyframes[0]!.length;
@@ -76,10 +98,14 @@ test("rotations take the shorter way", () => {
 
 test("directions from a file move latents as sg3tf edit does", async () => {
   const arrays = await readNpz(referenceFile("directions.npz"));
-  const [names, vectors, deviations, layers] = ["names", "vectors", "deviations", "layers"].map((name) => arrays.get(name)!.data);
+  const [names, vectors, deviations, layers] = ["names", "vectors", "deviations", "layers"].map(
+    (name) => arrays.get(name)!.data,
+  );
   expect(names).toEqual(["pc0", "Länge"]);
   const direction = {
-    name: "Länge", vector: Float32Array.from(vectors!.slice(W_DIM) as Float32Array), deviation: deviations![1] as number,
+    name: "Länge",
+    vector: Float32Array.from(vectors!.slice(W_DIM) as Float32Array),
+    deviation: deviations![1] as number,
     layers: [...(layers as Float64Array)],
   };
   expect(applyDirection(a, direction, -2.5)).toEqual(f32(reference.moved));
@@ -88,7 +114,10 @@ test("directions from a file move latents as sg3tf edit does", async () => {
 test("ranges of layers and seeds", () => {
   for (const [text, layers] of Object.entries(reference.layers)) expect(parseLayers(text, 16), text).toEqual(layers);
   for (const [numWs, ...thirds] of reference.thirds) {
-    expect(["coarse", "middle", "fine"].map((third) => parseLayers(third, numWs)), `${numWs}`).toEqual(thirds);
+    expect(
+      ["coarse", "middle", "fine"].map((third) => parseLayers(third, numWs)),
+      `${numWs}`,
+    ).toEqual(thirds);
   }
   expect(formatLayers([0, 1, 2, 5, 7, 8])).toBe("0-2,5,7-8");
   for (const text of ["", "rough", "16", "-1", "1-"]) expect(() => parseLayers(text, 16), text).toThrow(RangeError);

@@ -7,18 +7,40 @@ import { START, Store, type State } from "../../src/store";
 import { f32 } from "./reference";
 
 const projected: Source = {
-  kind: "styles", name: "found & <b>!~.x", ws: f32([1, 2, 0.1, -3, 1, 2]), wDim: 2, transform: f32([1, 0, 0.25, 0, 1, 0, 0, 0, 1]),
+  kind: "styles",
+  name: "found & <b>!~.x",
+  ws: f32([1, 2, 0.1, -3, 1, 2]),
+  wDim: 2,
+  transform: f32([1, 0, 0.25, 0, 1, 0, 0, 0, 1]),
 };
 const steered: Point = {
-  source: projected, label: [0, 0.5], psi: -0.3, cutoff: 0, rotate: -12.5, x: 0.1, y: -0.25,
+  source: projected,
+  label: [0, 0.5],
+  psi: -0.3,
+  cutoff: 0,
+  rotate: -12.5,
+  x: 0.1,
+  y: -0.25,
   plane: { b: { kind: "seed", seed: 7 }, c: projected, u: 0.123, v: -0.2 },
-  mixes: [{ source: { kind: "seed", seed: 2 ** 32 - 1 }, layers: [0, 1, 2] }, { source: projected, layers: [1] }],
+  mixes: [
+    { source: { kind: "seed", seed: 2 ** 32 - 1 }, layers: [0, 1, 2] },
+    { source: projected, layers: [1] },
+  ],
   strengths: { "a=b;c": 1.5, other: -2 },
 };
 const full: State = {
-  view: "picture", look: "difference", firstSeed: 123456, point: steered,
-  directions: [{ name: "a=b;c", vector: f32([0.6, 0.8]), deviation: 0.37, layers: [0, 2] }, { name: "other", vector: f32([1, 0]), deviation: 1, layers: [1] }],
-  kept: [{ name: "a ~ b|c", point: seedPoint(4) }, { name: "", point: steered }],
+  view: "picture",
+  look: "difference",
+  firstSeed: 123456,
+  point: steered,
+  directions: [
+    { name: "a=b;c", vector: f32([0.6, 0.8]), deviation: 0.37, layers: [0, 2] },
+    { name: "other", vector: f32([1, 0]), deviation: 1, layers: [1] },
+  ],
+  kept: [
+    { name: "a ~ b|c", point: seedPoint(4) },
+    { name: "", point: steered },
+  ],
   keyframes: [seedPoint(1, 1), steered],
   path: { frames: 12, fps: 24, curve: "lerp", loop: false },
   mixing: { rows: "1-3", columns: "4,5", layers: "0-6,9" },
@@ -42,8 +64,22 @@ test("directions that move nothing are left out", () => {
 });
 
 test.each([
-  "view=cellar", "p=seed:-1", "p=seed:1e99", "p=seed:5;psi:9", "p=seed:5;psi:", "p=seed:5;x:NaN", "p=seed:5;cut:99999999", "from=4294967296",
-  "q=1", "p=ws:a!AAA!0!", "p=ws:a!AADAfw!0!", "p=ws:a!!0!", "p=seed:1;mix:3@frog", "path=0,1,cubic,loop", "p=seed:1;plane:1", "d=x!1!0!",
+  "view=cellar",
+  "p=seed:-1",
+  "p=seed:1e99",
+  "p=seed:5;psi:9",
+  "p=seed:5;psi:",
+  "p=seed:5;x:NaN",
+  "p=seed:5;cut:99999999",
+  "from=4294967296",
+  "q=1",
+  "p=ws:a!AAA!0!",
+  "p=ws:a!AADAfw!0!",
+  "p=ws:a!!0!",
+  "p=seed:1;mix:3@frog",
+  "path=0,1,cubic,loop",
+  "p=seed:1;plane:1",
+  "d=x!1!0!",
 ])("what is no link is refused: %s", (fragment) => {
   expect(() => fromFragment(fragment)).toThrow();
 });
@@ -77,12 +113,17 @@ test("the command line of a point", () => {
   expect(networkName("", address)).toBe("grpc://localhost:8500/sg3");
   const point: Point = { ...seedPoint(5, 0.7, [0, 1]), cutoff: 8, rotate: 30, x: 0.25 };
   expect(command(point, "my net's.keras")).toBe(
-    "sg3tf generate images --network='my net'\\''s.keras' --seeds=5 --trunc=0.7 --trunc_cutoff=8 --class=1 --rotate=30 " +
-      "--translate=0.25,0 --outdir=out",
+    "sg3tf generate images --network='my net'\\''s.keras' --seeds=5 --trunc=0.7 --trunc_cutoff=8 --class=1 " +
+      "--rotate=30 --translate=0.25,0 --outdir=out",
   );
   expect(command(steered, "n")).toBe("sg3tf generate images --network=n --latents=explorer.npz --outdir=out");
   expect(metadata({ ...seedPoint(5, 0.5), x: 0.5 }, "n", true)).toEqual({
-    seeds: "5", seed: "5", trunc: "0.5", translate: "0.5,0", Software: "sg3tf explorer", network: "n",
+    seeds: "5",
+    seed: "5",
+    trunc: "0.5",
+    translate: "0.5,0",
+    Software: "sg3tf explorer",
+    network: "n",
     transform: "[[1.0, 0.0, -0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]",
   });
 });

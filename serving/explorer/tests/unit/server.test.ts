@@ -26,7 +26,11 @@ test("paths of models, versions and labels", () => {
 
 test("numbers as JSON and back", () => {
   const data = f32([1, 2, 1, 2, 0.1, 3, 1, 2]);
-  expect(JSON.parse(floats(data, [2, 2, 2])).flat(2).map(Math.fround)).toEqual([...data]);
+  expect(
+    JSON.parse(floats(data, [2, 2, 2]))
+      .flat(2)
+      .map(Math.fround),
+  ).toEqual([...data]);
   expect(toFloats(JSON.parse(floats(data, [2, 2, 2])), 8)).toEqual(data);
   expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("other numbers");
   expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("other numbers");
@@ -45,7 +49,9 @@ test("answers that are late, broken or refusals become words", async () => {
     let body = "";
     request.on("data", (part) => (body += part));
     request.on("end", () => {
-      heard.push(`${request.method} ${request.headers["content-type"] ?? ""} ${request.headers["x-api-key"] ?? ""} ${body}`);
+      heard.push(
+        `${request.method} ${request.headers["content-type"] ?? ""} ${request.headers["x-api-key"] ?? ""} ${body}`,
+      );
       const [status, text] = answers[request.url!] ?? [200, ""];
       if (text) response.writeHead(status).end(text);
     });
@@ -54,7 +60,11 @@ test("answers that are late, broken or refusals become words", async () => {
   const url = `http://127.0.0.1:${(http.address() as { port: number }).port}`;
   const model = { server: url, model: "m", version: null };
   const [server, hasty] = [new Server(url), new Server(url, 0.3)];
-  await expect(server.versions(model)).rejects.toMatchObject({ message: "<b>no such model</b>", status: 404, isLost: false });
+  await expect(server.versions(model)).rejects.toMatchObject({
+    message: "<b>no such model</b>",
+    status: 404,
+    isLost: false,
+  });
   await expect(server.signatures(model)).rejects.toThrow("something else than JSON");
   server.key = "secret";
   expect(await server.predict(model, "map", { psi: "[1]" })).toEqual([1]);
@@ -71,37 +81,66 @@ test("answers that are late, broken or refusals become words", async () => {
   await expect(server.versions(model)).rejects.toMatchObject({ isLost: true });
 });
 
-function signatures(sizes: Partial<Record<"z" | "ws" | "label" | "images", number>>, canSteer = true): Map<string, Signature> {
+function signatures(
+  sizes: Partial<Record<"z" | "ws" | "label" | "images", number>>,
+  canSteer = true,
+): Map<string, Signature> {
   const { z = 6, ws = 3, label, images = 8 } = sizes;
   return new Map<string, Signature>([
-    ["map", { inputs: { z: [null, z], psi: null, ...(label === undefined ? {} : { label: [null, label] }) }, outputs: { ws: [null, ws, 4] } }],
+    [
+      "map",
+      {
+        inputs: { z: [null, z], psi: null, ...(label === undefined ? {} : { label: [null, label] }) },
+        outputs: { ws: [null, ws, 4] },
+      },
+    ],
     ["synthesize", { inputs: {}, outputs: { images: [null, images, images, 3] } }],
-    ...(canSteer ? [["synthesize_png", { inputs: { ws: [null, ws, 4], scale: null, transform: [null, 3, 3] }, outputs: {} }] as const] : []),
+    ...(canSteer
+      ? [
+          [
+            "synthesize_png",
+            { inputs: { ws: [null, ws, 4], scale: null, transform: [null, 3, 3] }, outputs: {} },
+          ] as const,
+        ]
+      : []),
   ]);
 }
 
 test("sizes of a model, and what is none of ours", () => {
   expect(readFacts(signatures({ label: 2 }))).toEqual({
-    zDim: 6, numWs: 3, wDim: 4, labelDim: 2, resolution: 8, canSteer: true, canTransform: true,
+    zDim: 6,
+    numWs: 3,
+    wDim: 4,
+    labelDim: 2,
+    resolution: 8,
+    canSteer: true,
+    canTransform: true,
   });
   expect(readFacts(signatures({}, false))).toMatchObject({ labelDim: 0, canSteer: false, canTransform: false });
   expect(() => readFacts(new Map())).toThrow("no generator exported by sg3tf");
   for (const hostile of [{ z: 1e12 }, { ws: 1e9 }, { label: 1e7 }, { images: 1e6 }]) {
     expect(() => readFacts(signatures(hostile))).toThrow(/the explorer takes up to/);
   }
-  for (const hostile of [{ z: NaN }, { z: 0.5 }, { ws: -1 }]) expect(() => readFacts(signatures(hostile))).toThrow(/has no/);
+  for (const hostile of [{ z: NaN }, { z: 0.5 }, { ws: -1 }])
+    expect(() => readFacts(signatures(hostile))).toThrow(/has no/);
 });
 
 test("a point is truncated, then mixed, then moved", () => {
   const [a, b] = [f32([1, 1, 1, 1]), f32([2, 2, 4, 4])];
   const average = f32([0, 0]);
   const direction = { name: "d", vector: f32([1, 0]), deviation: 2, layers: [0] };
-  const point = { ...seedPoint(0, 0.5), mixes: [{ source: { kind: "seed", seed: 1 } as const, layers: [1] }], strengths: { d: 3 } };
+  const point = {
+    ...seedPoint(0, 0.5),
+    mixes: [{ source: { kind: "seed", seed: 1 } as const, layers: [1] }],
+    strengths: { d: 3 },
+  };
   expect(compose(point, [a, b], average, [direction])).toEqual(f32([6.5, 0.5, 2, 2]));
   const both = { ...point, plane: { b: point.source, c: point.source, u: 1, v: 0 }, strengths: {} };
   expect(compose(both, [a, b, b, a], average, [])).toEqual(f32([1, 1, 0.5, 0.5]));
   const plane = { b: point.source, c: point.source, u: 0.5, v: 0 };
-  expect(compose({ ...point, plane, mixes: [], strengths: {} }, [a, b, a], average, [])).toEqual(f32([0.75, 0.75, 1.25, 1.25]));
+  expect(compose({ ...point, plane, mixes: [], strengths: {} }, [a, b, a], average, [])).toEqual(
+    f32([0.75, 0.75, 1.25, 1.25]),
+  );
 });
 
 test("only the newest work is done", async () => {
@@ -143,7 +182,10 @@ function waves(side: number, shift = 0): Pixels {
   const data = new Uint8ClampedArray(side * side * 4);
   for (let i = 0; i < side * side; i++) {
     const x = ((i % side) + 0.5) / side - 0.5 - shift;
-    data.set([127 + 100 * Math.sin(2 * Math.PI * x), 127 + 100 * Math.cos((Math.PI * Math.floor(i / side)) / side), 127, 255], 4 * i);
+    data.set(
+      [127 + 100 * Math.sin(2 * Math.PI * x), 127 + 100 * Math.cos((Math.PI * Math.floor(i / side)) / side), 127, 255],
+      4 * i,
+    );
   }
   return { width: side, height: side, data };
 }
@@ -175,7 +217,8 @@ test("a dot becomes Lanczos' filter of three lobes", () => {
   const large = enlarge(dot, 4);
   for (let column = 20; column < 50; column++) {
     const expected = Math.min(255, Math.max(0, 255 * weight(column) * weight(34)));
-    expect(Math.abs(large.data[4 * (34 * 64 + column)]! - expected), `column ${column}`).toBeLessThanOrEqual(0.51); // rounded
+    const found = large.data[4 * (34 * 64 + column)]!; // rounded
+    expect(Math.abs(found - expected), `column ${column}`).toBeLessThanOrEqual(0.51);
   }
 });
 
@@ -192,7 +235,9 @@ test("an undone transform gives back the picture, where it was not cut off", () 
   expect(undone.data[4 * (32 * 64 + 60) + 3]).toBe(0); // the right end was moved out of the picture
   const { decibels } = difference(undone, still);
   expect(decibels).toBeGreaterThan(45); // 8 bits
-  expect(difference(undoTransform(moved, transformMatrix({ rotate: 0, x: -shift, y: 0 })), still).decibels).toBeLessThan(15);
+  expect(
+    difference(undoTransform(moved, transformMatrix({ rotate: 0, x: -shift, y: 0 })), still).decibels,
+  ).toBeLessThan(15);
   expect(difference(still, still).decibels).toBe(Infinity);
 });
 
@@ -202,7 +247,10 @@ test("a turned picture is turned back", () => {
   for (let i = 0; i < side * side; i++) {
     // A quarter clockwise: the top row becomes the right column.
     const [row, column] = [Math.floor(i / side), i % side];
-    turned.data.set(still.data.subarray(4 * ((side - 1 - column) * side + row), 4 * ((side - 1 - column) * side + row) + 4), 4 * i);
+    turned.data.set(
+      still.data.subarray(4 * ((side - 1 - column) * side + row), 4 * ((side - 1 - column) * side + row) + 4),
+      4 * i,
+    );
   }
   const back = undoTransform(turned, transformMatrix({ rotate: 90, x: 0, y: 0 }));
   expect(difference(back, waves(side)).decibels).toBeGreaterThan(60);
