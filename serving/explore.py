@@ -67,12 +67,11 @@ def _export(network: str, base: Path) -> None:
     from serving.saved_model import export_saved_model, training_provenance
     from sg3tf import Generator
     from sg3tf.models.loading import load
-    from sg3tf.models.presets import PRESETS, STYLEGAN1_PRESET, TRAINED_PRESETS, trained_file
+    from sg3tf.models.presets import PRESETS, STYLEGAN1_PRESET
 
-    is_preset = network in (*PRESETS, STYLEGAN1_PRESET, *TRAINED_PRESETS) and not Path(network).exists()
-    generator = Generator.from_preset(network) if is_preset else load(network)
-    file = trained_file(network) if network in TRAINED_PRESETS and is_preset else Path(network)
-    provenance = {"source": network} if is_preset and network not in TRAINED_PRESETS else training_provenance(file)
+    is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
+    generator = Generator.from_preset(network) if is_untrained else load(network)
+    provenance = {"source": network} if is_untrained else training_provenance(Path(network))
     print(f"exporting {network}", file=sys.stderr, flush=True)
     export_saved_model(generator, base, metadata=provenance)
 

@@ -36,7 +36,8 @@ _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
 def define_network(options: flags.FlagValues) -> None:
     """Define --network, --batch, and the flags of a connection to a server."""
     shared.define_network(
-        options, "Generator: .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL."
+        options,
+        "Generator: portraits-32, .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL.",
     )
     shared.define_batch(options, None, "Images at a time, which changes no byte of them; default: up to 8, by memory.")
     flags.DEFINE_float(

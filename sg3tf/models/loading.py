@@ -16,6 +16,7 @@ import numpy as np
 from sg3tf.models import hub
 from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
+from sg3tf.models.presets import TRAINED_PRESETS, trained_file
 
 Model = TypeVar("Model", bound=keras.Model)
 
@@ -26,9 +27,10 @@ def load(path: str | os.PathLike[str]) -> Generator:
     """Load the generator stored at `path`.
 
     Args:
-        path: a .keras file, or a folder with its unzipped form; a checkpoint folder; a run folder, for the newest of
-            its snapshots and checkpoints, which a line on stderr names; or an address, `hf://USER/NAME@REVISION` or
-            `https://HOST/FILE.keras#sha256=DIGEST`, which is downloaded once (docs/sharing.md).
+        path: name of a network that comes with sg3tf, such as "portraits-32"; a .keras file, or a folder with its
+            unzipped form; a checkpoint folder; a run folder, for the newest of its snapshots and checkpoints, which a
+            line on stderr names; or an address, `hf://USER/NAME@REVISION` or `https://HOST/FILE.keras#sha256=DIGEST`,
+            which is downloaded once (docs/sharing.md).
 
     Raises:
         FileNotFoundError: there is no generator, or the address cannot be reached.
@@ -99,11 +101,14 @@ def snapshots(run: Path) -> dict[int, Path]:
 def generator_file(path: Path) -> Path:
     """Return the .keras file of the generator at `path`; of a run, the newest of its snapshots and checkpoints.
 
-    A folder with the unzipped form of a .keras file stands for itself.
+    A folder with the unzipped form of a .keras file stands for itself, and the name of a network that comes with sg3tf,
+    where there is no file of that name, for its file.
 
     Raises:
         FileNotFoundError: there is none.
     """
+    if path.name in TRAINED_PRESETS and path.absolute().parent == Path.cwd() and not path.exists():
+        return trained_file(path.name)
     if path.is_file() or hub.is_unzipped(path):
         return path
     if (path / CHECKPOINT_GENERATOR).is_file():
@@ -115,8 +120,8 @@ def generator_file(path: Path) -> Path:
     } | snapshots(path)
     if not found:
         raise FileNotFoundError(
-            f"{path}: holds no generator; give a .keras file, a checkpoint folder with {CHECKPOINT_GENERATOR}, "
-            "or a run folder with network-snapshot-*.keras or checkpoints"
+            f"{path}: holds no generator; give a .keras file, a checkpoint folder with {CHECKPOINT_GENERATOR}, a run "
+            f"folder with network-snapshot-*.keras or checkpoints, or one of {', '.join(TRAINED_PRESETS)}"
         )
     return found[max(found)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sg3tf
-from sg3tf.models import presets
+from sg3tf.models import loading, presets
 from sg3tf.models.configs import ConfigError
 from sg3tf.models.generators import AblationGenerator
 
@@ -25,6 +25,18 @@ def test_a_trained_preset() -> None:
     fresh = sg3tf.Generator.from_preset("portraits-32", load_weights=False)
     assert fresh.config == G.config
     assert np.abs(fresh(z) - G(z)).max() > 0.1
+
+
+def test_a_trained_preset_has_its_name_where_a_path_may_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path("portraits-32-conditional")
+    assert loading.generator_file(name) == loading.generator_file(name.absolute()) == presets.trained_file(name.name)
+    assert loading.class_names(name)[3] == "long red hair"
+    with pytest.raises(FileNotFoundError, match="holds no generator"):
+        loading.generator_file(tmp_path / "elsewhere" / name)
+    name.mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no generator"):  # what is there comes first
+        loading.generator_file(name)
 
 
 @pytest.mark.parametrize(
