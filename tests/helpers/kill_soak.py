@@ -78,7 +78,7 @@ def train_arguments(inputs: Path, folder: Path, **more: Any) -> list[str]:
         **{"cbase": 128, "cmax": 8, "kimg": BATCH * STEPS / 1000, "tick": 4 * BATCH / 1000, "snap": 2},
         **{"checkpoint": 1, "ada_kimg": 1, "mirror": True, "metrics": "swd", "metrics_samples": 100, **more},
     }
-    return ["train", *(f"--{name}={value}" for name, value in values.items())]
+    return ["train", *(f"--{name}={value}" for name, value in values.items() if value is not None)]
 
 
 def train_results(folder: Path) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def converted_results(folder: Path) -> dict[str, Any]:
 
 
 #: Options of training whose step is built quickly.
-QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 2, "aug": "noaug"}
+QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 2, "aug": "noaug", "ada_kimg": None}
 
 JOBS = {
     "train": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"), train_results),
