@@ -399,7 +399,8 @@ def disturb(
         if found != expected:
             names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
             raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
-        if left := unfinished(folder):
+        begun_anew = [run for run in folder.glob("runs/*") if not any(run.glob("checkpoints/[0-9]*"))]
+        if left := {name for name in unfinished(folder) if not name.startswith(tuple(map(str, begun_anew)))}:
             raise Wrong(f"left behind: {', '.join(sorted(left))}")
 
 
