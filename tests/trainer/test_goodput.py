@@ -49,6 +49,19 @@ def test_a_run_without_a_kill(clock, tmp_path):
     }
 
 
+def test_the_startup_continues_after_saving(clock, tmp_path):
+    """Metrics that a kill has prevented are computed before the first step."""
+    goodput = Goodput(tmp_path, started=clock.now)
+    clock.now += 3
+    with goodput.saving():
+        clock.now += 4
+    clock.now += 5
+    goodput.on_step()
+    clock.now += 6
+    assert list(goodput.metrics().values()) == [6 / 18, 6, 0, 8, 4]
+    goodput.close()
+
+
 def test_what_came_after_the_checkpoint_is_lost_with_every_kill(clock, tmp_path):
     process(clock, tmp_path, startup=10, steps=(0, 30, 10))  # killed 10 s after the checkpoint
     clock.now += 5000  # nobody works
