@@ -137,8 +137,12 @@ def runs(tmp_path_factory, unlabeled):
     stopped = end(process, signal.SIGINT, folder / "stopped")
 
     process = start(arguments)
+    run, last_name = only((folder / "a").iterdir()), run_dir.checkpoints(stopped.folder)[-1].name
     rows = len(scalars(stopped))
-    wait_for(process, lambda: len(scalars(stopped, only((folder / "a").iterdir()))) > rows + 1)
+    wait_for(
+        process,
+        lambda: len(scalars(stopped, run)) > rows + 1 and run_dir.checkpoints(run)[-1].name > last_name,
+    )
     time.sleep(random_delay(2))  # at any moment: in a step, or while a file is written
     killed = end(process, signal.SIGKILL, folder / "killed")
 
