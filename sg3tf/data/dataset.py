@@ -16,7 +16,7 @@ from sg3tf.data.image_store import ImageStore
 from sg3tf.data.sampler import Batch, batches, epoch_batches
 from sg3tf.data.selection import AllBut, Balanced, EvenlySpaced, Index, Selection
 from sg3tf.data.stores import Sample, Store, is_records, open_records
-from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.files import refuse_remote, require_readable
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 if TYPE_CHECKING:
@@ -284,6 +284,7 @@ def open_dataset(
 def open_store(path: Path, resolution: Resolution | None = None) -> Store:
     """Open records, or image files, at one resolution, None: the largest; raises DataError like `open_dataset`."""
     refuse_remote(path)
+    require_readable(path)
     if path.exists() and not is_records(path):
         return ImageStore(path, resolution)
     return open_records(path, resolution)

@@ -44,6 +44,13 @@ def refuse_remote(path: str | os.PathLike[str]) -> None:
         )
 
 
+def require_readable(path: Path) -> None:
+    """Raise PermissionError if `path` is a file or folder that this user may not read."""
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    if path.exists() and not os.access(path, needed):
+        raise PermissionError(errno.EACCES, "this user may not read it", str(path))
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary sibling of `path` for writing; on success it is flushed to disk and renamed to `path`."""

@@ -225,6 +225,8 @@ def convert(
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
+    except OSError as error:  # of the file system, without its name, so that equal reasons are counted together
+        return Converted(name, label, [], error=error.strerror or f"{error}" or type(error).__name__)
     except Exception as error:  # Pillow raises many types for damaged files
         return Converted(name, label, [], error=f"{error}" or type(error).__name__)
     if config.format == "ffhq":

@@ -11,7 +11,7 @@ from sg3tf.data.build.sources import cifar, files, img2dataset, lsun, mnist, tfr
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec, standardize
-from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.files import refuse_remote, require_readable
 
 __all__ = ["Source", "find_source", "is_image_files"]
 
@@ -53,6 +53,7 @@ def find_source(
     refuse_remote(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; --source takes {_ACCEPTED}")
+    require_readable(path)
     kind = _kind(path)
     if kind is None and path.is_file() and tarfile.is_tarfile(path):
         raise DataError(f"{path} is a tar file of another kind than CIFAR-10: unpack it and give the folder")

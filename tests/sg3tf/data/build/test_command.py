@@ -442,3 +442,32 @@ def test_images_beside_class_folders_may_have_no_label(tmp_path: Path, image_fol
 def test_label_options_that_do_not_fit(name: str, more: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=f"--{name} needs labels and --format=shards"):
         BuildConfig(8, **{name: True}, **more)
+
+
+# --- What may not be read or written ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path, out: build(path, out, BuildConfig(8)), lambda path, _: open_dataset(path)]
+)
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path, Path], object]
+) -> None:
+    """And not a file that might be in it. The tests' user may be root, who may read everything."""
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != image_folder)
+    with pytest.raises(PermissionError, match=rf"this user may not read it: '{image_folder}'"):
+        read(image_folder, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_files_that_may_not_be_read_are_counted_together(
+    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, name: str) -> bytes:
+        if name.startswith("bee"):
+            raise PermissionError(13, "Permission denied", str(path / name))
+        return (path / name).read_bytes()
+
+    monkeypatch.setattr("sg3tf.data.build.sources.files.read_file", refuse)
+    report = build(image_folder, tmp_path / "x", BuildConfig(8))
+    assert "skipped: 2: Permission denied, e.g. bee/2.png" in report.lines()
