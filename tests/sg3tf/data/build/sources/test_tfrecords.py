@@ -59,6 +59,7 @@ def test_one_file_of_records(tmp_path: Path) -> None:
 
 def test_a_record_without_its_label_is_named(tmp_path: Path, shard_set: Path, drop_label: Callable[..., None]) -> None:
     drop_label(shard_set / "shards-00001-of-00002.tfrecords", 2)
+    (shard_set / "labels.npy").unlink()  # which has it
     with pytest.raises(DataError, match=r"00001-of-00002\.tfrecords: record 2: the label is missing"):
         build(shard_set, tmp_path / "x", BuildConfig(8))
     assert not (tmp_path / "x").exists()
