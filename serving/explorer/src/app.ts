@@ -31,8 +31,9 @@ export class App {
   async connect(): Promise<void> {
     for (;;) {
       try {
+        const versions = this.server.versions(this.address).catch(() => []);
         this.generator = await Generator.connect(this.server, this.address);
-        this.versions = await this.server.versions(this.address).catch(() => []);
+        this.versions = await versions;
         this.setHealth("ready");
         for (const listener of this.ready) listener(this.generator);
         return;

@@ -5,12 +5,14 @@ export class Latest {
   replaced = 0;
   private waiting: (() => Promise<void>) | null = null;
   private running: Promise<void> | null = null;
+  private interrupt: (() => void) | null = null;
 
   /** Begin at once if nothing runs, else when that has ended, unless newer work comes first. */
   request(work: () => Promise<void>): void {
     if (this.running) {
       if (this.waiting) this.replaced++;
       this.waiting = work;
+      this.interrupt?.();
       return;
     }
     this.running = this.run(work);
@@ -22,6 +24,18 @@ export class Latest {
 
   get hasNewer(): boolean {
     return this.waiting !== null;
+  }
+
+  /** Wait, for the running work; return true as soon as newer work waits, false after the time. */
+  async isInterrupted(milliseconds: number): Promise<boolean> {
+    if (!this.hasNewer) {
+      await new Promise<void>((resolve) => {
+        this.interrupt = resolve;
+        setTimeout(resolve, milliseconds);
+      });
+      this.interrupt = null;
+    }
+    return this.hasNewer;
   }
 
   private async run(work: () => Promise<void>): Promise<void> {

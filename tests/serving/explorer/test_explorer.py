@@ -1,6 +1,7 @@
 """The explorer: its built files, its TypeScript against values from Python, and every feature in a browser."""
 
 import filecmp
+import gzip
 import json
 import os
 import shutil
@@ -64,6 +65,12 @@ def test_built_files_are_those_of_the_sources(npx, tmp_path):
     _, different, missing = filecmp.cmpfiles(tmp_path / "dist", EXPLORER / "dist", built, shallow=False)
     assert not different + missing, "serving/explorer/dist is stale: make explorer"
     assert built == sorted(file.name for file in (EXPLORER / "dist").iterdir())
+
+
+def test_built_files_are_small_and_make_no_code_from_text():
+    files = [file.read_bytes() for file in (EXPLORER / "dist").iterdir()]
+    assert sum(len(gzip.compress(content)) for content in files) < 300_000
+    assert not [content for content in files if b"eval(" in content or b"new Function" in content]
 
 
 def test_types_and_units(npx, tmp_path):

@@ -73,8 +73,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     element.dispatchEvent(new CustomEvent("drawn", { detail: point })); // for measurements
     if (scale === 1) shown = { png, point };
     else {
-      await new Promise((resolve) => setTimeout(resolve, REST_MS));
-      if (latest.hasNewer) return;
+      if (await latest.isInterrupted(REST_MS)) return;
       const whole = await timed(generator, point, state, 1);
       shown = { png: whole, point };
       await draw(generator, whole, point, state);

@@ -161,6 +161,18 @@ test("only the newest work is done", async () => {
   expect(latest.isBusy).toBe(false);
 });
 
+test("waiting work is interrupted by newer work, at once", async () => {
+  const latest = new Latest();
+  const found: boolean[] = [];
+  const wait = (milliseconds: number) => async () => void found.push(await latest.isInterrupted(milliseconds));
+  latest.request(wait(60_000)); // the test would run into its own limit
+  latest.request(wait(60_000));
+  await new Promise((resolve) => setTimeout(resolve));
+  latest.request(wait(1));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(found).toEqual([true, true, false]);
+});
+
 test("previews only where they are faster", () => {
   const scales = (resolution: number, whole: number, reduced?: number) => {
     const preview = new Preview(resolution);
