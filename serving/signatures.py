@@ -184,17 +184,16 @@ def _to_uint8(images: tf.Tensor) -> tf.Tensor:
 
 
 def _to_png(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Encode uint8 images [N, R, R, C] as PNG files [N], each with R / scale pixels a side, rounded up.
+    """Encode uint8 images [N, H, W, C] as PNG files [N] of H / scale by W / scale pixels, rounded up.
 
     A server that batches joins requests of different scales, so that each image has its own.
     """
     scale = tf.maximum(scale, 1)
-    resolution = tf.shape(images)[1]
+    size = tf.shape(images)[1:3]
 
     def reduced(image_and_scale: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, divisor = image_and_scale
-        side = (resolution + divisor - 1) // divisor
-        smaller = tf.image.resize(image[tf.newaxis], [side, side], tf.image.ResizeMethod.AREA)[0]
+        smaller = tf.image.resize(image[tf.newaxis], (size + divisor - 1) // divisor, tf.image.ResizeMethod.AREA)[0]
         return tf.io.encode_png(tf.saturate_cast(tf.round(smaller), tf.uint8))
 
     return tf.cond(

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from sg3tf import images, ops
 from sg3tf.latents import mix, transform_matrix, z_from_seeds
 from sg3tf.utils.files import literal_folder
+from sg3tf.utils.resolution import size_of
 
 #: Largest difference of float outputs, relative to the largest expected value.
 TOLERANCE = 1e-4
@@ -92,6 +93,7 @@ def _requests_of_size(generator: Any, size: int) -> list[Request]:
     synthesis = {"ws": ws}
     if generator.supports_transform:
         synthesis["transform"] = np.tile(transform_matrix(0.3, 0.1, -0.05), (size, 1, 1))
+    scale = 1 if any(side % 2 for side in size_of(config.resolution)) else 2
     odd_layers = np.arange(generator.num_ws, dtype=np.float32) % 2
     inputs: dict[str, dict[str, np.ndarray]] = {
         "serving_default": {"z": z, **condition},
@@ -100,7 +102,7 @@ def _requests_of_size(generator: Any, size: int) -> list[Request]:
         "map": {"z": z, **condition},
         "synthesize": synthesis,
         "synthesize_float": synthesis,
-        "synthesize_png": {**synthesis, "scale": np.full(size, 2, np.int32)},
+        "synthesize_png": {**synthesis, "scale": np.full(size, scale, np.int32)},
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
     return [Request(signature, arrays) for signature, arrays in inputs.items()]
@@ -184,9 +186,9 @@ class ReferenceModel:
 
 
 def _reduced(pictures: np.ndarray, scale: int) -> np.ndarray:
-    """Average squares of uint8 [N, R, R, C], of which R is a multiple of `scale`."""
-    count, side, _, channels = pictures.shape
-    squares = pictures.reshape(count, side // scale, scale, side // scale, scale, channels)
+    """Average squares of uint8 [N, H, W, C], of which H and W are multiples of `scale`."""
+    count, height, width, channels = pictures.shape
+    squares = pictures.reshape(count, height // scale, scale, width // scale, scale, channels)
     return images.to_uint8(squares.mean((2, 4), dtype=np.float32) / 127.5 - 1)
 
 

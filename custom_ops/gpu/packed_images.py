@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.utils.files import atomic_path
+from sg3tf.utils.resolution import to_resolution
 
 CHUNK = 256  # images that are compressed together
 
@@ -19,13 +20,13 @@ class PackedImages:
     """Images in memory by index, as sg3tf.data.Dataset has them.
 
     Args:
-        images: uint8 [N, R, R, C].
+        images: uint8 [N, H, W, C].
         labels: float32 [N, label_dim].
     """
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.float32]) -> None:
         self._images, self._labels = images, labels
-        self.resolution, self.channels = images.shape[2:]
+        self.resolution, self.channels = to_resolution(images.shape[2:0:-1]), images.shape[3]
         self.label_dim = labels.shape[1]
 
     def __len__(self) -> int:
@@ -48,7 +49,7 @@ def write(file: Path, images: NDArray[np.uint8], labels: NDArray[np.float32]) ->
 
     Args:
         file: its name ends with .npz.
-        images: uint8 [N, R, R, C].
+        images: uint8 [N, H, W, C].
         labels: float32 [N, label_dim].
     """
 

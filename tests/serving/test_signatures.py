@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
-from serving.signatures import ServedGenerator
+from serving.signatures import ServedGenerator, _to_png
 
 
 def test_max_batch(fake_generator):
@@ -39,6 +39,14 @@ def test_scaled_png(fake_generator):
         np.testing.assert_array_equal(pictures[0], full[0])
     averages = full[1].reshape(4, 2, 4, 2, 3).mean((1, 3))
     np.testing.assert_allclose(pictures[1], averages, atol=0.5 + 1e-4)  # rounded to a level
+
+
+def test_scaled_png_of_pictures_that_are_not_square():
+    pictures = np.random.default_rng(0).integers(0, 256, [2, 6, 10, 3], np.uint8)
+    half, quarter = (tf.io.decode_png(file).numpy() for file in _to_png(tf.constant(pictures), tf.constant([2, 4])))
+    averages = pictures[0].reshape(3, 2, 5, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(half, averages, atol=0.5 + 1e-4)  # rounded to a level
+    assert quarter.shape == (2, 3, 3)
 
 
 def test_xla(fake_generator):
