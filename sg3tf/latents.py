@@ -102,7 +102,7 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
 
     Args:
         ws: [N, num_ws, w_dim].
-        w_avg: [w_dim].
+        w_avg: [w_dim], or [N, 1, w_dim] with one for each image.
         psi: 1 leaves them unchanged to the bit, 0 makes them the average; a number or [N].
         cutoff: number of style vectors to move, from the first; None for all.
 

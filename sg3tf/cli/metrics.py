@@ -18,7 +18,7 @@ from absl import flags
 
 from sg3tf.metrics import METRIC_NAMES
 from sg3tf.metrics.cache import default_cache_dir
-from sg3tf.metrics.samples import Images, resize_filter, uniform_classes
+from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_classes
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import Progress
@@ -50,6 +50,12 @@ def define_flags(options: flags.FlagValues) -> None:
         "metrics", None, f"Metrics to compute: {', '.join(METRIC_NAMES)}.", required=True, flag_values=options
     )
     flags.DEFINE_string(
+        "class",
+        None,
+        "Class to measure alone, by name or number: its images in --data, and generated ones of it; default: all.",
+        flag_values=options,
+    )
+    flags.DEFINE_string(
         "cache_dir",
         str(default_cache_dir() or ""),
         "Folder for features of data sets and for interrupted work; empty: none.",
@@ -72,7 +78,7 @@ def main(options: Any) -> None:
         evaluation = Evaluation(
             options.metrics,
             G,
-            options.data or None,
+            _data(options, G.config),
             detector_dir=options.detector_dir,
             cache_dir=options.cache_dir or None,
             num_samples=options.num_samples,
@@ -87,6 +93,16 @@ def main(options: Any) -> None:
             for line in _lines(evaluation, shared_entries):
                 for file in filter(None, (sys.stdout, out)):
                     print(json.dumps(line), file=file, flush=True)
+
+
+def _data(options: Any, config: Any) -> str | Images | None:
+    """Return the path of the data, or those of --class, which generated images have the labels of."""
+    name = options["class"].value
+    if name is None:
+        return options.data or None
+    if not options.data or not config.label_dim:
+        raise ValueError(f"class={name}: needs a network with labels, and --data with images of the class")
+    return open_data(options.data, resolution=config.resolution, labels=True).of_class(name)
 
 
 def _all_devices() -> tf.distribute.Strategy:

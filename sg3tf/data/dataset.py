@@ -158,6 +158,24 @@ class Dataset:
             raise DataError(f"{self.path} {found}, and only classes can be balanced; leave --balance out")
         return self._part(Balanced(self._store.classes_of_images()[self._select(np.arange(len(self)))]))
 
+    def of_class(self, name: str) -> Dataset:
+        """Return the images of one class, of a data set that is opened with its labels.
+
+        Args:
+          name: name of the class, or its number.
+
+        Raises:
+          DataError: there is no such class, or no image of it.
+        """
+        number = self.classes.index(name) if name in self.classes else int(name) if name.isdecimal() else -1
+        if not 0 <= number < self.label_dim or self._store.label.kind != "class":
+            known = f"the classes {', '.join(self.classes[:8])}" if self.classes else f"{self.label_dim} classes"
+            raise DataError(f"class={name}: {self.path} has {known if self._store.label.kind == 'class' else 'none'}")
+        members = [bool(self.label(i)[number]) for i in range(len(self))]
+        if not any(members):
+            raise DataError(f"class={name}: {self.path} has no image of it")
+        return self._part(self._records[members])
+
     def cached(self, max_bytes: int) -> Dataset:
         """Return this data set with a memory cache: uint8 pixels and labels are kept once they have been read.
 

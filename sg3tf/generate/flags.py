@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import flags
@@ -136,9 +136,19 @@ def define_picture(options: flags.FlagValues, help: str, endings: Sequence[str] 
 
 
 def network_from_flags(options: Any) -> Network:
-    """Open --network."""
+    """Open --network, and let it truncate towards --trunc_center, if the command has a --class.
+
+    Raises:
+        ValueError: --trunc_center=class for a network without labels, or without --class.
+    """
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
-    return open_network(options.network, options.batch, **connection)
+    network = open_network(options.network, options.batch, **connection)
+    if "trunc_center" in options and options.trunc_center == "class":
+        if not network.label_dim:
+            raise ValueError(f"trunc_center=class: leave it out, as network={network.name} has no labels")
+        if "class" in options:
+            network.w_avg = network.class_average(cast(FloatArray, label_from_flags(network, options)))
+    return network
 
 
 def latents_from_flags(network: Network, options: Any) -> Latents:

@@ -90,8 +90,12 @@ class Network(abc.ABC):
 
     @cached_property
     def w_avg(self) -> FloatArray:
-        """float32 [w_dim], the average style vector, which truncation moves towards."""
+        """float32 [w_dim], the average style vector, which truncation moves towards; may be set to another one."""
         return self._average()
+
+    def class_average(self, label: ArrayLike) -> FloatArray:
+        """Return the mean of w over random z with one label [label_dim], float32 [w_dim]."""
+        return np.asarray(self.sample_w(label=np.asarray(label, np.float32)).mean(axis=0, dtype=np.float64), np.float32)
 
     def map(
         self, z: ArrayLike, psi: ArrayLike = 1.0, cutoff: int | None = None, label: ArrayLike | None = None

@@ -75,12 +75,28 @@ def mixing_sheet(
 
 
 def latents_of_classes(
-    network: Network, seeds: Sequence[int], classes: Sequence[int], psi: float = 1.0, cutoff: int | None = None
+    network: Network,
+    seeds: Sequence[int],
+    classes: Sequence[int],
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    towards_class: bool = False,
 ) -> Latents:
-    """Return the latents of every seed in every class, seed by seed; psi and cutoff as in sg3tf.latents.truncate."""
+    """Return the latents of every seed in every class, seed by seed.
+
+    Args:
+        network: one with labels.
+        seeds, classes: their numbers.
+        psi, cutoff: truncation, see sg3tf.latents.truncate.
+        towards_class: truncate towards the average of each class, instead of that of all.
+    """
     one_hot = np.eye(network.label_dim, dtype=np.float32)[list(classes)]
     each, labels = np.repeat(np.asarray(seeds, np.int64), len(classes)), np.tile(one_hot, [len(seeds), 1])
-    ws = network.map(z_from_seeds(each.tolist(), network.z_dim), psi, cutoff, labels)
+    ws = network.map(z_from_seeds(each.tolist(), network.z_dim), label=labels)
+    average = network.w_avg
+    if towards_class:
+        average = np.tile([network.class_average(label) for label in one_hot], [len(seeds), 1])[:, None]
+    ws = latents.truncate(ws, average, psi, cutoff)
     return Latents(ws, seeds=each, psi=np.full([len(each)], psi, np.float32), label=labels)
 
 

@@ -22,7 +22,7 @@ def define_seeds(options: flags.FlagValues, default: str, help: str = "Seeds and
 
 
 def define_truncation(options: flags.FlagValues) -> None:
-    """Define --trunc and --trunc_cutoff."""
+    """Define --trunc, --trunc_cutoff and --trunc_center."""
     flags.DEFINE_list(
         "trunc",
         None,
@@ -34,6 +34,13 @@ def define_truncation(options: flags.FlagValues) -> None:
         None,
         "Number of style vectors to truncate, from the first; default: all.",
         lower_bound=0,
+        flag_values=options,
+    )
+    flags.DEFINE_enum(
+        "trunc_center",
+        "all",
+        ("all", "class"),
+        "What truncation moves towards: the average of all classes, or that of the class.",
         flag_values=options,
     )
 

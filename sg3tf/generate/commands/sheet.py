@@ -32,7 +32,8 @@ def main(options: FlagValues) -> None:
     if not network.label_dim:
         raise ValueError(f"network={network.name}: has no classes to show; grid takes networks without labels")
     classes = flags.parse_positions("classes", options.classes, network.label_dim)
-    latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff)
+    towards_class = options.trunc_center == "class"
+    latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)
     latents = flags.apply_transform(latents, flags.transform_from_flags(network, options))
     flags.save_picture(options, class_sheet(network, latents, classes, options.scale))
     flags.save_latents(options, latents)

@@ -78,11 +78,12 @@ def test_command(tmp_path: Path):
     features = [f"--network={network}", "--metrics=fid50k_full,pr50k3", "--num_samples=12", "--batch=5"]
     features += [f"--data={labeled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
     self_contained = [f"--network={network}", "--metrics=swd,kid_scattering", "--num_samples=12", f"--data={labeled}"]
-    moved, compared, of_stylegan2, without_files, *refused = run(
+    moved, compared, of_stylegan2, without_files, of_class, *refused = run(
         [*motions, f"--out={out}"],
         features,
         [*features, f"--network={stylegan2}", f"--data={unlabeled}", "--cache_dir="],
         [*self_contained, "--cache_dir="],
+        [*self_contained, "--cache_dir=", "--metrics=swd", "--class=class1"],
         [*motions, "eqr50k"],
         [*motions, "--metrics=fid"],
         [*motions, "--network=missing.keras"],
@@ -94,6 +95,8 @@ def test_command(tmp_path: Path):
         [*features, f"--data={tmp_path}"],
         [*features, "--data="],
         [*features, "--detector_dir=nowhere"],
+        [*motions, "--class=class1"],
+        [*features, "--class=class2"],
     )
 
     G = sg3tf.load(network)
@@ -137,6 +140,13 @@ def test_command(tmp_path: Path):
     assert [line["metric"] for line in lines] == ["swd", "kid_scattering"]
     assert {one["resize"] for line in lines for one in line["detectors"].values()} == {"none"}
 
+    status, printed, shown = of_class
+    assert status == 0, shown
+    line = json.loads(printed)
+    part = data.of_class("class1").part
+    assert (line["data"]["part"], line["data"]["num_images"], line["num_real"]) == (part, 10, 10)
+    assert line["labels"] == f"of images drawn from {data.digest}, part {part}"
+
     status, printed, shown = of_stylegan2
     assert status == 0 and [json.loads(line)["labels"] for line in printed.splitlines()] == [None, None], shown
 
@@ -146,7 +156,7 @@ def test_command(tmp_path: Path):
         ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
     ]
     reasons += [["label_dim=0, but the generator's is 2"], [str(tmp_path), "holds neither"], ["give data"]]
-    reasons += [["classify_image_graph_def.pb"]]
+    reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"], ["has the classes class0, class1"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):
         assert status == 1 and not printed, (words, printed)
         (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))

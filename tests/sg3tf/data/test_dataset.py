@@ -72,6 +72,19 @@ def test_own_records(shard_set: Path, image_folder: Path) -> None:
         np.testing.assert_array_equal(dataset.label(i), label)
 
 
+def test_one_class(shard_set: Path) -> None:
+    dataset = open_dataset(shard_set, use_labels=True)
+    bees = dataset.of_class("bee")
+    assert len(bees) == sum(dataset.label(i).argmax() == 1 for i in range(len(dataset))) > 0
+    assert all(bees.label(i).tolist() == [0, 1, 0] for i in range(len(bees)))
+    assert bees.part == dataset.of_class("1").part != dataset.part
+    for name in ("dog", "3", "-1"):
+        with pytest.raises(DataError, match=f"class={name}: .* has the classes ant, bee, cat"):
+            dataset.of_class(name)
+    with pytest.raises(DataError, match="class=ant: .* has no image of it"):
+        bees.of_class("ant")
+
+
 def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:
     dataset = open_dataset(shard_set, use_labels=True, max_images=3)
     assert len(dataset) == 3

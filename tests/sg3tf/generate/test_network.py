@@ -86,6 +86,18 @@ def test_labels(classes: Network) -> None:
     assert classes.synthesize(each).shape == (3, 16, 16, 1)
 
 
+def test_the_average_of_a_class(classes: Network) -> None:
+    """Against other samples: the difference of two means of 10 000 has sqrt(2 / 10 000) of the deviation of w."""
+    mapping = classes.generator.mapping_network
+    z = np.random.default_rng(1).standard_normal([10_000, 6], np.float32)
+    averages = []
+    for label in np.eye(3, dtype=np.float32):
+        w = np.asarray(mapping(z, label=np.tile(label, [len(z), 1])), np.float64)
+        averages.append(classes.class_average(label))
+        assert np.all(np.abs(averages[-1] - w.mean(0)) < 6 * np.sqrt(2 / len(z)) * w.std(0))
+    assert np.std(averages, axis=0).max() > 0.1
+
+
 def test_shapes_that_do_not_fit(network: Network, classes: Network, stylegan2: Network) -> None:
     with pytest.raises(ValueError, match=r"z of shape \(2, 5\): give \[N, 6\]"):
         network.map(np.zeros([2, 5]))
