@@ -113,14 +113,14 @@ def _transposed(*axes: int) -> Layout:
     return Layout(lambda value: np.transpose(value, axes), lambda value: np.transpose(value, np.argsort(axes)))
 
 
-def _flat(width: int, height: int) -> Layout:
-    """Layout of [H * W * C, out], officially [out, C * H * W]: the discriminator flattens its last feature map."""
+def _flat(positions: int) -> Layout:
+    """Layout of [positions * C, out], officially [out, C * positions]: D flattens its last feature map."""
 
     def from_official(value: Array) -> Array:
-        return np.transpose(value.reshape(value.shape[0], -1, height, width), (2, 3, 1, 0)).reshape(-1, value.shape[0])
+        return np.transpose(value.reshape(value.shape[0], -1, positions), (2, 1, 0)).reshape(-1, value.shape[0])
 
     def to_official(value: Array) -> Array:
-        return np.transpose(value.reshape(height, width, -1, value.shape[1]), (3, 2, 0, 1)).reshape(value.shape[1], -1)
+        return np.transpose(value.reshape(positions, -1, value.shape[1]), (2, 1, 0)).reshape(value.shape[1], -1)
 
     return Layout(from_official, to_official)
 
@@ -229,7 +229,7 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
         yield from _conv(layer.name, layer)
     last = f"b{model.last_size.longer}"
     yield from _conv(f"{last}.conv", model.conv)
-    yield from _dense(f"{last}.fc", model.fc, _flat(*model.last_size))
+    yield from _dense(f"{last}.fc", model.fc, _flat(model.last_size.pixels))
     yield from _dense(f"{last}.out", model.out)
     if model.mapping_network is not None:
         yield from _mapping(model.mapping_network)

@@ -100,15 +100,14 @@ class LayerPlan:
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) that gives the output `out_size`, centered on the input."""
-        pads = []
-        for out_side, conv_side in zip(size_of(self.out_size), self.conv_size, strict=True):
-            needed = (out_side - 1) * self.down + 1
-            total = needed - conv_side * self.up + self.up_taps + self.down_taps - 2
-            before = (total + self.up) // 2
-            pads.append((before, total - before))
-        (left, right), (top, bottom) = pads
-        return top, bottom, left, right
+        """(top, bottom, left, right) that gives the output `out_size`, centered on the input.
+
+        It is the same along both axes, as is the difference of the sizes in and out at the temporary rate: the margins.
+        """
+        needed = (size_of(self.out_size).width - 1) * self.down + 1
+        total = needed - self.conv_size.width * self.up + self.up_taps + self.down_taps - 2
+        before = (total + self.up) // 2
+        return before, total - before, before, total - before
 
 
 @dataclasses.dataclass(frozen=True)
