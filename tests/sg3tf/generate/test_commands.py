@@ -176,24 +176,6 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     assert again == [f"seed000{seed}-class{kind}.png" for seed in (0, 1) for kind in (0, 2)]
     assert pixels(tmp_path / "again" / again[-1]).tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
 
-    # Truncated to nothing: all of a class are its average.
-    command(
-        "sheet", f"--network={path}", "--seeds=0,1", "--trunc=0", "--trunc_center=class",
-        f"--save_latents={kept}", f"--out={picture}",
-    )  # fmt: skip
-    network = open_network(str(path))
-    averages = np.stack([network.class_average(label) for label in np.eye(3)])
-    with np.load(kept) as arrays:
-        np.testing.assert_allclose(arrays["ws"][:, 0], np.tile(averages, [2, 1]), atol=1e-6)
-    flags = ["--seeds=7", "--class=1", "--trunc=0,0.5", "--trunc_center=class", f"--outdir={tmp_path / 'center'}"]
-    command("images", f"--network={path}", *flags, f"--save_latents={kept}")
-    with np.load(kept) as arrays:
-        np.testing.assert_allclose(arrays["ws"][0, 0], averages[1], atol=1e-6)
-        whole = network.map(z_from_seeds([7], 6), label=[0, 1, 0])[0]
-        np.testing.assert_allclose(arrays["ws"][1], (averages[1] + whole) / 2, atol=1e-6)
-    with pytest.raises(ValueError, match="trunc_center=class: leave it out, as network=.*tiny.keras has no labels"):
-        command("images", "--trunc_center=class", f"--outdir={tmp_path}")
-
     (tmp_path / "classes.json").write_text('["cat", "1", "People & Body"]')  # as the trainer writes it into a run
     named = ["--class=People & Body", "--seeds=1", "--trunc=0.7", f"--outdir={tmp_path / 'named'}"]
     command("images", f"--network={path}", *named)
@@ -216,6 +198,24 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             command("images", f"--network={path}", *label, f"--outdir={tmp_path}")
+
+
+def test_truncation_towards_the_average_of_a_class(command: Command, tmp_path: Path) -> None:
+    path, kept = tmp_path / "classes.keras", tmp_path / "kept.npz"
+    tiny("stylegan3-t", label_dim=3).save(path)
+    network = open_network(str(path))
+    averages = np.stack([network.class_average(label) for label in np.eye(3)])
+    center = [f"--network={path}", "--trunc_center=class", f"--save_latents={kept}"]
+    command("sheet", *center, "--seeds=0,1", "--trunc=0", f"--out={tmp_path / 'sheet.png'}")
+    with np.load(kept) as arrays:  # all of a class are its average
+        np.testing.assert_allclose(arrays["ws"][:, 0], np.tile(averages, [2, 1]), atol=1e-6)
+    command("images", *center, "--seeds=7", "--class=1", "--trunc=0,0.5", f"--outdir={tmp_path / 'images'}")
+    with np.load(kept) as arrays:
+        np.testing.assert_allclose(arrays["ws"][0, 0], averages[1], atol=1e-6)
+        whole = network.map(z_from_seeds([7], 6), label=[0, 1, 0])[0]
+        np.testing.assert_allclose(arrays["ws"][1], (averages[1] + whole) / 2, atol=1e-6)
+    with pytest.raises(ValueError, match="trunc_center=class: leave it out, as network=.*tiny.keras has no labels"):
+        command("images", "--trunc_center=class", f"--outdir={tmp_path}")
 
 
 REFUSED = [
