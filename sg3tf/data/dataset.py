@@ -14,7 +14,7 @@ import numpy as np
 from sg3tf.data.errors import DataError
 from sg3tf.data.image_store import ImageStore
 from sg3tf.data.sampler import Batch, batches, epoch_batches
-from sg3tf.data.selection import AllBut, Balanced, EvenlySpaced, Index, Selection
+from sg3tf.data.selection import AllBut, Balanced, Chosen, EvenlySpaced, Index, Selection
 from sg3tf.data.stores import Sample, Store, is_records, open_records
 from sg3tf.utils.files import refuse_remote, require_readable
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
@@ -171,10 +171,10 @@ class Dataset:
         if not 0 <= number < self.label_dim or self._store.label.kind != "class":
             known = f"the classes {', '.join(self.classes[:8])}" if self.classes else f"{self.label_dim} classes"
             raise DataError(f"class={name}: {self.path} has {known if self._store.label.kind == 'class' else 'none'}")
-        members = [bool(self.label(i)[number]) for i in range(len(self))]
-        if not any(members):
+        classes = self._store.classes_of_images()[self._select(np.arange(len(self)))]
+        if not (classes == number).any():
             raise DataError(f"class={name}: {self.path} has no image of it")
-        return self._part(self._records[members])
+        return self._part(Chosen(np.flatnonzero(classes == number)))
 
     def cached(self, max_bytes: int) -> Dataset:
         """Return this data set with a memory cache: uint8 pixels and labels are kept once they have been read.

@@ -80,4 +80,27 @@ class Balanced:
         return chosen if isinstance(i, np.ndarray) else int(chosen)
 
 
-Selection = EvenlySpaced | AllBut | Balanced
+class Chosen:
+    """Indices that are given.
+
+    Args:
+      indices: int64 [N].
+
+    Examples:
+      >>> Chosen(np.array([2, 5]))(1)
+      5
+    """
+
+    def __init__(self, indices: np.ndarray) -> None:
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __call__(self, i: Index) -> Index:
+        """Return the i-th of them; i is an int or int64 [N]."""
+        chosen = self._indices[i]
+        return chosen if isinstance(i, np.ndarray) else int(chosen)
+
+
+Selection = EvenlySpaced | AllBut | Balanced | Chosen
