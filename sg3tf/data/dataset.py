@@ -147,7 +147,7 @@ class Dataset:
     def balanced(self) -> Dataset:
         """Return this data set with every class as often as the largest, by repeating the images of the others.
 
-        Images without a label count as one class. Half a minute and 1.6 GB for 100 million images.
+        Images without a label count as one class. Takes 17 bytes per image, and 10 s for 10 million.
 
         Raises:
           DataError: the labels are not classes.
