@@ -54,6 +54,7 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
 export class Generator {
   private readonly styles = new Map<string, Promise<Float32Array>>();
   private mean: Promise<Float32Array> | null = null;
+  private last: { ws: Float32Array; text: string } | null = null;
 
   private constructor(
     readonly server: Server,
@@ -150,13 +151,21 @@ export class Generator {
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     if (!this.facts.canSteer) throw new ServerError(NO_STEERING);
-    const { numWs, wDim } = this.facts;
     const inputs: Record<string, string> = {
-      ws: `[${all.map((ws) => floats(ws, [numWs, wDim])).join(",")}]`,
+      ws: `[${all.map((ws) => this.written(ws)).join(",")}]`,
       scale: repeated(String(scale), all.length),
     };
     if (this.facts.canTransform) inputs.transform = `[${transforms.map((matrix) => floats(matrix, [3, 3])).join(",")}]`;
     return toBytes(await this.server.predict(this.address, "synthesize_png", inputs, signal));
+  }
+
+  /** Style vectors as JSON; they stay the same while a picture is moved. */
+  private written(ws: Float32Array): string {
+    const { numWs, wDim } = this.facts;
+    if (!this.last || !this.last.ws.every((value, i) => value === ws[i])) {
+      this.last = { ws, text: floats(ws, [numWs, wDim]) };
+    }
+    return this.last.text;
   }
 
   /** PNG files of seeds. */

@@ -144,7 +144,7 @@ export function floats(data: Float32Array, shape: readonly number[]): string {
     const row = data.subarray(start, start + width);
     const previous = data.subarray(start - width, start);
     const isRepeated = start > 0 && row.every((value, i) => value === previous[i]);
-    rows.push(isRepeated ? rows.at(-1)! : `[${row.join(",")}]`);
+    rows.push(isRepeated ? rows.at(-1)! : `[${Array.from(row, shortest).join()}]`);
   }
   let level = rows;
   for (let axis = shape.length - 2; axis >= 0; axis--) {
@@ -155,6 +155,11 @@ export function floats(data: Float32Array, shape: readonly number[]): string {
     );
   }
   return level[0]!;
+}
+
+/** Write a float32 in nine digits, which tell it from any other, instead of a float64's seventeen. */
+function shortest(value: number): string {
+  return value.toPrecision(9);
 }
 
 /** Read nested lists of numbers into float32. */

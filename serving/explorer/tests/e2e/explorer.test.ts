@@ -303,7 +303,7 @@ test("a link restores everything, in another page", async () => {
   await stage().focus();
   await page.keyboard.press("}");
   const here = await settled();
-  await page.waitForTimeout(400);
+  await expect.poll(() => page.url()).toContain("rotate:10"); // written a moment later
   const link = page.url();
   await page.goto("about:blank");
   await page.goto(link);

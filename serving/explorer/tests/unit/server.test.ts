@@ -32,6 +32,8 @@ test("numbers as JSON and back", () => {
       .map(Math.fround),
   ).toEqual([...data]);
   expect(toFloats(JSON.parse(floats(data, [2, 2, 2])), 8)).toEqual(data);
+  const odd = f32([0, 1e-45, -3.4e38, 1 / 3, 16777217, 0.1, 123456.789, -7e-20]); // float32 survives as text
+  expect(toFloats(JSON.parse(floats(odd, [2, 4])), 8)).toEqual(odd);
   expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("other numbers");
   expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("other numbers");
   expect(() => toFloats([1, 2], 3)).toThrow("2 numbers instead of 3");
