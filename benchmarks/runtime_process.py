@@ -3,8 +3,8 @@
 After loading it runs once, writes the images to INPUTS.RUNTIME.npy and prints a line of JSON. Then it runs once for
 each line of its standard input, and prints the seconds of it: of the processors, of all threads, and on the clock.
 
-RUNTIME is native or stock (MODEL is a .keras file), onnxruntime, openvino or openvino-default (an .onnx file), or
-litert (a .tflite file). INPUTS is an .npz file.
+RUNTIME is native or stock (MODEL is a .keras file), or onnxruntime, openvino or openvino-default (an .onnx file).
+INPUTS is an .npz file.
 """
 
 from __future__ import annotations

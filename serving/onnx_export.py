@@ -27,6 +27,9 @@ from sg3tf.version import __version__
 #: Key of the metadata in the file.
 METADATA = "sg3tf"
 
+#: OpenVINO's default is bfloat16 where the processor has it: images are off by hundredths of their range.
+OPENVINO_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32"}
+
 _MEANINGS = TENSORS | {
     "psi": "truncation: 1 for full variety, 0 for the average image; one number, or one per image",
     "cutoff": "number of style vectors to truncate, from the first; one number, or one per image",
@@ -98,6 +101,7 @@ def export_onnx(
             **(metadata or {}),
             "precision": "fp32",
             "license": license,
+            "openvino": OPENVINO_OPTIONS,
             "inputs": _tensors(model.graph.input),
             "outputs": _tensors(model.graph.output),
             "validation": _validate(unfinished, generator, requests),

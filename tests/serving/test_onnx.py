@@ -125,6 +125,24 @@ def test_tiles_give_the_same_images(preset, monkeypatch):
     assert relative_error(run(tiled, inputs)["images"], whole) < 1e-5
 
 
+def test_openvino_reads_the_same_file(tmp_path):
+    import openvino
+
+    G = scattered("stylegan3-r", label_dim=3)
+    model = onnx_model(G, "z")
+    onnx.save_model(model, tmp_path / "g.onnx")
+    compiled = openvino.Core().compile_model(tmp_path / "g.onnx", "CPU", onnx_export.OPENVINO_OPTIONS)
+    rng = np.random.default_rng(3)
+    for size in (1, 3):  # one compiled model for all
+        z, label = (rng.standard_normal([size, n], np.float32) for n in (8, 3))
+        inputs = {"z": z, "label": label, "psi": np.float32([0.6]), "cutoff": np.array([3])}
+        inputs["transform"] = np.stack([transform_matrix(*rng.normal(size=3) / 4) for _ in range(size)])
+        found = compiled(inputs)
+        expected = run(model, inputs)
+        for name in ("images", "ws"):
+            assert relative_error(found[name], expected[name]) < 1e-5
+
+
 def test_each_image_has_its_own_truncation():
     G = scattered("stylegan2", resolution=8)
     z = np.random.default_rng(0).standard_normal([3, 8], np.float32)
@@ -150,6 +168,7 @@ def test_a_file(inputs, generator, tmp_path):
     described = json.loads(running.get_modelmeta().custom_metadata_map["sg3tf"])
     assert (described["class"], described["license"], described["a"]) == ("StyleGAN3Generator", "CC0-1.0", 1)
     assert described["config"]["resolution"] == 16
+    assert described["openvino"] == {"INFERENCE_PRECISION_HINT": "f32"}
     expected = {"dtype": "float32", "shape": [None, 16, 16, 3], "meaning": "NHWC; -1 black and 1 white, not clipped"}
     assert described["outputs"]["images"] == expected
     assert described["inputs"]["transform"]["shape"] == [None, 3, 3]
