@@ -1,6 +1,6 @@
 """The explorer under the hand of a person who drags a picture, in a headless Chromium against the embedded server.
 
-python -m benchmarks.explorer_bench --networks=portraits-32,T-256 --seconds=600 --out=explorer-cpu.json
+python -m benchmarks.explorer_bench --networks=portraits-32,T-256 --drag_seconds=600 --out=explorer-cpu.json
 
 - milliseconds: from the movement of the pointer that asked for a picture to that picture on the screen; it moves
   60 times a second, and movements during a request are replaced by the newest.
@@ -34,6 +34,8 @@ from sg3tf.models.presets import TRAINED_PRESETS
 
 EXPLORER = Path(__file__).parents[1] / "serving" / "explorer"
 
+CHANNEL_BASE, CHANNEL_MAX = 4096, 64  # of networks with random weights
+
 # Goals
 MOST_SERVER_TIMES = 1.5
 MOST_SHEET_MS = 2000
@@ -42,16 +44,14 @@ MOST_GROWTH_MB = 1.0  # of ten to twenty: noise of caches
 _NETWORKS = flags.DEFINE_list(
     "networks", ["portraits-32"], "Trained presets, or T-256 and the like with random weights."
 )
-_CHANNEL_BASE = flags.DEFINE_integer("channel_base", 4096, "Channels of networks with random weights.")
-_CHANNEL_MAX = flags.DEFINE_integer("channel_max", 64, "Most channels of a layer of these.")
-_SECONDS = flags.DEFINE_integer("seconds", 60, "Duration of the dragging.", lower_bound=1)
+_SECONDS = flags.DEFINE_integer("drag_seconds", 60, "Duration of the dragging.", lower_bound=1)
 
 
 def load(name: str) -> Any:
     """Return the generator of a trained preset, or of a short name."""
     if name in TRAINED_PRESETS:
         return Generator.from_preset(name)
-    return build_generator(Network.named(name, _CHANNEL_BASE.value, _CHANNEL_MAX.value).generator())
+    return build_generator(Network.named(name, CHANNEL_BASE, CHANNEL_MAX).generator())
 
 
 def drag(address: str, seconds: int) -> dict[str, Any]:
