@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +15,7 @@ from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.latents_file import Tiles
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
-from sg3tf.images import grid, save_png
+from sg3tf.images import grid
 from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.helpers.numerics import Array
 from tests.sg3tf.generate.conftest import Command, tiny
@@ -248,30 +244,6 @@ def test_refusals(command: Command, tmp_path: Path, name: str, flags: list[str],
         command(name, *flags, f"--{out}={tmp_path / 'x.png'}")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sg3tf.cli.generate", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.slow
-def test_a_killed_interpolation_is_resumed(saved: Path, tmp_path: Path) -> None:
-    flags = ["interpolate", f"--network={saved}", "--seeds=0-3", "--frames=50", "--out"]
-    process = start(*flags, str(tmp_path / "walk.mp4"))
-    frames = tmp_path / ".walk.mp4.frames"
-    while not (frames / "000020.png").exists():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    marked = frames / "000005.png"
-    save_png(marked, np.zeros_like(pixels(marked)))  # is not drawn a second time
-    process = start(*flags, str(tmp_path / "walk.mp4"))
-    assert process.communicate()[0] == f"{tmp_path / 'walk.mp4'}\n"
-    film = decoded(tmp_path / "walk.mp4", 16, 16)[1]
-    assert len(film) == 151 and film[5].mean() < film[6].mean()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["walk.mp4"]
 
 
 @pytest.mark.parametrize(
