@@ -19,7 +19,7 @@ IR_VERSION = 8
 
 #: Up to this many samples of an axis, one matrix serves the whole of it; else TILE outputs have one (docs/adr/0038).
 MAX_DENSE = 192
-TILE = 64
+TILE = 32
 
 
 class Images(NamedTuple):
