@@ -21,7 +21,6 @@ from tests.helpers.numerics import Array
 from tests.sg3tf.generate.conftest import Command, tiny
 from tests.sg3tf.test_video import decoded
 
-ROOT = Path(__file__).parents[3]
 MOTION = ["--rotate=30", "--translate=0.25,-0.5"]
 TRANSFORM = transform_matrix(np.pi / 6, 0.25, -0.5)
 
