@@ -49,13 +49,13 @@ def test_a_page_until_ctrl_c(model_base_path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("network", "loaded", "source"),
     [
-        ("portraits-32", "preset portraits-32", "portraits-32.keras"),
+        ("portraits-32", "file portraits-32", "portraits-32"),
         ("stylegan2", "preset stylegan2", "stylegan2"),
         ("runs/G.keras", "file runs/G.keras", "G.keras"),
     ],
 )
 def test_networks(network, loaded, source, monkeypatch, tmp_path):
-    """A preset by its name, anything else as sg3tf.load takes it, with its origin in the metadata."""
+    """An architecture by its name, anything else as sg3tf.load takes it, with its origin in the metadata."""
     found = {}
     presets = SimpleNamespace(from_preset=lambda name: f"preset {name}")
     monkeypatch.setattr("sg3tf.Generator", presets)
