@@ -142,7 +142,7 @@ def resolution_remedy(resolution: Resolution, smallest: int) -> str | None:
 
     Examples:
         >>> resolution_remedy(Size(1280, 720), smallest=16)
-        'both sides must be 3 to 20 times the same power of two, from 16 to 1280; near it are 1280x704, 1280x768'
+        'both sides must be 3 to 20 times the same power of two, from 16 to 1280; near it are 1280x704, 1152x640'
     """
     size = size_of(resolution)
     if size.width == size.height:
