@@ -107,8 +107,9 @@ explorer-tools:
 	    { apt-get install --yes --quiet=2 chromium || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; }; } >/dev/null 2>&1; } || \
 	  echo "no Chromium, and it cannot be installed here: the explorer is not tested in a browser"
 
+# Not by npm ci, which refuses an optional package of Vite for Windows that a registry lacks.
 serving/explorer/node_modules/.package-lock.json: serving/explorer/package-lock.json
-	cd serving/explorer && npm ci --silent
+	cd serving/explorer && npm install --silent --no-save
 	touch $@
 
 docs: .venv/.installed
