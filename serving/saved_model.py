@@ -75,7 +75,10 @@ def export_saved_model(
     if max_batch is not None and max_batch < 1:
         raise ValueError(f"max_batch={max_batch}: give at least 1, or leave it out for no limit")
     generator = with_precision(generator, precision)
-    served = ServedGenerator(generator, max_batch, xla)
+    classes = tuple((metadata or {}).get("classes", ()))
+    if len(classes) != generator.config.label_dim:
+        classes = ()
+    served = ServedGenerator(generator, max_batch, xla, classes)
     signatures = served.signatures()
     check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
     refuse_remote(model_base_path)
@@ -88,7 +91,7 @@ def export_saved_model(
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
         extra = unfinished / "assets.extra"
         extra.mkdir()
-        requests = reference_requests(generator, warmup_batch_sizes)
+        requests = reference_requests(generator, warmup_batch_sizes, classes)
         write_warmup_requests(extra / WARMUP_FILE, requests)
         description = {
             **model_metadata(generator),
@@ -98,7 +101,7 @@ def export_saved_model(
             "max_batch": max_batch,
             "xla": xla,
             "signatures": {name: _signature_metadata(function) for name, function in signatures.items()},
-            "validation": validate_export(unfinished, ReferenceModel(generator, xla), requests),
+            "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes), requests),
         }
         (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         return _publish(unfinished, base)

@@ -4,7 +4,7 @@ The batch size N is free in every signature. All inputs of a signature are requi
 requires them. docs/serving.md has a table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -20,6 +20,7 @@ TENSORS = {
     "z": "latents, standard normal",
     "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
     "label": "class, one-hot or all zeros, or another label vector",
+    "class_name": "name of a class",
     "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",
@@ -42,6 +43,7 @@ class ServedGenerator(tf.Module):
         generator: `sg3tf.Generator`, built.
         max_batch: the most images in one request; None for no limit.
         xla: make the server compile the synthesis with XLA, once for every batch size.
+        classes: names of the classes, label_dim of them, for the signature `label`; () if there are none.
 
     Examples:
         >>> import sg3tf
@@ -51,9 +53,12 @@ class ServedGenerator(tf.Module):
         TensorShape([1])
     """
 
-    def __init__(self, generator: Any, max_batch: int | None = None, xla: bool = False):
+    def __init__(
+        self, generator: Any, max_batch: int | None = None, xla: bool = False, classes: Sequence[str] = ()
+    ) -> None:
         super().__init__(name="sg3tf")
         self._max_batch = max_batch
+        self._classes = list(classes)
         self._weights = [variable.value for variable in generator.variables]
         self._config = generator.config
         self._num_ws = generator.num_ws
@@ -85,6 +90,7 @@ class ServedGenerator(tf.Module):
             "synthesize_float": self._synthesize_float(),
             "synthesize_png": self._synthesize_png(),
             "mix": self._mix(),
+            **({"label": self._label_of_class()} if self._classes else {}),
         }
 
     def _images(self, ws: tf.Tensor) -> tf.Tensor:
@@ -154,6 +160,16 @@ class ServedGenerator(tf.Module):
 
         mask = tf.TensorSpec(None, tf.float32, "mask")
         return self._signature(mix, self._ws("ws_a"), self._ws("ws_b"), mask)
+
+    def _label_of_class(self) -> Function:
+        def label(class_name: tf.Tensor) -> Outputs:
+            one_hot = class_name[:, tf.newaxis] == tf.constant(self._classes)  # [N, label_dim]
+            message = f"class_name must be one of {', '.join(self._classes)}; it is"
+            known = tf.debugging.Assert(tf.reduce_all(tf.reduce_any(one_hot, axis=1)), [message, class_name])
+            with tf.control_dependencies([known]):
+                return {"label": tf.cast(one_hot, tf.float32)}
+
+        return self._signature(label, tf.TensorSpec([None], tf.string, "class_name"))
 
     @property
     def _z(self) -> tf.TensorSpec:

@@ -74,15 +74,15 @@ def check_batch_sizes(sizes: Sequence[int], max_batch: int | None, num_signature
         raise ValueError(f"{given}: give at most {most} sizes for {num_signatures} signatures")
 
 
-def reference_requests(generator: Any, batch_sizes: Iterable[int]) -> list[Request]:
-    """Return one request per signature and batch size.
+def reference_requests(generator: Any, batch_sizes: Iterable[int], classes: Sequence[str] = ()) -> list[Request]:
+    """Return one request per signature and batch size; `classes` are those that the generator was exported with.
 
     All inputs have N rows, even `psi`, `mask` and `scale`: a server that batches refuses others.
     """
-    return [request for size in batch_sizes for request in _requests_of_size(generator, size)]
+    return [request for size in batch_sizes for request in _requests_of_size(generator, size, classes)]
 
 
-def _requests_of_size(generator: Any, size: int) -> list[Request]:
+def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list[Request]:
     config = generator.config
     seed = np.arange(size, dtype=np.int64) + 2**32 - size
     z = z_from_seeds(seed, config.z_dim)
@@ -105,6 +105,8 @@ def _requests_of_size(generator: Any, size: int) -> list[Request]:
         "synthesize_png": {**synthesis, "scale": np.full(size, scale, np.int32)},
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
+    if classes:
+        inputs["label"] = {"class_name": np.array([classes[-1 - i % len(classes)] for i in range(size)], object)}
     return [Request(signature, arrays) for signature, arrays in inputs.items()]
 
 
@@ -133,6 +135,7 @@ class ReferenceModel:
     Args:
         generator: `sg3tf.Generator`, built.
         xla: True if its synthesis was exported for XLA.
+        classes: names of the classes that it was exported with.
 
     Examples:
         >>> import sg3tf
@@ -142,8 +145,9 @@ class ReferenceModel:
         (2, 8, 8, 3)
     """
 
-    def __init__(self, generator: Any, xla: bool):
+    def __init__(self, generator: Any, xla: bool, classes: Sequence[str] = ()) -> None:
         self._generator = generator
+        self._classes = list(classes)
         specs = [tf.TensorSpec([None, generator.num_ws, generator.config.w_dim], tf.float32)]
         if generator.supports_transform:
             specs.append(tf.TensorSpec([None, 3, 3], tf.float32))
@@ -159,6 +163,9 @@ class ReferenceModel:
         match request.signature:
             case "map":
                 return {"ws": _map(self._generator, inputs)}
+            case "label":
+                number = [self._classes.index(name) for name in inputs["class_name"]]
+                return {"label": np.eye(len(self._classes), dtype=np.float32)[number]}
             case "synthesize":
                 return {"images": images.to_uint8(self._synthesize(**inputs))}
             case "synthesize_float":

@@ -253,8 +253,8 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
     remedy = f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas"
     if network.classes:
         remedy += f", or a name: {', '.join(network.classes[:8])}" + (", ..." if dim > 8 else "")
-    if text in network.classes:
-        return np.eye(dim, dtype=np.float32)[network.classes.index(text)]
+    if text is not None and (label := network.label_of_class(text)) is not None:
+        return label
     if text is None or text.isdecimal():
         if text is None or int(text) >= dim:
             raise ValueError(remedy)

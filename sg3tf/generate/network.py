@@ -63,6 +63,12 @@ class Network(abc.ABC):
         self.z_dim, self.w_dim, self.num_ws, self.label_dim = z_dim, w_dim, num_ws, label_dim
         self.resolution, self.channels, self.supports_transform = resolution, channels, supports_transform
 
+    def label_of_class(self, class_name: str) -> FloatArray | None:
+        """Return the label [label_dim] of a class; None if there is none of this name, or names are unknown."""
+        if class_name not in self.classes:
+            return None
+        return np.eye(self.label_dim, dtype=np.float32)[self.classes.index(class_name)]
+
     @abc.abstractmethod
     def identity(self) -> str:
         """Return a text that differs between networks of different weights."""

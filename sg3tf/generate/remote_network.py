@@ -6,11 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from sg3tf.generate.network import ExportedNetwork, Shape
-from sg3tf.remote import Client
+from sg3tf.generate.network import ExportedNetwork, FloatArray, Shape
+from sg3tf.remote import Client, ServingError
 
 SCHEME = "grpc://"
 
@@ -43,10 +44,24 @@ class RemoteNetwork(ExportedNetwork):
                 tensors = {**signatures[name].inputs, **signatures[name].outputs}
                 shapes |= {key: shape for key, shape in tensors.items() if shape is not None}
         super().__init__(address, batch or _BATCH, shapes)
+        self._knows_classes = "label" in signatures
 
     def identity(self) -> str:
         """Return the address: the server does not identify the weights."""
         return self.name
+
+    def label_of_class(self, class_name: str) -> FloatArray | None:
+        """Return what the server's signature `label` returns; None if it has no such class, or no names."""
+        if not self._knows_classes:
+            return None
+        try:
+            return self._client.predict("label", {"class_name": np.array([class_name], object)})["label"][0]
+        except ServingError as error:
+            if error.code != grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            if not any(character.isdecimal() for character in class_name):  # neither a number nor a vector
+                raise ValueError(f"class={class_name}: {error}") from error
+            return None
 
     def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         def call_single(row: int) -> NDArray[Any]:

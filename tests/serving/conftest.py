@@ -81,7 +81,7 @@ def model_base_path(fake_generator, tmp_path_factory):
 
     base = tmp_path_factory.mktemp("models[1]") / "fake"
     export_saved_model(fake_generator, base)
-    export_saved_model(fake_generator, base)
+    export_saved_model(fake_generator, base, metadata={"classes": ["tabby", "manx"]})
     return base
 
 

@@ -32,6 +32,15 @@ def test_a_served_network(server, fake_generator):
         _ = network.generator
 
 
+def test_classes_by_name(server):
+    network = open_network(f"grpc://{server.address}/fake")
+    np.testing.assert_array_equal(network.label_of_class("manx"), LABEL)
+    assert network.label_of_class("1") is None  # no name, but a number
+    with pytest.raises(ValueError, match=r"class=persian: .*class_name must be one of tabby, manx; it is.*persian"):
+        network.label_of_class("persian")
+    assert open_network(f"grpc://{server.address}/fake").classes == ()  # a server does not list them
+
+
 def test_unreachable_and_unknown(server):
     with pytest.raises(ConnectionError, match="no server answers at 127.0.0.1:1: start one") as caught:
         open_network("grpc://127.0.0.1:1/fake")
@@ -56,7 +65,7 @@ def test_images_grid_and_strip(server, fake_generator, tmp_path):
         ["grid", "--seeds=3-18,11", "--out=out/grid.png"],
         ["interpolate", "--seeds=3-5", "--curve=slerp", "--frames=2", "--out=strip.png"],
     ):
-        done = generate(server.address, tmp_path, command, "--trunc=0.6", "--class=1", *arguments)
+        done = generate(server.address, tmp_path, command, "--trunc=0.6", "--class=manx", *arguments)
         assert done.returncode == 0, done.stderr
     seeds = [*range(3, 19), 11]
     expected = fake_generator.images(z_from_seeds(seeds, 6), np.tile(LABEL, (len(seeds), 1)), 0.6)

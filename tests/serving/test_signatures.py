@@ -26,6 +26,17 @@ def test_max_batch(fake_generator):
         signatures[name](*[tf.constant(argument[:2] if np.ndim(argument) else argument) for argument in arguments])
 
 
+def test_labels_of_classes(fake_generator):
+    signatures = ServedGenerator(fake_generator, max_batch=2, classes=("tabby", "manx")).signatures()
+    found = signatures["label"](tf.constant(["manx", "tabby"]))["label"]
+    np.testing.assert_array_equal(found, np.float32([[0, 1], [1, 0]]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be one of tabby, manx; it is.*persian"):
+        signatures["label"](tf.constant(["manx", "persian"]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
+        signatures["label"](tf.constant(["manx"] * 3))
+    assert "label" not in ServedGenerator(fake_generator).signatures()
+
+
 def test_scaled_png(fake_generator):
     """Each image by its own factor; a side that is no multiple is rounded up; 1 is the picture of `synthesize`."""
     signatures = ServedGenerator(fake_generator).signatures()
