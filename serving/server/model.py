@@ -174,11 +174,12 @@ def _recorded_requests(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]
 
 
 def _synthetic_inputs(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Return zeros for every input, with size 1 for every free dimension."""
+    """Return zeros, or ones for integers such as a scale, for every input, with size 1 for every free dimension."""
     shapes = model.per_image_shapes(definition)
     inputs = {}
     for name, info in definition.inputs.items():
         shape = tf.TensorShape(info.tensor_shape)
         sizes = list(shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
-        inputs[name] = np.zeros(sizes, tf.as_dtype(info.dtype).as_numpy_dtype)
+        dtype = tf.as_dtype(info.dtype)
+        inputs[name] = np.full(sizes, 1 if dtype.is_integer else 0, dtype.as_numpy_dtype)
     return inputs

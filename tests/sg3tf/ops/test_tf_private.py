@@ -26,10 +26,10 @@ ALLOWED = {
     "tests/helpers/gpu_placement.py": {"function_def_to_graph", "kernels"},
 }
 # Two of Keras, in tests/helpers/keras_private.py; of TensorFlow's graphs, in gpu_placement.py; and of ctypes (a type in
-# annotations), os, pickle and PyTorch.
+# annotations), named tuples, os, pickle and PyTorch.
 FOREIGN_ATTRIBUTES = {
     *("_flatten_layers", "_get_variable_index", "_get_function"),
-    *("_Pointer", "_exit", "_Pickler", "_sleep"),
+    *("_Pointer", "_exit", "_Pickler", "_replace", "_sleep"),
 }
 
 

@@ -97,12 +97,13 @@ test("a sheet of pictures is the first screen, and scrolls without end", async (
   await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 30);
   await expect.poll(() => page.locator(".status").textContent()).toMatch(/ms/);
   await audit("sheet");
-  for (let i = 0; i < 6; i++) await page.locator(".sheet").evaluate((sheet) => sheet.scrollBy(0, 3000));
-  await page.waitForFunction(
-    () =>
-      document.querySelector(".cell.drawn[data-seed]") &&
-      [...document.querySelectorAll<HTMLElement>(".cell.drawn")].some((cell) => Number(cell.dataset.seed) > 300),
-  );
+  // Again and again, as the sheet grows only after it was scrolled.
+  const lastSeed = () =>
+    page.locator(".sheet").evaluate((sheet) => {
+      sheet.scrollBy(0, 3000);
+      return Math.max(...[...sheet.querySelectorAll<HTMLElement>(".cell.drawn")].map((cell) => Number(cell.dataset.seed)));
+    });
+  await expect.poll(lastSeed, { timeout: 20000 }).toBeGreaterThan(300);
   expect(await page.locator(".cell").count()).toBeLessThan(200); // those out of view do not stay
 });
 
