@@ -249,6 +249,7 @@ def test_metadata(stub):
         "synthesize_float",
         "synthesize_png",
         "mix",
+        "label",
     }
     generate = signatures.signature_def["generate"]
     assert tf.TensorShape(generate.inputs["z"].tensor_shape).as_list() == [None, 6]
