@@ -72,7 +72,9 @@ def test_a_taken_port_and_an_address_without_one():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_are_heard_while_waiting(number):
-    code = "from trainer.rendezvous import wait_for_workers; print(flush=True); wait_for_workers({}, 0, 60)"
+    # A shell lets its background jobs ignore SIGINT, and so would this process.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from trainer.rendezvous import wait_for_workers; print(flush=True); wait_for_workers({}, 0, 60)"
     command = [sys.executable, "-c", code.format(free_addresses(2))]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process.stdout.readline()
