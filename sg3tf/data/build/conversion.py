@@ -130,7 +130,7 @@ def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolut
 
     Examples:
       >>> str(resolution_of_aspect(512, (16, 9))), str(resolution_of_aspect(64, (2, 3)))
-      ('512x288', '48x64')
+      ('512x288', '44x64')
     """
     if not isinstance(longer, int):
         raise DataError(f"--resolution={longer} has an aspect ratio of its own; give its longer side, or no --aspect")

@@ -74,6 +74,7 @@ def test_command(tmp_path: Path):
     labeled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
     out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
     out.write_text("{}\n")
+    (tmp_path / "empty").mkdir()
     motions = [f"--network={network}", "--metrics=eqt50k_int,eqt50k_frac", "--num_samples=3", "--seed=4"]
     features = [f"--network={network}", "--metrics=fid50k_full,pr50k3", "--num_samples=12", "--batch=5"]
     features += [f"--data={labeled}", "--detector_dir=stubs", f"--cache_dir={cache}"]
@@ -92,7 +93,7 @@ def test_command(tmp_path: Path):
         [*motions, f"--network={stylegan2}"],
         [*features, f"--data={larger}"],
         [*features, f"--data={unlabeled}"],
-        [*features, f"--data={tmp_path}"],
+        [*features, f"--data={tmp_path / 'empty'}"],
         [*features, "--data="],
         [*features, "--detector_dir=nowhere"],
         [*motions, "--class=class1"],
@@ -155,7 +156,7 @@ def test_command(tmp_path: Path):
         ["eqt50k_int", "StyleGAN2Config"],
         ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
     ]
-    reasons += [["label_dim=0, but the generator's is 2"], [str(tmp_path), "holds neither"], ["give data"]]
+    reasons += [["label_dim=0, but the generator's is 2"], ["empty", "holds neither"], ["give data"]]
     reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"], ["has the classes class0, class1"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):
         assert status == 1 and not printed, (words, printed)
