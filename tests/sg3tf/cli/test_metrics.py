@@ -156,7 +156,7 @@ def test_command(tmp_path: Path):
         ["eqt50k_int", "StyleGAN2Config"],
         ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
     ]
-    reasons += [["label_dim=0, but the generator's is 2"], ["empty", "holds neither"], ["give data"]]
+    reasons += [["label_dim=0, but the generator's is 2"], ["empty", "holds no images"], ["give data"]]
     reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"], ["has the classes class0, class1"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):
         assert status == 1 and not printed, (words, printed)

@@ -168,7 +168,7 @@ def test_path_length_gradient_is_the_slope_of_the_loss() -> None:
     variables = [v.value for v in generator.trainable_variables]
     gradients = tape.gradient(value, variables, unconnected_gradients="zero")
     norm = float(tf.linalg.global_norm(gradients))
-    # Changes the loss by 3e-4 of itself, which float32 has to three digits. Further away there is a kink, where it jumps.
+    # Changes the loss by 3e-4 of itself, which float32 has to three digits. Further away is a kink, where it jumps.
     step = 3e-4 * float(value) / norm
     before = [v.numpy() for v in variables]
     sides = []
