@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from sg3tf.data.permutation import ROUNDS, Permutation
+
+stats = pytest.importorskip("scipy.stats", reason="the environment of Apache Beam has no SciPy")
 
 # A right generator falls below this once in 100,000 choices of the seed, which is fixed.
 LEAST_P = 1e-5

@@ -7,10 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from sg3tf.data.build.command import build
@@ -18,6 +15,10 @@ from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.build.sources import find_source
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+
+tf = pytest.importorskip("tensorflow", reason="the environment of Apache Beam has no TensorFlow")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
 
