@@ -40,3 +40,10 @@ def test_site_builds(tmp_path: Path) -> None:
     assert "StyleGAN3Generator" in (site / "reference" / "models.html").read_text()
     addresses = re.findall(r'(?:src|href)="(https?://[^"]+)"', (site / "index.html").read_text())
     assert not [a for a in addresses if a.endswith((".js", ".css", ".woff2"))], "the site needs a network"
+
+
+def test_pictures_name_no_folder_of_a_machine() -> None:
+    """PNG files of `sg3tf generate` name their network as it was given."""
+    pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
+    assert len(pictures) > 20
+    assert not [picture.name for picture in pictures if re.search(rb"/(?:work|home|root|tmp)/", picture.read_bytes())]
