@@ -71,7 +71,7 @@ def _export(network: str, base: Path) -> None:
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
     generator = Generator.from_preset(network) if is_untrained else load(network)
-    provenance = {"source": network} if is_untrained else training_provenance(Path(network))
+    provenance = {"source": network} if is_untrained else training_provenance(network)
     print(f"exporting {network}", file=sys.stderr, flush=True)
     export_saved_model(generator, base, metadata=provenance)
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -51,7 +50,8 @@ def test_a_page_until_ctrl_c(model_base_path, tmp_path, monkeypatch):
     [
         ("portraits-32", "file portraits-32", "portraits-32"),
         ("stylegan2", "preset stylegan2", "stylegan2"),
-        ("runs/G.keras", "file runs/G.keras", "G.keras"),
+        ("runs/G.keras", "file runs/G.keras", "runs/G.keras"),
+        ("hf://user/cats", "file hf://user/cats", "hf://user/cats"),
     ],
 )
 def test_networks(network, loaded, source, monkeypatch, tmp_path):
@@ -60,7 +60,7 @@ def test_networks(network, loaded, source, monkeypatch, tmp_path):
     presets = SimpleNamespace(from_preset=lambda name: f"preset {name}")
     monkeypatch.setattr("sg3tf.Generator", presets)
     monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
-    monkeypatch.setattr(saved_model, "training_provenance", lambda file: {"source": Path(file).name})
+    monkeypatch.setattr(saved_model, "training_provenance", lambda source: {"source": str(source)})
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
     )
