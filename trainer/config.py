@@ -27,6 +27,7 @@ from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, size_of, to_resolution
 from trainer import augment
 from trainer.errors import OptionError
+from trainer.precision import default_precision, fastest_precision
 from trainer.step_order import blur_sigma
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
@@ -251,9 +252,10 @@ class Options:
     )
     precision: str = option(
         None,
-        choices=PRECISIONS,
+        choices=(*PRECISIONS, "auto"),
         default_text="fp16 on GPUs, fp32 elsewhere",
-        help="Arithmetic of the four highest resolutions; the others compute in fp32.",
+        help="Arithmetic of the four highest resolutions; the others compute in fp32. auto: fp16 on GPUs, bf16 on "
+        "processors that are found to be faster in it, fp32 elsewhere.",
     )
     seed: int = option(0, limit=SEED, help="Seed of all random numbers.")
 
@@ -357,6 +359,8 @@ class Options:
             if limit is not None and value is not None:
                 self._require(limit.accepts(value), field.name, limit.remedy)
         self._check_combinations()
+        if self.precision == "auto":
+            object.__setattr__(self, "precision", self._fastest_precision())
         self.generator()  # raises where the network cannot be built
         self.discriminator()
 
@@ -378,6 +382,11 @@ class Options:
         for name, value in computed.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # the dataclass is frozen
+
+    def _fastest_precision(self) -> str:
+        size, network = size_of(self.resolution), self.discriminator()
+        channels = network.channels(longer_side(self.resolution))
+        return fastest_precision(self.strategy, (size.height, size.width), channels, self.batch_per_replica)
 
     def _default_metrics(self) -> tuple[str, ...]:
         """Metrics that need no detector files, where they are defined."""
@@ -634,14 +643,6 @@ def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:
 def default_gamma(cfg: str, resolution: Resolution, batch: int) -> float:
     """Weight of the R1 penalty: fewer pixels and larger batches need less of it."""
     return round(GAMMA_PER_PIXEL[cfg] * size_of(resolution).pixels / max(batch, 1), 5)
-
-
-def default_precision(strategy: str) -> str:
-    """Precision for the devices of --strategy: 16-bit arithmetic is faster on GPUs alone."""
-    import tensorflow as tf  # here, so that --help is answered without it
-
-    on_gpu = not strategy.startswith(("cpu", "tpu")) and bool(tf.config.list_physical_devices("GPU"))
-    return "fp16" if on_gpu else "fp32"
 
 
 # --- Flags and documentation ------------------------------------------------------------------------------------------

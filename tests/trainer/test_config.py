@@ -15,7 +15,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.models.ablations import ABLATION_PRESETS
 from sg3tf.utils.resolution import Size
 from tests.helpers.tiny_run import PLAIN
-from trainer import config, losses
+from trainer import config, losses, precision
 from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
 
@@ -353,6 +353,16 @@ def test_precision_follows_the_device(monkeypatch):
     assert new().precision == "fp32"
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert [new(strategy=name).precision for name in ("auto", "gpu:1", "cpu:2")] == ["fp16", "fp16", "fp32"]
+
+
+def test_automatic_precision_is_the_faster_one_of_a_processor(monkeypatch):
+    chosen = []
+    for share in (float("inf"), 0.0):  # of the time in fp32 that bf16 may take
+        monkeypatch.setattr(precision, "FASTER", share)
+        chosen += [new(precision="auto", strategy=name).precision for name in ("auto", "cpu:2", "multiworker", "tpu")]
+    assert chosen == ["bf16", "bf16", "fp32", "fp32", *["fp32"] * 4]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert new(precision="auto").precision == "fp16"
 
 
 def test_augmentation_adapts_by_default_and_five_times_faster_from_a_model():
