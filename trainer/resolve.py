@@ -32,6 +32,8 @@ def resolve(
             resume; the message has the remedy.
     """
     given = _with_recorded_source(given, point)
+    if point and given.get("precision") == "auto":  # was measured when the run began
+        given = {**given, "precision": point.options.precision}
     values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
     for name, purpose in {"data": "images to train on", "batch": "images per step, such as --batch=32"}.items():
         if values[name] is None:

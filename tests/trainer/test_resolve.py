@@ -73,6 +73,12 @@ def test_a_resumed_run_keeps_what_is_not_given(faces):
     assert (len(dataset), len(held_out)) == (60, 4)
 
 
+def test_a_resumed_run_keeps_the_precision_that_it_has_measured(given, faces):
+    for precision in ("fp32", "bf16"):
+        point = resumed(dataclasses.replace(resolve(given, 1, None)[0], precision=precision))
+        assert resolve({**given, "precision": "auto"}, 1, point)[0].precision == precision
+
+
 def test_a_resumed_run_adapts_to_another_number_of_devices(faces):
     before = tiny_run.options(faces, batch_per_replica=4)
     assert [resolve({}, replicas, resumed(before))[0].batch_per_replica for replicas in (1, 2, 4)] == [4, 4, 2]
