@@ -121,3 +121,19 @@ def test_importlib_imports_nothing_above() -> None:
     for package, above in {"sg3tf": ("trainer", "serving"), "trainer": ("serving",), "serving": ("trainer",)}.items():
         for file in (ROOT / package).rglob("*.py"):
             assert not [name for name in imports(file) if name.split(".")[0] in above], file
+
+
+def test_durations_are_not_measured_by_the_wall_clock() -> None:
+    """It jumps; time.monotonic does not. Dates for people and the ages of files are all that need it."""
+    allowed = {"trainer/logger.py: time.time", "sg3tf/metrics/cache.py: time.time", "sg3tf/models/base.py: time.time"}
+    allowed.add("sg3tf/models/base.py: datetime.date.fromtimestamp")
+    wall = ("time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "fromtimestamp", "strftime", "ctime")
+    found = {
+        f"{file.relative_to(ROOT)}: {called}"
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and (called := ast.unparse(node.func)).startswith(("time.", "datetime."))
+        if called.rpartition(".")[2] in wall
+    }
+    assert found == allowed

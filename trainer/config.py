@@ -314,6 +314,12 @@ class Options:
         help="Seconds that a reduction between hosts may take before the run ends; 0: no limit. While the first worker "
         "computes metrics, the others wait in one.",
     )
+    heartbeat_timeout: float = free_option(
+        100.0,
+        limit=POSITIVE,
+        help="Seconds without a sign of life, at a frozen host or a network that is cut, after which a worker is taken "
+        "for lost and the others end.",
+    )
 
     # Reports.
     tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between two lines of statistics.")

@@ -10,13 +10,18 @@ import signal
 import tensorflow as tf
 
 from sg3tf.ops.backend import training_backend
+from trainer._tf_private import configure_heartbeats
 from trainer.config import STRATEGY_HELP
 from trainer.errors import OptionError, summarize_error
 from trainer.rendezvous import wait_for_workers
 
 
 def make_strategy(
-    name: str, communication: str = "auto", start_timeout: float = 600.0, reduce_timeout: float = 0.0
+    name: str,
+    communication: str = "auto",
+    start_timeout: float = 600.0,
+    reduce_timeout: float = 0.0,
+    heartbeat_timeout: float = 100.0,
 ) -> tf.distribute.Strategy:
     """Return the strategy called `name`; call once per process, before any other use of TensorFlow.
 
@@ -27,6 +32,7 @@ def make_strategy(
         communication: value of --communication.
         start_timeout: seconds to wait for the other workers.
         reduce_timeout: seconds that a reduction between workers may take; 0: no limit.
+        heartbeat_timeout: seconds without a sign of life after which a worker is taken for lost.
 
     Raises:
         OptionError: unknown name, or a device or a worker that is not there.
@@ -40,7 +46,7 @@ def make_strategy(
     if name == "auto":
         name = "multiworker" if len(_workers()) > 1 else {0: "cpu", 1: "gpu:0"}.get(len(gpus), "mirrored")
     if name == "multiworker":
-        return _several_workers(communication, start_timeout, reduce_timeout)
+        return _several_workers(communication, start_timeout, reduce_timeout, heartbeat_timeout)
     if name == "mirrored":
         if not gpus:
             raise OptionError("--strategy=mirrored: TensorFlow sees no GPU; use --strategy=cpu")
@@ -108,7 +114,9 @@ def _workers() -> list[str]:
     raise OptionError(f"TF_CONFIG={text}: must be like {example}")
 
 
-def _several_workers(communication: str, start_timeout: float, reduce_timeout: float) -> tf.distribute.Strategy:
+def _several_workers(
+    communication: str, start_timeout: float, reduce_timeout: float, heartbeat_timeout: float
+) -> tf.distribute.Strategy:
     workers = _workers()
     if not workers:
         raise OptionError("--strategy=multiworker: needs the environment variable TF_CONFIG; see docs/distribution.md")
@@ -118,6 +126,7 @@ def _several_workers(communication: str, start_timeout: float, reduce_timeout: f
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=implementation, timeout_seconds=reduce_timeout or None
     )
+    configure_heartbeats(len(workers), heartbeat_timeout)
     # The strategy waits inside C++, where only the default handler lets Ctrl-C through, and then replaces SIGTERM's.
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -143,7 +152,8 @@ class Workers:
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
         self._strategy = strategy
         several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self.count = len(_workers()) if several else 1
+        self._addresses = _workers() if several else [""]
+        self.count = len(self._addresses)
         self.index = strategy.cluster_resolver.task_id if several else 0
 
     @property
@@ -153,6 +163,14 @@ class Workers:
     def part(self, rows: int) -> slice:
         """Return this worker's part of `rows`, as a slice."""
         return slice(rows * self.index // self.count, rows * (self.index + 1) // self.count)
+
+    def lost(self, error: BaseException) -> str:
+        """Numbers and addresses of the other workers that an error of TensorFlow names."""
+        named = {int(number) for number in re.findall(r"/job:worker(?:/replica:\d+)?/task:(\d+)", str(error))}
+        others = set(range(self.count)) - {self.index}
+        if len(others) > 1:
+            others &= named
+        return ", ".join(f"worker {one} ({self._addresses[one]})" for one in sorted(others)) or "another worker"
 
     def any(self, flag: bool) -> bool:
         """Return True if the flag is set in one of the workers; all have to call this at the same time."""

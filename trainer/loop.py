@@ -140,8 +140,8 @@ def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Wo
     if workers.count == 1:
         return None
     return (
-        f"another worker is lost, and its log says why ({summary}); start all of them again with --resume=latest, from "
-        f"{last}"
+        f"{workers.lost(error)}: lost, see its log, its host and the network ({summary}); start all workers again with "
+        f"--resume=latest, from {last}"
     )
 
 

@@ -56,7 +56,7 @@ def _main(values: flags.FlagValues) -> int:
     given.setdefault("strategy", point.options.strategy if point else values.strategy)
     connection = [
         given.get(name, getattr(point.options, name) if point else config.DEFAULTS[name])
-        for name in ("communication", "start_timeout", "reduce_timeout")
+        for name in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout")
     ]
     strategy = make_strategy(given["strategy"], *connection)
     replicas, outdir, is_chief = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy).is_chief

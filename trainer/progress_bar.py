@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sg3tf.utils.progress import with_monotonic_clock
+
 
 class ProgressBar(tqdm):
     """Thousands of images, seconds for each thousand, images per second, and the time left.
@@ -28,6 +30,7 @@ class ProgressBar(tqdm):
             file=sys.stderr,
             disable=None,  # where stderr is not a terminal
         )
+        with_monotonic_clock(self)
 
     @property
     def format_dict(self) -> dict[str, Any]:

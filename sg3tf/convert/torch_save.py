@@ -26,11 +26,18 @@ def write(file: IO[bytes], value: Mapping[str, Any]) -> None:
     storages: list[Array] = []
     pickled = b"\x80" + bytes([_PICKLE_PROTOCOL]) + _code(value, storages) + b"."
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(f"{_FOLDER}data.pkl", pickled)
-        archive.writestr(f"{_FOLDER}byteorder", "little")
+        archive.writestr(_entry("data.pkl"), pickled)
+        archive.writestr(_entry("byteorder"), "little")
         for key, array in enumerate(storages):
-            archive.writestr(f"{_FOLDER}data/{key}", array.astype("<f4").tobytes())
-        archive.writestr(f"{_FOLDER}version", "3\n")
+            archive.writestr(_entry(f"data/{key}"), array.astype("<f4").tobytes())
+        archive.writestr(_entry("version"), "3\n")
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """Entry without a date, so that the bytes are those of another day."""
+    entry = zipfile.ZipInfo(_FOLDER + name)
+    entry.external_attr = 0o600 << 16  # for those who unpack it
+    return entry
 
 
 def _code(value: Any, storages: list[Array]) -> bytes:

@@ -167,13 +167,19 @@ def _load_array(file: Path, digest: str) -> NDArray[Any]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock, which the system releases when the process ends; the file is removed at the end."""
+def _locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a file lock, which the system releases when the process ends; the file is removed at the end.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is False.
+    """
     while True:
         with open(path, "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not wait:
+                    raise
                 _logger.warning("waiting for another process that computes the same (%s)", path)
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -186,8 +192,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove intermediate results that no process has resumed from in MAX_UNFINISHED_AGE_S."""
+    """Remove intermediate results that no process has resumed from in MAX_UNFINISHED_AGE_S.
+
+    Those in use stay, however old they seem after the clock was set.
+    """
     for folder in parent.iterdir():
         if folder.is_dir() and time.time() - folder.stat().st_mtime > MAX_UNFINISHED_AGE_S:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.with_suffix(".lock").unlink(missing_ok=True)  # of a process that was killed
+            with contextlib.suppress(BlockingIOError), _locked(folder.with_suffix(".lock"), wait=False):
+                shutil.rmtree(folder, ignore_errors=True)

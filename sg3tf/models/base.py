@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import errno
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -274,6 +277,21 @@ class BaseGenerator(keras.Model):
         copy = type(self)(self.config, dtype=dtype)
         copy.set_weights(self.get_weights())
         return copy
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save as keras.Model.save does.
+
+        Raises:
+            OSError: the clock says a year before 1980, which .keras files cannot hold, as they are zip files.
+        """
+        try:
+            super().save(filepath, *args, **kwargs)
+        except ValueError as error:
+            if "timestamps before 1980" not in str(error):
+                raise
+            today = datetime.date.fromtimestamp(time.time())
+            reason = f"the clock says {today}, and .keras files begin in 1980; set the clock"
+            raise OSError(errno.EINVAL, reason, str(filepath)) from error
 
     def get_config(self) -> dict[str, Any]:
         base = super().get_config()

@@ -38,7 +38,7 @@ class Progress:
         if has_terminal():
             # Not at once: an error in the first item should be the only line.
             options = {"desc": description or None, "unit": f" {unit}", "file": sys.stderr, "delay": 0.1}
-            self._bar = tqdm(total=count, initial=done, **options)
+            self._bar = with_monotonic_clock(tqdm(total=count, initial=done, **options))
 
     def update(self, number: int = 1) -> None:
         """Count `number` more items as done."""
@@ -73,6 +73,13 @@ def with_progress(items: Iterable[Item], count: int, unit: str = "images", done:
         for item in items:
             yield item
             progress.update()
+
+
+def with_monotonic_clock(bar: Any) -> Any:
+    """Let a bar of tqdm measure time by a clock that never jumps, not by the wall clock; return the bar."""
+    bar._time = time.monotonic
+    bar.start_t = bar.last_print_t = time.monotonic()
+    return bar
 
 
 def has_terminal() -> bool:

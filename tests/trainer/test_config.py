@@ -170,7 +170,7 @@ def test_files_from_before_the_layout_changed(name):
     file = LEGACY / f"{name}.json"
     options, changes = read_options(file)
     new = {"posthoc_ema": False, "loss": "logistic", "lecam": 0.0, "data_order": 1, "balance": False}
-    new |= {"communication": "auto", "start_timeout": 600.0, "reduce_timeout": 0.0}
+    new |= {"communication": "auto", "start_timeout": 600.0, "reduce_timeout": 0.0, "heartbeat_timeout": 100.0}
     assert json.loads(json.dumps(dataclasses.asdict(options))) == json.loads(file.read_text()) | new
     assert changes == []
 
@@ -235,7 +235,7 @@ OTHER_VALUES = {
     **{"data": "/mnt/faces", "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1, "keep_checkpoints": 1},
     **{"max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0, "histograms": True},
     **{"detector_dir": "/networks", "profile_steps": (1, 2), "workers": 1, "strategy": "cpu:2"},
-    **{"communication": "ring", "start_timeout": 5.0, "reduce_timeout": 60.0},
+    **{"communication": "ring", "start_timeout": 5.0, "reduce_timeout": 60.0, "heartbeat_timeout": 20.0},
 }
 RESUMABLE = list(OTHER_VALUES)[list(OTHER_VALUES).index("batch_per_replica") :]
 FREE_OF_RESULT = [*OTHER_VALUES][list(OTHER_VALUES).index("data") :]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers.addresses import free_addresses
 from tests.helpers.kill_time import random_delay
 from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
-from trainer import run_dir
+from trainer import _tf_private, distribution, run_dir
 
 STEPS = 24
 COMMON = {"kimg": (8 * STEPS - 4) / 1000, "tick": 0.032, "snap": 100, "checkpoint": 1, "ada_kimg": 1, "mirror": True}
@@ -33,19 +34,9 @@ class Ended(NamedTuple):
     err: list[str]
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def begin(arguments):
     """Start both workers."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    addresses = free_addresses(2)
     config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
     return [start(arguments, {"TF_CONFIG": json.dumps(one)}) for one in config]
 
@@ -124,7 +115,7 @@ def test_a_lost_worker_ends_the_other_with_one_clear_line(interrupted):
     run, killed, _ = interrupted
     assert killed.statuses == [1, -signal.SIGKILL]
     (line,) = (line for line in killed.err[0].splitlines() if line.startswith("trainer.main: "))
-    assert "another worker is lost" in line
+    assert re.search(r"worker 1 \(127.0.0.1:\d+\): lost", line)
     assert "--resume=latest" in line and f"{run}/checkpoints/0" in line
 
 
@@ -154,6 +145,34 @@ def test_all_stop_together_when_one_is_asked_to(outdir, faces):
     assert ended.statuses == [130, 130], ended.err
     checkpoint = run_dir.checkpoints(only((outdir / "stopped").iterdir()))[-1]
     assert json.loads((checkpoint / "progress.json").read_text())["step"] % 4 == 0
+
+
+def test_limits_of_time_and_communication_reach_tensorflow(monkeypatch):
+    """NCCL cannot be tried without two GPUs; TensorFlow is asked for it."""
+    made = {}
+    config = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    monkeypatch.setattr(distribution, "wait_for_workers", lambda *wait: made.update(wait=wait))
+    monkeypatch.setattr(distribution, "configure_heartbeats", lambda *heartbeats: made.update(heartbeats=heartbeats))
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda **options: made.update(options))
+    distribution._several_workers("nccl", 7, 60.0, 20.0)
+    assert made["wait"] == (["a:1", "b:1"], 1, 7)
+    assert made["heartbeats"] == (2, 20.0)
+    options = made["communication_options"]
+    assert options.implementation == tf.distribute.experimental.CommunicationImplementation.NCCL
+    assert options.timeout_seconds == 60.0
+    distribution._several_workers("auto", 7, 0.0, 20.0)
+    assert made["communication_options"].timeout_seconds is None
+
+
+def test_heartbeats_are_configured_as_the_strategy_would(monkeypatch):
+    fresh = _tf_private.context.Context()
+    monkeypatch.setattr(_tf_private.context, "context", lambda: fresh)
+    _tf_private.configure_heartbeats(3, 12.5)
+    config = fresh.coordination_service
+    assert config.service_type == "standalone" and config.service_leader == "/job:worker/replica:0/task:0"
+    assert config.heartbeat_timeout_in_ms == 12_500 and config.enable_health_check
+    assert [(job.name, job.num_tasks) for job in config.coordinated_job_list] == [("worker", 3)]
 
 
 def refusal(config, data, *arguments):

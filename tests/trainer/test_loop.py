@@ -15,15 +15,15 @@ import tensorflow as tf
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from tests.helpers import tiny_run
-from trainer import loop, run_dir
+from trainer import distribution, loop, run_dir
 from trainer.errors import TrainingError
 
 
-class Workers:
-    """A number of workers."""
+class Workers(distribution.Workers):
+    """The first of several workers."""
 
     def __init__(self, count):
-        self.count = count
+        self.count, self.index, self._addresses = count, 0, [f"host-{number}:1" for number in range(count)]
 
 
 @pytest.fixture
@@ -31,6 +31,21 @@ def run(tmp_path):
     for cur_nimg in (8, 16):
         run_dir.new_checkpoint(tmp_path, cur_nimg).mkdir(parents=True)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Socket closed\nfrom remote target /job:worker/replica:0/task:2 while calling", "worker 2 (host-2:1)"),
+        (
+            "heartbeats: /job:worker/task:1, /job:worker/task:3; from /job:worker/task:0",
+            "worker 1 (host-1:1), worker 3 (host-3:1)",
+        ),
+        ("Connection reset by peer", "another worker"),
+    ],
+)
+def test_lost_workers_are_named_where_tensorflow_names_them(text, named):
+    assert Workers(4).lost(tf.errors.UnavailableError(None, None, text)) == named
 
 
 @pytest.mark.parametrize(
@@ -46,7 +61,7 @@ def run(tmp_path):
         ),
         (tf.errors.UnknownError(None, None, "x; Input/output error"), ["cannot be written (x; Input/output error)"]),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"), ["memory (OOM when allocating)"]),
-        (tf.errors.UnavailableError(None, None, "Socket closed\nmore"), ["another worker is lost", "Socket closed"]),
+        (tf.errors.UnavailableError(None, None, "Socket closed\nmore"), ["worker 1 (host-1:1): lost", "Socket closed"]),
     ],
 )
 def test_one_line_with_the_remedy(run, error, words):

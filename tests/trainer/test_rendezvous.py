@@ -12,18 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.addresses import free_addresses
 from trainer.errors import OptionError
 from trainer.rendezvous import wait_for_workers
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_addresses(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return addresses
 
 
 def test_all_return_once_the_last_has_come():

@@ -323,6 +323,16 @@ def test_abandoned_passes_are_removed(tmp_path: Path):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
+def test_what_is_in_use_stays_when_the_clock_jumps_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with Cache(tmp_path).unfinished({"a": 1}) as used:
+        (used / "x").touch()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 30 * 24 * 3600)
+        with Cache(tmp_path).unfinished({"a": 2}):
+            assert (used / "x").exists()
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
 def test_without_a_folder_nothing_stays(loaded: dict[str, MeanColor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import tempfile
 

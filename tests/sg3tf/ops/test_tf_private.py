@@ -19,6 +19,8 @@ FOLDERS = ("sg3tf", "trainer", "serving", "custom_ops", "benchmarks", "examples"
 PUBLIC = ("tensorflow.core",)
 ALLOWED = {
     "sg3tf/ops/_tf_private.py": {"control_flow_util", "record", "gen_xla_ops"},
+    # tests/trainer/test_distribution.py has its test.
+    "trainer/_tf_private.py": {"coordination_config_pb2", "context"},
     # It runs where the project cannot be imported; tests/serving has its test.
     "serving/stock_loader.py": {"op_def_registry"},
     "tests/serving/test_saved_model.py": {"op_def_registry"},

@@ -8,8 +8,10 @@ import re
 import subprocess
 import sys
 import termios
+import time
 
 import pytest
+import tqdm
 
 from sg3tf.utils import progress
 from sg3tf.utils.progress import Progress, duration, with_progress
@@ -77,6 +79,18 @@ def test_the_bar_of_a_training_run() -> None:
     assert re.search(r"\| 5\.000/8\.000 kimg \[.* sec/kimg, .* images/s, \d\d:\d\d left\]", drawn)
     seconds, images = (float(number) for number in re.findall(r"([\d.]+) (?:sec/kimg|images/s)", drawn))
     assert seconds * images == pytest.approx(1000, rel=0.5)  # they are rounded to a decimal
+
+
+@pytest.mark.parametrize("jump", [-3600, 86_400])
+def test_a_bar_knows_no_wall_clock(jump: int, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = progress.with_monotonic_clock(tqdm.tqdm(total=10, file=io.StringIO(), mininterval=0, miniters=1))
+    now = time.time()
+    monkeypatch.setattr(tqdm.std, "time", lambda: now + jump)
+    clock.now += 8
+    bar.update(4)
+    assert bar.format_dict["elapsed"] == 8 and bar.format_dict["n"] == 4
+    assert bar.last_print_n == 4  # drawn again
+    bar.close()
 
 
 def test_durations() -> None:
