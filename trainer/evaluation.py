@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import json
 import shutil
@@ -16,7 +17,7 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.utils.files import atomic_path
+from sg3tf.utils.files import atomic_path, atomic_write
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
@@ -26,6 +27,10 @@ from trainer.state import TrainState
 #: one of training.
 SAMPLES_SHARE = 0.05
 MIN_SAMPLES, MAX_SAMPLES = 100, 1000
+
+#: Processes that are killed in the metrics of one snapshot, by lack of memory for example, before they are left out.
+MOST_KILLS = 2
+_ATTEMPTS = ".evaluation.json"
 
 
 def check_metrics(options: Options) -> None:
@@ -69,6 +74,14 @@ class Evaluator:
         lines = [_lines(self._file(name))[-1:] for name in self._options.metrics]
         return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
+    def kills_in(self, snapshot: Path) -> int:
+        """Number of processes that were killed while they computed the metrics of a snapshot."""
+        try:
+            found = json.loads((self._run / _ATTEMPTS).read_text())
+            return int(found["attempts"]) if found["snapshot"] == snapshot.name else 0
+        except (OSError, ValueError, TypeError, LookupError):  # none, or it is damaged
+            return 0
+
     def evaluate(self, snapshot: Path) -> dict[str, float]:
         """Compute the metrics of state.G_ema.
 
@@ -83,13 +96,25 @@ class Evaluator:
         """
         for name in self._options.metrics:  # lines that are there already, as the process was killed in between
             self._forget_after(name, self._state.cur_nimg - 1)
-        self._evaluations = self._evaluations or list(self._open())
         found: dict[str, float] = {}
-        for evaluation in self._evaluations:
-            for computed in evaluation:
-                self._record(computed, snapshot)
-                found |= computed.values
+        with self._counting_kills(snapshot):
+            self._evaluations = self._evaluations or list(self._open())
+            for evaluation in self._evaluations:
+                for computed in evaluation:
+                    self._record(computed, snapshot)
+                    found |= computed.values
         return {f"Metrics/{result}": value for result, value in found.items()}
+
+    @contextlib.contextmanager
+    def _counting_kills(self, snapshot: Path) -> Iterator[None]:
+        """Context with a file that is there afterwards only if the process was killed."""
+        file = self._run / _ATTEMPTS
+        with atomic_write(file) as out:
+            out.write(json.dumps({"snapshot": snapshot.name, "attempts": self.kills_in(snapshot) + 1}).encode())
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
     def _open(self) -> Iterator[metrics.Evaluation]:
         options = self._options

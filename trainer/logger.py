@@ -28,7 +28,7 @@ from trainer import run_dir
 from trainer.checkpoint import CheckpointWriter, StateCopy
 from trainer.config import Options
 from trainer.errors import TrainingError, summarize_error
-from trainer.evaluation import Evaluator
+from trainer.evaluation import MOST_KILLS, Evaluator
 from trainer.goodput import Goodput
 from trainer.inputs import Examples, Latents
 from trainer.progress_bar import ProgressBar
@@ -161,7 +161,9 @@ class RunLogger:
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
         kept = run_dir.truncate_lines(run / STATS, state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
-        productive = kept[-1].get("Goodput/productive_sec", {}).get("mean") if kept else None
+        productive = 0.0 if state.cur_nimg == 0 else None  # 0 also where a run begins anew
+        if kept:
+            productive = kept[-1].get("Goodput/productive_sec", {}).get("mean")
         self._goodput = Goodput(run, productive, started)
 
     def log(self, line: str) -> None:
@@ -181,8 +183,14 @@ class RunLogger:
         if self.state.cur_nimg == 0:
             self._save_fakes()
         elif self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
-            self.log(f"computing the metrics of {snapshot.name}, in which the run was interrupted")
-            self.on_evaluation()
+            if (kills := self._evaluator.kills_in(snapshot)) >= MOST_KILLS:
+                self.log(
+                    f"warning: no metrics of {snapshot.name}: {kills} processes were killed in them; if memory was "
+                    "lacking, give fewer --metrics_samples, other --metrics, or --metrics=none"
+                )
+            else:
+                self.log(f"computing the metrics of {snapshot.name}, in which the run was interrupted")
+                self.on_evaluation()
         self.log(f"building the training step with {training_backend()} operations: a minute or two")
 
     def on_step(self, metrics: Moments) -> None:

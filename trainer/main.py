@@ -6,6 +6,7 @@ python -m trainer.main --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --g
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 import time
@@ -77,20 +78,22 @@ def _main(values: flags.FlagValues) -> int:
         if point.kimg >= options.kimg:
             print(f"The run has reached its length, --kimg={options.kimg:g}; give a larger one to train on")
     elif values.resume:
-        print(f"--resume=latest: no run named *-{options.description} in {outdir}; starting a new one")
+        print(f"--resume=latest: no run named *-{options.description} in {outdir} has a checkpoint")
     if values.dry_run:
         return 0
 
-    if point is None:
-        run = run_dir.create(outdir, options, dataset.classes) if is_chief else outdir  # only the chief writes
-    else:
-        run = point.run
+    with contextlib.ExitStack() as stack:
+        if point is None:
+            begins = run_dir.begin(outdir, options, dataset.classes, latest=values.resume is not None)
+            run = stack.enter_context(begins) if is_chief else outdir  # only the chief writes
+        else:
+            run = point.run
+            if is_chief:
+                point.record(options, changes)
         if is_chief:
-            point.record(options, changes)
-    if is_chief:
-        print(f"Run folder: {run}")
-    if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
-        return 0
+            print(f"Run folder: {run}")
+        if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
+            return 0
     command = shlex.join(["python", "-m", "trainer.main", f"--resume={run}"])
     print(f"Stopped at a checkpoint. Continue with:\n  {command}")
     return 130

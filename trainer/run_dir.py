@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sg3tf.models.loading import CLASSES
-from sg3tf.utils.files import atomic_write, recover_replaced, refuse_remote, verify_checksums
+from sg3tf.utils.files import atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
 from trainer.checkpoint import PROGRESS
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
@@ -42,6 +43,56 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
     except OSError as error:
         raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
     return folder
+
+
+@contextlib.contextmanager
+def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
+    """Folder of a run that begins, locked in the context.
+
+    Args:
+        outdir: folder of run folders.
+        options: of the run.
+        classes: names of classes.
+        latest: take the newest run with the same options that was killed before it had saved anything, and is not
+            locked, so not at work; without one, or without locks in this file system, the next numbered folder.
+
+    Raises:
+        OptionError: the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        for run in _without_checkpoint(outdir, options) if latest else ():
+            with contextlib.suppress(OSError):
+                stack.enter_context(locked(run, wait=False))
+                _begin_anew(run, options)
+                break
+        else:
+            run = create(outdir, options, classes)
+            with contextlib.suppress(OSError):
+                stack.enter_context(locked(run, wait=False))
+        yield run
+
+
+def _without_checkpoint(outdir: Path, options: Options) -> Iterator[Path]:
+    """Runs with the same options that have neither a checkpoint nor a snapshot, newest first."""
+    fields = options.reproducibility_fields
+    for run in sorted(outdir.glob("*"), reverse=True):
+        if re.match(r"\d{5}-", run.name) and not checkpoints(run) and not any(run.glob("network-*.keras")):
+            with contextlib.suppress(OptionError):
+                if (
+                    Options.from_file(run / OPTIONS).reproducibility_fields == fields
+                    and run.name[6:] == options.description
+                ):
+                    yield run
+
+
+def _begin_anew(run: Path, options: Options) -> None:
+    note = f"{run} was stopped before its first checkpoint; it begins anew"
+    print(note)
+    discard_later(run, 0)
+    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)  # unfinished ones
+    options.write(run / OPTIONS)
+    with open(run / LOG, "a", encoding="utf-8") as log:
+        log.write(note + "\n")
 
 
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:

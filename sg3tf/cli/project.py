@@ -100,13 +100,14 @@ def main(options: Any) -> None:
             locality=options.locality,
             seed=options.seed,
         )
-        save_generator(Path(options.tune), tuned.generator)
         pictures["tuned"] = draw_single(tuned, found.latents)
     _save_pictures(outdir, options, pictures)
     for name in [*pictures][1:]:
         print(json.dumps({"image": name, **quality(pictures[name], target, distance)}))
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
+    if options.tune:  # at last, because what is there is not replaced: a command killed before can be given again
+        save_generator(Path(options.tune), tuned.generator)
     print(outdir)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import functools
 import glob
 import hashlib
 import json
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -68,6 +70,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path
         return
+    _remove_unfinished(path.parent)
     temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         with naming_errors(path, temporary):
@@ -78,6 +81,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # another one must not hide the first
             temporary.unlink(missing_ok=True)
+
+
+UNFINISHED_AFTER_S = 3600
+
+
+@functools.cache  # the first time that a process writes there
+def _remove_unfinished(folder: Path) -> None:
+    """Remove files that killed processes left under temporary names.
+
+    A process at work may be on another machine, where it has another ID. It writes more often than once an hour.
+    """
+    for file in folder.glob(".*.partial-*"):
+        process = re.search(r"\.partial-(\d{1,9})(\.[^.]*)?$", file.name)
+        with suppress(OSError):  # another process may remove it, too
+            if process and file.is_file() and time.time() - file.stat().st_mtime > UNFINISHED_AFTER_S:
+                try:
+                    os.kill(int(process[1]), 0)
+                except ProcessLookupError:
+                    file.unlink()
 
 
 @contextmanager
@@ -120,14 +142,14 @@ def temporary_folder(folder: Path, family: str) -> Iterator[None]:
         family: pattern that the names of all such folders match.
     """
     for other in folder.parent.glob(family):
-        with suppress(OSError), _locked(other, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with suppress(OSError), locked(other, wait=False):
             shutil.rmtree(other, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with the same ID
     with ExitStack() as stack:
         while True:
             folder.mkdir()
             with suppress(OSError):
-                stack.enter_context(_locked(folder, fcntl.LOCK_EX))
+                stack.enter_context(locked(folder))
             if folder.exists():  # another process may have removed it before it was locked
                 break
         try:
@@ -137,10 +159,16 @@ def temporary_folder(folder: Path, family: str) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(folder: Path, operation: int) -> Iterator[None]:
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Context in which no other process locks the folder.
+
+    Raises:
+        BlockingIOError: another one has locked it, and `wait` is False.
+        OSError: the file system has no locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, operation)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)

@@ -5,8 +5,9 @@ python -m tests.helpers.kill_soak --jobs=train,video --trials=2
 
 Half of the kills come at any moment, the others while a file or folder is being written. Some end the whole process
 group, as Ctrl-\\ would, others only the command itself, as the kernel does when memory runs out. Each trial of a job
-begins in an empty folder and has one to three kills; the same command is then run until it ends by itself. Its results
-must be those of an undisturbed run, and after each kill what is there under a final name must be complete.
+begins in an empty folder and has one to three kills, of training one to six; the same command is then run until it ends
+by itself. Its results must be those of an undisturbed run, and after each kill what is there under a final name must be
+complete. A trial that is not over when the time is does not count.
 
 Prints a line of JSON for each trial, and in the end a table. The exit status is 1 if anything was wrong. All commands
 are forked from one process that has imported TensorFlow, so that few kills meet imports.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import importlib
 import json
@@ -51,11 +53,13 @@ class Job:
         arguments: (inputs, folder) -> arguments of `sg3tf`; it writes into the folder.
         results: (folder) -> {name: digest or value} of what has to be as in an undisturbed run; {} if nothing is there.
         processes: number of processes that run the command together, connected by TF_CONFIG.
+        most_kills: of a trial.
     """
 
     arguments: Callable[[Path, Path], list[str]]
     results: Callable[[Path], dict[str, Any]]
     processes: int = 1
+    most_kills: int = 3
 
 
 def digest(data: bytes) -> str:
@@ -82,8 +86,8 @@ def train_arguments(inputs: Path, folder: Path, **more: Any) -> list[str]:
 
 
 def train_results(folder: Path) -> dict[str, Any]:
-    """Weights and statistics of the last run; those without a checkpoint are begun anew, in a folder of their own."""
-    runs = [path for path in sorted((folder / "runs").glob("*")) if any(path.glob("checkpoints/[0-9]*"))]
+    """Weights and statistics of the run."""
+    runs = [path for path in (folder / "runs").glob("*") if any(path.glob("checkpoints/[0-9]*"))]
     if not runs:
         return {}
     run, found = runs[-1], {}
@@ -112,13 +116,17 @@ def export_results(folder: Path) -> dict[str, Any]:
 
 
 def output_results(folder: Path) -> dict[str, Any]:
-    """Of a command that prints its results."""
-    lines = [line for line in (folder / "log.0").read_text().splitlines() if line.startswith("{")]
-    return {str(index): line for index, line in enumerate(lines)}
+    """Lines of JSON that a command prints, without the time that it took."""
+    lines = [json.loads(line) for line in (folder / "log.0").read_text().splitlines() if line.startswith("{")]
+    return {str(index): {k: v for k, v in line.items() if k != "seconds"} for index, line in enumerate(lines)}
 
 
-def file_results(*names: str) -> Callable[[Path], dict[str, Any]]:
-    return lambda folder: {name: digest((folder / name).read_bytes()) for name in names if (folder / name).exists()}
+def video_results(folder: Path) -> dict[str, Any]:
+    return {file.name: digest(file.read_bytes()) for file in folder.glob("*.mp4")}
+
+
+def project_results(folder: Path) -> dict[str, Any]:
+    return files(folder / "found") | {file.name: keras_weights(file) for file in folder.glob("*.keras")}
 
 
 def converted_results(folder: Path) -> dict[str, Any]:
@@ -132,12 +140,21 @@ def converted_results(folder: Path) -> dict[str, Any]:
 QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 2, "aug": "noaug", "ada_kimg": None}
 
 JOBS = {
-    "train": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"), train_results),
-    "train-quick": Job(lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK), train_results),
+    "train": Job(
+        lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"),
+        train_results,
+        most_kills=6,
+    ),
+    "train-quick": Job(
+        lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK),
+        train_results,
+        most_kills=6,
+    ),
     "train-2": Job(
         lambda inputs, folder: train_arguments(inputs, folder, batch_per_replica=BATCH // 2, **QUICK),
         train_results,
         processes=2,
+        most_kills=6,
     ),
     "build": Job(
         lambda inputs, folder: [
@@ -172,14 +189,15 @@ JOBS = {
             *("generate", "interpolate", f"--network={inputs / 'tiny.keras'}", "--seeds=0-3", "--frames=20"),
             f"--out={folder / 'walk.mp4'}",
         ],
-        file_results("walk.mp4"),
+        video_results,
     ),
     "project": Job(
         lambda inputs, folder: [
             *("project", f"--network={inputs / 'tiny.keras'}", f"--target={inputs / 'images' / '0' / '0.png'}"),
             *("--steps=30", f"--outdir={folder / 'found'}", f"--discriminator={inputs / 'D.keras'}", "--seed=1"),
+            *(f"--tune={folder / 'tuned.keras'}", "--tune_steps=10"),
         ],
-        file_results("found/latents.npz"),
+        project_results,
     ),
 }
 
@@ -209,6 +227,9 @@ def make_inputs(folder: Path) -> None:
 # --- Processes --------------------------------------------------------------------------------------------------------
 
 
+RUNNING: set[int] = set()  # process IDs, each of a session; one that has been waited for may be another's soon
+
+
 def preload() -> None:
     """Import what the commands import; nothing may be computed, as TensorFlow's threads do not survive a fork."""
     for name in ("tensorflow", "keras", "trainer.loop", "serving.saved_model", "sg3tf.metrics", "sg3tf.cli.main"):
@@ -220,6 +241,7 @@ def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str] | 
     sys.stdout.flush()
     pid = os.fork()
     if pid:
+        RUNNING.add(pid)
         return pid
     status = 1
     try:
@@ -244,6 +266,7 @@ def wait(pid: int, at_most_s: float) -> int | None:
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
+            RUNNING.discard(pid)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
     return None
@@ -307,12 +330,14 @@ class Tally:
 
     Attributes:
         seconds: of the undisturbed run.
+        kills_of_writes: those of the kills that came within 30 ms of a file or folder under a temporary name.
         goodput: seconds of all disturbed runs by cause, of training.
     """
 
     seconds: float
     trials: int = 0
     kills: int = 0
+    kills_of_writes: int = 0
     wrong: list[str] = field(default_factory=list)
     goodput: dict[str, float] = field(default_factory=dict)
 
@@ -321,27 +346,39 @@ class Wrong(Exception):
     """What a kill must not do."""
 
 
+class OutOfTime(Exception):
+    """The time of the soak is over."""
+
+
 def unfinished(folder: Path) -> set[str]:
+    """What is under a temporary name, except for the seconds that a run writes once a second."""
     names = set()
     with contextlib.suppress(FileNotFoundError):  # while it is renamed
         names = {str(path) for path in folder.rglob(".*") if "partial" in path.name or "unfinished" in path.name}
-    return names
+    return {name for name in names if ".goodput.json" not in name}
 
 
-def wait_for_moment(pids: list[int], folder: Path, rng: random.Random, seconds: float) -> bool:
-    """Return True at a random moment of the next `seconds`, or while a file is being written; False after an end."""
+def make_older(folder: Path) -> None:
+    """Let what a killed command has left be two hours old, so that the next one removes it."""
+    for name in unfinished(folder):
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(name, (time.time() - 7200,) * 2)
+
+
+def wait_for_moment(pids: list[int], folder: Path, rng: random.Random, seconds: float) -> str:
+    """Return "any" at a random moment of the next `seconds`, "write" while a file is written, "" if a process ended."""
     writing = rng.random() < 0.5
     end = time.monotonic() + rng.uniform(0, seconds)
     if writing:
         end, before = time.monotonic() + seconds, unfinished(folder)
     while time.monotonic() < end:
         if any(not alive(pid) for pid in pids):
-            return False
+            return ""
         if writing and unfinished(folder) - before and rng.random() < 0.3:
             time.sleep(rng.uniform(0, 0.03))
-            return True
+            return "write"
         time.sleep(0.003)
-    return True
+    return "any"
 
 
 def alive(pid: int) -> bool:
@@ -365,15 +402,16 @@ def kill(pids: list[int], rng: random.Random) -> list[int]:
 def disturb(
     job: Job, inputs: Path, folder: Path, expected: Mapping[str, Any], rng: random.Random, tally: Tally
 ) -> None:
-    """Kill a job one to three times, then let it end.
+    """Kill a job once or more often, then let it end.
 
     Raises:
         Wrong: the results differ from the expected ones, or something incomplete has a final name.
     """
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(1, job.most_kills)):
         pids = start_all(job, inputs, folder)
-        if wait_for_moment(pids, folder, rng, tally.seconds) and all(alive(pid) for pid in pids):
+        if (moment := wait_for_moment(pids, folder, rng, tally.seconds)) and all(alive(pid) for pid in pids):
             tally.kills += 1
+            tally.kills_of_writes += moment == "write"
             others = kill(pids, rng)
         else:  # it has come to its end first
             others = pids
@@ -389,6 +427,7 @@ def disturb(
                     end_session(pid)
                     raise Wrong(f"{len(left)} processes outlive their command, which was killed")
                 time.sleep(0.05)
+        make_older(folder)
         found = job.results(folder)
         check_complete(folder, found, expected)
         if found == expected:  # some commands refuse to make again what is there
@@ -399,9 +438,10 @@ def disturb(
         if found != expected:
             names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
             raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
-        begun_anew = [run for run in folder.glob("runs/*") if not any(run.glob("checkpoints/[0-9]*"))]
-        if left := {name for name in unfinished(folder) if not name.startswith(tuple(map(str, begun_anew)))}:
+        if left := unfinished(folder):
             raise Wrong(f"left behind: {', '.join(sorted(left))}")
+        if len(runs := [*folder.glob("runs/*")]) > 1:
+            raise Wrong(f"several run folders: {', '.join(sorted(run.name for run in runs))}")
 
 
 def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -419,32 +459,16 @@ def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str
 # --- Soak -------------------------------------------------------------------------------------------------------------
 
 
-def soak(
-    names: Sequence[str], seed: int, trials: int | None, minutes: float, keep: Path | None
-) -> Iterator[tuple[str, Tally]]:
+def soak(names: Sequence[str], seed: int, trials: int | None, keep: Path | None) -> Iterator[tuple[str, Tally]]:
     """Try one job after the other, and yield it and its counts after each trial."""
-    end = time.monotonic() + minutes * 60
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ending_processes():
         work = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(work / "cache")
         inputs = work / "inputs"
-        pid = os.fork()  # of a process that computes nothing
-        if pid == 0:
-            status = 1
-            try:
-                make_inputs(inputs)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        if wait(pid, HANGS_AFTER_S) != 0:
-            raise Wrong("the inputs cannot be made")
+        in_a_process(lambda: make_inputs(inputs))
         expected, tallies = {}, {}
         for number in range(trials if trials is not None else sys.maxsize):
             for index, job_name in enumerate(names):
-                if time.monotonic() > end:
-                    return
                 job, folder = JOBS[job_name], work / job_name
                 if job_name not in tallies:
                     folder.mkdir()
@@ -452,7 +476,7 @@ def soak(
                     expected[job_name] = job.results(folder)
                     assert expected[job_name], job_name
                     shutil.rmtree(folder)
-                tally = tallies[job_name]
+                tally = copy.deepcopy(tallies[job_name])
                 folder.mkdir()
                 tally.trials += 1
                 rng = random.Random(f"{seed} {number} {index}")
@@ -466,16 +490,65 @@ def soak(
                     for cause, seconds in json.loads(file.read_text()).items():
                         tally.goodput[cause] = tally.goodput.get(cause, 0) + seconds
                 shutil.rmtree(folder)
+                tallies[job_name] = tally
                 yield job_name, tally
 
 
+@contextlib.contextmanager
+def time_limit(minutes: float) -> Iterator[None]:
+    """Context that ends after so many minutes, wherever it is."""
+
+    def end(number: int, frame: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, minutes * 60)
+    try:
+        with contextlib.suppress(OutOfTime):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def ending_processes() -> Iterator[None]:
+    """Context at whose end the processes that are still running are killed."""
+    try:
+        yield
+    finally:
+        for pid in [*RUNNING]:
+            end_session(pid)
+            wait(pid, 10)
+
+
+def in_a_process(function: Callable[[], None]) -> None:
+    """Call a function in a process of its own, as this one has to compute nothing."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            function()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    if wait(pid, HANGS_AFTER_S) != 0:
+        raise Wrong("the inputs cannot be made")
+
+
 def table(tallies: Mapping[str, Tally]) -> str:
-    lines = ["| command | undisturbed run, s | trials | kills | wrong | goodput |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| command | undisturbed run, s | trials | kills | of writes | wrong | goodput |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, tally in tallies.items():
         total = sum(tally.goodput.values())
         shares = ", ".join(f"{cause} {seconds / total:.0%}" for cause, seconds in tally.goodput.items())
         lines.append(
-            f"| {name} | {tally.seconds:.1f} | {tally.trials} | {tally.kills} | {len(tally.wrong)} | {shares} |"
+            f"| {name} | {tally.seconds:.1f} | {tally.trials} | {tally.kills} | {tally.kills_of_writes} "
+            f"| {len(tally.wrong)} | {shares} |"
         )
     return "\n".join(lines)
 
@@ -485,16 +558,18 @@ def main() -> int:
     parser.add_argument("--jobs", default=",".join(JOBS), help="jobs, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, help="trials of each job; default: until the time is over")
-    parser.add_argument("--minutes", type=float, default=30, help="no trial begins later")
+    parser.add_argument("--minutes", type=float, default=30, help="end of the last trial")
     parser.add_argument("--out", type=Path, help="file for the report, as JSON")
     parser.add_argument("--keep", type=Path, help="folder for copies of what went wrong")
     options = parser.parse_args()
     preload()
     tallies = {}
-    for name, tally in soak(options.jobs.split(","), options.seed, options.trials, options.minutes, options.keep):
-        tallies[name] = tally
-        last = {"job": name, "trials": tally.trials, "kills": tally.kills, "wrong": tally.wrong[-1:]}
-        print(json.dumps(last), flush=True)
+    trials = soak(options.jobs.split(","), options.seed, options.trials, options.keep)
+    with time_limit(options.minutes), contextlib.closing(trials):
+        for name, tally in trials:
+            tallies[name] = tally
+            last = {"job": name, "trials": tally.trials, "kills": tally.kills, "wrong": tally.wrong[-1:]}
+            print(json.dumps(last), flush=True)
     print(table(tallies))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -134,6 +134,22 @@ def test_the_best_stays_where_its_snapshot_is_gone(run):
     assert (run / "network-best-swd.keras").exists()
 
 
+def test_processes_that_are_killed_in_the_metrics_of_a_snapshot_are_counted(run, monkeypatch):
+    evaluator, attempts = evaluator_at(run, 4, "swd"), run / evaluation._ATTEMPTS
+    first, second = (run / snapshot_name(nimg) for nimg in (4000, 5000))
+    counts = []
+    for snapshot in (first, first, second, second):
+        seen = []
+        monkeypatch.setattr(evaluator, "_open", lambda seen=seen: seen.append(attempts.read_bytes()) or [])
+        evaluator.evaluate(snapshot)
+        assert not attempts.exists()  # it has ended by itself
+        attempts.write_bytes(seen[0])  # as SIGKILL leaves it
+        counts.append([evaluator.kills_in(first), evaluator.kills_in(second)])
+    assert counts == [[1, 0], [2, 0], [0, 1], [0, 2]]
+    attempts.write_text('{"snapshot": 3')
+    assert evaluator.kills_in(second) == 0
+
+
 def test_values_that_a_kill_has_prevented_are_noticed(run):
     snapshot = run / snapshot_name(4000)
     assert not evaluator_at(run, 4, "swd").lacks_values_of(snapshot)

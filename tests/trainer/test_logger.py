@@ -173,3 +173,20 @@ def test_metrics_that_cannot_be_computed_do_not_end_a_run(logger, monkeypatch):
     lines = (logger.run / "log.txt").read_text().splitlines()
     said = "warning: no metrics of network-snapshot-000000.keras"
     assert lines == [f"{said}: {type(error).__name__}: {error}" for error in errors]
+
+
+def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeypatch):
+    """Otherwise a lack of memory in them would kill every process that resumes the run."""
+    evaluated = []
+    monkeypatch.setattr(module.Evaluator, "evaluate", lambda self, snapshot: evaluated.append(snapshot) or {})
+    monkeypatch.setattr(module.Evaluator, "lacks_values_of", lambda self, snapshot: True)
+    logger.options = dataclasses.replace(logger.options, metrics=("eqt50k_int",))
+    logger.state.cur_nimg = 8
+    for kills in (0, 1, 2):
+        monkeypatch.setattr(module.Evaluator, "kills_in", lambda self, snapshot, kills=kills: kills)
+        logger.on_start([])
+        assert len(evaluated) == min(kills + 1, 2)
+    lines = [line for line in (logger.run / "log.txt").read_text().splitlines() if line.startswith("warning")]
+    assert [line.partition("; ")[0] for line in lines] == [
+        "warning: no metrics of network-snapshot-000000_008.keras: 2 processes were killed in them"
+    ]

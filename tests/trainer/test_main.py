@@ -439,8 +439,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_prints_the_command_to_resume(runs):
 @pytest.mark.slow
 def test_latest_starts_a_run_where_there_is_none(runs):
     assert (
-        f"--resume=latest: no run named *-{NAME} in {runs.resumed.folder.parent}; starting a new one"
-        in runs.stopped.out
+        f"--resume=latest: no run named *-{NAME} in {runs.resumed.folder.parent} has a checkpoint" in runs.stopped.out
     )
 
 

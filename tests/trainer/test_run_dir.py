@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import json
 
 import pytest
@@ -85,6 +87,39 @@ def test_latest_is_the_newest_run_of_the_same_description_with_a_checkpoint(tmp_
     make_checkpoint(tmp_path / f"00010-{NAME.replace('gamma2', 'gamma20')}", 8)
     make_checkpoint(tmp_path / f"old-00011-{NAME}", 8)
     assert run_dir.latest_matching_run(tmp_path, PLAIN) == second
+
+
+def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folder(tmp_path, capsys):
+    """Not one that another process trains, one with other options, or one with a network that somebody may keep."""
+    dead, others = run_dir.create(tmp_path, PLAIN), [run_dir.create(tmp_path, PLAIN) for _ in range(4)]
+    dataclasses.replace(PLAIN, seed=1).write(others[0] / "options.json")
+    (others[1] / "network-snapshot-000001.keras").touch()
+    make_checkpoint(others[2], 8)
+    (others[3] / "options.json").unlink()
+    (dead / "fakes000001.png").touch()
+    (dead / "checkpoints" / ".000000008.partial-1").mkdir(parents=True)
+    before = [sorted(path.rglob("*")) for path in others]
+    with run_dir.begin(tmp_path, PLAIN, latest=True) as run:
+        assert run == dead
+        assert sorted(path.name for path in run.iterdir()) == ["discarded", "log.txt", "options.json"]
+        assert capsys.readouterr().out == f"{run} was stopped before its first checkpoint; it begins anew\n"
+        with run_dir.begin(tmp_path, PLAIN, latest=True) as second:  # as another process
+            assert second.name == f"00005-{NAME}"
+        with run_dir.begin(tmp_path, PLAIN, latest=True) as third:
+            assert third == second
+    with run_dir.begin(tmp_path, PLAIN) as new:
+        assert new.name == f"00006-{NAME}"
+    assert [sorted(path.rglob("*")) for path in others] == before
+
+
+def test_without_locks_every_run_that_begins_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for number in range(2):
+        with run_dir.begin(tmp_path, PLAIN, latest=True) as run:
+            assert run.name == f"{number:05d}-{NAME}"
 
 
 def test_special_characters_in_a_description_are_literal(tmp_path):

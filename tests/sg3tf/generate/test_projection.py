@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
+from sg3tf import images
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
@@ -158,12 +159,26 @@ def test_networks_that_do_not_fit(stylegan2: Network, alias_free: Network):
         project(alias_free, target, space="z", steps=1)
 
 
-def test_command(command: Command, network: Network, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_command(
+    command: Command,
+    network: Network,
+    saved: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
     before = saved.read_bytes()
     picture = network.synthesize(network.map(z_from_seeds([3], network.z_dim)))[0]
     save_png(tmp_path / "target.png", picture)
     out, tuned = tmp_path / "out", tmp_path / "tuned.keras"
     arguments = [f"--target={tmp_path / 'target.png'}", f"--outdir={out}", "--steps=5", "--transform"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # the same command is given again
+        patch.setattr(images, "save_png", interrupt)
+        command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
     command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
     names = {file.name for file in out.iterdir()}
     assert names == {"latents.npz", "target.png", "projected.png", "tuned.png", "side_by_side.png"}

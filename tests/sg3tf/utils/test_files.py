@@ -7,7 +7,9 @@ import fcntl
 import hashlib
 import os
 import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,17 +128,33 @@ def test_what_killed_processes_left_unfinished_is_removed(folder):
     names = [".[a].partial-1", ".[a].partial-2", ".b.partial-1"]
     for name in names:
         (folder.parent / name).mkdir()
-    with files._locked(folder.parent / names[1], fcntl.LOCK_EX):  # of a process that is still at work
+    with files.locked(folder.parent / names[1]):  # of a process that is still at work
         replaced(folder, "new")
     assert listing(folder.parent) == [".[a].partial-2", ".b.partial-1", "[a]", "[a]/new"]
 
 
+def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
+    """If no process has their ID, and nobody has written to them for an hour; not a folder."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stays = [f".new.partial-{ended.pid}.png", f".b.partial-{os.getpid()}.npz", ".notes.partial-x.txt", ".hidden"]
+    for name in (goes := f".a.b.partial-{ended.pid}.png", *stays):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - (3500 if ".new" in name else 3700),) * 2)
+    (tmp_path / f".c.partial-{ended.pid}").mkdir()
+    os.utime(tmp_path / f".c.partial-{ended.pid}", (0, 0))
+    (tmp_path / goes).with_name(f".a.partial-{ended.pid}").touch()  # of a file without a suffix, and new
+    before = set(listing(tmp_path))
+    with atomic_write(tmp_path / "out") as file:
+        file.write(b"content")
+    assert set(listing(tmp_path)) == before - {goes} | {"out"}
+
+
 def test_a_folder_is_locked_while_it_is_written(tmp_path):
     """Not after that."""
-    now = fcntl.LOCK_EX | fcntl.LOCK_NB
-    with atomic_directory(tmp_path / "a") as unfinished, pytest.raises(BlockingIOError), files._locked(unfinished, now):
-        pass
-    with files._locked(tmp_path / "a", now):
+    with atomic_directory(tmp_path / "a") as unfinished, pytest.raises(BlockingIOError):
+        files.locked(unfinished, wait=False).__enter__()
+    with files.locked(tmp_path / "a", wait=False):
         pass
 
 
