@@ -71,14 +71,17 @@ SG3TF_SOAK_MINUTES ?= 60
 SG3TF_SOAK_SEED ?= 0
 soak: native
 	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
-	$(BIN)/python -m tests.helpers.kill_soak --minutes=$$((minutes / 2)) --seed=$(SG3TF_SOAK_SEED) --out=build/soak/kills.json || status=1; \
+	$(BIN)/python -m tests.helpers.kill_soak --minutes=$$minutes/2 --seed=$(SG3TF_SOAK_SEED) --out=build/soak/kills.json || status=1; \
 	SG3TF_SOAK=$$minutes $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
-	$(BIN)/python -m tests.helpers.memory_soak --minutes=$$((minutes / 6)) --out=build/soak/memory.json || status=1; \
+	$(BIN)/python -m tests.helpers.memory_soak --program=training --minutes=$$minutes/6 --out=build/soak/training.json || status=1; \
 	exit $$status
 
-# Long form of the storms of requests against the server: half an hour.
+# Storms of requests against the server, and its memory: half of the time each.
 soak-serving: .venv/.installed
-	SG3TF_SOAK=100 $(BIN)/python -m pytest tests/serving/server/test_storm.py
+	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
+	SG3TF_SOAK=$$((minutes * 2)) $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
+	$(BIN)/python -m tests.helpers.memory_soak --program=serving --minutes=$$minutes/2 --out=build/soak/serving.json || status=1; \
+	exit $$status
 
 # Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages of the same names.
 # Without npm the client for Node is left out.

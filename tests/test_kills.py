@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.memory_soak import report
+from tests.helpers.memory_soak import Sample, report
 
 ROOT = Path(__file__).parents[1]
 SEED = os.environ.get("SG3TF_KILL_SEED", "0")
@@ -38,8 +38,14 @@ def test_killed_commands_run_again_end_with_the_same_results(tmp_path):
     assert counts["train-quick"]["goodput"]["productive"] > 0
 
 
-def test_growing_memory_is_noticed():
-    """After the first third, in which it may grow."""
-    start = [0.5, 0.7, 0.9]
-    assert report([*start, 1.0, 1.0, 1.0, 1.01, 1.02, 1.01])["flat"]
-    assert not report([*start, 1.0, 1.0, 1.0, 1.03, 1.03, 1.02])["flat"]
+@pytest.mark.parametrize(("per_hour", "flat"), [(0.0, True), (0.05, True), (0.08, False), (-0.3, True)])
+def test_growing_memory_is_noticed(per_hour, flat):
+    """2 % in the last two thirds of 30 minutes are 6 % of 1 GB per hour; not before, and not in single samples."""
+    times = range(0, 1800, 2)
+    curve = [Sample(t, 1 + per_hour * t / 3600 + 0.3 * (t % 100 == 0) - 0.8 * (t < 600)) for t in times]
+    found = report(curve)
+    assert found["flat"] == flat
+    # From 600 to 1800 seconds; single samples that have 0.3 GB more, every 50th, move it by 0.3 %.
+    assert found["growth"] == pytest.approx(per_hour / 3 / (1 + per_hour / 6), abs=3.5e-3)
+    assert found["slope_mb_per_hour"] == pytest.approx(1024 * per_hour, abs=10)
+    assert found["max_gb"] == max(sample.gb for sample in curve)

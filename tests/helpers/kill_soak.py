@@ -5,9 +5,9 @@ python -m tests.helpers.kill_soak --jobs=train,video --trials=2
 
 Half of the kills come at any moment, the others while a file or folder is being written. Some end the whole process
 group, as Ctrl-\\ would, others only the command itself, as the kernel does when memory runs out. Each trial of a job
-begins in an empty folder and has one to three kills, of training one to six; the same command is then run until it ends
-by itself. Its results must be those of an undisturbed run, and after each kill what is there under a final name must be
-complete. A trial that is not over when the time is does not count.
+begins in an empty folder and has one to five kills; the same command is then run until it ends by itself. Its results
+must be those of an undisturbed run, and after each kill what is there under a final name must be complete. A trial that
+is not over when the time is does not count.
 
 Prints a line of JSON for each trial, and in the end a table. The exit status is 1 if anything was wrong. All commands
 are forked from one process that has imported TensorFlow, so that few kills meet imports.
@@ -33,6 +33,7 @@ import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Job:
     arguments: Callable[[Path, Path], list[str]]
     results: Callable[[Path], dict[str, Any]]
     processes: int = 1
-    most_kills: int = 3
+    most_kills: int = 5
 
 
 def digest(data: bytes) -> str:
@@ -143,18 +144,15 @@ JOBS = {
     "train": Job(
         lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu"),
         train_results,
-        most_kills=6,
     ),
     "train-quick": Job(
         lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK),
         train_results,
-        most_kills=6,
     ),
     "train-2": Job(
         lambda inputs, folder: train_arguments(inputs, folder, batch_per_replica=BATCH // 2, **QUICK),
         train_results,
         processes=2,
-        most_kills=6,
     ),
     "build": Job(
         lambda inputs, folder: [
@@ -558,14 +556,14 @@ def main() -> int:
     parser.add_argument("--jobs", default=",".join(JOBS), help="jobs, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, help="trials of each job; default: until the time is over")
-    parser.add_argument("--minutes", type=float, default=30, help="end of the last trial")
+    parser.add_argument("--minutes", type=Fraction, default=30, help="end of the last trial; 5/2 is 2.5")
     parser.add_argument("--out", type=Path, help="file for the report, as JSON")
     parser.add_argument("--keep", type=Path, help="folder for copies of what went wrong")
     options = parser.parse_args()
     preload()
     tallies = {}
     trials = soak(options.jobs.split(","), options.seed, options.trials, options.keep)
-    with time_limit(options.minutes), contextlib.closing(trials):
+    with time_limit(float(options.minutes)), contextlib.closing(trials):
         for name, tally in trials:
             tallies[name] = tally
             last = {"job": name, "trials": tally.trials, "kills": tally.kills, "wrong": tally.wrong[-1:]}

@@ -3,14 +3,14 @@
 python -m tests.helpers.memory_soak --program=training --minutes=30 --out=build/soak/training.json
 python -m tests.helpers.memory_soak --program=serving --minutes=30 --out=build/soak/serving.json
 
-The first third of the time is left out, in which graphs are made and pools and caches fill. A line is fitted to the
-rest; its end may be 2 % above its start. The report has the whole curve.
+The time begins when the program is at work, after the first tick or request. Its first third is left out, in which
+pools and caches fill. A line is fitted to the rest; its end may be 2 % above its start. This is not judged in less than
+ten minutes. The report has the whole curve.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import os
@@ -22,12 +22,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.helpers.kill_soak import RESOLUTION, train_arguments
 
 MOST_GROWTH = 0.02
+JUDGED_AFTER_S = 600
 SAMPLE_EVERY_S = 2.0
 COMMAND = [sys.executable, "-m", "sg3tf"]
 
@@ -58,7 +60,7 @@ def watch(process: subprocess.Popen[Any], minutes: float, work: Callable[[], Non
 
 
 def report(samples: list[Sample]) -> dict[str, Any]:
-    """Numbers of a curve, and if it is flat after its first third."""
+    """Numbers of a curve, and if it is flat after its first third; None: it is too short to say so."""
     rest = samples[len(samples) // 3 :]
     slope, start = statistics.linear_regression(*zip(*rest, strict=True))
     first, last = (start + slope * rest[i].seconds for i in (0, -1))
@@ -70,7 +72,7 @@ def report(samples: list[Sample]) -> dict[str, Any]:
         "max_gb": max(sample.gb for sample in rest),
         "slope_mb_per_hour": slope * 1024 * 3600,
         "growth": growth,
-        "flat": growth <= MOST_GROWTH,
+        "flat": growth <= MOST_GROWTH if samples[-1].seconds > JUDGED_AFTER_S - SAMPLE_EVERY_S else None,
     }
 
 
@@ -91,6 +93,7 @@ def training(minutes: float, work: Path) -> list[Sample]:
     with open(work / "log", "w") as log:
         process = subprocess.Popen([*COMMAND, *arguments], stdout=log, stderr=log)
     try:
+        wait_for_tick(process, work / "runs")
         found = watch(process, minutes, lambda: time.sleep(SAMPLE_EVERY_S / 10))
     finally:
         process.send_signal(signal.SIGTERM)
@@ -100,6 +103,13 @@ def training(minutes: float, work: Path) -> list[Sample]:
     (stats,) = (work / "runs").glob("*/stats.jsonl")
     print(f"{len(stats.read_text().splitlines())} ticks, {len([*stats.parent.glob('network-*.keras')])} snapshots")
     return found
+
+
+def wait_for_tick(process: subprocess.Popen[Any], outdir: Path) -> None:
+    while not any(outdir.glob("*/stats.jsonl")):
+        if process.poll() is not None:
+            raise RuntimeError(f"training ended with status {process.returncode}")
+        time.sleep(SAMPLE_EVERY_S)
 
 
 # --- Serving ----------------------------------------------------------------------------------------------------------
@@ -128,9 +138,15 @@ def serving(minutes: float, work: Path) -> list[Sample]:
             messages = itertools.cycle(requests(G.num_ws))
 
             def send() -> None:
-                with contextlib.suppress(grpc.RpcError) if next(count) % 10 == 0 else contextlib.nullcontext():
-                    predict(next(messages), timeout=60)
+                message, is_good = next(messages)
+                next(count)
+                try:
+                    predict(message, timeout=60)
+                except grpc.RpcError:
+                    if is_good:
+                        raise
 
+            send()
             found = watch(process, minutes, send)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -140,8 +156,8 @@ def serving(minutes: float, work: Path) -> list[Sample]:
     return found
 
 
-def requests(num_ws: int) -> Iterator[bytes]:
-    """PredictRequests of all signatures, in turn with one to three images; every tenth is damaged."""
+def requests(num_ws: int) -> Iterator[tuple[bytes, bool]]:
+    """PredictRequests of all signatures, in turn with one to three images, and True; every tenth is damaged: False."""
     import numpy as np
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -166,26 +182,26 @@ def requests(num_ws: int) -> Iterator[bytes]:
             message.model_spec.name, message.model_spec.signature_name = "sg3", signature
             for name, value in tensors.items():
                 message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-            yield message.SerializeToString()
-        yield message.SerializeToString()[:-5]
+            yield message.SerializeToString(), True
+        yield message.SerializeToString()[:-5], False
 
 
 def main() -> int:
     programs = {"training": training, "serving": serving}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", choices=programs, default="training")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=Fraction, default=30, help="a number, or a fraction such as 5/2")
     parser.add_argument("--out", type=Path, help="file for the report and the curve, as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         os.environ["XDG_CACHE_HOME"] = f"{work}/cache"
-        samples = programs[options.program](options.minutes, Path(work))
+        samples = programs[options.program](float(options.minutes), Path(work))
     found = {"program": options.program, **report(samples)}
     print(json.dumps(found))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**found, "curve": samples}) + "\n")
-    return int(not found["flat"])
+    return int(found["flat"] is False)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import math
+import shutil
+import sys
 import threading
 import time
 
@@ -131,6 +135,71 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_end_waits_for_it
     assert logger.state.cur_nimg == 8
     for one, other in zip(logger.state.D.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def at_every_file(monkeypatch):
+    """at_every_file(function): a context that calls it when a thread is about to open, rename or remove a file."""
+    calls = []
+
+    def audit(event, arguments):
+        if calls and event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
+            function = calls.pop()  # not for the files of the function itself
+            function()
+            calls.append(function)
+
+    @contextlib.contextmanager
+    def watch(function):
+        if not watch.added:
+            sys.addaudithook(audit)  # which nothing can remove
+            watch.added = True
+        calls.append(function)
+        yield
+        calls.clear()
+
+    watch.added = False
+    return watch
+
+
+def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp_path, at_every_file):
+    """What a process that is killed leaves is what is in its folder at this moment, so the folder is copied."""
+    for _ in range(2):
+        step(logger)
+    assert saved(logger) == [8, 16]
+    step_done = threading.Event()
+    copies = []
+
+    def copy():
+        if threading.current_thread().name.startswith("checkpoint"):
+            step_done.wait(60)  # training has gone on by then
+            copies.append(tmp_path / "copies" / f"{len(copies):03d}")
+            shutil.copytree(logger.run, copies[-1])
+
+    with at_every_file(copy):
+        step(logger)
+        logger.state.D.set_weights([weight + 1 for weight in logger.state.D.get_weights()])
+        step_done.set()
+        assert saved(logger) == [16, 24]
+    found = [[path.name for path in run_dir.checkpoints(copy)] for copy in copies]
+    before, between, after = (
+        ["000000008", "000000016"],
+        ["000000008", "000000016", "000000024"],
+        ["000000016", "000000024"],
+    )
+    assert [names for names, _ in itertools.groupby(found)] == [before, between, after]
+    assert found.count(before) >= 10  # opened to write, to flush and for digests; the folder made, locked and renamed
+    for folder in copies:
+        run, newest = run_dir.resolve_resume_path(folder)
+        assert newest == run_dir.checkpoints(run)[-1]  # none is damaged
+        for file in newest.iterdir():
+            original = logger.run / "checkpoints" / newest.name / file.name
+            assert file.read_bytes() == original.read_bytes()
+    with at_every_file(lambda: None):  # the next process removes what is unfinished
+        logger.run, logger.state.cur_nimg = copies[found.index(before) + 5], 16
+        assert list(logger.run.glob("checkpoints/.*"))
+        step(logger)
+        assert saved(logger) == [16, 24]
+        assert not list(logger.run.glob("checkpoints/.*"))
 
 
 def test_a_run_that_fails_finishes_its_checkpoint(logger, monkeypatch):
