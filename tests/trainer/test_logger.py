@@ -137,31 +137,24 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_the_end_waits_for_it
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.fixture
-def at_every_file(monkeypatch):
-    """at_every_file(function): a context that calls it when a thread is about to open, rename or remove a file."""
-    calls = []
+@contextlib.contextmanager
+def before_every_file(function):
+    """Context that calls a function when the thread of checkpoints is about to open, make, rename or remove a file."""
+    active = [function]
 
     def audit(event, arguments):
-        if calls and event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
-            function = calls.pop()  # not for the files of the function itself
+        in_thread = active and threading.current_thread().name.startswith("checkpoint")
+        if in_thread and event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
+            active.clear()  # not for the files of the function itself
             function()
-            calls.append(function)
+            active.append(function)
 
-    @contextlib.contextmanager
-    def watch(function):
-        if not watch.added:
-            sys.addaudithook(audit)  # which nothing can remove
-            watch.added = True
-        calls.append(function)
-        yield
-        calls.clear()
-
-    watch.added = False
-    return watch
+    sys.addaudithook(audit)  # nothing can remove it, but it does nothing after this
+    yield
+    active.clear()
 
 
-def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp_path, at_every_file):
+def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp_path):
     """What a process that is killed leaves is what is in its folder at this moment, so the folder is copied."""
     for _ in range(2):
         step(logger)
@@ -170,12 +163,11 @@ def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp
     copies = []
 
     def copy():
-        if threading.current_thread().name.startswith("checkpoint"):
-            step_done.wait(60)  # training has gone on by then
-            copies.append(tmp_path / "copies" / f"{len(copies):03d}")
-            shutil.copytree(logger.run, copies[-1])
+        step_done.wait(60)  # training has gone on by then
+        copies.append(tmp_path / "copies" / f"{len(copies):03d}")
+        shutil.copytree(logger.run, copies[-1])
 
-    with at_every_file(copy):
+    with before_every_file(copy):
         step(logger)
         logger.state.D.set_weights([weight + 1 for weight in logger.state.D.get_weights()])
         step_done.set()
@@ -194,12 +186,11 @@ def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp
         for file in newest.iterdir():
             original = logger.run / "checkpoints" / newest.name / file.name
             assert file.read_bytes() == original.read_bytes()
-    with at_every_file(lambda: None):  # the next process removes what is unfinished
-        logger.run, logger.state.cur_nimg = copies[found.index(before) + 5], 16
-        assert list(logger.run.glob("checkpoints/.*"))
-        step(logger)
-        assert saved(logger) == [16, 24]
-        assert not list(logger.run.glob("checkpoints/.*"))
+    logger.run, logger.state.cur_nimg = copies[found.count(before) - 1], 16  # and the next process removes what is left
+    assert list(logger.run.glob("checkpoints/.*"))
+    step(logger)
+    assert saved(logger) == [16, 24]
+    assert not list(logger.run.glob("checkpoints/.*"))
 
 
 def test_a_run_that_fails_finishes_its_checkpoint(logger, monkeypatch):
