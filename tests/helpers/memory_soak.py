@@ -26,11 +26,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.helpers.kill_soak import RESOLUTION, train_arguments
+from tests.helpers.kill_soak import train_arguments
 
 MOST_GROWTH = 0.02
 JUDGED_AFTER_S = 600
 SAMPLE_EVERY_S = 2.0
+RESOLUTION = 16
 COMMAND = [sys.executable, "-m", "sg3tf"]
 
 
