@@ -1,5 +1,6 @@
 """Precision of a run where none is given, by its devices, or by measurement."""
 
+import os
 import time
 
 FASTER = 0.9  # share of the float32 time that bfloat16 may take at most; less gain is not worth its rounding
@@ -14,14 +15,15 @@ def fastest_precision(strategy: str, sides: tuple[int, int], channels: int, batc
     """Precision for the devices of --strategy: on a processor, bf16 where it computes faster in it than in fp32.
 
     One convolution, forward and backward, is timed in both, which takes a fraction of a second. Workers might
-    come to different results, so that --strategy=multiworker keeps its default.
+    come to different results, so that runs of several (TF_CONFIG) keep their default.
 
     Args:
         sides: height and width of the images.
         channels: channels of the layers of highest resolution.
         batch: images per replica, of which large images need only one for the comparison.
     """
-    if strategy.startswith(("tpu", "multiworker")) or _on_gpu(strategy):
+    several_workers = strategy == "multiworker" or bool(os.environ.get("TF_CONFIG"))
+    if several_workers or strategy.startswith("tpu") or _on_gpu(strategy):
         return default_precision(strategy)
     import tensorflow as tf  # here, so that --help is answered without it
 

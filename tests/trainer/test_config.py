@@ -361,6 +361,10 @@ def test_automatic_precision_is_the_faster_one_of_a_processor(monkeypatch):
         monkeypatch.setattr(precision, "FASTER", share)
         chosen += [new(precision="auto", strategy=name).precision for name in ("auto", "cpu:2", "multiworker", "tpu")]
     assert chosen == ["bf16", "bf16", "fp32", "fp32", *["fp32"] * 4]
+    monkeypatch.setattr(precision, "FASTER", float("inf"))
+    with monkeypatch.context() as one_of_several:
+        one_of_several.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 0}}')
+        assert new(precision="auto").precision == "fp32"
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     assert new(precision="auto").precision == "fp16"
 
