@@ -96,6 +96,7 @@ def export_saved_model(
         description = {
             **model_metadata(generator),
             **(metadata or {}),
+            "classes": list(classes),
             "precision": precision,
             "license": license,
             "max_batch": max_batch,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from serving.seeded_latents import z_from_seeds
 from sg3tf import ops
+from sg3tf.utils.class_names import class_numbers, describe_classes
 
 Outputs: TypeAlias = dict[str, tf.Tensor]
 Function: TypeAlias = "tf.types.experimental.GenericFunction"
@@ -20,7 +21,7 @@ TENSORS = {
     "z": "latents, standard normal",
     "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
     "label": "class, one-hot or all zeros, or another label vector",
-    "class_name": "name of a class",
+    "class_name": "name of a class, or its number as text, or several names separated by commas",
     "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",
@@ -43,7 +44,7 @@ class ServedGenerator(tf.Module):
         generator: `sg3tf.Generator`, built.
         max_batch: the most images in one request; None for no limit.
         xla: make the server compile the synthesis with XLA, once for every batch size.
-        classes: names of the classes, label_dim of them, for the signature `label`; () if there are none.
+        classes: names of the classes, label_dim of them, for the input class_name; () if there are none.
 
     Examples:
         >>> import sg3tf
@@ -80,18 +81,23 @@ class ServedGenerator(tf.Module):
 
     def signatures(self) -> dict[str, Function]:
         """Return functions by signature name, each with an input signature and a dictionary of outputs."""
-        generate = self._generate()
-        return {
+        generate, generate_png, map_latents = self._generate(), self._generate_png(), self._map()
+        found = {
             "serving_default": generate,
             "generate": generate,
-            "generate_png": self._generate_png(),
-            "map": self._map(),
+            "generate_png": generate_png,
+            "map": map_latents,
             "synthesize": self._synthesize(),
             "synthesize_float": self._synthesize_float(),
             "synthesize_png": self._synthesize_png(),
             "mix": self._mix(),
-            **({"label": self._label_of_class()} if self._classes else {}),
         }
+        if self._config.label_dim < 2:  # a single number is no class
+            return found
+        found["label"] = self._label_of_class()
+        for name, function in (("generate", generate), ("generate_png", generate_png), ("map", map_latents)):
+            found[f"{name}_class"] = self._by_class(function)
+        return found
 
     def _images(self, ws: tf.Tensor) -> tf.Tensor:
         # The identity instead of no transform, so that one trace of the synthesis serves all signatures.
@@ -163,13 +169,38 @@ class ServedGenerator(tf.Module):
 
     def _label_of_class(self) -> Function:
         def label(class_name: tf.Tensor) -> Outputs:
-            one_hot = class_name[:, tf.newaxis] == tf.constant(self._classes)  # [N, label_dim]
-            message = f"class_name must be one of {', '.join(self._classes)}; it is"
-            known = tf.debugging.Assert(tf.reduce_all(tf.reduce_any(one_hot, axis=1)), [message, class_name])
-            with tf.control_dependencies([known]):
-                return {"label": tf.cast(one_hot, tf.float32)}
+            return {"label": self._label_of(class_name)}
 
-        return self._signature(label, tf.TensorSpec([None], tf.string, "class_name"))
+        return self._signature(label, _CLASS_NAME)
+
+    def _by_class(self, function: Function) -> Function:
+        """Return a signature like `function` with class_name in the place of the label, its last input."""
+
+        def by_class(*inputs: tf.Tensor) -> Outputs:
+            *others, class_name = inputs
+            return function(*others, self._label_of(class_name))
+
+        *specs, _ = function.input_signature
+        return self._signature(by_class, *specs, _CLASS_NAME)
+
+    def _label_of(self, class_name: tf.Tensor) -> tf.Tensor:
+        """Return labels [N, label_dim] of texts [N], as sg3tf.utils.class_names.label_of does for one."""
+        dim = self._config.label_dim
+        numbers = class_numbers(self._classes, dim)
+        equal = class_name[:, tf.newaxis] == tf.constant(list(numbers))
+        label = tf.cast(equal, tf.float32) @ tf.one_hot(list(numbers.values()), dim)
+        is_known = tf.reduce_any(equal, axis=1)
+        if self._classes:
+            parts = tf.strings.split(class_name, ",")
+            equal = tf.strings.strip(parts.flat_values)[:, tf.newaxis] == tf.constant(self._classes)
+            count, row = tf.shape(class_name)[0], parts.value_rowids()
+            several = tf.math.unsorted_segment_max(tf.cast(equal, tf.float32), row, count)
+            label = tf.where(is_known[:, tf.newaxis], label, several)  # a name may have commas
+            found = tf.cast(tf.reduce_any(equal, axis=1), tf.float32)
+            is_known |= tf.math.unsorted_segment_min(found, row, count) > 0
+        message = f"class_name must be {describe_classes(self._classes, dim)}; it is"
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [message, class_name])]):
+            return tf.identity(label)
 
     @property
     def _z(self) -> tf.TensorSpec:
@@ -188,6 +219,7 @@ class ServedGenerator(tf.Module):
 _PSI = tf.TensorSpec(None, tf.float32, "psi")
 _SCALE = tf.TensorSpec(None, tf.int32, "scale")
 _TRANSFORM = tf.TensorSpec([None, 3, 3], tf.float32, "transform")
+_CLASS_NAME = tf.TensorSpec([None], tf.string, "class_name")
 
 
 def _function(body: Callable[..., Any], *specs: tf.TensorSpec, jit_compile: bool = False) -> Function:

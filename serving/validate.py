@@ -25,6 +25,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from sg3tf import images, ops
 from sg3tf.latents import mix, transform_matrix, z_from_seeds
+from sg3tf.utils.class_names import label_of
 from sg3tf.utils.files import literal_folder
 from sg3tf.utils.resolution import size_of
 
@@ -105,8 +106,12 @@ def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list
         "synthesize_png": {**synthesis, "scale": np.full(size, scale, np.int32)},
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
-    if classes:
-        inputs["label"] = {"class_name": np.array([classes[-1 - i % len(classes)] for i in range(size)], object)}
+    if config.label_dim > 1:
+        names = [*map(str, range(config.label_dim)), *classes, *([",".join(classes[:2])] if classes else [])]
+        by_class = {"class_name": np.array([names[-1 - i % len(names)] for i in range(size)], object)}
+        inputs["label"] = by_class
+        for name in ("generate", "generate_png", "map"):
+            inputs[f"{name}_class"] = {key: rows for key, rows in inputs[name].items() if key != "label"} | by_class
     return [Request(signature, arrays) for signature, arrays in inputs.items()]
 
 
@@ -159,13 +164,16 @@ class ReferenceModel:
 
     def predict(self, request: Request) -> dict[str, np.ndarray]:
         """Return arrays by output name; PNG files decoded, uint8 [N, H, W, C]."""
-        inputs = request.inputs
-        match request.signature:
+        inputs, signature = request.inputs, request.signature.removesuffix("_class")
+        if "class_name" in inputs:
+            dim = self._generator.config.label_dim
+            labels: Any = [label_of(name, self._classes, dim) for name in inputs["class_name"]]
+            inputs = {**inputs, "label": np.stack(labels)}
+        match signature:
             case "map":
                 return {"ws": _map(self._generator, inputs)}
             case "label":
-                number = [self._classes.index(name) for name in inputs["class_name"]]
-                return {"label": np.eye(len(self._classes), dtype=np.float32)[number]}
+                return {"label": inputs["label"]}
             case "synthesize":
                 return {"images": images.to_uint8(self._synthesize(**inputs))}
             case "synthesize_float":

@@ -144,7 +144,7 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
     if image.mode == "F":
         raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
-        image, is_twelve = _to_8_bits(np.asarray(image, np.int64), bits)
+        image, is_twelve = _to_8_bits(np.asarray(image), bits)
         notes += [TWELVE_BITS] * is_twelve
     image, note = _to_srgb(image, profile)
     notes += [note] if note else []
@@ -185,7 +185,7 @@ def _require_16_bits(image: Image.Image) -> None:
 
 
 def _to_8_bits(values: np.ndarray, bits: int | None) -> tuple[Image.Image, bool]:
-    """Scale int64 [H, W] to 8 bits, rounded; return the image, and True if 12 bits were assumed."""
+    """Scale integers [H, W] to 8 bits, rounded; return the image, and True if 12 bits were assumed."""
     low, high = int(values.min()), int(values.max())
     if bits is None and not 0 <= low <= high < 65536:
         raise ValueError(f"holds values from {low} to {high} of unknown range; convert it to 8 or 16 bits")
@@ -193,7 +193,10 @@ def _to_8_bits(values: np.ndarray, bits: int | None) -> tuple[Image.Image, bool]
     largest = 2 ** (bits or (12 if is_twelve else 16)) - 1
     if not 0 <= low <= high <= largest:
         raise ValueError(f"holds values from {low} to {high}, which are not of {bits} bits")
-    return Image.fromarray(((values * 510 + largest) // (2 * largest)).astype(np.uint8)), is_twelve
+    scaled = np.empty(values.shape, np.uint8)
+    for row, numbers in enumerate(values):  # 64 bits are needed, but not for all of a large image at once
+        scaled[row] = (numbers.astype(np.int64) * 510 + largest) // (2 * largest)
+    return Image.fromarray(scaled), is_twelve
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:

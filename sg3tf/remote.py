@@ -408,6 +408,7 @@ class Client:
         seeds: Sequence[int] | None = None,
         psi: ArrayLike = 1.0,
         label: ArrayLike | None = None,
+        class_name: str | Sequence[str] | None = None,
     ) -> Array:
         """Return images of latents or of seeds.
 
@@ -415,20 +416,27 @@ class Client:
             z: [N, z_dim] float32; or give `seeds`, N integers from 0 to 2**32-1.
             psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
             label: [N, label_dim] float32, or [label_dim] for all; only for a model with labels.
+            class_name: instead of `label`, N names of classes or their numbers as text, or one for all; the names of
+                several classes of one image are separated by commas.
 
         Returns:
             [N, H, W, C] uint8.
 
         Raises:
-            ValueError: both or neither of `z` and `seeds`.
+            ValueError: both or neither of `z` and `seeds`, or both of `label` and `class_name`.
         """
-        return self._predict_rows("generate", self._mapping_inputs(z, seeds, psi, label))
+        return self._predict_mapping("generate", self._latents(z, seeds), psi, label, class_name)
 
-    def generate_png(self, seeds: Sequence[int], psi: ArrayLike = 1.0, label: ArrayLike | None = None) -> list[bytes]:
+    def generate_png(
+        self,
+        seeds: Sequence[int],
+        psi: ArrayLike = 1.0,
+        label: ArrayLike | None = None,
+        class_name: str | Sequence[str] | None = None,
+    ) -> list[bytes]:
         """Return PNG files of N seeds, made on the server; arguments as in `generate`."""
-        seed = np.asarray(seeds, np.int64)
-        inputs = {"seed": seed, "psi": _per_image(psi, 0, len(seed)), **_label_input(label, len(seed))}
-        return list(self._predict_rows("generate_png", inputs))
+        seed = {"seed": np.asarray(seeds, np.int64)}
+        return list(self._predict_mapping("generate_png", seed, psi, label, class_name))
 
     def map(
         self,
@@ -437,9 +445,10 @@ class Client:
         seeds: Sequence[int] | None = None,
         psi: ArrayLike = 1.0,
         label: ArrayLike | None = None,
+        class_name: str | Sequence[str] | None = None,
     ) -> Array:
         """Return style vectors [N, num_ws, w_dim] float32; arguments as in `generate`."""
-        return self._predict_rows("map", self._mapping_inputs(z, seeds, psi, label))
+        return self._predict_mapping("map", self._latents(z, seeds), psi, label, class_name)
 
     def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Array:
         """Return images of style vectors.
@@ -537,15 +546,32 @@ class Client:
             start += size
         return np.concatenate(parts)
 
-    def _mapping_inputs(
-        self, z: ArrayLike | None, seeds: Sequence[int] | None, psi: ArrayLike, label: ArrayLike | None
-    ) -> dict[str, Array]:
+    def _latents(self, z: ArrayLike | None, seeds: Sequence[int] | None) -> dict[str, Array]:
         if (z is None) == (seeds is None):
             raise ValueError("give one of z and seeds")
         if seeds is not None:
             z = latents.z_from_seeds(seeds, self.input_dim("z"))
-        z = _float32(z)
-        return {"z": z, "psi": _per_image(psi, 0, len(z)), **_label_input(label, len(z))}
+        return {"z": _float32(z)}
+
+    def _predict_mapping(
+        self,
+        signature: str,
+        inputs: dict[str, Array],
+        psi: ArrayLike,
+        label: ArrayLike | None,
+        class_name: str | Sequence[str] | None,
+    ) -> Array:
+        """Call a signature that maps latents, or its sibling that takes names of classes; `inputs` are the latents."""
+        count = len(next(iter(inputs.values())))
+        inputs["psi"] = _per_image(psi, 0, count)
+        if class_name is None:
+            return self._predict_rows(signature, inputs | _label_input(label, count))
+        if label is not None:
+            raise ValueError("give one of label and class_name")
+        names = [class_name] * count if isinstance(class_name, str) else list(class_name)
+        if len(names) != count:
+            raise ValueError(f"class_name has {len(names)} names: give one, or {count}, one per image")
+        return self._predict_rows(f"{signature}_class", inputs | {"class_name": np.array(names, object)})
 
     def _call(self, method: str, request: Any) -> Any:
         request.model_spec.name = self._model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.errors import TooLargeError, invalid
+from sg3tf.utils.class_names import describe_classes, label_of
 
 
 def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
@@ -147,6 +148,17 @@ def check_per_image_shape(name: str, value: np.ndarray, row: tuple[int, ...], ro
         per_image = "[" + ", ".join(["N", *map(str, row)]) + "]"
         for_all = str(list(row)) if row else "a scalar"
         raise invalid(f"{name} must be {for_all} or {per_image} with N={rows}; its shape is {list(value.shape)}")
+
+
+def check_classes(texts: np.ndarray, classes: Sequence[str], dim: int) -> None:
+    """Check the texts [N] of an input class_name.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, for one that is not a class.
+    """
+    for text in (value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in texts):
+        if label_of(text, classes, dim) is None:
+            raise invalid(f"'class_name' is {text!r}; it must be {describe_classes(classes, dim)}")
 
 
 def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:

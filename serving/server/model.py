@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.server.batching import BatchingParameters, Function, batched_function, is_batchable
 from serving.server.errors import RequestError, invalid, not_found
 from serving.server.inputs import (
+    check_classes,
     check_inputs,
     check_per_image_shape,
     check_ranges,
@@ -49,6 +50,8 @@ class ServedModel:
         self.signature_defs = _read_signature_defs(path)
         metadata = read_metadata(path)
         self._is_generator = metadata is not None
+        self._classes = (metadata or {}).get("classes", [])
+        self._label_dim = (metadata or {}).get("config", {}).get("label_dim", 0)
         exported_limit = (metadata or {}).get("max_batch") or 0
         batching_limit = batching.max_batch_size if batching else 0
         if 0 < exported_limit < batching_limit:
@@ -112,6 +115,8 @@ class ServedModel:
         for name, shape in self.per_image_shapes(definition).items():
             check_per_image_shape(name, inputs[name], shape, rows)
         check_ranges(inputs)
+        if "class_name" in inputs:
+            check_classes(inputs["class_name"], self._classes, self._label_dim)
 
     def _broadcast_rows(
         self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int | None
@@ -174,12 +179,13 @@ def _recorded_requests(file: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]
 
 
 def _synthetic_inputs(model: ServedModel, definition: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Return zeros, or ones for integers such as a scale, for every input, with size 1 for every free dimension."""
+    """Return zeros, "0" for text, or ones for integers such as a scale, with size 1 for every free dimension."""
     shapes = model.per_image_shapes(definition)
     inputs = {}
     for name, info in definition.inputs.items():
         shape = tf.TensorShape(info.tensor_shape)
         sizes = list(shapes.get(name, ())) if shape.rank is None else [size or 1 for size in shape]
         dtype = tf.as_dtype(info.dtype)
-        inputs[name] = np.full(sizes, 1 if dtype.is_integer else 0, dtype.as_numpy_dtype)
+        value = b"0" if dtype == tf.string else 1 if dtype.is_integer else 0
+        inputs[name] = np.full(sizes, value, dtype.as_numpy_dtype)
     return inputs

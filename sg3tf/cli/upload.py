@@ -4,7 +4,8 @@ sg3tf upload --network=runs/00003-... --repo=USER/NAME --license=cc-by-4.0
 sg3tf upload --network=generator.keras --repo=USER/NAME --license=cc0-1.0 --out=folder
 
 The repository is created if it is missing, and holds generator.keras, README.md (the card), provenance.json,
-samples.png and the names of the classes. With --out the files are only written. The token is the one that
+samples.png, the names of the classes, and, with --discriminator, NAME-discriminator.keras of a NAME.keras as
+generator-discriminator.keras. With --out the files are only written. The token is the one that
 huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
 """
 
@@ -43,6 +44,12 @@ def define_flags(options: flags.FlagValues) -> None:
         flag_values=options,
     )
     flags.DEFINE_string("intended_use", "", "A sentence for the card.", flag_values=options)
+    flags.DEFINE_bool(
+        "discriminator",
+        False,
+        "Upload the discriminator, too, which --init_from takes: NAME-discriminator.keras beside NAME.keras.",
+        flag_values=options,
+    )
     flags.DEFINE_bool("private", False, "Make a new repository private.", flag_values=options)
     flags.DEFINE_string("out", None, "Folder to write instead of uploading.", flag_values=options)
 
@@ -67,14 +74,22 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.loading import CLASSES, load
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.loading import CLASSES, discriminator_beside, load, load_model
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
+    beside = discriminator_beside(Path(options.network)) if options.discriminator else None
+    if beside and not beside.is_file():
+        raise FileNotFoundError(
+            f"--discriminator: {beside} does not exist; put the discriminator there, or leave the flag out"
+        )
     G = load(options.network)
     provenance = training_provenance(options.network)
     known = {} if hub.is_address(options.network) else distances(Path(options.network))
     G.save(folder / hub.GENERATOR)
+    if beside:
+        load_model(beside, Discriminator).save(discriminator_beside(folder / hub.GENERATOR))
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if provenance["classes"]:
         (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")

@@ -159,7 +159,7 @@ class Dataset:
         return self._part(Balanced(self._store.classes_of_images()[self._select(np.arange(len(self)))]))
 
     def of_class(self, name: str) -> Dataset:
-        """Return the images of one class, of a data set that is opened with its labels.
+        """Return the images of one class, also those of further classes, of a data set that is opened with its labels.
 
         Args:
           name: name of the class, or its number.
@@ -168,13 +168,18 @@ class Dataset:
           DataError: there is no such class, or no image of it.
         """
         number = self.classes.index(name) if name in self.classes else int(name) if name.isdecimal() else -1
-        if not 0 <= number < self.label_dim or self._store.label.kind != "class":
+        one_each = self._store.label.kind == "class"
+        has_classes = one_each or bool(self.classes)  # several classes of an image are a vector, and have names
+        if not 0 <= number < self.label_dim or not has_classes:
             known = f"the classes {', '.join(self.classes[:8])}" if self.classes else f"{self.label_dim} classes"
-            raise DataError(f"class={name}: {self.path} has {known if self._store.label.kind == 'class' else 'none'}")
-        classes = self._store.classes_of_images()[self._select(np.arange(len(self)))]
-        if not (classes == number).any():
+            raise DataError(f"class={name}: {self.path} has {known if has_classes else 'none'}")
+        if one_each:
+            is_of_class = self._store.classes_of_images()[self._select(np.arange(len(self)))] == number
+        else:
+            is_of_class = np.array([self.label(i)[number] > 0 for i in range(len(self))])
+        if not is_of_class.any():
             raise DataError(f"class={name}: {self.path} has no image of it")
-        return self._part(Chosen(np.flatnonzero(classes == number)))
+        return self._part(Chosen(np.flatnonzero(is_of_class)))
 
     def cached(self, max_bytes: int) -> Dataset:
         """Return this data set with a memory cache: uint8 pixels and labels are kept once they have been read.

@@ -19,6 +19,7 @@ from sg3tf.generate.trajectory import CURVES, Trajectory, resample
 from sg3tf.images import save_png
 from sg3tf.latents import parse_seeds, transform_matrix, truncate, z_from_seeds
 from sg3tf.utils import flags as shared
+from sg3tf.utils.class_names import describe_classes
 from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
@@ -244,27 +245,30 @@ def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
 
 
 def label_from_flags(network: Network, options: Any) -> FloatArray | None:
-    """Return the label vector [label_dim] of --class, a name, number or vector; None for a network without labels."""
+    """Return the label vector [label_dim] of --class, names, numbers or a vector; None for a network without labels."""
     text, dim = options["class"].value, network.label_dim
     if text is None and not dim:
         return None
     if not dim:
         raise ValueError(f"class={text}: leave it out, as network={network.name} has no labels")
-    remedy = f"class={text}: give a number from 0 to {dim - 1}, or {dim} numbers separated by commas"
-    if network.classes:
-        remedy += f", or a name: {', '.join(network.classes[:8])}" + (", ..." if dim > 8 else "")
-    if text is not None and (label := network.label_of_class(text)) is not None:
-        return label
-    if text is None or text.isdecimal():
-        if text is None or int(text) >= dim:
-            raise ValueError(remedy)
-        return np.eye(dim, dtype=np.float32)[int(text)]
-    if network.classes and not any(character.isdecimal() for character in text):
-        raise ValueError(remedy)
-    values = parse_numbers("class", text.split(","))
-    if len(values) != dim:
-        raise ValueError(remedy)
-    return np.asarray(values, np.float32)
+    if text is not None and (vector := _label_vector(text, network)) is not None:
+        return vector
+    label = None if text is None else network.label_of_class(text)
+    if label is None:
+        choice = "a number" if dim == 1 else f"a vector of {dim} numbers, {describe_classes(network.classes, dim)}"
+        raise ValueError(f"class={text}: give {choice}")
+    return label
+
+
+def _label_vector(text: str, network: Network) -> FloatArray | None:
+    """Return the vector of label_dim numbers in `text`; None if it is something else."""
+    if text in network.classes:
+        return None
+    try:
+        vector = np.array([float(part) for part in text.split(",")], np.float32)
+    except ValueError:
+        return None
+    return vector if vector.shape == (network.label_dim,) and np.isfinite(vector).all() else None
 
 
 def transform_from_flags(network: Network, options: Any) -> FloatArray | None:

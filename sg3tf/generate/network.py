@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
+from sg3tf.utils.class_names import label_of
 from sg3tf.utils.resolution import Resolution, image_shape, to_resolution
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ class Network(abc.ABC):
         self.resolution, self.channels, self.supports_transform = resolution, channels, supports_transform
 
     def label_of_class(self, class_name: str) -> FloatArray | None:
-        """Return the label [label_dim] of a class; None if there is none of this name, or names are unknown."""
-        if class_name not in self.classes:
-            return None
-        return np.eye(self.label_dim, dtype=np.float32)[self.classes.index(class_name)]
+        """Return the label [label_dim] of a class, by name or number, or of several; None if one is unknown."""
+        return label_of(class_name, self.classes, self.label_dim)
 
     @abc.abstractmethod
     def identity(self) -> str:

@@ -51,17 +51,18 @@ class RemoteNetwork(ExportedNetwork):
         return self.name
 
     def label_of_class(self, class_name: str) -> FloatArray | None:
-        """Return what the server's signature `label` returns; None if it has no such class, or no names."""
+        """Return what the server's signature `label` returns; None for an unknown class on a server without it."""
         if not self._knows_classes:
-            return None
+            return super().label_of_class(class_name)
         try:
             return self._client.predict("label", {"class_name": np.array([class_name], object)})["label"][0]
         except ServingError as error:
             if error.code != grpc.StatusCode.INVALID_ARGUMENT:
                 raise
-            if not any(character.isdecimal() for character in class_name):  # neither a number nor a vector
+            label = super().label_of_class(class_name)  # servers of older exports refuse numbers
+            if label is None:
                 raise ValueError(f"class={class_name}: {error}") from error
-            return None
+            return label
 
     def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
         def call_single(row: int) -> NDArray[Any]:

@@ -85,7 +85,7 @@ def _from_hub(address: str) -> Path:
     wanted = [file] if file else [GENERATOR, "*.keras", *UNZIPPED]
     try:
         folder = hub.snapshot_download(
-            repo, revision=revision, allow_patterns=[*wanted, "classes.json"], ignore_patterns=["*discriminator.keras"]
+            repo, revision=revision, allow_patterns=[*wanted, "*classes.json"], ignore_patterns=["*discriminator.keras"]
         )
     except Exception as error:  # of several types, of the hub and of its HTTP client
         raise FileNotFoundError(f"{address}: cannot be fetched ({first_line(error)})") from error

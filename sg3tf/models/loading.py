@@ -126,6 +126,16 @@ def generator_file(path: Path) -> Path:
     return found[max(found)]
 
 
+def discriminator_beside(file: Path) -> Path:
+    """Return the name of the file, beside NAME.keras, of the discriminator that was trained against it.
+
+    Examples:
+        >>> discriminator_beside(Path("cats.keras")).name
+        'cats-discriminator.keras'
+    """
+    return file.with_name(f"{file.stem}-discriminator.keras")
+
+
 CLASSES = "classes.json"
 
 

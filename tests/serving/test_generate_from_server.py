@@ -35,8 +35,9 @@ def test_a_served_network(server, fake_generator):
 def test_classes_by_name(server):
     network = open_network(f"grpc://{server.address}/fake")
     np.testing.assert_array_equal(network.label_of_class("manx"), LABEL)
-    assert network.label_of_class("1") is None  # no name, but a number
-    with pytest.raises(ValueError, match=r"class=persian: .*class_name must be one of tabby, manx; it is.*persian"):
+    np.testing.assert_array_equal(network.label_of_class("1"), LABEL)
+    np.testing.assert_array_equal(network.label_of_class("manx,tabby"), [1, 1])
+    with pytest.raises(ValueError, match="class=persian: .*'class_name' is 'persian'; it must be .*: tabby, manx"):
         network.label_of_class("persian")
     assert open_network(f"grpc://{server.address}/fake").classes == ()  # a server does not list them
 
@@ -100,7 +101,7 @@ def test_mixed_and_rotated_images_and_a_video_of_them(server, fake_generator, tm
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("grid", ["--out=x.png"], "class=None: give a number from 0 to 1, or 2 numbers separated by commas"),
+        ("grid", ["--out=x.png"], "class=None: give a vector of 2 numbers, a number from 0 to 1"),
         ("mix", ["--out=x.png", "--class=0", "--layers=3"], "layers=3: this network has style vectors 0 to 2"),
         (
             "interpolate",

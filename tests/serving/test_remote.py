@@ -52,6 +52,27 @@ def test_one_label_for_all(client):
     assert client.generate_png(SEEDS, label=LABEL[1]) == client.generate_png(SEEDS, label=same)
 
 
+def test_classes_by_name(client):
+    names = {"class_name": ["tabby", "manx"]}
+    for call in (client.generate, client.map):
+        np.testing.assert_array_equal(call(seeds=SEEDS, psi=0.6, **names), call(seeds=SEEDS, psi=0.6, label=LABEL))
+    assert client.generate_png(SEEDS, **names) == client.generate_png(SEEDS, label=LABEL)
+    by_number, both = (
+        client.generate(seeds=SEEDS, class_name="1"),
+        client.generate(seeds=SEEDS, class_name="manx,tabby"),
+    )
+    np.testing.assert_array_equal(by_number, client.generate(seeds=SEEDS, label=LABEL[1]))
+    np.testing.assert_array_equal(both, client.generate(seeds=SEEDS, label=np.ones(2)))
+    with pytest.raises(
+        ServingError, match="'class_name' is 'persian'; it must be a number from 0 to 1, or .*tabby, manx"
+    ):
+        client.generate(seeds=SEEDS, class_name=["tabby", "persian"])
+    with pytest.raises(ValueError, match="one of label and class_name"):
+        client.generate(seeds=SEEDS, label=LABEL, class_name="manx")
+    with pytest.raises(ValueError, match="class_name has 3 names: give one, or 2, one per image"):
+        client.generate(seeds=SEEDS, class_name=["manx"] * 3)
+
+
 def test_dimensions(client):
     assert client.input_dim("z") == 6
     assert client.input_dim("label") == 2

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import sg3tf
 from serving.signatures import ServedGenerator, _to_png
+from sg3tf.utils.class_names import label_of
 
 
 def test_max_batch(fake_generator):
@@ -27,14 +28,50 @@ def test_max_batch(fake_generator):
 
 
 def test_labels_of_classes(fake_generator):
-    signatures = ServedGenerator(fake_generator, max_batch=2, classes=("tabby", "manx")).signatures()
-    found = signatures["label"](tf.constant(["manx", "tabby"]))["label"]
-    np.testing.assert_array_equal(found, np.float32([[0, 1], [1, 0]]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must be one of tabby, manx; it is.*persian"):
-        signatures["label"](tf.constant(["manx", "persian"]))
+    names = ("tabby, old", "manx")
+    signatures = ServedGenerator(fake_generator, max_batch=2, classes=names).signatures()
+    for texts in (["manx", "tabby, old"], ["1", "0"], ["manx", "manx,manx"]):
+        expected = [label_of(text, names, 2) for text in texts]
+        np.testing.assert_array_equal(signatures["label"](tf.constant(texts))["label"], expected)
+    for wrong in ("persian", "manx,", "", "2", "tabby", "1,0"):
+        assert label_of(wrong, names, 2) is None
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"0 to 1, or names .*: tabby.* it is.*{wrong}"):
+            signatures["label"](tf.constant(["manx", wrong]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
         signatures["label"](tf.constant(["manx"] * 3))
-    assert "label" not in ServedGenerator(fake_generator).signatures()
+
+
+def test_classes_without_names(fake_generator):
+    label = ServedGenerator(fake_generator).signatures()["label"]
+    np.testing.assert_array_equal(label(tf.constant(["1", "0"]))["label"], [[0, 1], [1, 0]])
+    for wrong in ("2", "1,0", "manx"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must be a number from 0 to 1; it is"):
+            label(tf.constant([wrong]))
+
+
+def test_several_classes_in_one_label(fake_generator):
+    """A row of several names is independent of the rows beside it."""
+    label = ServedGenerator(fake_generator, classes=("tabby", "manx")).signatures()["label"]
+    found = label(tf.constant(["manx", "manx, tabby", "tabby"]))["label"]
+    np.testing.assert_array_equal(found, [[0, 1], [1, 1], [1, 0]])
+
+
+def test_signatures_with_a_class(fake_generator):
+    """They equal those with its label; a network of one number, or without labels, has none."""
+    signatures = ServedGenerator(fake_generator, max_batch=2, classes=("tabby", "manx")).signatures()
+    z, psi = tf.constant(np.random.default_rng(0).normal(size=[2, 6]), tf.float32), tf.constant(0.7)
+    label, names = tf.constant([[0.0, 1.0], [1.0, 0.0]]), tf.constant(["manx", "0"])
+    for name, latent in (("generate", z), ("generate_png", tf.constant([5, 6], tf.int64)), ("map", z)):
+        (expected,) = signatures[name](latent, psi, label).values()
+        (found,) = signatures[f"{name}_class"](latent, psi, names).values()
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 2"):
+        signatures["generate_class"](tf.zeros([3, 6]), psi, tf.constant(["manx"] * 3))
+
+
+def test_a_single_number_is_no_class():
+    one = sg3tf.Generator.from_preset("stylegan2", resolution=8, channel_base=32, channel_max=4, label_dim=1)
+    assert not any("class" in name or name == "label" for name in ServedGenerator(one).signatures())
 
 
 def test_scaled_png(fake_generator):
@@ -75,4 +112,4 @@ def test_a_model_without_labels_asks_for_none():
     tiny = sg3tf.Generator.from_preset("stylegan3-r", resolution=16, channel_base=64, channel_max=4)
     for name, function in ServedGenerator(tiny).signatures().items():
         (specs, _) = function.get_concrete_function().structured_input_signature
-        assert "label" not in {spec.name for spec in specs}, name
+        assert not {"label", "class_name"} & {spec.name for spec in specs}, name

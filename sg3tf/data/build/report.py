@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sg3tf.data.build.sources import Source
 
 Tally = dict[str, tuple[int, str]]  # text -> number of images that it applies to, name of the first
@@ -43,12 +45,19 @@ class Report:
         return self.num_found - self.num_skipped
 
     def classes(self) -> dict[str, int]:
-        """Return {name: number of images} of every class, empty ones included; {} for other labels."""
-        spec = self.source.label
-        if spec.kind != "class":
+        """Return {name: number of images} of every class, empty ones included; {} for other labels.
+
+        An image of several classes counts in each.
+        """
+        spec, names = self.source.label, self.source.classes
+        used = [label for name, label in self.source.entries if name not in self.skipped]
+        if spec.kind == "class":
+            counts = Counter(used)
+            return {name: counts[i] for i, name in enumerate(names or map(str, range(spec.dim)))}
+        if not names:
             return {}
-        counts = Counter(label for name, label in self.source.entries if name not in self.skipped)
-        return {name: counts[i] for i, name in enumerate(self.source.classes or map(str, range(spec.dim)))}
+        vectors = np.array([label for label in used if isinstance(label, tuple)]).reshape(-1, len(names))
+        return dict(zip(names, np.count_nonzero(vectors, axis=0).tolist(), strict=True))
 
     def num_unlabeled(self) -> int:
         """Return the number of images without a label."""
@@ -72,13 +81,15 @@ class Report:
         if spec.kind == "none":
             return ["labels: none"]
         missing = [f"without a label: {self.num_unlabeled()}"] if spec.optional else []
-        if spec.kind == "vector":
+        if spec.kind == "vector" and not counts:
             return [f"labels: vectors of {spec.dim} numbers{self._range()}", *missing]
+        several = "" if spec.kind == "class" else ", of which an image may have several"
         if len(counts) <= _MOST_CLASSES:
             listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
-            return [f"classes: {len(counts)}: {listed}", *missing]
+            return [f"classes: {len(counts)}{several}: {listed}", *missing]
         least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        return [f"classes: {len(counts)}, from {counts[least]} images ({least}) to {counts[most]} ({most})", *missing]
+        span = f"from {counts[least]} images ({least}) to {counts[most]} ({most})"
+        return [f"classes: {len(counts)}{several}, {span}", *missing]
 
     def _range(self) -> str:
         """Return what is said about the size of the numbers of a vector."""

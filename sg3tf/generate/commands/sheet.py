@@ -8,6 +8,7 @@ from __future__ import annotations
 from absl.flags import DEFINE_string, FlagValues
 
 from sg3tf.generate import flags
+from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import class_sheet, latents_of_classes
 from sg3tf.latents import parse_seeds
 from sg3tf.utils import flags as shared
@@ -19,7 +20,11 @@ def define_flags(options: FlagValues) -> None:
     shared.define_truncation(options)
     shared.define_transform(options)
     shared.define_seeds(options, "0-7", "Seeds and ranges, one for each row: 0-7,85.")
-    DEFINE_string("classes", None, "Class numbers and ranges, one for each column; default: all.", flag_values=options)
+    DEFINE_string(
+        "classes", None,
+        "Classes, one for each column: names with commas, or numbers and ranges, 0-3,7; default: all.",
+        flag_values=options,
+    )  # fmt: skip
     flags.define_picture(options, "PNG file to write.")
     flags.define_save_latents(options)
 
@@ -31,9 +36,16 @@ def main(options: FlagValues) -> None:
     network = flags.network_from_flags(options)
     if not network.label_dim:
         raise ValueError(f"network={network.name}: has no classes to show; grid takes networks without labels")
-    classes = flags.parse_positions("classes", options.classes, network.label_dim)
+    classes = _class_numbers(network, options.classes)
     towards_class = options.trunc_center == "class"
     latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)
     latents = flags.apply_transform(latents, flags.transform_from_flags(network, options))
     flags.save_picture(options, class_sheet(network, latents, classes, options.scale))
     flags.save_latents(options, latents)
+
+
+def _class_numbers(network: Network, text: str | None) -> list[int]:
+    names = [part.strip() for part in (text or "").split(",")]
+    if set(names) <= set(network.classes):
+        return [network.classes.index(name) for name in names]
+    return flags.parse_positions("classes", text, network.label_dim)

@@ -99,6 +99,13 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
         with pytest.raises(RequestError, match="'seed' has -1"):
             model.run("generate_png", bad)
         assert len(answer.result()["png_bytes"]) == 2
+    good["class_name"], bad = np.array(["1", "0"], object), good | {"class_name": np.array(["1", "2"], object)}
+    good.pop("label"), bad.pop("label")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(model.run, "generate_png_class", good)
+        with pytest.raises(RequestError, match="'class_name' is '2'; it must be a number from 0 to 1"):
+            model.run("generate_png_class", bad)
+        assert len(answer.result()["png_bytes"]) == 2
     with pytest.raises(RequestError, match="'z' has 7 rows|'label' has 7 rows"):
         model.run("generate", inputs(0, 7, 1.0))
 

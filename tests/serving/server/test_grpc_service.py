@@ -250,6 +250,9 @@ def test_metadata(stub):
         "synthesize_png",
         "mix",
         "label",
+        "generate_class",
+        "generate_png_class",
+        "map_class",
     }
     generate = signatures.signature_def["generate"]
     assert tf.TensorShape(generate.inputs["z"].tensor_shape).as_list() == [None, 6]

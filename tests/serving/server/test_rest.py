@@ -67,6 +67,23 @@ def test_png_comes_as_base64(call, fake_generator):
         np.testing.assert_allclose(np.asarray(decoded, int), image, atol=1)
 
 
+def test_classes_by_name(call):
+    """In rows and in columns, like the labels."""
+    seeds, names = [5, 6], ["manx", "0"]
+    instances = [{"seed": seed, "psi": 1, "class_name": name} for seed, name in zip(seeds, names, strict=True)]
+    status, answer = call("/v1/models/fake:predict", {"signature_name": "generate_png_class", "instances": instances})
+    assert status == 200
+    columns = {"seed": seeds, "psi": 1, "label": [[0, 1], [1, 0]]}
+    _, expected = call("/v1/models/fake:predict", {"signature_name": "generate_png", "inputs": columns})
+    assert answer["predictions"] == expected["outputs"]
+    body = {
+        "signature_name": "generate_class",
+        "inputs": {"z": Z.tolist(), "psi": 1, "class_name": ["manx", "persian"]},
+    }
+    status, answer = call("/v1/models/fake:predict", body)
+    assert status == 400 and "'class_name' is 'persian'; it must be a number from 0 to 1" in answer["error"]
+
+
 def test_status_and_metadata(call):
     status, answer = call("/v1/models/fake")
     assert (status, answer) == (

@@ -85,6 +85,24 @@ def test_one_class(shard_set: Path) -> None:
         bees.of_class("ant")
 
 
+def test_images_of_a_class_among_several(tmp_path: Path) -> None:
+    """An image of two classes belongs to both; vectors whose numbers have no names have no classes."""
+    labels = {"0.png": ["red", "round"], "1.png": ["red"], "2.png": ["green"]}
+    for name in labels:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": list(labels.items())}))
+    dataset = open_dataset(tmp_path, resolution=8, use_labels=True)
+    found = {name: [i for i in range(3) if dataset.label(i)[j]] for j, name in enumerate(("green", "red", "round"))}
+    assert found == {"green": [2], "red": [0, 1], "round": [0]}
+    assert [dataset.of_class("red").label(i).tolist() for i in range(2)] == [[0, 1, 1], [0, 1, 0]]
+    assert [len(dataset.of_class(name)) for name in ("green", "round", "2")] == [1, 1, 1]
+    with pytest.raises(DataError, match="class=blue: .* has the classes green, red, round"):
+        dataset.of_class("blue")
+    (tmp_path / "dataset.json").write_text('{"labels": [["0.png", [1, 0]], ["1.png", [0, 1]], ["2.png", [1, 1]]]}')
+    with pytest.raises(DataError, match="class=1: .* has none"):
+        open_dataset(tmp_path, resolution=8, use_labels=True).of_class("1")
+
+
 def test_max_images_spreads_over_all_classes(shard_set: Path) -> None:
     dataset = open_dataset(shard_set, use_labels=True, max_images=3)
     assert len(dataset) == 3

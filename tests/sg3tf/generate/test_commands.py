@@ -175,10 +175,18 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     named = ["--class=People & Body", "--seeds=1", "--trunc=0.7", f"--outdir={tmp_path / 'named'}"]
     command("images", f"--network={path}", *named)
     assert pixels(tmp_path / "named" / "seed0001.png").tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
-    with pytest.raises(ValueError, match="class=dog: .* or a name: cat, 1, People & Body$"):
+    with pytest.raises(ValueError, match="class=dog: .* or names with commas: cat, 1, People & Body$"):
         command("images", f"--network={path}", "--class=dog", f"--outdir={tmp_path}")
     command("sheet", f"--network={path}", *flags, f"--out={tmp_path / 'captions.png'}")
-    assert pixels(tmp_path / "captions.png").shape[1] > sheet.shape[1]  # "People & Body" is wider than its image
+    captions = pixels(tmp_path / "captions.png")
+    assert captions.shape[1] > sheet.shape[1]  # "People & Body" is wider than its image
+    by_name = [*flags, "--classes=cat,People & Body", f"--out={tmp_path / 'by_name.png'}"]
+    command("sheet", f"--network={path}", *by_name)
+    np.testing.assert_array_equal(pixels(tmp_path / "by_name.png"), captions)
+    both = ["--class=People & Body,cat", "--seeds=1", f"--outdir={tmp_path / 'both'}"]
+    command("images", f"--network={path}", *both, f"--save_latents={kept}")
+    with np.load(kept) as arrays:
+        np.testing.assert_array_equal(arrays["label"], [[1, 0, 1]])
     (tmp_path / "classes.json").unlink()
 
     with pytest.raises(ValueError, match="classes=3: this network has classes 0 to 2"):
@@ -186,13 +194,26 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     command("images", f"--network={path}", "--seeds=1", "--class=0,0,1", "--trunc=0.7", f"--outdir={tmp_path / 'v'}")
     assert pixels(tmp_path / "v" / "seed0001.png").tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
     for label, message in [
-        ([], "class=None: give a number from 0 to 2, or 3 numbers"),
-        (["--class=3"], "class=3: give a number from 0 to 2, or 3 numbers"),
-        (["--class=1,0"], "class=1,0: give a number from 0 to 2, or 3 numbers"),
-        (["--class=1,x,0"], "class=1,x,0: give numbers, separated by commas"),
+        ([], "class=None: give a vector of 3 numbers, a number from 0 to 2$"),
+        (["--class=3"], "class=3: give a vector of 3 numbers"),
+        (["--class=1,0"], "class=1,0: give a vector of 3 numbers"),
+        (["--class=1,x,0"], "class=1,x,0: give a vector of 3 numbers"),
+        (["--class=1,nan,0"], "class=1,nan,0: give a vector of 3 numbers"),
     ]:
         with pytest.raises(ValueError, match=message):
             command("images", f"--network={path}", *label, f"--outdir={tmp_path}")
+
+
+def test_a_label_of_one_number_is_no_class(command: Command, tmp_path: Path) -> None:
+    path, kept = tmp_path / "age.keras", tmp_path / "kept.npz"
+    tiny("stylegan3-t", label_dim=1).save(path)
+    for text, number in (("0", 0), ("1", 1), ("-0.5", -0.5)):
+        flags = ["--seeds=0", f"--class={text}", f"--outdir={tmp_path}", f"--save_latents={kept}"]
+        command("images", f"--network={path}", *flags)
+        with np.load(kept) as arrays:
+            np.testing.assert_array_equal(arrays["label"], [[number]])
+    with pytest.raises(ValueError, match="class=old: give a number$"):
+        command("images", f"--network={path}", "--class=old", f"--outdir={tmp_path}")
 
 
 def test_truncation_towards_the_average_of_a_class(command: Command, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import keras
 import numpy as np
 import pytest
 
@@ -111,6 +113,30 @@ def test_one_file_of_another_name(generator: Any, cache: Path, tmp_path: Path) -
     with pytest.raises(FileNotFoundError, match=r"no generator\.keras; it has cats-8\.keras, dogs-8\.keras: add one"):
         sg3tf.load("hf://user/cats")
     assert same(sg3tf.load("hf://user/cats/cats-8.keras"), generator)
+    store(cache, "cats-8-classes.json", b'["tabby", "manx"]')
+    assert open_network("hf://user/cats/cats-8.keras").classes == ("tabby", "manx")
+
+
+def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Networks and the names of their classes, of repositories with one network or several; nothing else."""
+    asked: dict[str, Any] = {}
+
+    def download(repo: str, **options: Any) -> str:
+        asked.update(options)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    there = ["generator.keras", "classes.json", "cats.keras", "cats-classes.json", "cats-discriminator.keras"]
+    there += ["a/dogs.keras", "a/dogs-classes.json", "README.md", "samples.png", "run.zip"]
+    for address, expected in (
+        ("hf://user/pets", {*there[:4], *there[5:7]}),
+        ("hf://user/pets/cats.keras", {"classes.json", "cats.keras", "cats-classes.json", "a/dogs-classes.json"}),
+    ):
+        with pytest.raises(FileNotFoundError):
+            hub.fetch(address)
+        patterns = (asked["allow_patterns"], asked["ignore_patterns"])
+        kept = huggingface_hub.utils.filter_repo_objects(there, allow_patterns=patterns[0], ignore_patterns=patterns[1])
+        assert set(kept) == expected
 
 
 def test_what_is_missing(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -235,6 +261,19 @@ def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.Capt
     exec(code.replace("hf://user/cats", str(tmp_path / "out" / "generator.keras")), drawn)
     assert drawn["images"].shape == (1, 8, 8, 3)
     assert same(sg3tf.load(tmp_path / "out" / "generator.keras"), generator)
+
+
+def test_a_discriminator_goes_along(run: Path, generator: Any, tmp_path: Path, capsys: Any) -> None:
+    D = sg3tf.Discriminator.from_preset("stylegan2", 8, channel_base=32, channel_max=4, label_dim=2)
+    generator.save(tmp_path / "cats.keras")
+    flags = ["upload", "--repo=user/cats", "--license=cc0-1.0", "--discriminator", f"--network={tmp_path}/cats.keras"]
+    assert console.main([*flags, f"--out={tmp_path / 'out'}"]) == 1
+    assert "--discriminator: " in (line := capsys.readouterr().err) and "cats-discriminator.keras does not" in line
+    D.save(tmp_path / "cats-discriminator.keras")
+    (tmp_path / "cats-classes.json").write_text('["tabby", "manx"]')
+    assert console.main([*flags, f"--out={tmp_path / 'out'}"]) == 0
+    assert same(keras.models.load_model(tmp_path / "out" / "generator-discriminator.keras"), D)
+    assert json.loads((tmp_path / "out" / "classes.json").read_text()) == ["tabby", "manx"]
 
 
 def test_upload(run: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ __all__ = ["Source", "find_source", "is_image_files"]
 
 _ACCEPTED = (
     "a folder or zip file of images, cifar-10-python.tar.gz, a folder with MNIST's train-images-idx3-ubyte.gz and "
-    "train-labels-idx1-ubyte.gz, an LMDB folder (data.mdb), img2dataset's TFRecord or Parquet files, or a "
+    "train-labels-idx1-ubyte.gz, an LMDB folder (data.mdb), img2dataset's TFRecord, tar or Parquet files, or a "
     "data set of TFRecords"
 )
 

@@ -23,6 +23,8 @@ from sg3tf.data.labels import Given, Label, LabelSpec, number_labels, spec_of
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
+_BYTES_PER_PIXEL = 8  # four channels of 16 bits
+_LEAST_LIMIT = 2**26  # of the bytes of a file
 
 # Folders that divide a data set and are no classes.
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
@@ -88,12 +90,27 @@ def read_file(path: Path, name: str, size: int = -1) -> bytes:
     if path.is_file():
         archive, entries = _entries(path)
         try:
+            _check_size(entries[name].file_size, size)
             with archive.open(entries[name]) as member:
                 return member.read(size)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
             raise ValueError(f"cannot be read in the zip file: {error}") from error
     with open(path / name, "rb") as file:
+        _check_size(os.fstat(file.fileno()).st_size, size)
         return file.read(size)
+
+
+def _check_size(available: int, wanted: int) -> None:
+    """Refuse to read a whole file that is larger than the pixels of the largest image that Pillow may open.
+
+    A zip file of a few megabytes can have entries that would fill the memory.
+
+    Raises:
+      ValueError: more bytes than that.
+    """
+    most = max(_LEAST_LIMIT, _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0))  # Pillow raises above twice as many
+    if wanted < 0 and available > most:
+        raise ValueError(f"has {available:,} bytes, more than the {most:,} of the largest image that may be opened")
 
 
 def stamp(path: Path, name: str) -> tuple[int, int]:

@@ -1,12 +1,14 @@
-"""Output of img2dataset: folders of NNNNN.tfrecord files, or of NNNNN.parquet files with the images in them; no labels.
+"""Output of img2dataset: folders of NNNNN.tfrecord, NNNNN.tar or NNNNN.parquet files with the images; no labels.
 
 Each TFRecord is a tf.train.Example with the image file in the feature `jpg`, `png` or `webp` and its name in `key`;
-Parquet files have columns of these names. Parquet files without such a column describe the TFRecords beside them.
+Parquet files have columns of these names, and tar files (the form of WebDataset) files with these endings. Parquet
+files without such a column describe the TFRecords or tar files beside them.
 """
 
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,11 +33,12 @@ def recognizes(path: Path) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the TFRecords of a folder, or its Parquet files if there are none.
+    """Return the TFRecords of a folder, or else its tar files, or else its Parquet files.
 
     Beside folders, Parquet files describe the images in these.
     """
-    records = sorted(path.glob("*.tfrecord"))
+    tars = [file for file in path.glob("*.tar") if file.stem.isdecimal()]  # others may lie beside pictures
+    records = sorted(path.glob("*.tfrecord")) or sorted(tars)
     return records or ([] if any(entry.is_dir() for entry in path.iterdir()) else sorted(path.glob("*.parquet")))
 
 
@@ -83,6 +86,34 @@ class _Records:
         return next((bytes(features[name][0]) for name in IMAGE_COLUMNS if features.get(name)), None)
 
 
+class _Tar:
+    """Images of a tar file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            with tarfile.open(file, "r:") as archive:
+                self._places = [(member.offset_data, member.size) for member in archive if _is_image(member)]
+        except (OSError, tarfile.TarError) as error:
+            raise DataError(f"{file} is not a readable tar file: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def with_images(self) -> range:
+        return range(len(self))
+
+    def image(self, i: int) -> bytes:
+        start, size = self._places[i]
+        with open(self._file, "rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+
+def _is_image(member: tarfile.TarInfo) -> bool:
+    return member.isreg() and Path(member.name).suffix.lower().lstrip(".") in (*IMAGE_COLUMNS, "jpeg")
+
+
 class _Parquet:
     """Images of a Parquet file, of which one group of rows is held in memory at a time."""
 
@@ -117,5 +148,6 @@ class _Parquet:
 
 
 @lru_cache(maxsize=2)
-def _open(file: Path) -> _Records | _Parquet:
-    return _Records(file) if file.suffix == ".tfrecord" else _Parquet(file)
+def _open(file: Path) -> _Records | _Tar | _Parquet:
+    kinds: dict[str, type[_Records | _Tar | _Parquet]] = {".tfrecord": _Records, ".tar": _Tar, ".parquet": _Parquet}
+    return kinds[file.suffix](file)

@@ -368,6 +368,14 @@ def label_images(folder: Path, labels: dict[str, object]) -> None:
     write_labels(folder, [[name, label] for name, label in labels.items() if label != "left out"])
 
 
+def test_counts_of_classes_of_which_an_image_may_have_several(tmp_path: Path) -> None:
+    label_images(tmp_path / "a", {"0.png": ["red", "round"], "1.png": "red", "2.png": None, "3.png": ["blue", "red"]})
+    report = build(tmp_path / "a", tmp_path / "x", BuildConfig(8, missing_labels=True))
+    expected = "classes: 3, of which an image may have several: blue (1), red (3), round (1)"
+    assert report.lines()[1:] == [expected, "without a label: 1"]
+    assert json.loads((tmp_path / "x" / "manifest.json").read_text())["label"]["counts"] == [1, 3, 1]
+
+
 def test_standardized_numbers(tmp_path: Path) -> None:
     """Whole numbers are numbers, too; a constant one becomes 0; means and deviations are in the manifest."""
     label_images(tmp_path / "a", {"0.png": [20, 5, 0.0], "1.png": [40, 5, 0.0], "2.png": [60, 5, 1.5]})

@@ -18,7 +18,7 @@ from PIL import Image
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import ENLARGED, BuildConfig
 from sg3tf.data.build.report import Report
-from sg3tf.data.build.sources import find_source
+from sg3tf.data.build.sources import files, find_source
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.image_files import FIRST_FRAME
@@ -305,6 +305,21 @@ def test_huge_images_have_a_flag(tmp_path: Path) -> None:
     report, _ = built(source, tmp_path, max_megapixels=0.03)
     assert report.skipped == {"0.png": "has more than 0.03 million pixels; raise --max_megapixels"}
     assert build(source, tmp_path / "all", BuildConfig(8, max_megapixels=0.04)).num_images == 2
+
+
+def test_a_zip_file_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries are not read beyond the bytes of the largest image; as a data set, without a build, and its labels."""
+    monkeypatch.setattr(files, "_LEAST_LIMIT", 2**20)
+    source = zip_of(tmp_path / "a.zip", {"0.png": png() + bytes(2**21), "1.png": png()})
+    report, _ = built(source, tmp_path, max_megapixels=0.1)
+    message = "has 2,097,220 bytes, more than the 1,048,576 of the largest image that may be opened"
+    assert report.skipped == {"0.png": message.replace("2,097,220", f"{2**21 + len(png()):,}")}
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**4)
+    with pytest.raises(DataError, match="0.png: has .* bytes, more than the 1,048,576"):
+        open_dataset(source, resolution=8)[0]
+    labels = json.dumps({"labels": []}).encode() + b" " * 2**21
+    with pytest.raises(DataError, match=r"dataset\.json must be .*: has .* bytes, more than"):
+        find_source(zip_of(tmp_path / "b.zip", {"1.png": png(), "dataset.json": labels}))
 
 
 @pytest.mark.parametrize("limit", [0, float("inf"), float("nan")])

@@ -1,9 +1,10 @@
-"""Output of img2dataset, as TFRecords written by TensorFlow and as Parquet files."""
+"""Output of img2dataset, as TFRecords written by TensorFlow, as tar files and as Parquet files."""
 
 from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,31 @@ def test_parquet(tmp_path: Path) -> None:
     data = open_dataset(tmp_path / "x")
     np.testing.assert_array_equal(np.stack([data[i][0] for i in range(len(data))]), IMAGES)
     assert json.loads((tmp_path / "x" / "manifest.json").read_text())["label"]["kind"] == "none"
+
+
+def test_tar_files(tmp_path: Path) -> None:
+    """Captions and tables beside the images are left out; so is a tar file of another name beside pictures."""
+    source = tmp_path / "laion"
+    source.mkdir()
+    for number, images in enumerate([[0, 1, 2], [3, 4]]):
+        with tarfile.open(source / f"{number:05d}.tar", "w") as archive:
+            for i in images:
+                for ending, content in (("json", b"{}"), ("webp", encoded(i)), ("txt", b"a caption")):
+                    member = tarfile.TarInfo(f"{number:05d}{i:04d}.{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        pq.write_table(pa.table({"key": list(map(str, images))}), source / f"{number:05d}.parquet")
+    assert build(source, tmp_path / "x", BuildConfig(16)).num_skipped == 0
+    data = open_dataset(tmp_path / "x")
+    np.testing.assert_array_equal(np.stack([data[i][0] for i in range(len(data))]), IMAGES)
+    (source / "00002.tar").write_bytes(b"no tar file")
+    with pytest.raises(DataError, match=r"00002\.tar is not a readable tar file"):
+        find_source(source)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "0.webp").write_bytes(encoded(0))
+    (source / "00000.tar").rename(pictures / "backup.tar")
+    assert [name for name, _ in find_source(pictures).entries] == ["0.webp"]
 
 
 def test_folders_of_images_beside_tables_are_image_files(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Labels of classes from texts, as people and programs write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def class_numbers(classes: Sequence[str], dim: int) -> dict[str, int]:
+    """Return {text: number of the class}: every name, and every number that is not the name of another class.
+
+    Args:
+        classes: names of the classes, dim of them; () if they have none.
+        dim: number of the classes.
+
+    Examples:
+        >>> class_numbers(["tabby", "1", "manx"], 3)
+        {'0': 0, '1': 1, '2': 2, 'tabby': 0, 'manx': 2}
+    """
+    return {str(number): number for number in range(dim)} | {name: number for number, name in enumerate(classes)}
+
+
+def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32] | None:
+    """Return the label of a class, by name or number, or of several, by names separated by commas.
+
+    Args:
+        text: such as "tabby", "2" or "tabby,manx"; not "0,2", which could be meant for a vector.
+        classes, dim: as in `class_numbers`.
+
+    Returns:
+        float32 [dim] of 0 and 1; None if a class is unknown.
+
+    Examples:
+        >>> label_of("manx, tabby", ["tabby", "persian", "manx"], 3)
+        array([1., 0., 1.], dtype=float32)
+    """
+    known = class_numbers(classes, dim)
+    parts = [text] if text in known else [part.strip() for part in text.split(",")]
+    if text not in known and not set(parts) <= set(classes):
+        return None
+    label = np.zeros(dim, np.float32)
+    label[[known[part] for part in parts]] = 1
+    return label
+
+
+def describe_classes(classes: Sequence[str], dim: int) -> str:
+    """Return a phrase of the texts that `label_of` takes, for messages.
+
+    Examples:
+        >>> describe_classes(["tabby", "manx"], 2)
+        'a number from 0 to 1, or names with commas: tabby, manx'
+    """
+    numbers = f"a number from 0 to {dim - 1}"
+    if not classes:
+        return numbers
+    return f"{numbers}, or names with commas: {', '.join(classes[:8])}" + (", ..." if len(classes) > 8 else "")
