@@ -1,10 +1,10 @@
 """Layers of two networks that mean the same, and weights of one in the shapes of the other, for --init_from.
 
-StyleGAN2 and the discriminator have layers for every resolution, which match by name. Blocks of the discriminator for
-higher resolutions pass on their input, halved, at first. The layers of StyleGAN3 match in their order, so that what
-follows what stays the same, and where their numbers differ, those of the nearest cutoffs and sampling rates do. Sizes
-may differ: the first channels are those that both have, and weights from a new input to an output that was there before
-begin at zero.
+StyleGAN2 and the discriminator have layers for every resolution, which match by name; where no resolutions agree, as
+between 32 x 32 and 48 x 32, in their order from the smallest. Blocks of the discriminator that the source does not have
+pass on their input, halved, at first. The layers of StyleGAN3 match in their order, so that what follows what stays the
+same, and where their numbers differ, those of the nearest cutoffs and sampling rates do. Sizes may differ: the first
+channels are those that both have, and weights from a new input to an output that was there before begin at zero.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sg3tf import Discriminator, StyleGAN2Generator
 from sg3tf.models.stylegan3 import StyleGAN3Generator
-from sg3tf.utils.resolution import Size, longer_side, size_of
+from sg3tf.utils.resolution import Size, longer_side, pyramid, size_of
 
 Array = NDArray[np.float32]
 _COLORS = 3
@@ -61,8 +61,9 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
         are, from layers of the same name.
     """
     lines, is_whole = [], True
-    passed_on = _new_blocks(source, target)
-    for layer, other in _pairs(source, target):
+    pairs = [*_pairs(source, target)]
+    passed_on = _new_blocks(target, pairs)
+    for layer, other in pairs:
         if other is None:
             block, _, part = layer.name.partition(".")
             lines.append(f"{layer.name}: {_pass_on(part, layer) if block in passed_on else 'initial'}")
@@ -79,15 +80,41 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
 
 def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, Layer | None]]:
     there, here = [*_layers(source)], [*_layers(target)]
-    by_name = {layer.role or layer.name: layer for layer in there if layer.place is None}
+    key = _block_order if _have_other_resolutions(source, target) else _name
+    by_name = {key(source, layer): layer for layer in there if layer.place is None}
     by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
     for name in _of_other_labels(source.config, target.config):
         by_name.pop(name, None)
-    if _new_blocks(source, target):
-        from_rgb = by_name.pop(f"b{longer_side(source.config.resolution)}.fromrgb")
-        by_name[f"b{longer_side(target.config.resolution)}.fromrgb"] = from_rgb
+    if _begins_above(source, target):
+        first = here[[layer.name.endswith(".fromrgb") for layer in here].index(True)]
+        from_rgb = next(layer for layer in there if layer.name.endswith(".fromrgb"))
+        del by_name[key(source, from_rgb)]
+        by_name[key(target, first)] = from_rgb
     for layer in here:
-        yield layer, by_name.get(layer.role or layer.name) if layer.place is None else by_place.get(layer.name)
+        yield layer, by_name.get(key(target, layer)) if layer.place is None else by_place.get(layer.name)
+
+
+def _have_other_resolutions(source: keras.Model, target: keras.Model) -> bool:
+    """Return True if no halving of one picture gives the longer side of a halving of the other."""
+    octaves = math.log2(longer_side(source.config.resolution) / longer_side(target.config.resolution))
+    return octaves != round(octaves)
+
+
+def _name(_: keras.Model, layer: Layer) -> str:
+    return layer.role or layer.name
+
+
+def _block_order(model: keras.Model, layer: Layer) -> str:
+    """Name of a layer with the position of its block, from the smallest grid, in the place of the side of its grid."""
+    block, _, part = layer.name.partition(".")
+    if layer.role or not block[1:].isdecimal():
+        return _name(model, layer)
+    return f"{_sides(model).index(int(block[1:]))}.{part}"
+
+
+def _sides(model: keras.Model) -> list[int]:
+    """Longer sides of the grids of a network, from the smallest."""
+    return [size.longer for size in pyramid(model.config.resolution)]
 
 
 def _of_other_labels(there: Any, here: Any) -> list[str]:
@@ -96,11 +123,25 @@ def _of_other_labels(there: Any, here: Any) -> list[str]:
     return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
 
 
-def _new_blocks(source: keras.Model, target: keras.Model) -> list[str]:
-    """Names of the blocks of a residual discriminator at resolutions above those of `source`."""
-    if not isinstance(target, Discriminator) or target.config.architecture != "resnet":
-        return []
-    return [block.name for block in target.blocks if int(block.name[1:]) > longer_side(source.config.resolution)]
+def _is_residual(target: keras.Model) -> bool:
+    return isinstance(target, Discriminator) and target.config.architecture == "resnet"
+
+
+def _begins_above(source: keras.Model, target: keras.Model) -> bool:
+    """Return True for a residual discriminator whose first block is at a resolution above those of `source`."""
+    if not _is_residual(target):
+        return False
+    if _have_other_resolutions(source, target):
+        return len(_sides(target)) > len(_sides(source))
+    return longer_side(target.config.resolution) > longer_side(source.config.resolution)
+
+
+def _new_blocks(target: keras.Model, pairs: list[tuple[Layer, Layer | None]]) -> set[str]:
+    """Names of the blocks of a residual discriminator that have no counterpart."""
+    if not _is_residual(target):
+        return set()
+    known = {layer.name.partition(".")[0] for layer, other in pairs if other and not layer.name.endswith(".fromrgb")}
+    return {block.name for block in target.blocks} - known
 
 
 def _pass_on(part: str, layer: Layer) -> str:
@@ -206,6 +247,8 @@ def _copy(source: Layer, target: Layer) -> list[str]:
         if role == "kernel":
             old = _with_image_channels(old, initial.shape, target.image_axis)
             variable.assign(_fit_kernel(old, initial, source, target))
+        elif role == "const":
+            variable.assign(_fit(_on_grid(old, Size(*reversed(initial.shape[:2]))), initial))
         elif role == "bias" and target.image_axis == _OUTPUT_AXIS:
             variable.assign(_fit(_with_image_channels(old, initial.shape, axis=0), initial))
         else:
@@ -268,9 +311,16 @@ def _with_positions(kernel: Array, before: Size, after: Size) -> Array:
     """
     if before == after:
         return kernel
-    columns, rows = (((np.arange(new) + 0.5) * old / new).astype(int) for old, new in zip(before, after, strict=True))
-    grid = kernel.reshape(before.height, before.width, -1)[rows][:, columns]
+    grid = _on_grid(kernel.reshape(before.height, before.width, -1), after)
     return grid.reshape(-1, kernel.shape[1]) * np.float32((before.pixels / after.pixels) ** 0.5)
+
+
+def _on_grid(features: Array, size: Size) -> Array:
+    """Give features [H, W, C] another size, by the nearest of the old positions."""
+    height, width, _ = features.shape
+    rows = ((np.arange(size.height) + 0.5) * height / size.height).astype(int)
+    columns = ((np.arange(size.width) + 0.5) * width / size.width).astype(int)
+    return features[rows][:, columns]
 
 
 def _with_size(kernel: Array, size: int) -> Array:

@@ -13,11 +13,11 @@ import sg3tf
 from sg3tf import Discriminator
 from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.from_pickle import build_model
-from sg3tf.convert.official_network import OfficialNetwork, UnsupportedNetworkError
+from sg3tf.convert.official_network import OfficialNetwork
 from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
-from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, DiscriminatorConfig
-from sg3tf.models.loading import load_model
+from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
+from sg3tf.models.loading import discriminator_beside, load_model
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
@@ -25,8 +25,6 @@ from trainer.layer_matching import copy_layers
 from trainer.state import TrainState
 
 NETWORKS = ("G", "D", "G_ema")
-#: Ending of the file beside NAME.keras that holds the discriminator trained against it.
-DISCRIMINATOR_SUFFIX = "-discriminator.keras"
 
 #: Fields of configurations that say nothing about which layers there are.
 _UNCHANGED_LAYERS = frozenset({"magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
@@ -132,15 +130,11 @@ def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
 
 def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
     """Read the networks of an official pickle that exist here; return the reasons for the others, too."""
-    found: dict[str, OfficialNetwork] = {}
-    reasons: dict[str, str] = {}
-    for name in NETWORKS:
-        try:
-            found[name] = nvidia_pickle.read(source, name)
-        except (UnsupportedNetworkError, ConfigError) as error:
-            reasons[name] = str(error)
-        except (PickleError, OSError) as error:
-            raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+    try:
+        found, errors = nvidia_pickle.read_several(source, NETWORKS)
+    except (PickleError, OSError) as error:
+        raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
+    reasons = {name: str(error) for name, error in errors.items()}
     if not found:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise OptionError(f"--init_from={source}: holds no network that exists here ({listed})")
@@ -163,7 +157,7 @@ def _saved_models(source: Path) -> dict[str, keras.Model]:
         if isinstance(first, Discriminator):
             return {"D": first}
         found = {"G": first, "G_ema": first}
-        beside = source.with_name(source.stem + DISCRIMINATOR_SUFFIX)
+        beside = discriminator_beside(source)
         if beside.is_file():
             found["D"] = _load(beside, Discriminator)
         return found

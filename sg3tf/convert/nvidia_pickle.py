@@ -11,7 +11,7 @@ import dataclasses
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +29,7 @@ from sg3tf.convert.official_network import (
     to_plain_types,
 )
 from sg3tf.convert.safe_pickle import Foreign, PickleError
-from sg3tf.models.configs import DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
+from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 
 # In the order of the constructors, which take them by position too.
 _GENERATOR_ARGUMENTS = (
@@ -84,13 +84,42 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
         UnsupportedNetworkError, ConfigError: the network does not exist here, or is larger than the file.
         OSError: the file cannot be opened.
     """
+    found, errors = read_several(path, [name])
+    if errors:
+        raise errors[name]
+    return found[name]
+
+
+def read_several(
+    path: str | Path, names: Iterable[str]
+) -> tuple[dict[str, OfficialNetwork], dict[str, UnsupportedNetworkError | ConfigError]]:
+    """Read several networks of a pickle, which is read once.
+
+    Args:
+        path, names: see `read`.
+
+    Returns:
+        {name: network}, and {name: error} for those that do not exist here.
+
+    Raises:
+        PickleError, OSError: see `read`.
+    """
+    found: dict[str, OfficialNetwork] = {}
+    errors: dict[str, UnsupportedNetworkError | ConfigError] = {}
     with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         try:
-            network = _network(_load(file), name)
+            data = _load(file)
+            for name in names:
+                try:
+                    found[name] = _network(data, name)
+                    found[name].check(size)
+                except (UnsupportedNetworkError, ConfigError) as error:
+                    errors[name] = error
+                    found.pop(name, None)
         except PickleError as error:
             raise PickleError(f"{path}: {' '.join(str(error).split())}") from error
-        network.check(os.fstat(file.fileno()).st_size)
-        return network
+    return found, errors
 
 
 def _load(file: io.BufferedReader) -> Any:

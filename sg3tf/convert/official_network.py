@@ -361,6 +361,9 @@ def _checked(name: str, value: Any) -> Any:
         return NO_CLAMP
     if name in _OPTIONAL and value is None:
         return None
+    if name == "resolution" and isinstance(value, list | tuple):
+        remedy = "squares alone are known in official pickles; how forks for other shapes store them is not known"
+        _require(False, "img_resolution", value, remedy)
     if name in _CHOICES:
         supported = isinstance(value, str) and value in _CHOICES[name]
         _require(supported, name, value, f"only {', '.join(map(repr, _CHOICES[name]))} are supported")

@@ -1,10 +1,10 @@
 """StyleGAN2 networks in the widespread PyTorch state dicts with `g_ema`, `g`, `d` and `latent_avg`.
 
-Such a file, of torch.save, has a dict of tensors for each network, with names such as "convs.3.conv.weight", which are
-translated to the official names. Encoders and editing methods store their generator in the same way, as
-"decoder.convs.3.conv.weight" in a dict "state_dict". Weights have the official meaning and layout, except that those of
-modulated convolutions have an axis of size 1 in front, and that nothing is clamped. Sizes follow from the shapes, as
-nothing else in the file contains them.
+Such a file, of torch.save or a plain pickle of NumPy arrays, has a dict of tensors for each network, with names such as
+"convs.3.conv.weight", which are translated to the official names. Encoders and editing methods store their generator in
+the same way, as "decoder.convs.3.conv.weight" in a dict "state_dict". Weights have the official meaning and layout,
+except that those of modulated convolutions have an axis of size 1 in front, and that nothing is clamped. Sizes follow
+from the shapes, as nothing else in the file contains them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sg3tf.convert.official_network import (
     OfficialNetwork,
     UnsupportedNetworkError,
 )
+from sg3tf.convert.safe_pickle import PickledArray
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN2Config
 from sg3tf.utils.resolution import Resolution, Size, longer_side, pyramid, size_of, to_resolution
 
@@ -46,17 +47,26 @@ def _is_tensors(part: Any) -> bool:
 
 def _parts(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return {official name: tensors}."""
-    parts = {name: data[key] for name, key in KEYS.items() if key in data}
+    parts = {name: _with_arrays(data[key]) for name, key in KEYS.items() if key in data}
     state = data.get("state_dict")
     if isinstance(state, dict):
         decoder = {
-            key.removeprefix(_DECODER): value
+            key.removeprefix(_DECODER): _array(value)
             for key, value in state.items()
             if isinstance(key, str) and key.startswith(_DECODER)
         }
         if decoder:
             parts.setdefault("G_ema", decoder)
     return parts
+
+
+def _with_arrays(part: Any) -> Any:
+    return {key: _array(value) for key, value in part.items()} if isinstance(part, dict) else part
+
+
+def _array(value: Any) -> Any:
+    """Return the array of an object that a pickle of NumPy arrays has in its place."""
+    return value.value if isinstance(value, PickledArray) else value
 
 
 def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
@@ -73,7 +83,7 @@ def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
     names = _discriminator_names(config) if name == "D" else _generator_names(config)
     arrays = dict(_converted(tensors, dict(names)))
     if name != "D":
-        arrays |= _average(data.get("latent_avg"), config.w_dim)
+        arrays |= _average(_array(data.get("latent_avg")), config.w_dim)
         arrays = _missing_noise(config) | arrays
     class_name = "Discriminator" if name == "D" else "Generator"
     return OfficialNetwork("PyTorch", class_name, {"layout": "state dict"}, config, arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, pyramid, resolution_remedy, to_resolution
@@ -90,6 +90,15 @@ class VariantFields:
     def clamp(self, layer: str, usual: float | None) -> float | None:
         """Bound on the activations of a layer."""
         return dict(self.layer_clamps).get(layer, usual)
+
+    def check_clamped_layers(self, layers: Collection[str]) -> None:
+        """Refuse `layer_clamps` of another layer than those of the network, `layers`.
+
+        Raises:
+            ConfigError: it names one.
+        """
+        for name, _ in self.layer_clamps:
+            require(name in layers, "layer_clamps", name, f"must name a layer of the network: {', '.join(layers)}")
 
 
 def _require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:

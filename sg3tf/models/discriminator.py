@@ -192,6 +192,10 @@ class Discriminator(keras.Model):
         self.fc = EqualizedDense(last, c.last_activation, dtype="float32", name="fc")
         width = c.cmap_dim or last
         self.out = EqualizedDense(width if c.label_dim else 1, dtype="float32", name="out")
+        parts = [(block, part) for block in self.blocks for part in (block.conv0, block.conv1, block.skip) if part]
+        layers = [f"b{first.longer}.fromrgb", *(layer.name for layer in self.skip_fromrgbs)]
+        layers += [f"{block.name}.{part.name}" for block, part in parts]
+        c.check_clamped_layers([*layers, f"b{self.last_size.longer}.conv"])
         self.mapping_network = None
         if c.label_dim:
             self.mapping_network = MappingNetwork(

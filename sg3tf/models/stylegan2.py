@@ -261,6 +261,7 @@ class StyleGAN2Generator(BaseGenerator):
                 clamp = c.clamp(f"{block}.torgb", c.conv_clamp)
                 self.torgbs.append(ToRGB(channels, c.image_channels, clamp, dtype=dtype, name=f"{block}.torgb"))
             in_channels = channels
+        c.check_clamped_layers([layer.name for layer in self.convs] + [layer.name for layer in self.torgbs])
         return len(self.convs) + 1
 
     def _conv(self, in_channels: int, filters: int, size: Size, name: str, **options: Any) -> StyleConv:

@@ -178,6 +178,7 @@ class StyleGAN3Generator(BaseGenerator):
     def _create_synthesis(self) -> int:
         c, plan = self.config, self._plan()
         policy = low_precision_policy(self.dtype_policy)
+        c.check_clamped_layers([layer.name for layer in plan.layers])
         self.fourier_input = FourierInput(**dataclasses.asdict(plan.input), name="input")
         self.synthesis_layers = [
             self.layer_class(

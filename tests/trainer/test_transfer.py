@@ -209,6 +209,49 @@ def test_networks_of_another_shape(options):
     np.testing.assert_allclose(after.fc(np.tile(x, 32)), before.fc(np.tile(x, 16)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("there", "here", "origins", "new"),
+    [
+        (32, Size(48, 32), {"b48": "b32", "b24": "b16", "b12": "b8"}, []),
+        (16, Size(48, 32), {"b24": "b16", "b12": "b8"}, ["b48"]),
+        (Size(48, 32), 32, {"b32": "b48", "b16": "b24", "b8": "b12"}, []),
+        (Size(64, 32), 32, {"b32": "b32", "b16": "b16"}, ["b8"]),
+        (64, 32, {"b32": "b32", "b16": "b16", "b8": "b8"}, []),
+    ],
+)
+def test_discriminators_of_other_resolutions(options, there, here, origins, new):
+    """Blocks match by resolution, or in their order if none agrees; a block without a counterpart halves its input."""
+    config = dataclasses.replace(options.discriminator(), channel_base=2**20)  # as many channels everywhere
+    before, after = (Discriminator(dataclasses.replace(config, resolution=size)) for size in (there, here))
+    randomize(before)
+    lines = copy_layers(before, after)
+    blocks = {block.name: block for block in before.blocks}
+    for block in after.blocks:
+        if block.name in origins:
+            assert_equal(block, blocks[origins[block.name]])
+    assert {line for line in lines if "identity" in line} == {f"{block}.skip: identity" for block in new}
+    if "b64" not in blocks:  # which reads the pixels of 64, and has no counterpart
+        assert_equal(after.fromrgb, before.fromrgb)
+    features = np.random.default_rng(0).normal(size=[1, 16, 16, 8]).astype(np.float32)
+    for name in new:
+        (block,) = [block for block in after.blocks if block.name == name]
+        with use_backend("matmul"):
+            halved = upfirdn2d(nchw(features), np.array([1, 3, 3, 1]) / 8, down=2, pad=(1, 1, 1, 1))
+            np.testing.assert_allclose(nchw(block(features)), halved, atol=1e-5)
+
+
+def test_stylegan2_of_another_shape(options):
+    """All blocks match in their order, so that a 48 x 32 begins with what 32 x 32 has learned."""
+    config = dataclasses.replace(options, cfg="stylegan2", resolution=32, cbase=2**20).generator()
+    before, after = (build_generator(dataclasses.replace(config, resolution=size)) for size in (32, Size(48, 32)))
+    randomize(before)
+    lines = copy_layers(before, after)
+    assert "b48.conv1: resized from b32.conv1 (noise_const 32x32 to 32x48)" in lines
+    assert "b6.const: resized from b4.const (const 4x4x8 to 4x6x8)" in lines
+    assert not [line for line in lines if "initial" in line]
+    np.testing.assert_array_equal(after.const, before.const.numpy()[:, [0, 1, 1, 2, 3, 3]])  # nearest columns
+
+
 def test_discriminators_of_another_size_and_image(options):
     before = Discriminator(options.discriminator())
     randomize(before)

@@ -164,6 +164,11 @@ def test_storages_within_may_be_zip_archives(golden: Golden, tmp_path: Path) -> 
         ("generator_t32", {"conv_kernel": 5}, "conv_kernel=5: must be 1"),
         ("generator_t32", {"img_resolution": 33}, "resolution=33: must be a power of two"),
         ("generator_t32", {"img_resolution": "32"}, "resolution='32': must be a whole number"),
+        (
+            "generator_t32",
+            {"img_resolution": [32, 48]},
+            r"img_resolution=\[32, 48\]: squares alone are known in official",
+        ),
         ("generator_t32", {"use_radial_filters": 1}, "use_radial_filters=1: must be True or False"),
         ("generator_t32", {"z_dim": True}, "z_dim=True: must be a whole number"),
         ("generator_t32", {"channel_max": 10**6}, "channel_max=1000000|describe .* parameters, more than"),

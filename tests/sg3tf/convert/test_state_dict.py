@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,22 @@ def write(path: Path, parts: dict[str, Any], **others: Any) -> Path:
     }
     path.write_bytes(torch_writer.zipped({**content, **others}, storages))
     return path
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_plain_pickles_of_arrays(tmp_path: Path, protocol: int) -> None:
+    """The same networks as from torch.save, also where they are a part of another model."""
+    parts = {"g_ema": generator_tensors(), "d": discriminator_tensors(), "latent_avg": np.ones(W_DIM, np.float32)}
+    inside = {"state_dict": {f"decoder.{name}": array for name, array in parts["g_ema"].items()}}
+    plain, whole = tmp_path / "plain.pkl", write(tmp_path / "torch.pt", parts)
+    for content, names in ((parts, ("G_ema", "D")), ({**inside, "latent_avg": parts["latent_avg"]}, ("G_ema",))):
+        plain.write_bytes(pickle.dumps(content, protocol))
+        for name in names:
+            found, expected = (nvidia_pickle.read(path, name) for path in (plain, whole))
+            assert found.config == expected.config
+            assert found.arrays.keys() == expected.arrays.keys()
+            for key, array in found.arrays.items():
+                np.testing.assert_array_equal(array, expected.arrays[key])
 
 
 def test_every_network_of_a_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sg3tf import Discriminator, build_generator
 from sg3tf.models.ablations import ABLATION_PRESETS, AblationConfig
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 from sg3tf.models.presets import PRESETS, discriminator_preset, generator_preset
@@ -128,6 +129,24 @@ def test_what_all_networks_refuse(kind: type, overrides: dict[str, Any], message
 def test_what_the_generator_refuses(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GeneratorConfig(**{"resolution": 64, **overrides})
+
+
+@pytest.mark.parametrize(
+    ("build", "config", "known"),
+    [
+        (build_generator, GeneratorConfig(16, channel_base=64, channel_max=4), "L0_36_4, L1_36_4"),
+        (build_generator, StyleGAN2Config(8, channel_base=32, channel_max=4), "b4.conv1, b8.conv0, b8.conv1, b4.torgb"),
+        (
+            Discriminator,
+            DiscriminatorConfig(8, channel_base=32, channel_max=4),
+            "b8.fromrgb, b8.conv0, .*b8.skip, b4.conv",
+        ),
+    ],
+)
+def test_clamps_of_unknown_layers(build: Any, config: Any, known: str) -> None:
+    wrong = dataclasses.replace(config, layer_clamps=(("b8.conv7", 1.0),))
+    with pytest.raises(ConfigError, match=f"layer_clamps='b8.conv7': must name a layer of the network: {known}"):
+        build(wrong)
 
 
 @pytest.mark.parametrize(
