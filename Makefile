@@ -66,20 +66,22 @@ test-beam: .venv-beam/.installed
 	  pytest hypothesis
 	touch $@
 
-# Kills at random moments, a storm of requests, and memory; each prints its counts, which also go to build/soak.
+# Kills at random moments, storms of requests, workers that disturb each other, and memory; counts go to build/soak.
 SG3TF_SOAK_MINUTES ?= 60
 SG3TF_SOAK_SEED ?= 0
+STORM_REPORT := SG3TF_SOAK_REPORT=$(CURDIR)/build/soak/storms.json
 soak: native
 	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
 	$(BIN)/python -m tests.helpers.kill_soak --minutes=$$minutes/2 --seed=$(SG3TF_SOAK_SEED) --out=build/soak/kills.json || status=1; \
-	SG3TF_SOAK=$$minutes $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
+	$(STORM_REPORT) SG3TF_SOAK=$$minutes $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
+	$(BIN)/python -m tests.helpers.worker_soak --minutes=$$((minutes / 6)) --out=build/soak/workers.json || status=1; \
 	$(BIN)/python -m tests.helpers.memory_soak --program=training --minutes=$$minutes/6 --out=build/soak/training.json || status=1; \
 	exit $$status
 
 # Storms of requests against the server, and its memory: half of the time each.
 soak-serving: .venv/.installed
 	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
-	SG3TF_SOAK=$$((minutes * 2)) $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
+	$(STORM_REPORT) SG3TF_SOAK=$$((minutes * 2)) $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
 	$(BIN)/python -m tests.helpers.memory_soak --program=serving --minutes=$$minutes/2 --out=build/soak/serving.json || status=1; \
 	exit $$status
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class OptionError(ValueError):
     """Options that contradict each other, the data or the machine; raised before anything is written."""
@@ -12,6 +14,6 @@ class TrainingError(RuntimeError):
 
 
 def summarize_error(error: BaseException) -> str:
-    """First line of an error's message, as libraries write many."""
-    text = str(error).strip()
+    """First line of an error's message, as libraries write many, without the node of TensorFlow's graph."""
+    text = re.sub(r"^\{\{.*?\}\}\s*", "", str(error).strip())
     return text.splitlines()[0] if text else type(error).__name__

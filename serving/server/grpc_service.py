@@ -191,10 +191,17 @@ def _check_same_model(models: ModelManager, config: model_server_config_pb2.Mode
     if config.name != models.name:
         raise invalid(f"model_config_list has {config.name!r}; it must have one model, {models.name!r}")
     base = config.base_path
-    if base and Path(base).resolve() != models.base.resolve():
+    if base and not _is_same_folder(base, models.base):
         raise RequestError(
             grpc.StatusCode.PERMISSION_DENIED, f"base_path={base!r}: it must be the server's --model_base_path"
         )
+
+
+def _is_same_folder(path: str, folder: Path) -> bool:
+    try:
+        return Path(path).resolve() == folder.resolve()
+    except (ValueError, OSError, RuntimeError):  # a null byte, or links in a circle
+        return False
 
 
 def _version(spec: model_pb2.ModelSpec) -> Version:

@@ -186,7 +186,9 @@ def _b64(value: bytes) -> dict[str, str]:
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<action>/metadata|:\w+|)"
 )
-_HTTP = {
+_CLIENT_CLOSED_REQUEST = 499  # as in TensorFlow Serving; nobody reads it
+_HTTP: dict[grpc.StatusCode, int] = {
+    grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -493,7 +495,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(
         self,
-        status: HTTPStatus,
+        status: int,
         text: bytes,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
@@ -520,7 +522,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing about single requests, as in TensorFlow Serving."""
 
 
-def _http_status(error: RequestError) -> HTTPStatus:
+def _http_status(error: RequestError) -> int:
     if isinstance(error, TooLargeError):
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return _HTTP.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)

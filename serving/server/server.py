@@ -21,6 +21,7 @@ from serving.server.model_manager import ModelManager, VersionPolicy, Watcher
 from serving.server.predictor import Predictor
 from serving.server.rest import RestServer
 from serving.server.security import ApiKey, Certificate
+from sg3tf.utils.startup_notices import filtered_stderr
 
 _DRAIN_SECONDS = 30
 # Slots without batching: more would only share the CPU, and each needs its own memory.
@@ -84,7 +85,8 @@ class Server:
             raise
         self.rest_port = self._rest.server_port
         try:
-            self.models.load()
+            with filtered_stderr():
+                self.models.load()
         except BaseException:
             self._release_grpc()
             self._rest.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,8 +17,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers import worker_soak
 from tests.helpers.addresses import free_addresses
 from tests.helpers.kill_time import random_delay
+from tests.helpers.worker_soak import PROGRAMS, Network, Trial, disturb, namespaces_are_permitted
 from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
 from trainer import _tf_private, distribution, run_dir
 
@@ -145,6 +148,29 @@ def test_all_stop_together_when_one_is_asked_to(outdir, faces):
     assert ended.statuses == [130, 130], ended.err
     checkpoint = run_dir.checkpoints(only((outdir / "stopped").iterdir()))[-1]
     assert json.loads((checkpoint / "progress.json").read_text())["step"] % 4 == 0
+
+
+@pytest.mark.slow  # two processes import TensorFlow
+def test_a_network_that_is_cut_is_waited_for_and_a_frozen_worker_is_named(tmp_path):
+    """Without networks, whose step would take most of the time; `make soak` trains."""
+    sums = PROGRAMS["sums"]
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(Network()) if namespaces_are_permitted() else None
+        command = sums.command(tmp_path, tmp_path, 4)
+        command[-2] = "100000"  # steps
+        both = stack.enter_context(worker_soak.workers(command, tmp_path, network))
+        worker_soak.wait_for(sums.begun, both, tmp_path)
+        if network:
+            network.cut(1)
+            time.sleep(1.5)
+            stopped = sums.result(tmp_path)
+            time.sleep(0.5)
+            assert sums.result(tmp_path) == stopped
+            network.mend(1)
+            worker_soak.wait_for(lambda _: sums.result(tmp_path) != stopped, both, tmp_path)
+        disturb(Trial("freeze", 1), both, network)
+    if network is None:
+        pytest.skip("network namespaces are not permitted here, so that the network was not cut")
 
 
 def test_limits_of_time_and_communication_reach_tensorflow(monkeypatch):

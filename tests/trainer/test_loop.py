@@ -61,7 +61,10 @@ def test_lost_workers_are_named_where_tensorflow_names_them(text, named):
         ),
         (tf.errors.UnknownError(None, None, "x; Input/output error"), ["cannot be written (x; Input/output error)"]),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore"), ["memory (OOM when allocating)"]),
-        (tf.errors.UnavailableError(None, None, "Socket closed\nmore"), ["worker 1 (host-1:1): lost", "Socket closed"]),
+        (
+            tf.errors.UnavailableError(None, None, "{{function_node reduce}} Socket closed\nmore"),
+            ["worker 1 (host-1:1): lost", "network (Socket closed)"],
+        ),
     ],
 )
 def test_one_line_with_the_remedy(run, error, words):

@@ -176,11 +176,13 @@ def test_bad_requests_are_refused_and_the_server_goes_on(stub, change, code, wor
     assert images(ask(stub, GOOD)).shape == (2, 8, 8, 3)
 
 
-def test_unreadable_tensor_is_refused(stub):
+@pytest.mark.parametrize("change", [{"tensor_content": b"123"}, {"dtype": 121}, {"dtype": 77}])  # NumPy lacks 121
+def test_unreadable_tensor_is_refused(stub, change):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "fake"
     request.inputs["z"].CopyFrom(tf.make_tensor_proto(Z))
-    request.inputs["z"].tensor_content = b"123"
+    for field, value in change.items():
+        setattr(request.inputs["z"], field, value)
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(request, timeout=20)
     assert caught.value.code() == INVALID

@@ -130,8 +130,8 @@ def test_reload_changes_the_policy_and_nothing_else(batching_server, base, chann
     assert refused_with() == grpc.StatusCode.INVALID_ARGUMENT
     config = reload.config.model_config_list.config.add(name="other", base_path=str(base))
     assert refused_with() == grpc.StatusCode.INVALID_ARGUMENT
-    config.name, config.base_path = "fake", str(tmp_path)
-    assert refused_with() == grpc.StatusCode.PERMISSION_DENIED
+    for config.name, config.base_path in (("fake", str(tmp_path)), ("fake", "\0")):
+        assert refused_with() == grpc.StatusCode.PERMISSION_DENIED
     config.base_path = str(base)
     config.model_version_policy.all.SetInParent()
     assert models.HandleReloadConfigRequest(reload, timeout=20).status.error_code == 0
