@@ -139,7 +139,7 @@ lint: .venv/.installed
 	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "installing into .venv, which takes a few minutes"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,onnx,hub,metrics,video,lmdb,parquet,profile,photos,docs,dev]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,onnx,litert,hub,metrics,video,lmdb,parquet,profile,photos,docs,dev]"
 	touch $@
 
 clean:

@@ -29,6 +29,7 @@ from benchmarks import report
 from benchmarks.networks import Network
 from benchmarks.report import Row, median
 from benchmarks.runtime_process import RUNTIMES
+from serving.litert_export import litert_model
 from serving.onnx_export import onnx_model
 from sg3tf import build_generator, latents, load
 
@@ -53,7 +54,7 @@ class Runtime:
     """A process of benchmarks.runtime_process, or of runtime_process.mjs in Node, as a context manager."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        model = folder / ("g.keras" if name in ("native", "stock") else "g.onnx")
+        model = folder / {"native": "g.keras", "stock": "g.keras", "litert": "g.tflite"}.get(name, "g.onnx")
         self._images = folder / f"inputs.npz.{name}.npy"
         command = [sys.executable, "-m", "benchmarks.runtime_process", name, str(model), str(folder / "inputs.npz")]
         if name == WEB:
@@ -121,6 +122,8 @@ def measure(name: str) -> Iterator[Row]:
         folder = Path(temporary)
         G.save(folder / "g.keras")
         onnx.save_model(onnx_model(G, "z"), folder / "g.onnx")
+        if "litert" in _RUNTIMES.value:
+            (folder / "g.tflite").write_bytes(litert_model(G, "z"))
         np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # of its option allow_pickle
         listed = {key: {"data": value.ravel().tolist(), "shape": value.shape} for key, value in inputs.items()}
         (folder / "inputs.json").write_text(json.dumps(listed))

@@ -3,8 +3,8 @@
 After loading it runs once, writes the images to INPUTS.RUNTIME.npy and prints a line of JSON. Then it runs once for
 each line of its standard input, and prints the seconds of it: of the processors, of all threads, and on the clock.
 
-RUNTIME is native or stock (MODEL is a .keras file), or onnxruntime, openvino or openvino-default (an .onnx file).
-INPUTS is an .npz file.
+RUNTIME is native or stock (MODEL is a .keras file), onnxruntime, openvino or openvino-default (an .onnx file), or
+litert (a .tflite file). INPUTS is an .npz file.
 """
 
 from __future__ import annotations
@@ -64,12 +64,22 @@ def openvino_model(file: Path, inputs: Inputs, precision: str | None) -> Run:
     return lambda: compiled(given)["images"]
 
 
+def litert_model(file: Path, inputs: Inputs) -> Run:
+    """The LiteRT file, in one thread, which is LiteRT's default."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(file)).get_signature_runner()
+    given = {name: inputs[name] for name in run.get_input_details()}
+    return lambda: run(**given)["images"]
+
+
 RUNTIMES: dict[str, Callable[[Path, Inputs], Run]] = {
     "native": lambda file, inputs: keras_model(file, inputs, "native"),
     "stock": lambda file, inputs: keras_model(file, inputs, "matmul"),
     "onnxruntime": onnxruntime_model,
     "openvino": lambda file, inputs: openvino_model(file, inputs, "f32"),
     "openvino-default": lambda file, inputs: openvino_model(file, inputs, None),
+    "litert": litert_model,
 }
 
 

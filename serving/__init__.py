@@ -7,5 +7,8 @@ The formats are TensorFlow Serving's, so that a stock server can replace `python
 #: Precisions of an export; 16 bits hold for the four highest resolutions (docs/adr/0010).
 EXPORT_PRECISIONS = ("fp32", "bf16")
 
-#: First input of an ONNX file: latents, for the whole generator, or style vectors, for the synthesis alone.
-ONNX_INPUTS = ("z", "ws")
+#: First input of an ONNX or LiteRT file: latents, for the whole generator, or style vectors, for the synthesis alone.
+FILE_INPUTS = ("z", "ws")
+
+#: Storage of the kernels in an ONNX file; it computes in float32 (docs/adr/0038).
+ONNX_WEIGHTS = ("fp32", "fp16")

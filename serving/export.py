@@ -1,8 +1,9 @@
-"""Export a trained generator as a SavedModel version that TensorFlow Serving can serve, or as an ONNX file.
+"""Export a trained generator as a SavedModel version that TensorFlow Serving can serve, or as an ONNX or LiteRT file.
 
 python -m serving.export --network=runs/00003-... --model_base_path=models/sg3
 python -m serving.export --network=generator.keras --model_base_path=models/sg3 --precision=bf16
 python -m serving.export --network=generator.keras --format=onnx --out=generator.onnx
+python -m serving.export --network=generator.keras --format=litert --out=generator.tflite
 """
 
 from __future__ import annotations
@@ -13,13 +14,21 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from serving import EXPORT_PRECISIONS, ONNX_INPUTS
+from serving import EXPORT_PRECISIONS, FILE_INPUTS, ONNX_WEIGHTS
 from sg3tf.utils import command_line
 
-FORMATS = ("saved_model", "onnx")
-#: Flags that one of the formats alone has.
-_OF_SAVED_MODEL = ("model_base_path", "precision", "max_batch", "xla", "warmup_batch_sizes")
-_OF_ONNX = ("out", "inputs")
+FORMATS = ("saved_model", "onnx", "litert")
+#: Formats of the flags that not all of them have.
+_FORMATS_OF = {
+    "model_base_path": ("saved_model",),
+    "precision": ("saved_model",),
+    "max_batch": ("saved_model",),
+    "xla": ("saved_model",),
+    "warmup_batch_sizes": ("saved_model",),
+    "out": ("onnx", "litert"),
+    "inputs": ("onnx", "litert"),
+    "weights": ("onnx",),
+}
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -31,16 +40,28 @@ def define_flags(values: flags.FlagValues) -> None:
         "format",
         "saved_model",
         FORMATS,
-        "saved_model: version folder for TensorFlow Serving; onnx: file for ONNX Runtime, OpenVINO and others.",
+        "saved_model: version folder for TensorFlow Serving; onnx: file for ONNX Runtime, OpenVINO and others; "
+        "litert: file for LiteRT (TensorFlow Lite).",
         flag_values=values,
     )
     flags.DEFINE_string("model_base_path", None, "Folder of the model's versions 1, 2, ...", flag_values=values)
-    flags.DEFINE_string("out", None, "With --format=onnx: the file to write, NAME.onnx.", flag_values=values)
+    flags.DEFINE_string(
+        "out", None, "With --format=onnx or litert: the file to write, NAME.onnx or NAME.tflite.", flag_values=values
+    )
     flags.DEFINE_enum(
         "inputs",
         "z",
-        ONNX_INPUTS,
-        "With --format=onnx: z for the whole generator, from latents; ws for the synthesis alone, from style vectors.",
+        FILE_INPUTS,
+        "With --format=onnx or litert: z for the whole generator, from latents; ws for the synthesis alone, from style "
+        "vectors.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "weights",
+        "fp32",
+        ONNX_WEIGHTS,
+        "With --format=onnx: storage of the weights. fp16 halves the file, and images differ by up to two of 255 "
+        "levels.",
         flag_values=values,
     )
     flags.DEFINE_enum(
@@ -73,29 +94,35 @@ def export(options: flags.FlagValues) -> None:
     """Export one generator and print its version folder or file."""
     if not options.network:
         raise ValueError("--network is missing: give a .keras file, run folder or checkpoint folder")
-    to_onnx = options.format == "onnx"
-    for name in _OF_SAVED_MODEL if to_onnx else _OF_ONNX:
-        if options[name].value != options[name].default:
-            fitting = FORMATS[not to_onnx]
+    for name, formats in _FORMATS_OF.items():
+        if options.format not in formats and options[name].value != options[name].default:
+            fitting = " or ".join(formats)
             raise ValueError(f"--{name} belongs to --format={fitting}, not to --format={options.format}: leave it out")
-    print(_export_onnx(options) if to_onnx else _export_saved_model(options))
+    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
+    print(_export_saved_model(options) if options.format == "saved_model" else _export_file(options))
 
 
-def _export_onnx(options: flags.FlagValues) -> Path:
+def _export_file(options: flags.FlagValues) -> Path:
     if not options.out:
-        raise ValueError("--out is missing: give the file to write, NAME.onnx")
+        suffix = "onnx" if options.format == "onnx" else "tflite"
+        raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
-    from serving.onnx_export import export_onnx
     from serving.saved_model import training_provenance
     from sg3tf.models.loading import load
 
-    return export_onnx(
-        load(options.network),
-        options.out,
-        inputs=options.inputs,
-        license=options.license,
-        metadata=training_provenance(options.network),
-    )
+    generator = load(options.network)
+    common = {
+        "inputs": options.inputs,
+        "license": options.license,
+        "metadata": training_provenance(options.network),
+    }
+    if options.format == "onnx":
+        from serving.onnx_export import export_onnx
+
+        return export_onnx(generator, options.out, weights=options.weights, **common)
+    from serving.litert_export import export_litert
+
+    return export_litert(generator, options.out, **common)
 
 
 def _export_saved_model(options: flags.FlagValues) -> Path:
@@ -107,7 +134,6 @@ def _export_saved_model(options: flags.FlagValues) -> Path:
     from serving.saved_model import export_saved_model, training_provenance
     from sg3tf.models.loading import load
 
-    logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
     return export_saved_model(
         load(options.network),
         options.model_base_path,

@@ -38,6 +38,12 @@ class Images(NamedTuple):
 class GraphWriter:
     """A graph under construction. Tensors are names; equal constants are stored once.
 
+    Args:
+        kernels: type that kernels are stored in: float32, or float16, from which the graph casts them to float32.
+
+    Attributes:
+        num_kernels: number of kernels so far.
+
     Examples:
         >>> graph = GraphWriter()
         >>> z = graph.add_input("z", ["N", 3])
@@ -46,7 +52,9 @@ class GraphWriter:
         ['Mul', 'Identity']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: type[np.floating[Any]] = np.float32) -> None:
+        self.num_kernels = 0
+        self._kernels = kernels
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[Any, ...], onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -73,7 +81,16 @@ class GraphWriter:
     def constant(self, value: ArrayLike) -> str:
         """Return a constant: of floats, in float32; of integers, in int64."""
         array = np.asarray(value)
-        array = array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32, order="C")
+        return self._store(array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32, order="C"))
+
+    def kernel(self, value: NDArray[np.float64]) -> str:
+        """Return a constant with the weights of a dense layer or a convolution, float32."""
+        self.num_kernels += 1
+        if self._kernels is np.float32:
+            return self.constant(value)
+        return self.node("Cast", self._store(value.astype(self._kernels, order="C")), to=TensorProto.FLOAT)
+
+    def _store(self, array: NDArray[Any]) -> str:
         key = (array.dtype, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
@@ -108,7 +125,7 @@ class GraphWriter:
 
     def dense(self, x: str, kernel: NDArray[np.float64], bias: NDArray[np.float64]) -> str:
         """x [N, in] times kernel [in, out] plus bias [out]."""
-        return self.node("Gemm", x, self.constant(kernel), self.constant(bias))
+        return self.node("Gemm", x, self.kernel(kernel), self.constant(bias))
 
     def rsqrt(self, x: str) -> str:
         return self.node("Reciprocal", self.node("Sqrt", x))
@@ -132,14 +149,14 @@ class GraphWriter:
     def convolve(self, x: Images, kernel: NDArray[np.float64], pad: int) -> Images:
         """Correlate x with kernel [K, K, in, out] after padding with zeros on all sides."""
         size = len(kernel)
-        weights = self.constant(kernel.transpose(3, 2, 0, 1))
+        weights = self.kernel(kernel.transpose(3, 2, 0, 1))
         name = self.node("Conv", x.name, weights, kernel_shape=[size] * 2, pads=[pad] * 4)
         return Images(name, x.height + 2 * pad - size + 1, x.width + 2 * pad - size + 1)
 
     def convolve_up(self, x: Images, kernel: NDArray[np.float64], up: int) -> Images:
         """Insert zeros between pixels and convolve with kernel [K, K, in, out], as `upsampling_conv`."""
         size = len(kernel)
-        weights = self.constant(kernel.transpose(2, 3, 0, 1))
+        weights = self.kernel(kernel.transpose(2, 3, 0, 1))
         name = self.node("ConvTranspose", x.name, weights, kernel_shape=[size] * 2, strides=[up] * 2)
         return Images(name, (x.height - 1) * up + size, (x.width - 1) * up + size)
 

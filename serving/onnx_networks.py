@@ -132,7 +132,7 @@ def _modulated(
     if not demodulate:
         return convolve(graph.per_channel(x, "Mul", styles), kernel * gain)
     kernel = kernel / np.sqrt(np.square(kernel).sum(axis=(0, 1, 2)))
-    energy = graph.node("MatMul", graph.node("Mul", styles, styles), graph.constant(np.square(kernel).sum(axis=(0, 1))))
+    energy = graph.node("MatMul", graph.node("Mul", styles, styles), graph.kernel(np.square(kernel).sum(axis=(0, 1))))
     output_scale = graph.rsqrt(graph.add(energy, _SMALLEST_ENERGY))
     y = convolve(graph.per_channel(x, "Mul", styles), kernel * gain)
     return graph.per_channel(y, "Mul", output_scale)

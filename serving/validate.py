@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,21 +250,24 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
     }
 
 
-def run_isolated(script: str, *files: Path) -> dict[str, Any]:
+def run_isolated(script: str, *arguments: str | Path) -> dict[str, Any]:
     """Run a script of this folder in a process without this project, and return what it prints.
 
     Args:
-        script: its name; its arguments are a JSON list of folders with packages, and `files`.
-        files: of which the last lies in a folder for temporary files, where the process runs.
+        script: its name.
+        arguments: what it is given after a JSON list of folders with packages. The last is a file in a folder for
+            temporary files, where the process runs.
 
     Raises:
         ValidationError: it failed; with the last line of its stderr.
     """
     # An isolated process (-I), so that nothing but this process's packages is found: TensorFlow may be on PYTHONPATH or
     # installed for the user alone.
-    command = [sys.executable, "-I", str(Path(__file__).with_name(script)), json.dumps(sys.path), *map(str, files)]
+    command = [sys.executable, "-I", str(Path(__file__).with_name(script)), json.dumps(sys.path), *map(str, arguments)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, cwd=files[-1].parent, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=Path(arguments[-1]).parent, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode < 0:
         raise ValidationError(f"the process that loads the export was killed by signal {-done.returncode}: free memory")
     if done.returncode:
@@ -287,31 +290,50 @@ def _decode_png(png: bytes) -> np.ndarray:
     return image if image.ndim == 3 else image[:, :, None]
 
 
-def largest_difference(where: str, expected: dict[str, np.ndarray], answer: dict[str, np.ndarray]) -> float:
-    """Return the largest difference of the float outputs, relative to the largest expected value.
+def largest(array: np.ndarray) -> float:
+    """Return the largest absolute value."""
+    return float(np.abs(array).max())
+
+
+def root_mean_square(array: np.ndarray) -> float:
+    """Return the root of the mean of squares."""
+    return float(np.sqrt(np.square(array, dtype=np.float64).mean()))
+
+
+def largest_difference(
+    where: str,
+    expected: dict[str, np.ndarray],
+    answer: dict[str, np.ndarray],
+    tolerance: float = TOLERANCE,
+    norm: Callable[[np.ndarray], float] = largest,
+) -> float:
+    """Return the difference of that float output which differs most, relative to what is expected.
 
     Args:
         where: the request, for errors.
         expected, answer: arrays by output name.
+        tolerance: the most that is allowed of a float output.
+        norm: size of a difference and of what is expected.
 
     Raises:
         ValidationError: an output is missing, of another shape or type, or differs by more than is allowed.
     """
     if set(answer) != set(expected):
         raise ValidationError(f"{where}: outputs {sorted(answer)} instead of {sorted(expected)}")
-    largest = 0.0
+    most = 0.0
     for name, want in expected.items():
         got = answer[name]
         if (got.shape, got.dtype) != (want.shape, want.dtype):
             raise ValidationError(f"{where}: {name} is {got.dtype}{got.shape}, not {want.dtype}{want.shape}")
         if not np.isfinite(got).all():
             raise ValidationError(f"{where}: {name} is not finite")
-        difference = np.abs(got.astype(np.float64) - want).max()
-        allowed = _UINT8_TOLERANCE if got.dtype == np.uint8 else TOLERANCE * np.abs(want).max()
+        is_float = got.dtype != np.uint8
+        difference = (norm if is_float else largest)(got.astype(np.float64) - want)
+        allowed = tolerance * norm(want) if is_float else _UINT8_TOLERANCE
         if not difference <= allowed:
             raise ValidationError(
                 f"{where}: {name} differs from the generator's by {difference:.3g}; {allowed:.3g} is allowed"
             )
-        if got.dtype != np.uint8:
-            largest = max(largest, float(difference / max(np.abs(want).max(), 1e-30)))
-    return largest
+        if is_float:
+            most = max(most, difference / max(norm(want), 1e-30))
+    return most

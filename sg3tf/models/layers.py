@@ -668,9 +668,8 @@ class FourierInput(keras.layers.Layer):
             matrix = _learned_transform(self.affine(w)) @ user
         else:
             matrix = tf.broadcast_to(user, [tf.shape(w)[0], 3, 3])
-        phases = self.phases + tf.einsum("cj,nj->nc", self.freqs, matrix[:, :2, 2])
-        freqs = tf.einsum("cj,njk->nck", self.freqs, matrix[:, :2, :2])
-        return freqs, phases
+        moved = tf.matmul(self.freqs, matrix[:, :2])  # not tf.einsum, which LiteRT lacks
+        return moved[:, :, :2], self.phases + moved[:, :, 2]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape[0], *image_shape(self.size, self.channels)

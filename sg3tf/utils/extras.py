@@ -7,6 +7,7 @@ from types import ModuleType
 
 #: Extra that installs each package which is imported without `require`, by import name.
 EXTRAS = {
+    "ai_edge_litert": "litert",
     "google_crc32c": "train",
     "grpc": "serve",
     "grpc_health": "serve",

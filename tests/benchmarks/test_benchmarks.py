@@ -40,9 +40,9 @@ def run(benchmark: str, out: Path, *arguments: str) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_deploy_bench(tmp_path: Path) -> None:
     """Slow because each runtime has a process of its own, two of them with TensorFlow."""
-    flags = ["--networks=T-16", "--channel_base=64", "--channel_max=4", "--runtimes=stock,onnxruntime,openvino"]
+    flags = ["--networks=T-16", "--channel_base=64", "--channel_max=4", "--runtimes=stock,onnxruntime,openvino,litert"]
     rows = run("deploy_bench", tmp_path / "rows.json", *flags)
-    assert [row["runtime"] for row in rows] == ["stock", "onnxruntime", "openvino"]
+    assert [row["runtime"] for row in rows] == ["stock", "onnxruntime", "openvino", "litert"]
     assert all(row["difference"] < 1e-4 and row["cpu_seconds_per_image"] > 0 for row in rows)
     assert rows[1]["peak_memory_gb"] < rows[0]["peak_memory_gb"]  # without TensorFlow
 

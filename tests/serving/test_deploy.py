@@ -89,7 +89,9 @@ def test_triton():
         for tensor, value in zip(described, values, strict=True):
             assert (tensor.name, types[tensor.data_type]) == (value.name, value.type.tensor_type.elem_type)
             # Triton adds the batch itself, and requires a dimension besides.
-            shape = [d.dim_value for d in value.type.tensor_type.shape.dim][1:]
+            batch, *dims = value.type.tensor_type.shape.dim
+            shape = [d.dim_value for d in dims]
+            assert batch.dim_param  # free, as max_batch_size requires
             sizes = [256 if size == 16 and tensor.name == "images" else size for size in shape]
             assert list(tensor.dims) == (sizes or [1]) and tensor.HasField("reshape") == (not sizes)
     assert max(parsed.dynamic_batching.preferred_batch_size) == parsed.max_batch_size

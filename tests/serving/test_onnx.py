@@ -3,6 +3,7 @@
 import json
 
 import keras
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,21 +13,11 @@ import sg3tf
 from serving import export, onnx_export, onnx_graph, onnx_networks
 from serving.onnx_export import export_onnx, onnx_model
 from serving.validate import ValidationError
-from sg3tf.convert import weights
 from sg3tf.latents import transform_matrix
-from tests.helpers.numerics import nhwc, relative_error
+from tests.helpers.numerics import relative_error
+from tests.helpers.official_generators import OFFICIAL, check_official_numbers, official_generator
 
 TINY = {"resolution": 16, "channel_base": 64, "channel_max": 6, "z_dim": 8, "w_dim": 6}
-
-#: Files of tests/golden: images of the official PyTorch code.
-OFFICIAL = {
-    "generator_t32": ("stylegan3-t", {"channel_base": 512, "channel_max": 24, "label_dim": 4, "z_dim": 20}),
-    "generator_r32": ("stylegan3-r", {"channel_base": 256, "channel_max": 12, "z_dim": 16}),
-    "generator_sg2_32": (
-        "stylegan2",
-        {"channel_base": 256, "channel_max": 24, "label_dim": 3, "z_dim": 16, "mapping_layers": 4},
-    ),
-}
 
 
 def session(model):
@@ -43,28 +34,11 @@ def run(model, inputs):
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_official_numbers(name, golden):
-    """In 15 layers of sums of some 200 numbers, float32 is some 1e-6 off, as the Keras generators are."""
     arrays = golden(name)
-    preset, sizes = OFFICIAL[name]
-    G = sg3tf.Generator.from_preset(preset, 32, w_dim=16, **sizes)
-    weights.load_arrays(G, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
+    G = official_generator(name, arrays)
     model = onnx_model(G, "z")
     onnx.checker.check_model(model, full_check=True)
-    inputs = {"z": arrays["z"], "psi": np.float32(1), "cutoff": G.num_ws}
-    if "c" in arrays:
-        inputs["label"] = np.float32(arrays["c"])
-    if G.supports_transform:
-        inputs["transform"] = np.eye(3, dtype=np.float32)[None]
-    plain = run(model, inputs)
-    assert relative_error(plain["ws"], arrays["ws"]) < 1e-6
-    assert relative_error(plain["images"], nhwc(arrays["image_nchw"])) < 1e-5
-    truncated = run(model, inputs | {"psi": np.float32(0.5)})
-    assert relative_error(truncated["images"], nhwc(arrays["image_psi05"])) < 1e-5
-    cut = run(model, inputs | {"psi": np.float32(0.7), "cutoff": 5})
-    assert relative_error(cut["ws"], arrays["ws_psi07_cutoff5"]) < 1e-6
-    if G.supports_transform:
-        moved = run(model, inputs | {"transform": np.float32(arrays["transform"])[None]})
-        assert relative_error(moved["images"], nhwc(arrays["image_transformed"])) < 1e-5
+    check_official_numbers(G, arrays, lambda inputs: run(model, inputs))
 
 
 def scattered(preset, **fields):
@@ -176,10 +150,33 @@ def test_a_file(inputs, generator, tmp_path):
     assert [latency["batch"] for latency in described["validation"]["latencies_ms"]] == [1, 2, 2]
 
 
+def test_weights_in_16_bits(generator, tmp_path, monkeypatch):
+    file = export_onnx(generator, tmp_path / "g.onnx", weights="fp16")
+    stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(file).graph.initializer}
+    half = [array for array in stored.values() if array.dtype == np.float16]
+    # All weights of dense layers and convolutions, and sums of their squares; filters and biases keep their digits.
+    kernels = [v for v in generator.variables if v.path.endswith("kernel")]
+    squares = sum(v.shape[-2] * v.shape[-1] for v in kernels if len(v.shape) == 4 and v.shape[-1] != 3)
+    assert sum(array.size for array in half) == sum(np.prod(v.shape) for v in kernels) + squares
+    assert sum(array.dtype == np.float32 and array.ndim == 2 for array in stored.values()) > 25  # filters as matrices
+    metadata = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).get_modelmeta()
+    described = json.loads(metadata.custom_metadata_map["sg3tf"])
+    assert described["weights"] == "fp16"
+    assert 1e-5 < described["validation"]["root_mean_square_difference"] < 2e-3
+
+    def rounded_more(graph, value, kernel=onnx_graph.GraphWriter.kernel):
+        return kernel(graph, value.astype(ml_dtypes.bfloat16).astype(np.float64))
+
+    monkeypatch.setattr(onnx_graph.GraphWriter, "kernel", rounded_more)  # eight times the difference
+    with pytest.raises(ValidationError, match="images differs from the generator's by"):
+        export_onnx(generator, tmp_path / "worse.onnx", weights="fp16")
+    assert not (tmp_path / "worse.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("LRELU_SLOPE", 0.21, "^ONNX Runtime, batch 1: images differs from the generator's by"),
+        ("LRELU_SLOPE", 0.21, "^onnxruntime, batch 1: images differs from the generator's by"),
         ("write_mapping", lambda graph, *_: graph.node("Sg3Unknown", "z"), "^.*Sg3Unknown.*$"),
     ],
 )
@@ -194,7 +191,7 @@ def test_a_wrong_graph_is_never_seen(name, value, message, generator, tmp_path, 
 def test_a_former_file_is_kept_after_a_failure(generator, tmp_path, monkeypatch):
     file = tmp_path / "g.onnx"
     file.write_bytes(b"former")
-    monkeypatch.setattr(onnx_export, "_validate", lambda *_: 1 / 0)
+    monkeypatch.setattr(onnx_export, "validate_file", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_onnx(generator, file)
     assert file.read_bytes() == b"former" and [entry.name for entry in tmp_path.iterdir()] == ["g.onnx"]
@@ -207,6 +204,8 @@ def test_impossible_requests(generator, fake_generator, tmp_path):
         export_onnx(generator, tmp_path / "g.onnx", batch_sizes=[0])
     with pytest.raises(ValueError, match="inputs='w': give 'z' or 'ws'"):
         export_onnx(generator, tmp_path / "g.onnx", inputs="w")
+    with pytest.raises(ValueError, match="weights='int8': give 'fp32' or 'fp16'"):
+        export_onnx(generator, tmp_path / "g.onnx", weights="int8")
     with pytest.raises(ValueError, match="a FakeGenerator cannot be written as ONNX: give"):
         export_onnx(fake_generator, tmp_path / "g.onnx", inputs="ws")
     assert list(tmp_path.iterdir()) == []
@@ -214,7 +213,7 @@ def test_impossible_requests(generator, fake_generator, tmp_path):
 
 def test_command_line(generator, tmp_path, monkeypatch, capsys):
     generator.save(tmp_path / "network-snapshot-000007.keras")
-    monkeypatch.setattr(onnx_export, "_validate", lambda *_: {})
+    monkeypatch.setattr(onnx_export, "validate_file", lambda *_: {})
     flags = [f"--network={tmp_path / 'network-snapshot-000007.keras'}", "--format=onnx", "--inputs=ws"]
     assert export.main([*flags, f"--out={tmp_path / 'g.onnx'}", "--license=CC0-1.0"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'g.onnx'}\n"
