@@ -54,7 +54,8 @@ def export_litert(
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: another name, other inputs, or no generator of sg3tf.
+        ValueError: another name, or other inputs.
+        MissingExtraError: ai-edge-litert is not installed.
         ValidationError: LiteRT could not load the file, or computes something else.
 
     Examples:
@@ -63,7 +64,7 @@ def export_litert(
         >>> export_litert(G, tempfile.mkdtemp() + "/generator.tflite").name
         'generator.tflite'
     """
-    check_arguments(out, ".tflite", inputs)
+    check_arguments(out, ".tflite", inputs, "ai_edge_litert", "litert")
     out = Path(out)
     generator = with_precision(generator, "fp32")
     requests = file_requests(generator, inputs, batch_sizes)

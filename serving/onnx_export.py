@@ -72,13 +72,13 @@ def export_onnx(
         >>> export_onnx(G, tempfile.mkdtemp() + "/generator.onnx").name
         'generator.onnx'
     """
-    check_arguments(out, ".onnx", inputs)
+    check_arguments(out, ".onnx", inputs, "onnxruntime", "onnx")
     if weights not in ONNX_WEIGHTS:
         raise ValueError(f"weights={weights!r}: give {' or '.join(map(repr, ONNX_WEIGHTS))}")
     out = Path(out)
     generator = with_precision(generator, "fp32")
-    requests = file_requests(generator, inputs, batch_sizes) + [shared_request(generator, inputs, max(batch_sizes))]
     model, num_kernels = _model(generator, inputs, weights)
+    requests = file_requests(generator, inputs, batch_sizes) + [shared_request(generator, inputs, max(batch_sizes))]
     accuracy: dict[str, Any] = {}
     if weights == "fp16":
         accuracy = {"tolerance": _tolerance_of_fp16(num_kernels), "norm": root_mean_square}

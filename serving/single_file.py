@@ -15,6 +15,7 @@ from serving import FILE_INPUTS
 from serving.signatures import TENSORS
 from serving.validate import TOLERANCE, ReferenceModel, Request, largest, largest_difference, run_isolated
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.utils.extras import require
 from sg3tf.utils.files import refuse_remote
 
 Arrays = dict[str, np.ndarray]
@@ -29,13 +30,26 @@ FILE_TENSORS = TENSORS | {
 }
 
 
-def check_arguments(out: str | os.PathLike[str], suffix: str, inputs: str) -> None:
-    """Raise ValueError for another name or other inputs, or for an address where files cannot be written."""
+def check_arguments(out: str | os.PathLike[str], suffix: str, inputs: str, runtime: str, extra: str) -> None:
+    """Refuse what would fail after the work is done.
+
+    Args:
+        out: the file to write.
+        suffix: what its name must end in.
+        inputs: "z" or "ws".
+        runtime: package that the validation needs.
+        extra: extra of sg3tf that installs it.
+
+    Raises:
+        ValueError: another name or other inputs, or an address where files cannot be written.
+        MissingExtraError: the package is not installed.
+    """
     refuse_remote(out)
     if Path(out).suffix != suffix:
         raise ValueError(f"out={str(out)!r}: give the name of a file that ends in {suffix}")
     if inputs not in FILE_INPUTS:
         raise ValueError(f"inputs={inputs!r}: give {' or '.join(map(repr, FILE_INPUTS))}")
+    require(runtime, extra=extra, purpose=f"writing {out}")
 
 
 def file_requests(generator: Any, inputs: str, batch_sizes: Sequence[int]) -> list[Arrays]:

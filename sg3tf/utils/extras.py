@@ -7,14 +7,12 @@ from types import ModuleType
 
 #: Extra that installs each package which is imported without `require`, by import name.
 EXTRAS = {
-    "ai_edge_litert": "litert",
     "google_crc32c": "train",
     "grpc": "serve",
     "grpc_health": "serve",
     "huggingface_hub": "hub",
     "matplotlib": "metrics",
     "onnx": "onnx",
-    "onnxruntime": "onnx",
     "prometheus_client": "serve",
     "tensorboard": "train",
     "tensorflow_serving": "serve",
@@ -31,7 +29,7 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
 
     Args:
       package: import name, for example "imageio_ffmpeg".
-      extra: the extra of sg3tf that installs it: train, serve, metrics, video, lmdb, beam or docs.
+      extra: the extra of sg3tf that installs it: train, serve, onnx, litert, metrics, video, lmdb, beam or docs.
       purpose: subject of the error message, for example "writing walk.mp4".
 
     Raises:

@@ -1,10 +1,11 @@
-"""The generators whose weights and images, of the official PyTorch code, are in tests/golden; small ones."""
+"""The small generators whose weights and images, of the official PyTorch code, are in tests/golden."""
 
 import numpy as np
 
 import sg3tf
 from sg3tf.convert import weights
 from tests.helpers.numerics import nhwc, relative_error
+from tests.helpers.official_networks import parameters
 
 #: Presets and sizes by file of tests/golden.
 OFFICIAL = {
@@ -20,7 +21,7 @@ OFFICIAL = {
 def official_generator(name, arrays):
     preset, sizes = OFFICIAL[name]
     G = sg3tf.Generator.from_preset(preset, 32, w_dim=16, **sizes)
-    weights.load_arrays(G, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(G, parameters(arrays))
     return G
 
 
