@@ -57,7 +57,7 @@ def load(name: str) -> Any:
 def drag(address: str, seconds: int) -> dict[str, Any]:
     """Run the browser; return what tests/drag.mjs prints."""
     environment = os.environ | {"SERVER": address, "MODEL": MODEL, "SECONDS": str(seconds)}
-    command = ["node", "tests/drag.mjs"]
+    command = ["node", "--experimental-websocket", "--no-warnings", "tests/drag.mjs"]
     done = subprocess.run(command, cwd=EXPLORER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"the browser failed: {done.stderr.strip()[-1000:]}")

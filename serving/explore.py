@@ -13,12 +13,15 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from absl import flags, logging
 
 from sg3tf.utils import command_line
+
+if TYPE_CHECKING:
+    from serving.server.server import Server
 
 _MODEL_NAME = "sg3"
 
@@ -76,31 +79,19 @@ def _export(network: str, base: Path) -> None:
     export_saved_model(generator, base, metadata=provenance)
 
 
-def _serve(base: Path, port: int) -> Any:
-    from serving.server.model_manager import parse_policy
-    from serving.server.server import Server, ServerOptions
+def _serve(base: Path, port: int) -> Server:
+    """Start the embedded server with its usual settings, all networks as versions of one model."""
+    from serving.server import __main__ as command
+    from serving.server.server import Server
 
-    return Server(
-        ServerOptions(
-            name=_MODEL_NAME,
-            base=base,
-            policy=parse_policy("all"),
-            labels={},
-            poll_seconds=0,
-            host="127.0.0.1",
-            port=0,
-            rest_port=port,
-            rest_seconds=60,
-            rest_cors=False,
-            batching=None,
-            max_in_flight=64,
-            max_batch=64,
-            max_bytes=64 << 20,
-            as_tensor_content=False,
-            key=None,
-            certificate=None,
-        )
-    )
+    values = flags.FlagValues()
+    command.define_flags(values)
+    versions = [f"--model_base_path={base}", f"--model_name={_MODEL_NAME}", "--model_version_policy=all"]
+    ports = ["--port=0", f"--rest_api_port={port}"]
+    # Nothing is exported to the folder later, and the first picture of a large network takes long.
+    times = ["--file_system_poll_wait_seconds=0", "--rest_api_timeout_in_ms=60000"]
+    values(["serve", *versions, *ports, *times])
+    return Server(command.server_options(values))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ TENSORS = {
     "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
     "label": "class, one-hot or all zeros, or another label vector",
     "class_name": "name of a class, or its number as text, or several names separated by commas",
+    "number": "number of a class, from 0",
     "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",
@@ -95,6 +96,8 @@ class ServedGenerator(tf.Module):
         if self._config.label_dim < 2:  # a single number is no class
             return found
         found["label"] = self._label_of_class()
+        if self._classes:
+            found["class_name"] = self._name_of_class()
         for name, function in (("generate", generate), ("generate_png", generate_png), ("map", map_latents)):
             found[f"{name}_class"] = self._by_class(function)
         return found
@@ -201,6 +204,15 @@ class ServedGenerator(tf.Module):
         message = f"class_name must be {describe_classes(self._classes, dim)}; it is"
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [message, class_name])]):
             return tf.identity(label)
+
+    def _name_of_class(self) -> Function:
+        def class_name(number: tf.Tensor) -> Outputs:
+            exists = tf.reduce_all((number >= 0) & (number < len(self._classes)))
+            message = f"number must be from 0 to {len(self._classes) - 1}; it is"
+            with tf.control_dependencies([tf.debugging.Assert(exists, [message, number])]):
+                return {"class_name": tf.gather(tf.constant(self._classes), number)}
+
+        return self._signature(class_name, tf.TensorSpec([None], tf.int64, "number"))
 
     @property
     def _z(self) -> tf.TensorSpec:

@@ -112,6 +112,8 @@ def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list
         inputs["label"] = by_class
         for name in ("generate", "generate_png", "map"):
             inputs[f"{name}_class"] = {key: rows for key, rows in inputs[name].items() if key != "label"} | by_class
+        if classes:
+            inputs["class_name"] = {"number": np.arange(size, dtype=np.int64)[::-1] % len(classes)}
     return [Request(signature, arrays) for signature, arrays in inputs.items()]
 
 
@@ -174,6 +176,8 @@ class ReferenceModel:
                 return {"ws": _map(self._generator, inputs)}
             case "label":
                 return {"label": inputs["label"]}
+            case "class_name":
+                return {"class_name": np.array([self._classes[i].encode() for i in inputs["number"]], object)}
             case "synthesize":
                 return {"images": images.to_uint8(self._synthesize(**inputs))}
             case "synthesize_float":
@@ -325,6 +329,10 @@ def largest_difference(
         got = answer[name]
         if (got.shape, got.dtype) != (want.shape, want.dtype):
             raise ValidationError(f"{where}: {name} is {got.dtype}{got.shape}, not {want.dtype}{want.shape}")
+        if got.dtype == object:  # texts
+            if got.tolist() != want.tolist():
+                raise ValidationError(f"{where}: {name} is {got.tolist()}, not {want.tolist()}")
+            continue
         if not np.isfinite(got).all():
             raise ValidationError(f"{where}: {name} is not finite")
         is_float = got.dtype != np.uint8

@@ -1,4 +1,9 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+// The one package that the built file contains, with the notice that its license asks for.
+const license = readFileSync(join(import.meta.dirname, "node_modules/mp4-muxer/LICENSE"), "utf8").trim();
 
 export default defineConfig({
   base: "./",
@@ -8,7 +13,9 @@ export default defineConfig({
     modulePreload: false,
     assetsInlineLimit: 0,
     rollupOptions: {
-      output: { entryFileNames: "explorer.js", assetFileNames: "explorer[extname]", codeSplitting: false },
+      output: { entryFileNames: "explorer.js", assetFileNames: "explorer[extname]", codeSplitting: false,
+        postBanner: `/*! mp4-muxer: ${license} */`,
+      },
     },
   },
   test: {

@@ -116,13 +116,13 @@ def serve(options: flags.FlagValues) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    server_options = _server_options(options)
-    server = Server(server_options)
-    if not server_options.key and not is_loopback(options.host):
+    checked = server_options(options)
+    server = Server(checked)
+    if not checked.key and not is_loopback(options.host):
         print(f"--host={options.host} without --api_key_file: anyone who can reach it may use it", file=sys.stderr)
-    name = server_options.name
+    name = checked.name
     version = server.models.find(name, None).version
-    scheme = "https" if server_options.certificate else "http"
+    scheme = "https" if checked.certificate else "http"
     rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{name}"
     grpc = address.join(options.host, server.grpc_port)
     print(f"ready: {name} version {version}, gRPC {grpc}, REST {rest}", flush=True)
@@ -143,8 +143,8 @@ def _log_to_stderr() -> None:
     logger.propagate = False  # absl's handler would write it once more, in another form
 
 
-def _server_options(options: flags.FlagValues) -> ServerOptions:
-    """Check the flags.
+def server_options(options: flags.FlagValues) -> ServerOptions:
+    """Check the flags of `define_flags`, and return the options that they say.
 
     Raises:
         OSError: a file that cannot be read.

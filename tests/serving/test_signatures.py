@@ -41,7 +41,16 @@ def test_labels_of_classes(fake_generator):
         signatures["label"](tf.constant(["manx"] * 3))
 
 
+def test_names_of_classes(fake_generator):
+    listed = ServedGenerator(fake_generator, classes=("tabby, old", "manx")).signatures()["class_name"]
+    assert listed(tf.constant([1, 0], tf.int64))["class_name"].numpy().tolist() == [b"manx", b"tabby, old"]
+    for number in (-1, 2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must be from 0 to 1; it is"):
+            listed(tf.constant([0, number], tf.int64))
+
+
 def test_classes_without_names(fake_generator):
+    assert "class_name" not in ServedGenerator(fake_generator).signatures()
     label = ServedGenerator(fake_generator).signatures()["label"]
     np.testing.assert_array_equal(label(tf.constant(["1", "0"]))["label"], [[0, 1], [1, 0]])
     for wrong in ("2", "1,0", "manx"):

@@ -111,6 +111,13 @@ def test_eight_bits_may_differ_where_rounding_decides():
         validate.largest_difference("generate", expected, {"images": np.uint8([2, 255])})
 
 
+def test_texts_must_be_equal():
+    expected = {"class_name": np.array([b"manx", b"tabby"], object)}
+    assert validate.largest_difference("class_name", expected, expected) == 0
+    with pytest.raises(ValidationError, match=r"class_name is \[b'tabby', b'manx'\], not \[b'manx', b'tabby'\]"):
+        validate.largest_difference("class_name", expected, {"class_name": expected["class_name"][::-1]})
+
+
 def test_the_fresh_process_cannot_import_the_project():
     script = Path(validate.__file__).with_name("stock_loader.py").read_text()
     before_tensorflow, found, _ = script.partition("import tensorflow")

@@ -1,7 +1,7 @@
 /** The command line that makes the same picture, and the metadata that it writes. */
 
 import { pythonNumber } from "./png";
-import { isUnsteered, transformOf, type Point } from "./point";
+import { classOf, isUnsteered, transformOf, type Point } from "./point";
 import type { Address } from "./server";
 
 /** The file that a command reads where seeds do not say everything. */
@@ -20,7 +20,7 @@ export function flagsOf(point: Point): [string, string][] {
     ["trunc", String(point.psi)],
   ];
   if (point.cutoff !== null) flags.push(["trunc_cutoff", String(point.cutoff)]);
-  if (point.label) flags.push(["class", classText(point.label)]);
+  if (point.label) flags.push(["class", String(classOf(point.label) ?? point.label)]);
   if (point.rotate) flags.push(["rotate", String(point.rotate)]);
   if (point.x || point.y) flags.push(["translate", `${point.x},${point.y}`]);
   return flags;
@@ -43,11 +43,6 @@ export function metadata(point: Point, network: string, canTransform: boolean): 
     text.transform = `[${[0, 3, 6].map((row) => `[${values.slice(row, row + 3).join(", ")}]`).join(", ")}]`;
   }
   return text;
-}
-
-function classText(label: readonly number[]): string {
-  const isOneHot = label.filter((each) => each === 1).length === 1 && label.every((each) => each === 0 || each === 1);
-  return isOneHot ? String(label.indexOf(1)) : label.join(",");
 }
 
 /** Quote for a POSIX shell where that is needed. */

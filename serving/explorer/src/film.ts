@@ -1,21 +1,14 @@
-/** A path through keyframes: its frames, and films of them. */
+/** A path through keyframes: its frames, one by one or in an archive. */
 
-import { decode, enlarge, type Pixels } from "./image";
 import type { Generator } from "./generator";
-import { pathWeights, transformMatrix, unwrap, weightedSum, type Direction } from "./latents";
-import { transformOf, type Point } from "./point";
+import { pathWeights, slerp, stepAt, transformMatrix, truncate, unwrap, weightedSum, type Direction } from "./latents";
+import { isUnsteered, transformOf, type Point } from "./point";
+import { latentFromSeed } from "./random";
 import type { Path } from "./store";
-import { writeWebm, type Frame } from "./webm";
 import { writeZip } from "./zip";
 
-const SMALLEST_SIDE = 256; // of a film
 const MOST_BYTES = 256 * 2 ** 20; // of frames that are kept
 const BYTES_PER_PIXEL = 2; // of a PNG file, about
-const KEY_FRAME_EVERY = 60;
-const CODECS = [
-  ["vp09.00.10.08", "V_VP9"],
-  ["vp8", "V_VP8"],
-] as const;
 
 /** Return the number of frames, as sg3tf.generate.trajectory.times counts them. */
 export function frameCount(keyframes: number, { frames, loop }: Path): number {
@@ -36,7 +29,7 @@ export class Film {
     readonly path: Path,
   ) {
     this.count = frameCount(keyframes.length, path);
-    this.most = Math.max(16, Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.resolution ** 2)));
+    this.most = Math.max(16, Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.width * generator.facts.height)));
   }
 
   /** Return the PNG file of a frame. */
@@ -58,7 +51,25 @@ export class Film {
     const weights = pathWeights(ws.length, number / frames, curve, loop);
     const [rotate, x, y] = [0, 1, 2].map((part) => motion.reduce((sum, each, k) => sum + weights[k]! * each[part]!, 0));
     const transform = transformMatrix({ rotate: rotate!, x: x!, y: y! });
-    return (await this.generator.synthesize([weightedSum(ws, weights)], [transform]))[0]!;
+    const styles = curve === "slerp" ? await this.onArc(number / frames) : weightedSum(ws, weights);
+    return (await this.generator.synthesize([styles], [transform]))[0]!;
+  }
+
+  /** Return style vectors on the arc between the latents z of two seeds. */
+  private async onArc(t: number): Promise<Float32Array> {
+    const { before, after, part } = stepAt(this.keyframes.length, t, this.path.loop);
+    const [a, b] = [this.keyframes[before]!, this.keyframes[after]!];
+    const between = (from: number, to: number) => (1 - part) * from + part * to;
+    const label = a.label && b.label ? a.label.map((value, i) => between(value, b.label![i]!)) : a.label;
+    const [ws] = await this.generator.map([slerp(this.latentOf(a), this.latentOf(b), part)], label);
+    return truncate(ws!, await this.generator.average(), between(a.psi, b.psi), a.cutoff);
+  }
+
+  private latentOf(point: Point): Float32Array {
+    if (point.source.kind === "seed" && isUnsteered(point)) {
+      return latentFromSeed(point.source.seed, this.generator.facts.zDim);
+    }
+    throw new Error("Arcs run through the latents z of seeds; a keyframe is steered or from a file: choose another curve.");
   }
 
   private async prepare(): Promise<{ ws: Float32Array[]; motion: number[][] }> {
@@ -77,60 +88,6 @@ function motionOf(transform: Float32Array): number[] {
   return [degrees, (b * f - c * e) * scale, (c * d - a * f) * scale];
 }
 
-/** Return the codec of this browser's encoder, with its name in WebM; null if it has none. */
-export async function findCodec(side: number): Promise<readonly [string, string] | null> {
-  if (!("VideoEncoder" in globalThis)) return null;
-  for (const codec of CODECS) {
-    const support = await VideoEncoder.isConfigSupported({ codec: codec[0], width: side, height: side });
-    if (support.supported) return codec;
-  }
-  return null;
-}
-
-/** Encode a film as WebM; Error where the browser has no encoder. */
-export async function encodeWebm(
-  film: Film,
-  resolution: number,
-  progress: (part: number) => void,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const factor = Math.max(1, Math.ceil(SMALLEST_SIDE / resolution));
-  const side = resolution * factor;
-  const codec = await findCodec(side);
-  if (!codec) throw new Error("This browser has no encoder for WebM on this page: save PNG frames instead.");
-  const frames: Frame[] = [];
-  let failure: unknown = null;
-  const encoder = new VideoEncoder({
-    output(chunk) {
-      const data = new Uint8Array(chunk.byteLength);
-      chunk.copyTo(data);
-      frames.push({ time: chunk.timestamp / 1000, isKey: chunk.type === "key", data });
-    },
-    error: (error) => (failure = error),
-  });
-  const { fps } = film.path;
-  encoder.configure({
-    codec: codec[0],
-    width: side,
-    height: side,
-    bitrate: Math.max(1e6, side * side * fps * 0.3),
-    framerate: fps,
-  });
-  try {
-    for (let i = 0; i < film.count; i++) {
-      const picture = enlarge(await decode(await film.frame(i)), factor);
-      if (failure) throw failure;
-      const frame = new VideoFrame(toCanvas(picture), { timestamp: (i * 1e6) / fps, duration: 1e6 / fps });
-      encoder.encode(frame, { keyFrame: i % KEY_FRAME_EVERY === 0 });
-      frame.close();
-      progress((i + 1) / film.count);
-    }
-    await encoder.flush();
-  } finally {
-    if (encoder.state !== "closed") encoder.close();
-  }
-  return writeWebm(codec[1], side, side, frames, (film.count * 1000) / fps);
-}
-
 /** Put the PNG frames of a film into a zip archive. */
 export async function zipFrames(film: Film, progress: (part: number) => void): Promise<Uint8Array<ArrayBuffer>> {
   const entries = [];
@@ -139,10 +96,4 @@ export async function zipFrames(film: Film, progress: (part: number) => void): P
     progress((i + 1) / film.count);
   }
   return writeZip(entries);
-}
-
-function toCanvas({ width, height, data }: Pixels): OffscreenCanvas {
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
-  return canvas;
 }

@@ -3,13 +3,14 @@
 import type { Direction } from "./latents";
 import { compose, isPlain, sourcesOf, transformOf, type Point, type Source } from "./point";
 import { latentFromSeed } from "./random";
-import { floats, Server, ServerError, toBytes, toFloats, type Address, type Signature } from "./server";
+import { floats, Server, ServerError, toBytes, toFloats, toTexts, type Address, type Signature } from "./server";
 
 type Label = readonly number[] | null;
 
 /** Sizes and abilities, read from the signatures. */
 export interface Facts {
-  readonly resolution: number;
+  readonly width: number;
+  readonly height: number;
   readonly zDim: number;
   readonly wDim: number;
   readonly numWs: number;
@@ -17,9 +18,14 @@ export interface Facts {
   /** it has `synthesize_png`; without it there are pictures of seeds only */
   readonly canSteer: boolean;
   readonly canTransform: boolean;
+  /** it has `class_name`, from numbers of classes to their names */
+  readonly hasNames: boolean;
 }
 
-const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, resolution: 16384 };
+/** Most rows of a request: servers and exports may limit them. */
+export const MOST_ROWS = 6;
+
+const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, width: 16384, height: 16384 };
 const CACHED_STYLES = 512;
 
 /** Read the sizes; ServerError for another model than a generator that sg3tf has exported. */
@@ -32,7 +38,8 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
     numWs: shape("map", "outputs", "ws")[1],
     wDim: shape("map", "outputs", "ws")[2],
     labelDim: label.length ? label[1] : 0,
-    resolution: shape("synthesize", "outputs", "images")[1],
+    width: shape("synthesize", "outputs", "images")[2],
+    height: shape("synthesize", "outputs", "images")[1],
   };
   for (const [name, size] of Object.entries(found)) {
     const most = MOST[name as keyof typeof MOST];
@@ -47,6 +54,7 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
     ...(found as Record<keyof typeof found, number>),
     canSteer: inputs !== undefined && "ws" in inputs && "scale" in inputs,
     canTransform: inputs !== undefined && "transform" in inputs,
+    hasNames: "number" in (signatures.get("class_name")?.inputs ?? {}),
   };
 }
 
@@ -166,6 +174,17 @@ export class Generator {
       this.last = { ws, text: floats(ws, [numWs, wDim]) };
     }
     return this.last.text;
+  }
+
+  /** Names of the first `count` classes. */
+  async classNames(count: number): Promise<string[]> {
+    const names: string[] = [];
+    while (names.length < count) {
+      const numbers = Array.from({ length: Math.min(MOST_ROWS, count - names.length) }, (_, i) => names.length + i);
+      const answer = await this.server.predict(this.address, "class_name", { number: `[${numbers.join()}]` });
+      names.push(...toTexts(answer, numbers.length));
+    }
+    return names;
   }
 
   /** PNG files of seeds. */

@@ -21,36 +21,47 @@ export async function decode(png: Uint8Array<ArrayBuffer>): Promise<Pixels> {
 export function enlarge(image: Pixels, factor: number): Pixels {
   if (factor === 1) return image;
   const { width, height } = image;
-  const rows = lanczos(image.data, width, height, factor, 4, width * 4);
-  const wide = new Float32Array(rows);
-  const both = lanczos(wide, height, width * factor, factor, width * factor * 4, 4);
-  return { width: width * factor, height: height * factor, data: Uint8ClampedArray.from(both) };
+  // Pixels of a row lie 4 numbers apart, those of a column a row's length.
+  const wide = lanczos(image.data, { length: width, step: 4, lines: height, stride: 4 * width }, factor);
+  const columns = { length: height, step: 4 * width * factor, lines: width * factor, stride: 4 };
+  const data = new Uint8ClampedArray(lanczos(wide, columns, factor));
+  return { width: width * factor, height: height * factor, data };
 }
 
-/** Enlarge along one axis of `length` places, `step` apart, for each of `lines` lines, `stride` apart. */
+interface Axis {
+  readonly length: number;
+  readonly step: number;
+  readonly lines: number;
+  readonly stride: number;
+}
+
+const TAPS = 6;
+
+/** Enlarge along one axis. */
 function lanczos(
-  data: ArrayLike<number>,
-  length: number,
-  lines: number,
+  data: Uint8ClampedArray | Float32Array,
+  { length, step, lines, stride }: Axis,
   factor: number,
-  step: number,
-  stride: number,
 ): Float32Array {
-  const isHorizontal = step === 4;
-  const outLength = length * factor;
-  const result = new Float32Array(outLength * lines * 4);
-  for (let out = 0; out < outLength; out++) {
+  const result = new Float32Array(4 * length * factor * lines);
+  const outStride = step === 4 ? stride * factor : stride;
+  const places = new Int32Array(TAPS);
+  const weights = new Float64Array(TAPS);
+  for (let out = 0; out < length * factor; out++) {
     const center = (out + 0.5) / factor - 0.5;
     const first = Math.floor(center) - 2;
-    const weights = Array.from({ length: 6 }, (_, tap) => kernel(center - first - tap));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    let total = 0;
+    for (let tap = 0; tap < TAPS; tap++) total += weights[tap] = kernel(center - first - tap);
+    for (let tap = 0; tap < TAPS; tap++) {
+      weights[tap]! /= total;
+      places[tap] = Math.min(Math.max(first + tap, 0), length - 1) * step;
+    }
     for (let line = 0; line < lines; line++) {
-      const target = isHorizontal ? (line * outLength + out) * 4 : out * step + line * 4;
-      for (let tap = 0; tap < 6; tap++) {
-        const place = Math.min(Math.max(first + tap, 0), length - 1);
-        const source = place * step + line * stride;
-        const weight = weights[tap]! / total;
-        for (let channel = 0; channel < 4; channel++) result[target + channel]! += weight * data[source + channel]!;
+      const [source, target] = [line * stride, out * step + line * outStride];
+      for (let channel = 0; channel < 4; channel++) {
+        let sum = 0;
+        for (let tap = 0; tap < TAPS; tap++) sum += weights[tap]! * data[source + places[tap]! + channel]!;
+        result[target + channel] = sum;
       }
     }
   }
@@ -77,9 +88,9 @@ export function undoTransform(image: Pixels, transform: Float32Array): Pixels {
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       const x = (column + 0.5) / width - 0.5;
-      const y = (row + 0.5) / height - 0.5;
+      const y = (row + 0.5 - height / 2) / width;
       const fromX = (a * x + b * y + c + 0.5) * width - 0.5;
-      const fromY = (d * x + e * y + f + 0.5) * height - 0.5;
+      const fromY = (d * x + e * y + f) * width + height / 2 - 0.5;
       if (fromX < 0 || fromY < 0 || fromX > width - 1 || fromY > height - 1) continue;
       sample(image, fromX, fromY, result, (row * width + column) * 4);
     }

@@ -42,11 +42,6 @@ export function inPlane(a: Float32Array, b: Float32Array, c: Float32Array, u: nu
   return a.map((value, i) => (1 - u - v) * value + u * b[i]! + v * c[i]!);
 }
 
-/** Interpolate linearly, as is usual for style vectors. */
-export function lerp(a: Float32Array, b: Float32Array, t: number): Float32Array {
-  return a.map((value, i) => (1 - t) * value + t * b[i]!);
-}
-
 /** Interpolate spherically between latents z: constant angular speed, length interpolated linearly. */
 export function slerp(a: Float32Array, b: Float32Array, t: number): Float32Array {
   const normA = norm(a);
@@ -106,24 +101,28 @@ export function multiply(a: Float32Array, b: Float32Array): Float32Array {
   });
 }
 
-export type Curve = "cubic" | "lerp";
+export type Curve = "cubic" | "lerp" | "slerp";
+
+/** Return the keyframes before and after time t of a path, and the part of the way from one to the other. */
+export function stepAt(count: number, t: number, loop: boolean): { before: number; after: number; part: number } {
+  if (count === 1) return { before: 0, after: 0, part: 0 };
+  const steps = loop ? count : count - 1;
+  const position = loop ? ((t % count) + count) % count : Math.min(Math.max(t, 0), steps);
+  const before = Math.min(Math.floor(position), steps - 1);
+  return { before, after: (before + 1) % count, part: position - before };
+}
 
 /**
  * Return the weights of the keyframes at time t of a path through them, as sg3tf.generate.trajectory.interpolate has
  * it: keyframe i is at time i, in a loop the first one again at the end. "cubic" is the spline with continuous
- * acceleration, which is zero at open ends.
+ * acceleration, which is zero at open ends; the others are straight lines.
  */
 export function pathWeights(count: number, t: number, curve: Curve, loop: boolean): number[] {
   const weights = new Array<number>(count).fill(0);
-  const steps = loop ? count : count - 1;
-  if (count === 1) return [1];
-  const position = loop ? ((t % count) + count) % count : Math.min(Math.max(t, 0), steps);
-  const before = Math.min(Math.floor(position), steps - 1);
-  const part = position - before;
-  const after = (before + 1) % count;
+  const { before, after, part } = stepAt(count, t, loop);
   weights[before]! += 1 - part;
   weights[after]! += part;
-  if (curve === "lerp") return weights;
+  if (curve !== "cubic" || count === 1) return weights;
   const second = secondDerivatives(count, loop);
   const rest = 1 - part;
   for (let k = 0; k < count; k++) {

@@ -62,7 +62,7 @@ function readField(state: State, key: string, value: string): Partial<State> {
         path: {
           frames: within(finite(frames), 1, 600),
           fps: within(finite(fps), 1, 60),
-          curve: oneOf(curve ?? "", ["cubic", "lerp"]),
+          curve: oneOf(curve ?? "", ["cubic", "lerp", "slerp"]),
           loop: loop === "loop",
         },
       };

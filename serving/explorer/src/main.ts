@@ -37,6 +37,9 @@ function start(): void {
     notices.element,
     h("main", {}, connection(app), sheetBar(app), sheet(app), view.element, mixingSheet(app)),
   );
+  app.whenReady(({ facts }) => {
+    document.documentElement.style.setProperty("--ratio", String(facts.width / facts.height));
+  });
   handleKeys(app, view);
   keepLink(store, notices.show);
   // For tests, benchmarks and the curious: counters and sizes, nothing that the page itself needs.

@@ -120,6 +120,12 @@ export function transformOf(point: Point, still = false): Float32Array {
   return own ? multiply(own, motion) : motion;
 }
 
+/** Return the class of a one-hot label; null for another vector. */
+export function classOf(label: readonly number[]): number | null {
+  const isOneHot = label.filter((each) => each === 1).length === 1 && label.every((each) => each === 0 || each === 1);
+  return isOneHot ? label.indexOf(1) : null;
+}
+
 /** Return a short name: seed 5, or that of the file. */
 export function nameOf(point: Point): string {
   return sourceName(point.source);

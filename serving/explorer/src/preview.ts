@@ -9,7 +9,8 @@ export class Preview {
   private whole = 0;
   private reduced = 0;
 
-  constructor(private readonly resolution: number) {}
+  /** @param side pixels of the longer side */
+  constructor(private readonly side: number) {}
 
   /** Note how long a picture took. */
   note(scale: number, milliseconds: number): void {
@@ -20,7 +21,7 @@ export class Preview {
 
   /** Return the factor by which the next picture should be smaller: 1 where that saves no time. */
   scale(): number {
-    const scale = Math.floor(this.resolution / SIDE);
+    const scale = Math.floor(this.side / SIDE);
     if (scale < 2 || this.whole < SLOW_MS) return 1;
     return this.reduced === 0 || this.reduced < WORTH * this.whole ? scale : 1;
   }

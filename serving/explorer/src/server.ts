@@ -30,11 +30,13 @@ export function modelPath({ model, version }: Address): string {
   return `/v1/models/${encodeURIComponent(model)}${part}`;
 }
 
-/** Return a model's name, version and resolution for people. */
-export function titleOf({ model, version }: Address, resolution: number): string {
+/** Return a model's name, version and size for people. */
+export function titleOf({ model, version }: Address, { width, height }: { width: number; height: number }): string {
   const part = version === null ? [] : [version.startsWith("@") ? version.slice(1) : `version ${version}`];
-  return [model, ...part, `${resolution} × ${resolution}`].join(" · ");
+  return [model, ...part, `${width} × ${height}`].join(" · ");
 }
+
+const MOST_CHARACTERS = 100;
 
 /** Client of one server. Every request goes through `ask`, which times and counts them. */
 export class Server {
@@ -174,6 +176,14 @@ export function toFloats(value: unknown, count: number): Float32Array {
   visit(value);
   if (at !== count) throw new ServerError(`The answer has ${at} numbers instead of ${count}.`);
   return result;
+}
+
+/** Read texts, of up to `MOST_CHARACTERS` each. */
+export function toTexts(value: unknown, count: number): string[] {
+  if (!Array.isArray(value) || value.length !== count || !value.every((text) => typeof text === "string")) {
+    throw new ServerError("The answer has other texts than were asked for.");
+  }
+  return value.map((text: string) => text.slice(0, MOST_CHARACTERS));
 }
 
 /** Decode the binary values {"b64": text} of an answer. */

@@ -1,6 +1,7 @@
 /**
  * Pictures of docs/explorer.md: SERVER=http://127.0.0.1:8501 FILES=folder node tests/docs_pictures.mjs OUT
- * The server has portraits-32 as version 1 and another export of it as version 2; FILES has pca.npz and favorites.npz.
+ * The server has portraits-64 as version 1, the same with bf16 as version 2, and portraits-32-conditional as version 3;
+ * FILES has pca.npz of sg3tf edit and favorites.npz of sg3tf generate, of portraits-64.
  */
 
 import { readFileSync } from "node:fs";
@@ -22,8 +23,12 @@ async function settled() {
 }
 
 async function open(fragment, ...panels) {
+  await openVersion(1, fragment, ...panels);
+}
+
+async function openVersion(version, fragment, ...panels) {
   await page.goto("about:blank");
-  await page.goto(`${SERVER}/explorer/?model=sg3&version=1&network=portraits-32#${fragment}`);
+  await page.goto(`${SERVER}/explorer/?model=sg3&version=${version}#${fragment}`);
   await page.waitForFunction(() => window.explorer?.app.health === "ready");
   await page.evaluate((titles) => {
     for (const details of document.querySelectorAll("details")) {
@@ -87,6 +92,11 @@ await open("view=picture&p=seed:5;psi:0.7", "Favorites and files");
 await drop("favorites.npz");
 await page.waitForTimeout(800);
 await shoot("files");
+await openVersion(3, "view=picture&p=seed:5;psi:0.7", "Seed and truncation", "Label vector");
+await page.waitForFunction(() => document.querySelector("option:nth-child(2)")?.textContent.includes("·"));
+await page.getByLabel("Class").last().selectOption("3");
+await settled();
+await shoot("labels");
 await page.emulateMedia({ colorScheme: "light" });
 await page.setViewportSize({ width: 390, height: 700 });
 await open("view=picture&p=seed:19;psi:0.7", "Seed and truncation");

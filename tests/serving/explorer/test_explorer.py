@@ -86,20 +86,24 @@ def generator():
 
 @pytest.fixture(scope="module")
 def page_server(generator, fake_generator, stylegan2, start_server, tmp_path_factory):
-    """A server with four versions: the example network, one with labels, an old export, and a StyleGAN2."""
+    """A server of the example network, one with labels, an old export, a StyleGAN2, and one that is not square."""
     from serving import saved_model
 
     folder = tmp_path_factory.mktemp("explorer")
     base = folder / "models"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved_model, "validate_export", lambda *_: {})  # other tests have it
-        for number, exported in ((1, generator), (2, fake_generator)):
-            assert saved_model.export_saved_model(exported, base).name == str(number)
+        assert saved_model.export_saved_model(generator, base).name == "1"
+        names = {"classes": ["<b>tabby</b>", "manx"]}
+        assert saved_model.export_saved_model(fake_generator, base, metadata=names).name == "2"
         with tarfile.open(ROOT / "tests/data/legacy/saved_model/version.tar.xz") as archive:
             archive.extractall(folder / "legacy", filter="data")
         (old,) = (folder / "legacy").rglob("saved_model.pb")
         old.parent.rename(base / "3")
         assert saved_model.export_saved_model(stylegan2, base).name == "4"
+        tiny = {"channel_base": 256, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+        wide = sg3tf.Generator.from_preset("stylegan3-t", resolution=(32, 16), **tiny)
+        assert saved_model.export_saved_model(wide, base).name == "5"
     config = folder / "models.config"
     config.write_text(
         f"""model_config_list {{ config {{ name: "fake" base_path: "{base}" model_platform: "tensorflow"
@@ -118,7 +122,7 @@ def write_points(folder, generator):
     latents_file.save(folder / "points.npz", latents_file.Latents(ws, seeds=np.array([3, 8])))
 
 
-@pytest.mark.slow  # a server of four networks and a browser with 26 tests take most of a minute
+@pytest.mark.slow  # a server of five networks and a browser with 27 tests take a minute
 def test_every_feature_in_a_browser(npx, generator, page_server, tmp_path):
     if not CHROMIUM:
         skip("no Chromium: the explorer was not tried in a browser (make explorer-tools installs it where it may)")
@@ -155,7 +159,9 @@ def check_downloads(out):
     with zipfile.ZipFile(out / "path.zip") as frames:
         assert len(frames.namelist()) == 12
         keyframe = np.asarray(Image.open(frames.open("000000.png")), int)
-    fps, film = decoded(out / "path.webm", 256, 256)
-    assert (fps, len(film)) == (20, 12)
-    small = film[0].reshape(32, 8, 32, 8, 3).mean((1, 3))
-    assert np.abs(small - keyframe).mean() < 8  # levels; the film is enlarged smoothly and compressed
+    for name in ("path.webm", "path.mp4"):
+        fps, film = decoded(out / name, 256, 256)
+        assert (name, fps, len(film)) == (name, 20, 12)
+        small = film[0].reshape(32, 8, 32, 8, 3).mean((1, 3))
+        assert np.abs(small - keyframe).mean() < 8, name  # levels; the film is enlarged smoothly and compressed
+    assert decoded(out / "wide.mp4", 256, 512)[1].shape[1:] == (256, 512, 3)

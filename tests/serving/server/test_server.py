@@ -212,7 +212,7 @@ def test_a_configuration_file_and_flags(tmp_path, base, flag, message):
     program.define_flags(options)
     options(["serving.server", f"--model_config_file={file}", flag])
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        program._server_options(options)
+        program.server_options(options)
 
 
 def test_wrong_files_are_explained(tmp_path):

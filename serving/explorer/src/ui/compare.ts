@@ -4,7 +4,7 @@ import type { App } from "../app";
 import { Generator } from "../generator";
 import { titleOf, type Address } from "../server";
 import { field, freshId, h } from "./dom";
-import { panel } from "./panels";
+import { panel } from "./panel";
 import { stage, type Stage } from "./stage";
 
 /** Read MODEL, MODEL/VERSION, MODEL/@LABEL, or a version alone. */
@@ -47,7 +47,7 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
         const found = await Generator.connect(server, readTarget(text, app.address));
         if (wanted !== text) return;
         other = found;
-        caption.textContent = titleOf(found.address, found.facts.resolution);
+        caption.textContent = titleOf(found.address, found.facts);
         second.refresh();
       },
       () => ((wanted = ""), connect()),

@@ -37,7 +37,14 @@ export function freshId(): string {
 export interface Slider {
   readonly element: HTMLElement;
   set(value: number): void;
+  setMost(max: number): void;
+  rename(label: string): void;
   enable(isEnabled: boolean): void;
+}
+
+/** Set a value that is another: all controls are told of every movement of a pointer. */
+function setValue(input: HTMLInputElement, value: string): void {
+  if (input.value !== value) input.value = value;
 }
 
 /** A labeled range with a number beside it; `live` while it moves, `commit` at the end. */
@@ -66,17 +73,25 @@ export function slider(
     });
     range.title = `Double click: ${rest}`;
   }
+  const words = h("span", {}, label);
   const caption = h(
     "label",
     { for: id },
-    label,
+    words,
     options.unit ? h("span", { class: "unit" }, ` ${options.unit}`) : null,
   );
   return {
     element: h("div", { class: "slider" }, caption, range, number),
     set(value) {
-      range.value = String(value);
-      if (document.activeElement !== number) number.value = String(Math.round(value * 1000) / 1000);
+      setValue(range, String(value));
+      if (document.activeElement !== number) setValue(number, String(Math.round(value * 1000) / 1000));
+    },
+    setMost(most) {
+      range.max = String(most);
+    },
+    rename(text) {
+      words.textContent = text;
+      number.setAttribute("aria-label", `${text}, number`);
     },
     enable(isEnabled) {
       range.disabled = number.disabled = !isEnabled;

@@ -5,6 +5,8 @@ import { titleOf } from "../server";
 import { button, choices, h } from "./dom";
 import type { PictureView } from "./picture_view";
 
+const STATUS_MS = 250;
+
 export function header(app: App, view: PictureView): HTMLElement {
   const { store, address } = app;
   const model = h("span", { class: "model" }, address.model);
@@ -26,14 +28,18 @@ export function header(app: App, view: PictureView): HTMLElement {
   const dialog = keysDialog();
   app.whenReady(({ facts }) => {
     const version = address.version ?? app.versions.at(-1) ?? null;
-    model.textContent = titleOf({ ...address, version }, facts.resolution);
+    model.textContent = titleOf({ ...address, version }, facts);
   });
-  app.watch(() => {
-    status.dataset.health = app.health;
+  let timer = 0;
+  const showStatus = () => {
+    timer = 0;
     const words = { connecting: "connecting", ready: "ready", busy: "working", lost: "server lost, trying again" };
-    status.textContent = words[app.health];
-    if (app.latency && app.health !== "lost") status.textContent += ` · ${Math.round(app.latency)} ms`;
-  });
+    const latency = app.latency && app.health !== "lost" ? ` · ${Math.round(app.latency)} ms` : "";
+    status.dataset.health = app.health;
+    status.textContent = words[app.health] + latency;
+  };
+  // Not with every picture of a dragged one: screen readers read it out.
+  app.watch(() => (timer ||= window.setTimeout(showStatus, STATUS_MS)));
   store.listen((state) => {
     views.set(state.view);
     undo.disabled = !store.canUndo;

@@ -1,8 +1,8 @@
 /** Keys that work everywhere but in text fields. */
 
 import type { App } from "../app";
-import { randomSeed } from "./panels";
 import type { PictureView } from "./picture_view";
+import { randomSeed } from "./seeds";
 
 export function handleKeys(app: App, view: PictureView): void {
   const { store } = app;

@@ -1,13 +1,15 @@
 /** The sheet of style mixing (arXiv 1812.04948, figure 3): rows give styles, columns replace those of some layers. */
 
 import type { App } from "../app";
-import { decode, enlarge } from "../image";
+import { decode } from "../image";
 import { parseLayers, parseSeeds } from "../latents";
 import { seedPoint, type Point } from "../point";
 import { field, h } from "./dom";
+import { paint } from "./paint";
 
 const MOST_SEEDS = 16;
 const CONCURRENT = 2;
+const SIDE = 128; // of a cell
 
 export function mixingSheet(app: App): HTMLElement {
   const { store } = app;
@@ -42,12 +44,8 @@ export function mixingSheet(app: App): HTMLElement {
         const [canvas, each] = job;
         await app.attempt(
           async () => {
-            const scale = Math.max(1, Math.floor(generator.facts.resolution / 128));
-            const picture = await decode(await generator.picture(each, [], { scale }));
-            const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
-            canvas.width = width;
-            canvas.height = height;
-            canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+            const scale = Math.max(1, Math.floor(generator.facts.width / SIDE));
+            paint(canvas, await decode(await generator.picture(each, [], { scale })), SIDE);
           },
           () => ((drawn = ""), draw()),
         );

@@ -7,9 +7,13 @@ import { withText } from "../png";
 import { isUnsteered, nameOf } from "../point";
 import { compare } from "./compare";
 import { button, download, h } from "./dom";
-import { directionsPanel, mixingPanel, motionPanel, planePanel, seedPanel } from "./panels";
+import { directionsPanel } from "./directions_panel";
+import { mixingPanel } from "./mixing_panel";
+import { planePanel } from "./plane_panel";
+import { seedPanel } from "./seed_panel";
 import { stage, type Stage } from "./stage";
 import { timeline } from "./timeline";
+import { transformPanel } from "./transform_panel";
 import { tray } from "./tray";
 
 export interface PictureView {
@@ -66,7 +70,7 @@ export function pictureView(app: App): PictureView {
     "div",
     { class: "panels" },
     seedPanel(app),
-    motionPanel(app, main),
+    transformPanel(app, main),
     planePanel(app),
     mixingPanel(app),
     directionsPanel(app, files.open),

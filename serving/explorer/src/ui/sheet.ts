@@ -1,15 +1,17 @@
 /** The sheet of seeds, without end: only the pictures in view exist. */
 
 import type { App } from "../app";
-import { decode, enlarge } from "../image";
+import { MOST_ROWS } from "../generator";
+import { decode, type Pixels } from "../image";
 import { isPlain, seedPoint, type Point } from "../point";
 import { LAST_SEED } from "../random";
 import { h } from "./dom";
+import { paint } from "./paint";
 
-const BATCH = 6;
 const CONCURRENT = 2; // a server of stock settings runs about as many at a time
 const MARGIN_ROWS = 2;
 const GAP = 6;
+const SIDE = 128; // of a cell, before the browser enlarges it
 
 interface Cell {
   readonly element: HTMLButtonElement;
@@ -24,7 +26,7 @@ export function sheet(app: App): HTMLElement {
   const area = h("div", { class: "sheet-area" });
   const scroller = h("div", { class: "sheet", role: "region", "aria-label": "Sheet of seeds", tabindex: 0 }, area);
   let columns = 1;
-  let side = 100;
+  let ratio = 1; // of width to height
   let rowsShown = 0;
 
   const first = () => store.state.firstSeed;
@@ -38,8 +40,9 @@ export function sheet(app: App): HTMLElement {
     const width = scroller.clientWidth;
     if (!width || store.state.view !== "sheet") return;
     columns = Math.max(2, Math.round(width / 150));
-    side = (width - GAP * (columns + 1)) / columns;
-    const pitch = side + GAP;
+    const cellWidth = (width - GAP * (columns + 1)) / columns;
+    const cellHeight = cellWidth / ratio;
+    const pitch = cellHeight + GAP;
     const top = Math.max(0, Math.floor(scroller.scrollTop / pitch) - MARGIN_ROWS);
     const bottom = Math.ceil((scroller.scrollTop + scroller.clientHeight) / pitch) + MARGIN_ROWS;
     rowsShown = Math.max(rowsShown, bottom + 4);
@@ -56,8 +59,9 @@ export function sheet(app: App): HTMLElement {
       const index = seed - first();
       const cell = cells.get(seed) ?? add(seed);
       const { style } = cell.element;
-      style.width = style.height = `${side}px`;
-      const [x, y] = [GAP + (index % columns) * pitch, GAP + Math.floor(index / columns) * pitch];
+      style.width = `${cellWidth}px`;
+      style.height = `${cellHeight}px`;
+      const [x, y] = [GAP + (index % columns) * (cellWidth + GAP), GAP + Math.floor(index / columns) * pitch];
       style.transform = `translate(${x}px, ${y}px)`;
     }
     fill();
@@ -109,7 +113,7 @@ export function sheet(app: App): HTMLElement {
     const pending = new Set([...running.values()].flat());
     const missing = [...cells].filter(([seed, cell]) => cell.drawn !== now && !pending.has(seed)).map(([seed]) => seed);
     missing.sort((a, b) => a - b);
-    while (running.size < CONCURRENT && missing.length) void load(missing.splice(0, BATCH), now);
+    while (running.size < CONCURRENT && missing.length) void load(missing.splice(0, MOST_ROWS), now);
   }
 
   async function load(seeds: readonly number[], now: string): Promise<void> {
@@ -138,18 +142,18 @@ export function sheet(app: App): HTMLElement {
     if (done || abort.signal.aborted) fill();
   }
 
-  function draw(cell: Cell, picture: Awaited<ReturnType<typeof decode>>, now: string): void {
-    const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(128 / picture.width)));
-    cell.canvas.width = width;
-    cell.canvas.height = height;
-    cell.canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+  function draw(cell: Cell, picture: Pixels, now: string): void {
+    paint(cell.canvas, picture, SIDE);
     cell.drawn = now;
     cell.element.classList.add("drawn");
   }
 
   scroller.addEventListener("scroll", place, { passive: true });
   new ResizeObserver(place).observe(scroller);
-  app.whenReady(() => fill());
+  app.whenReady(({ facts }) => {
+    ratio = facts.width / facts.height;
+    place();
+  });
   let shown = setting();
   store.listen((state, before) => {
     scroller.hidden = state.view !== "sheet";

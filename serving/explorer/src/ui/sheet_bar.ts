@@ -2,7 +2,8 @@
 
 import type { App } from "../app";
 import { button, field, h } from "./dom";
-import { randomSeed, readSeed, truncation } from "./panels";
+import { randomSeed, readSeed } from "./seeds";
+import { truncation } from "./truncation";
 
 export function sheetBar(app: App): HTMLElement {
   const { store } = app;

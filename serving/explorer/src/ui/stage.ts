@@ -2,13 +2,14 @@
 
 import type { App } from "../app";
 import type { Generator } from "../generator";
-import { decode, difference, enlarge, undoTransform, type Pixels } from "../image";
+import { decode, difference, undoTransform, type Pixels } from "../image";
 import { Latest } from "../latest";
 import { transformMatrix, type Direction, type Motion } from "../latents";
 import { nameOf, type Point } from "../point";
 import { Preview } from "../preview";
 import type { State } from "../store";
 import { h } from "./dom";
+import { paint } from "./paint";
 
 // Smaller pictures are enlarged to about this, to half of it while newer ones wait; the rest is the browser's.
 const SMOOTH_SIDE = 256;
@@ -78,7 +79,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
       shown = { png: whole, point };
       await draw(generator, whole, point, state);
     }
-    description.textContent = describe(point);
+    if (!latest.hasNewer) description.textContent = describe(point);
   }
 
   /** Ask for a picture, and note how long it took. */
@@ -97,7 +98,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   }
 
   function previewOf(generator: Generator): Preview {
-    if (preview?.generator !== generator) preview = { generator, times: new Preview(generator.facts.resolution) };
+    if (preview?.generator !== generator) preview = { generator, times: new Preview(Math.max(generator.facts.width, generator.facts.height)) };
     return preview.times;
   }
 
@@ -112,18 +113,12 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
       if (state.look === "difference") pixels = image;
       text = decibels === Infinity ? "equal" : `equivariance ${decibels.toFixed(1)} dB`;
     }
-    if (!isFilm) paint(pixels, text);
+    if (!isFilm) show(pixels, text);
   }
 
-  function paint(pixels: Pixels, text: string): void {
-    const side = latest.hasNewer ? SMOOTH_SIDE / 2 : SMOOTH_SIDE;
-    const factor = Math.max(1, Math.floor(side / pixels.width));
-    const { width, height, data } = enlarge(pixels, factor);
-    if (canvas.width !== width || canvas.height !== height) {
-      canvas.width = width;
-      canvas.height = height;
-    }
-    canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+  function show(pixels: Pixels, text: string): void {
+    element.style.aspectRatio = `${pixels.width} / ${pixels.height}`;
+    paint(canvas, pixels, latest.hasNewer ? SMOOTH_SIDE / 2 : SMOOTH_SIDE);
     note.textContent = text;
   }
 
@@ -138,7 +133,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     ) {
       return still.pixels;
     }
-    const scale = Math.round(generator.facts.resolution / side);
+    const scale = Math.round(generator.facts.width / side);
     const pixels = await decode(await generator.picture(point, state.directions, { scale, still: true }));
     still = { key, directions: state.directions, pixels };
     return pixels;
@@ -162,7 +157,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     async film(png) {
       if (png === null && !isFilm) return;
       isFilm = png !== null;
-      if (png) paint(await decode(png), "");
+      if (png) show(await decode(png), "");
       else request();
     },
     refresh() {

@@ -1,10 +1,11 @@
 /** Keyframes on a time line: playing the path through them, and saving it as a film. */
 
 import type { App } from "../app";
-import { encodeWebm, Film, findCodec, frameCount, zipFrames } from "../film";
+import { Film, frameCount, zipFrames } from "../film";
 import { nameOf } from "../point";
+import { encodeFilm, findCodec, sizeOf, type Container } from "../video";
 import { button, choices, download, field, h, slider } from "./dom";
-import { panel } from "./panels";
+import { panel } from "./panel";
 import type { Stage } from "./stage";
 import { thumbnail } from "./thumbnail";
 
@@ -41,6 +42,7 @@ export function timeline(app: App, main: Stage): Timeline {
     [
       ["cubic", "Smooth"],
       ["lerp", "Straight"],
+      ["slerp", "Arcs of z"],
     ],
     (value) => store.change({ path: { ...store.state.path, curve: value } }),
   );
@@ -51,7 +53,7 @@ export function timeline(app: App, main: Stage): Timeline {
   });
   const playButton = button("Play", () => play(), { "aria-pressed": "false", title: "Space" });
   const stop = button("Back to the picture", () => end());
-  const webm = button("Save WebM", () => void save("webm"));
+  const films = { mp4: button("Save MP4", () => void save("mp4")), webm: button("Save WebM", () => void save("webm")) };
   const zip = button("Save PNG frames", () => void save("zip"));
   let film: Film | null = null;
   let isPlaying = false;
@@ -129,15 +131,15 @@ export function timeline(app: App, main: Stage): Timeline {
     void shown.then(() => main.film(null));
   }
 
-  async function save(kind: "webm" | "zip"): Promise<void> {
+  async function save(kind: Container | "zip"): Promise<void> {
     const source = current();
     if (!source || !app.generator) return;
     pause();
     progress.hidden = false;
     const report = (part: number) => (progress.value = part);
     await app.attempt(async ({ facts }) => {
-      if (kind === "webm") download("path.webm", await encodeWebm(source, facts.resolution, report), "video/webm");
-      else download("path.zip", await zipFrames(source, report), "application/zip");
+      if (kind === "zip") download("path.zip", await zipFrames(source, report), "application/zip");
+      else download(`path.${kind}`, await encodeFilm(source, kind, facts, report), `video/${kind}`);
     });
     progress.hidden = true;
   }
@@ -158,15 +160,19 @@ export function timeline(app: App, main: Stage): Timeline {
     h("div", { class: "row" }, frames.element, fps.element),
     h("div", { class: "row" }, curve.element, h("label", { class: "check" }, loop, "Loop")),
     length,
-    h("div", { class: "row" }, webm, zip),
+    h("div", { class: "row" }, films.mp4, films.webm, zip),
     progress,
   );
   app.whenReady(({ facts }) => {
     controls.disabled = !facts.canSteer;
     film = null;
-    void findCodec(256).then((codec) => {
-      if (!codec) webm.title = "This browser has no encoder on this page; save PNG frames instead";
-    });
+    for (const kind of ["mp4", "webm"] as const) {
+      void findCodec(kind, sizeOf(facts)).then((codec) => {
+        films[kind].title = codec
+          ? `Encoded by this browser as ${codec.title}`
+          : "This browser has no encoder for it on this page: save PNG frames instead";
+      });
+    }
   });
   store.listen((state, before) => {
     const { keyframes, path } = state;
@@ -186,10 +192,10 @@ export function timeline(app: App, main: Stage): Timeline {
     }
     film = null;
     at = Math.min(at, Math.max(0, count - 1));
-    position.element.querySelector("input")!.max = String(Math.max(0, count - 1));
+    position.setMost(Math.max(0, count - 1));
     position.set(at);
     position.enable(count > 0);
-    for (const each of [playButton, stop, webm, zip]) each.disabled = count === 0;
+    for (const each of [playButton, stop, films.mp4, films.webm, zip]) each.disabled = count === 0;
     length.textContent = count
       ? `${count} frames, ${(count / path.fps).toFixed(1)} seconds`
       : "Add pictures; the path runs from each to the next.";

@@ -5,7 +5,7 @@ import { LATENTS_FILE } from "../command";
 import { readFile, writePoints } from "../files";
 import { nameOf, type Point } from "../point";
 import { button, download, h } from "./dom";
-import { panel } from "./panels";
+import { panel } from "./panel";
 import { thumbnail } from "./thumbnail";
 
 export interface Tray {

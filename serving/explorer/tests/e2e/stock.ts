@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { join } from "node:path";
 
-const PATHS = /^\/v1\/models\/[^/:]+(\/versions\/\d+|\/labels\/[^/:]+)?(?:(:predict)|(\/metadata))?$/;
+import { problemOf, problemOfAnswer } from "./protocol";
+
 const TYPES: Record<string, string> = {
   html: "text/html",
   js: "text/javascript",
@@ -16,7 +17,7 @@ const TYPES: Record<string, string> = {
 };
 const DIST = join(import.meta.dirname, "../../dist");
 
-/** Requests that TensorFlow Serving's documentation does not have. */
+/** Requests and answers that TensorFlow Serving's documentation does not have. */
 export const undocumented: string[] = [];
 
 export function staticHost(): Promise<[string, Server]> {
@@ -29,33 +30,24 @@ export function staticHost(): Promise<[string, Server]> {
   });
 }
 
+/** Requests that are not documented are refused, in the documented form of an error. */
 export function stockServer(backend: string): Promise<[string, Server]> {
   return listen(async (request, response) => {
     let body = "";
     for await (const part of request) body += part;
-    const problem = check(request, body);
-    if (problem) undocumented.push(`${request.method} ${request.url}: ${problem}`);
-    const forwarded = await fetch(backend + request.url, request.method === "POST" ? { method: "POST", body } : {});
-    response.writeHead(forwarded.status, { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" });
-    response.end(await forwarded.text());
+    const [method, path] = [request.method!, request.url!];
+    const headers = { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" };
+    const problem = problemOf({ method, path, body });
+    if (problem) {
+      undocumented.push(`${method} ${path}: ${problem}`);
+      return void response.writeHead(400, headers).end(JSON.stringify({ error: problem }));
+    }
+    const answer = await fetch(backend + path, method === "POST" ? { method, body } : {});
+    const text = await answer.text();
+    const wrong = problemOfAnswer(path, answer.status, text);
+    if (wrong) undocumented.push(`${method} ${path}: ${wrong}`);
+    response.writeHead(answer.status, headers).end(text);
   });
-}
-
-/** Compare with https://www.tensorflow.org/tfx/serving/api_rest: return what is wrong. */
-function check(request: IncomingMessage, body: string): string {
-  const path = PATHS.exec(request.url!);
-  if (!path) return "no such path";
-  if (request.method !== (path[2] ? "POST" : "GET")) return "another method"; // a preflight too
-  if (!path[2]) return "";
-  const { signature_name: signature, inputs, ...others } = JSON.parse(body);
-  if (typeof signature !== "string" || typeof inputs !== "object" || Object.keys(others).length) return "another body";
-  return Object.values(inputs).every(isDense) ? "" : "an input that is no dense tensor";
-}
-
-function isDense(value: unknown): boolean {
-  if (!Array.isArray(value)) return typeof value === "number";
-  const shapes = new Set(value.map((each) => (Array.isArray(each) ? each.length : -1)));
-  return shapes.size === 1 && value.every(isDense);
 }
 
 function listen(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<[string, Server]> {

@@ -3,7 +3,6 @@ import { expect, test } from "vitest";
 import { readNpz, writeNpz } from "../../src/npz";
 import { pythonNumber, withText } from "../../src/png";
 import { transformMatrix } from "../../src/latents";
-import { writeWebm } from "../../src/webm";
 import { crc32, readZip, writeZip } from "../../src/zip";
 import { f32, reference, referenceFile } from "./reference";
 
@@ -78,35 +77,3 @@ test("text in PNG files stands behind the header, with its checksum", () => {
   expect([1, 0.25, -0].map(pythonNumber)).toEqual(["1.0", "0.25", "0.0"]);
   expect([...transformMatrix({ rotate: 0, x: 0.5, y: 0 })]).toEqual([1, 0, -0.5, 0, 1, 0, 0, 0, 1]);
 });
-
-test("WebM: elements lie within each other with their sizes, and blocks have their times", () => {
-  const frames = [0, 100, 6000, 40000].map((time, i) => ({ time, isKey: i % 2 === 0, data: Uint8Array.of(i) }));
-  const file = writeWebm("V_VP9", 256, 128, frames, 40100);
-  const found = parse(file, 0, file.length, "");
-  expect(found.filter(([path]) => path.endsWith("1f43b675")).length).toBe(3); // a cluster begins at a key frame
-  const blocks = found.filter(([path]) => path.endsWith("/a3")).map(([, content]) => content);
-  expect(blocks.map((block) => block[block.length - 1])).toEqual([0, 1, 2, 3]);
-  expect(blocks.map((block) => block[3])).toEqual([0x80, 0, 0x80, 0]);
-  expect(blocks.map((block) => (block[1]! << 8) | block[2]!)).toEqual([0, 100, 0, 0]);
-  const value = (id: string) =>
-    found.find(([path]) => path.endsWith(`/${id}`))![1].reduce((sum, byte) => 256 * sum + byte, 0);
-  expect([value("b0"), value("ba"), value("2ad7b1")]).toEqual([256, 128, 1_000_000]);
-});
-
-/** Read EBML: ids with their length in the first bits, sizes of eight bytes. */
-function parse(file: Uint8Array, start: number, end: number, path: string): [string, Uint8Array][] {
-  const found: [string, Uint8Array][] = [];
-  const containers = ["18538067", "1549a966", "1654ae6b", "ae", "e0", "1f43b675"];
-  for (let at = start; at < end;) {
-    const length = Math.clz32(file[at]!) - 23;
-    const id = Buffer.from(file.subarray(at, at + length)).toString("hex");
-    const size = Number(Buffer.from(file.subarray(at + length, at + length + 8)).readBigUInt64BE() & 0xffffffffffffffn);
-    const from = at + length + 8;
-    expect(file[at + length]).toBe(1); // a size of eight bytes
-    found.push([`${path}/${id}`, file.subarray(from, from + size)]);
-    if (containers.includes(id)) found.push(...parse(file, from, from + size, `${path}/${id}`));
-    at = from + size;
-    expect(at).toBeLessThanOrEqual(end);
-  }
-  return found;
-}

@@ -1,0 +1,13 @@
+/** Pictures on canvases. */
+
+import { enlarge, type Pixels } from "../image";
+
+/** Draw a picture, small ones enlarged by a whole factor to about `side` pixels; the rest is the browser's. */
+export function paint(canvas: HTMLCanvasElement, picture: Pixels, side: number): void {
+  const { width, height, data } = enlarge(picture, Math.max(1, Math.floor(side / picture.width)));
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+  }
+  canvas.getContext("2d")!.putImageData(new ImageData(data, width, height), 0, 0);
+}

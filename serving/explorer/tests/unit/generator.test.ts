@@ -1,0 +1,79 @@
+import { expect, test } from "vitest";
+
+import { Generator, readFacts } from "../../src/generator";
+import { Server, type Signature } from "../../src/server";
+
+function signatures(
+  sizes: Partial<Record<"z" | "ws" | "label" | "images" | "width", number>>,
+  canSteer = true,
+): Map<string, Signature> {
+  const { z = 6, ws = 3, label, images = 8, width = images } = sizes;
+  return new Map<string, Signature>([
+    [
+      "map",
+      {
+        inputs: { z: [null, z], psi: null, ...(label === undefined ? {} : { label: [null, label] }) },
+        outputs: { ws: [null, ws, 4] },
+      },
+    ],
+    ["synthesize", { inputs: {}, outputs: { images: [null, images, width, 3] } }],
+    ...(canSteer
+      ? [
+          [
+            "synthesize_png",
+            { inputs: { ws: [null, ws, 4], scale: null, transform: [null, 3, 3] }, outputs: {} },
+          ] as const,
+        ]
+      : []),
+  ]);
+}
+
+test("sizes of a model, and what is none of ours", () => {
+  expect(readFacts(signatures({ label: 2 }))).toEqual({
+    zDim: 6,
+    numWs: 3,
+    wDim: 4,
+    labelDim: 2,
+    width: 8,
+    height: 8,
+    canSteer: true,
+    canTransform: true,
+    hasNames: false,
+  });
+  expect(readFacts(signatures({ images: 32, width: 64 }))).toMatchObject({ width: 64, height: 32 });
+  expect(readFacts(signatures({}, false))).toMatchObject({ labelDim: 0, canSteer: false, canTransform: false });
+  expect(() => readFacts(new Map())).toThrow("no generator exported by sg3tf");
+  for (const hostile of [{ z: 1e12 }, { ws: 1e9 }, { label: 1e7 }, { images: 1e6 }]) {
+    expect(() => readFacts(signatures(hostile))).toThrow(/the explorer takes up to/);
+  }
+  for (const hostile of [{ z: NaN }, { z: 0.5 }, { ws: -1 }])
+    expect(() => readFacts(signatures(hostile))).toThrow(/has no/);
+});
+
+/** A generator of which every prediction is answered by a function. */
+async function answering(predict: (signature: string, inputs: any) => unknown): Promise<Generator> {
+  const server = new Server("http://host");
+  const named = { inputs: { number: [null] }, outputs: { class_name: [null] } };
+  server.signatures = async () => signatures({ label: 14 }).set("class_name", named);
+  server.predict = async (_, signature, inputs) => {
+    const read = Object.fromEntries(Object.entries(inputs).map(([name, json]) => [name, JSON.parse(json)]));
+    return predict(signature, read);
+  };
+  return Generator.connect(server, { server: "http://host", model: "m", version: null });
+}
+
+test("names of classes are asked for in few rows, and hostile ones stay text of limited length", async () => {
+  const sizes: number[] = [];
+  const generator = await answering((signature, { number }) => {
+    expect(signature).toBe("class_name");
+    sizes.push(number.length);
+    return number.map((i: number) => (i === 3 ? `<b>${"x".repeat(1e5)}` : `name ${i}`));
+  });
+  expect(generator.facts.hasNames).toBe(true);
+  const names = await generator.classNames(14);
+  expect(sizes).toEqual([6, 6, 2]);
+  expect([names.length, names[13], names[3]!.length]).toEqual([14, "name 13", 100]);
+  for (const answer of [["a"], [1, 2], null, { b64: "" }]) {
+    await expect((await answering(() => answer)).classNames(2)).rejects.toThrow("other texts");
+  }
+});
