@@ -1,0 +1,56 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { App } from "../../src/app";
+import { Server, ServerError, type Signature } from "../../src/server";
+import { START, Store } from "../../src/store";
+
+const address = { server: "http://host", model: "m", version: null };
+const SIGNATURES = new Map<string, Signature>([
+  ["map", { inputs: { z: [null, 4] }, outputs: { ws: [null, 2, 4] } }],
+  ["synthesize", { inputs: {}, outputs: { images: [null, 8, 8, 3] } }],
+]);
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** An app whose server answers the metadata as told. */
+function appOf(signatures: () => Promise<Map<string, Signature>>): { app: App; notices: string[] } {
+  const server = new Server("http://host");
+  server.versions = async () => ["1", "2"];
+  server.signatures = signatures;
+  const notices: string[] = [];
+  return { app: new App(server, address, "", new Store(START), (message) => notices.push(message)), notices };
+}
+
+test("a server that does not answer is asked again; one without a generator is not", async () => {
+  let count = 0;
+  const { app } = appOf(async () => {
+    if (++count < 3) throw new ServerError("no answer", true);
+    return SIGNATURES;
+  });
+  let connected = 0;
+  app.whenConnected(() => connected++);
+  const done = app.connect();
+  await vi.advanceTimersByTimeAsync(100);
+  expect([app.health, count]).toEqual(["lost", 1]);
+  await vi.advanceTimersByTimeAsync(5000);
+  await done;
+  expect([app.health, app.versions, app.generator?.facts.width, connected]).toEqual(["ready", ["1", "2"], 8, 1]);
+  await expect(appOf(async () => new Map()).app.connect()).rejects.toThrow("no generator");
+});
+
+test("work that fails is told of, aborted work is not, and a lost server is found again", async () => {
+  const { app, notices } = appOf(async () => SIGNATURES);
+  await app.connect();
+  const seen: string[] = [];
+  app.watch(() => seen.push(app.health));
+  expect(await app.attempt(async () => 5)).toBe(5);
+  expect(seen).toEqual(["ready", "busy", "ready"]);
+  expect(await app.attempt(() => Promise.reject(new DOMException("", "AbortError")))).toBe(undefined);
+  expect(await app.attempt(() => Promise.reject(new ServerError("<b>wrong psi</b>")))).toBe(undefined);
+  expect(notices).toEqual(["<b>wrong psi</b>"]);
+  expect(await app.attempt(() => Promise.reject(new ServerError("gone", true)))).toBe(undefined);
+  expect(app.health).toBe("lost");
+  await vi.advanceTimersByTimeAsync(2500);
+  expect([app.health, notices.length]).toEqual(["ready", 1]);
+});
