@@ -7,6 +7,7 @@ test("films of small pictures are enlarged to even sides", () => {
   expect(sizeOf({ width: 32, height: 32 })).toEqual({ width: 256, height: 256, factor: 8 });
   expect(sizeOf({ width: 64, height: 32 })).toEqual({ width: 512, height: 256, factor: 8 });
   expect(sizeOf({ width: 19, height: 17 })).toEqual({ width: 304, height: 272, factor: 16 });
+  expect(sizeOf({ width: 12, height: 9 })).toEqual({ width: 360, height: 270, factor: 30 });
   expect(sizeOf({ width: 150, height: 200 })).toEqual({ width: 300, height: 400, factor: 2 });
   expect(sizeOf({ width: 1024, height: 576 })).toEqual({ width: 1024, height: 576, factor: 1 });
 });
