@@ -4,7 +4,8 @@ python -m benchmarks.explorer_bench --networks=portraits-32,T-256 --drag_seconds
 
 - milliseconds: from the movement of the pointer that asked for a picture to that picture on the screen; it moves
   60 times a second, and movements during a request are replaced by the newest.
-- server: the same request, sent by another process one after the other. Both share the machine with the browser.
+- server: the same request, sent by another process one after the other, before and after. The server shares the
+  machine with the browser, during the dragging only.
 - heap_mb: of the page, after garbage collections, every twenty seconds.
 
 It needs the packages of serving/explorer and Chromium (make explorer-tools).

@@ -2,8 +2,8 @@
  * Drags the picture of a page for a while, and prints what benchmarks/explorer_bench.py reports, as JSON.
  * SERVER=http://127.0.0.1:8501 MODEL=bench SECONDS=600 node --experimental-websocket tests/drag.mjs
  *
- * It speaks the DevTools protocol itself: Playwright listens to the network, for which Chromium copies every request,
- * and that takes a fifth of a dragged picture's time.
+ * It speaks the DevTools protocol itself: Playwright listens to the network, for which Chromium copies every request
+ * to another process, as it does for nobody else.
  */
 
 import { spawn } from "node:child_process";
