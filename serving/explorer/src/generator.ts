@@ -27,6 +27,7 @@ export const MOST_ROWS = 6;
 
 const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, width: 16384, height: 16384 };
 const CACHED_STYLES = 512;
+export const MOST_NAMES = 1000;
 
 /** Read the sizes; ServerError for another model than a generator that sg3tf has exported. */
 export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
@@ -62,6 +63,7 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
 export class Generator {
   private readonly styles = new Map<string, Promise<Float32Array>>();
   private mean: Promise<Float32Array> | null = null;
+  private names: Promise<string[]> | null = null;
   private last: { ws: Float32Array; text: string } | null = null;
 
   private constructor(
@@ -176,11 +178,18 @@ export class Generator {
     return this.last.text;
   }
 
-  /** Names of the first `count` classes. */
-  async classNames(count: number): Promise<string[]> {
+  /** Names of the classes, of the first thousand if there are more. */
+  classNames(): Promise<string[]> {
+    this.names ??= this.askForNames(Math.min(this.facts.labelDim, MOST_NAMES));
+    this.names.catch(() => (this.names = null));
+    return this.names;
+  }
+
+  private async askForNames(count: number): Promise<string[]> {
     const names: string[] = [];
     while (names.length < count) {
-      const numbers = Array.from({ length: Math.min(MOST_ROWS, count - names.length) }, (_, i) => names.length + i);
+      const rows = Math.min(MOST_ROWS, count - names.length);
+      const numbers = Array.from({ length: rows }, (_, i) => names.length + i);
       const answer = await this.server.predict(this.address, "class_name", { number: `[${numbers.join()}]` });
       names.push(...toTexts(answer, numbers.length));
     }

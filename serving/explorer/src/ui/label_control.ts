@@ -1,12 +1,11 @@
 /** The label of a picture: a class, by its name where the model has names, or a vector with a slider for each number. */
 
 import type { App } from "../app";
-import type { Generator } from "../generator";
+import { MOST_NAMES, type Generator } from "../generator";
 import { classOf, type Point } from "../point";
 import { freshId, h, slider } from "./dom";
 import { changer } from "./panel";
 
-const MOST_CLASSES = 1000; // of the list
 const MOST_SLIDERS = 64;
 
 export interface LabelControl {
@@ -19,7 +18,7 @@ export function labelControl(app: App, generator: Generator): LabelControl {
   const { labelDim, hasNames } = generator.facts;
   const vectorOf = (point: Point) => (point.label?.length === labelDim ? point.label : oneHot(-1, labelDim));
   const id = freshId();
-  const options = Array.from({ length: Math.min(labelDim, MOST_CLASSES) }, (_, i) =>
+  const options = Array.from({ length: Math.min(labelDim, MOST_NAMES) }, (_, i) =>
     h("option", { value: i }, `class ${i}`),
   );
   const select = h(
@@ -37,7 +36,7 @@ export function labelControl(app: App, generator: Generator): LabelControl {
   );
   if (hasNames) {
     void app.attempt(async () => {
-      const names = await generator.classNames(options.length);
+      const names = await generator.classNames();
       names.forEach((name, i) => {
         options[i]!.textContent = `${i} · ${name}`;
         sliders[i]?.rename(name);

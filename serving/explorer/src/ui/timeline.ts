@@ -27,7 +27,7 @@ export function timeline(app: App, main: Stage): Timeline {
     (value) => void seek(Math.round(value)),
     () => undefined,
   );
-  const progress = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress of the film" });
+  const progress = h("progress", { max: 1, value: 0, "aria-label": "Progress of the film" });
   const number = (label: string, key: "frames" | "fps", most: number) =>
     field(label, { type: "number", min: 1, max: most, class: "short" }, (text) => {
       const value = Number(text);
@@ -55,8 +55,11 @@ export function timeline(app: App, main: Stage): Timeline {
   const stop = button("Back to the picture", () => end());
   const films = { mp4: button("Save MP4", () => void save("mp4")), webm: button("Save WebM", () => void save("webm")) };
   const zip = button("Save PNG frames", () => void save("zip"));
+  const cancel = button("Cancel", () => job?.abort());
+  const saving = h("div", { class: "row", hidden: true }, progress, cancel);
   let film: Film | null = null;
   let isPlaying = false;
+  let job: AbortController | null = null; // while a film is saved
   let at = 0;
   let shown: Promise<void> = Promise.resolve();
 
@@ -133,15 +136,21 @@ export function timeline(app: App, main: Stage): Timeline {
 
   async function save(kind: Container | "zip"): Promise<void> {
     const source = current();
-    if (!source || !app.generator) return;
+    if (!source || !app.generator || job) return;
     pause();
-    progress.hidden = false;
-    const report = (part: number) => (progress.value = part);
+    const { signal } = (job = new AbortController());
+    saving.hidden = false;
+    const report = (part: number) => {
+      signal.throwIfAborted();
+      progress.value = part;
+    };
     await app.attempt(async ({ facts }) => {
       if (kind === "zip") download("path.zip", await zipFrames(source, report), "application/zip");
       else download(`path.${kind}`, await encodeFilm(source, kind, facts, report), `video/${kind}`);
     });
-    progress.hidden = true;
+    job = null;
+    saving.hidden = true;
+    progress.value = 0;
   }
 
   function move(i: number, by: number): void {
@@ -161,7 +170,7 @@ export function timeline(app: App, main: Stage): Timeline {
     h("div", { class: "row" }, curve.element, h("label", { class: "check" }, loop, "Loop")),
     length,
     h("div", { class: "row" }, films.mp4, films.webm, zip),
-    progress,
+    saving,
   );
   app.whenReady(({ facts }) => {
     controls.disabled = !facts.canSteer;

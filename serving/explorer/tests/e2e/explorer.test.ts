@@ -379,7 +379,18 @@ test("keyframes are played and saved as a film", async () => {
     const film = await saved(() => button(`Save ${kind}`).click());
     expect(film.name).toBe(`path.${kind.toLowerCase()}`);
   }
+  // A long film can be canceled, and leaves nothing.
+  await panel("Time line").getByLabel("Frames from one to the next").fill("600");
+  await panel("Time line").getByLabel("Frames from one to the next").press("Enter");
+  let downloads = 0;
+  page.on("download", () => downloads++);
+  await button("Save MP4").click();
   await audit("time line");
+  await button("Cancel").click();
+  await expect.poll(() => button("Cancel").isVisible()).toBe(false);
+  expect(downloads).toBe(0);
+  await panel("Time line").getByLabel("Frames from one to the next").fill("4");
+  await panel("Time line").getByLabel("Frames from one to the next").press("Enter");
   await button("Remove keyframe 2").click();
   await button("Move keyframe 1 to the front").click();
   expect(await page.getByLabel("Keyframes").textContent()).toMatch(/seed 2.*seed 1/);

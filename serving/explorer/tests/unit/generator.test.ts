@@ -70,10 +70,11 @@ test("names of classes are asked for in few rows, and hostile ones stay text of 
     return number.map((i: number) => (i === 3 ? `<b>${"x".repeat(1e5)}` : `name ${i}`));
   });
   expect(generator.facts.hasNames).toBe(true);
-  const names = await generator.classNames(14);
+  const names = await generator.classNames();
+  await generator.classNames(); // they are kept
   expect(sizes).toEqual([6, 6, 2]);
   expect([names.length, names[13], names[3]!.length]).toEqual([14, "name 13", 100]);
   for (const answer of [["a"], [1, 2], null, { b64: "" }]) {
-    await expect((await answering(() => answer)).classNames(2)).rejects.toThrow("other texts");
+    await expect((await answering(() => answer)).classNames()).rejects.toThrow("other texts");
   }
 });
