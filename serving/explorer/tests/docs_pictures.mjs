@@ -85,6 +85,7 @@ await open(
   "Time line",
 );
 await page.waitForTimeout(1000);
+await page.getByRole("button", { name: "Save MP4" }).scrollIntoViewIfNeeded();
 await shoot("time-line");
 await open("view=picture&p=seed:6;psi:0.7;rotate:20&compare=2", "Compare");
 await shoot("compare");

@@ -9,7 +9,7 @@ import { paint } from "./paint";
 
 const MOST_SEEDS = 16;
 const CONCURRENT = 2;
-const SIDE = 128; // of a cell
+const SIDE = 160; // of a cell
 
 export function mixingSheet(app: App): HTMLElement {
   const { store } = app;
@@ -60,7 +60,7 @@ export function mixingSheet(app: App): HTMLElement {
     const mixed = parseLayers(mixing.layers, numWs);
     const plain = (seed: number): Point => ({ ...seedPoint(seed, point.psi, point.label), cutoff: point.cutoff });
     const jobs: [HTMLCanvasElement, Point][] = [];
-    const cell = (each: Point, name: string, kind: string) => {
+    const cell = (each: Point, name: string, kind: "head" | "mixed") => {
       const canvas = h("canvas", { width: 1, height: 1 });
       jobs.push([canvas, each]);
       const open = h(
@@ -72,7 +72,7 @@ export function mixingSheet(app: App): HTMLElement {
           onclick: () => store.change({ point: each, view: "picture" }),
         },
         canvas,
-        h("span", { class: "caption" }, name),
+        kind === "head" ? h("span", { class: "caption" }, name) : null,
       );
       return h("div", { role: "gridcell" }, open);
     };
@@ -91,7 +91,7 @@ export function mixingSheet(app: App): HTMLElement {
           cell(
             { ...plain(seed), mixes: [{ source: { kind: "seed", seed: other }, layers: mixed }] },
             `${seed} with ${other}`,
-            "",
+            "mixed",
           ),
         ),
       ),
