@@ -29,7 +29,10 @@ export class Film {
     readonly path: Path,
   ) {
     this.count = frameCount(keyframes.length, path);
-    this.most = Math.max(16, Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.width * generator.facts.height)));
+    this.most = Math.max(
+      16,
+      Math.floor(MOST_BYTES / (BYTES_PER_PIXEL * generator.facts.width * generator.facts.height)),
+    );
   }
 
   /** Return the PNG file of a frame. */
@@ -69,7 +72,9 @@ export class Film {
     if (point.source.kind === "seed" && isUnsteered(point)) {
       return latentFromSeed(point.source.seed, this.generator.facts.zDim);
     }
-    throw new Error("Arcs run through the latents z of seeds; a keyframe is steered or from a file: choose another curve.");
+    throw new Error(
+      "Arcs run through the latents z of seeds; a keyframe is steered or from a file: choose another curve.",
+    );
   }
 
   private async prepare(): Promise<{ ws: Float32Array[]; motion: number[][] }> {

@@ -70,7 +70,7 @@ export function writeZip(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
   return concatenate([...parts, ...directory, end.content]);
 }
 
-/** Read the files of an archive; Error for a damaged one, a large one, or one compressed by other means than deflate. */
+/** Read the files of an archive; Error for one that is damaged, large, or compressed by other means than deflate. */
 export async function readZip(archive: Uint8Array<ArrayBuffer>): Promise<Entry[]> {
   const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
   const end = findEnd(view);

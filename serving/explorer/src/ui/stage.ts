@@ -98,7 +98,8 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   }
 
   function previewOf(generator: Generator): Preview {
-    if (preview?.generator !== generator) preview = { generator, times: new Preview(Math.max(generator.facts.width, generator.facts.height)) };
+    if (preview?.generator !== generator)
+      preview = { generator, times: new Preview(Math.max(generator.facts.width, generator.facts.height)) };
     return preview.times;
   }
 

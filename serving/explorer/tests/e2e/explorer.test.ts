@@ -18,7 +18,7 @@ const requests: Request[] = [];
 
 let browser: Browser;
 let page: Page;
-/** Address of the page, to which a query is added; with EXPLORER_STOCK=1 on a static host, in front of a stock server. */
+/** Address of the page, to which a query is added; with EXPLORER_STOCK=1 on a static host, before a stock server. */
 let base = `${SERVER}/explorer/?`;
 let api = SERVER;
 const isStock = Boolean(process.env.EXPLORER_STOCK);
@@ -117,7 +117,9 @@ test("a sheet of pictures is the first screen, and scrolls without end", async (
   const lastSeed = () =>
     page.locator(".sheet").evaluate((sheet) => {
       sheet.scrollBy(0, 3000);
-      return Math.max(...[...sheet.querySelectorAll<HTMLElement>(".cell.drawn")].map((cell) => Number(cell.dataset.seed)));
+      return Math.max(
+        ...[...sheet.querySelectorAll<HTMLElement>(".cell.drawn")].map((cell) => Number(cell.dataset.seed)),
+      );
     });
   await expect.poll(lastSeed, { timeout: 20000 }).toBeGreaterThan(300);
   expect(await page.locator(".cell").count()).toBeLessThan(200); // those out of view do not stay

@@ -39,7 +39,13 @@ test("frames of a path: latents and motion in between, each asked for once", asy
   expect(Math.atan2(sin!, cos!)).toBeCloseTo(Math.PI / 8, 5); // a quarter of 90 degrees
   expect(right!).toBeCloseTo(-0.1 * Math.cos(Math.PI / 8), 5);
   const archive = await readZip(await zipFrames(film, () => undefined));
-  expect(archive.map(({ name }) => name)).toEqual(["000000.png", "000001.png", "000002.png", "000003.png", "000004.png"]);
+  expect(archive.map(({ name }) => name)).toEqual([
+    "000000.png",
+    "000001.png",
+    "000002.png",
+    "000003.png",
+    "000004.png",
+  ]);
 });
 
 test("arcs run through the latents of seeds, truncated along the way", async () => {

@@ -68,7 +68,11 @@ test("an undone transform gives back the picture, where it was not cut off", () 
 
 test("a transform is in units of the width of pictures that are not square", () => {
   // Of a picture 64 wide and 32 high, moved down by a quarter of its width: half of its height.
-  const [wide, moved] = [0, 1].map(() => ({ width: 64, height: 32, data: new Uint8ClampedArray(64 * 32 * 4).fill(255) }));
+  const [wide, moved] = [0, 1].map(() => ({
+    width: 64,
+    height: 32,
+    data: new Uint8ClampedArray(64 * 32 * 4).fill(255),
+  }));
   wide!.data.set([255, 0, 0, 255], 4 * (5 * 64 + 40));
   moved!.data.set([255, 0, 0, 255], 4 * ((5 + 16) * 64 + 40));
   const undone = undoTransform(moved!, transformMatrix({ rotate: 0, x: 0, y: 0.25 }));

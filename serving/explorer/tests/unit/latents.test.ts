@@ -58,7 +58,10 @@ test("the plane passes through its three points", () => {
   expect(inPlane(a, b, c, 0, 0)).toEqual(a);
   expect(inPlane(a, b, c, 1, 0)).toEqual(b);
   expect(inPlane(a, b, c, 0, 1)).toEqual(c);
-  expectClose(inPlane(a, b, c, 0.5, 0), [...a].map((value, i) => (value + b[i]!) / 2));
+  expectClose(
+    inPlane(a, b, c, 0.5, 0),
+    [...a].map((value, i) => (value + b[i]!) / 2),
+  );
 });
 
 test("transforms and their product", () => {

@@ -22,5 +22,14 @@ test("a point is truncated, then mixed, then moved", () => {
 });
 
 test("a class is a label with a single one", () => {
-  expect([[0, 1], [1, 0, 0], [0, 0], [1, 1], [0.5, 1], [2, 0]].map(classOf)).toEqual([1, 0, null, null, null, null]);
+  expect(
+    [
+      [0, 1],
+      [1, 0, 0],
+      [0, 0],
+      [1, 1],
+      [0.5, 1],
+      [2, 0],
+    ].map(classOf),
+  ).toEqual([1, 0, null, null, null, null]);
 });

@@ -9,7 +9,16 @@ test("documented forms of TensorFlow Serving", () => {
     { method: "GET", path: "/v1/models/m", body: "" },
     { method: "GET", path: "/v1/models/m/versions/3/metadata", body: "" },
     { method: "POST", path: "/v1/models/m/labels/stable:predict", body: '{"inputs": {"x": [1]}}' },
-    POST({ signature_name: "s", inputs: { x: [[1, 2], [3, 4]], y: [{ b64: "AQ==" }, "text"] } }),
+    POST({
+      signature_name: "s",
+      inputs: {
+        x: [
+          [1, 2],
+          [3, 4],
+        ],
+        y: [{ b64: "AQ==" }, "text"],
+      },
+    }),
     POST({ instances: [{ x: 1 }, { x: 2 }] }),
     POST({ inputs: 1 }),
   ];

@@ -14,14 +14,12 @@ test("films of small pictures are enlarged to even sides", () => {
 
 test("MP4: the index stands in front, and has the size and the times of all frames", () => {
   const decoderConfig = { codec: "avc1.640028", codedWidth: 512, codedHeight: 256, description: Uint8Array.of(7) };
-  const frames = [0, 50, 100].map(
-    (time, i): Encoded => ({
-      time,
-      isKey: !i,
-      data: Uint8Array.of(i, i + 1),
-      meta: i ? undefined : { decoderConfig },
-    }),
-  );
+  const frames = [0, 50, 100].map((time, i): Encoded => ({
+    time,
+    isKey: !i,
+    data: Uint8Array.of(i, i + 1),
+    meta: i ? undefined : { decoderConfig },
+  }));
   const file = Buffer.from(writeMp4("avc", { width: 512, height: 256 }, frames, 20));
   const boxes: string[] = [];
   for (let at = 0; at < file.length; at += file.readUInt32BE(at)) boxes.push(file.toString("latin1", at + 4, at + 8));
