@@ -252,6 +252,7 @@ def test_metadata(stub):
         "synthesize_png",
         "mix",
         "label",
+        "class_name",
         "generate_class",
         "generate_png_class",
         "map_class",
