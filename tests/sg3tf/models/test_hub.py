@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import keras
 import numpy as np
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 import sg3tf
 from sg3tf.cli import main as console
@@ -135,7 +135,7 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         with pytest.raises(FileNotFoundError):
             hub.fetch(address)
         patterns = (asked["allow_patterns"], asked["ignore_patterns"])
-        kept = huggingface_hub.utils.filter_repo_objects(there, allow_patterns=patterns[0], ignore_patterns=patterns[1])
+        kept = filter_repo_objects(there, allow_patterns=patterns[0], ignore_patterns=patterns[1])
         assert set(kept) == expected
 
 
