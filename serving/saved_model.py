@@ -27,7 +27,7 @@ from serving.validate import (
 )
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.models.provenance import training_provenance
-from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder
+from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder, write_checksums
 
 __all__ = ["export_saved_model", "training_provenance", "with_precision"]
 
@@ -105,6 +105,7 @@ def export_saved_model(
             "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes), requests),
         }
         (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        write_checksums(unfinished, ("saved_model.pb", "variables/*"))
         return _publish(unfinished, base)
 
 

@@ -11,25 +11,25 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sg3tf
+from sg3tf.data.build import BuildConfig, build
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.latents_file import Latents
+from sg3tf.images import save_png
+from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest
 from sg3tf.utils.files import verify_checksums, write_checksums
+from tests.helpers.bit_flips import SEED, cases, flips
 
 ROOT = Path(__file__).parents[1]
-SEED = int(os.environ.get("SG3TF_FAULTS_SEED", "0"))
-
-
-def cases(few):
-    return int(os.environ.get("SG3TF_FAULTS", few))
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,14 @@ def library(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow  # a process that imports TensorFlow, and seconds for each export
-@pytest.mark.parametrize(("what", "few"), [("checkpoint", 8), ("export", 2)])
-def test_a_call_that_fails_costs_nothing_and_is_named(library, faces, tmp_path, what, few):
-    """Of a save over an old checkpoint, and of an export beside an old version."""
-    folder = tmp_path / "the folder"
-    folder.mkdir()
-    arguments = [what, str(faces), str(folder), str(cases(few)), str(SEED)]
+FILES = {"build": 8, "build-ffhq": 4, "cache": 8, "metric": 4, "latents": 4, "picture": 4, "lines": 8, "video": 4}
+NETWORKS = {"checkpoint": 8, "snapshot": 4, "npz": 4, "conversion": 2, "export": 2}
+
+
+@pytest.mark.parametrize("few", [FILES, pytest.param(NETWORKS, marks=pytest.mark.slow)], ids=["files", "networks"])
+def test_a_call_that_fails_costs_nothing_and_is_named(library, tmp_path, few):
+    """The networks are slow: a process that imports TensorFlow, and seconds for each export."""
+    arguments = [",".join(f"{name}:{cases(limit)}" for name, limit in few.items()), str(tmp_path), str(SEED)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.fault_worker", *arguments],
         env={**os.environ, "LD_PRELOAD": str(library)},
@@ -59,32 +60,23 @@ def test_a_call_that_fails_costs_nothing_and_is_named(library, faces, tmp_path, 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) >= few and results[0]["calls"] > 20
-    for result in results:
-        assert result["state"] in ("old", "new"), result
-        assert result["call"], result
-        assert result["error"] or not result["raised"], result
-        if not result["raised"]:  # without consequences, or tried again
-            assert result["state"] == "new", result
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    counts = Counter((outcome["writer"], "raised" if outcome["raised"] else "survived") for outcome in outcomes)
+    print(dict(counts))
+    for name, limit in few.items():
+        assert counts[name, "raised"] + counts[name, "survived"] >= limit, counts
+    assert {what for _, what in counts} == {"raised", "survived"}
+    for outcome in outcomes:
+        assert outcome["state"] in ("old", "new") and outcome["call"], outcome
+        if not outcome["raised"]:  # without consequences, or tried again
+            assert outcome["state"] == "new", outcome
             continue
-        assert str(folder) in result["message"] and result["error"] in result["message"], result
-    assert any(result["raised"] for result in results)
-    print({key: sum(bool(result["raised"]) == key for result in results) for key in (True, False)})
+        folder = tmp_path / outcome["writer"] / "the folder"
+        assert outcome["error"] and outcome["error"] in outcome["message"], outcome  # no half of a write raises
+        assert str(folder) in outcome["message"], outcome
 
 
 # --- Flipped bits -----------------------------------------------------------------------------------------------------
-
-
-def flips(file, few):
-    """Flip a bit of the file, and put it back afterwards, at one random place after another."""
-    before, draw = file.read_bytes(), random.Random(SEED)
-    for _ in range(cases(few)):
-        content, place = bytearray(before), draw.randrange(len(before))
-        content[place] ^= 1 << draw.randrange(8)
-        file.write_bytes(content)
-        yield place
-    file.write_bytes(before)
 
 
 def test_flipped_bits_in_a_checkpoint_are_found_before_it_is_read(tmp_path):
@@ -100,23 +92,58 @@ def test_flipped_bits_in_a_checkpoint_are_found_before_it_is_read(tmp_path):
         assert problem or json.loads((tmp_path / "sha256.json").read_text()), place
 
 
-def test_flipped_bits_in_records_are_found_or_harmless(unlabeled, tmp_path):
-    folder = tmp_path / "faces"
-    shutil.copytree(unlabeled, folder)
+@pytest.mark.parametrize("kind", ["shards", "ffhq", "faces.zip"])
+def test_flipped_bits_in_a_data_set_are_found_or_harmless(noise, tmp_path, kind):
+    """Of images and labels, whether one reads both or the label alone."""
+    for i, image in enumerate(noise(6, 16)):
+        save_png(tmp_path / "faces" / "abc"[i % 3] / f"{i}.png", image)
+    path = tmp_path / kind
+    if kind == "faces.zip":
+        shutil.make_archive(str(tmp_path / "faces"), "zip", tmp_path / "faces")
+    else:
+        build(tmp_path / "faces", path, BuildConfig(resolution=16, shards=2, format=kind))
 
-    def images():
-        dataset = open_dataset(folder)
-        return np.stack([dataset[i][0] for i in range(len(dataset))])
+    def content():
+        dataset = open_dataset(path, resolution=16, use_labels=True)
+        both = [dataset[i] for i in range(len(dataset))]
+        return [(image.tobytes(), label.tolist(), dataset.label(i).tolist()) for i, (image, label) in enumerate(both)]
 
-    expected = images()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    expected = content()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         for place in flips(file, few=15):
             try:
-                found = images()
-            except (DataError, ValueError) as error:
-                assert folder.name in str(error) and "\n" not in str(error), (file, place, error)
+                found = content()
+            except DataError as error:
+                assert path.name in str(error) and "\n" not in str(error), (file, place, error)
             else:
-                np.testing.assert_array_equal(found, expected, err_msg=f"{file.name} {place}")
+                assert found == expected, (file, place)
+
+
+def test_flipped_bits_in_the_state_of_a_metric_are_found_or_harmless(tmp_path, caplog):
+    """A pass that was interrupted goes on from equal statistics, or starts again and says which file is damaged."""
+    rows, output = np.random.default_rng(0).standard_normal([20, 4]).astype(np.float32), ("detector", "output")
+    requests = [FeatureRequest(*output, statistic, 30) for statistic in (MOMENTS, ROWS)]
+
+    def collector():
+        return FeatureCollector(requests, {output: 4}, tmp_path)
+
+    first = collector()
+    first.add({output: rows})
+    first.save()
+    saved = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(saved) == 2
+    for file in saved:
+        for place in flips(file, few=20):
+            caplog.clear()
+            found = collector()
+            if found.num_done:
+                moments, features = found.stats().values()
+                np.testing.assert_array_equal(moments.mean, rows.astype(np.float64).mean(0), err_msg=str(place))
+                np.testing.assert_array_equal(features[:20], rows, err_msg=f"{file.name} {place}")
+            else:
+                assert str(tmp_path) in caplog.text and "damaged" in caplog.text, place
+            for other, content in saved.items():  # a pass that starts again writes them anew
+                other.write_bytes(content)
 
 
 @pytest.fixture(scope="module")

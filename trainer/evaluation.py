@@ -17,7 +17,7 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.utils.files import atomic_path, atomic_write
+from sg3tf.utils.files import append_line, atomic_path, atomic_write
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
@@ -144,8 +144,7 @@ class Evaluator:
         for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
             if best_line(lines, result, higher_is_better) is line:
                 _copy(snapshot, self._best(result))
-        with open(file, "a") as out:
-            out.write(json.dumps(line) + "\n")
+        append_line(file, json.dumps(line))
 
     def _forget_after(self, name: str, nimg: int) -> None:
         """Remove the values of a metric after `nimg` images, and let the best snapshots be those of the others."""

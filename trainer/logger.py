@@ -21,7 +21,7 @@ from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.models import power_ema
 from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
-from sg3tf.utils.files import atomic_path
+from sg3tf.utils.files import append_line, atomic_path
 from sg3tf.utils.progress import duration, print_above_bar
 from sg3tf.utils.resolution import size_of
 from trainer import run_dir
@@ -210,8 +210,7 @@ class RunLogger:
         """
         self._checkpoints.check()
         values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
-        with open(self.run / STATS, "a") as file:
-            file.write(json.dumps({**values, "timestamp": time.time()}) + "\n")
+        append_line(self.run / STATS, json.dumps({**values, "timestamp": time.time()}))
         self.write_scalars({name: value["mean"] for name, value in values.items()})
         self.log(_status(values, self.options.kimg))
         self._warn_of_saturation()

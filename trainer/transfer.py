@@ -182,7 +182,7 @@ def _load(file: Path, kind: type[keras.Model]) -> keras.Model:
     try:
         model = load_model(file, kind)
     except (FileNotFoundError, ValueError) as error:
-        raise OptionError(f"--init_from={file}: {summarize_error(error)}") from error
+        raise OptionError(f"--init_from={summarize_error(error)}") from error
     if not isinstance(model, sg3tf.Generator | Discriminator):
         raise OptionError(f"--init_from={file}: holds a {type(model).__name__}; give a generator or a discriminator")
     return model

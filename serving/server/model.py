@@ -47,6 +47,7 @@ class ServedModel:
 
     def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
         self.version = int(path.name)
+        saved_models.require_intact(path)
         self.signature_defs = _read_signature_defs(path)
         metadata = read_metadata(path)
         self._is_generator = metadata is not None

@@ -21,6 +21,7 @@ from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_classes
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
+from sg3tf.utils.files import append_line
 from sg3tf.utils.progress import Progress
 from sg3tf.version import __version__
 
@@ -89,10 +90,12 @@ def main(options: Any) -> None:
             progress=bars.show,
         )
         shared_entries = _shared_entries(evaluation, weights_digest(G), strategy, options)
-        with Path(options.out).open("a") if options.out else contextlib.nullcontext() as out:
-            for line in _lines(evaluation, shared_entries):
-                for file in filter(None, (sys.stdout, out)):
-                    print(json.dumps(line), file=file, flush=True)
+        if options.out:
+            Path(options.out).open("a").close()  # fails before the metrics are computed, if it does
+        for line in map(json.dumps, _lines(evaluation, shared_entries)):
+            print(line, flush=True)
+            if options.out:
+                append_line(Path(options.out), line)
 
 
 def _data(options: Any, config: Any) -> str | Images | None:

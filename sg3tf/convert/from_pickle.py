@@ -25,7 +25,7 @@ from absl import flags
 
 from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
-from sg3tf.convert.weights import load_arrays
+from sg3tf.convert.weights import ParameterMismatchError, load_arrays
 from sg3tf.latents import z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.models.discriminator import Discriminator
@@ -92,12 +92,14 @@ def convert_pickle(
                 metadata["networks"][name] = _convert_network(path, name, folder)
             except (UnsupportedNetworkError, ConfigError) as error:
                 if len(names) == 1 or (parity and name == "G_ema"):
-                    raise
+                    raise type(error)(f"{path}: {error}") from error
                 metadata["skipped"][name] = str(error)
+            except ParameterMismatchError as error:
+                raise ParameterMismatchError(f"{path}: {error}") from error
             gc.collect()  # Keras models are in reference cycles
         if not metadata["networks"]:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in metadata["skipped"].items())
-            raise UnsupportedNetworkError(f"none of its networks exists here ({reasons})")
+            raise UnsupportedNetworkError(f"{path}: none of its networks exists here ({reasons})")
         if parity:
             metadata["parity"] = compare_images(path, load(folder / "G_ema.keras"))
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")

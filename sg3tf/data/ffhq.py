@@ -2,7 +2,7 @@
 
 Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8 pixels in that order.
 Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no names of
-classes; ours are in NAME-classes.json.
+classes, and no checksum of the labels; ours are in NAME-classes.json and sha256.json.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import numpy as np
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
-from sg3tf.utils.files import atomic_write
+from sg3tf.utils.arrays import read_npy, save_npy
+from sg3tf.utils.files import DIGESTS, atomic_write, verify_checksums
 from sg3tf.utils.resolution import Resolution, size_of
 
 _LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may hold line ends
 MIN_RESOLUTION = 4
+_MAX_CLASSES = 100_000  # that a data set of fewer images may have
 
 
 def find_levels(folder: Path) -> dict[int, Path]:
@@ -105,9 +107,12 @@ class FfhqStore:
         self.label = LabelSpec("none", 0)
         if not file.exists():
             return None
+        if (file.parent / DIGESTS).is_file() and (problem := verify_checksums(file.parent)):
+            remedy = f"copy or build it again, or delete {DIGESTS} if it was changed on purpose"
+            raise DataError(f"{file.parent}: {problem}; {remedy}")
         try:
-            labels = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            labels = read_npy(file)
+        except (OSError, ValueError) as error:
             raise DataError(f"{file} is not a .npy file: {error}") from error
         if labels.ndim not in (1, 2) or len(labels) != self.num_images:
             raise DataError(
@@ -119,6 +124,8 @@ class FfhqStore:
             return labels.astype(np.float32)
         if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
             raise DataError(f"{file}: class labels must be integers from 0, not {labels.dtype}")
+        if labels.max() >= max(self.num_images, _MAX_CLASSES):
+            raise DataError(f"{file}: class {labels.max()} of {self.num_images} images; number the classes from 0")
         self.label = LabelSpec("class", int(labels.max()) + 1)
         return labels.astype(np.int64)
 
@@ -214,4 +221,4 @@ def ffhq_writer(folder: Path, name: str, resolution: int) -> Iterator[Callable[.
     if any(label is not None for label in labels):
         vectors = isinstance(labels[0], tuple)
         with atomic_write(folder / f"{name}-rxx.labels") as file:
-            np.save(file, np.array(labels, np.float32 if vectors else np.int64))
+            save_npy(file, np.array(labels, np.float32 if vectors else np.int64))

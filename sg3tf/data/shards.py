@@ -21,7 +21,8 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import NO_CLASS, Label, LabelSpec
 from sg3tf.data.record_index import INDEX, RecordIndex, write_index
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
-from sg3tf.utils.files import atomic_write
+from sg3tf.utils.arrays import read_npy, save_npy
+from sg3tf.utils.files import atomic_write, digest_file
 from sg3tf.utils.progress import with_progress
 from sg3tf.utils.resolution import image_shape, to_resolution
 
@@ -84,12 +85,19 @@ class ShardStore:
         self._labels = self._open_labels() if self.label.dim else None
 
     def _open_labels(self) -> np.ndarray | None:
-        """Open labels.npy, so that no record must be read for a label; None if it is not there or does not fit."""
+        """Open labels.npy, so that no record must be read for a label; None if it is not there, or not as written."""
         try:
-            labels = np.load(self.path / LABELS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            if self.has_damaged_labels():
+                return None
+            labels = read_npy(self.path / LABELS, "r")
+        except (OSError, ValueError):
             return None
         return labels if (labels.shape, labels.dtype) == _labels_form(self.num_images, self.label) else None
+
+    def has_damaged_labels(self) -> bool:
+        """Tell if labels.npy is not what the manifest has the digest of; manifests of earlier versions have none."""
+        expected = self.manifest["label"].get("sha256")
+        return expected is not None and (self.path / LABELS).is_file() and digest_file(self.path / LABELS) != expected
 
     def _open_shards(self, shards: list[tuple[str, int]]) -> list[RecordFile]:
         """Open the shards by the index; read all headers of those that it does not fit, and keep many in an index."""
@@ -254,7 +262,7 @@ def write_labels(folder: Path, labels: Sequence[Label], spec: LabelSpec) -> None
     missing = NO_CLASS if spec.kind == "class" else (np.nan,) * spec.dim
     array = np.array([missing if label is None else label for label in labels], dtype).reshape(shape)
     with atomic_write(folder / LABELS) as file:
-        np.save(file, array)
+        save_npy(file, array)
 
 
 def write_manifest(folder: Path, entries: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ def verify(path: Path, resolution: Resolution | None = None) -> str:
         listed = ", ".join(f"{store.path.name}: {store.num_images}" for store in stores)
         raise DataError(f"{path}: the levels differ in length ({listed}); build it again")
     for store in stores:
+        if isinstance(store, ShardStore) and store.has_damaged_labels():
+            raise DataError(f"{store.path / LABELS} has changed since it was written; delete it, and it is not needed")
         _read_all(store)
     sizes = ", ".join(str(store.resolution) for store in stores)
     store = stores[-1]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sg3tf.utils.arrays import read_npz
 from sg3tf.utils.files import atomic_write
 
 FloatArray = NDArray[np.float32]
@@ -92,9 +92,8 @@ def load(path: Path, num_ws: int, w_dim: int) -> Directions:
     """
     names = [field.name for field in dataclasses.fields(Directions)]
     try:
-        with np.load(path) as archive:
-            found = {name: archive[name] for name in names}
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        found = read_npz(path, names)
+    except ValueError as error:
         raise ValueError(f"directions={path}: not a file that --save_directions has written ({error})") from error
     count = len(found["names"])
     shapes = {"names": (count,), "vectors": (count, w_dim), "deviations": (count,), "layers": found["layers"].shape}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
+
+from sg3tf.utils.arrays import read_npz
 
 # --- Files of labels -------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ def read_labels(path: Path) -> Labels:
         for name, column in table.items():
             if not np.all(np.isnan(column) | (column == 0) | (column == 1)):
                 raise ValueError(f"{name} must be 0 or 1")
-    except (ValueError, csv.Error, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+    except (ValueError, csv.Error, TypeError) as error:
         raise ValueError(f"labels={path}: {error}") from error
     return Labels(kinds[0], numbers.astype(np.int64), table)
 
@@ -73,8 +74,7 @@ def _columns(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.float64]]:
-    with np.load(path) as archive:
-        return {name: np.asarray(archive[name], np.float64) for name in archive}
+    return {name: np.asarray(array, np.float64) for name, array in read_npz(path).items()}
 
 
 # --- Logistic regression on w ----------------------------------------------------------------------------------------

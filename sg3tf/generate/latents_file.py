@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.generate.network import Network
+from sg3tf.utils.arrays import read_npz
 from sg3tf.utils.files import atomic_write
 
 
@@ -142,15 +142,12 @@ def load(path: Path, network: Network) -> Latents:
     """
     names = ["z", *(field.name for field in dataclasses.fields(Latents))]
     try:
-        with np.load(path) as archive:
-            _check_archive(path, archive.zip)
-            arrays: dict[str, Any] = {name: archive[name] for name in names if name in archive}
-            if not {"ws", "z"} & arrays.keys() and "w" in archive:
-                arrays["ws"] = archive["w"]
-    except Exception as error:  # damaged files make zipfile and NumPy raise errors of many types
-        if isinstance(error, OSError) and error.filename is not None:  # the file cannot be opened
-            raise
-        raise ValueError(f"latents={path}: not an .npz file of arrays ({' '.join(str(error).split())})") from error
+        found = read_npz(path)
+    except ValueError as error:
+        raise ValueError(f"latents={path}: not an .npz file of arrays ({error})") from error
+    arrays: dict[str, Any] = {name: found[name] for name in names if name in found}
+    if not {"ws", "z"} & arrays.keys() and "w" in found:
+        arrays["ws"] = found["w"]
     vectors = arrays.get("ws", arrays.get("z"))
     if vectors is None:
         raise ValueError(
@@ -173,15 +170,6 @@ def load(path: Path, network: Network) -> Latents:
     if "ws" not in arrays:
         arrays["ws"] = network.map(z, label=arrays.get("label") if network.label_dim else None)
     return Latents(**arrays)
-
-
-def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise ValueError if a bit of the archive has changed, by which an array may be missed that is not required."""
-    if damaged := archive.testzip():
-        raise ValueError(f"{damaged} is damaged")
-    end = path.read_bytes()[-22:]  # zipfile does not compare the number of files in it with those that it finds
-    if end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") != len(archive.infolist()):
-        raise ValueError("its table of contents is damaged")
 
 
 def _check_array(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -39,6 +39,7 @@ class SavedModelNetwork(ExportedNetwork):
     """
 
     def __init__(self, folder: Path, name: str, batch: int | None = None) -> None:
+        saved_models.require_intact(folder)
         self._folder = folder
         self._loaded = saved_models.load(folder)  # keeps the variables alive, which the functions do not
         signatures = {key: self._loaded.signatures[key] for key in self.OUTPUTS if key in self._loaded.signatures}

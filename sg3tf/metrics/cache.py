@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.metrics.feature_stats import SAVE_INTERVAL_S, FeatureStats, Moments
+from sg3tf.utils.arrays import read_npz, save_npy
 from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
 
 FORMAT = 1  # of files and features; increase it where a detector computes something else from the same weights
@@ -65,8 +66,11 @@ class ProgressFile:
         """The arrays that were saved last; none at the start."""
         if self._file is None or not self._file.exists():
             return {}
-        with np.load(self._file) as arrays:
-            return dict(arrays)
+        try:
+            return read_npz(self._file)
+        except (OSError, ValueError) as error:
+            _logger.warning("%s: damaged, so that the metric starts again (%s)", self._file, error)
+            return {}
 
     def save_periodically(self, **arrays: Any) -> None:
         """Save the arrays, unless that was done in the last SAVE_INTERVAL_S."""
@@ -111,7 +115,8 @@ class Cache:
         try:
             with atomic_directory(self._folder / "features" / cache_key(fields), replace=True) as entry:
                 for name, array in arrays.items():
-                    np.save(entry / f"{name}.npy", array)
+                    with open(entry / f"{name}.npy", "wb") as file:
+                        save_npy(file, array)
                 digests = {file.name: digest_file(file) for file in sorted(entry.iterdir())}
                 (entry / ABOUT).write_text(json.dumps({**fields, "sha256": digests}, indent=1) + "\n")
         except OSError as error:

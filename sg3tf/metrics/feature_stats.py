@@ -6,14 +6,16 @@ import dataclasses
 import logging
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 
+from sg3tf.utils.arrays import read_npy, read_npz
 from sg3tf.utils.files import atomic_write
 
 Array = NDArray[np.float64]
@@ -186,12 +188,10 @@ class FeatureCollector:
         self.num_images, self.num_done = max(request.count for request in requests), 0
         self._requests, self._folder = list(requests), folder
         self._moments = {r: Moments(sizes[r.output_name]) for r in requests if r.statistic == MOMENTS}
-        self._restore()
-        self._rows = {
-            request: self._open_rows(f"{i}.npy", (request.count, sizes[request.output_name]))
-            for i, request in enumerate(self._requests)
-            if request.statistic == ROWS
-        }
+        self._rows: dict[FeatureRequest, Rows] = {}
+        self._checksums = {r: 0 for r in requests if r.statistic == ROWS}  # CRC-32 of the rows so far
+        if not self._restore():
+            self._rows = {r: self._new_rows(r, (r.count, sizes[r.output_name])) for r in self._checksums}
         self._saved_s = time.monotonic()
 
     def outputs_at(self, position: int) -> tuple[OutputName, ...]:
@@ -207,7 +207,9 @@ class FeatureCollector:
             if request.statistic == MOMENTS:
                 self._moments[request].add(part)
             else:
-                self._rows[request][self.num_done : self.num_done + len(part)] = part
+                rows = self._rows[request][self.num_done : self.num_done + len(part)]
+                rows[:] = part
+                self._checksums[request] = zlib.crc32(rows.data, self._checksums[request])
         self.num_done += len(next(iter(features.values())))
         if time.monotonic() - self._saved_s >= SAVE_INTERVAL_S:
             self.save()
@@ -225,6 +227,7 @@ class FeatureCollector:
             for request, moments in self._moments.items()
             for name, array in moments.arrays().items()
         }
+        arrays |= {f"{self._requests.index(request)}/crc32": crc for request, crc in self._checksums.items()}
         try:
             with atomic_write(self._folder / _STATE) as file:
                 np.savez(file, **arrays, done=self.num_done)
@@ -235,27 +238,42 @@ class FeatureCollector:
         """The requested statistics."""
         return {**self._moments, **self._rows}
 
-    def _open_rows(self, name: str, shape: tuple[int, int]) -> Rows:
+    def _new_rows(self, request: FeatureRequest, shape: tuple[int, int]) -> Rows:
         """Array for rows: a file in the folder, or in memory where there is no room for it."""
-        if self._folder is not None and self.num_done:
-            return np.lib.format.open_memmap(self._folder / name, "r+")
         if self._folder is not None:
+            file = self._rows_file(request)
             try:
-                return _new_memmap(self._folder / name, shape)
+                return _new_memmap(file, shape)
             except OSError as error:
-                _logger.warning("%s: not written; rows stay in memory (%s)", self._folder / name, error)
+                _logger.warning("%s: not written; rows stay in memory (%s)", file, error)
                 self._folder = None  # a saved state would be one without its rows
         return np.empty(shape, np.float32)
 
-    def _restore(self) -> None:
+    def _rows_file(self, request: FeatureRequest) -> Path:
+        return cast(Path, self._folder) / f"{self._requests.index(request)}.npy"
+
+    def _restore(self) -> bool:
+        """Restore the saved state; return False if there is none, or if it is damaged, which is logged."""
         if self._folder is None or not (state := self._folder / _STATE).exists():
-            return
-        with np.load(state) as arrays:
-            self.num_done = int(arrays["done"])
+            return False
+        try:
+            arrays = read_npz(state)
+            num_done, moments, checksums = int(arrays["done"]), {}, {}
+            rows: dict[FeatureRequest, Rows] = {}
             for request in self._moments:
                 prefix = f"{self._requests.index(request)}/"
                 named = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-                self._moments[request] = Moments.from_arrays(named)
+                moments[request] = Moments.from_arrays(named)
+            for request in self._checksums:
+                rows[request] = read_npy(self._rows_file(request), "r+")
+                checksums[request] = int(arrays[f"{self._requests.index(request)}/crc32"])
+                if zlib.crc32(rows[request][:num_done].data) != checksums[request]:
+                    raise ValueError(f"{self._rows_file(request).name} has changed since it was written")
+        except (OSError, ValueError, LookupError) as error:
+            _logger.warning("%s: damaged, so that an interrupted pass starts again (%s)", state, error)
+            return False
+        self.num_done, self._moments, self._rows, self._checksums = num_done, moments, rows, checksums
+        return True
 
 
 def _new_memmap(file: Path, shape: tuple[int, int]) -> Rows:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sg3tf.images import to_uint8
 from sg3tf.metrics.samples import Images, Samples, padded_batches, uniform_classes
+from sg3tf.utils.arrays import read_npz
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, Size, size_of, to_resolution
 
@@ -123,12 +123,11 @@ def load_spectrum(path: Path) -> Spectrum:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with sg3tf spectra calc")
     try:
-        with np.load(path) as file:
-            settings = json.loads(str(file["settings"]))
-            return Spectrum(file["power"], file["mean_image"], float(file["mean_square"]), settings)
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        remedy = "make it with sg3tf spectra calc"
-        raise SpectrumError(f"{path}: holds no spectrum ({type(error).__name__}); {remedy}") from error
+        arrays = read_npz(path)
+        settings = json.loads(str(arrays["settings"]))
+        return Spectrum(arrays["power"], arrays["mean_image"], float(arrays["mean_square"]), settings)
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise SpectrumError(f"{path}: holds no spectrum ({error}); make it with sg3tf spectra calc") from error
 
 
 def load_normalized(paths: list[Path]) -> dict[str, Array]:

@@ -48,8 +48,11 @@ def load_model(file: Path, kind: type[Model]) -> Model:
     """Load the model in a .keras file.
 
     Raises:
+        FileNotFoundError: there is none.
         ValueError: it cannot be loaded, or is not a `kind`.
     """
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such file")
     try:
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras raises errors of many types for files of other formats
@@ -119,8 +122,9 @@ def generator_file(path: Path) -> Path:
         if file.parent.name.isdecimal()
     } | snapshots(path)
     if not found:
+        problem = "holds no generator" if path.exists() else "no such file or folder"
         raise FileNotFoundError(
-            f"{path}: holds no generator; give a .keras file, a checkpoint folder with {CHECKPOINT_GENERATOR}, a run "
+            f"{path}: {problem}; give a .keras file, a checkpoint folder with {CHECKPOINT_GENERATOR}, a run "
             f"folder with network-snapshot-*.keras or checkpoints, or one of {', '.join(TRAINED_PRESETS)}"
         )
     return found[max(found)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.utils.arrays import read_npz
 from sg3tf.utils.files import atomic_write
 
 #: Relative widths of the averages that training tracks.
@@ -134,10 +134,10 @@ def stored_averages(run: str | os.PathLike[str]) -> dict[Average, tuple[Path, in
     for path in sorted(Path(run).iterdir() if Path(run).is_dir() else []):
         if _FILE.fullmatch(path.name):
             try:
-                with np.load(path) as arrays:
-                    for i, sigma_rel in enumerate(arrays["sigma_rel"]):
-                        found[Average(float(sigma_rel), int(arrays["nimg"]))] = path, i
-            except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+                arrays = read_npz(path, ["sigma_rel", "nimg"])
+                for i, sigma_rel in enumerate(arrays["sigma_rel"]):
+                    found[Average(float(sigma_rel), int(arrays["nimg"]))] = path, i
+            except (OSError, ValueError, TypeError) as error:
                 raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
     if not found:
         raise FileNotFoundError(f"{run}: holds no ema-profiles-*.npz; train with --posthoc_ema")
@@ -156,11 +156,14 @@ def assign_combination(model: Any, sources: Mapping[tuple[Path, int], float]) ->
     """
     sums = [np.zeros(variable.shape) for variable in model.trainable_variables]
     for (path, i), weight in sources.items():
-        with np.load(path) as arrays:
-            for index, total in enumerate(sums):
-                array = arrays[f"{i}/{index}"]
-                if array.shape != total.shape:
-                    raise ValueError(f"{path}: weight {index} is {array.shape}, the network's {total.shape}")
-                total += weight * array.astype(np.float64)
+        names = [f"{i}/{index}" for index in range(len(sums))]
+        try:
+            arrays = read_npz(path, names)
+        except ValueError as error:
+            raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
+        for index, (array, total) in enumerate(zip(arrays.values(), sums, strict=True)):
+            if array.shape != total.shape:
+                raise ValueError(f"{path}: weight {index} is {array.shape}, the network's {total.shape}")
+            total += weight * array.astype(np.float64)
     for variable, total in zip(model.trainable_variables, sums, strict=True):
         variable.assign(total.astype(np.float32))

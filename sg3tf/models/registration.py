@@ -8,15 +8,15 @@ as soon as Keras is imported; it imports the class when a file asks for it.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+
+from sg3tf.utils.import_hook import Execute, ImportHook
 
 PACKAGE = "sg3tf"
 BACKEND = "tensorflow"
@@ -88,9 +88,8 @@ def install() -> None:
     """
     if "keras" in sys.modules:
         _register_stand_ins()
-        return
-    if not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _KerasFinder())
+    else:
+        ImportHook("keras", _import_keras).install()
 
 
 def check_backend(backend: str, source: str) -> None:
@@ -125,28 +124,8 @@ def _register_stand_ins() -> None:
         known.setdefault(f"{PACKAGE}>{name}", LazyClass(module, cls))
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Finder that leaves Keras to the other finders, and registers the models after its import."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != "keras":
-            return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
-        if spec is not None and spec.loader is not None:
-            _surround_import(spec.loader)
-        return spec
-
-
-def _surround_import(loader: Any) -> None:
-    """Make the loader of Keras check the backend before it executes the module, and register the models after."""
-    exec_module = loader.exec_module
-
-    def execute(module: ModuleType) -> None:
-        check_backend(*_configured_backend())
-        exec_module(module)
-        _register_stand_ins()
-
-    loader.exec_module = execute
+def _import_keras(execute: Execute, module: ModuleType) -> None:
+    """Check the backend before Keras is executed, and register the models after."""
+    check_backend(*_configured_backend())
+    execute(module)
+    _register_stand_ins()

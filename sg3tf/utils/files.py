@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -100,6 +100,25 @@ def _remove_unfinished(folder: Path) -> None:
                     os.kill(int(process[1]), 0)
                 except ProcessLookupError:
                     file.unlink()
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file of lines; if it cannot be written whole, nothing of it stays.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    refuse_remote(path)
+    with naming_errors(path, path), open(path, "ab", buffering=0) as file:
+        end = os.fstat(file.fileno()).st_size  # tell() is an error of pipes
+        rest = memoryview(f"{line}\n".encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with suppress(OSError):  # another one must not hide the first
+                file.truncate(end)
+            raise
 
 
 @contextmanager
@@ -252,6 +271,8 @@ def sync_folder(path: Path) -> None:
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise FileExistsError(f"{path} exists already; remove it or choose another destination")
+    if path.is_symlink():
+        raise FileExistsError(f"{path} is a link to {os.readlink(path)}, which does not exist; make or remove it")
 
 
 # --- Paths for TensorFlow ---------------------------------------------------------------------------------------------
@@ -287,14 +308,15 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the digests of all files in `folder` into sha256.json beside them."""
-    digests = {file.name: digest_file(file) for file in sorted(folder.iterdir())}
+def write_checksums(folder: Path, patterns: Sequence[str] = ("*",)) -> None:
+    """Write the digests of the files in `folder` that match a pattern into its sha256.json."""
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern))
+    digests = {file.relative_to(folder).as_posix(): digest_file(file) for file in files}
     (folder / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")
 
 
 def verify_checksums(folder: Path) -> str | None:
-    """Compare the files in `folder` with its sha256.json; return the first problem found, or None."""
+    """Compare files in `folder` with its sha256.json; return the first problem found, or None."""
     try:
         digests = dict(json.loads((folder / DIGESTS).read_text()))
     except (OSError, ValueError, TypeError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.utils.files import literal_folder
+from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
 
 
 def load(folder: Path) -> Any:
@@ -24,6 +24,16 @@ def load(folder: Path) -> Any:
             return tf.saved_model.load(str(literal))
     finally:
         logger.removeFilter(_is_no_gradient_warning)
+
+
+def require_intact(folder: Path) -> None:
+    """Compare the files of an export with its digests; TensorFlow has none of the graph and the constants in it.
+
+    Raises:
+        OSError: a file is damaged.
+    """
+    if (folder / DIGESTS).exists() and (problem := verify_checksums(folder)):
+        raise OSError(f"{folder}: {problem}; copy the folder again, or export the generator again")
 
 
 def _is_no_gradient_warning(record: logging.LogRecord) -> bool:

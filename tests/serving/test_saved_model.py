@@ -17,6 +17,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 import sg3tf
 from serving import saved_model
 from serving.saved_model import export_saved_model, with_precision
+from serving.server.model import ServedModel
+from sg3tf.generate.saved_model_network import SavedModelNetwork
+from sg3tf.utils import saved_models
+from tests.helpers.bit_flips import flips
 
 # Operations that a stock server cannot run: native ones, callbacks into Python, compiled clusters.
 FORBIDDEN = ("Sg3>", "PyFunc", "EagerPyFunc", "Xla", "_Xla")
@@ -65,6 +69,20 @@ def test_a_version_is_on_the_disk_before_it_appears(fake_generator, tmp_path, mo
     export_saved_model(fake_generator, tmp_path)
     ((folder, names),) = seen
     assert names == [folder.name] and folder.name.startswith(".unfinished")
+
+
+def test_flipped_bits_are_found_or_harmless(fake_generator, tmp_path, without_validation):
+    folder = export_saved_model(fake_generator, tmp_path)
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        for place in flips(file, few=4):
+            if file.parent.name == "assets.extra" or file.name == "fingerprint.pb":  # nothing is computed from them
+                saved_models.require_intact(folder)
+                continue
+            for load in (saved_models.require_intact, ServedModel, lambda path: SavedModelNetwork(path, "fake")):
+                with pytest.raises(OSError, match=f"{folder}: .* (is damaged|cannot be read)") as error:
+                    load(folder)
+                assert file.name in (*str(error.value).replace("/", " ").split(), "sha256.json"), place
+    saved_models.require_intact(folder)
 
 
 def test_a_number_taken_meanwhile_is_not_overwritten(fake_generator, tmp_path, monkeypatch, without_validation):

@@ -36,7 +36,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer, write_classes
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.files import atomic_directory, write_checksums
 from sg3tf.utils.parallel import map_in_order
 from sg3tf.utils.progress import Progress, print_above_bar
 
@@ -94,6 +94,8 @@ def build(
                     _write_ffhq(folder, dest.name, config, images)
                     if found.classes:
                         write_classes(folder, dest.name, found.classes)
+                    if found.label.dim:
+                        write_checksums(folder, ("*.labels",))  # records have their own
                 else:
                     plan = plan_shards(dest.name, config.shards, len(found.entries))
                     shards = [write_shard(folder / file, islice(images, len(rows))) for file, rows in plan]

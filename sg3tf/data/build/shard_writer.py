@@ -9,8 +9,9 @@ from pathlib import Path
 from sg3tf.data.build.conversion import BuildConfig, Converted
 from sg3tf.data.build.report import Report, Tally, add
 from sg3tf.data.record_index import write_index
-from sg3tf.data.shards import ContentDigest, write_labels, write_manifest
+from sg3tf.data.shards import LABELS, ContentDigest, write_labels, write_manifest
 from sg3tf.data.tfrecord import FRAME, record_writer
+from sg3tf.utils.files import digest_file
 
 
 @dataclass
@@ -66,9 +67,10 @@ def write_build_manifest(folder: Path, name: str, config: BuildConfig, report: R
     """Write the manifest, the index and the labels of the shards in `folder`."""
     source = report.source
     write_index(folder, [size for shard in shards for size in shard.sizes])
+    label = {**asdict(source.label), "classes": source.classes, "counts": list(report.classes().values())}
     if source.label.dim:
         write_labels(folder, [label for name, label in source.entries if name not in report.skipped], source.label)
-    label = {**asdict(source.label), "classes": source.classes, "counts": list(report.classes().values())}
+        label["sha256"] = digest_file(folder / LABELS)
     if source.mean:
         label |= {"mean": source.mean, "std": source.std}
     write_manifest(

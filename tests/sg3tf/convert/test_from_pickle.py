@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from sg3tf.convert.from_pickle import convert_pickle
+from sg3tf.convert.official_network import UnsupportedNetworkError
 from sg3tf.convert.weights import ParameterMismatchError, to_arrays
 from sg3tf.models.loading import load
 from tests.conftest import Golden
@@ -71,8 +72,10 @@ def test_golden_logits(golden: Golden, tmp_path: Path) -> None:
 
 def test_broken_arrays_leave_nothing_behind(golden: Golden, tmp_path: Path) -> None:
     path = pickled(tmp_path, {"G_ema": stored("generator_t32", golden("generator_t32"), channel_max=23)})
-    with pytest.raises(ParameterMismatchError, match="unknown"):
+    with pytest.raises(ParameterMismatchError, match=rf"(?s){path}: .*unknown"):
         convert_pickle(path, tmp_path / "out")
+    with pytest.raises(UnsupportedNetworkError, match=f"{path}: D is not in the file"):
+        convert_pickle(path, tmp_path / "out", names=["D"])
     assert [file.name for file in tmp_path.iterdir()] == ["network.pkl"]
 
 

@@ -160,7 +160,7 @@ def test_balanced_needs_classes(ffhq_set: MakeSet) -> None:
 
 
 def test_labels_are_read_without_records(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From labels.npy; where it does not fit, from the records. Verifying compares both."""
+    """From labels.npy; where it is not as written, from the records. Verifying finds that, by the digest or by both."""
     expected = np.stack([open_dataset(shard_set, use_labels=True)[i][1] for i in range(6)])
     file = shard_set / "labels.npy"
     with monkeypatch.context() as patch:
@@ -168,12 +168,16 @@ def test_labels_are_read_without_records(shard_set: Path, monkeypatch: pytest.Mo
         data = open_dataset(shard_set, use_labels=True)
         np.testing.assert_array_equal([data.label(i) for i in range(6)], expected)
     labels = np.load(file)
-    for wrong in (labels[:5], labels.astype(np.float32), labels[:, None]):
+    for wrong in (labels[:5], labels.astype(np.float32), labels[:, None], labels[::-1]):
         np.save(file, wrong)
         data = open_dataset(shard_set, use_labels=True)
         np.testing.assert_array_equal([data.label(i) for i in range(6)], expected)
         assert data.balanced().num_images == 6
-    np.save(file, labels[::-1])
+    with pytest.raises(DataError, match=r"labels\.npy has changed since it was written; delete it"):
+        verify(shard_set)
+    manifest = json.loads((shard_set / "manifest.json").read_text())
+    del manifest["label"]["sha256"]  # as before there was one
+    (shard_set / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=r"record 0: its label is not that in .*labels\.npy; build"):
         verify(shard_set)
 

@@ -163,7 +163,7 @@ def test_keras_files_and_folders(saved: Path, network: Network, tmp_path: Path) 
         opened = open_network(str(path))
         np.testing.assert_array_equal(drawn(opened)[1], drawn(network)[1])
         assert opened.identity() == network.identity()
-    with pytest.raises(FileNotFoundError, match="nowhere: holds no generator"):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder; give a .keras file"):
         open_network(str(tmp_path / "nowhere"))
 
 

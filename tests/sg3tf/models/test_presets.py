@@ -32,7 +32,7 @@ def test_a_trained_preset_has_its_name_where_a_path_may_stand(tmp_path: Path, mo
     name = Path("portraits-32-conditional")
     assert loading.generator_file(name) == loading.generator_file(name.absolute()) == presets.trained_file(name.name)
     assert loading.class_names(name)[3] == "long red hair"
-    with pytest.raises(FileNotFoundError, match="holds no generator"):
+    with pytest.raises(FileNotFoundError, match="holds no generator|no such file or folder"):
         loading.generator_file(tmp_path / "elsewhere" / name)
     name.mkdir()
     with pytest.raises(FileNotFoundError, match="holds no generator"):  # what is there comes first

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sg3tf.utils import files
-from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, local_path
+from sg3tf.utils.files import append_line, atomic_directory, atomic_write, digest_file, local_path
 
 
 def test_file_is_replaced_only_at_the_end(tmp_path):
@@ -43,6 +44,25 @@ def test_folder_appears_at_the_end(tmp_path):
     with pytest.raises(RuntimeError), atomic_directory(tmp_path / "other") as unfinished:
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["deep"]
+
+
+def test_a_link_to_nothing_is_named_before_the_work(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="link is a link to .*nowhere"), atomic_directory(tmp_path / "link"):
+        pytest.fail("begun")
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
+    file, limits = tmp_path / "lines", resource.getrlimit(resource.RLIMIT_FSIZE)
+    append_line(file, "a" * 10)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15, limits[1]))  # as on a disk with room for 4 more bytes
+    try:
+        with pytest.raises(OSError, match=f"File too large.*{file}"):
+            append_line(file, "b" * 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    append_line(file, "c")
+    assert file.read_text() == "a" * 10 + "\nc\n"
 
 
 def test_folder_replaces_another(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_a_process_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)  # as after 2>&-
     with filtered_stderr():
         pass
+
+
+def test_a_process_without_a_folder_for_temporary_files(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: os.open("/nonexistent/file", os.O_WRONLY))
+    with filtered_stderr():
+        os.write(2, NOTICES)
+    assert capfd.readouterr().err == NOTICES.decode()
 
 
 # The import through Keras, the first operation, the first use of XLA, and an error.

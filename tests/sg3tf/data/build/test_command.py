@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +25,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
 from sg3tf.utils import command_line
+from sg3tf.utils.files import digest_file
 from sg3tf.utils.resolution import Size
 
 
@@ -54,6 +58,7 @@ def test_manifest_says_what_is_there(shard_set: Path) -> None:
         "label": {
             **{"kind": "class", "dim": 3, "optional": False},
             **{"classes": ["ant", "bee", "cat"], "counts": [2, 2, 2]},
+            "sha256": digest_file(shard_set / "labels.npy"),
         },
         "crop": "center",
         "aspect": None,
@@ -89,7 +94,7 @@ def test_zip_is_like_the_folder(tmp_path: Path, image_folder: Path) -> None:
 
 def test_ffhq_layout(tmp_path: Path, image_folder: Path) -> None:
     build(image_folder, tmp_path / "x", BuildConfig(16, format="ffhq"))
-    names = ["x-classes.json", "x-r02.tfrecords", "x-r03.tfrecords", "x-r04.tfrecords", "x-rxx.labels"]
+    names = ["sha256.json", "x-classes.json", "x-r02.tfrecords", "x-r03.tfrecords", "x-r04.tfrecords", "x-rxx.labels"]
     assert sorted(contents(tmp_path / "x")) == names
     dataset = open_dataset(tmp_path / "x", use_labels=True)
     files = sorted(image_folder.glob("*/*.png"))
@@ -295,6 +300,25 @@ def test_paths_of_any_name(tmp_path: Path, image_folder: Path, name: str, kind: 
     build(dest, tmp_path / name / "again", BuildConfig(8))
     (tmp_path / "link").symlink_to(dest)
     assert len(open_dataset(tmp_path / "link")) == 6
+
+
+def test_an_environment_without_home_temporary_folder_and_unicode(tmp_path: Path, image_folder: Path) -> None:
+    """As in a container, and for a user without an entry in the list of users."""
+    (image_folder / "bee" / "\u00e9.png").write_bytes((image_folder / "bee" / "3.png").read_bytes()[:40])
+    built = tmp_path / "d\u00fc"
+    command = [sys.executable, "-m", "sg3tf", "data", "build", "--resolution=16", "--workers=2"]
+    done = subprocess.run(
+        [*command, f"--source={image_folder}", f"--outdir={built}"],
+        env={
+            **{"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TMPDIR": "/nonexistent"},
+            **{"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        },
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"skipped bee/\udcc3\udca9.png: " in done.stderr and b"6 images at 16, 1 skipped" in done.stdout
+    assert len(open_dataset(built)) == 6
 
 
 def test_what_is_no_data_set_is_refused_with_the_command_that_makes_one(tmp_path: Path, image_folder: Path) -> None:
