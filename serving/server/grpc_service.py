@@ -33,6 +33,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
 from serving.server.inputs import to_array
+from serving.server.messages import ParsingInterceptor
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
 from serving.server.model_manager import ModelManager, Version, VersionStatus, model_config, policy_from_config
 from serving.server.outputs import to_proto
@@ -67,7 +68,8 @@ def make_grpc_server(
     # A port in use must be an error; gRPC would share it with the other server.
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
-    server = grpc.server(threads, options=options, interceptors=[KeyInterceptor(key)] if key else [])
+    interceptors = [*([KeyInterceptor(key)] if key else []), ParsingInterceptor()]
+    server = grpc.server(threads, options=options, interceptors=interceptors)
     service = PredictionService(predictor, max_bytes, as_tensor_content)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(predictor.models), server)

@@ -11,6 +11,7 @@ ten minutes. The report has the whole curve.
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
 import os
@@ -133,7 +134,7 @@ def serving(minutes: float, work: Path) -> list[Sample]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     count = itertools.count(1)
     try:
-        address = re.search(r"gRPC (\S+:\d+)", process.stdout.readline())[1]
+        address, rest = re.search(r"gRPC (\S+:\d+), REST (\S+?)/v1", process.stdout.readline()).groups()
         with grpc.insecure_channel(address) as channel:
             predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
             messages = itertools.cycle(requests(G.num_ws))
@@ -146,6 +147,9 @@ def serving(minutes: float, work: Path) -> list[Sample]:
                 except grpc.RpcError:
                     if is_good:
                         raise
+                if not is_good:
+                    post(rest, b'{"signature_name": "label", "inputs": {"class_name": ["manx"]}}', 200)
+                    post(rest, b'{"signature_name": "label", "inputs": {"class_na', 400)
 
             send()
             found = watch(process, minutes, send)
@@ -157,8 +161,16 @@ def serving(minutes: float, work: Path) -> list[Sample]:
     return found
 
 
+def post(rest: str, body: bytes, status: int) -> None:
+    connection = http.client.HTTPConnection(rest.removeprefix("http://"), timeout=60)
+    connection.request("POST", "/v1/models/sg3:predict", body)
+    with connection.getresponse() as answer:
+        assert answer.status == status, answer.read()
+    connection.close()
+
+
 def requests(num_ws: int) -> Iterator[tuple[bytes, bool]]:
-    """PredictRequests of all signatures, in turn with one to three images, and True; every tenth is damaged: False."""
+    """PredictRequests of all signatures, in turn with one to three images, and True; and bad ones, and False."""
     import numpy as np
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
@@ -185,6 +197,8 @@ def requests(num_ws: int) -> Iterator[tuple[bytes, bool]]:
                 message.inputs[name].CopyFrom(tf.make_tensor_proto(value))
             yield message.SerializeToString(), True
         yield message.SerializeToString()[:-5], False
+        message.model_spec.signature_name = "no such signature"
+        yield message.SerializeToString(), False
 
 
 def main() -> int:

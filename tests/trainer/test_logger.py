@@ -186,7 +186,8 @@ def test_a_kill_at_any_moment_of_a_write_costs_that_checkpoint_alone(logger, tmp
         for file in newest.iterdir():
             original = logger.run / "checkpoints" / newest.name / file.name
             assert file.read_bytes() == original.read_bytes()
-    logger.run, logger.state.cur_nimg = copies[found.count(before) - 1], 16  # and the next process removes what is left
+    logger.run, logger.state.cur_nimg = copies[found.count(before) - 1], 16  # the next process removes what is left
+    logger._tick_nimg = 16
     assert list(logger.run.glob("checkpoints/.*"))
     step(logger)
     assert saved(logger) == [16, 24]
