@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,22 +33,45 @@ class VariableCopy(NamedTuple):
         return cls(variable.name.partition(":")[0], np.array(variable.numpy()))  # numpy() may be a view on a CPU
 
 
+class SpareGenerator:
+    """A second generator, through which a thread saves copied weights while training changes those of the first.
+
+    It is made once: Keras models are in cycles of references, so that one for each checkpoint would stay in memory
+    until Python looks for cycles, which is seldom.
+
+    Args:
+        generator: the first one.
+    """
+
+    def __init__(self, generator: keras.Model) -> None:
+        self._kind, self._config = type(generator), generator.get_config()
+
+    @functools.cached_property
+    def _model(self) -> keras.Model:
+        return self._kind.from_config(self._config)
+
+    def save(self, weights: Sequence[VariableCopy], file: Path) -> None:
+        """Write a .keras file with these weights."""
+        for variable, copy in zip(self._model.variables, weights, strict=True):
+            variable.assign(copy.value)
+        self._model.save(file)
+
+
 class StateCopy:
     """Training state at one moment, which no later step changes.
 
     Args:
         variables: {part: tf.Variable, or list of them}, everything that a checkpoint holds.
-        generator: the part "G_ema" of it.
+        generator: writes the part "G_ema" of it.
         progress: content of progress.json.
     """
 
-    def __init__(self, variables: Mapping[str, Any], generator: keras.Model, progress: Mapping[str, Any]) -> None:
+    def __init__(self, variables: Mapping[str, Any], generator: SpareGenerator, progress: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = {
             part: [VariableCopy.of(v) for v in of_part] if isinstance(of_part, list) else VariableCopy.of(of_part)
             for part, of_part in variables.items()
         }
-        self._kind, self._config = type(generator), generator.get_config()
-        self._progress = dict(progress)
+        self._generator, self._progress = generator, dict(progress)
 
     def write(self, folder: Path) -> None:
         """Write a checkpoint atomically.
@@ -58,7 +82,7 @@ class StateCopy:
         try:
             with atomic_directory(folder, replace=True) as partial, tf.device("/cpu:0"):
                 self._checkpoint().write(str(partial / "state"))
-                self._generator().save(partial / CHECKPOINT_GENERATOR)
+                self._generator.save(self._values["G_ema"], partial / CHECKPOINT_GENERATOR)
                 (partial / PROGRESS).write_text(json.dumps(self._progress) + "\n")
                 write_checksums(partial)
         except (OSError, tf.errors.OpError) as error:
@@ -71,12 +95,6 @@ class StateCopy:
                 for part, copies in self._values.items()
             }
         )
-
-    def _generator(self) -> keras.Model:
-        model = self._kind.from_config(self._config)
-        for variable, copy in zip(model.variables, self._values["G_ema"], strict=True):
-            variable.assign(copy.value)
-        return model
 
 
 def _variable(copy: VariableCopy) -> tf.Variable:

@@ -14,7 +14,7 @@ from sg3tf.models import power_ema
 from sg3tf.utils.files import literal_folder, verify_checksums
 from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
-from trainer.checkpoint import PROGRESS, StateCopy
+from trainer.checkpoint import PROGRESS, SpareGenerator, StateCopy
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
 from trainer.losses import Regularization
@@ -76,6 +76,7 @@ class TrainState:
             self.D = Discriminator(options.discriminator(), dtype=options.policy)
             self.G_ema = build_generator(options.generator())
             self.G_ema.set_weights(self.G.get_weights())
+            self._spare = SpareGenerator(self.G_ema)
             widths = power_ema.TRACKED if options.posthoc_ema else ()
             self.power_emas = {sigma_rel: build_generator(options.generator()) for sigma_rel in widths}
             freeze(self.D, options.freezed)
@@ -107,7 +108,7 @@ class TrainState:
 
     def copy(self) -> StateCopy:
         """Copy everything that a checkpoint holds to the memory of the host, to be written while training continues."""
-        return StateCopy(self._variables(), self.G_ema, self._progress())
+        return StateCopy(self._variables(), self._spare, self._progress())
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint atomically.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -129,6 +130,19 @@ def test_a_copy_is_written_as_the_variables_themselves_would_be(saved_once, stat
             assert one.namelist() == two.namelist()
             for name in {*one.namelist()} - {"metadata.json"}:
                 assert one.read(name) == two.read(name), name
+
+
+def test_checkpoints_leave_no_generators_in_memory(state, tmp_path):
+    """Not even those that Python's collector would find, as it seldom runs."""
+    state.save(tmp_path / "first")
+    gc.disable()
+    try:
+        before = sum(issubclass(type(found), keras.Model) for found in gc.get_objects())
+        for _ in range(2):
+            state.save(tmp_path / "next")
+        assert sum(issubclass(type(found), keras.Model) for found in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def test_is_complete(saved, state):
