@@ -31,23 +31,13 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
     Raises:
         OptionError: it cannot be made there.
     """
-    refuse_remote(outdir)
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
-        folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
-        folder.mkdir()
-        options.write(folder / OPTIONS)
-        if classes:
-            (folder / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
-    return folder
+    with begin(outdir, options, classes) as run:
+        return run
 
 
 @contextlib.contextmanager
 def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
-    """Folder of a run that begins, locked in the context.
+    """Folder of a run that begins, as of `create`, locked in the context.
 
     Args:
         outdir: folder of run folders.
@@ -57,42 +47,58 @@ def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: b
             locked, so not at work; without one, or without locks in this file system, the next numbered folder.
 
     Raises:
-        OptionError: the folder cannot be written.
+        OptionError: the folder cannot be made or written.
     """
+    refuse_remote(outdir)
     with contextlib.ExitStack() as stack:
-        for run in _without_checkpoint(outdir, options) if latest else ():
-            with contextlib.suppress(OSError):
-                stack.enter_context(locked(run, wait=False))
-                _begin_anew(run, options)
-                break
-        else:
-            run = create(outdir, options, classes)
-            with contextlib.suppress(OSError):
-                stack.enter_context(locked(run, wait=False))
+        try:
+            run = _reused(outdir, options, stack) if latest else None
+            if run is None:
+                run = _next_folder(outdir, options)
+                with contextlib.suppress(OSError):
+                    stack.enter_context(locked(run, wait=False))
+            options.write(run / OPTIONS)
+            if classes:
+                (run / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
         yield run
 
 
-def _without_checkpoint(outdir: Path, options: Options) -> Iterator[Path]:
-    """Runs with the same options that have neither a checkpoint nor a snapshot, newest first."""
-    fields = options.reproducibility_fields
-    for run in sorted(outdir.glob("*"), reverse=True):
-        if re.match(r"\d{5}-", run.name) and not checkpoints(run) and not any(run.glob("network-*.keras")):
-            with contextlib.suppress(OptionError):
-                if (
-                    Options.from_file(run / OPTIONS).reproducibility_fields == fields
-                    and run.name[6:] == options.description
-                ):
-                    yield run
+def _next_folder(outdir: Path, options: Options) -> Path:
+    outdir.mkdir(parents=True, exist_ok=True)
+    numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
+    folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
+    folder.mkdir()
+    return folder
 
 
-def _begin_anew(run: Path, options: Options) -> None:
-    note = f"{run} was stopped before its first checkpoint; it begins anew"
-    print(note)
-    discard_later(run, 0)
-    shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)  # unfinished ones
-    options.write(run / OPTIONS)
-    with open(run / LOG, "a", encoding="utf-8") as log:
-        log.write(note + "\n")
+def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path | None:
+    """Newest run that can begin anew with these options, emptied, and locked in `stack`."""
+    for run in sorted(outdir.glob("[0-9]" * 5 + "-*"), reverse=True):
+        if run.name[6:] == options.description and _has_saved_nothing(run, options):
+            with contextlib.suppress(OSError):
+                stack.enter_context(locked(run, wait=False))
+                note = f"{run} was stopped before its first checkpoint; it begins anew"
+                print(note)
+                discard_later(run, 0)
+                shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)  # unfinished ones
+                with open(run / LOG, "a", encoding="utf-8") as log:
+                    log.write(note + "\n")
+                return run
+    return None
+
+
+def _has_saved_nothing(run: Path, options: Options) -> bool:
+    """True if a run has these options, but neither a checkpoint nor a snapshot, or was killed before it had options."""
+    if checkpoints(run) or any(run.glob("network-*.keras")):
+        return False
+    if not any(run.glob("[!.]*")):
+        return True
+    try:
+        return Options.from_file(run / OPTIONS).reproducibility_fields == options.reproducibility_fields
+    except OptionError:
+        return False
 
 
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:

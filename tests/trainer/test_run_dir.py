@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folde
     dataclasses.replace(PLAIN, seed=1).write(others[0] / "options.json")
     (others[1] / "network-snapshot-000001.keras").touch()
     make_checkpoint(others[2], 8)
-    (others[3] / "options.json").unlink()
+    (others[3] / "options.json").write_text("{}")
     (dead / "fakes000001.png").touch()
     (dead / "checkpoints" / ".000000008.partial-1").mkdir(parents=True)
     before = [sorted(path.rglob("*")) for path in others]
@@ -110,6 +110,22 @@ def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folde
     with run_dir.begin(tmp_path, PLAIN) as new:
         assert new.name == f"00006-{NAME}"
     assert [sorted(path.rglob("*")) for path in others] == before
+
+
+def test_a_run_that_was_killed_while_its_folder_was_made_begins_anew_in_it(tmp_path):
+    """With its options, and its classes, which may be lacking."""
+    dead = run_dir.create(tmp_path, PLAIN, ["cat", "dog"])
+    (dead / "classes.json").unlink()
+    for unfinished in (None, ".options.partial-1.json"):
+        if unfinished:
+            (dead / "options.json").rename(dead / unfinished)
+            for file in dead.glob("[!.]*"):
+                file.unlink()
+        with run_dir.begin(tmp_path, PLAIN, ["cat", "dog"], latest=True) as run:
+            assert run == dead
+            assert Options.from_file(run / "options.json") == PLAIN
+            assert json.loads((run / "classes.json").read_text()) == ["cat", "dog"]
+            assert not list(run.glob(".*"))
 
 
 def test_without_locks_every_run_that_begins_has_a_folder_of_its_own(tmp_path, monkeypatch):
