@@ -37,7 +37,7 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
 
 @contextlib.contextmanager
 def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
-    """Folder of a run that begins, as of `create`, locked in the context.
+    """Folder of a run that begins, made like those of `create` and locked in the context.
 
     Args:
         outdir: folder of run folders.
