@@ -16,7 +16,7 @@ from absl import flags
 
 from sg3tf.cli.main import main as run
 from sg3tf.metrics import plots
-from sg3tf.metrics.run_curves import Group, group_runs, read_run
+from sg3tf.metrics.run_curves import Group, group_runs, read_runs
 from sg3tf.utils import flags as shared
 
 
@@ -40,7 +40,7 @@ def main(options: Any, folders: list[str]) -> None:
         raise ValueError(f"out={out}: give a name that ends in .png")
     if not folders:
         raise ValueError("no runs: give the folders of one or more")
-    groups = group_runs([read_run(Path(folder), options.metric) for folder in folders])
+    groups = group_runs(read_runs([Path(folder) for folder in folders], options.metric))
     plots.plot_runs(out, groups, options.metric)
     print(_table(groups))
     print(out)

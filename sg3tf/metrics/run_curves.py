@@ -27,7 +27,7 @@ class RunCurve:
     """Values of a metric in one run.
 
     Attributes:
-        name: of the folder.
+        name: of the folder, with those above it where runs share the name.
         options: of options.json.
         kimg: thousands of images at each value, float [N], ascending.
         hours: time spent until then, without interruptions, float [N].
@@ -61,6 +61,19 @@ class Group:
     mean: Array
     low: Array
     high: Array
+
+
+def read_runs(folders: Sequence[Path], name: str) -> list[RunCurve]:
+    """Read several run folders as `read_run` does, and give them names that tell them apart.
+
+    Raises:
+        ValueError: as of read_run.
+    """
+    runs, paths = [read_run(folder, name) for folder in folders], [folder.absolute().parts for folder in folders]
+    length = 1  # of the names, in folders
+    while len({path[-length:] for path in paths}) < len(set(paths)):
+        length += 1
+    return [dataclasses.replace(run, name="/".join(path[-length:])) for run, path in zip(runs, paths, strict=True)]
 
 
 def read_run(folder: Path, name: str) -> RunCurve:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sg3tf.cli.main import main
-from sg3tf.metrics.run_curves import group_runs, read_run
+from sg3tf.metrics.run_curves import group_runs, read_run, read_runs
 
 
 def make_run(
@@ -68,6 +68,19 @@ def test_runs_whose_snapshots_are_at_other_places(tmp_path: Path):
     c = make_run(tmp_path / "c", {3: 15.0, 4: 20.0, 5: 20.0}, seed=4)  # all between the values of the other
     (group,) = group_runs([read_run(a, "swd"), read_run(c, "swd")])
     np.testing.assert_allclose([group.kimg, group.low, group.high], [[3, 4, 5], [15, 20, 20], [15, 20, 25]])
+
+
+def test_runs_of_one_name_are_told_apart_by_the_folders_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder, gamma in (("few/t", 1.0), ("many/t", 2.0), ("many/r", 3.0)):
+        make_run(tmp_path / folder / "00000-faces", {2: 10.0}, gamma=gamma)
+    monkeypatch.chdir(tmp_path / "many")
+
+    def names(*folders: str) -> list[str]:
+        return [run.name for run in read_runs([Path(folder) for folder in folders], "swd")]
+
+    assert names("t/00000-faces", "r/00000-faces") == ["t/00000-faces", "r/00000-faces"]
+    assert names("t/00000-faces", "../few/t/00000-faces") == ["many/t/00000-faces", "few/t/00000-faces"]
+    assert names("t/00000-faces", "t/00000-faces") == ["00000-faces", "00000-faces"]
 
 
 def test_table_and_figure(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
