@@ -67,7 +67,7 @@ def read_runs(folders: Sequence[Path], name: str) -> list[RunCurve]:
     """Read several run folders as `read_run` does, and give them names that tell them apart.
 
     Raises:
-        ValueError: as of read_run.
+        ValueError: a folder cannot be read.
     """
     runs, paths = [read_run(folder, name) for folder in folders], [folder.absolute().parts for folder in folders]
     length = 1  # of the names, in folders
