@@ -17,7 +17,7 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.utils.files import append_line, atomic_path, atomic_write
+from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
@@ -71,7 +71,7 @@ class Evaluator:
 
     def lacks_values_of(self, snapshot: Path) -> bool:
         """True if a process was killed between saving a snapshot and the last of its metrics."""
-        lines = [_lines(self._file(name))[-1:] for name in self._options.metrics]
+        lines = [read_json_lines(self._file(name))[-1:] for name in self._options.metrics]
         return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
     def kills_in(self, snapshot: Path) -> int:
@@ -140,7 +140,7 @@ class Evaluator:
             "snapshot": snapshot.name,
             "kimg": self._state.cur_nimg / 1000,
         }
-        lines = [*_lines(file), line]
+        lines = [*read_json_lines(file), line]
         for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
             if best_line(lines, result, higher_is_better) is line:
                 _copy(snapshot, self._best(result))
@@ -153,7 +153,7 @@ class Evaluator:
         for result, higher_is_better in metrics.METRICS[name].results.items():
             if not (best := self._best(result)).exists():
                 continue
-            line = best_line(_lines(file), result, higher_is_better)
+            line = best_line(read_json_lines(file), result, higher_is_better)
             if line is None:
                 best.unlink()
             elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not filecmp.cmp(
@@ -221,7 +221,3 @@ def _kimg(line: dict[str, Any]) -> float:
 def _copy(snapshot: Path, best: Path) -> None:
     with atomic_path(best) as temporary:
         shutil.copyfile(snapshot, temporary)
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

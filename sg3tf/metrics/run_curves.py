@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sg3tf.utils.files import read_json_lines
+
 Array = NDArray[np.float64]
 
 #: Options that do not make another experiment: the seed, and how a run computes, ends and reports.
@@ -117,13 +119,13 @@ def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dic
     """
     ticks = []
     known: dict[str, dict[float, tuple[float, int | None]]] = {}
-    for line in _lines(folder / "stats.jsonl"):
+    for line in read_json_lines(folder / "stats.jsonl"):
         kimg = line["Progress/kimg"]["mean"]
         ticks.append((kimg, line["Timing/sec_per_tick"]["mean"]))
         for statistic in line.keys() - {"timestamp"}:
             known.setdefault(statistic, {})[kimg] = (line[statistic]["mean"], None)
     for file in sorted(folder.glob("metric-*.jsonl")):
-        for line in _lines(file):
+        for line in read_json_lines(file):
             for result, value in line["results"].items():
                 known.setdefault(result, {})[line["kimg"]] = (value, line["num_samples"])
     return ticks, known
@@ -159,24 +161,3 @@ def _group(runs: list[RunCurve], differing: Sequence[str]) -> Group:
     if not label or len(label) > MAX_LABEL:
         label = runs[0].name
     return Group(label, runs, kimg, hours, values.mean(0), values.min(0), values.max(0))
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """Lines of a file, without one that is being written; none of a file that does not exist.
-
-    Raises:
-        ValueError: a line is damaged.
-    """
-    try:
-        lines = file.read_text().splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith("\n"):
-            break
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(f"{file}, line {number}: damaged ({error}); remove the line") from error
-    return found

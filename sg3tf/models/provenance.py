@@ -9,6 +9,7 @@ from typing import Any
 
 from sg3tf.models import hub
 from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
+from sg3tf.utils.files import read_json_lines
 
 #: File with the origin of the weights, in a repository that `sg3tf upload` makes.
 PROVENANCE = "provenance.json"
@@ -48,14 +49,16 @@ def distances(path: Path) -> dict[str, float]:
 
     Args:
         path: run folder, checkpoint folder or .keras file.
+
+    Raises:
+        ValueError: a file of metrics is damaged.
     """
     file = generator_file(path.resolve())
     nimg = trained_nimg(file)
     found: dict[str, float] = {}
     for folder in file.parents[:3]:
         for results in sorted(folder.glob("metric-*.jsonl")):
-            lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-            for line in lines:
+            for line in read_json_lines(results):
                 if nimg is not None and line["kimg"] == nimg / 1000:
                     found |= line["results"]
     return found

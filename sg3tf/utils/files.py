@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # Schemes of storage that is not a file system. A Path has lost the second slash.
 _REMOTE = re.compile(
@@ -119,6 +119,27 @@ def append_line(path: Path, line: str) -> None:
             with suppress(OSError):  # another one must not hide the first
                 file.truncate(end)
             raise
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a .jsonl file, without a line that is being written; return [] for a file that does not exist.
+
+    Raises:
+        ValueError: a line is damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: damaged ({error}); remove the line") from error
+    return found
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sg3tf.utils import files
-from sg3tf.utils.files import append_line, atomic_directory, atomic_write, digest_file, local_path
+from sg3tf.utils.files import append_line, atomic_directory, atomic_write, digest_file, local_path, read_json_lines
 
 
 def test_file_is_replaced_only_at_the_end(tmp_path):
@@ -63,6 +63,16 @@ def test_a_line_is_appended_whole_or_not_at_all(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     append_line(file, "c")
     assert file.read_text() == "a" * 10 + "\nc\n"
+
+
+def test_lines_are_read_up_to_one_that_is_being_written(tmp_path):
+    file = tmp_path / "metric-swd.jsonl"
+    assert read_json_lines(file) == []
+    file.write_text('{"kimg": 1}\n{"kimg": 2}\n{"ki')
+    assert read_json_lines(file) == [{"kimg": 1}, {"kimg": 2}]
+    file.write_text('{"kimg": 1}\n{"ki\n')
+    with pytest.raises(ValueError, match=f"{file}, line 2: damaged"):
+        read_json_lines(file)
 
 
 def test_folder_replaces_another(tmp_path):
