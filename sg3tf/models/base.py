@@ -111,7 +111,7 @@ class BaseGenerator(keras.Model):
         Args:
             preset: an architecture: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or one of the ablations
                 "stylegan3-a" to "stylegan3-h" (docs/ablations.md); or a trained network: "portraits-32",
-                "portraits-32-conditional", which has twelve classes, or "portraits-64".
+                "portraits-32-conditional", which has twelve classes, "portraits-64" or "portraits-64-r".
             resolution: side of the image, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or
                 (width, height) or "512x256" (docs/adr/0041), but not of stylegan1. A trained network has its own.
             load_weights: False for the architecture of a trained network with random weights.

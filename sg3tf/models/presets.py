@@ -24,7 +24,7 @@ STYLEGAN1_PRESET = "stylegan1"  # generates, but is not trained here
 STYLEGAN2_PRESETS: dict[str, dict[str, Any]] = {"stylegan2": {}, **STYLEGAN2_ABLATIONS}
 #: Architectures that can be trained.
 PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2", *ABLATION_PRESETS)
-TRAINED_PRESETS = ("portraits-32", "portraits-32-conditional", "portraits-64")
+TRAINED_PRESETS = ("portraits-32", "portraits-32-conditional", "portraits-64", "portraits-64-r")
 
 TRAINED_FOLDER = Path(__file__).parent / "trained"
 
