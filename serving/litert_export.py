@@ -17,6 +17,8 @@ from serving.single_file import FILE_TENSORS, check_arguments, file_requests, va
 from sg3tf import ops
 from sg3tf.models.latent_ops import mix, truncate
 from sg3tf.utils.files import atomic_path
+from sg3tf.utils.saved_models import no_gradient_warnings
+from sg3tf.utils.startup_notices import filtered_stderr
 
 #: File with the metadata, in the zip archive that ends the file: the place that LiteRT has for associated files.
 METADATA = "sg3tf.json"
@@ -129,7 +131,7 @@ def _convert(generator: Any, function: Any) -> bytes:
     module.weights = [variable.value for variable in generator.variables]
     # Gradients, which nothing here needs, would be two fifths of the graph.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, no_gradient_warnings(), filtered_stderr():
         tf.saved_model.save(module, folder, signatures={"serving_default": function}, options=options)
         return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 

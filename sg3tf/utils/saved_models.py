@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
 
 
 def load(folder: Path) -> Any:
-    """Return the SavedModel in a folder of any name, without gradients.
+    """Return the SavedModel in a folder of any name, without gradients."""
+    with no_gradient_warnings(), literal_folder(folder) as literal:
+        return tf.saved_model.load(str(literal))
+
+
+@contextlib.contextmanager
+def no_gradient_warnings() -> Iterator[None]:
+    """Do not show TensorFlow's warnings of custom gradients that are not saved.
 
     Exports leave the custom gradients of the operations out. TensorFlow warns of that for every function that it loads,
-    although none is asked for; those warnings are not shown.
+    although none is asked for.
     """
     logger = logging.getLogger("absl")  # not the one of tf.get_logger()
     logger.addFilter(_is_no_gradient_warning)
     try:
-        with literal_folder(folder) as literal:
-            return tf.saved_model.load(str(literal))
+        yield
     finally:
         logger.removeFilter(_is_no_gradient_warning)
 

@@ -17,10 +17,12 @@ DEBUG = "SG3TF_DEBUG"
 
 # The processor's instructions, and that there is no NVIDIA driver (CUDA error 303: no libcuda) or no card (100).
 # Another failure of cuInit is that of a card that is there. Where oneDNN has no kernel, TensorFlow's own is used.
+# The converter to LiteRT reads graphs of an older version than it has checked.
 _NOTICES = re.compile(
     rb"^[IW]0000 .*\.cc:\d+\] "
     rb"|^E0000 .*cuInit.*(\(303\)|\(100\)|CUDA_ERROR_NO_DEVICE)"
     rb"|^E0000 .*oneDNN supports DT_\w+ only on "
+    rb"|^E0000 .*NodeDef mentions attribute \w+ which is not in the op definition"
     rb"|^WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|^To enable the following instructions: "
 )

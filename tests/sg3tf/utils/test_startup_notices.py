@@ -16,6 +16,7 @@ I0000 00:00:1795868462.7 32036 port.cc:153] oneDNN custom operations are on.
 To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow.
 E0000 00:00:1795868464.1 32036 cuda_platform.cc:52] failed call to cuInit: UNKNOWN ERROR (303)
 E0000 00:00:1795868464.1 32036 util.cc:131] oneDNN supports DT_INT64 only on platforms with AVX-512. Falling back.
+E0000 00:00:1795868464.1 32036 node_def.cc:6] NodeDef mentions attribute T which is not in the op definition: Op<
 """
 OTHER_LINES = b"""E0000 00:00:1795868464.1 1 cuda_platform.cc:52] failed call to cuInit: system not ready (802)
 DeprecationWarning: 'old' is deprecated
