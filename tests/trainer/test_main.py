@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
+import itertools
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -32,6 +35,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
 from sg3tf.models.loading import progress_name, snapshot_name
+from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
 from trainer import distribution, run_dir
@@ -94,10 +98,33 @@ class Runs(NamedTuple):
     straight: Run
 
 
-def fresh(arguments):
-    """Runs to the end, in an outdir without other runs."""
-    status, out, err = finish(start(arguments))
+def fresh(arguments, clock=None):
+    """Runs to the end, in an outdir without other runs; while the wall clock jumps, if one is given."""
+    process = start(arguments, clock.environment if clock else None)
+    with jumps(clock):
+        status, out, err = finish(process)
     return Run(only(Path(arguments[0].partition("=")[2]).iterdir()), status, out, err)
+
+
+@contextlib.contextmanager
+def jumps(clock):
+    """The clock jumps every half second, but not to before 1980, where .keras files cannot be written."""
+    ended = threading.Event()
+
+    def jump():
+        for seconds in itertools.cycle([seconds for seconds in JUMPS if seconds > -86_400]):
+            clock.set(seconds)
+            if ended.wait(0.5):
+                return
+
+    if clock is None:
+        yield
+        return
+    thread = threading.Thread(target=jump)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
 
 
 def last(folder, pattern):
@@ -148,7 +175,7 @@ def runs(tmp_path_factory, unlabeled):
 
     # In images; half a batch less than a whole number of them, so that rounding cannot matter.
     end_kimg = (killed.progress()["cur_nimg"] + MORE_STEPS * BATCH - BATCH // 2) / 1000
-    resumed = fresh([*arguments, f"--kimg={end_kimg}"])
+    resumed = fresh([*arguments, f"--kimg={end_kimg}"], JumpingClock.build(folder))
     shown = {"histograms": True, "profile_steps": "16,18", "metrics": "eqt50k_int", "metrics_samples": 4}
     straight = fresh(flags(folder / "b", unlabeled, kimg=end_kimg, snap=4, **common, **shown))
     return Runs(arguments, stopped, killed, resumed, straight)
@@ -172,6 +199,16 @@ def snapshots_nimg(run):
     """Images seen at each snapshot of the run without a stop: every 16 steps, and at the end."""
     steps = run.progress()["step"]
     return [step * BATCH for step in [*range(16, steps, 16), steps]]
+
+
+@pytest.mark.slow
+def test_jumps_of_the_clock_change_no_duration(runs):
+    """Its weights and files are compared below."""
+    durations = ("Timing/", "Goodput/", "Progress/goodput")
+    values = [row[name] for row in scalars(runs.resumed) for name in row if name.startswith(durations)]
+    assert values and all(0 <= value < 4 * HANGS_AFTER_S for value in values)
+    seconds = json.loads((runs.resumed.folder / "goodput.json").read_text()).values()
+    assert all(0 <= value < 4 * HANGS_AFTER_S for value in seconds)
 
 
 @pytest.mark.slow
