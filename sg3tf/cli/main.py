@@ -72,7 +72,7 @@ COMMANDS = {
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
     "convert to-state-dict": Command("Write a StyleGAN2 for other PyTorch code.", "sg3tf.convert.to_state_dict"),
-    "export": Command("Export a network as a SavedModel or ONNX file.", "serving.export", registered=True),
+    "export": Command("Export a network as a SavedModel, an ONNX or a LiteRT file.", "serving.export", registered=True),
     "upload": Command("Share a network on the hub.", "sg3tf.cli.upload"),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
     "explore": Command("Open a network in a web page.", "serving.explore", registered=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,6 +73,8 @@ def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
     """Raise ValueError if a bit of the archive has changed, by which an array may be missed that is not required."""
     if damaged := archive.testzip():
         raise ValueError(f"{damaged} is damaged")
-    end = path.read_bytes()[-22:]  # zipfile does not compare the number of files in it with those that it finds
+    with open(path, "rb") as file:
+        file.seek(-22, os.SEEK_END)  # zipfile does not compare the number of files in this with those that it finds
+        end = file.read()
     if end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") != len(archive.infolist()):
         raise ValueError("its table of contents is damaged")
