@@ -35,6 +35,7 @@ class EquivarianceMetric:
         sample_params: (rng, resolution) -> parameters of one transform; resolution is the side of a square, or a Size.
         compare: (reference images, images generated with the transform, stacked parameters) -> (difference, mask),
             float32 [N, H, W, C] and [N, H, W, 1] or [1, H, W, 1].
+        min_side: side of images, in pixels, below which a transform may leave no valid pixels.
 
     Examples:
         >>> metric = EquivarianceMetric(sample_integer_translation, compare_translated)
@@ -45,6 +46,7 @@ class EquivarianceMetric:
 
     sample_params: Callable[[np.random.Generator, Resolution], Params]
     compare: Callable[[tf.Tensor, tf.Tensor, Params], tuple[tf.Tensor, tf.Tensor]]
+    min_side: int = 8
 
 
 def measure_equivariance(
@@ -195,6 +197,7 @@ def _tap_offsets(num_taps: int) -> NDArray[np.int64]:
 # Taps are sampled, cut and normalized such that the numbers compare with published ones.
 
 FILTER_RADIUS = 2 * LANCZOS_LOBES  # pixels where the filters are cut, on either side
+MIN_SIDE_ROTATED = 2 * FILTER_RADIUS + 1  # pixels; the valid ones are further from each border than FILTER_RADIUS
 UPSAMPLING = 4  # samples per pixel that are computed; between them, images are interpolated linearly
 
 

@@ -24,7 +24,7 @@ from sg3tf.metrics.samples import Images, Labels, Samples, comparison_rng, label
 from sg3tf.models.configs import ConfigError
 from sg3tf.utils.resolution import Resolution, size_of
 
-MIN_LPIPS_SIZE = 16  # side of the images
+MIN_LPIPS_SIZE = 16  # side of the images that are compared
 
 #: A data set, or the path of one.
 Data = Images | str | os.PathLike[str]
@@ -132,6 +132,12 @@ def _check_data(data: Images, config: Any) -> None:
 
 def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, num_samples: int | None) -> None:
     kind = metric.kind
+    size, smallest = size_of(config.resolution), _smallest_side(kind)
+    if size.shorter < smallest:
+        raise ConfigError(
+            f"metrics={name!r}: needs images of {smallest}x{smallest} at least, the generator's are {size}; "
+            "leave it out, or use a generator of higher resolution"
+        )
     if isinstance(kind, EquivarianceMetric):
         if not config.supports_transform:
             raise ConfigError(
@@ -142,12 +148,6 @@ def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, n
     if config.image_channels not in (1, 3):
         raise ConfigError(f"metrics={name!r}: takes gray or RGB images, not {config.image_channels} channels")
     if isinstance(kind, PathLengthMetric):
-        size = size_of(config.resolution).halved(int(kind.crop))
-        if size.shorter < MIN_LPIPS_SIZE:
-            raise ConfigError(
-                f"metrics={name!r}: compares {size} pixels here, "
-                f"needs {MIN_LPIPS_SIZE}x{MIN_LPIPS_SIZE} at least; use a generator of higher resolution"
-            )
         return
     if kind.max_real and data is None:
         raise ConfigError(f"metrics={name!r}: compares with real images; give data, a data set")
@@ -156,6 +156,15 @@ def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, n
         raise ConfigError(
             f"metrics={name!r}: needs {kind.min_images} images at least, real and generated, not {num_images}"
         )
+
+
+def _smallest_side(kind: EquivarianceMetric | PathLengthMetric | FeatureMetric) -> int:
+    """Side of the smallest images that a metric is defined for, in pixels."""
+    if isinstance(kind, EquivarianceMetric):
+        return kind.min_side
+    if isinstance(kind, PathLengthMetric):
+        return MIN_LPIPS_SIZE << int(kind.crop)
+    return detectors.BUILT_IN[kind.detector].min_side if kind.detector in detectors.BUILT_IN else 1
 
 
 def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_samples: int | None) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sg3tf.metrics.equivariance import (
+    MIN_SIDE_ROTATED,
     EquivarianceMetric,
     compare_rotated,
     compare_translated,
@@ -131,7 +132,9 @@ METRICS = {
     "eqt50k_frac": Metric(
         EquivarianceMetric(sample_fractional_translation, compare_translated), {"eqt50k_frac": HIGHER}, unit="dB"
     ),
-    "eqr50k": Metric(EquivarianceMetric(sample_rotation, compare_rotated), {"eqr50k": HIGHER}, unit="dB"),
+    "eqr50k": Metric(
+        EquivarianceMetric(sample_rotation, compare_rotated, MIN_SIDE_ROTATED), {"eqr50k": HIGHER}, unit="dB"
+    ),
     "fid50k_full": Metric(
         FeatureMetric("inception", "pool", MOMENTS, _fid, max_real=ALL, min_images=2),
         {"fid50k_full": LOWER},

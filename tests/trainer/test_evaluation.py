@@ -228,3 +228,6 @@ def test_refused_before_a_run_begins(faces, monkeypatch):
     with pytest.raises(ConfigError, match="is50k.* needs 10 images"):
         evaluation.check_metrics(dataclasses.replace(options, metrics_samples=9))
     evaluation.check_metrics(dataclasses.replace(options, metrics=(), data="/nowhere"))
+    small = tiny_run.options(faces, cfg="stylegan2", metrics=("swd",))
+    with pytest.raises(ConfigError, match="metrics='swd': needs images of 16x16 at least"):
+        evaluation.check_metrics(dataclasses.replace(small, resolution=8))

@@ -38,7 +38,7 @@ class Detector(Protocol):
         """{output: float32 [N, D]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
 
 
-#: Detectors without files, made for images of a given resolution.
+#: Detectors without files, made for images of a given resolution, whose sides are `min_side` at least.
 BUILT_IN = {"laplacian_patches": LaplacianPatches, "scattering": Scattering}
 
 DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}

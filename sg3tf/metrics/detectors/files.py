@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from sg3tf.utils.files import digest_file
+from sg3tf.utils.resolution import Resolution, size_of
 
 # --- Files ------------------------------------------------------------------------------------------------------------
 
@@ -68,6 +69,17 @@ def verified_digest(path: Path, published: PublishedFile) -> str:
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def check_size(resolution: Resolution, min_side: int) -> None:
+    """Refuse images that are too small.
+
+    Raises:
+        DetectorError: a side is shorter than `min_side` pixels.
+    """
+    size = size_of(resolution)
+    if size.shorter < min_side:
+        raise DetectorError(f"images of {size}: must be {min_side}x{min_side} at least; use larger ones")
 
 
 def to_rgb(images: tf.Tensor) -> tf.Tensor:

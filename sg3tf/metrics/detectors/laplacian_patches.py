@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from sg3tf.metrics.detectors.files import uint8_to_rgb
+from sg3tf.metrics.detectors.files import check_size, uint8_to_rgb
 from sg3tf.utils.resolution import Resolution, size_of
 
 PATCHES = 128  # of each level of an image
@@ -29,8 +29,10 @@ class LaplacianPatches:
     """
 
     digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 1"
+    min_side = MIN_RESOLUTION
 
     def __init__(self, resolution: Resolution) -> None:
+        check_size(resolution, self.min_side)
         self._levels = (size_of(resolution).shorter // MIN_RESOLUTION).bit_length()
         self.outputs = {"patches": self._levels * PATCHES * PATCH_VALUES}
 

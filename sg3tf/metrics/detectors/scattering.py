@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.metrics.detectors.files import uint8_to_rgb
+from sg3tf.metrics.detectors.files import check_size, uint8_to_rgb
 from sg3tf.utils.resolution import Resolution, size_of
 
 SCALES = 3  # octaves
@@ -28,12 +28,14 @@ class Scattering:
     """Colors, and logarithms of scattering coefficients of the luma of orders 1 and 2, means of 4 x 4 cells.
 
     Args:
-        resolution: side of square images, or their Size (width, height); at least 16 each way.
+        resolution: side of square images, or their Size (width, height); at least 8 each way.
     """
 
     digest = "Morlet scattering, 3 octaves, 4 angles, 4 x 4 cells, version 1"
+    min_side = _MARGIN  # what is mirrored beyond the border
 
     def __init__(self, resolution: Resolution) -> None:
+        check_size(resolution, self.min_side)
         self.outputs = {"coefficients": FEATURES}
         width, height = size_of(resolution)
         self._box = max(width // MAX_RESOLUTION, height // MAX_RESOLUTION, 1)

@@ -19,12 +19,14 @@ from sg3tf.images import save_png
 from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, samples
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.metrics.samples import uniform_classes
+from sg3tf.utils.resolution import Size
 from tests.helpers.analytic_images import Waves
 from tests.helpers.metric_stubs import Colors, Data, MeanColor
 
 ROOT = Path(__file__).parents[3]
 CONFIG = GeneratorConfig(16, z_dim=3)
 LABELED = GeneratorConfig(16, z_dim=3, label_dim=2)
+TINY, WIDE = (StyleGAN2Config(resolution, fourier_input=True) for resolution in (8, "40x8"))
 
 
 def data(count: int = 20, label_dim: int = 0) -> Data:
@@ -110,7 +112,10 @@ def changed(**attributes: Any) -> Data:
         ({"names": ["dc50k5_full"], "num_samples": 5}, "metrics='dc50k5_full': needs 6 images at least, .* not 5"),
         ({"names": ["kid50k"], "num_samples": 1}, "metrics='kid50k': needs 2 images"),
         ({"names": ["is50k"], "num_samples": 9}, "metrics='is50k': needs 10 images"),
-        ({"names": ["ppl_wend"]}, "metrics='ppl_wend': compares 8x8 pixels here, needs 16x16"),
+        ({"names": ["ppl_wend"]}, "metrics='ppl_wend': needs images of 32x32 at least, the generator's are 16x16"),
+        ({"names": ["swd"], "config": TINY, "data": changed(resolution=8)}, "metrics='swd': needs images of 16x16 at "),
+        ({"names": ["swd"], "config": WIDE, "data": changed(resolution=Size(40, 8))}, "at least, .* are 40x8; leave"),
+        ({"names": ["eqr50k"], "config": TINY, "data": None}, "metrics='eqr50k': needs images of 13x13 at least"),
         ({"detector_dir": None}, "metrics='fid50k_full': .*give detector_dir"),
         ({"names": ["ppl2_wend"], "detector_dir": None}, "metrics='ppl2_wend': .*give detector_dir"),
         ({"num_samples": 0}, "num_samples=0"),
@@ -129,6 +134,13 @@ def test_refused(monkeypatch: pytest.MonkeyPatch, kwargs: dict[str, Any], messag
     with pytest.raises(ConfigError, match=message):
         compute(G=G, **given)
     assert G.seen == 0
+
+
+def test_small_images():
+    """Of the least size that each metric takes, and of two shapes."""
+    for config in (TINY, WIDE):
+        check(["kid_scattering", "eqt50k_int", "eqt50k_frac"], config, changed(resolution=config.resolution))
+    check(["swd", "eqr50k"], StyleGAN2Config("48x16", fourier_input=True), changed(resolution=Size(48, 16)))
 
 
 def test_missing_detectors_are_refused(tmp_path: Path):

@@ -10,9 +10,11 @@ import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
 from sg3tf.metrics import ArrayImages, Evaluation, compute, detectors
+from sg3tf.metrics.detectors import DetectorError
 from sg3tf.metrics.detectors.laplacian_patches import PATCHES, SIZE, LaplacianPatches, pyramid
+from sg3tf.metrics.detectors.scattering import Scattering
 from sg3tf.metrics.swd import DIRECTIONS, sliced_wasserstein_distance
-from sg3tf.utils.resolution import to_resolution
+from sg3tf.utils.resolution import Size, to_resolution
 from tests.helpers.metric_stubs import Colors, MeanColor
 
 
@@ -115,6 +117,10 @@ def test_equal_sets_and_colors():
 def test_refused():
     with pytest.raises(ValueError, match="0 real and 1 fake images"):
         sliced_wasserstein_distance(np.zeros([0, 147]), np.zeros([1, 147]), np.random.default_rng(0))
+    with pytest.raises(DetectorError, match="images of 64x8: must be 16x16 at least"):
+        LaplacianPatches(Size(64, 8))
+    with pytest.raises(DetectorError, match="images of 4x4: must be 8x8 at least"):
+        Scattering(4)
 
 
 def test_real_images_are_spread_over_the_data_and_as_many_as_the_generated_ones(monkeypatch):

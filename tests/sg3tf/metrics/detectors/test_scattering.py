@@ -60,7 +60,7 @@ def reference(image: np.ndarray) -> np.ndarray:
     return np.concatenate([cells(colors), np.log(cells(stacked) + 1 / 255)])
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 32), (128, 128), (70, 128), (128, 70)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 64), (16, 16), (32, 32), (128, 128), (70, 128), (128, 70)])
 def test_definition(height: int, width: int):
     """Errors of a float32 transform of amplitudes up to 1, divided by the smallest of 1/255 in the logarithm."""
     rng = np.random.default_rng(height)
