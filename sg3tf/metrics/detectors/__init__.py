@@ -39,7 +39,10 @@ class Detector(Protocol):
 
 
 #: Detectors without files, made for images of a given resolution, whose sides are `min_side` at least.
-BUILT_IN = {"laplacian_patches": LaplacianPatches, "scattering": Scattering}
+BUILT_IN: dict[str, type[LaplacianPatches | Scattering]] = {
+    "laplacian_patches": LaplacianPatches,
+    "scattering": Scattering,
+}
 
 DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
 
