@@ -16,7 +16,7 @@ SECONDS_OF_REQUEST = 60
 
 
 class Server:
-    """`python -m serving.server` on a free port, as a context manager."""
+    """`sg3tf serve` on a free port, as a context manager."""
 
     def __init__(self, base: Path, *options: str) -> None:
         command = [sys.executable, "-m", "serving.server", f"--model_base_path={base}", f"--model_name={MODEL}"]

@@ -1,6 +1,6 @@
 """Serving of a trained generator: SavedModel export and an embedded server.
 
-The formats are TensorFlow Serving's, so that a stock server can replace `python -m serving.server` and
+The formats are TensorFlow Serving's, so that a stock server can replace `sg3tf serve` and
 `sg3tf.remote.Client` can talk to either.
 """
 

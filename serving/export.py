@@ -1,9 +1,9 @@
 """Export a trained generator as a SavedModel version that TensorFlow Serving can serve, or as an ONNX or LiteRT file.
 
-python -m serving.export --network=runs/00003-... --model_base_path=models/sg3
-python -m serving.export --network=generator.keras --model_base_path=models/sg3 --precision=bf16
-python -m serving.export --network=generator.keras --format=onnx --out=generator.onnx
-python -m serving.export --network=generator.keras --format=litert --out=generator.tflite
+sg3tf export --network=runs/00003-... --model_base_path=models/sg3
+sg3tf export --network=generator.keras --model_base_path=models/sg3 --precision=bf16
+sg3tf export --network=generator.keras --format=onnx --out=generator.onnx
+sg3tf export --network=generator.keras --format=litert --out=generator.tflite
 """
 
 from __future__ import annotations

@@ -591,7 +591,7 @@ class Client:
 
     def _explain(self, error: grpc.RpcError) -> str:
         if error.code() == grpc.StatusCode.UNAVAILABLE:
-            remedy = "start one with python -m serving.server, or correct the address or the TLS settings"
+            remedy = "start one with sg3tf serve, or correct the address or the TLS settings"
             if variable := proxy_variable(self._server):
                 proxy = urlsplit(os.environ[variable]).netloc.rpartition("@")[2]  # without user and password
                 remedy = (

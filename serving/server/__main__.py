@@ -1,6 +1,6 @@
 """Serve an exported model over gRPC and REST, with TensorFlow Serving's protocols, until SIGTERM or Ctrl-C.
 
-python -m serving.server --model_base_path=models/sg3 --model_name=sg3
+sg3tf serve --model_base_path=models/sg3 --model_name=sg3
 """
 
 from __future__ import annotations
