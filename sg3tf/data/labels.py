@@ -49,6 +49,7 @@ class LabelSpec:
 
 
 NO_CLASS = -1  #: class of an image without a label, in arrays
+MISSING_LABELS_REMEDY = "label all images, or use sg3tf data build with --missing_labels, or --nolabels for none"
 
 
 def number_labels(
@@ -178,8 +179,7 @@ def _require_all_or_none(rows: Sequence[tuple[str, Given]], where: str) -> None:
     if labeled and unlabeled:
         other, given = labeled[0]
         raise DataError(
-            f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; label all images or none, or build with "
-            "--missing_labels"
+            f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; {MISSING_LABELS_REMEDY}"
         )
 
 

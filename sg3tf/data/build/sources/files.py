@@ -19,7 +19,7 @@ from PIL import Image
 
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import Given, Label, LabelSpec, number_labels, spec_of
+from sg3tf.data.labels import MISSING_LABELS_REMEDY, Given, Label, LabelSpec, number_labels, spec_of
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
@@ -236,7 +236,7 @@ def _labels_from_json(
     unlabeled = [name for key, name in keys.items() if key not in table]
     if table and unlabeled and not missing_labels:
         raise DataError(
-            f"{where} lacks {len(unlabeled)} of {len(images)} images, e.g. {unlabeled[0]}; --missing_labels allows that"
+            f"{where} lacks {len(unlabeled)} of {len(images)} images, e.g. {unlabeled[0]}; {MISSING_LABELS_REMEDY}"
         )
     absent = [key for key in table if key not in keys]
     remarks = (f"{LABELS_FILE} lists {len(absent)} files that are not there, e.g. {absent[0]}",) if absent else ()

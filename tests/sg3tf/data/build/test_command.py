@@ -448,7 +448,7 @@ def test_what_cannot_be_standardized(tmp_path: Path, labels: dict[str, object], 
 )
 def test_missing_labels(tmp_path: Path, labels: dict[str, object], rows: list[list[float]], count: int) -> None:
     label_images(tmp_path / "a", labels)
-    with pytest.raises(DataError, match="--missing_labels"):
+    with pytest.raises(DataError, match="sg3tf data build with --missing_labels"):
         build(tmp_path / "a", tmp_path / "x", BuildConfig(8))
     report = build(tmp_path / "a", tmp_path / "x", BuildConfig(8, missing_labels=True))
     assert f"without a label: {count}" in report.lines()
