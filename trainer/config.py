@@ -156,8 +156,8 @@ class Options:
     init_from: str | None = option(
         None,
         help="Networks whose weights a new run starts from (transfer learning): run folder, checkpoint, folder with "
-        "G.keras, D.keras and G_ema.keras, a generator's .keras file, beside which NAME-discriminator.keras may be, or "
-        "official pickle.",
+        "G.keras, D.keras and G_ema.keras, a generator's .keras file, beside which NAME-discriminator.keras may be, "
+        "its address hf://USER/NAME@REVISION, or official pickle.",
     )
 
     # Data.

@@ -153,7 +153,7 @@ def load_weights(state: TrainState, options: Options, resume: Path | None) -> li
     if resume is not None:
         notes += state.restore(resume)
     elif options.init_from is not None:
-        notes += init_from(state, Path(options.init_from))
+        notes += init_from(state, options.init_from)
     return notes
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.models import hub
 from trainer import evaluation
 from trainer.config import DEFAULTS, Options, check_given
 from trainer.errors import OptionError
@@ -51,16 +52,20 @@ def resolve(
 
 
 def _with_recorded_source(given: Mapping[str, Any], point: ResumePoint | None) -> Mapping[str, Any]:
-    """Return `given` with --init_from as an absolute path, or as the run to resume has recorded it.
+    """Return `given` with --init_from as an absolute path or an address, or as the run to resume has recorded it.
 
     A resumed run no longer reads that source: it may be gone, or be given by its new name or in another form.
     """
     if not given.get("init_from"):
         return given
-    source, recorded = os.path.abspath(given["init_from"]), point and point.options.init_from
-    if recorded and (os.path.abspath(recorded) == source or not os.path.exists(recorded)):
+    source, recorded = _absolute(given["init_from"]), point and point.options.init_from
+    if recorded and (_absolute(recorded) == source or not os.path.exists(recorded)):
         source = recorded
     return {**given, "init_from": source}
+
+
+def _absolute(source: str) -> str:
+    return source if hub.is_address(source) else os.path.abspath(source)
 
 
 def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:

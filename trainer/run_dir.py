@@ -211,7 +211,8 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> l
 #: What --resume and --init_from take.
 _SOURCES = {
     "resume": "a run folder, a checkpoint folder or 'latest'",
-    "init_from": "a run folder, a checkpoint folder, a folder with G.keras, a .keras file or an official pickle",
+    "init_from": "a run folder, a checkpoint folder, a folder with G.keras, a .keras file, its address or an official "
+    "pickle",
 }
 
 

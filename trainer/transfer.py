@@ -16,6 +16,7 @@ from sg3tf.convert.from_pickle import build_model
 from sg3tf.convert.official_network import OfficialNetwork
 from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
+from sg3tf.models import hub
 from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.loading import discriminator_beside, load_model
 from trainer import run_dir
@@ -38,7 +39,7 @@ def check_init_from(options: Options) -> None:
     """
     if options.init_from is None:
         return
-    source = Path(options.init_from)
+    source = _local(options.init_from)
     here = _configs(options)
     there = _read_configs(source)
     if not any(type(config) is type(here[name]) for name, config in there.items()):
@@ -49,14 +50,15 @@ def check_init_from(options: Options) -> None:
         raise OptionError(f"--init_from={source}: another architecture, of which nothing can be copied ({kinds})")
 
 
-def init_from(state: TrainState, source: Path) -> list[str]:
+def init_from(state: TrainState, source: str | Path) -> list[str]:
     """Copy weights and running statistics; nothing of optimizers, augmentation or progress.
 
     Args:
         state: new; layers without a counterpart in the source keep their values (see trainer.layer_matching).
         source: run folder or checkpoint; folder with some of G.keras, D.keras and G_ema.keras; .keras file of a
             generator, NAME.keras, with its discriminator in NAME-discriminator.keras beside it or without, or of a
-            discriminator; or official pickle. Of G and G_ema, one stands in for the other where that is missing.
+            discriminator; official pickle; or the address of a generator, as for `sg3tf.load`. Of G and G_ema, one
+            stands in for the other where that is missing.
 
     Returns:
         Lines about networks that differ: which of their layers were copied, resized, or left as they were.
@@ -65,7 +67,7 @@ def init_from(state: TrainState, source: Path) -> list[str]:
         OptionError: nothing there to read.
     """
     notes = []
-    found, reasons = _read_networks(source)
+    found, reasons = _read_networks(_local(source))
     for name in NETWORKS:
         if name not in found:
             missing = f"{name} that exists here ({reasons[name]})" if name in reasons else name
@@ -103,6 +105,11 @@ def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
 
 
 # --- Where networks are read from -------------------------------------------------------------------------------------
+
+
+def _local(source: str | Path) -> Path:
+    """Return `source`, or the local copy of what is at that address."""
+    return hub.fetch(str(source), discriminator=True) if hub.is_address(source) else Path(source)
 
 
 def _read_configs(source: Path) -> dict[str, Any]:
@@ -147,12 +154,16 @@ def _options_of(source: Path) -> Options:
 
 
 def _is_saved_models(source: Path) -> bool:
-    return source.suffix == ".keras" or any((source / f"{name}.keras").is_file() for name in NETWORKS)
+    return _is_one_model(source) or any((source / f"{name}.keras").is_file() for name in NETWORKS)
+
+
+def _is_one_model(source: Path) -> bool:
+    return source.suffix == ".keras" or hub.is_unzipped(source)
 
 
 def _saved_models(source: Path) -> dict[str, keras.Model]:
     """Load networks from .keras files."""
-    if source.suffix == ".keras":
+    if _is_one_model(source):
         first = _load(source, keras.Model)
         if isinstance(first, Discriminator):
             return {"D": first}

@@ -49,7 +49,7 @@ class LabelSpec:
 
 
 NO_CLASS = -1  #: class of an image without a label, in arrays
-MISSING_LABELS_REMEDY = "label all images, or use sg3tf data build with --missing_labels, or --nolabels for none"
+MISSING_LABELS_REMEDY = "label all images or none, or use sg3tf data build with --missing_labels or --nolabels"
 
 
 def number_labels(
@@ -178,9 +178,7 @@ def _require_all_or_none(rows: Sequence[tuple[str, Given]], where: str) -> None:
     labeled, unlabeled = ([row for row in rows if (row[1] is None) == missing] for missing in (False, True))
     if labeled and unlabeled:
         other, given = labeled[0]
-        raise DataError(
-            f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; {MISSING_LABELS_REMEDY}"
-        )
+        raise DataError(f"{where}: {unlabeled[0][0]} has no label, {other} has {given!r}; {MISSING_LABELS_REMEDY}")
 
 
 def _width(label: Label) -> int | None:

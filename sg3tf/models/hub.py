@@ -22,6 +22,7 @@ UNZIPPED = ("config.json", "metadata.json", "model.weights.h5")
 _HUB = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>refs/\w+/[\w.-]+|[\w.-]+))?(?:/(?P<file>[^@]+\.keras))?/?"
 )
+_DISCRIMINATOR = "-discriminator.keras"  # end of the name of a file beside a generator's
 _SCHEMES = ("hf://", "https://", "http://")
 _DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
 _CHUNK = 1 << 20
@@ -38,13 +39,14 @@ def is_address(text: str | os.PathLike[str]) -> bool:
     return str(text).startswith(_SCHEMES)
 
 
-def fetch(address: str) -> Path:
+def fetch(address: str, discriminator: bool = False) -> Path:
     """Return the local copy of a network, which is downloaded unless it is in a cache.
 
     Args:
         address: hf://USER/NAME, hf://USER/NAME@REVISION or hf://USER/NAME@REVISION/FILE.keras, a repository that holds
             generator.keras, a single .keras file, or the unzipped form of one; or
             https://HOST/FILE.keras#sha256=DIGEST.
+        discriminator: fetch NAME-discriminator.keras, too, where a repository has it beside NAME.keras.
 
     Returns:
         A .keras file, or a folder with the unzipped form.
@@ -54,7 +56,7 @@ def fetch(address: str) -> Path:
         FileNotFoundError: nothing is there, or it cannot be reached.
         MissingExtraError: the package huggingface_hub is not installed.
     """
-    return _from_hub(address) if address.startswith("hf://") else _from_web(address)
+    return _from_hub(address, discriminator) if address.startswith("hf://") else _from_web(address)
 
 
 def first_line(error: Exception) -> str:
@@ -78,14 +80,18 @@ def parse_repository(address: str) -> tuple[str, str | None, str | None]:
     return found["repo"], found["revision"], found["file"]
 
 
-def _from_hub(address: str) -> Path:
+def _from_hub(address: str, discriminator: bool) -> Path:
     repo, revision, file = parse_repository(address)
     hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
-    # The names of classes belong to the generator, and discriminators beside it are of no use here.
     wanted = [file] if file else [GENERATOR, "*.keras", *UNZIPPED]
+    if file and discriminator:
+        wanted.append(file.replace(".keras", _DISCRIMINATOR))
     try:
         folder = hub.snapshot_download(
-            repo, revision=revision, allow_patterns=[*wanted, "*classes.json"], ignore_patterns=["*discriminator.keras"]
+            repo,
+            revision=revision,
+            allow_patterns=[*wanted, "*classes.json"],  # the names of classes belong to the generator
+            ignore_patterns=None if discriminator else [f"*{_DISCRIMINATOR}"],
         )
     except Exception as error:  # of several types, of the hub and of its HTTP client
         raise FileNotFoundError(f"{address}: cannot be fetched ({first_line(error)})") from error
@@ -96,7 +102,8 @@ def _network_in(folder: Path, file: str | None, address: str) -> Path:
     named = folder / (file or GENERATOR)
     if named.is_file():
         return named
-    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.keras"))
+    files = [path for path in folder.rglob("*.keras") if not path.name.endswith(_DISCRIMINATOR)]
+    found = sorted(str(path.relative_to(folder)) for path in files)
     if not file and len(found) == 1:
         return folder / found[0]
     if not file and not found and is_unzipped(folder):

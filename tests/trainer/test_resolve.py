@@ -109,5 +109,6 @@ def test_a_new_run_records_where_it_starts_from_and_checks_it(given, tmp_path, m
     monkeypatch.chdir(tmp_path)
     options = resolve({**given, "init_from": "g.keras"}, 1, None)[0]
     assert options.init_from == str(tmp_path / "g.keras")
+    assert resolve({**given, "init_from": "hf://user/faces"}, 1, None)[0].init_from == "hf://user/faces"
     with pytest.raises(OptionError, match=r"--init_from=.*g\.keras"):
         check_init_from(options)

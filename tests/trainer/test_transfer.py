@@ -91,6 +91,25 @@ def test_a_discriminator_beside_a_generator(options, source, tmp_path):
         new(options, tmp_path / "faces.keras")
 
 
+def test_the_address_of_a_generator(options, source, tmp_path, monkeypatch):
+    """With the discriminator beside it, from a prepared cache; notes name the address, not the cache."""
+    _, saved = source
+    folder = tmp_path / "models--user--faces" / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (tmp_path / "models--user--faces" / "refs").mkdir()
+    (tmp_path / "models--user--faces" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    saved.G_ema.save(folder / "generator.keras")
+    saved.D.save(folder / "generator-discriminator.keras")
+    state, notes = new(options, "hf://user/faces")
+    assert_equal(state.G, saved.G_ema)
+    assert_equal(state.D, saved.D)
+    assert notes == []
+    _, notes = new(options, "hf://user/faces", cmax=4)
+    assert notes[0].startswith("--init_from=hf://user/faces: G has channel_max 8 there, 4 here")
+
+
 def test_each_network_of_a_folder(options, source, tmp_path):
     _, saved = source
     saved.G.save(tmp_path / "G.keras")

@@ -109,6 +109,8 @@ def test_the_unzipped_form(generator: Any, cache: Path, tmp_path: Path) -> None:
 def test_one_file_of_another_name(generator: Any, cache: Path, tmp_path: Path) -> None:
     store(cache, "cats-8.keras", saved(generator, tmp_path))
     assert same(sg3tf.load("hf://user/cats"), generator)
+    store(cache, "cats-8-discriminator.keras", b"")
+    assert same(sg3tf.load("hf://user/cats"), generator)
     store(cache, "dogs-8.keras", b"")
     with pytest.raises(FileNotFoundError, match=r"no generator\.keras; it has cats-8\.keras, dogs-8\.keras: add one"):
         sg3tf.load("hf://user/cats")
@@ -137,6 +139,10 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         patterns = (asked["allow_patterns"], asked["ignore_patterns"])
         kept = filter_repo_objects(there, allow_patterns=patterns[0], ignore_patterns=patterns[1])
         assert set(kept) == expected
+        with pytest.raises(FileNotFoundError):
+            hub.fetch(address, discriminator=True)
+        kept = filter_repo_objects(there, allow_patterns=asked["allow_patterns"])
+        assert asked["ignore_patterns"] is None and set(kept) == {*expected, "cats-discriminator.keras"}
 
 
 def test_what_is_missing(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
