@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from urllib.parse import quote
 from absl import flags, logging
 
 from sg3tf.utils import command_line
+from sg3tf.utils.files import scratch_folder
 
 if TYPE_CHECKING:
     from serving.server.server import Server
@@ -49,8 +49,8 @@ def explore(options: flags.FlagValues) -> None:
         raise ValueError("--network is missing: give a .keras file, run folder, checkpoint folder or preset")
     logging.set_verbosity(logging.ERROR)  # TensorFlow lists every variable that it captures
     stop = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="sg3tf-explore-") as folder:
-        base = Path(folder) / _MODEL_NAME
+    with scratch_folder() as folder:
+        base = folder / _MODEL_NAME
         for network in options.network:
             _export(network, base)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from serving.saved_model import model_metadata, with_precision
 from serving.single_file import FILE_TENSORS, check_arguments, file_requests, validate_file
 from sg3tf import ops
 from sg3tf.models.latent_ops import mix, truncate
-from sg3tf.utils.files import atomic_path
+from sg3tf.utils.files import atomic_path, scratch_folder
 from sg3tf.utils.saved_models import no_gradient_warnings
 from sg3tf.utils.startup_notices import filtered_stderr
 
@@ -131,9 +130,9 @@ def _convert(generator: Any, function: Any) -> bytes:
     module.weights = [variable.value for variable in generator.variables]
     # Gradients, which nothing here needs, would be two fifths of the graph.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with tempfile.TemporaryDirectory() as folder, no_gradient_warnings(), filtered_stderr():
-        tf.saved_model.save(module, folder, signatures={"serving_default": function}, options=options)
-        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    with scratch_folder() as folder, no_gradient_warnings(), filtered_stderr():
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": function}, options=options)
+        return tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
 
 
 def _tensors(specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from serving.signatures import TENSORS
 from serving.validate import TOLERANCE, ReferenceModel, Request, largest, largest_difference, run_isolated
 from sg3tf.latents import transform_matrix, z_from_seeds
 from sg3tf.utils.extras import require
-from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.files import refuse_remote, scratch_folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -140,8 +139,8 @@ def validate_file(
         ValidationError: the runtime cannot load the file, or computes something else.
     """
     reference = ReferenceModel(generator, xla=False)
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, answered = Path(scratch) / "requests.npz", Path(scratch) / "answers.npz"
+    with scratch_folder() as scratch:
+        asked, answered = scratch / "requests.npz", scratch / "answers.npz"
         named = {f"{i}/{name}": array for i, arrays in enumerate(requests) for name, array in arrays.items()}
         np.savez(asked, **named)  # type: ignore[arg-type]  # of its option allow_pickle
         timings = run_isolated("file_process.py", runtime, file.resolve(), asked, answered)

@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from sg3tf import images, ops
 from sg3tf.latents import mix, transform_matrix, z_from_seeds
 from sg3tf.utils.class_names import label_of
-from sg3tf.utils.files import literal_folder
+from sg3tf.utils.files import literal_folder, scratch_folder
 from sg3tf.utils.resolution import size_of
 
 #: Largest difference of float outputs, relative to the largest expected value.
@@ -233,8 +232,8 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
     Raises:
         ValidationError: the version cannot be loaded, an answer is missing, or one differs.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "answers"
+    with scratch_folder() as scratch:
+        file = scratch / "answers"
         with literal_folder(folder.resolve()) as literal:
             timings = run_isolated("stock_loader.py", literal, file)
         differences = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,31 @@ def test_killed_commands_run_again_end_with_the_same_results(tmp_path):
     counts = json.loads(out.read_text())
     assert sum(count["kills"] for count in counts.values()) >= 1  # some commands come to their end first
     assert counts["train-quick"]["goodput"]["productive"] > 0
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.parametrize(
+    ("target", "part"),
+    [
+        *[("soak", part) for part in ("kill_soak", "test_storm", "worker_soak", "--program=training", None)],
+        *[("soak-serving", part) for part in ("test_storm", "--program=serving", None)],
+    ],
+)
+def test_make_soak_fails_with_any_of_its_parts(tmp_path, target, part):
+    """Which all run nevertheless."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$*"\ncase "$*" in *"$FAILING"*) exit 1; esac\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-s", "-o", "native", "-o", ".venv/.installed", target, f"BIN={tmp_path}", "SG3TF_SOAK_MINUTES=10"],
+        cwd=ROOT,
+        env={**os.environ, "FAILING": part or "no such part"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode != 0) == (part is not None), done.stderr
+    assert len(done.stdout.splitlines()) == {"soak": 4, "soak-serving": 2}[target]
 
 
 @pytest.mark.parametrize(("per_hour", "flat"), [(0.0, True), (0.05, True), (0.08, False), (-0.3, True)])

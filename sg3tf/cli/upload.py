@@ -15,7 +15,6 @@ import contextlib
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from absl import flags
 from sg3tf.models import hub
 from sg3tf.utils import command_line, extras
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_directory
+from sg3tf.utils.files import atomic_directory, scratch_folder
 
 _SAMPLES = 16
 _PSI = 0.7
@@ -63,7 +62,7 @@ def main(options: flags.FlagValues) -> None:
             folder = stack.enter_context(atomic_directory(Path(options.out)))
         else:
             client: Any = extras.require("huggingface_hub", extra="hub", purpose="sg3tf upload")
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = stack.enter_context(scratch_folder())
         write_repository(folder, options)
         if not options.out:
             print(_upload(client, folder, options))

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from sg3tf.metrics.feature_stats import SAVE_INTERVAL_S, FeatureStats, Moments
 from sg3tf.utils.arrays import read_npz, save_npy
-from sg3tf.utils.files import atomic_directory, atomic_write, digest_file
+from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, scratch_folder
 
 FORMAT = 1  # of files and features; increase it where a detector computes something else from the same weights
 ABOUT = "about.json"
@@ -149,11 +148,10 @@ class Cache:
 def _enter_temporary(stack: contextlib.ExitStack) -> Path | None:
     """Enter the context of a temporary folder; None if there is no place for one."""
     try:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="sg3tf-metrics-", ignore_cleanup_errors=True))
+        return stack.enter_context(scratch_folder())
     except OSError as error:
         _logger.warning("no temporary folder; intermediate results of metrics stay in memory (%s)", error)
         return None
-    return Path(name)
 
 
 @contextmanager

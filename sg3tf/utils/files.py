@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -170,8 +171,11 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         sync(path.parent)
 
 
+_SCRATCH = "sg3tf-scratch-"  # of names of temporary folders
+
+
 @contextmanager
-def temporary_folder(folder: Path, family: str) -> Iterator[None]:
+def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[None]:
     """Make a folder that is removed, unless it has been renamed, when the block ends.
 
     Those that killed processes left beside it go, too. Each is locked while it is in use, and the kernel releases the
@@ -180,6 +184,7 @@ def temporary_folder(folder: Path, family: str) -> Iterator[None]:
     Args:
         folder: folder to make.
         family: pattern that the names of all such folders match.
+        mode: permissions of the folder, less those that the process masks.
     """
     for other in folder.parent.glob(family):
         with suppress(OSError), locked(other, wait=False):
@@ -187,7 +192,7 @@ def temporary_folder(folder: Path, family: str) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with the same ID
     with ExitStack() as stack:
         while True:
-            folder.mkdir()
+            folder.mkdir(mode)
             with suppress(OSError):
                 stack.enter_context(locked(folder))
             if folder.exists():  # another process may have removed it before it was locked
@@ -196,6 +201,17 @@ def temporary_folder(folder: Path, family: str) -> Iterator[None]:
             yield
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield an empty folder among the temporary files of the system, where others cannot look into it.
+
+    It is removed when the block ends; what killed processes have left is removed, too.
+    """
+    folder = Path(tempfile.gettempdir()) / f"{_SCRATCH}{secrets.token_hex(8)}"
+    with temporary_folder(folder, f"{_SCRATCH}*", mode=0o700):
+        yield folder
 
 
 @contextmanager
@@ -312,8 +328,8 @@ def literal_folder(folder: Path) -> Iterator[Path]:
     if not _PATTERN.search(str(folder)):
         yield folder
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        link = Path(temporary) / "folder"
+    with scratch_folder() as scratch:
+        link = scratch / "folder"
         link.symlink_to(folder.absolute(), target_is_directory=True)
         yield link
 

@@ -9,8 +9,8 @@ begins in an empty folder and has one to five kills; the same command is then ru
 must be those of an undisturbed run, and after each kill what is there under a final name must be complete. A trial that
 is not over when the time is does not count.
 
-Prints a line of JSON for each trial, and in the end a table. The exit status is 1 if anything was wrong. All commands
-are forked from one process that has imported TensorFlow, so that few kills meet imports.
+Prints a line of JSON for each trial, and in the end a table. The exit status is 1 if anything was wrong, an undisturbed
+run included. All commands are forked from one process that has imported TensorFlow, so that few kills meet imports.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from typing import Any
 
 HANGS_AFTER_S = 900  # on a busy machine
 RESOLUTION = 8  # where nothing else is said
+ODD = "it's 50% [of é]"  # name of the folder of everything
 BATCH = 8
 STEPS = 24
 
@@ -77,11 +78,28 @@ def keras_weights(file: Path) -> str:
         return digest(content.read("model.weights.h5"))
 
 
+def onnx_graph(file: Path) -> str:
+    """Digest of everything but the metadata, which has the time that the validation took."""
+    model = importlib.import_module("onnx").load(file)
+    del model.metadata_props[:]
+    return digest(model.SerializeToString(deterministic=True))
+
+
+def litert_model(file: Path) -> str:
+    """Digest of everything before the metadata, a zip file at the end."""
+    with zipfile.ZipFile(file) as metadata:
+        return digest(file.read_bytes()[: metadata.infolist()[0].header_offset])
+
+
+DIGESTS = {".keras": keras_weights, ".onnx": onnx_graph, ".tflite": litert_model}
+
+
 def train_arguments(inputs: Path, folder: Path, **more: Any) -> list[str]:
     values = {
         **{"outdir": folder / "runs", "data": inputs / "faces", "batch": BATCH, "gamma": 0.05, "resume": "latest"},
         **{"cbase": 128, "cmax": 8, "kimg": BATCH * STEPS / 1000, "tick": 4 * BATCH / 1000, "snap": 2},
-        **{"checkpoint": 1, "ada_kimg": 1, "mirror": True, "metrics": "swd", "metrics_samples": 100, **more},
+        **{"checkpoint": 1, "ada_kimg": 1, "mirror": True, "metrics": "kid_scattering", "metrics_samples": 100},
+        **more,
     }
     return ["train", *(f"--{name}={value}" for name, value in values.items() if value is not None)]
 
@@ -122,29 +140,39 @@ def output_results(folder: Path) -> dict[str, Any]:
     return {str(index): {k: v for k, v in line.items() if k != "seconds"} for index, line in enumerate(lines)}
 
 
-def video_results(folder: Path) -> dict[str, Any]:
-    return {file.name: digest(file.read_bytes()) for file in folder.glob("*.mp4")}
-
-
-def project_results(folder: Path) -> dict[str, Any]:
-    return files(folder / "found") | {file.name: keras_weights(file) for file in folder.glob("*.keras")}
-
-
-def converted_results(folder: Path) -> dict[str, Any]:
-    out = folder / "network"
-    return {file.name: keras_weights(file) for file in out.glob("*.keras")} | {
-        file.name: digest(file.read_bytes()) for file in out.glob("*.json")
-    }
+def file_results(folder: Path) -> dict[str, Any]:
+    """Files under final names: networks by their weights or graphs, others by their bytes."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith((".", "log.")) for part in name.parts):
+            digest_of = DIGESTS.get(path.suffix, lambda path: digest(path.read_bytes()))
+            found[str(name)] = digest_of(path)
+    return found
 
 
 #: Options of training whose step is built quickly.
 QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 1, "aug": "noaug", "ada_kimg": None}
 
+
+def train_images(inputs: Path, folder: Path) -> list[str]:
+    """Training on a zip file of pictures, which are decoded and resized as they are read."""
+    data = {"data": inputs / "images.zip", "resolution": RESOLUTION}
+    return train_arguments(inputs, folder, **data, strategy="cpu", **QUICK)
+
+
+def export_file(inputs: Path, folder: Path, kind: str, suffix: str) -> list[str]:
+    return ["export", f"--network={inputs / 'tiny.keras'}", f"--format={kind}", f"--out={folder / f'tiny.{suffix}'}"]
+
+
 JOBS = {
     "train": Job(
-        lambda inputs, folder: train_arguments(inputs, folder, data=inputs / "faces16", strategy="cpu"),
+        lambda inputs, folder: train_arguments(
+            inputs, folder, data=inputs / "faces16", strategy="cpu", metrics="swd,kid_scattering"
+        ),
         train_results,
     ),
+    "train-zip": Job(train_images, train_results),
     "train-quick": Job(
         lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK),
         train_results,
@@ -165,8 +193,10 @@ JOBS = {
         lambda inputs, folder: [
             *("convert", "from-pickle", f"--network={inputs / 'official.pkl'}", f"--outdir={folder / 'network'}")
         ],
-        converted_results,
+        file_results,
     ),
+    "onnx": Job(lambda inputs, folder: export_file(inputs, folder, "onnx", "onnx"), file_results),
+    "litert": Job(lambda inputs, folder: export_file(inputs, folder, "litert", "tflite"), file_results),
     "export": Job(
         lambda inputs, folder: [
             "export",
@@ -177,7 +207,7 @@ JOBS = {
     ),
     "metrics": Job(
         lambda inputs, folder: [
-            *("metrics", f"--network={inputs / 'tiny.keras'}", f"--data={inputs / 'faces'}", "--num_samples=400"),
+            *("metrics", f"--network={inputs / 'tiny16.keras'}", f"--data={inputs / 'faces16'}", "--num_samples=400"),
             *("--metrics=swd,kid_scattering", f"--cache_dir={folder / 'cache'}"),
         ],
         output_results,
@@ -187,21 +217,43 @@ JOBS = {
             *("generate", "interpolate", f"--network={inputs / 'tiny.keras'}", "--seeds=0-3", "--frames=20"),
             f"--out={folder / 'walk.mp4'}",
         ],
-        video_results,
+        file_results,
     ),
     "project": Job(
         lambda inputs, folder: [
             *("project", f"--network={inputs / 'tiny.keras'}", f"--target={inputs / 'images' / '0' / '0.png'}"),
             *("--steps=30", f"--outdir={folder / 'found'}", f"--discriminator={inputs / 'D.keras'}", "--seed=1"),
+            "--crop",
             *(f"--tune={folder / 'tuned.keras'}", "--tune_steps=10"),
         ],
-        project_results,
+        file_results,
+    ),
+    "edit": Job(
+        lambda inputs, folder: [
+            *("edit", f"--network={inputs / 'tiny.keras'}", "--num_samples=1000", "--direction=0,1"),
+            *(f"--save_directions={folder / 'directions.npz'}", f"--out={folder / 'edited.png'}"),
+        ],
+        file_results,
+    ),
+    "ema": Job(
+        lambda inputs, folder: [
+            *("ema", f"--network={next((inputs / 'runs').iterdir())}", "--sigma_rel=0.1"),
+            f"--out={folder / 'average.keras'}",
+        ],
+        file_results,
+    ),
+    "upload": Job(
+        lambda inputs, folder: [
+            *("upload", f"--network={inputs / 'tiny.keras'}", "--repo=somebody/faces", "--license=cc0-1.0"),
+            f"--out={folder / 'repository'}",
+        ],
+        file_results,
     ),
 }
 
 
-def make_inputs(folder: Path) -> None:
-    """Images, a data set, and networks with random weights."""
+def make_inputs(folder: Path, names: Sequence[str]) -> None:
+    """Images, data sets, networks with random weights, and, for the job `ema`, a run."""
     import keras
     import numpy as np
 
@@ -215,10 +267,15 @@ def make_inputs(folder: Path) -> None:
     for name, resolution in (("faces", RESOLUTION), ("faces16", 16)):
         build = ["data", "build", f"--source={folder / 'images'}", f"--outdir={folder / name}"]
         assert wait(start([*build, f"--resolution={resolution}"], folder / "log"), HANGS_AFTER_S) == 0
+    shutil.make_archive(str(folder / "images"), "zip", folder / "images")
+    if "ema" in names:
+        train = train_arguments(folder, folder, metrics="none", strategy="cpu", snap=1, posthoc_ema=True, **QUICK)
+        assert wait(start(train, folder / "log"), HANGS_AFTER_S) == 0
     keras.utils.set_random_seed(0)
-    size = {"resolution": RESOLUTION, "channel_base": 128, "channel_max": 8}
-    sg3tf.Generator.from_preset("stylegan2", **size, mapping_layers=1).save(folder / "tiny.keras")
-    sg3tf.Discriminator.from_preset("stylegan2", **size).save(folder / "D.keras")
+    for name, resolution in (("tiny", RESOLUTION), ("tiny16", 16)):
+        size = {"resolution": resolution, "channel_base": 128, "channel_max": 8}
+        sg3tf.Generator.from_preset("stylegan2", **size, mapping_layers=1).save(folder / f"{name}.keras")
+    sg3tf.Discriminator.from_preset("stylegan2", **{**size, "resolution": RESOLUTION}).save(folder / "D.keras")
     golden = dict(np.load(Path(__file__).parents[1] / "golden" / "generator_t32.npz"))
     (folder / "official.pkl").write_bytes(dumps({"G_ema": stored("generator_t32", golden)}))
 
@@ -439,6 +496,8 @@ def disturb(
             raise Wrong(f"results differ from those of an undisturbed run: {', '.join(names)}")
         if left := unfinished(folder):
             raise Wrong(f"left behind: {', '.join(sorted(left))}")
+        if left := [*Path(os.environ["TMPDIR"]).glob("sg3tf-*")]:
+            raise Wrong(f"temporary files stay: {', '.join(path.name for path in left)}")
         if len(runs := [*folder.glob("runs/*")]) > 1:
             raise Wrong(f"several run folders: {', '.join(sorted(run.name for run in runs))}")
 
@@ -461,20 +520,34 @@ def check_complete(folder: Path, found: Mapping[str, Any], expected: Mapping[str
 def soak(names: Sequence[str], seed: int, trials: int | None, keep: Path | None) -> Iterator[tuple[str, Tally]]:
     """Try one job after the other, and yield it and its counts after each trial."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ending_processes():
-        work = Path(name)
-        os.environ["XDG_CACHE_HOME"] = str(work / "cache")
-        inputs = work / "inputs"
-        in_a_process(lambda: make_inputs(inputs))
-        expected, tallies = {}, {}
+        work = Path(name) / ODD
+        inputs, temporary = work / "inputs", Path(name) / "tmp"
+        temporary.mkdir(parents=True)
+        os.environ |= {"XDG_CACHE_HOME": str(work / "cache"), "TMPDIR": str(temporary)}
+        in_a_process(lambda: make_inputs(inputs, names))
+        expected: dict[str, dict[str, Any]] = {}
+        tallies: dict[str, Tally] = {}
+        broken: set[str] = set()  # jobs that fail undisturbed
         for number in range(trials if trials is not None else sys.maxsize):
+            if broken == {*names}:
+                return
             for index, job_name in enumerate(names):
+                if job_name in broken:
+                    continue
                 job, folder = JOBS[job_name], work / job_name
                 if job_name not in tallies:
                     folder.mkdir()
-                    tallies[job_name] = Tally(run(job, inputs, folder))
-                    expected[job_name] = job.results(folder)
-                    assert expected[job_name], job_name
-                    shutil.rmtree(folder)
+                    try:
+                        tallies[job_name] = Tally(run(job, inputs, folder))
+                        expected[job_name] = job.results(folder)
+                        if not expected[job_name]:
+                            raise Wrong("it leaves nothing")
+                    except Wrong as problem:
+                        broken.add(job_name)
+                        yield job_name, Tally(0, wrong=[f"undisturbed: {problem}"])
+                        continue
+                    finally:
+                        shutil.rmtree(folder)
                 tally = copy.deepcopy(tallies[job_name])
                 folder.mkdir()
                 tally.trials += 1

@@ -10,6 +10,7 @@ import resource
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -178,6 +179,24 @@ def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
     with atomic_write(tmp_path / "out") as file:
         file.write(b"content")
     assert set(listing(tmp_path)) == before - {goes} | {"out"}
+
+
+def test_scratch_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    """Not those of others that are at work."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from sg3tf.utils.files import scratch_folder as s\nwith s() as f: print(f, flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)},
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    with process:
+        other = Path(process.stdout.readline().strip())
+        with files.scratch_folder() as scratch, files.scratch_folder() as second:
+            assert {other, scratch, second} == {*tmp_path.iterdir()}
+            assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+        process.kill()
+    assert [*tmp_path.iterdir()] == [other]
+    with files.scratch_folder() as scratch:
+        assert [*tmp_path.iterdir()] == [scratch]
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_folder_is_locked_while_it_is_written(tmp_path):
