@@ -32,7 +32,7 @@ def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.nda
         if size > max_bytes:
             raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are accepted")
         return tf.make_ndarray(proto)
-    except (TypeError, ValueError, LookupError) as error:  # a KeyError is a type that NumPy lacks
+    except (TypeError, ValueError, LookupError, OverflowError) as error:  # a KeyError is a type that NumPy lacks
         raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
 
 

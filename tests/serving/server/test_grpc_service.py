@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -176,17 +177,25 @@ def test_bad_requests_are_refused_and_the_server_goes_on(stub, change, code, wor
     assert images(ask(stub, GOOD)).shape == (2, 8, 8, 3)
 
 
-@pytest.mark.parametrize("change", [{"tensor_content": b"123"}, {"dtype": 121}, {"dtype": 77}])  # NumPy lacks 121
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tensor_content": b"123"},
+        {"dtype": 77},
+        {"dtype": 121},  # which NumPy lacks
+        *[{"dtype": types_pb2.DT_HALF, "half_val": [value]} for value in (-1, 2**16)],
+        {"dtype": types_pb2.DT_UINT8, "int_val": [-1]},
+    ],
+)
 def test_unreadable_tensor_is_refused(stub, change):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "fake"
-    request.inputs["z"].CopyFrom(tf.make_tensor_proto(Z))
-    for field, value in change.items():
-        setattr(request.inputs["z"], field, value)
+    shape = tf.make_tensor_proto(Z).tensor_shape
+    request.inputs["z"].CopyFrom(tensor_pb2.TensorProto(tensor_shape=shape, **{"dtype": types_pb2.DT_FLOAT, **change}))
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(request, timeout=20)
     assert caught.value.code() == INVALID
-    assert "'z'" in caught.value.details()
+    assert "'z' is not a readable TensorProto" in caught.value.details()
 
 
 def test_claimed_sizes_are_not_believed(stub):
