@@ -4,9 +4,9 @@ sg3tf upload --network=runs/00003-... --repo=USER/NAME --license=cc-by-4.0
 sg3tf upload --network=generator.keras --repo=USER/NAME --license=cc0-1.0 --out=folder
 
 The repository is created if it is missing, and holds generator.keras, README.md (the card), provenance.json,
-samples.png, the names of the classes, and, with --discriminator, NAME-discriminator.keras of a NAME.keras as
-generator-discriminator.keras. With --out the files are only written. The token is the one that
-huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
+samples.png, the names of the classes, and, with --discriminator, NAME-discriminator.keras of a NAME.keras, or the
+discriminator of a run, as generator-discriminator.keras. With --out the files are only written. The token is the one
+that huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "discriminator",
         False,
-        "Upload the discriminator, too, which --init_from takes: NAME-discriminator.keras beside NAME.keras.",
+        "Upload the discriminator, too, for --init_from: NAME-discriminator.keras beside NAME.keras, or that of a run.",
         flag_values=options,
     )
     flags.DEFINE_bool("private", False, "Make a new repository private.", flag_values=options)
@@ -73,22 +73,17 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.discriminator import Discriminator
-    from sg3tf.models.loading import CLASSES, discriminator_beside, load, load_model
+    from sg3tf.models.loading import CLASSES, discriminator_beside, load
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
-    beside = discriminator_beside(Path(options.network)) if options.discriminator else None
-    if beside and not beside.is_file():
-        raise FileNotFoundError(
-            f"--discriminator: {beside} does not exist; put the discriminator there, or leave the flag out"
-        )
+    D = _discriminator(options.network) if options.discriminator else None
     G = load(options.network)
     provenance = training_provenance(options.network)
     known = {} if hub.is_address(options.network) else distances(Path(options.network))
     G.save(folder / hub.GENERATOR)
-    if beside:
-        load_model(beside, Discriminator).save(discriminator_beside(folder / hub.GENERATOR))
+    if D:
+        D.save(discriminator_beside(folder / hub.GENERATOR))
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if provenance["classes"]:
         (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
@@ -102,6 +97,16 @@ def write_repository(folder: Path, options: Any) -> None:
         distances=known,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _discriminator(network: str) -> Any:
+    from sg3tf.models.run_discriminator import discriminator_of
+
+    local = hub.fetch(network, discriminator=True) if hub.is_address(network) else Path(network)
+    try:
+        return discriminator_of(local)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 
 
 def _samples(G: Any) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tensorflow as tf
 from sg3tf import Discriminator, build_generator
 from sg3tf.convert.official_network import from_config
 from sg3tf.convert.weights import to_arrays
+from sg3tf.models.run_discriminator import discriminator_of
 from sg3tf.ops import use_backend
 from sg3tf.utils.resolution import Size
 from tests.helpers import tiny_run
@@ -89,6 +91,24 @@ def test_a_discriminator_beside_a_generator(options, source, tmp_path):
     saved.G.save(tmp_path / "faces-discriminator.keras")
     with pytest.raises(OptionError, match="faces-discriminator.keras: holds a StyleGAN3Generator, not a Discrim"):
         new(options, tmp_path / "faces.keras")
+
+
+def test_the_discriminator_of_a_run(source, tmp_path, capsys):
+    """From the newest checkpoint that is not after the generator."""
+    run, saved = source
+    assert_equal(discriminator_of(run), saved.D)
+    assert_equal(discriminator_of(run_dir.checkpoints(run)[-1]), saved.D)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .* is of 4 kimg or before; name one of its 1 check"):
+        discriminator_of(run / "network-snapshot-000004.keras")
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.copy(copy / "network-snapshot-000004.keras", copy / "network-snapshot-000005.keras")
+    assert_equal(discriminator_of(copy), saved.D)
+    assert "discriminator after 4.808 kimg, checkpoints/000004808" in capsys.readouterr().err
+    with open(copy / "checkpoints" / "000004808" / "state.index", "ab") as file:
+        file.write(b"0")
+    with pytest.raises(ValueError, match=r"000004808: the discriminator cannot be read \(state.index is damaged"):
+        discriminator_of(copy)
 
 
 def test_the_address_of_a_generator(options, source, tmp_path, monkeypatch):

@@ -1,0 +1,71 @@
+"""The discriminator of a training run, which its checkpoints hold among all other variables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sg3tf.models.discriminator import Discriminator
+from sg3tf.models.loading import discriminator_beside, generator_file, load_model, trained_nimg
+from sg3tf.models.presets import discriminator_preset
+from sg3tf.utils.files import literal_folder, verify_checksums
+
+OPTIONS = "options.json"
+
+
+def discriminator_of(network: Path) -> Discriminator:
+    """Load the discriminator that was trained against the generator at `network`.
+
+    Args:
+        network: .keras file, checkpoint folder or run folder, as for `sg3tf.load`. Of NAME.keras, it is
+            NAME-discriminator.keras beside it; where that is missing, and the generator lies in a run folder, it is in
+            the newest checkpoint that is not after the generator. A line on stderr says so if it is before.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file or the checkpoint cannot be read.
+    """
+    file = generator_file(network)
+    beside = discriminator_beside(file)
+    if beside.is_file():
+        return load_model(beside, Discriminator)
+    nimg = trained_nimg(file)
+    folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below
+    run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
+    if run is None or nimg is None:
+        raise FileNotFoundError(f"{beside} does not exist; put the discriminator there")
+    found = {int(index.parent.name): index.parent for index in run.glob("checkpoints/[0-9]*/state.index")}
+    if not (earlier := [count for count in found if count <= nimg]):
+        raise FileNotFoundError(
+            f"{beside} does not exist, and no checkpoint in {run} is of {nimg / 1000:g} kimg or before; name one of "
+            f"its {len(found)} checkpoints as the network"
+        )
+    if (newest := max(earlier)) < nimg:
+        print(f"{run}: discriminator after {newest / 1000:g} kimg, {found[newest].relative_to(run)}", file=sys.stderr)
+    return _of_checkpoint(found[newest], run / OPTIONS)
+
+
+def _of_checkpoint(folder: Path, options_file: Path) -> Discriminator:
+    import tensorflow as tf
+
+    try:
+        options = json.loads(options_file.read_text(encoding="utf-8"))
+        config = discriminator_preset(
+            options["cfg"],
+            options["resolution"],
+            image_channels=options["image_channels"],
+            label_dim=options["label_dim"],
+            channel_base=options["cbase"],
+            channel_max=options["cmax"],
+            mbstd_group_size=min(options["mbstd_group"], options["batch_per_replica"]),
+        )
+        if problem := verify_checksums(folder):
+            raise ValueError(problem)
+        D = Discriminator(config)
+        with literal_folder(folder) as literal:
+            read = tf.train.Checkpoint(D=[variable.value for variable in D.variables]).read(str(literal / "state"))
+        read.assert_existing_objects_matched().expect_partial()
+    except (OSError, ValueError, TypeError, LookupError, AssertionError, tf.errors.OpError) as error:
+        raise ValueError(f"{folder}: the discriminator cannot be read ({error})") from error
+    return D
