@@ -43,8 +43,13 @@ def resolve(
         raise OptionError(f"--batch={values['batch']}: must be a multiple of the {replicas} devices of --strategy")
     if "batch_per_replica" not in given:
         values["batch_per_replica"] = _batch_per_replica(values, replicas)
+    if point and "data" not in given and not os.path.exists(values["data"]):
+        folder = "" if os.path.isabs(values["data"]) else f" in {os.getcwd()}"
+        raise OptionError(f"--data={values['data']}: does not exist{folder}; give the path that the images have now")
     dataset, held_out = open_data(values)
     options = Options.for_dataset(dataset, **values)
+    if point and options.data_digest == point.options.data_digest:  # the same images under another name
+        options = dataclasses.replace(options, data_name=point.options.data_name)
     check_given(given, options)
     options.num_accumulation_steps(replicas)  # raises where the batch does not divide
     evaluation.check_metrics(options)

@@ -244,6 +244,10 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
 # --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
+#: Options that say which images there are.
+_OF_DATA = {"data_digest", "data_name", "num_images", "image_channels", "label_dim"}
+
+
 @dataclasses.dataclass(frozen=True)
 class ResumePoint:
     """Checkpoint to resume from, and the options in effect there.
@@ -293,11 +297,18 @@ class ResumePoint:
             OptionError: an option that a resumed run cannot change.
         """
         changes = options.changes_since(self.options, self.kimg)
-        refused = [str(change) for change in changes if not change.allowed]
+        refused = {change.option: str(change) for change in changes if not change.allowed}
+        remedy = f"or start a new run from its weights with --init_from={self.run}"
+        if "data_digest" in refused and _OF_DATA.issuperset(refused):
+            counts = [f"{of.num_images} for training" for of in (options, self.options)]
+            raise OptionError(
+                f"--data={options.data}: holds other images or labels than those of the run {self.run} ({counts[0]}, "
+                f"{counts[1]} then); restore them, {remedy}"
+            )
         if refused:
             raise OptionError(
-                f"--resume={self.run}: a resumed run cannot change {', '.join(refused)}; leave these options as they "
-                f"were, or start a new run from its weights with --init_from={self.run}"
+                f"--resume={self.run}: a resumed run cannot change {', '.join(refused.values())}; leave these options "
+                f"as they were, {remedy}"
             )
         return changes
 

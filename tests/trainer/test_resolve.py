@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg3tf.images import save_png
 from tests.helpers import tiny_run
 from tests.helpers.tiny_run import SIZE
 from trainer.config import Options
@@ -95,6 +96,25 @@ def test_a_resumed_run_does_not_need_the_model_that_it_started_from(faces, more,
     options = resolve(more, 1, point)[0]
     assert options.init_from == "/nowhere" and options.ada_kimg == before.ada_kimg
     assert point.changes_to(options) == []
+
+
+def test_a_resumed_run_knows_its_image_files(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(3):
+        save_png(tmp_path / "cats" / f"{i}.png", np.full([8, 8, 3], 25 * i, np.uint8))
+    point = resumed(resolve({**given, "data": "cats", "resolution": 16}, 1, None)[0])
+    (tmp_path / "cats").rename(tmp_path / "dogs")
+    with pytest.raises(OptionError, match=rf"--data=cats: does not exist in {tmp_path}; give the path that the images"):
+        resolve({}, 1, point)
+    (change,) = point.changes_to(resolve({"data": "dogs"}, 1, point)[0])
+    assert str(change) == "--data from cats to dogs" and change.allowed
+    save_png(tmp_path / "dogs" / "3.png", np.zeros([8, 8, 3], np.uint8))
+    with pytest.raises(
+        OptionError, match=r"--data=dogs: holds other images .* \(4 for training, 3 for training then\)"
+    ):
+        point.changes_to(resolve({"data": "dogs"}, 1, point)[0])
+    with pytest.raises(OptionError, match=r"cannot change .*--resolution from 16 to 32"):
+        point.changes_to(resolve({"data": "dogs", "resolution": 32}, 1, point)[0])
 
 
 def test_a_resumed_run_does_not_change_the_model_that_it_started_from(faces, tmp_path):
