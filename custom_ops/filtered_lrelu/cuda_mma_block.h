@@ -3,9 +3,10 @@
 //
 //   1. columns: 16 input rows -> 16 upsampled rows of each input column           input plane -> rows plane
 //   2. rows:    upsample, nonlinearity and downsample 16 samples at a time; the   rows plane  -> swept plane
-//               sum of one product has the layout of the next one's operand, so that samples never leave registers
-//   3. columns: the last stripes -> 8 output rows                                 swept plane -> output plane
-//   4. output plane -> y; the next input rows, loaded early -> input plane
+//               sum of one product has the layout of the next one's operand, so that samples never leave registers.
+//               Meanwhile the next input rows arrive in place of those that no stripe reads any more
+//   3. columns: each warp adds the stripe to the sums of the output rows that it contributes to, which stay in
+//               registers, and writes 8 rows that are complete                    swept plane -> y
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_BLOCK_H_
@@ -19,7 +20,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   using Tile = MmaTile<T, UP, DOWN, MODE, 16>;
   using Inner = typename Tile::Inner;
   using Vector8 = typename Tile::Vector8;
-  using Tile::p, Tile::shared, Tile::taps, Tile::Tile;
+  using Tile::p, Tile::shared, Tile::taps, Tile::strip, Tile::Tile;
 
   static constexpr int kReach = ceil_div(7 * DOWN + Tile::kDownTaps, 16);  // steps of 16 samples that 8 outputs read
   static constexpr int kAdvance = DOWN / 2;                                // steps from 8 outputs to the next 8
@@ -29,13 +30,21 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   // For float16 images the swept plane has a second part, of what rounding has taken away from the first, because
   // three roundings to float16 between input and output lose too much (docs/adr/0020).
   static constexpr int kSweptParts = kIsHalf<T> && MODE != SG3_APPLY_MASK ? 2 : 1;
-  static constexpr int kSweptLines = kReach * 16;
-  static constexpr int kMostOutputs = 1 << 20;  // of a strip: no bound
+  // Swept rows take the place of their upsampled inputs where these are at least as many.
+  static constexpr bool kSweepsInPlace = Tile::kNewColumns * kAdvance >= 8;
+  // Samples with factor 1, and those that the slope multiplies, are downsampled by filters of their own.
+  static constexpr int kSampleParts = MODE == SG3_APPLY_MASK ? 2 : 1;
+  static constexpr int kPairs = 4 / kAdvance;  // of output columns that a warp has
+  static constexpr int kMostOutputs = kPairs * 2 * kMmaWarps;
 
   static constexpr MmaRadial kRadial = MmaRadial::kNone;
   // Places of the filter matrices; those that downsample along y are the first.
-  static constexpr int kDownX = kReach, kUpY = 2 * kReach, kUpX = kUpY + 2 * Tile::kUpParts;
-  static constexpr int kFilters = kUpX + 2;
+  static constexpr int kDownX = kReach, kUpY = kDownX + kSampleParts * kReach;
+  static constexpr int kUpX = kUpY + 2 * Tile::kUpParts, kFilters = kUpX + 2;
+
+  struct Sums {
+    float at[kPairs][2][kSums][4];  // of each column of a pair, and of each tile of 8 rows
+  };
 
   SG3_HD int num_stripes() const { return (ceil_div(Tile::output_rows(), 8) - 1) * kAdvance + kReach; }
 
@@ -46,28 +55,24 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
     const int left = Tile::first_input(p.x, Tile::first_sample_x());
     const int stripes = num_stripes();
 
+    Tile::load_first_rows(lane, first_row, left);
     make_filters(lane);
     Tile::make_gains(lane);
-    Tile::load_first_rows(lane, first_row, left);
+    lane.wait_copies();
     lane.sync();
+    Sums sums = {};
     for (int stripe = 0; stripe < stripes; ++stripe) {
       const int row = first_row + stripe * Tile::kNewRows;
-      const bool more = stripe + 1 < stripes;
-      Vector8 held[Tile::kHeldVectors];
-      if (more) Tile::load_rows(lane, row + 16, left, held);
+      Tile::load_words(lane, stripe);
       Tile::upsample_columns(lane, row, kUpY);
       Tile::make_line_gains(lane, stripe);
+      if (MODE == SG3_APPLY_MASK) lane.wait_copies();
       lane.sync();
+      if (stripe + 1 < stripes) Tile::load_rows(lane, row + 16, left);
       sweep_rows(lane, stripe);
       lane.sync();
-      const int done = stripe - (kReach - 1);
-      const bool has_outputs = done >= 0 && done % kAdvance == 0;
-      if (has_outputs) {
-        downsample_columns(lane, done);
-        lane.sync();
-        Tile::store_outputs(lane, done / kAdvance * 8, 8);
-      }
-      if (more) Tile::keep_rows(lane, row + 16, held);
+      downsample_columns(lane, stripe, sums);
+      lane.wait_copies();
       lane.sync();
     }
   }
@@ -81,103 +86,142 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
 
   template <class Lane>
   SG3_HD void put_down(Lane& lane) const {
-    Tile::template put_filters<Inner>(lane, 0, 2 * kReach, [&](int f, int k, int n) {
-      return Tile::down_entry(f < kReach ? taps.down_y : taps.down_x, f % kReach, k, n);
-    });
+    Tile::put_filters(lane, 0, kReach, [&](int f, int k, int n) { return Tile::down_tap(taps.down_y, f, k, n); });
+    Tile::put_filters(lane, kDownX, kSampleParts * kReach,
+                      [&](int f, int k, int n) { return Tile::down_tap(taps.down_x[f / kReach], f % kReach, k, n); });
   }
 
   template <class Lane>
   SG3_HD void sweep_rows(Lane& lane, int stripe) const {
     uint32_t up[2][2];
     SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    sweep(lane, stripe, [&](auto inner, const auto& line, int row, int step, float (&z)[2][4]) {
+    sweep(lane, stripe, [&](auto inner, const auto& line, int step, float (&z)[2][4]) {
       constexpr bool kInner = decltype(inner)::kValue;
       uint32_t a[4];
-      Tile::load_inputs(lane, shared + p.rows_at + row * p.rows_pitch, step, a);
+      Tile::load_inputs(lane, shared + p.rows_at + line.index * p.rows_pitch, step, a);
       SG3_UNROLL for (int n = 0; n < 2; ++n) {
         this->template upsample_row<kInner>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
       }
     });
   }
 
-  // The pass along a warp's rows of the stripe. upsample(Flag<INNER>(), line, row, step, z) computes z of 16 samples.
+  // The pass along a warp's rows of the stripe. upsample(Flag<INNER>(), line, step, z) computes z of 16 samples.
   template <class Lane, class Upsample>
   SG3_HD void sweep(Lane& lane, int stripe, Upsample upsample) const {
-    uint32_t down[kReach][2];
-    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, kDownX + step, down[step]);
-    for (int row = lane.warp; row < 16; row += kMmaWarps) sweep_row(lane, stripe, row, upsample, down);
+    uint32_t down[kSampleParts][kReach][2];
+    SG3_UNROLL for (int i = 0; i < kSampleParts * kReach; ++i) {
+      Tile::get_filter(lane, kDownX + i, down[i / kReach][i % kReach]);
+    }
+    const int groups = p.steps / kAdvance;
+    const auto inner = Tile::inner_steps(16 * kAdvance, groups);
+    for (int index = lane.warp; index < 16; index += kMmaWarps) {
+      const auto line = Tile::line_at(lane, stripe, index);
+      Vector8* const out = swept_place(lane, index);
+      float sums[kSums][4] = {};
+      for (int group = 0; group < groups;) {
+        if (line.width > 0 && group >= inner.begin && group < inner.end) {
+          group = sweep_steps<true>(lane, line, group, inner.end, upsample, down, sums, out);
+        } else {
+          const int end = line.width > 0 && group < inner.begin ? inner.begin : groups;
+          group = sweep_steps<false>(lane, line, group, end, upsample, down, sums, out);
+        }
+      }
+    }
   }
 
-  template <class Lane, class Upsample>
-  SG3_HD void sweep_row(Lane& lane, int stripe, int row, Upsample upsample, const uint32_t (&down)[kReach][2]) const {
-    const auto line = Tile::line_at(lane, stripe, row);
-    Vector8* out = shared + p.swept_at + (stripe % kReach * 16 + row) * p.swept_pitch +
-                   Tile::swizzled(lane.lane % 8, Tile::half_of(lane));
-    float sums[kSums][4] = {};
-    for (int first = 0; first < p.steps; first += kAdvance) {
+  // Groups of steps, which complete 8 outputs each.
+  template <bool INNER, class Lane, class Line, class Upsample>
+  SG3_HD int sweep_steps(Lane& lane, const Line& line, int group, int end, Upsample upsample,
+                         const uint32_t (&down)[kSampleParts][kReach][2], float (&sums)[kSums][4], Vector8* out) const {
+    for (; group < end; ++group) {
       SG3_UNROLL for (int s = 0; s < kAdvance; ++s) {
-        const int step = first + s;
-        uint32_t samples[4] = {};
-        const auto produce = [&](auto inner) {
-          float z[2][4];
-          upsample(inner, line, row, step, z);
-          this->template activate<decltype(inner)::kValue>(lane, line, step * 16, z, samples);
-        };
-        if (line.inside) {
-          if (step * 16 >= line.first_inner && step * 16 <= line.last_inner) {
-            produce(Flag<true>());
-          } else {
-            produce(Flag<false>());
-          }
+        const int step = group * kAdvance + s;
+        float z[2][4];
+        uint32_t samples[kSampleParts][4];
+        upsample(Flag<INNER>(), line, step, z);
+        if constexpr (MODE == SG3_APPLY_MASK) {
+          Tile::split(lane, line.index, step * 16, z, samples[0], samples[1]);
+        } else {
+          this->template activate<INNER>(lane, line, step * 16, z, samples[0]);
         }
         // The oldest tile reads these samples by its last filter matrix.
         SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
-          lane.template multiply_add<Inner>(samples, down[(kSums - 1 - tile) * kAdvance + s], sums[tile], sums[tile]);
+          SG3_UNROLL for (int part = 0; part < kSampleParts; ++part) {
+            const auto& filter = down[part][(kSums - 1 - tile) * kAdvance + s];
+            lane.template multiply_add<Inner>(samples[part], filter, sums[tile], sums[tile]);
+          }
         }
       }
-      const int column = (first / kAdvance - (kSums - 1)) * 8;
+      const int column = (group - (kSums - 1)) * 8;
       if (column >= 0) put_swept(lane, sums[0], out + column * 2);
       SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
         SG3_UNROLL for (int i = 0; i < 4; ++i) sums[tile][i] = tile + 1 < kSums ? sums[tile + 1][i] : 0.f;
       }
     }
+    return group;
+  }
+
+  SG3_HD Vector8* swept_row(int part, int line) const { return shared + p.swept_at[part] + line * p.swept_pitch[part]; }
+
+  // Of a row, where this lane stores vectors of the first 8 outputs.
+  template <class Lane>
+  SG3_HD Vector8* swept_place(const Lane& lane, int line) const {
+    const int part = kSweptParts == 2 ? lane.lane / 16 : 0;
+    return swept_row(part, line) + Tile::swizzled(lane.lane % 8, Tile::half_of(lane));
   }
 
   // Rounds 8 sums of a row. One more product, by the negative identity, gives the remainders.
   template <class Lane>
-  SG3_HD void put_swept(Lane& lane, float (&c)[4], Vector8* row) const {
+  SG3_HD void put_swept(Lane& lane, float (&c)[4], Vector8* place) const {
     uint32_t packed[2 * kSweptParts] = {pack_saturated<Inner>(c[0], c[1]), pack_saturated<Inner>(c[2], c[3])};
     if constexpr (kSweptParts == 2) {
       lane.multiply_add_8(packed[0], packed[1], minus_identity(lane.lane), c);
       packed[2] = pack<Inner>(c[0], c[1]);
       packed[3] = pack<Inner>(c[2], c[3]);
-      row += lane.lane / 16 * kSweptLines * p.swept_pitch;
     }
-    lane.template store_matrices<2 * kSweptParts>(packed, row);
+    lane.template store_matrices<2 * kSweptParts>(packed, place);
   }
 
+  // Adds a stripe to the sums of a warp's pairs of columns. Writes the oldest 8 rows if the stripe completes them.
   template <class Lane>
-  SG3_HD void downsample_columns(Lane& lane, int first_stripe) const {
-    uint32_t b[kReach][2];
-    SG3_UNROLL for (int step = 0; step < kReach; ++step) Tile::get_filter(lane, step, b[step]);
-    const int first = Tile::swizzled(lane.warp, Tile::half_of(lane));
-    const Vector8* rows[kReach];
-    SG3_UNROLL for (int step = 0; step < kReach; ++step) {
-      const int row = (first_stripe + step) % kReach * 16 + Tile::position_of(lane);
-      rows[step] = shared + p.swept_at + row * p.swept_pitch + first;
+  SG3_HD void downsample_columns(Lane& lane, int stripe, Sums& sums) const {
+    const int phase = stripe % kAdvance;
+    uint32_t b[kSums][2];
+    SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
+      Tile::get_filter(lane, (kSums - 1 - tile) * kAdvance + phase, b[tile]);
     }
-    Vector8* out = shared + p.out_at + lane.lane % 8 * p.out_pitch + first;
-    for (int column = lane.warp; column < p.x.outputs; column += kMmaWarps) {
-      const int place = (column - lane.warp) * 2;
-      float c[4] = {};
-      SG3_UNROLL for (int step = 0; step < kReach; ++step) {
+    const bool complete = phase == kAdvance - 1;
+    // Of the outputs that this lane writes.
+    const int row = (stripe / kAdvance - (kSums - 1)) * 8 + lane.lane / 4, half = lane.lane % 2;
+    const int channels = Tile::left_channels(half * 8), first_column = lane.warp * 2 + lane.lane / 2 % 2;
+    const int end = unsigned(row) < unsigned(Tile::output_rows()) && channels > 0
+                        ? p.x.out_size - strip * p.x.outputs - first_column
+                        : 0;
+    T* const to = Tile::output_at(row, first_column, half);
+    SG3_UNROLL for (int i = 0; i < kPairs; ++i) {
+      const int distance = i * kMmaWarps * 2, column = lane.warp * 2 + distance;
+      if (column >= p.x.outputs) continue;
+      SG3_UNROLL for (int e = 0; e < 2; ++e) {
+        auto& sum = sums.at[i][e];
         SG3_UNROLL for (int part = 0; part < kSweptParts; ++part) {
+          const Vector8* from = swept_row(part, Tile::position_of(lane));
           uint32_t a[4];
-          lane.template load_matrices<4>(rows[step] + part * kSweptLines * p.swept_pitch + place, a);
-          lane.template multiply_add<Inner>(a, b[step], c, c);
+          lane.template load_matrices<4>(from + Tile::swizzled(column + e, Tile::half_of(lane)), a);
+          SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
+            lane.template multiply_add<Inner>(a, b[tile], sum[tile], sum[tile]);
+          }
+        }
+        if (!complete) continue;
+        Tile::put_outputs(lane, sum[0], e * 2);
+        SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
+          SG3_UNROLL for (int j = 0; j < 4; ++j) sum[tile][j] = tile + 1 < kSums ? sum[tile + 1][j] : 0.f;
         }
       }
-      Tile::put_outputs(lane, c, out + place);
+      if (!complete) continue;
+      lane.sync_warp();
+      const Vector8 value = *Tile::output_place(lane, lane.lane % 4, lane.lane / 4);
+      if (distance < end) Tile::store_output(value, channels, to + int64_t(distance) * p.channels);
+      lane.sync_warp();
     }
   }
 };

@@ -14,11 +14,11 @@
 
 namespace sg3::cuda {
 
-// Blocks that keep a large GPU busy: two on each of 132 multiprocessors, twice. A guess, to be measured.
-constexpr int64_t kMmaEnoughBlocks = 528;
-constexpr int kMmaFewestRows = 32;  // of outputs in a segment, where more segments are wanted
-// The price of shared memory that leaves no room for a second block on a multiprocessor. Likewise a guess.
-constexpr double kMmaSingleBlockPenalty = 1.5;
+// The price of shared memory that leaves no room for a second block on a multiprocessor, which then waits at barriers:
+// by the calibration of gpu/cost.py.
+constexpr double kMmaSingleBlockPenalty = 1.15;
+constexpr int kMmaFewWaves = 4;    // of blocks, of which the last one counts in full
+constexpr double kMmaSetup = 600;  // instructions of a warp before the first stripe
 
 // -- What is supported ------------------------------------------------------------------------------------------------
 
@@ -164,57 +164,94 @@ struct MmaFilter {
     for (int index = 0; index < phases(factor); ++index) round_taps<T>(phase(index, factor));
   }
 
-  template <int SIZE>
-  void copy(float (&to)[SIZE], int pitch) const {
-    for (int y = 0; y < height; ++y) std::copy_n(&taps[y * width], width, to + y * pitch);
+  // Multiplies the taps.
+  MmaFilter times(double scale) const {
+    MmaFilter result = *this;
+    for (double& tap : result.taps) tap *= scale;
+    return result;
+  }
+
+  template <class T, int SIZE>
+  void copy(MmaTapRow<SIZE>* rows) const {
+    for (int i = 0; i < height * width; ++i) {
+      T value;
+      from_float(float(taps[i]), &value);
+      rows[i / width].bits[kMmaMargin + i % width] = value.bits;
+    }
   }
 };
 
-// Scales and rounds a stage's filter, and returns what it was divided by. `up` and `down` are the factors.
-template <class Inner>
-double make_mma_filters(const Sg3Stage& stage, bool radial, bool rounds_y, float (&y)[24], float (&x)[24],
-                        MmaTaps* taps) {
-  const int up = int(stage.y.up), factor = int(stage.y.up * stage.y.down);
-  if (radial) {
-    MmaFilter filter = {int(stage.y.taps), int(stage.x.taps), std::vector<double>(stage.y.taps * stage.x.taps)};
-    for (int64_t term = 0; term < stage.terms; ++term) {
-      for (size_t i = 0; i < filter.taps.size(); ++i) {
-        const int64_t row = i / stage.x.taps, column = i % stage.x.taps;
-        filter.taps[i] += stage.taps_y[term * stage.y.taps + row] * stage.taps_x[term * stage.x.taps + column];
-      }
-    }
-    const double gain = filter.normalize(up);
-    filter.round<Inner>(factor);
-    filter.copy(taps->radial, kMmaRadialTaps);
-    return gain;
-  }
-  MmaFilter filter_y = {1, int(stage.y.taps), {stage.taps_y, stage.taps_y + stage.y.taps}};
-  MmaFilter filter_x = {1, int(stage.x.taps), {stage.taps_x, stage.taps_x + stage.x.taps}};
-  const double gain = filter_y.normalize(up) * filter_x.normalize(up);
-  if (rounds_y) filter_y.round<Inner>(factor);
-  filter_x.round<Inner>(factor);
-  filter_y.copy(y, 0);
-  filter_x.copy(x, 0);
-  return gain;
+// The filter of a stage along one axis.
+inline MmaFilter mma_filter(const Sg3Axis& axis, const double* taps) {
+  return {1, int(axis.taps), {taps, taps + axis.taps}};
 }
 
-// Fills in the filters, and the numbers of the plan that depend on their scales.
+// The sum of a stage's separable terms.
+inline MmaFilter radial_mma_filter(const Sg3Stage& stage) {
+  MmaFilter filter = {int(stage.y.taps), int(stage.x.taps), std::vector<double>(stage.y.taps * stage.x.taps)};
+  for (int64_t term = 0; term < stage.terms; ++term) {
+    for (size_t i = 0; i < filter.taps.size(); ++i) {
+      const int64_t row = i / stage.x.taps, column = i % stage.x.taps;
+      filter.taps[i] += stage.taps_y[term * stage.y.taps + row] * stage.taps_x[term * stage.x.taps + column];
+    }
+  }
+  return filter;
+}
+
+// Scales and rounds the filters, and fills in the numbers of the plan that depend on their scales.
 template <class Kernel>
 MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
+  using T = typename Kernel::Element;
   using Inner = typename Kernel::Block::Inner;
   constexpr MmaRadial kRadial = Kernel::Block::kRadial;
-  // The first filter of a bfloat16 image is applied in two parts.
-  const bool rounds_first = kIsHalf<typename Kernel::Element>;
+  const bool activates = p.mode != SG3_APPLY_MASK;
   MmaTaps taps = {};
-  const double up = make_mma_filters<Inner>(p.up, kRadial == MmaRadial::kUp, rounds_first, taps.up_y, taps.up_x, &taps);
-  const double down =
-      make_mma_filters<Inner>(p.down, kRadial == MmaRadial::kDown, true, taps.down_y, taps.down_x, &taps);
-  // The sum of a product is z / up; the sample that is kept is scale * act(z).
-  const double scale = std::isfinite(p.clamp) && p.mode != SG3_APPLY_MASK ? kHalfMax / p.clamp : 1 / up;
-  plan->linear = float((1 + p.slope) / 2 * scale * up);
-  plan->bent = float((1 - p.slope) / 2 * scale * up);
+  double scale = 1;  // of the sums of products before the nonlinearity
+  if constexpr (kRadial == MmaRadial::kUp) {
+    MmaFilter filter = radial_mma_filter(p.up);
+    scale /= filter.normalize(Kernel::kUp);
+    filter.round<Inner>(Kernel::kUp);
+    filter.copy<Inner>(taps.radial);
+  } else {
+    MmaFilter y = mma_filter(p.up.y, p.up.taps_y), x = mma_filter(p.up.x, p.up.taps_x);
+    scale /= y.normalize(Kernel::kUp);
+    if (kIsHalf<T>) y.round<Inner>(Kernel::kUp);
+    y.copy<T>(&taps.up_y[0]);
+    // A bfloat16 image is upsampled by a sum of two rounded filters.
+    MmaFilter rest = y;
+    for (size_t i = 0; i < rest.taps.size(); ++i) rest.taps[i] -= to_float(T{taps.up_y[0].bits[kMmaMargin + i]});
+    rest.copy<T>(&taps.up_y[1]);
+    std::copy(y.taps.begin(), y.taps.end(), taps.gain_y);
+    // Samples are scaled by (1 + slope) / 2, which spares the nonlinearity a product, and such that the clamp becomes
+    // the largest float16 number.
+    const double gain = x.normalize(Kernel::kUp);
+    const double wanted =
+        !activates ? 1 : (1 + p.slope) / 2 * (std::isfinite(p.clamp) ? kHalfMax / p.clamp / scale * gain : 1);
+    scale *= wanted / gain;
+    x = x.times(wanted);
+    x.round<Inner>(Kernel::kUp);
+    x.copy<Inner>(&taps.up_x);
+    std::copy(x.taps.begin(), x.taps.end(), taps.gain_x);
+  }
   plan->slope = float(p.slope);
-  plan->out_scale = float(down / scale);
+  plan->bent = float((1 - p.slope) / (1 + p.slope));
+  if (activates) scale *= 2 / (1 + p.slope);  // of activated samples
+  double down_gain = 1;
+  if constexpr (kRadial == MmaRadial::kDown) {
+    MmaFilter filter = radial_mma_filter(p.down);
+    down_gain = filter.normalize(1);
+    filter.round<Inner>(Kernel::kDown);
+    filter.copy<Inner>(taps.radial);
+  } else {
+    MmaFilter y = mma_filter(p.down.y, p.down.taps_y), x = mma_filter(p.down.x, p.down.taps_x);
+    down_gain = y.normalize(1) * x.normalize(1);
+    MmaFilter x_of_slope = x.times(p.slope);
+    for (MmaFilter* filter : {&y, &x, &x_of_slope}) filter->round<Inner>(Kernel::kDown);
+    y.copy<Inner>(&taps.down_y);
+    x.copy<Inner>(&taps.down_x[0]);
+    x_of_slope.copy<Inner>(&taps.down_x[1]);
+  }
+  plan->out_scale = float(down_gain / scale);
   return taps;
 }
 
@@ -238,24 +275,43 @@ class MmaPlanes {
   int64_t end_ = 0;
 };
 
-// Lays out the planes of a strip, and returns the time of 16 rows of samples of all strips, in instructions of a warp.
+// Adds what is not images: the room for outputs, filters, gains, and mask words.
+template <class Block>
+void add_tables(MmaPlan* p, MmaPlanes* planes) {
+  p->out_at = planes->add(kMmaWarps * 32);
+  p->filters_at = planes->add(Block::kFilters * 16);
+  p->gains_at = planes->add(Block::kHasBias ? kMmaColumnsAt / 4 + p->steps * 4 : 0);
+  p->word_pitch = ceil_div(p->steps, 2) * 32;  // whole turns of a warp
+  p->words_at = planes->add(Block::kHasBias ? 0 : Block::kLines * p->word_pitch / 4);
+  p->shared_vectors = int(planes->end());
+}
+
+// Divides the outputs along an axis evenly, in multiples of 8.
+inline void divide(int parts, MmaAxis* axis) {
+  axis->outputs = ceil_div(ceil_div(axis->out_size, parts), 8) * 8;
+  axis->parts = ceil_div(axis->out_size, axis->outputs);
+}
+
+// Lays out the planes of a strip, and returns the instructions that a warp spends on a stripe.
 template <class T, int UP, int DOWN, int MODE>
 double lay_out(MmaPlan* p, MmaBlock<T, UP, DOWN, MODE>*) {
   using Block = MmaBlock<T, UP, DOWN, MODE>;
   const int outputs = p->x.outputs;
   p->steps = outputs / 8 * Block::kAdvance + Block::kReach - Block::kAdvance;
   p->columns = (p->steps - 1) * Block::kNewColumns + 16;
+  p->in_rows = 16;
   p->in_pitch = p->rows_pitch = 2 * p->columns + 1;
-  p->swept_pitch = p->out_pitch = 2 * outputs + 1;
   MmaPlanes planes;
   p->in_at = planes.add(16 * p->in_pitch);
-  // The output plane takes the place of rows that are swept already.
-  p->rows_at = p->out_at = planes.add(std::max(Block::kLines * p->rows_pitch, 8 * p->out_pitch));
-  p->swept_at = planes.add(Block::kSweptParts * Block::kSweptLines * p->swept_pitch);
-  p->filters_at = planes.add(Block::kFilters * 16);
-  p->gains_at = planes.add(Block::kHasBias ? kMmaColumnsAt / 4 + p->steps * 4 : 0);
-  p->shared_vectors = planes.end();
-  return p->x.parts * (8.0 * p->columns + 16 * 50.0 * p->steps + 8.0 * outputs * Block::kSweptParts);
+  p->rows_at = planes.add(16 * p->rows_pitch);
+  for (int part = 0; part < Block::kSweptParts; ++part) {
+    const bool in_place = part == 0 && Block::kSweepsInPlace;
+    p->swept_pitch[part] = in_place ? p->rows_pitch : 2 * outputs + 1;
+    p->swept_at[part] = in_place ? p->rows_at : planes.add(16 * p->swept_pitch[part]);
+  }
+  add_tables<Block>(p, &planes);
+  return 40 + 14.0 * ceil_div(p->columns, kMmaWarps) + 2 * (40 + 40.0 * p->steps) +
+         20.0 * Block::kSweptParts * ceil_div(outputs, kMmaWarps * 2);
 }
 
 template <class T, int UP, int DOWN, int MODE>
@@ -264,15 +320,14 @@ double lay_out(MmaPlan* p, MmaRadialUpBlock<T, UP, DOWN, MODE>*) {
   const int outputs = p->x.outputs;
   p->steps = outputs / 8 * Block::kAdvance + Block::kReach - Block::kAdvance;
   p->columns = (p->steps - 1) * Block::kNewColumns + 16;
+  p->in_rows = 32;  // because new rows arrive while 16 are read
   p->in_pitch = 2 * p->columns + 1;
-  p->swept_pitch = p->out_pitch = 2 * outputs + 1;
+  p->swept_pitch[0] = 2 * outputs + 1;
   MmaPlanes planes;
-  p->in_at = planes.add(16 * p->in_pitch);
-  p->swept_at = planes.add(Block::kSweptLines * p->swept_pitch);
-  p->out_at = planes.add(8 * p->out_pitch);
-  p->filters_at = planes.add(Block::kFilters * 16);
-  p->shared_vectors = planes.end();
-  return p->x.parts * (16 * 80.0 * p->steps + 8.0 * outputs);
+  p->in_at = planes.add(p->in_rows * p->in_pitch);
+  p->swept_at[0] = planes.add(16 * p->swept_pitch[0]);
+  add_tables<Block>(p, &planes);
+  return 40 + 2 * (40 + 70.0 * p->steps) + 20.0 * ceil_div(outputs, kMmaWarps * 2);
 }
 
 template <class T, int UP, int DOWN, int MODE>
@@ -281,52 +336,52 @@ double lay_out(MmaPlan* p, MmaRadialDownBlock<T, UP, DOWN, MODE>*) {
   const int outputs = p->x.outputs;
   p->steps = outputs / 8 + Block::kSteps - 1;
   p->columns = (p->steps - 1) * Block::kNewColumns + 16;
+  p->in_rows = 16;
   p->in_pitch = p->rows_pitch = 2 * p->columns + 1;
-  p->swept_pitch = 2 * 16 * p->steps + 1;
-  p->out_pitch = 2 * outputs + 1;
+  p->swept_pitch[0] = 2 * 16 * p->steps + 1;
   MmaPlanes planes;
   p->in_at = planes.add(16 * p->in_pitch);
   p->rows_at = planes.add(Block::kLines * p->rows_pitch);
-  p->swept_at = planes.add(Block::kLines * p->swept_pitch);
-  p->out_at = planes.add(Block::kNewOutputs * p->out_pitch);
-  p->filters_at = planes.add(Block::kFilters * 16);
-  p->gains_at = planes.add(Block::kHasBias ? kMmaColumnsAt / 4 + p->steps * 4 : 0);
-  p->shared_vectors = planes.end();
-  return p->x.parts * (2 * 8.0 * p->columns + 16 * 45.0 * p->steps + 16 * 18.0 * outputs / 8);
+  p->swept_at[0] = planes.add(Block::kLines * p->swept_pitch[0]);
+  add_tables<Block>(p, &planes);
+  return 40 + 8.0 * ceil_div(p->columns, kMmaWarps) + 40 + 35.0 * p->steps + 300.0 * outputs / Block::kMostOutputs;
 }
 
+// Chooses the strips and segments whose blocks take the least time.
 template <class Block>
 bool make_mma_plan(const Sg3FilteredLrelu& problem, bool vectors, const SharedLimits& limits, MmaPlan* plan) {
   Block* const kind = nullptr;
+  const int64_t chunks = (problem.channels + kMmaChannels - 1) / kMmaChannels;
+  const int64_t most_blocks = (int64_t(1) << 31) - 1;
+  if (problem.batch * chunks * problem.down.y.out_size * problem.down.x.out_size > 64 * most_blocks) return false;
   MmaPlan p = {};
   p.y = mma_axis(problem.up.y, problem.down.y);
   p.x = mma_axis(problem.up.x, problem.down.x);
-  p.batch = problem.batch;
-  p.channels = problem.channels;
-  p.chunks = (problem.channels + kMmaChannels - 1) / kMmaChannels;
+  p.batch = int(problem.batch);
+  p.channels = int(problem.channels);
+  p.chunks = int(chunks);
   p.vectors = vectors;
   double least = std::numeric_limits<double>::infinity();
-  for (int parts = 1; parts <= ceil_div(p.x.out_size, 8); ++parts) {
-    p.x.outputs = ceil_div(ceil_div(p.x.out_size, parts), 8) * 8;
-    p.x.parts = ceil_div(p.x.out_size, p.x.outputs);
-    double cost = lay_out(&p, kind);
-    p.by_columns = Divisor::of(p.columns);
-    p.by_outputs = Divisor::of(p.x.outputs);
-    const bool holds_rows = Block::kNewRows * p.columns * 2 <= Block::kHeldVectors * kMmaThreads;
-    if (!holds_rows || p.x.outputs > Block::kMostOutputs || p.shared_vectors * 16 > limits.block) continue;
-    if (p.shared_vectors * 16 > limits.pair) cost *= kMmaSingleBlockPenalty;
-    if (cost < least) {
-      least = cost;
-      *plan = p;
+  for (int strips = 1; strips <= ceil_div(p.x.out_size, 8); ++strips) {
+    divide(strips, &p.x);
+    const double stripe = lay_out(&p, kind);
+    const int64_t bytes = int64_t(p.shared_vectors) * 16;
+    if (p.x.outputs > Block::kMostOutputs || bytes > limits.block) continue;
+    const int resident = bytes > limits.pair ? 1 : 2;
+    for (int segments = 1; segments <= ceil_div(p.y.out_size, 16); ++segments) {
+      divide(segments, &p.y);
+      const double samples = (p.y.outputs + 6) * Block::kDown;
+      double waves = double(p.batch) * p.chunks * p.x.parts * p.y.parts / (limits.multiprocessors * resident);
+      if (waves < kMmaFewWaves) waves = std::ceil(waves);
+      const double cost = waves * resident * (kMmaSetup + stripe * samples / Block::kLines) *
+                          (resident == 1 ? kMmaSingleBlockPenalty : 1);
+      if (cost < least) {
+        least = cost;
+        *plan = p;
+      }
     }
   }
-  if (least == std::numeric_limits<double>::infinity()) return false;
-  const int64_t blocks = p.batch * p.chunks * plan->x.parts;
-  const int64_t most = std::max(1, p.y.out_size / kMmaFewestRows);
-  const int segments = int(std::clamp((kMmaEnoughBlocks + blocks - 1) / blocks, int64_t(1), most));
-  plan->y.outputs = ceil_div(ceil_div(p.y.out_size, segments), 8) * 8;
-  plan->y.parts = ceil_div(p.y.out_size, plan->y.outputs);
-  return true;
+  return least < std::numeric_limits<double>::infinity();
 }
 
 }  // namespace sg3::cuda

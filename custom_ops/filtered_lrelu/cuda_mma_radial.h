@@ -12,15 +12,15 @@ namespace sg3::cuda {
 //
 //   1. columns: 16 input rows -> 8 upsampled rows of each input column            input plane  -> rows plane
 //   2. rows:    upsampling and the nonlinearity, one row for each warp            rows plane   -> sample plane
-//   3. 4 more output rows; each warp keeps the sums of 8 columns of those 6       sample plane -> output plane
+//               Meanwhile the next input rows arrive
+//   3. 4 more output rows; each warp keeps the sums of 8 columns of those 6       sample plane -> y
 //      output rows that the next rows of samples contribute to
-//   4. output plane -> y; the next input rows, loaded early -> input plane
 template <class T, int UP, int DOWN, int MODE>
 struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
   using Tile = MmaTile<T, UP, DOWN, MODE, kMmaWarps>;
   using Inner = typename Tile::Inner;
   using Vector8 = typename Tile::Vector8;
-  using Tile::p, Tile::shared, Tile::taps, Tile::Tile;
+  using Tile::p, Tile::shared, Tile::taps, Tile::strip, Tile::Tile;
   static_assert(DOWN == 2, "");
 
   static constexpr MmaRadial kRadial = MmaRadial::kDown;
@@ -28,8 +28,8 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
   static constexpr int kNewOutputs = Tile::kLines / DOWN;  // rows that a stripe completes
   static constexpr int kMostOutputs = 8 * kMmaWarps;       // of a strip
   static constexpr int kSteps = 2;                         // of 16 samples that 8 outputs read
-  static constexpr int kUpX = Tile::kUpParts * Tile::kColumnTiles, kDown = kUpX + 2;
-  static constexpr int kFilters = kDown + kMmaRadialTaps * kSteps;
+  static constexpr int kUpX = Tile::kUpParts * Tile::kColumnTiles, kDownAt = kUpX + 2;
+  static constexpr int kFilters = kDownAt + kMmaRadialTaps * kSteps;
 
   template <class Lane>
   SG3_HD void run(Lane& lane) const {
@@ -37,25 +37,25 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
     const int left = Tile::first_input(p.x, Tile::first_sample_x());
     const int stripes = ceil_div(Tile::output_rows() + kOpenRows - 1, kNewOutputs);
 
+    Tile::load_first_rows(lane, first_row, left);
     make_filters(lane);
     Tile::make_gains(lane);
-    Tile::load_first_rows(lane, first_row, left);
+    lane.wait_copies();
     lane.sync();
     float sums[kOpenRows][4] = {};
     for (int stripe = 0; stripe < stripes; ++stripe) {
       const int row = first_row + stripe * Tile::kNewRows;
-      const bool more = stripe + 1 < stripes;
-      Vector8 held[Tile::kHeldVectors];
-      if (more) Tile::load_rows(lane, row + 16, left, held);
+      Tile::load_words(lane, stripe);
       Tile::upsample_columns(lane, row, 0);
       Tile::make_line_gains(lane, stripe);
+      if (MODE == SG3_APPLY_MASK) lane.wait_copies();
       lane.sync();
+      if (stripe + 1 < stripes) Tile::load_rows(lane, row + 16, left);
       sweep_row(lane, stripe);
       lane.sync();
-      downsample(lane, sums);
-      if (more) Tile::keep_rows(lane, row + 16, held);
+      downsample(lane, stripe, sums);
+      lane.wait_copies();
       lane.sync();
-      Tile::store_outputs(lane, stripe * kNewOutputs - (kOpenRows - 1), kNewOutputs);
     }
   }
 
@@ -63,54 +63,68 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
   SG3_HD void make_filters(Lane& lane) const {
     Tile::put_up_y(lane, 0);
     Tile::put_up_x(lane, kUpX);
-    Tile::template put_filters<Inner>(lane, kDown, kMmaRadialTaps * kSteps, [&](int f, int k, int n) {
-      return Tile::down_entry(taps.radial + f / kSteps * kMmaRadialTaps, f % kSteps, k, n);
-    });
+    Tile::put_filters(lane, kDownAt, kMmaRadialTaps * kSteps,
+                      [&](int f, int k, int n) { return Tile::down_tap(taps.radial[f / kSteps], f % kSteps, k, n); });
   }
 
   template <class Lane>
   SG3_HD void sweep_row(Lane& lane, int stripe) const {
+    const auto line = Tile::line_at(lane, stripe, lane.warp);
+    const auto inner = Tile::inner_steps(16, p.steps);
+    for (int step = 0; step < p.steps;) {
+      if (line.width > 0 && step >= inner.begin && step < inner.end) {
+        step = sweep_steps<true>(lane, line, step, inner.end);
+      } else {
+        step = sweep_steps<false>(lane, line, step, line.width > 0 && step < inner.begin ? inner.begin : p.steps);
+      }
+    }
+  }
+
+  template <bool INNER, class Lane, class Line>
+  SG3_HD int sweep_steps(Lane& lane, const Line& line, int step, int end) const {
     uint32_t up[2][2];
     SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    const auto line = Tile::line_at(lane, stripe, lane.warp);
-    const Vector8* in = shared + p.rows_at + lane.warp * p.rows_pitch;
-    Vector8* out = shared + p.swept_at + lane.warp * p.swept_pitch;
+    const Vector8* in = shared + p.rows_at + line.index * p.rows_pitch;
+    Vector8* out = shared + p.swept_at[0] + line.index * p.swept_pitch[0];
     out += Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
-    for (int step = 0; step < p.steps; ++step) {
-      uint32_t samples[4] = {};
-      const auto produce = [&](auto inner) {
-        constexpr bool kInner = decltype(inner)::kValue;
-        uint32_t a[4];
-        float z[2][4];
-        Tile::load_inputs(lane, in, step, a);
-        SG3_UNROLL for (int n = 0; n < 2; ++n) {
-          this->template upsample_row<kInner>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
-        }
-        this->template activate<kInner>(lane, line, step * 16, z, samples);
-      };
-      if (line.inside) {
-        if (step * 16 >= line.first_inner && step * 16 <= line.last_inner) {
-          produce(Flag<true>());
-        } else {
-          produce(Flag<false>());
-        }
+    for (; step < end; ++step) {
+      uint32_t a[4], samples[4];
+      float z[2][4];
+      Tile::load_inputs(lane, in, step, a);
+      SG3_UNROLL for (int n = 0; n < 2; ++n) {
+        this->template upsample_row<INNER>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
+      }
+      if constexpr (MODE == SG3_APPLY_MASK) {
+        apply_mask(lane, line.index, step * 16, z, samples);
+      } else {
+        this->template activate<INNER>(lane, line, step * 16, z, samples);
       }
       lane.template store_matrices<4>(samples, out + step * 32);
     }
+    return step;
+  }
+
+  template <class Lane>
+  SG3_HD void apply_mask(const Lane& lane, int line, int at, float (&z)[2][4], uint32_t (&samples)[4]) const {
+    uint32_t negative[4], unused[4];
+    Tile::split(lane, line, at, z, samples, unused);
+    SG3_UNROLL for (int i = 0; i < 8; ++i) z[i / 4][i % 4] *= p.slope;
+    Tile::split(lane, line, at, z, unused, negative);
+    SG3_UNROLL for (int i = 0; i < 4; ++i) samples[i] |= negative[i];
   }
 
   // Adds two rows of samples at a time to the open output rows, the oldest of which is then complete.
   template <class Lane>
-  SG3_HD void downsample(Lane& lane, float (&sums)[kOpenRows][4]) const {
+  SG3_HD void downsample(Lane& lane, int stripe, float (&sums)[kOpenRows][4]) const {
     const int column = lane.warp * 8;
     if (column >= p.x.outputs) return;
     uint32_t b[kMmaRadialTaps * kSteps][2];
-    SG3_UNROLL for (int f = 0; f < kMmaRadialTaps * kSteps; ++f) Tile::get_filter(lane, kDown + f, b[f]);
+    SG3_UNROLL for (int f = 0; f < kMmaRadialTaps * kSteps; ++f) Tile::get_filter(lane, kDownAt + f, b[f]);
     const Vector8* first =
-        shared + p.swept_at + column * DOWN * 2 + Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
+        shared + p.swept_at[0] + column * DOWN * 2 + Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
     SG3_UNROLL for (int pair = 0; pair < kNewOutputs; ++pair) {
       SG3_UNROLL for (int parity = 0; parity < DOWN; ++parity) {
-        const Vector8* samples = first + (pair * DOWN + parity) * p.swept_pitch;
+        const Vector8* samples = first + (pair * DOWN + parity) * p.swept_pitch[0];
         SG3_UNROLL for (int step = 0; step < kSteps; ++step) {
           uint32_t a[4];
           lane.template load_matrices<4>(samples + step * 32, a);
@@ -120,13 +134,24 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
           }
         }
       }
-      Tile::put_outputs(
-          lane, sums[0],
-          shared + p.out_at + pair * p.out_pitch + Tile::swizzled(column + lane.lane % 8, Tile::half_of(lane)));
+      Tile::put_outputs(lane, sums[0], pair % 2 * 2);
       SG3_UNROLL for (int row = 0; row < kOpenRows; ++row) {
         SG3_UNROLL for (int i = 0; i < 4; ++i) sums[row][i] = row + 1 < kOpenRows ? sums[row + 1][i] : 0.f;
       }
+      if (pair % 2 == 1) store_rows(lane, stripe * kNewOutputs - (kOpenRows - 1) + pair - 1, column);
     }
+  }
+
+  // Writes 8 columns of two rows.
+  template <class Lane>
+  SG3_HD void store_rows(Lane& lane, int first_row, int first_column) const {
+    const int row = first_row + lane.lane / 16, column = first_column + lane.lane / 2 % 8, half = lane.lane % 2;
+    const int channels = Tile::left_channels(half * 8);
+    lane.sync_warp();
+    const Vector8 value = *Tile::output_place(lane, lane.lane / 16 * 2 + half, lane.lane / 2 % 8);
+    const bool exists = unsigned(row) < unsigned(Tile::output_rows()) && column < p.x.out_size - strip * p.x.outputs;
+    if (exists && channels > 0) Tile::store_output(value, channels, Tile::output_at(row, column, half));
+    lane.sync_warp();
   }
 };
 
@@ -134,8 +159,7 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
 // samples is computed from six input rows. For every stripe of 16 rows of samples:
 //
 //   1. rows:    upsample, apply the mask and downsample 16 samples at a time      input plane -> swept plane
-//   2. columns: the last stripes -> 8 output rows                                 swept plane -> output plane
-//   3. output plane -> y; the next input rows, loaded early -> input plane
+//   2. columns: as in MmaBlock                                                    swept plane -> y
 template <class T, int UP, int DOWN, int MODE>
 struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
   using Base = MmaBlock<T, UP, DOWN, MODE>;
@@ -146,8 +170,7 @@ struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
 
   static constexpr MmaRadial kRadial = MmaRadial::kUp;
   static constexpr int kRows = kMmaRadialTaps / UP;  // of input that a row of samples reads
-  static constexpr int kUpX = 2 * kReach;
-  static constexpr int kFilters = kUpX + 2 * kMmaRadialTaps;
+  static constexpr int kUpX = Base::kUpY, kFilters = kUpX + 2 * kMmaRadialTaps;
 
   template <class Lane>
   SG3_HD void run(Lane& lane) const {
@@ -155,31 +178,26 @@ struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
     const int left = Base::first_input(p.x, Base::first_sample_x());
     const int stripes = Base::num_stripes();
 
-    make_filters(lane);
     Base::load_first_rows(lane, first_row, left);
-    lane.sync();
+    make_filters(lane);
+    typename Base::Sums sums = {};
     for (int stripe = 0; stripe < stripes; ++stripe) {
-      const int row = first_row + stripe * Base::kNewRows;
-      const bool more = stripe + 1 < stripes;
-      Vector8 held[Base::kHeldVectors];
-      if (more) Base::load_rows(lane, row + 16, left, held);
+      Base::load_words(lane, stripe);
+      lane.wait_copies();
+      lane.sync();
+      if (stripe + 1 < stripes) Base::load_rows(lane, first_row + stripe * Base::kNewRows + 16, left);
       sweep_rows(lane, stripe);
       lane.sync();
-      const int done = stripe - (kReach - 1);
-      const bool has_outputs = done >= 0 && done % kAdvance == 0;
-      if (has_outputs) Base::downsample_columns(lane, done);
-      if (more) Base::keep_rows(lane, row + 16, held);
-      lane.sync();
-      if (has_outputs) Base::store_outputs(lane, done / kAdvance * 8, 8);
+      Base::downsample_columns(lane, stripe, sums);
     }
   }
 
   template <class Lane>
   SG3_HD void make_filters(Lane& lane) const {
     Base::put_down(lane);
-    Base::template put_filters<Inner>(lane, kUpX, 2 * kMmaRadialTaps, [&](int f, int k, int n) {
-      return Base::up_entry(p.x, taps.radial + f / 2 * kMmaRadialTaps, Base::first_sample_x(), f % 2, k, n);
-    });
+    const int tap = Base::first_tap(p.x, Base::first_sample_x());
+    Base::put_filters(lane, kUpX, 2 * kMmaRadialTaps,
+                      [&](int f, int k, int n) { return Base::up_tap(taps.radial[f / 2], tap, f % 2, k, n); });
   }
 
   // A warp's rows have the same parity, and so the same six rows of the filter.
@@ -190,8 +208,8 @@ struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
     SG3_UNROLL for (int i = 0; i < kRows; ++i) {
       SG3_UNROLL for (int n = 0; n < 2; ++n) { Base::get_filter(lane, kUpX + (first_tap + i * UP) * 2 + n, up[i][n]); }
     }
-    Base::sweep(lane, stripe, [&](auto, const auto& line, int, int step, float (&z)[2][4]) {
-      const int first_row = Base::first_input(p.y, line.sample_y);
+    Base::sweep(lane, stripe, [&](auto, const auto& line, int step, float (&z)[2][4]) {
+      const int first_row = Base::first_input(p.y, Base::first_sample_y() + stripe * 16 + line.index);
       SG3_UNROLL for (int i = 0; i < kRows; ++i) {
         uint32_t a[4];
         Base::load_inputs(lane, Base::input_row(first_row + i), step, a);

@@ -33,24 +33,33 @@ struct MmaAxis {
 
 struct MmaPlan {
   MmaAxis y, x;
-  int64_t batch, channels, chunks;
-  int steps, columns;                                          // along x: of 16 samples; of input
-  int in_pitch, rows_pitch, swept_pitch, out_pitch;            // in vectors
-  int in_at, rows_at, swept_at, out_at, filters_at, gains_at;  // in vectors from the start of shared memory
-  int64_t shared_vectors;
-  Divisor by_columns, by_outputs;
-  bool vectors;  // pixels begin at multiples of 16 bytes
-  float slope;   // of SG3_APPLY_MASK
-  // Of the other modes: the activated sample is linear * z + bent * |z|, and it is clamped if it reaches the bound.
-  // They contain a scale that turns the clamp into the largest float16 number, so that rounding to float16 clamps.
-  float linear, bent, bound;
-  float out_scale;  // makes up for that scale and for those of the filters
+  int batch, channels, chunks;
+  int steps, columns;                                 // along x: of 16 samples; of input
+  int in_rows, in_pitch, rows_pitch, swept_pitch[2];  // a power of two; in vectors
+  int in_at, rows_at, swept_at[2], out_at, filters_at, gains_at,
+      words_at;  // in vectors from the start of shared memory
+  int word_pitch, shared_vectors;
+  bool vectors;     // pixels begin at multiples of 16 bytes
+  float slope;      // of SG3_APPLY_MASK
+  float bent;       // of the other modes: the activated sample is z + bent * |z|
+  float out_scale;  // makes up for the scales of the filters
 };
 
-// Filters, with zeros behind their ends. They are scaled so that numbers between two passes do not overflow. The radial
-// one is [y, x] and replaces up_y and up_x, or down_y and down_x.
+// A row of taps, as bits of the type that a pass multiplies in. Around the taps there are zeros for all places of the
+// filter matrices.
+constexpr int kMmaMargin = 32;
+template <int SIZE>
+struct MmaTapRow {
+  uint16_t bits[kMmaMargin + SIZE];
+};
+
+// Filters, scaled so that numbers between two passes do not overflow and that rounding a sample to float16 clamps it.
+// The radial one is [y, x] and replaces up_y and up_x, or down_y and down_x.
 struct MmaTaps {
-  float up_y[24], up_x[24], down_y[24], down_x[24], radial[kMmaRadialTaps * kMmaRadialTaps];
+  MmaTapRow<64> up_y[2], up_x;      // up_y[1]: what rounding has taken away from up_y[0]
+  MmaTapRow<64> down_y, down_x[2];  // down_x[1]: times the slope, of SG3_APPLY_MASK
+  MmaTapRow<32> radial[kMmaRadialTaps];
+  float gain_y[24], gain_x[24];  // the taps of up_y and up_x, for the gain of the bias
 };
 
 // The type of the numbers between the passes. float16 is 8 times as precise as bfloat16, but its range is too small for
@@ -64,13 +73,6 @@ struct MmaInner<BFloat16, SG3_APPLY_MASK> {
   using Type = BFloat16;
 };
 
-template <class T>
-SG3_HD float rounded(float value) {
-  T result;
-  from_float(value, &result);
-  return to_float(result);
-}
-
 template <bool VALUE>
 struct Flag {
   static constexpr bool kValue = VALUE;
@@ -82,12 +84,10 @@ struct MmaTile {
   using Vector8 = Vector<uint16_t, 8>;  // of T, or of Inner
 
   static constexpr bool kHasBias = MODE != SG3_APPLY_MASK;
-  static constexpr int kLines = LINES;
+  static constexpr int kLines = LINES, kDown = DOWN;
   static constexpr int kUpTaps = kMmaTapsPerFactor * UP, kDownTaps = kMmaTapsPerFactor * DOWN;
   static constexpr int kNewRows = LINES / UP;  // input rows that a stripe adds
   static constexpr int kNewColumns = 16 / UP;  // input columns that a step of 16 samples adds
-  // Of the next input rows, for each thread: room for 64 columns, or 96 where a stripe adds only 4 rows.
-  static constexpr int kHeldVectors = kNewRows == 4 && LINES == 8 ? 3 : kNewRows / 2;
   static constexpr int kColumnTiles = LINES / 8;
   static constexpr int kUpParts = kIsHalf<T> ? 1 : 2;  // rounded filters of the first pass, whose sum is nearly exact
   static_assert((15 + kUpTaps - 1) / UP + 1 <= 16, "16 samples read at most 16 inputs");
@@ -98,18 +98,20 @@ struct MmaTile {
   T* y;
   uint32_t* mask;
   Vector8* shared;
-  int64_t image, chunk;
-  int strip, segment;
+  int image, chunk, strip, segment;
 
   SG3_HD MmaTile(const MmaPlan& plan, const MmaTaps& taps, const T* x, const T* bias, T* y, uint32_t* mask,
-                 void* shared, int64_t block)
+                 void* shared, unsigned block)
       : p(plan), taps(taps), x(x), bias(bias), y(y), mask(mask), shared(static_cast<Vector8*>(shared)) {
-    chunk = block % p.chunks;
-    block /= p.chunks;
-    strip = int(block % p.x.parts);
-    block /= p.x.parts;
-    segment = int(block % p.y.parts);
-    image = block / p.y.parts;
+    const auto take = [&](unsigned count) {
+      const int index = int(block % count);
+      block /= count;
+      return index;
+    };
+    chunk = take(p.chunks);
+    strip = take(p.x.parts);
+    segment = take(p.y.parts);
+    image = int(block);
   }
 
   SG3_HD int first_sample_y() const { return segment * p.y.outputs * DOWN - p.y.down_before; }
@@ -130,12 +132,12 @@ struct MmaTile {
 
   SG3_HD uint32_t* filters() const { return reinterpret_cast<uint32_t*>(shared + p.filters_at); }
 
-  // Rounds the matrices first, first + 1, ... to N; entry(f, k, n) is row k and column n of matrix first + f.
-  template <class N, class Lane, class Entry>
-  SG3_HD void put_filters(const Lane& lane, int first, int count, Entry entry) const {
+  // Makes the matrices first, first + 1, ...; tap(f, k, n) is row k and column n of matrix first + f.
+  template <class Lane, class Tap>
+  SG3_HD void put_filters(const Lane& lane, int first, int count, Tap tap) const {
     for (int i = lane.thread; i < count * 64; i += kMmaThreads) {
       const int f = i / 64, owner = i % 64 / 2, k = owner % 4 * 2 + i % 2 * 8, n = owner / 4;
-      filters()[first * 64 + i] = pack<N>(entry(f, k, n), entry(f, k + 1, n));
+      filters()[first * 64 + i] = tap(f, k, n) | uint32_t(tap(f, k + 1, n)) << 16;
     }
   }
 
@@ -145,31 +147,30 @@ struct MmaTile {
     b[1] = filters()[f * 64 + lane.lane * 2 + 1];
   }
 
-  // Upsampling to samples 8 * tile + n, from inputs k.
-  SG3_HD float up_entry(const MmaAxis& axis, const float* axis_taps, int sample, int tile, int k, int n) const {
-    const int tap = k * UP + first_tap(axis, sample) - (n + tile * 8);
-    return unsigned(tap) < unsigned(kUpTaps) ? axis_taps[tap] : 0.f;
+  // Upsampling to samples 8 * tile + n, from inputs k; `first` is the tap of sample 0 and input 0.
+  template <int SIZE>
+  SG3_HD static uint16_t up_tap(const MmaTapRow<SIZE>& row, int first, int tile, int k, int n) {
+    return row.bits[kMmaMargin + first + k * UP - n - tile * 8];
   }
 
   // Downsampling to output n, from samples 16 * step + k.
-  SG3_HD static float down_entry(const float* axis_taps, int step, int k, int n) {
-    const int tap = step * 16 + k - n * DOWN;
-    return unsigned(tap) < unsigned(kDownTaps) ? axis_taps[tap] : 0.f;
+  template <int SIZE>
+  SG3_HD static uint16_t down_tap(const MmaTapRow<SIZE>& row, int step, int k, int n) {
+    return row.bits[kMmaMargin + step * 16 + k - n * DOWN];
   }
 
   // Along y, the sums of the kUpParts roundings: matrix part * kColumnTiles + tile.
   template <class Lane>
   SG3_HD void put_up_y(const Lane& lane, int first) const {
-    put_filters<T>(lane, first, kUpParts * kColumnTiles, [&](int f, int k, int n) {
-      const float tap = up_entry(p.y, taps.up_y, first_sample_y(), f % kColumnTiles, k, n);
-      return f < kColumnTiles ? tap : tap - rounded<T>(tap);
-    });
+    const int tap = first_tap(p.y, first_sample_y());
+    put_filters(lane, first, kUpParts * kColumnTiles,
+                [&](int f, int k, int n) { return up_tap(taps.up_y[f / kColumnTiles], tap, f % kColumnTiles, k, n); });
   }
 
   template <class Lane>
   SG3_HD void put_up_x(const Lane& lane, int first) const {
-    put_filters<Inner>(lane, first, 2,
-                       [&](int f, int k, int n) { return up_entry(p.x, taps.up_x, first_sample_x(), f, k, n); });
+    const int tap = first_tap(p.x, first_sample_x());
+    put_filters(lane, first, 2, [&](int f, int k, int n) { return up_tap(taps.up_x, tap, f, k, n); });
   }
 
   // -- Bias ---------------------------------------------------------------------------------------------------------
@@ -193,11 +194,11 @@ struct MmaTile {
     if constexpr (kHasBias) {
       const int left = first_sample_x();
       for (int i = lane.thread; i < p.steps * 16; i += kMmaThreads) {
-        gains()[kMmaColumnsAt + i] = gain_at(p.x, taps.up_x, left + i);
+        gains()[kMmaColumnsAt + i] = gain_at(p.x, taps.gain_x, left + i);
       }
-      if (lane.thread < UP) gains()[kMmaInnerAt + lane.thread] = gain_at(p.x, taps.up_x, left + lane.thread, true);
+      if (lane.thread < UP) gains()[kMmaInnerAt + lane.thread] = gain_at(p.x, taps.gain_x, left + lane.thread, true);
       if (lane.thread < kMmaChannels) {
-        const bool exists = lane.thread < left_channels();
+        const bool exists = chunk * kMmaChannels + lane.thread < p.channels;
         gains()[kMmaBiasAt + lane.thread] = exists ? to_float(bias[chunk * kMmaChannels + lane.thread]) : 0.f;
       }
     }
@@ -209,88 +210,87 @@ struct MmaTile {
     if constexpr (kHasBias) {
       const int line = kMmaThreads - 1 - lane.thread;
       if (line < LINES) {
-        gains()[kMmaLinesAt + line] = gain_at(p.y, taps.up_y, first_sample_y() + stripe * LINES + line);
+        gains()[kMmaLinesAt + line] = gain_at(p.y, taps.gain_y, first_sample_y() + stripe * LINES + line);
       }
     }
   }
 
   // -- Global memory ------------------------------------------------------------------------------------------------
 
-  SG3_HD int left_channels() const {
-    const int64_t left = p.channels - chunk * kMmaChannels;
-    return left < kMmaChannels ? int(left) : kMmaChannels;
+  // Channels of the block from `first` on, at most 8.
+  SG3_HD int left_channels(int first) const {
+    const int left = p.channels - chunk * kMmaChannels - first;
+    return left < 8 ? left : 8;
   }
 
-  // kNewRows rows of input, zero outside the image.
+  SG3_HD Vector8* input_row(int row) const { return shared + p.in_at + (row & (p.in_rows - 1)) * p.in_pitch; }
+
+  // Starts to copy kNewRows rows of input, zero outside the image, to the input plane. One or several warps copy a row,
+  // 16 columns at a time.
   template <class Lane>
-  SG3_HD void load_rows(const Lane& lane, int row, int left, Vector8 (&held)[kHeldVectors]) const {
-    const int half = lane.thread % 2, channels = left_channels() - half * 8;  // kMmaThreads is even
-    SG3_UNROLL for (int h = 0; h < kHeldVectors; ++h) {
-      const int i = lane.thread / 2 + h * (kMmaThreads / 2);
-      const int line = p.by_columns.quotient(i), iy = row + line, ix = left + i - line * p.columns;
-      held[h] = {};
-      if (line >= kNewRows || unsigned(iy) >= unsigned(p.y.in_size) || unsigned(ix) >= unsigned(p.x.in_size)) continue;
-      const int64_t pixel = (image * p.y.in_size + iy) * p.x.in_size + ix;
-      const T* from = x + pixel * p.channels + chunk * kMmaChannels + half * 8;
+  SG3_HD void load_rows(Lane& lane, int row, int left) const {
+    constexpr int kWarps = kMmaWarps / kNewRows;
+    const int half = lane.lane % 2, channels = left_channels(half * 8);
+    const int first = lane.warp % kWarps * 16 + lane.lane / 2, iy = row + lane.warp / kWarps;
+    const bool exists = unsigned(iy) < unsigned(p.y.in_size) && channels > 0;
+    const int64_t pixel = (int64_t(image) * p.y.in_size + iy) * p.x.in_size + left + first;
+    const T* from = x + pixel * p.channels + chunk * kMmaChannels + half * 8;
+    Vector8* to = input_row(iy) + swizzled(first, half);
+    SG3_KEEP_LOOP for (int column = first; column < p.columns; column += kWarps * 16) {
+      const bool inside = exists && unsigned(left + column) < unsigned(p.x.in_size);
       if (p.vectors) {
-        if (channels > 0) held[h] = *reinterpret_cast<const Vector8*>(from);
+        lane.copy(from, inside, to);
       } else {
+        Vector8 value = {};
         SG3_UNROLL for (int c = 0; c < 8; ++c) {
-          if (c < channels) held[h].at[c] = from[c].bits;
+          if (inside && c < channels) value.at[c] = from[c].bits;
         }
+        *to = value;
       }
-    }
-  }
-
-  template <class Lane>
-  SG3_HD void keep_rows(const Lane& lane, int row, const Vector8 (&held)[kHeldVectors]) const {
-    SG3_UNROLL for (int h = 0; h < kHeldVectors; ++h) {
-      const int i = lane.thread / 2 + h * (kMmaThreads / 2);
-      const int line = p.by_columns.quotient(i), column = i - line * p.columns;
-      if (line < kNewRows) input_row(row + line)[swizzled(column, lane.thread % 2)] = held[h];
+      from += kWarps * 16 * p.channels;
+      to += kWarps * 32;
     }
   }
 
   // The 16 rows that the first stripe reads.
   template <class Lane>
-  SG3_HD void load_first_rows(const Lane& lane, int row, int left) const {
-    for (int start = 0; start < 16; start += kNewRows) {
-      Vector8 held[kHeldVectors];
-      load_rows(lane, row + start, left, held);
-      keep_rows(lane, row + start, held);
-    }
+  SG3_HD void load_first_rows(Lane& lane, int row, int left) const {
+    for (int start = 0; start < 16; start += kNewRows) load_rows(lane, row + start, left);
   }
 
-  SG3_HD Vector8* input_row(int row) const { return shared + p.in_at + (row & 15) * p.in_pitch; }
+  // -- Outputs ------------------------------------------------------------------------------------------------------
+  //
+  // Each warp has room for 4 matrices of outputs, in which it finds those of a pixel together. The places of a matrix
+  // are permuted such that neither side meets conflicts of banks.
 
-  // `lines` rows of the output plane, of which the first is row `first` of the segment.
   template <class Lane>
-  SG3_HD void store_outputs(const Lane& lane, int first, int lines) const {
-    const int half = lane.thread % 2, channels = left_channels() - half * 8, end = output_rows();
-    if (channels <= 0) return;
-    for (int i = lane.thread / 2; i < lines * p.x.outputs; i += kMmaThreads / 2) {
-      const int line = p.by_outputs.quotient(i), column = i - line * p.x.outputs;
-      const int oy = first + line, ox = strip * p.x.outputs + column;
-      if (unsigned(oy) >= unsigned(end) || ox >= p.x.out_size) continue;
-      const Vector8 value = shared[p.out_at + line * p.out_pitch + swizzled(column, half)];
-      const int64_t pixel = (image * p.y.out_size + segment * p.y.outputs + oy) * p.x.out_size + ox;
-      T* to = y + pixel * p.channels + chunk * kMmaChannels + half * 8;
-      if (p.vectors) {
-        store_vector(value, reinterpret_cast<uint16_t*>(to));
-      } else {
-        SG3_UNROLL for (int c = 0; c < 8; ++c) {
-          if (c < channels) to[c].bits = value.at[c];
-        }
-      }
-    }
+  SG3_HD Vector8* output_place(const Lane& lane, int matrix, int vector) const {
+    return shared + p.out_at + lane.warp * 32 + matrix * 8 + (vector ^ (matrix % 2 * 4 + matrix / 2 * 2));
   }
 
-  // Rounds 8 outputs of a row to the type of the image, and puts them into the output plane.
+  // Rounds [16, 8] outputs to the type of the image, and puts them into the matrices `first` and `first` + 1.
   template <class Lane>
-  SG3_HD void put_outputs(Lane& lane, const float (&c)[4], Vector8* row) const {
+  SG3_HD void put_outputs(Lane& lane, const float (&c)[4], int first) const {
     const float scale = p.out_scale;
     const uint32_t packed[2] = {pack<T>(c[0] * scale, c[1] * scale), pack<T>(c[2] * scale, c[3] * scale)};
-    lane.template store_matrices<2>(packed, row);
+    lane.template store_matrices<2>(packed, output_place(lane, first + half_of(lane), lane.lane % 8));
+  }
+
+  // The place in y of half the channels of an output.
+  SG3_HD T* output_at(int row, int column, int half) const {
+    const int64_t line = int64_t(image) * p.y.out_size + segment * p.y.outputs + row;
+    const int64_t pixel = line * p.x.out_size + strip * p.x.outputs + column;
+    return y + pixel * p.channels + chunk * kMmaChannels + half * 8;
+  }
+
+  SG3_HD void store_output(const Vector8& value, int channels, T* to) const {
+    if (p.vectors) {
+      store_vector(value, reinterpret_cast<uint16_t*>(to));
+    } else {
+      SG3_UNROLL for (int c = 0; c < 8; ++c) {
+        if (c < channels) to[c].bits = value.at[c];
+      }
+    }
   }
 
   // -- Upsampling along columns -------------------------------------------------------------------------------------
@@ -333,35 +333,51 @@ struct MmaTile {
 
   // One row of samples, and what is constant along it.
   struct Line {
-    int sample_y, left;
-    bool inside, owned;           // in the image; with mask words that this block writes
-    int first_inner, last_inner;  // 16 samples from such a column are in the image, as are all inputs that they read
+    int index;                    // in the stripe
+    int left, width;              // the first column; of the image, or 0 if the row is outside
     float bias[2], inner[4];      // times the gain along y; for inner samples, times the gain along x, too
+    uint32_t* words;              // of SG3_ACTIVATE_AND_MASK: where this lane writes, for the first 16 samples
+    int first_word, count_words;  // columns of the strip whose words this block writes
   };
 
   template <class Lane>
-  SG3_HD Line line_at(const Lane& lane, int stripe, int line) const {
+  SG3_HD Line line_at(const Lane& lane, int stripe, int index) const {
     Line l = {};
-    l.sample_y = first_sample_y() + stripe * LINES + line;
+    const int sample_y = first_sample_y() + stripe * LINES + index;
+    l.index = index;
     l.left = first_sample_x();
-    l.inside = unsigned(l.sample_y) < unsigned(p.y.up_size);
-    l.owned = stripe * LINES + line < p.y.outputs * DOWN || segment == p.y.parts - 1;
-    int first = 0, last = p.x.up_size - 16;
+    l.width = unsigned(sample_y) < unsigned(p.y.up_size) ? p.x.up_size : 0;
     if constexpr (kHasBias) {
-      const int first_input_inside = p.x.up_before - UP + 1;
-      const int last_input_inside = p.x.up_before + UP * (p.x.in_size - kMmaTapsPerFactor) - 15;
-      first = first < first_input_inside ? first_input_inside : first;
-      last = last > last_input_inside ? last_input_inside : last;
       SG3_UNROLL for (int h = 0; h < 2; ++h) {
-        l.bias[h] = gains()[kMmaBiasAt + lane.lane / 4 + h * 8] * gains()[kMmaLinesAt + line];
+        l.bias[h] = gains()[kMmaBiasAt + lane.lane / 4 + h * 8] * gains()[kMmaLinesAt + index];
         SG3_UNROLL for (int e = 0; e < 2; ++e) {
           l.inner[2 * h + e] = l.bias[h] * gains()[kMmaInnerAt + (lane.lane % 4 * 2 + e) % UP];
         }
       }
     }
-    l.first_inner = first - l.left;
-    l.last_inner = last - l.left;
+    if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
+      const bool owned = stripe * LINES + index < p.y.outputs * DOWN || segment == p.y.parts - 1;
+      const int last = l.width - l.left, end = strip == p.x.parts - 1 ? last : p.x.outputs * DOWN;
+      l.first_word = l.left < 0 ? -l.left : 0;
+      l.count_words = owned && l.width > 0 ? (end < last ? end : last) - l.first_word : 0;
+      l.words = mask_row(sample_y) + l.left + word_of(lane);
+    }
     return l;
+  }
+
+  // Steps of SIZE samples, begin to end, of which all are in the image, as are all inputs that they read.
+  struct Range {
+    int begin, end;
+  };
+  SG3_HD Range inner_steps(int size, int count) const {
+    if constexpr (!kHasBias) return {0, count};
+    const int left = first_sample_x();
+    const int first_inside = p.x.up_before - UP + 1;
+    const int end_inside = p.x.up_before + UP * (p.x.in_size - kMmaTapsPerFactor) + 1;
+    const int first = (first_inside > 0 ? first_inside : 0) - left;
+    const int last = (end_inside < p.x.up_size ? end_inside : p.x.up_size) - left;
+    const int begin = first > 0 ? ceil_div(first, size) : 0, end = last > 0 ? last / size : 0;
+    return {begin < count ? begin : count, end < begin ? (begin < count ? begin : count) : end < count ? end : count};
   }
 
   // z of 8 samples from column `at` on: of 16 channels, the bias included. `up` upsamples along x.
@@ -380,58 +396,112 @@ struct MmaTile {
 
   // The nonlinearity on 16 samples from column `at` on, rounded; zero outside the image.
   template <bool INNER, class Lane>
-  SG3_HD void activate(Lane& lane, const Line& line, int at, float (&z)[2][4], uint32_t (&samples)[4]) const {
-    const int group = lane.lane / 4, left = line.left + at + lane.lane % 4 * 2;  // of this lane's first sample
-    uint32_t* words = mask + ((image * p.chunks + chunk) * p.y.up_size + line.sample_y) * p.x.up_size;
+  SG3_HD void activate(Lane& lane, const Line& line, int at, const float (&z)[2][4], uint32_t (&samples)[4]) const {
+    const int left = line.left + at + lane.lane % 4 * 2;  // of this lane's first sample
     SG3_UNROLL for (int n = 0; n < 2; ++n) {
       float active[4];
-      if constexpr (MODE == SG3_APPLY_MASK) {
-        SG3_UNROLL for (int e = 0; e < 2; ++e) {
-          const int column = left + n * 8 + e;
-          const bool exists = INNER || unsigned(column) < unsigned(p.x.up_size);
-          const uint32_t bits = exists ? words[column] >> group : 0;
-          SG3_UNROLL for (int h = 0; h < 2; ++h) {
-            const float factor = bits >> 8 * h & 1 ? p.slope : 1.f;
-            active[2 * h + e] = !exists || bits >> 8 * h & 0x10000 ? 0.f : z[n][2 * h + e] * factor;
-          }
-        }
-      } else {
-        SG3_UNROLL for (int i = 0; i < 4; ++i) {
-          active[i] = p.linear * z[n][i] + p.bent * fabsf(z[n][i]);
-          if (!INNER && unsigned(left + n * 8 + i % 2) >= unsigned(p.x.up_size)) active[i] = 0;
-        }
+      SG3_UNROLL for (int i = 0; i < 4; ++i) {
+        active[i] = z[n][i] + p.bent * fabsf(z[n][i]);
+        if (!INNER && unsigned(left + n * 8 + i % 2) >= unsigned(line.width)) active[i] = 0;
       }
       samples[2 * n] = pack_saturated<Inner>(active[0], active[1]);
       samples[2 * n + 1] = pack_saturated<Inner>(active[2], active[3]);
     }
     if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
-      // Lanes with the same remainder modulo 4 have the channels of the same four words. Each exchange halves the words
-      // that a lane still gathers, until each of them is complete in two lanes.
-      uint32_t bits[2][2];
-      SG3_UNROLL for (int n = 0; n < 2; ++n) mask_bits(z[n], samples[2 * n], samples[2 * n + 1], group, bits[n]);
-      const bool odd = group & 1, second = group & 2;
-      uint32_t half[2];
-      SG3_UNROLL for (int n = 0; n < 2; ++n) {
-        half[n] = (odd ? bits[n][1] : bits[n][0]) | lane.exchange(odd ? bits[n][0] : bits[n][1], 4);
-      }
-      uint32_t word = (second ? half[1] : half[0]) | lane.exchange(second ? half[0] : half[1], 8);
-      word |= lane.exchange(word, 16);
-      const int offset = (second ? 8 : 0) + (odd ? 1 : 0);
-      const bool owned = line.owned && (at + offset < p.x.outputs * DOWN || strip == p.x.parts - 1);
-      if (group < 4 && owned && (INNER || unsigned(left + offset) < unsigned(p.x.up_size))) words[left + offset] = word;
+      const uint32_t word = mask_word(lane, samples);
+      const int column = at + word_of(lane);
+      const bool owned = unsigned(column - line.first_word) < unsigned(line.count_words);
+      if (lane.lane < 16 && owned) line.words[at] = word;
     }
   }
 
-  // The bits of two channels, `group` and `group` + 8, in the mask words of two samples. z are as multiply_add leaves
-  // them, `first` and `second` the same rounded; a sample is clamped where rounding to float16 has saturated.
-  SG3_HD static void mask_bits(const float (&z)[4], uint32_t first, uint32_t second, int group, uint32_t (&bits)[2]) {
-    const uint32_t a = (first & 0x7fff7fff) + 0x04010401, b = (second & 0x7fff7fff) + 0x04010401;
-    SG3_UNROLL for (int e = 0; e < 2; ++e) {
-      const uint32_t signs = permute_bytes(bits_of(z[e]), bits_of(z[2 + e]), 0x0073);
-      const uint32_t clamps = permute_bytes(a, b, e == 0 ? 0x0051 : 0x0073);
-      bits[e] = (permute_bytes(signs, clamps, 0x5410) & 0x80808080) >> (7 - group);
+  // -- Mask words ---------------------------------------------------------------------------------------------------
+
+  SG3_HD uint32_t* mask_row(int sample_y) const {
+    const int64_t row = (int64_t(image) * p.chunks + chunk) * p.y.up_size + sample_y;
+    return mask + row * p.x.up_size;
+  }
+
+  // Of 16 samples, the one whose word mask_word returns.
+  template <class Lane>
+  SG3_HD static int word_of(const Lane& lane) {
+    return lane.lane % 4 * 2 + lane.lane / 4 % 2 * 8 + lane.lane / 8 % 2;
+  }
+
+  // One of the words of 16 samples: signs, and clamps, which are where rounding to float16 has saturated. Lanes with
+  // the same remainder modulo 4 have the channels of the same four words. Each exchange halves the words that a lane
+  // still gathers, until each of them is complete in two lanes.
+  template <class Lane>
+  SG3_HD uint32_t mask_word(Lane& lane, const uint32_t (&samples)[4]) const {
+    uint32_t saturated[4];
+    SG3_UNROLL for (int i = 0; i < 4; ++i) saturated[i] = (samples[i] & 0x7fff7fff) + 0x04010401;
+    const uint32_t signs = gather_tile(lane, samples), clamps = gather_tile(lane, saturated);
+    const bool second = lane.lane & 8;
+    uint32_t word = permute_bytes(signs, clamps, second ? 0x7632 : 0x5410);
+    word |= lane.exchange(permute_bytes(signs, clamps, second ? 0x5410 : 0x7632), 8);
+    return word | lane.exchange(word, 16);
+  }
+
+  // The highest bits of 2 x 16 samples of a tile, the second one in odd groups of lanes, as far as two lanes know them.
+  template <class Lane>
+  SG3_HD static uint32_t gather_tile(Lane& lane, const uint32_t (&samples)[4]) {
+    const int group = lane.lane / 4;
+    uint32_t bits[2];
+    SG3_UNROLL for (int n = 0; n < 2; ++n) {
+      bits[n] = (permute_bytes(samples[2 * n], samples[2 * n + 1], 0x7351) & 0x80808080) >> (7 - group);
+    }
+    const bool odd = group & 1;
+    return (odd ? bits[1] : bits[0]) | lane.exchange(odd ? bits[0] : bits[1], 4);
+  }
+
+  // The words of SG3_APPLY_MASK for a stripe, in shared memory. Samples outside the image count as clamped.
+  SG3_HD uint32_t* words(int line) const {
+    return reinterpret_cast<uint32_t*>(shared + p.words_at) + line * p.word_pitch;
+  }
+
+  template <class Lane>
+  SG3_HD void load_words(Lane& lane, int stripe) const {
+    if constexpr (MODE == SG3_APPLY_MASK) {
+      const int left = first_sample_x() + lane.lane;
+      SG3_KEEP_LOOP for (int line = lane.warp; line < LINES; line += kMmaWarps) {
+        const int sample_y = first_sample_y() + stripe * LINES + line;
+        const int width = unsigned(sample_y) < unsigned(p.y.up_size) ? p.x.up_size : 0;
+        const uint32_t* from = mask_row(sample_y) + left;
+        uint32_t* to = words(line) + lane.lane;
+        SG3_KEEP_LOOP for (int column = 0; column < p.word_pitch; column += 32) {
+          if (unsigned(left + column) < unsigned(width)) {
+            lane.copy(from, to);
+          } else {
+            *to = kClamped;
+          }
+          from += 32;
+          to += 32;
+        }
+      }
     }
   }
+  static constexpr uint32_t kClamped = 0xffff0000;
+
+  // Of 16 samples from column `at` on, rounded, those with factor 1, and those that the slope multiplies.
+  template <class Lane>
+  SG3_HD void split(const Lane& lane, int line, int at, const float (&z)[2][4], uint32_t (&positive)[4],
+                    uint32_t (&negative)[4]) const {
+    const uint32_t* from = words(line) + at + lane.lane % 4 * 2;
+    SG3_UNROLL for (int n = 0; n < 2; ++n) {
+      const auto pair = *reinterpret_cast<const Vector<uint32_t, 2>*>(from + n * 8);
+      const int shift = 7 - lane.lane / 4;  // the bits of this lane's channels become the highest of bytes
+      const uint32_t first = pair.at[0] << shift, second = pair.at[1] << shift;
+      SG3_UNROLL for (int h = 0; h < 2; ++h) {
+        const uint32_t sample = pack<Inner>(z[n][2 * h], z[n][2 * h + 1]);
+        const uint32_t sign = permute_bytes(first, second, h ? 0xdd99 : 0xcc88);
+        const uint32_t clamp = permute_bytes(first, second, h ? 0xffbb : 0xeeaa);
+        positive[2 * n + h] = sample & ~sign & ~clamp;
+        negative[2 * n + h] = sample & sign & ~clamp;
+      }
+    }
+  }
+
+  // -- Inputs of a row ----------------------------------------------------------------------------------------------
 
   // 16 inputs of a row, from step * kNewColumns on.
   template <class Lane>

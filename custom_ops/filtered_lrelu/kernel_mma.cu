@@ -10,10 +10,7 @@ extern "C" __global__ void __launch_bounds__(kMmaThreads, 2)
                        const SG3_TYPE* bias, SG3_TYPE* y, uint32_t* mask) {
   extern __shared__ float4 shared[];
   CudaLane lane;
-  const int64_t blocks = plan.batch * plan.chunks * plan.y.parts * plan.x.parts;
-  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    SG3_BLOCK(plan, taps, x, bias, y, mask, shared, block).run(lane);
-  }
+  SG3_BLOCK(plan, taps, x, bias, y, mask, shared, blockIdx.x).run(lane);
 }
 
 }  // namespace sg3::cuda

@@ -14,6 +14,7 @@ namespace {
 using testing::axis;
 using testing::resample;
 
+constexpr int kMultiprocessors = 16;
 constexpr uint32_t kUnwritten = 0xa5a5a5a5;
 // Errors in units of half a step of the type between the passes, before the nonlinearity and in all: a tap may be off
 // by a step, which makes two for each filter, and the numbers between two passes are rounded once.
@@ -98,7 +99,7 @@ struct Tally {
 template <class Kernel>
 void run_blocks(const MmaPlan& plan, const MmaTaps& taps, Setup* s, Tensor* y) {
   using T = typename Kernel::Element;
-  for (int64_t b = 0; b < plan.batch * plan.chunks * plan.y.parts * plan.x.parts; ++b) {
+  for (int b = 0; b < plan.batch * plan.chunks * plan.y.parts * plan.x.parts; ++b) {
     Shared shared(plan.shared_vectors * 4);
     const typename Kernel::Block block(plan, taps, static_cast<T*>(s->x.data()), static_cast<T*>(s->bias.data()),
                                        static_cast<T*>(y->data()), s->mask.data(), shared.get(), b);
@@ -138,7 +139,7 @@ void check(const Case& c, Tally* tally) {
   bool ran = false;
   with_mma_kernel(p, c.type, [&](auto kernel) {
     using Kernel = decltype(kernel);
-    const SharedLimits limits = {c.shared_bytes, c.shared_bytes};
+    const SharedLimits limits = {c.shared_bytes, c.shared_bytes, kMultiprocessors};
     if (!make_mma_plan<typename Kernel::Block>(p, c.channels % 8 == 0, limits, &plan)) return;  // no room
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
     run_blocks<Kernel>(plan, taps, &s, &y);
@@ -212,7 +213,8 @@ void check_remainders(Tally* tally) {
   with_mma_kernel(p, c.type, [&](auto kernel) {
     using Kernel = decltype(kernel);
     MmaPlan plan;
-    if (!make_mma_plan<typename Kernel::Block>(p, true, {c.shared_bytes, c.shared_bytes}, &plan)) return;
+    if (!make_mma_plan<typename Kernel::Block>(p, true, {c.shared_bytes, c.shared_bytes, kMultiprocessors}, &plan))
+      return;
     run_blocks<Kernel>(plan, make_mma_taps<Kernel>(p, &plan), &s, &y);
   });
   const Doubles expected = resample(p.down, 1, c.channels, resample(p.up, 1, c.channels, x)), actual = y.values();
@@ -244,7 +246,8 @@ void check_networks(Tally* tally) {
       {52, 2, -9, -10, 1024}, {276, 2, -9, -10, 256},
   };
   // Compute capability 8.0, 9.0 and 12.0.
-  const SharedLimits all_limits[] = {{163 << 10, 81 << 10}, {227 << 10, 113 << 10}, {99 << 10, 49 << 10}};
+  const SharedLimits all_limits[] = {
+      {163 << 10, 81 << 10, 108}, {227 << 10, 113 << 10, 132}, {99 << 10, 49 << 10, 170}};
   for (const Layer& layer : kLayers) {
     for (const int terms : {1, 6}) {
       const Sg3Axis up = axis(layer.in, layer.up, 1, layer.before, layer.after, 6 * layer.up);

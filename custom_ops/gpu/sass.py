@@ -822,11 +822,15 @@ class _Decoder:
         return step
 
     def SHFL(self) -> Step:
-        names = self.args[:2]
+        valid, name, source, lane = self.args[0], self.args[1], plain(self.args[2]), plain(self.args[3])
 
         def step(warp: Warp, where: NDArray[np.bool_] | None) -> None:
-            for name in names:
-                warp.put(name, None, where)
+            value, of = source(warp), lane(warp)
+            known = self.has("IDX") and value is not None and isinstance(of, int)
+            if known and not isinstance(value, int):
+                value = int(value[of % LANES])
+            warp.put(valid, None, where)
+            warp.put(name, value if known else None, where)
 
         return step
 
@@ -963,9 +967,21 @@ _GLOBAL_ACCESS = {"LDG", "STG"}
 def observe(instruction: Instruction) -> Step | None:
     """Return the step that counts what an access to memory costs, None for other instructions."""
     base = instruction.base
+    addresses = [a for o in instruction.operands if (a := _address(o)) is not None]
+    if base == "LDGSTS":  # from its second address to the first
+        shared, source = _observe("STS", addresses[0], instruction), _observe("LDG", addresses[1], instruction)
+
+        def both_sides(warp: Warp, where: NDArray[np.bool_] | None) -> None:
+            shared(warp, where)
+            source(warp, where)
+
+        return both_sides
     if base not in _SHARED_ACCESS | _GLOBAL_ACCESS:
         return None
-    address = next(a for o in instruction.operands if (a := _address(o)) is not None)
+    return _observe(base, addresses[0], instruction)
+
+
+def _observe(base: str, address: Getter, instruction: Instruction) -> Step:
     store = base in ("STS", "STSM")
     matrices = 0
     if base in ("LDSM", "STSM"):

@@ -64,14 +64,19 @@ SG3_HD uint32_t bits_of(float value) {
 #endif
 }
 
-// Four of the eight bytes of low and high, which the hexadecimal digits of the selector number from the lowest on.
+// Four of the eight bytes of low and high, which the hexadecimal digits of the selector number from the lowest on; from
+// 8 on, the highest bit of byte - 8 eight times.
 SG3_HD uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
 #ifdef __CUDA_ARCH__
-  return __byte_perm(low, high, selector);
+  uint32_t result;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(low), "r"(high), "r"(selector));
+  return result;
 #else
   uint32_t result = 0;
   for (int i = 0; i < 4; ++i) {
-    result |= uint32_t((low | uint64_t(high) << 32) >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    const uint32_t digit = selector >> 4 * i & 15;
+    const uint32_t byte = uint32_t((low | uint64_t(high) << 32) >> (digit & 7) * 8 & 0xff);
+    result |= (digit < 8 ? byte : byte & 0x80 ? 0xff : 0) << 8 * i;
   }
   return result;
 #endif
@@ -86,9 +91,30 @@ struct CudaLane {
   int thread, lane, warp;
 
   __device__ __forceinline__ CudaLane()
-      : thread(int(threadIdx.x)), lane(int(threadIdx.x & 31)), warp(int(threadIdx.x >> 5)) {}
+      // The exchange tells the compiler that `warp` is the same in all lanes.
+      : thread(int(threadIdx.x)), lane(int(threadIdx.x & 31)), warp(__shfl_sync(~0u, int(threadIdx.x >> 5), 0)) {}
+
+  __device__ static __forceinline__ uint32_t shared_address(const void* shared) {
+    return uint32_t(__cvta_generic_to_shared(shared));
+  }
 
   __device__ __forceinline__ void sync() const { __syncthreads(); }
+  __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
+
+  // Start to copy 4 bytes, or 16 or zeros instead, from global to shared memory.
+  __device__ __forceinline__ void copy(const uint32_t* global, uint32_t* shared) const {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(shared)), "l"(global) : "memory");
+  }
+  template <class V>
+  __device__ __forceinline__ void copy(const void* global, bool exists, V* shared) const {
+    static_assert(sizeof(V) == 16, "");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+                 "r"(exists ? 16 : 0)
+                 : "memory");
+  }
+
+  // Waits for this thread's copies.
+  __device__ __forceinline__ void wait_copies() const { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
   __device__ __forceinline__ uint32_t exchange(uint32_t value, int distance) const {
     return __shfl_xor_sync(~0u, value, distance);
@@ -96,7 +122,7 @@ struct CudaLane {
 
   template <int N>
   __device__ __forceinline__ void load_matrices(const void* row, uint32_t* registers) const {
-    const uint32_t address = uint32_t(__cvta_generic_to_shared(row));
+    const uint32_t address = shared_address(row);
     if constexpr (N == 4) {
       asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                    : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
@@ -113,7 +139,7 @@ struct CudaLane {
 
   template <int N>
   __device__ __forceinline__ void store_matrices(const uint32_t* registers, void* row) const {
-    const uint32_t address = uint32_t(__cvta_generic_to_shared(row));
+    const uint32_t address = shared_address(row);
 #if __CUDA_ARCH__ >= 900
     if constexpr (N == 4) {
       asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),

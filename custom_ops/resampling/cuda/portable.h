@@ -12,11 +12,13 @@
 #ifdef __CUDACC__
 #define SG3_HD __host__ __device__ __forceinline__
 #define SG3_UNROLL _Pragma("unroll")
+#define SG3_KEEP_LOOP _Pragma("unroll 1")
 #else
 #include <cmath>
 #include <cstring>
 #define SG3_HD inline
 #define SG3_UNROLL
+#define SG3_KEEP_LOOP
 #endif
 
 #include "custom_ops/resampling/float16.h"

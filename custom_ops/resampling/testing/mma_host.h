@@ -29,8 +29,14 @@ struct FiberLane {
   int thread, lane, warp;
   FiberBlock* block;
   int turn = 0;  // of the two sets of offers, so that a fast lane cannot overwrite what a slow one has yet to read
+  std::vector<std::function<void()>> copies = {};  // that have not arrived
 
   void sync() const;
+  void sync_warp();
+  void copy(const uint32_t* global, uint32_t* shared);
+  template <class V>
+  void copy(const void* global, bool exists, V* shared);
+  void wait_copies();
   uint32_t exchange(uint32_t value, int distance);
   template <int N>
   void load_matrices(const void* row, uint32_t* registers);
@@ -43,6 +49,8 @@ struct FiberLane {
  private:
   // Publishes the offer, waits for the other lanes, and returns all 32.
   const Offer* meet(const Offer& offer);
+  // A copy may arrive at once, here in even lanes, or as late as it is waited for, in odd ones.
+  void start(const std::function<void()>& copy);
 };
 
 class FiberBlock {
@@ -113,6 +121,30 @@ class FiberBlock {
 };
 
 inline void FiberLane::sync() const { block->sync(); }
+
+inline void FiberLane::sync_warp() { meet({}); }
+
+inline void FiberLane::copy(const uint32_t* global, uint32_t* shared) {
+  start([=] { *shared = *global; });
+}
+
+template <class V>
+void FiberLane::copy(const void* global, bool exists, V* shared) {
+  start([=] {
+    if (exists) memcpy(shared, global, sizeof(V));
+    if (!exists) *shared = {};
+  });
+}
+
+inline void FiberLane::start(const std::function<void()>& copy) {
+  if (lane % 2 == 0) copy();
+  if (lane % 2 == 1) copies.push_back(copy);
+}
+
+inline void FiberLane::wait_copies() {
+  for (const auto& copy : copies) copy();
+  copies.clear();
+}
 
 inline const Offer* FiberLane::meet(const Offer& offer) {
   turn ^= 1;

@@ -67,6 +67,30 @@ def test_wavefronts_of_wide_accesses() -> None:
     assert sass.wavefronts(lane * 128 + quarter * 16, 16) == (32, 4)  # the lanes of a quarter share theirs
 
 
+def test_a_copy_to_shared_memory_counts_on_both_sides() -> None:
+    counts = execute(
+        """S2R R0, SR_TID.X
+        IMAD.SHL.U32 R1, R0, 0x80, RZ
+        IMAD.SHL.U32 R2, R0, 0x20, RZ
+        MOV R3, RZ
+        LDGSTS.E [R1], desc[UR4][R2.64]
+        EXIT"""
+    )
+    assert counts.shared_wavefronts == 32  # words of one bank
+    assert counts.global_sectors == 32
+
+
+def test_the_lane_of_an_exchange_is_known() -> None:
+    counts = execute(
+        """S2R R0, SR_TID.X
+        SHFL.IDX PT, R1, R0, 0x5, 0x1f
+        IMAD.SHL.U32 R1, R1, 0x4, RZ
+        STS [R1], R0
+        EXIT"""
+    )
+    assert counts.shared_wavefronts == 1  # the same word in all lanes
+
+
 def test_branches_on_data_are_counted() -> None:
     counts = execute(
         """S2R R0, SR_TID.X
