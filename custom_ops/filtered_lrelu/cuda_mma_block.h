@@ -4,7 +4,7 @@
 //   1. columns: 16 input rows -> 16 upsampled rows of each input column           input plane -> rows plane
 //   2. rows:    upsample, nonlinearity and downsample 16 samples at a time; the   rows plane  -> swept plane
 //               sum of one product has the layout of the next one's operand, so that samples never leave registers.
-//               Meanwhile the next input rows arrive in place of those that no stripe reads any more
+//               The next input rows arrive at the same time in place of those that no stripe reads any more
 //   3. columns: each warp adds the stripe to the sums of the output rows that it contributes to, which stay in
 //               registers, and writes 8 rows that are complete                    swept plane -> y
 

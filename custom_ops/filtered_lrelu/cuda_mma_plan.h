@@ -14,9 +14,8 @@
 
 namespace sg3::cuda {
 
-// The price of shared memory that leaves no room for a second block on a multiprocessor, which then waits at barriers:
-// by the calibration of gpu/cost.py.
-constexpr double kMmaSingleBlockPenalty = 1.15;
+// The price of shared memory that leaves no room for a second block on a multiprocessor. A guess, to be measured.
+constexpr double kMmaSingleBlockPenalty = 1.5;
 constexpr int kMmaFewWaves = 4;    // of blocks, of which the last one counts in full
 constexpr double kMmaSetup = 600;  // instructions of a warp before the first stripe
 
@@ -171,6 +170,19 @@ struct MmaFilter {
     return result;
   }
 
+  // The squares of what rounding to T changes, relative to those of the taps.
+  template <class T>
+  double rounding_error() const {
+    double errors = 0, squares = 0;
+    for (const double tap : taps) {
+      T value;
+      from_float(float(tap), &value);
+      errors += (tap - to_float(value)) * (tap - to_float(value));
+      squares += tap * tap;
+    }
+    return squares > 0 ? errors / squares : 0;
+  }
+
   template <class T, int SIZE>
   void copy(MmaTapRow<SIZE>* rows) const {
     for (int i = 0; i < height * width; ++i) {
@@ -214,24 +226,31 @@ MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
     filter.copy<Inner>(taps.radial);
   } else {
     MmaFilter y = mma_filter(p.up.y, p.up.taps_y), x = mma_filter(p.up.x, p.up.taps_x);
-    scale /= y.normalize(Kernel::kUp);
-    if (kIsHalf<T>) y.round<Inner>(Kernel::kUp);
-    y.copy<T>(&taps.up_y[0]);
-    // A bfloat16 image is upsampled by a sum of two rounded filters.
-    MmaFilter rest = y;
-    for (size_t i = 0; i < rest.taps.size(); ++i) rest.taps[i] -= to_float(T{taps.up_y[0].bits[kMmaMargin + i]});
-    rest.copy<T>(&taps.up_y[1]);
-    std::copy(y.taps.begin(), y.taps.end(), taps.gain_y);
+    scale /= y.normalize(Kernel::kUp) * x.normalize(Kernel::kUp);
     // Samples are scaled by (1 + slope) / 2, which spares the nonlinearity a product, and such that the clamp becomes
     // the largest float16 number.
-    const double gain = x.normalize(Kernel::kUp);
-    const double wanted =
-        !activates ? 1 : (1 + p.slope) / 2 * (std::isfinite(p.clamp) ? kHalfMax / p.clamp / scale * gain : 1);
-    scale *= wanted / gain;
-    x = x.times(wanted);
+    double wanted = 1;
+    if (activates) wanted = (1 + p.slope) / 2 * (std::isfinite(p.clamp) ? kHalfMax / p.clamp / scale : 1);
+    scale *= wanted;
+    // The filters share the scale such that rounding changes them least.
+    double share = 1, least = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 8; ++i) {
+      const double candidate = std::exp2(-i / 8.);
+      double error = x.times(wanted / candidate).template rounding_error<Inner>();
+      if (kIsHalf<T>) error += y.times(candidate).template rounding_error<T>();
+      if (error < least) least = error, share = candidate;
+    }
+    y = y.times(share);
+    x = x.times(wanted / share);
+    if (kIsHalf<T>) y.round<T>(Kernel::kUp);
     x.round<Inner>(Kernel::kUp);
+    y.copy<T>(&taps.up_y[0]);
     x.copy<Inner>(&taps.up_x);
+    std::copy(y.taps.begin(), y.taps.end(), taps.gain_y);
     std::copy(x.taps.begin(), x.taps.end(), taps.gain_x);
+    // A bfloat16 image is upsampled by a sum of two rounded filters.
+    for (size_t i = 0; i < y.taps.size(); ++i) y.taps[i] -= to_float(T{taps.up_y[0].bits[kMmaMargin + i]});
+    y.copy<T>(&taps.up_y[1]);
   }
   plan->slope = float(p.slope);
   plan->bent = float((1 - p.slope) / (1 + p.slope));
@@ -372,13 +391,15 @@ bool make_mma_plan(const Sg3FilteredLrelu& problem, bool vectors, const SharedLi
       divide(segments, &p.y);
       const double samples = (p.y.outputs + 6) * Block::kDown;
       double waves = double(p.batch) * p.chunks * p.x.parts * p.y.parts / (limits.multiprocessors * resident);
-      if (waves < kMmaFewWaves) waves = std::ceil(waves);
+      const bool few = waves < kMmaFewWaves;
+      if (few) waves = std::ceil(waves);
       const double cost = waves * resident * (kMmaSetup + stripe * samples / Block::kLines) *
                           (resident == 1 ? kMmaSingleBlockPenalty : 1);
       if (cost < least) {
         least = cost;
         *plan = p;
       }
+      if (!few) break;  // more segments only take longer
     }
   }
   return least < std::numeric_limits<double>::infinity();

@@ -12,7 +12,7 @@ namespace sg3::cuda {
 //
 //   1. columns: 16 input rows -> 8 upsampled rows of each input column            input plane  -> rows plane
 //   2. rows:    upsampling and the nonlinearity, one row for each warp            rows plane   -> sample plane
-//               Meanwhile the next input rows arrive
+//               The next input rows arrive at the same time
 //   3. 4 more output rows; each warp keeps the sums of 8 columns of those 6       sample plane -> y
 //      output rows that the next rows of samples contribute to
 template <class T, int UP, int DOWN, int MODE>
