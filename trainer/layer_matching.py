@@ -244,6 +244,8 @@ def _copy(source: Layer, target: Layer) -> list[str]:
             old = _in_image_widths(role, old, source.width / target.width)
         if old.shape != initial.shape:
             changed.append(f"{role} {_shape(old)} to {_shape(initial)}")
+        elif role == "kernel" and source.positions != target.positions:
+            changed.append(f"{role} for a grid of {source.positions} to {target.positions}")
         if role == "kernel":
             old = _with_image_channels(old, initial.shape, target.image_axis)
             variable.assign(_fit_kernel(old, initial, source, target))

@@ -246,6 +246,9 @@ def test_networks_of_another_shape(options):
     # 8 x 4 positions in place of 4 x 4: of features that are the same everywhere, the same sum.
     x = np.random.default_rng(0).normal(size=[2, 8]).astype(np.float32)
     np.testing.assert_allclose(after.fc(np.tile(x, 32)), before.fc(np.tile(x, 16)), rtol=1e-4, atol=1e-5)
+    # As many positions, in another order.
+    turned = Discriminator(dataclasses.replace(before.config, resolution=Size(16, 32)))
+    assert "b8.fc: resized (kernel for a grid of 8x4 to 4x8)" in copy_layers(after, turned)
 
 
 @pytest.mark.parametrize(
