@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import kill_soak
+from tests.helpers.kill_soak import Tally
 from tests.helpers.memory_soak import Sample, report
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +39,22 @@ def test_killed_commands_run_again_end_with_the_same_results(tmp_path):
     counts = json.loads(out.read_text())
     assert sum(count["kills"] for count in counts.values()) >= 1  # some commands come to their end first
     assert counts["train-quick"]["goodput"]["productive"] > 0
+
+
+@pytest.mark.parametrize(
+    ("tallies", "status"),
+    [
+        ([("build", Tally(1, trials=1, kills=2))], 0),
+        ([("build", Tally(1, trials=1)), ("video", Tally(0, wrong=["undisturbed"]))], 1),
+        ([], 1),  # the time was over before
+    ],
+)
+def test_a_soak_without_trials_has_not_passed(tmp_path, monkeypatch, tallies, status):
+    monkeypatch.setattr(kill_soak, "preload", lambda: None)
+    monkeypatch.setattr(kill_soak, "soak", lambda *_: (tally for tally in tallies))
+    monkeypatch.setattr(sys, "argv", ["kill_soak", f"--out={tmp_path / 'kills.json'}"])
+    assert kill_soak.main() == status
+    assert json.loads((tmp_path / "kills.json").read_text()).keys() == {name for name, _ in tallies}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")

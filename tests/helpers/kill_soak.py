@@ -165,23 +165,8 @@ def export_file(inputs: Path, folder: Path, kind: str, suffix: str) -> list[str]
     return ["export", f"--network={inputs / 'tiny.keras'}", f"--format={kind}", f"--out={folder / f'tiny.{suffix}'}"]
 
 
+#: The quick ones first: a short soak gets no further.
 JOBS = {
-    "train": Job(
-        lambda inputs, folder: train_arguments(
-            inputs, folder, data=inputs / "faces16", strategy="cpu", metrics="swd,kid_scattering"
-        ),
-        train_results,
-    ),
-    "train-zip": Job(train_images, train_results),
-    "train-quick": Job(
-        lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK),
-        train_results,
-    ),
-    "train-2": Job(
-        lambda inputs, folder: train_arguments(inputs, folder, batch_per_replica=BATCH // 2, **QUICK),
-        train_results,
-        processes=2,
-    ),
     "build": Job(
         lambda inputs, folder: [
             *("data", "build", f"--source={inputs / 'images'}", f"--outdir={folder / 'faces'}"),
@@ -195,36 +180,10 @@ JOBS = {
         ],
         file_results,
     ),
-    "onnx": Job(lambda inputs, folder: export_file(inputs, folder, "onnx", "onnx"), file_results),
-    "litert": Job(lambda inputs, folder: export_file(inputs, folder, "litert", "tflite"), file_results),
-    "export": Job(
-        lambda inputs, folder: [
-            "export",
-            f"--network={inputs / 'tiny.keras'}",
-            f"--model_base_path={folder / 'model'}",
-        ],
-        export_results,
-    ),
-    "metrics": Job(
-        lambda inputs, folder: [
-            *("metrics", f"--network={inputs / 'tiny16.keras'}", f"--data={inputs / 'faces16'}", "--num_samples=400"),
-            *("--metrics=swd,kid_scattering", f"--cache_dir={folder / 'cache'}"),
-        ],
-        output_results,
-    ),
     "video": Job(
         lambda inputs, folder: [
             *("generate", "interpolate", f"--network={inputs / 'tiny.keras'}", "--seeds=0-3", "--frames=20"),
             f"--out={folder / 'walk.mp4'}",
-        ],
-        file_results,
-    ),
-    "project": Job(
-        lambda inputs, folder: [
-            *("project", f"--network={inputs / 'tiny.keras'}", f"--target={inputs / 'images' / '0' / '0.png'}"),
-            *("--steps=30", f"--outdir={folder / 'found'}", f"--discriminator={inputs / 'D.keras'}", "--seed=1"),
-            "--crop",
-            *(f"--tune={folder / 'tuned.keras'}", "--tune_steps=10"),
         ],
         file_results,
     ),
@@ -248,6 +207,48 @@ JOBS = {
             f"--out={folder / 'repository'}",
         ],
         file_results,
+    ),
+    "export": Job(
+        lambda inputs, folder: [
+            "export",
+            f"--network={inputs / 'tiny.keras'}",
+            f"--model_base_path={folder / 'model'}",
+        ],
+        export_results,
+    ),
+    "onnx": Job(lambda inputs, folder: export_file(inputs, folder, "onnx", "onnx"), file_results),
+    "litert": Job(lambda inputs, folder: export_file(inputs, folder, "litert", "tflite"), file_results),
+    "metrics": Job(
+        lambda inputs, folder: [
+            *("metrics", f"--network={inputs / 'tiny16.keras'}", f"--data={inputs / 'faces16'}", "--num_samples=400"),
+            *("--metrics=swd,kid_scattering", f"--cache_dir={folder / 'cache'}"),
+        ],
+        output_results,
+    ),
+    "project": Job(
+        lambda inputs, folder: [
+            *("project", f"--network={inputs / 'tiny.keras'}", f"--target={inputs / 'images' / '0' / '0.png'}"),
+            *("--steps=30", f"--outdir={folder / 'found'}", f"--discriminator={inputs / 'D.keras'}", "--seed=1"),
+            "--crop",
+            *(f"--tune={folder / 'tuned.keras'}", "--tune_steps=10"),
+        ],
+        file_results,
+    ),
+    "train-quick": Job(
+        lambda inputs, folder: train_arguments(inputs, folder, strategy="cpu", **QUICK),
+        train_results,
+    ),
+    "train-zip": Job(train_images, train_results),
+    "train-2": Job(
+        lambda inputs, folder: train_arguments(inputs, folder, batch_per_replica=BATCH // 2, **QUICK),
+        train_results,
+        processes=2,
+    ),
+    "train": Job(
+        lambda inputs, folder: train_arguments(
+            inputs, folder, data=inputs / "faces16", strategy="cpu", metrics="swd,kid_scattering"
+        ),
+        train_results,
     ),
 }
 
@@ -646,7 +647,9 @@ def main() -> int:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({name: vars(tally) for name, tally in tallies.items()}, indent=2) + "\n")
-    return int(any(tally.wrong for tally in tallies.values()))
+    if not tallies:
+        print(f"no trial has ended within --minutes={options.minutes}: give more", file=sys.stderr)
+    return int(not tallies or any(tally.wrong for tally in tallies.values()))
 
 
 if __name__ == "__main__":
