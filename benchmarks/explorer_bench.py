@@ -6,7 +6,9 @@ python -m benchmarks.explorer_bench --networks=portraits-32,T-256 --drag_seconds
   60 times a second, and movements during a request are replaced by the newest.
 - server: the same request, sent by another process one after the other, before and after. The server shares the
   machine with the browser, during the dragging only.
-- heap_mb: of the page, after garbage collections, every twenty seconds.
+- cpu_milliseconds_per_picture: of each kind of process of Chromium, and of the server, from /proc. The network
+  process is one of several small ones.
+- heap_mb: of the page, after garbage collections, every twenty seconds; server_resident_mb: before and after.
 
 It needs the packages of serving/explorer and Chromium (make explorer-tools).
 """
@@ -55,14 +57,20 @@ def load(name: str) -> Any:
     return build_generator(Network.named(name, CHANNEL_BASE, CHANNEL_MAX).generator())
 
 
-def drag(address: str, seconds: int) -> dict[str, Any]:
-    """Run the browser; return what tests/drag.mjs prints."""
-    environment = os.environ | {"SERVER": address, "MODEL": MODEL, "SECONDS": str(seconds)}
+def drag(server: Server, seconds: int) -> dict[str, Any]:
+    """Run the browser; return what tests/drag.mjs prints, and the memory of the server."""
+    environment = os.environ | {
+        "SERVER": server.rest,
+        "SERVER_PID": str(server.pid),
+        "MODEL": MODEL,
+        "SECONDS": str(seconds),
+    }
+    resident = [server.resident_mb()]
     command = ["node", "--experimental-websocket", "--no-warnings", "tests/drag.mjs"]
     done = subprocess.run(command, cwd=EXPLORER, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"the browser failed: {done.stderr.strip()[-1000:]}")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) | {"resident": [*resident, server.resident_mb()]}
 
 
 def row_of(name: str, found: dict[str, Any]) -> Row:
@@ -78,7 +86,9 @@ def row_of(name: str, found: dict[str, Any]) -> Row:
         "sheet_milliseconds": found["sheetMs"],
         "pictures": len(found["delays"]),
         "requests": {"sent": found["sent"], "aborted": found["aborted"], "never_sent": found["replaced"]},
+        "cpu_milliseconds_per_picture": {kind: value / len(found["delays"]) for kind, value in found["cpuMs"].items()},
         "heap_mb": heap,
+        "server_resident_mb": found["resident"],
         "goals": {
             "server_times": goal(p50 / server, MOST_SERVER_TIMES),
             "wasted": goal(found["aborted"], 0),
@@ -93,7 +103,7 @@ def results() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             export_saved_model(load(name), Path(folder) / MODEL)
             with Server(Path(folder) / MODEL) as server:
-                yield row_of(name, drag(server.rest, _SECONDS.value))
+                yield row_of(name, drag(server, _SECONDS.value))
 
 
 def main(argv: Sequence[str]) -> None:

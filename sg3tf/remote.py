@@ -487,6 +487,13 @@ class Client:
         inputs = {"ws_a": ws_a, "ws_b": _float32(ws_b), "mask": _per_image(mask, 1, len(ws_a))}
         return self._predict_rows("mix", inputs)
 
+    def class_names(self) -> list[str]:
+        """Return the names of the classes in the order of the label; [] if the export has none."""
+        if "class_name" not in self.metadata():
+            return []
+        numbers = np.arange(self.input_dim("label"), dtype=np.int64)
+        return [name.decode() for name in self._predict_rows("class_name", {"number": numbers})]
+
     def metadata(self) -> dict[str, Signature]:
         """Return the model's signatures by name."""
         request = _MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"])

@@ -45,6 +45,7 @@ class RemoteNetwork(ExportedNetwork):
                 shapes |= {key: shape for key, shape in tensors.items() if shape is not None}
         super().__init__(address, batch or _BATCH, shapes)
         self._knows_classes = "label" in signatures
+        self.classes = tuple(self._client.class_names())
 
     def identity(self) -> str:
         """Return the address: the server does not identify the weights."""

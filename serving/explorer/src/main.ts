@@ -75,7 +75,7 @@ function readState(notify: (message: string) => void): State {
 function keepLink(store: Store, notify: (message: string) => void): void {
   let timer = 0;
   let written = location.hash;
-  store.listen((state) => {
+  store.listenLive((state) => {
     clearTimeout(timer);
     timer = window.setTimeout(() => {
       const fragment = toFragment(state);

@@ -52,41 +52,66 @@ export const START: State = {
   compare: "",
 };
 
-type Listener = (state: State, before: State) => void;
-const MOST_STEPS = 200;
+/** @param before the state that the listener was told of last; null the first time */
+type Listener = (state: State, before: State | null) => void;
 
-/** Holds the state; `live` changes are part of one step until `commit`. */
+const MOST_STEPS = 200;
+const LEAST_MS = 100; // between the `live` states that all controls are told of
+const MOST_MS = 300;
+
+/**
+ * Holds the state; `live` changes are part of one step until `commit`.
+ *
+ * A picture that is dragged changes the state with every movement. Controls that followed each would lay out and draw
+ * the page again each time, which takes the processor from the pictures.
+ */
 export class Store {
   private past: State[] = [];
   private future: State[] = [];
   private committed: State;
+  private told: State;
+  private toldAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners: Listener[] = [];
+  private readonly liveListeners: Listener[] = [];
 
   constructor(public state: State) {
-    this.committed = state;
+    this.committed = this.told = state;
   }
 
-  /** Call `listener` after every change, and once now. */
+  /** Call `listener` once now, after every change, and at times while there are `live` ones (see `follow`). */
   listen(listener: Listener): void {
     this.listeners.push(listener);
-    listener(this.state, this.state);
+    listener(this.state, null);
+  }
+
+  /** Call `listener` once now, and after every change, each `live` one too. */
+  listenLive(listener: Listener): void {
+    this.liveListeners.push(listener);
+    listener(this.state, null);
   }
 
   /** Change the state while a control is being moved. */
   live(change: Partial<State>): void {
-    this.show({ ...this.state, ...change });
+    this.set({ ...this.state, ...change });
+    this.timer ??= setTimeout(() => this.tell(), MOST_MS);
+  }
+
+  /** A picture of the `live` state is drawn: tell the controls of it too, so that the page is drawn once for both. */
+  follow(): void {
+    if (this.timer !== undefined && performance.now() - this.toldAt >= LEAST_MS) this.tell();
   }
 
   /** Change the state, as one step of the history. */
   change(change: Partial<State>): void {
-    this.live(change);
+    this.set({ ...this.state, ...change });
     this.commit();
   }
 
   /** Change what is no step of the history, such as the view. */
   replace(change: Partial<State>): void {
     this.committed = { ...this.committed, ...change };
-    this.live(change);
+    this.show({ ...this.state, ...change });
   }
 
   /** End the step that `live` has begun. */
@@ -95,7 +120,7 @@ export class Store {
     this.past = [...this.past, this.committed].slice(-MOST_STEPS);
     this.future = [];
     this.committed = this.state;
-    this.show(this.state);
+    this.tell();
   }
 
   get canUndo(): boolean {
@@ -107,6 +132,7 @@ export class Store {
   }
 
   undo(): void {
+    this.commit();
     const target = this.past.pop();
     if (!target) return;
     this.future.push(this.committed);
@@ -115,6 +141,7 @@ export class Store {
   }
 
   redo(): void {
+    this.commit();
     const target = this.future.pop();
     if (!target) return;
     this.past.push(this.committed);
@@ -123,8 +150,22 @@ export class Store {
   }
 
   private show(next: State): void {
+    this.set(next);
+    this.tell();
+  }
+
+  private set(next: State): void {
     const before = this.state;
     this.state = next;
-    for (const listener of this.listeners) listener(next, before);
+    for (const listener of this.liveListeners) listener(next, before);
+  }
+
+  private tell(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.toldAt = performance.now();
+    const before = this.told;
+    this.told = this.state;
+    for (const listener of this.listeners) listener(this.state, before);
   }
 }

@@ -7,13 +7,14 @@
  */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { SERVER, MODEL, SECONDS } = process.env;
+const { SERVER, SERVER_PID, MODEL, SECONDS } = process.env;
 const MOVES_PER_SECOND = 60;
 const HEAP_EVERY_SECONDS = 20;
+const MS_PER_TICK = 10; // of /proc
 const CHROMIUM = process.env.EXPLORER_CHROMIUM ?? "/usr/bin/chromium";
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1280,800"];
 
@@ -50,6 +51,27 @@ async function connect() {
       waiting.set(++last, [resolve, reject]);
       socket.send(JSON.stringify({ id: last, method, params }));
     });
+}
+
+/** CPU milliseconds that each kind of process of the browser has taken so far, and the server's. */
+function cpuMilliseconds() {
+  const found = { page: 0, compositing: 0, network: 0, browser: 0, server: 0 };
+  const kinds = { renderer: "page", "gpu-process": "compositing", utility: "network" };
+  const stats = new Map();
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [, parent, ...rest] = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+      stats.set(pid, { parent, ticks: Number(rest[9]) + Number(rest[10]) });
+    } catch {} // it has ended
+  }
+  const isOurs = (pid) => pid === String(chromium.pid) || (stats.has(pid) && isOurs(stats.get(pid).parent));
+  for (const [pid, { ticks }] of stats) {
+    if (pid === SERVER_PID) found.server += ticks * MS_PER_TICK;
+    if (!isOurs(pid)) continue;
+    const type = /--type=([\w-]+)/.exec(readFileSync(`/proc/${pid}/cmdline`, "utf8"))?.[1];
+    found[kinds[type] ?? "browser"] += ticks * MS_PER_TICK;
+  }
+  return found;
 }
 
 async function run(send) {
@@ -96,7 +118,7 @@ async function run(send) {
     const { app, view } = explorer;
     const moved = new WeakMap(); // point -> time of the pointer's movement
     window.delays = [];
-    app.store.listen(({ point }) => moved.has(point) || moved.set(point, performance.now()));
+    app.store.listenLive(({ point }) => moved.has(point) || moved.set(point, performance.now()));
     view.stage.element.addEventListener("drawn", ({ detail }) => delays.push(performance.now() - moved.get(detail)));
   }`);
   const count = () => evaluate(`({ ...explorer.app.server.count, replaced: explorer.view.stage.latest.replaced })`);
@@ -104,6 +126,7 @@ async function run(send) {
   const box = await evaluate(`document.querySelector(".stage").getBoundingClientRect().toJSON()`);
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
   const heap = [];
+  const cpuBefore = cpuMilliseconds();
   const start = Date.now();
   await mouse("mousePressed", x, y);
   for (let i = 0; Date.now() - start < Number(SECONDS) * 1000; i++) {
@@ -112,6 +135,7 @@ async function run(send) {
     const ahead = start + (i * 1000) / MOVES_PER_SECOND - Date.now();
     if (ahead > 0) await pause(ahead);
   }
+  const cpuAfter = cpuMilliseconds();
   await mouse("mouseReleased", x, y);
   await pause(1500);
   heap.push(await heapMb());
@@ -123,6 +147,7 @@ async function run(send) {
     serverMs,
     delays: await evaluate("delays"),
     heap,
+    cpuMs: Object.fromEntries(Object.entries(cpuAfter).map(([kind, value]) => [kind, value - cpuBefore[kind]])),
     sent: after.sent - before.sent,
     aborted: after.aborted - before.aborted,
     replaced: after.replaced - before.replaced,
@@ -146,6 +171,6 @@ try {
   const ended = new Promise((resolve) => chromium.on("exit", resolve));
   chromium.kill();
   await ended;
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10 }); // its processes may write until they end
 }
 process.exit();

@@ -60,7 +60,7 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
     connect();
   });
   store.listen((state, before) => {
-    if (state.compare !== before.compare) connect();
+    if (state.compare !== before?.compare) connect();
   });
   const words = h("p", { class: "muted" }, "The same latents in another version, label or model of this server.");
   return { panel: panel("Compare", false, words, target.element, versions), side, stage: second };

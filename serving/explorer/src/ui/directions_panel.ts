@@ -10,7 +10,7 @@ export function directionsPanel(app: App, open: () => void): HTMLElement {
   const list = h("div", {});
   let sliders: { name: string; set: (value: number) => void }[] = [];
   store.listen((state, before) => {
-    if (state.directions !== before.directions || state === before) {
+    if (state.directions !== before?.directions) {
       const made = state.directions.map(({ name }) => ({
         name,
         ...slider(

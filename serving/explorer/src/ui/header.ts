@@ -5,7 +5,7 @@ import { titleOf } from "../server";
 import { button, choices, h } from "./dom";
 import type { PictureView } from "./picture_view";
 
-const STATUS_MS = 250;
+const STATUS_MS = 500;
 
 export function header(app: App, view: PictureView): HTMLElement {
   const { store, address } = app;
@@ -36,7 +36,8 @@ export function header(app: App, view: PictureView): HTMLElement {
     const words = { connecting: "connecting", ready: "ready", busy: "working", lost: "server lost, trying again" };
     const latency = app.latency && app.health !== "lost" ? ` · ${Math.round(app.latency)} ms` : "";
     status.dataset.health = app.health;
-    status.textContent = words[app.health] + latency;
+    const text = words[app.health] + latency;
+    if (status.textContent !== text) status.textContent = text;
   };
   // Not with every picture of a dragged one: screen readers read it out.
   app.watch(() => (timer ||= window.setTimeout(showStatus, STATUS_MS)));

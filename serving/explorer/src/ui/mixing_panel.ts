@@ -64,8 +64,8 @@ export function mixingPanel(app: App): HTMLElement {
     numWs = facts.numWs;
     controls.disabled = !facts.canSteer;
   });
-  store.listen((state, before) => {
-    if (state === before || state.point.mixes !== before.point.mixes) show();
+  store.listen(({ point }, before) => {
+    if (point.mixes !== before?.point.mixes) show();
   });
   return panel(
     "Style mixing",

@@ -56,6 +56,7 @@ export function planePanel(app: App): HTMLElement {
       const strength = (value: number) => Math.round((value - 0.5) * 2 * MOST_DEVIATIONS * 1000) / 1000;
       live({ strengths: { ...store.state.point.strengths, [axes[0]]: strength(x), [axes[1]]: strength(y) } });
     } else live({ plane: { ...current(), u: x, v: y } });
+    show(); // the knob stays under the pointer
   };
   const toPlane = (event: PointerEvent): [number, number] => {
     const box = pad.getBoundingClientRect();
@@ -119,7 +120,7 @@ export function planePanel(app: App): HTMLElement {
     }),
   );
   store.listen(({ directions }, before) => {
-    if (directions !== before.directions || !select.options.length) {
+    if (directions !== before?.directions) {
       const names = directions.map(({ name }) => name);
       const pairs = names
         .slice(0, 12)

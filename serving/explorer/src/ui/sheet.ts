@@ -157,7 +157,7 @@ export function sheet(app: App): HTMLElement {
   let shown = setting();
   store.listen((state, before) => {
     scroller.hidden = state.view !== "sheet";
-    if (state.firstSeed !== before.firstSeed) {
+    if (before && state.firstSeed !== before.firstSeed) {
       for (const cell of cells.values()) cell.element.remove();
       cells.clear();
       scroller.scrollTop = rowsShown = 0;

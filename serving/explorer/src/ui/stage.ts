@@ -120,7 +120,8 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   function show(pixels: Pixels, text: string): void {
     element.style.aspectRatio = `${pixels.width} / ${pixels.height}`;
     paint(canvas, pixels, latest.hasNewer ? SMOOTH_SIDE / 2 : SMOOTH_SIDE);
-    note.textContent = text;
+    if (note.textContent !== text) note.textContent = text;
+    store.follow();
   }
 
   /** The same point without its motion, kept while only the motion changes. */
@@ -142,9 +143,9 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
 
   handlePointers(app, element);
   app.whenReady(request);
-  store.listen((state, before) => {
-    const isNew = state.point !== before.point || state.directions !== before.directions;
-    const isOther = state.look !== before.look || state.view !== before.view;
+  store.listenLive((state, before) => {
+    const isNew = state.point !== before?.point || state.directions !== before.directions;
+    const isOther = state.look !== before?.look || state.view !== before.view;
     if (isNew || isOther || !shown) request();
   });
   return {

@@ -130,7 +130,7 @@ export function timeline(app: App, main: Stage): Timeline {
   }
 
   function end(): void {
-    pause();
+    if (isPlaying) pause();
     void shown.then(() => main.film(null));
   }
 
@@ -183,6 +183,10 @@ export function timeline(app: App, main: Stage): Timeline {
       });
     }
   });
+  // At once: what is dragged must not wait behind a film.
+  store.listenLive(({ point }, before) => {
+    if (before && point !== before.point) end();
+  });
   store.listen((state, before) => {
     const { keyframes, path } = state;
     frames.input.value = String(path.frames);
@@ -191,14 +195,8 @@ export function timeline(app: App, main: Stage): Timeline {
     loop.checked = path.loop;
     const count = frameCount(keyframes.length, path);
     const isNew =
-      state === before ||
-      keyframes !== before.keyframes ||
-      path !== before.path ||
-      state.directions !== before.directions;
-    if (!isNew) {
-      if (state.point !== before.point) end();
-      return;
-    }
+      keyframes !== before?.keyframes || path !== before.path || state.directions !== before.directions;
+    if (!isNew) return;
     film = null;
     at = Math.min(at, Math.max(0, count - 1));
     position.setMost(Math.max(0, count - 1));
@@ -208,7 +206,7 @@ export function timeline(app: App, main: Stage): Timeline {
     length.textContent = count
       ? `${count} frames, ${(count / path.fps).toFixed(1)} seconds`
       : "Add pictures; the path runs from each to the next.";
-    if (state !== before && keyframes === before.keyframes) return;
+    if (keyframes === before?.keyframes) return;
     list.replaceChildren(
       ...keyframes.map((point, i) =>
         h(

@@ -62,7 +62,7 @@ export function tray(app: App): Tray {
   const saveAll = button("Save kept as .npz", () => save(store.state.kept.map((each) => each.point)));
 
   store.listen((state, before) => {
-    if (state !== before && state.kept === before.kept) return;
+    if (state.kept === before?.kept) return;
     list.replaceChildren(
       ...state.kept.map(({ name, point }, i) =>
         h(
