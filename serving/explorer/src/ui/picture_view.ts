@@ -85,8 +85,11 @@ export function pictureView(app: App): PictureView {
     h("div", { class: "left" }, stages, tools),
     panels,
   );
-  store.listen(({ point, view }) => {
+  store.listen(({ point, view }, before) => {
     element.hidden = view !== "picture";
+    // Whoever opens a picture with the keyboard goes on there, and not at the top of the page.
+    const isOpened = before && view === "picture" && before.view !== view;
+    if (isOpened && !document.activeElement?.closest("header")) main.element.focus({ preventScroll: true });
     const motion =
       point.rotate || point.x || point.y
         ? ` · ${point.rotate.toFixed(1)}° · ${point.x.toFixed(2)}, ${point.y.toFixed(2)}`

@@ -155,6 +155,7 @@ test("arrow keys walk through the sheet, and Enter opens a seed", async () => {
   await page.keyboard.press("Enter");
   await settled();
   expect((await point()).source).toEqual({ kind: "seed", seed: 11 });
+  expect(await stage().evaluate((element) => element === document.activeElement)).toBe(true);
 });
 
 // --- One picture -----------------------------------------------------------------------------------------------------
