@@ -256,7 +256,7 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
     label = None if text is None else network.label_of_class(text)
     if label is None:
         choice = "a number" if dim == 1 else f"a vector of {dim} numbers, {describe_classes(network.classes, dim)}"
-        raise ValueError(f"class={text}: give {choice}")
+        raise ValueError(f"{'--class is missing' if text is None else f'class={text}'}: give {choice}")
     return label
 
 

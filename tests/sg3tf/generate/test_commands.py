@@ -194,7 +194,7 @@ def test_sheet(command: Command, network: Network, tmp_path: Path) -> None:
     command("images", f"--network={path}", "--seeds=1", "--class=0,0,1", "--trunc=0.7", f"--outdir={tmp_path / 'v'}")
     assert pixels(tmp_path / "v" / "seed0001.png").tobytes() == pixels(tmp_path / "seed0001.png").tobytes()
     for label, message in [
-        ([], "class=None: give a vector of 3 numbers, a number from 0 to 2$"),
+        ([], "--class is missing: give a vector of 3 numbers, a number from 0 to 2$"),
         (["--class=3"], "class=3: give a vector of 3 numbers"),
         (["--class=1,0"], "class=1,0: give a vector of 3 numbers"),
         (["--class=1,x,0"], "class=1,x,0: give a vector of 3 numbers"),
