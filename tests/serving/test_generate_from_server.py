@@ -101,7 +101,11 @@ def test_mixed_and_rotated_images_and_a_video_of_them(server, fake_generator, tm
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("grid", ["--out=x.png"], "--class is missing: give a vector of 2 numbers, a number from 0 to 1"),
+        (
+            "grid",
+            ["--out=x.png"],
+            "--class is missing: give a vector of 2 numbers, a number from 0 to 1, or names with commas: tabby, manx",
+        ),
         ("mix", ["--out=x.png", "--class=0", "--layers=3"], "layers=3: this network has style vectors 0 to 2"),
         (
             "interpolate",
