@@ -108,7 +108,8 @@ def op_package():
     for test in native.glob(["*_host_test.cc"]):
         cc_test(
             name = test[:-len(".cc")],
-            size = "medium",  # under --config=sanitize
+            size = "medium",
+            timeout = "long",  # under --config=sanitize, on a busy machine
             srcs = [test] + native.glob(["cuda_*.h"]),
             linkstatic = True,
             deps = [":headers", "//custom_ops/resampling:testing"],
