@@ -423,7 +423,8 @@ class Client:
             [N, H, W, C] uint8.
 
         Raises:
-            ValueError: both or neither of `z` and `seeds`, or both of `label` and `class_name`.
+            ValueError: both or neither of `z` and `seeds`, both of `label` and `class_name`, or an array that has a row
+                for each of another number of images.
         """
         return self._predict_mapping("generate", self._latents(z, seeds), psi, label, class_name)
 
@@ -535,8 +536,15 @@ class Client:
 
         Returns:
             The output, of N rows.
+
+        Raises:
+            ValueError: the arrays have unlike numbers of rows.
         """
-        count = len(next(iter(inputs.values())))
+        counts = {name: len(rows) for name, rows in inputs.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
+            raise ValueError(f"{listed} rows: give one row for each image")
+        count = next(iter(counts.values()))
         parts: list[Array] = []
         start = 0
         while start < count or not parts:

@@ -352,7 +352,12 @@ class Options:
         limit=STEP_RANGE,
         help="Record a profile of these steps of the process: the first one and the one after the last, such as 20,25.",
     )
-    desc: str = option("", affects_result=False, help="Text to append to the name of the run folder.")
+    desc: str = option(
+        "",
+        affects_result=False,
+        limit=_Limit(lambda text: "/" not in text, "leave out the slash, for it becomes part of a folder's name"),
+        help="Text to append to the name of the run folder.",
+    )
 
     def __post_init__(self) -> None:
         self._require_one_of("cfg", PRESETS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ OPTIONS = "options.json"
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 DISCARDED = "discarded"
+
+_MAX_NAME_BYTES = 255  # of a file in all common file systems
 
 _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-|ema-profiles-)(\d{6,})(?:_(\d{3}))?\.\w+")
 
@@ -69,6 +72,11 @@ def _next_folder(outdir: Path, options: Options) -> Path:
     outdir.mkdir(parents=True, exist_ok=True)
     numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
     folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
+    if (size := len(os.fsencode(folder.name))) > _MAX_NAME_BYTES:
+        raise OptionError(
+            f"--outdir={outdir}: the run folder's name, {folder.name}, is of {size} bytes, {_MAX_NAME_BYTES} at most; "
+            "give a shorter --desc, or the data set a shorter name"
+        )
     folder.mkdir()
     return folder
 

@@ -52,6 +52,18 @@ def test_one_label_for_all(client):
     assert client.generate_png(SEEDS, label=LABEL[1]) == client.generate_png(SEEDS, label=same)
 
 
+def test_arrays_for_another_number_of_images_are_refused(client):
+    """Not cut to the number of latents."""
+    rows, ws = np.eye(2)[[0] * 3], np.zeros((3, 3, 4))
+    for name, call in {
+        "label": lambda: client.generate(seeds=SEEDS, label=rows),
+        "psi": lambda: client.generate_png(SEEDS, psi=[0.1, 0.2, 0.3], label=rows[:2]),
+        "ws_b": lambda: client.mix(ws[:2], ws, [1, 1, 1]),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} has 3.* rows: give one row for each image"):
+            call()
+
+
 def test_classes_by_name(client):
     names = {"class_name": ["tabby", "manx"]}
     for call in (client.generate, client.map):

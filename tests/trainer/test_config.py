@@ -75,6 +75,7 @@ def changed(**values):
         ({"keep_checkpoints": 0}, "--keep_checkpoints=0"),
         ({"max_bad_ticks": 0}, "--max_bad_ticks=0"),
         ({"cache": -1.0}, "--cache=-1.0"),
+        ({"desc": "a/b"}, "--desc=a/b"),
     ],
 )
 def test_refuses_with_one_line_that_names_the_value(values, named):

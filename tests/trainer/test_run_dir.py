@@ -45,13 +45,20 @@ def test_a_new_folder_holds_the_options(tmp_path):
     assert Options.from_file(run / "options.json") == PLAIN
 
 
-@pytest.mark.parametrize("desc", ["", "a/b"])
-def test_an_outdir_that_cannot_be_written_is_named(tmp_path, desc):
+def test_an_outdir_that_cannot_be_written_is_named(tmp_path):
     outdir = tmp_path / "out"
-    if not desc:
-        outdir.write_text("a file")
+    outdir.write_text("a file")
     with pytest.raises(OptionError, match=f"--outdir={outdir}") as refusal:
-        run_dir.create(outdir, dataclasses.replace(PLAIN, desc=desc))
+        run_dir.create(outdir, PLAIN)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path):
+    """255 bytes; "\u00fc" has two."""
+    desc = "\u00fc" * 50 + "d" * (255 - len(f"00000-{NAME}-") - 100)
+    assert len(run_dir.create(tmp_path, dataclasses.replace(PLAIN, desc=desc)).name) == 205
+    with pytest.raises(OptionError, match="of 256 bytes, 255 at most; give a shorter --desc") as refusal:
+        run_dir.create(tmp_path, dataclasses.replace(PLAIN, desc=f"{desc}d"))
     assert "\n" not in str(refusal.value)
 
 
