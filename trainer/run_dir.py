@@ -238,7 +238,8 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     recover_checkpoints(path)
     found = checkpoints(path)
     if not found:
-        raise OptionError(f"--{flag}={path}: holds no checkpoint; give {_SOURCES[flag]}")
+        lacks = "holds no checkpoint" if path.exists() else "does not exist"
+        raise OptionError(f"--{flag}={path}: {lacks}; give {_SOURCES[flag]}")
     problems = []
     for checkpoint in reversed(found):
         problem = verify_checksums(checkpoint)

@@ -173,7 +173,8 @@ def test_resume_path_without_a_checkpoint_is_refused(tmp_path, there):
     path = tmp_path / "run"
     if there:
         path.mkdir()
-    with pytest.raises(OptionError, match=f"--resume={path}: holds no checkpoint"):
+    lacks = "holds no checkpoint" if there else "does not exist"
+    with pytest.raises(OptionError, match=f"--resume={path}: {lacks}; give a run folder"):
         run_dir.resolve_resume_path(path)
 
 
