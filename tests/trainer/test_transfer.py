@@ -410,6 +410,6 @@ def test_nothing_to_copy_is_refused(options, source):
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.pkl", "nowhere.keras"])
 def test_nothing_there_is_refused(options, tmp_path, name):
-    with pytest.raises(OptionError, match=f"--init_from={tmp_path / name}: (does not exist; give|no such file)") as refusal:
+    with pytest.raises(OptionError, match=f"--init_from={tmp_path / name}: (does not exist|no such file)") as refusal:
         new(options, tmp_path / name)
     assert "\n" not in str(refusal.value)
