@@ -279,11 +279,13 @@ class RunLogger:
     def on_evaluation(self) -> None:
         """Compute the metrics of a snapshot, after its checkpoint so that a failure costs nothing else.
 
-        Unless the last tick was bad.
+        Unless the last tick was bad, or too many processes were killed in them.
         """
+        snapshot = self._snapshot_file()
         if not self.options.metrics or not self._divergence.is_healthy:
             return
-        snapshot = self._snapshot_file()
+        if self._evaluator.kills_in(snapshot) >= MOST_KILLS:
+            return
         with self._maintenance():
             self._checkpoints.wait()  # metrics take longer, and memory
             try:

@@ -251,3 +251,5 @@ def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeyp
     assert [line.partition("; ")[0] for line in lines] == [
         "warning: no metrics of network-snapshot-000000_008.keras: 2 processes were killed in them"
     ]
+    logger.on_evaluation()  # at the end of a run that has nothing left to train
+    assert len(evaluated) == 2
