@@ -3,8 +3,8 @@
 const HIDDEN_MS = 100; // a page that nobody sees has no frames
 
 /**
- * Wait for the next frame of the screen, before which the browser tells of the pointer's newest place. A request that
- * left earlier would be for a place up to a frame old.
+ * Wait for the next frame of the screen, before which the browser reports the newest position of the pointer. A request
+ * sent earlier would be for a position up to a frame old.
  */
 export function nextFrame(): Promise<void> {
   return new Promise((resolve) => {

@@ -87,7 +87,7 @@ export function pictureView(app: App): PictureView {
   );
   store.listen(({ point, view }, before) => {
     element.hidden = view !== "picture";
-    // Whoever opens a picture with the keyboard goes on there, and not at the top of the page.
+    // The keyboard's focus moves to a picture that it has opened, not to the top of the page.
     const isOpened = before && view === "picture" && before.view !== view;
     if (isOpened && !document.activeElement?.closest("header")) main.element.focus({ preventScroll: true });
     const motion =
