@@ -120,7 +120,8 @@ def train_results(folder: Path) -> dict[str, Any]:
         found[f"{checkpoint.name}/generator"] = keras_weights(checkpoint / "generator.keras")
     found |= {file.name: keras_weights(file) for file in run.glob("network-*.keras")}
     found |= {file.name: digest(file.read_bytes()) for file in run.glob("fakes*")}
-    without_metrics = re.findall(r"warning: no metrics of (\S+): \d+ processes were killed", (run / "log.txt").read_text())
+    log = (run / "log.txt").read_text()
+    without_metrics = re.findall(r"warning: no metrics of (\S+): \d+ processes were killed", log)
     for file in run.glob("metric-*"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         snapshots = [line["snapshot"] for line in lines]
