@@ -15,7 +15,7 @@ from serving.saved_model import model_metadata, with_precision
 from serving.single_file import FILE_TENSORS, check_arguments, file_requests, validate_file
 from sg3tf import ops
 from sg3tf.models.latent_ops import mix, truncate
-from sg3tf.utils.files import atomic_path, scratch_folder
+from sg3tf.utils.files import atomic_path, literal_folder, scratch_folder
 from sg3tf.utils.saved_models import no_gradient_warnings
 from sg3tf.utils.startup_notices import filtered_stderr
 
@@ -132,7 +132,8 @@ def _convert(generator: Any, function: Any) -> bytes:
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with scratch_folder() as folder, no_gradient_warnings(), filtered_stderr():
         tf.saved_model.save(module, str(folder), signatures={"serving_default": function}, options=options)
-        return tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+        with literal_folder(folder) as literal:
+            return tf.lite.TFLiteConverter.from_saved_model(str(literal)).convert()
 
 
 def _tensors(specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from serving.seeded_latents import z_from_seeds
 from sg3tf import ops
-from sg3tf.utils.class_names import class_numbers, describe_classes
+from sg3tf.utils.class_names import class_numbers, describe_class_name
 
 Outputs: TypeAlias = dict[str, tf.Tensor]
 Function: TypeAlias = "tf.types.experimental.GenericFunction"
@@ -201,7 +201,7 @@ class ServedGenerator(tf.Module):
             label = tf.where(is_known[:, tf.newaxis], label, several)  # a name may have commas
             found = tf.cast(tf.reduce_any(equal, axis=1), tf.float32)
             is_known |= tf.math.unsorted_segment_min(found, row, count) > 0
-        message = f"class_name must be {describe_classes(self._classes, dim)}; it is"
+        message = f"class_name must be {describe_class_name(self._classes, dim)}; it is"
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_known), [message, class_name])]):
             return tf.identity(label)
 

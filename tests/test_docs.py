@@ -32,6 +32,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in headings(target), f"{link}: no such heading"
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if "adr" not in page.parts], ids=lambda page: page.name)
+def test_commands_have_one_name(page: Path) -> None:
+    """`sg3tf export`, not the module that it runs; except in an environment where sg3tf is not installed."""
+    assert not re.findall(
+        r"^.*(?<!beam/bin/)python -m (?:trainer\.main|serving|sg3tf).*$", page.read_text(), re.MULTILINE
+    )
+
+
 def test_site_builds(tmp_path: Path) -> None:
     site = tmp_path / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", f"--site-dir={site}"]

@@ -1,1 +1,1 @@
-"""Training: python -m trainer.main."""
+"""Training: sg3tf train."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -450,7 +451,11 @@ class Options:
             "num_images": len(dataset),
             "label_dim": dataset.label_dim,
         }
-        return cls(**{"data": str(dataset.path), **values, **properties})
+        values = {"data": str(dataset.path), **values}
+        for name in ("data", "detector_dir"):
+            if values.get(name):
+                values[name] = os.path.abspath(values[name])  # for a process that resumes the run from another folder
+        return cls(**{**values, **properties})
 
     # --- Derived quantities -------------------------------------------------------------------------------------------
 

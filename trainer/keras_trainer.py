@@ -1,6 +1,6 @@
 """StyleGAN training with Keras' compile and fit, for one device.
 
-The phases, the adaptive augmentation and the moving average are those of the exact loop (`python -m trainer.main`),
+The phases, the adaptive augmentation and the moving average are those of the exact loop (`sg3tf train`),
 which adds several devices, checkpoints that resume bit for bit, metrics and a log.
 """
 

@@ -1,12 +1,13 @@
 """Train a generator and a discriminator on images.
 
-python -m trainer.main --data=data/photos --cfg=stylegan3-t --batch=32 --mirror
-python -m trainer.main --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --gamma=4
+sg3tf train --data=data/photos --cfg=stylegan3-t --batch=32 --mirror
+sg3tf train --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --gamma=4
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import sys
 import time
@@ -37,10 +38,12 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
     """Run the program `name` with the arguments `argv`, or those of the process; return the exit status."""
-    return command_line.run(name, _main, define_flags, str(__doc__), argv, foreseen=(TrainingError,))
+    return command_line.run(
+        name, functools.partial(_main, name), define_flags, str(__doc__), argv, foreseen=(TrainingError,)
+    )
 
 
-def _main(values: flags.FlagValues) -> int:
+def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
     # Imported here, so that --help and wrong flags are answered without TensorFlow.
     from trainer import dry_run, run_dir
@@ -94,8 +97,8 @@ def _main(values: flags.FlagValues) -> int:
             print(f"Run folder: {run}")
         if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
             return 0
-    command = shlex.join(["python", "-m", "trainer.main", f"--resume={run}"])
-    print(f"Stopped at a checkpoint. Continue with:\n  {command}")
+    program = name if name.startswith("sg3tf") else f"python -m {name}"
+    print(f"Stopped at a checkpoint. Continue with:\n  {program} {shlex.quote(f'--resume={run}')}")
     return 130
 
 

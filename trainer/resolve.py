@@ -63,14 +63,17 @@ def _with_recorded_source(given: Mapping[str, Any], point: ResumePoint | None) -
     """
     if not given.get("init_from"):
         return given
-    source, recorded = _absolute(given["init_from"]), point and point.options.init_from
-    if recorded and (_absolute(recorded) == source or not os.path.exists(recorded)):
-        source = recorded
-    return {**given, "init_from": source}
+    source, recorded = given["init_from"], point and point.options.init_from
+    if not hub.is_address(source):
+        source = os.path.abspath(source)
+    return {**given, "init_from": recorded if recorded and _may_be_same(source, recorded) else source}
 
 
-def _absolute(source: str) -> str:
-    return source if hub.is_address(source) else os.path.abspath(source)
+def _may_be_same(source: str, recorded: str) -> bool:
+    """Return True if both name one source, or if the recorded path is gone, so that `source` can be its new name."""
+    if hub.is_address(recorded):  # an address cannot move
+        return hub.is_address(source) and hub.identity(source) == hub.identity(recorded)
+    return source == os.path.abspath(recorded) or not os.path.exists(recorded)
 
 
 def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:

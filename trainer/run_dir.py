@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.models.loading import CLASSES
-from sg3tf.utils.files import atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
+from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
 from trainer.checkpoint import PROGRESS
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
@@ -22,8 +22,6 @@ OPTIONS = "options.json"
 LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 DISCARDED = "discarded"
-
-_MAX_NAME_BYTES = 255  # of a file in all common file systems
 
 _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-|ema-profiles-)(\d{6,})(?:_(\d{3}))?\.\w+")
 
@@ -72,9 +70,9 @@ def _next_folder(outdir: Path, options: Options) -> Path:
     outdir.mkdir(parents=True, exist_ok=True)
     numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
     folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
-    if (size := len(os.fsencode(folder.name))) > _MAX_NAME_BYTES:
+    if (size := len(os.fsencode(folder.name))) > MAX_NAME_BYTES:
         raise OptionError(
-            f"--outdir={outdir}: the run folder's name, {folder.name}, is of {size} bytes, {_MAX_NAME_BYTES} at most; "
+            f"--outdir={outdir}: the run folder's name, {folder.name}, is of {size} bytes, {MAX_NAME_BYTES} at most; "
             "give a shorter --desc, or the data set a shorter name"
         )
     folder.mkdir()

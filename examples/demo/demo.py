@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def main(options: flags.FlagValues) -> None:
     run = _train(options, out, data)
     steps.begin("Export to a SavedModel")
     models = out / "models" / "sg3"
-    _python("-m", "serving.export", f"--network={run}", f"--model_base_path={models}")
+    _python("-m", "sg3tf", "export", f"--network={run}", f"--model_base_path={models}")
     steps.begin("A server, and requests to it")
     with _server(models) as address:
         served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
@@ -141,7 +141,7 @@ def _make_data(options: flags.FlagValues, out: Path) -> Path:
         size = [f"--count={options.portraits}", f"--resolution={resolution}"]
         _python(str(_HERE / "portraits.py"), f"--outdir={data}", *size, "--style=neon", "--seed=1")
     elif not data.exists():
-        build = ["-m", "sg3tf.data.build", f"--source={options.data}", f"--outdir={data}", "--crop=center"]
+        build = ["-m", "sg3tf", "data", "build", f"--source={options.data}", f"--outdir={data}", "--crop=center"]
         _python(*build, f"--resolution={resolution}")
     return data
 
@@ -155,16 +155,16 @@ def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
         planned = json.loads((run / "options.json").read_text())["kimg"]
         done = max(int(path.name) for path in run.glob("checkpoints/[0-9]*")) / 1000
         length = planned if done < planned else planned + options.kimg
-        _python("-m", "trainer.main", f"--resume={run}", f"--kimg={length:g}")
+        _python("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length:g}")
         return run
     network = [f"--{name}={value}" for name, value in network_flags(options.network).items()]
     where = [f"--outdir={runs}", f"--data={data}", f"--init_from={options.network}"]
-    _python("-m", "trainer.main", *where, *network, *_TRAINING, *_REPORTS, f"--kimg={options.kimg:g}")
+    _python("-m", "sg3tf", "train", *where, *network, *_TRAINING, *_REPORTS, f"--kimg={options.kimg:g}")
     return max(path for path in runs.iterdir() if (path / "checkpoints").is_dir())
 
 
 def network_flags(path: str | Path) -> dict[str, Any]:
-    """Flags {name: value} with which trainer.main makes a network that --init_from=PATH fits.
+    """Flags {name: value} with which `sg3tf train` makes a network that --init_from=PATH fits.
 
     Args:
         path: .keras file of a generator of config T or R.
@@ -191,9 +191,9 @@ def network_flags(path: str | Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _server(models: Path) -> Iterator[str]:
     """Run the embedded server on a free port; yield HOST:PORT."""
-    command = [sys.executable, "-m", "serving.server", f"--model_base_path={models}", "--port=0", "--rest_api_port=0"]
-    _show(command)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    arguments = ["-m", "sg3tf", "serve", f"--model_base_path={models}", "--port=0", "--rest_api_port=0"]
+    print(f"$ {_shown(arguments)}", flush=True)
+    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""
             match = re.search(r"gRPC (\S+:\d+)", ready)
@@ -217,14 +217,13 @@ ask the server   .venv/bin/sg3tf generate grid --network=grpc://127.0.0.1:8500/s
 
 
 def _python(*arguments: str, **environment: str) -> None:
-    command = [sys.executable, *arguments]
-    _show(command)
-    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+    print(f"$ {_shown(arguments)}", flush=True)
+    with subprocess.Popen([sys.executable, *arguments], env={**os.environ, **environment}) as process:
         status = _status_of(process)
     if status in (130, -signal.SIGINT):
         raise KeyboardInterrupt(_STOPPED)
     if status:
-        raise ValueError(f"{shlex.join(arguments)} failed with status {status}; its message is above")
+        raise ValueError(f"{_shown(arguments)} failed with status {status}; its message is above")
 
 
 def _status_of(process: subprocess.Popen[bytes]) -> int:
@@ -241,8 +240,9 @@ def _status_of(process: subprocess.Popen[bytes]) -> int:
     return status
 
 
-def _show(command: list[str]) -> None:
-    print(f"$ python {shlex.join(command[1:])}", flush=True)
+def _shown(arguments: Sequence[str]) -> str:
+    """Return the command line of Python's `arguments` as people write it."""
+    return shlex.join(["python", *arguments]).replace("python -m sg3tf ", "sg3tf ", 1)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trains on crops of the two photographs that scikit-learn ships, and shows how fakes approach reals.
 
 python examples/photos/photos.py --out=runs/photos
-python examples/photos/photos.py --out=runs/photos-ada -- --aug=ada    # after --: more flags of trainer.main
+python examples/photos/photos.py --out=runs/photos-ada -- --aug=ada    # after --: more flags of sg3tf train
 Run it again with a larger --kimg to continue the training.
 """
 
@@ -66,10 +66,11 @@ def _crops(folder: Path, seed: int) -> NDArray[np.uint8]:
 def _train(out: Path, more_flags: list[str]) -> Path:
     """Begins or continues the run; returns its folder."""
     if not (out / "data").exists():
-        _python("-m", "sg3tf.data.build", f"--source={out / 'crops'}", f"--outdir={out / 'data'}", "--resolution=32")
+        where = [f"--source={out / 'crops'}", f"--outdir={out / 'data'}"]
+        _python("-m", "sg3tf", "data", "build", *where, "--resolution=32")
     where = [f"--outdir={out / 'training'}", f"--data={out / 'data'}", "--resume=latest"]
     reports = [f"--kimg={_KIMG.value:g}", "--tick=1", "--snap=2"]
-    _python("-m", "trainer.main", *where, *_TRAINING, *reports, *more_flags)
+    _python("-m", "sg3tf", "train", *where, *_TRAINING, *reports, *more_flags)
     return max(path for path in (out / "training").iterdir() if (path / "checkpoints").is_dir())
 
 
@@ -108,10 +109,11 @@ def _some(rows: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
 
 
 def _python(*arguments: str) -> None:
-    print(f"\n$ python {shlex.join(arguments)}", flush=True)
+    command = shlex.join(["python", *arguments]).replace("python -m sg3tf ", "sg3tf ", 1)
+    print(f"\n$ {command}", flush=True)
     status = subprocess.run([sys.executable, *arguments]).returncode
     if status:
-        raise SystemExit(f"{shlex.join(arguments)} ended with status {status}; its message is above")
+        raise SystemExit(f"{command} ended with status {status}; its message is above")
 
 
 if __name__ == "__main__":

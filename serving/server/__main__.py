@@ -5,6 +5,7 @@ sg3tf serve --model_base_path=models/sg3 --model_name=sg3
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -101,18 +102,25 @@ def define_flags(values: flags.FlagValues) -> None:
 def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int:
     """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
     # gRPC reports a port in use as a RuntimeError.
-    return command_line.run(name, serve, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
+    return command_line.run(
+        name, functools.partial(serve, name), define_flags, __doc__ or "", argv, foreseen=(RuntimeError,)
+    )
 
 
-def serve(options: flags.FlagValues) -> int:
-    """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status."""
+def serve(name: str, options: flags.FlagValues) -> int:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status.
+
+    Args:
+        name: of the command, in front of messages.
+        options: flags of `define_flags`.
+    """
     # Imported here, so that --help is answered without TensorFlow, and a missing extra is one line.
     from serving.server import address
     from serving.server.server import Server
 
     # TensorFlow warns that the model has no gradients, which is deliberate.
     absl_logging.set_verbosity(absl_logging.ERROR)
-    _log_to_stderr()
+    _log_to_stderr(name)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -120,12 +128,12 @@ def serve(options: flags.FlagValues) -> int:
     server = Server(checked)
     if not checked.key and not is_loopback(options.host):
         print(f"--host={options.host} without --api_key_file: anyone who can reach it may use it", file=sys.stderr)
-    name = checked.name
-    version = server.models.find(name, None).version
+    model = checked.name
+    version = server.models.find(model, None).version
     scheme = "https" if checked.certificate else "http"
-    rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{name}"
+    rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{model}"
     grpc = address.join(options.host, server.grpc_port)
-    print(f"ready: {name} version {version}, gRPC {grpc}, REST {rest}", flush=True)
+    print(f"ready: {model} version {version}, gRPC {grpc}, REST {rest}", flush=True)
     stop.wait()
     if not server.drain():
         print("stopped before all requests were answered", file=sys.stderr, flush=True)
@@ -133,10 +141,10 @@ def serve(options: flags.FlagValues) -> int:
     return 0
 
 
-def _log_to_stderr() -> None:
-    """Write this package's messages to stderr, one line each, at once."""
+def _log_to_stderr(name: str) -> None:
+    """Write this package's messages to stderr, one line each, at once, after the name of the command."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("serving.server: %(message)s"))
+    handler.setFormatter(logging.Formatter(f"{name}: %(message)s"))
     logger = logging.getLogger("serving")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -156,7 +164,7 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
     from serving.server.server import ServerOptions
 
     if not options.model_base_path and not options.model_config_file:
-        raise ValueError("--model_base_path is missing: give the folder that serving.export wrote")
+        raise ValueError("--model_base_path is missing: give the folder that sg3tf export wrote")
     if options.model_base_path and options.model_config_file:
         raise ValueError("--model_config_file has the folder: leave out --model_base_path, or give it alone")
     for flag in ("model_name", "model_version_policy"):

@@ -14,7 +14,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.errors import TooLargeError, invalid
-from sg3tf.utils.class_names import describe_classes, label_of
+from sg3tf.utils.class_names import describe_class_name, label_of
 
 
 def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
@@ -158,7 +158,7 @@ def check_classes(texts: np.ndarray, classes: Sequence[str], dim: int) -> None:
     """
     for text in (value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in texts):
         if label_of(text, classes, dim) is None:
-            raise invalid(f"'class_name' is {text!r}; it must be {describe_classes(classes, dim)}")
+            raise invalid(f"'class_name' is {text!r}; it must be {describe_class_name(classes, dim)}")
 
 
 def check_ranges(inputs: Mapping[str, np.ndarray]) -> None:

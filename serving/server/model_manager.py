@@ -159,7 +159,7 @@ class ModelManager:
         self._refreshing = threading.Lock()
         self._is_serving = False
         if not base.is_dir():
-            raise OSError(f"base path {base} is not a folder; write one with serving.export")
+            raise OSError(f"base path {base} is not a folder; write one with sg3tf export")
         if (base / "saved_model.pb").is_file():
             above = base.absolute().parent
             raise OSError(f"base path {base} is one version; give the folder of all versions, {above}")
@@ -294,7 +294,7 @@ class ModelManager:
         if self._policy.specific:
             selected = ", ".join(map(str, sorted(self._policy.specific)))
             return f"base path {self.base} has none of the versions {selected}"
-        return f"base path {self.base} has no version folder; write one with serving.export"
+        return f"base path {self.base} has no version folder; write one with sg3tf export"
 
 
 def _log(name: str, status: VersionStatus) -> None:

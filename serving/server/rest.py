@@ -206,6 +206,7 @@ _SEND_SECONDS = 30
 _MAX_CONNECTIONS = 1024
 # Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
+_LINGER_SECONDS = 2  # in which a client that is late may end sending, and read the answer
 # Of all bodies that are being received, in largest requests: memory that clients can take without being admitted.
 _MAX_RECEIVED = 8
 _logger = logging.getLogger(__name__)
@@ -301,7 +302,7 @@ class _TimedReader(io.RawIOBase):
     """Bytes of a connection until a deadline: a limit for each read alone would let a client send for hours."""
 
     def __init__(self, connection: socket.socket, deadline: float):
-        self._connection, self._deadline = connection, deadline
+        self._connection, self._deadline, self.is_late = connection, deadline, False
 
     def readable(self) -> bool:
         return True
@@ -311,6 +312,7 @@ class _TimedReader(io.RawIOBase):
         try:
             return self._connection.recv_into(buffer)
         except TimeoutError as error:
+            self.is_late = True
             message = "the request has not arrived in time; send it faster"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
 
@@ -321,7 +323,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(_TimedReader(self.connection, time.monotonic() + self.server.seconds))
+        self._reader = _TimedReader(self.connection, time.monotonic() + self.server.seconds)
+        self.rfile = io.BufferedReader(self._reader)
 
     def do_GET(self) -> None:
         self._answer()
@@ -368,6 +371,8 @@ class _Handler(BaseHTTPRequestHandler):
         except RequestError as error:
             self._discard_body()
             self._send(_http_status(error), _error(error))
+            if self._reader.is_late:
+                self._linger()
         except OSError:
             raise  # the client has disconnected
         except Exception:
@@ -492,6 +497,14 @@ class _Handler(BaseHTTPRequestHandler):
                 discarded += len(piece)
                 if discarded >= _MAX_DISCARDED:
                     return
+
+    def _linger(self) -> None:
+        """Receive on for a moment after the answer, which a client that is cut off while sending may not see."""
+        self.connection.shutdown(socket.SHUT_WR)
+        reader = _TimedReader(self.connection, time.monotonic() + _LINGER_SECONDS)
+        with suppress(RequestError):
+            while reader.read(_CHUNK):
+                pass
 
     def _send(
         self,

@@ -136,6 +136,8 @@ def _shared_entries(
 ) -> dict[str, Any]:
     import tensorflow as tf
 
+    from sg3tf.models.provenance import training_provenance
+
     return {
         "seed": options.seed,
         "batch": options.batch,
@@ -143,7 +145,7 @@ def _shared_entries(
         "labels": evaluation.labels and evaluation.labels.origin,
         "network": options.network,
         "weights": weights,
-        "kimg": None,  # not recorded in a network
+        "kimg": training_provenance(options.network)["training_kimg"],
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
             name: {"digest": detector.digest, "resize": _RESIZE.get(name, "none")}

@@ -100,17 +100,20 @@ def from_arrays(config: StyleGAN2Config | DiscriminatorConfig, arrays: Mapping[s
         arrays: {official name: array}, without filters; `mapping.w_avg` is left out.
 
     Raises:
-        UnsupportedNetworkError: the layout has no such network; the message names what differs.
+        UnsupportedNetworkError: the layout has no such network; the message names what differs and the remedy.
     """
+    remedy = "write it with sg3tf convert to-npz, for the official code"
     is_generator = isinstance(config, StyleGAN2Config)
     if not is_generator and not isinstance(config, DiscriminatorConfig):
         raise UnsupportedNetworkError(
-            f"a {type(config).__name__}: state dicts hold StyleGAN2's generator and discriminator"
+            f"a {type(config).__name__}: state dicts hold StyleGAN2's generator and discriminator; {remedy}"
         )
     plain = type(config)(**{name: getattr(config, name) for name in _SIZES if hasattr(config, name)})
     for name, value in dataclasses.asdict(plain).items():
         if name not in _NOT_STORED and getattr(config, name) != value:
-            raise UnsupportedNetworkError(f"{name}={getattr(config, name)!r}: state dicts have only {value!r}")
+            raise UnsupportedNetworkError(
+                f"{name}={getattr(config, name)!r}: state dicts have only {value!r}; {remedy}"
+            )
     names = _generator_names(config) if isinstance(config, StyleGAN2Config) else _discriminator_names(config)
     tensors = {name: _shape_there(name, official, arrays[official]) for name, official in names}
     return tensors | dict(_filters(config))

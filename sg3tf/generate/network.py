@@ -198,7 +198,7 @@ class Network(abc.ABC):
 
 
 class ExportedNetwork(Network):
-    """Network of which only the signatures `map` and `synthesize` of serving.export are at hand.
+    """Network of which only the signatures `map` and `synthesize` of `sg3tf export` are at hand.
 
     Args:
         name, batch: see Network.
@@ -222,7 +222,7 @@ class ExportedNetwork(Network):
             resolution = to_resolution([_known_size(width), _known_size(height)])
             known_channels = _known_size(channels)
         except (KeyError, ValueError) as error:
-            raise ValueError(f"network={name}: not a generator that serving.export has written ({error})") from error
+            raise ValueError(f"network={name}: not a generator that sg3tf export has written ({error})") from error
         super().__init__(
             name,
             batch,

@@ -1,4 +1,4 @@
-"""Networks that serving.export has written as SavedModels."""
+"""Networks that `sg3tf export` has written as SavedModels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sg3tf.utils.resolution import Size
 
 
 def exported_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes of a version folder that serving.export has written; () if it has none."""
+    """Return the names of the classes of a version folder that `sg3tf export` has written; () if it has none."""
     try:
         metadata = json.loads((folder / "assets.extra" / "sg3tf.json").read_text(encoding="utf-8"))
         return tuple(map(str, metadata["classes"]))
@@ -27,7 +27,7 @@ def exported_classes(folder: Path) -> tuple[str, ...]:
 
 
 class SavedModelNetwork(ExportedNetwork):
-    """Network of a version folder that serving.export has written.
+    """Network of a version folder that `sg3tf export` has written.
 
     Args:
         folder: the version's.

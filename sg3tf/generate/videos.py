@@ -18,7 +18,7 @@ from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.generate.trajectory import Trajectory, interpolate_keyframes
 from sg3tf.images import save_png
-from sg3tf.utils.files import atomic_write
+from sg3tf.utils.files import atomic_write, hidden_name
 from sg3tf.utils.progress import with_progress
 
 Frame = NDArray[np.uint8]
@@ -126,7 +126,7 @@ def _stopped(reason: str, done: int, count: int, kept: Path) -> str:
 
 def _frames_folder(path: Path, metadata: Mapping[str, Any]) -> Path:
     """Return the hidden folder of kept frames beside `path`, which is made if there is none."""
-    folder = path.with_name(f".{path.name}.frames")
+    folder = path.with_name(hidden_name(path.name, ".frames"))
     text = json.dumps(metadata, indent=2, sort_keys=True)
     label = folder / _METADATA
     if label.exists() and label.read_text(encoding="utf-8") == text:
@@ -149,7 +149,8 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
             other.unlink()  # unfinished, from a process that was killed
         kept.rename(path)
         return
-    unfinished = path.parent.glob(f".{glob.escape(path.stem)}.partial-*{path.suffix}")  # of killed processes
+    hidden = glob.escape(hidden_name(path.stem, ".partial-"))
+    unfinished = path.parent.glob(f"{hidden}*{path.suffix}")  # of killed processes
     for other in (*files, *unfinished):
         other.unlink()
     shutil.rmtree(kept)  # at last film.json, without which a kill would leave frames of an unknown video

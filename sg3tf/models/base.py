@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import errno
 import time
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import keras
 import tensorflow as tf
 
-from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names
+from sg3tf.models.configs import AnyGeneratorConfig, ConfigError, current_names, saved_fields
 from sg3tf.models.latent_ops import truncate
 from sg3tf.models.layers import MappingNetwork, mapping_variant
 from sg3tf.models.presets import TRAINED_PRESETS, generator_preset, trained_file
@@ -294,11 +293,7 @@ class BaseGenerator(keras.Model):
             raise OSError(errno.EINVAL, reason, str(filepath)) from error
 
     def get_config(self) -> dict[str, Any]:
-        base = super().get_config()
-        return {
-            "config": dataclasses.asdict(self.config),
-            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
-        }
+        return saved_fields(self.config, super().get_config())
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BaseGenerator:

@@ -40,6 +40,14 @@ def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
+def saved_fields(config: Any, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what get_config of a network with the configuration `config` saves; `base` is that of keras.Model."""
+    return {
+        "config": dataclasses.asdict(config),
+        **{name: base[name] for name in ("name", "trainable", "dtype") if name in base},
+    }
+
+
 def later(default: Any) -> Any:
     """Field added after networks had been saved without it: with its default, a digest leaves it out."""
     return dataclasses.field(default=default, metadata={"later": True})

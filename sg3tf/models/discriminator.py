@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sg3tf.models.configs import RESAMPLE_FILTER, DiscriminatorConfig, current_names
+from sg3tf.models.configs import RESAMPLE_FILTER, DiscriminatorConfig, current_names, saved_fields
 from sg3tf.models.layers import (
     EqualizedConv2D,
     EqualizedDense,
@@ -279,11 +278,7 @@ class Discriminator(keras.Model):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        base = super().get_config()
-        return {
-            "config": dataclasses.asdict(self.config),
-            **{key: base[key] for key in ("name", "trainable", "dtype") if key in base},
-        }
+        return saved_fields(self.config, super().get_config())
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Discriminator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import http.client
 import os
@@ -59,6 +60,19 @@ def fetch(address: str, discriminator: bool = False) -> Path:
     return _from_hub(address, discriminator) if address.startswith("hf://") else _from_web(address)
 
 
+def identity(address: str) -> tuple[str | None, ...]:
+    """Return what all addresses of one network share: repository, revision and file, or the digest of a file.
+
+    Raises:
+        ValueError: malformed address.
+
+    Examples:
+        >>> identity("hf://user/cats/") == identity("hf://user/cats")
+        True
+    """
+    return parse_repository(address) if address.startswith("hf://") else (_digest_in(address),)
+
+
 def first_line(error: Exception) -> str:
     """The message of an error, without the lines that tell where to read on."""
     return next(iter(str(error).splitlines()), type(error).__name__)
@@ -83,9 +97,10 @@ def parse_repository(address: str) -> tuple[str, str | None, str | None]:
 def _from_hub(address: str, discriminator: bool) -> Path:
     repo, revision, file = parse_repository(address)
     hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
-    wanted = [file] if file else [GENERATOR, "*.keras", *UNZIPPED]
-    if file and discriminator:
-        wanted.append(file.replace(".keras", _DISCRIMINATOR))
+    wanted = [GENERATOR, "*.keras", *UNZIPPED]
+    if file:
+        names = [file, file.removesuffix(".keras") + _DISCRIMINATOR][: 1 + discriminator]
+        wanted = [glob.escape(name) for name in names]
     try:
         folder = hub.snapshot_download(
             repo,
@@ -115,12 +130,16 @@ def _network_in(folder: Path, file: str | None, address: str) -> Path:
 # --- Web servers ------------------------------------------------------------------------------------------------------
 
 
-def _from_web(address: str) -> Path:
+def _digest_in(address: str) -> str:
     url, _, fragment = address.partition("#")
     digest = _DIGEST.fullmatch(fragment)
     if not digest:
         raise ValueError(f"{address}: the digest is missing; give {url}#sha256= and 64 hexadecimal digits")
-    expected = digest[1]
+    return digest[1]
+
+
+def _from_web(address: str) -> Path:
+    url, expected = address.partition("#")[0], _digest_in(address)
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "networks" / expected
     file = folder / (Path(urlsplit(url).path).name or GENERATOR)
     if file.is_file() and digest_file(file) == expected:

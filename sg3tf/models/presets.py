@@ -51,8 +51,7 @@ def generator_preset(name: str, resolution: AnyResolution, **overrides: Any) -> 
     conflicts = sorted(set(fixed) & set(overrides))
     remedy = f"{name} fixes them; use {config_class.__name__} for another architecture"
     require(not conflicts, "overrides", conflicts, remedy)
-    given: dict[str, Any] = {"resolution": resolution}
-    config = config_class(**given, **overrides, **fixed)
+    config = config_class(**{"resolution": resolution, **overrides}, **fixed)
     if name == "stylegan3-r":
         doubled: dict[str, Any] = {"channel_base": 2 * config.channel_base, "channel_max": 2 * config.channel_max}
         config = dataclasses.replace(config, **doubled)
@@ -90,8 +89,7 @@ def discriminator_preset(name: str, resolution: AnyResolution, **overrides: Any)
     """
     require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
     _reject_unknown(DiscriminatorConfig, overrides)
-    given: dict[str, Any] = {"resolution": resolution}
-    return DiscriminatorConfig(**given, **overrides)
+    return DiscriminatorConfig(**{"resolution": resolution, **overrides})
 
 
 def _reject_unknown(config_class: type, overrides: dict[str, Any]) -> None:

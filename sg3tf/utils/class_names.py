@@ -56,3 +56,18 @@ def describe_classes(classes: Sequence[str], dim: int) -> str:
     if not classes:
         return numbers
     return f"{numbers}, or names with commas: {', '.join(classes[:8])}" + (", ..." if len(classes) > 8 else "")
+
+
+def describe_class_name(classes: Sequence[str], dim: int) -> str:
+    """Return a phrase of the texts that the input class_name of a served network takes, for messages.
+
+    Without names, the labels can be vectors that are no classes; the network does not tell.
+
+    Examples:
+        >>> describe_class_name([], 3)
+        'a number from 0 to 2, of a class; a vector of 3 numbers is given as label, to a signature without _class'
+    """
+    texts = describe_classes(classes, dim)
+    if classes:
+        return texts
+    return f"{texts}, of a class; a vector of {dim} numbers is given as label, to a signature without _class"

@@ -61,6 +61,21 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+MAX_NAME_BYTES = 255  # of a file in all common file systems
+_KEPT_BYTES, _MAX_SUFFIX_BYTES = 192, 32  # leave room for a digest, .partial- and the ID of a process
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Return .NAME and `ending`, for a temporary file or folder beside `name`.
+
+    The end of a long name is replaced by digits of its digest, so that none becomes too long for a file system.
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) > _KEPT_BYTES:
+        name = f"{encoded[:_KEPT_BYTES].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return f".{name}{ending}"
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`.
@@ -72,7 +87,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield path
         return
     _remove_unfinished(path.parent)
-    temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    suffix = path.suffix if len(os.fsencode(path.suffix)) < _MAX_SUFFIX_BYTES else ""
+    temporary = path.with_name(hidden_name(path.name.removesuffix(suffix), f".partial-{os.getpid()}{suffix}"))
     try:
         with naming_errors(path, temporary):
             yield temporary
@@ -159,8 +175,9 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    with naming_errors(path, temporary), temporary_folder(temporary, f".{glob.escape(path.name)}.partial-*"):
+    family = hidden_name(path.name, ".partial-")
+    temporary = path.with_name(f"{family}{os.getpid()}")
+    with naming_errors(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
         yield temporary
         sync_folder(temporary)
         if replace and path.exists():
@@ -204,12 +221,12 @@ def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[N
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Yield an empty folder among the temporary files of the system, where others cannot look into it.
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield an empty folder among the temporary files of the system, or in `parent`, where others cannot look into it.
 
     It is removed when the block ends; what killed processes have left is removed, too.
     """
-    folder = Path(tempfile.gettempdir()) / f"{_SCRATCH}{secrets.token_hex(8)}"
+    folder = (parent or Path(tempfile.gettempdir())) / f"{_SCRATCH}{secrets.token_hex(8)}"
     with temporary_folder(folder, f"{_SCRATCH}*", mode=0o700):
         yield folder
 
@@ -235,7 +252,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     if _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
         return
-    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    old = path.with_name(hidden_name(path.name, f".old-{os.getpid()}"))
     shutil.rmtree(old, ignore_errors=True)
     os.rename(path, old)
     try:
@@ -270,7 +287,7 @@ def _exchange(one: Path, other: Path) -> bool:
 def recover_replaced(path: Path) -> None:
     """Put back the folder `path` if a process was killed while it was replaced, on a file system without exchange."""
     if not path.exists():
-        for old in path.parent.glob(f".{glob.escape(path.name)}.old-*"):
+        for old in path.parent.glob(f"{glob.escape(hidden_name(path.name, '.old-'))}*"):
             with suppress(FileNotFoundError):  # another worker has just done it
                 os.rename(old, path)
             return
@@ -315,6 +332,7 @@ def _refuse_existing(path: Path) -> None:
 # --- Paths for TensorFlow ---------------------------------------------------------------------------------------------
 
 _PATTERN = re.compile(r"[*?\[\]\\]")
+_OTHER_PLACES = ("/tmp", "/var/tmp")  # for links, where the name of the folder for temporary files is a pattern, too
 
 
 @contextmanager
@@ -324,11 +342,21 @@ def literal_folder(folder: Path) -> Iterator[Path]:
     tf.train.Checkpoint.read, tf.train.load_checkpoint and tf.saved_model.load look for files that match their argument,
     so that they cannot find what was written to `runs[a]`, and would read another folder that `runs*` matches. For such
     a name, this is a symbolic link in a folder for temporary files, which is there until the block ends.
+
+    Raises:
+        OSError: there is no place for the link.
     """
     if not _PATTERN.search(str(folder)):
         yield folder
         return
-    with scratch_folder() as scratch:
+    places = [place for place in (tempfile.gettempdir(), *_OTHER_PLACES) if not _PATTERN.search(place)]
+    place = next((place for place in places if os.access(place, os.W_OK)), None)
+    if place is None:
+        raise OSError(
+            f"{folder}: TensorFlow takes this name for a pattern; rename it, or set TMPDIR to a folder of a name "
+            "without any of *?[]\\, for a link to it"
+        )
+    with scratch_folder(Path(place)) as scratch:
         link = scratch / "folder"
         link.symlink_to(folder.absolute(), target_is_directory=True)
         yield link

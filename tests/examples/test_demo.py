@@ -48,7 +48,8 @@ def test_demo_runs_and_continues(network: Path, tmp_path: Path) -> None:
     run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
     out = tmp_path / "demo"
     output = run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
-    assert "Resuming from" in output
+    assert "Resuming from" in output and "python -m" not in output
+    assert all(f"$ sg3tf {command} --" in output for command in ("train", "export", "serve", "generate grid"))
     (run,) = (out / "training").iterdir()
     assert [int(path.name) for path in sorted((run / "checkpoints").iterdir())] == [32, 64]
     assert sorted(path.name for path in (out / "models/sg3").iterdir()) == ["1", "2"]
@@ -95,7 +96,7 @@ def test_an_interrupted_run_is_finished_and_a_finished_one_trains_on(
     commands: list[tuple[str, ...]] = []
     monkeypatch.setattr(demo, "_python", lambda *arguments, **_: commands.append(arguments))
     assert demo._train(SimpleNamespace(kimg=8.0), tmp_path, tmp_path / "data") == run
-    assert commands == [("-m", "trainer.main", f"--resume={run}", f"--kimg={length}")]
+    assert commands == [("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length}")]
 
 
 def test_ctrl_c_waits_for_the_step_to_save(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sg3tf.data.dataset import open_dataset
 from sg3tf.images import save_png
 from tests.helpers import tiny_run
 from tests.helpers.tiny_run import SIZE
@@ -104,17 +106,36 @@ def test_a_resumed_run_knows_its_image_files(given, tmp_path, monkeypatch):
         save_png(tmp_path / "cats" / f"{i}.png", np.full([8, 8, 3], 25 * i, np.uint8))
     point = resumed(resolve({**given, "data": "cats", "resolution": 16}, 1, None)[0])
     (tmp_path / "cats").rename(tmp_path / "dogs")
-    with pytest.raises(OptionError, match=rf"--data=cats: does not exist in {tmp_path}; give the path that the images"):
+    with pytest.raises(OptionError, match=rf"--data={tmp_path}/cats: does not exist; give the path that the images"):
         resolve({}, 1, point)
     (change,) = point.changes_to(resolve({"data": "dogs"}, 1, point)[0])
-    assert str(change) == "--data from cats to dogs" and change.allowed
+    assert str(change) == f"--data from {tmp_path}/cats to {tmp_path}/dogs" and change.allowed
     save_png(tmp_path / "dogs" / "3.png", np.zeros([8, 8, 3], np.uint8))
     with pytest.raises(
-        OptionError, match=r"--data=dogs: holds other images .* \(4 for training, 3 for training then\)"
+        OptionError, match=r"--data=.*/dogs: holds other images .* \(4 for training, 3 for training then\)"
     ):
         point.changes_to(resolve({"data": "dogs"}, 1, point)[0])
     with pytest.raises(OptionError, match=r"cannot change .*--resolution from 16 to 32"):
         point.changes_to(resolve({"data": "dogs", "resolution": 32}, 1, point)[0])
+
+
+def test_paths_are_recorded_so_that_a_run_can_be_resumed_from_another_folder(given, faces, tmp_path, monkeypatch):
+    monkeypatch.chdir(faces.parent)
+    relative = {**given, "data": faces.name, "metrics": (), "detector_dir": "detectors"}
+    options = resolve(relative, 1, None)[0]
+    assert (options.data, options.detector_dir) == (str(faces), str(faces.parent / "detectors"))
+    without = {name: value for name, value in relative.items() if name != "data"}
+    assert Path(Options.for_dataset(open_dataset(faces.name), **without).data).parent == faces
+    before = dataclasses.replace(options, data=faces.name, detector_dir="detectors")  # of an older version
+    changes = resumed(before).changes_to(resolve({}, 1, resumed(before))[0])
+    assert [(change.option, change.new) for change in changes] == [
+        ("data", str(faces)),
+        ("detector_dir", str(faces.parent / "detectors")),
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert resolve({}, 1, resumed(options))[0] == options
+    with pytest.raises(OptionError, match=f"--data={faces.name}: does not exist in {tmp_path}; give the path"):
+        resolve({}, 1, resumed(before))
 
 
 def test_a_resumed_run_does_not_change_the_model_that_it_started_from(faces, tmp_path):
@@ -123,6 +144,36 @@ def test_a_resumed_run_does_not_change_the_model_that_it_started_from(faces, tmp
     options = resolve({"init_from": str(tmp_path / "new.keras")}, 1, point)[0]
     with pytest.raises(OptionError, match=r"cannot change --init_from from .*old\.keras to .*new\.keras"):
         point.changes_to(options)
+
+
+DIGESTS = ["0" * 64, "1" * 64]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "same"),
+    [
+        ("hf://user/a@v1", "hf://user/a@v1", True),
+        ("hf://user/a", "hf://user/a/", True),
+        ("hf://user/a", "hf://user/b", False),
+        ("hf://user/a@v1", "hf://user/a@v2", False),
+        ("hf://user/a@v1", "hf://user/a", False),
+        ("hf://user/a/x.keras", "hf://user/a/y.keras", False),
+        ("hf://user/a", "/nowhere/a.keras", False),
+        ("hf://user/a", f"https://host/a.keras#sha256={DIGESTS[0]}", False),
+        (f"https://host/a.keras#sha256={DIGESTS[0]}", f"https://mirror/b.keras#sha256={DIGESTS[0]}", True),
+        (f"https://host/a.keras#sha256={DIGESTS[0]}", f"https://host/a.keras#sha256={DIGESTS[1]}", False),
+        (str(Path(__file__)), "hf://user/a", False),
+    ],
+)
+def test_a_resumed_run_does_not_change_the_address_that_it_started_from(faces, recorded, given, same):
+    """An address does not move, other than a path."""
+    point = resumed(tiny_run.options(faces, init_from=recorded))
+    options = resolve({"init_from": given}, 1, point)[0]
+    if same:
+        assert options.init_from == recorded and point.changes_to(options) == []
+    else:
+        with pytest.raises(OptionError, match=re.escape(f"cannot change --init_from from {recorded} to {given}; ")):
+            point.changes_to(options)
 
 
 def test_a_new_run_records_where_it_starts_from_and_checks_it(given, tmp_path, monkeypatch):

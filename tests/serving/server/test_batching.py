@@ -103,7 +103,9 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
     good.pop("label"), bad.pop("label")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(model.run, "generate_png_class", good)
-        with pytest.raises(RequestError, match="'class_name' is '2'; it must be a number from 0 to 1"):
+        with pytest.raises(
+            RequestError, match="'class_name' is '2'; it must be a number from 0 to 1, of a class; a vector of 2"
+        ):
             model.run("generate_png_class", bad)
         assert len(answer.result()["png_bytes"]) == 2
     with pytest.raises(RequestError, match="'z' has 7 rows|'label' has 7 rows"):

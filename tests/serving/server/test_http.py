@@ -188,6 +188,17 @@ def test_slow_senders_are_cut_off(slow, start, answer):
     assert answer in received
 
 
+def test_a_client_that_is_late_and_still_sending_sees_the_answer(slow):
+    """Closed at once, its connection would be reset while it sends, and it would never read."""
+    with socket.create_connection(slow.socket.getsockname(), timeout=5) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n")
+        began = time.monotonic()
+        while time.monotonic() - began < 0.8:  # 0.3 s after the server's answer
+            connection.sendall(b"x")
+            time.sleep(0.02)
+        assert b" 504 " in connection.recv(100)
+
+
 def test_more_connections_than_fit_are_closed_at_once_and_served_later(slow):
     address = slow.socket.getsockname()
     held = [socket.create_connection(address, timeout=5) for _ in range(4)]

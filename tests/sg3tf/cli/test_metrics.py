@@ -69,7 +69,7 @@ def faces(folder: Path, resolution: int, labeled: bool) -> Path:
 
 @pytest.mark.slow
 def test_command(tmp_path: Path):
-    network = saved(tmp_path / "network-snapshot-000000.keras", "stylegan3-t", label_dim=2)
+    network = saved(tmp_path / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
     stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
     labeled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
     out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
@@ -101,7 +101,7 @@ def test_command(tmp_path: Path):
     )
 
     G = sg3tf.load(network)
-    common = {"labels": "uniform classes", "kimg": None, "replicas": 1, "network": str(network)}
+    common = {"labels": "uniform classes", "kimg": 200.016, "replicas": 1, "network": str(network)}
     common |= {"weights": weights_digest(G), "sg3tf": sg3tf.__version__, "tensorflow": tf.__version__}
     status, printed, shown = moved
     assert status == 0, shown
@@ -150,6 +150,7 @@ def test_command(tmp_path: Path):
 
     status, printed, shown = of_stylegan2
     assert status == 0 and [json.loads(line)["labels"] for line in printed.splitlines()] == [None, None], shown
+    assert {json.loads(line)["kimg"] for line in printed.splitlines()} == {None}  # stylegan2.keras
 
     reasons = [["'eqr50k'"], ["metrics='fid'"], ["missing.keras"], ["num_samples=0"], ["missing/metrics"]]
     reasons += [

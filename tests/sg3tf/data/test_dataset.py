@@ -151,11 +151,16 @@ def test_balanced_classes(ffhq_set: MakeSet, shard_set: Path, image_folder: Path
 
 def test_balanced_needs_classes(ffhq_set: MakeSet) -> None:
     path = ffhq_set(3)
-    with pytest.raises(DataError, match=r"r03\.tfrecords has no labels, and only classes can be balanced; leave --bal"):
+    with pytest.raises(
+        DataError, match=r"r03\.tfrecords has no labels, and only data with one class per image .*; leave"
+    ):
         open_dataset(path).balanced()
     with open(path / "faces-rxx.labels", "wb") as file:
         np.save(file, np.zeros([3, 2], np.float32))
     with pytest.raises(DataError, match="has vectors as labels, and only"):
+        open_dataset(path).balanced()
+    (path / "faces-classes.json").write_text('["red", "round"]')
+    with pytest.raises(DataError, match="has several classes per image, and only data with one"):
         open_dataset(path).balanced()
 
 

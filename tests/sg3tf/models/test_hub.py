@@ -130,9 +130,11 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     there = ["generator.keras", "classes.json", "cats.keras", "cats-classes.json", "cats-discriminator.keras"]
     there += ["a/dogs.keras", "a/dogs-classes.json", "README.md", "samples.png", "run.zip"]
+    of_classes = {"classes.json", "cats-classes.json", "a/dogs-classes.json"}
     for address, expected in (
         ("hf://user/pets", {*there[:4], *there[5:7]}),
-        ("hf://user/pets/cats.keras", {"classes.json", "cats.keras", "cats-classes.json", "a/dogs-classes.json"}),
+        ("hf://user/pets/cats.keras", {"cats.keras", *of_classes}),
+        ("hf://user/pets/[ac]*.keras", of_classes),  # no pattern
     ):
         with pytest.raises(FileNotFoundError):
             hub.fetch(address)
@@ -142,7 +144,8 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         with pytest.raises(FileNotFoundError):
             hub.fetch(address, discriminator=True)
         kept = filter_repo_objects(there, allow_patterns=asked["allow_patterns"])
-        assert asked["ignore_patterns"] is None and set(kept) == {*expected, "cats-discriminator.keras"}
+        beside = set() if "*" in address else {"cats-discriminator.keras"}
+        assert asked["ignore_patterns"] is None and set(kept) == expected | beside
 
 
 def test_what_is_missing(cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -47,6 +47,42 @@ def test_folder_appears_at_the_end(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["deep"]
 
 
+#: Of 255 bytes, the limit of file systems: without a suffix, with one, of two bytes a character, mostly suffix.
+LONG_NAMES = ["a" * 255, "a" * 251 + ".png", "aü" * 83 + "ü.mp4", "a." + "b" * 253]
+
+
+@pytest.mark.parametrize("name", LONG_NAMES)
+@pytest.mark.parametrize("exchange", [True, False])
+def test_whatever_name_a_file_system_takes_can_be_written(tmp_path, monkeypatch, name, exchange):
+    """Under temporary names that are valid UTF-8 and have the same suffix, if it is that of a type of files."""
+    assert len(name.encode()) == 255
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    path = tmp_path / name
+    with atomic_write(path) as file:
+        (temporary,) = tmp_path.iterdir()
+        assert temporary.name.encode() and temporary.suffix in (path.suffix, "", f".partial-{os.getpid()}")
+        assert temporary.suffix == path.suffix or len(path.suffix) not in range(1, 32)
+        file.write(b"content")
+    assert path.read_bytes() == b"content" and list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    (tmp_path / f"{files.hidden_name(name, '.partial-')}1").mkdir()  # as a killed process leaves it
+    for text in ("old", "new"):
+        replaced(path, text)
+        assert listing(tmp_path) == [name, f"{name}/{text}"]
+    path.rename(tmp_path / f"{files.hidden_name(name, '.old-')}1")
+    files.recover_replaced(path)
+    assert listing(tmp_path) == [name, f"{name}/new"]
+
+
+def test_long_names_have_temporary_names_of_their_own(tmp_path):
+    with files.atomic_path(tmp_path / ("a" * 250)) as one, files.atomic_path(tmp_path / ("a" * 249 + "b")) as other:
+        assert one != other
+        one.touch()
+        other.touch()
+    assert files.hidden_name("a" * 192, ".x") == f".{'a' * 192}.x"
+
+
 def test_a_link_to_nothing_is_named_before_the_work(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileExistsError, match="link is a link to .*nowhere"), atomic_directory(tmp_path / "link"):
@@ -223,8 +259,12 @@ def test_digest_file(tmp_path):
     assert digest_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize("temporary", ["tmp", "tmp[1]"])
 @pytest.mark.parametrize("name", ["a[b]", "a*", "a?", "a\\b", "plain", "it's 100% ü\n"])
-def test_a_literal_folder_leads_to_the_same_files_and_is_no_pattern(tmp_path, monkeypatch, name):
+def test_a_literal_folder_leads_to_the_same_files_and_is_no_pattern(tmp_path, monkeypatch, name, temporary):
+    """Also where the name of the folder for temporary files is a pattern."""
+    (tmp_path / temporary).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / temporary))
     folder = tmp_path / name
     folder.mkdir()
     (folder / "file").write_text("content")
@@ -235,6 +275,13 @@ def test_a_literal_folder_leads_to_the_same_files_and_is_no_pattern(tmp_path, mo
             assert not set("*?[]\\") & set(str(literal))
             assert (literal == path) == (not set("*?[]\\") & set(name))
     assert literal == path or not literal.exists()
+
+
+def test_where_there_is_no_place_for_a_link_the_remedy_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp*"))
+    monkeypatch.setattr(files, "_OTHER_PLACES", (str(tmp_path / "missing"),))
+    with pytest.raises(OSError, match=r"runs\[a\]: TensorFlow takes this name for a pattern; rename it, or set TMPDIR"):
+        files.literal_folder(Path("runs[a]")).__enter__()
 
 
 REMOTE = ["gs://bucket/faces", "s3://bucket", "hdfs://host:9000/x", "http://host/x", "https://host", "file:///tmp/x"]
