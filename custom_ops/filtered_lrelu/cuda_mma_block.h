@@ -25,7 +25,9 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   static constexpr int kReach = ceil_div(7 * DOWN + Tile::kDownTaps, 16);  // steps of 16 samples that 8 outputs read
   static constexpr int kAdvance = DOWN / 2;                                // steps from 8 outputs to the next 8
   static constexpr int kSums = kReach / kAdvance;                          // tiles of 8 outputs that are under way
-  static_assert(8 * DOWN == 16 * kAdvance && kReach % kAdvance == 0, "");
+  static constexpr int kGroup = 16 * kAdvance;                             // samples that complete 8 outputs
+  static constexpr int kBegin = (kSums - 1) * kGroup;                      // outputs before are not the strip's
+  static_assert(8 * DOWN == kGroup && kReach % kAdvance == 0, "");
 
   // For float16 images the swept plane has a second part, of what rounding has taken away from the first, because
   // three roundings to float16 between input and output lose too much (docs/adr/0020).
@@ -95,55 +97,47 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
   SG3_HD void sweep_rows(Lane& lane, int stripe) const {
     uint32_t up[2][2];
     SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    sweep(lane, stripe, [&](auto inner, const auto& line, int step, float (&z)[2][4]) {
+    sweep(lane, stripe, [&](auto inner, const auto& line, float (&z)[2][4]) {
       constexpr bool kInner = decltype(inner)::kValue;
       uint32_t a[4];
-      Tile::load_inputs(lane, shared + p.rows_at + line.index * p.rows_pitch, step, a);
-      SG3_UNROLL for (int n = 0; n < 2; ++n) {
-        this->template upsample_row<kInner>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
-      }
+      lane.template load_matrices<4>(line.inputs, a);
+      SG3_UNROLL for (int n = 0; n < 2; ++n) this->template upsample_row<kInner>(lane, line, n * 8, a, up[n], z[n]);
     });
   }
 
-  // The pass along a warp's rows of the stripe. upsample(Flag<INNER>(), line, step, z) computes z of 16 samples.
+  // The pass along a warp's rows of the stripe. upsample(Flag<INNER>(), line, z) computes z of the next 16 samples.
   template <class Lane, class Upsample>
   SG3_HD void sweep(Lane& lane, int stripe, Upsample upsample) const {
     uint32_t down[kSampleParts][kReach][2];
     SG3_UNROLL for (int i = 0; i < kSampleParts * kReach; ++i) {
       Tile::get_filter(lane, kDownX + i, down[i / kReach][i % kReach]);
     }
-    const int groups = p.steps / kAdvance;
-    const auto inner = Tile::inner_steps(16 * kAdvance, groups);
     for (int index = lane.warp; index < 16; index += kMmaWarps) {
-      const auto line = Tile::line_at(lane, stripe, index);
-      Vector8* const out = swept_place(lane, index);
+      auto line = Tile::line_at(lane, stripe, index);
+      Vector8* out = swept_place(lane, index);
       float sums[kSums][4] = {};
-      for (int group = 0; group < groups;) {
-        if (line.width > 0 && group >= inner.begin && group < inner.end) {
-          group = sweep_steps<true>(lane, line, group, inner.end, upsample, down, sums, out);
-        } else {
-          const int end = line.width > 0 && group < inner.begin ? inner.begin : groups;
-          group = sweep_steps<false>(lane, line, group, end, upsample, down, sums, out);
-        }
-      }
+      Tile::sweep_line(line, kGroup, kBegin, [&](auto inner, int end) {
+        sweep_samples<decltype(inner)::kValue>(lane, &line, end, upsample, down, sums, &out);
+      });
     }
   }
 
-  // Groups of steps, which complete 8 outputs each.
+  // Goes on to a multiple of kGroup samples, each of which completes 8 outputs, for `out`.
   template <bool INNER, class Lane, class Line, class Upsample>
-  SG3_HD int sweep_steps(Lane& lane, const Line& line, int group, int end, Upsample upsample,
-                         const uint32_t (&down)[kSampleParts][kReach][2], float (&sums)[kSums][4], Vector8* out) const {
-    for (; group < end; ++group) {
+  SG3_HD void sweep_samples(Lane& lane, Line* line, int end, Upsample upsample,
+                            const uint32_t (&down)[kSampleParts][kReach][2], float (&sums)[kSums][4],
+                            Vector8** out) const {
+    while (line->at < end) {
       SG3_UNROLL for (int s = 0; s < kAdvance; ++s) {
-        const int step = group * kAdvance + s;
         float z[2][4];
         uint32_t samples[kSampleParts][4];
-        upsample(Flag<INNER>(), line, step, z);
+        upsample(Flag<INNER>(), *line, z);
         if constexpr (MODE == SG3_APPLY_MASK) {
-          Tile::split(lane, line.index, step * 16, z, samples[0], samples[1]);
+          Tile::split(lane, *line, z, samples[0], samples[1]);
         } else {
-          this->template activate<INNER>(lane, line, step * 16, z, samples[0]);
+          this->template activate<INNER>(lane, *line, z, samples[0]);
         }
+        Tile::advance(line);
         // The oldest tile reads these samples by its last filter matrix.
         SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
           SG3_UNROLL for (int part = 0; part < kSampleParts; ++part) {
@@ -152,13 +146,14 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
           }
         }
       }
-      const int column = (group - (kSums - 1)) * 8;
-      if (column >= 0) put_swept(lane, sums[0], out + column * 2);
+      if (INNER || line->at > kBegin) {
+        put_swept(lane, sums[0], *out);
+        *out += 16;
+      }
       SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
         SG3_UNROLL for (int i = 0; i < 4; ++i) sums[tile][i] = tile + 1 < kSums ? sums[tile + 1][i] : 0.f;
       }
     }
-    return group;
   }
 
   SG3_HD Vector8* swept_row(int part, int line) const { return shared + p.swept_at[part] + line * p.swept_pitch[part]; }
@@ -198,15 +193,18 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
                         ? p.x.out_size - strip * p.x.outputs - first_column
                         : 0;
     T* const to = Tile::output_at(row, first_column, half);
+    const Vector8* from[kSweptParts];  // of the first pair
+    SG3_UNROLL for (int part = 0; part < kSweptParts; ++part) {
+      from[part] = swept_row(part, Tile::position_of(lane)) + Tile::swizzled(lane.warp * 2, Tile::half_of(lane));
+    }
     SG3_UNROLL for (int i = 0; i < kPairs; ++i) {
-      const int distance = i * kMmaWarps * 2, column = lane.warp * 2 + distance;
-      if (column >= p.x.outputs) continue;
+      const int distance = i * kMmaWarps * 2;
+      if (lane.warp * 2 + distance >= p.x.outputs) continue;
       SG3_UNROLL for (int e = 0; e < 2; ++e) {
         auto& sum = sums.at[i][e];
         SG3_UNROLL for (int part = 0; part < kSweptParts; ++part) {
-          const Vector8* from = swept_row(part, Tile::position_of(lane));
           uint32_t a[4];
-          lane.template load_matrices<4>(from + Tile::swizzled(column + e, Tile::half_of(lane)), a);
+          lane.template load_matrices<4>(from[part] + (distance + e) * 2, a);
           SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
             lane.template multiply_add<Inner>(a, b[tile], sum[tile], sum[tile]);
           }

@@ -376,6 +376,9 @@ bool make_mma_plan(const Sg3FilteredLrelu& problem, bool vectors, const SharedLi
   MmaPlan p = {};
   p.y = mma_axis(problem.up.y, problem.down.y);
   p.x = mma_axis(problem.up.x, problem.down.x);
+  const int up = int(problem.up.x.up);
+  p.first_inner = std::max(p.x.up_before - up + 1, 0);
+  p.end_inner = std::min(p.x.up_before + up * (p.x.in_size - kMmaTapsPerFactor) + 1, p.x.up_size);
   p.batch = int(problem.batch);
   p.channels = int(problem.channels);
   p.chunks = int(chunks);

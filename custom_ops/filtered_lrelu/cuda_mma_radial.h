@@ -69,47 +69,40 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
 
   template <class Lane>
   SG3_HD void sweep_row(Lane& lane, int stripe) const {
-    const auto line = Tile::line_at(lane, stripe, lane.warp);
-    const auto inner = Tile::inner_steps(16, p.steps);
-    for (int step = 0; step < p.steps;) {
-      if (line.width > 0 && step >= inner.begin && step < inner.end) {
-        step = sweep_steps<true>(lane, line, step, inner.end);
-      } else {
-        step = sweep_steps<false>(lane, line, step, line.width > 0 && step < inner.begin ? inner.begin : p.steps);
-      }
-    }
-  }
-
-  template <bool INNER, class Lane, class Line>
-  SG3_HD int sweep_steps(Lane& lane, const Line& line, int step, int end) const {
-    uint32_t up[2][2];
-    SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
-    const Vector8* in = shared + p.rows_at + line.index * p.rows_pitch;
+    auto line = Tile::line_at(lane, stripe, lane.warp);
     Vector8* out = shared + p.swept_at[0] + line.index * p.swept_pitch[0];
     out += Tile::swizzled(Tile::position_of(lane), Tile::half_of(lane));
-    for (; step < end; ++step) {
-      uint32_t a[4], samples[4];
-      float z[2][4];
-      Tile::load_inputs(lane, in, step, a);
-      SG3_UNROLL for (int n = 0; n < 2; ++n) {
-        this->template upsample_row<INNER>(lane, line, step * 16 + n * 8, a, up[n], z[n]);
-      }
-      if constexpr (MODE == SG3_APPLY_MASK) {
-        apply_mask(lane, line.index, step * 16, z, samples);
-      } else {
-        this->template activate<INNER>(lane, line, step * 16, z, samples);
-      }
-      lane.template store_matrices<4>(samples, out + step * 32);
-    }
-    return step;
+    Tile::sweep_line(line, 16, 0,
+                     [&](auto inner, int end) { sweep_samples<decltype(inner)::kValue>(lane, &line, end, &out); });
   }
 
-  template <class Lane>
-  SG3_HD void apply_mask(const Lane& lane, int line, int at, float (&z)[2][4], uint32_t (&samples)[4]) const {
+  // Goes on to a multiple of 16 samples, for `out`.
+  template <bool INNER, class Lane, class Line>
+  SG3_HD void sweep_samples(Lane& lane, Line* line, int end, Vector8** out) const {
+    uint32_t up[2][2];
+    SG3_UNROLL for (int n = 0; n < 2; ++n) Tile::get_filter(lane, kUpX + n, up[n]);
+    while (line->at < end) {
+      uint32_t a[4], samples[4];
+      float z[2][4];
+      lane.template load_matrices<4>(line->inputs, a);
+      SG3_UNROLL for (int n = 0; n < 2; ++n) this->template upsample_row<INNER>(lane, *line, n * 8, a, up[n], z[n]);
+      if constexpr (MODE == SG3_APPLY_MASK) {
+        apply_mask(lane, *line, z, samples);
+      } else {
+        this->template activate<INNER>(lane, *line, z, samples);
+      }
+      lane.template store_matrices<4>(samples, *out);
+      *out += 32;
+      Tile::advance(line);
+    }
+  }
+
+  template <class Lane, class Line>
+  SG3_HD void apply_mask(const Lane& lane, const Line& line, float (&z)[2][4], uint32_t (&samples)[4]) const {
     uint32_t negative[4], unused[4];
-    Tile::split(lane, line, at, z, samples, unused);
+    Tile::split(lane, line, z, samples, unused);
     SG3_UNROLL for (int i = 0; i < 8; ++i) z[i / 4][i % 4] *= p.slope;
-    Tile::split(lane, line, at, z, unused, negative);
+    Tile::split(lane, line, z, unused, negative);
     SG3_UNROLL for (int i = 0; i < 4; ++i) samples[i] |= negative[i];
   }
 
@@ -208,11 +201,11 @@ struct MmaRadialUpBlock : MmaBlock<T, UP, DOWN, MODE> {
     SG3_UNROLL for (int i = 0; i < kRows; ++i) {
       SG3_UNROLL for (int n = 0; n < 2; ++n) { Base::get_filter(lane, kUpX + (first_tap + i * UP) * 2 + n, up[i][n]); }
     }
-    Base::sweep(lane, stripe, [&](auto, const auto& line, int step, float (&z)[2][4]) {
+    Base::sweep(lane, stripe, [&](auto, const auto& line, float (&z)[2][4]) {
       const int first_row = Base::first_input(p.y, Base::first_sample_y() + stripe * 16 + line.index);
       SG3_UNROLL for (int i = 0; i < kRows; ++i) {
         uint32_t a[4];
-        Base::load_inputs(lane, Base::input_row(first_row + i), step, a);
+        lane.template load_matrices<4>(Base::input_row(first_row + i) + line.place, a);
         SG3_UNROLL for (int n = 0; n < 2; ++n) {
           const float zero[4] = {};
           if (i == 0) lane.template multiply_add<Inner>(a, up[i][n], zero, z[n]);

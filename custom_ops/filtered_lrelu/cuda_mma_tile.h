@@ -35,6 +35,7 @@ struct MmaPlan {
   MmaAxis y, x;
   int batch, channels, chunks;
   int steps, columns;                                 // along x: of 16 samples; of input
+  int first_inner, end_inner;  // along x, samples in the image that read inputs in the image only
   int in_rows, in_pitch, rows_pitch, swept_pitch[2];  // a power of two; in vectors
   int in_at, rows_at, swept_at[2], out_at, filters_at, gains_at,
       words_at;  // in vectors from the start of shared memory
@@ -72,6 +73,9 @@ template <>
 struct MmaInner<BFloat16, SG3_APPLY_MASK> {
   using Type = BFloat16;
 };
+
+SG3_HD constexpr int larger(int a, int b) { return a > b ? a : b; }
+SG3_HD constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
 template <bool VALUE>
 struct Flag {
@@ -310,13 +314,12 @@ struct MmaTile {
   SG3_HD void upsample_columns(Lane& lane, int row, int first_filter) const {
     uint32_t b[kUpParts * kColumnTiles][2];
     SG3_UNROLL for (int f = 0; f < kUpParts * kColumnTiles; ++f) get_filter(lane, first_filter + f, b[f]);
-    const Vector8* in = input_row(row + position_of(lane));
-    Vector8* out = shared + p.rows_at + position_of(lane) * p.rows_pitch;
     const int first = swizzled(lane.warp, half_of(lane));
+    const Vector8* in = input_row(row + position_of(lane)) + first;
+    Vector8* out = shared + p.rows_at + position_of(lane) * p.rows_pitch + first;
     for (int column = lane.warp; column < p.columns; column += kMmaWarps) {
-      const int place = first + (column - lane.warp) * 2;
       uint32_t a[4], packed[2 * kColumnTiles];
-      lane.template load_matrices<4>(in + place, a);
+      lane.template load_matrices<4>(in, a);
       SG3_UNROLL for (int n = 0; n < kColumnTiles; ++n) {
         float c[4] = {};
         SG3_UNROLL for (int part = 0; part < kUpParts; ++part) {
@@ -325,19 +328,27 @@ struct MmaTile {
         packed[2 * n] = pack_saturated<Inner>(c[0], c[1]);
         packed[2 * n + 1] = pack_saturated<Inner>(c[2], c[3]);
       }
-      lane.template store_matrices<2 * kColumnTiles>(packed, out + place);
+      lane.template store_matrices<2 * kColumnTiles>(packed, out);
+      in += 2 * kMmaWarps;
+      out += 2 * kMmaWarps;
     }
   }
 
   // -- Samples ------------------------------------------------------------------------------------------------------
 
-  // One row of samples, and what is constant along it.
+  // One row of samples: what is constant along it, and what moves on with every 16 samples.
   struct Line {
-    int index;                    // in the stripe
-    int left, width;              // the first column; of the image, or 0 if the row is outside
-    float bias[2], inner[4];      // times the gain along y; for inner samples, times the gain along x, too
-    uint32_t* words;              // of SG3_ACTIVATE_AND_MASK: where this lane writes, for the first 16 samples
-    int first_word, count_words;  // columns of the strip whose words this block writes
+    int index;                // in the stripe
+    int left, width;          // the first column; of the image, or 0 if the row is outside
+    float bias[2], inner[4];  // times the gain along y; for inner samples, times the gain along x, too
+    int first_word;           // of SG3_ACTIVATE_AND_MASK: the column of this lane's sample, from the first word on ...
+    int count_words;          // ... that this block writes, and how many these are
+
+    int at;                   // the next 16 samples, from the left of the strip
+    int place, stride;        // in vectors from the start of a row: their inputs; to the next ones
+    const Vector8* inputs;    // the same place in the rows plane
+    const uint32_t* applied;  // of SG3_APPLY_MASK: this lane's words of the samples, in shared memory
+    uint16_t* written;        // of SG3_ACTIVATE_AND_MASK: this lane's half of a word, in the mask
   };
 
   template <class Lane>
@@ -347,6 +358,10 @@ struct MmaTile {
     l.index = index;
     l.left = first_sample_x();
     l.width = unsigned(sample_y) < unsigned(p.y.up_size) ? p.x.up_size : 0;
+    l.place = swizzled(position_of(lane), half_of(lane));
+    l.inputs = shared + p.rows_at + index * p.rows_pitch + l.place;
+    l.stride = kNewColumns == 8 ? 16 : swizzled(position_of(lane) + 4, half_of(lane)) - l.place;
+    if constexpr (MODE == SG3_APPLY_MASK) l.applied = words(index) + lane.lane % 4 * 2;
     if constexpr (kHasBias) {
       SG3_UNROLL for (int h = 0; h < 2; ++h) {
         l.bias[h] = gains()[kMmaBiasAt + lane.lane / 4 + h * 8] * gains()[kMmaLinesAt + index];
@@ -357,47 +372,62 @@ struct MmaTile {
     }
     if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
       const bool owned = stripe * LINES + index < p.y.outputs * DOWN || segment == p.y.parts - 1;
-      const int last = l.width - l.left, end = strip == p.x.parts - 1 ? last : p.x.outputs * DOWN;
-      l.first_word = l.left < 0 ? -l.left : 0;
-      l.count_words = owned && l.width > 0 ? (end < last ? end : last) - l.first_word : 0;
-      l.words = mask_row(sample_y) + l.left + word_of(lane);
+      const int last = p.x.up_size - l.left, end = strip == p.x.parts - 1 ? last : smaller(last, p.x.outputs * DOWN);
+      const int first = larger(0, -l.left), word = word_of(lane);
+      l.first_word = word - first;
+      l.count_words = owned && l.width > 0 ? end - first : 0;
+      l.written = reinterpret_cast<uint16_t*>(mask_row(sample_y) + l.left + word) + lane.lane % 2;
     }
     return l;
   }
 
-  // Steps of SIZE samples, begin to end, of which all are in the image, as are all inputs that they read.
-  struct Range {
-    int begin, end;
-  };
-  SG3_HD Range inner_steps(int size, int count) const {
-    if constexpr (!kHasBias) return {0, count};
-    const int left = first_sample_x();
-    const int first_inside = p.x.up_before - UP + 1;
-    const int end_inside = p.x.up_before + UP * (p.x.in_size - kMmaTapsPerFactor) + 1;
-    const int first = (first_inside > 0 ? first_inside : 0) - left;
-    const int last = (end_inside < p.x.up_size ? end_inside : p.x.up_size) - left;
-    const int begin = first > 0 ? ceil_div(first, size) : 0, end = last > 0 ? last / size : 0;
-    return {begin < count ? begin : count, end < begin ? (begin < count ? begin : count) : end < count ? end : count};
+  // Moves on by 16 samples.
+  SG3_HD static void advance(Line* line) {
+    line->at += 16;
+    line->place += line->stride;
+    line->inputs += line->stride;
+    if (kNewColumns < 8) line->stride = 16 - line->stride;  // the halves of the next 4 columns have swapped places
+    line->applied += 16;
+    line->written += 32;
   }
 
-  // z of 8 samples from column `at` on: of 16 channels, the bias included. `up` upsamples along x.
+  // Sweeps a row, `step` samples at a time: sweep(Flag<INNER>(), end) goes on to sample `end`. INNER samples are in the
+  // image, read inputs in the image only, and are not before `begin`.
+  template <class Sweep>
+  SG3_HD void sweep_line(const Line& line, int step, int begin, Sweep sweep) const {
+    const int end = p.steps * 16;
+    if constexpr (!kHasBias) {
+      sweep(Flag<false>(), begin);
+      sweep(Flag<true>(), end);
+    } else {
+      const int first_inner = larger((p.first_inner - line.left + step - 1) & -step, begin);
+      const int end_inner = smaller((p.end_inner - line.left) & -step, end);
+      const bool inside = line.width > 0 && first_inner < end_inner;
+      sweep(Flag<false>(), inside ? first_inner : end);
+      if (!inside) return;
+      sweep(Flag<true>(), end_inner);
+      sweep(Flag<false>(), end);
+    }
+  }
+
+  // z of 8 of the next samples, from `first` on: of 16 channels, the bias included. `up` upsamples along x.
   template <bool INNER, class Lane>
-  SG3_HD void upsample_row(Lane& lane, const Line& line, int at, const uint32_t (&a)[4], const uint32_t (&up)[2],
+  SG3_HD void upsample_row(Lane& lane, const Line& line, int first, const uint32_t (&a)[4], const uint32_t (&up)[2],
                            float (&z)[4]) const {
     float start[4] = {};
     if constexpr (kHasBias && INNER) {
       SG3_UNROLL for (int i = 0; i < 4; ++i) start[i] = line.inner[i];
     } else if constexpr (kHasBias) {
-      const float* gain = gains() + kMmaColumnsAt + at + lane.lane % 4 * 2;
+      const float* gain = gains() + kMmaColumnsAt + line.at + first + lane.lane % 4 * 2;
       SG3_UNROLL for (int i = 0; i < 4; ++i) start[i] = line.bias[i / 2] * gain[i % 2];
     }
     lane.template multiply_add<Inner>(a, up, start, z);
   }
 
-  // The nonlinearity on 16 samples from column `at` on, rounded; zero outside the image.
+  // The nonlinearity on the next 16 samples, rounded; zero outside the image.
   template <bool INNER, class Lane>
-  SG3_HD void activate(Lane& lane, const Line& line, int at, const float (&z)[2][4], uint32_t (&samples)[4]) const {
-    const int left = line.left + at + lane.lane % 4 * 2;  // of this lane's first sample
+  SG3_HD void activate(Lane& lane, const Line& line, const float (&z)[2][4], uint32_t (&samples)[4]) const {
+    const int left = line.left + line.at + lane.lane % 4 * 2;  // of this lane's first sample
     SG3_UNROLL for (int n = 0; n < 2; ++n) {
       float active[4];
       SG3_UNROLL for (int i = 0; i < 4; ++i) {
@@ -408,10 +438,8 @@ struct MmaTile {
       samples[2 * n + 1] = pack_saturated<Inner>(active[2], active[3]);
     }
     if constexpr (MODE == SG3_ACTIVATE_AND_MASK) {
-      const uint32_t word = mask_word(lane, samples);
-      const int column = at + word_of(lane);
-      const bool owned = unsigned(column - line.first_word) < unsigned(line.count_words);
-      if (lane.lane < 16 && owned) line.words[at] = word;
+      const uint32_t half = half_word(lane, samples);
+      if (unsigned(line.at + line.first_word) < unsigned(line.count_words)) *line.written = uint16_t(half);
     }
   }
 
@@ -422,36 +450,29 @@ struct MmaTile {
     return mask + row * p.x.up_size;
   }
 
-  // Of 16 samples, the one whose word mask_word returns.
+  // Of 16 samples, the one of whose word half_word returns a half.
   template <class Lane>
   SG3_HD static int word_of(const Lane& lane) {
-    return lane.lane % 4 * 2 + lane.lane / 4 % 2 * 8 + lane.lane / 8 % 2;
+    return lane.lane / 4 + lane.lane % 4 / 2 * 8;
   }
 
-  // One of the words of 16 samples: signs, and clamps, which are where rounding to float16 has saturated. Lanes with
-  // the same remainder modulo 4 have the channels of the same four words. Each exchange halves the words that a lane
-  // still gathers, until each of them is complete in two lanes.
+  // The signs of a sample's 16 channels in even lanes, and in odd ones its clamps, which are where rounding to float16
+  // has saturated. A product of bytes, which are 0 or -1, sums the bits of 8 channels.
   template <class Lane>
-  SG3_HD uint32_t mask_word(Lane& lane, const uint32_t (&samples)[4]) const {
-    uint32_t saturated[4];
-    SG3_UNROLL for (int i = 0; i < 4; ++i) saturated[i] = (samples[i] & 0x7fff7fff) + 0x04010401;
-    const uint32_t signs = gather_tile(lane, samples), clamps = gather_tile(lane, saturated);
-    const bool second = lane.lane & 8;
-    uint32_t word = permute_bytes(signs, clamps, second ? 0x7632 : 0x5410);
-    word |= lane.exchange(permute_bytes(signs, clamps, second ? 0x5410 : 0x7632), 8);
-    return word | lane.exchange(word, 16);
-  }
-
-  // The highest bits of 2 x 16 samples of a tile, the second one in odd groups of lanes, as far as two lanes know them.
-  template <class Lane>
-  SG3_HD static uint32_t gather_tile(Lane& lane, const uint32_t (&samples)[4]) {
-    const int group = lane.lane / 4;
-    uint32_t bits[2];
-    SG3_UNROLL for (int n = 0; n < 2; ++n) {
-      bits[n] = (permute_bytes(samples[2 * n], samples[2 * n + 1], 0x7351) & 0x80808080) >> (7 - group);
+  SG3_HD uint32_t half_word(Lane& lane, const uint32_t (&samples)[4]) const {
+    uint32_t a[4];
+    SG3_UNROLL for (int i = 0; i < 4; ++i) {
+      const uint32_t x = samples[i / 2 + i % 2 * 2];
+      a[i] = lane.transpose(permute_bytes(x, below_saturation(x), 0xfbd9));
     }
-    const bool odd = group & 1;
-    return (odd ? bits[1] : bits[0]) | lane.exchange(odd ? bits[0] : bits[1], 4);
+    // Columns n and n + 4 of the second operand: signs of channels 0 to 7, of 8 to 15, clamps of 0 to 7, of 8 to 15.
+    const int column = lane.lane / 4, first = lane.lane % 4 * 2;
+    const uint32_t bits = ((-(1u << first) & 0xff) | (-(2u << first) & 0xff) << 16) << (column & 2 ? 8 : 0);
+    const uint32_t b[2] = {column & 1 ? 0 : bits, column & 1 ? bits : 0};
+    int sums[4];
+    lane.multiply_bytes(a, b, sums);
+    const uint32_t low = permute_bytes(sums[0], sums[2], 0x40), high = permute_bytes(sums[1], sums[3], 0x40);
+    return permute_bytes(low, high, lane.lane & 2 ? 0x51 : 0x40);
   }
 
   // The words of SG3_APPLY_MASK for a stripe, in shared memory. Samples outside the image count as clamped.
@@ -482,13 +503,12 @@ struct MmaTile {
   }
   static constexpr uint32_t kClamped = 0xffff0000;
 
-  // Of 16 samples from column `at` on, rounded, those with factor 1, and those that the slope multiplies.
+  // Of the next 16 samples, rounded, those with factor 1, and those that the slope multiplies.
   template <class Lane>
-  SG3_HD void split(const Lane& lane, int line, int at, const float (&z)[2][4], uint32_t (&positive)[4],
-                    uint32_t (&negative)[4]) const {
-    const uint32_t* from = words(line) + at + lane.lane % 4 * 2;
+  SG3_HD static void split(const Lane& lane, const Line& line, const float (&z)[2][4], uint32_t (&positive)[4],
+                           uint32_t (&negative)[4]) {
     SG3_UNROLL for (int n = 0; n < 2; ++n) {
-      const auto pair = *reinterpret_cast<const Vector<uint32_t, 2>*>(from + n * 8);
+      const auto pair = *reinterpret_cast<const Vector<uint32_t, 2>*>(line.applied + n * 8);
       const int shift = 7 - lane.lane / 4;  // the bits of this lane's channels become the highest of bytes
       const uint32_t first = pair.at[0] << shift, second = pair.at[1] << shift;
       SG3_UNROLL for (int h = 0; h < 2; ++h) {
@@ -499,15 +519,6 @@ struct MmaTile {
         negative[2 * n + h] = sample & sign & ~clamp;
       }
     }
-  }
-
-  // -- Inputs of a row ----------------------------------------------------------------------------------------------
-
-  // 16 inputs of a row, from step * kNewColumns on.
-  template <class Lane>
-  SG3_HD static void load_inputs(Lane& lane, const Vector8* in, int step, uint32_t (&a)[4]) {
-    const int column = step * kNewColumns, eights = column & ~7;
-    lane.template load_matrices<4>(in + eights * 2 + swizzled(column - eights + position_of(lane), half_of(lane)), a);
   }
 };
 

@@ -837,6 +837,9 @@ class _Decoder:
     def HMMA(self) -> Step:
         return self.unknown(4 if self.has("F32") else 2)
 
+    def IMMA(self) -> Step:
+        return self.unknown(4 if self.has("16832") else 2)
+
 
 _DATA = {
     "FADD", "FMUL", "FFMA", "FMNMX", "FSET", "HADD2", "HMUL2", "HMNMX2", "F2F", "F2FP", "HSET2", "FRND", "POPC", "FLO",

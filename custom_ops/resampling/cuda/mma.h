@@ -50,6 +50,22 @@ SG3_HD uint32_t pack_saturated(float first, float second) {
   }
 }
 
+// Of two numbers rounded by pack_saturated: the distance to the largest number that is not saturated, negative if
+// saturated.
+SG3_HD uint32_t below_saturation(uint32_t pair) {
+  constexpr uint32_t kBelowMax = 0x7bfe7bfe;
+#ifdef __CUDA_ARCH__
+  uint32_t result;
+  asm("{ .reg .b32 t; abs.f16x2 t, %1; sub.f16x2 %0, %2, t; }" : "=r"(result) : "r"(pair), "r"(kBelowMax));
+  return result;
+#else
+  const auto distance = [&](int shift) {
+    return to_float(Half{uint16_t(kBelowMax)}) - std::fabs(to_float(Half{uint16_t(pair >> shift)}));
+  };
+  return pack<Half>(distance(0), distance(16));
+#endif
+}
+
 // The operand b of multiply_add_8 that is minus the identity matrix, in float16.
 SG3_HD uint32_t minus_identity(int lane) {
   const int column = lane / 4, row = lane % 4 * 2;
@@ -120,6 +136,13 @@ struct CudaLane {
     return __shfl_xor_sync(~0u, value, distance);
   }
 
+  // The transposed of a matrix.
+  __device__ __forceinline__ uint32_t transpose(uint32_t matrix) const {
+    uint32_t result;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(matrix));
+    return result;
+  }
+
   template <int N>
   __device__ __forceinline__ void load_matrices(const void* row, uint32_t* registers) const {
     const uint32_t address = shared_address(row);
@@ -153,8 +176,7 @@ struct CudaLane {
     }
 #else
     SG3_UNROLL for (int n = 0; n < N; ++n) {
-      uint32_t transposed;
-      asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(registers[n]));
+      const uint32_t transposed = transpose(registers[n]);
       const uint32_t to = __shfl_sync(~0u, address, n * 8 + lane / 4) + lane % 4 * 4;
       asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(transposed) : "memory");
     }
@@ -180,6 +202,14 @@ struct CudaLane {
           : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]),
             "f"(c[3]));
     }
+  }
+
+  // d [16, 8] = a [16, 32] b [32, 8] of signed bytes, of which two take the place of each number above.
+  __device__ __forceinline__ void multiply_bytes(const uint32_t (&a)[4], const uint32_t (&b)[2], int (&d)[4]) const {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%10, %10, %10, %10};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(0));
   }
 
   // c [16, 8] += a [16, 8] b [8, 8] of float16: the first halves of the operands above.

@@ -22,6 +22,7 @@ struct Offer {
   uint32_t word, registers[4];
   char* row;
   float a[4][2], b[2][2];
+  int8_t a_bytes[4][4], b_bytes[2][4];
 };
 
 // The interface of CudaLane.
@@ -38,6 +39,7 @@ struct FiberLane {
   void copy(const void* global, bool exists, V* shared);
   void wait_copies();
   uint32_t exchange(uint32_t value, int distance);
+  uint32_t transpose(uint32_t matrix);
   template <int N>
   void load_matrices(const void* row, uint32_t* registers);
   template <int N>
@@ -45,6 +47,7 @@ struct FiberLane {
   template <class T>
   void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4], float (&d)[4]);
   void multiply_add_8(uint32_t a0, uint32_t a1, uint32_t b, float (&c)[4]);
+  void multiply_bytes(const uint32_t (&a)[4], const uint32_t (&b)[2], int (&d)[4]);
 
  private:
   // Publishes the offer, waits for the other lanes, and returns all 32.
@@ -159,6 +162,18 @@ inline uint32_t FiberLane::exchange(uint32_t value, int distance) {
   return meet(offer)[lane ^ distance].word;
 }
 
+inline uint32_t FiberLane::transpose(uint32_t matrix) {
+  Offer offer = {};
+  offer.word = matrix;
+  const Offer* all = meet(offer);
+  uint32_t result = 0;
+  for (int e = 0; e < 2; ++e) {
+    const int row = lane % 4 * 2 + e, column = lane / 4;
+    result |= (all[row * 4 + column / 2].word >> column % 2 * 16 & 0xffff) << e * 16;
+  }
+  return result;
+}
+
 template <int N>
 void FiberLane::load_matrices(const void* row, uint32_t* registers) {
   Offer offer = {};
@@ -198,6 +213,21 @@ void FiberLane::multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], con
     for (int k = 0; k < 16; ++k) {
       const float from_a = all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2][k % 2];
       d[i] += from_a * all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
+    }
+  }
+}
+
+inline void FiberLane::multiply_bytes(const uint32_t (&a)[4], const uint32_t (&b)[2], int (&d)[4]) {
+  Offer offer = {};
+  memcpy(offer.a_bytes, a, sizeof(a));
+  memcpy(offer.b_bytes, b, sizeof(b));
+  const Offer* all = meet(offer);
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    d[i] = 0;
+    for (int k = 0; k < 32; ++k) {
+      const int from_a = all[row % 8 * 4 + k % 16 / 4].a_bytes[row / 8 + k / 16 * 2][k % 4];
+      d[i] += from_a * all[column * 4 + k % 16 / 4].b_bytes[k / 16][k % 4];
     }
   }
 }
