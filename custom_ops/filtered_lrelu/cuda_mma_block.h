@@ -187,12 +187,13 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
     }
     const bool complete = phase == kAdvance - 1;
     // Of the outputs that this lane writes.
-    const int row = (stripe / kAdvance - (kSums - 1)) * 8 + lane.lane / 4, half = lane.lane % 2;
-    const int channels = Tile::left_channels(half * 8), first_column = lane.warp * 2 + lane.lane / 2 % 2;
-    const int end = unsigned(row) < unsigned(Tile::output_rows()) && channels > 0
-                        ? p.x.out_size - strip * p.x.outputs - first_column
-                        : 0;
-    T* const to = Tile::output_at(row, first_column, half);
+    const auto share = Tile::share_of(lane);
+    const int first_row = (stripe / kAdvance - (kSums - 1)) * 8, odd = share.pixel % 2, line = share.pixel / 2;
+    const int first_column = lane.warp * 2 + odd;
+    const int end = Tile::left_channels(share.channel) > 0 ? p.x.out_size - strip * p.x.outputs - first_column : 0;
+    const int rows = Tile::output_rows();
+    const int two_lines = 2 * p.x.out_size * p.channels;
+    const int to = Tile::output_at(first_row + line, first_column, share.channel);
     const Vector8* from[kSweptParts];  // of the first pair
     SG3_UNROLL for (int part = 0; part < kSweptParts; ++part) {
       from[part] = swept_row(part, Tile::position_of(lane)) + Tile::swizzled(lane.warp * 2, Tile::half_of(lane));
@@ -217,8 +218,13 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
       }
       if (!complete) continue;
       lane.sync_warp();
-      const Vector8 value = *Tile::output_place(lane, lane.lane % 4, lane.lane / 4);
-      if (distance < end) Tile::store_output(value, channels, to + int64_t(distance) * p.channels);
+      const int pair = to + distance * p.channels;
+      Tile::for_shared([&](auto aligned, int i) {
+        if (distance < end && unsigned(first_row + line + i * 2) < unsigned(rows)) {
+          this->template store_output<decltype(aligned)::kValue>(lane, odd * 2, line + i * 2, share.channel,
+                                                                 pair + i * two_lines);
+        }
+      });
       lane.sync_warp();
     }
   }

@@ -366,13 +366,20 @@ double lay_out(MmaPlan* p, MmaRadialDownBlock<T, UP, DOWN, MODE>*) {
   return 40 + 8.0 * ceil_div(p->columns, kMmaWarps) + 40 + 35.0 * p->steps + 300.0 * outputs / Block::kMostOutputs;
 }
 
+// What all pixels' addresses are multiples of, in numbers of 16 bits: 8, 2 or 1.
+inline int mma_alignment(int64_t channels, const void* x, const void* y) {
+  const uintptr_t all = uintptr_t(channels) * 2 | reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(y);
+  return all % 16 == 0 ? 8 : all % 4 == 0 ? 2 : 1;
+}
+
 // Chooses the strips and segments whose blocks take the least time.
 template <class Block>
-bool make_mma_plan(const Sg3FilteredLrelu& problem, bool vectors, const SharedLimits& limits, MmaPlan* plan) {
+bool make_mma_plan(const Sg3FilteredLrelu& problem, int aligned, const SharedLimits& limits, MmaPlan* plan) {
   Block* const kind = nullptr;
   const int64_t chunks = (problem.channels + kMmaChannels - 1) / kMmaChannels;
   const int64_t most_blocks = (int64_t(1) << 31) - 1;
-  if (problem.batch * chunks * problem.down.y.out_size * problem.down.x.out_size > 64 * most_blocks) return false;
+  const int64_t pixels = problem.down.y.out_size * problem.down.x.out_size;
+  if (problem.batch * chunks * pixels > 64 * most_blocks || problem.channels * pixels > most_blocks) return false;
   MmaPlan p = {};
   p.y = mma_axis(problem.up.y, problem.down.y);
   p.x = mma_axis(problem.up.x, problem.down.x);
@@ -382,7 +389,7 @@ bool make_mma_plan(const Sg3FilteredLrelu& problem, bool vectors, const SharedLi
   p.batch = int(problem.batch);
   p.channels = int(problem.channels);
   p.chunks = int(chunks);
-  p.vectors = vectors;
+  p.aligned = aligned;
   double least = std::numeric_limits<double>::infinity();
   for (int strips = 1; strips <= ceil_div(p.x.out_size, 8); ++strips) {
     divide(strips, &p.x);

@@ -138,12 +138,16 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
   // Writes 8 columns of two rows.
   template <class Lane>
   SG3_HD void store_rows(Lane& lane, int first_row, int first_column) const {
-    const int row = first_row + lane.lane / 16, column = first_column + lane.lane / 2 % 8, half = lane.lane % 2;
-    const int channels = Tile::left_channels(half * 8);
+    const auto share = Tile::share_of(lane);
     lane.sync_warp();
-    const Vector8 value = *Tile::output_place(lane, lane.lane / 16 * 2 + half, lane.lane / 2 % 8);
-    const bool exists = unsigned(row) < unsigned(Tile::output_rows()) && column < p.x.out_size - strip * p.x.outputs;
-    if (exists && channels > 0) Tile::store_output(value, channels, Tile::output_at(row, column, half));
+    Tile::for_shared([&](auto aligned, int i) {
+      const int pixel = share.pixel + i * 4, row = first_row + pixel / 8, column = first_column + pixel % 8;
+      const bool exists = unsigned(row) < unsigned(Tile::output_rows()) && column < p.x.out_size - strip * p.x.outputs;
+      if (exists && Tile::left_channels(share.channel) > 0) {
+        this->template store_output<decltype(aligned)::kValue>(lane, pixel / 8 * 2, pixel % 8, share.channel,
+                                                               Tile::output_at(row, column, share.channel));
+      }
+    });
     lane.sync_warp();
   }
 };

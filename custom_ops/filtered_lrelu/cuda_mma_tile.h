@@ -34,13 +34,13 @@ struct MmaAxis {
 struct MmaPlan {
   MmaAxis y, x;
   int batch, channels, chunks;
-  int steps, columns;                                 // along x: of 16 samples; of input
+  int steps, columns;          // along x: of 16 samples; of input
   int first_inner, end_inner;  // along x, samples in the image that read inputs in the image only
   int in_rows, in_pitch, rows_pitch, swept_pitch[2];  // a power of two; in vectors
   int in_at, rows_at, swept_at[2], out_at, filters_at, gains_at,
       words_at;  // in vectors from the start of shared memory
   int word_pitch, shared_vectors;
-  bool vectors;     // pixels begin at multiples of 16 bytes
+  int aligned;      // pixels begin at multiples of that many numbers: 8, 2 or 1
   float slope;      // of SG3_APPLY_MASK
   float bent;       // of the other modes: the activated sample is z + bent * |z|
   float out_scale;  // makes up for the scales of the filters
@@ -82,6 +82,11 @@ struct Flag {
   static constexpr bool kValue = VALUE;
 };
 
+template <int VALUE>
+struct Number {
+  static constexpr int kValue = VALUE;
+};
+
 template <class T, int UP, int DOWN, int MODE, int LINES>
 struct MmaTile {
   using Inner = typename MmaInner<T, MODE>::Type;
@@ -116,6 +121,7 @@ struct MmaTile {
     strip = take(p.x.parts);
     segment = take(p.y.parts);
     image = int(block);
+    this->y += int64_t(image) * (plan.y.out_size * plan.x.out_size * plan.channels);
   }
 
   SG3_HD int first_sample_y() const { return segment * p.y.outputs * DOWN - p.y.down_before; }
@@ -221,11 +227,8 @@ struct MmaTile {
 
   // -- Global memory ------------------------------------------------------------------------------------------------
 
-  // Channels of the block from `first` on, at most 8.
-  SG3_HD int left_channels(int first) const {
-    const int left = p.channels - chunk * kMmaChannels - first;
-    return left < 8 ? left : 8;
-  }
+  // Channels of the block from `first` on; none or a negative number where there are none.
+  SG3_HD int left_channels(int first) const { return p.channels - chunk * kMmaChannels - first; }
 
   SG3_HD Vector8* input_row(int row) const { return shared + p.in_at + (row & (p.in_rows - 1)) * p.in_pitch; }
 
@@ -234,26 +237,60 @@ struct MmaTile {
   template <class Lane>
   SG3_HD void load_rows(Lane& lane, int row, int left) const {
     constexpr int kWarps = kMmaWarps / kNewRows;
-    const int half = lane.lane % 2, channels = left_channels(half * 8);
-    const int first = lane.warp % kWarps * 16 + lane.lane / 2, iy = row + lane.warp / kWarps;
-    const bool exists = unsigned(iy) < unsigned(p.y.in_size) && channels > 0;
+    const int iy = row + lane.warp / kWarps;
+    const int first = lane.warp % kWarps * 16 + (p.aligned == 8 ? lane.lane / 2 : lane.lane / 8);
+    const int channel = p.aligned == 8 ? lane.lane % 2 * 8 : lane.lane % 8 * 2;
+    const int channels = unsigned(iy) < unsigned(p.y.in_size) ? left_channels(channel) : 0;
     const int64_t pixel = (int64_t(image) * p.y.in_size + iy) * p.x.in_size + left + first;
-    const T* from = x + pixel * p.channels + chunk * kMmaChannels + half * 8;
-    Vector8* to = input_row(iy) + swizzled(first, half);
-    SG3_KEEP_LOOP for (int column = first; column < p.columns; column += kWarps * 16) {
-      const bool inside = exists && unsigned(left + column) < unsigned(p.x.in_size);
-      if (p.vectors) {
-        lane.copy(from, inside, to);
-      } else {
-        Vector8 value = {};
-        SG3_UNROLL for (int c = 0; c < 8; ++c) {
-          if (inside && c < channels) value.at[c] = from[c].bits;
-        }
-        *to = value;
+    const T* from = x + pixel * p.channels + chunk * kMmaChannels + channel;
+    if (p.aligned == 8) {
+      Vector8* to = input_row(iy) + swizzled(first, channel / 8);
+      SG3_KEEP_LOOP for (int column = first; column < p.columns; column += kWarps * 16) {
+        lane.copy(from, channels > 0 && unsigned(left + column) < unsigned(p.x.in_size), to);
+        from += kWarps * 16 * p.channels;
+        to += kWarps * 32;
       }
-      from += kWarps * 16 * p.channels;
-      to += kWarps * 32;
+    } else if (p.aligned == 2) {
+      load_pairs<true>(lane, from, first, left, channels, input_row(iy) + first * 2);
+    } else {
+      load_pairs<false>(lane, from, first, left, channels, input_row(iy) + first * 2);
     }
+  }
+
+  // The same where pixels are not aligned: a lane has 2 channels of every fourth column, in one word if WORDS.
+  template <bool WORDS, class Lane>
+  SG3_HD void load_pairs(Lane& lane, const T* from, int first, int left, int channels, Vector8* to) const {
+    constexpr int kWarps = kMmaWarps / kNewRows;
+    const int pair = lane.lane % 8, stride = 4 * p.channels;
+    uint32_t* places[2];  // in even and odd groups of 4 columns
+    for (int i = 0; i < 2; ++i) places[i] = reinterpret_cast<uint32_t*>(to + (pair / 4 ^ i)) + pair % 4;
+    int ix = left + first;
+    SG3_KEEP_LOOP for (int column = first; column < p.columns; column += kWarps * 16) {
+      uint32_t values[4];
+      const T* pixel = from;
+      SG3_UNROLL for (int i = 0; i < 4; ++i) {
+        const bool inside = channels > 0 && unsigned(ix + i * 4) < unsigned(p.x.in_size);
+        if constexpr (WORDS) {
+          if (is_loaded(column, i)) lane.copy(pixel, inside, places[i % 2] + i * 32);
+        } else {
+          const uint32_t second = inside && channels > 1 ? pixel[1].bits : 0;
+          values[i] = (inside ? pixel[0].bits : 0) | second << 16;
+        }
+        pixel += stride;
+      }
+      SG3_UNROLL for (int i = 0; i < 4; ++i) {
+        if (!WORDS && is_loaded(column, i)) places[i % 2][i * 32] = values[i];
+      }
+      from += kWarps * stride * 4;
+      for (int i = 0; i < 2; ++i) places[i] += kWarps * 128;
+      ix += kWarps * 16;
+    }
+  }
+
+  // True if the input plane has group i of 4 columns, counted from a multiple of 16.
+  SG3_HD bool is_loaded(int column, int i) const {
+    constexpr int kGroups = kNewColumns / 4;  // that come together
+    return i < kGroups || column + i / kGroups * kGroups * 4 < p.columns;
   }
 
   // The 16 rows that the first stripe reads.
@@ -280,20 +317,48 @@ struct MmaTile {
     lane.template store_matrices<2>(packed, output_place(lane, first + half_of(lane), lane.lane % 8));
   }
 
-  // The place in y of half the channels of an output.
-  SG3_HD T* output_at(int row, int column, int half) const {
-    const int64_t line = int64_t(image) * p.y.out_size + segment * p.y.outputs + row;
-    const int64_t pixel = line * p.x.out_size + strip * p.x.outputs + column;
-    return y + pixel * p.channels + chunk * kMmaChannels + half * 8;
+  // How the lanes of a warp share the 16 pixels in its matrices: each has 8 channels of one, or 2 of every fourth.
+  struct Share {
+    int pixel, channel;
+  };
+  template <class Lane>
+  SG3_HD Share share_of(const Lane& lane) const {
+    return p.aligned == 8 ? Share{lane.lane / 2, lane.lane % 2 * 8} : Share{lane.lane / 8, lane.lane % 8 * 2};
   }
 
-  SG3_HD void store_output(const Vector8& value, int channels, T* to) const {
-    if (p.vectors) {
-      store_vector(value, reinterpret_cast<uint16_t*>(to));
+  // The place in y, which is the image, of an output from one of the block's channels on.
+  SG3_HD int output_at(int row, int column, int channel) const {
+    const int pixel = (segment * p.y.outputs + row) * p.x.out_size + strip * p.x.outputs + column;
+    return pixel * p.channels + chunk * kMmaChannels + channel;
+  }
+
+  // Writes this lane's channels of a pixel, which is vector `vector` of the matrices `first` and `first` + 1.
+  template <int ALIGNED, class Lane>
+  SG3_HD void store_output(const Lane& lane, int first, int vector, int channel, int at) const {
+    const Vector8* from = output_place(lane, first + channel / 8, vector);
+    T* const to = y + at;
+    if constexpr (ALIGNED == 8) {
+      store_vector(*from, reinterpret_cast<uint16_t*>(to));
+      return;
+    }
+    const uint32_t pair = reinterpret_cast<const uint32_t*>(from)[channel % 8 / 2];
+    if constexpr (ALIGNED == 2) {
+      *reinterpret_cast<uint32_t*>(to) = pair;
     } else {
-      SG3_UNROLL for (int c = 0; c < 8; ++c) {
-        if (c < channels) to[c].bits = value.at[c];
-      }
+      to[0].bits = uint16_t(pair);
+      if (left_channels(channel) > 1) to[1].bits = uint16_t(pair >> 16);
+    }
+  }
+
+  // Calls store(Number<ALIGNED>(), i) for each of the pixels share_of(lane).pixel + 4 * i.
+  template <class Store>
+  SG3_HD void for_shared(Store store) const {
+    if (p.aligned == 8) {
+      store(Number<8>(), 0);
+    } else if (p.aligned == 2) {
+      SG3_UNROLL for (int i = 0; i < 4; ++i) store(Number<2>(), i);
+    } else {
+      SG3_UNROLL for (int i = 0; i < 4; ++i) store(Number<1>(), i);
     }
   }
 

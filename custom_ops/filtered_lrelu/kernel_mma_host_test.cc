@@ -140,7 +140,8 @@ void check(const Case& c, Tally* tally) {
   with_mma_kernel(p, c.type, [&](auto kernel) {
     using Kernel = decltype(kernel);
     const SharedLimits limits = {c.shared_bytes, c.shared_bytes, kMultiprocessors};
-    if (!make_mma_plan<typename Kernel::Block>(p, c.channels % 8 == 0, limits, &plan)) return;  // no room
+    if (!make_mma_plan<typename Kernel::Block>(p, mma_alignment(c.channels, s.x.data(), y.data()), limits, &plan))
+      return;  // no room
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
     run_blocks<Kernel>(plan, taps, &s, &y);
     ran = true;
@@ -213,8 +214,7 @@ void check_remainders(Tally* tally) {
   with_mma_kernel(p, c.type, [&](auto kernel) {
     using Kernel = decltype(kernel);
     MmaPlan plan;
-    if (!make_mma_plan<typename Kernel::Block>(p, true, {c.shared_bytes, c.shared_bytes, kMultiprocessors}, &plan))
-      return;
+    if (!make_mma_plan<typename Kernel::Block>(p, 8, {c.shared_bytes, c.shared_bytes, kMultiprocessors}, &plan)) return;
     run_blocks<Kernel>(plan, make_mma_taps<Kernel>(p, &plan), &s, &y);
   });
   const Doubles expected = resample(p.down, 1, c.channels, resample(p.up, 1, c.channels, x)), actual = y.values();
@@ -267,7 +267,7 @@ void check_networks(Tally* tally) {
               for (const SharedLimits& limits : all_limits) {
                 MmaPlan plan;
                 using Block = typename decltype(kernel)::Block;
-                plans += make_mma_plan<Block>(problem, true, limits, &plan);
+                plans += make_mma_plan<Block>(problem, 8, limits, &plan);
               }
             });
             if (plans == 3) continue;
@@ -293,7 +293,7 @@ Case random_case() {
   c.up_after = choose({-3, 0, 2, 5, 10, 16});
   c.down_before = choose({0, 0, 3, 11});
   c.down_after = choose({0, 0, 2, 11});
-  c.channels = choose({3, 16, 24, 37});
+  c.channels = choose({3, 16, 24, 37, 42});
   c.batch = choose({1, 1, 2});
   c.mode = int(choose({SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}));
   c.type = int(choose({SG3_FLOAT16, SG3_BFLOAT16}));

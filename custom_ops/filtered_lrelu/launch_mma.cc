@@ -17,12 +17,11 @@ extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int 
   SharedLimits limits;
   int error = shared_limits(stream, &limits);
   if (error != kSuccess) return error;
-  const bool vectors = p.channels % 8 == 0 && is_aligned(x) && is_aligned(y);
   error = fail(kNotSupported, "not a problem for tensor cores");
   with_mma_kernel(p, type, [&](auto kernel) {
     using Kernel = decltype(kernel);
     MmaPlan plan;
-    if (!make_mma_plan<typename Kernel::Block>(p, vectors, limits, &plan)) return;
+    if (!make_mma_plan<typename Kernel::Block>(p, mma_alignment(p.channels, x, y), limits, &plan)) return;
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
     const int64_t blocks = int64_t(plan.batch) * plan.chunks * plan.y.parts * plan.x.parts;
     error = launch(mma_variant(kernel), blocks, kMmaThreads, int64_t(plan.shared_vectors) * 4, stream, plan, taps, x,

@@ -117,16 +117,22 @@ struct CudaLane {
   __device__ __forceinline__ void sync() const { __syncthreads(); }
   __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
 
-  // Start to copy 4 bytes, or 16 or zeros instead, from global to shared memory.
+  // Start to copy 4 bytes, or 4 or 16 or zeros instead, from global to shared memory.
   __device__ __forceinline__ void copy(const uint32_t* global, uint32_t* shared) const {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(shared)), "l"(global) : "memory");
   }
   template <class V>
   __device__ __forceinline__ void copy(const void* global, bool exists, V* shared) const {
-    static_assert(sizeof(V) == 16, "");
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
-                 "r"(exists ? 16 : 0)
-                 : "memory");
+    if constexpr (sizeof(V) == 16) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+                   "r"(exists ? 16 : 0)
+                   : "memory");
+    } else {
+      static_assert(sizeof(V) == 4, "");
+      asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global),
+                   "r"(exists ? 4 : 0)
+                   : "memory");
+    }
   }
 
   // Waits for this thread's copies.
