@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_ops.gpu import predict
+from custom_ops.gpu import check, predict
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,6 +40,15 @@ def test_counts_are_those_of_the_profiler(calibration):
         if "shared_wavefronts" in layer:
             assert work.shared_wavefronts == pytest.approx(layer["shared_wavefronts"], rel=0.02)
             assert (work.registers, work.blocks) == (layer["registers"], layer["blocks"])
+
+
+def test_layers_that_differ_in_taps_alone_have_one_geometry():
+    first, second = (next(layer for layer in check.layers(1) if f"t-256 {n}" in layer.name) for n in ("L0", "L2"))
+    problems = [predict.lrelu_call(layer, "forward", "float16")[0] for layer in (first, second)]
+    assert first.up.filter.x.tobytes() != second.up.filter.x.tobytes()
+    assert predict.geometry(problems[0]) == predict.geometry(problems[1])
+    problems[1].down.x.before += 1
+    assert predict.geometry(problems[0]) != predict.geometry(problems[1])
 
 
 @pytest.mark.slow  # builds the launchers, compiles three kernels and executes 24 warps: half a minute

@@ -104,6 +104,18 @@ def test_branches_on_data_are_counted() -> None:
     assert counts.opcodes["NOP"] == 1
 
 
+def test_the_sums_of_a_product_of_bytes_are_unknown() -> None:
+    counts = execute(
+        """MOV R7, 0x1
+        IMMA.16832.S8.S8 R4, R8.ROW, R12.COL, RZ
+        ISETP.NE.AND P0, PT, R7, RZ, PT
+        @P0 BRA 0x40
+        EXIT"""
+    )
+    assert counts.unknown_branches == 1
+    assert counts.kinds()["tensor"] == 1
+
+
 def test_an_address_that_depends_on_data_is_an_error() -> None:
     with pytest.raises(sass.UnsupportedError, match="0x10: an address"):
         execute("LDG.E R1, desc[UR4][R2.64]\nLDS R3, [R1]\nEXIT")
