@@ -55,7 +55,7 @@ def open_records(path: Path, resolution: Resolution | None = None) -> Store:
         _check_resolution(path, resolution, [store.resolution])
         return store
     if not path.is_dir():
-        raise DataError(f"{path} does not exist")
+        raise DataError(f"{path} does not exist; --data takes a folder or zip file of images, or records")
     if is_shard_set(path):
         store = ShardStore(path)
         _check_resolution(path, resolution, [store.resolution])

@@ -873,7 +873,8 @@ def test_exit_status_of_a_refusal(tmp_path):
     outdir, missing = tmp_path / "out", tmp_path / "missing"
     status, out, err = finish(start(flags(outdir, missing)))
     lines = [line for line in err.splitlines() if not re.match(r"WARNING: All log messages|[IW]\d{4}", line)]
-    assert (status, out, lines) == (1, "", [f"trainer.main: {missing} does not exist"])
+    remedy = "--data takes a folder or zip file of images, or records"
+    assert (status, out, lines) == (1, "", [f"trainer.main: {missing} does not exist; {remedy}"])
     assert not outdir.exists()
 
 

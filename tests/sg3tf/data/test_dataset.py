@@ -264,7 +264,7 @@ def test_bad_label_files(ffhq_set: MakeSet, labels: np.ndarray, message: str) ->
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="absent does not exist"):
+    with pytest.raises(DataError, match="absent does not exist; --data takes a folder"):
         open_dataset(tmp_path / "absent")
     with pytest.raises(DataError, match="holds no images; give a folder or zip file of images, or TFRecords"):
         open_dataset(tmp_path)
