@@ -110,7 +110,7 @@ def op_package():
             name = test[:-len(".cc")],
             size = "medium",
             timeout = "long",  # under --config=sanitize, on a busy machine
-            srcs = [test] + native.glob(["cuda_*.h"]),
+            srcs = [test] + native.glob(["cuda_*.h"]) + native.glob(["*_host_test.h"], allow_empty = True),
             linkstatic = True,
             deps = [":headers", "//custom_ops/resampling:testing"],
         )

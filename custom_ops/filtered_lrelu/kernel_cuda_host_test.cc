@@ -6,12 +6,11 @@
 
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
 #include "custom_ops/filtered_lrelu/cuda_pointwise_plan.h"
+#include "custom_ops/filtered_lrelu/lrelu_host_test.h"
 #include "custom_ops/resampling/testing/cuda_host.h"
 
 namespace sg3::cuda {
 namespace {
-
-constexpr uint32_t kUnwritten = 0xa5a5a5a5;
 
 struct Factors {
   int64_t up_y, up_x, up_taps, down_y, down_x, down_taps;
@@ -45,95 +44,25 @@ Sg3Axis axis(int64_t up, int64_t down, int64_t before, int64_t after, int64_t ta
   return {up, down, before, taps, in_size, (in_size * up + before + after - taps) / down + 1};
 }
 
-// A case's problem with all of its tensors.
-struct Setup {
-  OwnedStage up, down;
-  Sg3FilteredLrelu problem;
-  Tensor x, bias;
-  std::vector<uint32_t> mask;
+struct Setup : LreluSetup {
+  explicit Setup(const Case& c) : LreluSetup(make_up(c), make_down(c), c.batch, c.channels, c.clamp, c.mode, c.type) {}
 
   static OwnedStage make_up(const Case& c) {
     const Factors& f = c.factors;
     return {axis(f.up_y, 1, c.before, c.after, f.up_taps, c.height),
             axis(f.up_x, 1, c.before, c.after, f.up_taps, c.width), c.up_terms};
   }
-
-  static OwnedStage make_down(const Case& c, const Sg3Stage& up) {
+  static OwnedStage make_down(const Case& c) {
     const Factors& f = c.factors;
+    const Sg3Stage up = make_up(c).get();
     return {axis(1, f.down_y, c.down_before, c.down_after, f.down_taps, up.y.out_size),
             axis(1, f.down_x, c.down_before, c.down_after, f.down_taps, up.x.out_size), c.down_terms};
   }
-
-  explicit Setup(const Case& c)
-      : up(make_up(c)),
-        down(make_down(c, up.get())),
-        problem{c.batch, c.channels, up.get(), down.get(), 0.2, c.clamp, c.mode},
-        x(c.type, random_normal(c.batch * c.height * c.width * c.channels)),
-        bias(c.type, random_normal(c.channels)),
-        mask(c.batch * chunks() * up_pixels()) {
-    for (uint32_t& word : mask) word = c.mode == SG3_APPLY_MASK ? generator()() : kUnwritten;
-  }
-
-  int64_t chunks() const { return (problem.channels + 15) / 16; }
-  int64_t up_pixels() const { return problem.up.y.out_size * problem.up.x.out_size; }
-  int64_t outputs() const {
-    return problem.batch * problem.down.y.out_size * problem.down.x.out_size * problem.channels;
-  }
-  size_t word(int64_t n, int64_t pixel, int64_t c) const { return (n * chunks() + c / 16) * up_pixels() + pixel; }
 };
-
-// The upsampled signal, before the nonlinearity.
-Doubles upsampled(Setup& s) {
-  const int64_t channels = s.problem.channels;
-  Doubles x = s.x.values();
-  const Doubles bias = s.bias.values();
-  for (size_t i = 0; s.problem.mode != SG3_APPLY_MASK && i < x.size(); ++i) x[i] += bias[i % channels];
-  return testing::resample(s.problem.up, s.problem.batch, channels, x);
-}
-
-// Activates z in place, by the mask or the nonlinearity.
-void activate_directly(const Setup& s, Doubles* z) {
-  const int64_t channels = s.problem.channels;
-  for (size_t i = 0; i < z->size(); ++i) {
-    const int64_t c = i % channels, pixel = i / channels % s.up_pixels(), n = i / channels / s.up_pixels();
-    double& value = (*z)[i];
-    if (s.problem.mode == SG3_APPLY_MASK) {
-      const uint32_t bits = s.mask[s.word(n, pixel, c)] >> c % 16;
-      value *= bits & 0x10000 ? 0 : bits & 1 ? s.problem.slope : 1;
-    } else {
-      if (value < 0) value *= s.problem.slope;
-      value = std::fmax(-s.problem.clamp, std::fmin(s.problem.clamp, value));
-    }
-  }
-}
-
-// Counts words that are unwritten, written by several blocks, or wrong in a clear case.
-int wrong_words(const Setup& s, const Doubles& z, const std::vector<uint32_t>& mask, const std::vector<int>& writers) {
-  int wrong = 0;
-  for (size_t i = 0; i < mask.size(); ++i) {
-    const int64_t group = i / s.up_pixels() % s.chunks(), n = i / s.up_pixels() / s.chunks();
-    bool right = writers[i] == 1;
-    for (int64_t lane = 0; lane < 16; ++lane) {
-      const uint32_t bits = mask[i] >> lane & 0x10001;
-      const int64_t c = group * 16 + lane;
-      if (c >= s.problem.channels) {
-        right = right && bits == 0;
-        continue;
-      }
-      const double value = z[(n * s.up_pixels() + i % s.up_pixels()) * s.problem.channels + c];
-      const double active = std::fabs(value < 0 ? value * s.problem.slope : value);
-      if (std::fabs(value) > 1e-5) right = right && (bits & 1) == (value < 0);
-      if (std::fabs(active - s.problem.clamp) > 1e-5) right = right && (bits >> 16) == (active >= s.problem.clamp);
-    }
-    wrong += !right;
-  }
-  return wrong;
-}
 
 // Runs all blocks. A block that writes masks starts from an unwritten one, so that writers can be counted.
 template <int MODE>
-void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<uint32_t>* mask,
-                std::vector<int>* writers) {
+void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<int>* writers) {
   const int64_t blocks = num_blocks(plan);
   std::vector<uint32_t> fresh = s->mask;
   for (int64_t b = 0; b < blocks; ++b) {
@@ -144,7 +73,7 @@ void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s,
     if (MODE != SG3_ACTIVATE_AND_MASK) continue;
     for (size_t i = 0; i < fresh.size(); ++i) {
       if (fresh[i] == kUnwritten) continue;
-      (*mask)[i] = fresh[i];
+      s->mask[i] = fresh[i];
       ++(*writers)[i];
       fresh[i] = kUnwritten;
     }
@@ -152,14 +81,13 @@ void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s,
 }
 
 template <int MODE>
-void run_threads(int type, Setup* s, Tensor* y, std::vector<uint32_t>* mask, std::vector<int>* writers) {
+void run_threads(int type, Setup* s, Tensor* y, std::vector<int>* writers) {
   const PointwisePlan plan = pointwise_plan(s->problem);
-  if (MODE == SG3_APPLY_MASK) *mask = s->mask;
   for (int64_t word = 0; word < plan.words; ++word) {
     with_type(type, [&](auto zero) {
       using T = decltype(zero);
       run_pointwise<T, MODE>(plan, static_cast<T*>(s->x.data()), static_cast<T*>(s->bias.data()),
-                             static_cast<T*>(y->data()), mask->data(), word);
+                             static_cast<T*>(y->data()), s->mask.data(), word);
     });
     ++(*writers)[word];
   }
@@ -172,25 +100,28 @@ int check(const Case& c, bool pointwise) {
   std::vector<float> taps(num_taps(plan));
   copy_taps(s.problem, plan, taps.data());
   Tensor y(c.type, Doubles(s.outputs(), std::numeric_limits<double>::quiet_NaN()));
-  std::vector<uint32_t> mask(s.mask.size());
   std::vector<int> writers(s.mask.size());
   if (pointwise) {
     if (!is_pointwise(s.problem)) return 1;
-    if (c.mode == SG3_ACTIVATE) run_threads<SG3_ACTIVATE>(c.type, &s, &y, &mask, &writers);
-    if (c.mode == SG3_ACTIVATE_AND_MASK) run_threads<SG3_ACTIVATE_AND_MASK>(c.type, &s, &y, &mask, &writers);
-    if (c.mode == SG3_APPLY_MASK) run_threads<SG3_APPLY_MASK>(c.type, &s, &y, &mask, &writers);
+    if (c.mode == SG3_ACTIVATE) run_threads<SG3_ACTIVATE>(c.type, &s, &y, &writers);
+    if (c.mode == SG3_ACTIVATE_AND_MASK) run_threads<SG3_ACTIVATE_AND_MASK>(c.type, &s, &y, &writers);
+    if (c.mode == SG3_APPLY_MASK) run_threads<SG3_APPLY_MASK>(c.type, &s, &y, &writers);
   } else if (choose_tiles(&plan, {c.shared_bytes, c.shared_bytes / 2})) {
-    if (c.mode == SG3_ACTIVATE) run_blocks<SG3_ACTIVATE>(plan, taps, &s, &y, &mask, &writers);
-    if (c.mode == SG3_ACTIVATE_AND_MASK) run_blocks<SG3_ACTIVATE_AND_MASK>(plan, taps, &s, &y, &mask, &writers);
-    if (c.mode == SG3_APPLY_MASK) run_blocks<SG3_APPLY_MASK>(plan, taps, &s, &y, &mask, &writers);
+    if (c.mode == SG3_ACTIVATE) run_blocks<SG3_ACTIVATE>(plan, taps, &s, &y, &writers);
+    if (c.mode == SG3_ACTIVATE_AND_MASK) run_blocks<SG3_ACTIVATE_AND_MASK>(plan, taps, &s, &y, &writers);
+    if (c.mode == SG3_APPLY_MASK) run_blocks<SG3_APPLY_MASK>(plan, taps, &s, &y, &writers);
   }
 
-  Doubles z = upsampled(s);
-  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, mask, writers) : 0;
-  activate_directly(s, &z);
+  Doubles z = testing::resample(s.problem.up, c.batch, c.channels, s.biased());
+  int wrong = 0;
+  if (c.mode == SG3_ACTIVATE_AND_MASK) {
+    wrong = s.wrong_words(z, Doubles(z.size(), 1e-5));
+    for (const int count : writers) wrong += count > 1;
+  }
+  s.activate(&z);
   const double error = relative_error(y.values(), testing::resample(s.problem.down, c.batch, c.channels, z));
   if (error <= tolerance(c.type) && wrong == 0) return 0;
-  printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d: %s\n", error, wrong, int(mask.size()),
+  printf("FAILED, error %g, %d of %d words wrong, tiles %dx%d of %dx%d: %s\n", error, wrong, int(s.mask.size()),
          plan.y.tiles, plan.x.tiles, plan.y.outputs, plan.x.outputs, c.name().c_str());
   return 1;
 }
@@ -198,7 +129,7 @@ int check(const Case& c, bool pointwise) {
 bool is_empty(const Case& c) {
   const Sg3Stage up = Setup::make_up(c).get();
   if (up.y.out_size < 1 || up.x.out_size < 1) return true;
-  const Sg3Stage down = Setup::make_down(c, up).get();
+  const Sg3Stage down = Setup::make_down(c).get();
   return down.y.out_size < 1 || down.x.out_size < 1;
 }
 

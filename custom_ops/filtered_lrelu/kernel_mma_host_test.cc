@@ -5,6 +5,7 @@
 #include <string>
 
 #include "custom_ops/filtered_lrelu/cuda_mma_plan.h"
+#include "custom_ops/filtered_lrelu/lrelu_host_test.h"
 #include "custom_ops/resampling/testing/cuda_host.h"
 #include "custom_ops/resampling/testing/reference.h"
 
@@ -15,7 +16,6 @@ using testing::axis;
 using testing::resample;
 
 constexpr int kMultiprocessors = 16;
-constexpr uint32_t kUnwritten = 0xa5a5a5a5;
 // Errors in units of half a step of the type between the passes, before the nonlinearity and in all: a tap may be off
 // by a step, which makes two for each filter, and the numbers between two passes are rounded once.
 constexpr int kRoundingsOfSamples = 5, kRoundings = 11;
@@ -38,16 +38,6 @@ struct Case {
   }
 };
 
-Doubles scaled(Doubles values, double scale) {
-  for (double& value : values) value *= scale;
-  return values;
-}
-
-Doubles magnitudes(Doubles values) {
-  for (double& value : values) value = std::fabs(value);
-  return values;
-}
-
 double unit_of(int type) { return std::exp2(type == SG3_FLOAT16 ? -11 : -8); }
 
 double stored_value(int type, double value) { return Tensor(type, {value}).values()[0]; }
@@ -60,35 +50,18 @@ bool is_empty(const Case& c) {
   return false;
 }
 
-struct Setup {
-  OwnedStage up, down;
-  Sg3FilteredLrelu problem;
-  Tensor x, bias;
-  std::vector<uint32_t> mask;
-
+struct Setup : LreluSetup {
   explicit Setup(const Case& c)
-      : up(axis(c.height, c.up, 1, c.up_before, c.up_after, 6 * c.up),
-           axis(c.width, c.up, 1, c.up_before, c.up_after, 6 * c.up), c.up_terms),
-        down(axis(up.get().y.out_size, 1, c.down, c.down_before, c.down_after, 6 * c.down),
-             axis(up.get().x.out_size, 1, c.down, c.down_before, c.down_after, 6 * c.down), c.down_terms),
-        problem{c.batch, c.channels, up.get(), down.get(), 0.2, c.clamp, c.mode},
-        x(c.type, scaled(random_normal(c.batch * c.height * c.width * c.channels), c.scale)),
-        bias(c.type, random_normal(c.channels)),
-        mask(c.batch * chunks() * up_pixels()) {
-    for (uint32_t& word : mask) word = c.mode == SG3_APPLY_MASK ? generator()() : kUnwritten;
+      : LreluSetup(make_up(c), make_down(c), c.batch, c.channels, c.clamp, c.mode, c.type, c.scale) {}
+
+  static OwnedStage make_up(const Case& c) {
+    return {axis(c.height, c.up, 1, c.up_before, c.up_after, 6 * c.up),
+            axis(c.width, c.up, 1, c.up_before, c.up_after, 6 * c.up), c.up_terms};
   }
-
-  int64_t chunks() const { return (problem.channels + 15) / 16; }
-  int64_t up_pixels() const { return problem.up.y.out_size * problem.up.x.out_size; }
-
-  // x + bias, or the sum of their magnitudes.
-  Doubles biased(bool magnitude = false) {
-    Doubles values = x.values(), offset = bias.values();
-    if (magnitude) values = magnitudes(values), offset = magnitudes(offset);
-    for (size_t i = 0; problem.mode != SG3_APPLY_MASK && i < values.size(); ++i) {
-      values[i] += offset[i % problem.channels];
-    }
-    return values;
+  static OwnedStage make_down(const Case& c) {
+    const Sg3Stage up = make_up(c).get();
+    return {axis(up.y.out_size, 1, c.down, c.down_before, c.down_after, 6 * c.down),
+            axis(up.x.out_size, 1, c.down, c.down_before, c.down_after, 6 * c.down), c.down_terms};
   }
 };
 
@@ -105,29 +78,6 @@ void run_blocks(const MmaPlan& plan, const MmaTaps& taps, Setup* s, Tensor* y) {
                                        static_cast<T*>(y->data()), s->mask.data(), shared.get(), b);
     FiberBlock(kMmaThreads).run([&](FiberLane& lane) { block.run(lane); });
   }
-}
-
-// Words that are unwritten, or wrong where rounding cannot decide.
-int wrong_words(const Setup& s, const Doubles& z, const Doubles& slack) {
-  int wrong = 0;
-  for (size_t i = 0; i < s.mask.size(); ++i) {
-    const int64_t group = i / s.up_pixels() % s.chunks(), n = i / s.up_pixels() / s.chunks();
-    bool right = s.mask[i] != kUnwritten;
-    for (int64_t lane = 0; lane < 16; ++lane) {
-      const uint32_t bits = s.mask[i] >> lane & 0x10001;
-      const int64_t c = group * 16 + lane;
-      if (c >= s.problem.channels) {
-        right = right && bits == 0;
-        continue;
-      }
-      const size_t at = (n * s.up_pixels() + i % s.up_pixels()) * s.problem.channels + c;
-      const double value = z[at], active = std::fabs(value < 0 ? value * s.problem.slope : value);
-      if (std::fabs(value) > slack[at]) right = right && (bits & 1) == (value < 0);
-      if (std::fabs(active - s.problem.clamp) > slack[at]) right = right && (bits >> 16) == (active >= s.problem.clamp);
-    }
-    wrong += !right;
-  }
-  return wrong;
 }
 
 void check(const Case& c, Tally* tally) {
@@ -157,16 +107,8 @@ void check(const Case& c, Tally* tally) {
   Doubles z = resample(p.up, c.batch, c.channels, s.biased());
   Doubles slack = resample(p.up, c.batch, c.channels, s.biased(true));
   for (double& value : slack) value *= kRoundingsOfSamples * unit;
-  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, slack) : 0;
-  for (size_t i = 0; i < z.size(); ++i) {
-    const int64_t channel = i % c.channels, pixel = i / c.channels % s.up_pixels(), n = i / c.channels / s.up_pixels();
-    if (c.mode == SG3_APPLY_MASK) {
-      const uint32_t bits = s.mask[(n * s.chunks() + channel / 16) * s.up_pixels() + pixel] >> channel % 16;
-      z[i] *= bits & 0x10000 ? 0 : bits & 1 ? p.slope : 1;
-    } else {
-      z[i] = std::fmax(-p.clamp, std::fmin(p.clamp, z[i] < 0 ? z[i] * p.slope : z[i]));
-    }
-  }
+  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? s.wrong_words(z, slack) : 0;
+  s.activate(&z);
   for (double& value : slack) value *= double(kRoundings) / kRoundingsOfSamples;
   const Doubles expected = resample(p.down, c.batch, c.channels, z), actual = y.values();
   Doubles allowed = resample(p.down, c.batch, c.channels, slack);

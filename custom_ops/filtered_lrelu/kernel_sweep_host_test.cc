@@ -3,6 +3,7 @@
 #include <string>
 
 #include "custom_ops/filtered_lrelu/cuda_sweep_plan.h"
+#include "custom_ops/filtered_lrelu/lrelu_host_test.h"
 #include "custom_ops/resampling/testing/cuda_host.h"
 #include "custom_ops/resampling/testing/mma_host.h"
 #include "custom_ops/resampling/testing/reference.h"
@@ -14,7 +15,6 @@ using testing::axis;
 using testing::resample;
 
 constexpr int kCapacity = 4;  // steps
-constexpr uint32_t kUnwritten = 0xa5a5a5a5;
 
 struct Case {
   int64_t up, down, up_terms, down_terms, height, width, up_before, up_after, down_before, down_after, channels, batch;
@@ -43,34 +43,15 @@ struct Case {
   }
 };
 
-struct Setup {
-  OwnedStage up, down;
-  Sg3FilteredLrelu problem;
-  Tensor x, bias;
-  std::vector<uint32_t> mask;
+struct Setup : LreluSetup {
+  explicit Setup(const Case& c) : LreluSetup(make_up(c), make_down(c), c.batch, c.channels, c.clamp, c.mode, c.type) {}
 
-  explicit Setup(const Case& c)
-      : up(c.up_axis(c.height), c.up_axis(c.width), c.up_terms),
-        down(c.down_axis(up.get().y.out_size), c.down_axis(up.get().x.out_size), c.down_terms),
-        x(c.type, random_normal(c.batch * c.height * c.width * c.channels)),
-        bias(c.type, random_normal(c.channels)) {
+  static OwnedStage make_up(const Case& c) { return {c.up_axis(c.height), c.up_axis(c.width), c.up_terms}; }
+  static OwnedStage make_down(const Case& c) {
+    const Sg3Stage up = make_up(c).get();
+    OwnedStage down(c.down_axis(up.y.out_size), c.down_axis(up.x.out_size), c.down_terms);
     if (c.down_terms > 1) down.make_even();
-    problem = {c.batch, c.channels, up.get(), down.get(), 0.2, c.clamp, c.mode};
-    mask.resize(c.batch * chunks() * up_pixels());
-    for (uint32_t& word : mask) word = c.mode == SG3_APPLY_MASK ? generator()() : kUnwritten;
-  }
-
-  int64_t chunks() const { return (problem.channels + 15) / 16; }
-  int64_t up_pixels() const { return problem.up.y.out_size * problem.up.x.out_size; }
-  size_t word(int64_t n, int64_t pixel, int64_t c) const { return (n * chunks() + c / 16) * up_pixels() + pixel; }
-
-  Doubles biased() {
-    Doubles values = x.values();
-    const Doubles offset = bias.values();
-    for (size_t i = 0; problem.mode != SG3_APPLY_MASK && i < values.size(); ++i) {
-      values[i] += offset[i % problem.channels];
-    }
-    return values;
+    return down;
   }
 };
 
@@ -122,34 +103,6 @@ void run_shape(const Case& c, const SweepPlan& plan, Setup* s, Tensor* y, Tally*
   if (is(2, 4, kApply, 4, 1)) run_blocks<T, WIDTH, 2, 4, kApply, 4, 1>(plan, s, y, tally);
 }
 
-Doubles magnitudes(Doubles values) {
-  for (double& value : values) value = std::fabs(value);
-  return values;
-}
-
-// Words that are unwritten, or wrong where rounding cannot decide.
-int wrong_words(const Setup& s, const Doubles& z, const Doubles& slack) {
-  int wrong = 0;
-  for (size_t i = 0; i < s.mask.size(); ++i) {
-    const int64_t group = i / s.up_pixels() % s.chunks(), n = i / s.up_pixels() / s.chunks();
-    bool right = s.mask[i] != kUnwritten;
-    for (int64_t lane = 0; lane < 16; ++lane) {
-      const uint32_t bits = s.mask[i] >> lane & 0x10001;
-      const int64_t c = group * 16 + lane;
-      if (c >= s.problem.channels) {
-        right = right && bits == 0;
-        continue;
-      }
-      const size_t at = (n * s.up_pixels() + i % s.up_pixels()) * s.problem.channels + c;
-      const double value = z[at], active = std::fabs(value < 0 ? value * s.problem.slope : value);
-      if (std::fabs(value) > slack[at]) right = right && (bits & 1) == (value < 0);
-      if (std::fabs(active - s.problem.clamp) > slack[at]) right = right && (bits >> 16) == (active >= s.problem.clamp);
-    }
-    wrong += !right;
-  }
-  return wrong;
-}
-
 void check(const Case& c, Tally* tally) {
   Setup s(c);
   const Sg3FilteredLrelu& p = s.problem;
@@ -177,21 +130,12 @@ void check(const Case& c, Tally* tally) {
   const double unit = std::exp2(-24);
   const double up_roundings = 1 + 6 + 6.0 * double(c.up_terms) + 2,
                down_roundings = 2 + 6.0 * double(c.down) * 2 * double(c.down_terms) + 2;
-  const Doubles x = s.biased();
-  Doubles z = resample(p.up, c.batch, c.channels, x);
-  Doubles slack = resample(p.up, c.batch, c.channels, magnitudes(x));
+  Doubles z = resample(p.up, c.batch, c.channels, s.biased());
+  Doubles slack = resample(p.up, c.batch, c.channels, s.biased(true));
   for (double& value : slack) value *= up_roundings * unit;
-  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? wrong_words(s, z, slack) : 0;
-  for (size_t i = 0; i < z.size(); ++i) {
-    const int64_t channel = i % c.channels, pixel = i / c.channels % s.up_pixels(), n = i / c.channels / s.up_pixels();
-    if (c.mode == SG3_APPLY_MASK) {
-      const uint32_t bits = s.mask[s.word(n, pixel, channel)] >> channel % 16;
-      z[i] *= bits & 0x10000 ? 0 : bits & 1 ? p.slope : 1;
-    } else {
-      z[i] = std::fmax(-p.clamp, std::fmin(p.clamp, z[i] < 0 ? z[i] * p.slope : z[i]));
-    }
-    slack[i] += down_roundings * unit * std::fabs(z[i]);
-  }
+  const int wrong = c.mode == SG3_ACTIVATE_AND_MASK ? s.wrong_words(z, slack) : 0;
+  s.activate(&z);
+  for (size_t i = 0; i < z.size(); ++i) slack[i] += down_roundings * unit * std::fabs(z[i]);
   const Doubles expected = resample(p.down, c.batch, c.channels, z);
   const Doubles allowed = resample(p.down, c.batch, c.channels, slack), actual = y.values();
   // The output is rounded once more; below its normal numbers float16 has a fixed step.
