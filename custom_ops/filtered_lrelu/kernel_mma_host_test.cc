@@ -258,6 +258,10 @@ int run_all(int cases) {
   }
   check({2, 2, 70, 40, 9, 12, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_FLOAT16, 0.3, 50 << 10, 1, 3, 1}, &tally);
   check({2, 4, 70, 40, 9, 12, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_FLOAT16, 0.3, 60 << 10, 1, 3, 1}, &tally);
+  // Pixels at multiples of 2 and 4 bytes.
+  for (const int64_t channels : {21, 22}) {
+    check({2, 2, 16, 12, 9, 8, 0, 0, channels, 1, SG3_ACTIVATE, SG3_FLOAT16, 0.3, 113 << 10, 1, 1, 1}, &tally);
+  }
   // bfloat16, and gradients of any scale.
   for (const int mode : {SG3_ACTIVATE, SG3_ACTIVATE_AND_MASK, SG3_APPLY_MASK}) {
     check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, mode, SG3_BFLOAT16, 0.3, 113 << 10, 1, 1, 1}, &tally);
