@@ -32,6 +32,7 @@ from sg3tf.metrics.swd import sliced_wasserstein_distance
 from sg3tf.models.loading import load, snapshots
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.resolution import to_resolution
 
 METRICS = ("swd", "kid_scattering")
 #: Flags of trainer.main behind a short name; any others are written FLAG=VALUE, several joined by +.
@@ -43,6 +44,10 @@ BATCH = 16  # images at a time where distances are computed
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags of the matrix."""
     flags.DEFINE_string("data", None, "Data set.", required=True, flag_values=values)
+    flags.DEFINE_string("resolution", None, "As of trainer.main: resolution to read and train at.", flag_values=values)
+    flags.DEFINE_integer(
+        "max_images", None, "As of trainer.main: how many images to use, held-out ones among them.", flag_values=values
+    )
     flags.DEFINE_float("kimg", 48.0, "Length of each run, in thousands of images.", flag_values=values)
     flags.DEFINE_list(
         "options",
@@ -122,8 +127,15 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
     out = outdir / "quality.jsonl"
     outdir.mkdir(parents=True, exist_ok=True)
     all_flags = {option: training_flags(option) for option in options.options}
-    others, held_out = open_dataset(options.data, use_labels="--cond" in more).split(options.held_out)
-    common = {"data": held_out.digest, "kimg": options.kimg, "held_out": len(held_out), "flags": more}
+    resolution = None if options.resolution is None else to_resolution(options.resolution)
+    dataset = open_dataset(
+        options.data, resolution=resolution, use_labels="--cond" in more, max_images=options.max_images
+    )
+    others, held_out = dataset.split(options.held_out)
+    values = {"resolution": options.resolution, "max_images": options.max_images}
+    more = [*(f"--{name}={value}" for name, value in values.items() if value is not None), *more]
+    of_data = {"data": held_out.digest, "part": held_out.part, "resolution": str(held_out.resolution)}
+    common = {**of_data, "kimg": options.kimg, "held_out": len(held_out), "flags": more}
     done = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
 
     def write(line: dict[str, Any]) -> None:
@@ -136,7 +148,7 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
 
     tick = f"--tick={options.kimg / SNAPSHOTS:g}"
     length = [f"--kimg={options.kimg:g}", tick, "--snap=1", "--checkpoint=1", "--metrics=none"]
-    about_floor = {"option": "floor", "data": held_out.digest, "held_out": len(held_out)}
+    about_floor = {"option": "floor", **of_data, "held_out": len(held_out), "images": len(others)}
     if not is_done(about_floor):
         write(about_floor | floor(held_out, others))
     for seed in range(options.seeds):  # all options of a seed, so that an interrupted matrix is comparable

@@ -32,10 +32,10 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, faces: Path) -> Any:
         assert num_samples == len(real) == 9
         return {name: float(G) for name in names}
 
-    def run(options: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    def run(options: str, *more: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
         trained.clear()
         given = [f"--data={faces}", "--kimg=6", "--seeds=2", "--held_out=9", f"--outdir={tmp_path / 'q'}"]
-        arguments = [*given, f"--options={options}", "--", "--batch=8"]
+        arguments = [*given, f"--options={options}", *more, "--", "--batch=8"]
         status = command_line.run(
             "quality_bench", quality_bench.main, quality_bench.define_flags, "", arguments, positional="FLAG..."
         )
@@ -69,6 +69,13 @@ def test_matrix(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = capsys.readouterr().out.splitlines()[-3].split()
     assert first[:2] == ["2", "8.016"]
     assert float(first[3]) == 2000  # the mean of the first and the third run
+
+
+def test_resolution_and_number_of_images(bench: Any):
+    (floor, *runs), trained = bench("base", "--resolution=16", "--max_images=20")
+    assert (floor["resolution"], floor["images"], floor["held_out"]) == ("16", 11, 9)
+    assert [run["flags"] for run in runs] == [["--resolution=16", "--max_images=20", "--batch=8"]] * 2
+    assert all({"--resolution=16", "--max_images=20"} <= set(arguments) for arguments in trained)
 
 
 def test_training_that_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
