@@ -2,9 +2,9 @@
 
 python examples/distances.py --network=examples/portraits-32.keras --data=datasets/unseen
 
-`--data` is a data set with at least twice as many images as are generated. It is cut into parts of as many; each is
-compared with the network's images, and with each other part, which gives the floor. A network with labels gets those of
-the first part. One line of JSON:
+`--data` is a data set with at least twice `--count` images, which is cut into parts of `--count`. Each is compared with
+as many generated images, of seeds and labels of its own, and with each other part, which gives the floor. One line of
+JSON:
 
 - `swd`, `swd_floor`: mean sliced Wasserstein distance between 7x7 patches of the Laplacian pyramid, times 1000 (arXiv
   1710.10196, section 5), with random patches and directions of its own, in NumPy and SciPy.
@@ -54,23 +54,26 @@ def main(argv: list[str]) -> None:
     dataset = open_dataset(_DATA.value, resolution=G.config.resolution, use_labels=bool(G.config.label_dim))
     if len(dataset) < 2 * count:
         sys.exit(f"--data={_DATA.value} has {len(dataset)} images: give at least {2 * count}, or a smaller --count")
-    inputs = {"z": latents.z_from_seeds(range(count), G.config.z_dim)}
-    if G.config.label_dim:
-        inputs["label"] = np.stack([dataset.label(i) for i in range(count)])
-    fakes = np.asarray(to_uint8(G.predict(inputs, batch_size=16, verbose=0)), np.float32)
-    starts = range(0, len(dataset) - count + 1, count)
-    parts = [np.stack([dataset[start + i][0] for i in range(count)]).astype(np.float32) for start in starts]
-    distances = [sliced_wasserstein(part, fakes) for part in parts]
-    floors = [sliced_wasserstein(*pair) for pair in itertools.combinations(parts, 2)]
+    reals, fakes = [], []
+    for first in range(0, len(dataset) - count + 1, count):
+        part = range(first, first + count)
+        reals.append(np.stack([dataset[i][0] for i in part]).astype(np.float32))
+        inputs = {"z": latents.z_from_seeds(part, G.config.z_dim)}
+        if G.config.label_dim:
+            inputs["label"] = np.stack([dataset.label(i) for i in part])
+        fakes.append(np.asarray(to_uint8(G.predict(inputs, batch_size=16, verbose=0)), np.float32))
+    distances = [sliced_wasserstein(*pair) for pair in zip(reals, fakes, strict=True)]
+    floors = [sliced_wasserstein(*pair) for pair in itertools.combinations(reals, 2)]
+    diversity = np.mean([mean_distance(part) for part in fakes]) / np.mean([mean_distance(part) for part in reals])
     result = {
         "network": _NETWORK.value,
         "count": count,
-        "parts": len(parts),
+        "parts": len(reals),
         "swd": round(float(np.mean(distances)), 2),
         "swd_range": [round(min(distances), 2), round(max(distances), 2)],
         "swd_floor": round(float(np.mean(floors)), 2),
         "swd_floor_range": [round(min(floors), 2), round(max(floors), 2)],
-        "diversity": round(mean_distance(fakes) / np.mean([mean_distance(part) for part in parts]), 3),
+        "diversity": round(float(diversity), 3),
     }
     print(json.dumps(result))
 
