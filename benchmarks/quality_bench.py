@@ -44,9 +44,11 @@ BATCH = 16  # images at a time where distances are computed
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags of the matrix."""
     flags.DEFINE_string("data", None, "Data set.", required=True, flag_values=values)
-    flags.DEFINE_string("resolution", None, "As of trainer.main: resolution to read and train at.", flag_values=values)
+    flags.DEFINE_string(
+        "resolution", None, "Resolution to read and to train at, as in trainer.main.", flag_values=values
+    )
     flags.DEFINE_integer(
-        "max_images", None, "As of trainer.main: how many images to use, held-out ones among them.", flag_values=values
+        "max_images", None, "How many images to use, held-out ones included, as in trainer.main.", flag_values=values
     )
     flags.DEFINE_float("kimg", 48.0, "Length of each run, in thousands of images.", flag_values=values)
     flags.DEFINE_list(
