@@ -153,7 +153,7 @@ def test_a_saved_model_draws_the_same(network: Network, exported: Path, caplog: 
 
 def test_a_saved_model_of_something_else(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path / "3"))
-    with pytest.raises(ValueError, match=r"network=.*: not a generator that serving\.export has written"):
+    with pytest.raises(ValueError, match=r"network=.*: not a generator that sg3tf export has written"):
         open_network(str(tmp_path))
 
 
