@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def _saved_models(source: Path) -> dict[str, keras.Model]:
             return {"D": first}
         found = {"G": first, "G_ema": first}
         beside = discriminator_beside(source)
-        if beside.is_file():
+        if os.path.isfile(beside):  # also where the name is too long for a file
             found["D"] = _load(beside, Discriminator)
         return found
     kinds = {"G": sg3tf.Generator, "D": Discriminator, "G_ema": sg3tf.Generator}

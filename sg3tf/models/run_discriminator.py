@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def discriminator_of(network: Path) -> Discriminator:
     """
     file = generator_file(network)
     beside = discriminator_beside(file)
-    if beside.is_file():
+    if os.path.isfile(beside):  # also where the name is too long for a file
         return load_model(beside, Discriminator)
     nimg = trained_nimg(file)
     folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below

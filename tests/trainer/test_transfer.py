@@ -93,6 +93,17 @@ def test_a_discriminator_beside_a_generator(options, source, tmp_path):
         new(options, tmp_path / "faces.keras")
 
 
+def test_a_generator_whose_discriminator_would_have_too_long_a_name(options, source, tmp_path):
+    file = tmp_path / f"{'x' * 248}.keras"
+    source[1].G_ema.save(tmp_path / "faces.keras")
+    (tmp_path / "faces.keras").rename(file)
+    state, notes = new(options, file)
+    assert_equal(state.G, source[1].G_ema)
+    assert "has no D, which starts from random weights" in notes[0]
+    with pytest.raises(FileNotFoundError, match="x-discriminator.keras does not exist; put the discriminator there"):
+        discriminator_of(file)
+
+
 def test_the_discriminator_of_a_run(source, tmp_path, capsys):
     """From the newest checkpoint that is not after the generator."""
     run, saved = source
