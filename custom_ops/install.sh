@@ -12,7 +12,7 @@ folder=sg3tf/ops/lib
 find_bazel() { command -v bazel || command -v bazelisk; }
 if ! find_bazel >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing Bazel: Debian's package bazel-bootstrap"
-  { apt-get update && apt-get install --yes --no-install-recommends bazel-bootstrap; } >/dev/null 2>&1 || true
+  { apt-get update && apt-get -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends bazel-bootstrap; } >/dev/null 2>&1 || true
 fi
 if ! bazel=$(find_bazel); then
   echo "no bazel or bazelisk on the path: install one (Debian: apt install bazel-bootstrap), or choose SG3TF_OPS=xla" >&2
