@@ -35,8 +35,8 @@ def _isa_library(name, srcs, deps):
         }),
     )
 
-def op_package():
-    """Declares the targets of an operation's folder.
+def op_package(gpu = True):
+    """Declares the targets of an operation's folder, with or without kernels of its own for GPUs.
 
     Other packages use `ops` (schema and kernels, to be linked into a binary that contains TensorFlow) and `xla`.
     """
@@ -55,21 +55,23 @@ def op_package():
         name = "cpu",
         deps = [":headers", ":kernel_cpu"],
     )
-    native.filegroup(
-        name = "device_sources",
-        srcs = ["problem.h"] + native.glob(
-            ["cuda_*.h", "kernel*.cu"],
-            exclude = ["*_plan.h"],
-        ),
-        visibility = ["//custom_ops/jit:__pkg__"],
-    )
-    cc_library(
-        name = "cuda",
-        srcs = native.glob(["launch*.cc"]),
-        hdrs = native.glob(["cuda_*.h", "*_variant.h"]),
-        visibility = ["//custom_ops/jit:__pkg__"],
-        deps = [":headers", "//custom_ops/resampling:launch"],
-    )
+    kernels = [":cpu"] + ([":cuda"] if gpu else [])
+    if gpu:
+        native.filegroup(
+            name = "device_sources",
+            srcs = ["problem.h"] + native.glob(
+                ["cuda_*.h", "kernel*.cu"],
+                exclude = ["*_plan.h"],
+            ),
+            visibility = ["//custom_ops/jit:__pkg__"],
+        )
+        cc_library(
+            name = "cuda",
+            srcs = native.glob(["launch*.cc"]),
+            hdrs = native.glob(["cuda_*.h", "*_variant.h"]),
+            visibility = ["//custom_ops/jit:__pkg__"],
+            deps = [":headers", "//custom_ops/resampling:launch"],
+        )
     cc_library(
         name = "op_headers",
         hdrs = native.glob(["attributes.h", "op.h"]),
@@ -77,18 +79,16 @@ def op_package():
     )
     cc_library(
         name = "ops",
-        srcs = ["op_cpu.cc", "op_gpu.cc", "schema.cc"],
-        deps = [":cpu", ":cuda", ":op_headers"],
+        srcs = ["op_cpu.cc", "schema.cc"] + (["op_gpu.cc"] if gpu else []),
+        deps = kernels + [":op_headers"],
         alwayslink = True,
         visibility = ["//custom_ops:__pkg__"],
     )
     cc_library(
         name = "xla",
-        srcs = ["handler.h", "op_xla.cc"],
+        srcs = ["op_xla.cc"] + (["handler.h"] if gpu else []),
         copts = ["-w"],
-        deps = [
-            ":cpu",
-            ":cuda",
+        deps = kernels + [
             ":op_headers",
             "//custom_ops/xla",
             "@local_tensorflow//:xla_headers",
@@ -105,7 +105,7 @@ def op_package():
             linkstatic = True,
             deps = [":cpu", "//custom_ops/resampling:testing"],
         )
-    for test in native.glob(["*_host_test.cc"]):
+    for test in native.glob(["*_host_test.cc"], allow_empty = True):
         cc_test(
             name = test[:-len(".cc")],
             size = "medium",

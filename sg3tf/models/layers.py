@@ -15,7 +15,7 @@ from sg3tf.models.latent_ops import stack_matrix
 from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
-from sg3tf.ops import filtered_lrelu, upfirdn2d
+from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
@@ -60,22 +60,6 @@ def converts_float16() -> bool:
     return not tf.config.get_visible_devices("GPU")
 
 
-def scale_channels(x: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
-    """Multiply x [N, H, W, C] by factors float32 [N, C]; the result has the type of x, and gradients of any order."""
-    if x.dtype.size >= 4:
-        return x * factors[:, None, None, :]
-
-    @tf.custom_gradient
-    def scale(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            products = tf.cast(x, tf.float32) * tf.cast(dy, tf.float32)
-            return scale_channels(dy, factors), tf.reduce_sum(products, axis=[1, 2])
-
-        return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
-
-    return scale(x, factors)
-
-
 def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Add a bias float32 [C] to x [N, H, W, C]; the result has the type of x, and gradients of any order."""
     if x.dtype.size >= 4:
@@ -84,7 +68,7 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return dy, tf.reduce_sum(tf.cast(dy, tf.float32), axis=[0, 1, 2])
+            return dy, tf.reduce_sum(sum_pixels(dy), axis=0)
 
         return x + tf.cast(bias, x.dtype), gradient
 

@@ -27,12 +27,11 @@ from sg3tf.models.layers import (
     modulated_conv,
     repeat_const,
     resample_taps,
-    scale_channels,
     upsample2d,
     upsampling_conv,
 )
 from sg3tf.models.registration import register
-from sg3tf.ops import filtered_lrelu, upfirdn2d
+from sg3tf.ops import filtered_lrelu, scale_channels, upfirdn2d
 from sg3tf.utils.resolution import Resolution, Size, image_shape, pyramid, size_of, to_resolution
 
 KERNEL_SIZE = 3

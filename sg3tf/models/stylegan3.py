@@ -21,7 +21,7 @@ from sg3tf.models.layers import (
     modulated_conv,
 )
 from sg3tf.models.registration import register
-from sg3tf.ops import filtered_lrelu
+from sg3tf.ops import filtered_lrelu, sum_pixels
 from sg3tf.utils.resolution import image_shape
 
 
@@ -94,7 +94,8 @@ class SynthesisLayer(keras.layers.Layer):
         """
         p = self.plan
         if update_emas:
-            magnitude = tf.reduce_mean(tf.square(tf.cast(tf.stop_gradient(x), tf.float32)))
+            x_constant = tf.stop_gradient(x)
+            magnitude = tf.reduce_mean(sum_pixels(x_constant, x_constant)) / (x.shape[1] * x.shape[2])
             self.magnitude_ema.assign(magnitude + self.magnitude_ema_beta * (self.magnitude_ema - magnitude))
         styles = self.affine(tf.cast(w, tf.float32))
         if p.is_torgb:

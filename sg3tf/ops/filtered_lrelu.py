@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from sg3tf.ops import native
 from sg3tf.ops._tf_private import in_xla_context, is_recorded
 from sg3tf.ops.backend import select_backend
+from sg3tf.ops.channels import sum_pixels
 from sg3tf.ops.geometry import Resampling
 from sg3tf.ops.native import encode, native_attributes, native_resampling
 from sg3tf.ops.stock import Axes, BandedMatmulLowering, Counts, Lowering, PolyphaseLowering, PolyphaseSignal, Taps
@@ -114,7 +115,7 @@ def _native(
 @tf.RegisterGradient("Sg3>FilteredLrelu")
 def _native_gradient(op: Any, dy: tf.Tensor, _: Any) -> tuple[tf.Tensor, tf.Tensor]:
     dx = _native_transposed(op, dy, _mask_of(op), has_down_pad=False)
-    return dx, _bias_gradient(dx)
+    return dx, _bias_gradient(dx, "native")
 
 
 @tf.RegisterGradient("Sg3>FilteredLreluMasked")
@@ -148,8 +149,8 @@ def _stage_attributes(upsample: Resampling, downsample: Resampling) -> dict[str,
     return stages
 
 
-def _bias_gradient(dx: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.reduce_sum(at_least_float32(dx), axis=[0, 1, 2]), dx.dtype)
+def _bias_gradient(dx: tf.Tensor, impl: str) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(sum_pixels(dx, impl=impl), axis=0), dx.dtype)
 
 
 # --- Stock operations -------------------------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def _stock(x: tf.Tensor, bias: tf.Tensor, kernel: _Kernel) -> tf.Tensor:
     def apply(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             dx = _jacobian(dy, x, bias, kernel, transposed=True)
-            return dx, _bias_gradient(dx)
+            return dx, _bias_gradient(dx, kernel.impl)
 
         return kernel(_Nonlinearity.value, x, bias), gradient
 

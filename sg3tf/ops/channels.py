@@ -1,0 +1,107 @@
+"""Scaling the channels of images, and adding them up over the pixels, with 32-bit sums of 16-bit numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from sg3tf.ops import native
+from sg3tf.ops._tf_private import in_xla_context
+from sg3tf.ops.backend import select_backend
+from sg3tf.ops.upfirdn2d import at_least_float32, check_images
+
+
+def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) -> tf.Tensor:
+    """Multiply the channels of images by factors.
+
+    Args:
+        x: [N, H, W, C], any floating type.
+        factors: [N, C], cast to float64 if x is, else to float32.
+        impl: see filtered_lrelu; "native" has a kernel on CPUs, elsewhere this is a plain multiplication.
+
+    Returns:
+        [N, H, W, C] of the type of x. Gradients of any order; those with respect to factors are sums in float32 or better.
+
+    Raises:
+        ValueError: naming the argument, its value and the remedy.
+        RuntimeError: "native" without a usable library.
+
+    Examples:
+        >>> scale_channels(tf.ones([2, 4, 4, 3]), tf.ones([2, 3])).shape
+        TensorShape([2, 4, 4, 3])
+    """
+    x = check_images(x)
+    factors = tf.cast(tf.convert_to_tensor(factors), _wide(x))
+    if not factors.shape.is_compatible_with([x.shape[0], x.shape[3]]):
+        raise ValueError(f"factors of shape {factors.shape}: give [N, {x.shape[3]}], one per image and channel of x")
+    return _scale(x, factors, _has_kernel(impl))
+
+
+def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None) -> tf.Tensor:
+    """Add up the channels of images, or of the product of two batches, over the pixels.
+
+    Args:
+        x: [N, H, W, C], any floating type.
+        y: of the shape and type of x, or None for a factor of one.
+        impl: as in scale_channels.
+
+    Returns:
+        [N, C], float64 if x is, else float32. Gradients of any order.
+
+    Raises:
+        ValueError: naming the argument, its value and the remedy.
+        RuntimeError: "native" without a usable library.
+
+    Examples:
+        >>> sum_pixels(tf.ones([2, 4, 4, 3])).numpy()[0]
+        array([16., 16., 16.], dtype=float32)
+    """
+    x = check_images(x)
+    if y is not None and (y.dtype != x.dtype or not y.shape.is_compatible_with(x.shape)):
+        raise ValueError(f"y of type {y.dtype.name} and shape {y.shape}: give those of x, {x.dtype.name} and {x.shape}")
+    return _sum(x, y, _has_kernel(impl))
+
+
+def _has_kernel(impl: str | None) -> bool:
+    """Return True where the operations are native: on CPUs, outside of functions that XLA compiles."""
+    return select_backend(impl) == "native" and not in_xla_context() and not tf.config.get_visible_devices("GPU")
+
+
+def _wide(x: tf.Tensor) -> tf.DType:
+    return tf.float64 if x.dtype == tf.float64 else tf.float32
+
+
+# Each is the derivative of the other, so that there are gradients of any order.
+
+
+def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
+
+        if has_kernel:
+            return native.operations().sg3_scale_channels(x, factors), gradient
+        return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
+
+    return apply(x, factors)
+
+
+def _sum(x: tf.Tensor, y: tf.Tensor | None, has_kernel: bool) -> tf.Tensor:
+    @tf.custom_gradient
+    def apply(*images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def gradient(d_sums: tf.Tensor) -> list[tf.Tensor]:
+            if len(images) == 2:
+                return [_scale(image, d_sums, has_kernel) for image in reversed(images)]
+            return [tf.broadcast_to(tf.cast(d_sums, images[0].dtype)[:, None, None, :], tf.shape(images[0]))]
+
+        if has_kernel:
+            return native.operations().sg3_sum_pixels(list(images), Sums=_wide(images[0])), gradient
+        product = at_least_float32(images[0])
+        if len(images) == 2:
+            product *= at_least_float32(images[1])
+        return tf.reduce_sum(product, axis=[1, 2]), gradient
+
+    return apply(x) if y is None else apply(x, y)
