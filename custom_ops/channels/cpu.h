@@ -16,14 +16,17 @@ class ScaleChannelsOperation {
 
   explicit ScaleChannelsOperation(const ImageBatch& images) : images_(images) {}
 
-  Tiling tiles(int threads) const {
-    return tiling(images_.batch, images_.channels, images_.height, images_.width, threads);
+  // With several tiles per thread all threads end at about the same time.
+  RowTiling tiles(int threads) const {
+    constexpr int64_t kTilesPerThread = 8;
+    const int64_t rows = images_.batch * images_.height, tiles = kTilesPerThread * threads;
+    return {images_, rows > tiles ? rows / tiles : 1};
   }
 
-  double cycles(const Tiling& tiling) const { return 4.0 * tiling.tile_height * tiling.tile_width; }
+  double cycles(const RowTiling& tiling) const { return 0.2 * tiling.tile_rows * images_.width * images_.channels; }
 
   template <class Scalar>
-  ScaleChannelsJob<Scalar> job(const Tiling& tiling, const Arrays& arrays) const {
+  ScaleChannelsJob<Scalar> job(const RowTiling& tiling, const Arrays& arrays) const {
     return {tiling, arrays.x, static_cast<const Scalar*>(arrays.factors), arrays.y};
   }
 
@@ -38,15 +41,14 @@ class SumPixelsOperation {
 
   explicit SumPixelsOperation(const ImageBatch& images) : images_(images) {}
 
-  // Whole images, so that sums do not depend on the number of threads.
-  Tiling tiles(int) const {
-    return {images_.batch, images_.channels, images_.height, images_.width, images_.height, images_.width};
+  ChannelTiling tiles(int) const { return {images_}; }
+
+  double cycles(const ChannelTiling&) const {
+    return 0.2 * images_.height * images_.width * ChannelTiling::kChannels;
   }
 
-  double cycles(const Tiling& tiling) const { return 3.0 * tiling.tile_height * tiling.tile_width; }
-
   template <class Scalar>
-  SumPixelsJob<Scalar> job(const Tiling& tiling, const Arrays& arrays) const {
+  SumPixelsJob<Scalar> job(const ChannelTiling& tiling, const Arrays& arrays) const {
     return {tiling, arrays.x, arrays.y, static_cast<Scalar*>(arrays.sums)};
   }
 

@@ -3,14 +3,48 @@
 #ifndef SG3TF_CUSTOM_OPS_CHANNELS_JOB_H_
 #define SG3TF_CUSTOM_OPS_CHANNELS_JOB_H_
 
+#include "custom_ops/channels/problem.h"
 #include "custom_ops/resampling/cpu/isa.h"
-#include "custom_ops/resampling/cpu/tiling.h"
 
 namespace sg3 {
 
+// Whole rows of images, all channels of a pixel together: they follow each other in memory.
+struct RowTile {
+  int64_t begin, end;  // rows, counted through the batch
+};
+
+struct RowTiling {
+  ImageBatch images;
+  int64_t tile_rows;
+
+  SG3_INLINE int64_t tiles() const { return (images.batch * images.height + tile_rows - 1) / tile_rows; }
+  SG3_INLINE RowTile tile(int64_t index) const {
+    const int64_t begin = index * tile_rows, end = begin + tile_rows, rows = images.batch * images.height;
+    return {begin, end < rows ? end : rows};
+  }
+};
+
+// Some channels of a whole image, so that sums depend on nothing else.
+struct ChannelTile {
+  int64_t image, begin, end;  // channels
+};
+
+struct ChannelTiling {
+  static constexpr int64_t kChannels = 64;
+
+  ImageBatch images;
+
+  SG3_INLINE int64_t groups() const { return (images.channels + kChannels - 1) / kChannels; }
+  SG3_INLINE int64_t tiles() const { return images.batch * groups(); }
+  SG3_INLINE ChannelTile tile(int64_t index) const {
+    const int64_t begin = index % groups() * kChannels, end = begin + kChannels;
+    return {index / groups(), begin, end < images.channels ? end : images.channels};
+  }
+};
+
 template <class Scalar>
 struct ScaleChannelsJob {
-  Tiling tiling;
+  RowTiling tiling;
   const void* x;
   const Scalar* factors;
   void* y;
@@ -18,7 +52,7 @@ struct ScaleChannelsJob {
 
 template <class Scalar>
 struct SumPixelsJob {
-  Tiling tiling;  // a tile is a whole image
+  ChannelTiling tiling;
   const void *x, *y;
   Scalar* sums;
 };

@@ -7,35 +7,31 @@
 namespace sg3::SG3_ISA {
 namespace {
 
-// Distance of a tile's first element from that of its batch.
-SG3_INLINE int64_t offset(const Tiling& t, const Tile& tile, int64_t row) {
-  return ((tile.image * t.out_height + row) * t.out_width + tile.x_begin) * t.channels + tile.block * kLanes;
-}
-
-SG3_INLINE int64_t channels_of(const Tiling& t, const Tile& tile) {
-  const int64_t count = t.channels - tile.block * kLanes;
-  return count < kLanes ? count : kLanes;
-}
-
 template <class T>
 struct ScaleKernel {
   using Scalar = typename Arithmetic<T>::Scalar;
-  using Lanes = typename Arithmetic<T>::Lanes;
   using Job = ScaleChannelsJob<Scalar>;
 
   static int64_t scratch_size(const Job&) { return 0; }
 
-  static void run(const Job& job, const Tile& tile, void*) {
-    const Tiling& t = job.tiling;
-    const int64_t count = channels_of(t, tile);
-    const Lanes factor = load_channels(job.factors + tile.image * t.channels + tile.block * kLanes, count);
-    for (int64_t row = tile.y_begin; row < tile.y_end; ++row) {
-      const T* from = static_cast<const T*>(job.x) + offset(t, tile, row);
-      T* to = static_cast<T*>(job.y) + offset(t, tile, row);
-      for (int64_t column = tile.x_begin; column < tile.x_end; ++column, from += t.channels, to += t.channels) {
-        store_channels(to, load_channels(from, count) * factor, count);
+  static void run(const Job& job, const RowTile& tile, void*) {
+    const ImageBatch& images = job.tiling.images;
+    const int64_t channels = images.channels, row_size = images.width * channels;
+    const T* from = static_cast<const T*>(job.x) + tile.begin * row_size;
+    T* to = static_cast<T*>(job.y) + tile.begin * row_size;
+    for (int64_t row = tile.begin; row < tile.end; ++row) {
+      const Scalar* factors = job.factors + row / images.height * channels;
+      for (int64_t column = 0; column < images.width; ++column, from += channels, to += channels) {
+        int64_t c = 0;
+        for (; c + kLanes <= channels; c += kLanes) scale(from + c, factors + c, kLanes, to + c);
+        if (c < channels) scale(from + c, factors + c, channels - c, to + c);
       }
     }
+  }
+
+ private:
+  static SG3_INLINE void scale(const T* from, const Scalar* factors, int64_t count, T* to) {
+    store_channels(to, load_channels(from, count) * load_channels(factors, count), count);
   }
 };
 
@@ -47,39 +43,46 @@ struct SumKernel {
 
   static int64_t scratch_size(const Job&) { return 0; }
 
-  static void run(const Job& job, const Tile& tile, void*) {
-    double sums[kLanes] = {};
-    for (int64_t row = tile.y_begin; row < tile.y_end; ++row) {
-      const int64_t start = offset(job.tiling, tile, row);
-      const T* x = static_cast<const T*>(job.x) + start;
-      Scalar of_row[kLanes];
-      if (job.y == nullptr) {
-        store(of_row, sum(job, tile, [&](int64_t at, int64_t count) { return load_channels(x + at, count); }));
-      } else {
-        const T* y = static_cast<const T*>(job.y) + start;
-        store(of_row, sum(job, tile, [&](int64_t at, int64_t count) {
-                return load_channels(x + at, count) * load_channels(y + at, count);
-              }));
-      }
-      for (int64_t i = 0; i < kLanes; ++i) sums[i] += of_row[i];
+  static void run(const Job& job, const ChannelTile& tile, void*) {
+    const ImageBatch& images = job.tiling.images;
+    const int64_t first = tile.image * images.height * images.width * images.channels + tile.begin;
+    const T *x = static_cast<const T*>(job.x) + first, *y = static_cast<const T*>(job.y) + first;
+    if (job.y == nullptr) {
+      sum(job, tile, [=](int64_t at, int64_t count) { return load_channels(x + at, count); });
+    } else {
+      sum(job, tile, [=](int64_t at, int64_t count) { return load_channels(x + at, count) * load_channels(y + at, count); });
     }
-    Scalar* to = job.sums + tile.image * job.tiling.channels + tile.block * kLanes;
-    for (int64_t i = 0; i < channels_of(job.tiling, tile); ++i) to[i] = static_cast<Scalar>(sums[i]);
   }
 
  private:
-  // Sums value(distance of a pixel from the first, channels) over a row, in four sums that do not wait for each other.
+  static constexpr int kBlocks = ChannelTiling::kChannels / kLanes;
+
+  // Writes the sums of value(distance from the tile's first element, channels), of which those of a row are added first.
   template <class Value>
-  static SG3_INLINE Lanes sum(const Job& job, const Tile& tile, const Value& value) {
-    const int64_t stride = job.tiling.channels, count = channels_of(job.tiling, tile);
-    const int64_t width = tile.x_end - tile.x_begin;
-    Lanes parts[4] = {};
-    int64_t column = 0;
-    for (; column + 4 <= width; column += 4) {
-      for (int64_t i = 0; i < 4; ++i) parts[i] += value((column + i) * stride, count);
+  static SG3_INLINE void sum(const Job& job, const ChannelTile& tile, const Value& value) {
+    const ImageBatch& images = job.tiling.images;
+    const int64_t channels = tile.end - tile.begin, row_size = images.width * images.channels;
+    double sums[kBlocks * kLanes] = {};
+    for (int64_t row = 0; row < images.height; ++row) {
+      Lanes parts[kBlocks] = {};
+      for (int64_t at = row * row_size; at < (row + 1) * row_size; at += images.channels) {
+        add(parts, at, channels, value);
+      }
+      for (int block = 0; block < kBlocks; ++block) {
+        for (int64_t i = 0; i < kLanes; ++i) sums[block * kLanes + i] += parts[block][i];
+      }
     }
-    for (; column < width; ++column) parts[0] += value(column * stride, count);
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    Scalar* to = job.sums + tile.image * images.channels + tile.begin;
+    for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<Scalar>(sums[c]);
+  }
+
+  template <class Value>
+  static SG3_INLINE void add(Lanes (&parts)[kBlocks], int64_t at, int64_t channels, const Value& value) {
+#pragma GCC unroll 4
+    for (int block = 0; block < kBlocks; ++block) {
+      const int64_t count = channels - block * kLanes;
+      if (count > 0) parts[block] += value(at + block * kLanes, count < kLanes ? count : kLanes);
+    }
   }
 };
 

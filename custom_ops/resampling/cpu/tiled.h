@@ -4,16 +4,15 @@
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_TILED_H_
 
 #include "custom_ops/resampling/cpu/scratch.h"
-#include "custom_ops/resampling/cpu/tiling.h"
 #include "custom_ops/resampling/stage.h"
 
 namespace sg3 {
 
 // `Operation` is constructed from a problem, of which it keeps nothing but copies. It has the types Problem and Arrays,
 // and the const functions
-//   Tiling tiles(int threads)                                     tiles for about this many threads;
-//   double cycles(const Tiling&)                                  an estimate of the work of one tile;
-//   Job<Scalar> job<Scalar>(const Tiling&, const Arrays& arrays)  plain data for the kernels.
+//   Tiles tiles(int threads)                                     tiles for about this many threads, such as a Tiling;
+//   double cycles(const Tiles&)                                  an estimate of the work of one tile;
+//   Job<Scalar> job<Scalar>(const Tiles&, const Arrays& arrays)  plain data for the kernels.
 // cpu/isa.h declares the kernels of a job.
 template <class Operation>
 class Tiled {
@@ -43,7 +42,7 @@ class Tiled {
 
   Operation operation_;
   Sg3Type type_;
-  Tiling tiling_;
+  decltype(operation_.tiles(1)) tiling_;
 };
 
 }  // namespace sg3
