@@ -43,9 +43,7 @@ class SumPixelsOperation {
 
   ChannelTiling tiles(int) const { return {images_}; }
 
-  double cycles(const ChannelTiling&) const {
-    return 0.2 * images_.height * images_.width * ChannelTiling::kChannels;
-  }
+  double cycles(const ChannelTiling&) const { return 0.2 * images_.height * images_.width * ChannelTiling::kChannels; }
 
   template <class Scalar>
   SumPixelsJob<Scalar> job(const ChannelTiling& tiling, const Arrays& arrays) const {

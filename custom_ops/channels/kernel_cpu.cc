@@ -50,14 +50,16 @@ struct SumKernel {
     if (job.y == nullptr) {
       sum(job, tile, [=](int64_t at, int64_t count) { return load_channels(x + at, count); });
     } else {
-      sum(job, tile, [=](int64_t at, int64_t count) { return load_channels(x + at, count) * load_channels(y + at, count); });
+      sum(job, tile,
+          [=](int64_t at, int64_t count) { return load_channels(x + at, count) * load_channels(y + at, count); });
     }
   }
 
  private:
   static constexpr int kBlocks = ChannelTiling::kChannels / kLanes;
 
-  // Writes the sums of value(distance from the tile's first element, channels), of which those of a row are added first.
+  // Writes the sums of value(distance from the tile's first element, channels), of which those of a row are added
+  // first.
   template <class Value>
   static SG3_INLINE void sum(const Job& job, const ChannelTile& tile, const Value& value) {
     const ImageBatch& images = job.tiling.images;

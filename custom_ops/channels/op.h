@@ -33,8 +33,8 @@ inline tensorflow::DataType wide_type(tensorflow::DataType images) {
 
 inline absl::Status check_wide_type(const std::string& name, tensorflow::DataType type, tensorflow::DataType images) {
   if (type == wide_type(images)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(name, "=", tensorflow::DataTypeString(type), " with T=",
-                                                 tensorflow::DataTypeString(images), ": use ",
+  return absl::InvalidArgumentError(absl::StrCat(name, "=", tensorflow::DataTypeString(type),
+                                                 " with T=", tensorflow::DataTypeString(images), ": use ",
                                                  tensorflow::DataTypeString(wide_type(images))));
 }
 

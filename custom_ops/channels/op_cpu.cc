@@ -26,8 +26,7 @@ class ScaleChannelsOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0}, 0, x.shape(), &y));
     if (x.NumElements() == 0) return;
     ScaleChannelsArrays arrays = {x.data(), factors.data(), y->data()};
-    OP_REQUIRES_OK(context,
-                   CpuDevice<ScaleChannelsCpu>::launch(context, batch_of(x), element_type(x.dtype()), arrays));
+    OP_REQUIRES_OK(context, CpuDevice<ScaleChannelsCpu>::launch(context, batch_of(x), element_type(x.dtype()), arrays));
   }
 };
 

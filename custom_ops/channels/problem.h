@@ -19,7 +19,8 @@ struct ScaleChannelsArrays {
   void* y;
 };
 
-// sums [batch, channels] of x * y over the pixels of each image, or of x where y is null; of the type that factors have.
+// sums [batch, channels] of x * y over the pixels of each image, or of x where y is null; of the type that factors
+// have.
 struct SumPixelsArrays {
   const void *x, *y;
   void* sums;

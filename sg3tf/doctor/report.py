@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sg3tf.ops import backend, cuda, filtered_lrelu, native, upfirdn2d
+from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.version import __version__
 
 #: Relative error of a value or gradient that rounding explains: in sums, and in a 16-bit result.
@@ -170,7 +170,20 @@ def _filtered_lrelu(x: tf.Tensor, impl: str) -> tf.Tensor:
     return filtered_lrelu(x, _TAPS, _TAPS, x[0, 0, 0], up=2, down=2, pad=(9, 10, 9, 10), clamp=0.8, impl=impl)
 
 
-_OPERATIONS: dict[str, Operation] = {"upfirdn2d": _upfirdn2d, "filtered_lrelu": _filtered_lrelu}
+def _scale_channels(x: tf.Tensor, impl: str) -> tf.Tensor:
+    return scale_channels(x, x[:, 0, 0], impl=impl)
+
+
+def _sum_pixels(x: tf.Tensor, impl: str) -> tf.Tensor:
+    return tf.cast(sum_pixels(x, x, impl=impl), x.dtype)
+
+
+_OPERATIONS: dict[str, Operation] = {
+    "upfirdn2d": _upfirdn2d,
+    "filtered_lrelu": _filtered_lrelu,
+    "scale_channels": _scale_channels,
+    "sum_pixels": _sum_pixels,
+}
 
 
 def _test(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> str:

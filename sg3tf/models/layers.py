@@ -16,6 +16,7 @@ from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
+from sg3tf.ops.backend import select_backend
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
@@ -65,10 +66,12 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     if x.dtype.size >= 4:
         return x + bias
 
+    impl = select_backend(None)
+
     @tf.custom_gradient
     def add(x: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return dy, tf.reduce_sum(sum_pixels(dy), axis=0)
+            return dy, tf.reduce_sum(sum_pixels(dy, impl=impl), axis=0)
 
         return x + tf.cast(bias, x.dtype), gradient
 
@@ -319,10 +322,12 @@ def demodulation(
         style_epsilon: added to their mean square.
     """
     # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
-    kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+    squares = tf.reduce_sum(tf.square(kernel), axis=[0, 1])  # [in, out]: the kernel is squared and summed once
+    total = tf.reduce_sum(squares, axis=0)
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
     styles = styles * tf.math.rsqrt(mean_square + style_epsilon if style_epsilon else mean_square)
-    energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
+    energy = tf.matmul(tf.square(styles), squares / total)
+    kernel = kernel * tf.math.rsqrt(total)
     return Demodulation(styles, kernel, tf.math.rsqrt(energy + epsilon))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -22,7 +22,7 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) ->
         impl: see filtered_lrelu; "native" has a kernel on CPUs, elsewhere this is a plain multiplication.
 
     Returns:
-        [N, H, W, C] of the type of x. Gradients of any order; those with respect to factors are sums in float32 or better.
+        [N, H, W, C] of the type of x. Gradients of any order; those by factors are sums in float32 or better.
 
     Raises:
         ValueError: naming the argument, its value and the remedy.
@@ -58,7 +58,7 @@ def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None
         >>> sum_pixels(tf.ones([2, 4, 4, 3])).numpy()[0]
         array([16., 16., 16.], dtype=float32)
     """
-    x = check_images(x)
+    x, y = check_images(x), y if y is None else tf.convert_to_tensor(y)
     if y is not None and (y.dtype != x.dtype or not y.shape.is_compatible_with(x.shape)):
         raise ValueError(f"y of type {y.dtype.name} and shape {y.shape}: give those of x, {x.dtype.name} and {x.shape}")
     return _sum(x, y, _has_kernel(impl))
@@ -73,35 +73,69 @@ def _wide(x: tf.Tensor) -> tf.DType:
     return tf.float64 if x.dtype == tf.float64 else tf.float32
 
 
-# Each is the derivative of the other, so that there are gradients of any order.
+# Derivatives of each other, so that there are gradients of any order, whose sums are in float32 or better.
 
 
 def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
+    if has_kernel:
+        return native.operations().sg3_scale_channels(x, factors)
+
     @tf.custom_gradient
     def apply(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
+        def gradient(dy: tf.Tensor) -> list[tf.Tensor]:
+            return _scale_gradient(dy, x, factors, has_kernel)
 
-        if has_kernel:
-            return native.operations().sg3_scale_channels(x, factors), gradient
         return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
 
     return apply(x, factors)
 
 
 def _sum(x: tf.Tensor, y: tf.Tensor | None, has_kernel: bool) -> tf.Tensor:
+    images = [x] if y is None else [x, y]
+    if has_kernel:
+        return native.operations().sg3_sum_pixels(images, Sums=_wide(x))
+
     @tf.custom_gradient
     def apply(*images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(d_sums: tf.Tensor) -> list[tf.Tensor]:
-            if len(images) == 2:
-                return [_scale(image, d_sums, has_kernel) for image in reversed(images)]
-            return [tf.broadcast_to(tf.cast(d_sums, images[0].dtype)[:, None, None, :], tf.shape(images[0]))]
+            return _sum_gradient(d_sums, images, has_kernel)
 
-        if has_kernel:
-            return native.operations().sg3_sum_pixels(list(images), Sums=_wide(images[0])), gradient
         product = at_least_float32(images[0])
         if len(images) == 2:
             product *= at_least_float32(images[1])
         return tf.reduce_sum(product, axis=[1, 2]), gradient
 
-    return apply(x) if y is None else apply(x, y)
+    return apply(*images)
+
+
+def _spread(sums: tf.Tensor, shape: tf.Tensor, dtype: tf.DType, has_kernel: bool) -> tf.Tensor:
+    """Return images of a shape and type, every pixel of which is `sums`."""
+
+    @tf.custom_gradient
+    def apply(sums: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def gradient(dy: tf.Tensor) -> tf.Tensor:
+            return _sum(dy, None, has_kernel)
+
+        return tf.broadcast_to(tf.cast(sums, dtype)[:, None, None, :], shape), gradient
+
+    return apply(sums)
+
+
+def _scale_gradient(dy: tf.Tensor, x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> list[tf.Tensor]:
+    return [_scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)]
+
+
+def _sum_gradient(d_sums: tf.Tensor, images: Sequence[tf.Tensor], has_kernel: bool) -> list[tf.Tensor]:
+    if len(images) == 2:
+        return [_scale(image, d_sums, has_kernel) for image in reversed(images)]
+    return [_spread(d_sums, tf.shape(images[0]), images[0].dtype, has_kernel)]
+
+
+@tf.RegisterGradient("Sg3>ScaleChannels")
+def _native_scale_gradient(op: Any, dy: tf.Tensor) -> list[tf.Tensor]:
+    return _scale_gradient(dy, *op.inputs, has_kernel=True)
+
+
+@tf.RegisterGradient("Sg3>SumPixels")
+def _native_sum_gradient(op: Any, d_sums: tf.Tensor) -> list[tf.Tensor]:
+    return _sum_gradient(d_sums, op.inputs, has_kernel=True)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf.models.filters import low_pass
-from sg3tf.ops import filtered_lrelu, upfirdn2d, use_backend
+from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d, use_backend
 from tests.helpers.numerics import Array
 
 UP, DOWN = low_pass(12, 4, 12, 32), low_pass(12, 5, 11, 32)
@@ -35,13 +35,15 @@ def value_and_gradient(operation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor
 
 
 def values_and_gradients() -> dict[str, Array]:
-    """Values and gradients of both operations in two types."""
+    """Values and gradients of all operations in two types."""
     results = {}
     for dtype in (tf.float32, tf.bfloat16):
         x = tf.cast(images(1), dtype)
         for name, operation in (
             ("upfirdn2d", lambda x: upfirdn2d(x, UP, up=2, down=3, pad=(3, 9, 4, 6), impl="native")),
             ("filtered_lrelu", lambda x: filtered_lrelu(x, UP, DOWN, x[0, 0, 0], **GEOMETRY, impl="native")),
+            ("scale_channels", lambda x: scale_channels(x, x[:, 0, 0], impl="native")),
+            ("sum_pixels", lambda x: sum_pixels(x, x, impl="native")),
         ):
             value, gradient = value_and_gradient(operation, x)
             results[f"{name}/{dtype.name}/value"] = np.float32(value)

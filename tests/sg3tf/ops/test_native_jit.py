@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from sg3tf.models.filters import low_pass
-from sg3tf.ops import filtered_lrelu, native, upfirdn2d
+from sg3tf.ops import filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from tests.helpers.numerics import Array, relative_error
 
 pytestmark = [
@@ -142,6 +142,55 @@ def test_many_at_once() -> None:
     for _ in range(5):
         inside = jit(lambda *x: tf.add_n([lrelu(i) for i in x]))(*x)
         assert relative_error(inside, outside) < 1e-6
+
+
+def channels(x: tf.Tensor) -> tf.Tensor:
+    y = scale_channels(x, x[:, 0, 0], impl="native")
+    sums = sum_pixels(x, y, impl="native") + sum_pixels(y, impl="native")
+    return scale_channels(y, sums / 100, impl="native")
+
+
+def test_channels_are_left_to_xla() -> None:
+    """It fuses them with what is around."""
+    x = tf.constant(images(1))
+    assert "custom-call" not in jit(channels).experimental_get_compiler_ir(x)(stage="hlo")
+    close(jit(results(channels))(x), results(channels)(x), 2e-5)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.float16, tf.float64], ids=lambda dtype: dtype.name)
+def test_channels_traced_outside(dtype: tf.DType) -> None:
+    """Native operations in the graph, compiled all the same, with their gradients."""
+    x = tf.cast(images(1) / 4, dtype)
+    inner = tf.function(channels)
+    expected = results(inner)(x)
+    types = {op.type for op in inner.get_concrete_function(x).graph.get_operations()}
+    assert {"Sg3>ScaleChannels", "Sg3>SumPixels"} <= types
+    outer = jit(results(inner))
+    # Sums of 16-bit numbers are float32 in both, but XLA does not round what it fuses.
+    close(outer(x), expected, {tf.float64: 1e-12, tf.float32: 2e-5, tf.float16: 2e-3, tf.bfloat16: 2e-2}[dtype])
+    assert outer.experimental_get_compiler_ir(x)(stage="hlo").count(" reduce(") >= 2
+    empty = x[:0]
+    for ours, plain in zip(outer(empty), results(inner)(empty), strict=True):
+        assert ours.shape == plain.shape
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda ops, x: ops.sg3_scale_channels(x, x[0, 0]), r"factors of shape \[19,21\]: give \[2, 21\]"),
+        (lambda ops, x: ops.sg3_scale_channels(x[0], x[0, 0]), r"x of shape .*: give \[N, H, W, C\]"),
+        (lambda ops, x: ops.sg3_sum_pixels([x, x[:1]], Sums=tf.float32), "images of shapes .* give two of one shape"),
+        (lambda ops, x: ops.sg3_sum_pixels([x, x, x], Sums=tf.float32), "3 images: give one or two"),
+        (lambda ops, x: ops.sg3_sum_pixels([x], Sums=tf.float64), "Sums=double with T=float: use float"),
+    ],
+)
+def test_errors_of_channels(call: Callable[..., tf.Tensor], message: str) -> None:
+    """Unknown shapes in the graph leave them to the kernels for XLA."""
+    function = tf.function(
+        lambda x: call(native.operations(), x), jit_compile=True, input_signature=[tf.TensorSpec(None, tf.float32)]
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        function(tf.constant(images(1)))
 
 
 LATE = """
