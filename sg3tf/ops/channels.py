@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -73,17 +73,16 @@ def _wide(x: tf.Tensor) -> tf.DType:
     return tf.float64 if x.dtype == tf.float64 else tf.float32
 
 
-# Derivatives of each other, so that there are gradients of any order, whose sums are in float32 or better.
-
-
 def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
     if has_kernel:
         return native.operations().sg3_scale_channels(x, factors)
+    if x.dtype.size >= 4:
+        return x * factors[:, None, None, :]
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # TensorFlow's would be summed in 16 bits
     def apply(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        def gradient(dy: tf.Tensor) -> list[tf.Tensor]:
-            return _scale_gradient(dy, x, factors, has_kernel)
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
 
         return x * tf.cast(factors, x.dtype)[:, None, None, :], gradient
 
@@ -91,51 +90,37 @@ def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
 
 
 def _sum(x: tf.Tensor, y: tf.Tensor | None, has_kernel: bool) -> tf.Tensor:
-    images = [x] if y is None else [x, y]
     if has_kernel:
-        return native.operations().sg3_sum_pixels(images, Sums=_wide(x))
-
-    @tf.custom_gradient
-    def apply(*images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        def gradient(d_sums: tf.Tensor) -> list[tf.Tensor]:
-            return _sum_gradient(d_sums, images, has_kernel)
-
-        product = at_least_float32(images[0])
-        if len(images) == 2:
-            product *= at_least_float32(images[1])
-        return tf.reduce_sum(product, axis=[1, 2]), gradient
-
-    return apply(*images)
+        return native.operations().sg3_sum_pixels([x] if y is None else [x, y], Sums=_wide(x))
+    product = at_least_float32(x) if y is None else at_least_float32(x) * at_least_float32(y)
+    return tf.reduce_sum(product, axis=[1, 2])
 
 
-def _spread(sums: tf.Tensor, shape: tf.Tensor, dtype: tf.DType, has_kernel: bool) -> tf.Tensor:
+# The native operations are derivatives of each other, so that there are gradients of any order.
+
+
+@tf.RegisterGradient("Sg3>ScaleChannels")
+def _native_scale_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    x, factors = op.inputs
+    return _scale(dy, factors, has_kernel=True), _sum(x, dy, has_kernel=True)
+
+
+@tf.RegisterGradient("Sg3>SumPixels")
+def _native_sum_gradient(op: Any, d_sums: tf.Tensor) -> list[tf.Tensor]:
+    if len(op.inputs) == 2:
+        return [_scale(image, d_sums, has_kernel=True) for image in reversed(op.inputs)]
+    (x,) = op.inputs
+    return [_native_spread(d_sums, tf.shape(x), x.dtype)]
+
+
+def _native_spread(sums: tf.Tensor, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Return images of a shape and type, every pixel of which is `sums`."""
 
     @tf.custom_gradient
     def apply(sums: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tf.Tensor:
-            return _sum(dy, None, has_kernel)
+            return _sum(dy, None, has_kernel=True)
 
         return tf.broadcast_to(tf.cast(sums, dtype)[:, None, None, :], shape), gradient
 
     return apply(sums)
-
-
-def _scale_gradient(dy: tf.Tensor, x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> list[tf.Tensor]:
-    return [_scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)]
-
-
-def _sum_gradient(d_sums: tf.Tensor, images: Sequence[tf.Tensor], has_kernel: bool) -> list[tf.Tensor]:
-    if len(images) == 2:
-        return [_scale(image, d_sums, has_kernel) for image in reversed(images)]
-    return [_spread(d_sums, tf.shape(images[0]), images[0].dtype, has_kernel)]
-
-
-@tf.RegisterGradient("Sg3>ScaleChannels")
-def _native_scale_gradient(op: Any, dy: tf.Tensor) -> list[tf.Tensor]:
-    return _scale_gradient(dy, *op.inputs, has_kernel=True)
-
-
-@tf.RegisterGradient("Sg3>SumPixels")
-def _native_sum_gradient(op: Any, d_sums: tf.Tensor) -> list[tf.Tensor]:
-    return _sum_gradient(d_sums, op.inputs, has_kernel=True)

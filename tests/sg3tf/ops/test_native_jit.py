@@ -161,9 +161,9 @@ def test_channels_are_left_to_xla() -> None:
 def test_channels_traced_outside(dtype: tf.DType) -> None:
     """Native operations in the graph, compiled all the same, with their gradients."""
     x = tf.cast(images(1) / 4, dtype)
-    inner = tf.function(channels)
+    inner = tf.function(channels, input_signature=[tf.TensorSpec([None, *SHAPE[1:]], dtype)])
     expected = results(inner)(x)
-    types = {op.type for op in inner.get_concrete_function(x).graph.get_operations()}
+    types = {op.type for op in inner.get_concrete_function().graph.get_operations()}
     assert {"Sg3>ScaleChannels", "Sg3>SumPixels"} <= types
     outer = jit(results(inner))
     # Sums of 16-bit numbers are float32 in both, but XLA does not round what it fuses.
