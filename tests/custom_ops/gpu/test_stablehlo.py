@@ -10,7 +10,7 @@ import tensorflow as tf
 from custom_ops.gpu import stablehlo
 from custom_ops.gpu.pjrt import Program
 from sg3tf.models import layers
-from sg3tf.ops import upfirdn2d
+from sg3tf.ops import scale_channels, sum_pixels, upfirdn2d
 
 
 def test_variables_are_arguments_and_their_new_values_results():
@@ -50,6 +50,22 @@ def test_native_operations_are_custom_calls():
 
     text = stablehlo.export(function, np.zeros([1, 8, 8, 4], np.float32), backend="native").text
     assert "custom_call @sg3_upfirdn2d" in text
+
+
+@pytest.mark.native
+def test_channels_need_no_custom_calls():
+    """Machines with a GPU have none of them, in gradients either."""
+
+    def function(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layers.add_bias(scale_channels(x, x[:, 0, 0]), tf.ones([4]))
+            total = tf.reduce_sum(sum_pixels(y, y)) + tf.reduce_sum(sum_pixels(y))
+        return tape.gradient(total, x)
+
+    for dtype in (np.float32, np.float16):
+        text = stablehlo.export(function, np.zeros([2, 8, 8, 4], dtype), backend="native").text
+        assert "stablehlo.reduce" in text and "custom_call" not in text
 
 
 def test_float16_convolutions_stay_float16():
