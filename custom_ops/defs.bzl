@@ -35,6 +35,19 @@ def _isa_library(name, srcs, deps):
         }),
     )
 
+def isa_test(name, srcs, deps):
+    """Compiles a test for every instruction set, into the namespace that the macro SG3_ISA names."""
+    for isa, flags in _INSTRUCTION_SETS.items():
+        cc_test(
+            name = name + "_" + isa,
+            size = "small",
+            srcs = srcs,
+            copts = ["-DSG3_ISA=" + isa, "-O3"] + _QUIET + flags,
+            linkstatic = True,
+            target_compatible_with = [] if isa == "baseline" else ["@platforms//cpu:x86_64"],
+            deps = deps,
+        )
+
 def op_package(gpu = True):
     """Declares the targets of an operation's folder, with or without kernels of its own for GPUs.
 

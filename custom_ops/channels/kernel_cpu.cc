@@ -71,7 +71,9 @@ struct SumKernel {
         add(parts, at, channels, value);
       }
       for (int block = 0; block < kBlocks; ++block) {
-        for (int64_t i = 0; i < kLanes; ++i) sums[block * kLanes + i] += parts[block][i];
+        Scalar values[kLanes];
+        store(values, parts[block]);
+        for (int64_t i = 0; i < kLanes; ++i) sums[block * kLanes + i] += values[i];
       }
     }
     Scalar* to = job.sums + tile.image * images.channels + tile.begin;

@@ -28,25 +28,24 @@ SG3_INLINE Span span(const PolyphaseView<Scalar>& down, int64_t first, int64_t l
 }
 
 // The operation on samples. Held by value where it is used, as the compiler has to assume that any store changes a job.
-template <class Lanes, class Ints>
+template <class Lanes>
 struct Activation {
   Lanes slope, clamp;
 
   SG3_INLINE Lanes activated(Lanes z) const {
-    z = z < 0 ? z * slope : z;
-    z = z > clamp ? clamp : z;
-    return z < -clamp ? -clamp : z;
+    z = where_less(z, Lanes{}, z * slope, z);
+    return maximum(minimum(z, clamp), -clamp);
   }
 
   // Returns the word of the mask: bits of the negative channels, and of the clamped ones.
   SG3_INLINE uint32_t bits(Lanes z) const {
-    Lanes magnitude = z < 0 ? z * -slope : z;
+    Lanes magnitude = where_less(z, Lanes{}, z * -slope, z);
     return less_bits(z, Lanes{}) | ~less_bits(magnitude, clamp) << kLanes;
   }
 
   SG3_INLINE Lanes masked(Lanes z, uint32_t word) const {
-    z = choose<Ints>(word, z * slope, z);
-    return choose<Ints>(word >> kLanes, Lanes{}, z);
+    z = choose(word, z * slope, z);
+    return choose(word >> kLanes, Lanes{}, z);
   }
 };
 
@@ -122,7 +121,7 @@ class TileStream {
   SG3_INLINE void upsample_row(int64_t line, uint32_t* mask) {
     Scalar* upsampled = upsampled_ - origin_ * kLanes;
     uint32_t* words = words_ - columns_.begin;
-    Activation<Lanes, typename Arithmetic<T>::Ints> act = {broadcast<Lanes>(job_.slope), broadcast<Lanes>(job_.clamp)};
+    Activation<Lanes> act = {broadcast<Lanes>(job_.slope), broadcast<Lanes>(job_.clamp)};
     rows_.compute_row(line, [=](int64_t column, Lanes z) {
       if (mode == SG3_ACTIVATE_AND_MASK) words[column] = act.bits(z);
       store(upsampled + column * kLanes, mode == SG3_APPLY_MASK ? act.masked(z, mask[column]) : act.activated(z));
