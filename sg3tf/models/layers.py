@@ -17,6 +17,7 @@ from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.ops.backend import select_backend
+from sg3tf.ops.conv3x3 import conv3x3, has_fast_conv3x3, transposed_kernel
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
@@ -50,6 +51,8 @@ def is_low_precision(resolution: int, image_resolution: int) -> bool:
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VALID") -> tf.Tensor:
     """Convolve x [N, H, W, in] with kernel float32 [K, K, in, out], which is rounded to the type of x."""
     kernel = tf.cast(kernel, x.dtype)
+    if stride == 1 and has_fast_conv3x3(x, kernel):
+        return conv3x3(x, kernel, pad=1 if padding == "SAME" else 0)
     if x.dtype != tf.float16 or not converts_float16():
         return tf.nn.conv2d(x, kernel, stride, padding)
     wide = tf.nn.conv2d(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32), stride, padding)
@@ -339,6 +342,8 @@ def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     if kernel.shape[0] == 1:
         return conv2d(x, kernel)
     kernel = tf.cast(kernel, x.dtype)
+    if has_fast_conv3x3(x, kernel):
+        return conv3x3(x, kernel, pad=2)
     if x.dtype != tf.float16 or not converts_float16():
         return _full_conv(x, kernel)
     return tf.cast(_full_conv(tf.cast(x, tf.float32), tf.cast(kernel, tf.float32)), x.dtype)
@@ -349,22 +354,17 @@ def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf
     def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Those of the transpose, a VALID convolution from dy's size to x's: for padded images XLA chooses
         # kernels a hundred times slower on GPUs, and CPUs take longer too (docs/adr/0023).
-        dx = tf.nn.conv2d(dy, _transposed(kernel), 1, "VALID")
+        dx = tf.nn.conv2d(dy, transposed_kernel(kernel), 1, "VALID")
         size, _, fan_in, fan_out = kernel.shape
         by_transposed = tf.raw_ops.Conv2DBackpropFilter(
             input=dy, filter_sizes=[size, size, fan_out, fan_in], out_backprop=x, strides=[1] * 4, padding="VALID"
         )
-        return dx, _transposed(by_transposed)
+        return dx, transposed_kernel(by_transposed)
 
     pad = kernel.shape[0] - 1
     # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
     padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     return tf.nn.conv2d(padded, kernel, 1, "VALID"), gradient
-
-
-def _transposed(kernel: tf.Tensor) -> tf.Tensor:
-    """Kernel [K, K, out, in] of the transpose of a convolution with kernel [K, K, in, out]."""
-    return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
 def upsampling_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:

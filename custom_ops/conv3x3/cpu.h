@@ -1,0 +1,59 @@
+// Convolutions with 3x3 kernels on the CPU.
+
+#ifndef SG3TF_CUSTOM_OPS_CONV3X3_CPU_H_
+#define SG3TF_CUSTOM_OPS_CONV3X3_CPU_H_
+
+#include <algorithm>
+
+#include "custom_ops/conv3x3/job.h"
+#include "custom_ops/resampling/cpu/scratch.h"
+
+namespace sg3 {
+
+// First transform_kernel for all input channels, then run for all tiles, both from any threads and in any order. Results
+// do not depend on the number of threads.
+class Conv3x3Cpu {
+ public:
+  Conv3x3Cpu(const Conv3x3& conv, int threads) : conv_(conv) {
+    const int64_t count = conv.batch * ((conv.out_height() + 1) / 2) * ((conv.out_width() + 1) / 2);
+    // A block's transformed tiles should stay in the second-level cache, and several blocks per thread end together.
+    constexpr int64_t kFloats = 1 << 18, kGroup = 8, kMost = 48, kBlocksPerThread = 4;
+    const int64_t fitting = kFloats / (kPositions * std::max<int64_t>(conv.in_channels, 1));
+    const int64_t share = count / (kBlocksPerThread * threads);
+    const int64_t block = std::clamp(std::min(fitting, share), kGroup, kMost);
+    tiling_ = {count, block / kGroup * kGroup};
+  }
+
+  // Of the transformed kernels, in floats, to be aligned to 64 bytes.
+  int64_t transformed_size() const { return layout().size(); }
+
+  void transform_kernel(const float* kernel, float* transformed, int64_t first, int64_t last) const {
+    const KernelTransformJob job = {layout(), kernel, transformed};
+    SG3_CALL_FOR_ISA(transform_kernel, job, first, last);
+  }
+  double transform_cycles() const { return 3.0 * layout().padded(); }
+
+  int64_t tiles() const { return tiling_.tiles(); }
+  double tile_cycles() const {
+    return 0.6 * static_cast<double>(tiling_.block) * static_cast<double>(conv_.in_channels * layout().padded());
+  }
+
+  // `transformed` is what transform_kernel wrote.
+  void run(int64_t first, int64_t last, const float* transformed, const Conv3x3Arrays& arrays) const {
+    const WinogradJob job = {tiling_, conv_, static_cast<const float*>(arrays.x), transformed,
+                             static_cast<float*>(arrays.y)};
+    const int64_t size = SG3_CALL_FOR_ISA(scratch_size, job);
+    Scratch scratch(static_cast<size_t>(size) * sizeof(float));
+    SG3_CALL_FOR_ISA(run_blocks, job, first, last, static_cast<float*>(scratch.get()));
+  }
+
+ private:
+  KernelLayout layout() const { return {conv_.in_channels, conv_.out_channels}; }
+
+  Conv3x3 conv_;
+  BlockTiling tiling_;
+};
+
+}  // namespace sg3
+
+#endif  // SG3TF_CUSTOM_OPS_CONV3X3_CPU_H_

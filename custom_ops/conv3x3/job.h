@@ -1,0 +1,72 @@
+// Plain data for the CPU kernels of the convolution.
+
+#ifndef SG3TF_CUSTOM_OPS_CONV3X3_JOB_H_
+#define SG3TF_CUSTOM_OPS_CONV3X3_JOB_H_
+
+#include "custom_ops/resampling/cpu/isa.h"
+#include "custom_ops/conv3x3/problem.h"
+
+namespace sg3 {
+
+constexpr int64_t kPositions = 16;  // of a transformed tile of 4x4 pixels
+constexpr int64_t kPanel = 48;      // output channels multiplied together
+
+// Transformed kernels: [panels][16][in_channels][width of the panel].
+struct KernelLayout {
+  int64_t in_channels, out_channels;
+
+  // Output channels in whole vectors of sixteen.
+  SG3_INLINE int64_t padded() const { return (out_channels + 15) / 16 * 16; }
+  SG3_INLINE int64_t panels() const { return (padded() + kPanel - 1) / kPanel; }
+  SG3_INLINE int64_t width(int64_t panel) const {
+    const int64_t left = padded() - panel * kPanel;
+    return left < kPanel ? left : kPanel;
+  }
+  SG3_INLINE int64_t offset(int64_t panel) const { return panel * kPanel * kPositions * in_channels; }
+  SG3_INLINE int64_t size() const { return padded() * kPositions * in_channels; }
+};
+
+struct KernelTransformJob {
+  KernelLayout layout;
+  const float* kernel;
+  float* transformed;
+};
+
+// Tiles of 2x2 outputs, counted through the batch, in blocks.
+struct BlockTile {
+  int64_t begin, end;
+};
+
+struct BlockTiling {
+  int64_t count, block;  // 2x2 tiles in all, and in a block
+
+  SG3_INLINE int64_t tiles() const { return (count + block - 1) / block; }
+  SG3_INLINE BlockTile tile(int64_t index) const {
+    const int64_t begin = index * block, end = begin + block;
+    return {begin, end < count ? end : count};
+  }
+};
+
+// Scratch memory is in floats.
+struct WinogradJob {
+  BlockTiling tiling;
+  Conv3x3 conv;
+  const float *x, *transformed;
+  float* y;
+};
+
+#define SG3_DECLARE_CONV3X3_FOR(isa)                                                    \
+  namespace isa {                                                                       \
+  void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last);    \
+  int64_t scratch_size(const WinogradJob& job);                                         \
+  void run_blocks(const WinogradJob& job, int64_t first, int64_t last, float* scratch); \
+  }
+SG3_DECLARE_CONV3X3_FOR(baseline)
+#if defined(__x86_64__)
+SG3_DECLARE_CONV3X3_FOR(avx2)
+SG3_DECLARE_CONV3X3_FOR(avx512)
+#endif
+
+}  // namespace sg3
+
+#endif  // SG3TF_CUSTOM_OPS_CONV3X3_JOB_H_

@@ -1,0 +1,39 @@
+// Attributes and checks of Sg3>Conv3x3 on any device.
+
+#ifndef SG3TF_CUSTOM_OPS_CONV3X3_OP_H_
+#define SG3TF_CUSTOM_OPS_CONV3X3_OP_H_
+
+#include "absl/strings/str_cat.h"
+#include "custom_ops/conv3x3/problem.h"
+#include "custom_ops/resampling/tf/attributes.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+
+namespace sg3 {
+
+inline absl::Status check_pad(int64_t pad) {
+  if (0 <= pad && pad <= 2) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("pad=", pad, ": give 0, 1 or 2"));
+}
+
+// Checks the shapes, and sets the problem.
+inline absl::Status conv3x3_of(const tensorflow::TensorShape& x, const tensorflow::TensorShape& kernel, int64_t pad,
+                               Conv3x3* conv) {
+  TF_RETURN_IF_ERROR(check_images("x", x));
+  if (kernel.dims() != 4 || kernel.dim_size(0) != 3 || kernel.dim_size(1) != 3 ||
+      kernel.dim_size(2) != x.dim_size(3)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kernel of shape ", kernel.DebugString(), ": give [3, 3, ", x.dim_size(3), ", filters]"));
+  }
+  *conv = {x.dim_size(0), x.dim_size(1), x.dim_size(2), x.dim_size(3), kernel.dim_size(3), pad};
+  if (conv->out_height() > 0 && conv->out_width() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("x of shape ", x.DebugString(), " with pad=", pad, ": smaller than the kernel"));
+}
+
+inline tensorflow::TensorShape output_shape(const Conv3x3& conv) {
+  return {conv.batch, conv.out_height(), conv.out_width(), conv.out_channels};
+}
+
+}  // namespace sg3
+
+#endif  // SG3TF_CUSTOM_OPS_CONV3X3_OP_H_

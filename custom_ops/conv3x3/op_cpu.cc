@@ -1,0 +1,47 @@
+// Sg3>Conv3x3 on the CPU.
+
+#include "custom_ops/conv3x3/cpu.h"
+#include "custom_ops/conv3x3/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/util/work_sharder.h"
+
+namespace sg3 {
+namespace {
+
+class Conv3x3Op : public tensorflow::OpKernel {
+ public:
+  explicit Conv3x3Op(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("pad", &pad_));
+    OP_REQUIRES_OK(context, check_pad(pad_));
+  }
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    const tensorflow::Tensor &x = context->input(0), &kernel = context->input(1);
+    Conv3x3 conv;
+    OP_REQUIRES_OK(context, conv3x3_of(x.shape(), kernel.shape(), pad_, &conv));
+    tensorflow::Tensor* y;
+    OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(conv), &y));
+    if (y->NumElements() == 0) return;
+    auto workers = context->device()->tensorflow_cpu_worker_threads();
+    const Conv3x3Cpu cpu(conv, workers->num_threads);
+    tensorflow::Tensor transformed;
+    OP_REQUIRES_OK(context, context->allocate_temp(x.dtype(), {cpu.transformed_size()}, &transformed));
+    float* to = transformed.flat<float>().data();
+    tensorflow::Shard(workers->num_threads, workers->workers, conv.in_channels,
+                      static_cast<int64_t>(1 + cpu.transform_cycles()), [&](int64_t first, int64_t last) {
+                        cpu.transform_kernel(kernel.flat<float>().data(), to, first, last);
+                      });
+    const Conv3x3Arrays arrays = {x.data(), y->data()};
+    tensorflow::Shard(workers->num_threads, workers->workers, cpu.tiles(),
+                      static_cast<int64_t>(1 + cpu.tile_cycles()),
+                      [&](int64_t first, int64_t last) { cpu.run(first, last, to, arrays); });
+  }
+
+ private:
+  int64_t pad_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), Conv3x3Op);
+
+}  // namespace
+}  // namespace sg3

@@ -1,0 +1,27 @@
+// A convolution with kernels of 3x3 pixels in plain C structs.
+
+#ifndef SG3TF_CUSTOM_OPS_CONV3X3_PROBLEM_H_
+#define SG3TF_CUSTOM_OPS_CONV3X3_PROBLEM_H_
+
+#include "custom_ops/resampling/stage.h"
+
+namespace sg3 {
+
+// Images [batch, height, width, in_channels] become [batch, height + 2 * pad - 2, width + 2 * pad - 2, out_channels],
+// correlated with kernels [3, 3, in_channels, out_channels]. All are float32.
+struct Conv3x3 {
+  int64_t batch, height, width, in_channels, out_channels;
+  int64_t pad;  // zeros around the images, 0 to 2
+
+  SG3_INLINE int64_t out_height() const { return height + 2 * pad - 2; }
+  SG3_INLINE int64_t out_width() const { return width + 2 * pad - 2; }
+};
+
+struct Conv3x3Arrays {
+  const void* x;
+  void* y;
+};
+
+}  // namespace sg3
+
+#endif  // SG3TF_CUSTOM_OPS_CONV3X3_PROBLEM_H_

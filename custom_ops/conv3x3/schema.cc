@@ -1,0 +1,49 @@
+// The schema of Sg3>Conv3x3: inputs, attributes, shapes.
+
+#include "custom_ops/conv3x3/op.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace sg3 {
+namespace {
+
+using tensorflow::shape_inference::DimensionHandle;
+using tensorflow::shape_inference::InferenceContext;
+using tensorflow::shape_inference::ShapeHandle;
+
+absl::Status infer(InferenceContext* c) {
+  ShapeHandle x, kernel;
+  DimensionHandle unused, sides[2];
+  int64_t pad;
+  TF_RETURN_IF_ERROR(c->GetAttr("pad", &pad));
+  TF_RETURN_IF_ERROR(check_pad(pad));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &x));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &kernel));
+  TF_RETURN_IF_ERROR(c->Merge(c->Dim(x, 3), c->Dim(kernel, 2), &unused));
+  for (int axis = 0; axis < 2; ++axis) {
+    TF_RETURN_IF_ERROR(c->WithValue(c->Dim(kernel, axis), 3, &unused));
+    TF_RETURN_IF_ERROR(c->Add(c->Dim(x, 1 + axis), 2 * pad, &sides[axis]));
+    TF_RETURN_IF_ERROR(c->Subtract(sides[axis], 2, &sides[axis]));
+  }
+  c->set_output(0, c->MakeShape({c->Dim(x, 0), sides[0], sides[1], c->Dim(kernel, 3)}));
+  return absl::OkStatus();
+}
+
+REGISTER_OP("Sg3>Conv3x3")
+    .Input("x: T")
+    .Input("kernel: T")
+    .Output("y: T")
+    .Attr("T: {float}")
+    .Attr("pad: int")
+    .SetShapeFn(infer)
+    .Doc(R"doc(
+Correlates images with kernels of 3x3 pixels, by Winograd's algorithm.
+
+x: [N, H, W, in].
+kernel: [3, 3, in, out].
+y: [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
+pad: zeros around the images, 0 to 2.
+)doc");
+
+}  // namespace
+}  // namespace sg3
