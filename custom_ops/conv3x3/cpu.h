@@ -10,8 +10,8 @@
 
 namespace sg3 {
 
-// First transform_kernel for all input channels, then run for all tiles, both from any threads and in any order. Results
-// do not depend on the number of threads.
+// First transform_kernel for all input channels, then run for all tiles, both from any threads and in any order.
+// Results do not depend on the number of threads.
 class Conv3x3Cpu {
  public:
   Conv3x3Cpu(const Conv3x3& conv, int threads) : conv_(conv) {
@@ -52,6 +52,47 @@ class Conv3x3Cpu {
 
   Conv3x3 conv_;
   BlockTiling tiling_;
+};
+
+// The gradient by the kernel, of a convolution with images x, and with the gradient by its outputs, dy. First run for
+// all units, then sum for all input channels, as above.
+class Conv3x3KernelGradientCpu {
+ public:
+  explicit Conv3x3KernelGradientCpu(const Conv3x3& conv) : conv_(conv) {
+    const int64_t count = conv.batch * ((conv.out_height() + 1) / 2) * ((conv.out_width() + 1) / 2);
+    tiling_ = {{conv.in_channels, conv.out_channels}, 1, count};
+    // Slices where there are few units, for several threads to share, unless they would be small.
+    constexpr int64_t kUnits = 16, kMost = 8, kTiles = 256;
+    const int64_t units = std::max<int64_t>(tiling_.tiles(), 1);
+    tiling_.slices = std::clamp<int64_t>(std::min(kUnits / units, count / kTiles), 1, kMost);
+    tiling_.slice_tiles = (count + tiling_.slices - 1) / tiling_.slices;
+  }
+
+  // Of the sums of all slices, in floats, to be aligned to 64 bytes.
+  int64_t sums_size() const { return tiling_.slices * tiling_.layout.size(); }
+
+  int64_t tiles() const { return tiling_.tiles(); }
+  double tile_cycles() const {
+    return 0.6 * static_cast<double>(tiling_.slice_tiles) * (KernelGradientTiling::kInputs * kPanel);
+  }
+
+  void run(int64_t first, int64_t last, const void* x, const void* dy, float* sums) const {
+    const KernelGradientJob job = {tiling_, conv_, static_cast<const float*>(x), static_cast<const float*>(dy), sums};
+    const int64_t size = SG3_CALL_FOR_ISA(scratch_size, job);
+    Scratch scratch(static_cast<size_t>(size) * sizeof(float));
+    SG3_CALL_FOR_ISA(run_units, job, first, last, static_cast<float*>(scratch.get()));
+  }
+
+  // Writes the gradient [3, 3, in_channels, out_channels] of input channels [first, last).
+  void sum(int64_t first, int64_t last, const float* sums, void* gradient) const {
+    const KernelGradientSumJob job = {tiling_, sums, static_cast<float*>(gradient)};
+    SG3_CALL_FOR_ISA(sum_slices, job, first, last);
+  }
+  double sum_cycles() const { return static_cast<double>((3 + tiling_.slices) * tiling_.layout.padded()); }
+
+ private:
+  Conv3x3 conv_;
+  KernelGradientTiling tiling_;
 };
 
 }  // namespace sg3

@@ -3,8 +3,8 @@
 #ifndef SG3TF_CUSTOM_OPS_CONV3X3_JOB_H_
 #define SG3TF_CUSTOM_OPS_CONV3X3_JOB_H_
 
-#include "custom_ops/resampling/cpu/isa.h"
 #include "custom_ops/conv3x3/problem.h"
+#include "custom_ops/resampling/cpu/isa.h"
 
 namespace sg3 {
 
@@ -55,11 +55,49 @@ struct WinogradJob {
   float* y;
 };
 
-#define SG3_DECLARE_CONV3X3_FOR(isa)                                                    \
-  namespace isa {                                                                       \
-  void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last);    \
-  int64_t scratch_size(const WinogradJob& job);                                         \
-  void run_blocks(const WinogradJob& job, int64_t first, int64_t last, float* scratch); \
+// The gradient by the kernel is computed in units of a range of input channels, a panel of output channels, and a slice
+// of the tiles, whose sums are added up afterwards. The division depends on the problem only, so that results do, too.
+struct KernelGradientUnit {
+  int64_t slice, in_begin, in_end, panel;
+};
+
+struct KernelGradientTiling {
+  static constexpr int64_t kInputs = 64;
+
+  KernelLayout layout;
+  int64_t slices, slice_tiles;  // 2x2 tiles of a slice
+
+  SG3_INLINE int64_t groups() const { return (layout.in_channels + kInputs - 1) / kInputs; }
+  SG3_INLINE int64_t tiles() const { return slices * groups() * layout.panels(); }
+  SG3_INLINE KernelGradientUnit tile(int64_t index) const {
+    const int64_t begin = index / layout.panels() % groups() * kInputs, end = begin + kInputs;
+    return {index / layout.panels() / groups(), begin, end < layout.in_channels ? end : layout.in_channels,
+            index % layout.panels()};
+  }
+};
+
+struct KernelGradientJob {
+  KernelGradientTiling tiling;
+  Conv3x3 conv;
+  const float *x, *dy;
+  float* sums;  // of every slice, in KernelLayout
+};
+
+// Adds up the slices and transforms the result: kernel gradients [3, 3, in_channels, out_channels].
+struct KernelGradientSumJob {
+  KernelGradientTiling tiling;
+  const float* sums;
+  float* gradient;
+};
+
+#define SG3_DECLARE_CONV3X3_FOR(isa)                                                         \
+  namespace isa {                                                                            \
+  void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last);         \
+  int64_t scratch_size(const WinogradJob& job);                                              \
+  void run_blocks(const WinogradJob& job, int64_t first, int64_t last, float* scratch);      \
+  int64_t scratch_size(const KernelGradientJob& job);                                        \
+  void run_units(const KernelGradientJob& job, int64_t first, int64_t last, float* scratch); \
+  void sum_slices(const KernelGradientSumJob& job, int64_t first, int64_t last);             \
   }
 SG3_DECLARE_CONV3X3_FOR(baseline)
 #if defined(__x86_64__)

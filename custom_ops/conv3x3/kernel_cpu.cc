@@ -5,8 +5,8 @@
 // sixteen positions, with 16 multiplications instead of 36. For many tiles and channels the product is sixteen matrix
 // products.
 
-#include "custom_ops/resampling/cpu/simd.h"
 #include "custom_ops/conv3x3/job.h"
+#include "custom_ops/resampling/cpu/simd.h"
 
 namespace sg3::SG3_ISA {
 namespace {
@@ -46,6 +46,66 @@ SG3_INLINE void multiply(const float* rows, int64_t row_pitch, const float* kern
   }
 }
 
+// Whole vectors and one more: rows that lie a power of two apart would share few places of the cache.
+SG3_INLINE int64_t pitch(int64_t channels) { return rounded_up(channels, kLanes) + kLanes; }
+
+struct Place {
+  int64_t image, y, x;  // of the first output of a tile
+};
+
+SG3_INLINE Place place(const Conv3x3& conv, int64_t index) {
+  const int64_t columns = (conv.out_width() + 1) / 2, lines = (conv.out_height() + 1) / 2;
+  return {index / columns / lines, index / columns % lines * 2, index % columns * 2};
+}
+
+// B' d B of sixteen channels at most, position p to to[p * step].
+SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], int64_t c, int64_t count, float* to,
+                                 int64_t step) {
+  FloatLanes lines[4][4];  // B' d, by column
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    FloatLanes d[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) d[i] = load_channels(pixels[i][j] + c, count);
+    lines[0][j] = d[0] - d[2];
+    lines[1][j] = d[1] + d[2];
+    lines[2][j] = d[2] - d[1];
+    lines[3][j] = d[1] - d[3];
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    store(to + (i * 4 + 0) * step, lines[i][0] - lines[i][2]);
+    store(to + (i * 4 + 1) * step, lines[i][1] + lines[i][2]);
+    store(to + (i * 4 + 2) * step, lines[i][2] - lines[i][1]);
+    store(to + (i * 4 + 3) * step, lines[i][1] - lines[i][3]);
+  }
+}
+
+// B' d B of tile `index`, input channels [begin, end), position p to to[p * step]; what lies outside the images is
+// read from `zeros`, which has as many channels.
+SG3_INLINE void transform_input(const Conv3x3& conv, const float* x, int64_t index, int64_t begin, int64_t end,
+                                const float* zeros, float* to, int64_t step) {
+  const float* pixels[4][4];
+  const Place at = place(conv, index);
+  for (int64_t i = 0; i < 4; ++i) {
+    const int64_t row = at.y + i - conv.pad;
+    for (int64_t j = 0; j < 4; ++j) {
+      const int64_t column = at.x + j - conv.pad;
+      const bool inside = row >= 0 && row < conv.height && column >= 0 && column < conv.width;
+      pixels[i][j] =
+          inside ? x + ((at.image * conv.height + row) * conv.width + column) * conv.in_channels + begin : zeros;
+    }
+  }
+  const int64_t channels = end - begin;
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) transform_pixels(pixels, c, kLanes, to + c, step);
+  if (c < channels) transform_pixels(pixels, c, channels - c, to + c, step);
+}
+
+SG3_INLINE void clear(float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = 0;
+}
+
 // One block of tiles.
 class Block {
  public:
@@ -55,7 +115,7 @@ class Block {
     zeros_ = scratch;
     inputs_ = zeros_ + rounded_up(conv_.in_channels, kLanes);
     products_ = inputs_ + kPositions * rows_ * input_pitch();
-    for (int64_t c = 0; c < conv_.in_channels; ++c) zeros_[c] = 0;
+    clear(zeros_, conv_.in_channels);
   }
 
   static int64_t scratch_size(const WinogradJob& job) {
@@ -64,7 +124,14 @@ class Block {
   }
 
   void run(const float* transformed) {
-    for (int64_t i = 0; i < rows_; ++i) transform_input(i);
+    const int64_t count = tile_.end - tile_.begin;
+    for (int64_t i = 0; i < count; ++i) {
+      transform_input(conv_, x_, tile_.begin + i, 0, conv_.in_channels, zeros_, inputs_ + i * input_pitch(),
+                      rows_ * input_pitch());
+    }
+    for (int64_t p = 0; p < kPositions; ++p) {
+      clear(inputs_ + (p * rows_ + count) * input_pitch(), (rows_ - count) * input_pitch());
+    }
     for (int64_t panel = 0; panel < layout_.panels(); ++panel) {
       const int64_t width = layout_.width(panel);
       for (int64_t p = 0; p < kPositions; ++p) {
@@ -80,8 +147,6 @@ class Block {
   }
 
  private:
-  // Whole vectors and one more: rows that lie a power of two apart would share few places of the cache.
-  static int64_t pitch(int64_t channels) { return rounded_up(channels, kLanes) + kLanes; }
   int64_t input_pitch() const { return pitch(conv_.in_channels); }
 
   SG3_INLINE void multiply_all(const float* from, const float* kernel, int64_t width, float* to) const {
@@ -99,61 +164,9 @@ class Block {
     }
   }
 
-  struct Place {
-    int64_t image, y, x;  // of the first output
-  };
-
-  SG3_INLINE Place place(int64_t index) const {
-    const int64_t columns = (conv_.out_width() + 1) / 2, lines = (conv_.out_height() + 1) / 2;
-    return {index / columns / lines, index / columns % lines * 2, index % columns * 2};
-  }
-
-  // B' d B of row `row` of the block; rows beyond its end are zero.
-  SG3_INLINE void transform_input(int64_t row) {
-    const float* pixels[4][4];
-    const int64_t index = tile_.begin + row;
-    const Place at = place(index < tile_.end ? index : tile_.begin);
-    for (int64_t i = 0; i < 4; ++i) {
-      const int64_t y = at.y + i - conv_.pad;
-      for (int64_t j = 0; j < 4; ++j) {
-        const int64_t x = at.x + j - conv_.pad;
-        const bool inside = index < tile_.end && y >= 0 && y < conv_.height && x >= 0 && x < conv_.width;
-        pixels[i][j] =
-            inside ? x_ + ((at.image * conv_.height + y) * conv_.width + x) * conv_.in_channels : zeros_;
-      }
-    }
-    const int64_t channels = conv_.in_channels;
-    int64_t c = 0;
-    for (; c + kLanes <= channels; c += kLanes) transform_input(pixels, row, c, kLanes);
-    if (c < channels) transform_input(pixels, row, c, channels - c);
-  }
-
-  SG3_INLINE void transform_input(const float* const (&pixels)[4][4], int64_t row, int64_t c, int64_t count) {
-    FloatLanes lines[4][4];  // B' d, by column
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      FloatLanes d[4];
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) d[i] = load_channels(pixels[i][j] + c, count);
-      lines[0][j] = d[0] - d[2];
-      lines[1][j] = d[1] + d[2];
-      lines[2][j] = d[2] - d[1];
-      lines[3][j] = d[1] - d[3];
-    }
-    float* to = inputs_ + row * input_pitch() + c;
-    const int64_t step = rows_ * input_pitch();
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      store(to + (i * 4 + 0) * step, lines[i][0] - lines[i][2]);
-      store(to + (i * 4 + 1) * step, lines[i][1] + lines[i][2]);
-      store(to + (i * 4 + 2) * step, lines[i][2] - lines[i][1]);
-      store(to + (i * 4 + 3) * step, lines[i][1] - lines[i][3]);
-    }
-  }
-
   // A' m A of the tile `index`, for the channels of a panel.
   SG3_INLINE void transform_output(int64_t index, int64_t panel) const {
-    const Place at = place(index);
+    const Place at = place(conv_, index);
     const int64_t width = layout_.width(panel), first = panel * kPanel;
     const bool below = at.y + 1 < conv_.out_height(), right = at.x + 1 < conv_.out_width();
     float* to = y_ + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
@@ -185,9 +198,139 @@ class Block {
   const float* x_;
   float* y_;
   int64_t rows_;     // of tiles, in whole groups of kRows
-  float *zeros_;     // a pixel outside the image
-  float *inputs_;    // [16][rows_][pitch]
-  float *products_;  // [16][rows_][width of a panel]
+  float* zeros_;     // a pixel outside the image
+  float* inputs_;    // [16][rows_][pitch]
+  float* products_;  // [16][rows_][width of a panel]
+};
+
+// sums[c][...] += the sum over t < tiles of inputs[t][c] * outputs[t][...], for kRows input channels.
+template <int vectors>
+SG3_INLINE void accumulate_products(const float* inputs, int64_t input_pitch, const float* outputs, int64_t width,
+                                    int64_t tiles, float* sums) {
+  FloatLanes parts[kRows][vectors] = {};
+  for (int64_t t = 0; t < tiles; ++t, inputs += input_pitch, outputs += width) {
+    FloatLanes values[vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) values[v] = load<FloatLanes>(outputs + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const FloatLanes input = broadcast<FloatLanes>(inputs[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) parts[r][v] += input * values[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      float* sum = sums + r * width + v * kLanes;
+      store(sum, load<FloatLanes>(sum) + parts[r][v]);
+    }
+  }
+}
+
+// The gradient by the transformed kernels of one unit: for every position, the matrix product of the transformed input
+// and of A dy A'.
+class GradientUnit {
+ public:
+  GradientUnit(const KernelGradientJob& job, const KernelGradientUnit& unit, float* scratch)
+      : conv_(job.conv), unit_(unit), x_(job.x), dy_(job.dy) {
+    const KernelLayout& layout = job.tiling.layout;
+    width_ = layout.width(unit.panel);
+    step_ = layout.in_channels * width_;
+    sums_ = job.sums + unit.slice * layout.size() + layout.offset(unit.panel) + unit.in_begin * width_;
+    zeros_ = scratch;
+    inputs_ = zeros_ + kInputs;
+    outputs_ = inputs_ + kPositions * kTiles * kPitch;
+    own_ = outputs_ + kPositions * kTiles * kPanel;
+    clear(zeros_, kInputs);
+    clear(inputs_, kPositions * kTiles * kPitch);
+    clear(own_, kPositions * kInputs * kPanel);
+  }
+
+  static int64_t scratch_size() { return kInputs + kPositions * (kTiles * (kPitch + kPanel) + kInputs * kPanel); }
+
+  // Tiles [begin, end) of the batch.
+  void run(int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += kTiles) {
+      const int64_t count = end - first < kTiles ? end - first : kTiles;
+      for (int64_t t = 0; t < count; ++t) {
+        transform_input(conv_, x_, first + t, unit_.in_begin, unit_.in_end, zeros_, inputs_ + t * kPitch,
+                        kTiles * kPitch);
+        transform_gradient(first + t, outputs_ + t * width_);
+      }
+      for (int64_t p = 0; p < kPositions; ++p) {
+        for (int64_t c = 0; c < unit_.in_end - unit_.in_begin; c += kRows) {
+          add_products(inputs_ + p * kTiles * kPitch + c, outputs_ + p * kTiles * width_, count,
+                       own_ + (p * kInputs + c) * width_);
+        }
+      }
+    }
+    for (int64_t p = 0; p < kPositions; ++p) {
+      const int64_t size = (unit_.in_end - unit_.in_begin) * width_;
+      for (int64_t i = 0; i < size; ++i) sums_[p * step_ + i] = own_[p * kInputs * width_ + i];
+    }
+  }
+
+ private:
+  static constexpr int64_t kInputs = KernelGradientTiling::kInputs, kTiles = 48, kPitch = kInputs + kLanes;
+
+  SG3_INLINE void add_products(const float* inputs, const float* outputs, int64_t tiles, float* sums) const {
+    if (kVectors == 3 && width_ == 3 * kLanes) {
+      accumulate_products<kVectors>(inputs, kPitch, outputs, width_, tiles, sums);
+    } else if (kVectors == 3 && width_ == 2 * kLanes) {
+      accumulate_products<kVectors == 3 ? 2 : 1>(inputs, kPitch, outputs, width_, tiles, sums);
+    } else {
+      for (int64_t column = 0; column < width_; column += kLanes) {
+        accumulate_products<1>(inputs, kPitch, outputs + column, width_, tiles, sums + column);
+      }
+    }
+  }
+
+  // A dy A' of a tile, for the channels of the panel; outputs outside the image are zero.
+  SG3_INLINE void transform_gradient(int64_t index, float* to) const {
+    const Place at = place(conv_, index);
+    const bool below = at.y + 1 < conv_.out_height(), right = at.x + 1 < conv_.out_width();
+    const int64_t first = unit_.panel * kPanel, line = conv_.out_width() * conv_.out_channels;
+    const float* from =
+        dy_ + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
+    const int64_t step = kTiles * width_;
+    for (int64_t c = 0; c < width_; c += kLanes) {
+      const int64_t left = conv_.out_channels - first - c, count = left < kLanes ? left : kLanes;
+      const FloatLanes zero = broadcast<FloatLanes>(0.0f);
+      FloatLanes d[2][2];
+      d[0][0] = load_channels(from + c, count);
+      d[0][1] = right ? load_channels(from + conv_.out_channels + c, count) : zero;
+      d[1][0] = below ? load_channels(from + line + c, count) : zero;
+      d[1][1] = below && right ? load_channels(from + line + conv_.out_channels + c, count) : zero;
+      FloatLanes lines[4][2];  // A dy, by column
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        lines[0][j] = d[0][j];
+        lines[1][j] = d[0][j] + d[1][j];
+        lines[2][j] = d[0][j] - d[1][j];
+        lines[3][j] = zero - d[1][j];
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        store(to + (i * 4 + 0) * step + c, lines[i][0]);
+        store(to + (i * 4 + 1) * step + c, lines[i][0] + lines[i][1]);
+        store(to + (i * 4 + 2) * step + c, lines[i][0] - lines[i][1]);
+        store(to + (i * 4 + 3) * step + c, zero - lines[i][1]);
+      }
+    }
+  }
+
+  const Conv3x3 conv_;
+  const KernelGradientUnit unit_;
+  const float *x_, *dy_;
+  int64_t width_;   // of the panel
+  int64_t step_;    // from one position of sums_ to the next
+  float* sums_;     // of the unit
+  float* zeros_;    // a pixel outside the image
+  float* inputs_;   // [16][kTiles][kPitch]
+  float* outputs_;  // [16][kTiles][width_]
+  float* own_;      // the unit's sums in whole groups of rows, [16][kInputs][width_]
 };
 
 }  // namespace
@@ -207,8 +350,8 @@ void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last
           FloatLanes g[3];
 #pragma GCC unroll 3
           for (int i = 0; i < 3; ++i) {
-            g[i] = load_channels(job.kernel + ((i * 3 + j) * layout.in_channels + in) * layout.out_channels + out,
-                                 count);
+            g[i] =
+                load_channels(job.kernel + ((i * 3 + j) * layout.in_channels + in) * layout.out_channels + out, count);
           }
           lines[0][j] = g[0];
           lines[1][j] = (g[0] + g[1] + g[2]) * 0.5f;
@@ -224,6 +367,57 @@ void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last
           store(to + (i * 4 + 1) * step, (g[0] + g[1] + g[2]) * 0.5f);
           store(to + (i * 4 + 2) * step, (g[0] - g[1] + g[2]) * 0.5f);
           store(to + (i * 4 + 3) * step, g[2]);
+        }
+      }
+    }
+  }
+}
+
+int64_t scratch_size(const KernelGradientJob&) { return GradientUnit::scratch_size(); }
+
+void run_units(const KernelGradientJob& job, int64_t first, int64_t last, float* scratch) {
+  const Conv3x3& conv = job.conv;
+  const int64_t count = conv.batch * ((conv.out_height() + 1) / 2) * ((conv.out_width() + 1) / 2);
+  for (int64_t i = first; i < last; ++i) {
+    const KernelGradientUnit unit = job.tiling.tile(i);
+    const int64_t begin = unit.slice * job.tiling.slice_tiles, end = begin + job.tiling.slice_tiles;
+    GradientUnit(job, unit, scratch).run(begin, end < count ? end : count);
+  }
+}
+
+// G' u G of input channels [first, last), u being the sum of the slices.
+void sum_slices(const KernelGradientSumJob& job, int64_t first, int64_t last) {
+  const KernelLayout& layout = job.tiling.layout;
+  for (int64_t in = first; in < last; ++in) {
+    for (int64_t panel = 0; panel < layout.panels(); ++panel) {
+      const int64_t width = layout.width(panel);
+      for (int64_t c = 0; c < width; c += kLanes) {
+        const float* from = job.sums + layout.offset(panel) + in * width + c;
+        FloatLanes lines[3][4];  // G' u, by column
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          FloatLanes u[4];
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) {
+            const float* slice = from + (i * 4 + j) * layout.in_channels * width;
+            u[i] = load<FloatLanes>(slice);
+            for (int64_t s = 1; s < job.tiling.slices; ++s) u[i] += load<FloatLanes>(slice + s * layout.size());
+          }
+          const FloatLanes sum = (u[1] + u[2]) * 0.5f;
+          lines[0][j] = u[0] + sum;
+          lines[1][j] = (u[1] - u[2]) * 0.5f;
+          lines[2][j] = sum + u[3];
+        }
+        const int64_t out = panel * kPanel + c, left = layout.out_channels - out;
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) {
+          const FloatLanes* u = lines[i];
+          const FloatLanes sum = (u[1] + u[2]) * 0.5f;
+          float* to = job.gradient + (i * 3 * layout.in_channels + in) * layout.out_channels + out;
+          const int64_t step = layout.in_channels * layout.out_channels, count = left < kLanes ? left : kLanes;
+          store_channels(to, u[0] + sum, count);
+          store_channels(to + step, (u[1] - u[2]) * 0.5f, count);
+          store_channels(to + 2 * step, sum + u[3], count);
         }
       }
     }

@@ -19,8 +19,7 @@ inline absl::Status check_pad(int64_t pad) {
 inline absl::Status conv3x3_of(const tensorflow::TensorShape& x, const tensorflow::TensorShape& kernel, int64_t pad,
                                Conv3x3* conv) {
   TF_RETURN_IF_ERROR(check_images("x", x));
-  if (kernel.dims() != 4 || kernel.dim_size(0) != 3 || kernel.dim_size(1) != 3 ||
-      kernel.dim_size(2) != x.dim_size(3)) {
+  if (kernel.dims() != 4 || kernel.dim_size(0) != 3 || kernel.dim_size(1) != 3 || kernel.dim_size(2) != x.dim_size(3)) {
     return absl::InvalidArgumentError(
         absl::StrCat("kernel of shape ", kernel.DebugString(), ": give [3, 3, ", x.dim_size(3), ", filters]"));
   }
@@ -32,6 +31,16 @@ inline absl::Status conv3x3_of(const tensorflow::TensorShape& x, const tensorflo
 
 inline tensorflow::TensorShape output_shape(const Conv3x3& conv) {
   return {conv.batch, conv.out_height(), conv.out_width(), conv.out_channels};
+}
+
+// The same for the gradient by the kernel, with dy in place of the kernel.
+inline absl::Status conv3x3_gradient_of(const tensorflow::TensorShape& x, const tensorflow::TensorShape& dy,
+                                        int64_t pad, Conv3x3* conv) {
+  TF_RETURN_IF_ERROR(check_images("dy", dy));
+  TF_RETURN_IF_ERROR(conv3x3_of(x, {3, 3, x.dims() == 4 ? x.dim_size(3) : 0, dy.dim_size(3)}, pad, conv));
+  if (dy == output_shape(*conv)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("dy of shape ", dy.DebugString(), ": give that of the convolution, ",
+                                                 output_shape(*conv).DebugString()));
 }
 
 }  // namespace sg3

@@ -1,4 +1,4 @@
-// Sg3>Conv3x3 on the CPU.
+// Sg3>Conv3x3 and Sg3>Conv3x3KernelGradient on the CPU.
 
 #include "custom_ops/conv3x3/cpu.h"
 #include "custom_ops/conv3x3/op.h"
@@ -27,13 +27,11 @@ class Conv3x3Op : public tensorflow::OpKernel {
     tensorflow::Tensor transformed;
     OP_REQUIRES_OK(context, context->allocate_temp(x.dtype(), {cpu.transformed_size()}, &transformed));
     float* to = transformed.flat<float>().data();
-    tensorflow::Shard(workers->num_threads, workers->workers, conv.in_channels,
-                      static_cast<int64_t>(1 + cpu.transform_cycles()), [&](int64_t first, int64_t last) {
-                        cpu.transform_kernel(kernel.flat<float>().data(), to, first, last);
-                      });
+    tensorflow::Shard(
+        workers->num_threads, workers->workers, conv.in_channels, static_cast<int64_t>(1 + cpu.transform_cycles()),
+        [&](int64_t first, int64_t last) { cpu.transform_kernel(kernel.flat<float>().data(), to, first, last); });
     const Conv3x3Arrays arrays = {x.data(), y->data()};
-    tensorflow::Shard(workers->num_threads, workers->workers, cpu.tiles(),
-                      static_cast<int64_t>(1 + cpu.tile_cycles()),
+    tensorflow::Shard(workers->num_threads, workers->workers, cpu.tiles(), static_cast<int64_t>(1 + cpu.tile_cycles()),
                       [&](int64_t first, int64_t last) { cpu.run(first, last, to, arrays); });
   }
 
@@ -41,7 +39,39 @@ class Conv3x3Op : public tensorflow::OpKernel {
   int64_t pad_;
 };
 
+class Conv3x3KernelGradientOp : public tensorflow::OpKernel {
+ public:
+  explicit Conv3x3KernelGradientOp(tensorflow::OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("pad", &pad_));
+    OP_REQUIRES_OK(context, check_pad(pad_));
+  }
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    const tensorflow::Tensor &x = context->input(0), &dy = context->input(1);
+    Conv3x3 conv;
+    OP_REQUIRES_OK(context, conv3x3_gradient_of(x.shape(), dy.shape(), pad_, &conv));
+    tensorflow::Tensor* gradient;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {3, 3, conv.in_channels, conv.out_channels}, &gradient));
+    if (gradient->NumElements() == 0) return;
+    const Conv3x3KernelGradientCpu cpu(conv);
+    tensorflow::Tensor sums;
+    OP_REQUIRES_OK(context, context->allocate_temp(x.dtype(), {cpu.sums_size()}, &sums));
+    float* to = sums.flat<float>().data();
+    auto workers = context->device()->tensorflow_cpu_worker_threads();
+    tensorflow::Shard(workers->num_threads, workers->workers, cpu.tiles(), static_cast<int64_t>(1 + cpu.tile_cycles()),
+                      [&](int64_t first, int64_t last) { cpu.run(first, last, x.data(), dy.data(), to); });
+    tensorflow::Shard(workers->num_threads, workers->workers, conv.in_channels,
+                      static_cast<int64_t>(1 + cpu.sum_cycles()),
+                      [&](int64_t first, int64_t last) { cpu.sum(first, last, to, gradient->data()); });
+  }
+
+ private:
+  int64_t pad_;
+};
+
 REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"), Conv3x3Op);
+REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3KernelGradient").Device(tensorflow::DEVICE_CPU).TypeConstraint<float>("T"),
+                        Conv3x3KernelGradientOp);
 
 }  // namespace
 }  // namespace sg3

@@ -1,4 +1,5 @@
-// Sg3>Conv3x3 under jit_compile=True, for functions traced outside of it: XLA's own convolution.
+// Sg3>Conv3x3 and Sg3>Conv3x3KernelGradient under jit_compile=True, for functions traced outside of it: XLA's own
+// convolutions.
 
 #include "custom_ops/conv3x3/op.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
@@ -37,6 +38,39 @@ class Conv3x3Xla : public tensorflow::XlaOpKernel {
   int64_t pad_;
 };
 
+class Conv3x3KernelGradientXla : public tensorflow::XlaOpKernel {
+ public:
+  explicit Conv3x3KernelGradientXla(tensorflow::OpKernelConstruction* context) : XlaOpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("pad", &pad_));
+    OP_REQUIRES_OK(context, check_pad(pad_));
+  }
+
+  // A convolution of x with dy in which channels of x stand for images, and images for channels.
+  void Compile(tensorflow::XlaOpKernelContext* context) override {
+    Conv3x3 conv;
+    OP_REQUIRES_OK(context, conv3x3_gradient_of(context->InputShape(0), context->InputShape(1), pad_, &conv));
+    xla::ConvolutionDimensionNumbers layout;
+    layout.set_input_batch_dimension(3);
+    layout.set_input_feature_dimension(0);
+    layout.set_kernel_input_feature_dimension(0);
+    layout.set_kernel_output_feature_dimension(3);
+    layout.set_output_batch_dimension(2);
+    layout.set_output_feature_dimension(3);
+    for (int axis : {0, 1}) {
+      layout.add_input_spatial_dimensions(1 + axis);
+      layout.add_kernel_spatial_dimensions(1 + axis);
+      layout.add_output_spatial_dimensions(axis);
+    }
+    context->SetOutput(0, xla::ConvGeneralDilated(context->Input(0), context->Input(1), {1, 1},
+                                                  {{pad_, pad_}, {pad_, pad_}}, {1, 1}, {1, 1}, layout));
+  }
+
+ private:
+  int64_t pad_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3KernelGradient").Device("XLA_CPU_JIT"), Conv3x3KernelGradientXla);
+REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3KernelGradient").Device("XLA_GPU_JIT"), Conv3x3KernelGradientXla);
 REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3").Device("XLA_CPU_JIT"), Conv3x3Xla);
 REGISTER_KERNEL_BUILDER(Name("Sg3>Conv3x3").Device("XLA_GPU_JIT"), Conv3x3Xla);
 

@@ -1,4 +1,4 @@
-// The schema of Sg3>Conv3x3: inputs, attributes, shapes.
+// The schemas of Sg3>Conv3x3 and Sg3>Conv3x3KernelGradient: inputs, attributes, shapes.
 
 #include "custom_ops/conv3x3/op.h"
 #include "tensorflow/core/framework/op.h"
@@ -29,6 +29,17 @@ absl::Status infer(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+absl::Status infer_kernel_gradient(InferenceContext* c) {
+  ShapeHandle x, dy;
+  int64_t pad;
+  TF_RETURN_IF_ERROR(c->GetAttr("pad", &pad));
+  TF_RETURN_IF_ERROR(check_pad(pad));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &x));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &dy));
+  c->set_output(0, c->MakeShape({c->MakeDim(3), c->MakeDim(3), c->Dim(x, 3), c->Dim(dy, 3)}));
+  return absl::OkStatus();
+}
+
 REGISTER_OP("Sg3>Conv3x3")
     .Input("x: T")
     .Input("kernel: T")
@@ -42,6 +53,22 @@ Correlates images with kernels of 3x3 pixels, by Winograd's algorithm.
 x: [N, H, W, in].
 kernel: [3, 3, in, out].
 y: [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
+pad: zeros around the images, 0 to 2.
+)doc");
+
+REGISTER_OP("Sg3>Conv3x3KernelGradient")
+    .Input("x: T")
+    .Input("dy: T")
+    .Output("gradient: T")
+    .Attr("T: {float}")
+    .Attr("pad: int")
+    .SetShapeFn(infer_kernel_gradient)
+    .Doc(R"doc(
+Gradient of Sg3>Conv3x3 with respect to the kernel.
+
+x: its images, [N, H, W, in].
+dy: the gradient with respect to its result, [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
+gradient: [3, 3, in, out].
 pad: zeros around the images, 0 to 2.
 )doc");
 

@@ -44,17 +44,15 @@ def conv3x3(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
 def _gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     x, kernel = op.inputs
     pad = op.get_attr("pad")
-    dx = conv3x3(dy, transposed_kernel(kernel), 2 - pad)
-    if pad == 2:  # as the transposed convolution's: of unpadded images it is a third faster (docs/adr/0009)
-        return dx, transposed_kernel(_kernel_gradient(dy, x, "VALID"))
-    return dx, _kernel_gradient(x, dy, "SAME" if pad else "VALID")
+    by_kernel = native.operations().sg3_conv3x3_kernel_gradient(x, dy, pad=pad)
+    return conv3x3(dy, transposed_kernel(kernel), 2 - pad), by_kernel
 
 
-def _kernel_gradient(x: tf.Tensor, dy: tf.Tensor, padding: str) -> tf.Tensor:
-    sizes = [3, 3, x.shape[3], dy.shape[3]]
-    return tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=sizes, out_backprop=dy, strides=[1, 1, 1, 1], padding=padding
-    )
+@tf.RegisterGradient("Sg3>Conv3x3KernelGradient")
+def _gradient_of_kernel_gradient(op: Any, d_gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    x, dy = op.inputs
+    pad = op.get_attr("pad")
+    return conv3x3(dy, transposed_kernel(d_gradient), 2 - pad), conv3x3(x, d_gradient, pad)
 
 
 def transposed_kernel(kernel: tf.Tensor) -> tf.Tensor:
