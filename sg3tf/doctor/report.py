@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sg3tf.models.layers import full_conv
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.version import __version__
 
@@ -178,11 +179,19 @@ def _sum_pixels(x: tf.Tensor, impl: str) -> tf.Tensor:
     return tf.cast(sum_pixels(x, x, impl=impl), x.dtype)
 
 
+def _convolution(x: tf.Tensor, impl: str) -> tf.Tensor:
+    channels = _SHAPE[-1]
+    kernel = np.sin(np.arange(9 * channels**2)).reshape(3, 3, channels, channels) / (9 * channels) ** 0.5
+    with backend.use_backend(impl):
+        return full_conv(x, tf.constant(kernel, tf.float32))
+
+
 _OPERATIONS: dict[str, Operation] = {
     "upfirdn2d": _upfirdn2d,
     "filtered_lrelu": _filtered_lrelu,
     "scale_channels": _scale_channels,
     "sum_pixels": _sum_pixels,
+    "convolution": _convolution,
 }
 
 
@@ -207,7 +216,10 @@ def self_test(operation: Operation, dtype: tf.DType, compiled: bool) -> tuple[fl
         return y, tape.gradient(y, x, dy)
 
     exact = both(tf.cast(x, tf.float64), tf.cast(dy, tf.float64), "matmul")
-    ours = (tf.function(both, jit_compile=True) if compiled else both)(x, dy, "native")
+    if compiled:  # traced explicitly: TensorFlow would warn of many traces
+        ours = tf.function(both, jit_compile=True).get_concrete_function(x, dy, "native")(x, dy)
+    else:
+        ours = both(x, dy, "native")
     value, gradient = (_relative_error(a, b) for a, b in zip(ours, exact, strict=True))
     return value, gradient
 

@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from sg3tf.ops import native
 from sg3tf.ops._tf_private import in_xla_context
 
@@ -80,6 +82,19 @@ def select_backend(impl: str | None) -> str:
     if not in_xla_context() or (name == "native" and native.available_under_xla()):
         return name
     return "xla"
+
+
+def selects_cpu_kernel(impl: str | None) -> bool:
+    """Return True where operations with native kernels on CPUs alone use them: not where XLA compiles, nor on a GPU.
+
+    Args:
+        impl: the argument of the operation.
+
+    Raises:
+        ValueError: unknown name.
+        RuntimeError: "native" without a usable library.
+    """
+    return select_backend(impl) == "native" and not in_xla_context() and not tf.config.get_visible_devices("GPU")
 
 
 def _from_environment() -> str:

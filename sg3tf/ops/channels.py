@@ -8,8 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.ops import native
-from sg3tf.ops._tf_private import in_xla_context
-from sg3tf.ops.backend import select_backend
+from sg3tf.ops.backend import selects_cpu_kernel
 from sg3tf.ops.upfirdn2d import at_least_float32, check_images
 
 
@@ -36,7 +35,7 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) ->
     factors = tf.cast(tf.convert_to_tensor(factors), _wide(x))
     if not factors.shape.is_compatible_with([x.shape[0], x.shape[3]]):
         raise ValueError(f"factors of shape {factors.shape}: give [N, {x.shape[3]}], one per image and channel of x")
-    return _scale(x, factors, _has_kernel(impl))
+    return _scale(x, factors, selects_cpu_kernel(impl))
 
 
 def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None) -> tf.Tensor:
@@ -61,12 +60,7 @@ def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None
     x, y = check_images(x), y if y is None else tf.convert_to_tensor(y)
     if y is not None and (y.dtype != x.dtype or not y.shape.is_compatible_with(x.shape)):
         raise ValueError(f"y of type {y.dtype.name} and shape {y.shape}: give those of x, {x.dtype.name} and {x.shape}")
-    return _sum(x, y, _has_kernel(impl))
-
-
-def _has_kernel(impl: str | None) -> bool:
-    """Return True where the operations are native: on CPUs, outside of functions that XLA compiles."""
-    return select_backend(impl) == "native" and not in_xla_context() and not tf.config.get_visible_devices("GPU")
+    return _sum(x, y, selects_cpu_kernel(impl))
 
 
 def _wide(x: tf.Tensor) -> tf.DType:

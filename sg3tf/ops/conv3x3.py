@@ -7,8 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.ops import native
-from sg3tf.ops._tf_private import in_xla_context
-from sg3tf.ops.backend import select_backend
+from sg3tf.ops.backend import selects_cpu_kernel
 
 MIN_CHANNELS = 16  # with fewer, transforming the images takes longer than it saves
 
@@ -19,9 +18,7 @@ def has_fast_conv3x3(x: tf.Tensor, kernel: tf.Tensor, impl: str | None = None) -
         x.dtype == kernel.dtype == tf.float32
         and tuple(kernel.shape[:2]) == (3, 3)
         and min(kernel.shape[2:]) >= MIN_CHANNELS
-        and select_backend(impl) == "native"
-        and not in_xla_context()
-        and not tf.config.get_visible_devices("GPU")
+        and selects_cpu_kernel(impl)
     )
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sg3tf.models.filters import low_pass
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d, use_backend
+from sg3tf.ops.conv3x3 import conv3x3
 from tests.helpers.numerics import Array
 
 UP, DOWN = low_pass(12, 4, 12, 32), low_pass(12, 5, 11, 32)
@@ -48,6 +49,13 @@ def values_and_gradients() -> dict[str, Array]:
             value, gradient = value_and_gradient(operation, x)
             results[f"{name}/{dtype.name}/value"] = np.float32(value)
             results[f"{name}/{dtype.name}/gradient"] = np.float32(gradient)
+    x = tf.constant(images(1))
+    kernel = tf.constant(np.random.default_rng(2).normal(size=(3, 3, SHAPE[3], 40)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernel])
+        y = conv3x3(x, kernel, pad=2)
+    results["conv3x3/value"] = y.numpy()
+    results["conv3x3/by x"], results["conv3x3/by kernel"] = map(np.float32, tape.gradient(y, [x, kernel], y))
     return results
 
 
