@@ -40,8 +40,7 @@ class Conv3x3Cpu {
 
   // `transformed` is what transform_kernel wrote.
   void run(int64_t first, int64_t last, const float* transformed, const Conv3x3Arrays& arrays) const {
-    const WinogradJob job = {tiling_, conv_, static_cast<const float*>(arrays.x), transformed,
-                             static_cast<float*>(arrays.y)};
+    const WinogradJob job = {tiling_, conv_, arrays, transformed};
     const int64_t size = SG3_CALL_FOR_ISA(scratch_size, job);
     Scratch scratch(static_cast<size_t>(size) * sizeof(float));
     SG3_CALL_FOR_ISA(run_blocks, job, first, last, static_cast<float*>(scratch.get()));
@@ -76,16 +75,17 @@ class Conv3x3KernelGradientCpu {
     return 0.6 * static_cast<double>(tiling_.slice_tiles) * (KernelGradientTiling::kInputs * kPanel);
   }
 
-  void run(int64_t first, int64_t last, const void* x, const void* dy, float* sums) const {
-    const KernelGradientJob job = {tiling_, conv_, static_cast<const float*>(x), static_cast<const float*>(dy), sums};
+  void run(int64_t first, int64_t last, const float* x, const float* dy, const Conv3x3Scales& scales,
+           float* sums) const {
+    const KernelGradientJob job = {tiling_, conv_, x, dy, scales, sums};
     const int64_t size = SG3_CALL_FOR_ISA(scratch_size, job);
     Scratch scratch(static_cast<size_t>(size) * sizeof(float));
     SG3_CALL_FOR_ISA(run_units, job, first, last, static_cast<float*>(scratch.get()));
   }
 
   // Writes the gradient [3, 3, in_channels, out_channels] of input channels [first, last).
-  void sum(int64_t first, int64_t last, const float* sums, void* gradient) const {
-    const KernelGradientSumJob job = {tiling_, sums, static_cast<float*>(gradient)};
+  void sum(int64_t first, int64_t last, const float* sums, float* gradient) const {
+    const KernelGradientSumJob job = {tiling_, sums, gradient};
     SG3_CALL_FOR_ISA(sum_slices, job, first, last);
   }
   double sum_cycles() const { return static_cast<double>((3 + tiling_.slices) * tiling_.layout.padded()); }

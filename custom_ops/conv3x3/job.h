@@ -51,8 +51,8 @@ struct BlockTiling {
 struct WinogradJob {
   BlockTiling tiling;
   Conv3x3 conv;
-  const float *x, *transformed;
-  float* y;
+  Conv3x3Arrays arrays;
+  const float* transformed;
 };
 
 // The gradient by the kernel is computed in units of a range of input channels, a panel of output channels, and a slice
@@ -80,7 +80,8 @@ struct KernelGradientJob {
   KernelGradientTiling tiling;
   Conv3x3 conv;
   const float *x, *dy;
-  float* sums;  // of every slice, in KernelLayout
+  Conv3x3Scales scales;  // of x and dy
+  float* sums;           // of every slice, in KernelLayout
 };
 
 // Adds up the slices and transforms the result: kernel gradients [3, 3, in_channels, out_channels].

@@ -58,15 +58,16 @@ SG3_INLINE Place place(const Conv3x3& conv, int64_t index) {
   return {index / columns / lines, index / columns % lines * 2, index % columns * 2};
 }
 
-// B' d B of sixteen channels at most, position p to to[p * step].
-SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], int64_t c, int64_t count, float* to,
-                                 int64_t step) {
+// B' d B of sixteen channels at most, times their factors, position p to to[p * step].
+SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], const float* factors, int64_t c, int64_t count,
+                                 float* to, int64_t step) {
+  const FloatLanes factor = load_channels(factors + c, count);
   FloatLanes lines[4][4];  // B' d, by column
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
     FloatLanes d[4];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) d[i] = load_channels(pixels[i][j] + c, count);
+    for (int i = 0; i < 4; ++i) d[i] = load_channels(pixels[i][j] + c, count) * factor;
     lines[0][j] = d[0] - d[2];
     lines[1][j] = d[1] + d[2];
     lines[2][j] = d[2] - d[1];
@@ -81,10 +82,24 @@ SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], int64_t c, 
   }
 }
 
-// B' d B of tile `index`, input channels [begin, end), position p to to[p * step]; what lies outside the images is
-// read from `zeros`, which has as many channels.
-SG3_INLINE void transform_input(const Conv3x3& conv, const float* x, int64_t index, int64_t begin, int64_t end,
-                                const float* zeros, float* to, int64_t step) {
+// Images, and factors of their channels.
+struct ScaledImages {
+  const float *pixels, *factors;  // no factors: null
+};
+
+// What stands for a pixel outside the images, and for factors where there are none.
+struct Defaults {
+  const float *zeros, *ones;  // as many as channels are read
+};
+
+SG3_INLINE const float* factors_of(const float* factors, int64_t image, int64_t channels, int64_t first,
+                                   const Defaults& defaults) {
+  return factors == nullptr ? defaults.ones : factors + image * channels + first;
+}
+
+// B' d B of tile `index`, input channels [begin, end), position p to to[p * step].
+SG3_INLINE void transform_input(const Conv3x3& conv, const ScaledImages& x, int64_t index, int64_t begin, int64_t end,
+                                const Defaults& defaults, float* to, int64_t step) {
   const float* pixels[4][4];
   const Place at = place(conv, index);
   for (int64_t i = 0; i < 4; ++i) {
@@ -92,45 +107,50 @@ SG3_INLINE void transform_input(const Conv3x3& conv, const float* x, int64_t ind
     for (int64_t j = 0; j < 4; ++j) {
       const int64_t column = at.x + j - conv.pad;
       const bool inside = row >= 0 && row < conv.height && column >= 0 && column < conv.width;
-      pixels[i][j] =
-          inside ? x + ((at.image * conv.height + row) * conv.width + column) * conv.in_channels + begin : zeros;
+      pixels[i][j] = inside
+                         ? x.pixels + ((at.image * conv.height + row) * conv.width + column) * conv.in_channels + begin
+                         : defaults.zeros;
     }
   }
+  const float* factors = factors_of(x.factors, at.image, conv.in_channels, begin, defaults);
   const int64_t channels = end - begin;
   int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) transform_pixels(pixels, c, kLanes, to + c, step);
-  if (c < channels) transform_pixels(pixels, c, channels - c, to + c, step);
+  for (; c + kLanes <= channels; c += kLanes) transform_pixels(pixels, factors, c, kLanes, to + c, step);
+  if (c < channels) transform_pixels(pixels, factors, c, channels - c, to + c, step);
 }
 
-SG3_INLINE void clear(float* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = 0;
+SG3_INLINE void fill(float* to, int64_t count, float value) {
+  for (int64_t i = 0; i < count; ++i) to[i] = value;
 }
 
 // One block of tiles.
 class Block {
  public:
   Block(const WinogradJob& job, const BlockTile& tile, float* scratch)
-      : conv_(job.conv), layout_{job.conv.in_channels, job.conv.out_channels}, tile_(tile), x_(job.x), y_(job.y) {
+      : conv_(job.conv), layout_{job.conv.in_channels, job.conv.out_channels}, tile_(tile), arrays_(job.arrays) {
     rows_ = rounded_up(tile.end - tile.begin, kRows);
-    zeros_ = scratch;
-    inputs_ = zeros_ + rounded_up(conv_.in_channels, kLanes);
+    const int64_t channels = default_channels(conv_);
+    float *zeros = scratch, *ones = zeros + channels;
+    fill(zeros, channels, 0);
+    fill(ones, channels, 1);
+    defaults_ = {zeros, ones};
+    inputs_ = ones + channels;
     products_ = inputs_ + kPositions * rows_ * input_pitch();
-    clear(zeros_, conv_.in_channels);
   }
 
   static int64_t scratch_size(const WinogradJob& job) {
     const int64_t rows = rounded_up(job.tiling.block, kRows);
-    return rounded_up(job.conv.in_channels, kLanes) + kPositions * rows * (pitch(job.conv.in_channels) + kPanel);
+    return 2 * default_channels(job.conv) + kPositions * rows * (pitch(job.conv.in_channels) + kPanel);
   }
 
   void run(const float* transformed) {
     const int64_t count = tile_.end - tile_.begin;
     for (int64_t i = 0; i < count; ++i) {
-      transform_input(conv_, x_, tile_.begin + i, 0, conv_.in_channels, zeros_, inputs_ + i * input_pitch(),
-                      rows_ * input_pitch());
+      transform_input(conv_, {arrays_.x, arrays_.scales.in}, tile_.begin + i, 0, conv_.in_channels, defaults_,
+                      inputs_ + i * input_pitch(), rows_ * input_pitch());
     }
     for (int64_t p = 0; p < kPositions; ++p) {
-      clear(inputs_ + (p * rows_ + count) * input_pitch(), (rows_ - count) * input_pitch());
+      fill(inputs_ + (p * rows_ + count) * input_pitch(), (rows_ - count) * input_pitch(), 0);
     }
     for (int64_t panel = 0; panel < layout_.panels(); ++panel) {
       const int64_t width = layout_.width(panel);
@@ -147,6 +167,9 @@ class Block {
   }
 
  private:
+  static int64_t default_channels(const Conv3x3& conv) {
+    return rounded_up(conv.in_channels > kPanel ? conv.in_channels : kPanel, kLanes);
+  }
   int64_t input_pitch() const { return pitch(conv_.in_channels); }
 
   SG3_INLINE void multiply_all(const float* from, const float* kernel, int64_t width, float* to) const {
@@ -169,7 +192,9 @@ class Block {
     const Place at = place(conv_, index);
     const int64_t width = layout_.width(panel), first = panel * kPanel;
     const bool below = at.y + 1 < conv_.out_height(), right = at.x + 1 < conv_.out_width();
-    float* to = y_ + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
+    const float* factors = factors_of(arrays_.scales.out, at.image, conv_.out_channels, first, defaults_);
+    float* to =
+        arrays_.y + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
     const int64_t line = conv_.out_width() * conv_.out_channels;
     for (int64_t c = 0; c < width && first + c < conv_.out_channels; c += kLanes) {
       const float* from = products_ + (index - tile_.begin) * width + c;
@@ -183,11 +208,12 @@ class Block {
         lower[j] = m[1] - m[2] - m[3];
       }
       const int64_t left = conv_.out_channels - first - c, count = left < kLanes ? left : kLanes;
-      store_channels(to + c, upper[0] + upper[1] + upper[2], count);
-      if (right) store_channels(to + conv_.out_channels + c, upper[1] - upper[2] - upper[3], count);
-      if (below) store_channels(to + line + c, lower[0] + lower[1] + lower[2], count);
+      const FloatLanes factor = load_channels(factors + c, count);
+      store_channels(to + c, (upper[0] + upper[1] + upper[2]) * factor, count);
+      if (right) store_channels(to + conv_.out_channels + c, (upper[1] - upper[2] - upper[3]) * factor, count);
+      if (below) store_channels(to + line + c, (lower[0] + lower[1] + lower[2]) * factor, count);
       if (below && right) {
-        store_channels(to + line + conv_.out_channels + c, lower[1] - lower[2] - lower[3], count);
+        store_channels(to + line + conv_.out_channels + c, (lower[1] - lower[2] - lower[3]) * factor, count);
       }
     }
   }
@@ -195,10 +221,9 @@ class Block {
   const Conv3x3 conv_;
   const KernelLayout layout_;
   const BlockTile tile_;
-  const float* x_;
-  float* y_;
+  const Conv3x3Arrays arrays_;
+  Defaults defaults_;
   int64_t rows_;     // of tiles, in whole groups of kRows
-  float* zeros_;     // a pixel outside the image
   float* inputs_;    // [16][rows_][pitch]
   float* products_;  // [16][rows_][width of a panel]
 };
@@ -234,28 +259,30 @@ SG3_INLINE void accumulate_products(const float* inputs, int64_t input_pitch, co
 class GradientUnit {
  public:
   GradientUnit(const KernelGradientJob& job, const KernelGradientUnit& unit, float* scratch)
-      : conv_(job.conv), unit_(unit), x_(job.x), dy_(job.dy) {
+      : conv_(job.conv), unit_(unit), x_{job.x, job.scales.in}, dy_{job.dy, job.scales.out} {
     const KernelLayout& layout = job.tiling.layout;
     width_ = layout.width(unit.panel);
     step_ = layout.in_channels * width_;
     sums_ = job.sums + unit.slice * layout.size() + layout.offset(unit.panel) + unit.in_begin * width_;
-    zeros_ = scratch;
-    inputs_ = zeros_ + kInputs;
+    float *zeros = scratch, *ones = zeros + kInputs;
+    fill(zeros, kInputs, 0);
+    fill(ones, kInputs, 1);
+    defaults_ = {zeros, ones};
+    inputs_ = ones + kInputs;
     outputs_ = inputs_ + kPositions * kTiles * kPitch;
     own_ = outputs_ + kPositions * kTiles * kPanel;
-    clear(zeros_, kInputs);
-    clear(inputs_, kPositions * kTiles * kPitch);
-    clear(own_, kPositions * kInputs * kPanel);
+    fill(inputs_, kPositions * kTiles * kPitch, 0);
+    fill(own_, kPositions * kInputs * kPanel, 0);
   }
 
-  static int64_t scratch_size() { return kInputs + kPositions * (kTiles * (kPitch + kPanel) + kInputs * kPanel); }
+  static int64_t scratch_size() { return 2 * kInputs + kPositions * (kTiles * (kPitch + kPanel) + kInputs * kPanel); }
 
   // Tiles [begin, end) of the batch.
   void run(int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += kTiles) {
       const int64_t count = end - first < kTiles ? end - first : kTiles;
       for (int64_t t = 0; t < count; ++t) {
-        transform_input(conv_, x_, first + t, unit_.in_begin, unit_.in_end, zeros_, inputs_ + t * kPitch,
+        transform_input(conv_, x_, first + t, unit_.in_begin, unit_.in_end, defaults_, inputs_ + t * kPitch,
                         kTiles * kPitch);
         transform_gradient(first + t, outputs_ + t * width_);
       }
@@ -293,16 +320,17 @@ class GradientUnit {
     const bool below = at.y + 1 < conv_.out_height(), right = at.x + 1 < conv_.out_width();
     const int64_t first = unit_.panel * kPanel, line = conv_.out_width() * conv_.out_channels;
     const float* from =
-        dy_ + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
+        dy_.pixels + ((at.image * conv_.out_height() + at.y) * conv_.out_width() + at.x) * conv_.out_channels + first;
+    const float* factors = factors_of(dy_.factors, at.image, conv_.out_channels, first, defaults_);
     const int64_t step = kTiles * width_;
     for (int64_t c = 0; c < width_; c += kLanes) {
       const int64_t left = conv_.out_channels - first - c, count = left < kLanes ? left : kLanes;
-      const FloatLanes zero = broadcast<FloatLanes>(0.0f);
+      const FloatLanes zero = broadcast<FloatLanes>(0.0f), factor = load_channels(factors + c, count);
       FloatLanes d[2][2];
-      d[0][0] = load_channels(from + c, count);
-      d[0][1] = right ? load_channels(from + conv_.out_channels + c, count) : zero;
-      d[1][0] = below ? load_channels(from + line + c, count) : zero;
-      d[1][1] = below && right ? load_channels(from + line + conv_.out_channels + c, count) : zero;
+      d[0][0] = load_channels(from + c, count) * factor;
+      d[0][1] = right ? load_channels(from + conv_.out_channels + c, count) * factor : zero;
+      d[1][0] = below ? load_channels(from + line + c, count) * factor : zero;
+      d[1][1] = below && right ? load_channels(from + line + conv_.out_channels + c, count) * factor : zero;
       FloatLanes lines[4][2];  // A dy, by column
 #pragma GCC unroll 2
       for (int j = 0; j < 2; ++j) {
@@ -323,11 +351,11 @@ class GradientUnit {
 
   const Conv3x3 conv_;
   const KernelGradientUnit unit_;
-  const float *x_, *dy_;
+  const ScaledImages x_, dy_;
+  Defaults defaults_;
   int64_t width_;   // of the panel
   int64_t step_;    // from one position of sums_ to the next
   float* sums_;     // of the unit
-  float* zeros_;    // a pixel outside the image
   float* inputs_;   // [16][kTiles][kPitch]
   float* outputs_;  // [16][kTiles][width_]
   float* own_;      // the unit's sums in whole groups of rows, [16][kInputs][width_]

@@ -28,7 +28,7 @@ int64_t in_size(const Conv3x3& c) { return c.batch * c.height * c.width * c.in_c
 int64_t out_size(const Conv3x3& c) { return c.batch * c.out_height() * c.out_width() * c.out_channels; }
 int64_t kernel_size(const Conv3x3& c) { return 9 * c.in_channels * c.out_channels; }
 
-// Calls use(index of x, of the kernel, of y) for every product of the definition.
+// Calls use(index of x, of the kernel, of y, of factors of x, of factors of y) for every product of the definition.
 template <class Use>
 void for_products(const Conv3x3& c, const Use& use) {
   for (int64_t n = 0; n < c.batch; ++n) {
@@ -41,7 +41,8 @@ void for_products(const Conv3x3& c, const Use& use) {
             for (int64_t out = 0; out < c.out_channels; ++out) {
               use(((n * c.height + y) * c.width + x) * c.in_channels + in,
                   (tap * c.in_channels + in) * c.out_channels + out,
-                  ((n * c.out_height() + oy) * c.out_width() + ox) * c.out_channels + out);
+                  ((n * c.out_height() + oy) * c.out_width() + ox) * c.out_channels + out, n * c.in_channels + in,
+                  n * c.out_channels + out);
             }
           }
         }
@@ -64,42 +65,46 @@ int report(const char* what, const Conv3x3& c, const std::vector<float>& actual,
 }
 
 std::vector<float> convolved(const Conv3x3& c, const std::vector<float>& x, const std::vector<float>& kernel,
-                             int threads) {
+                             const Conv3x3Scales& scales, int threads) {
   const Conv3x3Cpu cpu(c, threads);
   Scratch transformed(static_cast<size_t>(cpu.transformed_size()) * sizeof(float));
   float* to = static_cast<float*>(transformed.get());
   for (int64_t in = c.in_channels - 1; in >= 0; --in) cpu.transform_kernel(kernel.data(), to, in, in + 1);
   std::vector<float> y = guarded(out_size(c));
-  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, to, {x.data(), y.data() + 1});
+  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, to, {x.data(), scales, y.data() + 1});
   return y;
 }
 
-int check(const Conv3x3& c) {
+int check(const Conv3x3& c, bool scaled) {
   const std::vector<float> x = rounded<float>(normal(in_size(c), 1, 1));
   const std::vector<float> kernel = rounded<float>(normal(kernel_size(c), 0.3, 2));
   const std::vector<float> dy = rounded<float>(normal(out_size(c), 1, 3));
+  const std::vector<float> in = rounded<float>(normal(c.batch * c.in_channels, 1, 4));
+  const std::vector<float> out = rounded<float>(normal(c.batch * c.out_channels, 1, 5));
+  const Conv3x3Scales scales = {scaled ? in.data() : nullptr, scaled ? out.data() : nullptr};
   std::vector<double> y(static_cast<size_t>(out_size(c))), by_kernel(static_cast<size_t>(kernel_size(c)));
-  for_products(c, [&](int64_t i, int64_t k, int64_t o) {
-    y[o] += static_cast<double>(x[i]) * kernel[k];
-    by_kernel[k] += static_cast<double>(x[i]) * dy[o];
+  for_products(c, [&](int64_t i, int64_t k, int64_t o, int64_t of_in, int64_t of_out) {
+    const double factor = scaled ? static_cast<double>(in[of_in]) * out[of_out] : 1;
+    y[o] += factor * x[i] * kernel[k];
+    by_kernel[k] += factor * x[i] * dy[o];
   });
 
-  const std::vector<float> one = convolved(c, x, kernel, 1), many = convolved(c, x, kernel, 64);
+  const std::vector<float> one = convolved(c, x, kernel, scales, 1), many = convolved(c, x, kernel, scales, 64);
   int failures = report("convolution", c, one, y) + report("64 threads", c, many, y);
   if (one != many) failures += printf("conv3x3 case %td: depends on the number of threads\n", &c - kCases) > 0;
 
   const Conv3x3KernelGradientCpu cpu(c);
   Scratch sums(static_cast<size_t>(cpu.sums_size()) * sizeof(float));
   float* to = static_cast<float*>(sums.get());
-  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, x.data(), dy.data(), to);
+  for (int64_t i = cpu.tiles() - 1; i >= 0; --i) cpu.run(i, i + 1, x.data(), dy.data(), scales, to);
   std::vector<float> gradient = guarded(kernel_size(c));
-  for (int64_t in = c.in_channels - 1; in >= 0; --in) cpu.sum(in, in + 1, to, gradient.data() + 1);
+  for (int64_t i = c.in_channels - 1; i >= 0; --i) cpu.sum(i, i + 1, to, gradient.data() + 1);
   return failures + report("gradient by the kernel", c, gradient, by_kernel);
 }
 
 int run() {
   int failures = 0;
-  for (const Conv3x3& c : kCases) failures += check(c);
+  for (const Conv3x3& c : kCases) failures += check(c, false) + check(c, true);
   printf("conv3x3 on %s: %zu cases, %d failures\n", name(isa()), std::size(kCases), failures);
   return failures != 0;
 }

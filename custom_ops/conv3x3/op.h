@@ -29,6 +29,20 @@ inline absl::Status conv3x3_of(const tensorflow::TensorShape& x, const tensorflo
       absl::StrCat("x of shape ", x.DebugString(), " with pad=", pad, ": smaller than the kernel"));
 }
 
+// Scales are [N, channels], or empty for none.
+inline absl::Status check_scale(const std::string& name, const tensorflow::TensorShape& scale, int64_t batch,
+                                int64_t channels) {
+  if (scale.num_elements() == 0 || scale == tensorflow::TensorShape({batch, channels})) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " of shape ", scale.DebugString(), ": give [", batch, ", ", channels, "], or none"));
+}
+
+inline absl::Status check_scales(const Conv3x3& conv, const tensorflow::TensorShape& in,
+                                 const tensorflow::TensorShape& out) {
+  TF_RETURN_IF_ERROR(check_scale("in_scale", in, conv.batch, conv.in_channels));
+  return check_scale("out_scale", out, conv.batch, conv.out_channels);
+}
+
 inline tensorflow::TensorShape output_shape(const Conv3x3& conv) {
   return {conv.batch, conv.out_height(), conv.out_width(), conv.out_channels};
 }

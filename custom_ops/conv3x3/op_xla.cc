@@ -8,6 +8,12 @@
 namespace sg3 {
 namespace {
 
+// Images times input `scale` of the operation, unless that is empty.
+xla::XlaOp scaled(tensorflow::XlaOpKernelContext* context, const xla::XlaOp& images, int scale) {
+  if (context->InputShape(scale).num_elements() == 0) return images;
+  return xla::Mul(images, context->Input(scale), {0, 3});
+}
+
 class Conv3x3Xla : public tensorflow::XlaOpKernel {
  public:
   explicit Conv3x3Xla(tensorflow::OpKernelConstruction* context) : XlaOpKernel(context) {
@@ -18,6 +24,7 @@ class Conv3x3Xla : public tensorflow::XlaOpKernel {
   void Compile(tensorflow::XlaOpKernelContext* context) override {
     Conv3x3 conv;
     OP_REQUIRES_OK(context, conv3x3_of(context->InputShape(0), context->InputShape(1), pad_, &conv));
+    OP_REQUIRES_OK(context, check_scales(conv, context->InputShape(2), context->InputShape(3)));
     xla::ConvolutionDimensionNumbers layout;
     layout.set_input_batch_dimension(0);
     layout.set_output_batch_dimension(0);
@@ -30,8 +37,9 @@ class Conv3x3Xla : public tensorflow::XlaOpKernel {
       layout.add_output_spatial_dimensions(1 + axis);
       layout.add_kernel_spatial_dimensions(axis);
     }
-    context->SetOutput(0, xla::ConvGeneralDilated(context->Input(0), context->Input(1), {1, 1},
-                                                  {{pad_, pad_}, {pad_, pad_}}, {1, 1}, {1, 1}, layout));
+    xla::XlaOp y = xla::ConvGeneralDilated(scaled(context, context->Input(0), 2), context->Input(1), {1, 1},
+                                           {{pad_, pad_}, {pad_, pad_}}, {1, 1}, {1, 1}, layout);
+    context->SetOutput(0, scaled(context, y, 3));
   }
 
  private:
@@ -49,6 +57,7 @@ class Conv3x3KernelGradientXla : public tensorflow::XlaOpKernel {
   void Compile(tensorflow::XlaOpKernelContext* context) override {
     Conv3x3 conv;
     OP_REQUIRES_OK(context, conv3x3_gradient_of(context->InputShape(0), context->InputShape(1), pad_, &conv));
+    OP_REQUIRES_OK(context, check_scales(conv, context->InputShape(2), context->InputShape(3)));
     xla::ConvolutionDimensionNumbers layout;
     layout.set_input_batch_dimension(3);
     layout.set_input_feature_dimension(0);
@@ -61,8 +70,9 @@ class Conv3x3KernelGradientXla : public tensorflow::XlaOpKernel {
       layout.add_kernel_spatial_dimensions(1 + axis);
       layout.add_output_spatial_dimensions(axis);
     }
-    context->SetOutput(0, xla::ConvGeneralDilated(context->Input(0), context->Input(1), {1, 1},
-                                                  {{pad_, pad_}, {pad_, pad_}}, {1, 1}, {1, 1}, layout));
+    context->SetOutput(
+        0, xla::ConvGeneralDilated(scaled(context, context->Input(0), 2), scaled(context, context->Input(1), 3), {1, 1},
+                                   {{pad_, pad_}, {pad_, pad_}}, {1, 1}, {1, 1}, layout));
   }
 
  private:

@@ -17,9 +17,16 @@ struct Conv3x3 {
   SG3_INLINE int64_t out_width() const { return width + 2 * pad - 2; }
 };
 
+// Factors of the channels of each image, [batch, in_channels] of x and [batch, out_channels] of the result; null for
+// none.
+struct Conv3x3Scales {
+  const float *in, *out;
+};
+
 struct Conv3x3Arrays {
-  const void* x;
-  void* y;
+  const float* x;
+  Conv3x3Scales scales;
+  float* y;
 };
 
 }  // namespace sg3

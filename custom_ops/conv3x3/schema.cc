@@ -43,6 +43,8 @@ absl::Status infer_kernel_gradient(InferenceContext* c) {
 REGISTER_OP("Sg3>Conv3x3")
     .Input("x: T")
     .Input("kernel: T")
+    .Input("in_scale: T")
+    .Input("out_scale: T")
     .Output("y: T")
     .Attr("T: {float}")
     .Attr("pad: int")
@@ -52,6 +54,8 @@ Correlates images with kernels of 3x3 pixels, by Winograd's algorithm.
 
 x: [N, H, W, in].
 kernel: [3, 3, in, out].
+in_scale: factors of the channels of x, [N, in], or empty.
+out_scale: factors of the channels of y, [N, out], or empty.
 y: [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
 pad: zeros around the images, 0 to 2.
 )doc");
@@ -59,6 +63,8 @@ pad: zeros around the images, 0 to 2.
 REGISTER_OP("Sg3>Conv3x3KernelGradient")
     .Input("x: T")
     .Input("dy: T")
+    .Input("in_scale: T")
+    .Input("out_scale: T")
     .Output("gradient: T")
     .Attr("T: {float}")
     .Attr("pad: int")
@@ -68,6 +74,7 @@ Gradient of Sg3>Conv3x3 with respect to the kernel.
 
 x: its images, [N, H, W, in].
 dy: the gradient with respect to its result, [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
+in_scale, out_scale: those of the convolution.
 gradient: [3, 3, in, out].
 pad: zeros around the images, 0 to 2.
 )doc");

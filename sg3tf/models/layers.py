@@ -413,7 +413,10 @@ def modulated_conv(
     if demodulate:
         # The published 1e-8 belongs to kernels of unit mean square, not of unit sum as here.
         styles, kernel, output_scale = demodulation(kernel, styles, epsilon=1e-8 / math.prod(kernel.shape[:3]))
-    y = convolve(scale_channels(x, styles if input_gain is None else styles * input_gain), kernel)
+    input_scale = styles if input_gain is None else styles * input_gain
+    if convolve is full_conv and has_fast_conv3x3(x, kernel):
+        return conv3x3(x, kernel, pad=2, in_scale=input_scale, out_scale=output_scale)
+    y = convolve(scale_channels(x, input_scale), kernel)
     return y if output_scale is None else scale_channels(y, output_scale)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,38 +32,42 @@ def normal(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def definition(x: tf.Tensor, kernel: tf.Tensor, pad: int) -> tf.Tensor:
-    padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    return tf.nn.conv2d(padded, kernel, 1, "VALID")
+def definition(x: tf.Tensor, kernel: tf.Tensor, pad: int, in_scale: Any = 1.0, out_scale: Any = 1.0) -> tf.Tensor:
+    in_scale, out_scale = (s if isinstance(s, float) else s[:, None, None] for s in (in_scale, out_scale))
+    padded = tf.pad(x * in_scale, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return tf.nn.conv2d(padded, kernel, 1, "VALID") * out_scale
 
 
-def derivatives(function: object, x: tf.Tensor, kernel: tf.Tensor, pad: int, dtype: tf.DType) -> list[Array]:
-    """The result, its gradients, and the gradients of a function of those."""
-    x, kernel = tf.cast(x, dtype), tf.cast(kernel, dtype)
+def derivatives(function: Callable[..., tf.Tensor], pad: int, dtype: tf.DType, *operands: Array) -> list[Array]:
+    """The result, its gradients by all operands, and the gradients of a function of those."""
+    operands = [tf.constant(operand, dtype) for operand in operands]
     with tf.GradientTape() as outer:
-        outer.watch([x, kernel])
+        outer.watch(operands)
         with tf.GradientTape() as inner:
-            inner.watch([x, kernel])
-            y = function(x, kernel, pad)
-            first = tf.reduce_sum(tf.cast(normal(3, *y.shape), dtype) * tf.sin(y))
-        by_x, by_kernel = inner.gradient(first, [x, kernel])
+            inner.watch(operands)
+            y = function(*operands[:2], pad, *operands[2:])
+            loss = tf.reduce_sum(tf.cast(normal(3, *y.shape), dtype) * tf.sin(y))
+        first = inner.gradient(loss, operands)
         # Of numbers about as large as one: an error of the argument is one of the result.
-        second = tf.reduce_sum(tf.sin(by_x)) + tf.reduce_sum(tf.cos(by_kernel / np.prod(y.shape[:3]) ** 0.5))
-    return [t.numpy() for t in (y, by_x, by_kernel, *outer.gradient(second, [x, kernel]))]
+        sizes = [tf.stop_gradient(tf.math.reduce_std(g)) for g in first]
+        second = sum(tf.reduce_sum(tf.sin(1 + g / size)) for g, size in zip(first, sizes, strict=True))
+    return [t.numpy() for t in (y, *first, *outer.gradient(second, operands))]
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("pad", [0, 1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_equals_definition_with_two_orders_of_gradients(shape, pad):
+def test_equals_definition_with_two_orders_of_gradients(shape, pad, scaled):
     batch, height, width, fan_in, filters = shape
     if min(height, width) + 2 * pad < 3:
         return
-    x, kernel = normal(1, batch, height, width, fan_in), normal(2, 3, 3, fan_in, filters) / (9 * fan_in) ** 0.5
-    exact = derivatives(definition, x, kernel, pad, tf.float64)
-    actual = derivatives(conv3x3, x, kernel, pad, tf.float32)
-    names = ("y", "by x", "by kernel", "second by x", "second by kernel")
-    errors = {name: relative_error(a, e) for name, a, e in zip(names, actual, exact, strict=True)}
-    assert max(errors.values()) < TOLERANCE, errors
+    operands = [normal(1, batch, height, width, fan_in), normal(2, 3, 3, fan_in, filters) / (9 * fan_in) ** 0.5]
+    if scaled:
+        operands += [normal(4, batch, fan_in), 1 + 0.5 * np.tanh(normal(5, batch, filters))]
+    exact = derivatives(definition, pad, tf.float64, *operands)
+    actual = derivatives(conv3x3, pad, tf.float32, *operands)
+    errors = [relative_error(a, e) for a, e in zip(actual, exact, strict=True)]
+    assert max(errors) < TOLERANCE, errors
 
 
 def test_shapes_are_known_in_graphs_of_unknown_batch():
@@ -89,9 +96,16 @@ def test_errors_name_what_is_wrong(x, kernel, pad, message):
         conv3x3(tf.ones(x), tf.ones(kernel), pad)
 
 
+@pytest.mark.parametrize(("name", "shape"), [("in_scale", [1, 15]), ("out_scale", [2, 16])])
+def test_errors_name_a_scale_of_another_shape(name, shape):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{name} of shape .*: give \[1, 16\], or none"):
+        conv3x3(tf.ones([1, 4, 4, 16]), tf.ones([3, 3, 16, 16]), 1, **{name: tf.ones(shape)})
+
+
 def test_gradient_by_the_kernel_checks_its_shapes():
+    none = tf.zeros([0, 0])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"dy of shape \[1,5,4,16\]: give that of the convolution"):
-        native.operations().sg3_conv3x3_kernel_gradient(tf.ones([1, 4, 4, 16]), tf.ones([1, 5, 4, 16]), pad=1)
+        native.operations().sg3_conv3x3_kernel_gradient(tf.ones([1, 4, 4, 16]), tf.ones([1, 5, 4, 16]), none, none, pad=1)
 
 
 def test_layers_use_it_where_it_is_faster():
