@@ -366,6 +366,7 @@ class GradientUnit {
 // G g G' of input channels [first, last); output channels beyond the last are zero.
 void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last) {
   const KernelLayout& layout = job.layout;
+  const FloatLanes half = broadcast<FloatLanes>(0.5f);
   for (int64_t in = first; in < last; ++in) {
     for (int64_t panel = 0; panel < layout.panels(); ++panel) {
       const int64_t width = layout.width(panel);
@@ -382,8 +383,8 @@ void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last
                 load_channels(job.kernel + ((i * 3 + j) * layout.in_channels + in) * layout.out_channels + out, count);
           }
           lines[0][j] = g[0];
-          lines[1][j] = (g[0] + g[1] + g[2]) * 0.5f;
-          lines[2][j] = (g[0] - g[1] + g[2]) * 0.5f;
+          lines[1][j] = (g[0] + g[1] + g[2]) * half;
+          lines[2][j] = (g[0] - g[1] + g[2]) * half;
           lines[3][j] = g[2];
         }
         float* to = job.transformed + layout.offset(panel) + in * width + c;
@@ -392,8 +393,8 @@ void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last
         for (int i = 0; i < 4; ++i) {
           const FloatLanes* g = lines[i];
           store(to + (i * 4 + 0) * step, g[0]);
-          store(to + (i * 4 + 1) * step, (g[0] + g[1] + g[2]) * 0.5f);
-          store(to + (i * 4 + 2) * step, (g[0] - g[1] + g[2]) * 0.5f);
+          store(to + (i * 4 + 1) * step, (g[0] + g[1] + g[2]) * half);
+          store(to + (i * 4 + 2) * step, (g[0] - g[1] + g[2]) * half);
           store(to + (i * 4 + 3) * step, g[2]);
         }
       }
@@ -416,6 +417,7 @@ void run_units(const KernelGradientJob& job, int64_t first, int64_t last, float*
 // G' u G of input channels [first, last), u being the sum of the slices.
 void sum_slices(const KernelGradientSumJob& job, int64_t first, int64_t last) {
   const KernelLayout& layout = job.tiling.layout;
+  const FloatLanes half = broadcast<FloatLanes>(0.5f);
   for (int64_t in = first; in < last; ++in) {
     for (int64_t panel = 0; panel < layout.panels(); ++panel) {
       const int64_t width = layout.width(panel);
@@ -431,20 +433,20 @@ void sum_slices(const KernelGradientSumJob& job, int64_t first, int64_t last) {
             u[i] = load<FloatLanes>(slice);
             for (int64_t s = 1; s < job.tiling.slices; ++s) u[i] += load<FloatLanes>(slice + s * layout.size());
           }
-          const FloatLanes sum = (u[1] + u[2]) * 0.5f;
+          const FloatLanes sum = (u[1] + u[2]) * half;
           lines[0][j] = u[0] + sum;
-          lines[1][j] = (u[1] - u[2]) * 0.5f;
+          lines[1][j] = (u[1] - u[2]) * half;
           lines[2][j] = sum + u[3];
         }
         const int64_t out = panel * kPanel + c, left = layout.out_channels - out;
 #pragma GCC unroll 3
         for (int i = 0; i < 3; ++i) {
           const FloatLanes* u = lines[i];
-          const FloatLanes sum = (u[1] + u[2]) * 0.5f;
+          const FloatLanes sum = (u[1] + u[2]) * half;
           float* to = job.gradient + (i * 3 * layout.in_channels + in) * layout.out_channels + out;
           const int64_t step = layout.in_channels * layout.out_channels, count = left < kLanes ? left : kLanes;
           store_channels(to, u[0] + sum, count);
-          store_channels(to + step, (u[1] - u[2]) * 0.5f, count);
+          store_channels(to + step, (u[1] - u[2]) * half, count);
           store_channels(to + 2 * step, sum + u[3], count);
         }
       }
