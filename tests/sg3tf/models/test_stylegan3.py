@@ -158,7 +158,7 @@ def test_golden_gradients_t(official: Official) -> None:
     The official code saw it below zero; ours, on most machines, above. A bias lower by a few roundings of that
     sample, which the image does not show, puts it below everywhere.
     """
-    nudge, channel = 5e-7, 1
+    nudge, channel = 8e-7, 1
     layer, arrays = official.generator.synthesis_layers[12], official.arrays
     z = channel_before_nonlinearity(layer, channel, inputs_of(official, 12), arrays["ws"][:, 13])
     ((image, *_),) = np.argwhere(np.abs(z) < 2 * nudge)  # one sample, of the first image
