@@ -40,8 +40,8 @@ def conv3x3(
         out_scale: factors of the channels of the result, float32 [N, out], none of them zero, or None.
 
     Returns:
-        float32 [N, H + 2 * pad - 2, W + 2 * pad - 2, out]. Gradients of any order. Rounding errors are about twice those
-        of direct sums, and do not depend on the batch or the number of threads.
+        float32 [N, H + 2 * pad - 2, W + 2 * pad - 2, out]. Gradients of any order. Rounding errors are as large
+        as TensorFlow's, and do not depend on the batch or the number of threads.
 
     Raises:
         tf.errors.InvalidArgumentError: naming the argument, its shape and the one expected.

@@ -37,6 +37,9 @@ TOLERANCE = 1e-5  # relative norm of a gradient's error; measured: 2e-6 of a var
 #: whole), and under R1 the biases, which act on the second derivative of the minibatch stddev alone (2e-5, 0.1 %).
 FLOOR = {"G": 0.0, "D": 1e-7, "R1": 1e-7}
 PHASES = ("G", "D", "R1")
+#: With seed 0 a sample of the fourth nonlinearity lies so near to the kink that the rounding of sums over the batch
+#: decides which slope it gets, which shows in all layers below (up to 1.6e-5), and not in those above.
+SEED = 1
 
 
 class Steps(NamedTuple):
@@ -71,7 +74,7 @@ def steps(tmp_path_factory, faces):
 
     # Config T as in training, with labels and augmentation; config R as cheaply as possible: without a compiler,
     # without R1.
-    augmented = {"cond": True, "aug": "fixed", "p": 0.5}
+    augmented = {"cond": True, "aug": "fixed", "p": 0.5, "seed": SEED}
     halves, end = {"two": variant(STRAIGHT, 4, True)}, str(folder / "end")
     one = [
         run(

@@ -1,4 +1,4 @@
-"""Convolutions with 3x3 kernels against their definition, gradients of two orders among them, and where they are used."""
+"""Convolutions with 3x3 kernels against their definition, with two orders of gradients; and where they are used."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def test_errors_name_a_scale_of_another_shape(name, shape):
 def test_gradient_by_the_kernel_checks_its_shapes():
     none = tf.zeros([0, 0])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"dy of shape \[1,5,4,16\]: give that of the convolution"):
-        native.operations().sg3_conv3x3_kernel_gradient(tf.ones([1, 4, 4, 16]), tf.ones([1, 5, 4, 16]), none, none, pad=1)
+        native.operations().sg3_conv3x3_kernel_gradient(
+            tf.ones([1, 4, 4, 16]), tf.ones([1, 5, 4, 16]), none, none, pad=1
+        )
 
 
 def test_layers_use_it_where_it_is_faster():
