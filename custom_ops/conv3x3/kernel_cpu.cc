@@ -173,17 +173,14 @@ class Block {
   int64_t input_pitch() const { return pitch(conv_.in_channels); }
 
   SG3_INLINE void multiply_all(const float* from, const float* kernel, int64_t width, float* to) const {
-    int64_t column = 0;
     if (kVectors == 3 && width == 3 * kLanes) {
       multiply<kVectors>(from, input_pitch(), kernel, width, conv_.in_channels, to);
-      return;
-    }
-    if (kVectors == 3 && width == 2 * kLanes) {
+    } else if (kVectors == 3 && width == 2 * kLanes) {
       multiply<kVectors == 3 ? 2 : 1>(from, input_pitch(), kernel, width, conv_.in_channels, to);
-      return;
-    }
-    for (; column < width; column += kLanes) {
-      multiply<1>(from, input_pitch(), kernel + column, width, conv_.in_channels, to + column);
+    } else {
+      for (int64_t column = 0; column < width; column += kLanes) {
+        multiply<1>(from, input_pitch(), kernel + column, width, conv_.in_channels, to + column);
+      }
     }
   }
 
