@@ -25,7 +25,7 @@ from sg3tf.ops import cuda, native
 ROOT = Path(__file__).parents[2]
 AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])
 AVX512 = AVX2 | set(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
-NUM_TESTS = 8
+NUM_TESTS = 14
 
 
 class Doctor:
