@@ -325,12 +325,10 @@ def demodulation(
         style_epsilon: added to their mean square.
     """
     # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
-    squares = tf.reduce_sum(tf.square(kernel), axis=[0, 1])  # [in, out]: the kernel is squared and summed once
-    total = tf.reduce_sum(squares, axis=0)
+    kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
     styles = styles * tf.math.rsqrt(mean_square + style_epsilon if style_epsilon else mean_square)
-    energy = tf.matmul(tf.square(styles), squares / total)
-    kernel = kernel * tf.math.rsqrt(total)
+    energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
     return Demodulation(styles, kernel, tf.math.rsqrt(energy + epsilon))
 
 

@@ -322,12 +322,12 @@ test("a link restores everything, in another page", async () => {
   await button("Keep this picture").click();
   await stage().focus();
   await page.keyboard.press("}");
-  const here = await settled();
   await expect.poll(() => page.url()).toContain("rotate:10"); // written a moment later
   const link = page.url();
+  const here = await settled();
   await page.goto("about:blank");
   await page.goto(link);
-  expect(await settled()).toBe(here);
+  await expect.poll(settled, { timeout: 10000 }).toBe(here);
   expect(await page.locator(".cards .card").count()).toBe(1);
   expect((await point()).strengths).toEqual({ pc0: 3, pc1: 1 });
 });
