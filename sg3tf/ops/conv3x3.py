@@ -13,13 +13,13 @@ from sg3tf.ops.channels import scale_channels, sum_pixels
 MIN_CHANNELS = 16  # with fewer, transforming the images takes longer than it saves
 
 
-def has_fast_conv3x3(x: tf.Tensor, kernel: tf.Tensor, impl: str | None = None) -> bool:
+def has_fast_conv3x3(x: tf.Tensor, kernel: tf.Tensor) -> bool:
     """Return True if `conv3x3` serves these tensors here: both float32, a CPU, native operations, channels enough."""
     return (
         x.dtype == kernel.dtype == tf.float32
         and tuple(kernel.shape[:2]) == (3, 3)
         and min(kernel.shape[2:]) >= MIN_CHANNELS
-        and selects_cpu_kernel(impl)
+        and selects_cpu_kernel(None)
     )
 
 
