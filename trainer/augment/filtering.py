@@ -19,8 +19,9 @@ def band_gains(params: AugmentParams) -> tf.Tensor:
     gains = tf.ones([1, BANDS], params.dtype)
     for i in range(BANDS):
         gain = params.where_active(f"band{i}", tf.pow(2.0, GAIN_OCTAVES * params[f"band{i}"]), 1.0)
-        # Inverse root of the power with this gain on band i and 1 on the others; exactly 1 if the gain is.
-        keep = tf.math.rsqrt(1 + POWER[i] * (tf.square(gain) - 1))
+        # Inverse root of the power with this gain on band i and 1 on the others; exactly 1 if the gain is. Not by
+        # tf.math.rsqrt, which makes 0.9999999 of 1 on some processors.
+        keep = 1 / tf.sqrt(1 + POWER[i] * (tf.square(gain) - 1))
         one_hot = tf.one_hot(i, BANDS, dtype=params.dtype)
         gains *= keep[:, None] * (1 + (gain[:, None] - 1) * one_hot)
     return gains
