@@ -324,12 +324,13 @@ def demodulation(
         axis: the styles that are brought to unit mean square together: 1, those of an image; None, all.
         style_epsilon: added to their mean square.
     """
-    # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
-    kernel = kernel * tf.math.rsqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+    # Not by tf.math.rsqrt: on some processors it is an approximation whose bits depend on the number's place in the tensor,
+    # so on the batch. Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
+    kernel = kernel / tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
-    styles = styles * tf.math.rsqrt(mean_square + style_epsilon if style_epsilon else mean_square)
+    styles = styles / tf.sqrt(mean_square + style_epsilon if style_epsilon else mean_square)
     energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
-    return Demodulation(styles, kernel, tf.math.rsqrt(energy + epsilon))
+    return Demodulation(styles, kernel, 1 / tf.sqrt(energy + epsilon))
 
 
 def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -425,7 +426,7 @@ W_AVG_BETA = 0.998
 
 def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
     """Scale every row of x [N, D] to unit mean square."""
-    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
+    return x / tf.sqrt(tf.reduce_mean(tf.square(x), axis=1, keepdims=True) + 1e-8)
 
 
 @register("Mapping")

@@ -110,7 +110,7 @@ def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
         style: float32 [N, 2C]: scale - 1, then shift.
     """
     x -= tf.reduce_mean(x, axis=[1, 2], keepdims=True)
-    x *= tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=[1, 2], keepdims=True) + 1e-8)
+    x /= tf.sqrt(tf.reduce_mean(tf.square(x), axis=[1, 2], keepdims=True) + 1e-8)
     scale, shift = tf.split(style[:, None, None, :], 2, axis=-1)
     return x * (scale + 1) + shift
 

@@ -108,7 +108,7 @@ class SynthesisLayer(keras.layers.Layer):
             tf.convert_to_tensor(self.kernel),
             styles,
             demodulate=not self.plan.is_torgb,
-            input_gain=tf.math.rsqrt(tf.convert_to_tensor(self.magnitude_ema)),
+            input_gain=1 / tf.sqrt(tf.convert_to_tensor(self.magnitude_ema)),
             **options,
         )
 

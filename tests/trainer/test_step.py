@@ -37,9 +37,6 @@ TOLERANCE = 1e-5  # relative norm of a gradient's error; measured: 2e-6 of a var
 #: whole), and under R1 the biases, which act on the second derivative of the minibatch stddev alone (2e-5, 0.1 %).
 FLOOR = {"G": 0.0, "D": 1e-7, "R1": 1e-7}
 PHASES = ("G", "D", "R1")
-#: With seed 0 a sample of the fourth nonlinearity lies so near to the kink that the rounding of sums over the batch
-#: decides which slope it gets, which shows in all layers below (up to 1.6e-5), and not in those above.
-SEED = 1
 
 
 class Steps(NamedTuple):
@@ -74,7 +71,7 @@ def steps(tmp_path_factory, faces):
 
     # Config T as in training, with labels and augmentation; config R as cheaply as possible: without a compiler,
     # without R1.
-    augmented = {"cond": True, "aug": "fixed", "p": 0.5, "seed": SEED}
+    augmented = {"cond": True, "aug": "fixed", "p": 0.5}
     halves, end = {"two": variant(STRAIGHT, 4, True)}, str(folder / "end")
     one = [
         run(
@@ -269,7 +266,7 @@ def test_accumulated_gradients_of_the_discriminator(steps):
         if name.endswith("magnitude_ema")
     ]
     assert len(moved) == 15
-    assert sum(moved) < 1e-2  # measured: 5.4e-3 (2e-3 with seed 0); other groups differ by 6e-2
+    assert sum(moved) < 5e-3  # measured: 2e-3
     # Measured: 9e-6; other groups: 6e-2. Biases are sums that cancel: 2.6e-3 of the first, 4e-4 of the whole.
     assert_gradients_equal(one, parts, "D", tolerance=sum(moved), floor=sum(moved) / 5)
 
