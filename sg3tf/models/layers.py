@@ -326,11 +326,12 @@ def demodulation(
     """
     # Not by tf.math.rsqrt: on some processors it is an approximation whose bits depend on the number's place in the tensor,
     # so on the batch. Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
-    kernel = kernel / tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=[0, 1, 2], keepdims=True))
+    squares = tf.reduce_sum(tf.square(kernel), axis=[0, 1])  # [in, out]
+    total = tf.reduce_sum(squares, axis=0)
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
     styles = styles / tf.sqrt(mean_square + style_epsilon if style_epsilon else mean_square)
-    energy = tf.matmul(tf.square(styles), tf.reduce_sum(tf.square(kernel), axis=[0, 1]))
-    return Demodulation(styles, kernel, 1 / tf.sqrt(energy + epsilon))
+    energy = tf.matmul(tf.square(styles), squares / total)
+    return Demodulation(styles, kernel / tf.sqrt(total), 1 / tf.sqrt(energy + epsilon))
 
 
 def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
