@@ -46,10 +46,11 @@ struct SumKernel {
   static void run(const Job& job, const ChannelTile& tile, void*) {
     const ImageBatch& images = job.tiling.images;
     const int64_t first = tile.image * images.height * images.width * images.channels + tile.begin;
-    const T *x = static_cast<const T*>(job.x) + first, *y = static_cast<const T*>(job.y) + first;
+    const T* x = static_cast<const T*>(job.x) + first;
     if (job.y == nullptr) {
       sum(job, tile, [=](int64_t at, int64_t count) { return load_channels(x + at, count); });
     } else {
+      const T* y = static_cast<const T*>(job.y) + first;
       sum(job, tile,
           [=](int64_t at, int64_t count) { return load_channels(x + at, count) * load_channels(y + at, count); });
     }
