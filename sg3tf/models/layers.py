@@ -324,8 +324,8 @@ def demodulation(
         axis: the styles that are brought to unit mean square together: 1, those of an image; None, all.
         style_epsilon: added to their mean square.
     """
-    # Not by tf.math.rsqrt: on some processors it is an approximation whose bits depend on the number's place in the tensor,
-    # so on the batch. Both scales cancel in the result; they keep everything in between inside the range of 16-bit types.
+    # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types. No
+    # tf.math.rsqrt: on some processors its bits depend on a number's place in the tensor, so on the batch.
     squares = tf.reduce_sum(tf.square(kernel), axis=[0, 1])  # [in, out]
     total = tf.reduce_sum(squares, axis=0)
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
