@@ -86,14 +86,13 @@ def _main(name: str, values: flags.FlagValues) -> int:
         return 0
 
     with contextlib.ExitStack() as stack:
-        if point is None:
-            begins = run_dir.begin(outdir, options, dataset.classes, latest=values.resume is not None)
-            run = stack.enter_context(begins) if is_chief else outdir  # only the chief writes
-        else:
-            run = point.run
-            if is_chief:
-                point.record(options, changes)
-        if is_chief:
+        run = point.run if point else outdir
+        if is_chief:  # only the chief writes
+            if point:
+                stack.enter_context(point.resumed(options, changes))
+            else:
+                begins = run_dir.begin(outdir, options, dataset.classes, latest=values.resume is not None)
+                run = stack.enter_context(begins)
             print(f"Run folder: {run}")
         if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
             return 0

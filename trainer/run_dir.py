@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
 from trainer.checkpoint import PROGRESS
@@ -23,7 +24,7 @@ LOG = "log.txt"
 CHECKPOINTS = "checkpoints"
 DISCARDED = "discarded"
 
-_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-|ema-profiles-)(\d{6,})(?:_(\d{3}))?\.\w+")
+_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?\.\w+")
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
@@ -172,9 +173,7 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
     for path in run.glob(".*.partial-*"):
         path.unlink(missing_ok=True)
     later = [path for path in checkpoints(run) if int(path.name) > cur_nimg]
-    for path in sorted(run.iterdir()):
-        if (match := _OF_PROGRESS.fullmatch(path.name)) and int(match[1]) * 1000 + int(match[2] or 0) > cur_nimg:
-            later.append(path)
+    later += [path for path in sorted(run.iterdir()) if (_nimg_of(path.name) or 0) > cur_nimg]
     for path in later:
         target = run / DISCARDED / path.name
         target.parent.mkdir(exist_ok=True)
@@ -182,6 +181,13 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
             shutil.rmtree(target)
         path.replace(target)
     return [str(path.relative_to(run)) for path in later]
+
+
+def _nimg_of(name: str) -> int | None:
+    """Images seen by the networks of which a file of this name holds something, None for other files."""
+    if match := _OF_PROGRESS.fullmatch(name):
+        return int(match[1]) * 1000 + int(match[2] or 0)
+    return power_ema.nimg_of(name)
 
 
 def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> list[Any]:
@@ -323,6 +329,26 @@ class ResumePoint:
         """Lines for the log about `changes`, and about options that are as they were at the time of the checkpoint."""
         reverted = [f"at {self.kimg:g} kimg: {change}, as it was at this checkpoint" for change in self.reverted]
         return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
+
+    @contextlib.contextmanager
+    def resumed(self, options: Options, changes: Sequence[Change]) -> Iterator[Path]:
+        """Run folder, locked in the context as by `begin`, with `changes` recorded.
+
+        Raises:
+            OptionError: another process trains the run, or its folder cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.run, wait=False))
+            except BlockingIOError:
+                raise OptionError(
+                    f"--resume={self.run}: another process trains this run; wait until it has ended, or resume from a "
+                    "copy of the folder"
+                ) from None
+            except OSError:  # a file system without locks, or a folder that `record` cannot write either
+                pass
+            self.record(options, changes)
+            yield self.run
 
     def record(self, options: Options, changes: Sequence[Change]) -> None:
         """Write `changes` into options.json and the log, and discard what the run has saved after the checkpoint.

@@ -98,12 +98,18 @@ def _exponents_and_times(averages: Sequence[Average]) -> tuple[FloatArray, Float
 
 # --- Files ------------------------------------------------------------------------------------------------------------
 
-_FILE = re.compile(r"ema-profiles-\d{9}\.npz")
+_FILE = re.compile(r"ema-profiles-(\d{9,})\.npz")
 
 
 def file_name(nimg: int) -> str:
     """Name of the file of the tracked averages after `nimg` images."""
     return f"ema-profiles-{nimg:09}.npz"
+
+
+def nimg_of(name: str) -> int | None:
+    """Images seen by the tracked averages in a file of this name, None for other files."""
+    match = _FILE.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def write(path: Path, nimg: int, models: Mapping[float, Any]) -> None:
@@ -132,7 +138,7 @@ def stored_averages(run: str | os.PathLike[str]) -> dict[Average, tuple[Path, in
     """
     found: dict[Average, tuple[Path, int]] = {}
     for path in sorted(Path(run).iterdir() if Path(run).is_dir() else []):
-        if _FILE.fullmatch(path.name):
+        if nimg_of(path.name) is not None:
             try:
                 arrays = read_npz(path, ["sigma_rel", "nimg"])
                 for i, sigma_rel in enumerate(arrays["sigma_rel"]):

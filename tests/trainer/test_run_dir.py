@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from sg3tf.models import power_ema
 from sg3tf.utils import files
 from tests.helpers.tiny_run import PLAIN
 from trainer import run_dir
@@ -322,6 +323,17 @@ def test_a_run_that_cannot_be_written_is_not_resumed(run, name):
     assert "\n" not in str(refusal.value) and ".partial-" not in str(refusal.value)
 
 
+def test_a_run_that_another_process_trains_is_not_resumed(run):
+    point, before = ResumePoint.from_path(run), (run / "options.json").read_bytes()
+    with point.resumed(PLAIN, []):
+        second = point.resumed(dataclasses.replace(PLAIN, kimg=99.0), [])
+        with pytest.raises(OptionError, match=f"--resume={run}: another process trains this run"), second:
+            raise AssertionError("resumed")
+    assert (run / "options.json").read_bytes() == before
+    with point.resumed(PLAIN, []) as resumed:
+        assert resumed == run
+
+
 # What the run has saved after the checkpoint.
 
 
@@ -335,13 +347,14 @@ def test_a_run_resumed_from_an_older_checkpoint_continues_from_there_after_a_kil
 
 
 def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
-    saved = ["fakes000000{}.png", "fakes000000{}.npz", "network-snapshot-000000{}.keras", "ema-profiles-000000{}.npz"]
+    saved = ["fakes000000{}.png", "fakes000000{}.npz", "network-snapshot-000000{}.keras"]
     kept = [
         *(name.format(part) for name in saved for part in ("", "_008", "_016")),
+        power_ema.file_name(16),
         "network-best-swd.keras",
         "reals.png",
     ]
-    moved = [name.format("_024") for name in saved] + ["network-snapshot-000001.keras"]
+    moved = [*(name.format("_024") for name in saved), "network-snapshot-000001.keras", power_ema.file_name(24)]
     for name in [*kept, *moved, ".fakes000000_024.partial-1.png"]:
         (run / name).write_text(name)
     resume(checkpoint(run, 16))
