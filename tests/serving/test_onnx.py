@@ -79,7 +79,7 @@ def test_every_kind_of_network(preset, fields):
             inputs["transform"] = np.stack([transform_matrix(*rng.normal(size=3) / 4) for _ in range(size)])
         found = run(model, inputs)
         ws = G.mapping(inputs["z"], inputs.get("label"), truncation_psi=0.6, truncation_cutoff=3)
-        assert relative_error(found["ws"], ws) < 3e-6  # both are within 7e-7 of float64 here, on either side
+        assert relative_error(found["ws"], ws) < 3e-6  # of the first: each within 7e-7 of float64
         expected = G.synthesis(ws, transform=inputs.get("transform"))
         # Both are in float32; networks with AdaIN divide by the deviations of few pixels.
         assert relative_error(found["images"], expected) < 1e-5
