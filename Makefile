@@ -43,17 +43,21 @@ wheel-test: wheel
 	$$folder/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
 	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor
 
-# Several processes, one after the other: what XLA has compiled is never given back.
-TEST_GROUPS := tests/sg3tf/ops tests/sg3tf tests/trainer tests/custom_ops tests/serving tests/benchmarks tests/examples $(wildcard tests/test_*.py)
-pytest = set -e; for group in $(TEST_GROUPS); do \
-  if [ $$group = tests/sg3tf ]; then without=--ignore=tests/sg3tf/ops; else without=; fi; \
-  echo "== $$group"; $(BIN)/python -m pytest $$group $$without $(1); done
+# A process for each group, as what XLA has compiled is never given back; two at a time, the longest first.
+TEST_GROUPS := tests/trainer tests/sg3tf tests/serving tests/examples tests/sg3tf/ops tests/benchmarks tests/custom_ops \
+  $(wildcard tests/test_*.py)
+run_tests = $(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(TEST_GROUPS)
+
+.PHONY: $(TEST_GROUPS)
+$(TEST_GROUPS):
+	@echo "== $@"
+	@$(BIN)/python -m pytest $@ $(if $(filter tests/sg3tf,$@),--ignore=tests/sg3tf/ops) $(PYTEST_FLAGS)
 
 test: native-test test-beam .venv-clients/.installed explorer-tools
-	@$(call pytest)
+	@$(run_tests)
 
 test-fast: native
-	@$(call pytest,-m "not slow")
+	@$(run_tests) PYTEST_FLAGS='-m "not slow"'
 
 # Apache Beam wants an older protobuf than TensorFlow's tests have, and building data sets needs no TensorFlow.
 test-beam: .venv-beam/.installed
@@ -132,7 +136,7 @@ lint: .venv/.installed
 	$(BIN)/clang-format --dry-run --Werror $$(find custom_ops benchmarks -name '*.h' -o -name '*.cc' -o -name '*.cu')
 	$(BIN)/lint-imports
 	$(BIN)/python tools/prose.py
-	$(BIN)/mypy tools sg3tf trainer serving examples/demo examples/photos benchmarks configure.py custom_ops/gpu
+	$(BIN)/mypy tools sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \

@@ -21,6 +21,7 @@ import results_page
 from PIL import Image
 
 import sg3tf
+from sg3tf.data.dataset import open_dataset
 from sg3tf.models.presets import generator_preset
 
 ROOT = Path(__file__).parents[2]
@@ -35,38 +36,47 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run_demo(out: Path, network: Path, *flags: str) -> str:
+def start_demo(out: Path, network: Path, *flags: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "examples/demo/demo.py"), f"--out={out}", f"--network={network}", *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, process_group=0)
 
 
-@pytest.mark.slow  # trains, exports and serves, twice, in processes of its own
-def test_demo_runs_and_continues(network: Path, tmp_path: Path) -> None:
-    run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
-    out = tmp_path / "demo"
-    output = run_demo(tmp_path, network, "--portraits=40", "--kimg=0.032")
+@pytest.mark.slow  # trains, exports and serves in processes of its own
+def test_an_interrupted_demo_runs_to_the_end_when_called_again(network: Path, tmp_path: Path) -> None:
+    flags, out = ["--portraits=40", "--kimg=0.5"], tmp_path / "demo"
+    with start_demo(tmp_path, network, *flags) as process:
+        while process.poll() is None and not list(out.glob("training/*/fakes000000.png")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and err.endswith("demo: stopped; run the demo again to continue\n"), err[-3000:]
+    (run,) = (out / "training").iterdir()
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    assert int(checkpoint.name) < 500
+
+    with start_demo(tmp_path, network, *flags) as process:
+        output, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err[-3000:]
     assert "Resuming from" in output and "python -m" not in output
     assert all(f"$ sg3tf {command} --" in output for command in ("train", "export", "serve", "generate grid"))
-    (run,) = (out / "training").iterdir()
-    assert [int(path.name) for path in sorted((run / "checkpoints").iterdir())] == [32, 64]
-    assert sorted(path.name for path in (out / "models/sg3").iterdir()) == ["1", "2"]
+    assert list((out / "training").iterdir()) == [run]
+    assert max(path.name for path in (run / "checkpoints").iterdir()) == "000000504"  # 63 batches of 8
+    assert [path.name for path in (out / "models/sg3").iterdir()] == ["1"]
     assert Image.open(out / "served.png").size == (8 * 16, 4 * 16)
     assert Image.open(out / "interpolation.gif").size == (4 * 16, 16)
     assert "make demo" in (out / "results.html").read_text()
 
 
-@pytest.mark.slow  # trains, exports and serves in processes of its own
-def test_demo_with_own_pictures(network: Path, tmp_path: Path) -> None:
+def test_own_pictures_become_a_data_set(network: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "holiday"
     pictures.mkdir()
     rng = np.random.default_rng(0)
     for index in range(24):
         Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(pictures / f"{index}.jpg")
-    run_demo(tmp_path / "runs", network, f"--data={pictures}", "--kimg=0.016")
-    assert (tmp_path / "runs/demo-holiday/results.html").is_file()
+    data = demo._make_data(SimpleNamespace(data=str(pictures), network=str(network)), tmp_path)
+    assert (len(open_dataset(data)), open_dataset(data).resolution) == (24, 16)
 
 
 @pytest.mark.parametrize("cfg", ["stylegan3-t", "stylegan3-r"])
