@@ -253,6 +253,7 @@ class Options:
     )
     precision: str = option(
         None,
+        resumable=True,
         choices=(*PRECISIONS, "auto"),
         default_text="fp16 on GPUs, fp32 elsewhere",
         help="Arithmetic of the four highest resolutions; the others compute in fp32. auto: fp16 on GPUs, bf16 on "

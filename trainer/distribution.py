@@ -174,10 +174,17 @@ class Workers:
 
     def any(self, flag: bool) -> bool:
         """Return True if the flag is set in one of the workers; all have to call this at the same time."""
+        return self._sum(float(flag)) > 0
+
+    def of_chief(self, number: int) -> int:
+        """Return the chief's number, below 2^24; all have to call this at the same time."""
+        return round(self._sum(float(number) if self.is_chief else 0.0))
+
+    def _sum(self, number: float) -> float:
         if self.count == 1:
-            return flag
-        flags = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(float(flag)))
-        return float(self._strategy.reduce("SUM", flags, axis=None)) > 0
+            return number
+        numbers = self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(number))
+        return float(self._strategy.reduce("SUM", numbers, axis=None))
 
     def wait_for_all(self) -> None:
         """Return when all workers have called this."""

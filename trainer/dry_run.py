@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
+from sg3tf.models import power_ema
 from sg3tf.models.recording import record_outputs
 from sg3tf.utils.resolution import image_shape
 from trainer.config import Options
@@ -87,8 +88,9 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int) -> list[str]:
-    # G, D and G_ema; a gradient and Adam's velocity of the first two.
-    weights = 4 * (4 * g_params + 3 * d_params) / GIGA
+    # G, D and the averages of G; a gradient and Adam's velocity of the first two.
+    averages = 1 + len(power_ema.TRACKED) * options.posthoc_ema
+    weights = 4 * ((3 + averages) * g_params + 3 * d_params) / GIGA
     activations = HELD_PER_OUTPUT * bytes_per_image * options.batch_per_replica / GIGA
     total = PROGRAM_GB + weights + activations
     return [

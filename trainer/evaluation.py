@@ -78,9 +78,18 @@ class Evaluator:
         """Number of processes that were killed while they computed the metrics of a snapshot."""
         try:
             found = json.loads((self._run / _ATTEMPTS).read_text())
-            return int(found["attempts"]) if found["snapshot"] == snapshot.name else 0
-        except (OSError, ValueError, TypeError, LookupError):  # none, or it is damaged
+            return int(found["attempts"]) if self._attempt_at(snapshot).items() <= found.items() else 0
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):  # none, or it is damaged
             return 0
+
+    def _attempt_at(self, snapshot: Path) -> dict[str, Any]:
+        """Return what a process tries: other metrics, or fewer images, may have enough memory."""
+        options = self._options
+        return {
+            "snapshot": snapshot.name,
+            "metrics": list(options.metrics),
+            "metrics_samples": options.metrics_samples,
+        }
 
     def evaluate(self, snapshot: Path) -> dict[str, float]:
         """Compute the metrics of state.G_ema.
@@ -110,7 +119,8 @@ class Evaluator:
         """Context with a file that is there afterwards only if the process was killed."""
         file = self._run / _ATTEMPTS
         with atomic_write(file) as out:
-            out.write(json.dumps({"snapshot": snapshot.name, "attempts": self.kills_in(snapshot) + 1}).encode())
+            attempt = {**self._attempt_at(snapshot), "attempts": self.kills_in(snapshot) + 1}
+            out.write(json.dumps(attempt).encode())
         try:
             yield
         finally:

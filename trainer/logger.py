@@ -70,7 +70,8 @@ class DivergenceMonitor:
     """Ends a run whose gradients overflow tick after tick, before it overwrites its last good checkpoint.
 
     A tick is bad if most steps of a phase had a gradient that is not finite, or if a loss is not finite. Single
-    overflows are usual with 16-bit numbers and harmless, as they are zeroed.
+    overflows are usual with 16-bit numbers and harmless, as they are zeroed; where a tick has a single step of a phase,
+    that of the tick before counts, too.
 
     Args:
         max_bad_ticks: number of bad ticks in a row that ends the run.
@@ -86,6 +87,7 @@ class DivergenceMonitor:
     def __init__(self, max_bad_ticks: int) -> None:
         self.max_bad_ticks = max_bad_ticks
         self.bad_ticks = 0
+        self._overflows: dict[str, float] = {}  # share of each phase's steps in the last tick that had any
 
     @property
     def is_healthy(self) -> bool:
@@ -98,7 +100,7 @@ class DivergenceMonitor:
         Raises:
             TrainingError: too many bad ticks in a row.
         """
-        found = [_problem(name, value["mean"]) for name, value in sorted(statistics.items())]
+        found = [self._problem(name, value) for name, value in sorted(statistics.items())]
         problems = [problem for problem in found if problem]
         self.bad_ticks = self.bad_ticks + 1 if problems else 0
         if self.bad_ticks >= self.max_bad_ticks:
@@ -108,13 +110,17 @@ class DivergenceMonitor:
             )
         return problems[0] if problems else None
 
-
-def _problem(name: str, mean: float) -> str | None:
-    if name.startswith("Loss/") and not math.isfinite(mean):
-        return f"{name} is {mean}"
-    if name.startswith("Gradients/") and name.endswith("/overflow") and mean > BAD_SHARE:
-        return f"{mean:.0%} of the steps of phase {name.split('/')[1]} had gradients that are not finite"
-    return None
+    def _problem(self, name: str, value: Mapping[str, float]) -> str | None:
+        mean = value["mean"]
+        if name.startswith("Loss/") and not math.isfinite(mean):
+            return f"{name} is {mean}"
+        if name.startswith("Gradients/") and name.endswith("/overflow"):
+            before, self._overflows[name] = self._overflows.get(name, 0.0), mean
+            if value["num"] == 1:
+                mean = min(mean, before)
+            if mean > BAD_SHARE:
+                return f"{mean:.0%} of the steps of phase {name.split('/')[1]} had gradients that are not finite"
+        return None
 
 
 # --- Log --------------------------------------------------------------------------------------------------------------
@@ -269,7 +275,7 @@ class RunLogger:
             self._save_fakes()
             with atomic_path(self._snapshot_file()) as path:
                 self.state.G_ema.save(path)
-            if self.state.power_emas:
+            if self.state.power_emas and self.state.cur_nimg:  # an average of no images has no weights
                 power_ema.write(
                     self.run / power_ema.file_name(self.state.cur_nimg), self.state.cur_nimg, self.state.power_emas
                 )
@@ -279,10 +285,10 @@ class RunLogger:
     def on_evaluation(self) -> None:
         """Compute the metrics of a snapshot, after its checkpoint so that a failure costs nothing else.
 
-        Unless the last tick was bad, or too many processes were killed in them.
+        Unless the last tick was bad, they are known, or too many processes were killed in them.
         """
         snapshot = self._snapshot_file()
-        if not self.options.metrics or not self._divergence.is_healthy:
+        if not self._divergence.is_healthy or not self._evaluator.lacks_values_of(snapshot):
             return
         if self._evaluator.kills_in(snapshot) >= MOST_KILLS:
             return

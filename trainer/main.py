@@ -58,12 +58,11 @@ def _main(name: str, values: flags.FlagValues) -> int:
         raise OptionError(f"--fp32 and --precision={values.precision} contradict each other; leave one of them out")
     point = None if values.resume in (None, "latest") else ResumePoint.from_path(Path(values.resume))
     given.setdefault("strategy", point.options.strategy if point else values.strategy)
-    connection = [
-        given.get(name, getattr(point.options, name) if point else config.DEFAULTS[name])
-        for name in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout")
-    ]
+    for option in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout"):
+        given.setdefault(option, getattr(point.options, option) if point else config.DEFAULTS[option])
+    connection = [given["communication"], given["start_timeout"], given["reduce_timeout"], given["heartbeat_timeout"]]
     strategy = make_strategy(given["strategy"], *connection)
-    replicas, outdir, is_chief = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy).is_chief
+    replicas, outdir, workers = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy)
 
     options, dataset, held_out = resolve(given, replicas, point)
     if values.resume == "latest" and (latest := run_dir.latest_matching_run(outdir, options)):
@@ -72,7 +71,7 @@ def _main(name: str, values: flags.FlagValues) -> int:
     if point is None:
         check_init_from(options)
     changes = point.changes_to(options) if point else []
-    if is_chief:
+    if workers.is_chief:
         print(*dataset.remarks, sep="\n", end="\n" * bool(dataset.remarks))
     if values.dry_run:
         print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
@@ -87,17 +86,21 @@ def _main(name: str, values: flags.FlagValues) -> int:
 
     with contextlib.ExitStack() as stack:
         run = point.run if point else outdir
-        if is_chief:  # only the chief writes
+        if workers.is_chief:  # only the chief writes
             if point:
                 stack.enter_context(point.resumed(options, changes))
             else:
                 begins = run_dir.begin(outdir, options, dataset.classes, latest=values.resume is not None)
                 run = stack.enter_context(begins)
             print(f"Run folder: {run}")
+        if point is None:
+            number = workers.of_chief(int(run.name[:5]) if workers.is_chief else 0)
+            run = outdir / f"{number:05d}-{options.description}"
         if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
             return 0
     program = name if name.startswith("sg3tf") else f"python -m {name}"
-    print(f"Stopped at a checkpoint. Continue with:\n  {program} {shlex.quote(f'--resume={run}')}")
+    print(f"Stopped. The last checkpoint is {run_dir.last_checkpoint(run)}. Continue with:")
+    print(f"  {program} {shlex.quote(f'--resume={run}')}")
     return 130
 
 

@@ -110,7 +110,7 @@ def _has_saved_nothing(run: Path, options: Options) -> bool:
 
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:
     """Newest run in `outdir` that has a checkpoint and the description of `options`, in its name or since a change."""
-    numbered = re.compile(r"\d{5}-(.+)")
+    numbered = re.compile(r"\d{5}-(.+)", re.DOTALL)  # a name may hold an end of line
     runs = [path for path in outdir.glob("*") if numbered.fullmatch(path.name)]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         if run.name[6:] == options.description or _description_now(run) == options.description:
@@ -238,6 +238,8 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     """
     path = path.resolve()
     if (path / PROGRESS).is_file():
+        if problem := verify_checksums(path):
+            raise OptionError(f"--{flag}={path}: cannot be used, because {problem}; give another checkpoint or a run")
         return path.parent.parent, path
     recover_checkpoints(path)
     found = checkpoints(path)
@@ -275,6 +277,7 @@ class ResumePoint:
         options: of the run.
         changes: of the options, up to then.
         reverted: from the options in options.json to those at the time of the checkpoint.
+        found: checkpoints that the run has.
     """
 
     run: Path
@@ -283,6 +286,7 @@ class ResumePoint:
     options: Options
     changes: Sequence[Change]
     reverted: Sequence[Change]
+    found: Sequence[Path]
 
     @classmethod
     def from_path(cls, path: Path) -> ResumePoint:
@@ -292,6 +296,13 @@ class ResumePoint:
             OptionError: there is none, or its options cannot be read.
         """
         run, checkpoint = resolve_resume_path(path)
+        found = checkpoints(run)
+        if checkpoint.parent.name == DISCARDED:
+            raise OptionError(
+                f"--resume={path}: the run was resumed from an earlier checkpoint and has dropped this one, with the "
+                f"options of that time; start a new run from its weights with --init_from={path}, or move all that is "
+                f"in {run / DISCARDED} back to where it was (docs/training.md)"
+            )
         latest, changes = read_options(run / OPTIONS)
         try:
             kimg = json.loads((checkpoint / PROGRESS).read_text())["cur_nimg"] / 1000
@@ -301,7 +312,7 @@ class ResumePoint:
         # Of several changes of an option, the first one, which comes last here, has the value to go back to.
         options = dataclasses.replace(latest, **{change.option: change.old for change in reversed(later)})
         kept = [change for change in changes if change not in later]
-        return cls(run, checkpoint, kimg, options, kept, options.changes_since(latest, kimg))
+        return cls(run, checkpoint, kimg, options, kept, options.changes_since(latest, kimg), found)
 
     def changes_to(self, options: Options) -> list[Change]:
         """Return what `options` change from here on.
@@ -335,7 +346,8 @@ class ResumePoint:
         """Run folder, locked in the context as by `begin`, with `changes` recorded.
 
         Raises:
-            OptionError: another process trains the run, or its folder cannot be written.
+            OptionError: another process trains the run, or has since the checkpoint was chosen; or its folder cannot be
+                written.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -347,6 +359,11 @@ class ResumePoint:
                 ) from None
             except OSError:  # a file system without locks, or a folder that `record` cannot write either
                 pass
+            if checkpoints(self.run) != self.found:
+                raise OptionError(
+                    f"--resume={self.run}: another process has saved a checkpoint since this one began; give the "
+                    "command again"
+                )
             self.record(options, changes)
             yield self.run
 
@@ -357,9 +374,11 @@ class ResumePoint:
             OptionError: the run folder cannot be written.
         """
         try:
+            previous = (self.run / OPTIONS).read_bytes()
             options.write(self.run / OPTIONS, [*self.changes, *changes])
             notes = self.notes(changes)
             if moved := discard_later(self.run, round(self.kimg * 1000)):
+                (self.run / DISCARDED / OPTIONS).write_bytes(previous)
                 notes.append(f"moved to {self.run / DISCARDED}, as later than this checkpoint: {', '.join(moved)}")
                 print(notes[-1])
             with open(self.run / LOG, "a", encoding="utf-8") as log:

@@ -43,12 +43,13 @@ class Schedule:
 
     def due(self, cur_nimg: int) -> Due:
         """Return the actions due after a step; with every snapshot comes a checkpoint."""
-        tick = tick_number(cur_nimg, self._options)
-        if tick == self._tick:
-            return Due()
-        self._tick = tick
-        snapshot = tick % self._options.snap == 0
-        return self._noted(Due(True, snapshot, snapshot or tick % self._options.checkpoint == 0), cur_nimg)
+        before, self._tick = self._tick, tick_number(cur_nimg, self._options)
+
+        def is_passed(interval: int) -> bool:
+            return self._tick // interval > before // interval  # a step may be longer than a tick
+
+        snapshot = is_passed(self._options.snap)
+        return self._noted(Due(is_passed(1), snapshot, snapshot or is_passed(self._options.checkpoint)), cur_nimg)
 
     def due_at_end(self, cur_nimg: int) -> Due:
         """Return the actions due when the run ends or stops: those that the last step has not had already."""

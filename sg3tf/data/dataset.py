@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,7 +199,7 @@ class Dataset:
         if need > max_bytes:
             raise DataError(
                 f"{self.path}: {len(self)} images of {size}x{self.channels} take "
-                f"{need / 2**30:.2f} GiB of memory, the cache is limited to {max_bytes / 2**30:.2f}; "
+                f"{math.ceil(need / 1e7) / 100} GB of memory, the cache is limited to {max_bytes / 1e9:g}; "
                 "raise the limit, use fewer images, or train without a cache"
             )
         whole = copy.copy(self)

@@ -138,7 +138,7 @@ def stored_averages(run: str | os.PathLike[str]) -> dict[Average, tuple[Path, in
     """
     found: dict[Average, tuple[Path, int]] = {}
     for path in sorted(Path(run).iterdir() if Path(run).is_dir() else []):
-        if nimg_of(path.name) is not None:
+        if nimg_of(path.name):  # not 0, of weights that are still random
             try:
                 arrays = read_npz(path, ["sigma_rel", "nimg"])
                 for i, sigma_rel in enumerate(arrays["sigma_rel"]):

@@ -226,12 +226,12 @@ OTHER_VALUES = {
     # A resumed run cannot change these.
     **{"cfg": "stylegan3-r", "data_name": "cats", "data_digest": "sha256:1", "resolution": 32, "image_channels": 1},
     **{"num_images": 63, "label_dim": 3, "batch": 64, "seed": 1, "mirror": True, "cond": True, "balance": True},
-    **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2, "precision": "bf16"},
+    **{"cbase": 64, "cmax": 8, "map_depth": 3, "mbstd_group": 2},
     **{"r1_interval": 8, "pl_interval": 2, "freezed": 1, "aug": "ada", "augpipe": "bg", "p": 0.5},
     **{"validation": 5, "init_from": "/x", "max_images": 5, "desc": "x", "data_order": 1},
     # These change the result, and may change.
     **{"batch_per_replica": 8, "gamma": 3.0, "glr": 0.1, "dlr": 0.1, "target": 0.5, "ada_kimg": 1.0},
-    **{"style_mixing": 0.5, "pl_weight": 1.0},
+    **{"style_mixing": 0.5, "pl_weight": 1.0, "precision": "bf16"},
     # These do not.
     **{"data": "/mnt/faces", "kimg": 1.0, "tick": 1.0, "snap": 1, "checkpoint": 1, "keep_checkpoints": 1},
     **{"max_bad_ticks": 1, "metrics": ("eqt50k_int",), "metrics_samples": 5, "cache": 1.0, "histograms": True},

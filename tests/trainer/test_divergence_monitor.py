@@ -15,7 +15,7 @@ GOOD = {
     "Gradients/G/overflow": as_summary(0.5),
     "Gradients/G/norm": as_summary(math.inf),
 }
-OVERFLOW = {**GOOD, "Gradients/R1/overflow": as_summary(0.75)}
+OVERFLOW = {**GOOD, "Gradients/R1/overflow": {"num": 4, "mean": 0.75, "std": 0.4}}
 NOT_A_NUMBER = {**GOOD, "Loss/D/loss": as_summary(math.nan)}
 
 
@@ -23,6 +23,16 @@ def test_half_of_the_steps_may_overflow():
     monitor = DivergenceMonitor(1)
     assert monitor.update(GOOD) is None
     assert monitor.is_healthy
+
+
+def test_a_single_step_that_overflows_is_bad_only_after_another_one():
+    monitor = DivergenceMonitor(2)
+    single, fine = ({**GOOD, "Gradients/R1/overflow": as_summary(value)} for value in (1.0, 0.0))
+    assert [monitor.update(tick) for tick in (single, fine, single)] == [None] * 3
+    assert monitor.update(GOOD) is None  # without a step of that phase
+    assert "100% of the steps of phase R1" in monitor.update(single)
+    with pytest.raises(TrainingError, match="2 bad ticks"):
+        monitor.update(single)
 
 
 @pytest.mark.parametrize(

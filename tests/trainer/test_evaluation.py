@@ -100,7 +100,7 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
 def evaluator_at(run, kimg, *names):
     """An evaluator of a run that is resumed at `kimg`; it computes nothing here."""
     state = SimpleNamespace(cur_nimg=round(kimg * 1000))
-    return Evaluator(run, SimpleNamespace(metrics=names), state)
+    return Evaluator(run, SimpleNamespace(metrics=names, metrics_samples=None), state)
 
 
 def snapshot_line(metric, value, kimg, num_samples=20):
@@ -164,14 +164,41 @@ def test_they_are_computed_when_the_run_is_resumed(faces, state, tmp_path, monke
     options = tiny_run.options(faces, cond=True, metrics=("swd",), aug="ada")
     dataset = open_dataset(faces, use_labels=True)
     run, evaluated = run_dir.create(tmp_path, options), []
-    monkeypatch.setattr(Evaluator, "evaluate", lambda _, snapshot: evaluated.append(snapshot.name) or {})
+
+    def evaluate(self, snapshot):
+        evaluated.append(snapshot.name)
+        (run / "metric-swd.jsonl").write_text(snapshot_line("swd", 5.0, 1))
+        return {}
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     for _ in range(2):
         logger = RunLogger(run, options, state, dataset, RandomInputs(dataset, options.batch, state.G.config.z_dim, 0))
         logger.on_start([])
-        logger.close()
         (run / snapshot_name(1000)).touch()
+        logger.close()
+    logger.on_start([])
+    logger.on_evaluation()  # as at the end of a run that has nothing left to train: not again
     assert evaluated == [snapshot_name(1000)]
     assert f"computing the metrics of {snapshot_name(1000)}" in (run / "log.txt").read_text()
+
+
+def test_kills_count_for_the_same_metrics_only(run):
+    """Others may have enough memory, as the warning says."""
+    state, options = SimpleNamespace(cur_nimg=4000), SimpleNamespace(metrics=("swd",), metrics_samples=None)
+    snapshot = run / snapshot_name(4000)
+
+    def evaluator(**changes):
+        return Evaluator(run, SimpleNamespace(**{**vars(options), **changes}), state)
+
+    for kills in (1, 2):
+        with pytest.raises(SystemExit), evaluator()._counting_kills(snapshot):
+            attempts = (run / ".evaluation.json").read_text()
+            raise SystemExit
+        (run / ".evaluation.json").write_text(attempts)  # as a kill leaves it
+        assert evaluator().kills_in(snapshot) == kills
+    assert evaluator(metrics_samples=100).kills_in(snapshot) == 0
+    assert evaluator(metrics=("kid_scattering",)).kills_in(snapshot) == 0
+    assert evaluator().kills_in(run / snapshot_name(3000)) == 0
 
 
 @pytest.mark.parametrize(

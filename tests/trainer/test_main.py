@@ -469,7 +469,8 @@ def test_ctrl_c_stops_at_a_checkpoint_and_prints_the_command_to_resume(runs):
     assert progress["step"] >= 4 and progress["cur_nimg"] == progress["step"] * BATCH
     assert run_dir.checkpoints(stopped.folder)[-1].name == f"{progress['cur_nimg']:09d}"
     *_, announcement, command = stopped.out.splitlines()
-    assert announcement == "Stopped at a checkpoint. Continue with:"
+    last = runs.resumed.folder / "checkpoints" / f"{progress['cur_nimg']:09d}"
+    assert announcement == f"Stopped. The last checkpoint is {last}. Continue with:"
     assert shlex.split(command) == ["python", "-m", "trainer.main", f"--resume={runs.resumed.folder}"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 from unittest import mock
 
 import numpy as np
@@ -49,6 +50,23 @@ def direct(trajectory, sigma_rel):
         sum(s * a.astype(np.float64) for s, a in zip(shares, arrays, strict=True))
         for arrays in zip(*trajectory, strict=True)
     ]
+
+
+def test_a_process_without_a_step_saves_no_averages(run, faces, tmp_path, monkeypatch):
+    options, *_ = run
+    folder = run_dir.create(tmp_path, options)
+    monkeypatch.setattr(loop, "_stop_requested", lambda *_: True)
+    assert not loop.train(options, open_dataset(faces), None, tf.distribute.get_strategy(), folder, None)
+    assert list(folder.glob("network-snapshot-*.keras")) and not list(folder.glob("ema-*"))
+
+
+def test_averages_of_no_images_are_left_out(run, tmp_path):
+    """Runs of earlier revisions may have some."""
+    _, folder, _ = run
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with np.load(tmp_path / power_ema.file_name(16)) as arrays:
+        np.savez(tmp_path / power_ema.file_name(0), **{**arrays, "nimg": 0})
+    assert power_ema.stored_averages(tmp_path).keys() == power_ema.stored_averages(folder).keys()
 
 
 def test_tracked_averages(run):

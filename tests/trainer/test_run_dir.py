@@ -146,9 +146,10 @@ def test_without_locks_every_run_that_begins_has_a_folder_of_its_own(tmp_path, m
             assert run.name == f"{number:05d}-{NAME}"
 
 
-def test_special_characters_in_a_description_are_literal(tmp_path):
-    options = dataclasses.replace(PLAIN, gamma=6.6, desc="a+(b")
-    make_checkpoint(tmp_path / f"00001-{PLAIN.description.replace('gamma2', 'gamma6x6')}-a+(b", 8)
+@pytest.mark.parametrize("desc", ["a+(b", "two\nlines"])
+def test_special_characters_in_a_description_are_literal(tmp_path, desc):
+    options = dataclasses.replace(PLAIN, gamma=6.6, desc=desc)
+    make_checkpoint(tmp_path / f"00001-{PLAIN.description.replace('gamma2', 'gamma6x6')}-{desc}", 8)
     assert run_dir.latest_matching_run(tmp_path, options) is None
     run = run_dir.create(tmp_path, options)
     make_checkpoint(run, 8)
@@ -295,6 +296,8 @@ def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run)
 
 def test_progress_that_cannot_be_read_is_refused(run):
     (checkpoint(run, 48) / "progress.json").write_text("[]")
+    (checkpoint(run, 48) / "sha256.json").unlink()
+    files.write_checksums(checkpoint(run, 48))
     with pytest.raises(OptionError, match=r"progress.json cannot be read") as refusal:
         ResumePoint.from_path(checkpoint(run, 48))
     assert "\n" not in str(refusal.value)
@@ -343,7 +346,34 @@ def test_a_run_resumed_from_an_older_checkpoint_continues_from_there_after_a_kil
     assert ResumePoint.from_path(run).checkpoint == checkpoint(run, 40)  # not 48, which is another way
     run_dir.remove_old_checkpoints(run, keep=2)
     assert [path.name for path in run_dir.checkpoints(run)] == ["000000032", "000000040"]
-    assert run_dir.resolve_resume_path(run / "discarded" / "000000048") == (run, run / "discarded" / "000000048")
+
+
+def test_a_discarded_checkpoint_is_refused_until_all_is_moved_back(run):
+    before = ResumePoint.from_path(run)
+    resume(checkpoint(run, 16), gamma=9.0)
+    dropped = run / "discarded" / "000000048"
+    with pytest.raises(OptionError, match=rf"--resume={dropped}: .* has dropped this one.* --init_from={dropped}, or"):
+        ResumePoint.from_path(dropped)
+    assert run_dir.resolve_resume_path(dropped, "init_from") == (run, dropped)
+    for path in list((run / "discarded").iterdir()):
+        path.replace(run / ("checkpoints" if path.is_dir() else ".") / path.name)
+    assert ResumePoint.from_path(run) == before
+
+
+def test_a_damaged_checkpoint_is_refused_before_newer_ones_are_moved(run):
+    (damaged,) = [path for path in checkpoint(run, 32).iterdir() if path.name == "progress.json"]
+    damaged.write_text(damaged.read_text() + " ")
+    with pytest.raises(OptionError, match=rf"--resume={checkpoint(run, 32)}: cannot be used, because .*progress"):
+        ResumePoint.from_path(checkpoint(run, 32))
+
+
+def test_a_run_that_went_on_since_the_command_began_is_not_resumed(run):
+    point, before = ResumePoint.from_path(run), (run / "options.json").read_bytes()
+    make_checkpoint(run, 56)
+    resumed = point.resumed(PLAIN, [])
+    with pytest.raises(OptionError, match="another process has saved a checkpoint since.*; give the command again"):
+        resumed.__enter__()
+    assert (run / "options.json").read_bytes() == before and checkpoint(run, 56).is_dir()
 
 
 def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
@@ -359,7 +389,7 @@ def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
         (run / name).write_text(name)
     resume(checkpoint(run, 16))
     assert {path.name for path in run.iterdir()} == {*kept, "options.json", "log.txt", "checkpoints", "discarded"}
-    assert {path.name for path in (run / "discarded").iterdir()} == {*moved, "000000032", "000000048"}
+    assert {path.name for path in (run / "discarded").iterdir()} == {*moved, "options.json", "000000032", "000000048"}
     (run / moved[0]).write_text("again")
     make_checkpoint(run, 32)
     resume(checkpoint(run, 16))  # the newest of two with the same name stays

@@ -31,6 +31,15 @@ def test_actions_of_a_run(faces):
     assert [nimg // BATCH // 2 for nimg, actions in due.items() if actions.checkpoint] == [3, 4, 6, 8, 9, 12]
 
 
+def test_steps_longer_than_a_tick_miss_no_snapshot(faces):
+    """Steps of 4/3 of a tick: none ends in the third of every four ticks."""
+    due = actions(schedule(faces, tick=0.75 * BATCH / 1000, snap=25, checkpoint=5), 0, 1000 * BATCH)
+    snapshots, checkpoints = ([-(-n * ticks * 3 // 4) * BATCH for n in range(1, 2000)] for ticks in (25, 5))
+    assert [nimg for nimg, actions in due.items() if actions.snapshot] == [n for n in snapshots if n in due]
+    assert [nimg for nimg, actions in due.items() if actions.checkpoint] == [n for n in checkpoints if n in due]
+    assert list(due) == [n * BATCH for n in range(1, 1001)]
+
+
 @pytest.mark.parametrize("start", [1, 4, 6, 7, 13])
 def test_a_resumed_run_acts_at_the_same_places(faces, start):
     straight = actions(schedule(faces), 0, 24 * BATCH)

@@ -336,6 +336,14 @@ def test_target_and_speed_of_augmentation_are_those_of_the_options_also_after_re
     assert controller.probability == pytest.approx(0.5 + 4 * options.batch / 50_000)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_run_may_continue_in_another_precision(options, saved, precision):
+    folder, expected = saved
+    changed = TrainState(dataclasses.replace(options, precision=precision))
+    changed.restore(folder)
+    assert_holds(changed, expected)
+
+
 def test_files(saved):
     folder, _ = saved
     assert {path.name for path in folder.iterdir()} == {
