@@ -133,7 +133,7 @@ class StyleGANTrainer(keras.Model):
         self._pl_phase = self._phase(losses.path_length_phase, self.G, self.g_optimizer)
         self._d_phase = self._phase(losses.discriminator_phase, self.D, self.d_optimizer)
         self._r1_phase = self._phase(losses.r1_phase, self.D, self.d_optimizer)
-        self._update_ema = tf.function(lambda decay: update_ema(self.G_ema, self.G, decay))
+        self._update_ema = tf.function(lambda decay: update_ema(self.G_ema, self.G, decay), autograph=False)
         self._means = {name: keras.metrics.Mean(name=name) for name in ("loss_G", "loss_D", "r_t")}
         self._r1 = np.float32(0.0)
 
@@ -182,7 +182,7 @@ class StyleGANTrainer(keras.Model):
         variables = model.trainable_variables
         optimizer.build(variables)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def run(inputs: Any) -> dict[str, tf.Tensor]:
             gradients, reached, metrics = summed_gradients(loss_function, self, inputs, variables)
             count = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)

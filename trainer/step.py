@@ -69,8 +69,8 @@ class TrainStep(StepOrder):
         }
         self._phases = {name: self._distributed(step) for name, step in self.replica_steps.items()}
         self._held_out_scores = self._phases.pop("held_out")
-        self._update_ema = tf.function(self._update_ema_in_scope)
-        self._update_power_emas = tf.function(self._update_power_emas_in_scope)
+        self._update_ema = tf.function(self._update_ema_in_scope, autograph=False)
+        self._update_power_emas = tf.function(self._update_power_emas_in_scope, autograph=False)
         self._gammas = [power_ema.exponent(sigma_rel) for sigma_rel in state.power_emas]
 
     def run(self, real: Batch, held_out: Batch | None = None) -> Metrics:
@@ -110,7 +110,7 @@ class TrainStep(StepOrder):
         return replica_step
 
     def _distributed(self, replica_step: Phase) -> Phase:
-        @tf.function
+        @tf.function(autograph=False)  # no condition is a tensor, and to look for some takes a tenth of the start
         def run(inputs: Any) -> Metrics:
             metrics = self.strategy.run(replica_step, args=(inputs,))
             return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}

@@ -56,7 +56,7 @@ def tune(
     pivot, target_image = tf.constant(ws[None]), tf.constant(target[None])
     pivot_transform = None if transform is None else tf.constant(transform[None])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(other: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = distance(tuned.synthesis(pivot, transform=pivot_transform), target_image)[0]

@@ -201,7 +201,7 @@ def _step_function(
     optimizer = keras.optimizers.Adam(0.0)
     optimizer.build(candidate.variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(rate: tf.Tensor, strength: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         noise = strength * tf.random.stateless_normal(candidate.w.shape, seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:

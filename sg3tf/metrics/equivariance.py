@@ -72,7 +72,7 @@ def measure_equivariance(
         FloatingPointError: images that are not finite.
     """
 
-    @tf.function
+    @tf.function(autograph=False)
     def sums_of_squares(z: tf.Tensor, label: tf.Tensor | None, params: Params) -> tf.Tensor:
         """Sums over each image of the masked squared difference and of the mask, float64 [2, N]."""
         ws, transform = G.mapping(z, label), params["transform"]

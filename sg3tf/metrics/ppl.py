@@ -87,7 +87,7 @@ def measure_path_length(
     """
     G = G.with_dtype("float32")  # sixteen bits are too few for differences of 1e-4
 
-    @tf.function
+    @tf.function(autograph=False)
     def lengths_of(
         ends: list[tf.Tensor], label: tf.Tensor | None, steps: tf.Tensor, noise_seeds: tf.Tensor
     ) -> tf.Tensor:

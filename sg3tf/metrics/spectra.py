@@ -190,7 +190,7 @@ def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> 
     """The average spectrum of images [N, H, W, C], at least one batch of them; summed in float64."""
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def sums_of(images: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Sums over images and channels: power [2R, R + 1], pixels [H, W] and their squares [H, W]."""
         x = tf.transpose(images, [0, 3, 1, 2])
@@ -227,7 +227,7 @@ def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator
     label_dim = G.config.label_dim
     samples = Samples(num_images, G.config.z_dim, seed, uniform_classes(label_dim, seed) if label_dim else None)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def generate(z: tf.Tensor, label: tf.Tensor | None) -> tf.Tensor:
         return G.synthesis(G.mapping(z, label))
 

@@ -97,7 +97,9 @@ class Views:
         self.batch = batch
         self.psi = psi
         self.center = self._ws(z_from_seeds([seed], G.config.z_dim), psi)
-        self._synthesis = tf.function(lambda ws, transform: G.synthesis(ws, transform=transform), reduce_retracing=True)
+        self._synthesis = tf.function(
+            lambda ws, transform: G.synthesis(ws, transform=transform), autograph=False, reduce_retracing=True
+        )
 
     def image(self) -> FloatArray:
         """The central image, float32 [H, W, C]."""

@@ -133,7 +133,7 @@ class ServerProcess:
         """SIGTERM, then the exit status."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=20)
+            return self.process.wait(timeout=60)
         finally:
             self.process.kill()
             self.process.stdout.close()
