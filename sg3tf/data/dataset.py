@@ -37,6 +37,7 @@ class Dataset:
       classes: names of the classes, label_dim of them; () if they are unknown or not used.
       num_images: number of images.
       digest: identifies everything stored at `path` ("sha256:..."), also if this is a subset.
+      cache_digest: key for caches: `digest`, and for a folder of images the times at which its files changed.
       remarks: lines about what was found at `path`, for the log.
 
     Examples:
@@ -69,6 +70,8 @@ class Dataset:
         self.label_dim = store.label.dim if use_labels else 0
         self.classes = store.classes if use_labels else ()
         self.digest = store.digest
+        # The digest of image files has their sizes only, which other pictures may have, too: ADR 0037.
+        self.cache_digest = store.cache_digest if isinstance(store, ImageStore) else self.digest
         self.remarks = store.remarks
         self._store = store
         self._selections: tuple[Selection, ...] = ()

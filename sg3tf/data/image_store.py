@@ -49,6 +49,7 @@ class ImageStore:
         self._remedy = f"repair or remove it, or make a data set, which leaves it out: {build}"
         if not is_image_files(path):
             raise DataError(f"{path} holds neither records nor image files; make a data set from it: {build}")
+        self._zip_version = files.zip_version(path)
         source = files.find(path)
         if resolution is None:
             raise DataError(f"{path} holds image files: give the resolution to read them at, such as --resolution=256")
@@ -61,18 +62,27 @@ class ImageStore:
         left_out = [f"left out: {len(source.unused)}, e.g. {name}: {reason}" for name, reason in source.unused[:1]]
         labels = f"{self.label.kind} labels [{self.label.dim}]" if self.label.dim else "no labels"
         self.remarks = (f"{self.num_images} image files in {path}, {labels}", *source.remarks, *left_out)
-        self.digest = self._identify()
+        self.digest, self.cache_digest = self._identify()
 
-    def _identify(self) -> str:
-        """Hash names, sizes and labels, and the checksums in a zip file: reading all files would take too long."""
+    def _identify(self) -> tuple[str, str]:
+        """Hash names, sizes and labels, and the checksums in a zip file: reading all files would take too long.
+
+        Returns:
+          The digest, and one with the times at which the files of a folder changed, too.
+        """
         config = self._config
         digest = hashlib.sha256(repr((str(config.resolution), config.channels, config.crop, config.resize)).encode())
+        times = hashlib.sha256()
         for name, label in self._entries:
             try:
-                digest.update(repr((name, label, files.stamp(self.path, name))).encode())
+                *stamp, time = files.stamp(self.path, name)
+                digest.update(repr((name, label, tuple(stamp))).encode())
+                times.update(f"{time} ".encode())
             except OSError as error:
                 raise DataError(f"{self.path}: {name} cannot be read: {error.strerror}; {self._remedy}") from error
-        return f"sha256:{digest.hexdigest()}"
+        whole = f"sha256:{digest.hexdigest()}"
+        digest.update(times.digest())
+        return whole, f"sha256:{digest.hexdigest()}"
 
     def where(self, i: int) -> str:
         """Return the name of image `i` for error messages."""
@@ -80,6 +90,8 @@ class ImageStore:
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image `i`, uint8 [H, W, 3], and its label, float32 [label.dim]."""
+        if files.zip_version(self.path) != self._zip_version:
+            raise DataError(f"{self.path} was removed or written anew while it was in use; start again")
         try:
             content = files.read_file(self.path, self._entries[i][0])
             with _opening:

@@ -1,7 +1,7 @@
 """Cached statistics of data sets, and intermediate results of interrupted metrics, on disk.
 
-Entries are named by the SHA-256 of everything that decides their content, so that nothing is ever stale: an entry holds
-exactly what would be computed.
+Entries are named by the SHA-256 of everything that decides their content, so that nothing is stale: an entry holds
+exactly what would be computed. Folders of images are known by names, sizes and times of changes.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class FeatureExtractor:
 
     def real(self, data: Images, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
         """Statistics of a data set; those in the cache take no pass."""
-        fields = {r: self._cache_key_fields(r) | {"data": data.digest, "part": data.part} for r in requests}
+        fields = {r: self._cache_key_fields(r) | {"data": data.cache_digest, "part": data.part} for r in requests}
         cached, missing = self._load_cached(fields)
         if not missing:
             return cached

@@ -33,6 +33,7 @@ class Images(Protocol):
         resolution, channels: of every image; resolution is the side of a square, or a Size (width, height).
         label_dim: width of a label; 0 without labels.
         digest: identifies the content of everything at `path`.
+        cache_digest: differs where the content does, also where `digest` does not notice: the key of cached features.
         part: identifies which of those images these are, and their order.
     """
 
@@ -41,6 +42,7 @@ class Images(Protocol):
     channels: int
     label_dim: int
     digest: str
+    cache_digest: str
 
     @property
     def part(self) -> str: ...
@@ -90,7 +92,7 @@ class ArrayImages:
         content = hashlib.sha256(repr((shape, self.label_dim)).encode())
         content.update(self._images.tobytes())
         content.update(self._labels.tobytes())
-        self.digest = f"sha256:{content.hexdigest()}"
+        self.digest = self.cache_digest = f"sha256:{content.hexdigest()}"
 
     def __len__(self) -> int:
         return len(self._images)

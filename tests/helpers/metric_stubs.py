@@ -76,7 +76,7 @@ class Data:
     def __init__(self, colors: NDArray[np.uint8], labels: NDArray[np.float32] | None = None) -> None:
         self.colors, self.labels = colors, np.zeros([len(colors), 0], np.float32) if labels is None else labels
         self.label_dim = self.labels.shape[1]
-        self.digest = f"sha256:{hashlib.sha256(colors.tobytes()).hexdigest()}"
+        self.digest = self.cache_digest = f"sha256:{hashlib.sha256(colors.tobytes()).hexdigest()}"
         self.read: list[int] = []
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -148,3 +149,32 @@ def test_a_zip_file_from_many_threads(photos: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for i, image in enumerate(pool.map(lambda i: data[i % 6][0], range(300))):
             np.testing.assert_array_equal(image, expected[i % 6])
+
+
+def test_caches_notice_other_pictures_of_the_same_size(photos: Path, tmp_path: Path) -> None:
+    file, pixels = photos / "cat" / "0.bmp", np.zeros([16, 16, 3], np.uint8)
+    Image.fromarray(pixels).save(file)
+    os.utime(file, ns=(10**18, 10**18))
+    before = open_dataset(photos, resolution=8)
+    assert open_dataset(photos, resolution=8).cache_digest == before.cache_digest != before.digest
+    Image.fromarray(pixels + 255).save(file)
+    after = open_dataset(photos, resolution=8)
+    assert after.digest == before.digest  # as a copy has other times: ADR 0037
+    assert after.cache_digest != before.cache_digest
+    build(photos, tmp_path / "built", BuildConfig(8))
+    built = open_dataset(tmp_path / "built")
+    assert built.cache_digest == built.digest
+
+
+def test_a_zip_file_that_was_replaced(photos: Path) -> None:
+    before = open_dataset(zipped(photos), resolution=8)
+    image = before[0][0]
+    (photos / "cat" / "0.png").write_bytes((photos / "cat" / "2.png").read_bytes())
+    archive = photos.with_suffix(".zip")
+    archive.rename(photos.with_suffix(".old"))
+    zipped(photos)
+    after = open_dataset(archive, resolution=8)
+    assert after.digest != before.digest
+    assert np.abs(after[0][0].astype(int) - image).max() > 0
+    with pytest.raises(DataError, match=r"photos\.zip was removed or written anew while it was in use; start again"):
+        before[0]

@@ -70,6 +70,9 @@ def test_nothing_is_stale(loaded: dict[str, MeanColor], tmp_path: Path, monkeypa
     part = images()
     part.part = "sha256:half"
     assert read(tmp_path, part, names=name) == 80
+    changed = images()
+    changed.cache_digest = "sha256:other times"  # of files that keep their sizes, and so the digest
+    assert read(tmp_path, changed, names=name) == 80
     assert read(tmp_path, images(), names=["sfid50k_full"]) == 80
     assert read(tmp_path, images(), names=["kid50k_full"]) == 80
     loaded["inception"].digest = "sha256:another network"

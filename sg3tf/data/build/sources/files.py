@@ -113,21 +113,37 @@ def _check_size(available: int, wanted: int) -> None:
         raise ValueError(f"has {available:,} bytes, more than the {most:,} of the largest image that may be opened")
 
 
-def stamp(path: Path, name: str) -> tuple[int, int]:
-    """Return the size of a file, and its checksum if it is in a zip file, else 0: they show cheaply that it changed.
+def stamp(path: Path, name: str) -> tuple[int, int, int]:
+    """Return the size, checksum and time of a file, which show cheaply that it changed.
+
+    The checksum is that of a zip file, else 0; the time that of the last change in nanoseconds, 0 in a zip file.
 
     Raises:
       OSError: the file is not there.
     """
     if path.is_file():
         entry = _entries(path)[1][name]
-        return entry.file_size, entry.CRC
-    return (path / name).stat().st_size, 0
+        return entry.file_size, entry.CRC, 0
+    status = (path / name).stat()
+    return status.st_size, 0, status.st_mtime_ns
+
+
+def zip_version(path: Path) -> tuple[int, ...] | None:
+    """Return numbers that change when a zip file is written anew; None for a folder."""
+    if not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _entries(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Return an open zip file and its files by name, sorted: a/b.png for ./a/b.png and a\\b.png."""
+    return _opened(path, zip_version(path))
 
 
 @lru_cache(maxsize=8)
-def _entries(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Open a zip file; return it with its files by name, sorted: a/b.png for ./a/b.png and a\\b.png."""
+def _opened(path: Path, version: tuple[int, ...] | None) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Open a zip file, again for each `version` of it."""
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
