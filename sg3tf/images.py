@@ -61,7 +61,7 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
     Args:
         path: the file; missing folders are made.
         image: [H, W, C], uint8 or float in [-1, 1].
-        text: metadata, which PIL.Image.open(path).text returns.
+        text: metadata, which PIL.Image.open(path).text returns; what is not UTF-8 in the name of a file is escaped.
 
     Raises:
         ValueError: not one image, or of another number of channels.
@@ -76,6 +76,6 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
     target.parent.mkdir(parents=True, exist_ok=True)
     metadata = PngInfo()
     for key, value in (text or {}).items():
-        metadata.add_itxt(key, value)
+        metadata.add_itxt(key, value.encode("utf-8", "backslashreplace").decode())
     with atomic_write(target) as file:
         Image.fromarray(pixels).save(file, format="PNG", pnginfo=metadata)

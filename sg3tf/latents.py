@@ -48,13 +48,11 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"seeds={text}: give numbers and ranges, like 3,7-9")
+        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
+            raise ValueError(f"seeds={text}: give numbers and ranges, the smaller number first, like 3,7-9")
         if int(last or first) >= 2**32:
             raise ValueError(f"seeds={text}: give seeds below 2**32")
         seeds.extend(range(int(first), int(last or first) + 1))
-    if not seeds:
-        raise ValueError(f"seeds={text}: give at least one")
     return seeds
 
 

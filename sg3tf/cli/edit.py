@@ -84,7 +84,7 @@ def main(options: Any) -> None:
     numbers = [directions.number(text) for text in options.direction]
     if options.save_directions:
         directions_file.save(Path(options.save_directions), directions)
-    start = generate_flags.latents_from_flags(network, options)
+    start = generate_flags.latents_from_flags(network, options, uses_class=True)  # for the directions
     edited = [edit_latents(start, directions, number, strengths) for number in numbers]
     rows: dict[str, list[Picture]] = {}
     for number, latents in zip(numbers, edited, strict=True):
@@ -119,6 +119,10 @@ def _directions_from_flags(network: Network, options: Any) -> Directions:
     given = [name for name in ("method", "labels", "directions") if options[name].present]
     if len(given) > 1:
         raise ValueError(f"{', '.join(given)}: give one of them")
+    if options.label_latents and not options.labels:
+        raise ValueError(
+            f"label_latents={options.label_latents}: has no effect without --labels; add it or leave it out"
+        )
     layers = generate_flags.style_range(options.layers or f"0-{network.num_ws - 1}", network.num_ws)
     if options.directions:
         loaded = directions_file.load(Path(options.directions), network.num_ws, network.w_dim)

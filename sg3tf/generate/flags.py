@@ -140,10 +140,15 @@ def network_from_flags(options: Any) -> Network:
     """Open --network, and let it truncate towards --trunc_center, if the command has a --class.
 
     Raises:
-        ValueError: --trunc_center=class for a network without labels, or without --class.
+        ValueError: --trunc_center=class for a network without labels, or without --class; --trunc_cutoff beyond the
+            style vectors of the network; either without --trunc.
     """
+    if "trunc" in options and not options.trunc:
+        _require_no_truncation(options)
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
     network = open_network(options.network, options.batch, **connection)
+    if "trunc_cutoff" in options:
+        _check_cutoff(network, options.trunc_cutoff)
     if "trunc_center" in options and options.trunc_center == "class":
         if not network.label_dim:
             raise ValueError(f"trunc_center=class: leave it out, as network={network.name} has no labels")
@@ -152,13 +157,20 @@ def network_from_flags(options: Any) -> Network:
     return network
 
 
-def latents_from_flags(network: Network, options: Any) -> Latents:
+def latents_from_flags(network: Network, options: Any, uses_class: bool = False) -> Latents:
     """Return the latents that the flags specify: seed by seed, and for each of them in the order of --trunc.
+
+    Args:
+        network: the network they are for.
+        options: the flags.
+        uses_class: True for a command that needs --class for more than seeds.
 
     Raises:
         OSError, ValueError: files or values that do not fit, named by their flags.
     """
     _check_seeds_or_latents(options)
+    if options.latents and not uses_class:
+        refuse_unused_class(options, "latents")
     transform = transform_from_flags(network, options)
     text, is_file = options.latents or options.seeds, bool(options.latents)
     return apply_transform(parse_latents(network, text, options, is_file), transform)
@@ -170,6 +182,7 @@ def keyframes_from_flags(network: Network, options: Any) -> Latents:
     if options.latents and options.curve == "slerp":
         raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
     if options.latents:
+        refuse_unused_class(options, "latents")
         return _load(options.latents, network, options)
     return latents_from_seeds(network, parse_seeds(options.seeds), label=label_from_flags(network, options))
 
@@ -196,11 +209,32 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
         is_file: True for a file, False for seeds; None: a file if the text ends in .npz.
     """
     psis = parse_numbers("trunc", options.trunc) if options.trunc else [1.0]
-    if not (text.endswith(".npz") if is_file is None else is_file):
+    if not (is_latents_file(text) if is_file is None else is_file):
         label = label_from_flags(network, options)
         return latents_from_seeds(network, parse_seeds(text), psis, options.trunc_cutoff, label)
     latents = _load(text, network, options)
     return _sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
+
+
+def is_latents_file(text: str) -> bool:
+    """Tell an .npz file of latents from seeds and ranges."""
+    return text.endswith(".npz")
+
+
+def refuse_unused_class(options: Any, *files: str) -> None:
+    """Refuse --class where all latents are of files, which have their labels, unless truncation moves towards it.
+
+    Args:
+        options: the flags.
+        files: names of the flags that have the files.
+
+    Raises:
+        ValueError: --class is given, and not used.
+    """
+    name = options["class"].value
+    if name is not None and options.trunc_center != "class":
+        given = ", ".join(f"{flag}={options[flag].value}" for flag in files)
+        raise ValueError(f"class={name}: {given} have their own labels; leave --class out")
 
 
 def _load(file: str, network: Network, options: Any) -> Latents:
@@ -208,7 +242,8 @@ def _load(file: str, network: Network, options: Any) -> Latents:
     latents = latents_file.load(Path(file), network)
     if "tiles" not in options or options.tiles is None:
         return latents
-    return latents[parse_positions("tiles", options.tiles, len(latents), of=f"latents={file}")]
+    tiles = parse_positions("tiles", options.tiles, len(latents), of=f"latents={file}")
+    return dataclasses.replace(latents[tiles], tiles=np.array(tiles))
 
 
 def latents_from_seeds(
@@ -318,7 +353,8 @@ def style_range(text: str, num_ws: int) -> list[int]:
         try:
             positions.update(parse_seeds(part))
         except ValueError as error:
-            raise ValueError(f"layers={text}: give coarse, middle, fine, or numbers and ranges: 0-6,9") from error
+            form = "coarse, middle, fine, or numbers and ranges, the smaller number first: 0-6,9"
+            raise ValueError(f"layers={text}: give {form}") from error
     if max(positions) >= num_ws:
         raise ValueError(f"layers={text}: this network has style vectors 0 to {num_ws - 1}")
     return sorted(positions)
@@ -339,7 +375,7 @@ def parse_positions(flag: str, text: str | None, count: int, of: str = "this net
     try:
         numbers = list(range(count)) if text is None else parse_seeds(text)
     except ValueError as error:
-        raise ValueError(f"{flag}={text}: give numbers and ranges, like 0-3,7") from error
+        raise ValueError(f"{flag}={text}: give numbers and ranges, the smaller number first, like 0-3,7") from error
     if max(numbers) >= count:
         raise ValueError(f"{flag}={text}: {of} has {flag} 0 to {count - 1}")
     return numbers
@@ -374,9 +410,23 @@ def _check_seeds_or_latents(options: Any) -> None:
         raise ValueError(f"tiles={options.tiles}: counts the images of a file; give it with --latents")
 
 
-def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
+def _require_no_truncation(options: Any) -> None:
+    """Raise ValueError if a flag says how to truncate."""
+    for flag, value, default in (
+        ("trunc_cutoff", options.trunc_cutoff, None),
+        ("trunc_center", options.trunc_center, "all"),
+    ):
+        if value != default:
+            raise ValueError(f"{flag}={value}: has no effect without --trunc; add it, such as --trunc=0.7")
+
+
+def _check_cutoff(network: Network, cutoff: int | None) -> None:
     if cutoff is not None and cutoff > network.num_ws:
         raise ValueError(f"trunc_cutoff={cutoff}: network={network.name} has {network.num_ws} style vectors")
+
+
+def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
+    _check_cutoff(network, cutoff)
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
     return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)

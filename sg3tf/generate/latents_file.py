@@ -30,6 +30,7 @@ class Latents:
         seeds: int64 [N].
         psi: float32 [N], truncation.
         label: float32 [N, label_dim].
+        tiles: int64 [N], positions in the file that they were read from, for names; not saved.
 
     Examples:
         >>> latents = Latents(np.zeros([3, 16, 512], np.float32), seeds=np.array([5, 7, 9]))
@@ -42,6 +43,7 @@ class Latents:
     seeds: NDArray[np.int64] | None = None
     psi: NDArray[np.float32] | None = None
     label: NDArray[np.float32] | None = None
+    tiles: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ws)
@@ -65,10 +67,11 @@ class Latents:
     def names(self) -> list[str]:
         """Return a name for each image, each another: seed0003, latent0003 without seeds.
 
-        If they differ in it, -class2 follows (-label2 for the third of vectors) and -trunc0.70. If that is not enough,
-        as for a seed that is given twice, so does -1, -2, ...
+        A latent has the number of its tile, or of its place. If they differ in it, -class2 follows (-label2 for the
+        third of vectors) and -trunc0.70. If that is not enough, as for a seed that is given twice, so does -1, -2, ...
         """
-        first = range(len(self)) if self.seeds is None else self.seeds
+        positions = range(len(self)) if self.tiles is None else self.tiles
+        first = positions if self.seeds is None else self.seeds
         names = [f"{'latent' if self.seeds is None else 'seed'}{number:04d}" for number in first]
         for suffixes in (_label_suffixes(self.label), _psi_suffixes(self.psi)):
             names = [name + suffix for name, suffix in zip(names, suffixes or [""] * len(names), strict=True)]
@@ -128,7 +131,7 @@ def save(path: Path, latents: Latents) -> None:
     """Write an .npz file with the arrays of `latents` under their names, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        np.savez(file, **latents.arrays())  # type: ignore[arg-type]
+        np.savez(file, **dataclasses.replace(latents, tiles=None).arrays())  # type: ignore[arg-type]
 
 
 def load(path: Path, network: Network) -> Latents:
@@ -140,7 +143,7 @@ def load(path: Path, network: Network) -> Latents:
         OSError: no such file.
         ValueError: another kind of file, or latents of another network.
     """
-    names = ["z", *(field.name for field in dataclasses.fields(Latents))]
+    names = ["z", *(field.name for field in dataclasses.fields(Latents) if field.name != "tiles")]
     try:
         found = read_npz(path)
     except ValueError as error:

@@ -41,27 +41,30 @@ def grid(network: Network, points: Latents, columns: int | None = None) -> Pictu
 
 
 def mix_pairs(rows: Latents, columns: Latents, layers: Sequence[int]) -> Latents:
-    """Return the latents of every row with the style vectors `layers` of every column, row by row."""
-    ws_a = np.repeat(rows.ws, len(columns), axis=0)
+    """Return the latents of every row with the style vectors `layers` of every column, row by row.
+
+    They have the transforms of the rows.
+    """
+    each = rows[np.repeat(np.arange(len(rows)), len(columns))]
     ws_b = np.tile(columns.ws, [len(rows), 1, 1])
-    return Latents(latents.mix(ws_a, ws_b, layers))
+    return Latents(latents.mix(each.ws, ws_b, layers), each.transform)
 
 
-def mixing_sheet(
-    network: Network, rows: Latents, columns: Latents, mixed: Latents, transform: FloatArray | None = None
-) -> Picture:
+def mixing_sheet(network: Network, rows: Latents, columns: Latents, mixed: Latents) -> Picture:
     """Draw the sources at the left and at the top, and the mixed latents between them, separated by a white gap.
 
     Args:
         network: the generator.
         rows, columns: the sources.
         mixed: as returned by `mix_pairs`.
-        transform: [3, 3], inverse transform of all images; None for none.
 
     Returns:
         uint8 [H, W, C].
     """
     ws = np.concatenate([columns.ws, rows.ws, mixed.ws])
+    transform = None
+    if rows.transform is not None or columns.transform is not None:
+        transform = np.concatenate([_transforms(part) for part in (columns, rows, mixed)])
     drawn = np.stack([*with_progress(network.images(ws, transform), len(ws))])
     top, left, results = np.split(drawn, [len(columns), len(columns) + len(rows)])
     width, height = size_of(network.resolution)
@@ -72,6 +75,13 @@ def mixing_sheet(
     canvas[height + gap :, :width] = images.grid(left, 1)
     canvas[height + gap :, width + gap :] = images.grid(results, len(columns))
     return canvas
+
+
+def _transforms(points: Latents) -> FloatArray:
+    """Return the transforms [N, 3, 3], of the identity where there are none."""
+    if points.transform is None:
+        return np.tile(np.eye(3, dtype=np.float32), [len(points), 1, 1])
+    return points.transform
 
 
 def latents_of_classes(

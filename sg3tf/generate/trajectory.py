@@ -85,6 +85,8 @@ def resample(values: ArrayLike, frames: int, loop: bool) -> NDArray[np.float64]:
 def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop: bool) -> FloatArray:
     """Interpolate between the transforms of keyframes: positions along the curve, rotations the shorter trajectory.
 
+    A loop whose rotations add up to whole turns, such as 0, 120 and 240 degrees, continues in their direction to its end.
+
     Args:
         transform: [K, 3, 3].
         t, curve, loop: see `interpolate`.
@@ -93,9 +95,16 @@ def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop:
         float32 [F, 3, 3].
     """
     motion = np.linalg.inv(np.asarray(transform, np.float64))
-    angle = np.unwrap(np.arctan2(motion[:, 1, 0], motion[:, 0, 0]))
+    angle = np.arctan2(motion[:, 1, 0], motion[:, 0, 0])
+    angle = np.unwrap(np.append(angle, angle[0]) if loop else angle)
+    # A closed curve ends at the angle where it began: whole turns are left out of it, and added evenly.
+    turns = round((angle[-1] - angle[0]) / (2 * np.pi)) if loop else 0
+    speed = 2 * np.pi * turns / len(motion)
+    angle = angle[: len(motion)] - speed * np.arange(len(motion))
     steps = np.column_stack([angle, motion[:, :2, 2]])
-    return transforms_from_steps(interpolate(steps, t, "lerp" if curve == "slerp" else curve, loop))
+    between = interpolate(steps, t, "lerp" if curve == "slerp" else curve, loop).astype(np.float64)
+    between[:, 0] += speed * np.asarray(t, np.float64)
+    return transforms_from_steps(between)
 
 
 def transforms_from_steps(steps: NDArray[Any]) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -82,6 +83,12 @@ def test_png_keeps_text(tmp_path: Path) -> None:
     save_png(tmp_path / "image.png", np.zeros([2, 2, 3], np.uint8), text)
     with Image.open(tmp_path / "image.png") as image:
         assert image.text == text
+
+
+def test_png_text_of_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    save_png(tmp_path / "x.png", np.zeros([4, 4, 3], np.uint8), {"network": os.fsdecode(b"caf\xe9.keras")})
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.text == {"network": "caf\\udce9.keras"}
 
 
 def test_enlarge() -> None:

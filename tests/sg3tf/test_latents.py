@@ -37,7 +37,7 @@ def test_parse_seeds(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "x", "1,,2", "-1", "1-", "1.5", "9-7", "4294967296"])
+@pytest.mark.parametrize("text", ["", "x", "1,,2", "-1", "1-", "1.5", "9-7", "3,9-7", "4294967296"])
 def test_parse_seeds_names_what_it_does_not_understand(text: str) -> None:
     with pytest.raises(ValueError, match=f"seeds={text}: give"):
         parse_seeds(text)

@@ -38,11 +38,15 @@ def main(options: FlagValues) -> None:
 
     out = Path(options.out)
     trajectory = flags.trajectory_from_flags(options)
-    if out.suffix == ".png":  # the keyframes alone
-        trajectory = dataclasses.replace(trajectory, frames=1, loop=True)
     network = flags.network_from_flags(options)
     positions = flags.parse_positions("layers", options.layers, len(layers_of(network.generator)))
     keyframes = flags.keyframes_from_flags(network, options)
+    if out.suffix == ".png":  # the keyframes alone
+        is_single = len(keyframes) == 1
+        if is_single:  # has no place for several values
+            flags.single_truncation(options)
+            flags.transform_from_flags(network, options)
+        trajectory = dataclasses.replace(trajectory, frames=1, loop=is_single or options.loop)
     latents = interpolate_keyframes(network, keyframes, trajectory)
     pictures = LayerPictures(network, latents, positions)
     if out.suffix == ".png":

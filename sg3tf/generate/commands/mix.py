@@ -36,8 +36,13 @@ def main(options: FlagValues) -> None:
     flags.single_truncation(options)
     network = flags.network_from_flags(options)
     layers = flags.style_range(options.layers, network.num_ws)
-    rows, columns = (flags.parse_latents(network, text, options) for text in (options.rows, options.cols))
-    mixed = mix_pairs(rows, columns, layers)
+    if all(map(flags.is_latents_file, (options.rows, options.cols))):
+        flags.refuse_unused_class(options, "rows", "cols")
     transform = flags.transform_from_flags(network, options)
-    flags.save_picture(options, enlarge(mixing_sheet(network, rows, columns, mixed, transform), options.scale))
-    flags.save_latents(options, flags.apply_transform(mixed, transform))
+    rows, columns = (
+        flags.apply_transform(flags.parse_latents(network, text, options), transform)
+        for text in (options.rows, options.cols)
+    )
+    mixed = mix_pairs(rows, columns, layers)
+    flags.save_picture(options, enlarge(mixing_sheet(network, rows, columns, mixed), options.scale))
+    flags.save_latents(options, mixed)

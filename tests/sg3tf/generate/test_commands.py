@@ -11,8 +11,8 @@ from PIL import Image
 
 from sg3tf.generate import latents_file
 from sg3tf.generate.feature_maps import FeatureMaps
-from sg3tf.generate.flags import latents_from_seeds
-from sg3tf.generate.latents_file import Tiles
+from sg3tf.generate.flags import apply_transform, latents_from_seeds
+from sg3tf.generate.latents_file import Latents, Tiles
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
 from sg3tf.images import grid
@@ -135,6 +135,74 @@ def test_layers(command: Command, network: Network, tmp_path: Path) -> None:
     assert (tmp_path / "layers.gif").stat().st_size > 1000
 
 
+def test_sweeps_end_in_the_last_row_of_a_picture_of_layers(command: Command, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.npz"
+    flags = ["--layers=0", "--trunc=0,1", "--translate=0,0:0.5,0", f"--save_latents={kept}", f"--out={tmp_path}/x.png"]
+    for more, share in ((["--seeds=0,1,2"], [0, 0.5, 1]), (["--seeds=0,1", "--loop"], [0, 0.5])):
+        command("layers", *more, *flags)
+        with np.load(kept) as arrays:
+            np.testing.assert_allclose(arrays["psi"], share)
+            shifts = [transform_matrix(0, 0.5 * each, 0) for each in share]
+            np.testing.assert_allclose(arrays["transform"], shifts, rtol=0, atol=1e-6)
+
+
+def test_mixed_images_have_the_transforms_of_their_rows(command: Command, network: Network, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("rows.npz", "cols.npz", "kept.npz")]
+    own = [transform_matrix(0.4, 0.1, 0), transform_matrix(-0.2, 0, 0.3)]
+    sources = [latents_from_seeds(network, seeds) for seeds in ([3, 1], [4, 5, 9])]
+    for file, source, transform in zip(files, sources, own, strict=False):
+        latents_file.save(file, apply_transform(source, transform))
+    flags = [f"--rows={files[0]}", f"--cols={files[1]}", f"--save_latents={files[2]}", f"--out={tmp_path / 'mix.png'}"]
+    for added, motion in (([], np.eye(3)), (MOTION, TRANSFORM)):
+        command("mix", *flags, *added)
+        sheet, start, each = pixels(tmp_path / "mix.png"), 18, [np.float32(one @ motion) for one in own]
+        np.testing.assert_array_equal(sheet[:16, start:], grid(network.synthesize(sources[1].ws, each[1]), 3))
+        np.testing.assert_array_equal(sheet[start:, :16], grid(network.synthesize(sources[0].ws, each[0]), 1))
+        mixed = latents_file.load(files[2], network)
+        assert mixed.transform is not None
+        np.testing.assert_array_equal(mixed.transform, np.tile(each[0], [6, 1, 1]))
+        np.testing.assert_array_equal(sheet[start:, start:], grid(network.synthesize(mixed.ws, each[0]), 3))
+    command("mix", *flags, "--rows=3,1")  # only the columns have transforms
+    assert latents_file.load(files[2], network).transform is None
+    sheet = pixels(tmp_path / "mix.png")
+    np.testing.assert_array_equal(sheet[:16, start:], grid(network.synthesize(sources[1].ws, own[1]), 3))
+    np.testing.assert_array_equal(sheet[start:, :16], grid(network.synthesize(sources[0].ws), 1))
+
+
+def test_tiles_without_seeds_are_named_by_their_number(command: Command, network: Network, tmp_path: Path) -> None:
+    file, out = tmp_path / "mixed.npz", tmp_path / "out"
+    latents = Latents(latents_from_seeds(network, range(8)).ws)
+    latents_file.save(file, latents)
+    for tiles in ("3", "7,2"):
+        command("images", f"--latents={file}", f"--tiles={tiles}", f"--outdir={out}", f"--save_latents={tmp_path}/k")
+    assert sorted(path.name for path in out.iterdir()) == [f"latent000{number}.png" for number in (2, 3, 7)]
+    np.testing.assert_array_equal(pixels(out / "latent0007.png"), network.synthesize(latents.ws[7:])[0])
+    assert latents_file.load(tmp_path / "k", network).names() == ["latent0000", "latent0001"]  # of the new file
+    command("images", f"--latents={file}", "--tiles=5", "--trunc=0,1", f"--outdir={tmp_path / 'sweep'}")
+    names = sorted(path.name for path in (tmp_path / "sweep").iterdir())
+    assert names == ["latent0005-trunc0.00.png", "latent0005-trunc1.00.png"]
+
+
+def test_a_class_that_latents_of_a_file_do_not_use(command: Command, tmp_path: Path) -> None:
+    path, file = tmp_path / "classes.keras", tmp_path / "kept.npz"
+    tiny("stylegan3-t", label_dim=3).save(path)
+    network = f"--network={path}"
+    command("images", network, "--seeds=0,1", "--class=1", f"--outdir={tmp_path / 'x'}", f"--save_latents={file}")
+    given = [network, f"--latents={file}", "--class=2"]
+    for name in ("images", "grid", "interpolate", "layers"):
+        out = f"--outdir={tmp_path / 'y'}" if name == "images" else f"--out={tmp_path / 'y.png'}"
+        with pytest.raises(ValueError, match=r"class=2: latents=.*kept\.npz have their own labels; leave --class out"):
+            command(name, *given, out)
+        assert not (tmp_path / "y").exists() and not (tmp_path / "y.png").exists()
+    sources = [f"--rows={file}", f"--cols={file}", network, f"--out={tmp_path / 'mix.png'}"]
+    with pytest.raises(ValueError, match=r"class=2: rows=.*kept\.npz, cols=.*kept\.npz have their own labels; leave"):
+        command("mix", *sources, "--class=2")
+    command("mix", *sources, "--cols=3", "--class=2")  # of the seed
+    towards = ["--trunc=0.5", "--trunc_center=class"]
+    command("grid", *given, *towards, f"--out={tmp_path / 'grid.png'}")
+    command("mix", *sources, *towards, "--class=2")
+
+
 def test_pictures_that_are_not_square(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "wide.keras"
     tiny("stylegan3-t", resolution="24x16").save(path)
@@ -231,7 +299,7 @@ def test_truncation_towards_the_average_of_a_class(command: Command, tmp_path: P
         whole = network.map(z_from_seeds([7], 6), label=[0, 1, 0])[0]
         np.testing.assert_allclose(arrays["ws"][1], (averages[1] + whole) / 2, atol=1e-6)
     with pytest.raises(ValueError, match="trunc_center=class: leave it out, as network=.*tiny.keras has no labels"):
-        command("images", "--trunc_center=class", f"--outdir={tmp_path}")
+        command("images", "--trunc_center=class", "--trunc=0.5", f"--outdir={tmp_path}")
 
 
 REFUSED = [
@@ -241,6 +309,21 @@ REFUSED = [
     ("images", ["--trunc=a"], "trunc=a: give numbers, separated by commas"),
     ("images", ["--trunc=nan"], "trunc=nan: give numbers"),
     ("images", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("grid", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("mix", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("interpolate", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("layers", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("sheet", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("edit", ["--trunc_cutoff=9", "--trunc=0.5"], "trunc_cutoff=9: network=.* has 8 style vectors"),
+    ("images", ["--trunc_cutoff=4"], "trunc_cutoff=4: has no effect without --trunc; add it, such as --trunc=0.7"),
+    ("layers", ["--trunc_cutoff=4"], "trunc_cutoff=4: has no effect without --trunc"),
+    ("sheet", ["--trunc_center=class"], "trunc_center=class: has no effect without --trunc"),
+    ("interpolate", ["--trunc_center=class", "--class=1"], "trunc_center=class: has no effect without --trunc"),
+    ("images", ["--seeds=3,9-7"], "seeds=3,9-7: give numbers and ranges, the smaller number first"),
+    ("images", ["--latents={latents}", "--tiles=1-0"], "tiles=1-0: give numbers and ranges, the smaller number first"),
+    ("layers", ["--layers=3-1"], "layers=3-1: give numbers and ranges, the smaller number first"),
+    ("mix", ["--layers=coarse,7-5"], "layers=coarse,7-5: give .* ranges, the smaller number first"),
+    ("edit", ["--label_latents=x.npz"], "label_latents=x.npz: has no effect without --labels; add it or leave it out"),
     ("images", ["--translate=1"], "translate=1: give X,Y"),
     ("images", ["--translate=0,0:1,0"], "rotate=0, translate=0,0:1,0: give one value each; several are for videos"),
     ("images", ["--rotate=0,90"], "rotate=0,90, translate=0,0: give one value each"),
@@ -252,14 +335,26 @@ REFUSED = [
     ("interpolate", ["--latents=x.npz", "--curve=slerp"], "latents=x.npz: slerp interpolates the z of seeds"),
     ("interpolate", ["--grid=2"], "grid=2: give COLUMNSxROWS"),
     ("interpolate", ["--translate=0,0:1"], "translate=0,0:1: give X,Y, or several of them"),
+    ("layers", ["--seeds=0", "--trunc=0,1"], "trunc=0,1: give one number"),
+    ("layers", ["--seeds=0", "--rotate=0,90"], "rotate=0,90, translate=0,0: give one value each"),
     ("layers", ["--layers=6"], "layers=6: this network has layers 0 to 5"),
     ("sheet", [], "has no classes to show; grid takes networks without labels"),
 ]
 
 
+@pytest.fixture(scope="module")
+def two_latents(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("latents") / "two.npz"
+    latents_file.save(path, latents_from_seeds(network, [0, 1]))
+    return path
+
+
 @pytest.mark.parametrize(("name", "flags", "message"), REFUSED)
-def test_refusals(command: Command, tmp_path: Path, name: str, flags: list[str], message: str) -> None:
+def test_refusals(
+    command: Command, two_latents: Path, tmp_path: Path, name: str, flags: list[str], message: str
+) -> None:
     out = "outdir" if name == "images" else "out"
+    flags = [flag.replace("{latents}", str(two_latents)) for flag in flags]
     with pytest.raises(ValueError, match=message) as caught:
         command(name, *flags, f"--{out}={tmp_path / 'x.png'}")
     assert "\n" not in str(caught.value)

@@ -95,6 +95,21 @@ def test_motion_between_transforms() -> None:
     np.testing.assert_allclose(between[1], transform_matrix(np.radians(180), 0.2, -0.1), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("curve", ["cubic", "lerp"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_loop_continues_in_the_direction_of_its_turn(curve: str, sign: int) -> None:
+    t = np.arange(12) / 4
+    keyframes = [transform_matrix(sign * np.radians(angle), 0.1, -0.2) for angle in (0, 120, 240)]
+    turn = trajectory.interpolate_transforms(keyframes, t, curve, loop=True)
+    expected = [transform_matrix(sign * 2 * np.pi * each / 3, 0.1, -0.2) for each in t]
+    np.testing.assert_allclose(turn, expected, rtol=0, atol=1e-6)
+    # Back and forth, as before: no whole turn is left.
+    keyframes = [transform_matrix(sign * np.radians(angle)) for angle in (170, -170, 150)]
+    back = trajectory.interpolate_transforms(keyframes, [0, 0.5, 1, 1.5, 2, 2.5], "lerp", loop=True)
+    expected = [transform_matrix(sign * np.radians(angle)) for angle in (170, 180, 190, 170, 150, 160)]
+    np.testing.assert_allclose(back, expected, rtol=0, atol=1e-6)
+
+
 def test_keyframes_are_met(network: Network) -> None:
     keyframes = latents_from_seeds(network, [3, 1, 4])
     for curve in ("cubic", "lerp", "slerp"):
