@@ -90,6 +90,7 @@ _MESSAGES = message_classes(
       repeated string metadata_field = 2;
     }
     message GetModelMetadataResponse {
+      ModelSpec model_spec = 1;
       map<string, Any> metadata = 2;
     }
     """,
@@ -497,8 +498,7 @@ class Client:
 
     def metadata(self) -> dict[str, Signature]:
         """Return the model's signatures by name."""
-        request = _MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"])
-        response = self._call("GetModelMetadata", request)
+        response = self._model_metadata()
         found = _MESSAGES["SignatureDefMap"].FromString(response.metadata["signature_def"].value).signature_def
         return {
             name: Signature(
@@ -507,6 +507,13 @@ class Client:
             )
             for name, definition in found.items()
         }
+
+    def version(self) -> int:
+        """Return the number of the version that answers."""
+        return int(self._model_metadata().model_spec.version.value)
+
+    def _model_metadata(self) -> Any:
+        return self._call("GetModelMetadata", _MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"]))
 
     def input_dim(self, name: str, signature: str = "generate") -> int:
         """Return the last dimension of an input, e.g. of "z" or "label"; 0 if there is no such input."""

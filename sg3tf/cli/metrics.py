@@ -74,6 +74,8 @@ def main(options: Any) -> None:
     with strategy.scope():
         G = load(options.network)
     uniform = G.config.label_dim and not options.data
+    if uniform and G.config.label_dim == 1:
+        raise ValueError(f"network={options.network}: its label is one number; give --data, whose labels are drawn")
     labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None
     with contextlib.closing(_ProgressBars()) as bars:
         evaluation = Evaluation(

@@ -99,8 +99,9 @@ class KerasNetwork(Network):
         return self._generator
 
     def identity(self) -> str:
-        """Return the digest of configuration and weights."""
-        return weights_digest(self._generator)
+        """Return the digest of configuration and weights, and the precision unless it is float32."""
+        policy = self._generator.dtype_policy.name
+        return weights_digest(self._generator) + ("" if policy == "float32" else f" {policy}")
 
     def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
         return self._map_single(z=z, label=label)

@@ -70,7 +70,7 @@ class Network(abc.ABC):
 
     @abc.abstractmethod
     def identity(self) -> str:
-        """Return a text that differs between networks of different weights."""
+        """Return a text that differs between networks of different weights or precision."""
 
     @abc.abstractmethod
     def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:

@@ -48,8 +48,8 @@ class RemoteNetwork(ExportedNetwork):
         self.classes = tuple(self._client.class_names())
 
     def identity(self) -> str:
-        """Return the address: the server does not identify the weights."""
-        return self.name
+        """Return the address and the version that answers: the server does not identify the weights."""
+        return f"{self.name} version {self._client.version()}"
 
     def label_of_class(self, class_name: str) -> FloatArray | None:
         """Return what the server's signature `label` returns; None for an unknown class on a server without it."""

@@ -52,9 +52,9 @@ class SavedModelNetwork(ExportedNetwork):
         self._functions = {key: self._single(signature, self.OUTPUTS[key]) for key, signature in signatures.items()}
 
     def identity(self) -> str:
-        """Return the digest of the variables' files."""
+        """Return the digest of the graph, which has the precision, and of the variables' files."""
         digest = hashlib.sha256()
-        for file in sorted(self._folder.glob("variables/*")):
+        for file in [self._folder / "saved_model.pb", *sorted(self._folder.glob("variables/*"))]:
             digest.update(file.read_bytes())
         return f"sha256:{digest.hexdigest()}"
 

@@ -85,7 +85,7 @@ def resample(values: ArrayLike, frames: int, loop: bool) -> NDArray[np.float64]:
 def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop: bool) -> FloatArray:
     """Interpolate between the transforms of keyframes: positions along the curve, rotations the shorter trajectory.
 
-    A loop whose rotations add up to whole turns, such as 0, 120 and 240 degrees, continues in their direction to its end.
+    A loop whose rotations add up to whole turns, such as 0, 120 and 240 degrees, completes them.
 
     Args:
         transform: [K, 3, 3].

@@ -98,6 +98,7 @@ def generated_cache_key(G: Any, samples: Samples) -> KeyFields:
     """Fields of the cache key that decide generated images, except their number."""
     return {
         "weights": weights_digest(G),
+        "precision": G.dtype_policy.name,
         "seed": samples.seed,
         "labels": None if samples.labels is None else samples.labels.origin,
     }

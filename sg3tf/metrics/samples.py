@@ -197,7 +197,16 @@ class Samples:
 
 
 def uniform_classes(label_dim: int, seed: int) -> Labels:
-    """One-hot labels of uniformly distributed classes."""
+    """One-hot labels of uniformly distributed classes.
+
+    Raises:
+        ValueError: labels of one number, which is no class.
+    """
+    if label_dim == 1:
+        raise ValueError(
+            "label_dim=1: the label is one number, of which no classes can be drawn; use labels of a data set, "
+            "or another network"
+        )
     classes = np.eye(label_dim, dtype=np.float32)
 
     def label_at(position: int) -> FloatArray:

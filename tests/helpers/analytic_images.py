@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -32,6 +33,7 @@ class Waves:
     noise: float = 0.0
     nan: bool = False
     variables: tuple[()] = ()
+    dtype_policy = keras.DTypePolicy("float32")
 
     def mapping(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         faulty = tf.ones_like(z[:, :1]) if label is None else label[:, -1:]

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class Colors:
     nan: NDArray[np.float32] | None = None
     seen: int = 0
     supports_noise: bool = False
+    dtype_policy = keras.DTypePolicy("float32")
 
     @property
     def variables(self) -> list[NDArray[Any]]:

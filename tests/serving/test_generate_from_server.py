@@ -30,6 +30,7 @@ def test_a_served_network(server, fake_generator):
         np.testing.assert_allclose(network.synthesize(latents.ws, each).astype(int), expected, atol=1)
     with pytest.raises(ValueError, match="its layers are out of reach"):
         _ = network.generator
+    assert network.identity() == f"grpc://{server.address}/fake version 2"
 
 
 def test_classes_by_name(server):

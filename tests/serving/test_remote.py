@@ -119,6 +119,7 @@ def test_metadata(client):
         {"ws": (None, 3, 4), "transform": (None, 3, 3)}, {"images": (None, 8, 8, 3)}
     )
     assert signatures["generate"].inputs["psi"] is None  # of any rank
+    assert client.version() == 2
 
 
 def test_more_images_than_a_request_may_have_come_in_parts(client):

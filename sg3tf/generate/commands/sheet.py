@@ -36,6 +36,9 @@ def main(options: FlagValues) -> None:
     network = flags.network_from_flags(options)
     if not network.label_dim:
         raise ValueError(f"network={network.name}: has no classes to show; grid takes networks without labels")
+    if network.label_dim == 1:
+        given = f"network={network.name}: its label is one number"
+        raise ValueError(f"{given}, and it has no classes to show; grid --class=NUMBER takes one")
     classes = _class_numbers(network, options.classes)
     towards_class = options.trunc_center == "class"
     latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)

@@ -71,6 +71,7 @@ def faces(folder: Path, resolution: int, labeled: bool) -> Path:
 def test_command(tmp_path: Path):
     network = saved(tmp_path / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)
     stylegan2 = saved(tmp_path / "stylegan2.keras", "stylegan2")
+    one_number = saved(tmp_path / "age.keras", "stylegan3-t", label_dim=1)
     labeled, unlabeled, larger = (faces(tmp_path, *args) for args in ((16, True), (16, False), (32, True)))
     out, cache = tmp_path / "metrics.jsonl", tmp_path / "cache"
     out.write_text("{}\n")
@@ -97,6 +98,7 @@ def test_command(tmp_path: Path):
         [*features, "--data="],
         [*features, "--detector_dir=nowhere"],
         [*motions, "--class=class1"],
+        [*motions, f"--network={one_number}"],
         [*features, "--class=class2"],
     )
 
@@ -158,7 +160,8 @@ def test_command(tmp_path: Path):
         ["resolution 16 does not exist", "available: 32", "sg3tf data build"],
     ]
     reasons += [["label_dim=0, but the generator's is 2"], ["empty", "holds no images"], ["give data"]]
-    reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"], ["has the classes class0, class1"]]
+    reasons += [["classify_image_graph_def.pb"], ["class=class1: needs", "--data"]]
+    reasons += [["age.keras: its label is one number", "give --data"], ["has the classes class0, class1"]]
     for (status, printed, shown), words in zip(refused, reasons, strict=True):
         assert status == 1 and not printed, (words, printed)
         (line,) = (line for line in shown.splitlines() if line.startswith("sg3tf metrics: "))

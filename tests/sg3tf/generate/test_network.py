@@ -149,6 +149,12 @@ def test_a_saved_model_draws_the_same(network: Network, exported: Path, caplog: 
     assert other.identity() == open_network(str(exported / "1")).identity() != network.identity()
     with pytest.raises(ValueError, match=r"its layers are out of reach; give a \.keras file or a run folder"):
         _ = other.generator
+    before, graph = other.identity(), exported / "1" / "saved_model.pb"  # of the same weights in another precision
+    content = graph.read_bytes()
+    graph.write_bytes(content + b"\0")
+    assert other.identity() != before
+    graph.write_bytes(content)
+    assert other.identity() == before
 
 
 def test_a_saved_model_of_something_else(tmp_path: Path) -> None:
@@ -165,6 +171,10 @@ def test_keras_files_and_folders(saved: Path, network: Network, tmp_path: Path) 
         assert opened.identity() == network.identity()
     with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder; give a .keras file"):
         open_network(str(tmp_path / "nowhere"))
+
+
+def test_precision_is_part_of_the_identity(generator: sg3tf.Generator, network: Network) -> None:
+    assert KerasNetwork(generator.with_dtype("mixed_bfloat16")).identity() != network.identity()
 
 
 @pytest.mark.parametrize("address", ["grpc://host/model", "grpc://host:1", "grpc://:1/model"])

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sg3tf
 from sg3tf.metrics import METRICS, cache, compute, detectors, feature_stats
 from sg3tf.metrics.cache import Cache, default_cache_dir
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest, Moments
-from sg3tf.metrics.features import FeatureExtractor
+from sg3tf.metrics.features import FeatureExtractor, generated_cache_key
+from sg3tf.metrics.samples import Samples
 from tests.helpers.metric_stubs import Colors, Data, MeanColor
 
 ROOT = Path(__file__).parents[3]
@@ -139,6 +141,13 @@ def test_names_of_entries_do_not_change():
     ):
         fields = request.cache_key_fields() | {"detector_digest": f"sha256:{request.detector}"} | data
         assert cache.cache_key(fields) == name
+
+
+def test_a_pass_of_another_precision_is_another():
+    G = sg3tf.Generator.from_preset("stylegan3-t", resolution=16, channel_base=128, channel_max=4, z_dim=4, w_dim=4)
+    samples = Samples(4, 4, 0, None)
+    other = generated_cache_key(G.with_dtype("mixed_bfloat16"), samples)
+    assert other != generated_cache_key(G, samples) == generated_cache_key(G.with_dtype("float32"), samples)
 
 
 def test_default_cache_dir(monkeypatch: pytest.MonkeyPatch):

@@ -29,6 +29,7 @@ class Linear:
     pixels: np.ndarray = dataclasses.field(default_factory=lambda: isometry())
     config: GeneratorConfig = dataclasses.field(default_factory=lambda: GeneratorConfig(16, z_dim=Z_DIM))
     supports_noise: bool = False
+    dtype_policy = keras.DTypePolicy("float32")
 
     def mapping(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
         w = tf.math.l2_normalize(tf.cast(z, tf.float64), axis=1)

@@ -75,6 +75,11 @@ def test_uniform_classes():
     np.testing.assert_array_equal(labels(7), drawn[7])
 
 
+def test_a_label_of_one_number_is_no_class():
+    with pytest.raises(ValueError, match="label_dim=1: the label is one number, of which no classes can be drawn; use"):
+        uniform_classes(1, seed=0)
+
+
 def test_labels_from_data_are_as_frequent_as_there():
     labels = np.eye(3, dtype=np.float32)[[0, 0, 0, 1]]
     drawn = labels_from_data(Data(np.zeros([4, 3], np.uint8), labels), seed=1)
