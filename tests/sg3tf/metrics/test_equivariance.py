@@ -106,7 +106,7 @@ class Backwards:
     """A generator that transforms images the opposite way."""
 
     def __init__(self, G: Generator) -> None:
-        self.config, self.variables = G.config, G.variables
+        self.config, self.variables, self.dtype_policy = G.config, G.variables, G.dtype_policy
         self.mapping, self._synthesis = G.mapping, G.synthesis
 
     def synthesis(self, ws: tf.Tensor, transform: tf.Tensor) -> tf.Tensor:
