@@ -83,7 +83,7 @@ def test_mixed_and_rotated_images_and_a_video_of_them(server, fake_generator, tm
     motion = ["--rotate=30", "--translate=0.25,-0.5"]
     for command, *arguments in (
         ["mix", "--class=0", "--rows=3,11", "--cols=7", "--layers=1-2", "--save_latents=mixed.npz", "--out=mixed.png"],
-        ["images", "--latents=mixed.npz", "--class=0", *motion, "--outdir=."],
+        ["images", "--latents=mixed.npz", *motion, "--outdir=."],
         ["interpolate", "--latents=mixed.npz", *motion, "--frames=20", "--fps=10", "--out=walk.mp4"],
     ):
         done = generate(server.address, tmp_path, command, *arguments)

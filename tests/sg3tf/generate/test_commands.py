@@ -282,7 +282,7 @@ def test_a_label_of_one_number_is_no_class(command: Command, tmp_path: Path) -> 
             np.testing.assert_array_equal(arrays["label"], [[number]])
     with pytest.raises(ValueError, match="class=old: give a number$"):
         command("images", f"--network={path}", "--class=old", f"--outdir={tmp_path}")
-    with pytest.raises(ValueError, match=r"age\.keras: its label is one number .*; grid --class=NUMBER takes one$"):
+    with pytest.raises(ValueError, match=r"age\.keras: its label is one number, .*; grid --class=NUMBER takes one$"):
         command("sheet", f"--network={path}", f"--out={tmp_path / 'sheet.png'}")
 
 
