@@ -23,6 +23,15 @@ class TooLargeError(RequestError):
         super().__init__(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
 
 
+class TooManyRowsError(RequestError):
+    """More rows of an input than the model takes in one request."""
+
+    def __init__(self, name: str, rows: int, max_rows: int):
+        message = f"{name!r} has {rows} rows; send at most {max_rows} in one request"
+        super().__init__(grpc.StatusCode.INVALID_ARGUMENT, message)
+        self.rows, self.max_rows = rows, max_rows
+
+
 def invalid(message: str) -> RequestError:
     """Return the error for a malformed request."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)

@@ -148,7 +148,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         with _abort_on_error(context):
             config = model_config(request.config)
             _check_same_model(self._models, config)
-            self._models.refresh(policy_from_config(config.model_version_policy), dict(config.version_labels))
+            self._models.reconfigure(policy_from_config(config.model_version_policy), dict(config.version_labels))
         # The empty status means error code OK.
         return model_management_pb2.ReloadConfigResponse(status=status_pb2.StatusProto())
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.errors import TooLargeError, invalid
+from serving.server.errors import TooLargeError, TooManyRowsError, invalid
 from sg3tf.utils.class_names import describe_class_name, label_of
 
 
@@ -84,7 +84,7 @@ def _check_rows(name: str, rows: int, max_rows: int) -> None:
     if not rows:
         raise invalid(f"{name!r} has 0 rows; send at least one")
     if max_rows and rows > max_rows:
-        raise invalid(f"{name!r} has {rows} rows; send at most {max_rows} in one request")
+        raise TooManyRowsError(name, rows, max_rows)
 
 
 def _check_one(name: str, value: np.ndarray, dtype: tf.DType, shape: tf.TensorShape) -> None:

@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server.batching import BatchingParameters, Function, batched_function, is_batchable
-from serving.server.errors import RequestError, invalid, not_found
+from serving.server.errors import RequestError, TooManyRowsError, invalid, not_found
 from serving.server.inputs import (
     check_classes,
     check_inputs,
@@ -154,14 +154,31 @@ def _reason(message: str) -> str:
 def warm_up(model: ServedModel, version_folder: Path) -> None:
     """Replay the version's recorded requests, or else one synthetic request of one row per signature.
 
+    Recorded requests of more rows than the server takes are left out.
+
     Raises:
         RequestError: the model cannot answer a recorded request.
         tf.errors.DataLossError: the file is damaged.
     """
     file = version_folder / _WARMUP_FILE
-    if file.is_file():
-        for signature, inputs in _recorded_requests(file):
+    too_large: list[TooManyRowsError] = []
+    is_warm = False
+    for signature, inputs in _recorded_requests(file) if file.is_file() else ():
+        try:
             model.run(signature, inputs)
+            is_warm = True
+        except TooManyRowsError as error:
+            too_large.append(error)
+    if too_large:
+        _logger.warning(
+            "%s: %d recorded requests of up to %d images are left out of the warm-up; "
+            "this server takes at most %d in one request",
+            version_folder,
+            len(too_large),
+            max(error.rows for error in too_large),
+            too_large[0].max_rows,
+        )
+    if is_warm:
         return
     for signature, definition in model.signature_defs.items():
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,10 @@ from serving.server.model import ServedModel
 Version: TypeAlias = int | str | None
 
 _LAST_VERSION = 2**63 - 1  # of the protocol's int64
+# Of a version that cannot be loaded and does not change, as in TensorFlow Serving: every load costs time, and threads
+# of batching that are never freed.
+_MAX_RETRIES = 5
+_RETRY_SECONDS = 60.0
 
 _logger = logging.getLogger(__name__)
 
@@ -128,6 +133,29 @@ class VersionStatus:
     error: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    """A version that could not be loaded.
+
+    Attributes:
+        files: of the version, as `_describe_files` returns them.
+        attempts: loads since these files are there.
+        next_time: earliest time of the next one on `time.monotonic`'s clock.
+    """
+
+    files: tuple[tuple[str, int, int], ...]
+    attempts: int
+    next_time: float
+
+
+def _describe_files(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return path, time of modification and size of all files in `folder`; () if they cannot be read."""
+    try:
+        return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.rglob("*")))
+    except OSError:  # it is being removed, for example
+        return ()
+
+
 class ModelManager:
     """The loaded versions of one model.
 
@@ -156,6 +184,7 @@ class ModelManager:
         self._policy, self._load_version, self._labels = policy, load_version, dict(labels or {})
         self._models: dict[int, ServedModel] = {}
         self._statuses: dict[int, VersionStatus] = {}
+        self._failures: dict[int, _Failure] = {}
         self._refreshing = threading.Lock()
         self._is_serving = False
         if not base.is_dir():
@@ -174,39 +203,75 @@ class ModelManager:
         if not self._models:
             raise OSError(self._nothing_loaded())
         try:
-            self._check_labels(self._labels)
+            _check_labels(self._labels, self._models)
         except RequestError as error:
             raise OSError(str(error)) from error
         self._is_serving = True
         for status in self._statuses.values():
             _log(self.name, status)
 
-    def refresh(self, policy: VersionPolicy | None = None, labels: Mapping[str, int] | None = None) -> None:
+    def refresh(self) -> None:
         """Load the versions that the policy selects, then unload the others.
 
         Old versions stay until all selected ones are loaded, and as long as the folder has none of those. A version
-        that cannot be loaded is tried again at the next refresh.
-
-        Args:
-            policy: selects the versions from now on; None for no change.
-            labels: version by label from now on; None for no change.
+        that cannot be loaded is tried again when its files change, and a few times if they do not.
 
         Raises:
             OSError: the folder cannot be read.
-            RequestError: FAILED_PRECONDITION, if a label names a version that is not served; no label changes.
         """
         with self._refreshing:
-            self._policy = policy or self._policy
             folders = version_folders(self.base)
             selected = self._policy.choose(folders)
             for number in selected:
-                if number not in self._models:
-                    self._try_to_load(number, folders[number])
+                if number not in self._models and self._is_worth_a_try(number, folders[number]):
+                    model = self._try_to_load(number, folders[number])
+                    if model:
+                        self._publish({number: model})
             if selected and all(number in self._models for number in selected):
                 self._unload_all_but(selected)
-            if labels is not None:
-                self._check_labels(labels)
-                self._labels = dict(labels)
+
+    def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int]) -> None:
+        """Load the versions that `policy` selects, all of them, and unload the others; or change nothing.
+
+        Args:
+            policy: selects the versions from now on.
+            labels: version by label from now on.
+
+        Raises:
+            RequestError: UNAVAILABLE, if the folder cannot be read; FAILED_PRECONDITION, if it lacks a selected
+                version, or one cannot be loaded, or a label names a version that is not selected.
+        """
+        with self._refreshing:
+            try:
+                folders = version_folders(self.base)
+            except OSError as error:
+                message = f"the base path cannot be read: {error}"
+                raise RequestError(grpc.StatusCode.UNAVAILABLE, message) from error
+            selected = policy.choose(folders)
+            missing = sorted(policy.specific - set(folders))
+            if missing:
+                raise _failed(f"base path {self.base} has no versions {', '.join(map(str, missing))}")
+            if not selected:
+                raise _failed(f"base path {self.base} has no version folder")
+            _check_labels(labels, selected)
+            # All are loaded before one answers: a version that a refused request names must not.
+            loaded: dict[int, ServedModel] = {}
+            errors = []
+            for number in selected:
+                if number in self._models:
+                    continue
+                model = self._try_to_load(number, folders[number])
+                if model:
+                    loaded[number] = model
+                else:
+                    errors.append(self._statuses[number].error)
+            if errors:
+                for number in loaded:
+                    self._set_status(VersionStatus(number, "END"))
+                raise _failed("; ".join(errors))
+            self._publish(loaded)
+            self._unload_all_but(selected)
+            self._policy, self._labels = policy, dict(labels)
 
     def find(self, name: str, version: Version) -> ServedModel:
         """Return a version by number or label, or the newest one if `version` is None.
@@ -244,27 +309,33 @@ class ModelManager:
             raise invalid(f"Unrecognized servable version label: {version}; the labels of {self.name!r} are: {known}")
         return self._labels[version]
 
-    def _check_labels(self, labels: Mapping[str, int]) -> None:
-        for label, number in labels.items():
-            if number not in self._models:
-                known = ", ".join(map(str, sorted(self._models)))
-                message = f"version_labels has {label!r} for version {number}; the versions served are {known}"
-                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
+    def _is_worth_a_try(self, number: int, folder: Path) -> bool:
+        failure = self._failures.get(number)
+        if failure is None or failure.files != _describe_files(folder):
+            return True
+        return failure.attempts <= _MAX_RETRIES and time.monotonic() >= failure.next_time
 
-    def _try_to_load(self, number: int, folder: Path) -> None:
-        before = self._statuses.get(number)
+    def _try_to_load(self, number: int, folder: Path) -> ServedModel | None:
+        """Return the version, which does not answer requests yet, or None if it cannot be loaded."""
+        before, failure = self._statuses.get(number), self._failures.pop(number, None)
+        files = _describe_files(folder)
         self._set_status(VersionStatus(number, "LOADING"), log=before is None)
         try:
-            model = self._load_version(folder)
+            return self._load_version(folder)
         except Exception as error:
             # An error in a new version must not stop those that work.
             reason = " ".join(str(error).split()) or type(error).__name__
             status = VersionStatus(number, "END", f"{folder} cannot be loaded: {reason}")
             self._set_status(status, log=status != before)
-            return
+            attempts = 1 + (failure.attempts if failure and failure.files == files else 0)
+            self._failures[number] = _Failure(files, attempts, time.monotonic() + _RETRY_SECONDS)
+            return None
+
+    def _publish(self, models: Mapping[int, ServedModel]) -> None:
         # Readers take no lock, so a change replaces the dictionary instead of modifying it.
-        self._models = self._models | {number: model}
-        self._set_status(VersionStatus(number, "AVAILABLE"))
+        self._models = self._models | models
+        for number in models:
+            self._set_status(VersionStatus(number, "AVAILABLE"))
 
     def _unload_all_but(self, selected: list[int]) -> None:
         ended = set(self._models) - set(selected)
@@ -295,6 +366,17 @@ class ModelManager:
             selected = ", ".join(map(str, sorted(self._policy.specific)))
             return f"base path {self.base} has none of the versions {selected}"
         return f"base path {self.base} has no version folder; write one with sg3tf export"
+
+
+def _check_labels(labels: Mapping[str, int], served: Collection[int]) -> None:
+    for label, number in labels.items():
+        if number not in served:
+            known = ", ".join(map(str, sorted(served)))
+            raise _failed(f"version_labels has {label!r} for version {number}; the versions served are {known}")
+
+
+def _failed(message: str) -> RequestError:
+    return RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
 def _log(name: str, status: VersionStatus) -> None:

@@ -34,6 +34,30 @@ def test_recorded_requests_are_replayed(tmp_path):
     np.testing.assert_array_equal(asked[0][1]["z"], [[1, 2]])
 
 
+def test_recorded_requests_above_the_limit_are_left_out(model_base_path, tmp_path, caplog):
+    """A limit of the server's below the export's warm-up sizes: smaller requests are answered all the same."""
+    version = tmp_path / "1"
+    shutil.copytree(model_base_path / "1", version)
+    requests = [
+        ("map", {"z": np.zeros((rows, 6), np.float32), "psi": np.float32(1), "label": np.zeros((rows, 2), np.float32)})
+        for rows in (1, 2, 3, 4)
+    ]
+    record(version, *requests)
+    model, answered = ServedModel(version, max_batch=2), []
+    run = model.run
+    model.run = lambda signature, inputs: answered.append(len(run(signature, inputs)["ws"]))
+    warm_up(model, version)
+    assert answered == [1, 2]
+    (warning,) = caplog.records
+    words = "2 recorded requests of up to 4 images are left out of the warm-up; this server takes at most 2 in one request"
+    assert words in warning.getMessage()
+    answered.clear()
+    record(version, *requests[2:])
+    model.run = lambda signature, inputs: (run(signature, inputs), answered.append(signature))
+    warm_up(model, version)
+    assert sorted(answered) == sorted(model.signature_defs)  # made up, where none of the recorded ones fits
+
+
 def test_every_signature_is_warmed_up_where_nothing_is_recorded(model_base_path, tmp_path, caplog):
     version = tmp_path / "1"
     shutil.copytree(model_base_path / "1", version)

@@ -4,8 +4,10 @@ import os
 import threading
 from types import SimpleNamespace
 
+import grpc
 import pytest
 
+from serving.server import model_manager
 from serving.server.errors import RequestError
 from serving.server.model_manager import ModelManager, VersionPolicy, parse_policy, version_folders
 
@@ -67,7 +69,7 @@ def test_a_new_version_replaces_the_old_one(tmp_path):
     with pytest.raises(RequestError, match="the versions served are 2"):
         models.find("m", 1)
     assert [(s.version, s.state) for s in models.statuses("m", None)] == [(1, "END"), (2, "AVAILABLE")]
-    models.refresh(VersionPolicy())
+    models.reconfigure(VersionPolicy(), {})
     assert models.find("m", 1).version == 1
 
 
@@ -106,6 +108,85 @@ def test_a_broken_version_changes_nothing_until_it_is_mended(tmp_path):
     (tmp_path / "2" / "broken").unlink()
     models.refresh()
     assert models.find("m", None).version == 2
+
+
+def test_a_broken_version_is_tried_a_few_times_and_again_when_its_files_change(tmp_path, monkeypatch):
+    tried, now = [], [0.0]
+    monkeypatch.setattr(model_manager.time, "monotonic", lambda: now[0])
+
+    def counted(folder):
+        tried.append(folder.name)
+        return load(folder)
+
+    add(tmp_path, 1)
+    models = loaded(tmp_path, load_version=counted)
+    add(tmp_path, 2)
+    (tmp_path / "2" / "broken").touch()
+    for _ in range(100):  # seconds between two checks of the folder
+        models.refresh()
+        now[0] += 1
+    assert tried.count("2") == 2
+    now[0] += 3600
+    for _ in range(1000):
+        models.refresh()
+        now[0] += 60
+    assert tried.count("2") == 6  # at once and five times more
+    (tmp_path / "2" / "saved_model.pb").write_bytes(b"another")
+    models.refresh()
+    models.refresh()
+    assert tried.count("2") == 7
+    with pytest.raises(RequestError):
+        models.reconfigure(LATEST, {})
+    assert tried.count("2") == 8  # whoever asks is not put off
+    (tmp_path / "2" / "broken").unlink()
+    models.refresh()
+    assert models.find("m", None).version == 2
+
+
+def states(models):
+    return {status.version: status.state for status in models.statuses("m", None)}
+
+
+def refusal(models, policy, labels=None):
+    with pytest.raises(RequestError) as caught:
+        models.reconfigure(policy, labels or {})
+    return caught.value.code, str(caught.value)
+
+
+def test_a_refused_configuration_changes_nothing(tmp_path):
+    add(tmp_path, 1, 2, 3, 4)
+    models = loaded(tmp_path, VersionPolicy(specific=frozenset([1, 2])), labels={"stable": 1})
+    (tmp_path / "4" / "broken").touch()
+    for policy, labels, words in [
+        (VersionPolicy(specific=frozenset([2, 3])), {"stable": 1}, "'stable' for version 1; the versions served are"),
+        (VersionPolicy(specific=frozenset([2, 7, 8])), {}, f"base path {tmp_path} has no versions 7, 8"),
+        (VersionPolicy(specific=frozenset([3, 4])), {"stable": 3}, f"{tmp_path / '4'} cannot be loaded: it is broken"),
+        (LATEST, {}, "it is broken"),
+    ]:
+        code, message = refusal(models, policy, labels)
+        assert (code, words in message) == (grpc.StatusCode.FAILED_PRECONDITION, True), message
+        models.refresh()
+        assert models.find("m", "stable").version == 1
+        assert models.find("m", None).version == 2
+        with pytest.raises(RequestError, match="the versions served are 1, 2"):
+            models.find("m", 3)
+    assert states(models) == {1: "AVAILABLE", 2: "AVAILABLE", 3: "END", 4: "END"}
+    (tmp_path / "4" / "broken").unlink()
+    models.reconfigure(VersionPolicy(specific=frozenset([3, 4])), {"stable": 3})
+    assert models.find("m", "stable").version == 3
+    assert states(models) == {1: "END", 2: "END", 3: "AVAILABLE", 4: "AVAILABLE"}
+
+
+def test_a_configuration_of_an_empty_or_unreadable_folder_is_refused(tmp_path):
+    add(tmp_path / "base", 1)
+    models = loaded(tmp_path / "base")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    code, message = refusal(models, VersionPolicy())
+    assert (code, "the base path cannot be read: " in message) == (grpc.StatusCode.UNAVAILABLE, True)
+    (tmp_path / "base").mkdir()
+    code, message = refusal(models, VersionPolicy())
+    assert (code, "has no version folder" in message) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+    assert models.find("m", None).version == 1
 
 
 def test_an_emptied_folder_stops_nothing(tmp_path):

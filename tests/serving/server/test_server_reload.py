@@ -149,6 +149,13 @@ def test_reload_changes_the_policy_and_nothing_else(batching_server, base, chann
     config.version_labels["stable"] = 1
     assert models.HandleReloadConfigRequest(reload, timeout=20).status.error_code == 0
     assert ask(channel, request(0), "stable")[0] == 1
+    (base / "9").mkdir()
+    (base / "9" / "saved_model.pb").write_bytes(b"nothing")
+    with pytest.raises(grpc.RpcError) as caught:
+        models.HandleReloadConfigRequest(reload, timeout=20)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.details().startswith(f"{base / '9'} cannot be loaded: ")
+    shutil.rmtree(base / "9")
     with pytest.raises(grpc.RpcError) as caught:
         ask(channel, request(0), "canary")
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
