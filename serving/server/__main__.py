@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from absl import flags
 from absl import logging as absl_logging
@@ -131,7 +132,7 @@ def serve(name: str, options: flags.FlagValues) -> int:
     model = checked.name
     version = server.models.find(model, None).version
     scheme = "https" if checked.certificate else "http"
-    rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{model}"
+    rest = f"{scheme}://{address.join(options.host, server.rest_port)}/v1/models/{quote(model, safe='')}"
     grpc = address.join(options.host, server.grpc_port)
     print(f"ready: {model} version {version}, gRPC {grpc}, REST {rest}", flush=True)
     stop.wait()
@@ -159,7 +160,7 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
         ValueError: values that do not fit together.
     """
     from serving.server.batching import BatchingParameters, read_parameters
-    from serving.server.model_manager import parse_policy, policy_from_config, read_model_config
+    from serving.server.model_manager import check_name, parse_policy, policy_from_config, read_model_config
     from serving.server.security import ApiKey, Certificate
     from serving.server.server import ServerOptions
 
@@ -187,6 +188,7 @@ def server_options(options: flags.FlagValues) -> ServerOptions:
         policy, labels = policy_from_config(config.model_version_policy), dict(config.version_labels)
     else:
         name, base = options.model_name, options.model_base_path
+        check_name(name, "--model_name")
         policy, labels = parse_policy(options.model_version_policy), {}
     return ServerOptions(
         name=name,

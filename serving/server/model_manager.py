@@ -50,6 +50,16 @@ class VersionPolicy:
         return numbers[-self.latest :]
 
 
+def check_name(name: str, what: str) -> None:
+    """Refuse a model's name that no address of REST can have; `what` is the flag or field.
+
+    Raises:
+        ValueError: it is empty or has a slash or a colon.
+    """
+    if not name or "/" in name or ":" in name:
+        raise ValueError(f"{what}={name}: give a name without / and :, as it is part of addresses")
+
+
 def parse_policy(text: str) -> VersionPolicy:
     """Parse `latest`, `all` or `specific:1,3`.
 
@@ -90,6 +100,7 @@ def read_model_config(file: Path) -> model_server_config_pb2.ModelConfig:
         raise ValueError(f"--model_config_file={file}: {error}") from error
     if not config.name or not config.base_path or config.model_platform not in ("", "tensorflow"):
         raise ValueError(f'--model_config_file={file}: give name, base_path and model_platform: "tensorflow"')
+    check_name(config.name, f"--model_config_file={file}: name")
     return config
 
 

@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import numpy as np
@@ -207,7 +208,7 @@ _MAX_CONNECTIONS = 1024
 # Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
 _LINGER_SECONDS = 2  # in which a client that is late may end sending, and read the answer
-# Of all bodies that are being received, in largest requests: memory that clients can take without being admitted.
+# Of all bodies that are there, as they were sent and decompressed, in largest requests.
 _MAX_RECEIVED = 8
 _logger = logging.getLogger(__name__)
 
@@ -442,17 +443,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive(self) -> Iterator[bytes]:
         """Receive the body of a POST request, for the duration of the block."""
         body = bytearray()
+        self._num_taken = 0
         try:
             for piece in self._pieces if self.command == "POST" else ():
                 if len(body) + len(piece) > self.server.max_bytes:
                     raise self._too_large("the body is larger")
-                if not self.server.received.take(len(piece)):
-                    message = "the server receives too many large requests at once; try again later"
-                    raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+                self._take(len(piece))
                 body += piece
             yield bytes(body)
         finally:
-            self.server.received.give_back(len(body))
+            self.server.received.give_back(self._num_taken)
+
+    def _take(self, size: int) -> None:
+        """Take bytes of the budget, until the end of `_receive`."""
+        if not self.server.received.take(size):
+            message = "the server has too many large requests at once; try again later"
+            raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+        self._num_taken += size
 
     def _decode(self, body: bytes) -> bytes:
         coding = self.headers.get("Content-Encoding", "identity").strip().lower()
@@ -463,22 +470,26 @@ class _Handler(BaseHTTPRequestHandler):
         return self._decompress(body)
 
     def _decompress(self, body: bytes) -> bytes:
-        most = self.server.max_bytes
         result = bytearray()
+        rest = memoryview(body)
         for _ in range(_MAX_MEMBERS):
             member = zlib.decompressobj(wbits=31)  # 31: with gzip's header
-            try:
-                result += member.decompress(body, most + 1 - len(result))
-            except zlib.error as error:
-                raise invalid(f"Content-Encoding: gzip: {error}") from error
-            if len(result) > most:
-                raise self._too_large("the decompressed body is larger")
-            if not member.eof:
-                raise invalid("Content-Encoding: gzip: the body ends early")
-            body = member.unused_data
-            if not body:
+            while not member.eof:
+                try:
+                    piece = member.decompress(rest[:_CHUNK], _CHUNK)
+                except zlib.error as error:
+                    raise invalid(f"Content-Encoding: gzip: {error}") from error
+                if len(result) + len(piece) > self.server.max_bytes:
+                    raise self._too_large("the decompressed body is larger")
+                num_left = len(member.unconsumed_tail) + len(member.unused_data)
+                rest = rest[min(_CHUNK, len(rest)) - num_left :]
+                if not piece and not rest and not member.eof:
+                    raise invalid("Content-Encoding: gzip: the body ends early")
+                self._take(len(piece))
+                result += piece
+            if not rest:
                 return bytes(result)
-        # Each is copied with all that follow, so that millions of empty ones would take hours.
+        # Each copies what follows in its chunk, so that millions of empty ones would take hours.
         raise invalid(f"Content-Encoding: gzip: more than {_MAX_MEMBERS} parts; compress the body as one")
 
     def _is_connected(self) -> bool:
@@ -487,8 +498,12 @@ class _Handler(BaseHTTPRequestHandler):
         poll.register(self.connection, select.POLLIN)
         if not poll.poll(0):
             return True
-        # Over TLS the data is the closing alert.
-        return not isinstance(self.connection, ssl.SSLSocket) and bool(self.connection.recv(1, socket.MSG_PEEK))
+        if isinstance(self.connection, ssl.SSLSocket):
+            return False  # the data is the closing alert
+        try:
+            return bool(self.connection.recv(1, socket.MSG_PEEK))
+        except OSError:  # the client has reset the connection
+            return False
 
     def _discard_body(self) -> None:
         discarded = 0
@@ -556,8 +571,9 @@ def respond(
     match = _PATH.fullmatch(path)
     if not match:
         raise invalid(f"Malformed request: {method} {path}")
-    name, action = match["name"], match["action"]
-    version = int(match["version"]) if match["version"] else match["label"]
+    name, action = unquote(match["name"]), match["action"]
+    label = match["label"] and unquote(match["label"])
+    version = int(match["version"]) if match["version"] else label
     if method == "GET" and action == "":
         return _message(model_status(predictor.models.statuses(name, version)))
     if method == "GET" and action == "/metadata":

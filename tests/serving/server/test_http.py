@@ -5,11 +5,15 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server import explorer, rest
 from serving.server.address import listen
+from serving.server.errors import invalid
 from serving.server.rest import RestServer
 
 BODY = json.dumps({"inputs": {"z": [[0] * 6], "psi": [1], "label": [[0, 1]]}}).encode()
@@ -134,6 +138,24 @@ def test_labels_in_the_url(configured):
     assert "Unrecognized servable version label: beta; the labels of 'fake' are: canary, stable" in content.decode()
 
 
+def test_names_that_need_percent_encoding(model_base_path, start_server, tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(
+        f"""model_config_list {{ config {{ name: "50% my faces é" base_path: "{model_base_path}"
+        version_labels {{ key: "a/b c" value: 2 }} }} }}""",
+        encoding="utf-8",
+    )
+    server = start_server(None, f"--model_config_file={file}")
+    path = "/v1/models/50%25%20my%20faces%20%C3%A9"
+    assert server.ready.endswith(f"{path}\n")
+    assert exchange(server, f"GET {path}")[0] == 200
+    assert exchange(server, f"POST {path}:predict", length(BODY), body=BODY)[0] == 200
+    metadata = exchange(server, f"GET {path}/labels/a%2Fb%20c/metadata")[2]
+    assert json.loads(metadata)["model_spec"] == {"name": "50% my faces é", "signature_name": "", "version": "2"}
+    got, _, content = exchange(server, "GET /v1/models/50%25")
+    assert (got, "Latest(50%)" in json.loads(content)["error"]) == (404, True)
+
+
 def test_cors_for_web_pages(configured):
     asked = exchange(
         configured, "OPTIONS /v1/models/fake:predict", "Origin: http://a", "Access-Control-Request-Method: POST"
@@ -236,6 +258,53 @@ def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 200\r\n\r\n" + bytes(200))
         assert b" 429 " in connection.recv(100)
     assert slow.received.take(100)  # all given back
+
+
+class Held:
+    """A predictor whose requests are read and then held, as if they waited for a slot."""
+
+    metrics = None
+
+    def __init__(self):
+        self.read, self.end = threading.Semaphore(0), threading.Event()
+
+    def predict(self, api, name, version, parse, caller):
+        parse(SimpleNamespace(signature_def=lambda name: meta_graph_pb2.SignatureDef()))
+        self.read.release()
+        assert self.end.wait(20)
+        raise invalid("the end of the test")
+
+
+def test_decompressed_bodies_that_wait_have_a_limit():
+    """Each request is small as it is received, and 9 MB when it waits: three of them must not be there at once."""
+    held = Held()
+    server = RestServer(listen("127.0.0.1", 0, "rest_api_port"), held, max_bytes=10 << 20, seconds=60)
+    server.received = rest.ByteBudget(20 << 20)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    body = gzip.compress(json.dumps({"inputs": {}, "x": "x" * (9 << 20)}).encode())
+    address = SimpleNamespace(rest="http://{}:{}".format(*server.socket.getsockname()))
+
+    def ask():
+        return exchange(address, PREDICT, length(body), GZIP, body=body)
+
+    try:
+        with ThreadPoolExecutor() as pool:
+            inside = [pool.submit(ask) for _ in range(2)]
+            for _ in inside:
+                assert held.read.acquire(timeout=20)
+            last = pool.submit(ask)
+            threading.Timer(5, held.end.set).start()
+            status, _, content = last.result()
+            held.end.set()
+            assert (status, "has too many large requests" in content.decode()) == (429, True)
+            assert [answer.result()[0] for answer in inside] == [400, 400]
+    finally:
+        held.end.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert server.received.take(20 << 20)  # all given back
 
 
 # --- The explorer's page -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 
 import grpc
@@ -65,6 +66,17 @@ def test_who_hangs_up_is_not_waited_for(connection):
     client, queue = connection
     client.sendall(REQUEST)
     assert queue.waiting.wait(20)
+    client.close()
+    assert queue.ended.wait(20)
+    assert queue.code == grpc.StatusCode.CANCELLED
+
+
+def test_whose_connection_is_reset_is_not_waited_for(connection):
+    """A client that is killed with unread data, for example: the server's read is an error, not an end."""
+    client, queue = connection
+    client.sendall(REQUEST)
+    assert queue.waiting.wait(20)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
     assert queue.ended.wait(20)
     assert queue.code == grpc.StatusCode.CANCELLED

@@ -215,6 +215,20 @@ def test_a_configuration_file_and_flags(tmp_path, base, flag, message):
         program.server_options(options)
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a:b"])
+def test_a_name_that_no_address_can_have_is_refused(tmp_path, name):
+    options = FlagValues()
+    program.define_flags(options)
+    options(["serving.server", "--model_base_path=models", f"--model_name={name}"])
+    words = "give a name without / and :, as it is part of addresses"
+    with pytest.raises(ValueError, match=f"^--model_name={name}: {words}"):
+        program.server_options(options)
+    file = tmp_path / "models.config"
+    file.write_text(f'model_config_list {{ config {{ name: "{name}" base_path: "b" }} }}')
+    with pytest.raises(ValueError, match=f"models.config: (name={name}: {words}|give name, base_path)"):
+        read_model_config(file)
+
+
 def test_wrong_files_are_explained(tmp_path):
     file = tmp_path / "file"
     file.write_text("two\nlines")
