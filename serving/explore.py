@@ -6,6 +6,7 @@ sg3tf explore --network=runs/00003-...,runs/00004-...    (both, to compare them:
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -62,7 +63,10 @@ def explore(options: flags.FlagValues) -> None:
         if options.browser and not webbrowser.open(page):
             print("no browser was found: open the address above", file=sys.stderr, flush=True)
         stop.wait()
-        server.drain()
+        is_drained = server.drain()
+    if not is_drained:
+        print("stopped before all requests were answered", file=sys.stderr, flush=True)
+        os._exit(1)  # the interpreter's own exit would wait for their threads
 
 
 def _export(network: str, base: Path) -> None:

@@ -1,5 +1,6 @@
 """`sg3tf explore`: from a network to a page, and nothing left behind."""
 
+import os
 import re
 import signal
 import subprocess
@@ -43,6 +44,27 @@ def test_a_page_until_ctrl_c(model_base_path, tmp_path, monkeypatch):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
+    """A prediction may take longer than the server's patience; its thread would keep the process alive."""
+
+    class Ended(BaseException):
+        pass
+
+    def end(status):
+        raise Ended(status, list(tmp_path.iterdir()))
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(explore, "_export", lambda network, base: None)
+    monkeypatch.setattr(explore, "_serve", lambda base, port: SimpleNamespace(rest_port=1, drain=lambda: False))
+    monkeypatch.setattr(explore.threading, "Event", lambda: SimpleNamespace(wait=lambda: None, set=lambda: None))
+    monkeypatch.setattr(explore.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended) as caught:
+        explore.explore(SimpleNamespace(network=["portraits-32"], port=0, browser=False))
+    assert caught.value.args == (1, [])
+    assert capsys.readouterr().err.endswith("stopped before all requests were answered\n")
 
 
 @pytest.mark.parametrize(
