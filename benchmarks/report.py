@@ -14,6 +14,7 @@ from benchmarks import machine
 from sg3tf.models.configs import ConfigError
 from sg3tf.ops.backend import BACKENDS
 from sg3tf.utils.files import atomic_write
+from sg3tf.utils.json_text import to_json
 
 RESULTS = Path(__file__).with_name("results")
 DTYPES = ("float32", "bfloat16")
@@ -50,10 +51,10 @@ def run(argv: Sequence[str], rows: Callable[[], Iterator[Row]]) -> None:
     try:
         for row in rows():
             kept.append(rounded(row))
-            print(json.dumps(kept[-1]), flush=True)
+            print(to_json(kept[-1]), flush=True)
             if _OUT.value:
                 with atomic_write(RESULTS / _OUT.value) as file:
-                    file.write(json.dumps({**about, "rows": kept}, indent=1).encode() + b"\n")
+                    file.write(to_json({**about, "rows": kept}, indent=1).encode() + b"\n")
     except ConfigError as error:
         raise app.UsageError(str(error)) from error
 

@@ -7,12 +7,12 @@ writes ablations.json and ablations.png, which docs/ablations.md discusses. Need
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sg3tf.utils import startup_notices
+from sg3tf.utils.json_text import to_json
 
 startup_notices.hide()
 
@@ -71,8 +71,8 @@ def main(argv: list[str]) -> None:
     rows: list[Row] = []
     for row in _rows():
         rows.append(row)
-        print(json.dumps(row), flush=True)
-        Path(f"{_OUT.value}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        print(to_json(row), flush=True)
+        Path(f"{_OUT.value}.json").write_text(to_json(rows, indent=1) + "\n")
     print(table(rows))
     plot(Path(f"{_OUT.value}.png"), rows)
 

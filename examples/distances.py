@@ -15,10 +15,10 @@ JSON:
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 
 from sg3tf.utils import startup_notices
+from sg3tf.utils.json_text import to_json
 
 startup_notices.hide()
 
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
         "swd_floor_range": [round(min(floors), 2), round(max(floors), 2)],
         "diversity": round(float(diversity), 3),
     }
-    print(json.dumps(result))
+    print(to_json(result))
 
 
 def sliced_wasserstein(a: Images, b: Images) -> float:

@@ -18,6 +18,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
+from sg3tf.utils.json_text import to_json
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
@@ -154,7 +155,7 @@ class Evaluator:
         for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
             if best_line(lines, result, higher_is_better) is line:
                 _copy(snapshot, self._best(result))
-        append_line(file, json.dumps(line))
+        append_line(file, to_json(line))
 
     def _forget_after(self, name: str, nimg: int) -> None:
         """Remove the values of a metric after `nimg` images, and let the best snapshots be those of the others."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import os
 import resource
@@ -22,6 +21,7 @@ from sg3tf.models import power_ema
 from sg3tf.models.loading import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import append_line, atomic_path
+from sg3tf.utils.json_text import to_json
 from sg3tf.utils.progress import duration, print_above_bar
 from sg3tf.utils.resolution import size_of
 from trainer import run_dir
@@ -216,7 +216,7 @@ class RunLogger:
         """
         self._checkpoints.check()
         values = {**self._statistics.pop(), **{n: as_summary(v) for n, v in self._progress(stall_seconds).items()}}
-        append_line(self.run / STATS, json.dumps({**values, "timestamp": time.time()}))
+        append_line(self.run / STATS, to_json({**values, "timestamp": time.time()}))
         self.write_scalars({name: value["mean"] for name, value in values.items()})
         self.log(_status(values, self.options.kimg))
         self._warn_of_saturation()

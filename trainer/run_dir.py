@@ -15,6 +15,7 @@ from typing import Any
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
+from sg3tf.utils.json_text import from_json
 from trainer.checkpoint import PROGRESS
 from trainer.config import Change, Options, read_options
 from trainer.errors import OptionError
@@ -206,7 +207,7 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> l
 
     def is_kept(line: str) -> bool:
         try:
-            return line.endswith("\n") and kimg(json.loads(line)) * 1000 <= cur_nimg + 0.5
+            return line.endswith("\n") and kimg(from_json(line)) * 1000 <= cur_nimg + 0.5
         except (ValueError, LookupError, TypeError):
             return False
 
@@ -217,7 +218,7 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> l
     if len(kept) < len(lines):
         with atomic_write(file) as out:
             out.write("".join(kept).encode())
-    return [json.loads(line) for line in kept]
+    return [from_json(line) for line in kept]
 
 
 #: What --resume and --init_from take.

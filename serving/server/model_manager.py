@@ -342,7 +342,7 @@ class ModelManager:
             self._failures[number] = _Failure(files, attempts, time.monotonic() + _RETRY_SECONDS)
             return None
 
-    def _publish(self, models: Mapping[int, ServedModel]) -> None:
+    def _publish(self, models: dict[int, ServedModel]) -> None:
         # Readers take no lock, so a change replaces the dictionary instead of modifying it.
         self._models = self._models | models
         for number in models:

@@ -7,7 +7,6 @@ sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datas
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_clas
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import append_line
+from sg3tf.utils.json_text import to_json
 from sg3tf.utils.progress import Progress
 from sg3tf.version import __version__
 
@@ -94,7 +94,7 @@ def main(options: Any) -> None:
         shared_entries = _shared_entries(evaluation, weights_digest(G), strategy, options)
         if options.out:
             Path(options.out).open("a").close()  # fails before the metrics are computed, if it does
-        for line in map(json.dumps, _lines(evaluation, shared_entries)):
+        for line in map(to_json, _lines(evaluation, shared_entries)):
             print(line, flush=True)
             if options.out:
                 append_line(Path(options.out), line)

@@ -6,7 +6,6 @@ sg3tf project --network=runs/00000-... --target=face.png --transform --outdir=fo
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from sg3tf.generate import latents_file
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
+from sg3tf.utils.json_text import to_json
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def main(options: Any) -> None:
         pictures["tuned"] = draw_single(tuned, found.latents)
     _save_pictures(outdir, options, pictures)
     for name in [*pictures][1:]:
-        print(json.dumps({"image": name, **quality(pictures[name], target, distance)}))
+        print(to_json({"image": name, **quality(pictures[name], target, distance)}))
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
     if options.tune:  # at last, because what is there is not replaced: a command killed before can be given again

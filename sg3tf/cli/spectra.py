@@ -7,7 +7,6 @@ sg3tf spectra compare data.npz T.npz --out=compare.png
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from absl import flags
 from sg3tf.cli.main import main
 from sg3tf.metrics import plots, spectra
 from sg3tf.utils import flags as shared
+from sg3tf.utils.json_text import to_json
 from sg3tf.utils.progress import Progress
 from sg3tf.version import __version__
 
@@ -152,7 +152,7 @@ def compare_main(options: Any, files: list[str]) -> None:
             "cycles_per_pixel": frequency.tolist(),
             "difference_db": difference.round(4).tolist(),
         }
-        print(json.dumps(line))
+        print(to_json(line))
 
 
 def _load(files: list[str], at_least: int = 1) -> dict[str, Any]:

@@ -5,7 +5,6 @@ sg3tf texture-sticking --network=T.keras,stylegan2.keras --outdir=sticking
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from sg3tf.images import save_png
 from sg3tf.metrics.plots import check_matplotlib, enlarge_to_fit, image_table, plot_fixed_shares
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
+from sg3tf.utils.json_text import to_json
 
 if TYPE_CHECKING:
     from sg3tf.metrics.texture_sticking import AverageImage, Views
@@ -62,7 +62,7 @@ def main(options: Any) -> None:
         shown.append(_show(views, options.num_samples, options.radius))
     _write(outdir, _names(options.network), shown, options.num_samples)
     for path, of_network in zip(options.network, shown, strict=True):
-        print(json.dumps(_line(path, of_network, options)))
+        print(to_json(_line(path, of_network, options)))
 
 
 def _names(networks: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from absl import flags
 from sg3tf.models import hub
 from sg3tf.utils import command_line, extras
 from sg3tf.utils import flags as shared
+from sg3tf.utils.class_names import is_number
 from sg3tf.utils.files import atomic_directory, scratch_folder
 
 _SAMPLES = 16
@@ -87,7 +88,7 @@ def write_repository(folder: Path, options: Any) -> None:
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if provenance["classes"]:
         (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
-    save_png(folder / "samples.png", grid(np.stack(list(_samples(G)))))
+    save_png(folder / "samples.png", grid(np.stack(list(_samples(G, provenance["classes"])))))
     card = model_card(
         G,
         options.repo,
@@ -109,14 +110,17 @@ def _discriminator(network: str) -> Any:
         raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 
 
-def _samples(G: Any) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _samples(G: Any, classes: Sequence[str]) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Yield images of the seeds 0, 1, ..., with the labels that the card names."""
     from sg3tf.images import to_uint8
     from sg3tf.latents import z_from_seeds
 
+    dim = G.config.label_dim
     for seed in range(_SAMPLES):
         inputs = {"z": z_from_seeds([seed], G.config.z_dim)}
-        if G.config.label_dim:
-            inputs["label"] = np.eye(G.config.label_dim, dtype=np.float32)[[seed % G.config.label_dim]]
+        if dim:
+            one_hot = np.eye(dim, dtype=np.float32)[[seed % dim]]
+            inputs["label"] = np.zeros_like(one_hot) if is_number(classes, dim) else one_hot
         yield to_uint8(G(inputs, truncation_psi=_PSI))[0]
 
 

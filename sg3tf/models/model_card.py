@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg3tf.utils.class_names import is_number
 from sg3tf.utils.resolution import size_of
 from sg3tf.version import __version__
 
@@ -52,7 +53,7 @@ def model_card(
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "", f"# {repo}", ""]
     lines += [f"A generator of images, trained with sg3tf {__version__}.", ""]
-    lines += ["![Images of the seeds 0 to 15](samples.png)", "", "| | |", "|---|---|"]
+    lines += [f"![{_caption(c.label_dim, provenance['classes'])}](samples.png)", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in about.items()]
     if classes := provenance["classes"]:
         lines += ["", f"Classes, in the order of the labels: {', '.join(classes)}."]
@@ -65,7 +66,8 @@ def model_card(
     imports = ["import numpy as np", "import sg3tf"] if c.label_dim else ["import sg3tf"]
     lines += ["", "## Use", "", "```python", *imports, "", f'G = sg3tf.load("hf://{repo}")']
     if c.label_dim:
-        lines += ["label = np.eye(G.config.label_dim)[[0]]"]
+        single = is_number(provenance["classes"], c.label_dim)
+        lines += ["label = np.zeros([1, 1])" if single else "label = np.eye(G.config.label_dim)[[0]]"]
         lines += ['images = G({"z": sg3tf.latents.z_from_seeds([85], G.config.z_dim), "label": label})']
     else:
         lines += ["images = G(sg3tf.latents.z_from_seeds([85], G.config.z_dim))"]
@@ -78,3 +80,16 @@ def model_card(
     lines += ["## Intended use", "", intended_use or "Not stated by the author.", ""]
     lines += ["The images show nothing that exists, and have the biases of the training data.", ""]
     return "\n".join(lines)
+
+
+def _caption(label_dim: int, classes: Sequence[str]) -> str:
+    """Return what samples.png shows."""
+    seeds = "Images of the seeds 0 to 15"
+    if not label_dim:
+        return seeds
+    if is_number(classes, label_dim):
+        return f"{seeds}, with the label 0"
+    if classes:
+        return f"{seeds}, of each class in turn"
+    # Classes without names, or vectors: the network does not tell.
+    return f"{seeds}, with labels that are 1 in one place, each in turn, and else 0"

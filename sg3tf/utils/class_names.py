@@ -45,6 +45,15 @@ def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32]
     return label
 
 
+def is_number(classes: Sequence[str], dim: int) -> bool:
+    """Return True if a label is a single number, such as an age: one nameless class would say nothing.
+
+    Args:
+        classes, dim: as in `class_numbers`.
+    """
+    return dim == 1 and not classes
+
+
 def describe_classes(classes: Sequence[str], dim: int) -> str:
     """Return a phrase of the texts that `label_of` takes, for messages.
 

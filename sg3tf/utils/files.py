@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sg3tf.utils.json_text import from_json
+
 # Schemes of storage that is not a file system. A Path has lost the second slash.
 _REMOTE = re.compile(
     r"(gs|s3[an]?|hdfs|viewfs|https?|ftps?|sftp|file|abfss?|wasbs?|adl|az|oss|dbfs|hf):/", re.IGNORECASE
@@ -153,7 +155,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         if not line.endswith("\n"):
             break
         try:
-            found.append(json.loads(line))
+            found.append(from_json(line))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: damaged ({error}); remove the line") from error
     return found

@@ -49,7 +49,7 @@ def test_recorded_requests_above_the_limit_are_left_out(model_base_path, tmp_pat
     warm_up(model, version)
     assert answered == [1, 2]
     (warning,) = caplog.records
-    words = "2 recorded requests of up to 4 images are left out of the warm-up; this server takes at most 2 in one request"
+    words = "2 recorded requests of up to 4 images are left out of the warm-up; this server takes at most 2"
     assert words in warning.getMessage()
     answered.clear()
     record(version, *requests[2:])

@@ -17,8 +17,10 @@ from huggingface_hub.utils import filter_repo_objects
 
 import sg3tf
 from sg3tf.cli import main as console
+from sg3tf.cli import upload
 from sg3tf.generate.open_network import open_network
 from sg3tf.models import hub
+from sg3tf.models.model_card import model_card
 from sg3tf.models.provenance import training_provenance
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -270,6 +272,40 @@ def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.Capt
     exec(code.replace("hf://user/cats", str(tmp_path / "out" / "generator.keras")), drawn)
     assert drawn["images"].shape == (1, 8, 8, 3)
     assert same(sg3tf.load(tmp_path / "out" / "generator.keras"), generator)
+
+
+@pytest.mark.parametrize(
+    ("dim", "classes", "first", "caption", "code"),
+    [
+        (1, [], [0.0], "0 to 15, with the label 0](", "label = np.zeros([1, 1])"),
+        (1, ["cats"], [1.0], "0 to 15, of each class in turn](", "label = np.eye(G.config.label_dim)[[0]]"),
+        (
+            3,
+            [],
+            [1.0, 0.0, 0.0],
+            "0 to 15, with labels that are 1 in one place",
+            "label = np.eye(G.config.label_dim)[[0]]",
+        ),
+        (0, [], None, "0 to 15](", ""),
+    ],
+)
+def test_labels_of_the_samples(dim: int, classes: list[str], first: Any, caption: str, code: str) -> None:
+    """A label of one number is no class: 0 is the mean of a standardized one, and 1 an unusual value."""
+    network = sg3tf.Generator.from_preset("stylegan2", 8, **TINY | {"label_dim": dim})
+    drawn: list[Any] = []
+
+    class Recording:
+        config = network.config
+
+        def __call__(self, inputs: Any, truncation_psi: float) -> Any:
+            drawn.append(inputs.get("label"))
+            return np.zeros([1, 8, 8, 3], np.float32)
+
+    assert len(list(upload._samples(Recording(), classes))) == 16
+    assert (drawn[0] is None) if first is None else drawn[0].tolist() == [first]
+    provenance = {"training_kimg": None, "data_name": None, "data_digest": None, "classes": classes}
+    card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, distances={})
+    assert caption in card and code in card
 
 
 def test_a_discriminator_goes_along(run: Path, generator: Any, tmp_path: Path, capsys: Any) -> None:
