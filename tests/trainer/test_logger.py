@@ -68,6 +68,8 @@ def test_bad_ticks_save_nothing_and_end_the_run(logger, bad):
         step(logger, **bad)
     assert str(failure.value).endswith(f"that is {logger.run / 'checkpoints' / '000000016'}")
     assert "bad tick: " in (logger.run / "log.txt").read_text()
+    for line in (logger.run / "stats.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def test_one_bad_tick_passes(logger):

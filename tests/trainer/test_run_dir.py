@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import fcntl
 import json
+import math
 
 import pytest
 
@@ -26,6 +27,14 @@ def make_checkpoint(run, cur_nimg):
     (folder / "progress.json").write_text(json.dumps({"cur_nimg": cur_nimg}))
     files.write_checksums(folder)
     return folder
+
+
+def test_lines_that_are_kept_have_their_numbers_back(tmp_path):
+    file = tmp_path / "stats.jsonl"
+    file.write_text('{"kimg": 1, "loss": "NaN"}\n{"kimg": 2, "loss": NaN}\n{"kimg": "Infinity", "loss": 1}\n')
+    kept = run_dir.truncate_lines(file, 2000, lambda line: line["kimg"])
+    assert [line["kimg"] for line in kept] == [1, 2]
+    assert all(math.isnan(line["loss"]) for line in kept)
 
 
 def test_folders_are_numbered_one_after_another(tmp_path):
