@@ -32,7 +32,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -44,6 +43,7 @@ from sg3tf.data.sampler import batches
 from sg3tf.ops import use_backend
 from sg3tf.utils.rng import Purpose, generator
 from tests.helpers import tiny_run
+from tests.helpers.eager import without_graphs
 from tests.helpers.keras_private import variable_index
 from trainer import losses, stats
 from trainer.augment import Augment
@@ -252,7 +252,7 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
                     found = direct(state, options, random_inputs, (images, labels), shift)
                     arrays |= {f"{name}/{n}": value for n, value in found.items()}
                     recorder.reset()
-        with contextlib.nullcontext() if values["graph"] else mock.patch.object(tf, "function", lambda f: f):
+        with contextlib.nullcontext() if values["graph"] else without_graphs():
             train_step = TrainStep(state, options, strategy, random_inputs)
         arrays |= phases_alone(recorder, train_step, lambda s=train_step, i=images, c=labels: s.run((i, c)))
         metrics = train_step.run((images, labels))

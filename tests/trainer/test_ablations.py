@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +11,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers import tiny_run
+from tests.helpers.eager import without_graphs
 from trainer.random_inputs import RandomInputs
 from trainer.state import TrainState
 from trainer.step import TrainStep
@@ -27,7 +26,7 @@ def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
     mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.supports_noise}
     dataset = open_dataset(faces, use_labels=True)
     random_inputs = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
-    with mock.patch.object(tf, "function", lambda f: f):  # making a graph takes longer than a step
+    with without_graphs():
         train_step = TrainStep(state, options, tf.distribute.get_strategy(), random_inputs)
     before = {v.path: v.numpy() for v in state.G.variables}
     metrics = train_step.run(next(batches(dataset, BATCH, seed=options.seed)))

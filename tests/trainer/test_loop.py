@@ -15,6 +15,7 @@ import tensorflow as tf
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
 from tests.helpers import tiny_run
+from tests.helpers.eager import without_graphs
 from trainer import distribution, loop, run_dir
 from trainer.errors import TrainingError
 
@@ -119,7 +120,7 @@ def test_several_workers_agree_on_stopping_every_few_steps():
 def trained(options, data, folder):
     """(variables of the last checkpoint, lines of stats.jsonl, names of files) of a run."""
     run = run_dir.create(folder, options)
-    with mock.patch.object(tf, "function", lambda f: f):  # making graphs takes longer than a few steps
+    with without_graphs():
         assert loop.train(options, data, None, tf.distribute.get_strategy(), run, None)
     reader = tf.train.load_checkpoint(str(run_dir.checkpoints(run)[-1] / "state"))
     names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]

@@ -18,6 +18,7 @@ from sg3tf.models import power_ema
 from sg3tf.models.loading import load
 from sg3tf.models.power_ema import Average
 from tests.helpers import tiny_run
+from tests.helpers.eager import without_graphs
 from trainer import loop, run_dir
 from trainer.state import TrainState
 from trainer.step import TrainStep
@@ -36,8 +37,7 @@ def run(faces, tmp_path_factory):
         seen.append([variable.numpy() for variable in self.state.G.trainable_variables])
         return result
 
-    # Making graphs takes longer than a few steps.
-    with mock.patch.object(tf, "function", lambda f: f), mock.patch.object(TrainStep, "run", recorded):
+    with without_graphs(), mock.patch.object(TrainStep, "run", recorded):
         assert loop.train(options, open_dataset(faces), None, tf.distribute.get_strategy(), folder, None)
     return options, folder, seen
 
@@ -106,7 +106,7 @@ def test_nothing_else_changes(run, faces, tmp_path):
     options, folder, _ = run
     plain = dataclasses.replace(options, posthoc_ema=False)
     other = run_dir.create(tmp_path, plain)
-    with mock.patch.object(tf, "function", lambda f: f):
+    with without_graphs():
         assert loop.train(plain, open_dataset(faces), None, tf.distribute.get_strategy(), other, None)
     with_averages, without = (
         tf.train.load_checkpoint(str(run_dir.checkpoints(f)[-1] / "state")) for f in (folder, other)
