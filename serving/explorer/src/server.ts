@@ -26,7 +26,7 @@ export class ServerError extends Error {
 
 /** Return the path of a model: /v1/models/NAME[/versions/N|/labels/LABEL]. */
 export function modelPath({ model, version }: Address): string {
-  const part = version === null ? "" : version.startsWith("@") ? `/labels/${version.slice(1)}` : `/versions/${version}`;
+  const part = version === null ? "" : version.startsWith("@") ? `/labels/${encodeURIComponent(version.slice(1))}` : `/versions/${version}`;
   return `/v1/models/${encodeURIComponent(model)}${part}`;
 }
 

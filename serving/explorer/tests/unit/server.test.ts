@@ -11,6 +11,7 @@ test("paths of models, versions and labels", () => {
   expect(modelPath(address)).toBe("/v1/models/a%2Fb");
   expect(modelPath({ ...address, version: "3" })).toBe("/v1/models/a%2Fb/versions/3");
   expect(modelPath({ ...address, version: "@stable" })).toBe("/v1/models/a%2Fb/labels/stable");
+  expect(modelPath({ ...address, version: "@my best" })).toBe("/v1/models/a%2Fb/labels/my%20best");
   expect(readTarget("2", address)).toEqual({ ...address, version: "2" });
   expect(readTarget("@old", address)).toEqual({ ...address, version: "@old" });
   expect(readTarget("m", address)).toEqual({ ...address, model: "m" });
