@@ -83,8 +83,9 @@ class FfhqStore:
             raise DataError(
                 f"{file} holds {side}x{side} images, but is named -r{match['log2']}; rename or build it again"
             )
-        self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"))
-        self.classes = _read_classes(file.with_name(f"{self.name}-classes.json"), self.label.dim)
+        names = _read_classes(file.with_name(f"{self.name}-classes.json"))
+        self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"), len(names))
+        self.classes = names if len(names) == self.label.dim else ()  # names of other labels
 
     def _first_shape(self) -> tuple[int, int]:
         where = self.where(0)
@@ -103,7 +104,7 @@ class FfhqStore:
             )
         return channels, height
 
-    def _read_labels(self, file: Path) -> np.ndarray | None:
+    def _read_labels(self, file: Path, num_names: int) -> np.ndarray | None:
         self.label = LabelSpec("none", 0)
         if not file.exists():
             return None
@@ -126,7 +127,7 @@ class FfhqStore:
             raise DataError(f"{file}: class labels must be integers from 0, not {labels.dtype}")
         if labels.max() >= max(self.num_images, _MAX_CLASSES):
             raise DataError(f"{file}: class {labels.max()} of {self.num_images} images; number the classes from 0")
-        self.label = LabelSpec("class", int(labels.max()) + 1)
+        self.label = LabelSpec("class", max(int(labels.max()) + 1, num_names))  # the last may have no images
         return labels.astype(np.int64)
 
     def where(self, i: int) -> str:
@@ -152,9 +153,14 @@ class FfhqStore:
         """Return the label of image `i`, float32 [label.dim]."""
         if self._labels is None:
             return np.zeros(0, np.float32)
+        return self.label.row(self.given_label(i), self.where(i))
+
+    def given_label(self, i: int) -> Label:
+        """Return the label of image `i` as it was given, None if there are no labels."""
+        if self._labels is None:
+            return None
         row = self._labels[i]
-        label: Label = int(row) if self.label.kind == "class" else tuple(row.tolist())
-        return self.label.row(label, self.where(i))
+        return int(row) if self.label.kind == "class" else tuple(row.tolist())
 
     def classes_of_images(self) -> np.ndarray:
         """Return the class of every image, int64 [N]."""
@@ -168,13 +174,12 @@ class FfhqStore:
         return f"sha256:{digest.hexdigest()}"
 
 
-def _read_classes(file: Path, label_dim: int) -> tuple[str, ...]:
-    """Return the names of the classes; () if the file is not there or is about other labels."""
+def _read_classes(file: Path) -> tuple[str, ...]:
+    """Return the names of the classes; () if the file is not there or is damaged."""
     try:
-        classes = tuple(map(str, json.loads(file.read_text(encoding="utf-8"))))
+        return tuple(map(str, json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError):
         return ()
-    return classes if len(classes) == label_dim else ()
 
 
 def write_classes(folder: Path, name: str, classes: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.build.sources import files, is_image_files
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import NO_CLASS
+from sg3tf.data.labels import NO_CLASS, Label
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
 
@@ -106,6 +106,10 @@ class ImageStore:
         """Return the label of image `i`, float32 [label.dim]."""
         name, label = self._entries[i]
         return self.label.row(label, name)
+
+    def given_label(self, i: int) -> Label:
+        """Return the label of image `i` as it was given, None where it is missing."""
+        return self._entries[i][1]
 
     def classes_of_images(self) -> np.ndarray:
         """Return the class of every image, int64 [N], NO_CLASS without a label."""

@@ -146,7 +146,7 @@ class ShardStore:
                 f"{expected}; build the data set again"
             )
         image = self._decode(encoded[0], i)
-        return image, self._row(features, i)
+        return image, self.label.row(self._label_in(features), self.where(i))
 
     def _decode(self, encoded: bytes, i: int) -> np.ndarray:
         try:
@@ -163,12 +163,16 @@ class ShardStore:
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim], without decoding the image."""
+        return self.label.row(self.given_label(i), self.where(i))
+
+    def given_label(self, i: int) -> Label:
+        """Return the label of image `i` as it was given, None where it is missing."""
         if self._labels is None:
-            return self._row(self._features(i), i)
+            return self._label_in(self._features(i))
         label = self._labels[i]
         if self.label.kind == "class":
-            return self.label.row(None if label == NO_CLASS else int(label), self.where(i))
-        return self.label.row(None if np.isnan(label).all() else tuple(label.tolist()), self.where(i))
+            return None if label == NO_CLASS else int(label)
+        return None if np.isnan(label).all() else tuple(label.tolist())
 
     def classes_of_images(self) -> np.ndarray:
         """Return the class of every image, int64 [N], NO_CLASS without a label."""
@@ -177,13 +181,10 @@ class ShardStore:
         rows = with_progress(map(self.read_label, range(self.num_images)), self.num_images)
         return np.array([row.argmax() if row.any() else NO_CLASS for row in rows], np.int64)
 
-    def _row(self, features: dict[str, Any], i: int) -> np.ndarray:
-        label: Label = None
+    def _label_in(self, features: dict[str, Any]) -> Label:
         if self.label.kind == "class":
-            label = next(iter(features.get("image/class/label", ())), None)
-        elif self.label.kind == "vector":
-            label = tuple(features.get("image/label/vector", ())) or None
-        return self.label.row(label, self.where(i))
+            return next(iter(features.get("image/class/label", ())), None)
+        return tuple(features.get("image/label/vector", ())) or None if self.label.kind == "vector" else None
 
 
 def is_shard_set(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
-from sg3tf.data.labels import LabelSpec
+from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ShardStore, is_shard_set
 from sg3tf.utils.files import refuse_remote
 from sg3tf.utils.resolution import Resolution, Size, is_power_of_two, size_of
@@ -36,6 +36,9 @@ class Store(Protocol):
     def where(self, i: int) -> str: ...
     def read(self, i: int) -> Sample: ...
     def read_label(self, i: int) -> np.ndarray: ...
+    def given_label(self, i: int) -> Label:
+        """Return the label of image `i` as it was given, None where it is missing."""
+
     def classes_of_images(self) -> np.ndarray:
         """Return the class of every image, int64 [N], NO_CLASS without a label, for labels of kind "class"."""
 

@@ -76,6 +76,11 @@ def build(
     with atomic_directory(dest) as folder:
         found = find_source(source, max_images, config.labels, config.missing_labels, config.standardize)
         report = Report(found)
+        if config.format == "ffhq" and found.label.dim and (missing := report.num_unlabeled()):
+            raise DataError(
+                f"{source}: {missing} images have no label, which --format=ffhq cannot hold; give --format=shards or "
+                "--nolabels"
+            )
         for name, reason in found.unused:
             _print_skipped(source, name, reason, strict)
         shards: list[Shard] = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.labels import Label
+from sg3tf.data.shards import ShardStore
 from sg3tf.data.stores import Store, is_records, open_records
 
 
@@ -26,7 +26,9 @@ def find(path: Path) -> Source:
     """
     store = _open(path)
     entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))
-    return Source(path, entries, store.label, partial(_read, path), store.classes)
+    known = store.manifest["label"] if isinstance(store, ShardStore) else {}
+    mean, std = (tuple(known.get(name, ())) for name in ("mean", "std"))
+    return Source(path, entries, store.label, partial(_read, path), store.classes, mean=mean, std=std)
 
 
 def _read(path: Path, name: str) -> Image.Image:
@@ -37,8 +39,9 @@ def _read(path: Path, name: str) -> Image.Image:
 def _label(store: Store, i: int) -> Label:
     if store.label.kind == "none":
         return None
-    row = store.read_label(i)
-    return int(np.argmax(row)) if store.label.kind == "class" else tuple(row.tolist())
+    label = store.given_label(i)
+    store.label.row(label, store.where(i))  # raises DataError if it does not fit
+    return label
 
 
 @lru_cache(maxsize=1)

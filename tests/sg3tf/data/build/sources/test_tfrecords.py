@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sg3tf.data.build.sources import find_source
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.tfrecord import record_writer, serialize_example
+from sg3tf.data.verify import verify
 
 MakeSet = Callable[..., Path]
 
@@ -63,3 +65,74 @@ def test_a_record_without_its_label_is_named(tmp_path: Path, shard_set: Path, dr
     with pytest.raises(DataError, match=r"00001-of-00002\.tfrecords: record 2: the label is missing"):
         build(shard_set, tmp_path / "x", BuildConfig(8))
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture
+def partly_labeled(tmp_path: Path, image_folder: Path) -> Callable[[list[object]], Path]:
+    """partly_labeled(labels) -> a data set of records with these labels of six images, null for none."""
+
+    def make(labels: list[object]) -> Path:
+        names = [str(file.relative_to(image_folder)) for file in sorted(image_folder.glob("*/*.png"))]
+        rows = [list(row) for row in zip(names, labels, strict=True)]
+        (image_folder / "dataset.json").write_text(json.dumps({"labels": rows}))
+        build(image_folder, tmp_path / "partly", BuildConfig(16, missing_labels=True))
+        return tmp_path / "partly"
+
+    return make
+
+
+@pytest.mark.parametrize("labels_file", [True, False])
+@pytest.mark.parametrize(
+    "labels", [[None, 0, 1, 1, None, 2], [[0.0, 0.0], None, [0.5, 1.0], None, [2.0, 0.0], [1.0, 1.0]]]
+)
+def test_missing_labels_stay_missing(
+    tmp_path: Path, partly_labeled: Callable[[list[object]], Path], labels: list[object], labels_file: bool
+) -> None:
+    """A labeled vector of zeros is one of the labels."""
+    path = partly_labeled(labels)
+    if not labels_file:
+        (path / "labels.npy").unlink()
+    found = [None if label is None else label if isinstance(label, int) else list(label)
+             for _, label in find_source(path).entries]  # fmt: skip
+    assert found == labels
+    report = build(path, tmp_path / "again", BuildConfig(16))
+    assert report.num_unlabeled() == 2
+    assert open_dataset(path, use_labels=True).digest == open_dataset(tmp_path / "again", use_labels=True).digest
+    verify(tmp_path / "again")
+
+
+def test_the_layout_without_missing_labels_refuses_them(
+    tmp_path: Path, partly_labeled: Callable[[list[object]], Path]
+) -> None:
+    path = partly_labeled([None, 0, 1, 1, None, 2])
+    with pytest.raises(
+        DataError, match=r"partly: 2 images have no label.*--format=ffhq.*--format=shards or --nolabels"
+    ):
+        build(path, tmp_path / "x", BuildConfig(16, format="ffhq"))
+    assert not (tmp_path / "x").exists()
+    build(path, tmp_path / "x", BuildConfig(16, format="ffhq", labels=False))
+
+
+def test_statistics_of_standardized_numbers_stay(tmp_path: Path, image_folder: Path) -> None:
+    names = [str(file.relative_to(image_folder)) for file in sorted(image_folder.glob("*/*.png"))]
+    (image_folder / "dataset.json").write_text(json.dumps({"labels": [[name, 10 * i] for i, name in enumerate(names)]}))
+    build(image_folder, tmp_path / "first", BuildConfig(16, standardize=True))
+    report = build(tmp_path / "first", tmp_path / "again", BuildConfig(8))
+    first, again = (json.loads((tmp_path / name / "manifest.json").read_text())["label"] for name in ("first", "again"))
+    assert first["mean"] == [25] and again == first
+    assert any("standardized: means 25" in line for line in report.lines())
+    with pytest.raises(DataError, match="first: the labels are standardized already; leave --standardize out"):
+        build(tmp_path / "first", tmp_path / "x", BuildConfig(8, standardize=True))
+    build(tmp_path / "first", tmp_path / "x", BuildConfig(8, labels=False))
+    assert "mean" not in json.loads((tmp_path / "x" / "manifest.json").read_text())["label"]
+
+
+def test_classes_without_images_stay(tmp_path: Path, image_folder: Path) -> None:
+    """In NVIDIA's layout, too, where the names alone tell how many classes there are."""
+    (image_folder / "cat" / "4.png").write_bytes(b"damaged")
+    (image_folder / "cat" / "5.png").write_bytes(b"damaged")
+    build(image_folder, tmp_path / "first", BuildConfig(16, format="ffhq"))
+    dataset = open_dataset(tmp_path / "first", use_labels=True)
+    assert dataset.classes == ("ant", "bee", "cat") and dataset[0][1].tolist() == [1, 0, 0]
+    build(tmp_path / "first", tmp_path / "again", BuildConfig(16))
+    assert open_dataset(tmp_path / "again", use_labels=True).classes == ("ant", "bee", "cat")
