@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from sg3tf.utils.files import hidden_name, process_token
 
 FILE = "goodput.json"
 CAUSES = ("productive", "lost", "startup", "saving")
@@ -33,6 +34,7 @@ class Goodput:
 
     def __init__(self, run: Path, productive_s: float | None = None, started: float | None = None) -> None:
         self._file = run / FILE
+        self._partial = run / hidden_name(FILE, f".partial-{process_token()}")
         self._seconds = _read(self._file)
         if productive_s is not None:
             self._seconds["lost"] += max(self._seconds["productive"] - productive_s, 0.0)  # below 0: killed at once
@@ -91,10 +93,9 @@ class Goodput:
 
     def _write(self) -> None:
         """Replace the file, without flushing it to the disk: only a power cut would need that."""
-        partial = self._file.with_name(f".{FILE}.partial-{os.getpid()}")
         with contextlib.suppress(OSError):  # a full disk is reported where more than this is lost
-            partial.write_text(json.dumps(self._seconds_now()) + "\n")
-            partial.replace(self._file)
+            self._partial.write_text(json.dumps(self._seconds_now()) + "\n")
+            self._partial.replace(self._file)
 
 
 def _read(file: Path) -> dict[str, float]:

@@ -64,7 +64,15 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 MAX_NAME_BYTES = 255  # of a file in all common file systems
-_KEPT_BYTES, _MAX_SUFFIX_BYTES = 192, 32  # leave room for a digest, .partial- and the ID of a process
+_KEPT_BYTES, _MAX_SUFFIX_BYTES = 184, 32  # leave room for a digest, .partial- and what `process_token` returns
+
+
+def process_token() -> str:
+    """Return the ID of this process and random digits, for temporary names.
+
+    On a volume that several containers share, the ID alone would be that of a process in each of them.
+    """
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def hidden_name(name: str, ending: str) -> str:
@@ -90,7 +98,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         return
     _remove_unfinished(path.parent)
     suffix = path.suffix if len(os.fsencode(path.suffix)) < _MAX_SUFFIX_BYTES else ""
-    temporary = path.with_name(hidden_name(path.name.removesuffix(suffix), f".partial-{os.getpid()}{suffix}"))
+    temporary = path.with_name(hidden_name(path.name.removesuffix(suffix), f".partial-{process_token()}{suffix}"))
     try:
         with naming_errors(path, temporary):
             yield temporary
@@ -103,6 +111,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 UNFINISHED_AFTER_S = 3600
+ABANDONED_AFTER_S = 24 * 3600  # whatever process has the ID now: that of a killed container has one in every other
 
 
 @functools.cache  # the first time that a process writes there
@@ -112,13 +121,22 @@ def _remove_unfinished(folder: Path) -> None:
     A process at work may be on another machine, where it has another ID. It writes more often than once an hour.
     """
     for file in folder.glob(".*.partial-*"):
-        process = re.search(r"\.partial-(\d{1,9})(\.[^.]*)?$", file.name)
+        process = re.search(r"\.partial-(\d{1,9})(-[0-9a-f]{8})?(\.[^.]*)?$", file.name)
         with suppress(OSError):  # another process may remove it, too
-            if process and file.is_file() and time.time() - file.stat().st_mtime > UNFINISHED_AFTER_S:
-                try:
-                    os.kill(int(process[1]), 0)
-                except ProcessLookupError:
+            if process and file.is_file():
+                age = time.time() - file.stat().st_mtime
+                if age > ABANDONED_AFTER_S or (age > UNFINISHED_AFTER_S and not _is_running(int(process[1]))):
                     file.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def append_line(path: Path, line: str) -> None:
@@ -178,7 +196,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     family = hidden_name(path.name, ".partial-")
-    temporary = path.with_name(f"{family}{os.getpid()}")
+    temporary = path.with_name(f"{family}{process_token()}")
     with naming_errors(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
         yield temporary
         sync_folder(temporary)
@@ -201,14 +219,13 @@ def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[N
     lock of a process that ends; where the file system has no locks, they stay.
 
     Args:
-        folder: folder to make.
+        folder: folder to make, of a name that no other process chooses.
         family: pattern that the names of all such folders match.
         mode: permissions of the folder, less those that the process masks.
     """
     for other in folder.parent.glob(family):
         with suppress(OSError), locked(other, wait=False):
             shutil.rmtree(other, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process with the same ID
     with ExitStack() as stack:
         while True:
             folder.mkdir(mode)
@@ -254,8 +271,7 @@ def _replace_folder(new: Path, path: Path) -> None:
     if _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
         return
-    old = path.with_name(hidden_name(path.name, f".old-{os.getpid()}"))
-    shutil.rmtree(old, ignore_errors=True)
+    old = path.with_name(hidden_name(path.name, f".old-{process_token()}"))
     os.rename(path, old)
     try:
         os.rename(new, path)

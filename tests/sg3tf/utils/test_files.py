@@ -61,7 +61,7 @@ def test_whatever_name_a_file_system_takes_can_be_written(tmp_path, monkeypatch,
     path = tmp_path / name
     with atomic_write(path) as file:
         (temporary,) = tmp_path.iterdir()
-        assert temporary.name.encode() and temporary.suffix in (path.suffix, "", f".partial-{os.getpid()}")
+        assert temporary.name.encode() and temporary.suffix in (path.suffix, "") or ".partial-" in temporary.suffix
         assert temporary.suffix == path.suffix or len(path.suffix) not in range(1, 32)
         file.write(b"content")
     assert path.read_bytes() == b"content" and list(tmp_path.iterdir()) == [path]
@@ -80,7 +80,7 @@ def test_long_names_have_temporary_names_of_their_own(tmp_path):
         assert one != other
         one.touch()
         other.touch()
-    assert files.hidden_name("a" * 192, ".x") == f".{'a' * 192}.x"
+    assert files.hidden_name("a" * 184, ".x") == f".{'a' * 184}.x"
 
 
 def test_a_link_to_nothing_is_named_before_the_work(tmp_path):
@@ -201,20 +201,58 @@ def test_what_killed_processes_left_unfinished_is_removed(folder):
 
 
 def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
-    """If no process has their ID, and nobody has written to them for an hour; not a folder."""
+    """If no process has their ID, and nobody has written to them for an hour, or in any case for a day; not a folder."""
     ended = subprocess.Popen(["true"])
     ended.wait()
-    stays = [f".new.partial-{ended.pid}.png", f".b.partial-{os.getpid()}.npz", ".notes.partial-x.txt", ".hidden"]
-    for name in (goes := f".a.b.partial-{ended.pid}.png", *stays):
+    dead, alive = f"partial-{ended.pid}", f"partial-{os.getpid()}"
+    hours = {
+        f".new.{dead}-0123abcd.png": 0.9,
+        f".none.{dead}": 0,  # of a file without a suffix
+        f".b.{alive}-0123abcd.npz": 23,
+        ".notes.partial-x.txt": 30,
+        ".hidden": 30,
+    }
+    # An ID of a process in a container that was killed is one of another process here.
+    goes = {
+        f".a.b.{dead}-0123abcd.png": 1.1,
+        f".old.{dead}.png": 1.1,
+        f".c.{alive}-0123abcd.png": 25,
+        f".d.{alive}": 25,
+    }
+    for name, age in (hours | goes).items():
         (tmp_path / name).touch()
-        os.utime(tmp_path / name, (time.time() - (3500 if ".new" in name else 3700),) * 2)
-    (tmp_path / f".c.partial-{ended.pid}").mkdir()
-    os.utime(tmp_path / f".c.partial-{ended.pid}", (0, 0))
-    (tmp_path / goes).with_name(f".a.partial-{ended.pid}").touch()  # of a file without a suffix, and new
-    before = set(listing(tmp_path))
+        os.utime(tmp_path / name, (time.time() - 3600 * age,) * 2)
+    (tmp_path / f".c.{dead}").mkdir()
+    os.utime(tmp_path / f".c.{dead}", (0, 0))
     with atomic_write(tmp_path / "out") as file:
         file.write(b"content")
-    assert set(listing(tmp_path)) == before - {goes} | {"out"}
+    assert set(listing(tmp_path)) == {*hours, f".c.{dead}", "out"}
+
+
+def test_processes_of_one_id_in_several_containers_do_not_meet(tmp_path, monkeypatch):
+    """On a volume that they share: each container's first process has the ID 1."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with atomic_write(tmp_path / "file") as one, atomic_write(tmp_path / "file") as other:
+        one.write(b"one")
+        other.write(b"other")
+    assert (tmp_path / "file").read_bytes() == b"one"
+    with atomic_directory(tmp_path / "folder") as first:
+        (first / "a").write_text("first")
+        with pytest.raises(FileExistsError), atomic_directory(tmp_path / "folder") as second:
+            assert first.exists() and first != second
+            (tmp_path / "folder").mkdir()
+        (tmp_path / "folder").rmdir()
+    assert listing(tmp_path) == ["file", "folder", "folder/a"]
+
+
+def test_a_folder_that_another_process_replaces_is_not_removed(folder, monkeypatch):
+    """Where folders cannot be exchanged; the other process has the same ID, in another container."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    kept = folder.with_name(".[a].old-1")
+    kept.mkdir()
+    replaced(folder, "new")
+    assert listing(folder.parent) == [".[a].old-1", "[a]", "[a]/new"]
 
 
 def test_scratch_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
