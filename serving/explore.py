@@ -73,13 +73,14 @@ def _export(network: str, base: Path) -> None:
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
     from serving.saved_model import export_saved_model, training_provenance
     from sg3tf import Generator
-    from sg3tf.models.loading import load
+    from sg3tf.models.loading import load, resolve_network
     from sg3tf.models.presets import PRESETS, STYLEGAN1_PRESET
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
+    print(f"exporting {network}", file=sys.stderr, flush=True)
+    network = network if is_untrained else resolve_network(network)  # a run may go on meanwhile
     generator = Generator.from_preset(network) if is_untrained else load(network)
     provenance = {"source": network} if is_untrained else training_provenance(network)
-    print(f"exporting {network}", file=sys.stderr, flush=True)
     export_saved_model(generator, base, metadata=provenance)
 
 

@@ -108,13 +108,14 @@ def _export_file(options: flags.FlagValues) -> Path:
         raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
     from serving.saved_model import training_provenance
-    from sg3tf.models.loading import load
+    from sg3tf.models.loading import load, resolve_network
 
-    generator = load(options.network)
+    network = resolve_network(options.network)  # a run may go on meanwhile
+    generator = load(network)
     common = {
         "inputs": options.inputs,
         "license": options.license,
-        "metadata": training_provenance(options.network),
+        "metadata": training_provenance(network),
     }
     if options.format == "onnx":
         from serving.onnx_export import export_onnx
@@ -132,17 +133,18 @@ def _export_saved_model(options: flags.FlagValues) -> Path:
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
     from serving.saved_model import export_saved_model, training_provenance
-    from sg3tf.models.loading import load
+    from sg3tf.models.loading import load, resolve_network
 
+    network = resolve_network(options.network)  # a run may go on meanwhile
     return export_saved_model(
-        load(options.network),
+        load(network),
         options.model_base_path,
         precision=options.precision,
         license=options.license,
         max_batch=options.max_batch,
         xla=options.xla,
         warmup_batch_sizes=[int(size) for size in sizes],
-        metadata=training_provenance(options.network),
+        metadata=training_provenance(network),
     )
 
 

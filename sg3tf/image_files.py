@@ -137,7 +137,7 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
         notes.append(FIRST_FRAME)
     halved = any(";16" in str(tile) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
     image.load()
-    if halved and bits is None:
+    if halved and (bits is None or bits < 16):
         _require_16_bits(image)
     profile = image.info.get("icc_profile")
     image = image.transpose(_TURNS[turn]) if (turn := _orientation(image)) in _TURNS else image

@@ -68,11 +68,12 @@ def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help is answered without TensorFlow.
     from sg3tf.metrics import Evaluation
-    from sg3tf.models.loading import load, weights_digest
+    from sg3tf.models.loading import load, resolve_network, weights_digest
 
+    network = resolve_network(options.network)  # a run may go on meanwhile
     strategy = _all_devices()
     with strategy.scope():
-        G = load(options.network)
+        G = load(network)
     uniform = G.config.label_dim and not options.data
     if uniform and G.config.label_dim == 1:
         raise ValueError(f"network={options.network}: its label is one number; give --data, whose labels are drawn")
@@ -91,7 +92,7 @@ def main(options: Any) -> None:
             strategy=strategy,
             progress=bars.show,
         )
-        shared_entries = _shared_entries(evaluation, weights_digest(G), strategy, options)
+        shared_entries = _shared_entries(evaluation, network, weights_digest(G), strategy, options)
         if options.out:
             Path(options.out).open("a").close()  # fails before the metrics are computed, if it does
         for line in map(to_json, _lines(evaluation, shared_entries)):
@@ -134,7 +135,7 @@ def _lines(evaluation: Evaluation, shared_entries: dict[str, Any]) -> Iterator[d
 
 
 def _shared_entries(
-    evaluation: Evaluation, weights: str, strategy: tf.distribute.Strategy, options: Any
+    evaluation: Evaluation, network: str, weights: str, strategy: tf.distribute.Strategy, options: Any
 ) -> dict[str, Any]:
     import tensorflow as tf
 
@@ -147,7 +148,7 @@ def _shared_entries(
         "labels": evaluation.labels and evaluation.labels.origin,
         "network": options.network,
         "weights": weights,
-        "kimg": training_provenance(options.network)["training_kimg"],
+        "kimg": training_provenance(network)["training_kimg"],
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
             name: {"digest": detector.digest, "resize": _RESIZE.get(name, "none")}

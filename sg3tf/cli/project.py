@@ -37,9 +37,11 @@ def define_flags(options: flags.FlagValues) -> None:
     generate_flags.define_fps(options)
     flags.DEFINE_string("target", None, "Picture: any file that Pillow reads.", required=True, flag_values=options)
     flags.DEFINE_bool(
-        "crop", False, "Crop the target to the square in its center and resize it, if it has another size.",
+        "crop",
+        False,
+        "Crop the target to the largest centered area of the network's shape and resize it, if it has another size.",
         flag_values=options,
-    )  # fmt: skip
+    )
     flags.DEFINE_enum(
         "space", "w", ["w", "w+"], "Search for one style vector for all layers, or one for each.", flag_values=options
     )

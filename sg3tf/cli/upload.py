@@ -74,14 +74,15 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.loading import CLASSES, discriminator_beside, load
+    from sg3tf.models.loading import CLASSES, discriminator_beside, load, resolve_network
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
-    D = _discriminator(options.network) if options.discriminator else None
-    G = load(options.network)
-    provenance = training_provenance(options.network)
-    known = {} if hub.is_address(options.network) else distances(Path(options.network))
+    network = resolve_network(options.network)  # a run may go on meanwhile
+    D = _discriminator(network) if options.discriminator else None
+    G = load(network)
+    provenance = training_provenance(network)
+    known = {} if hub.is_address(network) else distances(Path(network))
     G.save(folder / hub.GENERATOR)
     if D:
         D.save(discriminator_beside(folder / hub.GENERATOR))
@@ -125,11 +126,18 @@ def _samples(G: Any, classes: Sequence[str]) -> Iterator[np.ndarray[Any, np.dtyp
 
 
 def _upload(client: Any, folder: Path, options: Any) -> str:
+    from sg3tf.models.loading import CLASSES, discriminator_beside
+
     address = f"hf://{options.repo}"
     try:
         api = client.HfApi()
         api.create_repo(options.repo, private=options.private or None, exist_ok=True)
-        commit = api.upload_folder(repo_id=options.repo, folder_path=folder, commit_message="Upload by sg3tf")
+        commit = api.upload_folder(
+            repo_id=options.repo,
+            folder_path=folder,
+            commit_message="Upload by sg3tf",
+            delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES],  # of another network before
+        )
     except Exception as error:  # of several types, of the hub and of its HTTP client
         raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
     return f"{address}@{commit.oid}"

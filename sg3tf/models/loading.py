@@ -37,11 +37,27 @@ def load(path: str | os.PathLike[str]) -> Generator:
         ValueError: the file does not hold a generator.
     """
     path = hub.fetch(str(path)) if hub.is_address(path) else Path(path)
+    return load_model(_chosen_file(path), Generator)
+
+
+def resolve_network(network: str) -> str:
+    """Return the .keras file of the generator at the path `network`, and an address as it is.
+
+    Of a run that is still training, a later call may find a newer generator: what is said about a network must be
+    found by the file that was loaded. A line on stderr names it if the path is that of a folder.
+
+    Raises:
+        FileNotFoundError: there is no generator.
+    """
+    return network if hub.is_address(network) else str(_chosen_file(Path(network)))
+
+
+def _chosen_file(path: Path) -> Path:
     file = generator_file(path)
     nimg = trained_nimg(file)
     if path.is_dir() and nimg is not None:
         print(f"{path}: generator after {nimg / 1000:g} kimg, {file.relative_to(path)}", file=sys.stderr)
-    return load_model(file, Generator)
+    return file
 
 
 def load_model(file: Path, kind: type[Model]) -> Model:

@@ -29,7 +29,7 @@ def training_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
         local = hub.fetch(str(path))
         return {**_UNKNOWN, "source": str(path), "classes": list(class_names(local)), **_published(local)}
     path = Path(path)
-    file = generator_file(path.resolve())
+    file = _followed(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
     # A snapshot lies in its run folder, a checkpoint two folders below.
     runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
@@ -53,7 +53,7 @@ def distances(path: Path) -> dict[str, float]:
     Raises:
         ValueError: a file of metrics is damaged.
     """
-    file = generator_file(path.resolve())
+    file = _followed(generator_file(path))
     nimg = trained_nimg(file)
     found: dict[str, float] = {}
     for folder in file.parents[:3]:
@@ -62,6 +62,12 @@ def distances(path: Path) -> dict[str, float]:
                 if nimg is not None and line["kimg"] == nimg / 1000:
                     found |= line["results"]
     return found
+
+
+def _followed(file: Path) -> Path:
+    """Return where a link to a file leads, or the link itself if it lies in a run folder."""
+    file = file.parent.resolve() / file.name
+    return file if any((folder / "options.json").is_file() for folder in file.parents[:3]) else file.resolve()
 
 
 def _published(file: Path) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def discriminator_of(network: Path) -> Discriminator:
     run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
     if run is None or nimg is None:
         raise FileNotFoundError(f"{beside} does not exist; put the discriminator there")
-    found = {int(index.parent.name): index.parent for index in run.glob("checkpoints/[0-9]*/state.index")}
+    checkpoints = [index.parent for index in run.glob("checkpoints/*/state.index") if index.parent.name.isdecimal()]
+    found = {int(folder.name): folder for folder in checkpoints}
     if not (earlier := [count for count in found if count <= nimg]):
         raise FileNotFoundError(
             f"{beside} does not exist, and no checkpoint in {run} is of {nimg / 1000:g} kimg or before; name one of "

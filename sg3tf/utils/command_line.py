@@ -186,8 +186,12 @@ def _expand_paths(options: flags.FlagValues) -> None:
             except ValueError as error:
                 raise ValueError(f"--{name}={error}") from error
     for name in ("network", "init_from"):  # may be the address of a network
-        if name in options and isinstance(options[name].value, str):
-            options[name].value = os.path.expanduser(options[name].value)
+        value = options[name].value if name in options else None
+        if isinstance(value, str):
+            options[name].value = os.path.expanduser(value)
+        elif isinstance(value, list):
+            whole = os.path.expanduser(",".join(value))  # a path with commas, which the flag has split
+            options[name].value = [whole] if os.path.exists(whole) else [os.path.expanduser(item) for item in value]
 
 
 def _unknown_flag(name: str, options: flags.FlagValues) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from serving import export, saved_model
+from serving import export, onnx_export, saved_model
 from serving.validate import ValidationError
+from sg3tf.models import loading
 
 
 def run_export(*flags, cwd):
@@ -74,6 +76,24 @@ def test_a_missing_extra_is_one_line(module, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("pip install 'sg3tf[serve]'")
+
+
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+def test_a_run_that_goes_on_meanwhile(stylegan2, tmp_path, monkeypatch, format):
+    """The metadata is about the network that is exported."""
+    seen = []
+    stylegan2.save(tmp_path / "network-snapshot-000007.keras")
+
+    def load_and_go_on(*arguments):
+        shutil.copy(tmp_path / "network-snapshot-000007.keras", tmp_path / "network-snapshot-000009.keras")
+        return stylegan2
+
+    monkeypatch.setattr(loading, "load_model", load_and_go_on)
+    monkeypatch.setattr(saved_model, "export_saved_model", lambda *_, metadata, **__: seen.append(metadata))
+    monkeypatch.setattr(onnx_export, "export_onnx", lambda *_, metadata, **__: seen.append(metadata))
+    target = "--model_base_path=models" if format == "saved_model" else "--out=g.onnx"
+    assert export.main([f"--network={tmp_path}", f"--format={format}", target]) == 0
+    assert seen[0]["training_kimg"] == 7
 
 
 def test_a_failed_validation_is_one_line(stylegan2, tmp_path, monkeypatch, capsys):

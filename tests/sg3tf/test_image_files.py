@@ -203,6 +203,9 @@ def test_colors_of_16_bits() -> None:
     for color in (2, 4):  # RGB, and gray with alpha
         with pytest.raises(ValueError, match="at most 12 of the 16 bits of its channels"):
             decode(open_image(deep_png(4095, color)), 3)
+        with pytest.raises(ValueError, match="at most 12 of the 16 bits of its channels"):
+            decode(open_image(deep_png(4095, color)), 3, bits=12)  # which is for grayscale alone
+        assert decode(open_image(deep_png(4095, color)), 3, bits=16).image.getpixel((0, 0)) == (0x0F,) * 3
 
 
 # --- Frames, EXIF, formats, sizes -------------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def test_the_discriminator_of_a_run(source, tmp_path, capsys):
         discriminator_of(run / "network-snapshot-000004.keras")
     copy = shutil.copytree(run, tmp_path / "run")
     shutil.copy(copy / "network-snapshot-000004.keras", copy / "network-snapshot-000005.keras")
+    shutil.copytree(copy / "checkpoints" / "000004808", copy / "checkpoints" / "000004808.bak")
     assert_equal(discriminator_of(copy), saved.D)
     assert "discriminator after 4.808 kimg, checkpoints/000004808" in capsys.readouterr().err
     with open(copy / "checkpoints" / "000004808" / "state.index", "ab") as file:

@@ -252,6 +252,7 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Build the data set that the flags describe and print what became of the images."""
+    _refuse_flags_without_effect(options)
     aspect, resolution = parse_aspect(options.aspect) if options.aspect else DEFAULT_ASPECT, options.resolution
     if options.aspect and options.crop != "wide":
         resolution = resolution_of_aspect(resolution, aspect)
@@ -282,6 +283,15 @@ def main(options: flags.FlagValues) -> None:
     print(f"{options.outdir}: {report.num_images} images at {resolution}, {report.num_skipped} skipped")
     for line in report.lines():
         print(f"  {line}")
+
+
+def _refuse_flags_without_effect(options: flags.FlagValues) -> None:
+    if options.beam_options and options.runner != "beam":
+        raise DataError(f"--beam_options={options.beam_options}: needs --runner=beam; give it, or leave this out")
+    if options["shards"].present and options.format == "ffhq":
+        raise DataError(f"--shards={options.shards}: is for --format=shards; leave it out with --format=ffhq")
+    if options["workers"].present and options.runner == "beam":
+        raise DataError(f"--workers={options.workers}: is for --runner=local; leave it out with --runner=beam")
 
 
 def command() -> int:

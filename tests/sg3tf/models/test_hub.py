@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,6 +234,9 @@ def test_a_file_of_known_digest(generator: Any, server: Any, tmp_path: Path, mon
 
 # --- Upload -----------------------------------------------------------------------------------------------------------
 
+#: Address of the list of what a repository holds.
+FILES = "/api/models/user/cats/tree/main?recursive=true&expand=false"
+
 
 @pytest.fixture(scope="module")
 def run(generator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -324,6 +328,7 @@ def test_a_discriminator_goes_along(run: Path, generator: Any, tmp_path: Path, c
 def test_upload(run: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.root)
     monkeypatch.setenv("HF_TOKEN", "hf_abc")
+    server.files[FILES] = b"[]"
     flags = ["upload", f"--network={run}", "--repo=user/cats", "--license=cc-by-4.0", "--private"]
     assert console.main(flags) == 0
     assert capsys.readouterr().out == f"hf://user/cats@{COMMIT}\n"
@@ -333,6 +338,43 @@ def test_upload(run: Path, server: Any, monkeypatch: pytest.MonkeyPatch, capsys:
     lines = [json.loads(line) for line in posted["/api/models/user/cats/commit/main"].splitlines()]
     sent = {line["value"]["path"] for line in lines if line["key"] == "file"}
     assert sent == {"README.md", "classes.json", "generator.keras", "provenance.json", "samples.png"}
+
+
+def test_an_upload_leaves_nothing_of_the_network_before(
+    run: Path, generator: Any, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its discriminator and the names of its classes, which the new network does not have; other files stay."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.root)
+    monkeypatch.setenv("HF_TOKEN", "hf_abc")
+    there = ["README.md", "classes.json", "generator.keras", "generator-discriminator.keras", "paper.pdf"]
+    entries = [{"type": "file", "path": name, "oid": COMMIT, "size": 1} for name in there]
+    server.files[FILES] = json.dumps(entries).encode()
+    generator.save(tmp_path / "g.keras")
+    for network, gone in ((tmp_path / "g.keras", {*there[1:2], there[3]}), (run, {there[3]})):
+        server.calls.clear()
+        assert console.main(["upload", f"--network={network}", "--repo=user/cats", "--license=cc-by-4.0"]) == 0
+        (body,) = [call[1] for call in server.calls if call[0] == "/api/models/user/cats/commit/main"]
+        lines = [json.loads(line) for line in body.splitlines()]
+        assert {line["value"]["path"] for line in lines if line["key"] == "deletedFile"} == gone
+
+
+def test_a_run_that_goes_on_meanwhile(
+    run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything in the repository is about one network."""
+    copy = shutil.copytree(run, tmp_path / run.name)
+
+    def load_and_go_on(*arguments: Any) -> Any:
+        G = load_model(*arguments)
+        shutil.copy(copy / "network-snapshot-000007.keras", copy / "network-snapshot-000009.keras")
+        return G
+
+    load_model = sg3tf.models.loading.load_model
+    monkeypatch.setattr("sg3tf.models.loading.load_model", load_and_go_on)
+    out = tmp_path / "out"
+    assert console.main(["upload", f"--network={copy}", "--repo=user/cats", "--license=cc0-1.0", f"--out={out}"]) == 0
+    assert json.loads((out / "provenance.json").read_text())["training_kimg"] == 7
+    assert "| swd | 17.5 |" in (out / "README.md").read_text()
 
 
 def test_a_refused_upload(

@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from absl import flags
@@ -156,6 +158,28 @@ def test_paths_of_flags_are_local_and_without_tilde(
     assert command_line.run("draw", seen.append, define, "", ["--outdir=gs://bucket/x"]) == 1
     assert capsys.readouterr().err.startswith("draw: --outdir=gs://bucket/x: give a local path")
     assert command_line.run("draw", seen.append, define, "", ["--network=grpc://host:1/x"]) == 0
+
+
+def test_lists_of_networks_are_without_tilde_and_may_have_commas_in_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A path with commas that exists is one; otherwise, a comma is between two."""
+
+    def networks(text: str) -> list[str]:
+        seen: list[Any] = []
+        argv = [f"--network={text}"]
+        assert command_line.run("draw", lambda options: seen.append(options.network), define, "", argv) == 0
+        return list(seen[0])
+
+    def define(options: flags.FlagValues) -> None:
+        flags.DEFINE_list("network", None, "", flag_values=options)
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a,b.keras").touch()
+    assert networks("~/a.keras,b.keras,~/c") == [f"{tmp_path}/a.keras", "b.keras", f"{tmp_path}/c"]
+    for name in (f"{tmp_path}/a,b.keras", "~/a,b.keras"):
+        assert networks(name) == [f"{tmp_path}/a,b.keras"]
+    assert networks('"~/a,b.keras",c') == [f"{tmp_path}/a,b.keras", "c"]
 
 
 def test_an_empty_path_stays_empty() -> None:

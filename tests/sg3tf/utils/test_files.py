@@ -61,7 +61,7 @@ def test_whatever_name_a_file_system_takes_can_be_written(tmp_path, monkeypatch,
     path = tmp_path / name
     with atomic_write(path) as file:
         (temporary,) = tmp_path.iterdir()
-        assert temporary.name.encode() and temporary.suffix in (path.suffix, "") or ".partial-" in temporary.suffix
+        assert temporary.name.encode() and (temporary.suffix in (path.suffix, "") or ".partial-" in temporary.suffix)
         assert temporary.suffix == path.suffix or len(path.suffix) not in range(1, 32)
         file.write(b"content")
     assert path.read_bytes() == b"content" and list(tmp_path.iterdir()) == [path]
@@ -201,7 +201,7 @@ def test_what_killed_processes_left_unfinished_is_removed(folder):
 
 
 def test_unfinished_files_of_killed_processes_are_removed(tmp_path):
-    """If no process has their ID, and nobody has written to them for an hour, or in any case for a day; not a folder."""
+    """If nobody has written to them for an hour and no process has their ID, or for a day; not a folder."""
     ended = subprocess.Popen(["true"])
     ended.wait()
     dead, alive = f"partial-{ended.pid}", f"partial-{os.getpid()}"

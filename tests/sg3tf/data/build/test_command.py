@@ -278,6 +278,22 @@ def test_aspect_of_a_whole_size_is_refused() -> None:
         resolution_of_aspect(100, (16, 9))
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--beam_options=--runner=FlinkRunner"], "--beam_options=--runner=FlinkRunner: needs --runner=beam"),
+        (["--format=ffhq", "--shards=8"], "--shards=8: is for --format=shards; leave it out with --format=ffhq"),
+        (["--runner=beam", "--workers=3"], "--workers=3: is for --runner=local; leave it out with --runner=beam"),
+    ],
+)
+def test_flags_without_effect_are_refused(
+    tmp_path: Path, image_folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    arguments = [f"--source={image_folder}", f"--outdir={tmp_path / 'x'}", "--resolution=8", *flags]
+    assert command_line.run("build", main, define_flags, "", arguments) == 1
+    assert f"build: {message}" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("resolution", [0, 2, 12, -8])
 def test_resolution_is_a_power_of_two(resolution: int) -> None:
     with pytest.raises(DataError, match=f"--resolution={resolution} must be a power of two"):
