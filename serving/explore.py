@@ -78,7 +78,7 @@ def _export(network: str, base: Path) -> None:
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
     print(f"exporting {network}", file=sys.stderr, flush=True)
-    network = network if is_untrained else resolve_network(network)  # a run may go on meanwhile
+    network = network if is_untrained else resolve_network(network)  # a run may be in training
     generator = Generator.from_preset(network) if is_untrained else load(network)
     provenance = {"source": network} if is_untrained else training_provenance(network)
     export_saved_model(generator, base, metadata=provenance)

@@ -110,7 +110,7 @@ def _export_file(options: flags.FlagValues) -> Path:
     from serving.saved_model import training_provenance
     from sg3tf.models.loading import load, resolve_network
 
-    network = resolve_network(options.network)  # a run may go on meanwhile
+    network = resolve_network(options.network)  # a run may be in training
     generator = load(network)
     common = {
         "inputs": options.inputs,
@@ -135,7 +135,7 @@ def _export_saved_model(options: flags.FlagValues) -> Path:
     from serving.saved_model import export_saved_model, training_provenance
     from sg3tf.models.loading import load, resolve_network
 
-    network = resolve_network(options.network)  # a run may go on meanwhile
+    network = resolve_network(options.network)  # a run may be in training
     return export_saved_model(
         load(network),
         options.model_base_path,

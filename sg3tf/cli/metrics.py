@@ -70,7 +70,7 @@ def main(options: Any) -> None:
     from sg3tf.metrics import Evaluation
     from sg3tf.models.loading import load, resolve_network, weights_digest
 
-    network = resolve_network(options.network)  # a run may go on meanwhile
+    network = resolve_network(options.network)  # a run may be in training
     strategy = _all_devices()
     with strategy.scope():
         G = load(network)

@@ -78,7 +78,7 @@ def write_repository(folder: Path, options: Any) -> None:
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
-    network = resolve_network(options.network)  # a run may go on meanwhile
+    network = resolve_network(options.network)  # a run may be in training
     D = _discriminator(network) if options.discriminator else None
     G = load(network)
     provenance = training_provenance(network)

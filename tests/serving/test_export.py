@@ -79,16 +79,16 @@ def test_a_missing_extra_is_one_line(module, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["saved_model", "onnx"])
-def test_a_run_that_goes_on_meanwhile(stylegan2, tmp_path, monkeypatch, format):
+def test_a_run_in_training(stylegan2, tmp_path, monkeypatch, format):
     """The metadata is about the network that is exported."""
     seen = []
     stylegan2.save(tmp_path / "network-snapshot-000007.keras")
 
-    def load_and_go_on(*arguments):
+    def load_while_training(*arguments):
         shutil.copy(tmp_path / "network-snapshot-000007.keras", tmp_path / "network-snapshot-000009.keras")
         return stylegan2
 
-    monkeypatch.setattr(loading, "load_model", load_and_go_on)
+    monkeypatch.setattr(loading, "load_model", load_while_training)
     monkeypatch.setattr(saved_model, "export_saved_model", lambda *_, metadata, **__: seen.append(metadata))
     monkeypatch.setattr(onnx_export, "export_onnx", lambda *_, metadata, **__: seen.append(metadata))
     target = "--model_base_path=models" if format == "saved_model" else "--out=g.onnx"

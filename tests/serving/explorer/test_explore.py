@@ -70,18 +70,22 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("network", "loaded", "source"),
     [
-        ("portraits-32", "file portraits-32", "portraits-32"),
+        ("portraits-32", "file portraits-32, resolved", "portraits-32, resolved"),
         ("stylegan2", "preset stylegan2", "stylegan2"),
-        ("runs/G.keras", "file runs/G.keras", "runs/G.keras"),
-        ("hf://user/cats", "file hf://user/cats", "hf://user/cats"),
+        ("runs/0", "file runs/0, resolved", "runs/0, resolved"),
+        ("hf://user/cats", "file hf://user/cats, resolved", "hf://user/cats, resolved"),
     ],
 )
 def test_networks(network, loaded, source, monkeypatch, tmp_path):
-    """An architecture by its name, anything else as sg3tf.load takes it, with its origin in the metadata."""
+    """An architecture by its name, anything else as sg3tf.load takes it, with its origin in the metadata.
+
+    What to load is resolved once, so that both are about one network of a run in training.
+    """
     found = {}
     presets = SimpleNamespace(from_preset=lambda name: f"preset {name}")
     monkeypatch.setattr("sg3tf.Generator", presets)
     monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
+    monkeypatch.setattr(loading, "resolve_network", lambda name: f"{name}, resolved")
     monkeypatch.setattr(saved_model, "training_provenance", lambda source: {"source": str(source)})
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)

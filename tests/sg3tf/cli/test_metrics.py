@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -13,11 +17,13 @@ import pytest
 import tensorflow as tf
 
 import sg3tf
+from sg3tf.cli import main as console
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
 from sg3tf.data.encoding import encode_png
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.samples import open_data, uniform_classes
+from sg3tf.models import loading
 from sg3tf.models.loading import weights_digest
 from tests.helpers.metric_stubs import MeanColor
 
@@ -65,6 +71,35 @@ def faces(folder: Path, resolution: int, labeled: bool) -> Path:
         image.write_bytes(encode_png(rng.integers(0, 256, [resolution, resolution, 3], np.uint8)))
     build(source, folder / f"faces-{resolution}-{labeled}", BuildConfig(resolution, resize="box"))
     return folder / f"faces-{resolution}-{labeled}"
+
+
+class Measured:
+    """Stands for sg3tf.metrics.Evaluation."""
+
+    labels = data = None
+    detectors: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Any]:
+        yield SimpleNamespace(metric="swd", values={}, unit="", num_samples=1, num_real=1)
+
+
+def test_a_run_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kimg are those of the network that was measured."""
+    first = saved(tmp_path / "network-snapshot-000007.keras", "stylegan2")
+    load_model = loading.load_model
+
+    def load_while_training(*arguments: Any) -> Any:
+        shutil.copy(first, tmp_path / "network-snapshot-000009.keras")
+        return load_model(*arguments)
+
+    monkeypatch.setattr(loading, "load_model", load_while_training)
+    monkeypatch.setattr("sg3tf.metrics.Evaluation", Measured)
+    assert console.main(["metrics", f"--network={tmp_path}", "--metrics=swd"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["kimg"], line["network"]) == (7, str(tmp_path))
 
 
 @pytest.mark.slow

@@ -358,19 +358,17 @@ def test_an_upload_leaves_nothing_of_the_network_before(
         assert {line["value"]["path"] for line in lines if line["key"] == "deletedFile"} == gone
 
 
-def test_a_run_that_goes_on_meanwhile(
-    run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_training(run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in the repository is about one network."""
     copy = shutil.copytree(run, tmp_path / run.name)
 
-    def load_and_go_on(*arguments: Any) -> Any:
+    def load_while_training(*arguments: Any) -> Any:
         G = load_model(*arguments)
         shutil.copy(copy / "network-snapshot-000007.keras", copy / "network-snapshot-000009.keras")
         return G
 
     load_model = sg3tf.models.loading.load_model
-    monkeypatch.setattr("sg3tf.models.loading.load_model", load_and_go_on)
+    monkeypatch.setattr("sg3tf.models.loading.load_model", load_while_training)
     out = tmp_path / "out"
     assert console.main(["upload", f"--network={copy}", "--repo=user/cats", "--license=cc0-1.0", f"--out={out}"]) == 0
     assert json.loads((out / "provenance.json").read_text())["training_kimg"] == 7
