@@ -206,7 +206,7 @@ def test_cached_reads_once(shard_set: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_cache_that_is_too_small_names_the_sizes(shard_set: Path) -> None:
     dataset = open_dataset(shard_set)
-    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.01 GB .* limited to 4\.6e-06"):
+    with pytest.raises(DataError, match=r"6 images of 16x16x3 take 0\.01 GB .* limited to 4.607e-06"):
         dataset.cached(6 * 16 * 16 * 3 - 1)
     assert len(open_dataset(shard_set, max_images=5).cached(6 * 16 * 16 * 3 - 1)) == 5
 

@@ -22,7 +22,7 @@ from sg3tf.cli import upload
 from sg3tf.generate.open_network import open_network
 from sg3tf.models import hub
 from sg3tf.models.model_card import model_card
-from sg3tf.models.provenance import training_provenance
+from sg3tf.models.provenance import distances, training_provenance
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 4, "label_dim": 2}
@@ -356,6 +356,20 @@ def test_an_upload_leaves_nothing_of_the_network_before(
         (body,) = [call[1] for call in server.calls if call[0] == "/api/models/user/cats/commit/main"]
         lines = [json.loads(line) for line in body.splitlines()]
         assert {line["value"]["path"] for line in lines if line["key"] == "deletedFile"} == gone
+
+
+def test_links_to_networks(run: Path, tmp_path: Path) -> None:
+    """One outside a run folder is followed; one in it has the name of a snapshot, which tells its kimg."""
+    (tmp_path / "cats.keras").symlink_to(run / "network-snapshot-000007.keras")
+    (tmp_path / "run").symlink_to(run)
+    for path in (tmp_path / "cats.keras", tmp_path / "run", tmp_path / "run" / "network-snapshot-000007.keras"):
+        found = training_provenance(path)
+        assert (found["training_kimg"], found["source"]) == (7, f"{run.name}/network-snapshot-000007.keras")
+    copy = shutil.copytree(run, tmp_path / run.name)
+    (copy / "network-snapshot-000007.keras").rename(tmp_path / "moved.keras")
+    (copy / "network-snapshot-000007.keras").symlink_to(tmp_path / "moved.keras")
+    for path in (copy, copy / "network-snapshot-000007.keras"):
+        assert training_provenance(path)["training_kimg"] == 7 and distances(path) == {"swd": 17.5}
 
 
 def test_a_run_in_training(run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
