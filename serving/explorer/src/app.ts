@@ -51,16 +51,6 @@ export class App {
     if (this.generator) listener(this.generator);
   }
 
-  /** Call `listener` once, now or after the first connection. */
-  whenConnected(listener: () => void): void {
-    if (this.generator) return listener();
-    let isFirst = true;
-    this.ready.push(() => {
-      if (isFirst) listener();
-      isFirst = false;
-    });
-  }
-
   /** Call `watcher` when health or latency have changed. */
   watch(watcher: () => void): void {
     this.watchers.push(watcher);
@@ -106,6 +96,7 @@ export class App {
     try {
       await this.connect();
     } catch (error) {
+      this.setHealth("ready"); // it answers again, with a refusal
       this.notify(error instanceof Error ? error.message : String(error), () => void this.reconnect());
     }
   }

@@ -20,10 +20,15 @@ export function flagsOf(point: Point): [string, string][] {
     ["trunc", String(point.psi)],
   ];
   if (point.cutoff !== null) flags.push(["trunc_cutoff", String(point.cutoff)]);
-  if (point.label) flags.push(["class", String(classOf(point.label) ?? point.label)]);
+  if (point.label) flags.push(["class", classText(point.label)]);
   if (point.rotate) flags.push(["rotate", String(point.rotate)]);
   if (point.x || point.y) flags.push(["translate", `${point.x},${point.y}`]);
   return flags;
+}
+
+/** Return a label as --class reads it, which takes the number of a network with labels of one number for the label. */
+function classText(label: readonly number[]): string {
+  return String(label.length === 1 ? label[0] : (classOf(label) ?? label));
 }
 
 /** Return `sg3tf generate images ...`. */

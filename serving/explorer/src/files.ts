@@ -111,7 +111,7 @@ export async function writePoints(
     arrays.psi = { dtype: "<f4", shape: [count], data: points.map(({ psi }) => psi) };
   }
   if (labelDim) {
-    const label = points.flatMap((point) => point.label ?? new Array<number>(labelDim).fill(0));
+    const label = points.flatMap((point) => generator.fitting(point.label));
     arrays.label = { dtype: "<f4", shape: [count, labelDim], data: label };
   }
   return writeNpz(arrays);

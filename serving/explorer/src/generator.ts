@@ -1,6 +1,6 @@
 /** A served generator: its sizes, and pictures of points. */
 
-import type { Direction } from "./latents";
+import { formatLayers, type Direction } from "./latents";
 import { compose, isPlain, sourcesOf, transformOf, type Point, type Source } from "./point";
 import { latentFromSeed } from "./random";
 import { floats, Server, ServerError, toBytes, toFloats, toTexts, type Address, type Signature } from "./server";
@@ -142,6 +142,12 @@ export class Generator {
 
   /** Style vectors of a point, truncated, mixed and moved. */
   async wsOf(point: Point, directions: readonly Direction[]): Promise<Float32Array> {
+    for (const { layers } of point.mixes) {
+      if (layers.some((layer) => layer >= this.facts.numWs)) {
+        const last = this.facts.numWs - 1;
+        throw new ServerError(`Mixed layers ${formatLayers(layers)}: this network has style vectors 0 to ${last}.`);
+      }
+    }
     const sources = sourcesOf(point);
     const styles = await Promise.all(sources.map((source) => this.stylesOf(source, point.label)));
     const fitting = directions.filter(({ vector }) => vector.length === this.facts.wDim);
@@ -243,10 +249,13 @@ export class Generator {
   }
 
   private labels(label: Label, count: number): Record<string, string> {
+    return this.facts.labelDim ? { label: repeated(`[${this.fitting(label).join()}]`, count) } : {};
+  }
+
+  /** Return a label of this model's length: zeros in place of none, and of that of another network. */
+  fitting(label: Label): readonly number[] {
     const { labelDim } = this.facts;
-    if (!labelDim) return {};
-    const vector = label?.length === labelDim ? label : new Array<number>(labelDim).fill(0);
-    return { label: repeated(`[${vector.join()}]`, count) };
+    return label?.length === labelDim ? label : new Array<number>(labelDim).fill(0);
   }
 }
 

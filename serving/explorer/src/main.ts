@@ -29,7 +29,7 @@ function start(): void {
   }
   limitRequestsTo(url);
   const address = { server: url, model: query.get("model") ?? "sg3", version: query.get("version") };
-  const store = new Store(readState(notices.show));
+  const store = new Store(readState(notices.show) ?? START);
   const app = new App(new Server(url), address, query.get("network") ?? "", store, notices.show);
   const view = pictureView(app);
   document.body.append(
@@ -62,12 +62,13 @@ function limitRequestsTo(url: string): void {
   document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${url}` }));
 }
 
-function readState(notify: (message: string) => void): State {
+/** Return the state of the page's address; null after a notice if it cannot be read. */
+function readState(notify: (message: string) => void): State | null {
   try {
     return fromFragment(location.hash);
   } catch (error) {
     notify(`The link cannot be read: ${error instanceof Error ? error.message : error}`);
-    return START;
+    return null;
   }
 }
 
@@ -84,7 +85,8 @@ function keepLink(store: Store, notify: (message: string) => void): void {
     }, LINK_DELAY_MS);
   });
   window.addEventListener("hashchange", () => {
-    if (location.hash !== written) store.change(readState(notify));
+    const state = location.hash === written ? null : readState(notify);
+    if (state) store.change(state);
     written = location.hash;
   });
 }

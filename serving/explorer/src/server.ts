@@ -50,14 +50,15 @@ export class Server {
     private readonly seconds = 60,
   ) {}
 
-  /** Return the numbers of the versions that answer. */
+  /** Return the numbers of the versions that answer, the newest last: servers list them in either order. */
   async versions(address: Address): Promise<string[]> {
     const answer = await this.ask(modelPath({ ...address, version: null }));
     const listed: any[] = Array.isArray(answer.model_version_status) ? answer.model_version_status : [];
     return listed
       .filter((entry) => entry?.state === "AVAILABLE")
       .map((entry) => String(entry.version))
-      .slice(0, 100);
+      .sort((a, b) => Number(a) - Number(b))
+      .slice(-100);
   }
 
   /** Return the signatures by name. */

@@ -39,10 +39,11 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
     wanted = text;
     other = null;
     side.hidden = !text;
-    target.input.value = text;
+    target.set(text);
     if (!text) return;
+    second.element.hidden = true; // it shows the model of before
     caption.textContent = `Connecting to ${text}`;
-    void app.attempt(
+    const done = app.attempt(
       async ({ server }) => {
         const found = await Generator.connect(server, readTarget(text, app.address));
         if (wanted !== text) return;
@@ -52,8 +53,12 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
       },
       () => ((wanted = ""), connect()),
     );
+    void done.then(() => {
+      if (wanted === text && !other) caption.textContent = `No connection to ${text}`;
+    });
   }
 
+  second.element.addEventListener("drawn", () => (second.element.hidden = false));
   app.whenReady(() => {
     versions.replaceChildren(...app.versions.map((version) => h("option", { value: version })));
     wanted = "";

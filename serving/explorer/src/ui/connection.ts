@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import { ServerError } from "../server";
-import { button, field, h } from "./dom";
+import { field, h } from "./dom";
 
 export function connection(app: App): HTMLElement {
   const { server, address } = app;
@@ -33,7 +33,7 @@ export function connection(app: App): HTMLElement {
     model.element,
     version.element,
     key.element,
-    h("div", { class: "row" }, button("Connect", open, { class: "primary" })),
+    h("div", { class: "row" }, h("button", { type: "submit", class: "primary" }, "Connect")),
     h(
       "p",
       { class: "muted" },

@@ -57,6 +57,7 @@ export function slider(
   const id = freshId();
   const range = h("input", { id, type: "range", min, max, step });
   const number = h("input", { type: "number", step, "aria-label": `${label}, number`, class: "number" });
+  let shown = "";
   const read = (input: HTMLInputElement) => {
     if (input.value !== "" && Number.isFinite(input.valueAsNumber)) live(input.valueAsNumber);
   };
@@ -64,6 +65,7 @@ export function slider(
   number.addEventListener("change", () => {
     read(number);
     commit();
+    setValue(number, shown); // what became of it: the number may be beyond the limits, or none
   });
   range.addEventListener("change", commit);
   if (rest !== undefined) {
@@ -84,7 +86,8 @@ export function slider(
     element: h("div", { class: "slider" }, caption, range, number),
     set(value) {
       setValue(range, String(value));
-      if (document.activeElement !== number) setValue(number, String(Math.round(value * 1000) / 1000));
+      shown = String(Math.round(value * 1000) / 1000);
+      if (document.activeElement !== number) setValue(number, shown);
     },
     setMost(most) {
       range.max = String(most);
@@ -116,28 +119,38 @@ export function choices<Value extends string>(
   };
 }
 
-/** A text field with a label; `read` returns false, or throws, for what it cannot use. */
+/** A text field with a label; `read` throws for what it cannot use. `set` shows a value that is right. */
 export function field(
   label: string,
   attributes: Attributes,
   read: (text: string) => void,
-): { element: HTMLElement; input: HTMLInputElement } {
+): { element: HTMLElement; input: HTMLInputElement; set(text: string): void } {
   const id = freshId();
   const error = h("span", { class: "error", role: "alert", id: `${id}-error` });
   const input = h("input", { id, type: "text", autocomplete: "off", spellcheck: "false", ...attributes });
+  const clear = () => {
+    error.textContent = "";
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+  };
   input.addEventListener("change", () => {
     try {
       read(input.value.trim());
-      error.textContent = "";
-      input.removeAttribute("aria-invalid");
-      input.removeAttribute("aria-describedby");
+      clear();
     } catch (problem) {
       error.textContent = problem instanceof Error ? problem.message : String(problem);
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-describedby", error.id);
     }
   });
-  return { element: h("div", { class: "field" }, h("label", { for: id }, label), input, error), input };
+  return {
+    element: h("div", { class: "field" }, h("label", { for: id }, label), input, error),
+    input,
+    set(text) {
+      setValue(input, text);
+      clear();
+    },
+  };
 }
 
 /** Let the person save a file. */

@@ -46,7 +46,7 @@ export function header(app: App, view: PictureView): HTMLElement {
     undo.disabled = !store.canUndo;
     redo.disabled = !store.canRedo;
   });
-  applyTheme(localStorage.getItem("theme"));
+  applyTheme(storage()?.getItem("theme") ?? null);
   return h(
     "header",
     {},
@@ -63,7 +63,16 @@ export function header(app: App, view: PictureView): HTMLElement {
 function nextTheme(): void {
   const isDark = getComputedStyle(document.documentElement).colorScheme !== "light";
   applyTheme(isDark ? "light" : "dark");
-  localStorage.setItem("theme", isDark ? "light" : "dark");
+  storage()?.setItem("theme", isDark ? "light" : "dark");
+}
+
+/** Return the browser's storage; null where it is turned off. */
+function storage(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
 }
 
 function applyTheme(theme: string | null): void {

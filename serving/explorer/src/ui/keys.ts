@@ -2,13 +2,13 @@
 
 import type { App } from "../app";
 import type { PictureView } from "./picture_view";
-import { randomSeed } from "./seeds";
+import { randomSeed, seedAfter } from "./seeds";
 
 export function handleKeys(app: App, view: PictureView): void {
   const { store } = app;
   const seedBy = (by: number) => {
     const { source } = store.state.point;
-    const seed = source.kind === "seed" ? Math.max(0, source.seed + by) : 0;
+    const seed = source.kind === "seed" ? seedAfter(source.seed, by) : 0;
     store.change({ point: { ...store.state.point, source: { kind: "seed", seed } } });
   };
   const actions: Record<string, () => void> = {

@@ -24,34 +24,42 @@ export function mixingSheet(app: App): HTMLElement {
   const bar = h("div", { class: "row" }, rows.element, columns.element, layers.element);
   const view = h("section", { class: "mixing", "aria-label": "Sheet of style mixing" }, bar, grid);
   let drawn = "";
-  let round = 0;
+  let jobs: [HTMLCanvasElement, Point][] = [];
+  let running = 0;
 
   function draw(): void {
     const { generator } = app;
     const { mixing, point, view: shown } = store.state;
     const setting = JSON.stringify([mixing, point.psi, point.cutoff, point.label]);
-    if (!generator || shown !== "mixing" || setting === drawn) return;
+    if (!generator || shown !== "mixing") return;
+    if (setting === drawn) return fill();
     drawn = setting;
-    const mine = ++round;
-    let jobs: [HTMLCanvasElement, Point][];
+    jobs = [];
     try {
       jobs = build(generator.facts.numWs);
     } catch (error) {
       return app.notify(error instanceof Error ? error.message : String(error));
     }
-    const next = async (): Promise<void> => {
-      for (let job = jobs.shift(); job && mine === round; job = jobs.shift()) {
-        const [canvas, each] = job;
-        await app.attempt(
-          async () => {
-            const scale = Math.max(1, Math.floor(generator.facts.width / SIDE));
-            paint(canvas, await decode(await generator.picture(each, [], { scale })), SIDE);
-          },
-          () => ((drawn = ""), draw()),
-        );
-      }
-    };
-    for (let i = 0; i < CONCURRENT; i++) void next();
+    fill();
+  }
+
+  /** Ask for the missing pictures, as long as somebody sees them. */
+  function fill(): void {
+    while (running < CONCURRENT && jobs.length && store.state.view === "mixing" && app.health !== "lost") {
+      const [canvas, point] = jobs.shift()!;
+      running++;
+      const done = app.attempt(
+        async (generator) => {
+          const scale = Math.max(1, Math.floor(generator.facts.width / SIDE));
+          paint(canvas, await decode(await generator.picture(point, [], { scale })), SIDE);
+        },
+        () => ((drawn = ""), draw()),
+      );
+      void done.then(() => {
+        running--;
+        fill();
+      });
+    }
   }
 
   function build(numWs: number): [HTMLCanvasElement, Point][] {
@@ -59,10 +67,10 @@ export function mixingSheet(app: App): HTMLElement {
     const [down, across] = [parseSeeds(mixing.rows, MOST_SEEDS), parseSeeds(mixing.columns, MOST_SEEDS)];
     const mixed = parseLayers(mixing.layers, numWs);
     const plain = (seed: number): Point => ({ ...seedPoint(seed, point.psi, point.label), cutoff: point.cutoff });
-    const jobs: [HTMLCanvasElement, Point][] = [];
+    const made: [HTMLCanvasElement, Point][] = [];
     const cell = (each: Point, name: string, kind: "head" | "mixed") => {
       const canvas = h("canvas", { width: 1, height: 1 });
-      jobs.push([canvas, each]);
+      made.push([canvas, each]);
       const open = h(
         "button",
         {
@@ -98,7 +106,7 @@ export function mixingSheet(app: App): HTMLElement {
     );
     grid.style.setProperty("--columns", String(across.length + 1));
     grid.replaceChildren(head, ...lines);
-    return jobs;
+    return made;
   }
 
   app.whenReady(({ facts }) => {
@@ -110,9 +118,9 @@ export function mixingSheet(app: App): HTMLElement {
   });
   store.listen((state) => {
     view.hidden = state.view !== "mixing";
-    rows.input.value = state.mixing.rows;
-    columns.input.value = state.mixing.columns;
-    layers.input.value = state.mixing.layers;
+    rows.set(state.mixing.rows);
+    columns.set(state.mixing.columns);
+    layers.set(state.mixing.layers);
     if (app.generator?.facts.canSteer) draw();
   });
   return view;

@@ -12,6 +12,7 @@ import { mixingPanel } from "./mixing_panel";
 import { planePanel } from "./plane_panel";
 import { seedPanel } from "./seed_panel";
 import { stage, type Stage } from "./stage";
+import { thumbnails } from "./thumbnail";
 import { timeline } from "./timeline";
 import { transformPanel } from "./transform_panel";
 import { tray } from "./tray";
@@ -30,8 +31,9 @@ export function pictureView(app: App): PictureView {
   const { store } = app;
   const main = stage(app, "Picture", () => app.generator);
   const other = compare(app);
-  const files = tray(app);
-  const path = timeline(app, main);
+  const thumbnail = thumbnails(app);
+  const files = tray(app, thumbnail);
+  const path = timeline(app, main, thumbnail);
   const network = () => networkName(app.network, app.address);
   const caption = h("figcaption", {});
 
@@ -101,7 +103,7 @@ export function pictureView(app: App): PictureView {
 
 /** Copy to the clipboard, and say so on the button; a page that may not is given the text to copy by hand. */
 async function copy(text: string, from: HTMLElement): Promise<void> {
-  const label = from.textContent;
+  const label = (from.dataset.label ??= from.textContent ?? ""); // it may say "Copied" still
   try {
     await navigator.clipboard.writeText(text);
     from.textContent = "Copied";

@@ -4,7 +4,7 @@ import type { App } from "../app";
 import type { Point, Source } from "../point";
 import { button, field, freshId, h } from "./dom";
 import { changer, clamp, panel } from "./panel";
-import { randomSeed, readSeed } from "./seeds";
+import { randomSeed, readSeed, seedAfter } from "./seeds";
 
 const PAD_MARGIN = 0.25; // the pad shows the plane from -0.25 to 1.25
 const PAD_SPAN = 1 + 2 * PAD_MARGIN;
@@ -31,8 +31,8 @@ export function planePanel(app: App): HTMLElement {
     const seed = source.kind === "seed" ? source.seed : 0;
     return (
       plane ?? {
-        b: { kind: "seed", seed: seed + 1 } as Source,
-        c: { kind: "seed", seed: seed + 2 } as Source,
+        b: { kind: "seed", seed: seedAfter(seed, 1) } as Source,
+        c: { kind: "seed", seed: seedAfter(seed, 2) } as Source,
         u: 0,
         v: 0,
       }
@@ -108,7 +108,7 @@ export function planePanel(app: App): HTMLElement {
       [c, current().c],
     ] as const) {
       if (document.activeElement !== each.input)
-        each.input.value = source.kind === "seed" ? String(source.seed) : source.name;
+        each.set(source.kind === "seed" ? String(source.seed) : source.name);
       each.input.disabled = axes !== null;
     }
     leave.disabled = plane === null;

@@ -3,7 +3,7 @@
 import type { App } from "../app";
 import { button, field, h } from "./dom";
 import { changer, panel } from "./panel";
-import { randomSeed, readSeed } from "./seeds";
+import { randomSeed, readSeed, seedAfter } from "./seeds";
 import { truncation } from "./truncation";
 
 export function seedPanel(app: App): HTMLElement {
@@ -14,11 +14,11 @@ export function seedPanel(app: App): HTMLElement {
   );
   const step = (by: number) => () => {
     const { source } = store.state.point;
-    change({ source: { kind: "seed", seed: Math.max(0, (source.kind === "seed" ? source.seed : 0) + by) } });
+    change({ source: { kind: "seed", seed: seedAfter(source.kind === "seed" ? source.seed : 0, by) } });
   };
   const origin = h("p", { class: "muted" });
   store.listen(({ point }) => {
-    seed.input.value = point.source.kind === "seed" ? String(point.source.seed) : "";
+    seed.set(point.source.kind === "seed" ? String(point.source.seed) : "");
     origin.textContent = point.source.kind === "seed" ? "" : `From a file: ${point.source.name}`;
   });
   const row = h(

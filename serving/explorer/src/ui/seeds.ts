@@ -1,6 +1,6 @@
 /** Seeds as people write them. */
 
-import { checkSeed } from "../random";
+import { checkSeed, LAST_SEED } from "../random";
 
 /** Read a seed; RangeError for what is none. */
 export function readSeed(text: string): number {
@@ -8,6 +8,11 @@ export function readSeed(text: string): number {
   if (Number.isNaN(seed)) throw new RangeError(`${text || "nothing"}: give a whole number`);
   checkSeed(seed);
   return seed;
+}
+
+/** Return the seed that is `by` further on, the first or the last one at the ends. */
+export function seedAfter(seed: number, by: number): number {
+  return Math.min(Math.max(seed + by, 0), LAST_SEED);
 }
 
 /** Return a seed that is easy to read and write. */

@@ -133,7 +133,7 @@ export function sheet(app: App): HTMLElement {
       const pictures = await Promise.all(files.map(decode));
       seeds.forEach((seed, i) => {
         const cell = cells.get(seed);
-        if (cell && now === setting()) draw(cell, pictures[i]!, now);
+        if (cell && now === setting() && generator === app.generator) draw(cell, pictures[i]!, now);
       });
       return true;
     }, fill);
@@ -152,6 +152,7 @@ export function sheet(app: App): HTMLElement {
   new ResizeObserver(place).observe(scroller);
   app.whenReady(({ facts }) => {
     ratio = facts.width / facts.height;
+    for (const cell of cells.values()) cell.drawn = ""; // the server may have another model after it was lost
     place();
   });
   let shown = setting();

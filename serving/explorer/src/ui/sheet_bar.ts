@@ -16,7 +16,7 @@ export function sheetBar(app: App): HTMLElement {
     truncation(app),
   );
   store.listen((state) => {
-    from.input.value = String(state.firstSeed);
+    from.set(String(state.firstSeed));
     bar.hidden = state.view !== "sheet";
   });
   return bar;

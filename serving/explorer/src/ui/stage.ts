@@ -52,7 +52,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     description,
   );
   let shown: { png: Uint8Array<ArrayBuffer>; point: Point } | null = null;
-  let still: { key: Point; directions: readonly Direction[]; pixels: Pixels } | null = null;
+  let still: { generator: Generator; key: Point; directions: readonly Direction[]; pixels: Pixels } | null = null;
   let preview: { generator: Generator; times: Preview } | null = null;
   let special: Point | null = null;
   let isFilm = false;
@@ -70,12 +70,14 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   async function drawPoint(generator: Generator, point: Point, state: State): Promise<void> {
     const scale = generator.facts.canSteer ? previewOf(generator).scale() : 1;
     const png = await timed(generator, point, state, scale);
+    if (generatorOf() !== generator) return; // another model was chosen meanwhile
     await draw(generator, png, point, state);
     element.dispatchEvent(new CustomEvent("drawn", { detail: point })); // for measurements
     if (scale === 1) shown = { png, point };
     else {
       if (await latest.isInterrupted(REST_MS)) return;
       const whole = await timed(generator, point, state, 1);
+      if (generatorOf() !== generator) return;
       shown = { png: whole, point };
       await draw(generator, whole, point, state);
     }
@@ -112,7 +114,8 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
       const reference = await stillPicture(generator, point, state, pixels.width);
       const { image, decibels } = difference(pixels, reference);
       if (state.look === "difference") pixels = image;
-      text = decibels === Infinity ? "equal" : `equivariance ${decibels.toFixed(1)} dB`;
+      if (Number.isNaN(decibels)) text = "moved out of view: nothing to compare";
+      else text = decibels === Infinity ? "equal" : `equivariance ${decibels.toFixed(1)} dB`;
     }
     if (!isFilm) show(pixels, text);
   }
@@ -128,7 +131,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   async function stillPicture(generator: Generator, point: Point, state: State, side: number): Promise<Pixels> {
     const key: Point = { ...point, rotate: 0, x: 0, y: 0 };
     if (
-      still &&
+      still?.generator === generator &&
       still.pixels.width === side &&
       still.directions === state.directions &&
       sameBesidesMotion(still.key, key)
@@ -137,7 +140,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     }
     const scale = Math.round(generator.facts.width / side);
     const pixels = await decode(await generator.picture(point, state.directions, { scale, still: true }));
-    still = { key, directions: state.directions, pixels };
+    still = { generator, key, directions: state.directions, pixels };
     return pixels;
   }
 
@@ -159,13 +162,11 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     async film(png) {
       if (png === null && !isFilm) return;
       isFilm = png !== null;
-      if (png) show(await decode(png), "");
-      else request();
+      if (!png) return request();
+      const pixels = await decode(png);
+      if (isFilm) show(pixels, "");
     },
-    refresh() {
-      still = null;
-      request();
-    },
+    refresh: request,
   };
 }
 
@@ -256,7 +257,9 @@ function handlePointers(app: App, element: HTMLElement): void {
       "0": { rotate: 0, x: 0, y: 0 },
     };
     const change = changes[event.key];
-    if (!change || event.ctrlKey || event.metaKey || event.altKey) return;
+    // Many keyboards have brackets behind Alt, with which arrows walk through the browser's history.
+    const isBracket = "[]{}".includes(event.key);
+    if (!change || event.ctrlKey || event.metaKey || (event.altKey && !isBracket)) return;
     event.preventDefault();
     nudge(change);
     commitSoon();

@@ -2,12 +2,13 @@
 
 import type { App } from "../app";
 import { Film, frameCount, zipFrames } from "../film";
+import { Latest } from "../latest";
 import { nameOf } from "../point";
 import { encodeFilm, findCodec, sizeOf, type Container } from "../video";
 import { button, choices, download, field, h, slider } from "./dom";
 import { panel } from "./panel";
 import type { Stage } from "./stage";
-import { thumbnail } from "./thumbnail";
+import type { Thumbnail } from "./thumbnail";
 
 const AHEAD = 8; // frames asked for in advance
 const CONCURRENT = 2;
@@ -18,13 +19,13 @@ export interface Timeline {
   play(): void;
 }
 
-export function timeline(app: App, main: Stage): Timeline {
+export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline {
   const { store } = app;
   const list = h("ol", { class: "cards", "aria-label": "Keyframes" });
   const length = h("p", { class: "muted" });
   const position = slider(
     { label: "Frame", min: 0, max: 1, step: 1 },
-    (value) => void seek(Math.round(value)),
+    (value) => seek(Math.round(value)),
     () => undefined,
   );
   const progress = h("progress", { max: 1, value: 0, "aria-label": "Progress of the film" });
@@ -62,6 +63,8 @@ export function timeline(app: App, main: Stage): Timeline {
   let job: AbortController | null = null; // while a film is saved
   let at = 0;
   let shown: Promise<void> = Promise.resolve();
+  const seeking = new Latest();
+  let isSought = false; // a frame is to be shown, not the picture
 
   const add = () => store.change({ keyframes: [...store.state.keyframes, store.state.point] });
 
@@ -71,18 +74,26 @@ export function timeline(app: App, main: Stage): Timeline {
     return (film ??= new Film(app.generator, keyframes, directions, path));
   }
 
-  async function seek(frame: number): Promise<void> {
+  function seek(frame: number): void {
     const source = current();
     if (!source) return;
-    at = Math.min(frame, source.count - 1);
+    at = Math.min(Math.max(frame, 0), source.count - 1);
     position.set(at);
-    await app.attempt(async () => main.film(await source.frame(at)));
+    isSought = !isPlaying; // what is played goes on from there
+    if (isPlaying) return;
+    seeking.request(async () => {
+      await app.attempt(async () => {
+        const png = await source.frame(at);
+        if (isSought) await main.film(png);
+      });
+    });
   }
 
   function play(): void {
     if (isPlaying || !current()) return pause();
     if (store.state.view !== "picture") store.replace({ view: "picture" });
     isPlaying = true;
+    isSought = false;
     playButton.textContent = "Stop";
     playButton.setAttribute("aria-pressed", "true");
     shown = shown.then(run);
@@ -131,6 +142,7 @@ export function timeline(app: App, main: Stage): Timeline {
 
   function end(): void {
     if (isPlaying) pause();
+    isSought = false;
     void shown.then(() => main.film(null));
   }
 
@@ -189,8 +201,8 @@ export function timeline(app: App, main: Stage): Timeline {
   });
   store.listen((state, before) => {
     const { keyframes, path } = state;
-    frames.input.value = String(path.frames);
-    fps.input.value = String(path.fps);
+    frames.set(String(path.frames));
+    fps.set(String(path.fps));
     curve.set(path.curve);
     loop.checked = path.loop;
     const count = frameCount(keyframes.length, path);
@@ -220,7 +232,7 @@ export function timeline(app: App, main: Stage): Timeline {
               "aria-label": `Open keyframe ${i}, ${nameOf(point)}`,
               onclick: () => store.change({ point }),
             },
-            thumbnail(app, point),
+            thumbnail(point),
             h("span", {}, nameOf(point)),
           ),
           button("‹", () => move(i, -1), { "aria-label": `Move keyframe ${i} to the front`, class: "earlier" }),

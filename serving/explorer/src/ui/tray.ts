@@ -6,7 +6,7 @@ import { readFile, writePoints } from "../files";
 import { nameOf, type Point } from "../point";
 import { button, download, h } from "./dom";
 import { panel } from "./panel";
-import { thumbnail } from "./thumbnail";
+import type { Thumbnail } from "./thumbnail";
 
 export interface Tray {
   readonly element: HTMLElement;
@@ -15,7 +15,7 @@ export interface Tray {
   keep(): void;
 }
 
-export function tray(app: App): Tray {
+export function tray(app: App, thumbnail: Thumbnail): Tray {
   const { store } = app;
   const list = h("ul", { class: "cards", "aria-label": "Kept pictures" });
   const input = h("input", {
@@ -77,7 +77,7 @@ export function tray(app: App): Tray {
               title: name,
               onclick: () => store.change({ point, view: "picture" }),
             },
-            thumbnail(app, point),
+            thumbnail(point),
             h("span", {}, name),
           ),
           button("×", () => store.change({ kept: store.state.kept.filter((_, k) => k !== i) }), {

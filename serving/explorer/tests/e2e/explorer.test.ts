@@ -417,6 +417,9 @@ test("two versions side by side", async () => {
   await page.getByLabel("Compare with").fill("99");
   await page.getByLabel("Compare with").press("Enter");
   await page.waitForSelector(".notice");
+  // The picture of another version does not stay beside it.
+  await expect.poll(() => page.locator("figcaption").nth(1).textContent()).toBe("No connection to 99");
+  expect(await page.locator(".stage").nth(1).isVisible()).toBe(false);
   complaints.length = 0; // the browser reports the refusal too
   await button("Close this notice").click();
 });
@@ -626,6 +629,197 @@ test.skipIf(isStock)("a static host, and a server that speaks TensorFlow Serving
   await page.goto("about:blank");
   for (const server of [files, passing]) (server.closeAllConnections(), server.close());
   expect(undocumented).toEqual([]);
+});
+
+// --- Many requests, and mistakes ------------------------------------------------------------------------------------
+
+/** Let pictures of style vectors take longer; returns how many were asked for, and the most at a time. */
+async function slowPictures(milliseconds: number): Promise<{ sent: number; most: number }> {
+  const count = { sent: 0, most: 0 };
+  let running = 0;
+  await page.route("**/*:predict", async (route) => {
+    if (!route.request().postData()?.includes("synthesize_png")) return route.continue();
+    count.sent++;
+    count.most = Math.max(count.most, ++running);
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    const response = await route.fetch();
+    running--;
+    await route.fulfill({ response });
+  });
+  return count;
+}
+
+const sleep = (milliseconds: number) => page.waitForTimeout(milliseconds);
+
+test("pictures of a list are asked for two at a time, and each once", async () => {
+  await page.goto("about:blank");
+  const count = await slowPictures(50);
+  const kept = Array.from({ length: 12 }, (_, i) => `k=${i}~seed:${i};psi:0.7`);
+  await page.goto(`${base}model=fake&version=1#view=picture&${kept.join("&")}`);
+  await expect.poll(() => count.sent).toBe(13);
+  await settled();
+  expect(count.most).toBeLessThanOrEqual(3); // and the picture itself
+  await button("Keep this picture").click();
+  await sleep(500);
+  expect(count.sent).toBe(14);
+  await page.unroute("**/*:predict");
+});
+
+test("the frames of a path are asked for one at a time while the slider moves, and not shown afterwards", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=9,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  const before = await settled();
+  await openPanel("Time line");
+  await sleep(300); // the list's own pictures
+  const count = await slowPictures(200);
+  const frame = panel("Time line").getByLabel("Frame", { exact: true });
+  const seek = (numbers: number[]) =>
+    frame.evaluate((input: HTMLInputElement, values) => {
+      for (const value of values) {
+        input.value = String(value);
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+    }, numbers);
+  await seek([1, 2, 3, 4, 5, 6, 7, 8]);
+  await expect.poll(picture).not.toBe(before);
+  await sleep(600);
+  expect(count).toEqual({ sent: 2, most: 1 }); // the first one and the newest
+  await button("Back to the picture").click();
+  await expect.poll(picture).toBe(before);
+  await seek([10]);
+  await button("Back to the picture").click();
+  await sleep(800);
+  expect(await settled()).toBe(before);
+  await page.unroute("**/*:predict");
+});
+
+test("the sheet of style mixing waits while nobody sees it", async () => {
+  await page.goto("about:blank");
+  const count = await slowPictures(100);
+  await page.goto(`${base}model=fake&version=1#view=mixing&mixing=0-3~4-9~coarse`);
+  await expect.poll(() => count.sent).toBeGreaterThan(3);
+  await page.keyboard.press("p");
+  await sleep(800);
+  const { sent } = count;
+  expect(sent).toBeLessThan(4 + 7 * 5);
+  await sleep(500);
+  expect(count.sent).toBe(sent);
+  await page.keyboard.press("m");
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll<HTMLCanvasElement>(".mixing-grid canvas")].every(({ width }) => width > 1),
+  );
+  expect(count.sent).toBe(1 + 4 + 6 + 4 * 6); // each once, and the picture
+  await page.unroute("**/*:predict");
+});
+
+test("pictures are asked for again after a new connection, as the model may be another one", async () => {
+  await page.goto(`${base}model=fake&version=1`);
+  await page.waitForFunction(() => document.querySelectorAll(".cell.drawn").length >= 30);
+  const sent = () => page.evaluate(() => (window as any).explorer.app.server.count.sent);
+  await expect.poll(() => page.locator(".status").textContent()).toContain("ready");
+  const before = await sent();
+  await page.evaluate(() => (window as any).explorer.app.connect());
+  await expect.poll(sent).toBeGreaterThan(before + 3);
+});
+
+test("numbers beyond the limits, and mistakes that are over, do not stay in sight", async () => {
+  await go("");
+  const psi = page.locator(".sheet-bar").getByLabel("Truncation psi, number");
+  await psi.fill("5");
+  await psi.press("Enter");
+  expect([await psi.inputValue(), (await point()).psi]).toEqual(["2", 2]);
+  await psi.fill("");
+  await psi.press("Enter");
+  expect(await psi.inputValue()).toBe("2");
+  await page.getByLabel("First seed").fill("x");
+  await page.getByLabel("First seed").press("Enter");
+  expect(await page.locator(".sheet-bar .error:not(:empty)").count()).toBe(1);
+  await page.locator(".sheet-bar").getByRole("button", { name: "Random" }).click();
+  expect(await page.locator(".sheet-bar .error:not(:empty)").count()).toBe(0);
+  expect(await page.getByLabel("First seed").getAttribute("aria-invalid")).toBe(null);
+});
+
+test("a link that cannot be read leaves everything as it is", async () => {
+  await go("#view=picture&p=seed:12;psi:0.7");
+  await settled();
+  await page.evaluate(() => void (location.hash = "p=seed:-1"));
+  await page.waitForSelector(".notice");
+  expect((await point()).source.seed).toBe(12);
+});
+
+test("the last seed has none after it", async () => {
+  await go("#view=picture&p=seed:4294967295;psi:0.7");
+  await settled();
+  await page.keyboard.press(".");
+  await button("Next seed").click();
+  expect((await point()).source.seed).toBe(4294967295);
+  await openPanel("Plane of latents");
+  expect(await panel("Plane of latents").getByLabel("C", { exact: true }).inputValue()).toBe("4294967295");
+  await settled();
+  expect(await page.locator(".notice").count()).toBe(0);
+});
+
+test("labels in links of other networks are replaced by those of this one", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7;label:0,1");
+  await settled();
+  expect((await point()).label).toBe(null);
+  await page.goto("about:blank");
+  await page.goto(`${base}model=fake&version=2#view=picture&p=seed:1;psi:0.7;label:0,0,1`);
+  await settled();
+  expect((await point()).label).toEqual([1, 0]);
+});
+
+test("a picture that is moved out of view has nothing to compare", async () => {
+  await go("#view=picture&look=difference&p=seed:1;psi:0.7;x:2");
+  await settled();
+  expect(await page.locator(".stage-note").first().textContent()).toBe("moved out of view: nothing to compare");
+});
+
+test("brackets turn the picture on keyboards that have them behind Alt", async () => {
+  await go("#view=picture");
+  await settled();
+  const press = (key: string) =>
+    stage().evaluate(
+      (element, name) => element.dispatchEvent(new KeyboardEvent("keydown", { key: name, altKey: true, bubbles: true })),
+      key,
+    );
+  await press("]");
+  await press("ArrowLeft"); // the browser's
+  expect(await point()).toMatchObject({ rotate: 1, x: 0 });
+});
+
+test("a button that was clicked twice says again what it does", async () => {
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await button("Copy link").click();
+  await sleep(400);
+  await button("Copied").click();
+  await sleep(2000);
+  expect(await button("Copy link").count()).toBe(1);
+});
+
+test("Enter connects", async () => {
+  await page.goto(`${base}model=none`);
+  await page.waitForSelector(".connection:not([hidden])");
+  await page.getByLabel("Model", { exact: true }).fill("fake");
+  await page.getByLabel("Version, or @label").fill("1");
+  await page.getByLabel("Version, or @label").press("Enter");
+  await page.waitForSelector(".cell.drawn");
+  complaints.length = 0; // the status 404
+});
+
+test("a browser whose storage is turned off shows the page", async () => {
+  const other = await newPage(browser);
+  await other.addInitScript(() =>
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw new DOMException("Access is denied for this document.", "SecurityError");
+      },
+    }),
+  );
+  await other.goto(`${base}model=fake&version=1`);
+  await other.waitForSelector(".cell.drawn");
+  await other.getByRole("button", { name: "Light or dark" }).click();
+  expect(await other.evaluate(() => document.documentElement.dataset.theme)).toBeTruthy();
+  await other.close();
 });
 
 // --- Looks -----------------------------------------------------------------------------------------------------------

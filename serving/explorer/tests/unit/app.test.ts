@@ -14,12 +14,14 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** An app whose server answers the metadata as told. */
-function appOf(signatures: () => Promise<Map<string, Signature>>): { app: App; notices: string[] } {
+function appOf(signatures: () => Promise<Map<string, Signature>>): { app: App; notices: string[]; retries: ((() => void) | undefined)[] } {
   const server = new Server("http://host");
   server.versions = async () => ["1", "2"];
   server.signatures = signatures;
   const notices: string[] = [];
-  return { app: new App(server, address, "", new Store(START), (message) => notices.push(message)), notices };
+  const retries: ((() => void) | undefined)[] = [];
+  const notify = (message: string, retry?: () => void) => void (notices.push(message), retries.push(retry));
+  return { app: new App(server, address, "", new Store(START), notify), notices, retries };
 }
 
 test("a server that does not answer is asked again; one without a generator is not", async () => {
@@ -29,7 +31,7 @@ test("a server that does not answer is asked again; one without a generator is n
     return SIGNATURES;
   });
   let connected = 0;
-  app.whenConnected(() => connected++);
+  app.whenReady(() => connected++);
   const done = app.connect();
   await vi.advanceTimersByTimeAsync(100);
   expect([app.health, count]).toEqual(["lost", 1]);
@@ -53,4 +55,20 @@ test("work that fails is told of, aborted work is not, and a lost server is foun
   expect(app.health).toBe("lost");
   await vi.advanceTimersByTimeAsync(2500);
   expect([app.health, notices.length]).toEqual(["ready", 1]);
+});
+
+test("a server that has come back without the model can be asked again", async () => {
+  let answer = async () => SIGNATURES;
+  const { app, notices, retries } = appOf(() => answer());
+  await app.connect();
+  let connected = 0;
+  app.whenReady(() => connected++);
+  answer = () => Promise.reject(new ServerError("the model is loading", false, 404));
+  await app.attempt(() => Promise.reject(new ServerError("gone", true)));
+  await vi.advanceTimersByTimeAsync(2500);
+  expect([app.health, notices, connected]).toEqual(["ready", ["the model is loading"], 1]); // nothing is tried any more
+  answer = async () => SIGNATURES;
+  retries[0]!();
+  await vi.advanceTimersByTimeAsync(2500);
+  expect([app.health, connected]).toEqual(["ready", 2]);
 });

@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
 
 import { Generator, readFacts } from "../../src/generator";
+import { writePoints } from "../../src/files";
+import { readNpz } from "../../src/npz";
+import { seedPoint, type Point } from "../../src/point";
 import { Server, type Signature } from "../../src/server";
 
 function signatures(
@@ -77,4 +80,22 @@ test("names of classes are asked for in few rows, and hostile ones stay text of 
   for (const answer of [["a"], [1, 2], null, { b64: "" }]) {
     await expect((await answering(() => answer)).classNames()).rejects.toThrow("other texts");
   }
+});
+
+/** Style vectors of zeros for whatever `map` is asked. */
+const zeros = (_: string, { z }: { z: number[][] }) => z.map(() => new Array(3).fill([0, 0, 0, 0]));
+
+test("mixed layers of a larger network are refused in words", async () => {
+  const generator = await answering(zeros);
+  const mixes: Point["mixes"] = [{ source: { kind: "seed", seed: 1 }, layers: [1, 2, 3] }];
+  await expect(generator.wsOf({ ...seedPoint(0), mixes }, [])).rejects.toThrow(
+    "Mixed layers 1-3: this network has style vectors 0 to 2.",
+  );
+});
+
+test("points with labels of another network are saved with those of this one", async () => {
+  const points = [seedPoint(1, 1, [0, 1]), seedPoint(2, 1, new Array(14).fill(0.5))];
+  const arrays = await readNpz(await writePoints(points, [], await answering(zeros)));
+  const label = arrays.get("label")!;
+  expect([label.shape, [...new Set(label.data.slice(0, 14))], label.data[14]]).toEqual([[2, 14], [0], 0.5]);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { command, metadata, networkName } from "../../src/command";
+import { command, flagsOf, metadata, networkName } from "../../src/command";
 import { fromFragment, toFragment } from "../../src/link";
 import { seedPoint, type Point, type Source } from "../../src/point";
 import { START, Store, type State } from "../../src/store";
@@ -116,6 +116,9 @@ test("the command line of a point", () => {
     "sg3tf generate images --network='my net'\\''s.keras' --seeds=5 --trunc=0.7 --trunc_cutoff=8 --class=1 " +
       "--rotate=30 --translate=0.25,0 --outdir=out",
   );
+  // Of networks with labels of one number, --class takes the label and not a class.
+  expect(flagsOf(seedPoint(5, 1, [1]))).toContainEqual(["class", "1"]);
+  expect(flagsOf(seedPoint(5, 1, [0]))).toContainEqual(["class", "0"]);
   expect(command(steered, "n")).toBe("sg3tf generate images --network=n --latents=explorer.npz --outdir=out");
   expect(metadata({ ...seedPoint(5, 0.5), x: 0.5 }, "n", true)).toEqual({
     seeds: "5",

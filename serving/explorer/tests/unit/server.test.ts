@@ -36,10 +36,12 @@ test("numbers as JSON and back", () => {
 });
 
 test("answers that are late, broken or refusals become words", async () => {
+  const listed = ["10", "9", "3"].map((version) => ({ version, state: version === "3" ? "END" : "AVAILABLE" }));
   const answers: Record<string, [number, string]> = {
     "/v1/models/m": [404, '{"error": "<b>no such model</b>"}'],
     "/v1/models/m/metadata": [200, "<html>"],
     "/v1/models/m:predict": [200, '{"outputs": [1]}'],
+    "/v1/models/newest-first": [200, JSON.stringify({ model_version_status: listed })],
   };
   const heard: string[] = [];
   const http = createServer((request, response) => {
@@ -62,6 +64,8 @@ test("answers that are late, broken or refusals become words", async () => {
     status: 404,
     isLost: false,
   });
+  // TensorFlow Serving lists the newest version first, the embedded server last.
+  expect(await server.versions({ ...model, model: "newest-first" })).toEqual(["9", "10"]);
   await expect(server.signatures(model)).rejects.toThrow("something else than JSON");
   server.key = "secret";
   expect(await server.predict(model, "map", { psi: "[1]" })).toEqual([1]);
