@@ -57,7 +57,7 @@ def explore(options: flags.FlagValues) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         server = _serve(base, options.port)
-        page = f"http://127.0.0.1:{server.rest_port}/explorer/?model={_MODEL_NAME}&network={quote(options.network[0])}"
+        page = f"http://127.0.0.1:{server.rest_port}/explorer/?model={_MODEL_NAME}&network={quote(options.network[-1])}"
         print(f"explorer: {page}", flush=True)
         print("Ctrl-C ends it", file=sys.stderr, flush=True)
         if options.browser and not webbrowser.open(page):

@@ -1,7 +1,7 @@
 /** The command line that makes the same picture, and the metadata that it writes. */
 
 import { pythonNumber } from "./png";
-import { classOf, isUnsteered, transformOf, type Point } from "./point";
+import { classOf, isUnsteered, nameOf, transformOf, type Point } from "./point";
 import type { Address } from "./server";
 
 /** The file that a command reads where seeds do not say everything. */
@@ -35,6 +35,12 @@ function classText(label: readonly number[]): string {
 export function command(point: Point, network: string): string {
   const flags: [string, string][] = [["network", network], ...flagsOf(point), ["outdir", "out"]];
   return ["sg3tf generate images", ...flags.map(([name, value]) => `--${name}=${quoted(value)}`)].join(" ");
+}
+
+/** Return the name of a picture's file: seed0005.png, or that of its source, in any script. */
+export function fileName(point: Point): string {
+  const name = nameOf(point).replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`);
+  return `${name.replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "-")}.png`;
 }
 
 /** Return the texts that `sg3tf generate images` writes into its PNG files. */

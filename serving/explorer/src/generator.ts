@@ -59,7 +59,10 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
   };
 }
 
-/** Connection to one model. */
+/**
+ * Connection to one version of a model. All requests name its number: style vectors are kept, and would not fit a newer
+ * version that the server has loaded since.
+ */
 export class Generator {
   private readonly styles = new Map<string, Promise<Float32Array>>();
   private mean: Promise<Float32Array> | null = null;
@@ -68,13 +71,31 @@ export class Generator {
 
   private constructor(
     readonly server: Server,
+    /** as it was asked for */
     readonly address: Address,
+    /** number of the version; null if the server has not said it */
+    readonly version: string | null,
     readonly facts: Facts,
   ) {}
 
   /** Connect, and read the model's sizes. */
   static async connect(server: Server, address: Address): Promise<Generator> {
-    return new Generator(server, address, readFacts(await server.signatures(address)));
+    const { version, signatures } = await server.metadata(address);
+    return new Generator(server, address, version, readFacts(signatures));
+  }
+
+  private async predict(
+    signature: string,
+    inputs: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const address = { ...this.address, version: this.version ?? this.address.version };
+    try {
+      return await this.server.predict(address, signature, inputs, signal);
+    } catch (error) {
+      const isReplaced = error instanceof ServerError && error.status === 404 && this.version !== null;
+      throw isReplaced ? new ServerError(error.message, true, error.status) : error;
+    }
   }
 
   /** The average style vector, float32 [w_dim]. */
@@ -91,7 +112,7 @@ export class Generator {
     const { zDim, numWs, wDim } = this.facts;
     const all = new Float32Array(zs.length * zDim);
     zs.forEach((z, i) => all.set(z, i * zDim));
-    const answer = await this.server.predict(this.address, "map", {
+    const answer = await this.predict("map", {
       z: floats(all, [zs.length, zDim]),
       psi: repeated(String(psi), zs.length),
       ...this.labels(label, zs.length),
@@ -172,7 +193,7 @@ export class Generator {
       scale: repeated(String(scale), all.length),
     };
     if (this.facts.canTransform) inputs.transform = `[${transforms.map((matrix) => floats(matrix, [3, 3])).join(",")}]`;
-    return toBytes(await this.server.predict(this.address, "synthesize_png", inputs, signal));
+    return toBytes(await this.predict("synthesize_png", inputs, signal));
   }
 
   /** Style vectors as JSON; they stay the same while a picture is moved. */
@@ -196,7 +217,7 @@ export class Generator {
     while (names.length < count) {
       const rows = Math.min(MOST_ROWS, count - names.length);
       const numbers = Array.from({ length: rows }, (_, i) => names.length + i);
-      const answer = await this.server.predict(this.address, "class_name", { number: `[${numbers.join()}]` });
+      const answer = await this.predict("class_name", { number: `[${numbers.join()}]` });
       names.push(...toTexts(answer, numbers.length));
     }
     return names;
@@ -214,7 +235,7 @@ export class Generator {
       psi: repeated(String(psi), seeds.length),
       ...this.labels(label, seeds.length),
     };
-    return toBytes(await this.server.predict(this.address, "generate_png", inputs, signal));
+    return toBytes(await this.predict("generate_png", inputs, signal));
   }
 
   /** PNG files of points that share one label, in one request. */

@@ -7,6 +7,9 @@ import { START, type State } from "./store";
 
 const MOST_LAYERS = 1024;
 
+/** Characters of a fragment that browsers open: Chromium takes addresses of up to 2 MiB. */
+export const MOST_CHARACTERS = 2_000_000;
+
 /** Return the fragment, without "#". What equals the start is left out, and so are directions that move nothing. */
 export function toFragment(state: State): string {
   const points = [state.point, ...state.kept.map((kept) => kept.point), ...state.keyframes];

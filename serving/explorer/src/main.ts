@@ -3,7 +3,7 @@
 import "./style.css";
 
 import { App } from "./app";
-import { fromFragment, toFragment } from "./link";
+import { fromFragment, MOST_CHARACTERS, toFragment } from "./link";
 import { Server } from "./server";
 import { START, Store, type State } from "./store";
 import { connection } from "./ui/connection";
@@ -22,9 +22,12 @@ function start(): void {
   const query = new URLSearchParams(location.search);
   const url = serverUrl(query.get("server"));
   const notices = noticeBoard();
-  if (!url) {
+  // A policy cannot name an IPv6 address, only this page's own.
+  const isNumber = url?.includes("[") && url !== location.origin;
+  if (!url || isNumber) {
+    const remedy = isNumber ? "give the name of the server, or its IPv4 address" : "give an address such as http://127.0.0.1:8501";
     document.body.append(notices.element);
-    notices.show(`server=${query.get("server")}: give an address such as http://127.0.0.1:8501`);
+    notices.show(`server=${query.get("server")}: ${remedy}`);
     return;
   }
   limitRequestsTo(url);
@@ -59,7 +62,8 @@ function serverUrl(text: string | null): string | null {
 
 /** From here on the browser itself refuses requests to anything but the server. */
 function limitRequestsTo(url: string): void {
-  document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${url}` }));
+  const source = url === location.origin ? "'self'" : url;
+  document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${source}` }));
 }
 
 /** Return the state of the page's address; null after a notice if it cannot be read. */
@@ -76,12 +80,19 @@ function readState(notify: (message: string) => void): State | null {
 function keepLink(store: Store, notify: (message: string) => void): void {
   let timer = 0;
   let written = location.hash;
+  let wasLong = false;
   store.listenLive((state) => {
     clearTimeout(timer);
     timer = window.setTimeout(() => {
       const fragment = toFragment(state);
       history.replaceState(null, "", `${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`);
       written = location.hash;
+      const isLong = fragment.length > MOST_CHARACTERS;
+      if (isLong && !wasLong) {
+        const megabytes = (fragment.length / 1e6).toFixed(1);
+        notify(`The link has ${megabytes} MB, more than browsers open: remove kept pictures, or save them as .npz.`);
+      }
+      wasLong = isLong;
     }, LINK_DELAY_MS);
   });
   window.addEventListener("hashchange", () => {

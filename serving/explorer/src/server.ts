@@ -12,9 +12,18 @@ export interface Signature {
   readonly outputs: Readonly<Record<string, readonly (number | null)[] | null>>;
 }
 
+export interface Metadata {
+  /** number of the version that answers, also where none or a label was asked for; null if the server does not say */
+  readonly version: string | null;
+  readonly signatures: ReadonlyMap<string, Signature>;
+}
+
 /** A request that failed, with words for the person at the page. */
 export class ServerError extends Error {
-  /** @param isLost true if no answer came at all: nobody listens, or the page may not ask there */
+  /**
+   * @param isLost true if the page should connect anew: no answer came at all, or the version that it had is no longer
+   *     there
+   */
   constructor(
     message: string,
     readonly isLost = false,
@@ -61,17 +70,19 @@ export class Server {
       .slice(-100);
   }
 
-  /** Return the signatures by name. */
-  async signatures(address: Address): Promise<Map<string, Signature>> {
+  /** Return the version and the signatures by name. */
+  async metadata(address: Address): Promise<Metadata> {
     const answer = await this.ask(`${modelPath(address)}/metadata`);
     const found = answer.metadata?.signature_def?.signature_def;
     if (typeof found !== "object" || found === null) throw new ServerError("The metadata has no signatures.");
-    return new Map(
+    const version = String(answer.model_spec?.version ?? "");
+    const signatures = new Map(
       Object.entries<any>(found).map(([name, value]) => [
         name,
         { inputs: shapes(value?.inputs), outputs: shapes(value?.outputs) },
       ]),
     );
+    return { version: /^\d+$/.test(version) ? version : null, signatures };
   }
 
   /** Call a signature in column form and return its output. Arrays of floats are given as JSON text (see `floats`). */

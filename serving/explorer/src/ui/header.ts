@@ -26,9 +26,8 @@ export function header(app: App, view: PictureView): HTMLElement {
   const theme = button("◐", nextTheme, { "aria-label": "Light or dark", title: "Light or dark" });
   const help = button("?", () => dialog.showModal(), { "aria-label": "Keys", title: "Keys (?)", id: "help" });
   const dialog = keysDialog();
-  app.whenReady(({ facts }) => {
-    const version = address.version ?? app.versions.at(-1) ?? null;
-    model.textContent = titleOf({ ...address, version }, facts);
+  app.whenReady(({ facts, version }) => {
+    model.textContent = titleOf({ ...address, version: address.version ?? version }, facts);
   });
   let timer = 0;
   const showStatus = () => {

@@ -1,7 +1,7 @@
 /** The view of one picture: the stage, what can be done with it, and the panels that steer it. */
 
 import type { App } from "../app";
-import { command, LATENTS_FILE, metadata, networkName } from "../command";
+import { command, fileName, LATENTS_FILE, metadata, networkName } from "../command";
 import { toFragment } from "../link";
 import { withText } from "../png";
 import { isUnsteered, nameOf } from "../point";
@@ -41,10 +41,7 @@ export function pictureView(app: App): PictureView {
     void app.attempt(async (generator) => {
       const { point, directions } = store.state;
       const png = await generator.picture(point, directions);
-      const name = nameOf(point)
-        .replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`)
-        .replace(/[^\w.-]+/g, "-");
-      download(`${name}.png`, withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
+      download(fileName(point), withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
     });
   const copyCommand = async () => {
     const { point } = store.state;

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
 import { complaints, newPage, openBrowser, SERVER } from "./browser";
 import { problemOf } from "./protocol";
-import { staticHost, stockServer, undocumented } from "./stock";
+import { serverByNumber, staticHost, stockServer, undocumented } from "./stock";
 
 const FILES = process.env.EXPLORER_REFERENCE ?? "";
 const OUT = process.env.EXPLORER_OUT ?? "";
@@ -820,6 +820,41 @@ test("a browser whose storage is turned off shows the page", async () => {
   await other.getByRole("button", { name: "Light or dark" }).click();
   expect(await other.evaluate(() => document.documentElement.dataset.theme)).toBeTruthy();
   await other.close();
+});
+
+test("a link that is longer than browsers open is told of, once", async () => {
+  await go("#view=picture");
+  await settled();
+  const keep = (count: number) =>
+    page.evaluate((most) => {
+      const { store } = (window as any).explorer.app;
+      const styles = (seed: number) => Float32Array.from({ length: 16 * 512 }, (_, i) => Math.sin(i + seed));
+      const source = (seed: number) => ({ kind: "styles", name: "w", ws: styles(seed), wDim: 512, transform: null });
+      const kept = Array.from({ length: most }, (_, i) => ({ name: "w", point: { ...store.state.point, source: source(i) } }));
+      store.change({ kept });
+    }, count);
+  await keep(40);
+  await sleep(1000);
+  expect(await page.locator(".notice").count()).toBe(0);
+  await keep(50);
+  await expect.poll(() => page.locator(".notice").textContent()).toContain("The link has 2.2 MB, more than browsers open");
+  await button("Close this notice").click();
+  await keep(51);
+  await sleep(1000);
+  expect(await page.locator(".notice").count()).toBe(0);
+});
+
+test("a page at an IPv6 address asks its own server; another one there is refused in words", async ({ skip }) => {
+  const found = await serverByNumber(SERVER).catch(() => null);
+  if (!found) return skip("this machine has no IPv6");
+  const [host, server] = found;
+  await page.goto(`${host}/?model=fake&version=1`);
+  await page.waitForSelector(".cell.drawn");
+  await page.goto(`${base}server=${encodeURIComponent(host)}`.replace(/server=http:[^&]*&(?=server)/, ""));
+  await page.waitForSelector(".notice");
+  expect(await page.locator(".notice").textContent()).toContain(`server=${host}: give the name of the server`);
+  await page.goto("about:blank");
+  (server.closeAllConnections(), server.close());
 });
 
 // --- Looks -----------------------------------------------------------------------------------------------------------

@@ -21,13 +21,26 @@ const DIST = join(import.meta.dirname, "../../dist");
 export const undocumented: string[] = [];
 
 export function staticHost(): Promise<[string, Server]> {
-  return listen((request, response) => {
-    const name = new URL(request.url!, "http://host").pathname.slice(1) || "index.html";
-    if (!/^[\w.]+$/.test(name)) return void response.writeHead(404).end();
-    response
-      .writeHead(200, { "Content-Type": TYPES[name.split(".").at(-1)!] ?? "text/plain" })
-      .end(readFileSync(join(DIST, name)));
-  });
+  return listen(sendFile);
+}
+
+/** One server for both, at an IPv6 address. */
+export function serverByNumber(backend: string): Promise<[string, Server]> {
+  return listen(async (request, response) => {
+    if (!request.url!.startsWith("/v1/")) return sendFile(request, response);
+    let body = "";
+    for await (const part of request) body += part;
+    const answer = await fetch(backend + request.url!, body ? { method: "POST", body } : {});
+    response.writeHead(answer.status).end(await answer.text());
+  }, "::1");
+}
+
+function sendFile(request: IncomingMessage, response: ServerResponse): void {
+  const name = new URL(request.url!, "http://host").pathname.slice(1) || "index.html";
+  if (!/^[\w.]+$/.test(name)) return void response.writeHead(404).end();
+  response
+    .writeHead(200, { "Content-Type": TYPES[name.split(".").at(-1)!] ?? "text/plain" })
+    .end(readFileSync(join(DIST, name)));
 }
 
 /** Requests that are not documented are refused, in the documented form of an error. */
@@ -50,11 +63,14 @@ export function stockServer(backend: string): Promise<[string, Server]> {
   });
 }
 
-function listen(handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<[string, Server]> {
+function listen(
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+  host = "127.0.0.1",
+): Promise<[string, Server]> {
   const server = createServer(handle);
-  return new Promise((resolve) => {
-    server.listen(0, "127.0.0.1", () =>
-      resolve([`http://127.0.0.1:${(server.address() as { port: number }).port}`, server]),
-    );
+  return new Promise((resolve, reject) => {
+    server.on("error", reject);
+    const name = host.includes(":") ? `[${host}]` : host;
+    server.listen(0, host, () => resolve([`http://${name}:${(server.address() as { port: number }).port}`, server]));
   });
 }

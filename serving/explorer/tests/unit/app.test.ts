@@ -17,7 +17,7 @@ afterEach(() => void vi.useRealTimers());
 function appOf(signatures: () => Promise<Map<string, Signature>>): { app: App; notices: string[]; retries: ((() => void) | undefined)[] } {
   const server = new Server("http://host");
   server.versions = async () => ["1", "2"];
-  server.signatures = signatures;
+  server.metadata = async () => ({ version: "2", signatures: await signatures() });
   const notices: string[] = [];
   const retries: ((() => void) | undefined)[] = [];
   const notify = (message: string, retry?: () => void) => void (notices.push(message), retries.push(retry));

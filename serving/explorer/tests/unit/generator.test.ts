@@ -4,7 +4,7 @@ import { Generator, readFacts } from "../../src/generator";
 import { writePoints } from "../../src/files";
 import { readNpz } from "../../src/npz";
 import { seedPoint, type Point } from "../../src/point";
-import { Server, type Signature } from "../../src/server";
+import { Server, ServerError, type Signature } from "../../src/server";
 
 function signatures(
   sizes: Partial<Record<"z" | "ws" | "label" | "images" | "width", number>>,
@@ -57,8 +57,9 @@ test("sizes of a model, and what is none of ours", () => {
 async function answering(predict: (signature: string, inputs: any) => unknown): Promise<Generator> {
   const server = new Server("http://host");
   const named = { inputs: { number: [null] }, outputs: { class_name: [null] } };
-  server.signatures = async () => signatures({ label: 14 }).set("class_name", named);
-  server.predict = async (_, signature, inputs) => {
+  server.metadata = async () => ({ version: "7", signatures: signatures({ label: 14 }).set("class_name", named) });
+  server.predict = async ({ version }, signature, inputs) => {
+    expect(version).toBe("7"); // a newer one does not fit what the page has kept
     const read = Object.fromEntries(Object.entries(inputs).map(([name, json]) => [name, JSON.parse(json)]));
     return predict(signature, read);
   };
@@ -91,6 +92,13 @@ test("mixed layers of a larger network are refused in words", async () => {
   await expect(generator.wsOf({ ...seedPoint(0), mixes }, [])).rejects.toThrow(
     "Mixed layers 1-3: this network has style vectors 0 to 2.",
   );
+});
+
+test("a version that the server has replaced is connected to anew", async () => {
+  const gone = () => Promise.reject(new ServerError("version 7 is not there", false, 404));
+  await expect((await answering(gone)).average()).rejects.toMatchObject({ isLost: true, status: 404 });
+  const full = () => Promise.reject(new ServerError("the server is full", false, 429));
+  await expect((await answering(full)).average()).rejects.toMatchObject({ isLost: false, status: 429 });
 });
 
 test("points with labels of another network are saved with those of this one", async () => {

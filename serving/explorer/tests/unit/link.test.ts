@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { command, flagsOf, metadata, networkName } from "../../src/command";
+import { command, fileName, flagsOf, metadata, networkName } from "../../src/command";
 import { fromFragment, toFragment } from "../../src/link";
 import { seedPoint, type Point, type Source } from "../../src/point";
 import { START, Store, type State } from "../../src/store";
@@ -106,6 +106,16 @@ test("undo and redo by steps", () => {
   store.commit(); // nothing has changed since
   store.undo();
   expect(store.state.firstSeed).toBe(2);
+});
+
+test("files are named by their picture, in any script", () => {
+  const named = (name: string): Point => ({ ...seedPoint(0), source: { ...projected, name } as Source });
+  expect([seedPoint(5), named("seed 12, points"), named("портрет é 1/2"), named("a<b>.x")].map(fileName)).toEqual([
+    "seed0005.png",
+    "seed0012-points.png",
+    "портрет-é-1-2.png",
+    "a-b-.x.png",
+  ]);
 });
 
 test("the command line of a point", () => {

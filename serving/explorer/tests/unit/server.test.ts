@@ -41,6 +41,10 @@ test("answers that are late, broken or refusals become words", async () => {
     "/v1/models/m": [404, '{"error": "<b>no such model</b>"}'],
     "/v1/models/m/metadata": [200, "<html>"],
     "/v1/models/m:predict": [200, '{"outputs": [1]}'],
+    "/v1/models/newest-first/metadata": [
+      200,
+      '{"model_spec": {"version": "10"}, "metadata": {"signature_def": {"signature_def": {}}}}',
+    ],
     "/v1/models/newest-first": [200, JSON.stringify({ model_version_status: listed })],
   };
   const heard: string[] = [];
@@ -66,7 +70,8 @@ test("answers that are late, broken or refusals become words", async () => {
   });
   // TensorFlow Serving lists the newest version first, the embedded server last.
   expect(await server.versions({ ...model, model: "newest-first" })).toEqual(["9", "10"]);
-  await expect(server.signatures(model)).rejects.toThrow("something else than JSON");
+  expect((await server.metadata({ ...model, model: "newest-first" })).version).toBe("10");
+  await expect(server.metadata(model)).rejects.toThrow("something else than JSON");
   server.key = "secret";
   expect(await server.predict(model, "map", { psi: "[1]" })).toEqual([1]);
   // No type of its own but text: a simple request.
