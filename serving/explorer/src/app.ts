@@ -18,6 +18,7 @@ export class App {
   private readonly ready: ((generator: Generator) => void)[] = [];
   private readonly watchers: (() => void)[] = [];
   private busy = 0;
+  private connecting: Promise<void> | null = null;
 
   constructor(
     readonly server: Server,
@@ -28,7 +29,12 @@ export class App {
   ) {}
 
   /** Connect, and again until it works; ServerError where trying again cannot help. */
-  async connect(): Promise<void> {
+  connect(): Promise<void> {
+    this.connecting ??= this.connectAtLast().finally(() => (this.connecting = null));
+    return this.connecting;
+  }
+
+  private async connectAtLast(): Promise<void> {
     for (;;) {
       try {
         const versions = this.server.versions(this.address).catch(() => []);

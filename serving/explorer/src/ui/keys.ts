@@ -4,6 +4,8 @@ import type { App } from "../app";
 import type { PictureView } from "./picture_view";
 import { randomSeed, seedAfter } from "./seeds";
 
+const REPEATED = ["r", ",", "."]; // while they are held down; others would add a picture, or save one, each time
+
 export function handleKeys(app: App, view: PictureView): void {
   const { store } = app;
   const seedBy = (by: number) => {
@@ -37,7 +39,7 @@ export function handleKeys(app: App, view: PictureView): void {
     if (event.ctrlKey || event.metaKey || event.altKey || isText || document.querySelector("dialog[open]")) return;
     if (event.key === " " && target.matches("button, summary, input")) return; // presses it
     const action = actions[event.key];
-    if (!action) return;
+    if (!action || (event.repeat && !REPEATED.includes(event.key))) return;
     event.preventDefault();
     action();
   });

@@ -33,7 +33,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     field(label, { type: "number", min: 1, max: most, class: "short" }, (text) => {
       const value = Number(text);
       if (!Number.isInteger(value) || value < 1 || value > most)
-        throw new RangeError(`give a whole number from 1 to ${most}`);
+        throw new RangeError(`${text || "nothing"}: give a whole number from 1 to ${most}`);
       store.change({ path: { ...store.state.path, [key]: value } });
     });
   const frames = number("Frames from one to the next", "frames", 600);

@@ -787,6 +787,22 @@ test("brackets turn the picture on keyboards that have them behind Alt", async (
   expect(await point()).toMatchObject({ rotate: 1, x: 0 });
 });
 
+test("a key that is held down keeps one picture, and walks through many seeds", async () => {
+  await go("#view=picture");
+  await settled();
+  for (const key of ["f", "."]) {
+    await page.keyboard.down(key);
+    await page.keyboard.down(key); // as the keyboard repeats it
+    await page.keyboard.up(key);
+  }
+  expect(await page.getByLabel("Kept pictures").locator("li").count()).toBe(1);
+  expect((await point()).source.seed).toBe(2);
+  await openPanel("Time line");
+  await panel("Time line").getByLabel("Frames per second").fill("61");
+  await panel("Time line").getByLabel("Frames per second").press("Enter");
+  expect(await panel("Time line").locator(".error:not(:empty)").textContent()).toBe("61: give a whole number from 1 to 60");
+});
+
 test("a button that was clicked twice says again what it does", async () => {
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   await button("Copy link").click();

@@ -35,8 +35,9 @@ test("a server that does not answer is asked again; one without a generator is n
   const done = app.connect();
   await vi.advanceTimersByTimeAsync(100);
   expect([app.health, count]).toEqual(["lost", 1]);
+  const again = app.connect(); // somebody presses the button
   await vi.advanceTimersByTimeAsync(5000);
-  await done;
+  await Promise.all([done, again]);
   expect([app.health, app.versions, app.generator?.facts.width, connected]).toEqual(["ready", ["1", "2"], 8, 1]);
   await expect(appOf(async () => new Map()).app.connect()).rejects.toThrow("no generator");
 });
