@@ -46,6 +46,10 @@ export function pictureView(app: App): PictureView {
   const copyCommand = async () => {
     const { point } = store.state;
     await copy(command(point, network()), commandButton);
+    const [version, newest] = [app.generator?.version, app.versions.at(-1)];
+    if (!app.network && version && newest && version !== newest) {
+      app.notify(`The command draws with version ${newest}, the newest one of the server; this is version ${version}.`);
+    }
     if (!isUnsteered(point) || point.source.kind !== "seed") {
       app.notify(`The command reads ${LATENTS_FILE}: save it with “Save this as .npz”.`);
     }

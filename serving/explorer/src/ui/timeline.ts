@@ -124,6 +124,9 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       position.set(at % source.count);
       due = Math.max(due + 1000 / source.path.fps, performance.now() - 100);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
+      // A page that nobody sees asks for no frames.
+      if (document.hidden)
+        await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
       const isLast = at + 1 >= source.count;
       if (isLast && !source.path.loop) {
         at = 0;

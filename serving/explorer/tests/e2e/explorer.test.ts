@@ -346,6 +346,7 @@ test("the picture and its latents are saved, for pytest to compare", async () =>
   await button("Copy command").click();
   await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
   writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
+  expect(await page.locator(".notice").textContent()).toContain("draws with version 5, the newest one of the server");
 });
 
 test("latents of a file are opened, and files of other networks are refused in words", async () => {
@@ -662,7 +663,7 @@ test("pictures of a list are asked for two at a time, and each once", async () =
   await button("Keep this picture").click();
   await sleep(500);
   expect(count.sent).toBe(14);
-  await page.unroute("**/*:predict");
+  await page.unrouteAll({ behavior: "wait" });
 });
 
 test("the frames of a path are asked for one at a time while the slider moves, and not shown afterwards", async () => {
@@ -689,7 +690,29 @@ test("the frames of a path are asked for one at a time while the slider moves, a
   await button("Back to the picture").click();
   await sleep(800);
   expect(await settled()).toBe(before);
-  await page.unroute("**/*:predict");
+  await page.unrouteAll({ behavior: "wait" });
+});
+
+test("a path is not played on while nobody sees the page", async () => {
+  await go("#view=picture&p=seed:1;psi:0.7&path=600,60,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
+  await settled();
+  const count = await slowPictures(20);
+  await page.keyboard.press(" ");
+  await expect.poll(() => count.sent).toBeGreaterThan(5);
+  const hide = (isHidden: boolean) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, isHidden);
+  await hide(true);
+  await sleep(300);
+  const { sent } = count;
+  await sleep(500);
+  expect(count.sent).toBe(sent);
+  await hide(false);
+  await expect.poll(() => count.sent).toBeGreaterThan(sent + 5);
+  await page.keyboard.press(" ");
+  await page.unrouteAll({ behavior: "wait" });
 });
 
 test("the sheet of style mixing waits while nobody sees it", async () => {
@@ -708,7 +731,7 @@ test("the sheet of style mixing waits while nobody sees it", async () => {
     [...document.querySelectorAll<HTMLCanvasElement>(".mixing-grid canvas")].every(({ width }) => width > 1),
   );
   expect(count.sent).toBe(1 + 4 + 6 + 4 * 6); // each once, and the picture
-  await page.unroute("**/*:predict");
+  await page.unrouteAll({ behavior: "wait" });
 });
 
 test("pictures are asked for again after a new connection, as the model may be another one", async () => {
