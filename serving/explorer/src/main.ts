@@ -25,7 +25,9 @@ function start(): void {
   // A policy cannot name an IPv6 address, only this page's own.
   const isNumber = url?.includes("[") && url !== location.origin;
   if (!url || isNumber) {
-    const remedy = isNumber ? "give the name of the server, or its IPv4 address" : "give an address such as http://127.0.0.1:8501";
+    const remedy = isNumber
+      ? "give the name of the server, or its IPv4 address"
+      : "give an address such as http://127.0.0.1:8501";
     document.body.append(notices.element);
     notices.show(`server=${query.get("server")}: ${remedy}`);
     return;

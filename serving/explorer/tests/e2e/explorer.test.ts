@@ -347,6 +347,7 @@ test("the picture and its latents are saved, for pytest to compare", async () =>
   await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
   writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
   expect(await page.locator(".notice").textContent()).toContain("draws with version 5, the newest one of the server");
+  await button("Close this notice").click();
 });
 
 test("latents of a file are opened, and files of other networks are refused in words", async () => {
@@ -802,7 +803,8 @@ test("brackets turn the picture on keyboards that have them behind Alt", async (
   await settled();
   const press = (key: string) =>
     stage().evaluate(
-      (element, name) => element.dispatchEvent(new KeyboardEvent("keydown", { key: name, altKey: true, bubbles: true })),
+      (element, name) =>
+        element.dispatchEvent(new KeyboardEvent("keydown", { key: name, altKey: true, bubbles: true })),
       key,
     );
   await press("]");
@@ -823,7 +825,8 @@ test("a key that is held down keeps one picture, and walks through many seeds", 
   await openPanel("Time line");
   await panel("Time line").getByLabel("Frames per second").fill("61");
   await panel("Time line").getByLabel("Frames per second").press("Enter");
-  expect(await panel("Time line").locator(".error:not(:empty)").textContent()).toBe("61: give a whole number from 1 to 60");
+  const error = panel("Time line").locator(".error:not(:empty)");
+  expect(await error.textContent()).toBe("61: give a whole number from 1 to 60");
 });
 
 test("a button that was clicked twice says again what it does", async () => {
@@ -869,14 +872,15 @@ test("a link that is longer than browsers open is told of, once", async () => {
       const { store } = (window as any).explorer.app;
       const styles = (seed: number) => Float32Array.from({ length: 16 * 512 }, (_, i) => Math.sin(i + seed));
       const source = (seed: number) => ({ kind: "styles", name: "w", ws: styles(seed), wDim: 512, transform: null });
-      const kept = Array.from({ length: most }, (_, i) => ({ name: "w", point: { ...store.state.point, source: source(i) } }));
-      store.change({ kept });
+      const pointOf = (seed: number) => ({ ...store.state.point, source: source(seed) });
+      store.change({ kept: Array.from({ length: most }, (_, i) => ({ name: "w", point: pointOf(i) })) });
     }, count);
   await keep(40);
   await sleep(1000);
   expect(await page.locator(".notice").count()).toBe(0);
   await keep(50);
-  await expect.poll(() => page.locator(".notice").textContent()).toContain("The link has 2.2 MB, more than browsers open");
+  const notice = () => page.locator(".notice").textContent();
+  await expect.poll(notice).toContain("The link has 2.2 MB, more than browsers open");
   await button("Close this notice").click();
   await keep(51);
   await sleep(1000);

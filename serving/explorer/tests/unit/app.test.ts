@@ -14,7 +14,11 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** An app whose server answers the metadata as told. */
-function appOf(signatures: () => Promise<Map<string, Signature>>): { app: App; notices: string[]; retries: ((() => void) | undefined)[] } {
+function appOf(signatures: () => Promise<Map<string, Signature>>): {
+  app: App;
+  notices: string[];
+  retries: ((() => void) | undefined)[];
+} {
   const server = new Server("http://host");
   server.versions = async () => ["1", "2"];
   server.metadata = async () => ({ version: "2", signatures: await signatures() });
