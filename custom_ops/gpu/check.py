@@ -363,7 +363,7 @@ class Checker:
         converted = [ctypes.c_void_p(p) if isinstance(p, int) and i > 1 else p for i, p in enumerate(pointers)]
         error = getattr(self.library, name)(*converted, ctypes.c_void_p(self.stream.cuda_stream))
         if error not in (0, NOT_SUPPORTED):
-            sys.exit(f"gpu/check.py: {name}: {self.library.sg3_cuda_message(error).decode()}")
+            raise RuntimeError(f"{name}: {self.library.sg3_cuda_message(error).decode()}")
         return int(error)
 
     def report(
@@ -519,20 +519,33 @@ def main() -> int:
         torch = load_torch()
         checker = Checker(torch, build(Path(folder)), args.repeats)
     print(f"{torch.cuda.get_device_name()}, copies {checker.copy_gb_per_s:.0f} GB/s")
+    device = {"name": torch.cuda.get_device_name(), "copy_gb_per_s": checker.copy_gb_per_s}
+
+    def check(run: Callable[..., None], case: Fir | Lrelu, dtype: str, op: str) -> None:
+        """Run a check, which may end in an error of the card, and write the rows so far."""
+        if args.only not in case.name:
+            return
+        try:
+            run(case, dtype, *[op] * isinstance(case, Lrelu))
+        except RuntimeError as error:  # after some of them all later calls fail, too, at once
+            row = {"op": op, "shape": case.name, "dtype": dtype, "ok": False, "error": " ".join(str(error).split())}
+            checker.rows.append(row)
+            print(*row.values(), flush=True)
+        if args.out:
+            report = {"device": device, "batch": args.batch, "rows": checker.rows}
+            partial = args.out.with_name(f".{args.out.name}")
+            partial.write_text(json.dumps(report, indent=1) + "\n")
+            partial.replace(args.out)
+
     for dtype in args.dtypes:
         for fir in firs(args.batch):
-            if args.only in fir.name:
-                checker.check_fir(fir, dtype)
+            check(checker.check_fir, fir, dtype, "upfirdn2d")
         for lrelu in (*odd_lrelus(), *layers(args.batch)):
-            if args.only in lrelu.name:
-                checker.check_lrelu(lrelu, dtype)
-                if dtype in MMA_TOLERANCES:
-                    checker.check_lrelu(lrelu, dtype, MMA)
+            check(checker.check_lrelu, lrelu, dtype, "filtered_lrelu")
+            if dtype in MMA_TOLERANCES:
+                check(checker.check_lrelu, lrelu, dtype, MMA)
     wrong = sum(not row["ok"] for row in checker.rows)
     print(f"{len(checker.rows)} rows, {wrong} wrong")
-    if args.out:
-        device = {"name": torch.cuda.get_device_name(), "copy_gb_per_s": checker.copy_gb_per_s}
-        args.out.write_text(json.dumps({"device": device, "batch": args.batch, "rows": checker.rows}, indent=1) + "\n")
     return int(wrong > 0)
 
 

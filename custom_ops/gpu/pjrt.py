@@ -53,9 +53,10 @@ class Program:
         """Return the results, which may still be being computed: see jax.block_until_ready.
 
         Args:
-            arguments: arrays; those that jax.device_put has put on the device are not copied.
+            arguments: NumPy arrays, which are copied to the device, and arrays of JAX that are on it.
         """
-        placed = [jax.device_put(argument, self.device) for argument in arguments]
+        # Even of arrays that are there, device_put takes 20 us each.
+        placed = [a if isinstance(a, jax.Array) else jax.device_put(a, self.device) for a in arguments]
         return [shards[0] for shards in self._loaded.execute_sharded(placed).disassemble_into_single_device_arrays()]
 
     def memory_gb(self) -> dict[str, float]:

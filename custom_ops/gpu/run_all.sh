@@ -1,62 +1,84 @@
 #!/usr/bin/env bash
-# Checks and measurements on a machine with a GPU, NVRTC or nvcc, and JAX but no TensorFlow, in less than eight minutes:
-#   custom_ops/gpu/run_all.sh OUT [PROGRAMS [REGEX]]
-# OUT gets the reports, written as they come; PROGRAMS is a folder made by `make gpu-programs`, without which only the
-# kernels are checked; REGEX selects large programs by name, for a second run. The most valuable steps come first. All
-# steps run, whatever the others do, but end when their time is up; the exit status is that of the worst.
+# Checks and measurements on a machine with a GPU, NVRTC or nvcc, and JAX but no TensorFlow:
+#   custom_ops/gpu/run_all.sh OUT [PROGRAMS [STEPS]]
+# OUT gets log.txt and results.tgz, with all reports after every step: such machines bring back few files. PROGRAMS is a
+# folder made by `make gpu-programs`, without which only the kernels are checked. STEPS is a regular expression: the
+# steps to run, for a second call. The most valuable come first. SG3TF_SECONDS (400) is the time for all of them; a step
+# ends when its own is up, with what it has written by then. The exit status is 1 if one fails or is cut.
 set -uo pipefail
+mkdir -p "$1"
+out=$(cd "$1" && pwd)
+programs=${2:+$(cd "$2" && pwd)}
+steps=${3:-.}
 cd "$(dirname "$0")/../.."
-out=$1
-programs=${2:-}
-selected=${3:-.}
-total=470
-worst=0
-mkdir -p "$out"
+total=${SG3TF_SECONDS:-400}
+status=0
+work=$(mktemp -d)
+reports=$work/reports
+ffi=$work/libsg3_jax_ffi.so
+trap 'rm -rf "$work"' EXIT
+mkdir "$reports"
 
 # step NAME SECONDS COMMAND...: for at most that long, and not past the end
 step() {
   local name=$1 seconds=$2 started=$SECONDS code=0
   shift 2
+  [[ $name =~ $steps ]] || return 0
   ((seconds > total - SECONDS)) && seconds=$((total - SECONDS))
   if ((seconds < 5)); then
     echo "$name: no time left"
     return 0
   fi
-  timeout --kill-after=5 "$seconds" "$@" >"$out/$name.txt" 2>&1 || code=$?
-  tail -n 3 "$out/$name.txt" | cut -c 1-400
+  timeout --kill-after=5 "$seconds" "$@" >"$reports/$name.txt" 2>&1 || { code=$?; status=1; }
+  tail -n 3 "$reports/$name.txt" | cut -c 1-400
   echo "$name: exit status $code after $((SECONDS - started)) s"
-  ((code > worst)) && worst=$code
-  return 0
+  tar -C "$reports" -czf "$out/.results.tgz" . && mv "$out/.results.tgz" "$out/results.tgz"
+}
+
+# check_kernels DTYPE SECONDS: a process for each type, as an error of a kernel can end all later calls of one
+check_kernels() {
+  step "kernels_$1" "$2" python3 custom_ops/gpu/check.py --dtypes "$1" --repeats=10 --out="$reports/kernels_$1.json"
 }
 
 # run_programs NAME SECONDS REGEX FLAGS...
 run_programs() {
   local name=$1 seconds=$2 regex=$3
   shift 3
-  step "$name" "$seconds" python3 custom_ops/gpu/run_programs.py "$programs" --only="$regex" --ffi="$ffi" \
-    --out="$out/$name.json" "$@"
+  [ -e "$ffi" ] && set -- --ffi="$ffi" "$@"
+  [ -z "$programs" ] || step "$name" "$seconds" python3 custom_ops/gpu/run_programs.py "$programs" --only="$regex" \
+    --out="$reports/$name.json" "$@"
 }
 
-# timed BACKEND NETWORKS SECONDS FLAGS...
-timed() {
-  run_programs "timed_$1_${2//|/_}" "$3" "^(?=.*($selected))($2)_.*_$1" "${@:4}"
-}
-
-nvidia-smi >"$out/nvidia-smi.txt" 2>&1
-step kernels 120 python3 custom_ops/gpu/check.py --out="$out/kernels.json"
-if [ -n "$programs" ]; then
-  ffi=$out/libsg3_jax_ffi.so
-  step build_ffi 60 custom_ops/jit/build.sh "$ffi" -I"$(python3 -c "import jax.ffi; print(jax.ffi.include_dir())")" \
-    custom_ops/gpu/jax_ffi.cc
-
+main() {
+  nvidia-smi >"$reports/nvidia-smi.txt" 2>&1
+  # By its path: beside it is the file that it opens by name alone, and pip's is on no search path.
+  if [ -z "${SG3TF_NVRTC:-}" ]; then
+    SG3TF_NVRTC=$(python3 -c "import glob, sys
+found = [f for p in sys.path if p for f in sorted(glob.glob(p + '/nvidia/*/lib/libnvrtc.so.1[0-9]'))]
+print(found[-1] if found else '')")
+    [ -n "$SG3TF_NVRTC" ] && export SG3TF_NVRTC && echo "NVRTC: $SG3TF_NVRTC"
+  fi
+  if [ -n "$programs" ]; then
+    local include
+    include=$(python3 -c "import jax.ffi; print(jax.ffi.include_dir())") &&
+      custom_ops/jit/build.sh "$ffi" -I"$include" custom_ops/gpu/jax_ffi.cc || status=1
+  fi
+  check_kernels float16 110
+  run_programs forward_native 80 '^(t256|r256|t1024)_forward_native' --profile=40
   # In full float32. Nothing is timed, so programs may be compiled side by side.
-  NVIDIA_TF32_OVERRIDE=0 run_programs compared_native 80 "32_.*_native" --jobs=8 --repeats=0
-  timed native "t256|r256" 150 --profile=40
-  run_programs weight_gradients 60 "^weight_gradient" --jobs=4
-  NVIDIA_TF32_OVERRIDE=0 run_programs compared_xla 60 "32_.*_xla" --jobs=8 --repeats=0
-  timed native t1024 150 --profile=40
-  timed xla "t256|r256|t1024" 150
-  timed matmul "t256|r256|t1024" 150
-  rm -f "$ffi"
-fi
-exit "$worst"
+  NVIDIA_TF32_OVERRIDE=0 run_programs compared_native 110 '32_.*_native' --jobs=16 --repeats=0
+  run_programs t256_native 110 '^t256_(?!forward).*_native' --profile=40
+  check_kernels float32 80
+  check_kernels bfloat16 110
+  run_programs weight_gradients 90 '^weight_gradient' --jobs=4 --profile=5
+  run_programs r256_native 110 '^r256_(?!forward).*_native' --profile=40
+  run_programs t1024_native 150 '^t1024_(?!forward).*_native' --profile=40
+  NVIDIA_TF32_OVERRIDE=0 run_programs compared_xla 80 '32_.*_xla' --jobs=16 --repeats=0
+  run_programs timed_xla 150 '^(t256|r256|t1024)_.*_xla'
+  run_programs timed_matmul 150 '^(t256|r256|t1024)_.*_matmul'
+  echo "exit status $status after $SECONDS s"
+  return "$status"
+}
+
+main 2>&1 | tee "$out/log.txt"
+exit "${PIPESTATUS[0]}"

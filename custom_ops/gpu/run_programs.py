@@ -61,11 +61,11 @@ class Runner:
             return jax.block_until_ready(program(arguments))
 
         row = check(entry, call(), self._programs.stored)
-        row["memory_gb"] = program.memory_gb()
         if self._repeats:
             times = sorted(seconds(call) for _ in range(self._repeats))
             row["ms_per_image"] = statistics.median(times) * 1e3 / entry.images
             row["ms_per_image_range"] = [times[0] * 1e3 / entry.images, times[-1] * 1e3 / entry.images]
+        row["memory_gb"] = program.memory_gb()
         if self._profile:
             row["kernels"] = kernels(call, self._profile)
         return row

@@ -12,7 +12,7 @@ from unittest import mock
 import tensorflow as tf
 
 from sg3tf.models import layers
-from sg3tf.ops import use_backend
+from sg3tf.ops import channels, conv3x3, use_backend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +61,12 @@ def export(function: Callable[..., Any], *inputs: Any, backend: str) -> Exported
 
 @contextmanager
 def _as_on_gpu() -> Iterator[None]:
-    """Trace layers as where there is a GPU: float16 convolutions stay float16."""
-    with mock.patch.object(layers, "converts_float16", lambda: False):
+    """Trace layers as where there is a GPU: float16 convolutions stay float16, without kernels for CPUs alone."""
+    with (
+        mock.patch.object(layers, "converts_float16", lambda: False),
+        mock.patch.object(channels, "selects_cpu_kernel", lambda impl: False),
+        mock.patch.object(conv3x3, "selects_cpu_kernel", lambda impl: False),
+    ):
         yield
 
 

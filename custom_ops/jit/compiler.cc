@@ -52,9 +52,12 @@ class Nvrtc : public Compiler {
     find(&nvrtc->ptx_size_, "nvrtcGetPTXSize");
     find(&nvrtc->ptx_, "nvrtcGetPTX");
     if (complete) {
-      // NVRTC opens this file by its name alone, which fails where dlopen is intercepted, as by AddressSanitizer.
+      // NVRTC opens this file by its name alone, which fails where dlopen is intercepted, as by AddressSanitizer, and
+      // where nothing says that it is beside the library, as in wheels of CUDA 13.
       const std::string builtins = "libnvrtc-builtins.so." + nvrtc->version();
-      dlopen((std::filesystem::path(file).parent_path() / builtins).c_str(), RTLD_NOW | RTLD_LOCAL);
+      Dl_info info;
+      const char* path = dladdr(dlsym(library, "nvrtcVersion"), &info) ? info.dli_fname : file.c_str();
+      dlopen((std::filesystem::path(path).parent_path() / builtins).c_str(), RTLD_NOW | RTLD_LOCAL);
       return nvrtc;
     }
     *reason = file + " is too old: CUDA 12.0 or newer is needed";

@@ -68,6 +68,22 @@ def test_channels_need_no_custom_calls():
         assert "stablehlo.reduce" in text and "custom_call" not in text
 
 
+@pytest.mark.native
+def test_kernels_for_cpus_alone_are_not_exported():
+    """The gradient of theirs is a convolution that takes long on GPUs (docs/adr/0023-weight-gradients.md)."""
+    kernel = np.zeros([3, 3, 16, 16], np.float32)
+
+    def function(x):
+        with tf.GradientTape() as tape:
+            tape.watch(weights := tf.constant(kernel))
+            y = tf.reduce_sum(layers.conv2d(x, weights) ** 2)
+        return tape.gradient(y, weights)
+
+    x = np.zeros([2, 8, 8, 16], np.float32)
+    native, xla = (stablehlo.export(function, x, backend=backend).text for backend in ("native", "xla"))
+    assert native == xla
+
+
 def test_float16_convolutions_stay_float16():
     kernel = np.zeros([3, 3, 2, 2], np.float32)
     x = np.zeros([1, 8, 8, 2], np.float16)
