@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -81,7 +83,7 @@ def test_kernels_for_cpus_alone_are_not_exported():
 
     x = np.zeros([2, 8, 8, 16], np.float32)
     native, xla = (stablehlo.export(function, x, backend=backend).text for backend in ("native", "xla"))
-    assert native == xla
+    assert re.sub(r"module @\S+", "", native) == re.sub(r"module @\S+", "", xla)
 
 
 def test_float16_convolutions_stay_float16():
