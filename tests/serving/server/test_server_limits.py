@@ -33,7 +33,7 @@ def folder(certificate):
 def guarded(folder, start_server, model_base_path):
     flags = [f"--ssl_cert_file={folder / 'cert.pem'}", f"--ssl_key_file={folder / 'server.key'}"]
     flags += [f"--api_key_file={folder / 'api.key'}", f"--max_in_flight={MAX_IN_FLIGHT}", "--max_batch=0"]
-    return start_server(model_base_path, *flags, "--rest_api_timeout_in_ms=250")
+    return start_server(model_base_path, *flags, "--rest_api_timeout_in_ms=1000")
 
 
 @pytest.fixture(scope="module")
