@@ -26,7 +26,7 @@ def given(faces):
 
 
 def resumed(options: Options) -> ResumePoint:
-    return ResumePoint(Path("run"), Path("run/checkpoints/000000016"), 0.016, options, [], [])
+    return ResumePoint(Path("run"), Path("run/checkpoints/000000016"), 0.016, options, [], [], [])
 
 
 def test_a_new_run_has_the_defaults_of_python(given, faces):
