@@ -121,7 +121,7 @@ test("a sheet of pictures is the first screen, and scrolls without end", async (
       if (drawn.length) sheet.scrollBy(0, 3000);
       return Math.max(...drawn.map((cell) => Number(cell.dataset.seed)));
     });
-  await expect.poll(lastSeed, { timeout: 20000 }).toBeGreaterThan(300);
+  await expect.poll(lastSeed, { timeout: 30000 }).toBeGreaterThan(300);
   expect(await page.locator(".cell").count()).toBeLessThan(200); // those out of view do not stay
 });
 
@@ -327,7 +327,7 @@ test("a link restores everything, in another page", async () => {
   const here = await settled();
   await page.goto("about:blank");
   await page.goto(link);
-  await expect.poll(settled, { timeout: 10000 }).toBe(here);
+  await expect.poll(settled, { timeout: 30000 }).toBe(here);
   expect(await page.locator(".cards .card").count()).toBe(1);
   expect((await point()).strengths).toEqual({ pc0: 3, pc1: 1 });
 });
@@ -532,7 +532,7 @@ test("a lost server is noticed, and found again", async () => {
   await page.keyboard.press(".");
   await expect.poll(() => page.locator(".status").textContent()).toContain("server lost");
   await page.unroute("**/v1/**");
-  await expect.poll(() => page.locator(".status").textContent(), { timeout: 8000 }).toContain("ready");
+  await expect.poll(() => page.locator(".status").textContent(), { timeout: 30000 }).toContain("ready");
   await settled();
   expect(await page.evaluate(() => (window as any).explorer.view.stage.shown().point.source.seed)).toBe(1);
   complaints.length = 0; // the aborted requests
