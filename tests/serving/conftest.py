@@ -1,5 +1,6 @@
 """A generator small enough to start a server on at once, and that server as a real process."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -142,16 +143,14 @@ class ServerProcess:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory):
     """Starts servers, and stops those still running at the end."""
-    started = []
+    with contextlib.ExitStack() as stack:  # which stops the others if one does not stop
 
-    def start(model_base_path, *flags):
-        started.append(ServerProcess(model_base_path, tmp_path_factory.mktemp("server"), *flags))
-        return started[-1]
+        def start(model_base_path, *flags):
+            running = ServerProcess(model_base_path, tmp_path_factory.mktemp("server"), *flags)
+            stack.callback(lambda: running.process.poll() is None and running.stop())
+            return running
 
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.stop()
+        yield start
 
 
 @pytest.fixture(scope="session")
