@@ -59,7 +59,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer("seeds", 3, "Seeds of each option: 0 and on.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
-        "held_out", 500, "Images that are not trained on, evenly spread.", lower_bound=2, flag_values=values
+        "held_out", 500, "Images that are not trained on, spread over the data.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
         "outdir", "runs/quality", "Folder for the runs, and for the lines in quality.jsonl.", flag_values=values

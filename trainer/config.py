@@ -172,7 +172,7 @@ class Options:
         ORDERS[-1],
         flag=False,
         limit=_Limit(lambda version: version in ORDERS, f"is one of {ORDERS}"),
-        help="Version of the order of the images in an epoch.",
+        help="Version of the choice of images and of their order in an epoch.",
     )
     resolution: Resolution = option(  # noqa: RUF009
         default_text="the largest in --data", help="Resolution to train at, in pixels; 512x256 is width x height."
@@ -186,10 +186,10 @@ class Options:
     )
     mirror: bool = option(False, help="Flip half of the images left to right.")
     max_images: int | None = option(
-        None, default_text="all", help="Number of images to use, evenly spread over the data set."
+        None, default_text="all", help="Number of images to use, spread over the data set."
     )
     validation: int = option(
-        0, limit=NOT_NEGATIVE, help="Number of images to hold out for r_v, evenly spread over the data set."
+        0, limit=NOT_NEGATIVE, help="Number of images to hold out for r_v, spread over the data set."
     )
     workers: int = free_option(3, limit=POSITIVE, help="Threads that read and decode images.")
     cache: float = free_option(

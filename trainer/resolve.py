@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.sampler import ORDERS
 from sg3tf.models import hub
 from trainer import evaluation
 from trainer.config import DEFAULTS, Options, check_given
@@ -78,15 +79,19 @@ def _may_be_same(source: str, recorded: str) -> bool:
 
 def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:
     """Open the images to train on, and those held out."""
+    order = values.get("data_order", ORDERS[-1])
     dataset = open_dataset(
         values["data"],
         resolution=values["resolution"],
         use_labels=values["cond"],
         max_images=values["max_images"],
+        order=order,
     )
     if values["cache"]:
         dataset = dataset.cached(values["cache"] * 1e9)
-    training, held_out = dataset.split(values["validation"]) if values["validation"] else (dataset, None)
+    training, held_out = dataset, None
+    if values["validation"]:
+        training, held_out = dataset.split(values["validation"], order)
     return (training.balanced() if values["balance"] else training), held_out
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from sg3tf.data.errors import DataError
 from sg3tf.data.image_store import ImageStore
-from sg3tf.data.sampler import Batch, batches, epoch_batches
-from sg3tf.data.selection import AllBut, Balanced, Chosen, EvenlySpaced, Index, Selection
+from sg3tf.data.sampler import ORDERS, Batch, batches, epoch_batches
+from sg3tf.data.selection import AllBut, Balanced, Chosen, Index, Selection, Spread
 from sg3tf.data.stores import Sample, Store, is_records, open_records
 from sg3tf.utils.files import refuse_remote, require_readable
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
@@ -132,8 +132,8 @@ class Dataset:
             return self._kept[record][1]
         return self._store.read_label(record)[: self.label_dim]
 
-    def split(self, validation: int) -> tuple[Dataset, Dataset]:
-        """Split into (training, held-out) with `validation` evenly spaced images held out.
+    def split(self, validation: int, order: int = ORDERS[-1]) -> tuple[Dataset, Dataset]:
+        """Split into (training, held-out) with `validation` images held out, chosen as by `subsample`.
 
         Raises:
           DataError: validation is not in 1..num_images - 1.
@@ -142,11 +142,24 @@ class Dataset:
             raise DataError(
                 f"validation is {validation}, it must be in 1..{len(self) - 1}: {self.path} has {len(self)} images"
             )
-        return self._part(AllBut(len(self), validation)), self._part(EvenlySpaced(len(self), validation))
+        held_out = Spread(len(self), validation, random=order > 2)
+        return self._part(AllBut(held_out)), self._part(held_out)
 
-    def subsample(self, max_images: int) -> Dataset:
-        """Return at most `max_images` of the images, evenly spaced, so that all classes are represented."""
-        return self._part(EvenlySpaced(len(self), min(max_images, len(self))))
+    def subsample(self, max_images: int, order: int = ORDERS[-1]) -> Dataset:
+        """Return at most `max_images` of the images: a random one of each of as many stretches of equal length.
+
+        They are spread over data that are sorted by class as over others, and are the same in every process.
+
+        Args:
+          max_images: 1 or more.
+          order: version of the order of images, of sampler.ORDERS; up to 2 the first image of each stretch is taken.
+
+        Raises:
+          DataError: max_images is less than 1.
+        """
+        if max_images < 1:
+            raise DataError(f"max_images is {max_images}, it must be at least 1")
+        return self._part(Spread(len(self), min(max_images, len(self)), random=order > 2))
 
     def balanced(self) -> Dataset:
         """Return this data set with every class as often as the largest, by repeating the images of the others.
@@ -288,6 +301,7 @@ def open_dataset(
     resolution: Resolution | None = None,
     use_labels: bool = False,
     max_images: int | None = None,
+    order: int = ORDERS[-1],
 ) -> Dataset:
     """Open records in NVIDIA's FFHQ layout or the project's own, or a folder or zip file of images, by their content.
 
@@ -296,19 +310,17 @@ def open_dataset(
       resolution: resolution to read, of those that `path` holds; None: the largest. Image files need one: they are
         cropped and resized to it as they are read, as `sg3tf data build` does by default.
       use_labels: return labels with the images, classes as one-hot vectors.
-      max_images: use at most this many, evenly spaced over the data set.
+      max_images, order: use at most this many, spread over the data set, as `Dataset.subsample` chooses them.
 
     Raises:
       DataError: `path` or the resolution does not exist, the labels to use are missing, or a file is truncated or
         corrupt.
     """
-    if max_images is not None and max_images < 1:
-        raise DataError(f"max_images is {max_images}, it must be at least 1")
     store = open_store(Path(path), resolution)
     if use_labels and not store.label.dim:
         raise DataError(f"{path} has no labels; build it with labels or leave --cond out")
     dataset = Dataset(store, use_labels=use_labels)
-    return dataset.subsample(max_images) if max_images else dataset
+    return dataset if max_images is None else dataset.subsample(max_images, order)
 
 
 def open_store(path: Path, resolution: Resolution | None = None) -> Store:

@@ -46,13 +46,13 @@ class Permutation:
     def _network(self, numbers: Words) -> Words:
         high, low = numbers // self._b, numbers % self._b
         for even, odd in zip(self._keys[::2], self._keys[1::2], strict=True):
-            high = (high + _mix(low ^ even)) % self._a
-            low = (low + _mix(high ^ odd)) % self._b
+            high = (high + mix(low ^ even)) % self._a
+            low = (low + mix(high ^ odd)) % self._b
         return high * self._b + low
 
 
-def _mix(words: Words) -> Words:
-    """Hash every word: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+def mix(words: Words) -> Words:
+    """Hash every word of an array, not a scalar: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

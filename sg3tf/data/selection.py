@@ -1,4 +1,4 @@
-"""Selections of images, computed where they are read: evenly spaced ones, which take no memory; classes in turn."""
+"""Selections of images, computed where they are read: spread ones, which take no memory; classes in turn."""
 
 from __future__ import annotations
 
@@ -7,50 +7,67 @@ from typing import TypeVar
 
 import numpy as np
 
+from sg3tf.data.permutation import mix
+
 Index = TypeVar("Index", int, np.ndarray)
 
 
 @dataclass(frozen=True)
-class EvenlySpaced:
-    """`count` of the indices 0..total - 1, evenly spaced.
+class Spread:
+    """`count` of the indices 0..total - 1: one of each of `count` stretches of equal length.
+
+    Args:
+      total, count: numbers of indices, count from 1 to total.
+      random: take a pseudo-random index of each stretch, the same in every process; False: the first, which in data
+        with a period, such as classes in turn, can leave out some of the classes.
 
     Examples:
-      >>> [EvenlySpaced(10, 3)(i) for i in range(3)]
-      [0, 3, 6]
+      >>> [Spread(10, 3)(i) for i in range(3)], [Spread(10, 3, random=False)(i) for i in range(3)]
+      ([1, 5, 8], [0, 3, 6])
     """
 
     total: int
     count: int
+    random: bool = True
 
     def __len__(self) -> int:
         return self.count
 
     def __call__(self, i: Index) -> Index:
         """Return the i-th of them; i is an int or int64 [N]."""
-        return i * self.total // self.count
+        start, end = i * self.total // self.count, (i + 1) * self.total // self.count
+        return start + _word(i) % (end - start) if self.random else start
 
 
 @dataclass(frozen=True)
 class AllBut:
-    """The indices 0..total - 1 without those of EvenlySpaced(total, count).
+    """The indices that a selection leaves out.
 
-    Of the indices below m, ceil(m * count / total) are evenly spaced ones: floor(m * (total - count) / total) are left.
-    The i-th one left is the largest index below the smallest m for which that is i + 1.
+    Before stretch j, of which `spread` takes one index, floor(j * total / count) - j = floor(j * len(self) / count)
+    are left. The i-th one left is in the last stretch for which that is at most i.
 
     Examples:
-      >>> [AllBut(10, 3)(i) for i in range(7)]
-      [1, 2, 4, 5, 7, 8, 9]
+      >>> [AllBut(Spread(10, 3))(i) for i in range(7)]
+      [0, 2, 3, 4, 6, 7, 9]
     """
 
-    total: int
-    count: int
+    spread: Spread
 
     def __len__(self) -> int:
-        return self.total - self.count
+        return self.spread.total - self.spread.count
 
     def __call__(self, i: Index) -> Index:
         """Return the i-th of them; i is an int or int64 [N]."""
-        return -(-(i + 1) * self.total // len(self)) - 1
+        stretch = ((i + 1) * self.spread.count - 1) // len(self)
+        index = i + stretch
+        return index + (index >= self.spread(stretch))
+
+
+def _word(i: Index) -> Index:
+    """Return 62 pseudo-random bits for every i: SplitMix64 with the seed 0."""
+    numbers = np.atleast_1d(i).astype(np.uint64) + np.uint64(1)
+    words = mix(numbers * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(2)
+    return words.astype(np.int64) if isinstance(i, np.ndarray) else int(words[0])
 
 
 class Balanced:
@@ -103,4 +120,4 @@ class Chosen:
         return chosen if isinstance(i, np.ndarray) else int(chosen)
 
 
-Selection = EvenlySpaced | AllBut | Balanced | Chosen
+Selection = Spread | AllBut | Balanced | Chosen

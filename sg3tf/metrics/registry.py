@@ -42,7 +42,7 @@ class FeatureMetric:
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
         max_real: number of real images at most, the first ones; ALL for all.
         min_images: number of images, real and generated, below which the metric is not defined.
-        matched: real images are as many as the generated ones, evenly spread over the data, instead of the first ones.
+        matched: real images are as many as the generated ones, spread over the data, instead of the first ones.
 
     Examples:
         >>> METRICS["fid50k_full"].kind.request(70_000)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sg3tf.data.dataset import Dataset, open_store
+from sg3tf.data.selection import Spread
 from sg3tf.utils import rng
 from sg3tf.utils.resolution import Resolution, to_resolution
 from sg3tf.utils.rng import Purpose
@@ -55,7 +56,7 @@ class Images(Protocol):
         """Label [label_dim], without decoding the image."""
 
     def subsample(self, max_images: int) -> Images:
-        """At most `max_images` of the images, evenly spaced."""
+        """At most `max_images` of the images, spread over all of them."""
 
 
 class ArrayImages:
@@ -104,9 +105,9 @@ class ArrayImages:
         return self._labels[i]
 
     def subsample(self, max_images: int) -> ArrayImages:
-        """At most `max_images` of the images, evenly spaced."""
+        """At most `max_images` of the images, spread over all of them."""
         count = min(max_images, len(self))
-        chosen = np.arange(count) * len(self) // max(count, 1)
+        chosen = Spread(len(self), count)(np.arange(count))
         return ArrayImages(self._images[chosen], self._labels[chosen])
 
 

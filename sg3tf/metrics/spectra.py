@@ -210,10 +210,10 @@ def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> 
 
 
 def data_images(data: Images, num_images: int, batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Batches [N, H, W, C] of `num_images` images of a data set, evenly spaced."""
-    index = np.arange(num_images) * len(data) // num_images
+    """Batches [N, H, W, C] of `num_images` images of a data set, spread over it."""
+    part = data.subsample(num_images)
     for start in range(0, num_images, batch):
-        yield np.stack([data[int(i)][0] for i in index[start : start + batch]])
+        yield np.stack([part[i][0] for i in range(start, min(start + batch, num_images))])
 
 
 def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator[NDArray[np.uint8]]:

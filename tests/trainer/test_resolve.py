@@ -76,6 +76,17 @@ def test_a_resumed_run_keeps_what_is_not_given(faces):
     assert (len(dataset), len(held_out)) == (60, 4)
 
 
+@pytest.mark.parametrize("parts", [{"validation": 4}, {"max_images": 40}])
+def test_a_resumed_run_keeps_its_choice_of_images(faces, parts):
+    def names(order):
+        before = dataclasses.replace(tiny_run.options(faces, **parts), num_images=60, data_order=order)
+        _, dataset, _ = resolve({}, 1, resumed(before))
+        return [dataset.where(i) for i in range(len(dataset))]
+
+    assert names(1) == names(2)
+    assert names(2) != names(3)
+
+
 def test_a_resumed_run_keeps_the_precision_that_it_has_measured(given, faces):
     for precision in ("fp32", "bf16"):
         point = resumed(dataclasses.replace(resolve(given, 1, None)[0], precision=precision))

@@ -59,7 +59,7 @@ def build(
       config: properties of the data set.
       workers: number of processes; 1 converts in this one.
       strict: fail if an image cannot be read, instead of reporting and skipping it.
-      max_images: use at most this many, evenly spaced over the source.
+      max_images: use at most this many, spread over the source.
       beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None: no pipeline.
 
     Returns:
@@ -231,7 +231,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_images",
         None,
-        "Use at most this many images, evenly spaced over the source.",
+        "Use at most this many images, spread over the source.",
         lower_bound=1,
         flag_values=options,
     )

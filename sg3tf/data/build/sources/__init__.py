@@ -11,6 +11,7 @@ from sg3tf.data.build.sources import cifar, files, img2dataset, lsun, mnist, tfr
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec, standardize
+from sg3tf.data.selection import Spread
 from sg3tf.utils.files import refuse_remote, require_readable
 
 __all__ = ["Source", "find_source", "is_image_files"]
@@ -42,7 +43,7 @@ def find_source(
 
     Args:
       path: file or folder.
-      max_images: list at most this many, evenly spaced.
+      max_images: list at most this many, spread over the source.
       labels: list the labels too.
       missing_labels: use images without a label, in a folder or zip file of images.
       standardized: labels are numbers, and are shifted and scaled to mean 0 and standard deviation 1.
@@ -64,8 +65,8 @@ def find_source(
         unlabeled = tuple((name, None) for name, _ in source.entries)
         source = replace(source, entries=unlabeled, label=LabelSpec("none", 0), classes=(), mean=(), std=())
     if max_images is not None and max_images < len(source.entries):
-        evenly_spaced = [i * len(source.entries) // max_images for i in range(max_images)]
-        source = replace(source, entries=tuple(source.entries[i] for i in evenly_spaced))
+        chosen = map(Spread(len(source.entries), max_images), range(max_images))
+        source = replace(source, entries=tuple(source.entries[i] for i in chosen))
     if standardized:
         if source.classes:
             raise DataError(f"{path}: --standardize is for labels that are numbers, these are classes; leave it out")
