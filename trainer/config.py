@@ -185,9 +185,7 @@ class Options:
         False, help="Show every class as often as the largest; also generated images get each class as often."
     )
     mirror: bool = option(False, help="Flip half of the images left to right.")
-    max_images: int | None = option(
-        None, default_text="all", help="Number of images to use, spread over the data set."
-    )
+    max_images: int | None = option(None, default_text="all", help="Number of images to use, spread over the data set.")
     validation: int = option(
         0, limit=NOT_NEGATIVE, help="Number of images to hold out for r_v, spread over the data set."
     )
