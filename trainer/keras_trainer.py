@@ -149,8 +149,9 @@ class StyleGANTrainer(keras.Model):
 
         g = self._g_phase(FakeInputs(self._latents("G", batch), self._view("G", batch)))
         if weights.pl_weight and self.step % weights.pl_interval == 0:
-            directions = self.random_inputs.directions(self.cur_nimg, batch // 2)
-            self._pl_phase(PathLengthInputs(self._latents("PL", batch // 2), directions))
+            half = max(batch // 2, 1)  # the last batch of an epoch may be a single image
+            directions = self.random_inputs.directions(self.cur_nimg, half)
+            self._pl_phase(PathLengthInputs(self._latents("PL", half), directions))
 
         real = RealInputs(images, label, self._view("D real", batch))
         fake = FakeInputs(self._latents("D", batch), self._view("D fake", batch))

@@ -29,8 +29,10 @@ def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> No
         limit_s: seconds to wait.
 
     Raises:
-        OptionError: this worker's port is taken, or a worker was not reached in time; the message names it.
+        OptionError: an address is malformed, this worker's port is taken, or a worker was not reached in time; the message names it.
     """
+    for address in addresses:
+        _split(address)
     deadline = time.monotonic() + limit_s
     missing = [address for position, address in enumerate(addresses) if position != index]
     with _listen(addresses[index]) as listener:
@@ -66,6 +68,6 @@ def _accepts(address: str) -> bool:
 
 def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
-    if not port.isdecimal() or not host:
-        raise OptionError(f"TF_CONFIG: {address} must be HOST:PORT")
+    if not port.isdecimal() or not host or not 0 < int(port) < 2**16:
+        raise OptionError(f"TF_CONFIG: {address} must be HOST:PORT, with a port from 1 to 65535")
     return host.strip("[]"), int(port)

@@ -92,7 +92,11 @@ def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:
     training, held_out = dataset, None
     if values["validation"]:
         training, held_out = dataset.split(values["validation"], order)
-    return (training.balanced() if values["balance"] else training), held_out
+    if values["balance"]:
+        training = training.balanced()
+        if held_out and order > 2:  # r_v compares the logits of both, which may depend on the class
+            held_out = held_out.balanced()
+    return training, held_out
 
 
 def _batch_per_replica(values: Mapping[str, Any], replicas: int) -> int:

@@ -134,7 +134,8 @@ def _description_now(run: Path) -> str | None:
 
 def checkpoints(run: Path) -> list[Path]:
     """Folders of training states, oldest first."""
-    return sorted(path for path in (run / CHECKPOINTS).glob("*") if path.name.isdigit())
+    found = [path for path in (run / CHECKPOINTS).glob("*") if path.name.isdigit()]
+    return sorted(found, key=lambda path: int(path.name))  # of 9 digits, and of 10 from a million kimg on
 
 
 def last_checkpoint(run: Path) -> str:

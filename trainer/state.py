@@ -68,6 +68,7 @@ class TrainState:
             target=options.target,
             kimg=options.ada_kimg,
             probability=options.p,
+            aug=options.aug,
         )
         parts = options.num_accumulation_steps(self._strategy.num_replicas_in_sync)
         with self._strategy.scope():

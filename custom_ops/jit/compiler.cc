@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <sstream>
 #include <vector>
 
 #include "custom_ops/jit/sources.h"
@@ -164,17 +165,30 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+// The output of a command in the shell, or nothing where it fails.
+std::string output_of(const std::string& command) {
+  FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r");
+  if (!pipe) return "";
+  std::string output;
+  for (int c; (c = fgetc(pipe)) != EOF;) output += char(c);
+  return pclose(pipe) == 0 ? output : "";
+}
+
+// A word of the shell.
+std::string quoted(const std::string& text) {
+  std::string result = "'";
+  for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return result + "'";
+}
+
 class Nvcc : public Compiler {
  public:
   static std::unique_ptr<Compiler> find() {
     const char* home = getenv("CUDA_HOME");
     const std::string command = home ? std::string(home) + "/bin/nvcc" : "nvcc";
-    FILE* pipe = popen(("'" + command + "' --version 2>/dev/null").c_str(), "r");
-    if (!pipe) return nullptr;
-    std::string output;
-    for (int c; (c = fgetc(pipe)) != EOF;) output += char(c);
+    const std::string output = output_of(quoted(command) + " --version");
     const size_t release = output.find("release ");
-    if (pclose(pipe) != 0 || release == std::string::npos) return nullptr;
+    if (release == std::string::npos) return nullptr;
     const size_t from = release + 8;
     return std::unique_ptr<Compiler>(new Nvcc(command, output.substr(from, output.find(',', from) - from)));
   }
@@ -190,8 +204,10 @@ class Nvcc : public Compiler {
       *log = "cannot write to a temporary folder: set TMPDIR";
       return false;
     }
-    const std::string command = "cd '" + path.string() + "' && '" + command_ + "' -cubin -std=c++17 -O3 -I. -arch=sm_" +
-                                std::to_string(arch) + " -o out sg3tf.cu > log 2>&1";
+    const int known = largest_architecture(arch);
+    const std::string target = known == arch ? " -cubin -arch=sm_" : " -ptx -arch=compute_";
+    const std::string command = "cd " + quoted(path.string()) + " && " + quoted(command_) + target +
+                                std::to_string(known) + " -std=c++17 -O3 -I. -o out sg3tf.cu > log 2>&1";
     const bool ok = system(command.c_str()) == 0;
     *log = read_file(path / "log");
     if (ok) *image = read_file(path / "out");
@@ -200,6 +216,16 @@ class Nvcc : public Compiler {
 
  private:
   Nvcc(const std::string& command, const std::string& version) : command_(command), version_(version) {}
+
+  // The largest architecture that nvcc knows up to `arch`; `arch` where it does not say.
+  int largest_architecture(int arch) const {
+    std::istringstream lines(output_of(quoted(command_) + " --list-gpu-arch"));
+    int largest = 0, number;
+    for (std::string line; std::getline(lines, line);) {
+      if (sscanf(line.c_str(), "compute_%d", &number) == 1 && number <= arch) largest = std::max(largest, number);
+    }
+    return largest > 0 ? largest : arch;
+  }
 
   std::string command_, version_;
 };

@@ -57,11 +57,12 @@ void test_no_nvrtc() {
 
 // A script in place of nvcc gets the program, the sources and the architecture.
 void test_nvcc() {
-  const std::filesystem::path home = new_folder(), script = home / "bin" / "nvcc";
-  std::filesystem::create_directory(home / "bin");
+  const std::filesystem::path home = new_folder() / "it's here", script = home / "bin" / "nvcc";
+  std::filesystem::create_directories(home / "bin");
   write_text(script,
              "#!/bin/sh\n"
              "[ \"$1\" = --version ] && echo 'Cuda compilation tools, release 12.3, V12.3.107' && exit\n"
+             "[ \"$1\" = --list-gpu-arch ] && printf 'compute_75\\ncompute_89\\ncompute_90\\n' && exit\n"
              "grep -q wrong sg3tf.cu && echo 'wrong is undefined' >&2 && exit 1\n"
              "{ cat sg3tf.cu custom_ops/resampling/stage.h; echo \"$@\"; } > out\n");
   std::filesystem::permissions(script, std::filesystem::perms::owner_all);
@@ -73,6 +74,8 @@ void test_nvcc() {
   std::string image, log;
   check(nvcc->compile("the program\n", 89, &image, &log), log);
   for (const char* part : {"the program\n", "Sg3Stage", "-arch=sm_89", "-cubin"}) check_contains(image, part);
+  check(nvcc->compile("the program\n", 120, &image, &log), "a newer card");  // the driver compiles PTX for it
+  for (const char* part : {"-arch=compute_90", "-ptx"}) check_contains(image, part);
   check(!nvcc->compile("wrong\n", 89, &image, &log), "a wrong program");
   check_contains(log, "wrong is undefined");
   size_t left = 0;

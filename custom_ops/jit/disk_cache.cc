@@ -1,6 +1,7 @@
 #include "custom_ops/jit/disk_cache.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -45,6 +46,7 @@ std::filesystem::path cache_folder() {
 }
 
 bool read_cached(const std::filesystem::path& folder, const std::string& key, std::string* image) {
+  if (folder.empty()) return false;
   std::ifstream stream(path_of(folder, key), std::ios::binary);
   const std::string data{std::istreambuf_iterator<char>(stream), {}};
   if (data.size() <= kDigits) return false;
@@ -58,7 +60,8 @@ bool write_cached(const std::filesystem::path& folder, const std::string& key, c
   std::string name = (folder / ".new.XXXXXX").string();
   const int file = mkstemp(name.data());
   if (file < 0) return false;
-  const bool written = write_all(file, digest(image) + image);
+  // mkstemp leaves files to their writer alone; others may share the cache.
+  const bool written = fchmod(file, 0644) == 0 && write_all(file, digest(image) + image);
   if (close(file) == 0 && written) {
     std::filesystem::rename(name, path_of(folder, key), error);
     if (!error) return true;

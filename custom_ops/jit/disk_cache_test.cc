@@ -41,7 +41,8 @@ void test_round_trip() {
   check(!read_cached(folder, "another key", &image), "another key");
   check(write_cached(folder, "key", image_of(2)), "write again");
   check(read_cached(folder, "key", &image) && image == image_of(2), "read again");
-  only_file(folder);
+  const fs::perms permissions = fs::status(only_file(folder)).permissions();
+  check((permissions & fs::perms::others_read) != fs::perms::none, "other users can read it");
 }
 
 void test_damage() {

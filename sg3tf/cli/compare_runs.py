@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from sg3tf.cli.main import main as run
@@ -52,9 +53,8 @@ def _table(groups: list[Group]) -> str:
     rows = [head]
     for group in groups:
         end = [group.kimg[-1], group.hours[-1], group.mean[-1], group.low[-1], group.high[-1]]
-        extremes = [
-            value for i in (group.mean.argmin(), group.mean.argmax()) for value in (group.mean[i], group.kimg[i])
-        ]
+        places = [np.argmin(np.nan_to_num(sign * group.mean, nan=np.inf)) for sign in (1, -1)]
+        extremes = [value for i in places for value in (group.mean[i], group.kimg[i])]
         rows.append([str(len(group.runs)), *(f"{value:.4g}" for value in [*end, *extremes]), group.label])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
     return "\n".join("  ".join([*map(str.rjust, row, widths), row[-1]]) for row in rows)

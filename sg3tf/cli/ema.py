@@ -32,7 +32,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "kimg",
         None,
-        "Thousands of images after which the average is taken; default: at the newest snapshot.",
+        "Thousands of images after which the average is taken, at a snapshot; default: at the newest.",
         flag_values=options,
     )
     shared.define_out(options, ".keras file to write.")
@@ -44,26 +44,29 @@ def main(options: Any) -> None:
 
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
-    newest = max(average.nimg for average in stored)
-    nimg = newest if options.kimg is None else round(1000 * options.kimg)
-    oldest = min(average.nimg for average in stored)
-    if not oldest <= nimg <= newest:
-        raise ValueError(
-            f"--kimg={options.kimg:g}: must be from {oldest / 1000:g} to {newest / 1000:g}, the first and last snapshot"
-        )
+    nimg = _snapshot_at(options.kimg, sorted({average.nimg for average in stored}))
     averages = [average for average in stored if average.nimg <= nimg]
     weights, error = power_ema.combination(averages, Average(options.sigma_rel, nimg))
     # For its configuration and running statistics, which are not averaged.
-    last = max(average.nimg for average in averages)
     files = snapshots(run)
-    G = load(files.get(last) or files.get(last // 1000 * 1000) or run / snapshot_name(last))
+    G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
     with atomic_path(Path(options.out)) as path:
         G.save(path)
     print(
-        f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000:g} kimg from {len(averages)} averages, "
+        f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000} kimg from {len(averages)} averages, "
         f"relative error of the weighting {error:.2g}"
     )
+
+
+def _snapshot_at(kimg: float | None, snapshots: list[int]) -> int:
+    """Return the images of the snapshot within 1 % of `kimg`, which ticks and batches rarely meet; None: the newest."""
+    if kimg is None:
+        return snapshots[-1]
+    nearest = min(snapshots, key=lambda nimg: abs(nimg - 1000 * kimg))
+    if abs(nearest - 1000 * kimg) > nearest / 100:
+        raise ValueError(f"--kimg={kimg}: no snapshot has averages there; the nearest has them at {nearest / 1000}")
+    return nearest
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ class IndexedImages(Protocol):
 
 
 #: Versions of the order of an epoch. 1 sorts random words of all images. 2 does so for at most _CHUNK images, and
-#: computes the images of more where they are read. 3 is the same, of other images where a part of them is used: see
-#: Dataset.subsample.
+#: computes the images of more where they are read. 3 is the same, of other images where a part of them is used (see
+#: Dataset.subsample), and with --balance held-out images are balanced, too.
 ORDERS = (1, 2, 3)
 _CHUNK = 1024  # positions that are computed at a time
 

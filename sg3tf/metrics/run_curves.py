@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 NOT_COMPARED = {
     *("seed", "desc", "changes", "data", "data_name", "workers", "cache", "strategy", "batch_per_replica"),
     *("kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics", "metrics_samples"),
-    *("detector_dir", "histograms", "profile_steps"),
+    *("detector_dir", "histograms", "profile_steps", "communication", "start_timeout", "reduce_timeout"),
+    "heartbeat_timeout",
 }
 MAX_LABEL = 60  # characters, of the options that tell a group from the others
 

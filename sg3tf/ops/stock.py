@@ -126,6 +126,8 @@ def _correlate(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phas
     out_size = axis.out_size(in_size)
     reads = [
         [(k, *divmod((r * axis.down + k - axis.before) // axis.up, len(parts))) for k in _taps_of_phase(axis, r)]
+        if r < out_size  # else the component has no samples
+        else []
         for r in range(phases)
     ]  # per output component: (tap, first sample, input component)
     counts = [-(-(out_size - r) // phases) for r in range(phases)]

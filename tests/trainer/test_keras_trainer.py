@@ -214,6 +214,12 @@ def test_a_step_is_that_of_the_exact_loop(faces, preset, options, arguments):
     assert float(trainer.pl_mean) == pytest.approx(float(state.pl_mean), rel=1e-5)
 
 
+def test_a_last_batch_of_one_image_has_path_lengths():
+    trainer = make_trainer(preset="stylegan2", pl_weight=2.0, pl_interval=1)
+    trainer.train_step(tf.constant(images_of(1)))
+    assert 0 < float(trainer.pl_mean) < np.inf
+
+
 @pytest.mark.slow
 def test_phases_are_compiled():
     with contextlib.ExitStack() as stack:

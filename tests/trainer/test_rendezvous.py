@@ -59,8 +59,11 @@ def test_a_taken_port_and_an_address_without_one():
         pytest.raises(OptionError, match=rf"TF_CONFIG: cannot listen at {address} \(Address already in use\)"),
     ):
         wait_for_workers([address, "127.0.0.1:1"], 0, 0.3)
-    with pytest.raises(OptionError, match="TF_CONFIG: host must be HOST:PORT"):
-        wait_for_workers([address, "host"], 0, 0.3)
+    for wrong in ("host", "host:0", "host:123456", "host:", ":1"):
+        with pytest.raises(OptionError, match=f"TF_CONFIG: {wrong} must be HOST:PORT"):
+            wait_for_workers([wrong, address], 0, 0.3)
+        with pytest.raises(OptionError, match=f"TF_CONFIG: {wrong} must be HOST:PORT"):
+            wait_for_workers([address, wrong], 0, 0.3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -42,9 +42,12 @@ def test_images_are_held_out(given):
 
 def test_classes_are_balanced_after_images_are_held_out(given):
     options, dataset, held_out = resolve({**given, "validation": 8, "balance": True, "cond": True}, 1, None)
-    assert len(held_out) == 8 and options.num_images == len(dataset) > 56
-    counts = np.sum([dataset.label(i) for i in range(len(dataset))], axis=0)
-    assert len(counts) == 3 and counts.min() == counts.max()
+    assert options.num_images == len(dataset) > 56
+    for part in (dataset, held_out):
+        counts = np.sum([part.label(i) for i in range(len(part))], axis=0)
+        assert len(counts) == 3 and counts.min() == counts.max() > 0
+    before = dataclasses.replace(options, data_order=2)
+    assert len(resolve({}, 1, resumed(before))[2]) == 8
 
 
 @pytest.mark.parametrize("name", ["data", "batch"])

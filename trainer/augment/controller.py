@@ -26,6 +26,7 @@ class Controller:
         kimg: thousands of images in which p can rise from 0 to 1.
         interval: steps between two changes of p.
         probability: initial p.
+        aug: "ada" or "apa", whose remedies differ where p does not fall again.
 
     Raises:
         ValueError: an argument is out of range; the message has its name, value and the remedy.
@@ -47,12 +48,14 @@ class Controller:
         kimg: float = KIMG,
         interval: int = INTERVAL,
         probability: float = 0.0,
+        aug: str = "ada",
     ) -> None:
         _check(batch, heuristic, target, kimg, interval, probability)
         self.heuristic, self.target = heuristic, target
         self.batch, self.interval = batch, interval
         self.sources = SOURCES[heuristic]
         self._kimg = kimg
+        self._aug = aug
         # On the device of the metrics, so that adding them waits for nothing.
         self._sums = tf.Variable(tf.zeros([len(self.sources)]), trainable=False, name="ada_sums")
         with tf.device("CPU:0"):  # read in every step, so not behind the device's queue
@@ -83,10 +86,14 @@ class Controller:
         if self._saturated_nimg.numpy() < 10 * self.batch * self.interval:
             return None
         heuristic = f"r_{self.heuristic[1]} = {self.overfitting:.2f}"
+        if self._aug == "apa":
+            found, other = "it sees generated images only", "--aug=ada in a new run"
+        else:
+            found, other = "it overfits in spite of it", "a wider --augpipe"
         return (
             f"augmentation is saturated: p has been 1 or more for {self._saturated_nimg.numpy() / 1000:.1f} kimg, and "
-            f"{heuristic} is still above --target={self.target:g}: the discriminator overfits in spite of it. Use more "
-            "data, --mirror, a larger --gamma or a wider --augpipe"
+            f"{heuristic} is still above --target={self.target:g}. Of the discriminator that means: {found}. Use more "
+            f"data, --mirror, a larger --gamma or {other}"
         )
 
     def metrics(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from sg3tf.cli.main import main
-from sg3tf.metrics.run_curves import group_runs, read_run, read_runs
+from sg3tf.metrics.run_curves import NOT_COMPARED, group_runs, read_run, read_runs
+from trainer.config import FIELDS
 
 
 def make_run(
@@ -98,6 +100,20 @@ def test_table_and_figure(runs: list[str], tmp_path: Path, capsys: pytest.Captur
     assert {(0, 0, 0), (0, 0x72, 0xB2)} <= colors  # the curves of both
     assert main(["compare-runs", *runs, f"--out={out}", "--metric=Loss/D/loss"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["2", "8", "0.06667", "0.08"]
+
+
+def test_values_that_are_no_numbers_are_not_the_least(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "run", {4: 3.0, 8: math.nan, 12: 90.0})
+    assert main(["compare-runs", str(run), f"--out={tmp_path / 'curves.png'}"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[6:10] == ["3", "4", "90", "12"]
+
+
+def test_what_does_not_change_the_result_is_not_compared(runs: list[str]):
+    without_effect = {
+        n for n, field in FIELDS.items() if field.metadata["flag"] and not field.metadata["affects_result"]
+    }
+    assert without_effect <= NOT_COMPARED
 
 
 def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

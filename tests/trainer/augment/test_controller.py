@@ -86,6 +86,14 @@ def test_saturation_is_reported_until_p_falls():
     assert controller.warning is None and controller.probability > 1
 
 
+@pytest.mark.parametrize("aug", ["ada", "apa"])
+def test_the_remedies_are_options_that_are_taken(aug):
+    """`--augpipe` has no effect with --aug=apa, and a run refuses it."""
+    controller = Controller(1000, probability=1.0, aug=aug)
+    watch(controller, OVERFITTING, 44)
+    assert ("--augpipe" in controller.warning, "--aug=ada" in controller.warning) == (aug == "ada", aug == "apa")
+
+
 def test_every_phase_that_judges_real_images_counts():
     """Three steps with one phase, and one with R1 besides: the mean of five batches."""
     controller = Controller(1000)
