@@ -2,7 +2,8 @@
 # is developed.
 #
 #   docker build --tag sg3tf .
-#   docker run --rm --gpus=all --shm-size=1g --volume="$PWD:/work" sg3tf train --data=data/ffhq --cfg=stylegan3-t --gamma=2
+#   docker run --rm --gpus=all --shm-size=1g --volume="$PWD:/work" sg3tf train --data=datasets/ffhq --cfg=stylegan3-t \
+#     --batch=32 --gamma=2
 #   docker run --rm --gpus=all sg3tf doctor
 
 FROM python:3.12-slim-bookworm AS build

@@ -194,8 +194,12 @@ def _split_strings(content: bytes, count: int) -> list[bytes]:
 
 # Every request is a pure function of its inputs, so repeating one is always harmless. It helps only where the next
 # answer may differ: nobody listens, the connection broke, the queue is full or too many requests are in flight. Bad
-# input and failures inside the model would occur again, and after the deadline there is no time left.
+# input, requests that are too large and failures inside the model would occur again, and after the deadline there is
+# no time left.
 RETRIED_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+# Messages of RESOURCE_EXHAUSTED for a request above the size limit: gRPC's own, and the embedded server's for a tensor.
+_TOO_LARGE = re.compile(r"message larger than max|bytes; at most \d+ are accepted")
 
 Answer = TypeVar("Answer")
 
@@ -242,10 +246,15 @@ class Retries:
             try:
                 return send(end - time.monotonic())
             except grpc.RpcError as error:
-                if error.code() not in RETRIED_CODES or time.monotonic() + wait >= end:
+                if error.code() not in RETRIED_CODES or _is_too_large(error) or time.monotonic() + wait >= end:
                     raise
             time.sleep(wait)
         return send(end - time.monotonic())
+
+
+def _is_too_large(error: grpc.RpcError) -> bool:
+    too_much = error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    return too_much and _TOO_LARGE.search(error.details() or "") is not None
 
 
 # --- Connection ------------------------------------------------------------------------------------------------------
@@ -619,10 +628,12 @@ class Client:
                 remedy = (
                     f"it was asked for through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
                 )
-            return f"no server answers at {self._server}: {remedy} ({error.details()})"
+            return f"no server answers at {self._server}, or its queue is full: {remedy} ({error.details()})"
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             remedy = "ask for fewer images at once or allow more time"
             return f"no answer from {self._server} within {self._timeout_s:g} s: {remedy}"
+        if _is_too_large(error):
+            return f"the request is too large for {self._server}, ask for fewer images at once: {error.details()}"
         if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
             return f"{self._server} is busy, try again later or ask for fewer images at once: {error.details()}"
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:

@@ -1,13 +1,19 @@
-"""The documentation: links lead somewhere, the site builds."""
+"""The documentation: links lead somewhere, its commands parse, the site builds."""
 
 from __future__ import annotations
 
+import importlib
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from absl import flags
+
+from sg3tf.cli.main import COMMANDS, GROUPS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("tests/**/*.md")]
@@ -38,6 +44,85 @@ def test_commands_have_one_name(page: Path) -> None:
     assert not re.findall(
         r"^.*(?<!beam/bin/)python -m (?:trainer\.main|serving|sg3tf).*$", page.read_text(), re.MULTILINE
     )
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Words of each `sg3tf ...` in code blocks and comments; for those within sentences, "..." comes first."""
+    text = re.sub(r"^# +", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\\\n\s*", " ", text)
+    inline = re.findall(r"(?<!`)`([^`\n]*sg3tf [^`\n]*)`(?!`)", text)
+    lines = [line for line in text.splitlines() if "sg3tf " in line and "`" not in line]
+    for line in [*lines, *(f"... {code}" for code in inline)]:
+        for part in re.split(r"\s(?:[|;]|&&|then|do)\s", line):
+            found = re.search(r"(?:^|.*[\s/])sg3tf ([a-z].*)", part)
+            if not found:
+                continue
+            try:
+                words = shlex.split(found[1], comments=True)
+            except ValueError:  # an apostrophe: a sentence
+                continue
+            name = " ".join(words[: 2 if words[0] in GROUPS else 1])
+            if name in COMMANDS:
+                yield [*(["..."] if line.startswith("... ") else []), *words]
+
+
+def flags_of(name: str) -> flags.FlagValues:
+    command, values = COMMANDS[name], flags.FlagValues()
+    module = f"{command.module}.__main__" if name == "serve" else command.module
+    getattr(importlib.import_module(module), f"{command.prefix}define_flags")(values)
+    return values
+
+
+def fault(words: list[str]) -> str:
+    """What is wrong with the words of a command; "" if nothing is. Those with "..." or "$" may lack flags."""
+    partial = any(word == "..." or word.startswith("$") for word in words)
+    words = [word for word in words if word != "..."]
+    length = 2 if words[0] in GROUPS else 1
+    name, arguments = " ".join(words[:length]), words[length:]
+    if name == "convert from-pickle":  # whose flags need TensorFlow
+        return ""
+    values = flags_of(name)
+    given = {word[2:].partition("=")[0] for word in arguments if word.startswith("--")} - {"help"}
+    if unknown := [flag for flag in given if flag not in values and flag.removeprefix("no") not in values]:
+        return f"sg3tf {name} has no {unknown}"
+    if partial:
+        return ""
+    try:
+        rest = values(["sg3tf", *arguments])[1:]
+    except flags.Error as error:
+        return f"sg3tf {name}: {error}"
+    if rest and not COMMANDS[name].positional:
+        return f"sg3tf {name}: {rest} is no flag"
+    resumes = name == "train" and values.resume not in (None, "latest")
+    lacks = {"data", "batch"} - given if name == "train" and not resumes else set()
+    return f"sg3tf {name} lacks {sorted(lacks)}" if lacks else ""
+
+
+@pytest.mark.parametrize("page", ["README.md", "Dockerfile", "docs"])
+def test_commands_parse(page: str) -> None:
+    files = sorted((ROOT / page).glob("*.md")) if (ROOT / page).is_dir() else [ROOT / page]
+    found = [(file.name, words) for file in files for words in command_lines(file.read_text())]
+    assert len(found) >= {"README.md": 10, "Dockerfile": 2, "docs": 100}[page]
+    faults = [f"{file}: {problem}" for file, words in found if (problem := fault(words))]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("sg3tf train --data=a \\\n    --batch=32 --gamma=2  # comment", ""),
+        ("sg3tf train --data=a --gamma=2", "lacks ['batch']"),
+        ("x && sg3tf train --data=a --batch=32 --gama=2", "has no ['gama']"),
+        ("sg3tf train --resume=run --mirror 1", "['1'] is no flag"),
+        ("sg3tf generate grid --seeds=0-3 --out=a.png", "network"),
+        ("By `sg3tf generate grid --network=a`, and `sg3tf train --cfg=b` too.", ""),
+        ("By `sg3tf train --resumee=b`.", "has no ['resumee']"),
+    ],
+)
+def test_wrong_commands_are_found(line: str, problem: str) -> None:
+    found = [fault(words) for words in command_lines(line)]
+    assert found
+    assert all(problem in text if problem else text == "" for text in found)
 
 
 def test_site_builds(tmp_path: Path) -> None:

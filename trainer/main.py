@@ -1,6 +1,6 @@
 """Train a generator and a discriminator on images.
 
-sg3tf train --data=data/photos --cfg=stylegan3-t --batch=32 --mirror
+sg3tf train --data=datasets/photos --cfg=stylegan3-t --batch=32 --mirror
 sg3tf train --resume=runs/00000-stylegan3-t-photos-batch32-gamma2 --gamma=4
 """
 

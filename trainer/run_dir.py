@@ -247,7 +247,8 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     found = checkpoints(path)
     if not found:
         lacks = "holds no checkpoint" if path.exists() else "does not exist"
-        raise OptionError(f"--{flag}={path}: {lacks}; give {_SOURCES[flag]}")
+        weights = "; to start from the weights of a .keras or .pkl file, give --init_from" if path.is_file() else ""
+        raise OptionError(f"--{flag}={path}: {lacks}; give {_SOURCES[flag]}{weights}")
     problems = []
     for checkpoint in reversed(found):
         problem = verify_checksums(checkpoint)

@@ -150,9 +150,39 @@ def test_repeats_what_another_attempt_may_change(codes, attempts, raised):
     assert scripted.calls == attempts
 
 
-class Busy(grpc.RpcError):
-    def code(self):
-        return StatusCode.RESOURCE_EXHAUSTED
+class Refused(grpc.RpcError):
+    """An error as gRPC raises it."""
+
+    def __init__(self, code, details):
+        super().__init__(details)
+        self.code, self.details = lambda: code, lambda: details
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "SERVER: Received message larger than max (3000 vs. 2000)",
+        "'z' has the shape [9000, 9000], 324000000 bytes; at most 67108864 are accepted",
+    ],
+)
+def test_a_request_that_is_too_large_is_not_repeated(details):
+    attempts = []
+
+    def send(seconds):
+        attempts.append(seconds)
+        raise Refused(StatusCode.RESOURCE_EXHAUSTED, details)
+
+    with pytest.raises(Refused) as caught:
+        Retries(first_wait_s=0.01).run(send, 10)
+    assert len(attempts) == 1
+    with Client("127.0.0.1:1") as client:
+        assert client._explain(caught.value).startswith("the request is too large for 127.0.0.1:1, ask for fewer")
+
+
+def test_unavailable_may_mean_a_full_queue():
+    full = Refused(StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full")
+    with Client("127.0.0.1:1") as client:
+        assert client._explain(full).startswith("no server answers at 127.0.0.1:1, or its queue is full: start one")
 
 
 def test_all_attempts_share_one_deadline():
@@ -160,9 +190,9 @@ def test_all_attempts_share_one_deadline():
 
     def send(seconds):
         seconds_left.append(seconds)
-        raise Busy
+        raise Refused(StatusCode.RESOURCE_EXHAUSTED, "the server is full")
 
-    with pytest.raises(Busy):
+    with pytest.raises(Refused):
         Retries(attempts=4, first_wait_s=0.02).run(send, 10)
     assert seconds_left[0] == pytest.approx(10, abs=0.01)
     waits = -np.diff(seconds_left)

@@ -194,6 +194,14 @@ def test_resume_path_without_a_checkpoint_is_refused(tmp_path, there):
         run_dir.resolve_resume_path(path)
 
 
+def test_resume_path_of_a_file_names_the_flag_for_weights(tmp_path):
+    """As the official code is given --resume=x.pkl, where it starts a new run."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"")
+    with pytest.raises(OptionError, match=f"--resume={path}: holds no checkpoint; .*weights.* give --init_from$"):
+        run_dir.resolve_resume_path(path)
+
+
 @pytest.fixture
 def damaged_run(tmp_path):
     """A run with three checkpoints, the newest two damaged."""
