@@ -29,7 +29,8 @@ def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> No
         limit_s: seconds to wait.
 
     Raises:
-        OptionError: an address is malformed, this worker's port is taken, or a worker was not reached in time; the message names it.
+        OptionError: an address is malformed, this worker's port is taken, or a worker was not reached in time; the
+            message names it.
     """
     for address in addresses:
         _split(address)

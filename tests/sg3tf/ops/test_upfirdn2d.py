@@ -37,7 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
     "two axes": {"taps": taps(3, 5), "up": (3, 1), "down": (1, 4), "pad": (0, 2, 4, 3)},
     "samples without a tap": {"taps": taps(2), "up": 4, "pad": (1, 1, 1, 1)},
     "one sample left": {"taps": taps(7, 3), "down": 5},
-    "one sample left of 11 and 9": {"taps": taps(13), "up": 2, "down": 3, "pad": (-5, -2, -4, -1)},
+    "fewer samples than phases": {"taps": taps(13), "up": 2, "down": 3, "pad": (11, -14, 11, -10)},
     "all of it cropped": {"taps": taps(3), "pad": (-9, 4, 2, 0)},
 }
 
