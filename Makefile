@@ -5,13 +5,22 @@
 # make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
-# The first that runs and is new enough: a name on the path may be a shim for a version that is not there.
-NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# The first that runs and that TensorFlow has wheels for: a name on the path may be a shim for a version that is not there.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$p; break; }; done)
+  $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
 DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
+
+# An environment of another version is cleared first: venv would leave its bin/python.
+VERSION := import sys; print(sys.version_info[:2])
+define make_environment
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \
+	  { echo "no Python 3.11 to 3.13 found, which TensorFlow 2.21 needs: make PYTHON=/path/to/python3"; exit 1; }
+	@clear=; there=$$($(1)/bin/python -c '$(VERSION)' 2>&1); [ "$$there" = "$$($(PYTHON) -c '$(VERSION)')" ] || clear=--clear; \
+	  $(PYTHON) -m venv $$clear $(1)
+endef
 
 .PHONY: explorer explorer-tools docs format soak soak-serving demo gpu-programs native native-test test test-fast test-beam lint wheel wheel-test clean
 
@@ -64,8 +73,7 @@ test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pytest tests/sg3tf/data
 
 .venv-beam/.installed: pyproject.toml
-	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "no Python 3.11 or newer found"; exit 1; }
-	$(PYTHON) -m venv .venv-beam
+	$(call make_environment,.venv-beam)
 	.venv-beam/bin/python -m pip install --quiet "apache-beam>=2.77,<3" absl-py google-crc32c numpy pillow tqdm lmdb \
 	  pytest hypothesis
 	touch $@
@@ -92,8 +100,7 @@ soak-serving: .venv/.installed
 # Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages of the same names.
 # Without npm the client for Node is left out.
 .venv-clients/.installed: Makefile
-	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "no Python 3.11 or newer found"; exit 1; }
-	$(PYTHON) -m venv .venv-clients
+	$(call make_environment,.venv-clients)
 	.venv-clients/bin/python -m pip install --quiet "grpcio>=1.70" "protobuf==3.20.3" "numpy>=2.0"
 	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/min-tfs-client min-tfs-client==1.0.2
 	.venv-clients/bin/python -m pip install --quiet --no-deps --upgrade --target .venv-clients/serving-client \
@@ -139,10 +146,8 @@ lint: .venv/.installed
 	$(BIN)/mypy tools sg3tf trainer serving examples/demo benchmarks configure.py custom_ops/gpu
 
 .venv/.installed: pyproject.toml constraints.txt
-	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || \
-	  { echo "no Python 3.11 or newer found, which Keras 3.15 needs: make PYTHON=/path/to/python3"; exit 1; }
+	$(call make_environment,.venv)
 	@echo "installing into .venv, which takes a few minutes"
-	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,serve,onnx,litert,hub,metrics,video,lmdb,parquet,profile,photos,docs,dev]"
 	touch $@
 

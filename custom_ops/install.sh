@@ -23,6 +23,9 @@ command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler 
 "$python" configure.py
 "$bazel" build --jobs="${SG3TF_JOBS:-2}" "${products[@]/#///custom_ops:}"
 mkdir -p "$folder"
+if [ "${2:-}" = --no-xla ] && ! cmp --silent "bazel-bin/custom_ops/_sg3tf_native.so" "$folder/_sg3tf_native.so"; then
+  rm --force "$folder/_sg3tf_native_xla.so"  # of another build; both would be loaded together
+fi
 for product in "${products[@]}"; do  # running processes keep the old file
   cp --force "bazel-bin/custom_ops/$product" "$folder/.$product" && mv --force "$folder/.$product" "$folder/$product"
 done

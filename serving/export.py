@@ -115,7 +115,7 @@ def _export_file(options: flags.FlagValues) -> Path:
     common = {
         "inputs": options.inputs,
         "license": options.license,
-        "metadata": training_provenance(network),
+        "metadata": training_provenance(network, generator.config.label_dim),
     }
     if options.format == "onnx":
         from serving.onnx_export import export_onnx

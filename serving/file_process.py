@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 for _package in ("sg3tf", "serving", "trainer", "tensorflow", "keras"):
@@ -68,7 +67,8 @@ def main(runtime: str, model: str, requests: str, answers: str) -> None:
         outputs |= {f"{number}/{name}": array for name, array in arrays.items()}
         latencies.append(times)
     np.savez(answers, **outputs)
-    print(json.dumps({"load_ms": load_ms, "latencies_ms": latencies, "version": version(runtime.replace("_", "-"))}))
+    version = sys.modules[runtime].__version__  # packages have other names: onnxruntime-gpu
+    print(json.dumps({"load_ms": load_ms, "latencies_ms": latencies, "version": version}))
 
 
 def _ms_since(started: float) -> float:

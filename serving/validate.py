@@ -106,7 +106,10 @@ def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
     if config.label_dim > 1:
-        names = [*map(str, range(config.label_dim)), *classes, *([",".join(classes[:2])] if classes else [])]
+        names = [*map(str, range(config.label_dim)), *classes]
+        plain = [name for name in classes if "," not in name and name == name.strip()]
+        if plain:  # others cannot be parts of a list
+            names.append(",".join(plain[:2]))
         by_class = {"class_name": np.array([names[-1 - i % len(names)] for i in range(size)], object)}
         inputs["label"] = by_class
         for name in ("generate", "generate_png", "map"):

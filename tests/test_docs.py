@@ -140,3 +140,11 @@ def test_pictures_name_no_folder_of_a_machine() -> None:
     pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
     assert len(pictures) > 20
     assert not [picture.name for picture in pictures if re.search(rb"/(?:work|home|root|tmp)/", picture.read_bytes())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_say_the_size_of_their_network(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        sides = set(re.findall(r'"portraits-(\d+)', block))
+        shapes = re.findall(r"# float32 \[\w+, (\d+), (\d+), 3\]", block)
+        assert len(sides) != 1 or {side for shape in shapes for side in shape} <= sides

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from absl import flags
 from results_page import write_results
 
 from sg3tf.utils import command_line
+from sg3tf.utils.files import atomic_write, hidden_name
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -34,6 +36,9 @@ _ROOT = _HERE.parents[1]
 _TRAINING = ["--batch=8", "--loss=relativistic", "--gamma=0.5", "--mirror", "--aug=noaug", "--precision=auto"]
 _REPORTS = ["--metrics=none", "--tick=1", "--snap=2"]
 _STOPPED = "stopped; run the demo again to continue"
+_NETWORK = str(_ROOT / "examples/portraits-32.keras")
+_SOURCE = "source.json"
+_FILM = "interpolation.gif"
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -43,7 +48,7 @@ def define_flags(options: flags.FlagValues) -> None:
     )
     flags.DEFINE_string(
         "network",
-        str(_ROOT / "examples/portraits-32.keras"),
+        _NETWORK,
         "Trained generator to start from, of stylegan3-t or -r.",
         flag_values=options,
     )
@@ -58,8 +63,9 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> None:
     """Run every step as a command line, which is printed first."""
-    out = Path(options.out) / (f"demo-{Path(options.data).stem}" if options.data else "demo")
+    out = _folder(options)
     out.mkdir(parents=True, exist_ok=True)
+    _keep_source(options, out)
     steps = _Steps()
     with _native_build(out) as build:
         steps.begin("A picture by the trained network that comes along")
@@ -76,12 +82,7 @@ def main(options: flags.FlagValues) -> None:
     _python("-m", "sg3tf", "export", f"--network={run}", f"--model_base_path={models}")
     steps.begin("A server, and requests to it")
     with _server(models) as address:
-        served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
-        _python(
-            "-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}"
-        )
-        walk = ["--seeds=0-11", "--grid=4x1", "--frames=20", "--loop", "--fps=20", f"--out={out / 'interpolation.gif'}"]
-        _python("-m", "sg3tf", "generate", "interpolate", *served, *walk)
+        _ask_server(address, out)
     steps.end()
     page = write_results(out, run, steps.seconds, _next_commands(options, run, models))
     print(f"\nOpen {page} in a browser.\n\n{_next_commands(options, run, models)}")
@@ -107,6 +108,35 @@ class _Steps:
         if self._title:
             self.seconds[self._title] = now - self._started
         self._started = now
+
+
+# --- The folder -------------------------------------------------------------------------------------------------------
+
+
+def _folder(options: flags.FlagValues) -> Path:
+    return Path(options.out) / (f"demo-{Path(os.path.abspath(options.data)).name}" if options.data else "demo")
+
+
+def _keep_source(options: flags.FlagValues, out: Path) -> None:
+    """Record --data and --network in `out`.
+
+    Raises:
+        ValueError: `out` has a data set already, of another source.
+    """
+    file = out / _SOURCE
+    source = {
+        "data": os.path.abspath(options.data) if options.data else "",
+        "network": os.path.abspath(options.network) if options.network != _NETWORK else "",  # a checkout may move
+    }
+    if file.exists() and (out / "data").exists():
+        begun = json.loads(file.read_text())
+        for name, value in source.items():
+            if value != begun[name]:
+                before = f"with --{name}={begun[name]}" if begun[name] else f"without --{name}"
+                remedy = "move or remove that folder, or choose another with --out"
+                raise ValueError(f"--{name}={options[name].value}: {out} was begun {before}; {remedy}")
+    with atomic_write(file) as written:
+        written.write(json.dumps(source).encode())
 
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
@@ -147,14 +177,23 @@ def _make_data(options: flags.FlagValues, out: Path) -> Path:
 
 
 def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
-    """Continue the run in `out`, or start one from --network; return its folder."""
+    """Continue the run in `out`, or start one from --network; return its folder.
+
+    A finished run trains on only after results.html has shown it.
+    """
     runs = out / "training"
     started = sorted(path for path in runs.glob("*") if any(path.glob("checkpoints/[0-9]*")))
     if started:
         run = started[-1]
         planned = json.loads((run / "options.json").read_text())["kimg"]
-        done = max(int(path.name) for path in run.glob("checkpoints/[0-9]*")) / 1000
-        length = planned if done < planned else planned + options.kimg
+        last = max(run.glob("checkpoints/[0-9]*"), key=lambda path: int(path.name))
+        length = planned
+        if int(last.name) / 1000 >= planned:
+            page = out / "results.html"
+            if not page.exists() or page.stat().st_mtime < last.stat().st_mtime:
+                print(f"finished before, in {run}; its results come first", flush=True)
+                return run
+            length += options.kimg
         _python("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length:g}")
         return run
     network = [f"--{name}={value}" for name, value in network_flags(options.network).items()]
@@ -203,6 +242,16 @@ def _server(models: Path) -> Iterator[str]:
             yield match[1]
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+def _ask_server(address: str, out: Path) -> None:
+    """Draw a grid and a film."""
+    served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
+    _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}")
+    # Frames of a film that was stopped are known by the port of their server, which every call chooses anew.
+    shutil.rmtree(out / hidden_name(_FILM, ".frames"), ignore_errors=True)
+    walk = ["--seeds=0-11", "--grid=4x1", "--frames=20", "--loop", "--fps=20", f"--out={out / _FILM}"]
+    _python("-m", "sg3tf", "generate", "interpolate", *served, *walk)
 
 
 def _next_commands(options: flags.FlagValues, run: Path, models: Path) -> str:

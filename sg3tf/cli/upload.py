@@ -81,7 +81,7 @@ def write_repository(folder: Path, options: Any) -> None:
     network = resolve_network(options.network)  # a run may be in training
     D = _discriminator(network) if options.discriminator else None
     G = load(network)
-    provenance = training_provenance(network)
+    provenance = training_provenance(network, G.config.label_dim)
     known = {} if hub.is_address(network) else distances(Path(network))
     G.save(folder / hub.GENERATOR)
     if D:

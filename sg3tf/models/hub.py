@@ -25,7 +25,7 @@ _HUB = re.compile(
 )
 _DISCRIMINATOR = "-discriminator.keras"  # end of the name of a file beside a generator's
 _SCHEMES = ("hf://", "https://", "http://")
-_DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
+_DIGEST = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
 
@@ -135,12 +135,19 @@ def _digest_in(address: str) -> str:
     digest = _DIGEST.fullmatch(fragment)
     if not digest:
         raise ValueError(f"{address}: the digest is missing; give {url}#sha256= and 64 hexadecimal digits")
-    return digest[1]
+    return digest[1].lower()
+
+
+def _cache_folder() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "networks"
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users, as in some containers
+        raise ValueError("no home folder to keep downloaded networks in: set XDG_CACHE_HOME to a folder") from error
 
 
 def _from_web(address: str) -> Path:
     url, expected = address.partition("#")[0], _digest_in(address)
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "networks" / expected
+    folder = _cache_folder() / expected
     file = folder / (Path(urlsplit(url).path).name or GENERATOR)
     if file.is_file() and digest_file(file) == expected:
         return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,10 +72,13 @@ def model_card(
         lines += ['images = G({"z": sg3tf.latents.z_from_seeds([85], G.config.z_dim), "label": label})']
     else:
         lines += ["images = G(sg3tf.latents.z_from_seeds([85], G.config.z_dim))"]
+    command = f"sg3tf generate images --network=hf://{repo} --outdir=images"
+    if c.label_dim:
+        command += f" --class={shlex.quote(classes[0] if classes else '0')}"
     lines += [
         "```",
         "",
-        f"Images are NHWC, from -1 to 1. In a shell: `sg3tf generate images --network=hf://{repo}`.",
+        f"Images are NHWC, from -1 to 1. In a shell: `{command}`.",
         "",
     ]
     lines += ["## Intended use", "", intended_use or "Not stated by the author.", ""]

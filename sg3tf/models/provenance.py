@@ -16,15 +16,23 @@ PROVENANCE = "provenance.json"
 _UNKNOWN = {"training_kimg": None, "data_name": None, "data_digest": None}
 
 
-def training_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+def training_provenance(path: str | os.PathLike[str], label_dim: int | None = None) -> dict[str, Any]:
     """Return the training length and training data of the generator at `path`, from the files of its run.
 
     Args:
         path: run folder, checkpoint folder, .keras file or address, as for `sg3tf.load`.
+        label_dim: of the generator; names of another number of classes, which lie above it, are left out.
 
     Returns:
         source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names.
     """
+    found = _provenance(path)
+    if label_dim is not None and len(found["classes"]) != label_dim:
+        found["classes"] = []
+    return found
+
+
+def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     if hub.is_address(path):
         local = hub.fetch(str(path))
         return {**_UNKNOWN, "source": str(path), "classes": list(class_names(local)), **_published(local)}
@@ -57,7 +65,11 @@ def distances(path: Path) -> dict[str, float]:
     nimg = trained_nimg(file)
     found: dict[str, float] = {}
     for folder in file.parents[:3]:
+        if not (folder / "options.json").is_file():
+            continue  # no run: its metrics are of other networks
         for results in sorted(folder.glob("metric-*.jsonl")):
+            if results.stem.endswith("_held_out"):
+                continue  # of benchmarks.quality_bench, on other images
             for line in read_json_lines(results):
                 if nimg is not None and line["kimg"] == nimg / 1000:
                     found |= line["results"]

@@ -18,6 +18,7 @@ import demo
 import numpy as np
 import pytest
 import results_page
+from absl import flags
 from PIL import Image
 
 import sg3tf
@@ -45,8 +46,8 @@ def start_demo(out: Path, network: Path, *flags: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow  # trains, exports and serves in processes of its own
 def test_an_interrupted_demo_runs_to_the_end_when_called_again(network: Path, tmp_path: Path) -> None:
-    flags, out = ["--portraits=40", "--kimg=0.5"], tmp_path / "demo"
-    with start_demo(tmp_path, network, *flags) as process:
+    short, out = ["--portraits=40", "--kimg=0.5"], tmp_path / "demo"
+    with start_demo(tmp_path, network, *short) as process:
         while process.poll() is None and not list(out.glob("training/*/fakes000000.png")):
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
@@ -56,7 +57,7 @@ def test_an_interrupted_demo_runs_to_the_end_when_called_again(network: Path, tm
     (checkpoint,) = (run / "checkpoints").iterdir()
     assert int(checkpoint.name) < 500
 
-    with start_demo(tmp_path, network, *flags) as process:
+    with start_demo(tmp_path, network, *short) as process:
         output, err = process.communicate(timeout=500)
     assert process.returncode == 0, err[-3000:]
     assert "Resuming from" in output and "python -m" not in output
@@ -96,17 +97,90 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         demo.network_flags(tmp_path / "a.keras")
 
 
-@pytest.mark.parametrize(("done_nimg", "length"), [(4000, "12"), (12000, "20")])
-def test_an_interrupted_run_is_finished_and_a_finished_one_trains_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done_nimg: int, length: str
+@pytest.mark.parametrize(
+    ("done_nimg", "page", "length"),
+    [
+        (4000, "none", "12"),
+        (4000, "newer", "12"),
+        (12000, "newer", "20"),
+        (12000, "older", ""),  # stopped after the training
+        (12000, "none", ""),
+    ],
+)
+def test_an_interrupted_run_is_finished_and_a_shown_one_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done_nimg: int, page: str, length: str
 ) -> None:
     run = tmp_path / "training/00000-run"
     (run / f"checkpoints/{done_nimg:09d}").mkdir(parents=True)
     (run / "options.json").write_text(json.dumps({"kimg": 12.0}))
+    if page != "none":
+        (tmp_path / "results.html").touch()
+        os.utime(tmp_path / "results.html", (4e9, 4e9) if page == "newer" else (1, 1))
     commands: list[tuple[str, ...]] = []
     monkeypatch.setattr(demo, "_python", lambda *arguments, **_: commands.append(arguments))
     assert demo._train(SimpleNamespace(kimg=8.0), tmp_path, tmp_path / "data") == run
-    assert commands == [("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length}")]
+    train = ("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length}")
+    assert commands == ([train] if length else [])
+
+
+def options_of(**given: str) -> flags.FlagValues:
+    options = flags.FlagValues()
+    demo.define_flags(options)
+    options(["demo", *(f"--{name}={value}" for name, value in given.items())])
+    return options
+
+
+def test_a_folder_keeps_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other pictures with a folder of the same name, or another network, are not taken for those of the first call."""
+    out = tmp_path / "demo-images"
+    out.mkdir()
+    demo._keep_source(options_of(data="/typo/images"), out)  # no data set was made of it
+    demo._keep_source(options_of(data="/cats/images"), out)
+    (out / "data").mkdir()
+    demo._keep_source(options_of(data="/cats/images/"), out)
+    monkeypatch.chdir("/")
+    demo._keep_source(options_of(data="cats/images"), out)
+    with pytest.raises(
+        ValueError, match=r"^--data=/dogs/images: \S+demo-images was begun with --data=/cats/images; .*"
+    ):
+        demo._keep_source(options_of(data="/dogs/images"), out)
+    with pytest.raises(ValueError, match=r"^--network=other\.keras: \S+ was begun without --network; "):
+        demo._keep_source(options_of(data="/cats/images", network="other.keras"), out)
+    (out / "source.json").unlink()  # of an earlier version
+    demo._keep_source(options_of(data="/dogs/images"), out)
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("", "demo"),
+        ("/a/photos", "demo-photos"),
+        ("/a/photos/", "demo-photos"),
+        ("/a/photos.zip", "demo-photos.zip"),
+        ("/a/photos.2024", "demo-photos.2024"),
+        ("/a/photos/.", "demo-photos"),
+    ],
+)
+def test_the_name_of_the_folder(data: str, name: str) -> None:
+    assert demo._folder(options_of(data=data, out="runs")) == Path("runs") / name
+
+
+def test_frames_of_a_stopped_interpolation_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are labeled with the port of a server that is gone, so that no later call could use them."""
+    kept = tmp_path / ".interpolation.gif.frames"
+    label = {"network": "grpc://127.0.0.1:1/sg3 version 1"}
+    kept.mkdir()
+    (kept / "film.json").write_text(json.dumps(label, indent=2))
+    (kept / "000000.png").touch()
+    commands: list[tuple[str, ...]] = []
+
+    def record(*arguments: str, **_: str) -> None:
+        commands.append(arguments)
+        assert "interpolate" not in arguments or not kept.exists()
+
+    monkeypatch.setattr(demo, "_python", record)
+    demo._ask_server("127.0.0.1:2", tmp_path)
+    assert ["grid" in command for command in commands] == [True, False]
 
 
 def test_ctrl_c_waits_for_the_step_to_save(tmp_path: Path) -> None:

@@ -145,8 +145,12 @@ def test_compose():
     (service,) = compose["services"].values()
     assert service["image"] == "tensorflow/serving:2.21.0"
     assert set(service["command"]) == ARGUMENTS
-    mounts = {mount.rsplit(":", 2)[1]: mount for mount in service["volumes"]}
+    mounts = {mount["target"]: mount for mount in service["volumes"]}
     assert set(mounts) == {"/models/sg3", "/config"}
+    # In the short syntax models/sg3 would be a named volume, and a folder that is missing would be made, empty.
+    for mount in mounts.values():
+        assert mount["type"] == "bind" and mount["read_only"] and mount["bind"] == {"create_host_path": False}
+    assert mounts["/models/sg3"]["source"] == "${SG3_MODELS:-../../models/sg3}"
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 

@@ -1,6 +1,9 @@
 """A generator as an ONNX file: the numbers of the official code, those of every Keras generator, and no broken file."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import ml_dtypes
@@ -220,3 +223,26 @@ def test_command_line(generator, tmp_path, monkeypatch, capsys):
     model = onnx.load(tmp_path / "g.onnx")
     described = json.loads(model.metadata_props[0].value)
     assert (described["training_kimg"], described["license"], model.graph.input[0].name) == (7.0, "CC0-1.0", "ws")
+
+
+def test_the_runtime_may_come_in_another_package(tmp_path):
+    """ONNX Runtime for GPUs is the package onnxruntime-gpu, so that there is no package onnxruntime to ask."""
+    np.savez(tmp_path / "requests.npz", **{"0/z": np.zeros([1, 2], np.float32)})
+    program = """
+import importlib.metadata, json, sys, types
+def version(name): raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = version
+class Session:
+    def __init__(self, *_, **__): pass
+    def get_outputs(self): return [types.SimpleNamespace(name="images")]
+    def run(self, names, inputs): return [inputs["z"]]
+runtime = types.ModuleType("onnxruntime")
+runtime.SessionOptions, runtime.InferenceSession, runtime.__version__ = types.SimpleNamespace, Session, "1.2.3"
+sys.modules["onnxruntime"] = runtime
+sys.path.insert(0, sys.argv[1])
+import file_process
+file_process.main("onnxruntime", "model.onnx", "requests.npz", "answers.npz")
+"""
+    command = [sys.executable, "-c", program, str(Path(onnx_export.__file__).parent)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["version"] == "1.2.3"

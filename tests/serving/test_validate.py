@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from serving import saved_model, validate
 from serving.saved_model import export_saved_model
 from serving.validate import ValidationError, validate_export
+from sg3tf.utils.class_names import label_of
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,15 @@ def test_a_signature_that_fails(fake_generator, tmp_path):
 def test_wrong_answers(answer, message):
     with pytest.raises(ValidationError, match=f"^signature generate, batch 2: {message}"):
         validate.largest_difference("signature generate, batch 2", {"images": np.float32([0, 1])}, answer)
+
+
+@pytest.mark.parametrize("classes", [("tabby, old", "manx"), (" tabby", "tabby, old"), ("tabby", "manx")])
+def test_requests_name_known_classes(fake_generator, classes):
+    """A name may have commas or spaces around it; several are joined by commas only where they have neither."""
+    requests = validate.reference_requests(fake_generator, [1, 4], classes)
+    names = [name for request in requests for name in request.inputs.get("class_name", ())]
+    assert set(classes) <= set(names)
+    assert all(label_of(name, classes, 2) is not None for name in names)
 
 
 def test_eight_bits_may_differ_where_rounding_decides():

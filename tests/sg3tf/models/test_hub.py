@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
+import shlex
 import shutil
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
@@ -223,6 +226,8 @@ def test_a_file_of_known_digest(generator: Any, server: Any, tmp_path: Path, mon
         sg3tf.load(f"{server.root}/cats.keras#sha256={wrong}")
     with pytest.raises(FileNotFoundError, match=f"dogs.keras: cannot be fetched .*404.* SHA-256 {wrong}, there"):
         sg3tf.load(f"{server.root}/dogs.keras#sha256={wrong}")
+    assert same(sg3tf.load(f"{server.root}/cats.keras#sha256={digest.upper()}"), generator)
+    assert hub.identity(f"https://h/a#sha256={digest.upper()}") == hub.identity(f"https://h/b#sha256={digest}")
     with pytest.raises(ValueError, match="the digest is missing; give .*/cats.keras#sha256= and"):
         sg3tf.load(f"{server.root}/cats.keras")
     stored = [file.name for file in (tmp_path / "cache").rglob("*") if file.is_file()]
@@ -230,6 +235,16 @@ def test_a_file_of_known_digest(generator: Any, server: Any, tmp_path: Path, mon
     (damaged,) = (tmp_path / "cache").rglob("cats.keras")
     damaged.write_bytes(b"")
     assert same(sg3tf.load(f"{server.root}/cats.keras#sha256={digest}"), generator)
+
+
+def test_a_cache_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(ValueError, match="^no home folder .*: set XDG_CACHE_HOME to a folder$"):
+        hub.fetch(f"https://localhost/cats.keras#sha256={'0' * 64}")
 
 
 # --- Upload -----------------------------------------------------------------------------------------------------------
@@ -250,7 +265,43 @@ def run(generator: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_other_networks_are_left_out(run: Path, tmp_path: Path) -> None:
+    """Several runs may measure the same kimg; only the folder of a run has metrics of its networks."""
+    networks = shutil.copytree(run, tmp_path / "runs" / run.name)
+    line = json.dumps({"kimg": 7.0, "results": {"fid50k": 1.0}}) + "\n"
+    (tmp_path / "runs" / "metric-fid50k.jsonl").write_text(line)
+    (networks / "metric-swd_held_out.jsonl").write_text(line.replace("fid50k", "swd_held_out"))
+    assert distances(networks) == {"swd": 17.5}
+
+
+def test_names_of_other_classes_are_left_out(generator: Any, tmp_path: Path) -> None:
+    """classes.json may lie above a network that has nothing to do with it."""
+    (tmp_path / "classes.json").write_text('["tabby", "manx", "persian"]')
+    (tmp_path / "a").mkdir()
+    generator.save(tmp_path / "a" / "cats.keras")
+    flags = [f"--network={tmp_path / 'a' / 'cats.keras'}", "--repo=user/cats", "--license=cc0-1.0"]
+    assert console.main(["upload", *flags, f"--out={tmp_path / 'out'}"]) == 0
+    assert not (tmp_path / "out" / "classes.json").exists()
+    assert "tabby" not in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["classes"] == []
+    export = ["export", "--format=onnx", flags[0], f"--out={tmp_path / 'cats.onnx'}"]
+    assert console.main(export) == 0
+    (described,) = onnx.load(tmp_path / "cats.onnx").metadata_props
+    assert json.loads(described.value)["classes"] == []
+
+
+def shell_command(card: str) -> list[str]:
+    (command,) = re.findall(r"In a shell: `sg3tf (.*)`", card)
+    return shlex.split(command)
+
+
+def test_the_card(
+    run: Path,
+    generator: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     flags = [f"--network={run}", "--repo=user/cats", "--license=cc-by-4.0", "--intended_use=Pictures of cats."]
     assert console.main(["upload", *flags, f"--out={tmp_path / 'out'}"]) == 0
     names = {"README.md", "classes.json", "generator.keras", "provenance.json", "samples.png"}
@@ -276,6 +327,10 @@ def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.Capt
     exec(code.replace("hf://user/cats", str(tmp_path / "out" / "generator.keras")), drawn)
     assert drawn["images"].shape == (1, 8, 8, 3)
     assert same(sg3tf.load(tmp_path / "out" / "generator.keras"), generator)
+    monkeypatch.chdir(tmp_path)
+    words = [word.replace("hf://user/cats", str(tmp_path / "out" / "generator.keras")) for word in shell_command(card)]
+    assert console.main([*words, "--seeds=0"]) == 0
+    assert len(list(tmp_path.glob("*/seed0000.png"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -293,7 +348,9 @@ def test_the_card(run: Path, generator: Any, tmp_path: Path, capsys: pytest.Capt
         (0, [], None, "0 to 15](", ""),
     ],
 )
-def test_labels_of_the_samples(dim: int, classes: list[str], first: Any, caption: str, code: str) -> None:
+def test_labels_of_the_samples(
+    dim: int, classes: list[str], first: Any, caption: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A label of one number is no class: 0 is the mean of a standardized one, and 1 an unusual value."""
     network = sg3tf.Generator.from_preset("stylegan2", 8, **TINY | {"label_dim": dim})
     drawn: list[Any] = []
@@ -310,6 +367,12 @@ def test_labels_of_the_samples(dim: int, classes: list[str], first: Any, caption
     provenance = {"training_kimg": None, "data_name": None, "data_digest": None, "classes": classes}
     card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, distances={})
     assert caption in card and code in card
+    parsed: list[Any] = []
+    monkeypatch.setattr("sg3tf.generate.commands.images.main", parsed.append)
+    assert console.main(shell_command(card)) == 0
+    (options,) = parsed
+    expected = None if not dim else classes[0] if classes else "0"  # a number of one class would be its whole label
+    assert (options.network, options["class"].value) == ("hf://u/n", expected)
 
 
 def test_a_discriminator_goes_along(run: Path, generator: Any, tmp_path: Path, capsys: Any) -> None:

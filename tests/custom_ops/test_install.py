@@ -1,0 +1,45 @@
+"""What custom_ops/install.sh leaves in sg3tf/ops/lib, with a Bazel that only writes files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def install(tree: Path, content: str, *flags: str) -> set[str]:
+    """Install libraries of that content; return names and contents of what is there."""
+    (tree / "custom_ops").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "custom_ops/install.sh", tree / "custom_ops")
+    (tree / "bin").mkdir(exist_ok=True)
+    for name, line in {
+        "bazel": f'for p in "$@"; do echo {content} >"bazel-bin/custom_ops/${{p#*:}}"; done',
+        "g++": ":",
+    }.items():
+        (tree / "bin" / name).write_text(f"#!/bin/sh\ncase $1 in build) shift 2; ;; esac\n{line}\n")
+        (tree / "bin" / name).chmod(0o755)
+    (tree / "bazel-bin/custom_ops").mkdir(parents=True, exist_ok=True)
+    environment = {"PATH": f"{tree / 'bin'}:/usr/bin:/bin"}
+    subprocess.run([tree / "custom_ops/install.sh", "true", *flags], env=environment, check=True)
+    return {f"{file.name}: {file.read_text().strip()}" for file in (tree / "sg3tf/ops/lib").iterdir()}
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_libraries_are_of_one_build(tmp_path: Path, is_new: bool) -> None:
+    """Both are loaded together: without --no-xla both are installed, with it the other is kept if it still fits."""
+    all_three = {f"_sg3tf_native{end}: old" for end in (".so", ".json", "_xla.so")}
+    assert install(tmp_path, "old") == all_three
+    if is_new:
+        assert install(tmp_path, "new", "--no-xla") == {"_sg3tf_native.so: new", "_sg3tf_native.json: new"}
+    else:
+        assert install(tmp_path, "old", "--no-xla") == all_three
+
+
+def test_a_library_for_xla_alone_is_removed(tmp_path: Path) -> None:
+    install(tmp_path, "old")
+    (tmp_path / "sg3tf/ops/lib/_sg3tf_native.so").unlink()
+    assert install(tmp_path, "new", "--no-xla") == {"_sg3tf_native.so: new", "_sg3tf_native.json: new"}
