@@ -27,6 +27,7 @@ if [ "${2:-}" = --no-xla ] && ! cmp --silent "bazel-bin/custom_ops/_sg3tf_native
   rm --force "$folder/_sg3tf_native_xla.so"  # of another build; both would be loaded together
 fi
 for product in "${products[@]}"; do  # running processes keep the old file
-  cp --force "bazel-bin/custom_ops/$product" "$folder/.$product" && mv --force "$folder/.$product" "$folder/$product"
+  cp --force "bazel-bin/custom_ops/$product" "$folder/.$product"
+  mv --force "$folder/.$product" "$folder/$product"
 done
 echo "native operations in $folder"

@@ -48,7 +48,8 @@ void new_setting(const char* driver) {
   folder = new_folder();
   std::filesystem::create_directory(folder / "bin");
   write_text(folder / "bin" / "nvcc",
-             "#!/bin/sh\n[ \"$1\" = --version ] && echo 'release 12.9,' && exit\nprintf x >> '" +
+             "#!/bin/sh\n[ \"$1\" = --version ] && echo 'release 12.9,' && exit\n[ \"$1\" = --list-gpu-arch ] && "
+             "exit\nprintf x >> '" +
                  (folder / "compiled").string() + "'\necho \"$*\" > out\ngrep -q 'SG3_TAPS 13' sg3tf.cu && exit 1\n" +
                  "grep -q 'SG3_TAPS 16' sg3tf.cu && sleep 2.1\nexit 0\n");
   std::filesystem::permissions(folder / "bin" / "nvcc", std::filesystem::perms::owner_all);

@@ -43,3 +43,12 @@ def test_a_library_for_xla_alone_is_removed(tmp_path: Path) -> None:
     install(tmp_path, "old")
     (tmp_path / "sg3tf/ops/lib/_sg3tf_native.so").unlink()
     assert install(tmp_path, "new", "--no-xla") == {"_sg3tf_native.so: new", "_sg3tf_native.json: new"}
+
+
+def test_a_library_that_cannot_be_copied_is_an_error(tmp_path: Path) -> None:
+    install(tmp_path, "old")
+    product = tmp_path / "bazel-bin/custom_ops/_sg3tf_native.so"
+    product.unlink()
+    product.mkdir()
+    with pytest.raises(subprocess.CalledProcessError):
+        install(tmp_path, "new")
