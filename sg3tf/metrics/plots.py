@@ -141,7 +141,7 @@ LOGARITHMIC_RATIO = 10  # of the largest to the smallest value, from which on th
 def plot_runs(path: Path, groups: Sequence[Group], name: str) -> None:
     """Values over images and over time; the band is from the lowest to the highest of a group's runs."""
     bounds = np.concatenate([values for group in groups for values in (group.low, group.high)])
-    low, high = np.nanmin(bounds, initial=np.inf), np.nanmax(bounds, initial=-np.inf)  # a tick may have no number
+    low, high = np.nanmin(bounds, initial=np.inf), np.nanmax(bounds, initial=-np.inf)  # ticks may have NaN
     with figure(path, 9.5, 3.6) as fig:
         over_kimg, over_hours = fig.subplots(1, 2, sharey=True)
         for number, group in enumerate(groups):
