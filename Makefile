@@ -62,7 +62,9 @@ $(TEST_GROUPS):
 	@echo "== $@"
 	@$(BIN)/python -m pytest $@ $(if $(filter tests/sg3tf,$@),--ignore=tests/sg3tf/ops) $(PYTEST_FLAGS)
 
-test: native-test test-beam .venv-clients/.installed explorer-tools
+test: .venv/.installed
+	@$(MAKE) --no-print-directory --jobs=2 native-test test-beam .venv-clients/.installed
+	@$(MAKE) --no-print-directory explorer-tools  # by apt, as Bazel, and not at once
 	@$(run_tests)
 
 test-fast: native
