@@ -5,9 +5,10 @@
 # make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
 # All set-up happens in .venv, with the exact versions of constraints.txt.
 
-# The first that runs and that TensorFlow has wheels for: a name on the path may be a shim for a version that is not there.
+# The environment's own, or the first that runs and that TensorFlow has wheels for: a name on the path may be a shim for a
+# version that is not there.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11; do \
   $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
 DATA ?=
 KIMG ?= 12
@@ -18,7 +19,7 @@ VERSION := import sys; print(sys.version_info[:2])
 define make_environment
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \
 	  { echo "no Python 3.11 to 3.13 found, which TensorFlow 2.21 needs: make PYTHON=/path/to/python3"; exit 1; }
-	@clear=; there=$$($(1)/bin/python -c '$(VERSION)' 2>&1); [ "$$there" = "$$($(PYTHON) -c '$(VERSION)')" ] || clear=--clear; \
+	@clear=; there=$$($(1)/bin/python -c '$(VERSION)' 2>/dev/null); [ "$$there" = "$$($(PYTHON) -c '$(VERSION)')" ] || clear=--clear; \
 	  $(PYTHON) -m venv $$clear $(1)
 endef
 

@@ -23,6 +23,7 @@ from absl import flags
 from numpy.typing import NDArray
 
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute
 from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
 from sg3tf.metrics.detectors.scattering import Scattering
@@ -159,6 +160,10 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
             if is_done(key):
                 continue
             folder, start = outdir / option / f"seed{seed}", time.monotonic()
+            for file in folder.glob("*/options.json"):
+                if json.loads(file.read_text()).get("data_order") != ORDERS[-1]:
+                    begun = f"{file.parent}: was begun by an earlier revision, with other held-out images"
+                    raise ValueError(f"{begun}; give another --outdir")
             train(
                 folder,
                 [

@@ -40,10 +40,18 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_python_is_not_newer_than_tensorflow(folder: Path) -> None:
     add_python(folder / "bin/python3", 3, 14)
     add_python(folder / "bin/python3.13", 3, 13)
-    add_python(folder / ".venv/bin/python", 3, 13)
     done = make(folder, ".venv/.installed")
-    assert "python3.13 -m venv .venv" in done.stdout and done.returncode == 0, done
-    assert "--clear" not in done.stdout
+    assert "python3.13 -m venv --clear .venv\n" in done.stdout, done  # which makes it, where there is none
+
+
+def test_an_environment_keeps_its_python(folder: Path) -> None:
+    """Otherwise a newer python3 would remove what was installed into it, after any change of pyproject.toml."""
+    add_python(folder / "bin/python3", 3, 13)
+    python = folder / ".venv/bin/python"
+    add_python(python, 3, 12)
+    python.write_text(python.read_text().replace("exec", "echo noise >&2; exec"))
+    done = make(folder, ".venv/.installed")
+    assert "python -m venv .venv\n" in done.stdout and done.returncode == 0, done
 
 
 @pytest.mark.parametrize("target", [".venv/.installed", ".venv-beam/.installed", ".venv-clients/.installed"])

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sg3tf import metrics
 from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
@@ -151,6 +152,8 @@ class Evaluator:
             "snapshot": snapshot.name,
             "kimg": self._state.cur_nimg / 1000,
         }
+        if computed.metric in SELF_CONTAINED_METRICS:  # to a choice of real images, which depends on the version
+            line["data_order"] = ORDERS[-1]
         lines = [*read_json_lines(file), line]
         for result, higher_is_better in metrics.METRICS[computed.metric].results.items():
             if best_line(lines, result, higher_is_better) is line:
@@ -183,8 +186,12 @@ def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool |
     """Return the line of a metric's file that is the last to be better than all before; None without one."""
     found = None
     for index, line in enumerate(lines):
-        # Distances grow as fewer images are compared.
-        comparable = [earlier for earlier in lines[:index] if earlier["num_samples"] == line["num_samples"]]
+        # Distances grow as fewer images are compared, and are to other images in another version.
+        comparable = [
+            earlier
+            for earlier in lines[:index]
+            if all(earlier.get(name) == line.get(name) for name in ("num_samples", "data_order"))
+        ]
         if is_best(line["results"][result], [earlier["results"][result] for earlier in comparable], higher_is_better):
             found = line
     return found

@@ -128,7 +128,9 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
         "data": os.path.abspath(options.data) if options.data else "",
         "network": os.path.abspath(options.network) if options.network != _NETWORK else "",  # a checkout may move
     }
-    if file.exists() and (out / "data").exists():
+    if (out / "data").exists() and not file.exists():
+        print(f"{out} is of an earlier revision: if it was begun with other pictures, remove it and call again")
+    elif (out / "data").exists():
         begun = json.loads(file.read_text())
         for name, value in source.items():
             if value != begun[name]:

@@ -15,9 +15,20 @@ from sg3tf.utils.files import read_json_lines
 
 Array = NDArray[np.float64]
 
-#: Options that do not make another experiment: the seed, and how a run computes, ends and reports.
+#: Options that do not make another experiment: the seed, the draw of images, and how a run computes, ends and reports.
 NOT_COMPARED = {
-    *("seed", "desc", "changes", "data", "data_name", "workers", "cache", "strategy", "batch_per_replica"),
+    *(
+        "seed",
+        "desc",
+        "changes",
+        "data",
+        "data_name",
+        "data_order",
+        "workers",
+        "cache",
+        "strategy",
+        "batch_per_replica",
+    ),
     *("kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics", "metrics_samples"),
     *("detector_dir", "histograms", "profile_steps", "communication", "start_timeout", "reduce_timeout"),
     "heartbeat_timeout",

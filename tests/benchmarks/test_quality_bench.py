@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import quality_bench
 from sg3tf.cli.main import main as sg3tf_main
+from sg3tf.data.sampler import ORDERS
 from sg3tf.utils import command_line
 
 
@@ -24,7 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, faces: Path) -> Any:
         run = outdir / "00001-run"
         run.mkdir()
         options = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
-        (run / "options.json").write_text(json.dumps({"lecam": "0", **options}))
+        (run / "options.json").write_text(json.dumps({"lecam": "0", "data_order": ORDERS[-1], **options}))
         for name in ("000004", "000008_016"):
             (run / f"network-snapshot-{name}.keras").write_text(f"{1000 * len(trained)}")
 
@@ -32,14 +33,14 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, faces: Path) -> Any:
         assert num_samples == len(real) == 9
         return {name: float(G) for name in names}
 
-    def run(options: str, *more: str) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    def run(options: str, *more: str, status: int = 0) -> tuple[list[dict[str, Any]], list[list[str]]]:
         trained.clear()
         given = [f"--data={faces}", "--kimg=6", "--seeds=2", "--held_out=9", f"--outdir={tmp_path / 'q'}"]
         arguments = [*given, f"--options={options}", *more, "--", "--batch=8"]
-        status = command_line.run(
+        found = command_line.run(
             "quality_bench", quality_bench.main, quality_bench.define_flags, "", arguments, positional="FLAG..."
         )
-        assert status == 0
+        assert found == status
         lines = (tmp_path / "q" / "quality.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines], list(trained)
 
@@ -69,6 +70,16 @@ def test_matrix(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     first = capsys.readouterr().out.splitlines()[-3].split()
     assert first[:2] == ["2", "8.016"]
     assert float(first[3]) == 2000  # the mean of the first and the third run
+
+
+def test_runs_with_other_held_out_images_are_refused(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """They have trained on what is held out now."""
+    run = tmp_path / "q" / "base" / "seed0" / "00000-run"
+    run.mkdir(parents=True)
+    (run / "options.json").write_text('{"data_order": 2}')
+    lines, trained = bench("base", status=1)
+    assert [line["option"] for line in lines] == ["floor"] and not trained
+    assert f"{run}: was begun by an earlier revision, with other held-out images" in capsys.readouterr().err
 
 
 def test_resolution_and_number_of_images(bench: Any):

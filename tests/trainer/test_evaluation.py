@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import sg3tf
 from sg3tf.data.dataset import open_dataset
+from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
@@ -212,6 +213,14 @@ def test_the_best_is_the_first_or_better_in_the_direction_of_the_metric(higher_i
     assert not evaluation.is_best(60.0, earlier, higher_is_better)
 
 
+def test_distances_to_another_choice_of_real_images_do_not_count():
+    """Of runs that were resumed since the choice has changed."""
+    lines = [{"num_samples": 20, "results": {"swd": value}} for value in (20.0, 38.0, 30.0, 25.0, 26.0)]
+    for line in lines[2:]:
+        line["data_order"] = 3
+    assert [evaluation.best_line(lines[:count], "swd", False) for count in (2, 3, 5)] == [lines[0], lines[2], lines[3]]
+
+
 def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, monkeypatch):
     """In TensorBoard, in the log, and as the best snapshot; on a machine without a home folder."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -228,7 +237,7 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
     logger.close()
     for name in options.metrics:
         (found,) = [json.loads(text) for text in (run / f"metric-{name}.jsonl").read_text().splitlines()]
-        assert found["num_samples"] == 100 and found["results"][name] > 10
+        assert found["num_samples"] == 100 and found["data_order"] == ORDERS[-1] and found["results"][name] > 10
         assert (run / f"network-best-{name}.keras").exists()
     assert re.fullmatch(r"swd [\d.]+  kid_scattering [\d.e+]+\n", (run / "log.txt").read_text())
     events = EventAccumulator(str(run / "tensorboard"))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from sg3tf.data.selection import AllBut, Balanced, Spread
 
@@ -34,6 +33,7 @@ def test_all_of_the_images_are_chosen_in_order() -> None:
 @pytest.mark.parametrize("period", [7, 12, 51])
 def test_classes_in_turn_are_chosen_as_often(period: int) -> None:
     """Indices at equal distances, 40.8 here, were of 5 of 12 classes."""
+    stats = pytest.importorskip("scipy.stats", reason="the environment of Apache Beam has no SciPy")
     chosen = Spread(20_400, 500)(np.arange(500)) % period
     expected = 500 / period  # and the counts are about Poisson: chi-square of period - 1 degrees of freedom
     chi_square = np.sum((np.bincount(chosen, minlength=period) - expected) ** 2) / expected
