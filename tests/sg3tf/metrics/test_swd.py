@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+from sg3tf.data.selection import Spread
 from sg3tf.metrics import ArrayImages, Evaluation, compute, detectors
 from sg3tf.metrics.detectors import DetectorError
 from sg3tf.metrics.detectors.laplacian_patches import PATCHES, SIZE, LaplacianPatches, pyramid
@@ -128,7 +129,8 @@ def test_real_images_are_spread_over_the_data_and_as_many_as_the_generated_ones(
     monkeypatch.setattr(detectors, "load", lambda name, folder: MeanColor())
     x, names = images(9, 16), ["swd", "kid_scattering"]
     values = compute(names, Colors(), ArrayImages(x), num_samples=3)
-    assert values == compute(names, Colors(), ArrayImages(x[[0, 3, 6]]), num_samples=3)
+    one_of_each_third = Spread(9, 3)(np.arange(3))
+    assert values == compute(names, Colors(), ArrayImages(x[one_of_each_third]), num_samples=3)
     assert values != compute(names, Colors(), ArrayImages(x[:3]), num_samples=3)
     together = Evaluation([*names, "kid50k"], Colors(), ArrayImages(x), num_samples=3, detector_dir="x")
     assert [(result.num_real, result.values) for result in together] == [
