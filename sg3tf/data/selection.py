@@ -23,7 +23,7 @@ class Spread:
 
     Examples:
       >>> [Spread(10, 3)(i) for i in range(3)], [Spread(10, 3, random=False)(i) for i in range(3)]
-      ([1, 5, 8], [0, 3, 6])
+      ([1, 3, 9], [0, 3, 6])
     """
 
     total: int
@@ -48,7 +48,7 @@ class AllBut:
 
     Examples:
       >>> [AllBut(Spread(10, 3))(i) for i in range(7)]
-      [0, 2, 3, 4, 6, 7, 9]
+      [0, 2, 4, 5, 6, 7, 8]
     """
 
     spread: Spread
