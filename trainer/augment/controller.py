@@ -87,13 +87,13 @@ class Controller:
             return None
         heuristic = f"r_{self.heuristic[1]} = {self.overfitting:.2f}"
         if self._aug == "apa":
-            found, other = "it sees generated images only", "--aug=ada in a new run"
+            found, other = "the discriminator sees generated images only", "--aug=ada in a new run"
         else:
-            found, other = "it overfits in spite of it", "a wider --augpipe"
+            found, other = "the discriminator overfits in spite of it", "a wider --augpipe"
         return (
             f"augmentation is saturated: p has been 1 or more for {self._saturated_nimg.numpy() / 1000:.1f} kimg, and "
-            f"{heuristic} is still above --target={self.target:g}. Of the discriminator that means: {found}. Use more "
-            f"data, --mirror, a larger --gamma or {other}"
+            f"{heuristic} is still above --target={self.target:g}: {found}. Use more data, "
+            f"--mirror, a larger --gamma or {other}"
         )
 
     def metrics(self) -> dict[str, float]:
