@@ -98,16 +98,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     program, name = "sg3tf", ""
     if words == ["--version"]:
-        print(f"sg3tf {__version__}")
-        return 0
+        return command_line.exit_status(program, lambda: print(f"sg3tf {__version__}"))
     if len(words) > 1 and words[0] == "help":
         words = [*words[1:], "--help"]
     if words and words[0] in GROUPS:
         name = words.pop(0)
         program = f"sg3tf {name}"
     if not words or words[0] in ("--help", "-help", "-h", "help"):
-        print(usage(name), file=sys.stdout if words else sys.stderr)
-        return 0 if words else 1
+        if not words:
+            print(usage(name), file=sys.stderr)
+            return 1
+        return command_line.exit_status(program, lambda: print(usage(name)))
     name = f"{name} {words[0]}".strip()
     if name in COMMANDS:
         return run(name, words[1:])

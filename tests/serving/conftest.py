@@ -143,14 +143,18 @@ class ServerProcess:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory):
     """Starts servers, and stops those still running at the end."""
+    started = []
     with contextlib.ExitStack() as stack:  # which stops the others if one does not stop
 
         def start(model_base_path, *flags):
             running = ServerProcess(model_base_path, tmp_path_factory.mktemp("server"), *flags)
+            started.append(running)
             stack.callback(lambda: running.process.poll() is None and running.stop())
             return running
 
         yield start
+        for running in started:
+            running.process.terminate()  # all at once, as each takes seconds to end
 
 
 @pytest.fixture(scope="session")

@@ -159,6 +159,16 @@ def test_help_needs_no_tensorflow() -> None:
     assert (process.returncode, process.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_a_reader_that_has_ended_is_no_error_to_show(argument: str) -> None:
+    """As in `sg3tf --help | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run([sys.executable, "-m", "sg3tf", argument], cwd=ROOT, stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong input of every command: its name, one line, status 1."""
     missing = tmp_path / "missing"
