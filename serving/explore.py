@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from absl import flags, logging
 
+from serving.server.explorer import location
 from sg3tf.utils import command_line
 from sg3tf.utils.files import scratch_folder
 
@@ -57,7 +58,7 @@ def explore(options: flags.FlagValues) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         server = _serve(base, options.port)
-        page = f"http://127.0.0.1:{server.rest_port}/explorer/?model={_MODEL_NAME}&network={quote(options.network[-1])}"
+        page = f"http://127.0.0.1:{server.rest_port}{location(_MODEL_NAME)}&network={quote(options.network[-1])}"
         print(f"explorer: {page}", flush=True)
         print("Ctrl-C ends it", file=sys.stderr, flush=True)
         if options.browser and not webbrowser.open(page):
@@ -71,10 +72,11 @@ def explore(options: flags.FlagValues) -> None:
 
 def _export(network: str, base: Path) -> None:
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
-    from serving.saved_model import export_saved_model, training_provenance
+    from serving.saved_model import export_saved_model
     from sg3tf import Generator
     from sg3tf.models.loading import load, resolve_network
     from sg3tf.models.presets import PRESETS, STYLEGAN1_PRESET
+    from sg3tf.models.provenance import training_provenance
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
     print(f"exporting {network}", file=sys.stderr, flush=True)

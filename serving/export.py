@@ -107,8 +107,8 @@ def _export_file(options: flags.FlagValues) -> Path:
         suffix = "onnx" if options.format == "onnx" else "tflite"
         raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
     # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
-    from serving.saved_model import training_provenance
     from sg3tf.models.loading import load, resolve_network
+    from sg3tf.models.provenance import training_provenance
 
     network = resolve_network(options.network)  # a run may be in training
     generator = load(network)
@@ -132,8 +132,9 @@ def _export_saved_model(options: flags.FlagValues) -> Path:
     sizes = options.warmup_batch_sizes
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")
-    from serving.saved_model import export_saved_model, training_provenance
+    from serving.saved_model import export_saved_model
     from sg3tf.models.loading import load, resolve_network
+    from sg3tf.models.provenance import training_provenance
 
     network = resolve_network(options.network)  # a run may be in training
     return export_saved_model(

@@ -67,7 +67,7 @@ def write_synthesis(graph: GraphWriter, G: Any, ws: str, transform: str | None) 
         transform: tensor float32 [N or 1, 3, 3], if G supports one.
 
     Returns:
-        Images, float32 [N, resolution, resolution, image_channels].
+        Images, float32 [N, H, W, image_channels].
 
     Raises:
         ValueError: G is no generator of sg3tf.

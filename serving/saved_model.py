@@ -26,10 +26,9 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.models.provenance import training_provenance
 from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder, write_checksums
 
-__all__ = ["export_saved_model", "training_provenance", "with_precision"]
+__all__ = ["export_saved_model", "with_precision"]
 
 
 def export_saved_model(

@@ -27,6 +27,9 @@ from sg3tf.utils.protobuf import message_classes
 
 Array = NDArray[Any]
 
+#: Header, and metadata of gRPC, with the key.
+API_KEY_HEADER = "x-api-key"
+
 # --- Messages of TensorFlow Serving ----------------------------------------------------------------------------------
 
 # The fields used here of tensorflow_serving/apis/*.proto and of the messages of TensorFlow in them. The generated
@@ -322,10 +325,20 @@ def api_key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
     """
     if api_key_file is None:
         return []
-    key = Path(api_key_file).read_text(encoding="utf-8", errors="replace").strip()
+    return [(API_KEY_HEADER, read_api_key(api_key_file))]
+
+
+def read_api_key(file: str | os.PathLike[str]) -> str:
+    """Return the key in a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file does not hold one line of printable ASCII.
+    """
+    key = Path(file).read_text(encoding="utf-8", errors="replace").strip()
     if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(f"api_key_file={api_key_file} must hold one line of printable ASCII: the key")
-    return [("x-api-key", key)]
+        raise ValueError(f"api_key_file={file} must hold one line of printable ASCII: the key")
+    return key
 
 
 class ServingError(ConnectionError):

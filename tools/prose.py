@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lists turns of phrase that a reader stumbles over, in docstrings, comments, help texts and docs.
+"""List turns of phrase that a reader stumbles over, in docstrings, comments, help texts and docs.
 
 usage: prose.py [ROOT]       exit status 1 if there are any
 

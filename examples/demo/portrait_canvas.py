@@ -35,7 +35,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, power: float = 2.0) -> np.
 
 
 class Canvas:
-    """Draws shapes given in units of half the image, center (0, 0), y down, before the pose."""
+    """A canvas for shapes given in units of half the image, center (0, 0), y down, before the pose."""
 
     def __init__(self, size: int, light: np.ndarray) -> None:
         self.size = size
@@ -46,7 +46,7 @@ class Canvas:
         self.matrix, self.shift = np.eye(2), np.zeros(2)
 
     def pose(self, angle: float, scale: float, shift: np.ndarray) -> None:
-        """Turns by `angle` (radians) and scales around the throat, then shifts."""
+        """Turn by `angle` (radians) and scale around the throat, then shift."""
         c, s = np.cos(angle) * scale, np.sin(angle) * scale
         throat = np.array([0, 0.5])
         self.matrix = np.array([[c, s], [-s, c]])

@@ -1,4 +1,4 @@
-"""Draws a data set of procedural portraits and writes it as FFHQ-layout TFRecords.
+"""Draw a data set of procedural portraits and write it as FFHQ-layout TFRecords.
 
 python examples/demo/portraits.py --outdir=datasets/portraits --count=4000 --resolution=64 --seed=0
 
@@ -74,7 +74,7 @@ CLASSES = {
 def draw_portrait(
     rng: np.random.Generator, resolution: int, style: str = "plain", kind: Kind | None = None
 ) -> Image.Image:
-    """Draws one portrait, RGB [resolution, resolution]; everything in it but the traits of `kind` is from `rng`."""
+    """Draw one portrait, RGB [resolution, resolution]; everything in it but the traits of `kind` is from `rng`."""
     angle = rng.uniform(-np.pi, 0) if rng.random() < 0.8 else rng.uniform(0, np.pi)
     canvas = Canvas(SUPERSAMPLE * resolution, np.array([np.cos(angle), np.sin(angle)]))
     draw_background(canvas, rng)
@@ -308,7 +308,7 @@ def encode_portrait(seed: int, resolution: int, style: str, kinds: Sequence[Kind
 def write_portraits(
     dest: Path, count: int, resolution: int, seed: int, style: str, workers: int, classes: bool = False
 ) -> None:
-    """Writes NAME-rNN.tfrecords files of all resolutions from 4 up, and labels, into the new folder `dest`."""
+    """Write NAME-rNN.tfrecords files of all resolutions from 4 up, and labels, into the new folder `dest`."""
     encode = partial(encode_portrait, seed, resolution, style, tuple(CLASSES.values()) if classes else (None,))
     with (
         atomic_directory(dest) as folder,

@@ -1,4 +1,4 @@
-"""Cuts random squares out of the two sample photographs that scikit-learn ships.
+"""Cut random squares out of the two sample photographs that scikit-learn ships.
 
 python examples/demo/sample_photo_crops.py --outdir=photos --count=3000
 make demo DATA=photos
@@ -19,7 +19,7 @@ from sg3tf.utils.progress import with_progress
 
 
 def random_crop(photo: Image.Image, rng: np.random.Generator, resolution: int) -> Image.Image:
-    """Returns a square, RGB [resolution, resolution], of log-uniform scale; half are mirrored."""
+    """Return a square, RGB [resolution, resolution], of log-uniform scale; half are mirrored."""
     largest = min(photo.size)
     side = np.exp(rng.uniform(np.log(min(resolution, largest)), np.log(largest)))
     left, top = (rng.uniform(0, length - side) for length in photo.size)

@@ -19,14 +19,13 @@ def join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(host: str, port: int, flag: str, backlog: int = 128) -> socket.socket:
+def listen(host: str, port: int, flag: str) -> socket.socket:
     """Return a listening socket; `::` is for IPv4 too.
 
     Args:
         host: address or name.
         port: number; 0 for any free one.
         flag: the port's flag, for the error.
-        backlog: connections that may wait to be accepted.
 
     Raises:
         OSError: the address is in use, is none of this machine, or is not an address.
@@ -35,7 +34,7 @@ def listen(host: str, port: int, flag: str, backlog: int = 128) -> socket.socket
         found = socket.getaddrinfo(without_brackets(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = next((entry for entry in found if entry[0] == socket.AF_INET), found[0])
         both = family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified
-        return socket.create_server(address, family=family, backlog=backlog, dualstack_ipv6=both)
+        return socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error)
         reason = reason.partition(" (while")[0]  # create_server adds the address

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 
 class ParsingInterceptor(grpc.ServerInterceptor):
-    """Parses requests in the methods of a service, and refuses those that are not messages.
+    """An interceptor that parses requests in the methods of a service, and refuses those that are not messages.
 
     gRPC itself (1.85) never frees a call whose request its deserializer refuses: 16 kB each, so that a client that
     sends them would use up the server's memory.

@@ -189,10 +189,10 @@ class ModelManager:
         base: Path,
         policy: VersionPolicy,
         load_version: Callable[[Path], ServedModel],
-        labels: Mapping[str, int] | None = None,
+        labels: Mapping[str, int],
     ):
         self.name, self.base = name, base
-        self._policy, self._load_version, self._labels = policy, load_version, dict(labels or {})
+        self._policy, self._load_version, self._labels = policy, load_version, dict(labels)
         self._models: dict[int, ServedModel] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._failures: dict[int, _Failure] = {}

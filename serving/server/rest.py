@@ -42,7 +42,8 @@ from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
 from serving.server.model_manager import Version
 from serving.server.predictor import Predictor
-from serving.server.security import HEADER, ApiKey
+from serving.server.security import ApiKey
+from sg3tf.remote import API_KEY_HEADER
 
 ROW, COLUMN = "instances", "inputs"
 
@@ -395,7 +396,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_key(self) -> None:
         if self.server.key:
-            self.server.key.check(self.headers.get(HEADER))
+            self.server.key.check(self.headers.get(API_KEY_HEADER))
 
     def _check_length(self, length: int | None) -> None:
         if length is not None and length > self.server.max_bytes:
@@ -514,7 +515,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
 
     def _linger(self) -> None:
-        """Receive on for a moment after the answer, which a client that is cut off while sending may not see."""
+        """Keep receiving for a moment after the answer, which a client that is cut off while sending may not see."""
         self.connection.shutdown(socket.SHUT_WR)
         reader = _TimedReader(self.connection, time.monotonic() + _LINGER_SECONDS)
         with suppress(RequestError):
@@ -536,7 +537,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.cors:
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-            self.send_header("Access-Control-Allow-Headers", f"Content-Type, {HEADER}")
+            self.send_header("Access-Control-Allow-Headers", f"Content-Type, {API_KEY_HEADER}")
         # One request per connection, so that no idle connection delays the shutdown.
         self.send_header("Connection", "close")
         self.end_headers()

@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 
 from serving.server.errors import RequestError
+from sg3tf.remote import API_KEY_HEADER, read_api_key
 
-HEADER = "x-api-key"
 _HEALTH = "/grpc.health.v1.Health/"
 
 
@@ -28,16 +28,16 @@ class ApiKey:
     """
 
     def __init__(self, path: Path):
-        self._key = path.read_text(encoding="utf-8", errors="replace").strip()
-        if not self._key or not self._key.isascii() or not self._key.isprintable():
-            raise ValueError(f"--api_key_file={path} must hold one line of printable ASCII: the key")
+        self._key = read_api_key(path)
 
     def check(self, given: str | bytes | None) -> None:
         """Raise RequestError, UNAUTHENTICATED, if `given` is missing or another key."""
         value = given.encode(errors="replace") if isinstance(given, str) else given or b""
         # Constant time, so that the duration does not reveal how much of a guess is right.
         if not hmac.compare_digest(value, self._key.encode()):
-            raise RequestError(grpc.StatusCode.UNAUTHENTICATED, f"{HEADER} is missing or wrong; send the server's key")
+            raise RequestError(
+                grpc.StatusCode.UNAUTHENTICATED, f"{API_KEY_HEADER} is missing or wrong; send the server's key"
+            )
 
 
 class KeyInterceptor(grpc.ServerInterceptor):
@@ -49,7 +49,7 @@ class KeyInterceptor(grpc.ServerInterceptor):
     def intercept_service(self, continuation: Callable[[Any], Any], details: grpc.HandlerCallDetails) -> Any:
         if not details.method.startswith(_HEALTH):
             try:
-                self._key.check(dict(details.invocation_metadata).get(HEADER))
+                self._key.check(dict(details.invocation_metadata).get(API_KEY_HEADER))
             except RequestError as error:
                 return _abort(error)
         return continuation(details)

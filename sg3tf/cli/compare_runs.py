@@ -36,9 +36,7 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any, folders: list[str]) -> None:
     """Draw the figure, and print a table."""
     plots.check_matplotlib()
-    out = Path(options.out)
-    if out.suffix != ".png":
-        raise ValueError(f"out={out}: give a name that ends in .png")
+    out = shared.check_out(options.out, ".png")
     if not folders:
         raise ValueError("no runs: give the folders of one or more")
     groups = group_runs(read_runs([Path(folder) for folder in folders], options.metric))

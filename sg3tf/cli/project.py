@@ -108,7 +108,7 @@ def main(options: Any) -> None:
         print(to_json({"image": name, **quality(pictures[name], target, distance)}))
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
-    if options.tune:  # at last, because what is there is not replaced: a command killed before can be given again
+    if options.tune:  # last, because an existing file is not replaced: a command that was killed can be run again
         save_generator(Path(options.tune), tuned.generator)
     print(outdir)
 

@@ -49,7 +49,7 @@ def calc_main(options: Any) -> None:
     sg3tf spectra calc --data=datasets/faces --out=data.npz
     sg3tf spectra calc --network=runs/00000-... --out=T.npz
     """
-    out = _check_out(options.out, ".npz")
+    out = shared.check_out(options.out, ".npz")
     if (options.data is None) == (options.network is None):
         raise ValueError(f"data={options.data}, network={options.network}: give one of --data and --network")
     if options.network is not None and options.resolution is not None:
@@ -113,7 +113,7 @@ def heatmap_main(options: Any, files: list[str]) -> None:
 
     sg3tf spectra heatmap data.npz T.npz --out=heatmap.png
     """
-    out = _check_out(options.out, ".png")
+    out = shared.check_out(options.out, ".png")
     plots.plot_heatmaps(out, _load(files), *_power_limits(options))
     print(out)
 
@@ -123,7 +123,7 @@ def slices_main(options: Any, files: list[str]) -> None:
 
     sg3tf spectra slices data.npz T.npz --out=slices.png
     """
-    out = _check_out(options.out, ".png")
+    out = shared.check_out(options.out, ".png")
     plots.plot_slices(out, _load(files), *_power_limits(options))
     print(out)
 
@@ -138,7 +138,7 @@ def compare_main(options: Any, files: list[str]) -> None:
 
     sg3tf spectra compare data.npz T.npz --out=compare.png
     """
-    out = _check_out(options.out, ".png")
+    out = shared.check_out(options.out, ".png")
     powers = _load(files, at_least=2)
     resolution = len(next(iter(powers.values()))) // spectra.INTERPOLATION
     plots.plot_comparison(out, powers, resolution)
@@ -167,15 +167,6 @@ def _power_limits(options: Any) -> tuple[float | None, float | None]:
     if low is not None and high is not None and low >= high:
         raise ValueError(f"low={low}: give less than high={high}")
     return low, high
-
-
-def _check_out(text: str, suffix: str) -> Path:
-    out = Path(text)
-    if out.suffix != suffix:
-        raise ValueError(f"out={out}: give a name that ends in {suffix}")
-    if not out.parent.is_dir():
-        raise ValueError(f"out={out}: there is no folder {out.parent}; make it")
-    return out
 
 
 if __name__ == "__main__":

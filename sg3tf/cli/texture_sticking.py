@@ -5,6 +5,7 @@ sg3tf texture-sticking --network=T.keras,stylegan2.keras --outdir=sticking
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 _SIDE = 192  # pixels that images are enlarged to, where they are smaller
 _STRIP = 512  # pixels that strips are enlarged to
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """Images of one network; `moving` and `returned` are None where its input cannot be moved."""
+
+    image: Any
+    neighbors: AverageImage
+    strip: Any
+    moving: AverageImage | None
+    returned: Any
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -59,7 +71,7 @@ def main(options: Any) -> None:
     shown = []
     for path in options.network:
         views = Views(load(path), options.seed, options.trunc, options.batch)
-        shown.append(_show(views, options.num_samples, options.radius))
+        shown.append(_measure(views, options.num_samples, options.radius))
     _write(outdir, _names(options.network), shown, options.num_samples)
     for path, of_network in zip(options.network, shown, strict=True):
         print(to_json(_line(path, of_network, options)))
@@ -71,22 +83,17 @@ def _names(networks: list[str]) -> list[str]:
     return names if len(set(names)) == len(names) else networks
 
 
-def _show(views: Views, num: int, radius: float) -> dict[str, Any]:
+def _measure(views: Views, num: int, radius: float) -> _Measured:
     from sg3tf.metrics.texture_sticking import average_images
 
-    shown: dict[str, Any] = {
-        "image": views.image(),
-        "neighbors": average_images(views.neighbors(num, radius)),
-        "strip": _strip(views.interpolation(num)),
-        "moving": None,
-        "returned": None,
-    }
+    image, neighbors = views.image(), average_images(views.neighbors(num, radius))
+    strip, moving, returned = _strip(views.interpolation(num)), None, None
     if views.G.supports_transform:
-        returned: list[Any] = []
-        shown["moving"] = average_images(_sum_returned(views.translations(num), returned))
-        total, weight = (np.sum(parts, axis=0) for parts in zip(*returned, strict=True))
-        shown["returned"] = total / np.maximum(weight, 1)
-    return shown
+        sums: list[Any] = []
+        moving = average_images(_sum_returned(views.translations(num), sums))
+        total, weight = (np.sum(parts, axis=0) for parts in zip(*sums, strict=True))
+        returned = total / np.maximum(weight, 1)
+    return _Measured(image, neighbors, strip, moving, returned)
 
 
 def _sum_returned(motions: Iterator[tuple[Any, Any, Any]], returned: list[Any]) -> Iterator[Any]:
@@ -103,21 +110,21 @@ def _strip(frames: Iterator[Any]) -> Any:
     return columns[:, quarter:-quarter].transpose(1, 0, 2)
 
 
-def _write(outdir: Path, names: list[str], shown: list[dict[str, Any]], num: int) -> None:
-    images = _row(network["image"] for network in shown)
-    neighbors = _row(network["neighbors"].image for network in shown)
+def _write(outdir: Path, names: list[str], shown: list[_Measured], num: int) -> None:
+    images = _row(network.image for network in shown)
+    neighbors = _row(network.neighbors.image for network in shown)
     save_png(outdir / "neighbors.png", image_table(names, {"image": images, f"average of\n{num} neighbors": neighbors}))
-    moving = _row(network["moving"] and network["moving"].image for network in shown)
-    returned = _row(network["returned"] for network in shown)
+    moving = _row(network.moving and network.moving.image for network in shown)
+    returned = _row(network.returned for network in shown)
     rows = {"image": images, f"average of\n{num} motions": moving, "the same,\nmoved back": returned}
     save_png(outdir / "motions.png", image_table(names, rows))
     strips = {
-        name: [enlarge_to_fit(network["strip"], _SIDE // 2, _STRIP)] for name, network in zip(names, shown, strict=True)
+        name: [enlarge_to_fit(network.strip, _SIDE // 2, _STRIP)] for name, network in zip(names, shown, strict=True)
     }
     save_png(outdir / "slices.png", image_table([""], strips))
-    panels = {
-        title: {name: network[key] for name, network in zip(names, shown, strict=True)}
-        for title, key in (("neighbors in w", "neighbors"), ("input moved", "moving"))
+    panels: dict[str, dict[str, AverageImage | None]] = {
+        "neighbors in w": {name: network.neighbors for name, network in zip(names, shown, strict=True)},
+        "input moved": {name: network.moving for name, network in zip(names, shown, strict=True)},
     }
     plot_fixed_shares(outdir / "fixed.png", panels)
 
@@ -133,12 +140,12 @@ def _enlarged(image: Any) -> Any:
     return enlarge_to_fit(image, scale * height, scale * width)
 
 
-def _line(path: str, shown: dict[str, Any], options: Any) -> dict[str, Any]:
+def _line(path: str, shown: _Measured, options: Any) -> dict[str, Any]:
     return {
         "network": path,
-        "cycles_per_pixel": shown["neighbors"].frequency.tolist(),
-        "fixed_neighbors": _rounded(shown["neighbors"]),
-        "fixed_moving": shown["moving"] and _rounded(shown["moving"]),
+        "cycles_per_pixel": shown.neighbors.frequency.tolist(),
+        "fixed_neighbors": _rounded(shown.neighbors),
+        "fixed_moving": shown.moving and _rounded(shown.moving),
         "seed": options.seed,
         "psi": options.trunc,
         "radius": options.radius,

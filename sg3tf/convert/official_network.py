@@ -130,20 +130,20 @@ def _mapping(config: Config, z_dim: int, width: int) -> int:
 
 
 def _stylegan2_synthesis(config: StyleGAN2Config) -> int:
-    pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
+    pairs = [(config.channels(r // 2), config.channels(r)) for r in doublings(config.resolution)]
     styles = 2 if config.architecture == "skip" else 1  # with ToRGB at every resolution
     blocks = sum(9 * after * (before + after) + config.w_dim * (before + styles * after) for before, after in pairs)
     return 9 * _first_channels(config) ** 2 + blocks
 
 
 def _stylegan1_synthesis(config: StyleGAN1Config) -> int:
-    pairs = [(config.channels(r // 2), config.channels(r)) for r in _doublings(config.resolution)]
+    pairs = [(config.channels(r // 2), config.channels(r)) for r in doublings(config.resolution)]
     blocks = sum(9 * after * (before + after) + 4 * config.w_dim * after for before, after in pairs)
     return config.channels(4) * (9 * config.channels(4) + 4 * config.w_dim) + blocks
 
 
 def _discriminator(config: DiscriminatorConfig) -> int:
-    pairs = [(config.channels(r), config.channels(r // 2)) for r in _doublings(config.resolution)]
+    pairs = [(config.channels(r), config.channels(r // 2)) for r in doublings(config.resolution)]
     last = _first_channels(config)
     mapping = _mapping(config, 0, config.cmap_dim or last) if config.label_dim else 0
     last_block = (9 + pyramid(config.resolution)[0].pixels) * last**2
@@ -155,7 +155,7 @@ def _first_channels(config: StyleGAN2Config | DiscriminatorConfig) -> int:
     return config.channels(pyramid(config.resolution)[0].longer)
 
 
-def _doublings(resolution: Resolution) -> list[int]:
+def doublings(resolution: Resolution) -> list[int]:
     """Return [8, 16, ..., resolution]; of images that are not square, the longer sides."""
     return [size.longer for size in pyramid(resolution)[1:]]
 

@@ -21,6 +21,7 @@ from sg3tf.convert.official_network import (
     NO_CLAMP,
     OfficialNetwork,
     UnsupportedNetworkError,
+    doublings,
 )
 from sg3tf.convert.safe_pickle import PickledArray
 from sg3tf.models.configs import DiscriminatorConfig, StyleGAN2Config
@@ -135,7 +136,7 @@ def _shape_there(name: str, official: str, array: Array) -> Array:
 
 
 def _filters(config: StyleGAN2Config | DiscriminatorConfig) -> Iterator[tuple[str, Array]]:
-    for index in range(len(_sides(config.resolution))):
+    for index in range(len(doublings(config.resolution))):
         if isinstance(config, StyleGAN2Config):
             yield f"convs.{2 * index}.conv.blur.kernel", (4 * _FIR).astype(np.float32)
             yield f"to_rgbs.{index}.upsample.kernel", (4 * _FIR).astype(np.float32)
@@ -219,16 +220,11 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[tuple[str, str]]:
             yield f"style.{index + 1}.{part}", f"mapping.fc{index}.{part}"
     yield from _conv("conv1", f"{first}.conv1", 0)
     yield from _torgb("to_rgb1", f"{first}.torgb")
-    for block, side in enumerate(_sides(config.resolution)):
+    for block, side in enumerate(doublings(config.resolution)):
         for conv in range(2):
             index = 2 * block + conv
             yield from _conv(f"convs.{index}", f"b{side}.conv{conv}", index + 1)
         yield from _torgb(f"to_rgbs.{block}", f"b{side}.torgb")
-
-
-def _sides(resolution: Resolution) -> list[int]:
-    """Longer sides of all grids but the smallest."""
-    return [size.longer for size in pyramid(resolution)[1:]]
 
 
 def _first(resolution: Resolution) -> str:
@@ -258,7 +254,7 @@ def _discriminator_names(config: DiscriminatorConfig) -> Iterator[tuple[str, str
     last, side = _first(config.resolution), longer_side(config.resolution)
     yield "convs.0.0.weight", f"b{side}.fromrgb.weight"
     yield "convs.0.1.bias", f"b{side}.fromrgb.bias"
-    for index, side in enumerate(reversed(_sides(config.resolution)), start=1):
+    for index, side in enumerate(reversed(doublings(config.resolution)), start=1):
         yield f"convs.{index}.conv1.0.weight", f"b{side}.conv0.weight"
         yield f"convs.{index}.conv1.1.bias", f"b{side}.conv0.bias"
         yield f"convs.{index}.conv2.1.weight", f"b{side}.conv1.weight"

@@ -20,6 +20,7 @@ from sg3tf.convert.official_network import (
     OfficialNetwork,
     Options,
     UnsupportedNetworkError,
+    doublings,
     to_config,
     to_plain_types,
 )
@@ -207,9 +208,7 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[Name]:
         yield from _layer(f"mapping/Dense{index}", f"mapping.fc{index}", np.transpose)
     yield "synthesis/4x4/Const/const", "synthesis.b4.const", lambda const: const[0]
     convs = [("4x4/Conv", "b4.conv1", _hwio_to_oihw)]
-    side = 4
-    while side < longer_side(config.resolution):
-        side *= 2
+    for side in doublings(config.resolution):
         convs.append((f"{side}x{side}/Conv0_up", f"b{side}.conv0", _rotated_kernel))
         convs.append((f"{side}x{side}/Conv1", f"b{side}.conv1", _hwio_to_oihw))
     for index, (name, official, convert) in enumerate(convs):
@@ -224,10 +223,9 @@ def _generator_names(config: StyleGAN2Config) -> Iterator[Name]:
 def _discriminator_names(config: DiscriminatorConfig) -> Iterator[Name]:
     side = longer_side(config.resolution)
     yield from _layer(f"{side}x{side}/FromRGB", f"b{side}.fromrgb", _hwio_to_oihw)
-    while side > 4:
+    for side in reversed(doublings(config.resolution)):
         for name, official in (("Conv0", "conv0"), ("Conv1_down", "conv1"), ("Skip", "skip")):
             yield from _layer(f"{side}x{side}/{name}", f"b{side}.{official}", _hwio_to_oihw)
-        side //= 2
     yield from _layer("4x4/Conv", "b4.conv", _hwio_to_oihw)
     yield from _layer("4x4/Dense0", "b4.fc", np.transpose)
     yield from _layer("Output", "b4.out", np.transpose)

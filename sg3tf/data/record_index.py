@@ -57,7 +57,7 @@ class RecordIndex:
         except OSError as error:
             raise DataError(f"{self._file.path} cannot be read: {error.strerror}") from error
         if len(content) < size:
-            raise DataError(f"{self._file.path} is truncated; delete it, and it is not needed")
+            raise DataError(f"{self._file.path} is truncated; delete it: it is optional")
         return np.frombuffer(content, _ENTRY)
 
     def shard(self, first: int, count: int) -> ShardStarts:

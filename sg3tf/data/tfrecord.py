@@ -85,7 +85,7 @@ def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[fl
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
-FRAME = _HEADER.size + _CRC.size  # bytes of a record beside its payload
+FRAME = _HEADER.size + _CRC.size  # bytes of a record besides its payload
 _REMEDY = "copy or build the file again"
 
 

@@ -45,7 +45,7 @@ def verify(path: Path, resolution: Resolution | None = None) -> str:
         raise DataError(f"{path}: the levels differ in length ({listed}); build it again")
     for store in stores:
         if isinstance(store, ShardStore) and store.has_damaged_labels():
-            raise DataError(f"{store.path / LABELS} has changed since it was written; delete it, and it is not needed")
+            raise DataError(f"{store.path / LABELS} has changed since it was written; delete it: it is optional")
         _read_all(store)
     sizes = ", ".join(str(store.resolution) for store in stores)
     store = stores[-1]

@@ -108,8 +108,7 @@ def _choice() -> str:
 
 
 def _library() -> str:
-    build = native.read_build(native.FOLDER)
-    return f"{native.FOLDER / native.OPERATIONS}, for TensorFlow {build.tensorflow}"
+    return f"{native.FOLDER / native.OPERATIONS}, for TensorFlow {native.built_for(native.FOLDER)}"
 
 
 def _library_for_xla() -> str:

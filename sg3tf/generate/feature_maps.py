@@ -34,7 +34,7 @@ def layers_of(G: Generator) -> list[Any]:
 
 
 class FeatureMaps:
-    """Computes the output of layers, for one image at a time.
+    """The output of layers, for one image at a time.
 
     Args:
         G: the generator, of any kind.
@@ -160,10 +160,8 @@ class LayerPictures:
             uint8 [H, W, 3] each, of the size of the image; the image has 4 channels if the network's have.
         """
         tiles = [colors(layer) for colors, layer in zip(self._colors, self._compute(number), strict=True)]
-        transform = self._latents.transform
-        image = self._network.synthesize(
-            self._latents.ws[[number]], None if transform is None else transform[[number]]
-        )[0]
+        one = self._latents[[number]]
+        image = self._network.synthesize(one.ws, one.transform)[0]
         tiles.append(image.repeat(3, axis=2) if image.shape[2] == 1 else image)
         return [enlarge(tile, size_of(self._network.resolution).height // len(tile)) for tile in tiles]
 

@@ -147,8 +147,9 @@ def network_from_flags(options: Any) -> Network:
         _require_no_truncation(options)
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
     network = open_network(options.network, options.batch, **connection)
-    if "trunc_cutoff" in options:
-        _check_cutoff(network, options.trunc_cutoff)
+    cutoff = options.trunc_cutoff if "trunc_cutoff" in options else None
+    if cutoff is not None and cutoff > network.num_ws:
+        raise ValueError(f"trunc_cutoff={cutoff}: network={network.name} has {network.num_ws} style vectors")
     if "trunc_center" in options and options.trunc_center == "class":
         if not network.label_dim:
             raise ValueError(f"trunc_center=class: leave it out, as network={network.name} has no labels")
@@ -420,13 +421,7 @@ def _require_no_truncation(options: Any) -> None:
             raise ValueError(f"{flag}={value}: has no effect without --trunc; add it, such as --trunc=0.7")
 
 
-def _check_cutoff(network: Network, cutoff: int | None) -> None:
-    if cutoff is not None and cutoff > network.num_ws:
-        raise ValueError(f"trunc_cutoff={cutoff}: network={network.name} has {network.num_ws} style vectors")
-
-
 def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
-    _check_cutoff(network, cutoff)
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
     return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)

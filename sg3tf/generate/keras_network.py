@@ -118,7 +118,7 @@ class KerasNetwork(Network):
         return to_uint8(images)
 
     def _sample_w(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
-        """Return w of many z at a time, which need not have the same last bits in any company."""
+        """Return w of many z at a time; the last bits may depend on the batch."""
         labels = None if label is None else np.tile(label, [len(z), 1])
         parts = [slice(start, start + _SAMPLES_AT_A_TIME) for start in range(0, len(z), _SAMPLES_AT_A_TIME)]
         mapping = self._generator.mapping_network

@@ -65,7 +65,7 @@ class Latents:
         return f"sha256:{digest.hexdigest()}"
 
     def names(self) -> list[str]:
-        """Return a name for each image, each another: seed0003, latent0003 without seeds.
+        """Return a distinct name for each image: seed0003, latent0003 without seeds.
 
         A latent has the number of its tile, or of its place. If they differ in it, -class2 follows (-label2 for the
         third of vectors) and -trunc0.70. If that is not enough, as for a seed that is given twice, so does -1, -2, ...

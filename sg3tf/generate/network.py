@@ -217,20 +217,12 @@ class ExportedNetwork(Network):
             _, num_ws, w_dim = shapes["ws"]
             _, height, width, channels = shapes["images"]
             _, label_dim = shapes.get("label", (None, 0))
-            sizes = {"z_dim": z_dim, "w_dim": w_dim, "num_ws": num_ws, "label_dim": label_dim}
+            sizes = {"z_dim": z_dim, "w_dim": w_dim, "num_ws": num_ws, "label_dim": label_dim, "channels": channels}
             known = {key: _known_size(size) for key, size in sizes.items()}
             resolution = to_resolution([_known_size(width), _known_size(height)])
-            known_channels = _known_size(channels)
         except (KeyError, ValueError) as error:
             raise ValueError(f"network={name}: not a generator that sg3tf export has written ({error})") from error
-        super().__init__(
-            name,
-            batch,
-            **known,
-            resolution=resolution,
-            channels=known_channels,
-            supports_transform="transform" in shapes,
-        )
+        super().__init__(name, batch, **known, resolution=resolution, supports_transform="transform" in shapes)
 
     @abc.abstractmethod
     def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def resample(values: ArrayLike, frames: int, loop: bool) -> NDArray[np.float64]:
 
 
 def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop: bool) -> FloatArray:
-    """Interpolate between the transforms of keyframes: positions along the curve, rotations the shorter trajectory.
+    """Interpolate between the transforms of keyframes: positions along the curve, rotations the shorter way round.
 
     A loop whose rotations add up to whole turns, such as 0, 120 and 240 degrees, completes them.
 

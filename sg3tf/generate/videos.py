@@ -153,7 +153,7 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
     unfinished = path.parent.glob(f"{hidden}*{path.suffix}")  # of killed processes
     for other in (*files, *unfinished):
         other.unlink()
-    shutil.rmtree(kept)  # at last film.json, without which a kill would leave frames of an unknown video
+    shutil.rmtree(kept)  # film.json last: without it a kill would leave frames of an unknown video
 
 
 def _read_frame(file: Path) -> Frame:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.metrics.feature_stats import SAVE_INTERVAL_S, FeatureStats, Moments
+from sg3tf.utils import files
 from sg3tf.utils.arrays import read_npz, save_npy
 from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, scratch_folder
 
@@ -37,11 +38,8 @@ _logger = logging.getLogger(__name__)
 
 def default_cache_dir() -> Path | None:
     """Cache folder for metrics: $XDG_CACHE_HOME/sg3tf/metrics, or under ~/.cache; None without a home folder."""
-    try:
-        parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
-        return None
-    return parent / "sg3tf" / "metrics"
+    folder = files.cache_folder()
+    return folder / "metrics" if folder else None
 
 
 def cache_key(fields: KeyFields) -> str:

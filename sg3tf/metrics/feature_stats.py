@@ -74,22 +74,16 @@ class Moments:
             FloatingPointError: NaN or infinity; the message lists the rows, and nothing of the block is added.
         """
         check_features("features", features, len(self.mean))
-        if len(features):
-            block = features.astype(np.float64)
-            mean = block.mean(axis=0)
-            self._join(len(block), mean, block - mean)
-
-    def merge(self, other: Moments) -> None:
-        """Add the vectors that were added to `other`.
-
-        Raises:
-            ValueError: vectors of another size.
-        """
-        if other.mean.shape != self.mean.shape:
-            raise ValueError(f"moments of {len(other.mean)} features: give {len(self.mean)}")
-        if other.count:
-            self._squares += other._squares
-            self._join(other.count, other.mean, np.empty((0, len(self.mean))))
+        if not len(features):
+            return
+        block = features.astype(np.float64)
+        mean, total = block.mean(axis=0), self.count + len(block)
+        shift = mean - self.mean
+        between = shift * np.sqrt(self.count * len(block) / total)  # one more row, for the shift of the mean
+        rows = np.concatenate([block - mean, between[None]])
+        self._squares = dsyrk(1.0, rows.T, beta=1.0, c=self._squares, overwrite_c=True)
+        self.mean = self.mean + shift * (len(block) / total)
+        self.count = total
 
     @property
     def covariance(self) -> Array:
@@ -120,16 +114,6 @@ class Moments:
         moments.mean[:] = arrays["mean"]
         moments._squares[:] = arrays["squares"]
         return moments
-
-    def _join(self, count: int, mean: Array, centered: Array) -> None:
-        """Add `count` vectors around `mean`, with deviations [N, D] where the squares do not contain them yet."""
-        total = self.count + count
-        shift = mean - self.mean
-        between = shift * np.sqrt(self.count * count / total)  # one more row, for the shift of the mean
-        rows = np.concatenate([centered, between[None]])
-        self._squares = dsyrk(1.0, rows.T, beta=1.0, c=self._squares, overwrite_c=True)
-        self.mean = self.mean + shift * (count / total)
-        self.count = total
 
 
 # --- Statistics that a pass over images collects ----------------------------------------------------------------------

@@ -108,7 +108,7 @@ def generated_cache_key(G: Any, samples: Samples) -> KeyFields:
 
 
 class FeatureExtractor:
-    """Computes statistics of features of images.
+    """Statistics of features of images.
 
     Args:
         detectors: by name.
@@ -215,7 +215,7 @@ class FeatureExtractor:
         return collector.stats()
 
 
-_FINITE: OutputName = ("", "finite")  # of the images, beside the outputs of detectors
+_FINITE: OutputName = ("", "finite")  # of the images, besides the outputs of detectors
 
 
 def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:

@@ -34,7 +34,7 @@ class Images(Protocol):
         resolution, channels: of every image; resolution is the side of a square, or a Size (width, height).
         label_dim: width of a label; 0 without labels.
         digest: identifies the content of everything at `path`.
-        cache_digest: differs where the content does, also where `digest` does not notice: the key of cached features.
+        cache_digest: differs where the content does, even where `digest` does not notice: the key of cached features.
         part: identifies which of those images these are, and their order.
     """
 

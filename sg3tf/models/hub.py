@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sg3tf.utils import extras
+from sg3tf.utils import extras, files
 from sg3tf.utils.files import atomic_write, digest_file
 
 #: Name of the generator in a repository that `sg3tf upload` makes.
@@ -23,7 +23,8 @@ UNZIPPED = ("config.json", "metadata.json", "model.weights.h5")
 _HUB = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>refs/\w+/[\w.-]+|[\w.-]+))?(?:/(?P<file>[^@]+\.keras))?/?"
 )
-_DISCRIMINATOR = "-discriminator.keras"  # end of the name of a file beside a generator's
+#: End of the name of a discriminator's file beside its generator's.
+DISCRIMINATOR = "-discriminator.keras"
 _SCHEMES = ("hf://", "https://", "http://")
 _DIGEST = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _CHUNK = 1 << 20
@@ -74,7 +75,7 @@ def identity(address: str) -> tuple[str | None, ...]:
 
 
 def first_line(error: Exception) -> str:
-    """The message of an error, without the lines that tell where to read on."""
+    """First line of the message of an error, without references to documentation."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -99,14 +100,14 @@ def _from_hub(address: str, discriminator: bool) -> Path:
     hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
     wanted = [GENERATOR, "*.keras", *UNZIPPED]
     if file:
-        names = [file, file.removesuffix(".keras") + _DISCRIMINATOR][: 1 + discriminator]
+        names = [file, file.removesuffix(".keras") + DISCRIMINATOR][: 1 + discriminator]
         wanted = [glob.escape(name) for name in names]
     try:
         folder = hub.snapshot_download(
             repo,
             revision=revision,
             allow_patterns=[*wanted, "*classes.json"],  # the names of classes belong to the generator
-            ignore_patterns=None if discriminator else [f"*{_DISCRIMINATOR}"],
+            ignore_patterns=None if discriminator else [f"*{DISCRIMINATOR}"],
         )
     except Exception as error:  # of several types, of the hub and of its HTTP client
         raise FileNotFoundError(f"{address}: cannot be fetched ({first_line(error)})") from error
@@ -117,7 +118,7 @@ def _network_in(folder: Path, file: str | None, address: str) -> Path:
     named = folder / (file or GENERATOR)
     if named.is_file():
         return named
-    files = [path for path in folder.rglob("*.keras") if not path.name.endswith(_DISCRIMINATOR)]
+    files = [path for path in folder.rglob("*.keras") if not path.name.endswith(DISCRIMINATOR)]
     found = sorted(str(path.relative_to(folder)) for path in files)
     if not file and len(found) == 1:
         return folder / found[0]
@@ -139,10 +140,9 @@ def _digest_in(address: str) -> str:
 
 
 def _cache_folder() -> Path:
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf" / "networks"
-    except RuntimeError as error:  # neither HOME nor an entry in the list of users, as in some containers
-        raise ValueError("no home folder to keep downloaded networks in: set XDG_CACHE_HOME to a folder") from error
+    if not (folder := files.cache_folder()):
+        raise ValueError("no home folder to keep downloaded networks in: set XDG_CACHE_HOME to a folder")
+    return folder / "networks"
 
 
 def _from_web(address: str) -> Path:

@@ -146,9 +146,7 @@ class Band(NamedTuple):
 class _SignalGrid:
     """The signal behind a layer: its band and the grid that carries it."""
 
-    cutoff: float
-    rate: int
-    half_width: float
+    band: Band
     size: Resolution
     channels: int
 
@@ -208,17 +206,17 @@ def build_plan(
             name=f"L{index}_{after.size}_{after.channels}",
             is_torgb=is_torgb,
             is_critically_sampled=is_critical(config, index),
-            low_precision=after.rate * 2**LOW_PRECISION_RESOLUTIONS > longer_side(config.resolution),
+            low_precision=after.band.rate * 2**LOW_PRECISION_RESOLUTIONS > longer_side(config.resolution),
             in_channels=before.channels,
             out_channels=after.channels,
             in_size=before.size,
             out_size=after.size,
-            in_rate=before.rate,
-            out_rate=after.rate,
-            in_cutoff=before.cutoff,
-            out_cutoff=after.cutoff,
-            in_half_width=before.half_width,
-            out_half_width=after.half_width,
+            in_rate=before.band.rate,
+            out_rate=after.band.rate,
+            in_cutoff=before.band.cutoff,
+            out_cutoff=after.band.cutoff,
+            in_half_width=before.band.half_width,
+            out_half_width=after.band.half_width,
             conv_kernel=1 if is_torgb else config.conv_kernel,
             use_radial_filters=config.use_radial_filters and not is_critical(config, index),
             filter_size=config.filter_size,
@@ -227,7 +225,11 @@ def build_plan(
         layers.append(layer)
     first, width, side = grids[0], size_of(config.resolution).width, longer_side(config.resolution)
     source = InputPlan(
-        first.channels, first.size, first.rate * width // side, first.cutoff * width / side, transformed_input
+        first.channels,
+        first.size,
+        first.band.rate * width // side,
+        first.band.cutoff * width / side,
+        transformed_input,
     )
     return SynthesisPlan(source, tuple(layers))
 
@@ -243,9 +245,7 @@ def _grid(config: GeneratorConfig, index: int, band: Band) -> _SignalGrid:
     side = longer_side(config.resolution)
     canvas = [part * band.rate // side + 2 * config.margin_size for part in size_of(config.resolution)]
     return _SignalGrid(
-        cutoff=band.cutoff,
-        rate=band.rate,
-        half_width=band.half_width,
+        band=band,
         size=config.resolution if is_cropped else to_resolution(canvas),
         channels=config.image_channels if index == config.num_layers else channels,
     )

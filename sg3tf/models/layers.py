@@ -627,7 +627,7 @@ class FourierInput(keras.layers.Layer):
                 before the learned one; None for the layer's own `transform` weight.
 
         Returns:
-            float32 [N, *size, channels].
+            float32 [N, H, W, channels], of the canvas.
         """
         freqs, phases = self._transformed_waves(w, self._matrices(transform))
         # Waves of up to half of the sampling rate need a transition for the rounding of a rotation.

@@ -153,7 +153,7 @@ def discriminator_beside(file: Path) -> Path:
         >>> discriminator_beside(Path("cats.keras")).name
         'cats-discriminator.keras'
     """
-    return file.with_name(f"{file.stem}-discriminator.keras")
+    return file.with_name(file.stem + hub.DISCRIMINATOR)
 
 
 CLASSES = "classes.json"

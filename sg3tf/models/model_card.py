@@ -95,5 +95,5 @@ def _caption(label_dim: int, classes: Sequence[str]) -> str:
         return f"{seeds}, with the label 0"
     if classes:
         return f"{seeds}, of each class in turn"
-    # Classes without names, or vectors: the network does not tell.
+    # Classes without names, or vectors: the network does not say which.
     return f"{seeds}, with labels that are 1 in one place, each in turn, and else 0"

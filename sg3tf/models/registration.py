@@ -66,7 +66,7 @@ def register(name: str, saved_as: str | None = None) -> Callable[[AnyClass], Any
 
 
 class LazyClass:
-    """Stand-in for a class of sg3tf.models; has of a class what Keras uses to restore an object."""
+    """Stand-in for a class of sg3tf.models; has the parts of a class that Keras uses to restore an object."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name

@@ -82,9 +82,8 @@ class AdaINConv(keras.layers.Layer):
         if self.up == 2:
             x = tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
         if self.up:
-            gain = (
-                LRELU_GAIN / (KERNEL_SIZE**2 * x.shape[-1]) ** 0.5
-            )  # the gain of the leaky ReLU is applied to the weights
+            # The gain of the leaky ReLU is applied to the weights.
+            gain = LRELU_GAIN / (KERNEL_SIZE**2 * x.shape[-1]) ** 0.5
             x = tf.nn.conv2d(x, self.kernel * gain, 1, "SAME")
         if self.up == 2:
             x = upfirdn2d(x, BLUR_TAPS, pad=(1, 1, 1, 1))

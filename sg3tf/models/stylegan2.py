@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator: config F with skip connections (arXiv 1912.04958, section 4.1)."""
+"""The StyleGAN2 generator: by default config F, with skip connections (arXiv 1912.04958, section 4.1)."""
 
 from __future__ import annotations
 

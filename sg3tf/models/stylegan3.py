@@ -85,12 +85,12 @@ class SynthesisLayer(keras.layers.Layer):
         """Convolve and activate.
 
         Args:
-            x: [N, *in_size, in_channels] of any floating type.
+            x: [N, H, W, in_channels] of any floating type, H and W those of in_size.
             w: [N, w_dim].
             update_emas: update `magnitude_ema` with x.
 
         Returns:
-            [N, *out_size, out_channels] of the type of the layer's policy; styles are float32 in any case.
+            [N, H', W', out_channels] of the type of the layer's policy; styles are float32 in any case.
         """
         p = self.plan
         if update_emas:

@@ -42,7 +42,7 @@ def driver_version() -> tuple[int, int]:
 
 
 def driver_name() -> str:
-    """Return the number of the driver, such as "580.65.06", or an empty string where the system does not tell it."""
+    """Return the number of the driver, such as "580.65.06", or an empty string where the system does not report it."""
     facts = _DRIVER_FACTS.read_text() if _DRIVER_FACTS.is_file() else ""
     number = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", facts)
     return number[0] if number else ""

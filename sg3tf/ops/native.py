@@ -6,7 +6,6 @@ description of what they were built for.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import logging
@@ -31,13 +30,6 @@ _logger = logging.getLogger(__name__)
 
 
 # --- Availability -----------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Build:
-    """The version of TensorFlow that a library was built for."""
-
-    tensorflow: str
 
 
 def available() -> bool:
@@ -78,11 +70,8 @@ def unavailable_reason(folder: Path) -> str:
     library = folder / OPERATIONS
     if not library.is_file():
         return f"there is no {library}"
-    build = read_build(folder)
-    if build.tensorflow != tf.__version__:
-        raise RuntimeError(
-            f"{library} was built for TensorFlow {build.tensorflow}, but this is {tf.__version__}: {REBUILD}"
-        )
+    if (version := built_for(folder)) != tf.__version__:
+        raise RuntimeError(f"{library} was built for TensorFlow {version}, but this is {tf.__version__}: {REBUILD}")
     reason = cuda.unavailable_reason() if tf.config.get_visible_devices("GPU") else ""
     if reason:
         raise RuntimeError(f"{reason}, or choose SG3TF_OPS=xla")
@@ -101,14 +90,14 @@ def xla_unavailable_reason(library: Path) -> str:
     return ""
 
 
-def read_build(folder: Path) -> Build:
-    """Return what the library in `folder` was built for.
+def built_for(folder: Path) -> str:
+    """Return the version of TensorFlow that the library in `folder` was built for.
 
     Raises:
         RuntimeError: its description is missing or damaged.
     """
     try:
-        return Build(tensorflow=json.loads((folder / BUILD).read_text())["tensorflow"])
+        return json.loads((folder / BUILD).read_text())["tensorflow"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RuntimeError(f"cannot read {folder / BUILD} ({error}): run `make native` again") from error
 

@@ -70,7 +70,7 @@ def describe_classes(classes: Sequence[str], dim: int) -> str:
 def describe_class_name(classes: Sequence[str], dim: int) -> str:
     """Return a phrase of the texts that the input class_name of a served network takes, for messages.
 
-    Without names, the labels can be vectors that are no classes; the network does not tell.
+    Without names, the labels can be vectors that are no classes; the network does not say which.
 
     Examples:
         >>> describe_class_name([], 3)

@@ -7,14 +7,10 @@ from types import ModuleType
 
 #: Extra that installs each package which is imported without `require`, by import name.
 EXTRAS = {
-    "google_crc32c": "train",
     "grpc": "serve",
     "grpc_health": "serve",
-    "huggingface_hub": "hub",
-    "matplotlib": "metrics",
     "onnx": "onnx",
     "prometheus_client": "serve",
-    "tensorboard": "train",
     "tensorflow_serving": "serve",
     "tqdm": "train",
 }
@@ -29,7 +25,7 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
 
     Args:
       package: import name, for example "imageio_ffmpeg".
-      extra: the extra of sg3tf that installs it: train, serve, onnx, litert, metrics, video, lmdb, beam or docs.
+      extra: the extra of sg3tf that installs it, of those in pyproject.toml.
       purpose: subject of the error message, for example "writing walk.mp4".
 
     Raises:

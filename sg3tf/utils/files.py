@@ -28,6 +28,14 @@ _REMOTE = re.compile(
 )
 
 
+def cache_folder() -> Path | None:
+    """Return $XDG_CACHE_HOME/sg3tf, or that folder under ~/.cache; None without a home folder."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf"
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
+        return None
+
+
 def local_path(text: str) -> Path:
     """Return `text` as a path, with ~ expanded.
 

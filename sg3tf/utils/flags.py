@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from absl import flags
 
 from sg3tf.utils.resolution import Resolution, Size, to_resolution
@@ -120,3 +122,17 @@ def define_data(options: flags.FlagValues, help: str = "Data set of sg3tf.data.b
 def define_detector_dir(options: flags.FlagValues, help: str) -> None:
     """Define --detector_dir."""
     flags.DEFINE_string("detector_dir", None, help, flag_values=options)
+
+
+def check_out(text: str, suffix: str) -> Path:
+    """Return the path that --out names.
+
+    Raises:
+        ValueError: its name does not end in `suffix`, or its folder does not exist.
+    """
+    out = Path(text)
+    if out.suffix != suffix:
+        raise ValueError(f"out={out}: give a name that ends in {suffix}")
+    if not out.parent.is_dir():
+        raise ValueError(f"out={out}: there is no folder {out.parent}; make it")
+    return out

@@ -54,7 +54,7 @@ def test_unreachable_and_unknown(server):
 
 
 def generate(address, folder, command, *arguments):
-    program = [sys.executable, "-m", "sg3tf.cli.generate", command, f"--network=grpc://{address}/fake", *arguments]
+    program = [sys.executable, "-m", "sg3tf", "generate", command, f"--network=grpc://{address}/fake", *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])}
     return subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -19,6 +19,7 @@ from serving import saved_model
 from serving.saved_model import export_saved_model, with_precision
 from serving.server.model import ServedModel
 from sg3tf.generate.saved_model_network import SavedModelNetwork
+from sg3tf.models.provenance import training_provenance
 from sg3tf.utils import saved_models
 from tests.helpers.bit_flips import flips
 
@@ -191,17 +192,17 @@ def test_provenance_of_weights(tmp_path):
     (run / "classes.json").write_text('["tabby", "manx"]')
     data = {"data_name": "cats", "data_digest": "abc", "classes": ["tabby", "manx"]}
     newest = {"source": f"{run.name}/network-snapshot-000012_400.keras", "training_kimg": 12.4, **data}
-    assert saved_model.training_provenance(run) == newest
-    assert saved_model.training_provenance(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
+    assert training_provenance(run) == newest
+    assert training_provenance(run / "network-snapshot-000010.keras")["training_kimg"] == 10.0
     of_checkpoint = {"source": f"{run.name}/checkpoints/000012345", "training_kimg": 12.345, **data}
-    assert saved_model.training_provenance(checkpoint) == of_checkpoint
+    assert training_provenance(checkpoint) == of_checkpoint
     (run / "network-snapshot-000012_400.keras").unlink()
-    assert saved_model.training_provenance(run) == of_checkpoint  # newer than the snapshots
-    assert saved_model.training_provenance(checkpoint / "generator.keras")["training_kimg"] == 12.345
+    assert training_provenance(run) == of_checkpoint  # newer than the snapshots
+    assert training_provenance(checkpoint / "generator.keras")["training_kimg"] == 12.345
     lone = tmp_path / "g.keras"
     lone.touch()
     unknown = {"source": "g.keras", "training_kimg": None, "data_name": None, "data_digest": None, "classes": []}
-    assert saved_model.training_provenance(lone) == unknown
+    assert training_provenance(lone) == unknown
 
 
 def test_stock_ops_only(version):

@@ -33,7 +33,7 @@ FORMATS = ("shards", "ffhq")
 #: (width, height) of what crop "wide" keeps.
 DEFAULT_ASPECT = (4, 3)
 
-#: Note about an image, beside those of sg3tf.image_files.
+#: Note about an image, besides those of sg3tf.image_files.
 ENLARGED = "smaller than the resolution, enlarged"
 
 
@@ -93,9 +93,7 @@ class BuildConfig:
         for name in ("missing_labels", "standardize"):
             if getattr(self, name) and (self.format == "ffhq" or not self.labels):
                 raise DataError(f"--{name} needs labels and --format=shards, whose manifest says so; leave it out")
-        width, height = self.aspect
-        if min(width, height) < 1:
-            raise DataError(f"--aspect={width}:{height} must be width:height, both at least 1; try 4:3")
+        _check_aspect(self.aspect)
 
     def _check_resolution(self) -> None:
         resolution = self.resolution
@@ -122,6 +120,11 @@ def parse_aspect(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def _check_aspect(aspect: tuple[int, int]) -> None:
+    if min(aspect) < 1:
+        raise DataError(f"--aspect={aspect[0]}:{aspect[1]} must be width:height, both at least 1; try 4:3")
+
+
 def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolution:
     """Resolution whose longer side is given, and whose sides come nearest to `aspect` (width, height).
 
@@ -134,8 +137,7 @@ def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolut
     """
     if not isinstance(longer, int):
         raise DataError(f"--resolution={longer} has an aspect ratio of its own; give its longer side, or no --aspect")
-    if min(aspect) < 1:
-        raise DataError(f"--aspect={aspect[0]}:{aspect[1]} must be width:height, both at least 1; try 4:3")
+    _check_aspect(aspect)
     if found := closest_size(longer, aspect, MIN_RESOLUTION):
         return found
     raise DataError(

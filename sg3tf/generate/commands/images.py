@@ -34,7 +34,7 @@ def main(options: FlagValues) -> None:
     print(options.outdir)
 
 
-def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict[str, str] | None = None) -> None:
+def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict[str, str]) -> None:
     """Write a PNG file for each of the latents, under its name, with the latents' origin as metadata.
 
     Args:
@@ -45,7 +45,7 @@ def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict
     """
     drawn = with_progress(network.images(latents.ws, latents.transform), len(latents))
     for number, (name, image) in enumerate(zip(latents.names(), drawn, strict=True)):
-        text = {**(metadata or {}), **_metadata(network, latents, number)}
+        text = {**metadata, **_metadata(network, latents, number)}
         save_png(outdir / f"{name}.png", image, text)
 
 

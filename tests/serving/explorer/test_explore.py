@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from serving import explore, saved_model
-from sg3tf.models import loading
+from sg3tf.models import loading, provenance
 
 # The command as it is, but with an export that is there already.
 PROGRAM = """
@@ -88,7 +88,7 @@ def test_networks(network, loaded, source, monkeypatch, tmp_path):
     monkeypatch.setattr("sg3tf.Generator", presets)
     monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
     monkeypatch.setattr(loading, "resolve_network", lambda name: f"{name}, resolved")
-    monkeypatch.setattr(saved_model, "training_provenance", lambda source: {"source": str(source)})
+    monkeypatch.setattr(provenance, "training_provenance", lambda source: {"source": str(source)})
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
     )

@@ -130,7 +130,7 @@ def test_entry_points_in_pyproject() -> None:
     "module",
     [
         "sg3tf",
-        *(f"sg3tf.cli.{name}" for name in ("data", "generate", "spectra", "convert", "metrics", "project", "edit")),
+        *(f"sg3tf.cli.{name}" for name in ("spectra", "metrics", "project", "edit")),
         "sg3tf.cli.texture_sticking",
         "sg3tf.convert.from_pickle",
         "sg3tf.convert.to_npz",
@@ -165,7 +165,9 @@ def test_a_reader_that_has_ended_is_no_error_to_show(argument: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
-        done = subprocess.run([sys.executable, "-m", "sg3tf", argument], cwd=ROOT, stdout=closed, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            [sys.executable, "-m", "sg3tf", argument], cwd=ROOT, stdout=closed, stderr=subprocess.PIPE
+        )
     assert (done.returncode, done.stderr) == (1, b"")
 
 

@@ -40,16 +40,6 @@ def test_blocks_of_any_size(cuts: list[int]):
     check(moments(*np.split(x, cuts)), x, len(cuts) + 1)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 30, 60])
-def test_merge(cut: int):
-    x = features(60, 5)
-    first, second = moments(x[:cut]), moments(*np.array_split(x[cut:], 3))
-    first.merge(second)
-    check(first, x, 4)
-    first.add(x[:9])  # on from there
-    check(first, np.concatenate([x, x[:9]]), 5)
-
-
 def test_large_mean():
     """Deviations of 1e-6 of the mean: a sum of squares less the square of the sum keeps no digit of their product."""
     x = 1e6 + np.random.default_rng(0).standard_normal([5000, 3])
@@ -88,8 +78,6 @@ def test_rows_that_are_not_finite(value: float):
 def test_refused():
     with pytest.raises(ValueError, match=r"features of shape \[3, 5\]: give \[N, 4\]"):
         Moments(4).add(np.zeros([3, 5]))
-    with pytest.raises(ValueError, match="moments of 5 features: give 4"):
-        Moments(4).merge(Moments(5))
     for count in (0, 1):
         with pytest.raises(ValueError, match=f"count={count}: .* at least 2"):
             _ = moments(np.zeros([count, 4])).covariance
