@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
-from benchmarks import report
+from benchmarks import machine, report
 from benchmarks.report import Row, goal, median
 from benchmarks.train_bench import TRAININGS, Training
 from benchmarks.workers import Worker
@@ -53,15 +52,10 @@ class Saving:
             folder = Path(name) / "checkpoint"
             state.save(folder)
             size = sum(file.stat().st_size for file in folder.iterdir()) / GIGA
-            times = [(_seconds(state.copy), _seconds(lambda: state.save(folder))) for _ in range(self._repeats)]
+            pair = (state.copy, lambda: state.save(folder))
+            times = [tuple(map(machine.seconds, pair)) for _ in range(self._repeats)]
         copies, saves = zip(*times, strict=True)
         return {"copies": list(copies), "saves": list(saves), "size": size}
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def results() -> Iterator[Row]:

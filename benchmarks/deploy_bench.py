@@ -60,7 +60,7 @@ class Runtime:
         if name == WEB:
             script = Path(__file__).with_name("runtime_process.mjs")
             command = ["node", str(script), str(_NODE_MODULES.value), str(model), str(folder / "inputs.json")]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Runtime:
         self.load_seconds = self._reply()["load_seconds"]
@@ -72,8 +72,8 @@ class Runtime:
 
     def run(self) -> dict[str, float]:
         """Generate the images once, and return the seconds."""
-        assert_open(self._process.stdin).write("\n")
-        assert_open(self._process.stdin).flush()
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
         return self._reply()
 
     def images(self) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -85,16 +85,10 @@ class Runtime:
         return int(found[1]) * 1024 / 1e9 if found else float("nan")
 
     def _reply(self) -> dict[str, float]:
-        line = assert_open(self._process.stdout).readline()
+        line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}")
         return json.loads(line)
-
-
-def assert_open(stream: Any) -> Any:
-    if stream is None:
-        raise RuntimeError("the process has no pipe")
-    return stream
 
 
 def generator(name: str) -> Any:

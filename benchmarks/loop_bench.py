@@ -196,7 +196,7 @@ def make_data(folder: Path, resolution: int) -> None:
 def row_of(name: str, aug: str, impl: str, turns: Sequence[Turn]) -> Row:
     """Results of one run."""
     training = TRAININGS[name]
-    images = TRAININGS[name].options("float32").r1_interval * training.batch
+    images = training.options("float32").r1_interval * training.batch
     overheads = {way: [turn.overheads[way] for turn in turns] for way in turns[0].overheads}
     shares = {way: median(values) for way, values in overheads.items()}
     return {

@@ -84,9 +84,8 @@ class Timed:
         self.times["forward"].append(machine.seconds(lambda: self._function(self._x, self._bias)))
         with tf.GradientTape() as tape:
             tape.watch((self._x, self._bias))
-            kept: list[
-                tf.Tensor
-            ] = []  # the result is needed for the tape, and must not be freed within the measured time
+            # The tape needs the result, which must not be freed within the measured time.
+            kept: list[tf.Tensor] = []
             forward = machine.seconds(lambda: kept.append(self._function(self._x, self._bias)))
         gradient = functools.partial(tape.gradient, kept[0], (self._x, self._bias), self._dy)
         self.times["forward_with_mask"].append(forward)

@@ -32,7 +32,7 @@ from sg3tf.models.configs import ConfigError, GeneratorConfig
 from sg3tf.utils.resolution import image_shape
 from trainer.config import Options
 from trainer.distribution import make_strategy
-from trainer.random_inputs import RandomInputs
+from trainer.random_inputs import LabelArray, RandomInputs
 from trainer.state import TrainState
 from trainer.step import TrainStep
 
@@ -92,18 +92,6 @@ class Side:
     dtype: str
 
 
-class NoLabels:
-    """Labels of width 0, for RandomInputs."""
-
-    label_dim = 0
-
-    def __len__(self) -> int:
-        return 1
-
-    def label(self, i: int) -> np.ndarray:
-        return np.zeros([0], np.float32)
-
-
 class TimedTraining:
     """Steps with all phases, each timed.
 
@@ -116,7 +104,8 @@ class TimedTraining:
         self._impl, self._seconds = impl, dict.fromkeys(PHASES, 0.0)
         strategy = make_strategy("cpu")
         self._state = TrainState(options, strategy)
-        random_inputs = RandomInputs(NoLabels(), options.batch, options.generator().z_dim, options.seed)
+        no_labels = LabelArray(np.zeros([1, 0], np.float32))
+        random_inputs = RandomInputs(no_labels, options.batch, options.generator().z_dim, options.seed)
         self._train_step = TrainStep(self._state, options, strategy, random_inputs)
         for name, phase in self._train_step._phases.items():
             self._train_step._phases[name] = self._timed(name, phase)

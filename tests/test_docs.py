@@ -74,7 +74,7 @@ def flags_of(name: str) -> flags.FlagValues:
 
 
 def fault(words: list[str]) -> str:
-    """What is wrong with the words of a command; "" if nothing is. Those with "..." or "$" may lack flags."""
+    """Fault in the words of a command; "" for none. Those with "..." or "$" may lack flags."""
     partial = any(word == "..." or word.startswith("$") for word in words)
     words = [word for word in words if word != "..."]
     length = 2 if words[0] in GROUPS else 1

@@ -29,7 +29,6 @@ from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, 
 from trainer import augment
 from trainer.errors import OptionError
 from trainer.precision import default_precision, fastest_precision
-from trainer.step_order import blur_sigma
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
@@ -94,8 +93,8 @@ def option(
         default: value if none is given; left out: the option is required; None with default_by_cfg or default_text:
             computed.
         help: text of the flag.
-        resumable: whether a resumed run may have another value.
-        affects_result: whether the trained weights depend on it.
+        resumable: True if a resumed run may have another value.
+        affects_result: True if the trained weights depend on it.
         default_by_cfg: {cfg: default}.
         default_text: description of a computed default.
         choices: accepted values.
@@ -512,18 +511,10 @@ class Options:
         return self.init_from is None
 
     @property
-    def uses_blur(self) -> bool:
-        """True if the discriminator's first images are blurred."""
-        return self.cfg == "stylegan3-r" and self.from_scratch
-
-    @property
     def blur_fade_nimg(self) -> float | None:
-        """Images in which that blur fades; None without."""
-        return self.batch * BLUR_FADE_NIMG_PER_BATCH if self.uses_blur else None
-
-    def blur_sigma(self, cur_nimg: int) -> float:
-        """Standard deviation, in pixels over sqrt(2 ln 2), of the blur in front of D; 0 for none."""
-        return 0.0 if self.blur_fade_nimg is None else blur_sigma(cur_nimg, self.blur_fade_nimg)
+        """Images in which the blur of the discriminator's first images fades; None without blur."""
+        is_blurred = self.cfg == "stylegan3-r" and self.from_scratch
+        return self.batch * BLUR_FADE_NIMG_PER_BATCH if is_blurred else None
 
     @property
     def gamma_warning(self) -> str | None:

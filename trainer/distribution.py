@@ -49,7 +49,7 @@ def make_strategy(
         return _several_workers(communication, start_timeout, reduce_timeout, heartbeat_timeout)
     if name == "mirrored":
         if not gpus:
-            raise OptionError("--strategy=mirrored: TensorFlow sees no GPU; use --strategy=cpu")
+            raise OptionError("--strategy=mirrored: TensorFlow finds no GPU; use --strategy=cpu")
         return tf.distribute.MirroredStrategy()
     match = re.fullmatch(r"(gpu|cpu)(?::(\d+))?|tpu(?::(.+))?", name)
     if not match:
@@ -66,7 +66,7 @@ def training_backend_for(strategy: tf.distribute.Strategy) -> str:
 
 def _gpu(number: int, count: int) -> tf.distribute.Strategy:
     if number >= count:
-        raise OptionError(f"--strategy=gpu:{number}: TensorFlow sees {count} GPUs")
+        raise OptionError(f"--strategy=gpu:{number}: TensorFlow finds {count} GPUs")
     return tf.distribute.OneDeviceStrategy(f"/gpu:{number}")
 
 

@@ -175,7 +175,7 @@ class RunLogger:
     def log(self, line: str) -> None:
         """Print a line, and append it to log.txt."""
         print_above_bar(line)
-        with open(self.run / "log.txt", "a", encoding="utf-8") as file:
+        with open(self.run / run_dir.LOG, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def on_start(self, notes: list[str]) -> None:

@@ -61,7 +61,7 @@ class TrainState:
         self.regularization = Regularization(
             options.gamma, options.r1_interval, options.pl_weight, options.pl_interval, options.lecam
         )
-        # Outside the scope: it sees metrics of the global batch, the same in every worker.
+        # Outside the scope: its inputs are metrics of the global batch, the same in every worker.
         self.controller = Controller(
             options.batch,
             heuristic=options.ada_heuristic,

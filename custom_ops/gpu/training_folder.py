@@ -50,7 +50,7 @@ class Description:
         settings: trainer.step_order.StepSettings.
         random_inputs: arguments of trainer.random_inputs.RandomInputs.
         programs: signatures by the name of the phase, "average" and "images".
-        initial: how each variable begins: {"stored": part}, {"copy": name}, {"zeros": shape, "dtype"} or
+        initial: how each variable begins: {"stored": True}, {"copy": name}, {"zeros": shape, "dtype"} or
             {"shape", "seed", "scale"} of normal numbers.
         progress: see Progress.
     """

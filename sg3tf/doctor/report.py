@@ -122,7 +122,7 @@ def _gpu_driver(has_gpus: bool) -> str:
     if version == (0, 0):
         return "none: there is no NVIDIA driver"
     driver = " ".join(["driver", cuda.driver_name(), f"for CUDA {version[0]}.{version[1]}"]).replace("  ", " ")
-    return driver if has_gpus else f'{driver}, but TensorFlow sees no GPU: pip install "sg3tf[cuda]"'
+    return driver if has_gpus else f'{driver}, but TensorFlow finds no GPU: pip install "sg3tf[cuda]"'
 
 
 def _library_for_gpus() -> str:

@@ -1,4 +1,4 @@
-"""What custom_ops/install.sh leaves in sg3tf/ops/lib, with a Bazel that only writes files."""
+"""Files that custom_ops/install.sh leaves in sg3tf/ops/lib, with a Bazel that only writes files."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ library.fault_last.restype = ctypes.c_char_p
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a failure.
+    """Outcome of one injected failure.
 
     Attributes:
         writer: its name.
@@ -220,7 +220,7 @@ class CacheEntry(Logged):
 
 
 class MetricState(Logged):
-    """What an interrupted pass of a metric resumes from."""
+    """State from which an interrupted pass of a metric resumes."""
 
     def store(self, number: int) -> None:
         collector = self._collector()

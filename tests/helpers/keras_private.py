@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 
 def flatten_layers(model: keras.Layer) -> list[keras.Layer]:
     """Return the model and all layers in it, at any depth."""
     return list(model._flatten_layers())
-
-
-def variable_index(optimizer: keras.Optimizer, variable: Any) -> int:
-    """Return the position of a variable among those that the optimizer was built with."""
-    return optimizer._get_variable_index(variable)

@@ -26,7 +26,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -38,10 +37,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.addresses import free_addresses
+
 HANGS_AFTER_S = 900  # on a busy machine
 RESOLUTION = 8  # where nothing else is said
 ODD = "it's 50% [of é]"  # name of the folder of everything
 BATCH = 8
+MOST_KILLS = 5  # of a trial
 STEPS = 24
 
 
@@ -56,13 +58,11 @@ class Job:
         arguments: (inputs, folder) -> arguments of `sg3tf`; it writes into the folder.
         results: (folder) -> {name: digest or value} of what has to be as in an undisturbed run; {} if nothing is there.
         processes: number of processes that run the command together, connected by TF_CONFIG.
-        most_kills: of a trial.
     """
 
     arguments: Callable[[Path, Path], list[str]]
     results: Callable[[Path], dict[str, Any]]
     processes: int = 1
-    most_kills: int = 5
 
 
 def digest(data: bytes) -> str:
@@ -97,6 +97,18 @@ DIGESTS = {".keras": keras_weights, ".onnx": onnx_graph, ".tflite": litert_model
 
 #: Instead of a metric's line, where a run has said that it leaves out the metrics in which it was killed twice.
 LEFT_OUT = "left out"
+
+
+def write_noise(folder: Path, resolution: int) -> None:
+    """Write a data set of 64 random images in FFHQ's layout into the new folder."""
+    import numpy as np
+
+    from sg3tf.data.ffhq import encode_levels, ffhq_writer
+
+    folder.mkdir()
+    with ffhq_writer(folder, folder.name, resolution) as add:
+        for image in np.random.default_rng(0).integers(0, 256, (64, resolution, resolution, 3), np.uint8):
+            add(encode_levels(image), None)
 
 
 def train_arguments(inputs: Path, folder: Path, **more: Any) -> list[str]:
@@ -348,11 +360,7 @@ def wait(pid: int, at_most_s: float) -> int | None:
 def start_all(job: Job, inputs: Path, folder: Path) -> list[int]:
     """Start the processes of a job."""
     arguments = job.arguments(inputs, folder)
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(job.processes)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    addresses = free_addresses(job.processes)
     config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}} for i in range(job.processes)]
     several = [{"TF_CONFIG": json.dumps(one)} if job.processes > 1 else {} for one in config]
     return [start(arguments, folder / f"log.{index}", one) for index, one in enumerate(several)]
@@ -416,7 +424,7 @@ class Tally:
 
 
 class Wrong(Exception):
-    """What a kill must not do."""
+    """Result that a kill must not have."""
 
 
 class OutOfTime(Exception):
@@ -424,7 +432,7 @@ class OutOfTime(Exception):
 
 
 def unfinished(folder: Path) -> set[str]:
-    """What is under a temporary name, except for the seconds that a run writes once a second."""
+    """Files and folders under temporary names, except goodput.json's, which is written every second."""
     names = set()
     with contextlib.suppress(FileNotFoundError):  # while it is renamed
         names = {str(path) for path in folder.rglob(".*") if "partial" in path.name or "unfinished" in path.name}
@@ -480,7 +488,7 @@ def disturb(
     Raises:
         Wrong: the results differ from the expected ones, or something incomplete has a final name.
     """
-    for _ in range(rng.randint(1, job.most_kills)):
+    for _ in range(rng.randint(1, MOST_KILLS)):
         pids = start_all(job, inputs, folder)
         if (moment := wait_for_moment(pids, folder, rng, tally.seconds)) and all(alive(pid) for pid in pids):
             tally.kills += 1

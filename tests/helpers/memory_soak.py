@@ -27,7 +27,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.helpers.kill_soak import train_arguments
+from tests.helpers.kill_soak import train_arguments, write_noise
 
 MOST_GROWTH = 0.02
 JUDGED_AFTER_S = 600
@@ -83,14 +83,7 @@ def report(samples: list[Sample]) -> dict[str, Any]:
 
 def training(minutes: float, work: Path) -> list[Sample]:
     """Memory of a run."""
-    import numpy as np
-
-    from sg3tf.data.ffhq import encode_levels, ffhq_writer
-
-    (work / "faces").mkdir()
-    with ffhq_writer(work / "faces", "faces", RESOLUTION) as add:
-        for image in np.random.default_rng(0).integers(0, 256, (64, RESOLUTION, RESOLUTION, 3), np.uint8):
-            add(encode_levels(image), None)
+    write_noise(work / "faces", RESOLUTION)
     arguments = train_arguments(work, work, kimg=1e6, tick=0.16, snap=4, checkpoint=4, strategy="cpu")
     with open(work / "log", "w") as log:
         process = subprocess.Popen([*COMMAND, *arguments], stdout=log, stderr=log)

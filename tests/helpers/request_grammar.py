@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -87,7 +88,7 @@ def _tensor(rng: random.Random, tensor: tensor_pb2.TensorProto, name: str) -> No
     shape = fits.get(name, (1, 3, 4))
     whole = {"seed": types_pb2.DT_INT64, "scale": types_pb2.DT_INT32}
     tensor.dtype = whole.get(name, types_pb2.DT_FLOAT)  # type: ignore[assignment]
-    values = [1] * _product(shape)
+    values = [1] * math.prod(shape)
     changes = rng.randrange(3) if rng.random() < 0.5 else 0
     for _ in range(changes):
         match rng.randrange(5):
@@ -118,13 +119,6 @@ def _as_field(name: str, value: float) -> Any:
     finite = int(value) if abs(value) < 2**70 else 0  # NaN compares as False
     bits = {"int64_val": 63, "bool_val": 0}.get(name, 31)
     return bool(finite) if not bits else max(min(finite, 2**bits - 1), -(2**bits))
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _metadata(rng: random.Random) -> Any:

@@ -44,18 +44,17 @@ from sg3tf.ops import use_backend
 from sg3tf.utils.rng import Purpose, generator
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
-from tests.helpers.keras_private import variable_index
 from trainer import losses, stats
 from trainer.augment import Augment
 from trainer.config import Options
 from trainer.distribution import make_strategy
 from trainer.inputs import Latents
 from trainer.random_inputs import RandomInputs
-from trainer.state import TrainState
+from trainer.state import PARTS, TrainState
 from trainer.step import TrainStep
+from trainer.step_order import blur_sigma
 
 Arrays = dict[str, NDArray[Any]]
-PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
 
 
 class ReorderedInputs(RandomInputs):
@@ -113,7 +112,7 @@ class Recorder:
         plain = optimizer.update_step
 
         def update_step(gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-            optimizer.assign(slots[variable_index(optimizer, variable)], gradient)
+            optimizer.assign(slots[optimizer.index(variable)], gradient)
             plain(gradient, variable, learning_rate)
 
         optimizer.update_step = update_step
@@ -164,7 +163,8 @@ def direct(state: TrainState, options: Options, random_inputs: RandomInputs, bat
     G, D = state.G, state.D
 
     def logits_of(images: tf.Tensor, label: Any, purpose: str) -> tf.Tensor:
-        if sigma := options.blur_sigma(0):
+        if options.blur_fade_nimg:
+            sigma = blur_sigma(0, options.blur_fade_nimg)
             images = losses.blur(images, sigma)
         if options.aug != "noaug":
             images = Augment(options.augpipe)(images, random_inputs.augmentation(purpose, 0), options.p)

@@ -120,5 +120,5 @@ def legacy(value: Any, storages: Mapping[str, Array]) -> bytes:
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Return a file with a state dict, in the layout of the published files."""
+    """Write a file with a state dict, in the layout of the published files."""
     path.write_bytes(legacy(*whole(arrays)))

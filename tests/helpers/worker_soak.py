@@ -30,10 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.addresses import free_addresses
-from tests.helpers.kill_soak import BATCH, QUICK, RESOLUTION, digest, train_arguments
+from tests.helpers.kill_soak import BATCH, QUICK, RESOLUTION, digest, train_arguments, write_noise
 
 ROOT = Path(__file__).parents[2]
-STEPS = 24
 HANGS_AFTER_S = 400  # to build the training step on a busy machine
 #: Seconds without a heartbeat after which a worker is lost, in trials that wait for that; and until it is noticed.
 HEARTBEAT_TIMEOUT_S = 10
@@ -68,7 +67,7 @@ TRIALS = {
 
 
 class Wrong(Exception):
-    """What a disturbance must not do."""
+    """Result that a disturbance must not have."""
 
 
 # --- Network ----------------------------------------------------------------------------------------------------------
@@ -154,7 +153,7 @@ class Workers:
         return [log.read_text(errors="replace")[-1500:] for log in self.logs]
 
     def lines(self, number: int) -> list[str]:
-        """What a worker said at its end."""
+        """Last lines of each worker's log that begin with sg3tf train."""
         return [line for line in self.logs[number].read_text().splitlines() if re.match(r"sg3tf train: ", line)]
 
     def end(self) -> None:
@@ -219,7 +218,7 @@ def disturb(trial: Trial, both: Workers, network: Network | None) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What the workers run.
+    """Command of the workers.
 
     Attributes:
         command: (inputs, folder, heartbeat timeout in seconds) -> arguments of Python.
@@ -236,7 +235,7 @@ class Program:
 
 def training(work: Path, folder: Path, heartbeat_timeout: float) -> list[str]:
     more = {"metrics": "none", "snap": 1000, "batch_per_replica": BATCH // 2, "heartbeat_timeout": heartbeat_timeout}
-    return ["-m", "sg3tf", *train_arguments(work, folder, **{**QUICK, "kimg": BATCH * STEPS / 1000, **more})]
+    return ["-m", "sg3tf", *train_arguments(work, folder, **QUICK, **more)]
 
 
 def weights(folder: Path) -> str:
@@ -268,17 +267,10 @@ def undisturbed(program: Program, work: Path) -> str:
 
 def soak(program: Program, names: list[str], minutes: float) -> Iterator[tuple[str, dict[str, Any]]]:
     """Try one disturbance after the other, as long as there is time; yield its name and what was seen."""
-    import numpy as np
-
-    from sg3tf.data.ffhq import encode_levels, ffhq_writer
-
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        (work / "faces").mkdir()
-        with ffhq_writer(work / "faces", "faces", RESOLUTION) as add:
-            for image in np.random.default_rng(0).integers(0, 256, (64, RESOLUTION, RESOLUTION, 3), np.uint8):
-                add(encode_levels(image), None)
+        write_noise(work / "faces", RESOLUTION)
         expected = None
         for trial_name in names:
             if time.monotonic() > began + 60 * minutes:

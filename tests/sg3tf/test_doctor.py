@@ -207,7 +207,7 @@ def test_gpu_that_tensorflow_does_not_see(report: Doctor, tmp_path: Path, monkey
     monkeypatch.setattr(cuda, "driver_version", lambda: (12, 4))
     _, lines = report()
     (line,) = (line for line in lines if "GPU" in line)
-    assert 'driver for CUDA 12.4, but TensorFlow sees no GPU: pip install "sg3tf[cuda]"' in line
+    assert 'driver for CUDA 12.4, but TensorFlow finds no GPU: pip install "sg3tf[cuda]"' in line
 
 
 @pytest.mark.native

@@ -50,7 +50,7 @@ def test_tensors_are_tensorflows(array):
 
 
 def by_fields(array):
-    """How TensorFlow Serving answers by default: in float_val, int_val and so on, as AsProtoField writes them."""
+    """Answer in the default form of TensorFlow Serving: in float_val, int_val and so on, as AsProtoField writes it."""
     proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum if array.dtype != object else 7)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)

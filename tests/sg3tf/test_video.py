@@ -20,7 +20,7 @@ from tests.helpers.numerics import Array
 
 
 def smooth_frames(channels: int, side: int = 32) -> Array:
-    """What a lossy codec keeps: a gradient that moves from frame to frame, [7, side, 32, C] uint8."""
+    """Frames that a lossy codec keeps: a gradient that moves from frame to frame, [7, side, 32, C] uint8."""
     y, x, t = np.arange(side)[:, None], np.arange(32), np.arange(7)[:, None, None]
     return np.stack([np.broadcast_to(4 * x + 2 * y + 8 * t + 3, (7, side, 32))] * channels, axis=-1).astype(np.uint8)
 

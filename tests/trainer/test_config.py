@@ -18,6 +18,7 @@ from tests.helpers.tiny_run import PLAIN
 from trainer import config, losses, precision
 from trainer.config import FIELDS, Change, Options, read_options
 from trainer.errors import OptionError
+from trainer.step_order import blur_sigma
 
 ROOT = Path(__file__).parents[2]
 LEGACY = ROOT / "tests" / "data" / "legacy" / "options"
@@ -148,8 +149,9 @@ def test_averaging_half_life_is_10_kimg_per_32_images_of_batch():
 
 def test_blur_fades_over_the_first_200_kimg_per_32_images_of_batch():
     options = changed(cfg="stylegan3-r", batch=16)
-    assert [options.blur_sigma(n) for n in (0, 25_000, 50_000, 100_000, 10**9)] == [10.0, 7.5, 5.0, 0.0, 0.0]
-    assert PLAIN.blur_sigma(0) == 0.0  # config T: none
+    sigmas = [blur_sigma(n, options.blur_fade_nimg) for n in (0, 25_000, 50_000, 100_000, 10**9)]
+    assert sigmas == [10.0, 7.5, 5.0, 0.0, 0.0]
+    assert PLAIN.blur_fade_nimg is None  # config T: none
 
 
 def test_json_round_trip(tmp_path):
@@ -263,8 +265,7 @@ def test_a_run_from_a_model_has_no_ramp_up():
     assert PLAIN.from_scratch
     begun = changed(cfg="stylegan3-r", init_from="/x")
     assert not begun.from_scratch
-    assert not begun.uses_blur
-    assert begun.blur_sigma(0) == 0
+    assert begun.blur_fade_nimg is None
 
 
 def test_precisions_are_keras_policies():

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +19,7 @@ from tests.helpers.kill_time import random_delay
 from tests.helpers.worker_soak import PROGRAMS, Network, Trial, disturb, namespaces_are_permitted
 from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
 from trainer import _tf_private, distribution, run_dir
+from trainer.errors import OptionError
 
 STEPS = 24
 COMMON = {"kimg": (8 * STEPS - 4) / 1000, "tick": 0.032, "snap": 100, "checkpoint": 1, "ada_kimg": 1, "mirror": True}
@@ -42,6 +39,14 @@ def begin(arguments):
     addresses = free_addresses(2)
     config = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
     return [start(arguments, {"TF_CONFIG": json.dumps(one)}) for one in config]
+
+
+def wait_for_a_checkpoint(workers, outdir):
+    began = time.monotonic()
+    while not list(outdir.glob("*/checkpoints/0*")):
+        assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
+        assert time.monotonic() - began < HANGS_AFTER_S
+        time.sleep(0.05)
 
 
 def end(workers):
@@ -79,11 +84,7 @@ def interrupted(outdir, faces):
     """(run folder, results after a worker was killed, results after both were started again)."""
     arguments = flags(outdir / "killed", faces, **COMMON, cond=True, strategy="auto")
     workers = begin(arguments)
-    began = time.monotonic()
-    while not list((outdir / "killed").glob("*/checkpoints/0*")):
-        assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
-        assert time.monotonic() - began < HANGS_AFTER_S
-        time.sleep(0.05)
+    wait_for_a_checkpoint(workers, outdir / "killed")
     time.sleep(random_delay(0.5))
     workers[1].send_signal(signal.SIGKILL)
     killed = end(workers)
@@ -136,13 +137,11 @@ def test_started_again_they_go_on_to_the_same_end(interrupted, straight):
 
 @pytest.mark.slow
 def test_all_stop_together_when_one_is_asked_to(outdir, faces):
-    arguments = flags(outdir / "stopped", faces, **{**COMMON, "kimg": 1000, "mirror": False}, strategy="auto")
-    workers = begin(arguments)
-    began = time.monotonic()
-    while not list((outdir / "stopped").glob("*/checkpoints/0*")):
-        assert all(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
-        assert time.monotonic() - began < HANGS_AFTER_S
-        time.sleep(0.05)
+    shape = {name: value for name, value in COMMON.items() if name != "ada_kimg"}
+    quick = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 1, "aug": "noaug"}  # a step that is traced quickly
+    arguments = {**shape, **quick, "kimg": 1000, "mirror": False, "strategy": "auto"}
+    workers = begin(flags(outdir / "stopped", faces, **arguments))
+    wait_for_a_checkpoint(workers, outdir / "stopped")
     workers[1].send_signal(signal.SIGTERM)  # not the chief
     ended = end(workers)
     assert ended.statuses == [130, 130], ended.err
@@ -201,18 +200,6 @@ def test_heartbeats_are_configured_as_the_strategy_would(monkeypatch):
     assert [(job.name, job.num_tasks) for job in config.coordinated_job_list] == [("worker", 3)]
 
 
-def refusal(config, data, *arguments):
-    """Message of a trainer that refuses to start."""
-    command = [sys.executable, "-m", "trainer.main", f"--data={data}", "--batch=8", *arguments]
-    environment = {**os.environ, "TF_CONFIG": config}
-    done = subprocess.run(
-        command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=HANGS_AFTER_S
-    )
-    assert done.returncode == 1
-    return only(line for line in done.stderr.splitlines() if line.startswith("trainer.main: "))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -222,11 +209,13 @@ def refusal(config, data, *arguments):
         '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
-def test_a_malformed_cluster_is_refused(config, faces):
-    assert refusal(config, faces).startswith(f"trainer.main: TF_CONFIG={config}: must be like ")
+def test_a_malformed_cluster_is_refused(config, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(OptionError, match=re.escape(f"TF_CONFIG={config}: must be like ")):
+        distribution._several_workers("auto", 1, 0.0, 1.0)
 
 
-@pytest.mark.slow
-def test_workers_need_a_cluster(faces):
-    said = refusal("", faces, "--strategy=multiworker")
-    assert "--strategy=multiworker: needs the environment variable TF_CONFIG" in said
+def test_workers_need_a_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(OptionError, match="--strategy=multiworker: needs the environment variable TF_CONFIG"):
+        distribution._several_workers("auto", 1, 0.0, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import tempfile
@@ -117,24 +116,34 @@ def test_several_workers_agree_on_stopping_every_few_steps():
 # --- Plain iterators ----
 
 
+def stored(checkpoint):
+    """Variables in a checkpoint, by name."""
+    reader = tf.train.load_checkpoint(str(checkpoint / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
 def trained(options, data, folder):
     """(variables of the last checkpoint, lines of stats.jsonl, names of files) of a run."""
     run = run_dir.create(folder, options)
     with without_graphs():
         assert loop.train(options, data, None, tf.distribute.get_strategy(), run, None)
-    reader = tf.train.load_checkpoint(str(run_dir.checkpoints(run)[-1] / "state"))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    variables = {name: reader.get_tensor(name) for name in names}
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-    return variables, lines, {path.name for path in run.iterdir()}
+    return stored(run_dir.checkpoints(run)[-1]), lines, {path.name for path in run.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def reference(faces, tmp_path_factory):
+    """(options, variables at the end, names of files) of a run on the data set itself."""
+    options = tiny_run.options(faces, kimg=0.024, tick=0.008, snap=3, aug="ada", p=0.2, ada_kimg=1)
+    variables, _, files = trained(options, open_dataset(faces), tmp_path_factory.mktemp("dataset"))
+    return options, variables, files
 
 
 @pytest.mark.parametrize("form", ["generator", "tf.data"])
-def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
+def test_any_iterator_of_batches_may_feed_the_loop(reference, faces, tmp_path, form):
     """The batches of the data set train the same weights, bit for bit."""
-    options = tiny_run.options(faces, kimg=0.024, tick=0.008, snap=3, aug="ada", p=0.2, ada_kimg=1)
-    dataset = open_dataset(faces)
-    expected, _, files = trained(options, dataset, tmp_path / "dataset")
+    (options, expected, files), dataset = reference, open_dataset(faces)
     source = batches(dataset, options.batch, seed=options.seed)
     if form == "tf.data":
         source = dataset.to_tf_data(options.batch, seed=options.seed, repeat=True)
@@ -155,21 +164,19 @@ def test_any_iterator_of_batches_may_feed_the_loop(faces, tmp_path, form):
 )
 def test_other_losses_train(faces, tmp_path, overrides, penalty):
     """Their statistics; the second step moves all weights, which stay finite."""
-    options = tiny_run.options(faces, kimg=0.016, tick=0.008, **overrides)
-    before, after = (
-        trained(dataclasses.replace(options, kimg=kimg), open_dataset(faces), tmp_path / f"{kimg}")
-        for kimg in (0.008, 0.016)
-    )
-    first, _ = after[1]
+    options = tiny_run.options(faces, kimg=0.016, tick=0.008, checkpoint=1, **overrides)
+    variables, lines, _ = trained(options, open_dataset(faces), tmp_path)
+    (run,) = tmp_path.iterdir()
+    before, first = stored(run_dir.checkpoints(run)[0]), lines[0]
     for name in ("Loss/G/loss", "Loss/D/loss", "Loss/r1_penalty", penalty):
         assert np.isfinite(first[name]["mean"]) and first[name]["num"] == options.batch, name
     if "lecam" in overrides:
-        assert np.all(after[0]["lecam_means/.ATTRIBUTES/VARIABLE_VALUE"])
+        assert np.all(variables["lecam_means/.ATTRIBUTES/VARIABLE_VALUE"])
     else:
         assert first["Loss/signs/real"]["mean"] == -first["Loss/signs/fake"]["mean"]
-    for name, value in after[0].items():
+    for name, value in variables.items():
         assert np.isfinite(value).all() or name.startswith("augment/")
-    moved = [name for name, value in after[0].items() if not np.array_equal(value, before[0][name], equal_nan=True)]
+    moved = [name for name, value in variables.items() if not np.array_equal(value, before[name], equal_nan=True)]
     assert sum(name.startswith("D/") for name in moved) > 15 and sum(name.startswith("G/") for name in moved) > 60
 
 

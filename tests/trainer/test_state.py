@@ -22,9 +22,7 @@ from tests.helpers import tiny_run
 from trainer import run_dir
 from trainer.adam import BETA2, EPSILON
 from trainer.errors import OptionError, TrainingError
-from trainer.state import TrainState
-
-PARTS = ("G", "D", "G_ema", "g_optimizer", "d_optimizer")
+from trainer.state import PARTS, TrainState
 
 
 def variables(state):
@@ -290,7 +288,7 @@ def test_the_averaged_generator_computes_in_float32(options):
     assert state.G_ema.dtype_policy.name == "float32"
 
 
-def test_path_length_regularisation_is_lazy_too(options):
+def test_path_length_regularization_is_lazy_too(options):
     state = TrainState(dataclasses.replace(options, pl_weight=2.0, glr=0.004))
     assert float(state.g_optimizer.learning_rate) == pytest.approx(0.004 * 4 / 5)
     assert state.g_optimizer.beta_2 == pytest.approx(0.99**0.8)

@@ -24,7 +24,6 @@ class Controller:
         heuristic: "rt" or "rv"; the latter needs logits of held-out images.
         target: target of the heuristic.
         kimg: thousands of images in which p can rise from 0 to 1.
-        interval: steps between two changes of p.
         probability: initial p.
         aug: "ada" or "apa", whose remedies differ where p does not fall again.
 
@@ -46,13 +45,12 @@ class Controller:
         heuristic: str = "rt",
         target: float = TARGET,
         kimg: float = KIMG,
-        interval: int = INTERVAL,
         probability: float = 0.0,
         aug: str = "ada",
     ) -> None:
-        _check(batch, heuristic, target, kimg, interval, probability)
+        _check(batch, heuristic, target, kimg, probability)
         self.heuristic, self.target = heuristic, target
-        self.batch, self.interval = batch, interval
+        self.batch = batch
         self.sources = SOURCES[heuristic]
         self._kimg = kimg
         self._aug = aug
@@ -83,7 +81,7 @@ class Controller:
     @property
     def warning(self) -> str | None:
         """Message with a remedy, if p has been 1 or more without falling for some time; else None."""
-        if self._saturated_nimg.numpy() < 10 * self.batch * self.interval:
+        if self._saturated_nimg.numpy() < 10 * self.batch * INTERVAL:
             return None
         heuristic = f"r_{self.heuristic[1]} = {self.overfitting:.2f}"
         if self._aug == "apa":
@@ -102,7 +100,7 @@ class Controller:
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def observe(self, *phases: Mapping[str, tf.Tensor | float]) -> None:
-        """Add the metrics of one step; move p after every `interval` steps.
+        """Add the metrics of one step; move p after every INTERVAL steps.
 
         Logits of held-out images may be missing in some of the steps.
 
@@ -118,30 +116,28 @@ class Controller:
         with tf.device("CPU:0"):
             self._counts.assign_add([sum(name in metrics for metrics in phases) for name in self.sources])
             steps = self._steps.assign_add(1)
-        if int(steps.numpy()) % self.interval == 0:
+        if int(steps.numpy()) % INTERVAL == 0:
             self._adjust()
 
     def _adjust(self) -> None:
         for name, count in zip(self.sources, self._counts.numpy(), strict=True):
             if count == 0:
-                raise ValueError(
-                    f"no {name!r} among the metrics of {self.interval} steps: r_{self.heuristic[1]} needs it"
-                )
+                raise ValueError(f"no {name!r} among the metrics of {INTERVAL} steps: r_{self.heuristic[1]} needs it")
         means = [s / c for s, c in zip(self._sums.numpy(), self._counts.numpy(), strict=True)]
         self._sums.assign(tf.zeros_like(self._sums))
         self._counts.assign(tf.zeros_like(self._counts))
         self._overfitting.assign(measure(self.heuristic, means))
         sign = direction(self.overfitting, self.target)
-        move = self.batch * self.interval / (self._kimg * 1000)
+        move = self.batch * INTERVAL / (self._kimg * 1000)
         self._p.assign(next_probability(self.probability, sign * move))
         is_saturated = self.probability >= 1 and sign >= 0
-        self._saturated_nimg.assign(self._saturated_nimg + self.batch * self.interval if is_saturated else 0)
+        self._saturated_nimg.assign(self._saturated_nimg + self.batch * INTERVAL if is_saturated else 0)
 
 
-def _check(batch: int, heuristic: str, target: float, kimg: float, interval: int, probability: float) -> None:
+def _check(batch: int, heuristic: str, target: float, kimg: float, probability: float) -> None:
     if heuristic not in SOURCES:
         raise ValueError(f"heuristic={heuristic!r}: choose from {', '.join(SOURCES)}")
-    for name, value in {"batch": batch, "kimg": kimg, "interval": interval}.items():
+    for name, value in {"batch": batch, "kimg": kimg}.items():
         if not value > 0:
             raise ValueError(f"{name}={value}: must be greater than 0")
     if not -1 <= target <= 1:

@@ -1,6 +1,6 @@
 """Forward pass of the discriminator in float64, under the official parameter names and layouts.
 
-Written from DESIGN.md, section 3, and the StyleGAN2 papers (arXiv 1912.04958, 2006.06676).
+Written from the StyleGAN2 papers (arXiv 1912.04958, 2006.06676).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Forward pass of the generator in float64, under the official parameter names and layouts.
 
-Images [N, C, H, W], weights [out, in, height, width]. Written from DESIGN.md, section 3, and the papers; convolutions
+Images [N, C, H, W], weights [out, in, height, width]. Written from the papers; convolutions
 use one explicit kernel per image.
 """
 

@@ -1,4 +1,4 @@
-"""Random parameters under the official names, shaped from DESIGN.md's formulas."""
+"""Random parameters under the official names, shaped by the formulas of plan.py."""
 
 from __future__ import annotations
 

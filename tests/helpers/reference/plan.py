@@ -1,4 +1,4 @@
-"""The layer plan's formulas (DESIGN.md, section 3), for all entries at once."""
+"""The layer plan's formulas (arXiv 2106.12423, appendix F), for all entries at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAPS = 6  # for every unit of a resampling factor
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """Geometry of one synthesis layer; names as in DESIGN.md."""
+    """Geometry of one synthesis layer."""
 
     name: str
     torgb: bool

@@ -1,6 +1,6 @@
 """upfirdn2d and filtered_lrelu as literal implementations of their definitions.
 
-Float64, images [N, C, H, W], arguments as in sg3tf.ops. Written from DESIGN.md, section 3: insert zeros, pad or crop,
+Float64, images [N, C, H, W], arguments as in sg3tf.ops. Insert zeros, pad or crop,
 convolve with scipy, keep every down-th sample; gradients by the transposed matrices of the linear stages.
 """
 

@@ -137,7 +137,7 @@ def test_every_feature_in_a_browser(npx, generator, page_server, tmp_path):
 
 
 def check_downloads(out):
-    """What the page has saved is what sg3tf reads, and what it writes itself."""
+    """Files that the page has saved are read by sg3tf, and equal those that it writes itself."""
     network = open_network(str(EXAMPLE))
     saved = latents_file.load(out / "explorer.npz", network)
     page = np.asarray(Image.open(out / "seed0001.png"))

@@ -28,7 +28,7 @@ TOLERANCE = 1e-5  # some ten layers of float32, rounded to 6e-8 each
 
 
 def generator_tensors(grid: tuple[int, int] = (4, 4)) -> dict[str, Array]:
-    """Of images whose sides are four times those of `grid` (height, width)."""
+    """Parameters of networks for images whose sides are four times those of `grid` (height, width)."""
     rng = np.random.default_rng(0)
     tensors: dict[str, Any] = {"input.input": rng.normal(size=[1, 5, *grid])}
     for index in range(1, LAYERS + 1):

@@ -171,7 +171,7 @@ def convolved_size(layer: LayerPlan) -> int:
 
 
 def center_offset(layer: LayerPlan) -> float:
-    """How far the middle of the output lies from the middle of the input, in samples of the temporary rate."""
+    """Distance of the middle of the output from that of the input, in samples of the temporary rate."""
     in_size = convolved_size(layer)
     first_output = (layer.up_taps - 1) / 2 + (layer.down_taps - 1) / 2 - layer.padding[0]  # from the first input
     return first_output + (layer.out_size - 1) * layer.down / 2 - (in_size - 1) * layer.up / 2

@@ -39,7 +39,7 @@ W_DIM = 7
 
 @pytest.fixture(autouse=True)
 def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
+    """Run without a compiler where possible: tests/sg3tf/ops shows that the implementations agree."""
     keras.utils.set_random_seed(0)
     with use_backend(getattr(request, "param", "matmul")):
         yield

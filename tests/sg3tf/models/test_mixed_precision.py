@@ -152,7 +152,7 @@ def rounding(policy: str, layers: int) -> float:
 
 
 def flipping(error: float, layers: int) -> float:
-    """How much leaky ReLUs add to the relative error of a gradient where values are wrong by `error` of their spread.
+    """Relative error that leaky ReLUs add to a gradient where values are wrong by `error` of their spread.
 
     A share error * sqrt(2 / pi) of the samples changes sign, and with it the slope, by 1 - 0.2 of the larger.
     """
@@ -167,7 +167,7 @@ def assert_near(actual: list[Any], exact: list[Any], bound: float) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of a model with official weights: what it makes, and gradients."""
+    """Outputs and gradients of a model with official weights."""
 
     result: Array
     gradients: list[Array]

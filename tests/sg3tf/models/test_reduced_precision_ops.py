@@ -35,7 +35,7 @@ def positive(*shape: int, seed: int = 0) -> Array:
 
 
 def rounded(x: Array, dtype: tf.DType) -> Array:
-    """What `dtype` makes of x, in float64."""
+    """x rounded to `dtype`, in float64."""
     return np.asarray(tf.cast(x, dtype)).astype(np.float64)
 
 

@@ -33,7 +33,7 @@ TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5}
 
 @pytest.fixture(autouse=True)
 def implementation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What need not be compiled is not: tests/sg3tf/ops shows that the implementations agree."""
+    """Run without a compiler where possible: tests/sg3tf/ops shows that the implementations agree."""
     keras.utils.set_random_seed(0)
     with use_backend(getattr(request, "param", "matmul")):
         yield
@@ -178,7 +178,7 @@ def test_golden_gradients_t(official: Official) -> None:
 
 
 def inputs_of(official: Official, index: int) -> Array:
-    """What synthesis layer `index` reads."""
+    """Input of synthesis layer `index`."""
     ws = official.arrays["ws"]
     x = official.generator.fourier_input(ws[:, 0])
     for position, layer in enumerate(official.generator.synthesis_layers[:index], start=1):
@@ -415,7 +415,7 @@ def measured() -> dict[str, tuple[Generator, Array, Array]]:
 
 
 def shifted_psnr(generator: Generator, ws: Array, images: Array, dx: int, dy: int) -> float:
-    """Of moving the input against moving the image, over the pixels that stay within the image."""
+    """Error of moving the input against moving the image, over the pixels that stay within the image."""
     size = images.shape[1]
     moved = generator.synthesis(ws, transform=transform_matrix(tx=dx / size, ty=dy / size))
     valid = (

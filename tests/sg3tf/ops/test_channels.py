@@ -389,7 +389,7 @@ def test_wrong_shapes_while_a_graph_is_built(raw: Callable[..., Any], changed: d
 
 @pytest.mark.native
 def test_inferred_shapes() -> None:
-    """What one operand leaves open, the other tells."""
+    """Sizes that one operand leaves open come from the other."""
 
     def shape(function: Callable[..., tf.Tensor], *shapes: list[int | None] | None) -> list[int | None]:
         specs = [tf.TensorSpec(shape) for shape in shapes]

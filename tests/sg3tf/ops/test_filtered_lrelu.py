@@ -57,7 +57,7 @@ def images(seed: int, shape: tuple[int, ...] = SHAPE) -> Array:
 
 
 class Results(NamedTuple):
-    """Of one filtered_lrelu: the value, its gradients, and the gradient of <gx, v> with respect to gy."""
+    """Value of one filtered_lrelu, its gradients, and the gradient of <gx, v> with respect to gy."""
 
     y: Any
     gx: Any
@@ -173,7 +173,7 @@ def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]])
 
 
 def linear_within(step: float, options: dict[str, Any], x: Array, bias: Array) -> bool:
-    """Whether no sample meets a kink while every number of x and bias moves by less than `step`."""
+    """Return True if no sample meets a kink while every number of x and bias moves by less than `step`."""
     exact = Expected(options, nchw(x), bias).exact
     return bool(np.all(exact.distance_to_kink(nchw(x), bias) >= 2 * step * np.abs(exact.up).sum(axis=1)))
 

@@ -27,8 +27,8 @@ ALLOWED = {
     # Which operations have kernels for GPUs; tests/trainer/test_gpu_placement.py fails where these have changed.
     "tests/helpers/gpu_placement.py": {"function_def_to_graph", "kernels"},
 }
-# Two of Keras, in tests/helpers/keras_private.py; of TensorFlow's graphs, in gpu_placement.py; and of ctypes (a type in
-# annotations), named tuples, os, pickle and PyTorch.
+# Two of Keras, in tests/helpers/keras_private.py and trainer/_keras_private.py; of TensorFlow's graphs, in
+# gpu_placement.py; and of ctypes (a type in annotations), named tuples, os, pickle and PyTorch.
 FOREIGN_ATTRIBUTES = {
     *("_flatten_layers", "_get_variable_index", "_get_function"),
     *("_Pointer", "_exit", "_Pickler", "_replace", "_sleep"),
@@ -117,9 +117,3 @@ def test_keras_flatten_layers() -> None:
     inner = keras.layers.Dense(1)
     model = keras.Sequential([keras.Sequential([inner]), keras.layers.ReLU()])
     assert inner in keras_private.flatten_layers(model) and len(keras_private.flatten_layers(model)) == 4
-
-
-def test_keras_variable_index() -> None:
-    optimizer, variables = keras.optimizers.Adam(), [keras.Variable([1.0]), keras.Variable([2.0])]
-    optimizer.build(variables)
-    assert [keras_private.variable_index(optimizer, variable) for variable in variables] == [0, 1]

@@ -161,7 +161,6 @@ def test_a_checkpoint_continues_it(tmp_path):
         ({"heuristic": "rx"}, "heuristic='rx': choose from rt, rv"),
         ({"kimg": 0}, "kimg=0: must be greater than 0"),
         ({"kimg": math.nan}, "kimg=nan: must be greater than 0"),
-        ({"interval": 0}, "interval=0: must be greater than 0"),
         ({"target": 60}, "target=60: must be from -1 to 1"),
         ({"probability": 1.1}, r"probability=1.1: must be from 0 to 1"),
     ],

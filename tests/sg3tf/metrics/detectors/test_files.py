@@ -1,4 +1,4 @@
-"""What is said when a detector's file is absent or another one."""
+"""Messages where a detector's file is absent or another one."""
 
 from __future__ import annotations
 
