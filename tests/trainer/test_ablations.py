@@ -12,7 +12,7 @@ from sg3tf.data.sampler import batches
 from sg3tf.models.ablations import ABLATION_PRESETS
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
-from trainer.random_inputs import RandomInputs
+from trainer.loop import make_random_inputs
 from trainer.state import TrainState
 from trainer.step import TrainStep
 
@@ -23,9 +23,8 @@ BATCH = 4
 def test_a_step_trains_all_weights_and_is_saved(cfg, faces, tmp_path):
     options = tiny_run.options(faces, cfg=cfg, batch=BATCH, cond=True, style_mixing=None, pl_weight=None)
     state = TrainState(options)
-    mixing = {"style_mixing": options.style_mixing, "num_ws": state.G.num_ws, "noise": state.G.supports_noise}
     dataset = open_dataset(faces, use_labels=True)
-    random_inputs = RandomInputs(dataset, BATCH, state.G.config.z_dim, options.seed, **mixing)
+    random_inputs = make_random_inputs(options, state, dataset)
     with without_graphs():
         train_step = TrainStep(state, options, tf.distribute.get_strategy(), random_inputs)
     before = {v.path: v.numpy() for v in state.G.variables}

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tests.helpers import tiny_run
 from trainer.adam import BETA2, EPSILON, Adam, lazy_adam
-from trainer.random_inputs import LabelArray, RandomInputs
+from trainer.loop import make_random_inputs
+from trainer.random_inputs import LabelArray
 from trainer.state import TrainState
 from trainer.step import TrainStep
 
@@ -90,9 +91,7 @@ def trained(faces):
         faces, cfg="stylegan2", gamma=0.1, r1_interval=2, pl_weight=2.0, pl_interval=2, style_mixing=0.9, glr=0.002
     )
     state = TrainState(options)
-    inputs = RandomInputs(
-        LabelArray(np.zeros([1, 0], np.float32)), BATCH, 512, 0, style_mixing=0.9, num_ws=state.G.num_ws, noise=True
-    )
+    inputs = make_random_inputs(options, state, LabelArray(np.zeros([1, 0], np.float32)))
     names = {part: name_by_id(getattr(state, part)) for part in "GD"}
     start = {part: weights_of(getattr(state, part)) for part in "GD"}
     updates = {"G": [], "D": []}

@@ -14,6 +14,7 @@ from sg3tf import Discriminator, Generator
 from sg3tf.convert import weights
 from sg3tf.models.seeded_normal import standard_normal
 from tests.helpers.numerics import nhwc, relative_error
+from tests.helpers.official_networks import parameters
 from trainer import losses
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, Pseudo, RealInputs, View
 
@@ -39,7 +40,7 @@ def step(golden):
     G = Generator.from_preset("stylegan3-t", **common, z_dim=20, w_dim=16)
     D = Discriminator.from_preset("stylegan3-t", **common, mbstd_group_size=int(arrays["mbstd_group_size"]))
     for prefix, model in (("G/", G), ("D/", D)):
-        weights.load_arrays(model, {k[2:]: v for k, v in arrays.items() if k.startswith(prefix)})
+        weights.load_arrays(model, parameters(arrays, prefix))
     return arrays, G, D
 
 
@@ -78,7 +79,7 @@ def test_discriminator_gradients_and_running_statistics(step):
         loss = tf.reduce_mean(loss)
     assert relative_error(metrics["Loss/scores/real"].numpy(), arrays["logits_real"][:, 0]) < 1e-4
     assert_norms(gradient_norms(tape, loss, D), arrays, "Dmain")
-    updated = {k.removeprefix("Dmain/updated/"): v for k, v in arrays.items() if k.startswith("Dmain/updated/")}
+    updated = parameters(arrays, "Dmain/updated/")
     assert len(updated) == 16
     for name, value in updated.items():
         assert relative_error(named(G)[name].numpy(), value) < 1e-6, name
@@ -147,7 +148,7 @@ def path_length(golden):
     G = Generator.from_preset(
         "stylegan2", 32, label_dim=3, z_dim=16, w_dim=16, mapping_layers=4, channel_base=256, channel_max=24
     )
-    weights.load_arrays(G, {k[2:]: v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(G, parameters(arrays, "G/"))
     return arrays, G, Latents(tf.constant(arrays["z"]), tf.constant(arrays["c"]))
 
 

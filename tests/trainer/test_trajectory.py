@@ -12,6 +12,7 @@ import tensorflow as tf
 from sg3tf.convert import weights
 from sg3tf.ops import use_backend
 from tests.helpers import tiny_run
+from tests.helpers.official_networks import parameters
 from trainer import stats
 from trainer.config import Options
 from trainer.inputs import Latents
@@ -62,7 +63,7 @@ def run(request, golden):
     options = SmallOptions(**{**values, "gamma": float(arrays["settings/gamma"])})
     state = TrainState(options)
     for part in ("G", "D"):
-        begin = under(arrays, f"init/{part}/")
+        begin = parameters(arrays, f"init/{part}/")
         if part == "G":
             begin["synthesis.input.transform"] = np.eye(3, dtype=np.float32)  # of the user
         weights.load_arrays(getattr(state, part), begin)
@@ -84,10 +85,6 @@ def run(request, golden):
     return result
 
 
-def under(arrays, prefix):
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
 def distance(a, b):
     """Norm of the difference of {name: array}, in float64."""
     return np.sqrt(sum(np.sum((a[name].astype(np.float64) - b[name]) ** 2) for name in b))
@@ -107,8 +104,8 @@ EPS = np.finfo(np.float32).eps
 @pytest.mark.parametrize("step", [1, 2, 4])
 @pytest.mark.parametrize("part", ["G", "D", "G_ema"])
 def test_weights_are_those_of_the_published_code(run, step, part):
-    expected, ours = under(run.expected, f"{step}/{part}/"), under(run.weights[step - 1], f"{part}/")
-    begin = {**ours, **under(run.expected, f"init/{part[0]}/")}
+    expected, ours = parameters(run.expected, f"{step}/{part}/"), parameters(run.weights[step - 1], f"{part}/")
+    begin = {**ours, **parameters(run.expected, f"init/{part[0]}/")}
     way = distance({name: begin[name] for name in expected}, expected)
     assert distance(ours, expected) < WHOLE[part[0]] * way
     wrong = {}
@@ -132,7 +129,7 @@ def test_the_average_lags_behind_as_published(run):
 @pytest.mark.parametrize("step", range(STEPS))
 def test_reported_numbers_are_those_of_the_published_code(run, step):
     """R1, in the first step, reports scores and signs of real images too. Measured: 1e-7 of losses of order 1."""
-    expected = under(run.expected, f"metric/{step}/")
+    expected = parameters(run.expected, f"metric/{step}/")
     assert ("Loss/r1_penalty" in expected) == (step == 0)
     for name, value in expected.items():
         assert run.metrics[step][name] == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
@@ -143,7 +140,7 @@ def test_norms_of_gradients_are_those_of_the_published_code(run, step):
     """Measured: 3e-6. The published code adds up the means over the parts of a batch."""
     parts = BATCH // int(run.expected["settings/batch_gpu"])
     phases = {"Gboth": "G", "Dmain": "D", "Dreg": "R1"}
-    expected = under(run.expected, f"gradnorm/{step}/")
+    expected = parameters(run.expected, f"gradnorm/{step}/")
     assert len(expected) == (3 if step == 0 else 2)
     for name, value in expected.items():
         found = run.metrics[step][f"Gradients/{phases[name]}/norm"]

@@ -21,6 +21,7 @@ from sg3tf.utils.resolution import size_of
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.numerics import Array, nchw, nhwc, relative_error
+from tests.helpers.official_networks import parameters
 from tests.helpers.reference import discriminator as reference
 from tests.helpers.reference.parameters import discriminator_arrays
 
@@ -61,7 +62,7 @@ def test_golden(golden: Golden, impl: str) -> None:
     assert group_size == 2
     options = {"channel_base": 512, "channel_max": 24, "label_dim": 4, "mbstd_group_size": group_size}
     model = Discriminator.from_preset("stylegan3-t", 32, **options)
-    weights.load_arrays(model, {k.removeprefix("D/"): v for k, v in arrays.items() if k.startswith("D/")})
+    weights.load_arrays(model, parameters(arrays, "D/"))
     with use_backend(impl):
         logits = model(nhwc(arrays["real_nchw"]), label=arrays["c"])
     assert relative_error(logits, arrays["logits_real"]) < 1e-5

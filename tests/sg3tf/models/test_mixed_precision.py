@@ -21,6 +21,7 @@ from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers.keras_private import flatten_layers
 from tests.helpers.numerics import Array, nhwc, relative_error
+from tests.helpers.official_networks import parameters
 
 UNIT_ROUNDOFF = {"mixed_bfloat16": float(finfo(bfloat16).eps) / 2, "mixed_float16": float(finfo(np.float16).eps) / 2}
 
@@ -176,7 +177,7 @@ class Outcome:
 
 def generated(name: str, arrays: dict[str, Array], policy: str) -> Outcome:
     model = build_generator(Generator.from_preset(resolution=32, **GENERATORS[name]).config, dtype=policy)
-    weights.load_arrays(model, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(model, parameters(arrays, "G/"))
     ws, variables = tf.constant(arrays["ws"]), [v.value for v in model.trainable_variables if "mapping" not in v.path]
     with tf.GradientTape() as outer:
         with tf.GradientTape(persistent=True) as inner:
@@ -192,7 +193,7 @@ def generated(name: str, arrays: dict[str, Array], policy: str) -> Outcome:
 def judged(arrays: dict[str, Array], policy: str) -> Outcome:
     options = {"channel_base": 512, "channel_max": 24, "label_dim": 4, "mbstd_group_size": 2}
     model = Discriminator(Discriminator.from_preset("stylegan3-t", 32, **options).config, dtype=policy)
-    weights.load_arrays(model, {k.removeprefix("D/"): v for k, v in arrays.items() if k.startswith("D/")})
+    weights.load_arrays(model, parameters(arrays, "D/"))
     x, variables = tf.constant(nhwc(arrays["real_nchw"])), [v.value for v in model.trainable_variables]
     with tf.GradientTape() as outer:
         with tf.GradientTape(persistent=True) as inner:

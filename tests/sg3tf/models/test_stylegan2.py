@@ -24,6 +24,7 @@ from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.numerics import Array, nhwc, relative_error
+from tests.helpers.official_networks import parameters
 from tests.sg3tf.models import test_layers as shared
 
 TINY = {"channel_max": 4, "z_dim": 6, "w_dim": 5, "mapping_layers": 2}
@@ -57,7 +58,7 @@ def official(arrays: dict[str, Array]) -> StyleGAN2Generator:
     generator = Generator.from_preset(
         "stylegan2", 32, channel_base=256, channel_max=24, label_dim=3, z_dim=16, w_dim=16, mapping_layers=4
     )
-    weights.load_arrays(generator, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(generator, parameters(arrays, "G/"))
     return generator
 
 

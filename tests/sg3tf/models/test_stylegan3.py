@@ -23,6 +23,7 @@ from sg3tf.ops import use_backend
 from tests.conftest import Golden
 from tests.helpers import contexts
 from tests.helpers.numerics import Array, nchw, nhwc, psnr, relative_error
+from tests.helpers.official_networks import parameters
 from tests.helpers.reference import generator as reference
 from tests.helpers.reference.parameters import generator_arrays
 from tests.helpers.reference.resampling import upsampled
@@ -80,7 +81,7 @@ class Official:
 def official(request: pytest.FixtureRequest, golden: Golden) -> Official:
     arrays = golden(request.param)
     generator = Generator.from_preset(resolution=32, **GOLDEN_PRESETS[request.param])
-    weights.load_arrays(generator, {k.removeprefix("G/"): v for k, v in arrays.items() if k.startswith("G/")})
+    weights.load_arrays(generator, parameters(arrays, "G/"))
     return Official(generator, arrays)
 
 
