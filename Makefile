@@ -36,11 +36,15 @@ native-test: native
 	$$(command -v bazel || command -v bazelisk) test //custom_ops/...
 	$$(command -v bazel || command -v bazelisk) test --config=sanitize //custom_ops/...
 
-# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow.
+# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow, kernels compiled by the NVRTC there.
+GPU_NVRTC := 13.0.88
 gpu-programs: native
 	rm -rf build/gpu_programs
 	$(BIN)/python custom_ops/gpu/export_programs.py --out=build/gpu_programs
 	$(BIN)/python custom_ops/gpu/weight_gradients.py --out=build/gpu_programs
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/nvrtc nvidia-cuda-nvrtc==$(GPU_NVRTC)
+	$(BIN)/python custom_ops/gpu/compile_kernels.py --out=build/gpu_programs/kernels \
+	  --nvrtc=build/nvrtc/nvidia/cu13/lib/libnvrtc.so.13
 
 # The wheel holds the library, so that it is for this platform and this version of TensorFlow.
 wheel: native

@@ -274,6 +274,14 @@ MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
   return taps;
 }
 
+// Returns whether the taps are numbers of their type: the smaller the clamp, the larger those before the nonlinearity.
+template <class Kernel>
+bool are_finite(const MmaTaps& taps) {
+  using Inner = typename Kernel::Block::Inner;
+  return std::all_of(std::begin(taps.up_x.bits), std::end(taps.up_x.bits),
+                     [](uint16_t bits) { return std::isfinite(to_float(Inner{bits})); });
+}
+
 // -- Strips and segments ----------------------------------------------------------------------------------------------
 
 inline MmaAxis mma_axis(const Sg3Axis& up, const Sg3Axis& down) {

@@ -93,6 +93,11 @@ void check(const Case& c, Tally* tally) {
     if (!make_mma_plan<typename Kernel::Block>(p, mma_alignment(c.channels, s.x.data(), y.data()), limits, &plan))
       return;  // no room
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
+    if (!are_finite<Kernel>(taps)) {
+      ++tally->failures;
+      printf("FAILED: infinite taps: %s\n", c.name().c_str());
+      return;
+    }
     run_blocks<Kernel>(plan, taps, &s, &y);
     ran = true;
   });
@@ -170,6 +175,23 @@ void check_remainders(Tally* tally) {
   if (worst <= 1) return;
   ++tally->failures;
   printf("FAILED: differences of swept rows are off by %g times the tolerance\n", worst);
+}
+
+// Filters of gain 5 (the last resampling layer of networks has such) under clamps of 256 and of 1, under which the taps
+// before the nonlinearity are 262000 and no float16 numbers.
+void check_small_clamps(Tally* tally) {
+  for (const double clamp : {256., 1.}) {
+    Setup s({2, 2, 12, 12, 11, 10, 0, 0, 16, 1, SG3_ACTIVATE, SG3_FLOAT16, clamp, 113 << 10, 1, 1, 1});
+    const Doubles taps(12, 5. / 6);
+    s.problem.up.taps_y = s.problem.up.taps_x = taps.data();
+    with_mma_kernel(s.problem, SG3_FLOAT16, [&](auto kernel) {
+      using Kernel = decltype(kernel);
+      MmaPlan plan;
+      if (are_finite<Kernel>(make_mma_taps<Kernel>(s.problem, &plan)) == (clamp > 1)) return;
+      ++tally->failures;
+      printf("FAILED: finite taps under a clamp of %g\n", clamp);
+    });
+  }
 }
 
 // All layers of the networks but ToRGB, which does not resample, have a plan on every GPU: forward, and their
@@ -270,6 +292,7 @@ int run_all(int cases) {
   check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_BFLOAT16, 0.3, 113 << 10, 0x1p-90, 1, 1}, &tally);
   check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_BFLOAT16, 0.3, 113 << 10, 0x1p90, 3, 1}, &tally);
   check_remainders(&tally);
+  check_small_clamps(&tally);
   check_networks(&tally);
   if (tally.runs < cases / 2 || tally.several_parts < 7) ++tally.failures;
   printf("%d cases, %d on tensor cores, %d in several strips and segments, %d and %d radial, %d failures\n", cases,

@@ -1,11 +1,13 @@
 // The launcher of filtered_lrelu that uses tensor cores where they are right and fast on this card. Their kernel for a
-// type, a kind of filters and a mode is first tried on fixed numbers beside the other kernel, once in a process and
-// context. If it differs by more than rounding, or takes longer, it is not used, and a line on stderr says so.
+// type, a kind of filters, a mode and an alignment of pixels is first tried on fixed numbers beside the other kernel,
+// once in a process and context. If it differs by more than rounding, or takes longer, it is not used, and a line on
+// stderr says so. Where a trial fails, as for want of memory, the next launch tries once more.
 
 #include <cmath>
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,8 +18,11 @@
 namespace sg3::cuda {
 namespace {
 
-constexpr int64_t kTrialBatch = 4, kTrialChannels = 256, kTrialSize = 40;
-constexpr double kTrialBias = 0.25;  // the largest; inputs are at most 1
+constexpr int64_t kTrialBatch = 8, kTrialChannels = 512, kTrialSize = 40;
+constexpr double kTrialBias = 0.25;      // the largest, relative to the largest input
+constexpr double kLargestInput = 256;    // where the clamp is larger: far below the largest float16 number
+constexpr double kTrialSlowdown = 1.25;  // a small trial may take as long where large layers gain
+constexpr int kMostFailures = 2;         // of trials, until the kernel is given up
 // Both kernels' errors: 11 half steps of the numbers between the passes (kernel_mma_host_test.cc), and the outputs.
 constexpr double kInnerRoundings = 11, kOutputRoundings = 2;
 // Mask bits may differ where a sample is as near to a threshold as rounding brings it: 5 half steps of float16 of at
@@ -59,11 +64,11 @@ double largest_gain(const Sg3Stage& stage) {
   return largest;
 }
 
-// A small problem with the same filters, of which every sample has an output that reads it. Of padding beyond a filter,
-// and of crops, only the phase is kept.
-Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p) {
+// A small problem with the same filters, clamp and alignment of pixels, of which every sample has an output that reads
+// it. Of padding beyond a filter, and of crops, only the phase is kept.
+Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p, int aligned) {
   p.batch = kTrialBatch;
-  p.channels = kTrialChannels;
+  p.channels = kTrialChannels - (aligned == 8 ? 0 : aligned == 2 ? 6 : 7);
   for (auto [up, down] : {std::pair(&p.up.y, &p.down.y), std::pair(&p.up.x, &p.down.x)}) {
     for (Sg3Axis* axis : {up, down}) {
       if (axis->before < 0 || axis->before >= axis->taps) axis->before = modulo(axis->before, 4);
@@ -72,22 +77,24 @@ Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p) {
     up->out_size = down->in_size = kTrialSize * up->up / down->down * down->down;
     down->out_size = (down->in_size + 2 * down->before - down->taps) / down->down + 1;
   }
-  if (std::isfinite(p.clamp)) p.clamp = 1;  // so that some samples are clamped
   return p;
 }
 
 // Tries both kernels; returns why tensor cores are not used, or nothing.
 template <class T>
-std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem, int type, void* stream) {
-  const Sg3FilteredLrelu p = trial_problem(problem);
+std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem, int type, int aligned, void* stream) {
+  const Sg3FilteredLrelu p = trial_problem(problem, aligned);
   const int64_t inputs = p.batch * p.up.y.in_size * p.up.x.in_size * p.channels;
   const int64_t outputs = p.batch * p.down.y.out_size * p.down.x.out_size * p.channels;
-  const int64_t words = p.batch * (p.channels / SG3_MASK_CHANNELS) * p.up.y.out_size * p.up.x.out_size;
+  const int64_t words = p.batch * (kTrialChannels / SG3_MASK_CHANNELS) * p.up.y.out_size * p.up.x.out_size;
   std::vector<uint32_t> masks[2];
   for (auto& mask : masks) mask.resize(words);
   for (int64_t i = 0; i < words; ++i) masks[0][i] = masks[1][i] = scrambled(uint32_t(i));
-  const void* x = trial->allocate(inputs * sizeof(T), fixed_numbers<T>(inputs, 1).data());
-  const void* bias = trial->allocate(p.channels * sizeof(T), fixed_numbers<T>(p.channels, kTrialBias).data());
+  // As large as the clamp, so that some samples are clamped.
+  const bool clamps = p.mode != SG3_APPLY_MASK && std::isfinite(p.clamp);
+  const double largest = clamps ? std::fmin(p.clamp, kLargestInput) : 1;
+  const void* x = trial->allocate(inputs * sizeof(T), fixed_numbers<T>(inputs, largest).data());
+  const void* bias = trial->allocate(p.channels * sizeof(T), fixed_numbers<T>(p.channels, largest * kTrialBias).data());
   std::vector<T> results[2];
   double times[2];
   for (int i = 0; i < 2; ++i) {
@@ -103,8 +110,8 @@ std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem,
 
   const double stored = type == SG3_FLOAT16 ? std::exp2(-11) : std::exp2(-8);
   const double inner = p.mode == SG3_APPLY_MASK ? stored : std::exp2(-11);
-  const double allowed = (kInnerRoundings * inner + kOutputRoundings * stored) * (1 + kTrialBias) * largest_gain(p.up) *
-                         largest_gain(p.down);
+  const double allowed = (kInnerRoundings * inner + kOutputRoundings * stored) * largest * (1 + kTrialBias) *
+                         largest_gain(p.up) * largest_gain(p.down);
   double worst = 0;
   for (int64_t i = 0; i < outputs; ++i) {
     const double difference = std::fabs(to_float(results[0][i]) - to_float(results[1][i]));
@@ -118,35 +125,50 @@ std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem,
   if (double(wrong) > kWrongBits * double(words) * SG3_MASK_CHANNELS) {
     return "its mask differs in " + std::to_string(wrong) + " bits of " + std::to_string(words) + " words";
   }
-  if (times[1] > times[0]) {
+  if (times[1] > kTrialSlowdown * times[0]) {
     return "it takes " + std::to_string(times[1]) + " ms, and the other kernel " + std::to_string(times[0]);
   }
   return "";
 }
 
-// The kernels that have been tried, by context and program.
+// The kernels that have been tried, by context, program and alignment.
 class Verdicts {
  public:
-  bool uses_tensor_cores(const Sg3FilteredLrelu& problem, int type, void* stream) {
+  bool uses_tensor_cores(const Sg3FilteredLrelu& problem, int type, int aligned, void* stream) {
     std::string kernel;
     with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
     if (kernel.empty()) return false;
-    const std::lock_guard<std::mutex> lock(mutex_);
     jit::Trial trial(stream);
-    const auto key = std::pair(trial.context(), kernel);
-    if (const auto found = verdicts_.find(key); found != verdicts_.end()) return found->second;
-    const std::string reason = type == SG3_FLOAT16 ? try_tensor_cores<Half>(&trial, problem, type, stream)
-                                                   : try_tensor_cores<BFloat16>(&trial, problem, type, stream);
-    if (!reason.empty()) {
+    const auto key = std::tuple(trial.context(), kernel, aligned);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (const auto found = verdicts_.find(key); found != verdicts_.end()) return found->second;
+    }
+    bool can_run = false;
+    with_mma_kernel(problem, type, [&](auto k) {
+      MmaPlan plan;
+      can_run = are_finite<decltype(k)>(make_mma_taps<decltype(k)>(problem, &plan));
+    });
+    if (!can_run) return false;
+    // Without the lock: the trial waits for its stream, which may wait for launches of other threads on other GPUs.
+    const std::string reason = type == SG3_FLOAT16 ? try_tensor_cores<Half>(&trial, problem, type, aligned, stream)
+                                                   : try_tensor_cores<BFloat16>(&trial, problem, type, aligned, stream);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!trial.failure().empty() && ++failures_[key] < kMostFailures) return false;
+    const auto [verdict, is_new] = verdicts_.emplace(key, reason.empty());
+    if (is_new && !reason.empty()) {
       fprintf(stderr, "sg3tf: filtered_lrelu does without tensor cores (%s) on this GPU: %s\n", kernel.c_str(),
               reason.c_str());
     }
-    return verdicts_[key] = reason.empty();
+    return verdict->second;
   }
 
  private:
+  using Key = std::tuple<jit::Context, std::string, int>;
+
   std::mutex mutex_;
-  std::map<std::pair<jit::Context, std::string>, bool> verdicts_;
+  std::map<Key, bool> verdicts_;
+  std::map<Key, int> failures_;
 };
 
 }  // namespace
@@ -156,7 +178,8 @@ extern "C" int sg3_cuda_filtered_lrelu_fastest(const Sg3FilteredLrelu* problem, 
                                                const void* bias, void* y, void* mask, void* stream) {
   using namespace sg3::cuda;
   static Verdicts& verdicts = *new Verdicts;  // other threads may launch while the process ends
-  if (has_tensor_cores(stream) && verdicts.uses_tensor_cores(*problem, type, stream)) {
+  const int aligned = mma_alignment(problem->channels, x, y);
+  if (has_tensor_cores(stream) && verdicts.uses_tensor_cores(*problem, type, aligned, stream)) {
     const int error = sg3_cuda_filtered_lrelu_mma(problem, type, x, bias, y, mask, stream);
     if (error != kNotSupported) return error;
   }

@@ -23,6 +23,7 @@ extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int 
     MmaPlan plan;
     if (!make_mma_plan<typename Kernel::Block>(p, mma_alignment(p.channels, x, y), limits, &plan)) return;
     const MmaTaps taps = make_mma_taps<Kernel>(p, &plan);
+    if (!are_finite<Kernel>(taps)) return;
     const int64_t blocks = int64_t(plan.batch) * plan.chunks * plan.y.parts * plan.x.parts;
     error = launch(mma_variant(kernel), blocks, kMmaThreads, int64_t(plan.shared_vectors) * 4, stream, plan, taps, x,
                    bias, y, static_cast<uint32_t*>(mask));

@@ -34,41 +34,43 @@ FakeCuda& fake() {
   return *static_cast<FakeCuda*>(dlsym(library, "fake_cuda"));
 }
 
-void* const kArray = reinterpret_cast<void*>(4096);  // of the problem itself, never read
+// Arrays of the problem itself, never read: aligned, and not.
+void *const kArray = reinterpret_cast<void*>(4096), *const kUnaligned = reinterpret_cast<void*>(4098);
+size_t trial_channels = 512;
 
 // The other kernel writes zeros, and takes 2 ms.
 void launched(void** parameters) {
-  if (*static_cast<void**>(parameters[4]) == kArray) return;
+  if (*static_cast<void**>(parameters[4]) == kArray || *static_cast<void**>(parameters[4]) == kUnaligned) return;
   const bool is_tensor = std::string(fake().function) == kTensor;
   fake().milliseconds = is_tensor ? tensor.milliseconds : 2;
   uint16_t* y = *static_cast<uint16_t**>(parameters[4]);
   uint32_t* mask = *static_cast<uint32_t**>(parameters[5]);
-  memset(y, 0, size_t(4) * 35 * 35 * 256 * 2);
-  memset(mask, is_tensor ? int(tensor.mask) : 0, size_t(4) * 16 * 80 * 80 * 4);
+  memset(y, 0, size_t(8) * 35 * 35 * trial_channels * 2);
+  memset(mask, is_tensor ? int(tensor.mask) : 0, size_t(8) * 32 * 80 * 80 * 4);
   if (is_tensor) y[1000] = tensor.output;
 }
 
-// Calls the launcher twice; returns the kernel that it uses. `crop` samples are cut off on the left of a gradient.
-std::string used(int type, int crop) {
+// Calls the launcher once; returns the kernel that it uses. `crop` samples are cut off on the left of a gradient.
+std::string used_once(int type, int crop, double clamp = 256, void* array = kArray) {
   static const std::vector<double> taps(12, 1. / 12);
   const Sg3Axis up = testing::axis(84, 2, 1, 11, 10, 12), down = testing::axis(up.out_size, 1, 2, 0, 0, 12),
                 cropped = testing::axis(up.out_size, 1, 2, -crop, 0, 12);
   const Sg3Stage first = {up, up, 1, taps.data(), taps.data()}, second = {down, cropped, 1, taps.data(), taps.data()};
-  const Sg3FilteredLrelu problem = {8, 512, first, second, 0.2, 256, crop ? SG3_APPLY_MASK : SG3_ACTIVATE_AND_MASK};
+  const Sg3FilteredLrelu problem = {8, 512, first, second, 0.2, clamp, crop ? SG3_APPLY_MASK : SG3_ACTIVATE_AND_MASK};
   FakeCuda& cuda = fake();
   cuda.on_launch = launched;
-  std::string kernels[2];
-  for (std::string& kernel : kernels) {
-    const int before = cuda.launches;
-    check(sg3_cuda_filtered_lrelu_fastest(&problem, type, kArray, kArray, kArray, kArray, kArray) == kSuccess,
-          "launch");
-    kernel = cuda.function;
-    const int trials = cuda.launches - before - 1;
-    check(trials == 0 || &kernel == &kernels[0], "tried twice");
-    check(cuda.allocations == 0 && cuda.contexts == 0, "memory or a context is left");
-  }
-  check(kernels[0] == kernels[1], "another kernel the second time");
-  return kernels[0];
+  check(sg3_cuda_filtered_lrelu_fastest(&problem, type, array, array, array, kArray, kArray) == kSuccess, "launch");
+  check(cuda.allocations == 0 && cuda.contexts == 0, "memory or a context is left");
+  return cuda.function;
+}
+
+// Calls it twice.
+std::string used(int type, int crop) {
+  const std::string kernel = used_once(type, crop);
+  const int before = fake().launches;
+  check(used_once(type, crop) == kernel, "another kernel the second time");
+  check(fake().launches == before + 1, "tried twice");
+  return kernel;
 }
 
 void new_setting(const char* driver) {
@@ -102,12 +104,30 @@ int main(int, char** argv) {
   expect("a bfloat16 image", kTensor, [] {}, SG3_BFLOAT16);
   expect("a float32 image", kFma, [] {}, SG3_FLOAT32);
   expect("a crop beyond the trial's size", kTensor, [] {}, SG3_FLOAT16, 100);
-  expect("as far off as rounding", kTensor, [] { tensor.output = 0x1400; });  // 2^-10
+  expect("as far off as rounding", kTensor, [] { tensor.output = 0x3800; });  // 0.5; inputs are up to 320
   expect("wrong", kFma, [] { tensor.output = kOne; });
   expect("not a number", kFma, [] { tensor.output = kNan; });
   expect("wrong bits", kFma, [] { tensor.mask = 1; });
   expect("slow", kFma, [] { tensor.milliseconds = 3; });
+  expect("as fast", kTensor, [] { tensor.milliseconds = 2.4; });
   expect("no memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1); });
+  scenario("memory for the second trial", [] {
+    setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1);
+    check(used_once(SG3_FLOAT16, 0) == kFma, "without memory");
+    unsetenv("FAKE_CUDA_FAIL");
+    check(used(SG3_FLOAT16, 0) == kTensor, "with memory");
+  });
+  scenario("pixels at another alignment", [] {
+    check(used(SG3_FLOAT16, 0) == kTensor, "aligned");
+    trial_channels = 505;
+    tensor.output = kNan;
+    check(used_once(SG3_FLOAT16, 0, 256, kUnaligned) == kFma, "not aligned");
+    check(used(SG3_FLOAT16, 0) == kTensor, "aligned, later");
+  });
+  scenario("a clamp too small for the filters", [] {
+    check(used_once(SG3_FLOAT16, 0, 1e-3) == kFma && fake().launches == 1, "untried");
+    check(used(SG3_FLOAT16, 0) == kTensor, "with another clamp");
+  });
   expect("compute capability 7.5", kFma, [] { setenv("FAKE_CUDA_ARCH", "75", 1); });
   return report();
 }

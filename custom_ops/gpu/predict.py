@@ -53,7 +53,7 @@ def pointers(count: int) -> list[ctypes.c_void_p]:
 
 def lrelu_call(case: check.Lrelu, mode: str, dtype: str) -> tuple[Any, list[Any], int, int]:
     """Return (problem, arguments after it, outputs, bytes that must move)."""
-    first, second = (case.up, case.down) if mode != "backward" else (case.down.adjoint(), case.up.adjoint())
+    first, second = case.stages(mode)
     problem = check.FilteredLrelu(
         case.batch, case.channels, first.stage(), second.stage(), case.slope, CLAMP, check.MODES[mode]
     )

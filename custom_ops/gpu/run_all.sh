@@ -35,9 +35,12 @@ step() {
   tar -C "$reports" -czf "$out/.results.tgz" . && mv "$out/.results.tgz" "$out/results.tgz"
 }
 
-# check_kernels DTYPE SECONDS: a process for each type, as an error of a kernel can end all later calls of one
+# check_kernels NAME SECONDS DTYPE OPS...: a process for each, as an error of a kernel can end all later calls of one
 check_kernels() {
-  step "kernels_$1" "$2" python3 custom_ops/gpu/check.py --dtypes "$1" --repeats=10 --out="$reports/kernels_$1.json"
+  local name=kernels_$1 seconds=$2 dtype=$3
+  shift 3
+  step "$name" "$seconds" python3 custom_ops/gpu/check.py --dtypes "$dtype" --ops "$@" --repeats=10 \
+    --out="$reports/$name.json"
 }
 
 # run_programs NAME SECONDS REGEX FLAGS...
@@ -58,18 +61,22 @@ found = [f for p in sys.path if p for f in sorted(glob.glob(p + '/nvidia/*/lib/l
 print(found[-1] if found else '')")
     [ -n "$SG3TF_NVRTC" ] && export SG3TF_NVRTC && echo "NVRTC: $SG3TF_NVRTC"
   fi
+  # Kernels that were compiled for this kind of card beforehand; others are compiled here.
+  [ -d "$programs/kernels" ] && export SG3TF_CACHE=$programs/kernels
   if [ -n "$programs" ]; then
     local include
     include=$(python3 -c "import jax.ffi; print(jax.ffi.include_dir())") &&
       custom_ops/jit/build.sh "$ffi" -I"$include" custom_ops/gpu/jax_ffi.cc || status=1
   fi
-  check_kernels float16 110
+  check_kernels float16_mma 60 float16 filtered_lrelu_mma
+  check_kernels float16 80 float16 filtered_lrelu upfirdn2d
   run_programs forward_native 80 '^(t256|r256|t1024)_forward_native' --profile=40
   # In full float32. Nothing is timed, so programs may be compiled side by side.
   NVIDIA_TF32_OVERRIDE=0 run_programs compared_native 110 '32_.*_native' --jobs=16 --repeats=0
   run_programs t256_native 110 '^t256_(?!forward).*_native' --profile=40
-  check_kernels float32 80
-  check_kernels bfloat16 110
+  check_kernels float32 80 float32 filtered_lrelu upfirdn2d
+  check_kernels bfloat16_mma 60 bfloat16 filtered_lrelu_mma
+  check_kernels bfloat16 80 bfloat16 filtered_lrelu upfirdn2d
   run_programs weight_gradients 90 '^weight_gradient' --jobs=4 --profile=5
   run_programs r256_native 110 '^r256_(?!forward).*_native' --profile=40
   run_programs t1024_native 150 '^t1024_(?!forward).*_native' --profile=40

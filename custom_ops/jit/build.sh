@@ -2,6 +2,7 @@
 # Builds the CUDA launchers as a library without TensorFlow and without a CUDA toolkit:
 #   custom_ops/jit/build.sh OUT [FURTHER SOURCES AND FLAGS OF g++]
 set -euo pipefail
+export LC_ALL=C  # the order of the sources, which the key of a cached kernel has
 cd "$(dirname "$0")/../.."
 out=$1
 shift

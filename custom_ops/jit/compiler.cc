@@ -237,7 +237,7 @@ struct Found {
   Found() {
     const char* setting = getenv("SG3TF_NVRTC");
     const std::vector<std::string> files = {"libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"};
-    for (const std::string& file : setting ? std::vector<std::string>{setting} : files) {
+    for (const std::string& file : setting && *setting ? std::vector<std::string>{setting} : files) {
       if (!compiler) compiler = load_nvrtc(file, &reason);
     }
     if (!compiler) compiler = find_nvcc();

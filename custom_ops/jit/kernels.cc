@@ -68,24 +68,42 @@ class ScopedContext {
   bool pushed_ = false;
 };
 
-// All loaded kernels of this process. Whoever launches waits while another thread compiles.
+// All loaded kernels of this process. One thread compiles at a time, and one for each context loads: loading may wait
+// for what runs on its GPU, and that for launches of other threads on other GPUs.
 class Kernels {
  public:
   int find(const ScopedContext& scope, const Variant& variant, Function* function) {
-    const std::string program = variant.program();
+    const Key key = {scope.context(), variant.program()};
+    if (is_loaded(key, function)) return kSuccess;
+    const std::lock_guard<std::mutex> loading(loading_of(scope.context()));
+    if (is_loaded(key, function)) return kSuccess;
+    if (const int error = load(scope, variant, key.second, function)) return error;
     const std::lock_guard<std::mutex> lock(mutex_);
-    Function& found = functions_[{scope.context(), program}];
-    if (!found) {
-      if (const int error = load(scope, variant, program, &found)) return error;
-    }
-    *function = found;
+    functions_[key] = *function;
     return kSuccess;
   }
 
  private:
+  using Key = std::pair<Context, std::string>;
+
+  bool is_loaded(const Key& key, Function* function) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = functions_.find(key);
+    if (found != functions_.end()) *function = found->second;
+    return found != functions_.end();
+  }
+
+  std::mutex& loading_of(Context context) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return loading_[context];
+  }
+
   int load(const ScopedContext& scope, const Variant& variant, const std::string& program, Function* function) {
     std::string image, compiler;
-    if (const int error = get_image(scope, variant, program, &compiler, &image)) return error;
+    {
+      const std::lock_guard<std::mutex> lock(compiling_);
+      if (const int error = get_image(scope, variant, program, &compiler, &image)) return error;
+    }
     const Driver& driver = scope.driver();
     Module module;
     if (const int error = driver.cuModuleLoadData(&module, image.c_str())) {
@@ -154,8 +172,9 @@ class Kernels {
     return program + sources + "\n" + compiler + "\nsm_" + std::to_string(arch) + "\n" + std::to_string(driver_version);
   }
 
-  std::mutex mutex_;
-  std::map<std::pair<Context, std::string>, Function> functions_;
+  std::mutex mutex_, compiling_;
+  std::map<Context, std::mutex> loading_;
+  std::map<Key, Function> functions_;
   double seconds_ = 0;  // spent compiling
   bool announced_ = false;
 };

@@ -22,7 +22,7 @@ using Event = struct EventHandle*;
 struct TrialDriver {
   int (*cuMemAlloc)(void** memory, size_t bytes);
   int (*cuMemFree)(void* memory);
-  int (*cuMemcpyHtoD)(void* to, const void* from, size_t bytes);
+  int (*cuMemcpyHtoDAsync)(void* to, const void* from, size_t bytes, Stream stream);
   int (*cuMemcpyDtoH)(void* to, const void* from, size_t bytes);
   int (*cuStreamSynchronize)(Stream stream);
   int (*cuEventCreate)(Event* event, unsigned flags);
@@ -40,7 +40,7 @@ struct TrialDriver {
     };
     find(&cuMemAlloc, "cuMemAlloc_v2");
     find(&cuMemFree, "cuMemFree_v2");
-    find(&cuMemcpyHtoD, "cuMemcpyHtoD_v2");
+    find(&cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
     find(&cuMemcpyDtoH, "cuMemcpyDtoH_v2");
     find(&cuStreamSynchronize, "cuStreamSynchronize");
     find(&cuEventCreate, "cuEventCreate");
@@ -84,7 +84,8 @@ void* Trial::allocate(size_t bytes, const void* from) {
   void* memory = nullptr;
   if (!failure_.empty() || !check("cuMemAlloc", trial_driver().cuMemAlloc(&memory, bytes))) return nullptr;
   memory_.push_back(memory);
-  if (from) check("cuMemcpyHtoD", trial_driver().cuMemcpyHtoD(memory, from, bytes));
+  // On the stream, as kernels on it need not wait for copies elsewhere. Pageable memory is copied before this returns.
+  if (from) check("cuMemcpyHtoDAsync", trial_driver().cuMemcpyHtoDAsync(memory, from, bytes, stream_));
   return memory;
 }
 

@@ -101,7 +101,7 @@ int cuMemAlloc_v2(void** memory, size_t bytes) {
 }
 
 int cuMemFree_v2(void* memory) { return free(memory), --fake_cuda.allocations, 0; }
-int cuMemcpyHtoD_v2(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes), 0; }
+int cuMemcpyHtoDAsync_v2(void* to, const void* from, size_t bytes, void*) { return memcpy(to, from, bytes), 0; }
 int cuMemcpyDtoH_v2(void* to, const void* from, size_t bytes) { return memcpy(to, from, bytes), 0; }
 int cuStreamSynchronize(void*) { return 0; }
 int cuEventCreate(void** result, unsigned) { return *result = &event, 0; }
