@@ -165,7 +165,7 @@ def test_any_geometry(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
 
 @pytest.mark.slow  # compiles three functions per example
 @given(geometries())
-@settings(max_examples=6)
+@settings(max_examples=4)
 def test_any_geometry_compiled(geometry: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     options, shape = geometry
     assume(shape[0])  # test_contexts has the empty batch
@@ -230,7 +230,11 @@ def test_the_second_derivative_of_a_piecewise_linear_function_is_zero_or_none(im
     np.testing.assert_array_equal(second, np.zeros(SHAPE))
 
 
-@pytest.mark.parametrize(("index", "impl"), with_backends(range(7), slow=[1, 2, 3]))
+# Without case 3 compiled by XLA, which takes two minutes: 1 has its upsampling by 4, and 2 its radial filter.
+GOLDEN_CASES = [case for case in with_backends(range(7), slow=[1, 2]) if case != pytest.param(3, "xla")]
+
+
+@pytest.mark.parametrize(("index", "impl"), GOLDEN_CASES)
 def test_golden(golden: Golden, index: int, impl: str) -> None:
     arrays = golden("filtered_lrelu")
     g = {key.split("/")[1]: value for key, value in arrays.items() if key.startswith(f"{index}/")}
