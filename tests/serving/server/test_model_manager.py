@@ -26,7 +26,7 @@ def load(folder):
     return SimpleNamespace(version=int(folder.name))
 
 
-def loaded(base, policy=LATEST, load_version=load, labels=None):
+def loaded(base, policy=LATEST, load_version=load, labels=()):
     models = ModelManager("m", base, policy, load_version, labels)
     models.load()
     return models
