@@ -84,8 +84,10 @@ void* Trial::allocate(size_t bytes, const void* from) {
   void* memory = nullptr;
   if (!failure_.empty() || !check("cuMemAlloc", trial_driver().cuMemAlloc(&memory, bytes))) return nullptr;
   memory_.push_back(memory);
-  // On the stream, as kernels on it need not wait for copies elsewhere. Pageable memory is copied before this returns.
-  if (from) check("cuMemcpyHtoDAsync", trial_driver().cuMemcpyHtoDAsync(memory, from, bytes, stream_));
+  // On the stream, as kernels on it do not wait for copies elsewhere; to its end, as the caller may free `from`.
+  if (from && check("cuMemcpyHtoDAsync", trial_driver().cuMemcpyHtoDAsync(memory, from, bytes, stream_))) {
+    check("cuStreamSynchronize", trial_driver().cuStreamSynchronize(stream_));
+  }
   return memory;
 }
 
