@@ -36,7 +36,8 @@ native-test: native
 	$$(command -v bazel || command -v bazelisk) test //custom_ops/...
 	$$(command -v bazel || command -v bazelisk) test --config=sanitize //custom_ops/...
 
-# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow, kernels compiled by the NVRTC there.
+# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow; kernels are compiled here, by the
+# version of NVRTC that is there.
 GPU_NVRTC := 13.0.88
 gpu-programs: native
 	rm -rf build/gpu_programs

@@ -1,7 +1,7 @@
 // The launcher of filtered_lrelu that uses tensor cores where they are right and fast on this card. Their kernel for a
 // type, a kind of filters, a mode and an alignment of pixels is first tried on fixed numbers beside the other kernel,
-// once in a process and context. If it differs by more than rounding, or takes longer, it is not used, and a line on
-// stderr says so. Where a trial fails, as for want of memory, the next launch tries once more.
+// once in a process and context. If it differs by more than rounding, or takes much longer, it is not used, and a line
+// on stderr says so. Where a trial fails, as for want of memory, the next launch tries once more.
 
 #include <cmath>
 #include <cstdio>
@@ -139,34 +139,46 @@ class Verdicts {
     with_mma_kernel(problem, type, [&](auto k) { kernel = mma_block_text(k); });
     if (kernel.empty()) return false;
     jit::Trial trial(stream);
-    const auto key = std::tuple(trial.context(), kernel, aligned);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (const auto found = verdicts_.find(key); found != verdicts_.end()) return found->second;
-    }
+    const Key key = {trial.context(), kernel, aligned};
+    if (const bool* found = find(key)) return *found;
     bool can_run = false;
     with_mma_kernel(problem, type, [&](auto k) {
       MmaPlan plan;
       can_run = are_finite<decltype(k)>(make_mma_taps<decltype(k)>(problem, &plan));
     });
     if (!can_run) return false;
-    // Without the lock: the trial waits for its stream, which may wait for launches of other threads on other GPUs.
+    // One at a time for each context, as others would disturb the times. A trial waits for its stream, which may wait
+    // for launches of other threads on other GPUs.
+    const std::lock_guard<std::mutex> trying(trying_in(trial.context()));
+    if (const bool* found = find(key)) return *found;
     const std::string reason = type == SG3_FLOAT16 ? try_tensor_cores<Half>(&trial, problem, type, aligned, stream)
                                                    : try_tensor_cores<BFloat16>(&trial, problem, type, aligned, stream);
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!trial.failure().empty() && ++failures_[key] < kMostFailures) return false;
-    const auto [verdict, is_new] = verdicts_.emplace(key, reason.empty());
-    if (is_new && !reason.empty()) {
+    if (!reason.empty()) {
       fprintf(stderr, "sg3tf: filtered_lrelu does without tensor cores (%s) on this GPU: %s\n", kernel.c_str(),
               reason.c_str());
     }
-    return verdict->second;
+    return verdicts_[key] = reason.empty();
   }
 
  private:
   using Key = std::tuple<jit::Context, std::string, int>;
 
+  // Returns the verdict, or null.
+  const bool* find(const Key& key) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = verdicts_.find(key);
+    return found == verdicts_.end() ? nullptr : &found->second;
+  }
+
+  std::mutex& trying_in(jit::Context context) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return trying_[context];
+  }
+
   std::mutex mutex_;
+  std::map<jit::Context, std::mutex> trying_;
   std::map<Key, bool> verdicts_;
   std::map<Key, int> failures_;
 };

@@ -109,13 +109,20 @@ int main(int, char** argv) {
   expect("not a number", kFma, [] { tensor.output = kNan; });
   expect("wrong bits", kFma, [] { tensor.mask = 1; });
   expect("slow", kFma, [] { tensor.milliseconds = 3; });
-  expect("as fast", kTensor, [] { tensor.milliseconds = 2.4; });
+  expect("a little slower", kTensor, [] { tensor.milliseconds = 2.4; });
   expect("no memory", kFma, [] { setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1); });
   scenario("memory for the second trial", [] {
     setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1);
     check(used_once(SG3_FLOAT16, 0) == kFma, "without memory");
     unsetenv("FAKE_CUDA_FAIL");
     check(used(SG3_FLOAT16, 0) == kTensor, "with memory");
+  });
+  scenario("no memory for two trials", [] {
+    setenv("FAKE_CUDA_FAIL", "cuMemAlloc=2", 1);
+    check(used(SG3_FLOAT16, 0) == kFma, "without memory");
+    unsetenv("FAKE_CUDA_FAIL");
+    const int before = fake().launches;
+    check(used_once(SG3_FLOAT16, 0) == kFma && fake().launches == before + 1, "tried a third time");
   });
   scenario("pixels at another alignment", [] {
     check(used(SG3_FLOAT16, 0) == kTensor, "aligned");

@@ -2,7 +2,7 @@
 
 python custom_ops/gpu/compile_kernels.py --out=build/gpu_programs/kernels --nvrtc=FOLDER/libnvrtc.so.13
 
-run_all.sh uses the folder, so that lent minutes are not spent on compiling. A cached kernel is found again by the same
+run_all.sh uses the folder, so that no time on the GPU is spent on compiling. A cached kernel is found again by the same
 sources, version of NVRTC, compute capability (9.0) and driver (for CUDA 13.0); any other machine compiles its own.
 """
 

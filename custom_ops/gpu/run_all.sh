@@ -62,7 +62,7 @@ print(found[-1] if found else '')")
     [ -n "$SG3TF_NVRTC" ] && export SG3TF_NVRTC && echo "NVRTC: $SG3TF_NVRTC"
   fi
   # Kernels that were compiled for this kind of card beforehand; others are compiled here.
-  [ -d "$programs/kernels" ] && export SG3TF_CACHE=$programs/kernels
+  [ -z "${SG3TF_CACHE:-}" ] && [ -n "$programs" ] && [ -d "$programs/kernels" ] && export SG3TF_CACHE=$programs/kernels
   if [ -n "$programs" ]; then
     local include
     include=$(python3 -c "import jax.ffi; print(jax.ffi.include_dir())") &&

@@ -28,7 +28,10 @@ class ApiKey:
     """
 
     def __init__(self, path: Path):
-        self._key = read_api_key(path)
+        try:
+            self._key = read_api_key(path)
+        except ValueError as error:
+            raise ValueError(f"--{error}") from error
 
     def check(self, given: str | bytes | None) -> None:
         """Raise RequestError, UNAUTHENTICATED, if `given` is missing or another key."""

@@ -118,8 +118,8 @@ def _network_in(folder: Path, file: str | None, address: str) -> Path:
     named = folder / (file or GENERATOR)
     if named.is_file():
         return named
-    files = [path for path in folder.rglob("*.keras") if not path.name.endswith(DISCRIMINATOR)]
-    found = sorted(str(path.relative_to(folder)) for path in files)
+    generators = [path for path in folder.rglob("*.keras") if not path.name.endswith(DISCRIMINATOR)]
+    found = sorted(str(path.relative_to(folder)) for path in generators)
     if not file and len(found) == 1:
         return folder / found[0]
     if not file and not found and is_unzipped(folder):

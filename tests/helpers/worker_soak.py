@@ -153,7 +153,7 @@ class Workers:
         return [log.read_text(errors="replace")[-1500:] for log in self.logs]
 
     def lines(self, number: int) -> list[str]:
-        """Last lines of each worker's log that begin with sg3tf train."""
+        """Lines of a worker's log that begin with "sg3tf train: "."""
         return [line for line in self.logs[number].read_text().splitlines() if re.match(r"sg3tf train: ", line)]
 
     def end(self) -> None:

@@ -234,5 +234,5 @@ def test_wrong_files_are_explained(tmp_path):
     file.write_text("two\nlines")
     with pytest.raises(ValueError, match="not a certificate and its key"):
         Certificate(file, file)
-    with pytest.raises(ValueError, match="one line of printable ASCII"):
+    with pytest.raises(ValueError, match=r"^--api_key_file=\S+ must hold one line of printable ASCII"):
         ApiKey(file)
