@@ -180,6 +180,7 @@ def file_results(folder: Path) -> dict[str, Any]:
 
 
 #: Options of training whose step is built quickly.
+#: Flags of a training step that is traced quickly, and without that of an adaptive augmentation.
 QUICK = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 1, "aug": "noaug", "ada_kimg": None}
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tests.helpers import worker_soak
 from tests.helpers.addresses import free_addresses
+from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
 from tests.helpers.worker_soak import PROGRAMS, Network, Trial, disturb, namespaces_are_permitted
 from tests.trainer.test_main import HANGS_AFTER_S, NAME, finish, flags, only, scalars, start
@@ -137,9 +138,7 @@ def test_started_again_they_go_on_to_the_same_end(interrupted, straight):
 
 @pytest.mark.slow
 def test_all_stop_together_when_one_is_asked_to(outdir, faces):
-    shape = {name: value for name, value in COMMON.items() if name != "ada_kimg"}
-    quick = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 1, "aug": "noaug"}  # a step that is traced quickly
-    arguments = {**shape, **quick, "kimg": 1000, "mirror": False, "strategy": "auto"}
+    arguments = {**COMMON, **QUICK, "kimg": 1000, "mirror": False, "strategy": "auto"}
     workers = begin(flags(outdir / "stopped", faces, **arguments))
     wait_for_a_checkpoint(workers, outdir / "stopped")
     workers[1].send_signal(signal.SIGTERM)  # not the chief

@@ -36,6 +36,7 @@ from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
 from sg3tf.models.loading import progress_name, snapshot_name
 from tests.helpers.clock_jump import JUMPS, JumpingClock
+from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
 from trainer import distribution, run_dir
@@ -52,7 +53,7 @@ HANGS_AFTER_S = 600
 def flags(outdir, data, **more):
     values = {"outdir": outdir, "data": data, "batch": BATCH, "gamma": 0.05, **SIZE, "strategy": "cpu"}
     values |= {"metrics": "none", **more}
-    return [f"--{name}={value}" for name, value in values.items()]
+    return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
 def start(arguments, environment=None):
@@ -618,8 +619,7 @@ def in_one_process(folder, commands):
 def changed(tmp_path_factory, unlabeled):
     folder = tmp_path_factory.mktemp("changed")
     shape = {"kimg": END_STEP * BATCH / 1000, "tick": 4 * BATCH / 1000, "checkpoint": 1, "keep_checkpoints": 9}
-    quick = {"cfg": "stylegan2", "pl_weight": 0, "map_depth": 1, "aug": "noaug"}  # a step that is traced quickly
-    arguments = flags(folder / "original", unlabeled, snap=100, **quick, **shape)
+    arguments = flags(folder / "original", unlabeled, snap=100, **QUICK, **shape)
     in_one_process(folder / "first", [arguments])
     original = only((folder / "original").iterdir())
     resumed = {name: folder / name / original.name for name in CHANGES}
