@@ -177,8 +177,8 @@ void check_remainders(Tally* tally) {
   printf("FAILED: differences of swept rows are off by %g times the tolerance\n", worst);
 }
 
-// Filters of gain 5 (the last resampling layer of networks has such) under clamps of 256 and of 1, under which the taps
-// before the nonlinearity are 262000 and no float16 numbers.
+// Filters of gain 5, which are divided by 8, as that of L13 of networks, under clamps of 256 and of 1, under which the
+// taps before the nonlinearity are 262000 and no float16 numbers.
 void check_small_clamps(Tally* tally) {
   for (const double clamp : {256., 1.}) {
     Setup s({2, 2, 12, 12, 11, 10, 0, 0, 16, 1, SG3_ACTIVATE, SG3_FLOAT16, clamp, 113 << 10, 1, 1, 1});
