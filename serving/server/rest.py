@@ -229,6 +229,8 @@ class RestServer(ThreadingHTTPServer):
 
     # server_close waits for the requests in flight.
     daemon_threads = False
+    # Connections that have not sent the first line of a request: browsers open some in advance.
+    silent: set[socket.socket]
 
     def __init__(
         self,
@@ -243,7 +245,7 @@ class RestServer(ThreadingHTTPServer):
         self.predictor, self.max_bytes, self.seconds, self.key, self.cors = predictor, max_bytes, seconds, key, cors
         self.assets = explorer.read_assets()
         self.received = ByteBudget(_MAX_RECEIVED * max_bytes)
-        self._connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._connections, self.silent = threading.BoundedSemaphore(_MAX_CONNECTIONS), set()
         address = listener.getsockname()[:2]
         super().__init__(address, _Handler, bind_and_activate=False)
         self.socket.close()  # the one that the base class made
@@ -256,9 +258,11 @@ class RestServer(ThreadingHTTPServer):
         if not self._connections.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self.silent.add(request)
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread can be started
+            self.silent.discard(request)
             self._connections.release()
             raise
 
@@ -267,7 +271,15 @@ class RestServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.silent.discard(request)
             self._connections.release()
+
+    def server_close(self) -> None:
+        """Wait for the requests in flight; connections that have sent none are closed."""
+        for connection in list(self.silent):
+            with suppress(OSError):  # closed meanwhile
+                socket.socket.shutdown(connection, socket.SHUT_RD)  # of TLS: the bytes below it
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log at debug level: a client has closed the connection or does not speak TLS."""
@@ -327,6 +339,10 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self._reader = _TimedReader(self.connection, time.monotonic() + self.server.seconds)
         self.rfile = io.BufferedReader(self._reader)
+
+    def parse_request(self) -> bool:
+        self.server.silent.discard(self.connection)
+        return super().parse_request()
 
     def do_GET(self) -> None:
         self._answer()

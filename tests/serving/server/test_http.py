@@ -260,6 +260,25 @@ def test_bodies_that_are_received_at_once_have_a_limit(slow, monkeypatch):
     assert slow.received.take(100)  # all given back
 
 
+@pytest.mark.parametrize("start", [b"", b"GET /v1"], ids=["nothing", "half a line"])
+def test_shutdown_does_not_wait_for_silent_connections(start):
+    """A browser opens connections in advance, and a request may take a minute to arrive."""
+    server = RestServer(listen("127.0.0.1", 0, "rest_api_port"), Answer(), max_bytes=1000, seconds=60)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
+    thread.start()
+    with socket.create_connection(server.socket.getsockname(), timeout=20) as connection:
+        connection.sendall(start)
+        while not server.silent:
+            time.sleep(0.01)
+        server.shutdown()
+        thread.join()
+        closing = threading.Thread(target=server.server_close)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+        assert not server.silent
+
+
 class Held:
     """A predictor whose requests are read and then held, as if they waited for a slot."""
 
