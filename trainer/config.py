@@ -1,6 +1,6 @@
 """Options of a training run, each with its default, help text, limits, and whether it may change on resume.
 
-The flags of trainer.main, options.json and the table in docs/training.md are generated from the fields of Options.
+The flags of trainer.main, options.json and the page docs/training_options.md are generated from the fields of Options.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, 
 from trainer import augment
 from trainer.errors import OptionError
 from trainer.precision import default_precision, fastest_precision
+from trainer.step_order import PAIRED
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
@@ -38,7 +38,6 @@ STRATEGY_HELP = (
     "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
 )
 COMMUNICATIONS = ("auto", "nccl", "ring")
-LOSSES = ("logistic", "relativistic")
 AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 
 #: R1 weight per pixel at batch 1. StyleGAN3: the published table, 0.5, 2, 8.2 and 32.8 for 128, 256, 512 and 1024
@@ -204,8 +203,8 @@ class Options:
     )
     loss: str = option(
         "logistic",
-        choices=LOSSES,
-        help="Loss: StyleGAN's, or the paired relativistic one of arXiv 2501.05441, in which gamma weighs R1 and R2.",
+        choices=PAIRED,
+        help="Loss: StyleGAN's, or the paired relativistic one of arXiv 2501.05441, whose gamma weighs R1 and R2.",
     )
     gamma: float = option(
         None,
@@ -262,8 +261,8 @@ class Options:
     aug: str = option(
         "ada",
         choices=AUGMENTATIONS,
-        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits; apa has "
-        "generated images in place of real ones (arXiv 2111.06849).",
+        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits; apa "
+        "replaces real images by generated ones instead (arXiv 2111.06849).",
     )
     augpipe: str = option(
         augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Transforms of the augmentation."
@@ -417,7 +416,7 @@ class Options:
         self._require(
             not self.lecam or self.loss == "logistic",
             "lecam",
-            "leave it out with --loss=relativistic, of no fixed zero",
+            "works with --loss=logistic only: relativistic logits have no fixed zero",
         )
         if self.ada_heuristic == "rv":
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
@@ -743,31 +742,3 @@ def _help(field: dataclasses.Field[Any]) -> str:
     elif DEFAULTS[field.name] is None:
         text += f" (default: {default_text(field)})"
     return text
-
-
-def markdown_table() -> str:
-    """Table of all options for docs/training.md."""
-    rows = ["| flag | default | on resume | |", "|---|---|---|---|"]
-    for name in DEFAULTS:
-        field = FIELDS[name]
-        text = field.metadata["help"]
-        if field.metadata["choices"]:
-            text += f" One of {', '.join(f'`{choice}`' for choice in field.metadata['choices'])}."
-        may_change = "may change" if field.metadata["resumable"] else ""
-        rows.append(f"| `--{name}` | {default_text(field)} | {may_change} | {text} |")
-    return "\n".join(rows) + "\n"
-
-
-TABLE_START = "<!-- Options: written by python -m trainer.config docs/training.md -->\n"
-TABLE_END = "<!-- End of options -->\n"
-
-
-def with_table(page: str) -> str:
-    """Page of documentation with the table of options as it is now."""
-    before, _, rest = page.partition(TABLE_START)
-    return before + TABLE_START + markdown_table() + TABLE_END + rest.partition(TABLE_END)[2]
-
-
-if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_table(page.read_text()))

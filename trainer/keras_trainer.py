@@ -1,13 +1,12 @@
 """StyleGAN training with Keras' compile and fit, for one device.
 
-The phases, the adaptive augmentation and the moving average are those of the exact loop (`sg3tf train`),
-which adds several devices, checkpoints that resume bit for bit, metrics and a log.
+A step is that of `sg3tf train` (trainer.step_order), which adds several devices, checkpoints that resume bit for bit,
+metrics and a log.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,13 +18,12 @@ from sg3tf.models.base import BaseGenerator
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.generators import StyleGAN3Generator, build_generator
 from sg3tf.utils.resolution import image_shape
-from trainer import augment, losses
+from trainer import augment, losses, stats
 from trainer.adam import lazy_adam
 from trainer.config import EMA_NIMG_PER_BATCH
-from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 from trainer.random_inputs import LabelArray, RandomInputs
 from trainer.step import LossFunction, summed_gradients, update_ema, zero_nonfinite
-from trainer.step_order import blur_sigma, ema_decay
+from trainer.step_order import Phase, StepOrder, StepSettings
 
 
 class StyleGANTrainer(keras.Model):
@@ -35,10 +33,12 @@ class StyleGANTrainer(keras.Model):
     returns: images uint8 from 0 to 255, or float in [-1, 1], [N, H, W, C]; labels float32 [N, label_dim], or integers
     [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it: drop the remainder of an
     epoch. The history has the means over an epoch of `loss_G`, `loss_D` and `r_t` (the share of real images that D
-    classifies as real, less that of the others), and the latest `r1` penalty and `augment_p`.
+    classifies as real, less that of the others; with the relativistic loss, as more real than the generated image),
+    and the latest `r1` penalty and `augment_p`.
 
     Args:
-        G: generator to train, of any kind.
+        G: generator to train, of any kind. The published half-life of its running magnitudes, 20,000 images, is a
+            `magnitude_ema_beta` of 0.5 ** (batch / 20_000).
         D: discriminator to train, of the same resolution, channels and labels.
 
     Attributes:
@@ -73,6 +73,8 @@ class StyleGANTrainer(keras.Model):
         d_optimizer: keras.optimizers.Optimizer | None = None,
         *,
         gamma: float,
+        loss: str = "logistic",
+        lecam: float = 0.0,
         r1_interval: int = 16,
         pl_weight: float = 0.0,
         pl_interval: int = 4,
@@ -93,6 +95,8 @@ class StyleGANTrainer(keras.Model):
                 (StyleGAN2: 0.002) and 0.002.
             gamma: weight of the R1 penalty; 0 for none. It grows with the square of the resolution; see
                 `trainer.config.default_gamma` for published values.
+            loss: "logistic", or "relativistic": paired, with R1 and R2 (arXiv 2501.05441).
+            lecam: weight of LeCam regularization (arXiv 2104.03310), for the logistic loss; 0 for none.
             r1_interval: steps from one R1 penalty to the next.
             pl_weight: weight of path length regularization; 0 for none, StyleGAN2 uses 2.
             pl_interval: steps from one path length regularization to the next.
@@ -106,18 +110,24 @@ class StyleGANTrainer(keras.Model):
             ema_kimg: half-life of the moving average, in thousands of images; default: batch * 10 / 32.
             seed: seed of all random numbers.
             **kwargs: further arguments of keras.Model.compile.
+
+        Raises:
+            ValueError: an unknown loss, or LeCam regularization of relativistic logits, which have no fixed zero.
         """
+        if loss not in losses.LOSSES:
+            raise ValueError(f"loss={loss!r}: give one of {', '.join(losses.LOSSES)}")
+        if lecam and loss != "logistic":
+            raise ValueError(f"lecam={lecam:g}: works with loss='logistic' only")
         # Eagerly, as phases are chosen in Python; each phase is a compiled function.
         super().compile(optimizer=None, run_eagerly=True, **kwargs)
-        self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval)
-        self.blur_kimg, self.ema_kimg = blur_kimg, ema_kimg
-        self.adapts = augpipe is not None and augment_target is not None
+        self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval, lecam)
+        self.ema_kimg = ema_kimg
         self.augment = None if augpipe is None else augment.Augment(augpipe)
         target = augment.TARGET if augment_target is None else augment_target
         self.controller = augment.Controller(1, target=target, kimg=augment_kimg, probability=augment_p)
-        self.lecam_means = None  # of trainer.main's --lecam
+        self.lecam_means = tf.Variable([0.0, 0.0], trainable=False, name="lecam_means") if lecam else None
         self.pl_mean = tf.Variable(0.0, trainable=False, name="pl_mean")
-        self.random_inputs = RandomInputs(
+        random_inputs = RandomInputs(
             LabelArray(np.zeros([1, self.D.config.label_dim], np.float32)),
             1,
             self.G.config.z_dim,
@@ -129,11 +139,18 @@ class StyleGANTrainer(keras.Model):
         g_rate = 0.0025 if isinstance(self.G, StyleGAN3Generator) else 0.002
         self.g_optimizer = g_optimizer or lazy_adam(g_rate, pl_interval if pl_weight else None)
         self.d_optimizer = d_optimizer or lazy_adam(0.002, r1_interval if gamma else None)
-        self._g_phase = self._phase(losses.generator_phase, self.G, self.g_optimizer)
-        self._pl_phase = self._phase(losses.path_length_phase, self.G, self.g_optimizer)
-        self._d_phase = self._phase(losses.discriminator_phase, self.D, self.d_optimizer)
-        self._r1_phase = self._phase(losses.r1_phase, self.D, self.d_optimizer)
-        self._update_ema = tf.function(lambda decay: update_ema(self.G_ema, self.G, decay), autograph=False)
+        settings = StepSettings(
+            batch=1,  # of each step: that of its data
+            loss=loss,
+            gamma=gamma,
+            r1_interval=r1_interval,
+            pl_weight=pl_weight,
+            pl_interval=pl_interval,
+            aug="noaug" if augpipe is None else "fixed" if augment_target is None else "ada",
+            blur_fade_nimg=blur_kimg * 1000 if blur_kimg else None,
+            ema_half_life_nimg=0.0,
+        )
+        self._order = _StepOrder(self, settings, random_inputs)
         self._means = {name: keras.metrics.Mean(name=name) for name in ("loss_G", "loss_D", "r_t")}
         self._r1 = np.float32(0.0)
 
@@ -144,54 +161,13 @@ class StyleGANTrainer(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch: G, D, and the penalties that are due; then move the average."""
         images, label = self._images_and_label(data)
-        batch, weights = len(images), self.regularization
-        self.random_inputs.labels = LabelArray(label)
-
-        g = self._g_phase(FakeInputs(self._latents("G", batch), self._view("G", batch)))
-        if weights.pl_weight and self.step % weights.pl_interval == 0:
-            half = max(batch // 2, 1)  # the last batch of an epoch may be a single image
-            directions = self.random_inputs.directions(self.cur_nimg, half)
-            self._pl_phase(PathLengthInputs(self._latents("PL", half), directions))
-
-        real = RealInputs(images, label, self._view("D real", batch))
-        fake = FakeInputs(self._latents("D", batch), self._view("D fake", batch))
-        d = self._d_phase(DiscriminatorInputs(real, fake))
-        judged = [d]
-        if weights.gamma and self.step % weights.r1_interval == 0:
-            judged.append(self._r1_phase(RealInputs(images, label, self._view("R1", batch))))
-            self._r1 = judged[-1]["Loss/r1_penalty"]
-        if self.adapts:
-            self.controller.batch = batch
-            self.controller.observe(*judged)
-
-        half_life_nimg = batch * EMA_NIMG_PER_BATCH if self.ema_kimg is None else self.ema_kimg * 1000
-        self._update_ema(tf.constant(ema_decay(batch, self.cur_nimg, half_life_nimg)))
-        self.step += 1
-        self.cur_nimg += batch
-
-        for name, value in {"loss_G": g["Loss/G/loss"], "loss_D": d["Loss/D/loss"]}.items():
-            self._means[name].update_state(value, sample_weight=batch)
-        for phase in judged:
-            self._means["r_t"].update_state(phase["Loss/signs/real"], sample_weight=batch)
+        metrics = self._order.run_batch(images, label)
+        for name, metric in {"loss_G": "Loss/G/loss", "loss_D": "Loss/D/loss", "r_t": "Loss/signs/real"}.items():
+            self._means[name].update_state(stats.mean(metrics[metric]), sample_weight=metrics[metric][0])
+        if "Loss/r1_penalty" in metrics:
+            self._r1 = stats.mean(metrics["Loss/r1_penalty"])
         means = {name: mean.result() for name, mean in self._means.items()}
         return {**means, "r1": self._r1, "augment_p": self.controller.probability}
-
-    def _phase(
-        self, loss_function: LossFunction, model: keras.Model, optimizer: Any
-    ) -> Callable[[Any], dict[str, Any]]:
-        """A compiled function of a phase's inputs that updates `model` and returns the means of the metrics."""
-        variables = model.trainable_variables
-        optimizer.build(variables)
-
-        @tf.function(autograph=False, reduce_retracing=True)
-        def run(inputs: Any) -> dict[str, tf.Tensor]:
-            gradients, reached, metrics = summed_gradients(loss_function, self, inputs, variables)
-            count = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
-            gradients, _ = zero_nonfinite([gradient / count for gradient in gradients])
-            optimizer.apply(gradients, reached)
-            return {name: tf.reduce_mean(value) for name, value in metrics.items()}
-
-        return lambda inputs: run(tf.nest.map_structure(tf.convert_to_tensor, inputs))
 
     def _images_and_label(self, data: Any) -> tuple[tf.Tensor, NDArray[np.float32]]:
         """Images, uint8 or float32, and labels [N, label_dim] of a batch."""
@@ -216,21 +192,6 @@ class StyleGANTrainer(keras.Model):
             raise ValueError(f"labels of shape {label.shape}: give [{len(images)}] or [{len(images)}, {label_dim}]")
         return images, label.astype(np.float32)
 
-    def _latents(self, purpose: str, count: int) -> Latents:
-        return self.random_inputs.latents(purpose, self.cur_nimg, count)
-
-    def _view(self, augmentation: str, count: int) -> View:
-        """Blur and augmentation of a batch."""
-        view = View()
-        if self.blur_kimg:
-            sigma = blur_sigma(self.cur_nimg, self.blur_kimg * 1000)
-            view = View(np.full([count], sigma, np.float32))
-        if self.augment is not None:
-            params = self.random_inputs.augmentation(augmentation, self.cur_nimg, count)
-            p = np.full([count], self.controller.probability, np.float32)
-            view = dataclasses.replace(view, augment_params=params, augment_p=p)
-        return view
-
     # --- Saving: Keras saves networks and optimizers ------------------------------------------------------------------
 
     def save_own_variables(self, store: Any) -> None:
@@ -249,4 +210,48 @@ class StyleGANTrainer(keras.Model):
     def _own_variables(self) -> dict[str, tf.Variable]:
         if not self.compiled:
             return {}
-        return {"pl_mean": self.pl_mean, **{variable.name: variable for variable in self.controller.variables}}
+        own = [self.pl_mean, *self.controller.variables]
+        if self.lecam_means is not None:
+            own.append(self.lecam_means)
+        return {variable.name: variable for variable in own}
+
+
+class _StepOrder(StepOrder):
+    """The phases of a StyleGANTrainer, as compiled functions of one device."""
+
+    state: StyleGANTrainer
+
+    def __init__(self, trainer: StyleGANTrainer, settings: StepSettings, random_inputs: RandomInputs) -> None:
+        super().__init__(trainer, settings, random_inputs)
+        loss = losses.LOSSES[settings.loss]
+        self._phases = {
+            "G": self._phase(loss.generator, trainer.G, trainer.g_optimizer),
+            "PL": self._phase(losses.path_length_phase, trainer.G, trainer.g_optimizer),
+            "D": self._phase(loss.discriminator, trainer.D, trainer.d_optimizer),
+            "R1": self._phase(loss.penalty, trainer.D, trainer.d_optimizer),
+        }
+        self._update_ema = tf.function(lambda decay: update_ema(trainer.G_ema, trainer.G, decay), autograph=False)
+
+    def run_batch(self, images: tf.Tensor, label: NDArray[np.float32]) -> dict[str, Any]:
+        """Train on a batch of any size; generated images get its labels."""
+        batch, ema_kimg = len(images), self.state.ema_kimg
+        half_life_nimg = batch * EMA_NIMG_PER_BATCH if ema_kimg is None else ema_kimg * 1000
+        self.settings = dataclasses.replace(self.settings, batch=batch, ema_half_life_nimg=half_life_nimg)
+        self.random_inputs.batch, self.random_inputs.labels = batch, LabelArray(label)
+        self.state.controller.batch = batch
+        return self.run((images, label))
+
+    def _phase(self, loss_function: LossFunction, model: keras.Model, optimizer: Any) -> Phase:
+        """A compiled function of a phase's inputs that updates `model` and returns the moments of the metrics."""
+        variables = model.trainable_variables
+        optimizer.build(variables)
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def run(inputs: Any) -> dict[str, tf.Tensor]:
+            gradients, reached, metrics = summed_gradients(loss_function, self.state, inputs, variables)
+            count = tf.cast(tf.shape(tf.nest.flatten(inputs)[0])[0], tf.float32)
+            gradients, _ = zero_nonfinite([gradient / count for gradient in gradients])
+            optimizer.apply(gradients, reached)
+            return {name: stats.moments(value) for name, value in metrics.items()}
+
+        return lambda inputs: run(tf.nest.map_structure(tf.convert_to_tensor, inputs))

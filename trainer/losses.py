@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -36,6 +36,7 @@ class Regularization:
         pl_weight: weight of path length regularization; 0 for none.
         pl_interval: steps from one path length phase to the next.
         lecam: weight of the LeCam penalty, which is part of every discriminator phase; 0 for none.
+        num_parts: parts of a batch whose gradients accumulate: the means of LeCam move in each of them.
 
     Examples:
         >>> regularization = Regularization(gamma=8.2)
@@ -48,6 +49,7 @@ class Regularization:
     pl_weight: float = 0.0
     pl_interval: int = 4
     lecam: float = 0.0
+    num_parts: int = 1
 
 
 class State(Protocol):
@@ -90,7 +92,7 @@ def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.T
     metrics = {"Loss/D/loss": loss, **scores("fake", fake_logits), **scores("real", real_logits)}
     if state.lecam_means is None:
         return loss, metrics
-    penalty = lecam_penalty(fake_logits, real_logits, state.lecam_means)
+    penalty = lecam_penalty(fake_logits, real_logits, state.lecam_means, state.regularization.num_parts)
     return loss + penalty * state.regularization.lecam, metrics | {"Loss/lecam_penalty": penalty}
 
 
@@ -140,10 +142,27 @@ def path_length_phase(state: State, inputs: PathLengthInputs) -> tuple[tf.Tensor
     return loss * state.regularization.pl_interval, {"Loss/pl_penalty": penalty, "Loss/G/reg": loss}
 
 
-#: {loss: (generator's phase, discriminator's phase, phase of the gradient penalty)}
-PHASES: dict[str, tuple[Any, Any, Any]] = {
-    "logistic": (generator_phase, discriminator_phase, r1_phase),
-    "relativistic": (relativistic_generator_phase, relativistic_discriminator_phase, r1_r2_phase),
+class Loss(NamedTuple):
+    """The phases that a loss consists of.
+
+    Attributes:
+        generator: the generator's.
+        discriminator: the discriminator's.
+        penalty: that of the gradient penalty, in steps with R1.
+
+    Examples:
+        >>> LOSSES["logistic"].penalty.__name__
+        'r1_phase'
+    """
+
+    generator: Callable[..., tuple[tf.Tensor, Metrics]]
+    discriminator: Callable[..., tuple[tf.Tensor, Metrics]]
+    penalty: Callable[..., tuple[tf.Tensor, Metrics]]
+
+
+LOSSES = {
+    "logistic": Loss(generator_phase, discriminator_phase, r1_phase),
+    "relativistic": Loss(relativistic_generator_phase, relativistic_discriminator_phase, r1_r2_phase),
 }
 
 
@@ -232,17 +251,19 @@ def r1_penalty(state: State, images: tf.Tensor, label: tf.Tensor | None, view: V
     return tf.reduce_sum(tf.square(tape.gradient(total, images)), axis=[1, 2, 3]), logits
 
 
-def lecam_penalty(fake_logits: tf.Tensor, real_logits: tf.Tensor, means: tf.Variable) -> tf.Tensor:
+def lecam_penalty(fake_logits: tf.Tensor, real_logits: tf.Tensor, means: tf.Variable, num_parts: int = 1) -> tf.Tensor:
     """(D(x) - a_F)^2 + (D(G(z)) - a_R)^2, [N], of LeCam regularization (arXiv 2104.03310, equation 5).
 
     Args:
         fake_logits, real_logits: [N].
         means: float32 [2], the moving averages a_R and a_F of earlier logits, which move towards those of this batch.
+        num_parts: parts that a batch has; all of them together move the means as far as a whole batch does.
     """
     real_mean, fake_mean = tf.unstack(means.value())
     penalty = tf.square(real_logits - fake_mean) + tf.square(fake_logits - real_mean)
     batch_means = tf.stack([tf.reduce_mean(real_logits), tf.reduce_mean(fake_logits)])
-    means.assign(means + LECAM_MEAN_STEP * (tf.stop_gradient(batch_means) - means))
+    step = 1 - (1 - LECAM_MEAN_STEP) ** (1 / num_parts)
+    means.assign(means + step * (tf.stop_gradient(batch_means) - means))
     return penalty
 
 

@@ -151,9 +151,9 @@ class RandomInputs:
         replaced = generator(self.seed, Purpose.PSEUDO_REPLACED, cur_nimg).random(self.batch) < p
         return Pseudo(self.latents("pseudo", cur_nimg), replaced)
 
-    def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
+    def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
         """Return parameters of the augmentation for a key of _AUGMENT, such as "D real"."""
-        return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), count or self.batch)
+        return sample_params(generator(self.seed, _AUGMENT[purpose], cur_nimg), self.batch)
 
 
 def _seeds(rng: np.random.Generator, count: int) -> NDArray[np.int32]:

@@ -58,8 +58,9 @@ class TrainState:
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
         self._strategy = strategy or tf.distribute.get_strategy()
         self.augment = Augment(options.augpipe) if options.aug in ("fixed", "ada") else None
+        parts = options.num_accumulation_steps(self._strategy.num_replicas_in_sync)
         self.regularization = Regularization(
-            options.gamma, options.r1_interval, options.pl_weight, options.pl_interval, options.lecam
+            options.gamma, options.r1_interval, options.pl_weight, options.pl_interval, options.lecam, parts
         )
         # Outside the scope: its inputs are metrics of the global batch, the same in every worker.
         self.controller = Controller(
@@ -70,7 +71,6 @@ class TrainState:
             probability=options.p,
             aug=options.aug,
         )
-        parts = options.num_accumulation_steps(self._strategy.num_replicas_in_sync)
         with self._strategy.scope():
             keras.utils.set_random_seed(options.seed)
             self.G = build_generator(options.generator(), dtype=options.policy)

@@ -59,12 +59,12 @@ class TrainStep(StepOrder):
         self.options, self.strategy = options, strategy
         self.num_accumulation_steps = options.num_accumulation_steps(strategy.num_replicas_in_sync)
         G, D = state.G.trainable_variables, state.D.trainable_variables
-        generator_phase, discriminator_phase, penalty_phase = losses.PHASES[options.loss]
+        loss = losses.LOSSES[options.loss]
         self.replica_steps = {
-            "G": self._phase("G", generator_phase, G, state.g_optimizer),
+            "G": self._phase("G", loss.generator, G, state.g_optimizer),
             "PL": self._phase("PL", losses.path_length_phase, G, state.g_optimizer),
-            "D": self._phase("D", discriminator_phase, D, state.d_optimizer),
-            "R1": self._phase("R1", penalty_phase, D, state.d_optimizer),
+            "D": self._phase("D", loss.discriminator, D, state.d_optimizer),
+            "R1": self._phase("R1", loss.penalty, D, state.d_optimizer),
             "held_out": self._measurement(losses.held_out_scores),
         }
         self._phases = {name: self._distributed(step) for name, step in self.replica_steps.items()}

@@ -1,4 +1,4 @@
-"""The host's part of a training step: the order of its phases and their inputs, without TensorFlow.
+"""Order and inputs of the phases of a training step, computed on the host, without TensorFlow.
 
 Phases that were exported (custom_ops/gpu) run in the same order on the same inputs where TensorFlow is not installed.
 """
@@ -24,6 +24,8 @@ from trainer.inputs import (
 )
 from trainer.random_inputs import RandomInputs
 
+#: {loss: True if it compares generated images with real ones, so that all of its phases get both}
+PAIRED = {"logistic": False, "relativistic": True}
 BLUR_SIGMA_PIXELS = 10.0  # of the blur of the discriminator's first images, config R
 EMA_RAMP_UP = 0.05  # the half-life is at most this share of the images seen so far
 
@@ -40,7 +42,7 @@ class StepSettings:
 
     Attributes:
         batch: images of a step.
-        loss: see trainer.losses.PHASES; the relativistic one compares images with real ones in all phases.
+        loss: key of PAIRED and of trainer.losses.LOSSES.
         gamma, r1_interval, pl_weight, pl_interval: regularization, see trainer.losses.Regularization.
         aug: see trainer.config.AUGMENTATIONS.
         blur_fade_nimg: images in which the blur fades; None without blur.
@@ -134,18 +136,18 @@ class StepOrder:
             held_out: images that are only judged, likewise; None in steps without.
         """
         state, settings = self.state, self.settings
-        paired = settings.loss == "relativistic"
+        paired = PAIRED[settings.loss]
         fake_inputs: Any = self._fake_inputs("G", "G")
-        metrics = self._phases["G"](self._paired(real, "G real", fake_inputs) if paired else fake_inputs)
+        metrics = self._phases["G"](self._with_real(real, "G real", fake_inputs) if paired else fake_inputs)
         if settings.pl_weight and state.step % settings.pl_interval == 0:
             metrics = {**metrics, **self._phases["PL"](self._path_length_inputs())}
-        scores = self._phases["D"](self._paired(real, "D real", self._fake_inputs("D", "D fake")))
+        scores = self._phases["D"](self._with_real(real, "D real", self._fake_inputs("D", "D fake")))
         if held_out is not None:
             scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
         metrics, judged = stats.add(metrics, scores), [scores]
         if settings.gamma and state.step % settings.r1_interval == 0:
             if paired:
-                scores = self._phases["R1"](self._paired(real, "R1", self._fake_inputs("R2", "R2")))
+                scores = self._phases["R1"](self._with_real(real, "R1", self._fake_inputs("R2", "R2")))
             else:
                 scores = self._phases["R1"](self._real_inputs(real, "R1"))
             metrics, judged = stats.add(metrics, scores), [*judged, scores]
@@ -171,11 +173,12 @@ class StepOrder:
             pseudo = self._worker_slice(self.random_inputs.pseudo(self.state.cur_nimg, p))
         return RealInputs(images, label, self._view(augmentation), pseudo)
 
-    def _paired(self, real: Batch, augmentation: str, fake: FakeInputs) -> DiscriminatorInputs:
-        return DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
+    def _with_real(self, real: Batch, augmentation: str, fake: FakeInputs) -> DiscriminatorInputs:
+        inputs = DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
+        return with_equal_labels(inputs) if PAIRED[self.settings.loss] else inputs
 
     def _path_length_inputs(self) -> PathLengthInputs:
-        count = self.settings.batch // 2
+        count = max(self.settings.batch // 2, 1)  # the last batch of an epoch of Keras may be a single image
         latents = self.random_inputs.latents("PL", self.state.cur_nimg, count)
         directions = self.random_inputs.directions(self.state.cur_nimg, count)
         return self._worker_slice(PathLengthInputs(latents, directions))
@@ -193,6 +196,19 @@ class StepOrder:
     def _worker_slice(self, inputs: Inputs) -> Inputs:
         """This worker's part of inputs of the global batch."""
         return map_arrays(lambda array: array[self._part_of_rows(len(array))], inputs)
+
+
+def with_equal_labels(inputs: DiscriminatorInputs) -> DiscriminatorInputs:
+    """Give generated images the labels of the real ones that they are compared with.
+
+    D's logits for different labels have no common zero, so that only images of one label can be compared.
+    """
+    real, label = inputs.real, inputs.real.label
+    if real.pseudo is not None:
+        pseudo = dataclasses.replace(real.pseudo, latents=dataclasses.replace(real.pseudo.latents, label=label))
+        real = dataclasses.replace(real, pseudo=pseudo)
+    latents = dataclasses.replace(inputs.fake.latents, label=label)
+    return DiscriminatorInputs(real, dataclasses.replace(inputs.fake, latents=latents))
 
 
 def blur_sigma(cur_nimg: int, fade_nimg: float) -> float:

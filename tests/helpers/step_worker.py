@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from sg3tf import Generator
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.sampler import batches
+from sg3tf.models.generators import StyleGAN3Generator
 from sg3tf.ops import use_backend
 from sg3tf.utils.rng import Purpose, generator
 from tests.helpers import tiny_run
@@ -55,6 +56,7 @@ from trainer.step import TrainStep
 from trainer.step_order import blur_sigma
 
 Arrays = dict[str, NDArray[Any]]
+KEPT = 0.75  # by the averages, in a last update from where they began
 
 
 class ReorderedInputs(RandomInputs):
@@ -64,10 +66,12 @@ class ReorderedInputs(RandomInputs):
 
     def latents(self, purpose: str, cur_nimg: int, count: int | None = None) -> Latents:
         latents = super().latents(purpose, cur_nimg, count)
+        if count is not None:  # of path lengths, half a batch, whose images do not meet
+            return latents
         return tf.nest.map_structure(lambda value: value[self.order], latents)
 
-    def augmentation(self, purpose: str, cur_nimg: int, count: int | None = None) -> NDArray[np.float32]:
-        return super().augmentation(purpose, cur_nimg, count)[self.order]
+    def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
+        return super().augmentation(purpose, cur_nimg)[self.order]
 
 
 def named(variables: Any) -> dict[str, Any]:
@@ -95,9 +99,9 @@ class Recorder:
 
     def __init__(self, state: TrainState) -> None:
         self.state = state
-        self.models = {"G": state.G, "D": state.D, "R1": state.D}
+        self.models = {"G": state.G, "PL": state.G, "D": state.D, "R1": state.D}
         g, d = self._spied(state.g_optimizer, state.G), self._spied(state.d_optimizer, state.D)
-        self.applied = {"G": g, "D": d, "R1": d}
+        self.applied = {"G": g, "PL": g, "D": d, "R1": d}
         self.start = {name: v.numpy() for name, v in of_parts(state).items()}
 
     def reset(self) -> None:
@@ -241,13 +245,14 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
             state = TrainState(options, strategy)
             with strategy.scope():
                 if not start.exists():
-                    like_trained(state.G, **shown_inputs(random_inputs))
+                    if isinstance(state.G, StyleGAN3Generator):
+                        like_trained(state.G, **shown_inputs(random_inputs))
                     state.G_ema.set_weights(state.G.get_weights())
                     state.save(start)
                 state.restore(start)
                 recorder = Recorder(state)
             arrays = {f"start/{name}": value for name, value in recorder.start.items()}
-            if strategy.num_replicas_in_sync == 1:
+            if strategy.num_replicas_in_sync == 1 and isinstance(state.G, StyleGAN3Generator):
                 for name, shift in (("direct", 0), ("shifted", 1)):
                     found = direct(state, options, random_inputs, (images, labels), shift)
                     arrays |= {f"{name}/{n}": value for n, value in found.items()}
@@ -259,11 +264,23 @@ def steps(run: dict[str, Any], data: str, strategy: tf.distribute.Strategy) -> A
         arrays |= {f"metric/{name}": stats.mean(value).numpy() for name, value in metrics.items()}
         for name, variable in of_parts(state).items():
             arrays[f"end/{name}"], arrays[f"apart/{name}"] = variable.numpy(), apart(variable)
+        for name, value in {"pl_mean": state.pl_mean, "lecam_means": state.lecam_means}.items():
+            if value is not None:
+                arrays[f"end/{name}"] = value.numpy()
         result |= {f"{variant}/{name}": value for name, value in arrays.items()}
         if run["end"]:
             save_plain(state, options, strategy, Path(run["end"]))
             shown = state.G_ema(shown_inputs(random_inputs)).numpy()  # outside the scope, as for the image grids
             result[f"{variant}/shown"] = shown
+        averages = {"G_ema": state.G_ema, **{f"power_ema_{i}": G for i, G in enumerate(state.power_emas.values())}}
+        for average in averages.values():  # which the step has made equal to G
+            for name, variable in named(average.variables).items():
+                variable.assign(recorder.start[f"G_ema/{name}"])
+        train_step._update_ema(np.asarray(KEPT, np.float32))
+        if state.power_emas:
+            train_step._update_power_emas(tf.constant([1 - KEPT] * len(state.power_emas)))
+        for part, average in averages.items():
+            result |= {f"{variant}/updated/{part}/{n}": v.numpy() for n, v in named(average.variables).items()}
         recorder.reset()
     return result
 

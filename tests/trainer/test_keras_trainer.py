@@ -101,9 +101,14 @@ def test_augmentation_adapts(fitted):
 def test_the_controller_gets_the_logits_of_r1_too():
     """Four steps, R1 in the first: the mean of five batches."""
     trainer = make_trainer()
-    trainer._g_phase = lambda inputs: {"Loss/G/loss": 0.0}
-    trainer._d_phase = lambda inputs: {"Loss/D/loss": 0.0, "Loss/signs/real": 0.5}
-    trainer._r1_phase = lambda inputs: {"Loss/r1_penalty": 0.0, "Loss/signs/real": -1.0}
+    metrics = {
+        "G": {"Loss/G/loss": 0.0},
+        "D": {"Loss/D/loss": 0.0, "Loss/signs/real": 0.5},
+        "R1": {"Loss/r1_penalty": 0.0, "Loss/signs/real": -1.0},
+    }
+    for phase, means in metrics.items():
+        moments = {name: stats.moments(tf.fill([BATCH], mean)) for name, mean in means.items()}
+        trainer._order._phases[phase] = lambda inputs, moments=moments: moments
     for _ in range(4):
         logs = trainer.train_step(tf.constant(images_of(BATCH)))
     assert trainer.controller.overfitting == pytest.approx((4 * 0.5 - 1) / 5) == pytest.approx(float(logs["r_t"]))
@@ -177,6 +182,8 @@ def test_weights_are_saved_and_training_continues(tmp_path):
         ("stylegan3-t", {}, {}),
         ("stylegan3-r", {}, {"blur_kimg": BATCH * 200 / 32}),
         ("stylegan2", {"pl_weight": 2.0, "style_mixing": 0.9, "glr": 0.002}, {"pl_weight": 2.0, "style_mixing": 0.9}),
+        ("stylegan3-t", {"loss": "relativistic"}, {"loss": "relativistic"}),
+        ("stylegan3-t", {"lecam": 0.5}, {"lecam": 0.5}),
     ],
 )
 def test_a_step_is_that_of_the_exact_loop(faces, preset, options, arguments):
@@ -210,6 +217,31 @@ def test_a_step_is_that_of_the_exact_loop(faces, preset, options, arguments):
         for a, b in zip(getattr(state, name).variables, getattr(trainer, name).variables, strict=True):
             np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
     assert float(trainer.pl_mean) == pytest.approx(float(state.pl_mean), rel=1e-5)
+    if "lecam" in arguments:
+        np.testing.assert_allclose(trainer.lecam_means, state.lecam_means, rtol=1e-5)
+        assert np.all(np.abs(state.lecam_means) > 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss": "hinge"}, "loss='hinge': give one of logistic, relativistic"),
+        ({"loss": "relativistic", "lecam": 0.1}, "lecam=0.1: works with loss='logistic' only"),
+    ],
+)
+def test_losses_that_do_not_exist_are_refused(conditional, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        conditional.compile(gamma=1.0, **arguments)
+
+
+def test_moving_averages_of_lecam_are_saved(tmp_path):
+    trainer = make_trainer(lecam=0.5)
+    trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH)), verbose=0)
+    trainer.save_weights(tmp_path / "trainer.weights.h5")
+    other = make_trainer(seed=1, lecam=0.5)
+    other.load_weights(tmp_path / "trainer.weights.h5")
+    np.testing.assert_array_equal(other.lecam_means, trainer.lecam_means)
+    assert np.all(other.lecam_means != 0)
 
 
 def test_a_last_batch_of_one_image_has_path_lengths():
@@ -223,7 +255,9 @@ def test_phases_are_compiled():
     with contextlib.ExitStack() as stack:
         tf.config.run_functions_eagerly(False)
         stack.callback(tf.config.run_functions_eagerly, True)
-        traced = stack.enter_context(mock.patch.object(losses, "generator_phase", wraps=losses.generator_phase))
+        traced = mock.Mock(wraps=losses.generator_phase)
+        loss = losses.LOSSES["logistic"]._replace(generator=traced)
+        stack.enter_context(mock.patch.dict(losses.LOSSES, logistic=loss))
         trainer = make_trainer(preset="stylegan2")
         history = trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH)), epochs=4, verbose=0)
     assert np.all(np.isfinite(history.history["loss_G"]))

@@ -20,7 +20,7 @@ from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
 from trainer import loop, run_dir
 from trainer.state import TrainState
-from trainer.step import TrainStep
+from trainer.step import TrainStep, update_power_ema
 
 STEPS = 6
 
@@ -79,6 +79,17 @@ def test_tracked_averages(run):
             np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=STEPS * 2**-23 * scale)
     first, last = (np.concatenate([array.ravel() for array in seen[i]]) for i in (0, -1))
     assert np.abs(first - last).max() > 1e-3  # otherwise any average would do
+
+
+def test_small_shares_are_not_rounded_away():
+    """A decay of 1 - 2e-5 is rounded to 2^-24 in float32, which changes the share by up to 0.15 %."""
+    average, model = (tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False)]) for _ in range(2))
+    for network, value in ((average, 0.0), (model, 1.0)):
+        network.build([1, 1])
+        network.layers[0].kernel.assign([[value]])
+    share = 2.03e-5
+    update_power_ema(average, model, tf.constant(share))
+    assert float(average.layers[0].kernel[0, 0]) == pytest.approx(share, rel=1e-6)
 
 
 def test_files_and_command(run, tmp_path, capsys):
