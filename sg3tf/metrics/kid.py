@@ -44,18 +44,25 @@ def kernel_distance(
     return float(np.mean([_squared_discrepancy(subset(real), subset(fake)) for _ in range(num_subsets)]))
 
 
-def standardized_kernel_distance(real: Features, fake: Features, rng: np.random.Generator) -> float:
+def standardized_kernel_distance(
+    real: Features, fake: Features, rng: np.random.Generator, smallest_deviations: Array
+) -> float:
     """Return 1000 times the `kernel_distance` of features that have mean 0 and standard deviation 1 in the real set.
 
-    For features whose scales are arbitrary. Those that do not vary in the real set are only centered. Ten pairs of
-    subsets are drawn, or one pair where it is the two sets.
+    For features whose scales are arbitrary. Ten pairs of subsets are drawn, or one pair where it is the two sets.
+
+    Args:
+        real, fake: float [M, D] and [N, D].
+        rng: source of the subsets.
+        smallest_deviations: float [D], positive. A feature that varies less in the real set is divided by this instead:
+            by its own deviation, the rounding of a feature that is constant there would outweigh all others.
     """
     check_features("real", real, real.shape[-1])
     check_features("fake", fake, real.shape[-1])
     mean, std = real.mean(axis=0, dtype=np.float64), real.std(axis=0, dtype=np.float64)
-    std[std == 0] = 1
     num_subsets = 1 if len(real) == len(fake) <= SUBSET_SIZE else 10
-    return 1000 * kernel_distance((real - mean) / std, (fake - mean) / std, rng, num_subsets)
+    scale = np.maximum(std, smallest_deviations)
+    return 1000 * kernel_distance((real - mean) / scale, (fake - mean) / scale, rng, num_subsets)
 
 
 def _squared_discrepancy(x: Array, y: Array) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sg3tf.metrics.detectors.scattering import SMALLEST_DEVIATIONS
 from sg3tf.metrics.equivariance import (
     MIN_SIDE_ROTATED,
     EquivarianceMetric,
@@ -96,7 +97,7 @@ def _kid(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
 
 
 def _kid_scattering(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:
-    return (standardized_kernel_distance(real, fake, rng),)
+    return (standardized_kernel_distance(real, fake, rng, SMALLEST_DEVIATIONS),)
 
 
 def _swd(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:

@@ -21,7 +21,11 @@ _LUMA = (0.299, 0.587, 0.114)
 _FLOOR = 1 / 255  # of amplitudes: less is rounding of 8-bit values
 
 _PAIRS = [(first, second) for second in range(SCALES) for first in range(second)]
-FEATURES = CELLS**2 * (3 + SCALES * ANGLES + len(_PAIRS) * ANGLES**2)
+_COLORS, _AMPLITUDES = CELLS**2 * 3, CELLS**2 * (SCALES * ANGLES + len(_PAIRS) * ANGLES**2)
+FEATURES = _COLORS + _AMPLITUDES
+#: [FEATURES], half of what one gray level, or noise of one gray level in a flat area, adds to a feature. Less is no
+#: variation of pictures.
+SMALLEST_DEVIATIONS = np.repeat([1 / 255, 0.1], [_COLORS, _AMPLITUDES])
 
 
 class Scattering:
@@ -31,7 +35,7 @@ class Scattering:
         resolution: side of square images, or their Size (width, height); at least 8 each way.
     """
 
-    digest = "Morlet scattering, 3 octaves, 4 angles, 4 x 4 cells, version 1"
+    digest = "Morlet scattering, 3 octaves, 4 angles, 4 x 4 cells, version 2"
     min_side = _MARGIN  # what is mirrored beyond the border
 
     def __init__(self, resolution: Resolution) -> None:

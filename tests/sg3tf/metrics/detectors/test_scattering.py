@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sg3tf.metrics.detectors.scattering import ANGLES, CELLS, FEATURES, SCALES, Scattering, morlet_filters
+from sg3tf.metrics.detectors.scattering import (
+    ANGLES,
+    CELLS,
+    FEATURES,
+    SCALES,
+    SMALLEST_DEVIATIONS,
+    Scattering,
+    morlet_filters,
+)
 from sg3tf.metrics.kid import kernel_distance, standardized_kernel_distance
 from sg3tf.utils.resolution import to_resolution
 
@@ -79,7 +87,27 @@ def test_standardized_distance():
     real = (real - real.mean(0)) / real.std(0)
     expected = 1000 * kernel_distance(real, fake, np.random.default_rng(1), num_subsets=10)
     scale, offset = rng.uniform(0.1, 10, 5), rng.normal(0, 10, 5)
-    found = standardized_kernel_distance(real * scale + offset, fake * scale + offset, np.random.default_rng(1))
+    real_scaled, fake_scaled = real * scale + offset, fake * scale + offset
+    found = standardized_kernel_distance(real_scaled, fake_scaled, np.random.default_rng(1), np.full(5, 1e-9))
     assert found == pytest.approx(expected, rel=1e-9)
-    constant = np.concatenate([real, np.ones([40, 1])], axis=1)
-    assert np.isfinite(standardized_kernel_distance(constant, constant, np.random.default_rng(1)))
+    # A sixth feature, which is constant in the real set and 1.5 more in the other, counts in units of 0.5.
+    real_more, fake_more = (np.insert(x, 5, value, axis=1) for x, value in ((real_scaled, 7.0), (fake_scaled, 8.5)))
+    by_hand = (np.insert(x, 5, value, axis=1) for x, value in ((real, 0.0), (fake, 3.0)))
+    expected = 1000 * kernel_distance(*by_hand, np.random.default_rng(1), num_subsets=10)
+    smallest = np.array([1e-9] * 5 + [0.5])
+    found = standardized_kernel_distance(real_more, fake_more, np.random.default_rng(1), smallest)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_flat_backgrounds_do_not_decide():
+    """Noise of one gray level on a background that is flat in all real images: 1e24 without smallest deviations."""
+    rng = np.random.default_rng(0)
+
+    def pictures(noise: int) -> np.ndarray:
+        images = np.zeros([60, 64, 64, 1], np.int64)
+        images[:, 20:44, 20:44] = rng.integers(0, 256, [60, 24, 24, 1])
+        return np.clip(images + rng.integers(-noise, noise + 1, images.shape), 0, 255).astype(np.uint8)
+
+    real, *others = (Scattering(64)(pictures(noise))["coefficients"].numpy() for noise in (0, 0, 1))
+    same, noisy = (standardized_kernel_distance(real, x, rng, SMALLEST_DEVIATIONS) for x in others)
+    assert abs(same) < 50 < noisy < 1e4
