@@ -25,9 +25,9 @@ def standard_normal(seeds: tf.Tensor, count: int) -> tf.Tensor:
 
     Args:
         seeds: one for each row.
-        count: even.
+        count: numbers in a row.
     """
-    bits = random_bits(seeds, [2, count // 2], tf.uint32)
+    bits = random_bits(seeds, [2, (count + 1) // 2], tf.uint32)  # in pairs
     uniform = (tf.cast(bits, tf.float32) + 0.5) * 2.0**-32  # in (0, 1]
     radius, angle = tf.sqrt(-2 * tf.math.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)
+    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)[:, :count]

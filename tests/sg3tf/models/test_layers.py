@@ -532,6 +532,26 @@ def test_minibatch_stddev_of_one_image_is_almost_zero_and_has_a_gradient() -> No
     assert np.all(np.isfinite(tape.gradient(y, x)))
 
 
+def test_minibatch_stddev_gradient() -> None:
+    """Against central differences in float64 of the definition."""
+    x, cotangent = random(4, 2, 2, 6).astype(np.float64), random(4, 2, 2, 7, seed=1)
+    with tf.GradientTape() as tape:
+        given = tf.constant(x, tf.float32)
+        tape.watch(given)
+        y = MinibatchStddev(2)(given)
+    gradient = tape.gradient(y, given, output_gradients=tf.constant(cotangent, tf.float32)).numpy()
+
+    def loss(x: Array) -> float:
+        return float(np.sum(nhwc(reference_discriminator.minibatch_stddev(nchw(x), 2, 1)) * cotangent))
+
+    step, expected = 1e-5, np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        shift = np.zeros_like(x)
+        shift[index] = step
+        expected[index] = (loss(x + shift) - loss(x - shift)) / (2 * step)
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-5)
+
+
 def test_minibatch_stddev_needs_whole_groups() -> None:
     with pytest.raises(ValueError, match="batch of 5 images is not a multiple of mbstd_group_size=2: change one"):
         MinibatchStddev(2)(random(5, 4, 4, 8))

@@ -240,6 +240,16 @@ def test_noise_is_the_same_in_all_contexts(context: str, tmp_path: Path) -> None
     np.testing.assert_allclose(result, images(SEEDS)[0], rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("resolution", ["40x24", "24x40"])
+def test_noise_of_grids_with_an_odd_number_of_pixels(resolution: str) -> None:
+    """The smallest grid has 5 x 3 pixels, and all of them together an odd number."""
+    convs = tiny(resolution).convs
+    drawn = layer_noises(convs, SEEDS)
+    assert [noise.shape[1:] for noise in drawn] == [conv.noise_const.shape for conv in convs]
+    numbers = np.concatenate([np.ravel(noise) for noise in drawn])
+    assert numbers.size % 2 and abs(numbers.std() - 1) < 4 / np.sqrt(2 * numbers.size)  # four standard errors
+
+
 # Architecture
 
 

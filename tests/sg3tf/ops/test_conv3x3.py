@@ -55,19 +55,18 @@ def derivatives(function: Callable[..., tf.Tensor], pad: int, dtype: tf.DType, *
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("pad", [0, 1, 2])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "pad"), [(shape, pad) for shape in SHAPES for pad in (0, 1, 2) if min(shape[1:3]) + 2 * pad >= 3]
+)
 def test_equals_definition_with_two_orders_of_gradients(shape, pad, scaled):
     batch, height, width, fan_in, filters = shape
-    if min(height, width) + 2 * pad < 3:
-        return
     operands = [normal(1, batch, height, width, fan_in), normal(2, 3, 3, fan_in, filters) / (9 * fan_in) ** 0.5]
     if scaled:
         operands += [normal(4, batch, fan_in), 1 + 0.5 * np.tanh(normal(5, batch, filters))]
     exact = derivatives(definition, pad, tf.float64, *operands)
     actual = derivatives(conv3x3, pad, tf.float32, *operands)
     errors = [relative_error(a, e) for a, e in zip(actual, exact, strict=True)]
-    assert max(errors) < TOLERANCE, errors
+    assert all(error < TOLERANCE for error in errors), errors
 
 
 def test_shapes_are_known_in_graphs_of_unknown_batch():

@@ -60,15 +60,6 @@ def test_matrix(axis: Axis, in_size: int, random: Any) -> None:
     np.testing.assert_array_equal(axis.matrix(taps, in_size), matrix(axis, np.array(taps), in_size))
 
 
-@given(axes, st.integers(1, 12))
-def test_adjoint_padding_is_the_documented_one(axis: Axis, in_size: int) -> None:
-    assume(axis.out_size(in_size) >= 1)
-    adjoint = axis.adjoint(in_size)
-    before = axis.num_taps - 1 - axis.before
-    after = in_size * axis.up - axis.out_size(in_size) * axis.down + axis.before - axis.up + 1
-    assert (adjoint.up, adjoint.down, adjoint.before, adjoint.after) == (axis.down, axis.up, before, after)
-
-
 def outer_sum(kernel: Filter) -> np.ndarray:
     return np.einsum("ry,rx->yx", kernel.y, kernel.x)
 
