@@ -277,7 +277,7 @@ class RestServer(ThreadingHTTPServer):
     def server_close(self) -> None:
         """Wait for the requests in flight; connections that have sent none are closed."""
         for connection in list(self.silent):
-            with suppress(OSError):  # closed meanwhile
+            with suppress(OSError):  # it may have been closed
                 socket.socket.shutdown(connection, socket.SHUT_RD)  # of TLS: the bytes below it
         super().server_close()
 

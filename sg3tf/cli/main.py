@@ -55,7 +55,7 @@ COMMANDS = {
     "generate sheet": Command("Draw classes side by side.", "sg3tf.generate.commands.sheet"),
     "project": Command("Search for the latents of a picture.", "sg3tf.cli.project"),
     "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
-    "ema": Command("Average weights over any part of a run.", "sg3tf.cli.ema"),
+    "ema": Command("Build an average of any length (train --posthoc_ema).", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
     "compare-runs": Command("Draw metrics of training runs.", "sg3tf.cli.compare_runs", positional="RUN..."),
     "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
@@ -68,12 +68,12 @@ COMMANDS = {
     "spectra slices": Command(
         "Draw slices through spectra.", "sg3tf.cli.spectra", prefix="slices_", positional="FILE..."
     ),
-    "texture-sticking": Command("Draw textures that stick to pixels.", "sg3tf.cli.texture_sticking"),
+    "texture-sticking": Command("Measure and draw details that stick to pixels.", "sg3tf.cli.texture_sticking"),
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
     "convert to-state-dict": Command("Write a StyleGAN2 for other PyTorch code.", "sg3tf.convert.to_state_dict"),
     "export": Command("Export a network as a SavedModel, an ONNX or a LiteRT file.", "serving.export", registered=True),
-    "upload": Command("Share a network on the hub.", "sg3tf.cli.upload"),
+    "upload": Command("Upload a network to a model hub.", "sg3tf.cli.upload"),
     "serve": Command("Serve an exported network.", "serving.server", registered=True),
     "explore": Command("Open a network in a web page.", "serving.explore", registered=True),
     "doctor": Command("Check the installation.", "sg3tf.doctor.command"),
