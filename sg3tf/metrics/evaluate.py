@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sg3tf.metrics import detectors
 from sg3tf.metrics.cache import Cache, ProgressFile
+from sg3tf.metrics.detectors import files as detector_files
 from sg3tf.metrics.equivariance import EquivarianceMetric, measure_equivariance
 from sg3tf.metrics.feature_stats import MOMENTS, FeatureRequest, FeatureStats
 from sg3tf.metrics.features import VERSIONS, FeatureExtractor, ProgressCallback, generated_cache_key
@@ -71,12 +72,15 @@ def load_detectors(
     names: Iterable[str], detector_dir: str | os.PathLike[str] | None, resolution: Resolution
 ) -> dict[str, Any]:
     """The detectors that metrics use, by name; detector_dir may be None where all are built in."""
-    return {
-        name: detectors.BUILT_IN[name](resolution)
-        if name in detectors.BUILT_IN
-        else detectors.load(name, Path(str(detector_dir)))
-        for name in required_detectors(names)
-    }
+    required, folder = required_detectors(names), Path(str(detector_dir))
+    try:
+        return {
+            name: detectors.BUILT_IN[name](resolution) if name in detectors.BUILT_IN else detectors.load(name, folder)
+            for name in required
+        }
+    except detectors.DetectorError:
+        detector_files.check_files(folder, detectors.published_files(required))  # names what all of them lack
+        raise
 
 
 def _open(data: Data | None, config: Any) -> Images | None:
@@ -107,8 +111,19 @@ def _check_arguments(
         _check_data(data, config)
     for name in names:
         _check_metric(name, METRICS[name], config, data, num_samples)
-        if detector_dir is None and not detectors.BUILT_IN.keys() >= set(required_detectors([name])):
-            raise ConfigError(f"metrics={name!r}: needs a detector network; give detector_dir, the folder of its files")
+    if detector_dir is None:
+        _check_built_in(names)
+
+
+def _check_built_in(names: Sequence[str]) -> None:
+    """Refuse metrics whose detectors are in files."""
+    lacking = [name for name in names if detectors.published_files(required_detectors([name]))]
+    if lacking:
+        files = detectors.published_files(required_detectors(lacking))
+        raise ConfigError(
+            f"metrics={','.join(lacking)!r}: give detector_dir, a folder with {detector_files.names(files)}: "
+            f"{detector_files.sources(files)}; nothing is downloaded"
+        )
 
 
 def _check_data(data: Images, config: Any) -> None:

@@ -255,7 +255,9 @@ def test_number_of_images_of_default_metrics(faces, snap_kimg, count):
 
 def test_refused_before_a_run_begins(faces, monkeypatch):
     options = tiny_run.options(faces, **SETTINGS)
-    with pytest.raises(OptionError, match=r"--detector_dir=.*/x: classify_image_graph_def.pb is not in"):
+    with pytest.raises(
+        OptionError, match=r"--detector_dir=.*/x: classify_image_graph_def.pb, vgg16-397923af.pth are not in"
+    ):
         evaluation.check_metrics(options)
     with pytest.raises(ConfigError, match="fid50k_full.*detector_dir"):
         evaluation.check_metrics(dataclasses.replace(options, detector_dir=None))

@@ -10,17 +10,18 @@ inception(images)["pool"]
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 from sg3tf.metrics.detectors import inception, lpips, vgg16
-from sg3tf.metrics.detectors.files import DetectorError
+from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, check_files
 from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
 from sg3tf.metrics.detectors.scattering import Scattering
 
-__all__ = ["BUILT_IN", "DETECTORS", "Detector", "DetectorError", "load"]
+__all__ = ["BUILT_IN", "DETECTORS", "Detector", "DetectorError", "load", "published_files"]
 
 
 class Detector(Protocol):
@@ -46,6 +47,17 @@ BUILT_IN: dict[str, type[LaplacianPatches | Scattering]] = {
 
 DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
 
+_FILES = {
+    "inception": [inception.PUBLISHED],
+    "vgg16": [vgg16.PUBLISHED],
+    "lpips": [vgg16.PUBLISHED, lpips.PUBLISHED],
+}
+
+
+def published_files(names: Iterable[str]) -> list[PublishedFile]:
+    """Files that detectors are loaded from, each once; `names` are keys of DETECTORS or BUILT_IN."""
+    return [*dict.fromkeys(file for name in names for file in _FILES.get(name, []))]
+
 
 def load(name: str, folder: str | os.PathLike[str]) -> Any:
     """Load a network from its published files; nothing is downloaded.
@@ -58,8 +70,9 @@ def load(name: str, folder: str | os.PathLike[str]) -> Any:
         A Detector; for "lpips" an Lpips.
 
     Raises:
-        DetectorError: unknown name, a missing file (the message says where it is published), or a wrong one.
+        DetectorError: unknown name, missing files (the message says where they are published), or a wrong one.
     """
     if name not in DETECTORS:
         raise DetectorError(f"detector={name!r}: known are {', '.join(DETECTORS)}")
+    check_files(Path(folder), published_files([name]))
     return DETECTORS[name](Path(folder))

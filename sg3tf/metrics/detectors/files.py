@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -42,15 +43,41 @@ def find_file(folder: Path, published: PublishedFile) -> Path:
     Raises:
         DetectorError: it is missing.
     """
-    path = folder / published.name
-    if path.is_file():
-        return path
-    source = f"it is in {published.archive}" if published.archive else "it is published"
+    check_files(folder, [published])
+    return folder / published.name
+
+
+def check_files(folder: Path, published: Iterable[PublishedFile]) -> None:
+    """Refuse a detector folder that lacks files.
+
+    Raises:
+        DetectorError: one error that names all that are missing.
+    """
+    missing = [file for file in published if not (folder / file.name).is_file()]
+    if missing:
+        verb, pronoun = ("is", "it") if len(missing) == 1 else ("are", "them")
+        raise DetectorError(
+            f"{names(missing)} {verb} not in the detector folder {str(folder)!r}: {sources(missing)}; "
+            f"nothing is downloaded, put {pronoun} there"
+        )
+
+
+def names(published: Iterable[PublishedFile]) -> str:
+    """Names of files, separated by commas."""
+    return ", ".join(file.name for file in published)
+
+
+def sources(published: Sequence[PublishedFile]) -> str:
+    """Addresses of files that were named, with their sizes and the known digits of their SHA-256."""
+    if len(published) == 1:
+        return f"it is {_source(published[0])}"
+    return "; ".join(f"{file.name} is {_source(file)}" for file in published)
+
+
+def _source(published: PublishedFile) -> str:
+    place = f"in {published.archive}" if published.archive else "published"
     sha256 = f"SHA-256 {published.sha256}{'...' if len(published.sha256) < 64 else ''}, " if published.sha256 else ""
-    raise DetectorError(
-        f"{published.name} is not in the detector folder {str(folder)!r}: {source} at {published.url} "
-        f"({sha256}{published.size:,} bytes); nothing is downloaded, put it there"
-    )
+    return f"{place} at {published.url} ({sha256}{published.size:,} bytes)"
 
 
 def verified_digest(path: Path, published: PublishedFile) -> str:

@@ -144,10 +144,45 @@ def test_small_images():
 
 
 def test_missing_detectors_are_refused(tmp_path: Path):
-    for name in ("fid50k_full", "pr50k3", "ppl2_wend"):
-        with pytest.raises(DetectorError, match="is not in the detector folder"):
+    for name, verb in (("fid50k_full", "is"), ("pr50k3", "is"), ("ppl2_wend", "are")):
+        with pytest.raises(DetectorError, match=f"{verb} not in the detector folder"):
             check([name], CONFIG, data(), detector_dir=tmp_path)
     check(["eqt50k_int"], CONFIG)
+
+
+INCEPTION, LPIPS, VGG16 = "classify_image_graph_def.pb", "vgg.pth", "vgg16-397923af.pth"
+SOURCES = [
+    f"{INCEPTION} is in inception-2015-12-05.tgz at http://download.tensorflow.org/",
+    "inception-2015-12-05.tgz (88,931,400 bytes)",
+    f"{VGG16} is published at https://download.pytorch.org/",
+    "(SHA-256 397923af..., 553,433,881 bytes)",
+    f"{LPIPS} is published at https://github.com/richzhang/",
+    "7,289 bytes)",
+]
+
+
+@pytest.mark.parametrize("present", [[], [INCEPTION], [LPIPS], [INCEPTION, VGG16]], ids=str)
+def test_one_error_names_all_missing_detectors(tmp_path: Path, present: list[str]):
+    """Also where those that are there are of another network."""
+    for name in present:
+        (tmp_path / name).write_bytes(b"")
+    names = ["fid50k_full", "swd", "pr50k3_full", "ppl2_wend"]
+    with pytest.raises(DetectorError) as error:
+        check(names, GeneratorConfig(32), changed(resolution=32), detector_dir=tmp_path)
+    message, missing = str(error.value), [name for name in (INCEPTION, VGG16, LPIPS) if name not in present]
+    assert message.startswith(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the detector folder")
+    assert message.count("://") == len(missing) and "put " in message and "\n" not in message
+    if not present:
+        assert all(text in message for text in SOURCES)
+
+
+def test_without_a_folder_all_files_are_named():
+    names = ["fid50k_full", "swd", "pr50k3_full", "ppl2_wend", "kid50k_full"]
+    with pytest.raises(ConfigError) as error:
+        check(names, GeneratorConfig(32), changed(resolution=32))
+    message = str(error.value)
+    assert message.startswith("metrics='fid50k_full,pr50k3_full,ppl2_wend,kid50k_full': give detector_dir, a folder ")
+    assert [message.count(text) for text in SOURCES] == [1] * len(SOURCES) and "\n" not in message
 
 
 def test_metrics_of_stylegan2():
