@@ -24,6 +24,8 @@ from sg3tf.utils.json_text import to_json
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:
+    from sg3tf.editing.perceptual import Distance
+    from sg3tf.generate.network import Network
     from sg3tf.models.generators import Generator
 
 
@@ -49,9 +51,12 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_integer("steps", 1000, "Steps of the search.", lower_bound=1, flag_values=options)
     flags.DEFINE_float("learning_rate", 0.1, "Learning rate of the search.", lower_bound=0, flag_values=options)
     flags.DEFINE_string(
-        "discriminator", None, ".keras file of a discriminator, whose features are compared without --detector_dir.",
+        "discriminator",
+        None,
+        ".keras file of a discriminator, whose features are compared where --detector_dir is not given; default: "
+        "NAME-discriminator.keras beside NAME.keras, or that of the run; empty: pixels alone are compared.",
         flag_values=options,
-    )  # fmt: skip
+    )
     flags.DEFINE_string(
         "video", None, "Video of the search, the target beside the image: .mp4, .webm or .gif.", flag_values=options
     )
@@ -69,13 +74,12 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help is answered without TensorFlow.
-    from sg3tf.editing.perceptual import make_distance
     from sg3tf.editing.projector import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
     _check_output_files(options)
     network = generate_flags.network_from_flags(options)
-    distance = make_distance(options.detector_dir, options.discriminator)
+    distance = _distance(network, options)
     target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
     found = project(
         network,
@@ -111,6 +115,32 @@ def main(options: Any) -> None:
     if options.tune:  # last, because an existing file is not replaced: a command that was killed can be run again
         save_generator(Path(options.tune), tuned.generator)
     print(outdir)
+
+
+def _distance(network: Network, options: Any) -> Distance:
+    """Return the distance that the flags specify; a line on stderr says which one if they do not."""
+    from sg3tf.editing.perceptual import make_distance, pixels
+    from sg3tf.models.run_discriminator import find_discriminator, load_discriminator
+
+    if options.detector_dir is not None or options.discriminator:
+        return make_distance(options.detector_dir, options.discriminator or None)
+    if options.discriminator is not None:
+        return pixels
+    config = network.generator.config  # an error for a network without gradients
+    try:
+        found = find_discriminator(options.network)
+    except FileNotFoundError as error:
+        print(f"distance: pixels alone, as no discriminator is found: {error}", file=sys.stderr)
+        return pixels
+    remedy = "give another --discriminator, or --discriminator= to compare pixels alone"
+    try:
+        D = load_discriminator(found)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from error
+    if (D.config.resolution, D.config.image_channels) != (config.resolution, config.image_channels):
+        raise ValueError(f"{found}: its images are of another size or number of channels; {remedy}")
+    print(f"distance: pixels, and features of the discriminator {found}", file=sys.stderr)
+    return make_distance(discriminator=D)
 
 
 def save_generator(path: Path, G: Generator) -> None:

@@ -104,9 +104,8 @@ def write_repository(folder: Path, options: Any) -> None:
 def _discriminator(network: str) -> Any:
     from sg3tf.models.run_discriminator import discriminator_of
 
-    local = hub.fetch(network, discriminator=True) if hub.is_address(network) else Path(network)
     try:
-        return discriminator_of(local)
+        return discriminator_of(network)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 

@@ -18,20 +18,24 @@ Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _MIN_SIZE = 4
 
 
-def make_distance(detector_dir: str | None = None, discriminator: str | None = None) -> Distance:
+def make_distance(detector_dir: str | None = None, discriminator: str | Discriminator | None = None) -> Distance:
     """Return the sum of `pixels` and of a distance of features, if a network for it is given.
 
     Args:
         detector_dir: folder with the files of LPIPS (docs/detectors.md).
-        discriminator: .keras file with a Discriminator; ignored with detector_dir.
+        discriminator: one, or a .keras file with one.
 
     Raises:
-        OSError, ValueError: files that are absent, or have other content.
+        OSError, ValueError: files that are absent, or have other content; two networks.
     """
+    if detector_dir is not None and discriminator is not None:
+        raise ValueError(f"detector_dir={detector_dir}, discriminator={discriminator}: give one of them")
     if detector_dir is not None:
         return _sum(pixels, perceptual(detector_dir))
+    if isinstance(discriminator, str):
+        discriminator = load_discriminator(Path(discriminator))
     if discriminator is not None:
-        return _sum(pixels, features(load_discriminator(Path(discriminator))))
+        return _sum(pixels, features(discriminator))
     return pixels
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from sg3tf.models import hub
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import discriminator_beside, generator_file, load_model, trained_nimg
 from sg3tf.models.presets import discriminator_preset
@@ -15,22 +16,31 @@ from sg3tf.utils.files import literal_folder, verify_checksums
 OPTIONS = "options.json"
 
 
-def discriminator_of(network: Path) -> Discriminator:
-    """Load the discriminator that was trained against the generator at `network`.
-
-    Args:
-        network: .keras file, checkpoint folder or run folder, as for `sg3tf.load`. Of NAME.keras, it is
-            NAME-discriminator.keras beside it; where that is missing, and the generator lies in a run folder, it is in
-            the newest checkpoint that is not after the generator. A line on stderr says so if it is before.
+def discriminator_of(network: str | os.PathLike[str]) -> Discriminator:
+    """Load the discriminator that was trained against the generator at `network`; see `find_discriminator`.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: the file or the checkpoint cannot be read.
     """
-    file = generator_file(network)
+    return load_discriminator(find_discriminator(network))
+
+
+def find_discriminator(network: str | os.PathLike[str]) -> Path:
+    """Return the .keras file or the checkpoint folder with the discriminator that was trained against a generator.
+
+    Args:
+        network: .keras file, checkpoint folder, run folder or address, as for `sg3tf.load`. Of NAME.keras, it is
+            NAME-discriminator.keras beside it; where that is missing, and the generator lies in a run folder, it is in
+            the newest checkpoint that is not after the generator. A line on stderr says so if it is before.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    file = generator_file(hub.fetch(str(network), discriminator=True) if hub.is_address(network) else Path(network))
     beside = discriminator_beside(file)
     if os.path.isfile(beside):  # also where the name is too long for a file
-        return load_model(beside, Discriminator)
+        return beside
     nimg = trained_nimg(file)
     folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below
     run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
@@ -45,7 +55,18 @@ def discriminator_of(network: Path) -> Discriminator:
         )
     if (newest := max(earlier)) < nimg:
         print(f"{run}: discriminator after {newest / 1000:g} kimg, {found[newest].relative_to(run)}", file=sys.stderr)
-    return _of_checkpoint(found[newest], run / OPTIONS)
+    return found[newest]
+
+
+def load_discriminator(path: Path) -> Discriminator:
+    """Load what `find_discriminator` has found.
+
+    Raises:
+        ValueError: the file or the checkpoint cannot be read.
+    """
+    if path.is_dir():
+        return _of_checkpoint(path, path.parents[1] / OPTIONS)
+    return load_model(path, Discriminator)
 
 
 def _of_checkpoint(folder: Path, options_file: Path) -> Discriminator:

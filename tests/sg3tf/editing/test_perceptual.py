@@ -53,8 +53,9 @@ def test_features(discriminator: sg3tf.Discriminator):
 
 def test_the_sum_with_a_discriminator(discriminator: sg3tf.Discriminator, tmp_path: Path):
     discriminator.save(tmp_path / "d.keras")
-    compare = make_distance(discriminator=str(tmp_path / "d.keras"))
-    np.testing.assert_allclose(compare(A, B), pixels(A, B) + features(discriminator)(A, B), rtol=1e-5)
+    for given in (str(tmp_path / "d.keras"), discriminator):
+        compare = make_distance(discriminator=given)
+        np.testing.assert_allclose(compare(A, B), pixels(A, B) + features(discriminator)(A, B), rtol=1e-5)
 
 
 class MeanDifference:
@@ -66,7 +67,7 @@ class MeanDifference:
 
 def test_the_sum_with_lpips(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module.detectors, "load", load_fake)
-    compare = make_distance("folder", discriminator="not looked at")
+    compare = make_distance("folder")
     large = np.repeat(np.repeat(A[:1], 32, 1), 32, 2)  # of 512 x 512 pixels, which are compared as 256 x 256
     found = compare(large, 0 * large)
     np.testing.assert_allclose(found, pixels(large, 0 * large) + 256_000 + large.mean(), rtol=1e-6)
@@ -86,3 +87,5 @@ def test_files_that_do_not_fit(tmp_path: Path):
         make_distance(discriminator=str(tmp_path / "no.keras"))
     with pytest.raises(ValueError, match="nothing is downloaded"):
         make_distance(str(tmp_path))
+    with pytest.raises(ValueError, match=r"^detector_dir=lpips, discriminator=d\.keras: give one of them$"):
+        make_distance("lpips", "d.keras")

@@ -9,16 +9,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import sg3tf
 from sg3tf import images
+from sg3tf.editing.perceptual import Distance, make_distance, pixels
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.network import Network
-from sg3tf.generate.projection import project, projection_frames, psnr, tune_network
+from sg3tf.generate.projection import project, projection_frames, psnr, quality, tune_network
 from sg3tf.images import save_png, to_uint8
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.models.presets import discriminator_preset
 from tests.sg3tf.generate.conftest import Command
 
 R, DIM = 16, 8
@@ -180,9 +183,12 @@ def test_command(
         patch.setattr(images, "save_png", interrupt)
         command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
     command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
+    printed = capsys.readouterr()
+    assert printed.err.count("distance: pixels alone, as no discriminator is found: ") == 2
+    assert "tiny-discriminator.keras does not exist; put the discriminator there" in printed.err
     names = {file.name for file in out.iterdir()}
     assert names == {"latents.npz", "target.png", "projected.png", "tuned.png", "side_by_side.png"}
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in printed.out.splitlines() if line.startswith("{")]
     assert [line["image"] for line in lines] == ["projected", "tuned"]
     assert lines[1]["psnr"] > 0 and lines[1]["distance"] > 0
     assert latents_file.load(out / "latents.npz", network).transform is not None
@@ -194,3 +200,46 @@ def test_command(
         command("project", *arguments, "--tune=tuned.h5")
     with pytest.raises(ValueError, match="videos end in one of"):
         command("project", *arguments, "--video=film.avi")
+
+
+def test_command_compares_the_features_of_the_discriminator_beside_the_network(
+    command: Command, network: Network, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Unless flags say otherwise."""
+    own, other = tmp_path / "own.keras", tmp_path / "other.keras"
+    beside, film = tmp_path / "own-discriminator.keras", tmp_path / "film.gif"
+    network.generator.save(own)
+    other.write_bytes(own.read_bytes())
+    D = sg3tf.Discriminator(discriminator_preset("stylegan3-t", R, channel_base=64, channel_max=4))
+    D.save(beside)
+    target = np.full([R, R, 3], 191, np.uint8)
+    save_png(tmp_path / "target.png", target)
+    arguments = [f"--target={tmp_path / 'target.png'}", f"--outdir={tmp_path / 'out'}", "--steps=3", "--space=w+"]
+
+    def run(*changes: str) -> tuple[float, str]:
+        command("project", *arguments, *changes)
+        printed = capsys.readouterr()
+        return json.loads(printed.out.splitlines()[0])["distance"], printed.err
+
+    def expected(distance: Distance) -> float:
+        ws = latents_file.load(tmp_path / "out" / "latents.npz", network).ws
+        assert np.ptp(ws, axis=1).max() > 0
+        return pytest.approx(quality(network.synthesize(ws)[0], target / np.float32(127.5) - 1, distance)["distance"])
+
+    found, said = run(f"--network={own}", f"--video={film}")
+    assert f"distance: pixels, and features of the discriminator {beside}\n" in said
+    assert found == expected(make_distance(discriminator=D))
+    with Image.open(film) as frames:
+        assert frames.format == "GIF" and frames.size == (2 * R, R)
+    given, said = run(f"--network={other}", f"--discriminator={beside}")
+    assert given == found and "distance:" not in said
+    alone, said = run(f"--network={own}", "--discriminator=")
+    assert alone == expected(pixels) and "distance:" not in said
+    sg3tf.Discriminator(discriminator_preset("stylegan3-t", 8, channel_base=64, channel_max=4)).save(beside)
+    with pytest.raises(ValueError, match=r"own-discriminator\.keras: its images are of another size .*; give another"):
+        run(f"--network={own}")
+    beside.write_text("no")
+    with pytest.raises(ValueError, match=r"cannot be loaded .*; give another --discriminator, or --discriminator= to"):
+        run(f"--network={own}")
+    with pytest.raises(ValueError, match=r"^detector_dir=lpips, discriminator=d\.keras: give one of them$"):
+        run(f"--network={own}", "--detector_dir=lpips", "--discriminator=d.keras")
