@@ -79,8 +79,6 @@ def fault(words: list[str]) -> str:
     words = [word for word in words if word != "..."]
     length = 2 if words[0] in GROUPS else 1
     name, arguments = " ".join(words[:length]), words[length:]
-    if name == "convert from-pickle":  # whose flags need TensorFlow
-        return ""
     values = flags_of(name)
     given = {word[2:].partition("=")[0] for word in arguments if word.startswith("--")} - {"help"}
     if unknown := [flag for flag in given if flag not in values and flag.removeprefix("no") not in values]:

@@ -9,32 +9,26 @@ import dataclasses
 import gc
 import importlib
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # hides TensorFlow's start-up notices; errors still show
-
-import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from sg3tf.convert import nvidia_pickle
 from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
-from sg3tf.convert.weights import ParameterMismatchError, load_arrays
 from sg3tf.latents import z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
-from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.generators import Generator, build_generator
-from sg3tf.models.loading import load
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, digest_file
 from sg3tf.version import __version__
+
+if TYPE_CHECKING:
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.generators import Generator
 
 UNKNOWN_LICENSE = "unspecified; see where the file came from"
 W_AVG_SEEDS = 10_000
@@ -72,6 +66,13 @@ def convert_pickle(
         ParityError: see `compare_images`.
         FileExistsError: `out` exists already.
     """
+    # Imported here and below, so that --help is answered without TensorFlow.
+    import keras
+    import tensorflow as tf
+
+    from sg3tf.convert.weights import ParameterMismatchError
+    from sg3tf.models.loading import load
+
     path = Path(path)
     with atomic_directory(Path(out)) as folder:
         metadata: dict[str, Any] = {
@@ -108,6 +109,8 @@ def convert_pickle(
 
 def _convert_network(path: Path, name: str, folder: Path) -> dict[str, Any]:
     """Write one network and return its metadata."""
+    from sg3tf.convert import nvidia_pickle
+
     network = nvidia_pickle.read(path, name)
     config = network.config
     build_model(network).save(folder / f"{name}.keras")
@@ -130,6 +133,10 @@ def build_model(network: OfficialNetwork) -> Generator | Discriminator:
     Raises:
         ParameterMismatchError: arrays do not fit the network that the options describe.
     """
+    from sg3tf.convert.weights import load_arrays
+    from sg3tf.models.discriminator import Discriminator
+    from sg3tf.models.generators import build_generator
+
     config = network.config
     if isinstance(config, DiscriminatorConfig):
         D = Discriminator(config)
@@ -152,6 +159,8 @@ def has_w_avg(network: OfficialNetwork) -> bool:
 
 def _estimated_w_avg(G: Generator) -> Any:
     """Average w of fixed latents, with every label equally often."""
+    import tensorflow as tf
+
     z = z_from_seeds(range(W_AVG_SEEDS), G.config.z_dim)
     label = None
     if G.config.label_dim:

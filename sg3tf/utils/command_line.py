@@ -68,6 +68,9 @@ PATH_FLAGS = (
     "video",
 )
 
+#: Flags of seeds, or of the name of an .npz file of latents, in which `run` expands ~ likewise.
+SEEDS_OR_FILE_FLAGS = ("cols", "rows")
+
 _WIDTH = 100
 
 
@@ -179,7 +182,10 @@ def help_text(name: str, options: flags.FlagValues, description: str, positional
 
 
 def _expand_paths(options: flags.FlagValues) -> None:
-    for name in PATH_FLAGS:
+    files_of_latents = [
+        name for name in SEEDS_OR_FILE_FLAGS if name in options and options[name].value.endswith(".npz")
+    ]
+    for name in (*PATH_FLAGS, *files_of_latents):
         if name in options and options[name].value and isinstance(options[name].value, str):  # empty: none
             try:
                 options[name].value = str(files.local_path(options[name].value))

@@ -160,6 +160,25 @@ def test_paths_of_flags_are_local_and_without_tilde(
     assert command_line.run("draw", seen.append, define, "", ["--network=grpc://host:1/x"]) == 0
 
 
+def test_files_of_latents_beside_seeds_are_without_tilde(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sg3tf.generate.commands import mix
+
+    def parsed(*argv: str) -> list[str]:
+        seen: list[str] = []
+        argv = ("--network=n", "--out=o.png", *argv)
+        assert command_line.run("mix", lambda o: seen.extend([o.rows, o.cols]), mix.define_flags, "", argv) == 0
+        return seen
+
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parsed("--rows=~/a.npz", "--cols=~/b/c.npz") == ["/home/me/a.npz", "/home/me/b/c.npz"]
+    assert parsed("--rows=4, 5-7") == ["4, 5-7", "4-9"]
+    argv = ["--network=n", "--out=o.png", "--cols=gs://bucket/b.npz"]
+    assert command_line.run("mix", lambda options: None, mix.define_flags, "", argv) == 1
+    assert capsys.readouterr().err.startswith("mix: --cols=gs://bucket/b.npz: give a local path")
+
+
 def test_lists_of_networks_are_without_tilde_and_may_have_commas_in_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
