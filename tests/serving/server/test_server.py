@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl.flags import FlagValues
+from absl.flags import FlagValues, IllegalFlagValueError
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.server import __main__ as program
@@ -227,6 +227,19 @@ def test_a_name_that_no_address_can_have_is_refused(tmp_path, name):
     file.write_text(f'model_config_list {{ config {{ name: "{name}" base_path: "b" }} }}')
     with pytest.raises(ValueError, match=f"models.config: (name={name}: {words}|give name, base_path)"):
         read_model_config(file)
+
+
+def test_largest_request_is_in_mebibytes():
+    def max_bytes(*flags):
+        options = FlagValues()
+        program.define_flags(options)
+        options(["serving.server", "--model_base_path=models", "--model_name=fake", *flags])
+        return program.server_options(options).max_bytes
+
+    assert (max_bytes(), max_bytes("--max_request_mb=3")) == (64 << 20, 3 << 20)
+    for number in (0, 2048):
+        with pytest.raises(IllegalFlagValueError, match=r"not an integer in the range \[1, 2047\]"):
+            max_bytes(f"--max_request_mb={number}")
 
 
 def test_wrong_files_are_explained(tmp_path):

@@ -232,6 +232,21 @@ def test_wide_crop_and_box_filter_are_in_the_manifest(tmp_path: Path, image_fold
     assert (manifest["crop"], manifest["aspect"], manifest["resize_filter"]) == ("wide", [16, 9], "box")
 
 
+def test_bits_and_filter_of_the_command(tmp_path: Path) -> None:
+    """Dark images of 16 bits, which without --bits are taken for 12; averages of 2x2 pixels."""
+    values = np.random.default_rng(0).integers(0, 16, [16, 16], np.uint16)
+    (tmp_path / "source").mkdir()
+    Image.fromarray(values * np.uint16(257)).save(tmp_path / "source" / "dark.png")
+    flags = [f"--source={tmp_path / 'source'}", "--resolution=8", "--channels=1", "--workers=1", "--filter=box"]
+    means = values.reshape(8, 2, 8, 2).mean(axis=(1, 3))
+    for more, scale in ((["--bits=16"], 1), ([], 65535 / 4095)):
+        assert (
+            command_line.run("build", main, define_flags, "", [*flags, f"--outdir={tmp_path / str(scale)}", *more]) == 0
+        )
+        image, _ = open_dataset(tmp_path / str(scale))[0]
+        np.testing.assert_allclose(image[..., 0], means * scale, atol=1)
+
+
 @pytest.mark.parametrize("text", ["4", "4:", "a:3", "0:0", "-4:3", "4:0"])
 def test_aspect_is_width_and_height(text: str) -> None:
     with pytest.raises(DataError, match=f"--aspect={text} must be"):
