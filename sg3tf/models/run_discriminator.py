@@ -39,8 +39,9 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
     """
     file = generator_file(hub.fetch(str(network), discriminator=True) if hub.is_address(network) else Path(network))
     beside = discriminator_beside(file)
-    if os.path.isfile(beside):  # also where the name is too long for a file
-        return beside
+    for candidate in (beside, discriminator_beside(file.resolve())):  # beside the target of a link, too
+        if os.path.isfile(candidate):  # also where the name is too long for a file
+            return candidate
     nimg = trained_nimg(file)
     folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below
     run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)

@@ -10,6 +10,7 @@ import pytest
 
 import sg3tf
 from sg3tf.models import loading
+from sg3tf.models.run_discriminator import find_discriminator
 
 
 def small():
@@ -66,3 +67,16 @@ def test_a_run_that_has_checkpoints_alone_is_loaded_and_its_length_said(tmp_path
 def test_a_folder_without_a_generator_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no generator; give a .keras file, .* or one of portraits-32"):
         sg3tf.load(tmp_path)
+
+
+def test_the_discriminator_beside_a_network_or_the_target_of_its_link(tmp_path):
+    """As of networks that come with sg3tf, which are links in a checkout."""
+    link = tmp_path / "links" / "cats.keras"
+    touch(tmp_path, "a.keras", "links/other.keras")
+    link.symlink_to(tmp_path / "a.keras")
+    with pytest.raises(FileNotFoundError, match=r"links/cats-discriminator\.keras does not exist; put the discrimin"):
+        find_discriminator(link)
+    touch(tmp_path, "a-discriminator.keras")
+    assert find_discriminator(link) == tmp_path / "a-discriminator.keras"
+    touch(tmp_path, "links/cats-discriminator.keras")
+    assert find_discriminator(link) == tmp_path / "links" / "cats-discriminator.keras"
