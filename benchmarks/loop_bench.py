@@ -166,7 +166,7 @@ class Run:
             make_data(data, longer_side(self._options.resolution))
             run.mkdir()
             with mock.patch.object(loop, "TrainStep", partial(Alternating, turns)):
-                loop.train(self._with_length(), open_dataset(data), None, strategy, run, None)
+                loop.train(self._with_length(), open_dataset(data), run, strategy=strategy)
             ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         for turn, tick in zip(turns, ticks, strict=False):  # the last tick is of the step after the last turn
             turn.waited = tick["Timing/input_stall_share"]["mean"] * tick["Timing/sec_per_tick"]["mean"]

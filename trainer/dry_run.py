@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
-from sg3tf.models.recording import record_outputs
+from sg3tf.models.layer_outputs import record_outputs
 from sg3tf.utils.resolution import image_shape
 from trainer.config import Options
 

@@ -36,10 +36,11 @@ AGREE_EVERY_STEPS = 4  # agreeing waits for the devices of all workers
 def train(
     options: Options,
     dataset: Dataset | Iterable[Any],
-    held_out: Dataset | None,
-    strategy: tf.distribute.Strategy,
     run: Path,
-    resume: Path | None,
+    *,
+    held_out: Dataset | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    resume: Path | None = None,
     started: float | None = None,
 ) -> bool:
     """Train until options.kimg, or until a signal asks to stop.
@@ -48,9 +49,9 @@ def train(
         options: options of the run.
         dataset: real images: a data set, or any iterable of batches (images uint8 [B, H, W, C], labels float32
             [B, label_dim]), where B is this worker's part of the batch. See `trainer.inputs.BatchIterator`.
+        run: the run folder, which exists (`trainer.run_dir.create`).
         held_out: images that are only judged; None without --validation.
-        strategy: devices to compute on.
-        run: the run folder, which exists.
+        strategy: devices to compute on; default: the current one.
         resume: checkpoint folder to resume from; None for a new run.
         started: time.monotonic() at the start of the process, for the goodput; None: now.
 
@@ -61,6 +62,7 @@ def train(
         TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
     """
     started = time.monotonic() if started is None else started
+    strategy = strategy or tf.distribute.get_strategy()
     _ensure_temporary_folder(run)
     workers = Workers(strategy)
     state = TrainState(options, strategy)

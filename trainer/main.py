@@ -96,7 +96,8 @@ def _main(name: str, values: flags.FlagValues) -> int:
         if point is None:
             number = workers.of_chief(int(run.name[:5]) if workers.is_chief else 0)
             run = outdir / f"{number:05d}-{options.description}"
-        if train(options, dataset, held_out, strategy, run, point.checkpoint if point else None, started):
+        checkpoint = point.checkpoint if point else None
+        if train(options, dataset, run, held_out=held_out, strategy=strategy, resume=checkpoint, started=started):
             return 0
     program = name if name.startswith("sg3tf") else f"python -m {name}"
     print(f"Stopped. The last checkpoint is {run_dir.last_checkpoint(run)}. Continue with:")

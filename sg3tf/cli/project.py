@@ -120,7 +120,7 @@ def main(options: Any) -> None:
 def _distance(network: Network, options: Any) -> Distance:
     """Return the distance that the flags specify; a line on stderr says which one if they do not."""
     from sg3tf.editing.perceptual import make_distance, pixels
-    from sg3tf.models.run_discriminator import find_discriminator, load_discriminator
+    from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
     if options.detector_dir is not None or options.discriminator:
         return make_distance(options.detector_dir, options.discriminator or None)

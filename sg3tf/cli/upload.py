@@ -102,7 +102,7 @@ def write_repository(folder: Path, options: Any) -> None:
 
 
 def _discriminator(network: str) -> Any:
-    from sg3tf.models.run_discriminator import discriminator_of
+    from sg3tf.models.discriminator_loading import discriminator_of
 
     try:
         return discriminator_of(network)

@@ -17,7 +17,7 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import with_captions
 from sg3tf.images import enlarge, to_uint8
 from sg3tf.models.generators import Generator
-from sg3tf.models.recording import record_outputs
+from sg3tf.models.layer_outputs import record_outputs
 from sg3tf.models.stylegan3 import StyleGAN3Generator
 from sg3tf.utils.resolution import longer_side, size_of
 

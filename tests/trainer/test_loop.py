@@ -127,7 +127,7 @@ def trained(options, data, folder):
     """(variables of the last checkpoint, lines of stats.jsonl, names of files) of a run."""
     run = run_dir.create(folder, options)
     with without_graphs():
-        assert loop.train(options, data, None, tf.distribute.get_strategy(), run, None)
+        assert loop.train(options, data, run)
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     return stored(run_dir.checkpoints(run)[-1]), lines, {path.name for path in run.iterdir()}
 

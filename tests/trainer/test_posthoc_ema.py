@@ -37,7 +37,7 @@ def run(faces, tmp_path_factory):
         return result
 
     with without_graphs(), mock.patch.object(TrainStep, "run", recorded):
-        assert loop.train(options, open_dataset(faces), None, tf.distribute.get_strategy(), folder, None)
+        assert loop.train(options, open_dataset(faces), folder)
     return options, folder, seen
 
 
@@ -55,7 +55,7 @@ def test_a_process_without_a_step_saves_no_averages(run, faces, tmp_path, monkey
     options, *_ = run
     folder = run_dir.create(tmp_path, options)
     monkeypatch.setattr(loop, "_stop_requested", lambda *_: True)
-    assert not loop.train(options, open_dataset(faces), None, tf.distribute.get_strategy(), folder, None)
+    assert not loop.train(options, open_dataset(faces), folder)
     assert list(folder.glob("network-snapshot-*.keras")) and not list(folder.glob("ema-*"))
 
 
@@ -124,7 +124,7 @@ def test_nothing_else_changes(run, faces, tmp_path):
     plain = dataclasses.replace(options, posthoc_ema=False)
     other = run_dir.create(tmp_path, plain)
     with without_graphs():
-        assert loop.train(plain, open_dataset(faces), None, tf.distribute.get_strategy(), other, None)
+        assert loop.train(plain, open_dataset(faces), other)
     with_averages, without = (
         tf.train.load_checkpoint(str(run_dir.checkpoints(f)[-1] / "state")) for f in (folder, other)
     )

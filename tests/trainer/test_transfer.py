@@ -12,7 +12,7 @@ import tensorflow as tf
 from sg3tf import Discriminator, build_generator
 from sg3tf.convert.official_network import from_config
 from sg3tf.convert.weights import to_arrays
-from sg3tf.models.run_discriminator import discriminator_of
+from sg3tf.models.discriminator_loading import discriminator_of
 from sg3tf.ops import use_backend
 from sg3tf.utils.resolution import Size
 from tests.helpers import tiny_run

@@ -10,7 +10,7 @@ import pytest
 
 import sg3tf
 from sg3tf.models import loading
-from sg3tf.models.run_discriminator import find_discriminator
+from sg3tf.models.discriminator_loading import find_discriminator
 
 
 def small():

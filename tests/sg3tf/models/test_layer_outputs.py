@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from sg3tf.models.recording import record_outputs
+from sg3tf.models.layer_outputs import record_outputs
 
 
 @pytest.fixture
