@@ -22,8 +22,14 @@ export interface Facts {
   readonly hasNames: boolean;
 }
 
-/** Most rows of a request: servers and exports may limit them. */
+/** Most rows of a request; servers and exports may allow fewer. */
 export const MOST_ROWS = 6;
+
+/**
+ * How servers say that a request has too many rows: the embedded one, an export with --max_batch, and TensorFlow's
+ * batching in the stock server. sg3tf/remote.py has the same.
+ */
+const ROW_LIMIT = /(?:send at most|takes at most|larger than maximum input batch size) (\d+)/;
 
 const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, width: 16384, height: 16384 };
 const CACHED_STYLES = 512;
@@ -68,6 +74,7 @@ export class Generator {
   private mean: Promise<Float32Array> | null = null;
   private names: Promise<string[]> | null = null;
   private last: { ws: Float32Array; text: string } | null = null;
+  private rowLimit = MOST_ROWS;
 
   private constructor(
     readonly server: Server,
@@ -98,6 +105,40 @@ export class Generator {
     }
   }
 
+  /** Rows of a request at most: as many as the server allows, once it has refused more. */
+  get mostRows(): number {
+    return this.rowLimit;
+  }
+
+  /**
+   * Call a signature, in as many requests as the limit of rows makes necessary.
+   *
+   * @param inputs JSON of each row, by name
+   * @param read reads the answer, of so many rows
+   */
+  private async predictRows<Row>(
+    signature: string,
+    inputs: Readonly<Record<string, readonly string[]>>,
+    read: (answer: unknown, count: number) => readonly Row[],
+    signal?: AbortSignal,
+  ): Promise<Row[]> {
+    const count = Object.values(inputs)[0]!.length;
+    const found: Row[] = [];
+    while (found.length < count) {
+      const start = found.length;
+      const size = Math.min(this.mostRows, count - start);
+      const part = Object.entries(inputs).map(([name, rows]) => [name, `[${rows.slice(start, start + size).join()}]`]);
+      try {
+        found.push(...read(await this.predict(signature, Object.fromEntries(part), signal), size));
+      } catch (error) {
+        const limit = rowLimitOf(error);
+        if (limit < 1 || limit >= size) throw error;
+        this.rowLimit = limit;
+      }
+    }
+    return found;
+  }
+
   /** The average style vector, float32 [w_dim]. */
   average(): Promise<Float32Array> {
     this.mean ??= this.map([new Float32Array(this.facts.zDim).fill(1)], null, 0).then(([ws]) =>
@@ -110,15 +151,16 @@ export class Generator {
   /** Style vectors, not truncated, of latents float32 [z_dim]. */
   async map(zs: readonly Float32Array[], label: Label, psi = 1): Promise<Float32Array[]> {
     const { zDim, numWs, wDim } = this.facts;
-    const all = new Float32Array(zs.length * zDim);
-    zs.forEach((z, i) => all.set(z, i * zDim));
-    const answer = await this.predict("map", {
-      z: floats(all, [zs.length, zDim]),
+    const inputs = {
+      z: zs.map((z) => floats(z, [zDim])),
       psi: repeated(String(psi), zs.length),
       ...this.labels(label, zs.length),
+    };
+    const size = numWs * wDim;
+    return this.predictRows("map", inputs, (answer, count) => {
+      const ws = toFloats(answer, count * size);
+      return Array.from({ length: count }, (_, i) => ws.slice(i * size, (i + 1) * size));
     });
-    const ws = toFloats(answer, zs.length * numWs * wDim);
-    return zs.map((_, i) => ws.slice(i * numWs * wDim, (i + 1) * numWs * wDim));
   }
 
   /** Style vectors of a source, not truncated; those of seeds are kept. */
@@ -137,7 +179,7 @@ export class Generator {
     return found;
   }
 
-  /** Ask for the style vectors of several seeds in one request, for `stylesOf`. */
+  /** Ask for the style vectors of several seeds together, for `stylesOf`. */
   private prepare(points: readonly Point[]): void {
     const [first] = points;
     const seeds = points.flatMap(({ source }) => (source.kind === "seed" ? [source.seed] : []));
@@ -188,12 +230,12 @@ export class Generator {
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     if (!this.facts.canSteer) throw new ServerError(NO_STEERING);
-    const inputs: Record<string, string> = {
-      ws: `[${all.map((ws) => this.written(ws)).join(",")}]`,
+    const inputs: Record<string, string[]> = {
+      ws: all.map((ws) => this.written(ws)),
       scale: repeated(String(scale), all.length),
     };
-    if (this.facts.canTransform) inputs.transform = `[${transforms.map((matrix) => floats(matrix, [3, 3])).join(",")}]`;
-    return toBytes(await this.predict("synthesize_png", inputs, signal));
+    if (this.facts.canTransform) inputs.transform = transforms.map((matrix) => floats(matrix, [3, 3]));
+    return this.predictRows("synthesize_png", inputs, toBytes, signal);
   }
 
   /** Style vectors as JSON; they stay the same while a picture is moved. */
@@ -207,20 +249,10 @@ export class Generator {
 
   /** Names of the classes, of the first thousand if there are more. */
   classNames(): Promise<string[]> {
-    this.names ??= this.askForNames(Math.min(this.facts.labelDim, MOST_NAMES));
+    const count = Math.min(this.facts.labelDim, MOST_NAMES);
+    this.names ??= this.predictRows("class_name", { number: Array.from({ length: count }, (_, i) => `${i}`) }, toTexts);
     this.names.catch(() => (this.names = null));
     return this.names;
-  }
-
-  private async askForNames(count: number): Promise<string[]> {
-    const names: string[] = [];
-    while (names.length < count) {
-      const rows = Math.min(MOST_ROWS, count - names.length);
-      const numbers = Array.from({ length: rows }, (_, i) => names.length + i);
-      const answer = await this.predict("class_name", { number: `[${numbers.join()}]` });
-      names.push(...toTexts(answer, numbers.length));
-    }
-    return names;
   }
 
   /** PNG files of seeds. */
@@ -231,14 +263,14 @@ export class Generator {
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     const inputs = {
-      seed: `[${seeds.join()}]`,
+      seed: seeds.map(String),
       psi: repeated(String(psi), seeds.length),
       ...this.labels(label, seeds.length),
     };
-    return toBytes(await this.predict("generate_png", inputs, signal));
+    return this.predictRows("generate_png", inputs, toBytes, signal);
   }
 
-  /** PNG files of points that share one label, in one request. */
+  /** PNG files of points that share one label, asked for together. */
   async pictures(
     points: readonly Point[],
     directions: readonly Direction[],
@@ -269,7 +301,7 @@ export class Generator {
     return (await this.synthesize([ws], [transform], options.scale ?? 1, options.signal))[0]!;
   }
 
-  private labels(label: Label, count: number): Record<string, string> {
+  private labels(label: Label, count: number): Record<string, string[]> {
     return this.facts.labelDim ? { label: repeated(`[${this.fitting(label).join()}]`, count) } : {};
   }
 
@@ -287,6 +319,12 @@ function keyOf(seed: number, label: Label): string {
   return `${seed} ${label?.join() ?? ""}`;
 }
 
-function repeated(json: string, count: number): string {
-  return `[${new Array<string>(count).fill(json).join(",")}]`;
+/** Return the limit of rows that an error names; 0 if it is about something else. */
+function rowLimitOf(error: unknown): number {
+  if (!(error instanceof ServerError) || error.status !== 400) return 0;
+  return Number(ROW_LIMIT.exec(error.message)?.[1] ?? 0);
+}
+
+function repeated(json: string, count: number): string[] {
+  return new Array<string>(count).fill(json);
 }

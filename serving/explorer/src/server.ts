@@ -199,8 +199,9 @@ export function toTexts(value: unknown, count: number): string[] {
 }
 
 /** Decode the binary values {"b64": text} of an answer. */
-export function toBytes(value: unknown): Uint8Array<ArrayBuffer>[] {
+export function toBytes(value: unknown, count: number): Uint8Array<ArrayBuffer>[] {
   if (!Array.isArray(value)) throw new ServerError("The answer has no pictures.");
+  if (value.length !== count) throw new ServerError(`The answer has ${value.length} pictures instead of ${count}.`);
   return value.map((entry) => {
     const text = typeof entry?.b64 === "string" ? entry.b64 : "";
     const binary = atob(text);

@@ -9,6 +9,7 @@ import { h } from "./dom";
 import { paint } from "./paint";
 
 const CONCURRENT = 2; // a server of stock settings runs about as many at a time
+const REQUEST_MS = 5000; // a request of several pictures takes up to about so long
 const MARGIN_ROWS = 2;
 const GAP = 6;
 const SIDE = 128; // of a cell, before the browser enlarges it
@@ -17,6 +18,11 @@ interface Cell {
   readonly element: HTMLButtonElement;
   readonly canvas: HTMLCanvasElement;
   drawn: string;
+}
+
+/** Return for how many pictures to ask next, after a request for `size` of them. */
+export function nextSize(size: number, milliseconds: number): number {
+  return Math.max(1, Math.min(MOST_ROWS, Math.floor((size * REQUEST_MS) / milliseconds)));
 }
 
 export function sheet(app: App): HTMLElement {
@@ -28,6 +34,7 @@ export function sheet(app: App): HTMLElement {
   let columns = 1;
   let ratio = 1; // of width to height
   let rowsShown = 0;
+  let requestSize = 1; // until it is known how long a picture takes
 
   const first = () => store.state.firstSeed;
   /** Everything that the sheet's pictures depend on besides their seeds. */
@@ -113,7 +120,8 @@ export function sheet(app: App): HTMLElement {
     const pending = new Set([...running.values()].flat());
     const missing = [...cells].filter(([seed, cell]) => cell.drawn !== now && !pending.has(seed)).map(([seed]) => seed);
     missing.sort((a, b) => a - b);
-    while (running.size < CONCURRENT && missing.length) void load(missing.splice(0, MOST_ROWS), now);
+    const size = Math.min(requestSize, app.generator.mostRows);
+    while (running.size < CONCURRENT && missing.length) void load(missing.splice(0, size), now);
   }
 
   async function load(seeds: readonly number[], now: string): Promise<void> {
@@ -138,7 +146,10 @@ export function sheet(app: App): HTMLElement {
       return true;
     }, fill);
     running.delete(abort);
-    if (done && !store.state.point.cutoff) app.measure((performance.now() - began) / seeds.length);
+    const milliseconds = performance.now() - began;
+    if (done) requestSize = nextSize(seeds.length, milliseconds);
+    else if (!abort.signal.aborted) requestSize = 1; // it may have been late
+    if (done && !store.state.point.cutoff) app.measure(milliseconds / seeds.length);
     if (done || abort.signal.aborted) fill();
   }
 
@@ -152,6 +163,7 @@ export function sheet(app: App): HTMLElement {
   new ResizeObserver(place).observe(scroller);
   app.whenReady(({ facts }) => {
     ratio = facts.width / facts.height;
+    requestSize = 1;
     for (const cell of cells.values()) cell.drawn = ""; // the server may have another model after it was lost
     place();
   });

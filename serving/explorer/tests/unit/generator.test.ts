@@ -4,6 +4,7 @@ import { Generator, readFacts } from "../../src/generator";
 import { writePoints } from "../../src/files";
 import { readNpz } from "../../src/npz";
 import { seedPoint, type Point } from "../../src/point";
+import { latentFromSeed } from "../../src/random";
 import { Server, ServerError, type Signature } from "../../src/server";
 
 function signatures(
@@ -81,6 +82,79 @@ test("names of classes are asked for in few rows, and hostile ones stay text of 
   for (const answer of [["a"], [1, 2], null, { b64: "" }]) {
     await expect((await answering(() => answer)).classNames()).rejects.toThrow("other texts");
   }
+});
+
+const WORDS = [
+  (limit: number) => `'z' has 6 rows; send at most ${limit} in one request`,
+  (limit: number) => `assertion failed: [too many images in one request: this model takes at most ${limit}]`,
+  (limit: number) => `Task size 6 is larger than maximum input batch size ${limit}`, // TensorFlow Serving's batching
+];
+
+/** A generator of a server with a limit of rows, whose pictures are of the seed or of the first style vector. */
+async function limited(
+  limit: number,
+  words: (limit: number) => string,
+): Promise<[Generator, Record<string, number[]>]> {
+  const sizes: Record<string, number[]> = {};
+  const generator = await answering((signature, inputs) => {
+    const counts = new Set(Object.values<unknown[]>(inputs).map((rows) => rows.length));
+    expect(counts.size).toBe(1); // a server that batches takes inputs with rows only
+    const [size] = counts as Set<number>;
+    (sizes[signature] ??= []).push(size!);
+    if (size! > limit) throw new ServerError(words(limit), false, 400);
+    const { seed, number, z, ws } = inputs;
+    if (signature === "map") return z.map(([first]: number[]) => new Array(3).fill([first, 0, 0, 0]));
+    if (signature === "class_name") return number.map((i: number) => `name ${i}`);
+    return (seed ?? ws.map((each: number[][]) => each[0]![0])).map((value: number) => ({ b64: btoa(String(value)) }));
+  });
+  return [generator, sizes];
+}
+
+const text = (files: readonly Uint8Array[]) => files.map((file) => Number(new TextDecoder().decode(file)));
+
+test.each(WORDS)("the limit of rows is learned from each kind of server: %s", async (words) => {
+  const expected = { 1: [6, 1, 1, 1, 1, 1, 1], 4: [6, 4, 2], 6: [6] };
+  for (const [limit, requests] of Object.entries(expected)) {
+    const [generator, sizes] = await limited(Number(limit), words);
+    const seeds = [5, 4, 3, 2, 1, 0];
+    expect(text(await generator.seedPictures(seeds, 0.7, null))).toEqual(seeds);
+    expect(sizes).toEqual({ generate_png: requests });
+    expect(generator.mostRows).toBe(Number(limit));
+    expect(text(await generator.seedPictures(seeds, 0.7, null))).toEqual(seeds);
+    const again = Number(limit) < 6 ? requests.slice(1) : requests; // the limit is kept
+    expect(sizes.generate_png).toEqual([...requests, ...again]);
+  }
+});
+
+test("a sheet with a truncation cutoff and names of classes come from a server with a limit of rows, too", async () => {
+  const signal = new AbortController().signal;
+  const expected = { 1: [6, 1, 1], 4: [6, 4, 4, 4, 2], 6: [6, 6, 2] };
+  for (const [limit, requests] of Object.entries(expected)) {
+    const [generator, sizes] = await limited(Number(limit), WORDS[0]!);
+    expect(await generator.classNames()).toEqual(Array.from({ length: 14 }, (_, i) => `name ${i}`));
+    expect(sizes.class_name!.slice(0, requests.length)).toEqual(requests);
+    const [other] = await limited(Number(limit), WORDS[1]!);
+    const points = [3, 1, 4, 0, 5, 9].map((seed) => seedPoint(seed, 1));
+    const firsts = points.map(({ source }) => latentFromSeed((source as { seed: number }).seed, 6)[0]!);
+    const found = text(await other.pictures(points, [], signal));
+    found.forEach((value, i) => expect(value).toBeCloseTo(firsts[i]!, 5));
+    expect(other.mostRows).toBe(Number(limit));
+  }
+});
+
+test("refusals that name no smaller limit are told of", async () => {
+  const messages = ["this model takes at most 0", "this model takes at most 2", "psi is missing"];
+  for (const [status, message] of [...messages.map((each) => [400, each]), [500, "send at most 1"]] as const) {
+    let count = 0;
+    const refuse = () => Promise.reject((count++, new ServerError(String(message), false, Number(status))));
+    await expect((await answering(refuse)).seedPictures([1, 2], 1, null)).rejects.toThrow(String(message));
+    expect(count).toBe(1);
+  }
+});
+
+test("an answer with fewer pictures than were asked for shows none under the seed of another", async () => {
+  const generator = await answering((_, { seed }) => seed.slice(1).map(() => ({ b64: "AQI=" })));
+  await expect(generator.seedPictures([1, 2], 1, null)).rejects.toThrow("The answer has 1 pictures instead of 2.");
 });
 
 /** Style vectors of zeros for whatever `map` is asked. */

@@ -32,7 +32,8 @@ test("numbers as JSON and back", () => {
   expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("other numbers");
   expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("other numbers");
   expect(() => toFloats([1, 2], 3)).toThrow("2 numbers instead of 3");
-  expect(toBytes([{ b64: "AQI=" }])).toEqual([Uint8Array.of(1, 2)]);
+  expect(toBytes([{ b64: "AQI=" }], 1)).toEqual([Uint8Array.of(1, 2)]);
+  expect(() => toBytes([{ b64: "AQI=" }], 2)).toThrow("1 pictures instead of 2");
 });
 
 test("answers that are late, broken or refusals become words", async () => {
