@@ -9,7 +9,7 @@ import { h } from "./dom";
 import { paint } from "./paint";
 
 const CONCURRENT = 2; // a server of stock settings runs about as many at a time
-const REQUEST_MS = 5000; // a request of several pictures takes up to about so long
+const REQUEST_MS = 5000; // about the most for a request of several pictures
 const MARGIN_ROWS = 2;
 const GAP = 6;
 const SIDE = 128; // of a cell, before the browser enlarges it
