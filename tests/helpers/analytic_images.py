@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sg3tf import GeneratorConfig
+from sg3tf.utils.resolution import size_of
 
 AMPLITUDE = 0.5
 WAVES = 1.5  # cycles per image width, along any direction
@@ -42,15 +43,14 @@ class Waves:
     def synthesis(self, ws: tf.Tensor, transform: tf.Tensor) -> tf.Tensor:
         moves = tf.reduce_any(transform != tf.eye(3), axis=[1, 2])
         matrix = tf.cast(tf.linalg.inv(transform) if self.inverted else transform, tf.float64)
-        size = self.config.resolution
-        centers = (np.arange(size) + 0.5) / size - 0.5
-        x, y = np.meshgrid(centers, centers)
+        width, height = size_of(self.config.resolution)
+        x, y = np.meshgrid(*((np.arange(side) + 0.5 - side / 2) / width for side in (width, height)))  # in widths
         position = tf.einsum("nij,hwj->nhwi", matrix, np.stack([x, y, np.ones_like(x)], axis=-1))[..., :2]
         turns = WAVES * tf.einsum("nhwi,ni->nhw", position, tf.cast(ws[:, :2], tf.float64))
         images = AMPLITUDE * tf.sin(2 * np.pi * (turns[..., None] + np.arange(3) / 3))
         gain = 1 + (self.gain - 1) * tf.cast(moves, tf.float32) * ws[:, 2]
         images = tf.cast(images, tf.float32) * gain[:, None, None, None]
         images += self.noise * tf.random.stateless_normal(tf.shape(images), [0, 0])
-        corner = np.zeros([size, size, 1], np.float32)
+        corner = np.zeros([height, width, 1], np.float32)
         corner[0, 0] = np.nan if self.nan else 0
         return images + corner

@@ -31,6 +31,12 @@ def test_equivariant_generator():
     assert values["eqt50k_int"] > 120 and values["eqt50k_frac"] > 60 and values["eqr50k"] > 60, values
 
 
+@pytest.mark.parametrize("resolution", ["48x32", "32x48"])
+def test_equivariant_pictures_that_are_not_square(resolution: str):
+    values = compute(NAMES, Waves(GeneratorConfig(resolution, z_dim=2)), num_samples=20)
+    assert values["eqt50k_int"] > 120 and values["eqt50k_frac"] > 60 and values["eqr50k"] > 60, values
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_images_that_fade_when_transformed(name: str):
     """The difference is a fifth of an image, and an image's mean square half its amplitude's square.
