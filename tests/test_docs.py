@@ -80,6 +80,7 @@ def fault(words: list[str]) -> str:
     length = 2 if words[0] in GROUPS else 1
     name, arguments = " ".join(words[:length]), words[length:]
     values = flags_of(name)
+    arguments = values.read_flags_from_files(arguments, force_gnu=False)
     given = {word[2:].partition("=")[0] for word in arguments if word.startswith("--")} - {"help"}
     if unknown := [flag for flag in given if flag not in values and flag.removeprefix("no") not in values]:
         return f"sg3tf {name} has no {unknown}"
