@@ -21,26 +21,26 @@ INTRODUCTION = """\
 # Training options
 
 What they do together is in [training](training.md). `options.json` of a run records all of them. Options marked
-"may change" can have another value [on resume](training.md#changing-options). Three flags are not options:
-`--outdir=runs` is where run folders are made, `--resume` [continues a run](training.md#stopping-and-resuming), and
-`--fp32` is short for `--precision=fp32`.
+"may change" can have another value [on resume](training.md#changing-options). Four flags are not options:
+`--outdir=runs` is where run folders are made, `--resume` [continues a run](training.md#stopping-and-resuming),
+`--dry_run` prints what would be trained, and `--fp32` is short for `--precision=fp32`.
 """
 
 
 def options_page() -> str:
     """Page with a table for each group of options."""
-    lines = [INTRODUCTION]
+    lines = INTRODUCTION.splitlines()
     for name in DEFAULTS:
         field = FIELDS[name]
         if name in GROUPS:
-            lines.append(f"## {GROUPS[name]}\n\n| flag | default | on resume | |\n|---|---|---|---|")
+            lines += ["", f"## {GROUPS[name]}", "", "| flag | default | on resume | |", "|---|---|---|---|"]
         text = field.metadata["help"]
         if field.metadata["choices"]:
             text += f" One of {', '.join(f'`{choice}`' for choice in field.metadata['choices'])}."
         may_change = "may change" if field.metadata["resumable"] else ""
         row = f"| `--{name}` | {default_text(field)} | {may_change} | {text} |"
         lines.append(row)
-    return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -262,7 +262,7 @@ class Options:
         "ada",
         choices=AUGMENTATIONS,
         help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits; apa "
-        "replaces real images by generated ones instead (arXiv 2111.06849).",
+        "replaces real images with generated ones instead (arXiv 2111.06849).",
     )
     augpipe: str = option(
         augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Transforms of the augmentation."

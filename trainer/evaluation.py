@@ -149,6 +149,7 @@ class Evaluator:
             "metric": computed.metric,
             "results": computed.values,
             "num_samples": computed.num_samples,
+            "version": metrics.METRICS[computed.metric].version,
             "snapshot": snapshot.name,
             "kimg": self._state.cur_nimg / 1000,
         }
@@ -186,15 +187,19 @@ def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool |
     """Return the line of a metric's file that is the last to be better than all before; None without one."""
     found = None
     for index, line in enumerate(lines):
-        # Distances grow as fewer images are compared, and are to other images in another version.
-        comparable = [
-            earlier
-            for earlier in lines[:index]
-            if all(earlier.get(name) == line.get(name) for name in ("num_samples", "data_order"))
-        ]
+        comparable = [earlier for earlier in lines[:index] if _definition(earlier) == _definition(line)]
         if is_best(line["results"][result], [earlier["results"][result] for earlier in comparable], higher_is_better):
             found = line
     return found
+
+
+def _definition(line: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the values of two lines must have in common to be compared.
+
+    Distances grow as fewer images are compared, and are to other images in another version of their choice. Lines of
+    earlier revisions have no version: it was 1.
+    """
+    return line.get("num_samples"), line.get("data_order"), line.get("version", 1)
 
 
 def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:

@@ -137,17 +137,18 @@ class StepOrder:
         """
         state, settings = self.state, self.settings
         paired = PAIRED[settings.loss]
-        fake_inputs: Any = self._fake_inputs("G", "G")
+        label = real[1] if paired else None  # logits of different labels have no common zero, and do not compare
+        fake_inputs: Any = self._fake_inputs("G", "G", label)
         metrics = self._phases["G"](self._with_real(real, "G real", fake_inputs) if paired else fake_inputs)
         if settings.pl_weight and state.step % settings.pl_interval == 0:
             metrics = {**metrics, **self._phases["PL"](self._path_length_inputs())}
-        scores = self._phases["D"](self._with_real(real, "D real", self._fake_inputs("D", "D fake")))
+        scores = self._phases["D"](self._with_real(real, "D real", self._fake_inputs("D", "D fake", label)))
         if held_out is not None:
             scores = {**scores, **self._held_out_scores(self._real_inputs(held_out, "validation"))}
         metrics, judged = stats.add(metrics, scores), [scores]
         if settings.gamma and state.step % settings.r1_interval == 0:
             if paired:
-                scores = self._phases["R1"](self._with_real(real, "R1", self._fake_inputs("R2", "R2")))
+                scores = self._phases["R1"](self._with_real(real, "R1", self._fake_inputs("R2", "R2", label)))
             else:
                 scores = self._phases["R1"](self._real_inputs(real, "R1"))
             metrics, judged = stats.add(metrics, scores), [*judged, scores]
@@ -162,20 +163,23 @@ class StepOrder:
 
     # --- Inputs of the phases -----------------------------------------------------------------------------------------
 
-    def _fake_inputs(self, latents: str, augmentation: str) -> FakeInputs:
-        drawn = self.random_inputs.latents(latents, self.state.cur_nimg)
-        return FakeInputs(self._worker_slice(drawn), self._view(augmentation))
+    def _fake_inputs(self, latents: str, augmentation: str, label: Any = None) -> FakeInputs:
+        drawn = self._worker_slice(self.random_inputs.latents(latents, self.state.cur_nimg))
+        if label is not None:
+            drawn = dataclasses.replace(drawn, label=label)
+        return FakeInputs(drawn, self._view(augmentation))
 
     def _real_inputs(self, batch: Batch, augmentation: str) -> RealInputs:
         images, label = batch
         pseudo, p = None, self.state.controller.probability if self.settings.aug == "apa" else 0.0
         if p and augmentation in ("D real", "R1"):
             pseudo = self._worker_slice(self.random_inputs.pseudo(self.state.cur_nimg, p))
+            if PAIRED[self.settings.loss]:
+                pseudo = dataclasses.replace(pseudo, latents=dataclasses.replace(pseudo.latents, label=label))
         return RealInputs(images, label, self._view(augmentation), pseudo)
 
     def _with_real(self, real: Batch, augmentation: str, fake: FakeInputs) -> DiscriminatorInputs:
-        inputs = DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
-        return with_equal_labels(inputs) if PAIRED[self.settings.loss] else inputs
+        return DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
 
     def _path_length_inputs(self) -> PathLengthInputs:
         count = max(self.settings.batch // 2, 1)  # the last batch of an epoch of Keras may be a single image
@@ -196,19 +200,6 @@ class StepOrder:
     def _worker_slice(self, inputs: Inputs) -> Inputs:
         """This worker's part of inputs of the global batch."""
         return map_arrays(lambda array: array[self._part_of_rows(len(array))], inputs)
-
-
-def with_equal_labels(inputs: DiscriminatorInputs) -> DiscriminatorInputs:
-    """Give generated images the labels of the real ones that they are compared with.
-
-    D's logits for different labels have no common zero, so that only images of one label can be compared.
-    """
-    real, label = inputs.real, inputs.real.label
-    if real.pseudo is not None:
-        pseudo = dataclasses.replace(real.pseudo, latents=dataclasses.replace(real.pseudo.latents, label=label))
-        real = dataclasses.replace(real, pseudo=pseudo)
-    latents = dataclasses.replace(inputs.fake.latents, label=label)
-    return DiscriminatorInputs(real, dataclasses.replace(inputs.fake, latents=latents))
 
 
 def blur_sigma(cur_nimg: int, fade_nimg: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
 from sg3tf.models import hub
 from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
-from sg3tf.models.loading import discriminator_beside, load_model
+from sg3tf.models.discriminator_loading import existing_discriminator_beside
+from sg3tf.models.loading import load_model
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
@@ -169,8 +169,7 @@ def _saved_models(source: Path) -> dict[str, keras.Model]:
         if isinstance(first, Discriminator):
             return {"D": first}
         found = {"G": first, "G_ema": first}
-        beside = discriminator_beside(source)
-        if os.path.isfile(beside):  # also where the name is too long for a file
+        if beside := existing_discriminator_beside(source):
             found["D"] = _load(beside, Discriminator)
         return found
     kinds = {"G": sg3tf.Generator, "D": Discriminator, "G_ema": sg3tf.Generator}

@@ -130,7 +130,10 @@ def _distance(network: Network, options: Any) -> Distance:
     try:
         found = find_discriminator(options.network)
     except FileNotFoundError as error:
-        print(f"distance: pixels alone, as no discriminator is found: {error}", file=sys.stderr)
+        print(
+            f"distance: pixels alone, as no discriminator is found ({error}, or name it with --discriminator)",
+            file=sys.stderr,
+        )
         return pixels
     remedy = "give another --discriminator, or --discriminator= to compare pixels alone"
     try:

@@ -72,6 +72,7 @@ class Metric:
         results: for each value by name, whether higher is better; None: neither is.
         unit: of the values; None without.
         num_samples: number of generated images, or pairs of them, that published values were computed with.
+        version: of the definition; values of different versions cannot be compared.
 
     Examples:
         >>> psnr = METRICS["eqr50k"]
@@ -83,6 +84,7 @@ class Metric:
     results: Mapping[str, bool | None]
     unit: str | None = None
     num_samples: int = 50_000
+    version: int = 1
 
 
 # --- Computations of FeatureMetric: real is None where it is not used -------------------------------------------------
@@ -126,6 +128,7 @@ METRICS = {
         FeatureMetric("scattering", "coefficients", ROWS, _kid_scattering, max_real=ALL, min_images=2, matched=True),
         {"kid_scattering": LOWER},
         num_samples=16_384,
+        version=2,  # 1: without SMALLEST_DEVIATIONS
     ),
     "eqt50k_int": Metric(
         EquivarianceMetric(sample_integer_translation, compare_translated), {"eqt50k_int": HIGHER}, unit="dB"

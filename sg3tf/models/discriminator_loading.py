@@ -38,10 +38,9 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
         FileNotFoundError: there is none.
     """
     file = generator_file(hub.fetch(str(network), discriminator=True) if hub.is_address(network) else Path(network))
+    if (existing := existing_discriminator_beside(file)) is not None:
+        return existing
     beside = discriminator_beside(file)
-    for candidate in (beside, discriminator_beside(file.resolve())):  # beside the target of a link, too
-        if os.path.isfile(candidate):  # also where the name is too long for a file
-            return candidate
     nimg = trained_nimg(file)
     folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below
     run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
@@ -57,6 +56,14 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
     if (newest := max(earlier)) < nimg:
         print(f"{run}: discriminator after {newest / 1000:g} kimg, {found[newest].relative_to(run)}", file=sys.stderr)
     return found[newest]
+
+
+def existing_discriminator_beside(file: Path) -> Path | None:
+    """Return NAME-discriminator.keras beside NAME.keras, or beside the target of that link; None if there is none."""
+    for candidate in (discriminator_beside(file), discriminator_beside(file.resolve())):
+        if os.path.isfile(candidate):  # False where the name is too long for a file
+            return candidate
+    return None
 
 
 def load_discriminator(path: Path) -> Discriminator:

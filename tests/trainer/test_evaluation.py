@@ -75,7 +75,7 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
         assert before == (earlier if name == "fid50k_full" else [])
         results = {r.removeprefix("Metrics/"): v for r, v in values.items() if r.startswith(f"Metrics/{name}")}
         assert json.loads(last) == {
-            **{"metric": name, "results": results, "num_samples": 20},
+            **{"metric": name, "results": results, "num_samples": 20, "version": 1},
             **{"snapshot": snapshot.name, "kimg": 2.5},
         }
     # Not the distance, as an earlier one was lower, nor is50k_std, where neither direction is better.
@@ -213,11 +213,12 @@ def test_the_best_is_the_first_or_better_in_the_direction_of_the_metric(higher_i
     assert not evaluation.is_best(60.0, earlier, higher_is_better)
 
 
-def test_distances_to_another_choice_of_real_images_do_not_count():
-    """Of runs that were resumed since the choice has changed."""
+@pytest.mark.parametrize("changed", [{"data_order": 3}, {"version": 2}])
+def test_values_of_another_definition_do_not_count(changed):
+    """Of runs that were resumed since the choice of real images, or the metric, has changed."""
     lines = [{"num_samples": 20, "results": {"swd": value}} for value in (20.0, 38.0, 30.0, 25.0, 26.0)]
     for line in lines[2:]:
-        line["data_order"] = 3
+        line |= changed
     assert [evaluation.best_line(lines[:count], "swd", False) for count in (2, 3, 5)] == [lines[0], lines[2], lines[3]]
 
 
@@ -237,7 +238,12 @@ def test_default_metrics_need_no_files_and_few_images(faces, state, tmp_path, mo
     logger.close()
     for name in options.metrics:
         (found,) = [json.loads(text) for text in (run / f"metric-{name}.jsonl").read_text().splitlines()]
-        assert found["num_samples"] == 100 and found["data_order"] == ORDERS[-1] and found["results"][name] > 10
+        assert (
+            found["num_samples"] == 100
+            and found["data_order"] == ORDERS[-1]
+            and found["version"] == {"swd": 1, "kid_scattering": 2}[name]
+            and found["results"][name] > 10
+        )
         assert (run / f"network-best-{name}.keras").exists()
     assert re.fullmatch(r"swd [\d.]+  kid_scattering [\d.e+]+\n", (run / "log.txt").read_text())
     events = EventAccumulator(str(run / "tensorboard"))

@@ -184,7 +184,7 @@ def test_command(
         command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
     command("project", *arguments, f"--tune={tuned}", "--tune_steps=2")
     printed = capsys.readouterr()
-    assert printed.err.count("distance: pixels alone, as no discriminator is found: ") == 2
+    assert printed.err.count("distance: pixels alone, as no discriminator is found (") == 2
     assert "tiny-discriminator.keras does not exist; put the discriminator there" in printed.err
     names = {file.name for file in out.iterdir()}
     assert names == {"latents.npz", "target.png", "projected.png", "tuned.png", "side_by_side.png"}
