@@ -94,7 +94,7 @@ class StyleGANTrainer(keras.Model):
             g_optimizer, d_optimizer: optimizers of G and D; default: the published Adam, with learning rates 0.0025
                 (StyleGAN2: 0.002) and 0.002.
             gamma: weight of the R1 penalty; 0 for none. It grows with the square of the resolution; see
-                `trainer.config.default_gamma` for published values.
+                `trainer.config.default_gamma` for values to start with.
             loss: "logistic", or "relativistic": paired, with R1 and R2 (arXiv 2501.05441).
             lecam: weight of LeCam regularization (arXiv 2104.03310), for the logistic loss; 0 for none.
             r1_interval: steps from one R1 penalty to the next.

@@ -314,6 +314,15 @@ def test_gamma_of_stylegan2_and_of_other_batches():
     assert new(batch=8).gamma == pytest.approx(4 * new().gamma, rel=1e-3)
 
 
+def test_gamma_of_small_images_is_what_has_trained_them():
+    """The published rule gives 0.032 and 0.128; with that, networks of 32 pixels made one shape for all."""
+    for resolution in (32, 64, Size(96, 64)):
+        for cfg in ("stylegan3-t", "stylegan3-r"):
+            assert new(cfg=cfg, resolution=resolution).gamma == 0.5
+    assert new(resolution=64, batch=4).gamma == pytest.approx(1.024)  # the rule, where it gives more
+    assert new(cfg="stylegan2", resolution=32).gamma == pytest.approx(0.0064, rel=1e-3)  # not measured
+
+
 def test_gamma_far_away_is_worth_a_warning():
     usual = new().gamma
     for factor in (0, 0.26, 1, 3.9):
@@ -324,11 +333,11 @@ def test_gamma_far_away_is_worth_a_warning():
 
 
 def test_larger_gammas_of_small_images_are_worth_no_warning():
-    usual = new(resolution=32).gamma
-    for gamma in (0.26 * usual, 0.5, 2):
+    published = 0.001 * 32 * 32 / 32
+    for gamma in (0.26 * published, 0.5, 2):
         assert new(resolution=32, gamma=gamma).gamma_warning is None
-    for gamma in (0.24 * usual, 2.1):
-        assert new(resolution=32, gamma=gamma).gamma_warning
+    for gamma in (0.24 * published, 2.1):
+        assert "times away from 0.5, which is usual" in new(resolution=32, gamma=gamma).gamma_warning
     assert new(resolution=128, gamma=5 * new(resolution=128).gamma).gamma_warning
 
 
