@@ -27,6 +27,7 @@ from serving.validate import (
 )
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder, write_checksums
+from sg3tf.utils.label_scale import LabelScale
 
 __all__ = ["export_saved_model", "with_precision"]
 
@@ -77,7 +78,10 @@ def export_saved_model(
     classes = tuple((metadata or {}).get("classes", ()))
     if len(classes) != generator.config.label_dim:
         classes = ()
-    served = ServedGenerator(generator, max_batch, xla, classes)
+    scale = LabelScale.from_json((metadata or {}).get("label_scale"))
+    if scale and len(scale.mean) != generator.config.label_dim:
+        scale = None
+    served = ServedGenerator(generator, max_batch, xla, classes, scale)
     signatures = served.signatures()
     check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
     refuse_remote(model_base_path)
@@ -90,18 +94,19 @@ def export_saved_model(
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
         extra = unfinished / "assets.extra"
         extra.mkdir()
-        requests = reference_requests(generator, warmup_batch_sizes, classes)
+        requests = reference_requests(generator, warmup_batch_sizes, classes, scale)
         write_warmup_requests(extra / WARMUP_FILE, requests)
         description = {
             **model_metadata(generator),
             **(metadata or {}),
             "classes": list(classes),
+            "label_scale": scale and scale.to_json(),
             "precision": precision,
             "license": license,
             "max_batch": max_batch,
             "xla": xla,
             "signatures": {name: _signature_metadata(function) for name, function in signatures.items()},
-            "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes), requests),
+            "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes, scale), requests),
         }
         (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         write_checksums(unfinished, ("saved_model.pb", "variables/*"))

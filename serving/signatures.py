@@ -12,6 +12,7 @@ import tensorflow as tf
 from serving.seeded_latents import z_from_seeds
 from sg3tf import ops
 from sg3tf.utils.class_names import class_numbers, describe_class_name
+from sg3tf.utils.label_scale import LabelScale
 
 Outputs: TypeAlias = dict[str, tf.Tensor]
 Function: TypeAlias = "tf.types.experimental.GenericFunction"
@@ -22,7 +23,7 @@ TENSORS = {
     "psi": "truncation: 1 for full variety, 0 for the average image; a scalar, or one per image",
     "label": "class, one-hot or all zeros, or another label vector",
     "class_name": "name of a class, or its number as text, or several names separated by commas",
-    "number": "number of a class, from 0",
+    "number": "number of a class, or of a place of the label, from 0",
     "seed": "the latent is numpy.random.RandomState(seed).randn(z_dim); from 0 to 2**32-1",
     "ws": "style vectors",
     "ws_a": "style vectors where mask is 0",
@@ -30,6 +31,7 @@ TENSORS = {
     "mask": "1 takes the layer's style vector from ws_b, 0 from ws_a; [num_ws], or one row per image",
     "transform": "inverse transform of the image in units of its width, applied before the learned one",
     "scale": "the PNG file is smaller by this factor, from 1, by averaging squares; a scalar, or one per image",
+    "label_scale": "mean and standard deviation of that number of the labels before the data set standardized them",
     "images": "NHWC; uint8, or float32 with -1 black and 1 white, not clipped",
     "png_bytes": "one PNG file per image",
 }
@@ -46,6 +48,7 @@ class ServedGenerator(tf.Module):
         max_batch: the most images in one request; None for no limit.
         xla: make the server compile the synthesis with XLA, once for every batch size.
         classes: names of the classes, label_dim of them, for the input class_name; () if there are none.
+        label_scale: of the numbers of a label before they were standardized; None if they were not.
 
     Examples:
         >>> import sg3tf
@@ -56,11 +59,17 @@ class ServedGenerator(tf.Module):
     """
 
     def __init__(
-        self, generator: Any, max_batch: int | None = None, xla: bool = False, classes: Sequence[str] = ()
+        self,
+        generator: Any,
+        max_batch: int | None = None,
+        xla: bool = False,
+        classes: Sequence[str] = (),
+        label_scale: LabelScale | None = None,
     ) -> None:
         super().__init__(name="sg3tf")
         self._max_batch = max_batch
         self._classes = list(classes)
+        self._label_scale = label_scale
         self._weights = [variable.value for variable in generator.variables]
         self._config = generator.config
         self._num_ws = generator.num_ws
@@ -93,7 +102,10 @@ class ServedGenerator(tf.Module):
             "synthesize_png": self._synthesize_png(),
             "mix": self._mix(),
         }
-        if self._config.label_dim < 2:  # a single number is no class
+        if self._label_scale:
+            found["label_scale"] = self._scale_of_label(self._label_scale)
+            return found  # such numbers are no classes
+        if self._config.label_dim < 2:  # neither is a single number
             return found
         found["label"] = self._label_of_class()
         if self._classes:
@@ -206,13 +218,22 @@ class ServedGenerator(tf.Module):
             return tf.identity(label)
 
     def _name_of_class(self) -> Function:
-        def class_name(number: tf.Tensor) -> Outputs:
-            exists = tf.reduce_all((number >= 0) & (number < len(self._classes)))
-            message = f"number must be from 0 to {len(self._classes) - 1}; it is"
-            with tf.control_dependencies([tf.debugging.Assert(exists, [message, number])]):
-                return {"class_name": tf.gather(tf.constant(self._classes), number)}
+        return self._look_up("class_name", tf.constant(self._classes))
 
-        return self._signature(class_name, tf.TensorSpec([None], tf.int64, "number"))
+    def _scale_of_label(self, scale: LabelScale) -> Function:
+        return self._look_up("label_scale", tf.constant([*zip(scale.mean, scale.std, strict=True)], tf.float64))
+
+    def _look_up(self, output: str, table: tf.Tensor) -> Function:
+        """Return a signature that takes numbers of rows of `table`."""
+        last = len(table) - 1
+
+        def rows(number: tf.Tensor) -> Outputs:
+            exists = tf.reduce_all((number >= 0) & (number <= last))
+            message = f"number must be from 0 to {last}; it is"
+            with tf.control_dependencies([tf.debugging.Assert(exists, [message, number])]):
+                return {output: tf.gather(table, number)}
+
+        return self._signature(rows, tf.TensorSpec([None], tf.int64, "number"))
 
     @property
     def _z(self) -> tf.TensorSpec:

@@ -26,6 +26,7 @@ from sg3tf import images, ops
 from sg3tf.latents import mix, transform_matrix, z_from_seeds
 from sg3tf.utils.class_names import label_of
 from sg3tf.utils.files import literal_folder, scratch_folder
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import size_of
 
 #: Largest difference of float outputs, relative to the largest expected value.
@@ -74,15 +75,19 @@ def check_batch_sizes(sizes: Sequence[int], max_batch: int | None, num_signature
         raise ValueError(f"{given}: give at most {most} sizes for {num_signatures} signatures")
 
 
-def reference_requests(generator: Any, batch_sizes: Iterable[int], classes: Sequence[str] = ()) -> list[Request]:
-    """Return one request per signature and batch size; `classes` are those that the generator was exported with.
+def reference_requests(
+    generator: Any, batch_sizes: Iterable[int], classes: Sequence[str] = (), label_scale: LabelScale | None = None
+) -> list[Request]:
+    """Return one request per signature and batch size; `classes`, `label_scale` are as in the export.
 
     All inputs have N rows, even `psi`, `mask` and `scale`: a server that batches refuses others.
     """
-    return [request for size in batch_sizes for request in _requests_of_size(generator, size, classes)]
+    return [request for size in batch_sizes for request in _requests_of_size(generator, size, classes, label_scale)]
 
 
-def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list[Request]:
+def _requests_of_size(
+    generator: Any, size: int, classes: Sequence[str], label_scale: LabelScale | None
+) -> list[Request]:
     config = generator.config
     seed = np.arange(size, dtype=np.int64) + 2**32 - size
     z = z_from_seeds(seed, config.z_dim)
@@ -105,7 +110,9 @@ def _requests_of_size(generator: Any, size: int, classes: Sequence[str]) -> list
         "synthesize_png": {**synthesis, "scale": np.full(size, scale, np.int32)},
         "mix": {"ws_a": ws, "ws_b": 2 * ws, "mask": np.tile(odd_layers, (size, 1))},
     }
-    if config.label_dim > 1:
+    if label_scale:
+        inputs["label_scale"] = {"number": np.arange(size, dtype=np.int64) % config.label_dim}
+    elif config.label_dim > 1:
         names = [*map(str, range(config.label_dim)), *classes]
         plain = [name for name in classes if "," not in name and name == name.strip()]
         if plain:  # others cannot be parts of a list
@@ -145,6 +152,7 @@ class ReferenceModel:
         generator: `sg3tf.Generator`, built.
         xla: True if its synthesis was exported for XLA.
         classes: names of the classes that it was exported with.
+        label_scale: of its labels, that it was exported with.
 
     Examples:
         >>> import sg3tf
@@ -154,9 +162,11 @@ class ReferenceModel:
         (2, 8, 8, 3)
     """
 
-    def __init__(self, generator: Any, xla: bool, classes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, generator: Any, xla: bool, classes: Sequence[str] = (), label_scale: LabelScale | None = None
+    ) -> None:
         self._generator = generator
-        self._classes = list(classes)
+        self._classes, self._label_scale = list(classes), label_scale
         specs = [tf.TensorSpec([None, generator.num_ws, generator.config.w_dim], tf.float32)]
         if generator.supports_transform:
             specs.append(tf.TensorSpec([None, 3, 3], tf.float32))
@@ -180,6 +190,9 @@ class ReferenceModel:
                 return {"label": inputs["label"]}
             case "class_name":
                 return {"class_name": np.array([self._classes[i].encode() for i in inputs["number"]], object)}
+            case "label_scale" if self._label_scale:
+                mean, std = self._label_scale.mean, self._label_scale.std
+                return {"label_scale": np.array([[mean[i], std[i]] for i in inputs["number"]])}
             case "synthesize":
                 return {"images": images.to_uint8(self._synthesize(**inputs))}
             case "synthesize_float":

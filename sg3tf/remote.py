@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
 from sg3tf.utils.hosts import is_loopback, without_brackets
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.protobuf import message_classes
 
 Array = NDArray[Any]
@@ -517,6 +518,14 @@ class Client:
             return []
         numbers = np.arange(self.input_dim("label"), dtype=np.int64)
         return [name.decode() for name in self._predict_rows("class_name", {"number": numbers})]
+
+    def label_scale(self) -> LabelScale | None:
+        """Return the scale of the numbers of a label before the data set standardized them; None if it did not."""
+        if "label_scale" not in self.metadata():
+            return None
+        numbers = np.arange(self.input_dim("label"), dtype=np.int64)
+        mean, std = self._predict_rows("label_scale", {"number": numbers}).T.tolist()
+        return LabelScale(tuple(mean), tuple(std))
 
     def metadata(self) -> dict[str, Signature]:
         """Return the model's signatures by name."""

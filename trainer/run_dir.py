@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
-from sg3tf.models.loading import CLASSES
+from sg3tf.models.loading import CLASSES, LABEL_SCALE
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
 from sg3tf.utils.json_text import from_json
 from trainer.checkpoint import PROGRESS
@@ -29,7 +30,7 @@ _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?\.\w
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
-    """Make the next numbered folder and write options.json into it, and classes.json with the names of classes.
+    """Make the next numbered folder and write options.json into it, and what is known of the labels.
 
     Raises:
         OptionError: it cannot be made there.
@@ -63,9 +64,16 @@ def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: b
             options.write(run / OPTIONS)
             if classes:
                 (run / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
+            _write_label_scale(run, options)
         except OSError as error:
             raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
         yield run
+
+
+def _write_label_scale(run: Path, options: Options) -> None:
+    """Write label_scale.json if the run trains with labels that its data set has standardized."""
+    if options.cond and (scale := label_scale(Path(options.data))):
+        (run / LABEL_SCALE).write_text(json.dumps(scale.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _next_folder(outdir: Path, options: Options) -> Path:
@@ -379,6 +387,7 @@ class ResumePoint:
         try:
             previous = (self.run / OPTIONS).read_bytes()
             options.write(self.run / OPTIONS, [*self.changes, *changes])
+            _write_label_scale(self.run, options)  # which runs of before have not
             notes = self.notes(changes)
             if moved := discard_later(self.run, round(self.kimg * 1000)):
                 (self.run / DISCARDED / OPTIONS).write_bytes(previous)

@@ -4,9 +4,9 @@ sg3tf upload --network=runs/00003-... --repo=USER/NAME --license=cc-by-4.0
 sg3tf upload --network=generator.keras --repo=USER/NAME --license=cc0-1.0 --out=folder
 
 The repository is created if it is missing, and holds generator.keras, README.md (the card), provenance.json,
-samples.png, the names of the classes, and, with --discriminator, NAME-discriminator.keras of a NAME.keras, or the
-discriminator of a run, as generator-discriminator.keras. With --out the files are only written. The token is the one
-that huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
+samples.png, the names of the classes or the scale of the labels, and, with --discriminator, NAME-discriminator.keras of
+a NAME.keras, or the discriminator of a run, as generator-discriminator.keras. With --out the files are only written.
+The token is the one that huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.loading import CLASSES, discriminator_beside, load, resolve_network
+    from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside, load, resolve_network
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
@@ -89,7 +89,9 @@ def write_repository(folder: Path, options: Any) -> None:
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if provenance["classes"]:
         (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
-    save_png(folder / "samples.png", grid(np.stack(list(_samples(G, provenance["classes"])))))
+    if scale := provenance.get("label_scale"):
+        (folder / LABEL_SCALE).write_text(json.dumps(scale) + "\n", encoding="utf-8")
+    save_png(folder / "samples.png", grid(np.stack(list(_samples(G, provenance["classes"], bool(scale))))))
     card = model_card(
         G,
         options.repo,
@@ -110,7 +112,9 @@ def _discriminator(network: str) -> Any:
         raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 
 
-def _samples(G: Any, classes: Sequence[str]) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _samples(
+    G: Any, classes: Sequence[str], is_standardized: bool = False
+) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Yield images of the seeds 0, 1, ..., with the labels that the card names."""
     from sg3tf.images import to_uint8
     from sg3tf.latents import z_from_seeds
@@ -120,12 +124,12 @@ def _samples(G: Any, classes: Sequence[str]) -> Iterator[np.ndarray[Any, np.dtyp
         inputs = {"z": z_from_seeds([seed], G.config.z_dim)}
         if dim:
             one_hot = np.eye(dim, dtype=np.float32)[[seed % dim]]
-            inputs["label"] = np.zeros_like(one_hot) if is_number(classes, dim) else one_hot
+            inputs["label"] = np.zeros_like(one_hot) if is_standardized or is_number(classes, dim) else one_hot
         yield to_uint8(G(inputs, truncation_psi=_PSI))[0]
 
 
 def _upload(client: Any, folder: Path, options: Any) -> str:
-    from sg3tf.models.loading import CLASSES, discriminator_beside
+    from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside
 
     address = f"hf://{options.repo}"
     try:
@@ -135,7 +139,8 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
             repo_id=options.repo,
             folder_path=folder,
             commit_message="Upload by sg3tf",
-            delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES],  # of another network before
+            # Of another network before.
+            delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES, LABEL_SCALE],
         )
     except Exception as error:  # of several types, of the hub and of its HTTP client
         raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from sg3tf.data.errors import DataError
+from sg3tf.utils.label_scale import LabelScale
 
 Label = int | tuple[float, ...] | None
 Given = Label | str | tuple[str, ...]  #: as people write them: also the name of a class, or of several
@@ -139,9 +140,7 @@ def spec_of(entries: Sequence[tuple[str, Label]], where: str, optional: bool = F
     return LabelSpec("class", 1 + max(label for _, label in labeled if isinstance(label, int)), optional)
 
 
-def standardize(
-    entries: Sequence[tuple[str, Label]], where: str
-) -> tuple[tuple[tuple[str, Label], ...], tuple[float, ...], tuple[float, ...]]:
+def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple[tuple[str, Label], ...], LabelScale]:
     """Shift and scale each number of the labels to mean 0 and standard deviation 1; a constant one becomes 0.
 
     Args:
@@ -149,14 +148,14 @@ def standardize(
       where: the source, for errors.
 
     Returns:
-      The new entries, the means, and the standard deviations.
+      The new entries, and the scale of the given ones.
 
     Raises:
       DataError: the labels are classes, or not finite.
 
     Examples:
       >>> standardize([("0.png", (30.0,)), ("1.png", (50.0,)), ("2.png", None)], "ages")
-      ((('0.png', (-1.0,)), ('1.png', (1.0,)), ('2.png', None)), (40.0,), (10.0,))
+      ((('0.png', (-1.0,)), ('1.png', (1.0,)), ('2.png', None)), LabelScale(mean=(40.0,), std=(10.0,)))
     """
     vectors = [label for _, label in entries if isinstance(label, tuple)]
     if len(vectors) < sum(label is not None for _, label in entries):
@@ -167,11 +166,10 @@ def standardize(
     if not np.isfinite(numbers).all():
         wrong = numbers[~np.isfinite(numbers)][0]
         raise DataError(f"{where}: the label {wrong} is not finite, as --standardize needs all of them; correct it")
-    mean, std = numbers.mean(axis=0), numbers.std(axis=0)
-    scale = np.where(std > 0, std, 1)
-    new = iter(((numbers - mean) / scale).tolist())
+    scale = LabelScale(tuple(numbers.mean(axis=0).tolist()), tuple(numbers.std(axis=0).tolist()))
+    new = iter(scale.standardize(numbers).tolist())
     changed = tuple((image, None if label is None else tuple(next(new))) for image, label in entries)
-    return changed, tuple(mean.tolist()), tuple(std.tolist())
+    return changed, scale
 
 
 def _require_all_or_none(rows: Sequence[tuple[str, Given]], where: str) -> None:

@@ -23,6 +23,7 @@ from sg3tf.data.record_index import INDEX, RecordIndex, write_index
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
 from sg3tf.utils.files import atomic_write, digest_file
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.progress import with_progress
 from sg3tf.utils.resolution import image_shape, to_resolution
 
@@ -69,7 +70,8 @@ class ShardStore:
             self.digest: str = self.manifest["digest"]
             label = self.manifest["label"]
             self.label = LabelSpec(label["kind"], label["dim"], label.get("optional", False))
-            self.classes = tuple(self.manifest["label"]["classes"])
+            self.classes = tuple(label["classes"])
+            self.label_scale = LabelScale.from_json(label)
             shards = [(shard["file"], shard["num_images"]) for shard in self.manifest["shards"]]
         except (KeyError, TypeError) as error:
             raise DataError(f"{folder / MANIFEST} lacks {error}; build the data set again") from error
@@ -185,6 +187,14 @@ class ShardStore:
         if self.label.kind == "class":
             return next(iter(features.get("image/class/label", ())), None)
         return tuple(features.get("image/label/vector", ())) or None if self.label.kind == "vector" else None
+
+
+def label_scale(folder: Path) -> LabelScale | None:
+    """Return the scale of the labels of a data set that `sg3tf data build --standardize` wrote; None for any other."""
+    try:
+        return LabelScale.from_json(_read_manifest(folder / MANIFEST).get("label"))
+    except DataError:
+        return None
 
 
 def is_shard_set(folder: Path) -> bool:

@@ -289,22 +289,30 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
         raise ValueError(f"class={text}: leave it out, as network={network.name} has no labels")
     if text is not None and (vector := _label_vector(text, network)) is not None:
         return vector
-    label = None if text is None else network.label_of_class(text)
+    scale = network.label_scale  # labels that have one are no classes
+    label = None if text is None or scale else network.label_of_class(text)
     if label is None:
-        choice = "a number" if dim == 1 else f"a vector of {dim} numbers, {describe_classes(network.classes, dim)}"
+        choice = "a number" if dim == 1 else f"a vector of {dim} numbers"
+        if scale:
+            choice += f", as before they were standardized ({scale})"
+        elif dim > 1:
+            choice += f", {describe_classes(network.classes, dim)}"
         raise ValueError(f"{'--class is missing' if text is None else f'class={text}'}: give {choice}")
     return label
 
 
 def _label_vector(text: str, network: Network) -> FloatArray | None:
-    """Return the vector of label_dim numbers in `text`; None if it is something else."""
+    """Return the label of label_dim numbers in `text`, standardized if the data set was; None for something else."""
     if text in network.classes:
         return None
     try:
-        vector = np.array([float(part) for part in text.split(",")], np.float32)
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
         return None
-    return vector if vector.shape == (network.label_dim,) and np.isfinite(vector).all() else None
+    if len(numbers) != network.label_dim:
+        return None
+    vector = np.asarray(network.label_scale.standardize(numbers) if network.label_scale else numbers, np.float32)
+    return vector if np.isfinite(vector).all() else None
 
 
 def transform_from_flags(network: Network, options: Any) -> FloatArray | None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sg3tf import latents
 from sg3tf.utils.class_names import label_of
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import Resolution, image_shape, to_resolution
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Network(abc.ABC):
         resolution, channels: of the images; resolution is the side of a square, or a Size (width, height).
         supports_transform: True if images can be rotated and translated.
         classes: names of the classes, label_dim of them; () if unknown.
+        label_scale: of the numbers of a label before the data set standardized them; None if it did not, or if unknown.
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -46,6 +48,7 @@ class Network(abc.ABC):
     """
 
     classes: tuple[str, ...] = ()
+    label_scale: LabelScale | None = None
 
     def __init__(
         self,

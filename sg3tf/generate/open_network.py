@@ -8,6 +8,7 @@ from typing import Any
 from sg3tf.generate.network import Network
 from sg3tf.generate.remote_network import SCHEME, RemoteNetwork
 from sg3tf.models import hub
+from sg3tf.utils.label_scale import LabelScale
 
 _MODEL_FILE = "saved_model.pb"
 
@@ -33,18 +34,21 @@ def open_network(text: str, batch: int | None = None, **connection: Any) -> Netw
     path = hub.fetch(text) if hub.is_address(text) else Path(text)
     # TensorFlow is imported only for networks that need it.
     if folder := saved_model_folder(path):
-        from sg3tf.generate.saved_model_network import SavedModelNetwork, exported_classes
+        from sg3tf.generate.saved_model_network import SavedModelNetwork, exported_classes, exported_label_scale
 
-        return _with_classes(SavedModelNetwork(folder, text, batch), exported_classes(folder))
+        network: Network = SavedModelNetwork(folder, text, batch)
+        return _with_labels(network, exported_classes(folder), exported_label_scale(folder))
     from sg3tf.generate.keras_network import KerasNetwork
-    from sg3tf.models.loading import class_names, load
+    from sg3tf.models.loading import class_names, label_scale, load
 
-    return _with_classes(KerasNetwork(load(path), text, batch), class_names(path))
+    return _with_labels(KerasNetwork(load(path), text, batch), class_names(path), label_scale(path))
 
 
-def _with_classes(network: Network, classes: tuple[str, ...]) -> Network:
+def _with_labels(network: Network, classes: tuple[str, ...], scale: LabelScale | None) -> Network:
     if len(classes) == network.label_dim:
         network.classes = classes
+    if scale and len(scale.mean) == network.label_dim:
+        network.label_scale = scale
     return network
 
 

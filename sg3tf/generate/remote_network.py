@@ -46,6 +46,7 @@ class RemoteNetwork(ExportedNetwork):
         super().__init__(address, batch or _BATCH, shapes)
         self._knows_classes = "label" in signatures
         self.classes = tuple(self._client.class_names())
+        self.label_scale = self._client.label_scale()
 
     def identity(self) -> str:
         """Return the address and the version that answers: the server does not identify the weights."""

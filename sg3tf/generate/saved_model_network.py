@@ -14,16 +14,29 @@ from numpy.typing import NDArray
 from sg3tf.generate.keras_network import default_batch, map_single
 from sg3tf.generate.network import ExportedNetwork, Shape
 from sg3tf.utils import saved_models
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import Size
 
 
 def exported_classes(folder: Path) -> tuple[str, ...]:
     """Return the names of the classes of a version folder that `sg3tf export` has written; () if it has none."""
     try:
-        metadata = json.loads((folder / "assets.extra" / "sg3tf.json").read_text(encoding="utf-8"))
-        return tuple(map(str, metadata["classes"]))
-    except (OSError, ValueError, LookupError, TypeError):
+        return tuple(map(str, _metadata(folder)["classes"]))
+    except (LookupError, TypeError):
         return ()
+
+
+def exported_label_scale(folder: Path) -> LabelScale | None:
+    """Return the scale of the labels of such a version folder; None if it has none."""
+    metadata = _metadata(folder)
+    return LabelScale.from_json(metadata.get("label_scale")) if isinstance(metadata, dict) else None
+
+
+def _metadata(folder: Path) -> Any:
+    try:
+        return json.loads((folder / "assets.extra" / "sg3tf.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 class SavedModelNetwork(ExportedNetwork):

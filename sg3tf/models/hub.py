@@ -106,7 +106,7 @@ def _from_hub(address: str, discriminator: bool) -> Path:
         folder = hub.snapshot_download(
             repo,
             revision=revision,
-            allow_patterns=[*wanted, "*classes.json"],  # the names of classes belong to the generator
+            allow_patterns=[*wanted, "*classes.json", "*label_scale.json"],  # which belong to the generator
             ignore_patterns=None if discriminator else [f"*{DISCRIMINATOR}"],
         )
     except Exception as error:  # of several types, of the hub and of its HTTP client

@@ -17,6 +17,7 @@ from sg3tf.models import hub
 from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 from sg3tf.models.presets import TRAINED_PRESETS, trained_file
+from sg3tf.utils.label_scale import LabelScale
 
 Model = TypeVar("Model", bound=keras.Model)
 
@@ -157,6 +158,7 @@ def discriminator_beside(file: Path) -> Path:
 
 
 CLASSES = "classes.json"
+LABEL_SCALE = "label_scale.json"
 
 
 def class_names(path: Path) -> tuple[str, ...]:
@@ -167,17 +169,35 @@ def class_names(path: Path) -> tuple[str, ...]:
     Returns:
         Names in the order of the labels; () if there are none.
     """
+    for file in _files_of(path, CLASSES):
+        try:
+            return tuple(map(str, json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            continue
+    return ()
+
+
+def label_scale(path: Path) -> LabelScale | None:
+    """Return the scale of the labels of the generator at `path`, if its data set had standardized them.
+
+    It is in NAME-label_scale.json or label_scale.json, where `class_names` looks for names.
+    """
+    for file in _files_of(path, LABEL_SCALE):
+        try:
+            return LabelScale.from_json(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _files_of(path: Path, name: str) -> list[Path]:
+    """Places of the file `name` of the generator at `path`, the closest first; they need not exist."""
     file = generator_file(path.absolute())
     # A snapshot lies in its run folder, a checkpoint's generator two folders below. In the cache of the hub, files are
     # links to others of no name.
     beside = [file] if file.is_dir() else []
     folders = (*beside, *file.parents[:3], *file.resolve().parents[:3])
-    for names in (file.with_name(f"{file.stem}-{CLASSES}"), *(folder / CLASSES for folder in folders)):
-        try:
-            return tuple(map(str, json.loads(names.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError):
-            continue
-    return ()
+    return [file.with_name(f"{file.stem}-{name}"), *(folder / name for folder in folders)]
 
 
 def trained_nimg(file: Path) -> int | None:

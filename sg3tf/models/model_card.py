@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sg3tf.utils.class_names import is_number
+from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.resolution import size_of
 from sg3tf.version import __version__
 
@@ -54,10 +55,14 @@ def model_card(
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "", f"# {repo}", ""]
     lines += [f"A generator of images, trained with sg3tf {__version__}.", ""]
-    lines += [f"![{_caption(c.label_dim, provenance['classes'])}](samples.png)", "", "| | |", "|---|---|"]
+    scale = LabelScale.from_json(provenance.get("label_scale"))
+    caption = _caption(c.label_dim, provenance["classes"], is_standardized=scale is not None)
+    lines += [f"![{caption}](samples.png)", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in about.items()]
     if classes := provenance["classes"]:
         lines += ["", f"Classes, in the order of the labels: {', '.join(classes)}."]
+    if scale:
+        lines += ["", f"Labels are numbers, less their mean and divided by their standard deviation: {scale}."]
     lines += ["", "## Quality", ""]
     if distances:
         lines += ["Computed during training, on the training data:", "", "| Metric | Value |", "|---|---|"]
@@ -68,13 +73,15 @@ def model_card(
     lines += ["", "## Use", "", "```python", *imports, "", f'G = sg3tf.load("hf://{repo}")']
     if c.label_dim:
         single = is_number(provenance["classes"], c.label_dim)
-        lines += ["label = np.zeros([1, 1])" if single else "label = np.eye(G.config.label_dim)[[0]]"]
+        zeros = f"label = np.zeros([1, {c.label_dim}])"
+        lines += [zeros if single or scale else "label = np.eye(G.config.label_dim)[[0]]"]
         lines += ['images = G({"z": sg3tf.latents.z_from_seeds([85], G.config.z_dim), "label": label})']
     else:
         lines += ["images = G(sg3tf.latents.z_from_seeds([85], G.config.z_dim))"]
     command = f"sg3tf generate images --network=hf://{repo} --outdir=images"
     if c.label_dim:
-        command += f" --class={shlex.quote(classes[0] if classes else '0')}"
+        example = ",".join(f"{number:g}" for number in scale.mean) if scale else classes[0] if classes else "0"
+        command += f" --class={shlex.quote(example)}"
     lines += [
         "```",
         "",
@@ -86,11 +93,13 @@ def model_card(
     return "\n".join(lines)
 
 
-def _caption(label_dim: int, classes: Sequence[str]) -> str:
+def _caption(label_dim: int, classes: Sequence[str], is_standardized: bool) -> str:
     """Return what samples.png shows."""
     seeds = "Images of the seeds 0 to 15"
     if not label_dim:
         return seeds
+    if is_standardized:
+        return f"{seeds}, with labels of 0, the mean"
     if is_number(classes, label_dim):
         return f"{seeds}, with the label 0"
     if classes:

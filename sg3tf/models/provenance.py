@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.models import hub
-from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, trained_nimg
+from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, label_scale, trained_nimg
 from sg3tf.utils.files import read_json_lines
 
 #: File with the origin of the weights, in a repository that `sg3tf upload` makes.
@@ -21,21 +21,25 @@ def training_provenance(path: str | os.PathLike[str], label_dim: int | None = No
 
     Args:
         path: run folder, checkpoint folder, .keras file or address, as for `sg3tf.load`.
-        label_dim: of the generator; names of another number of classes, which lie above it, are left out.
+        label_dim: of the generator; names of another number of classes, which lie above it, are left out, and so is
+            the scale of other labels.
 
     Returns:
-        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names.
+        source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names;
+        label_scale: {"mean": [...], "std": [...]} of the numbers before the data set standardized them, only if it did.
     """
     found = _provenance(path)
     if label_dim is not None and len(found["classes"]) != label_dim:
         found["classes"] = []
+    if label_dim is not None and len(found.get("label_scale", {}).get("mean", ())) != label_dim:
+        found.pop("label_scale", None)
     return found
 
 
 def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     if hub.is_address(path):
         local = hub.fetch(str(path))
-        return {**_UNKNOWN, "source": str(path), "classes": list(class_names(local)), **_published(local)}
+        return {**_UNKNOWN, "source": str(path), **_of_labels(local), **_published(local)}
     path = Path(path)
     file = _followed(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
@@ -48,8 +52,13 @@ def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
         "training_kimg": None if nimg is None else nimg / 1000,
         "data_name": options.get("data_name"),
         "data_digest": options.get("data_digest"),
-        "classes": list(class_names(path)),
+        **_of_labels(path),
     }
+
+
+def _of_labels(path: Path) -> dict[str, Any]:
+    scale = label_scale(path)
+    return {"classes": list(class_names(path)), **({"label_scale": scale.to_json()} if scale else {})}
 
 
 def distances(path: Path) -> dict[str, float]:

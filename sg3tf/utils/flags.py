@@ -51,7 +51,8 @@ def define_class(options: flags.FlagValues) -> None:
     """Define --class."""
     flags.DEFINE_string(
         "class", None,
-        "Class name, class number, or the whole label vector: cat, 3 or 0.5,0.5,0; for networks with labels.",
+        "Class name, class number, or the whole label vector: cat, 3 or 0.5,0.5,0; for networks with labels. "
+        "Numbers that the data set has standardized are given as they were before.",
         flag_values=options,
     )  # fmt: skip
 

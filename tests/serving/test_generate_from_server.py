@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.saved_model import export_saved_model
 from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.open_network import open_network
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.utils.label_scale import LabelScale
 from tests.sg3tf.test_video import decoded
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +146,18 @@ def test_tls_and_api_key(start_server, model_base_path, certificate, tmp_path):
     done = generate(server.address, tmp_path, "grid", *flags, "--api_key_file=key", "--timeout_s=30")
     assert done.returncode == 0, done.stderr
     assert pixels(tmp_path / "grid.png").shape == (16, 16, 3)
+
+
+def test_numbers_that_the_data_set_has_standardized(start_server, fake_generator, tmp_path):
+    """Are given as they were before, to a server and to the SavedModel itself; the export validates its signature."""
+    scale = {"mean": [40.0, 20200101.5], "std": [10.0, 2.0]}
+    metadata = {"classes": [], "label_scale": scale}
+    version = export_saved_model(fake_generator, tmp_path / "models", max_batch=1, metadata=metadata)
+    server = start_server(tmp_path / "models")
+    for network in (open_network(f"grpc://{server.address}/fake"), open_network(str(version))):
+        assert network.label_scale == LabelScale((40.0, 20200101.5), (10.0, 2.0))
+    flags = ["--class=30,20200102", "--seeds=0", "--save_latents=kept.npz", "--out=grid.png"]
+    done = generate(server.address, tmp_path, "grid", *flags)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "kept.npz") as arrays:
+        np.testing.assert_array_equal(arrays["label"], [[-1, 0.25]])

@@ -7,6 +7,7 @@ import tensorflow as tf
 import sg3tf
 from serving.signatures import ServedGenerator, _to_png
 from sg3tf.utils.class_names import label_of
+from sg3tf.utils.label_scale import LabelScale
 
 
 def test_max_batch(fake_generator):
@@ -124,3 +125,14 @@ def test_a_model_without_labels_asks_for_none():
     for name, function in ServedGenerator(tiny).signatures().items():
         (specs, _) = function.get_concrete_function().structured_input_signature
         assert not {"label", "class_name"} & {spec.name for spec in specs}, name
+
+
+def test_scale_of_labels(fake_generator):
+    """Numbers that the data set has standardized are no classes."""
+    scale = LabelScale((20200101.5, 5.0), (2.0, 0.0))
+    signatures = ServedGenerator(fake_generator, max_batch=2, label_scale=scale).signatures()
+    assert not any("class" in name or name == "label" for name in signatures)
+    rows = signatures["label_scale"](tf.constant([1, 0], tf.int64))["label_scale"]
+    np.testing.assert_array_equal(rows, [[5, 0], [20200101.5, 2]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be from 0 to 1; it is"):
+        signatures["label_scale"](tf.constant([2], tf.int64))

@@ -8,10 +8,15 @@ import fcntl
 import json
 import math
 
+import numpy as np
 import pytest
 
+from sg3tf.data.build import BuildConfig, build
+from sg3tf.images import save_png
 from sg3tf.models import power_ema
+from sg3tf.models.loading import label_scale
 from sg3tf.utils import files
+from sg3tf.utils.label_scale import LabelScale
 from tests.helpers.tiny_run import PLAIN
 from trainer import run_dir
 from trainer.config import Change, Options, read_options
@@ -148,6 +153,24 @@ def test_a_run_that_was_killed_while_its_folder_was_made_begins_anew_in_it(tmp_p
             assert Options.from_file(run / "options.json") == PLAIN
             assert json.loads((run / "classes.json").read_text()) == ["cat", "dog"]
             assert not list(run.glob(".*"))
+
+
+def test_means_and_deviations_of_labels_that_the_data_set_has_standardized(tmp_path):
+    """A run with labels has them, also one that an earlier version began and that is resumed."""
+    for number, age in enumerate((30, 50)):
+        save_png(tmp_path / "images" / f"{number}.png", np.full([16, 16, 3], age, np.uint8))
+    ages = {"labels": [["0.png", [30]], ["1.png", [50]]]}
+    (tmp_path / "images" / "dataset.json").write_text(json.dumps(ages))
+    build(tmp_path / "images", tmp_path / "faces", BuildConfig(16, standardize=True))
+    plain, labeled = (dataclasses.replace(PLAIN, data=str(tmp_path / "faces"), cond=cond) for cond in (False, True))
+    assert not (run_dir.create(tmp_path, plain) / "label_scale.json").exists()
+    run = run_dir.create(tmp_path, labeled)
+    assert json.loads((run / "label_scale.json").read_text()) == {"mean": [40.0], "std": [10.0]}
+    (run / "label_scale.json").unlink()
+    make_checkpoint(run, 16)
+    ResumePoint.from_path(run).record(labeled, [])
+    (run / "network-snapshot-000000.keras").touch()
+    assert label_scale(run) == LabelScale((40.0,), (10.0,))
 
 
 def test_without_locks_every_run_that_begins_has_a_folder_of_its_own(tmp_path, monkeypatch):

@@ -94,9 +94,8 @@ class Report:
     def _range(self) -> str:
         """Return what is said about the size of the numbers of a vector."""
         source = self.source
-        if source.mean:
-            means, stds = (", ".join(f"{number:.4g}" for number in row) for row in (source.mean, source.std))
-            return f", standardized: means {means}, standard deviations {stds}"
+        if source.scale:
+            return f", standardized: {source.scale}"
         numbers = [number for _, label in source.entries if isinstance(label, tuple) for number in label]
         least, most = min(numbers), max(numbers)
         advice = "; --standardize makes them small, for training" if max(-least, most) > _LARGE else ""

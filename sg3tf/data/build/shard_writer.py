@@ -71,8 +71,8 @@ def write_build_manifest(folder: Path, name: str, config: BuildConfig, report: R
     if source.label.dim:
         write_labels(folder, [label for name, label in source.entries if name not in report.skipped], source.label)
         label["sha256"] = digest_file(folder / LABELS)
-    if source.mean:
-        label |= {"mean": source.mean, "std": source.std}
+    if source.scale:
+        label |= source.scale.to_json()
     write_manifest(
         folder,
         {

@@ -39,6 +39,9 @@ def main(options: FlagValues) -> None:
     if network.label_dim == 1:
         given = f"network={network.name}: its label is one number"
         raise ValueError(f"{given}, and it has no classes to show; grid --class=NUMBER takes one")
+    if network.label_scale:
+        given = f"network={network.name}: its label is {network.label_dim} numbers"
+        raise ValueError(f"{given}, and it has no classes to show; grid --class=NUMBER,NUMBER,... takes them")
     classes = _class_numbers(network, options.classes)
     towards_class = options.trunc_center == "class"
     latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)

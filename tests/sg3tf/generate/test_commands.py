@@ -286,6 +286,41 @@ def test_a_label_of_one_number_is_no_class(command: Command, tmp_path: Path) -> 
         command("sheet", f"--network={path}", f"--out={tmp_path / 'sheet.png'}")
 
 
+def test_numbers_that_the_data_set_has_standardized(command: Command, tmp_path: Path) -> None:
+    """Given as they were before, where the run or a file beside the network knows the scale."""
+    path, kept = tmp_path / "age.keras", tmp_path / "kept.npz"
+
+    def label_of(text: str) -> list[float]:
+        flags = ["--seeds=0", f"--class={text}", f"--outdir={tmp_path / 'images'}", f"--save_latents={kept}"]
+        command("images", f"--network={path}", *flags)
+        with np.load(kept) as arrays:
+            (label,) = arrays["label"].tolist()
+        return label
+
+    tiny("stylegan3-t", label_dim=1).save(path)
+    (tmp_path / "label_scale.json").write_text('{"mean": [40.0], "std": [10.0]}')  # as the trainer writes it
+    assert label_of("30") == [-1] and label_of("40") == [0]
+    expected = r"give a number, as before they were standardized \(means 40, standard deviations 10\)$"
+    for flag, given in (["--class=old"], "class=old"), ([], "--class is missing"):
+        with pytest.raises(ValueError, match=f"{given}: {expected}"):
+            command("images", f"--network={path}", *flag, f"--outdir={tmp_path}")
+    (tmp_path / "age-label_scale.json").write_text('{"mean": [0.0], "std": [2.0]}')  # its own, which comes first
+    assert label_of("3") == [1.5]
+
+    path = tmp_path / "two.keras"
+    tiny("stylegan3-t", label_dim=2).save(path)
+    assert label_of("0.5,3") == [0.5, 3]  # the scale is of other labels
+    (tmp_path / "two-label_scale.json").write_text('{"mean": [20200101.5, 5], "std": [2, 0]}')
+    assert label_of("20200102,6") == [0.25, 1]
+    with pytest.raises(ValueError, match="class=1: give a vector of 2 numbers, as before they were standardized"):
+        label_of("1")
+    with pytest.raises(ValueError, match=r"its label is 2 numbers, .*; grid --class=NUMBER,NUMBER,\.\.\. takes them$"):
+        command("sheet", f"--network={path}", f"--out={tmp_path / 'sheet.png'}")
+    (tmp_path / "two-label_scale.json").write_text("{")
+    (tmp_path / "label_scale.json").unlink()
+    assert label_of("0.5,3") == [0.5, 3]
+
+
 def test_truncation_towards_the_average_of_a_class(command: Command, tmp_path: Path) -> None:
     path, kept = tmp_path / "classes.keras", tmp_path / "kept.npz"
     tiny("stylegan3-t", label_dim=3).save(path)

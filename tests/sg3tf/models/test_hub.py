@@ -135,12 +135,12 @@ def test_what_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     there = ["generator.keras", "classes.json", "cats.keras", "cats-classes.json", "cats-discriminator.keras"]
-    there += ["a/dogs.keras", "a/dogs-classes.json", "README.md", "samples.png", "run.zip"]
-    of_classes = {"classes.json", "cats-classes.json", "a/dogs-classes.json"}
+    there += ["a/dogs.keras", "a/dogs-classes.json", "a/dogs-label_scale.json", "README.md", "samples.png", "run.zip"]
+    of_labels = {"classes.json", "cats-classes.json", "a/dogs-classes.json", "a/dogs-label_scale.json"}
     for address, expected in (
-        ("hf://user/pets", {*there[:4], *there[5:7]}),
-        ("hf://user/pets/cats.keras", {"cats.keras", *of_classes}),
-        ("hf://user/pets/[ac]*.keras", of_classes),  # no pattern
+        ("hf://user/pets", {*there[:4], *there[5:8]}),
+        ("hf://user/pets/cats.keras", {"cats.keras", *of_labels}),
+        ("hf://user/pets/[ac]*.keras", of_labels),  # no pattern
     ):
         with pytest.raises(FileNotFoundError):
             hub.fetch(address)
@@ -290,6 +290,35 @@ def test_names_of_other_classes_are_left_out(generator: Any, tmp_path: Path) -> 
     assert json.loads(described.value)["classes"] == []
 
 
+def test_labels_that_were_standardized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their means and deviations go along; the card draws the mean, and its commands work."""
+    G = sg3tf.Generator.from_preset("stylegan2", 8, **TINY)
+    (tmp_path / "run").mkdir()
+    G.save(tmp_path / "run" / "network-snapshot-000007.keras")
+    scale = {"mean": [40.0, -5.0], "std": [10.0, 0.5]}
+    (tmp_path / "run" / "label_scale.json").write_text(json.dumps(scale))
+    flags = [f"--network={tmp_path / 'run'}", "--repo=user/ages", "--license=cc0-1.0"]
+    assert console.main(["upload", *flags, f"--out={tmp_path / 'out'}"]) == 0
+    assert json.loads((tmp_path / "out" / "label_scale.json").read_text()) == scale
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text())["label_scale"] == scale
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "standard deviation: means 40, -5, standard deviations 10, 0.5." in card
+    assert "with labels of 0, the mean](" in card and "label = np.zeros([1, 2])" in card
+    monkeypatch.chdir(tmp_path)
+    network = str(tmp_path / "out" / "generator.keras")
+    words = [word.replace("hf://user/ages", network) for word in shell_command(card)]
+    assert console.main([*words, "--seeds=0", "--save_latents=kept.npz"]) == 0
+    with np.load("kept.npz") as arrays:
+        assert arrays["label"].tolist() == [[0, 0]]
+    export = ["export", "--format=onnx", f"--network={network}", f"--out={tmp_path / 'ages.onnx'}"]
+    assert console.main(export) == 0
+    (described,) = onnx.load(tmp_path / "ages.onnx").metadata_props
+    assert json.loads(described.value)["label_scale"] == scale
+    # Of a network with another number of labels, which lies above.
+    sg3tf.Generator.from_preset("stylegan2", 8, **TINY | {"label_dim": 3}).save(tmp_path / "run" / "g.keras")
+    assert "label_scale" not in training_provenance(tmp_path / "run" / "g.keras", 3)
+
+
 def shell_command(card: str) -> list[str]:
     (command,) = re.findall(r"In a shell: `sg3tf (.*)`", card)
     return shlex.split(command)
@@ -410,10 +439,11 @@ def test_an_upload_leaves_nothing_of_the_network_before(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.root)
     monkeypatch.setenv("HF_TOKEN", "hf_abc")
     there = ["README.md", "classes.json", "generator.keras", "generator-discriminator.keras", "paper.pdf"]
+    there += ["label_scale.json"]
     entries = [{"type": "file", "path": name, "oid": COMMIT, "size": 1} for name in there]
     server.files[FILES] = json.dumps(entries).encode()
     generator.save(tmp_path / "g.keras")
-    for network, gone in ((tmp_path / "g.keras", {*there[1:2], there[3]}), (run, {there[3]})):
+    for network, gone in ((tmp_path / "g.keras", {there[1], there[3], there[5]}), (run, {there[3], there[5]})):
         server.calls.clear()
         assert console.main(["upload", f"--network={network}", "--repo=user/cats", "--license=cc-by-4.0"]) == 0
         (body,) = [call[1] for call in server.calls if call[0] == "/api/models/user/cats/commit/main"]

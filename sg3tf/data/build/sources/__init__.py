@@ -63,15 +63,15 @@ def find_source(
     source = files.find(path, labels, missing_labels, standardized) if kind is files else kind.find(path)
     if not labels and source.label.dim:
         unlabeled = tuple((name, None) for name, _ in source.entries)
-        source = replace(source, entries=unlabeled, label=LabelSpec("none", 0), classes=(), mean=(), std=())
+        source = replace(source, entries=unlabeled, label=LabelSpec("none", 0), classes=(), scale=None)
     if max_images is not None and max_images < len(source.entries):
         chosen = map(Spread(len(source.entries), max_images), range(max_images))
         source = replace(source, entries=tuple(source.entries[i] for i in chosen))
     if standardized:
         if source.classes:
             raise DataError(f"{path}: --standardize is for labels that are numbers, these are classes; leave it out")
-        if source.mean:
+        if source.scale:
             raise DataError(f"{path}: the labels are standardized already; leave --standardize out")
-        entries, mean, std = standardize(source.entries, str(path))
-        source = replace(source, entries=entries, mean=mean, std=std)
+        entries, scale = standardize(source.entries, str(path))
+        source = replace(source, entries=entries, scale=scale)
     return source

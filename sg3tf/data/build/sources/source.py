@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from sg3tf.data.labels import Label, LabelSpec
+from sg3tf.utils.label_scale import LabelScale
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Source:
       classes: names of the classes, if known.
       unused: (name, reason) of images that are there and not among the entries.
       remarks: lines about the source for the summary of a build.
-      mean, std: of the numbers that the labels were before they were standardized; () if they were not.
+      scale: of the numbers that the labels were before they were standardized; None if they were not.
     """
 
     path: Path
@@ -33,5 +34,4 @@ class Source:
     classes: tuple[str, ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
     remarks: tuple[str, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    scale: LabelScale | None = None

@@ -26,9 +26,8 @@ def find(path: Path) -> Source:
     """
     store = _open(path)
     entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))
-    known = store.manifest["label"] if isinstance(store, ShardStore) else {}
-    mean, std = (tuple(known.get(name, ())) for name in ("mean", "std"))
-    return Source(path, entries, store.label, partial(_read, path), store.classes, mean=mean, std=std)
+    scale = store.label_scale if isinstance(store, ShardStore) else None
+    return Source(path, entries, store.label, partial(_read, path), store.classes, scale=scale)
 
 
 def _read(path: Path, name: str) -> Image.Image:

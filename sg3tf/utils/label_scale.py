@@ -1,0 +1,52 @@
+"""Labels that a data set has standardized: what their numbers were before, as people give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """Means and standard deviations of the numbers that labels were before `sg3tf data build --standardize`.
+
+    Attributes:
+        mean, std: one for each number of a label.
+
+    Examples:
+        >>> scale = LabelScale(mean=(40.0, 5.0), std=(10.0, 0.0))
+        >>> scale.standardize([[30, 5]]).tolist()
+        [[-1.0, 0.0]]
+        >>> str(scale)
+        'means 40, 5, standard deviations 10, 0'
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, value: Any) -> LabelScale | None:
+        """Return the scale of {"mean": [...], "std": [...]}; None for anything else."""
+        try:
+            scale = cls(*(tuple(map(float, value[name])) for name in ("mean", "std")))
+        except (LookupError, TypeError, ValueError):
+            return None
+        is_whole = len(scale.mean) == len(scale.std) > 0 and np.isfinite([scale.mean, scale.std]).all()
+        return scale if is_whole else None
+
+    def to_json(self) -> dict[str, Sequence[float]]:
+        """Return what `from_json` takes."""
+        return asdict(self)
+
+    def standardize(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        """Return numbers [..., label_dim] shifted and scaled as those of the data set, whose constant ones became 0."""
+        std = np.asarray(self.std, np.float64)
+        return (np.asarray(numbers, np.float64) - np.asarray(self.mean)) / np.where(std > 0, std, 1)
+
+    def __str__(self) -> str:
+        means, stds = (", ".join(f"{number:.4g}" for number in row) for row in (self.mean, self.std))
+        return f"means {means}, standard deviations {stds}"
