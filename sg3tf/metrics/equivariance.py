@@ -13,7 +13,8 @@ from scipy.fft import next_fast_len
 
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
-from sg3tf.metrics.samples import Samples, padded_batches
+from sg3tf.metrics.replicas import gathered, on_replicas
+from sg3tf.metrics.samples import Index, Samples, padded_batches
 from sg3tf.utils.resolution import Resolution, size_of
 
 Array = NDArray[np.float64]
@@ -55,6 +56,7 @@ def measure_equivariance(
     samples: Samples,
     *,
     batch: int = 8,
+    strategy: tf.distribute.Strategy | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
     progress_file: ProgressFile | None = None,
 ) -> float:
@@ -64,7 +66,8 @@ def measure_equivariance(
         metric: the transform, sampled for each image.
         G: the generator.
         samples: latents and labels, and random numbers for the transforms.
-        batch: latents at a time; each makes two images.
+        batch: latents at a time, on each replica; each makes two images.
+        strategy: the replicas; None: the current strategy.
         progress: called after every batch with the number of latents done and in all.
         progress_file: intermediate results of an interrupted call with the same arguments.
 
@@ -72,29 +75,40 @@ def measure_equivariance(
         FloatingPointError: images that are not finite.
     """
 
-    @tf.function(autograph=False)
-    def sums_of_squares(z: tf.Tensor, label: tf.Tensor | None, params: Params) -> tf.Tensor:
-        """Sums over each image of the masked squared difference and of the mask, float64 [2, N]."""
-        ws, transform = G.mapping(z, label), params["transform"]
+    strategy = strategy or tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+
+    def arrays(index: Index) -> dict[str, Any]:
+        params = [metric.sample_params(samples.params_rng(int(i)), G.config.resolution) for i in index]
+        label = samples.label(index)
+        return {
+            "z": samples.latents(index),
+            "params": {name: np.stack([one[name] for one in params]) for name in params[0]},
+            **({} if label is None else {"label": label}),
+        }
+
+    def sums_of_squares(tensors: Any) -> tf.Tensor:
+        """Sums over each image of the masked squared difference and of the mask, float64 [N, 2]."""
+        params = tensors["params"]
+        ws, transform = G.mapping(tensors["z"], tensors.get("label")), params["transform"]
         identity = tf.eye(3, batch_shape=tf.shape(transform)[:1])
         # Both sets of images in one call, as tracing a generator takes its time.
         images = G.synthesis(tf.concat([ws, ws], 0), transform=tf.concat([identity, transform], 0))
         reference, transformed = tf.split(images, 2)
         difference, mask = metric.compare(reference, transformed, params)
         mask = tf.broadcast_to(mask, tf.shape(difference))
-        summands = tf.stack([tf.square(difference) * mask, mask])
+        summands = tf.stack([tf.square(difference) * mask, mask], axis=1)
         return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
 
+    run = on_replicas(strategy, sums_of_squares)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     total = saved.get("total", np.zeros(2))
-    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch):
-        params = [metric.sample_params(samples.params_rng(int(i)), G.config.resolution) for i in index]
-        stacked = {name: np.stack([one[name] for one in params]) for name in params[0]}
-        sums = sums_of_squares(samples.latents(index), samples.label(index), stacked).numpy()[:, : stop - start]
+    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
+        sums = gathered(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
         if not np.isfinite(sums).all():
             raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
-        total += sums.sum(axis=1)
+        total += sums.sum(axis=0)
         progress_file.save_periodically(total=total, done=stop)
         progress(stop, samples.count)
     squared_difference, num_values = total

@@ -326,7 +326,7 @@ class Evaluation:
         self._progress: ProgressCallback = progress or (lambda task, done, total: None)
         _check_arguments(self.names, G.config, self.data, detector_dir, num_samples, batch, seed)
         self.labels = _resolve_labels(labels, G.config, self.data, seed)
-        strategy = strategy or tf.distribute.get_strategy()
+        self._strategy = strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():
             self.detectors = load_detectors(self.names, detector_dir, G.config.resolution)
         self._warn_of_bias()
@@ -358,6 +358,7 @@ class Evaluation:
             "metric": name,
             "num_samples": samples.count,
             "batch": self._batch,
+            "replicas": self._strategy.num_replicas_in_sync,
             "detectors": {detector: self.detectors[detector].digest for detector in required_detectors([name])},
             **generated_cache_key(self._G, samples),
             **VERSIONS,
@@ -365,6 +366,7 @@ class Evaluation:
         with self._cache.unfinished(cache_key_fields) as folder:
             options: dict[str, Any] = {
                 "batch": self._batch,
+                "strategy": self._strategy,
                 "progress": partial(self._progress, name),
                 "progress_file": ProgressFile(folder),
             }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
+from sg3tf.metrics.replicas import gathered, on_replicas
 from sg3tf.metrics.samples import Batch, Images, Index, Samples, padded_batches
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
@@ -204,10 +205,7 @@ class FeatureExtractor:
         self._progress(task, collector.num_done, collector.num_images)
         for batch, results in delay_by_one(launch()):
             count = batch.stop - batch.start
-            features = {
-                name: np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])[:count]
-                for name, value in results.items()
-            }
+            features = {name: gathered(strategy, value)[:count] for name, value in results.items()}
             _check_finite(source.noun, batch, features.pop(_FINITE), features)
             collector.add(features)
             self._progress(task, collector.num_done, collector.num_images)
@@ -221,23 +219,12 @@ _FINITE: OutputName = ("", "finite")  # of the images, besides the outputs of de
 def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
     """(arrays of each replica, outputs) -> {output: features of each replica}."""
 
-    @tf.function(autograph=False)
-    def run(values: Any, outputs: tuple[OutputName, ...]) -> Any:
-        def replica(tensors: Tensors) -> dict[OutputName, tf.Tensor]:
-            images, finite = source.images(tensors)
-            features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
-            return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
+    def replica(tensors: Tensors, outputs: tuple[OutputName, ...]) -> dict[OutputName, tf.Tensor]:
+        images, finite = source.images(tensors)
+        features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
+        return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
 
-        return strategy.run(replica, args=(values,))
-
-    def run_on_arrays(parts: list[Arrays], outputs: tuple[OutputName, ...]) -> Any:
-        def replica_values(context: Any) -> Tensors:
-            part = parts[context.replica_id_in_sync_group]
-            return {name: tf.convert_to_tensor(array) for name, array in part.items()}
-
-        return run(strategy.experimental_distribute_values_from_function(replica_values), outputs)
-
-    return run_on_arrays
+    return on_replicas(strategy, replica)
 
 
 def _check_finite(

@@ -12,7 +12,8 @@ import tensorflow as tf
 from sg3tf.latents import slerp
 from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.detectors.lpips import reduce_by_boxes
-from sg3tf.metrics.samples import Samples, padded_batches
+from sg3tf.metrics.replicas import gathered, on_replicas
+from sg3tf.metrics.samples import Index, Samples, padded_batches
 
 #: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -60,6 +61,7 @@ def measure_path_length(
     samples: Samples,
     *,
     batch: int = 8,
+    strategy: tf.distribute.Strategy | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
     progress_file: ProgressFile | None = None,
 ) -> float:
@@ -75,29 +77,47 @@ def measure_path_length(
 
     Args:
         metric: the kind of path.
-        distance: grows with the square of a small difference, as LPIPS does. Called inside a tf.function.
+        distance: grows with the square of a small difference, as LPIPS does. Called inside a tf.function, by replicas.
         G: the generator.
         samples: latents, labels and noise of the paths, and random numbers for t.
-        batch: paths at a time; each makes two images.
+        batch: paths at a time, on each replica; each makes two images.
+        strategy: the replicas; None: the current strategy.
         progress: called after every batch with the number of paths done and in all.
         progress_file: intermediate results of an interrupted call with the same arguments.
 
     Raises:
         FloatingPointError: distances that are not finite.
     """
-    G = G.with_dtype("float32")  # sixteen bits are too few for differences of 1e-4
+    strategy = strategy or tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        G = G.with_dtype("float32")  # sixteen bits are too few for differences of 1e-4
 
-    @tf.function(autograph=False)
-    def lengths_of(
-        ends: list[tf.Tensor], label: tf.Tensor | None, steps: tf.Tensor, noise_seeds: tf.Tensor
-    ) -> tf.Tensor:
-        """Lengths float64 [N] from two latents [N, z_dim], steps float64 [2, N] and seeds int32 [N, 2]."""
-        ws = G.mapping(tf.concat(ends, 0), None if label is None else tf.concat([label, label], 0))
+    def arrays(index: Index) -> dict[str, Any]:
+        """Two latents [N, z_dim] of each path, steps float64 [2, N], seeds int32 [N, 2], and labels."""
+        t = np.zeros(len(index))
+        if metric.sampling == "full":
+            t = np.array([samples.params_rng(int(i)).uniform() for i in index])
+        steps = np.stack([t, t + metric.epsilon])
+        a, b = samples.latents(2 * index), samples.latents(2 * index + 1)
+        ends = [slerp(a, b, step) for step in steps] if metric.space == "z" else [a, b]
+        label = samples.label(index)
+        return {
+            "ends": np.concatenate(ends),
+            "steps": steps,
+            "noise_seeds": samples.noise_seeds(index),
+            **({} if label is None else {"label": np.concatenate([label, label])}),
+        }
+
+    def lengths_of(tensors: Any) -> tf.Tensor:
+        """Lengths float64 [N]."""
+        ws = G.mapping(tensors["ends"], tensors.get("label"))
         if metric.space == "w":
             start, end = tf.split(tf.cast(ws, tf.float64), 2)
-            moved = start + steps[:, :, None, None] * (end - start)
+            moved = start + tensors["steps"][:, :, None, None] * (end - start)
             ws = tf.cast(tf.reshape(moved, tf.shape(ws)), tf.float32)
-        noise = tf.concat([noise_seeds, noise_seeds], 0) if G.supports_noise else "const"
+        seeds = tensors["noise_seeds"]
+        noise = tf.concat([seeds, seeds], 0) if G.supports_noise else "const"
         images = G.synthesis(ws, noise=noise)
         if metric.crop:
             row, column = images.shape[1] // 8, images.shape[2] // 8
@@ -105,17 +125,12 @@ def measure_path_length(
         first, second = tf.split(reduce_by_boxes(images), 2)
         return tf.cast(distance(first, second), tf.float64) / metric.epsilon**2
 
+    run = on_replicas(strategy, lengths_of)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     lengths = saved.get("lengths", np.empty(samples.count))
-    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch):
-        t = np.zeros(batch)
-        if metric.sampling == "full":
-            t = np.array([samples.params_rng(int(i)).uniform() for i in index])
-        steps = np.stack([t, t + metric.epsilon])
-        a, b = samples.latents(2 * index), samples.latents(2 * index + 1)
-        ends = [slerp(a, b, step) for step in steps] if metric.space == "z" else [a, b]
-        block = lengths_of(ends, samples.label(index), steps, samples.noise_seeds(index)).numpy()[: stop - start]
+    for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
+        block = gathered(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
         if not np.isfinite(block).all():
             raise FloatingPointError(f"distances of paths {start} to {stop - 1} are not finite")
         lengths[start:stop] = block
