@@ -53,10 +53,12 @@ wheel: native
 	$(BIN)/python -m build --quiet --wheel
 
 # Into a fresh environment, away from the sources.
+WHEEL_FILES := import sg3tf; from importlib.resources import files; \
+  sg3tf.load("portraits-32"); (files("serving") / "explorer/dist/index.html").read_bytes()
 wheel-test: wheel
 	@set -e; folder=$$(mktemp -d); trap "rm -rf $$folder" EXIT; $(PYTHON) -m venv $$folder; \
 	$$folder/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
-	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor
+	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor; bin/python -c '$(WHEEL_FILES)'
 
 # A process for each group, as what XLA has compiled is never given back; two at a time, the longest first.
 TEST_GROUPS := tests/trainer tests/sg3tf tests/serving tests/examples tests/sg3tf/ops tests/benchmarks tests/custom_ops \
