@@ -39,6 +39,7 @@ from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_soak import QUICK
 from tests.helpers.kill_time import random_delay
 from tests.helpers.tiny_run import SIZE
+from tests.helpers.tools import CHROMIUM, skip
 from trainer import distribution, run_dir
 from trainer import main as trainer_main
 from trainer.config import DEFAULTS, Options
@@ -434,9 +435,8 @@ def test_profile_names_phases_and_layers(profile):
 def test_tensorboard_shows_the_profile(runs, profile, tmp_path):
     """In a browser."""
     pytest.importorskip("xprof", reason="extra 'profile' is not installed")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium on the path")
+    if not CHROMIUM:
+        skip("no Chromium on the path (make explorer-tools installs it where it may)")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -447,8 +447,8 @@ def test_tensorboard_shows_the_profile(runs, profile, tmp_path):
             assert any(f":{port}" in line for line in server.stderr)
             with urllib.request.urlopen(f"{page}runs", timeout=60) as answer:
                 assert profile.parent.name in gzip.decompress(answer.read()).decode()
-            show = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]
-            show = [*show, f"{page}index.html"]
+            show = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
+            show = [*show, "--dump-dom", f"{page}index.html"]
             shown = subprocess.run(show, capture_output=True, text=True, timeout=HANGS_AFTER_S, cwd=tmp_path)
         finally:
             server.terminate()

@@ -4,7 +4,6 @@ import filecmp
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -20,20 +19,13 @@ from sg3tf.cli.main import main
 from sg3tf.editing import directions
 from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
+from tests.helpers.tools import CHROMIUM, skip
 from tests.serving.explorer import reference
 from tests.sg3tf.test_video import decoded
 
 ROOT = Path(__file__).parents[3]
 EXPLORER = ROOT / "serving" / "explorer"
 EXAMPLE = ROOT / "examples" / "portraits-32.keras"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-def skip(what: str) -> None:
-    """Skip, with one line of what is missing; fail where everything must be there."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from google.protobuf import descriptor_pb2
 from PIL import Image
 from tensorflow_serving.apis import prediction_service_pb2
 
+from tests.helpers.tools import skip
+
 ROOT = Path(__file__).parents[3]
 CLIENTS = ROOT / ".venv-clients"
 SCRIPTS = ROOT / "tests" / "serving" / "public_clients"
@@ -25,9 +27,11 @@ INPUTS = {
     "label": [[1.0, 0.0], [0.0, 1.0]],
 }
 
-pytestmark = pytest.mark.skipif(
-    not (CLIENTS / ".installed").exists(), reason="no public clients: make .venv-clients/.installed"
-)
+
+@pytest.fixture(scope="session", autouse=True)  # before a server starts
+def installed():
+    if not (CLIENTS / ".installed").exists():
+        skip("no public clients: make .venv-clients/.installed")
 
 
 def answer(*command):
@@ -56,10 +60,14 @@ def test_python_clients(client, server, fake_generator, monkeypatch):
     check(answer(CLIENTS / "bin" / "python", script, server.address, json.dumps(INPUTS)), fake_generator)
 
 
-@pytest.mark.skipif(
-    not shutil.which("node") or not (CLIENTS / "node_modules").exists(), reason="no node, or no npm at make"
-)
-def test_grpc_js(server, fake_generator, tmp_path):
+@pytest.fixture
+def node_modules():
+    if not shutil.which("node") or not (CLIENTS / "node_modules").exists():
+        skip("no node, or no npm at make .venv-clients/.installed: the client for Node was not tried")
+    return CLIENTS / "node_modules"
+
+
+def test_grpc_js(node_modules, server, fake_generator, tmp_path):
     files = {}
 
     def add(descriptor):
@@ -71,5 +79,5 @@ def test_grpc_js(server, fake_generator, tmp_path):
     protocol = tmp_path / "descriptors"
     protocol.write_bytes(descriptor_pb2.FileDescriptorSet(file=files.values()).SerializeToString())
     script = SCRIPTS / "grpc_js.js"
-    got = answer("node", script, server.address, json.dumps(INPUTS), protocol, CLIENTS / "node_modules")
+    got = answer("node", script, server.address, json.dumps(INPUTS), protocol, node_modules)
     check(got, fake_generator)
