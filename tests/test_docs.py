@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from absl import flags
+from PIL import Image
 
 from sg3tf.cli.main import COMMANDS, GROUPS
 
@@ -139,6 +140,20 @@ def test_pictures_name_no_folder_of_a_machine() -> None:
     pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
     assert len(pictures) > 20
     assert not [picture.name for picture in pictures if re.search(rb"/(?:work|home|root|tmp)/", picture.read_bytes())]
+
+
+def test_the_gallery_says_how_its_pictures_were_made() -> None:
+    """A command of the page has all flags of which PNG files of `sg3tf generate` keep the values."""
+    page = ROOT / "docs" / "gallery.md"
+    commands = [set(words) for words in command_lines(page.read_text())]
+    pictures = re.findall(r"\]\((images/\S+\.png)\)", page.read_text())
+    assert len(pictures) > 10
+    for picture in pictures:
+        with Image.open(page.parent / picture) as image:
+            values = {name: value for name, value in image.info.items() if isinstance(value, str)}
+        assert values.pop("Software").startswith("sg3tf "), picture
+        made_by = {f"--{name}={value}" for name, value in values.items()}
+        assert any(made_by <= words for words in commands), f"{picture}: no command with {sorted(made_by)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

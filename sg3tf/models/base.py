@@ -195,7 +195,12 @@ class BaseGenerator(keras.Model):
         """
         if isinstance(inputs, (list, tuple)):
             raise ValueError(f'inputs is a {type(inputs).__name__}: give z, or {{"z": z, "label": label}}')
-        z, label = (inputs.get("z"), inputs.get("label")) if isinstance(inputs, dict) else (inputs, None)
+        z, label = inputs, None
+        if isinstance(inputs, dict):
+            if unknown := sorted(map(str, set(inputs) - {"z", "label"})):
+                remedy = "it takes z and label; give truncation_psi, transform and others as arguments"
+                raise ValueError(f"inputs has the keys {', '.join(unknown)}: {remedy}")
+            z, label = inputs.get("z"), inputs.get("label")
         ws = self.mapping(z, label, truncation_psi, truncation_cutoff, update_emas=update_emas)
         return self.synthesis(ws, transform=transform, update_emas=update_emas)
 

@@ -28,6 +28,14 @@ def G():
     [
         (lambda G: G([Z, LABEL]), r'inputs is a list: give z, or \{"z": z, "label": label\}'),
         (lambda G: G((Z, LABEL)), "inputs is a tuple: give z, or"),
+        (
+            lambda G: G({"z": Z, "label": LABEL, "transform": Z, "psi": Z}),
+            "inputs has the keys psi, transform: it takes z and label; give truncation_psi, transform and others",
+        ),
+        (
+            lambda G: G.predict({"z": Z, "labels": LABEL}, verbose=0),
+            "inputs has the keys labels: it takes z and label;",
+        ),
         (lambda G: G.mapping(np.float32(1), LABEL), r"z of shape \(\): give \[N, 4\]"),
         (lambda G: G({"z": Z[:0], "label": LABEL[:0]}), r"z of shape \(0, 4\): give at least one"),
         (lambda G: G.synthesis(np.zeros([0, 4, 4])), r"ws of shape \(0, 4, 4\): give those of at least one image"),
