@@ -29,6 +29,7 @@ from sg3tf.generate.edits import (
 )
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
+from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.generate.sheets import Picture, with_captions
 from sg3tf.images import enlarge
 from sg3tf.utils import command_line
@@ -143,7 +144,7 @@ def _labeled_samples(network: Network, labels: Labels, options: Any) -> FloatArr
         if options.label_latents:
             raise ValueError(f"label_latents={options.label_latents}: the labels are of seeds; leave it out")
         label = generate_flags.label_from_flags(network, options)
-        return generate_flags.latents_from_seeds(network, labels.numbers.tolist(), label=label).ws[:, 0]
+        return latents_from_seeds(network, labels.numbers.tolist(), label=label).ws[:, 0]
     if not options.label_latents:
         raise ValueError("label_latents is missing: the labels are of positions in a file of latents")
     latents = latents_file.load(Path(options.label_latents), network)

@@ -15,9 +15,10 @@ from sg3tf.generate import latents_file
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
+from sg3tf.generate.seeds import latents_from_seeds, sweep_truncation
 from sg3tf.generate.trajectory import CURVES, Trajectory, resample
 from sg3tf.images import save_png
-from sg3tf.latents import parse_seeds, transform_matrix, truncate, z_from_seeds
+from sg3tf.latents import parse_seeds, transform_matrix
 from sg3tf.utils import flags as shared
 from sg3tf.utils.class_names import describe_classes
 from sg3tf.version import __version__
@@ -214,7 +215,7 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
         label = label_from_flags(network, options)
         return latents_from_seeds(network, parse_seeds(text), psis, options.trunc_cutoff, label)
     latents = _load(text, network, options)
-    return _sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
+    return sweep_truncation(network, latents, psis, options.trunc_cutoff) if options.trunc else latents
 
 
 def is_latents_file(text: str) -> bool:
@@ -245,31 +246,6 @@ def _load(file: str, network: Network, options: Any) -> Latents:
         return latents
     tiles = parse_positions("tiles", options.tiles, len(latents), of=f"latents={file}")
     return dataclasses.replace(latents[tiles], tiles=np.array(tiles))
-
-
-def latents_from_seeds(
-    network: Network,
-    seeds: Sequence[int],
-    psis: Sequence[float] = (1.0,),
-    cutoff: int | None = None,
-    label: FloatArray | None = None,
-) -> Latents:
-    """Return the latents of seeds.
-
-    Args:
-        network: the network they are for.
-        seeds: from 0 to 2**32 - 1.
-        psis: truncation values, each for every seed.
-        cutoff: number of style vectors to truncate, from the first; None for all.
-        label: [label_dim], for a network with labels.
-
-    Returns:
-        Latents of seeds times psis, seed by seed.
-    """
-    ws = network.map(z_from_seeds(seeds, network.z_dim), label=label)
-    labels = None if label is None else np.tile(label, [len(seeds), 1])
-    latents = Latents(ws, seeds=np.asarray(seeds, np.int64), label=labels)
-    return _sweep_truncation(network, latents, psis, cutoff)
 
 
 def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
@@ -427,12 +403,6 @@ def _require_no_truncation(options: Any) -> None:
     ):
         if value != default:
             raise ValueError(f"{flag}={value}: has no effect without --trunc; add it, such as --trunc=0.7")
-
-
-def _sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
-    each = latents[np.repeat(np.arange(len(latents)), len(psis))]
-    psi = np.tile(np.asarray(psis, np.float32), len(latents))
-    return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)
 
 
 def _motion_from_flags(options: Any) -> NDArray[np.float64]:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from serving.saved_model import export_saved_model
-from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.open_network import open_network
+from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.latents import transform_matrix, z_from_seeds
 from sg3tf.utils.label_scale import LabelScale
 from tests.sg3tf.test_video import decoded

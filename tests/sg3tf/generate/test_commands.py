@@ -11,10 +11,11 @@ from PIL import Image
 
 from sg3tf.generate import latents_file
 from sg3tf.generate.feature_maps import FeatureMaps
-from sg3tf.generate.flags import apply_transform, latents_from_seeds
+from sg3tf.generate.flags import apply_transform
 from sg3tf.generate.latents_file import Latents, Tiles
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network
+from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.images import grid
 from sg3tf.latents import transform_matrix, z_from_seeds
 from tests.helpers.numerics import Array

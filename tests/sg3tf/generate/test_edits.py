@@ -15,8 +15,9 @@ from sg3tf.editing.interfacegan import Labels
 from sg3tf.editing.sefa import sefa_directions
 from sg3tf.generate import latents_file
 from sg3tf.generate.edits import directions_from_labels, directions_from_samples, edit_latents
-from sg3tf.generate.flags import apply_transform, latents_from_seeds
+from sg3tf.generate.flags import apply_transform
 from sg3tf.generate.network import Network
+from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.latents import transform_matrix
 from tests.sg3tf.generate.conftest import Command
 

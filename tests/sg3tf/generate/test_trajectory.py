@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sg3tf.generate import trajectory
-from sg3tf.generate.flags import latents_from_seeds
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
+from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.generate.trajectory import Trajectory, interpolate_keyframes
 from sg3tf.generate.videos import interpolate_grid
 from sg3tf.latents import slerp, transform_matrix, z_from_seeds

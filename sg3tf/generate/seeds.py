@@ -1,0 +1,45 @@
+"""Latents of seeds, with truncation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg3tf.generate.latents_file import Latents
+from sg3tf.generate.network import Network
+from sg3tf.latents import truncate, z_from_seeds
+
+
+def latents_from_seeds(
+    network: Network,
+    seeds: Sequence[int],
+    psis: Sequence[float] = (1.0,),
+    cutoff: int | None = None,
+    label: NDArray[np.float32] | None = None,
+) -> Latents:
+    """Return the latents of seeds.
+
+    Args:
+        network: the network they are for.
+        seeds: from 0 to 2**32 - 1.
+        psis: truncation values, each for every seed.
+        cutoff: number of style vectors to truncate, from the first; None for all.
+        label: [label_dim], for a network with labels.
+
+    Returns:
+        Latents of seeds times psis, seed by seed.
+    """
+    ws = network.map(z_from_seeds(seeds, network.z_dim), label=label)
+    labels = None if label is None else np.tile(label, [len(seeds), 1])
+    latents = Latents(ws, seeds=np.asarray(seeds, np.int64), label=labels)
+    return sweep_truncation(network, latents, psis, cutoff)
+
+
+def sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
+    """Return the latents with each of the truncation values, latent by latent; arguments as of `latents_from_seeds`."""
+    each = latents[np.repeat(np.arange(len(latents)), len(psis))]
+    psi = np.tile(np.asarray(psis, np.float32), len(latents))
+    return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)
