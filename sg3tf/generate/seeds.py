@@ -39,7 +39,7 @@ def latents_from_seeds(
 
 
 def sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
-    """Return the latents with each of the truncation values, latent by latent; arguments as of `latents_from_seeds`."""
+    """Return the latents with each of the truncation values, latent by latent; arguments: see `latents_from_seeds`."""
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
     return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)
