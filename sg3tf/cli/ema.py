@@ -6,6 +6,7 @@ sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Write the network, and print how well its weighting of time is met."""
-    from sg3tf.models.loading import load, snapshot_name, snapshots  # here, so that --help needs no TensorFlow
+    # Here, so that --help needs no TensorFlow.
+    from sg3tf.models.loading import LABEL_SCALE, label_scale, load, snapshot_name, snapshots
 
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
@@ -51,8 +53,12 @@ def main(options: Any) -> None:
     files = snapshots(run)
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
-    with atomic_path(Path(options.out)) as path:
+    out = Path(options.out)
+    with atomic_path(out) as path:
         G.save(path)
+    if scale := label_scale(run):  # without it, --class=30 would be 30 standard deviations
+        with atomic_path(out.with_name(f"{out.stem}-{LABEL_SCALE}")) as path:
+            path.write_text(json.dumps(scale.to_json(), indent=2) + "\n", encoding="utf-8")
     print(
         f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000} kimg from {len(averages)} averages, "
         f"relative error of the weighting {error:.2g}"

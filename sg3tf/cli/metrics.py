@@ -68,15 +68,16 @@ def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help is answered without TensorFlow.
     from sg3tf.metrics import Evaluation
-    from sg3tf.models.loading import load, resolve_network, weights_digest
+    from sg3tf.models.loading import label_scale, load, resolve_network, weights_digest
 
     network = resolve_network(options.network)  # a run may be in training
     strategy = _all_devices()
     with strategy.scope():
         G = load(network)
     uniform = G.config.label_dim and not options.data
-    if uniform and G.config.label_dim == 1:
-        raise ValueError(f"network={options.network}: its label is one number; give --data, whose labels are drawn")
+    if uniform and (G.config.label_dim == 1 or label_scale(Path(network))):
+        kind = "one number" if G.config.label_dim == 1 else "standardized numbers"
+        raise ValueError(f"network={options.network}: its label is {kind}; give --data, whose labels are drawn")
     labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None
     with contextlib.closing(_ProgressBars()) as bars:
         evaluation = Evaluation(

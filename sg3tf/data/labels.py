@@ -166,7 +166,10 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     if not np.isfinite(numbers).all():
         wrong = numbers[~np.isfinite(numbers)][0]
         raise DataError(f"{where}: the label {wrong} is not finite, as --standardize needs all of them; correct it")
-    scale = LabelScale(tuple(numbers.mean(axis=0).tolist()), tuple(numbers.std(axis=0).tolist()))
+    constant = np.ptp(numbers, axis=0) == 0  # the deviation of equal numbers is rounding, 1e-17
+    mean = np.where(constant, numbers[0], numbers.mean(axis=0))
+    std = np.where(constant, 0.0, numbers.std(axis=0))
+    scale = LabelScale(tuple(mean.tolist()), tuple(std.tolist()))
     new = iter(scale.standardize(numbers).tolist())
     changed = tuple((image, None if label is None else tuple(next(new))) for image, label in entries)
     return changed, scale

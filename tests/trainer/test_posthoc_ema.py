@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import shutil
 from unittest import mock
 
@@ -14,8 +15,9 @@ import tensorflow as tf
 from sg3tf.cli.main import main as sg3tf_main
 from sg3tf.data.dataset import open_dataset
 from sg3tf.models import power_ema
-from sg3tf.models.loading import load
+from sg3tf.models.loading import label_scale, load
 from sg3tf.models.power_ema import Average
+from sg3tf.utils.label_scale import LabelScale
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
 from trainer import loop, run_dir
@@ -94,12 +96,15 @@ def test_small_shares_are_not_rounded_away():
 
 def test_files_and_command(run, tmp_path, capsys):
     _, folder, seen = run
+    scale = LabelScale((40.0,), (10.0,))
+    (folder / "label_scale.json").write_text(json.dumps(scale.to_json()))
     stored = power_ema.stored_averages(folder)
     assert set(stored) == {Average(s, n) for s in power_ema.TRACKED for n in (16, 32, 48)}
     for sigma_rel, kimg, steps in ((0.1, None, 6), (0.05, 0.0321, 4)):
         arguments = [f"--network={folder}", f"--sigma_rel={sigma_rel}", f"--out={tmp_path / 'ema.keras'}"]
         assert sg3tf_main(["ema", *arguments, *([f"--kimg={kimg}"] if kimg else [])]) == 0
         assert f"at {0.008 * steps:g} kimg from {steps} averages" in capsys.readouterr().out
+        assert label_scale(tmp_path / "ema.keras") == scale
         G = load(tmp_path / "ema.keras")
         for variable, expected in zip(G.trainable_variables, direct(seen[:steps], sigma_rel), strict=True):
             np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1))

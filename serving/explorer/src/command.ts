@@ -12,9 +12,14 @@ export function networkName(network: string, { server, model }: Address): string
   return network || `grpc://${new URL(server).hostname}:8500/${model}`;
 }
 
+/** Tell whether flags cannot say the point: --class takes standardized labels as they were before. */
+export function needsLatents(point: Point, isStandardized: boolean): boolean {
+  return !isUnsteered(point) || point.source.kind !== "seed" || (isStandardized && point.label !== null);
+}
+
 /** Return the flags that say the same as the point, in the order of `sg3tf generate images --help`. */
-export function flagsOf(point: Point): [string, string][] {
-  if (!isUnsteered(point) || point.source.kind !== "seed") return [["latents", LATENTS_FILE]];
+export function flagsOf(point: Point, isStandardized = false): [string, string][] {
+  if (needsLatents(point, isStandardized) || point.source.kind !== "seed") return [["latents", LATENTS_FILE]];
   const flags: [string, string][] = [
     ["seeds", String(point.source.seed)],
     ["trunc", String(point.psi)],
@@ -32,8 +37,8 @@ function classText(label: readonly number[]): string {
 }
 
 /** Return `sg3tf generate images ...`. */
-export function command(point: Point, network: string): string {
-  const flags: [string, string][] = [["network", network], ...flagsOf(point), ["outdir", "out"]];
+export function command(point: Point, network: string, isStandardized = false): string {
+  const flags: [string, string][] = [["network", network], ...flagsOf(point, isStandardized), ["outdir", "out"]];
   return ["sg3tf generate images", ...flags.map(([name, value]) => `--${name}=${quoted(value)}`)].join(" ");
 }
 
@@ -44,8 +49,14 @@ export function fileName(point: Point): string {
 }
 
 /** Return the texts that `sg3tf generate images` writes into its PNG files. */
-export function metadata(point: Point, network: string, canTransform: boolean): Record<string, string> {
-  const text: Record<string, string> = { ...Object.fromEntries(flagsOf(point)), Software: "sg3tf explorer", network };
+export function metadata(
+  point: Point,
+  network: string,
+  canTransform: boolean,
+  isStandardized = false,
+): Record<string, string> {
+  const flags = Object.fromEntries(flagsOf(point, isStandardized));
+  const text: Record<string, string> = { ...flags, Software: "sg3tf explorer", network };
   if (isUnsteered(point) && point.source.kind === "seed") text.seed = String(point.source.seed);
   text.trunc = pythonNumber(Math.fround(point.psi));
   if (point.label) text.label = `[${point.label.map((value) => pythonNumber(Math.fround(value))).join(", ")}]`;

@@ -20,6 +20,8 @@ export interface Facts {
   readonly canTransform: boolean;
   /** it has `class_name`, from numbers of classes to their names */
   readonly hasNames: boolean;
+  /** its labels are numbers that the data set has standardized */
+  readonly isStandardized: boolean;
 }
 
 /** Most rows of a request; servers and exports may allow fewer. */
@@ -62,6 +64,7 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
     canSteer: inputs !== undefined && "ws" in inputs && "scale" in inputs,
     canTransform: inputs !== undefined && "transform" in inputs,
     hasNames: "number" in (signatures.get("class_name")?.inputs ?? {}),
+    isStandardized: signatures.has("label_scale"),
   };
 }
 

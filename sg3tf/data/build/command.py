@@ -81,6 +81,11 @@ def build(
                 f"{source}: {missing} images have no label, which --format=ffhq cannot hold; give --format=shards or "
                 "--nolabels"
             )
+        if config.format == "ffhq" and found.scale:
+            raise DataError(
+                f"{source}: the labels are standardized, and --format=ffhq cannot hold their means; give "
+                "--format=shards or --nolabels"
+            )
         for name, reason in found.unused:
             _print_skipped(source, name, reason, strict)
         shards: list[Shard] = []

@@ -1,10 +1,10 @@
 /** The view of one picture: the stage, what can be done with it, and the panels that steer it. */
 
 import type { App } from "../app";
-import { command, fileName, LATENTS_FILE, metadata, networkName } from "../command";
+import { command, fileName, LATENTS_FILE, metadata, needsLatents, networkName } from "../command";
 import { toFragment } from "../link";
 import { withText } from "../png";
-import { isUnsteered, nameOf } from "../point";
+import { nameOf } from "../point";
 import { compare } from "./compare";
 import { button, download, h } from "./dom";
 import { directionsPanel } from "./directions_panel";
@@ -40,17 +40,19 @@ export function pictureView(app: App): PictureView {
   const downloadPicture = () =>
     void app.attempt(async (generator) => {
       const { point, directions } = store.state;
+      const { facts } = generator;
       const png = await generator.picture(point, directions);
-      download(fileName(point), withText(png, metadata(point, network(), generator.facts.canTransform)), "image/png");
+      download(fileName(point), withText(png, metadata(point, network(), facts.canTransform, facts.isStandardized)), "image/png");
     });
   const copyCommand = async () => {
     const { point } = store.state;
-    await copy(command(point, network()), commandButton);
+    const isStandardized = app.generator?.facts.isStandardized ?? false;
+    await copy(command(point, network(), isStandardized), commandButton);
     const [version, newest] = [app.generator?.version, app.versions.at(-1)];
     if (!app.network && version && newest && version !== newest) {
       app.notify(`The command draws with version ${newest}, the newest one of the server; this is version ${version}.`);
     }
-    if (!isUnsteered(point) || point.source.kind !== "seed") {
+    if (needsLatents(point, isStandardized)) {
       app.notify(`The command reads ${LATENTS_FILE}: save it with “Save this as .npz”.`);
     }
   };

@@ -43,6 +43,7 @@ test("sizes of a model, and what is none of ours", () => {
     canSteer: true,
     canTransform: true,
     hasNames: false,
+    isStandardized: false,
   });
   expect(readFacts(signatures({ images: 32, width: 64 }))).toMatchObject({ width: 64, height: 32 });
   expect(readFacts(signatures({}, false))).toMatchObject({ labelDim: 0, canSteer: false, canTransform: false });

@@ -129,6 +129,10 @@ test("the command line of a point", () => {
   // Of networks with labels of one number, --class takes the label and not a class.
   expect(flagsOf(seedPoint(5, 1, [1]))).toContainEqual(["class", "1"]);
   expect(flagsOf(seedPoint(5, 1, [0]))).toContainEqual(["class", "0"]);
+  // Standardized labels are other numbers for --class.
+  expect(command(seedPoint(5, 1, [-1]), "n", true)).toContain("--latents=explorer.npz");
+  expect(metadata(seedPoint(5, 1, [-1]), "n", true, true)).not.toHaveProperty("class");
+  expect(flagsOf(seedPoint(5), true)).toContainEqual(["seeds", "5"]);
   expect(command(steered, "n")).toBe("sg3tf generate images --network=n --latents=explorer.npz --outdir=out");
   expect(metadata({ ...seedPoint(5, 0.5), x: 0.5 }, "n", true)).toEqual({
     seeds: "5",

@@ -449,6 +449,15 @@ def test_standardized_numbers(tmp_path: Path) -> None:
     build(tmp_path / "b", tmp_path / "y", BuildConfig(8, standardize=True))
     dataset = open_dataset(tmp_path / "y", use_labels=True)
     assert [dataset.label(i).tolist() for i in range(2)] == [[-1], [1]]
+    with pytest.raises(DataError, match="the labels are standardized, and --format=ffhq cannot hold their means"):
+        build(tmp_path / "y", tmp_path / "ffhq", BuildConfig(8, format="ffhq"))
+
+    label_images(tmp_path / "c", dict.fromkeys(["0.png", "1.png", "2.png"], 0.1))  # their deviation is rounded to 1e-17
+    build(tmp_path / "c", tmp_path / "constant", BuildConfig(8, standardize=True))
+    assert open_dataset(tmp_path / "constant", use_labels=True).label(0).tolist() == [0]
+    label = json.loads((tmp_path / "constant" / "manifest.json").read_text())["label"]
+    assert (label["mean"], label["std"]) == ([0.1], [0])
+
     report = build(tmp_path / "a", tmp_path / "z", BuildConfig(8))
     assert "labels: vectors of 3 numbers from 0 to 60; --standardize makes them small, for training" in report.lines()
 
