@@ -24,12 +24,9 @@ from numpy.typing import NDArray
 
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
-from sg3tf.metrics import compute
-from sg3tf.metrics.detectors.laplacian_patches import LaplacianPatches
-from sg3tf.metrics.detectors.scattering import SMALLEST_DEVIATIONS, Scattering
-from sg3tf.metrics.kid import standardized_kernel_distance
+from sg3tf.metrics import compute, registry
+from sg3tf.metrics.detectors import BUILT_IN
 from sg3tf.metrics.samples import comparison_rng
-from sg3tf.metrics.swd import sliced_wasserstein_distance
 from sg3tf.models.loading import load, snapshots
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_write
@@ -105,10 +102,6 @@ def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
     return found
 
 
-def _scattering_distance(real: NDArray[np.float32], other: NDArray[np.float32], rng: np.random.Generator) -> float:
-    return standardized_kernel_distance(real, other, rng, SMALLEST_DEVIATIONS)
-
-
 def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
     """Distances between held-out images and as many of the others, which no network can be expected to beat."""
     resolution, count = held_out.resolution, min(len(held_out), len(others))
@@ -119,12 +112,12 @@ def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
         return np.concatenate(rows)
 
     found = {}
-    for name, detector, distance in (
-        ("swd", LaplacianPatches(resolution), sliced_wasserstein_distance),
-        ("kid_scattering", Scattering(resolution), _scattering_distance),
-    ):
+    for name in METRICS:
+        kind: Any = registry.METRICS[name].kind
+        detector = BUILT_IN[kind.detector](resolution)
         real, other = (features(dataset, detector) for dataset in (held_out, others.subsample(count)))
-        found[name] = round(distance(real, other, comparison_rng(0)), 3)
+        (value,) = kind.compute(real, other, comparison_rng(0))
+        found[name] = round(value, 3)
     return found
 
 

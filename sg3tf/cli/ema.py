@@ -17,7 +17,7 @@ from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_path
+from sg3tf.utils.files import atomic_path, atomic_write
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -57,8 +57,8 @@ def main(options: Any) -> None:
     with atomic_path(out) as path:
         G.save(path)
     if scale := label_scale(run):  # without it, --class=30 would be 30 standard deviations
-        with atomic_path(out.with_name(f"{out.stem}-{LABEL_SCALE}")) as path:
-            path.write_text(json.dumps(scale.to_json(), indent=2) + "\n", encoding="utf-8")
+        with atomic_write(out.with_name(f"{out.stem}-{LABEL_SCALE}")) as file:
+            file.write(f"{json.dumps(scale.to_json(), indent=2)}\n".encode())
     print(
         f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000} kimg from {len(averages)} averages, "
         f"relative error of the weighting {error:.2g}"

@@ -33,7 +33,7 @@ def make_distance(detector_dir: str | None = None, discriminator: str | Discrimi
     if detector_dir is not None:
         return _sum(pixels, perceptual(detector_dir))
     if isinstance(discriminator, str):
-        discriminator = load_discriminator(Path(discriminator))
+        discriminator = _read_discriminator(Path(discriminator))
     if discriminator is not None:
         return _sum(pixels, features(discriminator))
     return pixels
@@ -72,8 +72,7 @@ def features(D: Discriminator) -> Distance:
     return compared
 
 
-def load_discriminator(file: Path) -> Discriminator:
-    """Load a Discriminator from a .keras file; OSError or ValueError where there is none."""
+def _read_discriminator(file: Path) -> Discriminator:
     if not file.is_file():
         raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
     try:

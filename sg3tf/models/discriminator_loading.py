@@ -1,4 +1,4 @@
-"""The discriminator of a training run, which its checkpoints hold among all other variables."""
+"""The discriminator that was trained against a generator: a file beside it, or part of a checkpoint of its run."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _FILES = {
 
 def published_files(names: Iterable[str]) -> list[PublishedFile]:
     """Files that detectors are loaded from, each once; `names` are keys of DETECTORS or BUILT_IN."""
-    return [*dict.fromkeys(file for name in names for file in _FILES.get(name, []))]
+    return [*dict.fromkeys(file for name in names if name not in BUILT_IN for file in _FILES[name])]
 
 
 def load(name: str, folder: str | os.PathLike[str]) -> Any:

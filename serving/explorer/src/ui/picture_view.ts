@@ -42,7 +42,8 @@ export function pictureView(app: App): PictureView {
       const { point, directions } = store.state;
       const { facts } = generator;
       const png = await generator.picture(point, directions);
-      download(fileName(point), withText(png, metadata(point, network(), facts.canTransform, facts.isStandardized)), "image/png");
+      const texts = metadata(point, network(), facts.canTransform, facts.isStandardized);
+      download(fileName(point), withText(png, texts), "image/png");
     });
   const copyCommand = async () => {
     const { point } = store.state;
