@@ -97,8 +97,9 @@ def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
         result = f"{name}_held_out"
         with atomic_write(run / f"metric-{result}.jsonl") as out:
             for point in found:
-                line = {"metric": result, "results": {result: point[name]}, "num_samples": len(real)}
-                out.write((json.dumps(line | {"kimg": point["kimg"]}) + "\n").encode())
+                line = {"metric": result, "results": {result: point[name]}, "kimg": point["kimg"]}
+                line |= {"num_samples": len(real), "version": registry.METRICS[name].version}
+                out.write((json.dumps(line) + "\n").encode())
     return found
 
 

@@ -18,6 +18,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
+from sg3tf.metrics.run_curves import Definition
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
@@ -187,19 +188,10 @@ def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool |
     """Return the line of a metric's file that is the last to be better than all before; None without one."""
     found = None
     for index, line in enumerate(lines):
-        comparable = [earlier for earlier in lines[:index] if _definition(earlier) == _definition(line)]
+        comparable = [earlier for earlier in lines[:index] if Definition.of(earlier) == Definition.of(line)]
         if is_best(line["results"][result], [earlier["results"][result] for earlier in comparable], higher_is_better):
             found = line
     return found
-
-
-def _definition(line: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the values of two lines must have in common to be compared.
-
-    Distances grow as fewer images are compared, and are to other images in another version of their choice. Lines of
-    earlier revisions have no version: it was 1.
-    """
-    return line.get("num_samples"), line.get("data_order"), line.get("version", 1)
 
 
 def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,31 @@ NOT_COMPARED = {
 MAX_LABEL = 60  # characters, of the options that tell a group from the others
 
 
+class Definition(NamedTuple):
+    """What the values of a metric must have in common to be compared.
+
+    Distances grow as fewer images are compared.
+
+    Attributes:
+        num_samples: number of generated images; None for a statistic of training.
+        data_order: version of the choice of real images; None where they are not chosen.
+        version: of the metric's definition.
+    """
+
+    num_samples: int | None = None
+    data_order: int | None = None
+    version: int = 1
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Definition:
+        """Definition of the values in a line of metric-*.jsonl; lines of earlier revisions lack the newer keys."""
+        return cls(**{key: line[key] for key in cls._fields if key in line})
+
+    def __str__(self) -> str:
+        order = "" if self.data_order is None else f", choice {self.data_order} of real images"
+        return f"{self.num_samples} images{order}, version {self.version} of the metric"
+
+
 @dataclasses.dataclass(frozen=True)
 class RunCurve:
     """Values of a metric in one run.
@@ -46,7 +71,7 @@ class RunCurve:
         kimg: thousands of images at each value, float [N], ascending.
         hours: time spent until then, without interruptions, float [N].
         values: float [N].
-        num_samples: number of generated images of each value; None for a statistic of training.
+        definition: of all values.
     """
 
     name: str
@@ -54,7 +79,7 @@ class RunCurve:
     kimg: Array
     hours: Array
     values: Array
-    num_samples: int | None
+    definition: Definition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,32 +139,35 @@ def read_run(folder: Path, name: str) -> RunCurve:
         there = f"its metrics are {', '.join(results)}" if results else "no metric has been computed yet"
         raise ValueError(f"{folder}: has no values of {name!r}; {there}")
     points = sorted(known[name].items())
-    counts = {count for _, (_, count) in points}
-    if len(counts) > 1:
-        raise ValueError(f"{folder}: {name} is of {' and of '.join(sorted(map(str, counts)))} images, which differ")
+    definitions = {definition for _, (_, definition) in points}
+    if len(definitions) > 1:
+        raise ValueError(
+            f"{folder}: values of {name} cannot be compared, because they were measured differently: "
+            f"{'; '.join(sorted(map(str, definitions)))}"
+        )
     kimg = np.array([at for at, _ in points])
     at_ticks, seconds = np.transpose([(0.0, 0.0), *ticks])
     hours = np.interp(kimg, at_ticks, np.cumsum(seconds) / 3600)
-    return RunCurve(folder.name, options, kimg, hours, np.array([v for _, (v, _) in points]), counts.pop())
+    return RunCurve(folder.name, options, kimg, hours, np.array([v for _, (v, _) in points]), definitions.pop())
 
 
-def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dict[float, tuple[float, int | None]]]]:
+def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dict[float, tuple[float, Definition]]]]:
     """Read a run's files.
 
     Returns:
-        (kimg, seconds since the one before) of each tick, and {name: {kimg: (value, number of generated images)}}.
+        (kimg, seconds since the one before) of each tick, and {name: {kimg: (value, definition)}}.
     """
     ticks = []
-    known: dict[str, dict[float, tuple[float, int | None]]] = {}
+    known: dict[str, dict[float, tuple[float, Definition]]] = {}
     for line in read_json_lines(folder / "stats.jsonl"):
         kimg = line["Progress/kimg"]["mean"]
         ticks.append((kimg, line["Timing/sec_per_tick"]["mean"]))
         for statistic in line.keys() - {"timestamp"}:
-            known.setdefault(statistic, {})[kimg] = (line[statistic]["mean"], None)
+            known.setdefault(statistic, {})[kimg] = (line[statistic]["mean"], Definition())
     for file in sorted(folder.glob("metric-*.jsonl")):
         for line in read_json_lines(file):
             for result, value in line["results"].items():
-                known.setdefault(result, {})[line["kimg"]] = (value, line["num_samples"])
+                known.setdefault(result, {})[line["kimg"]] = (value, Definition.of(line))
     return ticks, known
 
 
@@ -147,14 +175,14 @@ def group_runs(runs: Sequence[RunCurve]) -> list[Group]:
     """Group runs that differ in the seed alone, in the order of their first runs.
 
     Raises:
-        ValueError: values are of different numbers of images, or runs of a group share no stretch of training.
+        ValueError: values were measured differently, or runs of a group share no stretch of training.
     """
-    by_count = {run.num_samples: run.name for run in runs}
-    if len(by_count) > 1:
-        counts = ", ".join(f"{count} in {name}" for count, name in by_count.items())
-        raise ValueError(f"values of different numbers of images ({counts}): give runs of equal --metrics_samples")
-    names = set.intersection(*(set(run.options) for run in runs)) - NOT_COMPARED  # older runs lack newer options
-    differing = sorted(name for name in names if len({json.dumps(run.options[name]) for run in runs}) > 1)
+    names = {run.definition: run.name for run in runs}
+    if len(names) > 1:
+        each = "; ".join(f"{definition} in {name}" for definition, name in names.items())
+        raise ValueError(f"values that were measured differently cannot be compared: {each}")
+    shared = set.intersection(*(set(run.options) for run in runs)) - NOT_COMPARED  # older runs lack newer options
+    differing = sorted(name for name in shared if len({json.dumps(run.options[name]) for run in runs}) > 1)
     groups: dict[str, list[RunCurve]] = {}
     for run in runs:
         groups.setdefault(json.dumps([run.options[name] for name in differing]), []).append(run)

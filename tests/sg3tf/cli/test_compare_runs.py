@@ -120,7 +120,7 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     other = make_run(tmp_path / "other", {4: 80.0}, num_samples=50)
     mixed = make_run(tmp_path / "mixed", {4: 80.0})
     with open(mixed / "metric-swd.jsonl", "a") as file:
-        file.write(json.dumps({"results": {"swd": 1.0}, "num_samples": 7, "kimg": 6}) + "\n")
+        file.write(json.dumps({"results": {"swd": 1.0}, "num_samples": 100, "version": 2, "kimg": 6}) + "\n")
     damaged, foreign = make_run(tmp_path / "damaged", {4: 1.0}), make_run(tmp_path / "foreign", {4: 1.0})
     (damaged / "metric-swd.jsonl").write_text("{\n")
     (foreign / "stats.jsonl").write_text("[1]\n")
@@ -130,8 +130,8 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([*runs, "--out=x.jpg"], ["out=x.jpg", ".png"]),
         ([str(tmp_path), out], [str(tmp_path), "no run folder"]),
         ([runs[0], out, "--metric=fid"], [runs[0], "no values of 'fid'", "swd"]),
-        ([runs[0], str(other), out], ["100 in 00000-a", "50 in other", "--metrics_samples"]),
-        ([str(mixed), out], [str(mixed), "swd is of 100 and of 7 images"]),
+        ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00002-a", "50 images", "in other"]),
+        ([str(mixed), out], [str(mixed), "swd", "100 images, version 1 of the metric; 100 images, version 2"]),
         ([str(damaged), out], ["metric-swd.jsonl, line 1", "damaged"]),
         ([str(foreign), out], [str(foreign), "damaged"]),
     ):
