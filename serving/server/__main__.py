@@ -51,7 +51,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "host",
         "127.0.0.1",
-        "Address to listen on, IPv4 or IPv6 such as ::1; 0.0.0.0: all IPv4 interfaces; ::: all, including IPv6.",
+        "Address to listen on, IPv4 or IPv6 such as ::1; 0.0.0.0 for all IPv4 interfaces, :: for those of both.",
         flag_values=values,
     )
     flags.DEFINE_integer("port", 8500, "Port for gRPC; 0: any free port.", 0, 65535, flag_values=values)
