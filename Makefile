@@ -1,12 +1,12 @@
 # make native builds the C++ and CUDA kernels of custom_ops with Bazel; make native-test runs their unit tests
-# make demo   a picture at once, then transfer learning, export, a server and a page of results; again: trains on
+# make demo   a picture immediately, then transfer learning, export, a server, a results page; run it again to train on
 # make explorer  the built files of the web page in serving/explorer
-# make soak   an hour of kills, storms and memory (SG3TF_SOAK_MINUTES=60)
-# make test   every test; make test-fast leaves out those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
-# All set-up happens in .venv, with the exact versions of constraints.txt.
+# make soak   an hour of random kills, request storms and memory checks (SG3TF_SOAK_MINUTES=60)
+# make test   all tests; make test-fast skips those marked slow and the Beam runner; make lint: ruff, clang-format, import contracts, prose, mypy
+# Everything is installed into .venv, with the exact versions of constraints.txt.
 
-# The environment's own, or the first that runs and that TensorFlow has wheels for: a name on the path may be a shim for a
-# version that is not there.
+# The environment's Python, or the first one that runs and that TensorFlow has wheels for. A name on the path may be a
+# shim for a missing version.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11; do \
   $$p -c '$(SUPPORTED)' 2>/dev/null && { echo $$p; break; }; done)
@@ -14,7 +14,7 @@ DATA ?=
 KIMG ?= 12
 BIN := .venv/bin
 
-# An environment of another version is cleared first: venv would leave its bin/python.
+# An environment of another Python version is cleared first, because venv would keep its bin/python.
 VERSION := import sys; print(sys.version_info[:2])
 define make_environment
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \
@@ -36,8 +36,8 @@ native-test: native
 	$$(command -v bazel || command -v bazelisk) test //custom_ops/...
 	$$(command -v bazel || command -v bazelisk) test --config=sanitize //custom_ops/...
 
-# What custom_ops/gpu/run_all.sh takes to a machine with a GPU and without TensorFlow; kernels are compiled here, by the
-# version of NVRTC that is there.
+# The files that custom_ops/gpu/run_all.sh needs on a machine with a GPU and without TensorFlow. Kernels are compiled
+# here, by that machine's version of NVRTC.
 GPU_NVRTC := 13.0.88
 gpu-programs: native
 	rm -rf build/gpu_programs
@@ -47,12 +47,12 @@ gpu-programs: native
 	$(BIN)/python custom_ops/gpu/compile_kernels.py --out=build/gpu_programs/kernels \
 	  --nvrtc=build/nvrtc/nvidia/cu13/lib/libnvrtc.so.13
 
-# The wheel holds the library, so that it is for this platform and this version of TensorFlow.
+# The wheel includes the native library, so it is for this platform and this version of TensorFlow.
 wheel: native
 	rm -rf build dist
 	$(BIN)/python -m build --quiet --wheel
 
-# Into a fresh environment, away from the sources.
+# Installs the wheel into a new environment, away from the sources.
 WHEEL_FILES := import sg3tf; from importlib.resources import files; \
   sg3tf.load("portraits-32"); (files("serving") / "explorer/dist/index.html").read_bytes()
 wheel-test: wheel
@@ -60,7 +60,7 @@ wheel-test: wheel
 	$$folder/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
 	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor; bin/python -c '$(WHEEL_FILES)'
 
-# A process for each group, as what XLA has compiled is never given back; two at a time, the longest first.
+# One process per group, because XLA never frees compiled programs; two at a time, the longest first.
 TEST_GROUPS := tests/trainer tests/sg3tf tests/serving tests/examples tests/sg3tf/ops tests/benchmarks tests/custom_ops \
   $(wildcard tests/test_*.py)
 run_tests = $(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(TEST_GROUPS)
@@ -72,13 +72,13 @@ $(TEST_GROUPS):
 
 test: .venv/.installed
 	@$(MAKE) --no-print-directory --jobs=2 native-test test-beam .venv-clients/.installed
-	@$(MAKE) --no-print-directory explorer-tools  # by apt, as Bazel, and not at once
+	@$(MAKE) --no-print-directory explorer-tools  # uses apt, as the installation of Bazel does, so not in parallel
 	@$(run_tests)
 
 test-fast: native
 	@$(run_tests) PYTEST_FLAGS='-m "not slow"'
 
-# Apache Beam wants an older protobuf than TensorFlow's tests have, and building data sets needs no TensorFlow.
+# Apache Beam needs an older protobuf than TensorFlow's tests; building data sets does not need TensorFlow.
 test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pytest tests/sg3tf/data
 
@@ -88,7 +88,7 @@ test-beam: .venv-beam/.installed
 	  pytest hypothesis
 	touch $@
 
-# Kills at random moments, storms of requests, workers that disturb each other, and memory; counts go to build/soak.
+# Random kills, request storms, workers that disturb each other, and memory checks; counts are written to build/soak.
 SG3TF_SOAK_MINUTES ?= 60
 SG3TF_SOAK_SEED ?= 0
 STORM_REPORT := SG3TF_SOAK_REPORT=$(CURDIR)/build/soak/storms.json
@@ -100,15 +100,15 @@ soak: native
 	$(BIN)/python -m tests.helpers.memory_soak --program=training --minutes=$$minutes/6 --out=build/soak/training.json || status=1; \
 	exit $$status
 
-# Storms of requests against the server, and its memory: half of the time each.
+# Request storms against the server, and checks of its memory, for half of the time each.
 soak-serving: .venv/.installed
 	@status=0; minutes=$(SG3TF_SOAK_MINUTES); \
 	$(STORM_REPORT) SG3TF_SOAK=$$((minutes * 2)) $(BIN)/python -m pytest tests/serving/server/test_storm.py || status=1; \
 	$(BIN)/python -m tests.helpers.memory_soak --program=serving --minutes=$$minutes/2 --out=build/soak/serving.json || status=1; \
 	exit $$status
 
-# Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages of the same names.
-# Without npm the client for Node is left out.
+# Public gRPC clients of TensorFlow Serving, generated for an older protobuf; two of them have packages with the same
+# names. Without npm, the client for Node is skipped.
 .venv-clients/.installed: Makefile
 	$(call make_environment,.venv-clients)
 	.venv-clients/bin/python -m pip install --quiet "grpcio>=1.70" "protobuf==3.20.3" "numpy>=2.0"
@@ -124,7 +124,7 @@ soak-serving: .venv/.installed
 explorer: serving/explorer/node_modules/.package-lock.json
 	cd serving/explorer && npm run --silent build
 
-# What the tests of the explorer need: its packages, and a browser.
+# Requirements of the explorer's tests: its packages, and a browser.
 explorer-tools:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory serving/explorer/node_modules/.package-lock.json; \
 	else echo "no npm: the explorer is not tested"; fi
@@ -133,7 +133,7 @@ explorer-tools:
 	    { apt-get install --yes --quiet=2 chromium || { apt-get update --quiet=2 && apt-get install --yes --quiet=2 chromium; }; } >/dev/null 2>&1; } || \
 	  echo "no Chromium, and it cannot be installed here: the explorer is not tested in a browser"
 
-# Not by npm ci, which refuses an optional package of Vite for Windows that a registry lacks.
+# Not npm ci, which fails if the registry lacks an optional Vite package for Windows.
 serving/explorer/node_modules/.package-lock.json: serving/explorer/package-lock.json
 	cd serving/explorer && npm install --silent --no-save
 	touch $@

@@ -16,7 +16,7 @@ def main() -> None:
         )
     settings = Path(__file__).with_name(".tf_configure.bazelrc")
     lines = [f'build --repo_env="PYTHON_BIN_PATH={sys.executable}"']
-    # For the tests of custom_ops/jit; by its path, because importing sg3tf.ops would import TensorFlow.
+    # For the tests of custom_ops/jit. Loaded by path, because importing sg3tf.ops would import TensorFlow.
     nvrtc = runpy.run_path(str(Path(__file__).with_name("sg3tf") / "ops" / "cuda.py"))["find_nvrtc"]()
     if nvrtc:
         lines.append(f'test --test_env="SG3TF_NVRTC={nvrtc}"')

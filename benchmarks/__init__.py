@@ -1,4 +1,4 @@
-"""Benchmarks: programs that print JSON, without TensorFlow's start-up notices."""
+"""Benchmarks: programs that print JSON, without TensorFlow's startup messages."""
 
 from sg3tf.utils import startup_notices
 

@@ -2,9 +2,9 @@
 
 python -m benchmarks.checkpoint_bench --networks=T-256 --out=checkpoints-cpu.json
 
-A step waits for the copy of the state to host memory, and a thread writes it; before, the step waited for the whole
-save. Both are timed in turn, in one process: `trainer.state.TrainState.copy`, and `save`, which copies, writes, flushes
-to the disk and computes digests. How much the thread slows down the steps beside it is not measured here.
+A step waits until the state is copied to host memory, and a thread writes the copy. Before, the step waited for the
+whole save. Both are timed alternately, in one process: `trainer.state.TrainState.copy`, and `save`, which copies,
+writes, flushes to disk and computes digests. How much the thread slows down concurrent steps is not measured here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NETWORKS = flags.DEFINE_list("networks", ["T-64", "T-256"], f"networks to save:
 
 
 class Saving:
-    """A state with random weights, saved over and over.
+    """A state with random weights that is saved repeatedly.
 
     Args:
         options: options of a run.

@@ -1,10 +1,10 @@
-"""Images per second that training can read, compared with a plain read of the same files and with decoding alone.
+"""Images per second that training can read, compared with a plain read of the same files and with decoding only.
 
 python -m benchmarks.data_bench --out=data-cpu.json
 
-The images are synthetic, about as compressible as photographs, and in the page cache: the program is measured, not the
-disk. `batches` is the function that training calls; `read` reads the same files in one piece, in one thread; `decode`
-decodes encoded images in memory, in as many threads (PNG only). They take turns.
+The images are synthetic, about as compressible as photographs, and in the page cache, so the program is measured and
+not the disk. `batches` is the function that training calls; `read` reads the same files at once, in one thread;
+`decode` decodes images in memory, in as many threads as `batches` (PNG only). The three alternate.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _BATCH = flags.DEFINE_integer("batch", 16, "images per batch", lower_bound=1)
 
 
 def synthetic_image(resolution: int, seed: int) -> np.ndarray:
-    """Noise of all scales, as strong at each as in photographs: uint8 [R, R, 3]."""
+    """Noise at all scales, with the strengths of photographs: uint8 [R, R, 3]."""
     rng = np.random.default_rng(seed)
     total = 1.5 * rng.standard_normal([resolution, resolution, 3], np.float32)
     size = 4
@@ -90,7 +90,7 @@ class Timing:
 
 
 def stream(dataset: Dataset, workers: int) -> Timing:
-    """Time batches once the first have come, so that as many are being made at the beginning as at the end."""
+    """Time batches after the first ones, so that equally many are in preparation at the beginning and the end."""
     count = max(MIN_BATCHES, len(dataset) // _BATCH.value)
     made = batches(dataset, _BATCH.value, seed=0, mirror=True, workers=workers, prefetch=PREFETCH)
     take(made, PREFETCH)

@@ -1,11 +1,11 @@
-"""Seconds and memory of generated images in the runtimes that run an export, one JSON line per network and runtime.
+"""Time and memory per generated image in the runtimes that run an export, one JSON line per network and runtime.
 
 python -m benchmarks.deploy_bench --networks=T-32,R-32 --out=deploy-cpu.json
 
-Each runtime has a process of its own, from latents to float images with a transform; all runtimes of a network take
-turns. `cpu_seconds_per_image` is the time of all threads, which other programs of a busy machine disturb less than the
-time on the clock. `difference` is the largest one from the first runtime's images, relative to their largest value.
-onnxruntime-web runs in Node, from the folder node_modules of --node_modules.
+Each runtime has its own process, which computes float images from latents and a transform; all runtimes of a network
+alternate. `cpu_seconds_per_image` is the CPU time of all threads, which other programs on a busy machine disturb less
+than wall time. `difference` is the largest difference from the first runtime's images, relative to their largest
+value. onnxruntime-web runs in Node, from the folder of --node_modules.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NETWORKS = flags.DEFINE_list(
     "networks", ["T-32", "R-32", "portraits-32"], "T or R, a hyphen and a resolution; or the example's name"
 )
 _RUNTIMES = flags.DEFINE_list(
-    "runtimes", list(RUNTIMES), f"any of {', '.join([*RUNTIMES, WEB])}; the first is compared with"
+    "runtimes", list(RUNTIMES), f"any of {', '.join([*RUNTIMES, WEB])}; the first is the reference"
 )
 _CHANNEL_BASE = flags.DEFINE_integer("channel_base", None, "channels of T and R; default: as published")
 _CHANNEL_MAX = flags.DEFINE_integer(
@@ -80,7 +80,7 @@ class Runtime:
         return np.load(self._images)
 
     def peak_memory_gb(self) -> float:
-        """Most memory that the process has held at once, of the network, its runtime and libraries."""
+        """Peak memory of the process, including the network, its runtime and libraries."""
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self._process.pid}/status").read_text())
         return int(found[1]) * 1024 / 1e9 if found else float("nan")
 
@@ -92,7 +92,7 @@ class Runtime:
 
 
 def generator(name: str) -> Any:
-    """The example, or a network with random weights whose running statistics give its images full contrast."""
+    """The example network, or one with random weights whose running statistics give its images full contrast."""
     if name == EXAMPLE.stem:
         return load(EXAMPLE)
     keras.utils.set_random_seed(0)

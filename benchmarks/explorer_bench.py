@@ -1,14 +1,14 @@
-"""The explorer under the hand of a person who drags a picture, in a headless Chromium against the embedded server.
+"""The explorer while a picture is dragged, in a headless Chromium, with the embedded server.
 
 python -m benchmarks.explorer_bench --networks=portraits-32,T-256 --drag_seconds=600 --out=explorer-cpu.json
 
-- milliseconds: from the movement of the pointer that asked for a picture to that picture on the screen; it moves
-  60 times a second, and movements during a request are replaced by the newest.
-- server: the same request, sent by another process one after the other, before and after. The server shares the
-  machine with the browser, during the dragging only.
-- cpu_milliseconds_per_picture: of each kind of process of Chromium, and of the server, from /proc. The network
+- milliseconds: from the pointer movement that requested a picture until that picture is on the screen. The pointer
+  moves 60 times a second, and the latest movement during a request replaces earlier ones.
+- server: the same request, sent sequentially by another process, before and after. The server only shares the machine
+  with the browser during the dragging.
+- cpu_milliseconds_per_picture: CPU time of each kind of Chromium process, and of the server, from /proc. The network
   process is one of several small ones.
-- heap_mb: of the page, after garbage collections, every twenty seconds; server_resident_mb: before and after.
+- heap_mb: heap of the page, after garbage collections, every twenty seconds; server_resident_mb: before and after.
 
 It needs the packages of serving/explorer and Chromium (make explorer-tools).
 """
@@ -42,7 +42,7 @@ CHANNEL_BASE, CHANNEL_MAX = 4096, 64  # of networks with random weights
 # Goals
 MOST_SERVER_TIMES = 1.5
 MOST_SHEET_MS = 2000
-MOST_GROWTH_MB = 1.0  # of ten to twenty: noise of caches
+MOST_GROWTH_MB = 1.0  # out of ten to twenty: noise of caches
 
 _NETWORKS = flags.DEFINE_list(
     "networks", ["portraits-32"], "Trained presets, or T-256 and the like with random weights."
@@ -58,7 +58,7 @@ def load(name: str) -> Any:
 
 
 def drag(server: Server, seconds: int) -> dict[str, Any]:
-    """Run the browser; return what tests/drag.mjs prints, and the memory of the server."""
+    """Run the browser; return the output of tests/drag.mjs, and the memory of the server."""
     environment = os.environ | {
         "SERVER": server.rest,
         "SERVER_PID": str(server.pid),
@@ -78,7 +78,7 @@ def row_of(name: str, found: dict[str, Any]) -> Row:
     p50, p95 = np.percentile(found["delays"], [50, 95]).tolist()
     server = median(found["serverMs"])
     heap = found["heap"]
-    growth = heap[-1] - heap[min(1, len(heap) - 1)]  # the first is before caches have filled
+    growth = heap[-1] - heap[min(1, len(heap) - 1)]  # the first one is from before caches have filled
     return {
         "network": name,
         "milliseconds": {"p50": p50, "p95": p95},

@@ -2,11 +2,11 @@
 
 python -m benchmarks.generator_bench --presets=T-256,R-256 --impl=native,xla --dtype=float32,bfloat16
 
-Every configuration runs in a process of its own, so that its peak of memory is measured alone; all configurations of a
-network take turns. Each turn also runs the network without its nonlinearities, whose share is the difference. Images
-are compared with those of another process in float32. Each row also has the arithmetic of the layer plan and a lower
-bound on its time for direct convolutions: convolutions at the speed of a large matrix product of that precision, and
-filters at that of float32 multiply-adds in registers, both measured in every turn.
+Every configuration runs in its own process, to measure its own peak memory; all configurations of a network alternate.
+Each turn also runs the network without its nonlinearities, whose share is the difference. Images are compared with
+those of another process in float32. Each row also has the arithmetic of the layer plan and a lower bound on its time
+for direct convolutions: convolutions at the speed of a large matrix product of that precision, and filters at that of
+float32 multiply-adds in registers, both measured in every turn.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class TimedGenerator:
         self._without = tf.function(lambda z: self._generator(z))
 
     def first(self) -> dict[str, Any]:
-        """Return the images, the seconds of tracing and compiling, and the peak of memory of the network alone."""
+        """Return the images, the seconds of tracing and compiling, and the peak memory of the network only."""
         with ops.use_backend(self._impl):
             start = time.perf_counter()
             images = self._whole(self._z).numpy()

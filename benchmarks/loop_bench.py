@@ -1,22 +1,22 @@
-"""Overhead of the training loop over its networks: one JSON line per run and kind of augmentation.
+"""Overhead of the training loop: one JSON line per run and kind of augmentation.
 
 python -m benchmarks.loop_bench --presets=T-32 --aug=noaug,ada --out=training-loop-cpu.json
 
-The same steps are made in two ways, which take turns of 16, in one process, with the same compiled functions and
+The same steps are run in two ways, alternating every 16 steps, in one process, with the same compiled functions and
 weights:
 
-- loop: `trainer.loop.train` on PNG records. Apart from the networks, it waits for batches, which threads decode on the
-  same cores; draws latents and parameters of the augmentation; turns all of them into tensors; moves p; collects
-  metrics; and ends the turn with a tick: statistics, norms of the weights, log, TensorBoard. In real runs a tick comes
+- loop: `trainer.loop.train` on PNG records. Besides running the networks, it waits for batches, which threads decode on
+  the same cores; draws latents and parameters of the augmentation; converts all of them to tensors; updates p; collects
+  metrics; and ends the turn with a tick: statistics, norms of the weights, log, TensorBoard. In real runs, a tick comes
   only every 4 kimg.
 - phases: G, D, one R1, and the moving average, on existing tensors. The optimizers, the augmentation itself, the
-  moments of metrics and the start of the graphs are part of these functions, so they count as networks.
+  moments of metrics and launching the graphs are part of these functions, so they count as networks.
 
-Overhead is the share of the loop's time that the phases do not take: by the clock; in time of all cores, which
-includes decoding and is the same on a busy machine; and by the clock of the loop alone, outside of the functions, which
-is exact but leaves out how much decoding slows the networks down.
+Overhead is the share of the loop's time that the phases do not take: in wall time; in CPU time of all cores, which
+includes decoding and does not depend on the load; and in wall time of the loop outside these functions, which is exact
+but does not show how much decoding slows down the networks.
 
-The first turn, in which functions are traced, image grids, snapshots and checkpoints are part of neither.
+The first turn, in which functions are traced, and image grids, snapshots and checkpoints are excluded from both.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Turn:
     """Seconds of a turn in both ways.
 
     Attributes:
-        loop, phases: by the clock.
-        loop_cores, phases_cores: of all cores together.
-        inside: by the clock, spent by the loop in the functions of the phases.
-        waited: by the clock, spent by the loop waiting for images.
+        loop, phases: wall time.
+        loop_cores, phases_cores: CPU time of all cores.
+        inside: wall time that the loop spends in the functions of the phases.
+        waited: wall time that the loop spends waiting for images.
     """
 
     loop: float
@@ -89,11 +89,11 @@ class Turn:
 
 
 class Alternating(TrainStep):
-    """Training step of the loop that repeats the steps from one R1 to the next without the loop, and times both.
+    """Training step that repeats the steps between R1 phases without the loop, and times both.
 
     Args:
         turns: list to append the measurements to.
-        arguments: those of TrainStep.
+        arguments: arguments of TrainStep.
     """
 
     def __init__(self, turns: list[Turn], *arguments: Any) -> None:
@@ -117,12 +117,12 @@ class Alternating(TrainStep):
         self._began, self._inside_s = _now(), 0.0
 
     def _timed(self, name: str, prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Time the function of this name, without the preparation of its input, which is kept."""
+        """Time the function of this name, excluding the preparation of its input, which is kept."""
 
         def run(given: Any) -> Any:
             self._inputs[name] = prepare(given)
             start = time.perf_counter()
-            result = self._functions[name](self._inputs[name])  # on a CPU the result exists when this returns
+            result = self._functions[name](self._inputs[name])  # on a CPU, the result is complete when this returns
             self._inside_s += time.perf_counter() - start
             return result
 
@@ -138,7 +138,7 @@ class Alternating(TrainStep):
 
 
 def _now() -> tuple[float, float]:
-    """Seconds by the clock, and of all cores together."""
+    """Wall time, and CPU time of all cores, in seconds."""
     return time.perf_counter(), time.process_time()
 
 
@@ -168,7 +168,7 @@ class Run:
             with mock.patch.object(loop, "TrainStep", partial(Alternating, turns)):
                 loop.train(self._with_length(), open_dataset(data), run, strategy=strategy)
             ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-        for turn, tick in zip(turns, ticks, strict=False):  # the last tick is of the step after the last turn
+        for turn, tick in zip(turns, ticks, strict=False):  # the last tick belongs to the step after the last turn
             turn.waited = tick["Timing/input_stall_share"]["mean"] * tick["Timing/sec_per_tick"]["mean"]
         return training_backend_for(strategy), turns[1:]
 
@@ -184,7 +184,7 @@ class Run:
 
 
 def make_data(folder: Path, resolution: int) -> None:
-    """Make a data set of PNG-encoded noise."""
+    """Create a data set of PNG-encoded noise."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as source:
         for i in range(NUM_IMAGES):

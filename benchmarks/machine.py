@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on, and its peaks, measured together with the benchmark.
+"""The machine that a benchmark runs on, and its peak speeds, measured together with the benchmark.
 
 python -m benchmarks.machine prints both.
 """
@@ -27,7 +27,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def about() -> dict[str, Any]:
-    """Return a description of the machine and its load: times under load are upper bounds."""
+    """Return a description of the machine and its load; times under load are upper bounds."""
     gpus = [
         tf.config.experimental.get_device_details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")
     ]
@@ -48,10 +48,10 @@ def cores() -> int:
 
 
 def peaks() -> dict[str, float]:
-    """Measure, for about a second, multiply-adds and copied bytes (read and written) per second of one core and of all.
+    """Measure multiply-adds and copied bytes (read and written) per second, of one core and of all, for about a second.
 
     Raises:
-        RuntimeError: no C++ compiler.
+        RuntimeError: there is no C++ compiler.
     """
     with _peaks_program() as program:
         output = subprocess.run([program, str(cores())], check=True, capture_output=True, text=True).stdout
@@ -62,14 +62,14 @@ def peaks() -> dict[str, float]:
 def matmul_gflop_per_second(dtype: str = "float32") -> float:
     """Measure the speed of a large matrix product in TensorFlow; the best of several."""
     a = tf.cast(tf.random.normal([MATMUL_SIDE, MATMUL_SIDE]), dtype)
-    # The sum keeps the transfer of the result out of the time.
+    # The sum avoids timing the transfer of the result.
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
     seconds(product)
     return 2 * MATMUL_SIDE**3 / min(seconds(product) for _ in range(TRIES)) / GIGA
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """Measure the seconds until the result of `function` is there, without those of freeing it."""
+    """Measure the seconds until the result of `function` is ready, excluding the time to free it."""
     start = time.perf_counter()
     result = function()
     tf.test.experimental.sync_devices()
@@ -89,10 +89,10 @@ def _peaks_program() -> Iterator[str]:
 
 @functools.cache
 def _compiled_peaks() -> bytes:
-    """Compile peaks.cc for the processor of this machine, with all of its instruction sets."""
+    """Compile peaks.cc for this machine's processor, with all of its instruction sets."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
-        raise RuntimeError("no C++ compiler to measure the machine's peaks with: install g++, or name one in CXX")
+        raise RuntimeError("no C++ compiler to measure the machine's peak speeds with: install g++, or set CXX")
     source = Path(__file__).with_name("peaks.cc")
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "peaks"

@@ -1,17 +1,17 @@
-"""Samples per second of metrics, beside the generator alone: one JSON line per network, implementation and metric.
+"""Samples per second of metrics and of the generator alone: one JSON line per network, implementation and metric.
 
 python -m benchmarks.metrics_bench --presets=T-64 --impl=native --detector_dir=detectors --out=metrics-cpu.json
 
 - generator: mapping and synthesis, a batch at a time, on existing latents.
 - detectors: the detectors of the metric, on existing images.
-- metric: the whole of a sample: latents, images, 8 bits, detectors, transfer to the host, moments and rows. Metrics
-  joined by + share one pass. The first steps, in which the graph is traced, are left out, and so is the computation at
-  the end, which does not depend on the generator. A sample of EQ and PPL is two images.
+- metric: everything for a sample: latents, images, conversion to 8 bits, detectors, transfer to the host, moments and
+  rows. Metrics joined by + share one pass. The first steps, in which the graph is traced, and the final computation,
+  which does not depend on the generator, are excluded. A sample of EQ and PPL is two images.
 
-Overhead is the time of a sample beyond the generator's time for its images, as a share of that; overhead beside
-detectors is its time beyond both. All take turns, and are timed by the clock and by the time of all cores, which is the
-same where others use the machine (for a GPU only the clock counts). Without --detector_dir, stand-ins with the same
-layers and random weights are used: VGG16 and LPIPS are then the same code at the same cost; Inception is that of
+Overhead is the time of a sample beyond the generator's time for its images, as a share of the latter; overhead beside
+detectors is the time beyond both. All of these alternate. They are timed in wall time and in CPU time of all cores,
+which does not depend on the load (on a GPU, only wall time counts). Without --detector_dir, stand-ins with the same
+layers and random weights are used: VGG16 and LPIPS are the same code at the same cost; Inception is that of
 keras.applications, which has the blocks of the published graph.
 """
 
@@ -45,11 +45,11 @@ from sg3tf.metrics.registry import FeatureMetric
 from sg3tf.models.configs import ConfigError
 
 MAX_OVERHEAD = 0.2
-#: Time by the clock, and of all cores together.
+#: Wall time, and CPU time of all cores.
 Seconds = NDArray[np.float64]
 
 NUM_WARM_UP_STEPS = 2
-MIN_SAMPLES = 10  # that any metric needs, for the inception score
+MIN_SAMPLES = 10  # the most that a metric needs, for the inception score
 STAND_INS = "stand-ins: VGG16 and LPIPS with random weights, InceptionV3 of keras.applications with random weights"
 DEFAULT = [
     "fid50k_full",
@@ -62,7 +62,7 @@ DEFAULT = [
 
 
 def noise(resolution: int, channels: int) -> ArrayImages:
-    """Real images, as few as metrics need."""
+    """Real images, only as many as metrics need."""
     shape = [8, resolution, resolution, channels]
     return ArrayImages(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
@@ -134,7 +134,7 @@ class Timed:
     def metrics(self, names: list[str]) -> Seconds:
         """Time of metrics that share a pass, per sample."""
         stamps: dict[str, list[Seconds]] = {}
-        # A pass processes a batch while the next one is generated; the last one, without a next, would seem quick.
+        # A pass processes a batch while the next one is generated, so the last batch would seem too fast.
         steps = max(NUM_WARM_UP_STEPS + self._steps + 1, -(-MIN_SAMPLES // self._batch))
         with ops.use_backend(self._impl), mock.patch.object(detectors, "load", self._load):
             compute(
@@ -150,7 +150,7 @@ class Timed:
         return (times[-2] - times[-self._steps - 2]) / (self._steps * self._batch)
 
     def _timed(self, function: Callable[[], Any]) -> Seconds:
-        """Time of a function per sample, of the batch that each call makes."""
+        """Time of a function per sample, where each call processes a batch."""
         function()
         start = _now()
         for _ in range(self._steps):
@@ -163,7 +163,7 @@ def _now() -> Seconds:
 
 
 def row_of(network: Network, impl: str, joined: str, batch: int, turns: Sequence[Sequence[Seconds]]) -> Row:
-    """One row of results; turns are times of the generator per image, and of detectors and of metrics per sample."""
+    """Row of results; turns are times of the generator per image, and of detectors and metrics per sample."""
     names = joined.split("+")
     images = 1 if isinstance(METRICS[names[0]].kind, FeatureMetric) else 2
     image, detectors, sample = np.moveaxis(np.array(turns), 1, 0)
@@ -214,7 +214,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def define_flags() -> None:
-    """Define the flags, only where this is the program: other benchmarks have flags of the same names."""
+    """Define the flags, only if this is the main program: other benchmarks have flags with the same names."""
     flags.DEFINE_list("presets", ["T-64"], "networks")
     flags.DEFINE_list("metrics", DEFAULT, "metrics to time; those joined by + together")
     flags.DEFINE_integer("channel_base", None, "as --cbase of the trainer; default: as published")

@@ -19,7 +19,7 @@ WIDE_RESOLUTION = 512  # published networks of at least this resolution are wide
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A generator, and the discriminator that it is trained against."""
+    """A generator and the discriminator that it is trained with."""
 
     name: str
     preset: str
@@ -32,7 +32,7 @@ class Network:
         """Return a network by name, such as "T-256" for config T at 256 x 256, by default as wide as published.
 
         Raises:
-            ConfigError: malformed name, or impossible sizes.
+            ConfigError: the name is malformed, or the sizes are impossible.
         """
         match = re.fullmatch(r"([TR])-(\d+)", name)
         if match is None:
@@ -73,7 +73,7 @@ def convolution_flop(config: GeneratorConfig) -> int:
 
 
 def filter_flop(layer: LayerPlan) -> int:
-    """Count the operations of the filters: separable passes, vertical first, without products with inserted zeros."""
+    """Count the operations of the filters: separable passes, vertical first, excluding products with inserted zeros."""
     canvas, high, out = canvas_size(layer), high_size(layer), longer_side(layer.out_size)
     products = 0
     if layer.up_taps > 1:

@@ -1,10 +1,10 @@
-"""Time and memory for opening a large data set and reading from it, in a fresh process: synthetic indexes, no images.
+"""Time and memory for opening a large synthetic data set and reading from it, in a new process.
 
 python -m benchmarks.open_bench --out=open-cpu.json
 
-The shards are sparse files of the right length, with a real record at some places, and an index beside them as the
-builder writes it. `open` is `open_dataset`; `draw` draws the images of the training stream, from the middle of an epoch
-on; `read` reads and decodes records anywhere. `memory` is by how much all of that raises the largest resident size.
+The shards are sparse files of the right length with a few real records, and indexes as the builder writes them. `open`
+is `open_dataset`; `draw` draws the images of the training stream from the middle of an epoch; `read` reads and decodes
+records at arbitrary positions. `memory` is the resulting increase of the peak resident size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sg3tf.data.tfrecord import FRAME, record_writer
 RESOLUTION = 8
 DRAWN = 200_000
 MEGABYTE = 1e6
-READ_EVERY = 50_021  # a prime: records in all shards, anywhere in them
+READ_EVERY = 50_021  # a prime, for records in all shards, at various positions
 MOST_SECONDS, MOST_MEGABYTES = 10, 500
 
 _IMAGES = flags.DEFINE_list("images", ["1000000", "100000000"], "numbers of images")
@@ -43,7 +43,7 @@ _DATA = flags.DEFINE_string("data", None, "data set to open in this process, who
 
 
 def make(folder: Path, num_images: int) -> None:
-    """Write a data set with a real record at every READ_EVERY-th place, and holes elsewhere."""
+    """Write a data set with a real record at every READ_EVERY-th position, and holes elsewhere."""
     record = encode_record(np.arange(3 * RESOLUTION**2, dtype=np.uint8).reshape(RESOLUTION, RESOLUTION, 3))
     with record_writer(folder / "record") as write:
         write(record)
@@ -67,7 +67,7 @@ def make(folder: Path, num_images: int) -> None:
 def measure(folder: Path) -> report.Row:
     """Open the data set, draw and read images; return times and memory."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES.value, _FILES.value))
-    Path("/proc/self/clear_refs").write_text("5")  # resets the largest value
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, start = _resident("VmRSS"), time.perf_counter()
     dataset = open_dataset(folder)
     opened = time.perf_counter()
@@ -90,13 +90,13 @@ def measure(folder: Path) -> report.Row:
 
 
 def _resident(name: str) -> int:
-    """Return VmRSS, the resident size, or VmHWM, its largest value since it was reset, in bytes."""
+    """Return VmRSS, the resident size, or VmHWM, its peak since the reset, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def rows() -> Iterator[report.Row]:
-    """Measure each number of images in a process of its own."""
+    """Measure each number of images in its own process."""
     for num_images in map(int, _IMAGES.value):
         with tempfile.TemporaryDirectory() as folder:
             make(Path(folder), num_images)

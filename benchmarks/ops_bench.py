@@ -2,10 +2,10 @@
 
 python -m benchmarks.ops_bench --presets=T-256,R-256,T-1024 --impl=native,xla
 
-Three passes are measured in turn: forward; forward with the data for a gradient (native: a mask of two bits per
-upsampled sample); and backward. Each row also has the bounds on the times: the arithmetic at the speed of multiply-adds
-in registers, and the bytes of input, output and mask at the speed of a copy, both measured just before the layer. XLA
-compiles each geometry for seconds and never frees the memory of compiled programs.
+Three passes are measured: forward; forward with the data for a gradient (native: a mask of two bits per upsampled
+sample); and backward. Each row also has lower bounds on the times: the arithmetic at the speed of multiply-adds in
+registers, and the bytes of input, output and mask at the speed of a copy, both measured immediately before the layer.
+XLA takes seconds to compile each geometry, and never frees the memory of compiled programs.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class Timed:
             times.clear()
 
     def repeat(self) -> None:
-        self._function(self._x, self._bias)  # warm the caches and threads again after the turn of another backend
+        self._function(self._x, self._bias)  # warm up caches and threads again after another backend's turn
         self.times["forward"].append(machine.seconds(lambda: self._function(self._x, self._bias)))
         with tf.GradientTape() as tape:
             tape.watch((self._x, self._bias))
-            # The tape needs the result, which must not be freed within the measured time.
+            # The tape needs the result, which must not be freed during the measured time.
             kept: list[tf.Tensor] = []
             forward = machine.seconds(lambda: kept.append(self._function(self._x, self._bias)))
         gradient = functools.partial(tape.gradient, kept[0], (self._x, self._bias), self._dy)
@@ -94,7 +94,7 @@ class Timed:
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """The least work of one pass, and its time at the peaks of the machine."""
+    """The minimum work of a pass, and its time at the machine's peak speeds."""
 
     flop: float
     bytes: float

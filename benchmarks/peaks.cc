@@ -1,4 +1,4 @@
-// The peaks of this machine: multiply-adds in registers alone, and copies of more memory than caches hold.
+// Peak speeds of this machine: multiply-adds in registers, and copies of more memory than caches hold.
 //
 // peaks THREADS prints one JSON object. Each number is the best of several tries, as other programs may be running.
 

@@ -1,10 +1,10 @@
-"""A matrix of short training runs, options times seeds, and the distances of their snapshots to images they never saw.
+"""A matrix of short training runs, options x seeds, and the distances of their snapshots to held-out images.
 
 python -m benchmarks.quality_bench --data=datasets/portraits --kimg=48 --seeds=3 \\
     --options=base,relativistic,lecam=0.1 -- --batch=16 --gamma=0.5 --cbase=1024 --cmax=32
 
-Runs are made one after the other, each in a process of its own. Ctrl-C or a kill loses nothing: the same command goes
-on. A line of quality.jsonl has one run: docs/quality.md. `sg3tf compare-runs --metric=swd_held_out` draws them.
+Runs are trained one after the other, each in its own process. After Ctrl-C or a kill, the same command continues.
+quality.jsonl has a line for each run; see docs/quality.md. `sg3tf compare-runs --metric=swd_held_out` plots them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import to_resolution
 
 METRICS = ("swd", "kid_scattering")
-#: Flags of trainer.main behind a short name; any others are written FLAG=VALUE, several joined by +.
+#: Short names for flags of trainer.main; others are written FLAG=VALUE, and several are joined by +.
 NAMES = {"base": "", "relativistic": "loss=relativistic", "apa": "aug=apa", "ada": "aug=ada", "noaug": "aug=noaug"}
 SNAPSHOTS = 6  # of a run
-BATCH = 16  # images at a time where distances are computed
+BATCH = 16  # images at a time when computing distances
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -46,7 +46,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "resolution", None, "Resolution to read and to train at, as in trainer.main.", flag_values=values
     )
     flags.DEFINE_integer(
-        "max_images", None, "How many images to use, held-out ones included, as in trainer.main.", flag_values=values
+        "max_images", None, "Number of images to use, including held-out ones, as in trainer.main.", flag_values=values
     )
     flags.DEFINE_float("kimg", 48.0, "Length of each run, in thousands of images.", flag_values=values)
     flags.DEFINE_list(
@@ -57,7 +57,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer("seeds", 3, "Seeds of each option: 0 and on.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
-        "held_out", 500, "Images that are not trained on, spread over the data.", lower_bound=2, flag_values=values
+        "held_out", 500, "Images to hold out of training, spread over the data.", lower_bound=2, flag_values=values
     )
     flags.DEFINE_string(
         "outdir", "runs/quality", "Folder for the runs, and for the lines in quality.jsonl.", flag_values=values
@@ -65,10 +65,10 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def training_flags(option: str) -> list[str]:
-    """Flags of trainer.main of one of --options.
+    """Flags of trainer.main for one of --options.
 
     Raises:
-        ValueError: neither a name nor FLAG=VALUE.
+        ValueError: the option is neither a name nor FLAG=VALUE.
     """
     pairs = [pair for pair in NAMES.get(option, option).split("+") if pair]
     if wrong := [pair for pair in pairs if "=" not in pair]:
@@ -77,7 +77,7 @@ def training_flags(option: str) -> list[str]:
 
 
 def train(outdir: Path, arguments: Sequence[str]) -> None:
-    """Train to the end in `outdir`, which has no other run; continue where a process was killed.
+    """Train to the end in `outdir`, which has no other run; continue if a process was killed.
 
     Raises:
         ValueError: training has failed.
@@ -88,7 +88,7 @@ def train(outdir: Path, arguments: Sequence[str]) -> None:
 
 
 def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
-    """Distances of each snapshot's images to real ones, as many as there are; in files of the run, too."""
+    """Distances of each snapshot's images to equally many real ones; also written to files of the run."""
     found = []
     for nimg, file in snapshots(run).items():
         values = compute(METRICS, load(file), real, num_samples=len(real), batch=BATCH)
@@ -104,7 +104,7 @@ def distances(run: Path, real: Dataset) -> list[dict[str, float]]:
 
 
 def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
-    """Distances between held-out images and as many of the others, which no network can be expected to beat."""
+    """Distances between held-out images and equally many others, a floor that no network can be expected to beat."""
     resolution, count = held_out.resolution, min(len(held_out), len(others))
 
     def features(dataset: Dataset, detector: Any) -> NDArray[np.float32]:
@@ -123,7 +123,7 @@ def floor(held_out: Dataset, others: Dataset) -> dict[str, float]:
 
 
 def main(options: flags.FlagValues, more: list[str]) -> None:
-    """Make the runs whose lines are missing, with `more` flags of trainer.main for all of them."""
+    """Train the runs whose lines are missing, with `more` flags of trainer.main for all of them."""
     outdir = Path(options.outdir)
     out = outdir / "quality.jsonl"
     outdir.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
     about_floor = {"option": "floor", **of_data, "held_out": len(held_out), "images": len(others)}
     if not is_done(about_floor):
         write(about_floor | floor(held_out, others))
-    for seed in range(options.seeds):  # all options of a seed, so that an interrupted matrix is comparable
+    for seed in range(options.seeds):  # all options of a seed first, so that an interrupted matrix is comparable
         for option, of_option in all_flags.items():
             key = {"option": option, "seed": seed, **common}
             if is_done(key):
@@ -160,7 +160,7 @@ def main(options: flags.FlagValues, more: list[str]) -> None:
             folder, start = outdir / option / f"seed{seed}", time.monotonic()
             for file in folder.glob("*/options.json"):
                 if json.loads(file.read_text()).get("data_order") != ORDERS[-1]:
-                    begun = f"{file.parent}: was begun by an earlier revision, with other held-out images"
+                    begun = f"{file.parent}: was started by an earlier revision, with other held-out images"
                     raise ValueError(f"{begun}; give another --outdir")
             train(
                 folder,

@@ -64,7 +64,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def goal(value: float, bound: float, *, at_least: bool = False) -> Row:
-    """Return a measured value with its goal, a lower bound or else an upper one."""
+    """Return a measured value with its goal, a lower bound if `at_least`, or else an upper bound."""
     return {"is": value, "at_least" if at_least else "at_most": bound}
 
 

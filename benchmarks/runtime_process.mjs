@@ -1,6 +1,6 @@
 // onnxruntime-web (WebAssembly, as in a browser) for benchmarks.deploy_bench: node runtime_process.mjs NODE_MODULES MODEL INPUTS
-// After loading it runs once, writes the images beside INPUTS (NumPy's format) and prints a line of JSON. Then it runs once for each line of
-// its standard input, and prints the seconds of it: of the processor and on the clock.
+// After loading, it runs once, writes the images next to INPUTS (NumPy's format) and prints a line of JSON. Then it runs once for each line
+// of its standard input, and prints the seconds: CPU time and wall time.
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 
 const [modules, model, inputs] = process.argv.slice(2);
 const ort = createRequire(path.resolve(modules, "x.js"))("onnxruntime-web");
-ort.env.wasm.numThreads = 1; // threads that spin while they wait would count as time of the processor
+ort.env.wasm.numThreads = 1; // threads that spin while waiting would count as CPU time
 const started = performance.now();
 const session = await ort.InferenceSession.create(fs.readFileSync(model), { executionProviders: ["wasm"] });
 const feeds = {};

@@ -1,7 +1,7 @@
 """One runtime and one network, for benchmarks.deploy_bench: python -m benchmarks.runtime_process RUNTIME MODEL INPUTS
 
-After loading it runs once, writes the images to INPUTS.RUNTIME.npy and prints a line of JSON. Then it runs once for
-each line of its standard input, and prints the seconds of it: of the processors, of all threads, and on the clock.
+After loading, it runs once, writes the images to INPUTS.RUNTIME.npy and prints a line of JSON. Then it runs once for
+each line of its standard input, and prints the seconds: CPU time of all threads, and wall time.
 
 RUNTIME is native or stock (MODEL is a .keras file), onnxruntime, openvino or openvino-default (an .onnx file), or
 litert (a .tflite file). INPUTS is an .npz file.
@@ -25,7 +25,7 @@ Run = Callable[[], Array]
 
 
 def keras_model(file: Path, inputs: Inputs, backend: str) -> Run:
-    """The generator as a graph of TensorFlow, with an operations backend of sg3tf."""
+    """The generator as a TensorFlow graph, with an operations backend of sg3tf."""
     import tensorflow as tf
 
     import sg3tf
@@ -44,7 +44,7 @@ def keras_model(file: Path, inputs: Inputs, backend: str) -> Run:
 
 
 def onnxruntime_model(file: Path, inputs: Inputs) -> Run:
-    """The ONNX file in ONNX Runtime. Threads that spin while they wait would count as time of the processors."""
+    """The ONNX file in ONNX Runtime, with threads that do not spin while waiting, which would count as CPU time."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -55,7 +55,7 @@ def onnxruntime_model(file: Path, inputs: Inputs) -> Run:
 
 
 def openvino_model(file: Path, inputs: Inputs, precision: str | None) -> Run:
-    """The ONNX file in OpenVINO, with a hint of the precision or its default."""
+    """The ONNX file in OpenVINO, with a precision hint or its default."""
     import openvino
 
     options = {"INFERENCE_PRECISION_HINT": precision} if precision else {}

@@ -3,15 +3,15 @@
 python -m benchmarks.serve_bench --out=serving-cpu.json
 
 The server is a separate process on the loopback address. The clients are threads of this process, each with its own
-connection, and each sends its next request as soon as it has its answer. Nothing is retried, so every refusal counts.
+connection. Each sends its next request as soon as it has an answer. Nothing is retried, so every rejection counts.
 
-- plain: the server with default flags, which runs every request on its own.
-- batching: with --enable_batching; at most as many requests in flight as there are clients.
+- plain: the server with default flags, which runs every request separately.
+- batching: with --enable_batching; there are at most as many requests in flight as clients.
 - direct: the signature called in this process, one call after the other, with as many images as the server's batches.
 
 Runs of the server and of direct calls alternate. A run ends after a number of requests or a number of seconds. The
-first row of a server compares its very first request with the next ones, the last row its memory before and after many
-requests of one image. The smaller the network, the more of the two cores the clients and Python take: T-32 with
+first row of a server compares its very first request with the next ones; the last row compares its memory before and
+after many requests of one image. The smaller the network, the larger the share of the clients and Python: T-32 with
 --channel_base=512 --channel_max=16 is nearly the smallest possible network.
 """
 
@@ -44,11 +44,11 @@ SERVERS = ("plain", "batching")
 PSI = 0.7
 SECONDS_OF_MEMORY = 300
 
-# Goals, for batching with this number of clients that request one image each.
+# Goals for batching, with this number of clients that request one image each.
 CLIENTS = 8
 LEAST_SHARE_OF_DIRECT = 0.9
 MOST_BATCH_TIMES = 2.5
-MOST_FIRST_TIMES = 3.0  # noise, and a connection's first bytes; without warm-up it is tens
+MOST_FIRST_TIMES = 3.0  # noise, and opening the connection; without warm-up, it is tens of times
 MOST_GROWTH_MB = 5.0  # less than the size of all answers
 
 _NETWORK = flags.DEFINE_string("network", "T-64", "Network: T or R, a hyphen and a resolution.")
@@ -68,7 +68,7 @@ class Run:
     """Results of one run of requests or direct calls."""
 
     images_per_second: float
-    seconds: list[float]  # of each one that was answered
+    seconds: list[float]  # of each answered request
     errors: list[str]
 
 

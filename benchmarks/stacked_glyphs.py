@@ -2,8 +2,9 @@
 
 python -m benchmarks.stacked_glyphs --kimg=40 --seeds=1 --options=base,relativistic -- --batch=16 --gamma=0.1
 
-Prints a JSON line for each run: modes among 10,000 generated images, and the Kullback-Leibler divergence of their
-frequencies from equal ones, in nats; and one for as many images of the data. docs/quality.md has the results.
+Prints a JSON line for each run: the number of modes among 10,000 generated images, and the Kullback-Leibler divergence
+of their frequencies from the uniform distribution, in nats. Another line is for equally many images of the data.
+docs/quality.md has the results.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TRAINING = ("--cfg=stylegan2", "--resolution=16", "--cbase=512", "--cmax=64", "-
 
 
 def glyphs() -> NDArray[np.float32]:
-    """Draw the digits 0 to 9, [10, 12, 12] from 0 to 1: what is left of an image without its margin."""
+    """Draw the digits 0 to 9, [10, 12, 12] from 0 to 1, in the size of an image without its margin."""
     size = RESOLUTION - 2 * MARGIN
     font = ImageFont.load_default(size=14)
     found = []
@@ -57,7 +58,7 @@ def stack(modes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint
 
 
 def find_modes(images: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the modes of images [N, 16, 16, 3]: in each channel, the digit that correlates most, at its best shift."""
+    """Return the modes of images [N, 16, 16, 3]: in each channel, the digit that correlates most at any shift."""
     templates = glyphs()
     size = templates.shape[1]
     templates = _standardized(templates.reshape(DIGITS, -1))
@@ -75,7 +76,7 @@ def _standardized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def coverage(modes: NDArray[np.int64]) -> dict[str, float]:
-    """Return the number of modes that occur and the divergence of their frequencies from equal ones."""
+    """Return the number of modes that occur and the divergence of their frequencies from the uniform distribution."""
     counts = np.bincount(modes, minlength=NUM_MODES)
     share = counts[counts > 0] / len(modes)
     return {"modes": int((counts > 0).sum()), "kl": round(float(np.sum(share * np.log(share * NUM_MODES))), 4)}

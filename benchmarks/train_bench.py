@@ -2,12 +2,12 @@
 
 python -m benchmarks.train_bench --presets=T-32,T-64,R-64 --impl=native,xla --dtype=float32,bfloat16
 
-Every backend and precision trains in a process of its own, so that the peak of memory is its own; they take turns. The
-images are noise, and no data set is read. The time of each phase comes with the time that its arithmetic would take at
-the speed of a large matrix product of that precision, measured in every turn.
+Every backend and precision trains in its own process, to measure its own peak memory; they alternate. The images are
+noise, and no data set is read. Each phase's time comes with a floor: the time for its arithmetic at the speed of a
+large matrix product of that precision, measured in every turn.
 
---dtype is that of the four highest resolutions, as with the trainer's --precision; the others, the filters and the
-weights are float32, so that bfloat16 cannot reach its floor. float16 is not offered: on a CPU its convolutions are
+--dtype is the type of the four highest resolutions, as with the trainer's --precision; the others, the filters and the
+weights are float32, so bfloat16 cannot reach its floor. float16 is not available: on a CPU, its convolutions are
 float32 convolutions between two roundings (docs/adr/0010-mixed-precision.md).
 """
 
@@ -124,7 +124,7 @@ class TimedTraining:
         return run
 
     def step(self) -> dict[str, float]:
-        """Make a step; return its seconds by phase."""
+        """Run a step; return its seconds by phase."""
         self._state.step = 0  # R1 is one of the phases of such a step
         with ops.use_backend(self._impl):
             total = machine.seconds(lambda: self._train_step.run((self._images, self._labels)))
@@ -136,7 +136,7 @@ class TimedTraining:
 
 
 def phase_gflop(options: Options) -> dict[str, float]:
-    """Arithmetic of each phase; a backward pass costs its forward pass for the inputs, and again for the weights."""
+    """Arithmetic of each phase; a backward pass costs as much as two forward passes, for the inputs and the weights."""
     G, D = generator_flop(cast(GeneratorConfig, options.generator())), discriminator_flop(options.discriminator())
     flop = {
         "G": 3 * G + 2 * D,
@@ -153,7 +153,7 @@ def per_step(phases: dict[str, float], options: Options) -> float:
 
 
 def row_of(side: Side, steps: Sequence[dict[str, float]], first: dict[str, float], memory: float, matmul: float) -> Row:
-    """Results of one side, with the floor by the speed of a matrix product in GFLOP/s."""
+    """Results of one side, with the floor given by the speed of a matrix product in GFLOP/s."""
     training, options = TRAININGS[side.name], TRAININGS[side.name].options(side.dtype)
     phases = {phase: median([step[phase] for step in steps]) for phase in PHASES}
     seconds = per_step(phases, options)
@@ -180,7 +180,7 @@ def row_of(side: Side, steps: Sequence[dict[str, float]], first: dict[str, float
 
 
 def measure(name: str) -> Iterator[Row]:
-    """Results of all backends and precisions for one run, which take turns."""
+    """Results of all backends and precisions for one run; they alternate."""
     sides = [Side(name, impl, dtype) for dtype in _DTYPE.value for impl in report.IMPL.value]
     with contextlib.ExitStack() as stack:
         workers = [

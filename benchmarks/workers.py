@@ -1,4 +1,4 @@
-"""Objects in processes of their own: their peak memory is theirs alone, and calls to several of them can alternate."""
+"""Objects in separate processes: each has its own peak memory, and calls to several of them can alternate."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STATUS = Path("/proc/self/status")
 
 
 class Worker:
-    """create(*arguments), in a process of its own.
+    """The object create(*arguments), in its own process.
 
     Args:
-        create: found by name in its module.
-        arguments: what pickle can carry.
+        create: function or class that can be found by name in its module.
+        arguments: picklable arguments.
     """
 
     def __init__(self, create: Callable[..., Any], *arguments: Any) -> None:
@@ -42,7 +42,7 @@ class Worker:
         """Call the method of the object in the other process and return its result.
 
         Raises:
-            RuntimeError: it failed, or the process died.
+            RuntimeError: the call failed, or the process died.
         """
         try:
             self._pipe.send((method, arguments))
@@ -56,8 +56,8 @@ class Worker:
 
 
 def peak_memory_gb() -> float:
-    """Most memory that this process has held at once, TensorFlow itself included."""
-    if STATUS.exists():  # getrusage would count the parent's memory too
+    """Peak memory of this process, including TensorFlow itself."""
+    if STATUS.exists():  # getrusage would include the parent's memory
         found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
         if found:
             return int(found[1]) * 1024 / GIGA

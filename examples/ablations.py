@@ -42,9 +42,9 @@ PUBLISHED = {
     "r": (4.50, 66.65, 40.48),
 }
 MEASURED = {"EQ-T": "eqt50k_int", "EQ-T_frac": "eqt50k_frac", "EQ-R": "eqr50k"}
-CONTRAST = 0.5  # standard deviation within images to which all values are scaled, about that of photographs
-LATENTS = 32  # number of latents on which running magnitudes and contrast are measured
-NOISE_STRENGTH = 0.1  # of generators with noise; training begins at 0
+CONTRAST = 0.5  # all values are scaled to this standard deviation within images, about that of photographs
+LATENTS = 32  # number of latents used to measure running magnitudes and contrast
+NOISE_STRENGTH = 0.1  # for generators with noise; training starts at 0
 BATCH = 16
 
 Row = dict[str, Any]
@@ -52,8 +52,8 @@ Row = dict[str, Any]
 _OUT = flags.DEFINE_string("out", "ablations", "path of the .json and .png files, without the suffix")
 _CONFIGS = flags.DEFINE_list("configs", list(PUBLISHED), "configurations to measure: a to h, t and r")
 _RESOLUTIONS = flags.DEFINE_list("resolutions", ["64", "128"], "resolutions of the generated images")
-_NETWORKS = flags.DEFINE_integer("networks", 6, "networks of each configuration, which differ in their seed")
-_SAMPLES = flags.DEFINE_integer("samples", 32, "latents per network, each of which makes two images")
+_NETWORKS = flags.DEFINE_integer("networks", 6, "networks of each configuration, with different seeds")
+_SAMPLES = flags.DEFINE_integer("samples", 32, "latents per network, with two images each")
 _CHANNEL_BASE = flags.DEFINE_integer(
     "channel_base", 4096, "scale of the channels; config R is given half, because its preset doubles it"
 )
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     """Measure, print and plot."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: everything is a --flag")
-    tf.get_logger().setLevel("ERROR")  # TensorFlow warns that every network is traced anew
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns about retracing for every network
     tf.config.experimental.enable_tensor_float_32_execution(False)  # differences are small
     rows: list[Row] = []
     for row in _rows():
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
 
 
 def _rows() -> Iterator[Row]:
-    """Measurements of every network, seed by seed, so that an interrupted run has all configurations."""
+    """Measurements of every network, seed by seed, so that an interrupted run covers all configurations."""
     for resolution in map(int, _RESOLUTIONS.value):
         for seed in range(_NETWORKS.value):
             for config in _CONFIGS.value:
@@ -87,12 +87,12 @@ def _rows() -> Iterator[Row]:
 
 
 def network(config: str, resolution: int, seed: int, channel_base: int, channel_max: int) -> sg3tf.Generator:
-    """Build a generator with random weights and, as a trained one has, running magnitudes or noise."""
+    """Build a generator with random weights and, like a trained one, running magnitudes or noise."""
     keras.utils.set_random_seed(seed)
     share = 2 if config == "r" else 1  # the preset doubles them
     options = {"channel_base": channel_base // share, "channel_max": channel_max // share}
     if config not in "abc":
-        options["magnitude_ema_beta"] = 0  # one update takes magnitudes as they are
+        options["magnitude_ema_beta"] = 0  # one update replaces the magnitudes
     G = sg3tf.Generator.from_preset(f"stylegan3-{config}", resolution, **options)
     if G.supports_noise:
         for conv in G.convs:
@@ -102,7 +102,7 @@ def network(config: str, resolution: int, seed: int, channel_base: int, channel_
 
 
 def measure(G: sg3tf.Generator, count: int, seed: int) -> Row:
-    """Measure contrast, and equivariance in dB scaled to the contrast CONTRAST; none for a constant input."""
+    """Measure contrast, and equivariance in dB at the contrast CONTRAST; no equivariance for a constant input."""
     z = latents.z_from_seeds(range(LATENTS), G.config.z_dim)
     images = G(z).numpy()
     contrast = float(np.sqrt(np.mean(np.var(images, axis=(1, 2)))))

@@ -1,15 +1,15 @@
-"""Distances of an example network to data that its training has not seen, computed apart from sg3tf.metrics.
+"""Distances of an example network to data not seen in training, computed independently of sg3tf.metrics.
 
 python examples/distances.py --network=examples/portraits-32.keras --data=datasets/unseen
 
-`--data` is a data set with at least twice `--count` images, which is cut into parts of `--count`. Each is compared with
-as many generated images, of seeds and labels of its own, and with each other part, which gives the floor. One line of
-JSON:
+`--data` is a data set with at least twice `--count` images, which is split into parts of `--count` images. Each part is
+compared with equally many generated images, with their own seeds and labels, and with every other part, which gives the
+floor. Prints one line of JSON:
 
 - `swd`, `swd_floor`: mean sliced Wasserstein distance between 7x7 patches of the Laplacian pyramid, times 1000 (arXiv
-  1710.10196, section 5), with random patches and directions of its own, in NumPy and SciPy.
-- `swd_range`, `swd_floor_range`: lowest and highest over the parts, or pairs of parts. What differs by less is noise.
-- `diversity`: mean distance between two generated images over that between two images of the data.
+  1710.10196, section 5), with its own random patches and directions, in NumPy and SciPy.
+- `swd_range`, `swd_floor_range`: lowest and highest over the parts, or pairs of parts. Smaller differences are noise.
+- `diversity`: mean distance between two generated images, divided by that between two images of the data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sg3tf.data.dataset import open_dataset
 from sg3tf.images import to_uint8
 
 _NETWORK = flags.DEFINE_string("network", None, "Generator: .keras file, run or checkpoint.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Data set of images that training has not seen.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Data set of images not seen in training.", required=True)
 _COUNT = flags.DEFINE_integer("count", 1024, "Number of images to generate.", lower_bound=2)
 
 _PATCH = 7

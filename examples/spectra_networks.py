@@ -1,4 +1,4 @@
-"""The small networks of docs/spectra.md: random weights with matching statistics, noise strength and contrast.
+"""Create the small networks of docs/spectra.md: random weights with matching statistics, noise strength and contrast.
 
 python examples/spectra_networks.py --outdir=networks
 """
@@ -22,10 +22,10 @@ _OUTDIR = flags.DEFINE_string(
     "outdir", "networks", "Folder for random-t.keras, random-r.keras and random-stylegan2.keras."
 )
 
-_NUM_LATENTS = 32  # that running magnitudes are measured on
-_NOISE_STRENGTH = 0.1  # of StyleGAN2, where training begins at 0
+_NUM_LATENTS = 32  # to measure running magnitudes
+_NOISE_STRENGTH = 0.1  # of StyleGAN2; training starts at 0
 _CONTRAST = 0.25  # of StyleGAN2, like the others' output_scale
-_OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update takes magnitudes as they are
+_OPTIONS: dict[str, dict[str, Any]] = {  # with a decay of 0, one update replaces the magnitudes
     "stylegan3-t": {"channel_base": 4096, "channel_max": 64, "magnitude_ema_beta": 0.0},
     "stylegan3-r": {"channel_base": 2048, "channel_max": 32, "magnitude_ema_beta": 0.0},
     "stylegan2": {"channel_base": 4096, "channel_max": 64},

@@ -4,7 +4,7 @@ The formats are TensorFlow Serving's, so that a stock server can replace `sg3tf 
 `sg3tf.remote.Client` can talk to either.
 """
 
-#: Precisions of an export; 16 bits hold for the four highest resolutions (docs/adr/0010).
+#: Precisions of an export; bf16 applies to the four highest resolutions (docs/adr/0010).
 EXPORT_PRECISIONS = ("fp32", "bf16")
 
 #: First input of an ONNX or LiteRT file: latents, for the whole generator, or style vectors, for the synthesis alone.

@@ -1,4 +1,4 @@
-"""Open a generator in the explorer, a web page: export it to a temporary folder and serve it on this machine.
+"""Open a generator in the explorer, a web page. It is exported to a temporary folder and served on this machine.
 
 sg3tf explore --network=portraits-32
 sg3tf explore --network=runs/00003-...,runs/00004-...    (both, to compare them: versions 1 and 2)
@@ -33,7 +33,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "network",
         None,
-        "Generator to explore: .keras file, run folder, checkpoint folder or preset; several to compare them.",
+        "Generator to explore: .keras file, run folder, checkpoint folder or preset; give several to compare them.",
         flag_values=values,
     )
     flags.DEFINE_integer("port", 0, "Port of the page; 0: any free port.", 0, 65535, flag_values=values)
@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str] | None = None, name: str = "serving.explore") -> int:
-    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
+    """Run the command `name` with the arguments `argv`, by default those of the process; return the exit status."""
     return command_line.run(name, explore, define_flags, __doc__ or "", argv, foreseen=(RuntimeError,))
 
 
@@ -60,18 +60,18 @@ def explore(options: flags.FlagValues) -> None:
         server = _serve(base, options.port)
         page = f"http://127.0.0.1:{server.rest_port}{location(_MODEL_NAME)}&network={quote(options.network[-1])}"
         print(f"explorer: {page}", flush=True)
-        print("Ctrl-C ends it", file=sys.stderr, flush=True)
+        print("press Ctrl-C to stop", file=sys.stderr, flush=True)
         if options.browser and not webbrowser.open(page):
             print("no browser was found: open the address above", file=sys.stderr, flush=True)
         stop.wait()
         is_drained = server.drain()
     if not is_drained:
         print("stopped before all requests were answered", file=sys.stderr, flush=True)
-        os._exit(1)  # the interpreter's own exit would wait for their threads
+        os._exit(1)  # a normal exit would wait for their threads
 
 
 def _export(network: str, base: Path) -> None:
-    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
+    # Imported here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line error.
     from serving.saved_model import export_saved_model
     from sg3tf import Generator
     from sg3tf.models.loading import load, resolve_network
@@ -80,7 +80,7 @@ def _export(network: str, base: Path) -> None:
 
     is_untrained = network in (*PRESETS, STYLEGAN1_PRESET) and not Path(network).exists()
     print(f"exporting {network}", file=sys.stderr, flush=True)
-    network = network if is_untrained else resolve_network(network)  # a run may be in training
+    network = network if is_untrained else resolve_network(network)  # the run may still be training
     generator = Generator.from_preset(network) if is_untrained else load(network)
     provenance = {"source": network} if is_untrained else training_provenance(network)
     export_saved_model(generator, base, metadata=provenance)
@@ -95,7 +95,7 @@ def _serve(base: Path, port: int) -> Server:
     command.define_flags(values)
     versions = [f"--model_base_path={base}", f"--model_name={_MODEL_NAME}", "--model_version_policy=all"]
     ports = ["--port=0", f"--rest_api_port={port}"]
-    # Nothing is exported to the folder later, and the first picture of a large network takes long.
+    # Nothing is exported to the folder later, and the first image of a large network takes a long time.
     times = ["--file_system_poll_wait_seconds=0", "--rest_api_timeout_in_ms=60000"]
     values(["serve", *versions, *ports, *times])
     return Server(command.server_options(values))

@@ -18,7 +18,7 @@ from serving import EXPORT_PRECISIONS, FILE_INPUTS, ONNX_WEIGHTS
 from sg3tf.utils import command_line
 
 FORMATS = ("saved_model", "onnx", "litert")
-#: Formats of the flags that not all of them have.
+#: Formats that support a flag, for flags that not all formats support.
 _FORMATS_OF = {
     "model_base_path": ("saved_model",),
     "precision": ("saved_model",),
@@ -70,12 +70,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_batch",
         None,
-        "Maximum number of images in one request; default: no limit.",
+        "Maximum number of images per request; default: no limit.",
         lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_bool(
-        "xla", False, "Make the server compile the synthesis with XLA, once for every batch size.", flag_values=values
+        "xla", False, "Have the server compile the synthesis with XLA, once for every batch size.", flag_values=values
     )
     flags.DEFINE_list(
         "warmup_batch_sizes", ["1"], "Batch sizes that a server warms up for, such as 1,2,4,8.", flag_values=values
@@ -86,7 +86,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str] | None = None, name: str = "serving.export") -> int:
-    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
+    """Run the command `name` with the arguments `argv`, by default those of the process; return the exit status."""
     return command_line.run(name, export, define_flags, __doc__ or "", argv)
 
 
@@ -97,7 +97,7 @@ def export(options: flags.FlagValues) -> None:
     for name, formats in _FORMATS_OF.items():
         if options.format not in formats and options[name].value != options[name].default:
             fitting = " or ".join(formats)
-            raise ValueError(f"--{name} belongs to --format={fitting}, not to --format={options.format}: leave it out")
+            raise ValueError(f"--{name} is for --format={fitting}, not for --format={options.format}: leave it out")
     logging.set_verbosity(logging.WARNING)  # TensorFlow lists every variable that it captures
     print(_export_saved_model(options) if options.format == "saved_model" else _export_file(options))
 
@@ -106,7 +106,7 @@ def _export_file(options: flags.FlagValues) -> Path:
     if not options.out:
         suffix = "onnx" if options.format == "onnx" else "tflite"
         raise ValueError(f"--out is missing: give the file to write, NAME.{suffix}")
-    # Imported here, so that --help and wrong flags are answered without TensorFlow, and a missing extra is one line.
+    # Imported here, so that --help and errors in flags do not load TensorFlow, and a missing extra is a one-line error.
     from sg3tf.models.loading import load, resolve_network
     from sg3tf.models.provenance import training_provenance
 
@@ -128,7 +128,7 @@ def _export_file(options: flags.FlagValues) -> Path:
 
 def _export_saved_model(options: flags.FlagValues) -> Path:
     if not options.model_base_path:
-        raise ValueError("--model_base_path is missing: give the folder that gets the version")
+        raise ValueError("--model_base_path is missing: give the folder for the new version")
     sizes = options.warmup_batch_sizes
     if not all(size.isdecimal() for size in sizes):
         raise ValueError(f"--warmup_batch_sizes={','.join(sizes)}: give numbers, such as 1,2,4,8")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 for _package in ("sg3tf", "serving", "trainer", "tensorflow", "keras"):
-    sys.modules[_package] = None  # type: ignore[assignment]  # importing it fails from here on
+    sys.modules[_package] = None  # type: ignore[assignment]  # make importing it fail
 if __name__ == "__main__":
     sys.path += [path for path in json.loads(sys.argv[1]) if path and path not in sys.path]
 
@@ -39,7 +39,7 @@ def load_litert(model: str) -> Callable[[Arrays], Arrays]:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model)
-    interpreter.allocate_tensors()  # the message names an operation that is missing
+    interpreter.allocate_tensors()  # the error names a missing operation
     runner = interpreter.get_signature_runner()
     return lambda inputs: runner(**inputs)
 
@@ -67,7 +67,7 @@ def main(runtime: str, model: str, requests: str, answers: str) -> None:
         outputs |= {f"{number}/{name}": array for name, array in arrays.items()}
         latencies.append(times)
     np.savez(answers, **outputs)
-    version = sys.modules[runtime].__version__  # packages have other names: onnxruntime-gpu
+    version = sys.modules[runtime].__version__  # package names may differ, such as onnxruntime-gpu
     print(json.dumps({"load_ms": load_ms, "latencies_ms": latencies, "version": version}))
 
 

@@ -19,7 +19,7 @@ from sg3tf.utils.files import atomic_path, literal_folder, scratch_folder
 from sg3tf.utils.saved_models import no_gradient_warnings
 from sg3tf.utils.startup_notices import filtered_stderr
 
-#: File with the metadata, in the zip archive that ends the file: the place that LiteRT has for associated files.
+#: File with the metadata, in the zip archive at the end of the file: LiteRT's place for associated files.
 METADATA = "sg3tf.json"
 
 
@@ -37,17 +37,17 @@ def export_litert(
     With inputs="z", the inputs are z [N, z_dim], label [N, label_dim] (if there are labels), psi and cutoff [N], and
     transform [N, 3, 3] (if the generator takes one); the outputs are `images` [N, H, W, C] and `ws`
     [N, num_ws, w_dim]. With inputs="ws", the inputs are ws and transform, and the output is `images`. All inputs are
-    required. The file has one signature, of these names.
+    required. The file has one signature, with these names.
 
-    The file appears atomically, after LiteRT has computed in a process without this project what the generator
-    computes. An existing file is replaced.
+    The file appears atomically, after LiteRT, in a process without this project, has reproduced the generator's
+    results. An existing file is replaced.
 
     Args:
         generator: `sg3tf.Generator`, built.
         out: the file, NAME.tflite; its folder is created if it is missing.
         inputs: "z" for the whole generator, "ws" for the synthesis alone.
         license: license of the weights, for the metadata.
-        batch_sizes: numbers of images that the validation asks for.
+        batch_sizes: batch sizes that the validation runs.
         metadata: further entries of the metadata, such as `training_provenance`.
 
     Returns:
@@ -55,7 +55,7 @@ def export_litert(
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: another name, or other inputs.
+        ValueError: the name or `inputs` is invalid.
         MissingExtraError: ai-edge-litert is not installed.
         ValidationError: LiteRT could not load the file, or computes something else.
 
@@ -94,7 +94,7 @@ def litert_model(generator: Any, inputs: str) -> bytes:
 
 
 def _function(generator: Any, inputs: str) -> Any:
-    """The concrete function from the inputs, by name, to the outputs."""
+    """Concrete function from inputs by name to outputs."""
     c = generator.config
     specs = {}
     if inputs == "z":
@@ -125,7 +125,7 @@ def _map(generator: Any, tensors: Mapping[str, tf.Tensor]) -> tf.Tensor:
 
 
 def _convert(generator: Any, function: Any) -> bytes:
-    """Freeze the variables and convert. An operation that is not built into LiteRT is an error."""
+    """Freeze the variables and convert; raises for an operation that is not built into LiteRT."""
     module = tf.Module()  # TensorFlow can save a Keras model only together with its own functions
     module.weights = [variable.value for variable in generator.variables]
     # Gradients, which nothing here needs, would be two fifths of the graph.

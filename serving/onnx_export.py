@@ -24,7 +24,7 @@ from sg3tf.version import __version__
 #: Key of the metadata in the file.
 METADATA = "sg3tf"
 
-#: OpenVINO's default is bfloat16 where the processor has it: images are off by hundredths of their range.
+#: OpenVINO defaults to bfloat16 on CPUs that support it, which makes images wrong by hundredths of their range.
 OPENVINO_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
@@ -45,8 +45,8 @@ def export_onnx(
     `ws` [N, num_ws, w_dim]. With inputs="ws", the inputs are ws and transform, and the output is `images`. All inputs
     are required.
 
-    The file appears atomically, after ONNX Runtime has computed in a process without this project what the generator
-    computes. An existing file is replaced.
+    The file appears atomically, after ONNX Runtime, in a process without this project, has reproduced the generator's
+    results. An existing file is replaced.
 
     Args:
         generator: `sg3tf.Generator`, built.
@@ -55,7 +55,7 @@ def export_onnx(
         weights: "fp32", or "fp16" to store the kernels of dense layers and convolutions in 16 bits: half the file, and
             images that differ by up to two of 255 levels, in few pixels (docs/adr/0038).
         license: license of the weights, for the metadata.
-        batch_sizes: numbers of images that the validation asks for.
+        batch_sizes: batch sizes that the validation runs.
         metadata: further entries of the metadata, such as `training_provenance`.
 
     Returns:
@@ -63,7 +63,7 @@ def export_onnx(
 
     Raises:
         OSError: the file cannot be written.
-        ValueError: another name, other inputs, or no generator of sg3tf.
+        ValueError: the name, `inputs` or `weights` is invalid, or `generator` is not a generator of sg3tf.
         ValidationError: ONNX Runtime could not load the file, or computes something else.
 
     Examples:
@@ -109,9 +109,9 @@ def onnx_model(generator: Any, inputs: str, weights: str = "fp32") -> onnx.Model
 def _tolerance_of_fp16(num_kernels: int) -> float:
     """Return twice the root mean square difference that rounded kernels explain, relative to that of the values.
 
-    Rounding changes a weight by at most 2**-11 of itself, by 2**-11 / sqrt(3) in the mean square, and so it does a sum
-    of independent products. The differences of layers are independent, so that their squares add up. Twice that,
-    because a layer may amplify. Single pixels, at sharp edges, differ by up to 29 times the mean (docs/adr/0038).
+    Rounding changes a weight, and so a sum of independent products, by at most a share of 2**-11, or 2**-11 / sqrt(3)
+    in the root mean square. The differences of layers are independent, so their squares add up. The factor of two
+    allows for amplification by layers. Single pixels at sharp edges differ by up to 29 times the mean (docs/adr/0038).
     """
     return 2 * (num_kernels / 3) ** 0.5 * 2**-11
 

@@ -1,4 +1,4 @@
-"""ONNX graphs, node by node: the operations that generators consist of, with constants that are computed here."""
+"""ONNX graphs, node by node: the operations of generators, with constants that are computed here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sg3tf.ops.geometry import Axis, Resampling
 
-#: Versions that ONNX Runtime has read since 1.14, and OpenVINO since 2023.
+#: Versions supported by ONNX Runtime since 1.14, and by OpenVINO since 2023.
 OPSET = 18
 IR_VERSION = 8
 
-#: Up to this many samples of an axis, one matrix serves the whole of it; else TILE outputs have one (docs/adr/0038).
+#: Axes of up to this many samples use a single matrix; longer ones use one per TILE outputs (docs/adr/0038).
 MAX_DENSE = 192
 TILE = 32
 
@@ -39,10 +39,10 @@ class GraphWriter:
     """A graph under construction. Tensors are names; equal constants are stored once.
 
     Args:
-        kernels: type that kernels are stored in: float32, or float16, from which the graph casts them to float32.
+        kernels: type in which kernels are stored: float32, or float16, which the graph casts to float32.
 
     Attributes:
-        num_kernels: number of kernels so far.
+        num_kernels: number of kernels added.
 
     Examples:
         >>> graph = GraphWriter()
@@ -63,28 +63,28 @@ class GraphWriter:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Begin the names of nodes in this block with the name of a layer."""
+        """Prefix the names of nodes in this block with the name of a layer."""
         before, self._scope = self._scope, f"{name}."
         yield
         self._scope = before
 
     def add_input(self, name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> str:
-        """Add an input; a dimension that is a name is free."""
+        """Add an input; a dimension given by a name is free."""
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def add_output(self, name: str, tensor: str, shape: Sequence[int | str]) -> None:
-        """Add a float32 output, which `tensor` becomes."""
+        """Add `tensor` as a float32 output."""
         self._nodes.append(helper.make_node("Identity", [tensor], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def constant(self, value: ArrayLike) -> str:
-        """Return a constant: of floats, in float32; of integers, in int64."""
+        """Add a constant: floats as float32, integers as int64; return its name."""
         array = np.asarray(value)
         return self._store(array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32, order="C"))
 
     def kernel(self, value: NDArray[np.float64]) -> str:
-        """Return a constant with the weights of a dense layer or a convolution, float32."""
+        """Add the weights of a dense layer or a convolution, as float32; return their name."""
         self.num_kernels += 1
         if self._kernels is np.float32:
             return self.constant(value)
@@ -97,7 +97,7 @@ class GraphWriter:
         return self._constants[key].name
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """Add an operation of one output, which is returned."""
+        """Add an operation with one output, and return the output's name."""
         name = f"{self._scope}{op}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
         return name
@@ -116,7 +116,7 @@ class GraphWriter:
         return self.node("Mul", x, self.constant(np.asarray(factor, np.float64)))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """Reshape; 0 keeps a dimension, and -1 is what remains."""
+        """Reshape; 0 keeps a dimension, and -1 is inferred."""
         return self.node("Reshape", x, self.constant(np.array(shape)))
 
     def columns(self, x: str, start: int, end: int) -> str:
@@ -131,7 +131,7 @@ class GraphWriter:
         return self.node("Reciprocal", self.node("Sqrt", x))
 
     def mean_square(self, x: str, axes: Sequence[int]) -> str:
-        """Mean of squares, over axes that are kept."""
+        """Mean of squares over `axes`, which are kept with size 1."""
         return self.node("ReduceMean", self.node("Mul", x, x), self.constant(np.array(axes)))
 
     def per_channel(self, x: Images, op: str, factors: str) -> Images:
@@ -163,8 +163,8 @@ class GraphWriter:
     def resample(self, x: Images, resampling: Resampling) -> Images:
         """Apply an upfirdn2d as products with matrices, one per axis.
 
-        A filter that is a sum of separable ones takes two products too: the first makes the rows of all terms, and the
-        second sums over terms and columns at once.
+        A sum of separable filters takes two products as well: the first computes the rows of all terms, and the second
+        sums over terms and columns at once.
         """
         (y_axis, x_axis), (y_taps, x_taps) = resampling.axes, resampling.filter.taps
         height, width = resampling.out_size(x.height, x.width)

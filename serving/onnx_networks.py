@@ -1,6 +1,6 @@
 """Generators as ONNX graphs, written layer by layer from the Keras layers' weights.
 
-The layout is NCHW inside. Everything that depends on weights alone is computed here, in float64: scaled kernels,
+The internal layout is NCHW. Everything that depends only on weights is computed here, in float64: scaled kernels,
 filters as matrices, sums of noise and bias.
 """
 
@@ -70,7 +70,7 @@ def write_synthesis(graph: GraphWriter, G: Any, ws: str, transform: str | None) 
         Images, float32 [N, H, W, image_channels].
 
     Raises:
-        ValueError: G is no generator of sg3tf.
+        ValueError: G is not a generator of sg3tf.
     """
     styles = [graph.node("Gather", ws, graph.constant(np.array(i)), axis=1) for i in range(G.num_ws)]
     if isinstance(G, StyleGAN3Generator):
@@ -120,8 +120,8 @@ def _unit_rows(graph: GraphWriter, x: str) -> str:
 
 # --- Modulated convolution --------------------------------------------------------------------------------------------
 
-# The Keras layers normalize styles first, which cancels, and add 1e-8 of their mean square here. This constant only
-# keeps styles of zero from becoming infinite.
+# The Keras layers normalize styles first, which cancels out, and add 1e-8 of their mean square here. This constant only
+# keeps zero styles from becoming infinite.
 _SMALLEST_ENERGY = 1e-16
 
 
@@ -157,7 +157,7 @@ def _upsample(graph: GraphWriter, x: Images, taps: FloatArray) -> Images:
 
 def _stylegan3(graph: GraphWriter, G: StyleGAN3Generator, styles: list[str], transform: str | None) -> Images:
     x = _fourier_input(graph, G.fourier_input, styles[0], transform)
-    first = len(styles) - len(G.synthesis_layers)  # 0 where the input uses no style vector
+    first = len(styles) - len(G.synthesis_layers)  # 0 if the input uses no style vector
     for layer, w in zip(G.synthesis_layers, styles[first:], strict=True):
         with graph.scope(layer.name):
             x = _synthesis_layer(graph, layer, x, w)
@@ -171,7 +171,7 @@ def _fourier_input(graph: GraphWriter, layer: FourierInput, w: str, transform: s
         if layer.transformed:
             matrix = graph.node("MatMul", _learned_transform(graph, layer, w), matrix)
         # Rows of `moved` are (fx, fy, phase shift): [C, 2] times the upper two rows of each matrix.
-        upper = graph.columns(matrix, 0, 2)  # its rows, as the first dimension counts the images
+        upper = graph.columns(matrix, 0, 2)  # the matrix's rows: the first dimension is the batch
         moved = graph.node("MatMul", graph.constant(freqs), upper)
         fx, fy, shift = (graph.node("Gather", moved, graph.constant(np.array(i)), axis=2) for i in range(3))
         transition = max(layer.sampling_rate / 2 - layer.bandwidth, MIN_TRANSITION * layer.bandwidth)
@@ -179,7 +179,7 @@ def _fourier_input(graph: GraphWriter, layer: FourierInput, w: str, transform: s
         amplitude = graph.add(graph.scale(radius, -1 / transition), 1 + layer.bandwidth / transition)
         amplitude = graph.node("Clip", amplitude, graph.constant(0.0), graph.constant(1.0))
         turns = graph.add(shift, phases)
-        # Angles along the two axes are summed before the sine: the addition theorem would lose digits.
+        # The angles of both axes are added before the sine, because the angle addition formula would lose digits.
         width, height = size_of(layer.size)
         fx, fy, turns, amplitude = (graph.reshape(part, 0, -1, 1, 1) for part in (fx, fy, turns, amplitude))
         along_y = graph.node("Add", graph.scale(fy, _centers(height, layer)[:, None]), turns)
@@ -189,7 +189,7 @@ def _fourier_input(graph: GraphWriter, layer: FourierInput, w: str, transform: s
         x = graph.convolve(Images(waves, height, width), kernel[None, None], pad=0)
         if layer.transformed:
             return x
-        # w only says how many images there are, which a single transform does not.
+        # w provides the number of images, which a single transform does not.
         nothing = graph.scale(graph.node("Gather", w, graph.constant(np.array([0])), axis=1), 0.0)
         return graph.per_channel(x, "Add", nothing)
 
@@ -298,7 +298,7 @@ def _torgb(graph: GraphWriter, layer: ToRGB, x: Images, w: str) -> Images:
 
 
 def _conv(graph: GraphWriter, layer: EqualizedConv2D, x: Images) -> Images:
-    """An EqualizedConv2D as generators have it: without downsampling."""
+    """Add an EqualizedConv2D of a generator, which does not downsample."""
     kernel = _array(layer.kernel)
     gain = layer.gain * ACTIVATION_GAINS[layer.activation]
     y = graph.convolve(x, kernel * gain * math.prod(kernel.shape[:3]) ** -0.5, pad=len(kernel) // 2)
@@ -328,7 +328,7 @@ def _adain_conv(graph: GraphWriter, layer: AdaINConv, x: Images, w: str) -> Imag
     if layer.up == 2:
         x = _upfirdn2d(graph, x, BLUR_TAPS, (1, 1, 1, 1), 1)
     strength = _array(layer.noise_strength)[:, None, None]
-    noise = graph.scale(graph.constant(_array(layer.noise_const)), strength)  # the product is larger than both
+    noise = graph.scale(graph.constant(_array(layer.noise_const)), strength)  # the product has more elements than both
     name = graph.add(graph.node("Add", x.name, noise), _array(layer.bias)[:, None, None])
     name = graph.leaky_relu(name, LRELU_SLOPE)
     axes = graph.constant(np.array([2, 3]))

@@ -45,7 +45,7 @@ def export_saved_model(
 ) -> Path:
     """Write `generator` as the next version under `model_base_path`.
 
-    The version appears atomically, after its validation, and no existing version is touched: it is written to a
+    The version appears atomically, after its validation, and existing versions are not touched. It is written to a
     sibling folder whose name is not a number, which TensorFlow Serving ignores, and renamed at the end.
 
     Args:
@@ -53,8 +53,8 @@ def export_saved_model(
         model_base_path: folder of the versions; created if it is missing.
         precision: "fp32" or "bf16", the precision of the four highest resolutions.
         license: license of the weights, for the metadata.
-        max_batch: the most images in one request; None for no limit.
-        xla: make the server compile the synthesis with XLA, once for every batch size.
+        max_batch: maximum number of images per request; None for no limit.
+        xla: have the server compile the synthesis with XLA, once for every batch size.
         warmup_batch_sizes: batch sizes that a server warms up for and that the validation runs.
         metadata: further entries of the metadata, such as `training_provenance`.
 
@@ -63,7 +63,7 @@ def export_saved_model(
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: an unknown precision, or a batch size out of range.
+        ValueError: the precision is unknown, or a batch size is out of range.
         ValidationError: a stock server could not load the export, or would compute something else.
 
     Examples:
@@ -89,7 +89,7 @@ def export_saved_model(
     base.mkdir(parents=True, exist_ok=True)
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"
     with naming_errors(base, unfinished), temporary_folder(unfinished, ".unfinished-*"):
-        # A served model is not trained, and gradients would be two fifths of its graph.
+        # A served model is not trained, and gradients would make up two fifths of its graph.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)
         extra = unfinished / "assets.extra"
@@ -121,7 +121,7 @@ def with_precision(generator: Any, precision: str) -> Any:
         precision: "fp32" or "bf16".
 
     Raises:
-        ValueError: another precision.
+        ValueError: the precision is unknown.
     """
     if precision not in EXPORT_PRECISIONS:
         raise ValueError(f"precision={precision!r}: give {' or '.join(EXPORT_PRECISIONS)}")
@@ -129,7 +129,7 @@ def with_precision(generator: Any, precision: str) -> Any:
 
 
 def _publish(unfinished: Path, base: Path) -> Path:
-    """Rename to the next free number, even while another process exports to the same folder."""
+    """Rename to the next free number, even if another process exports to the same folder."""
     sync_folder(unfinished)
     while True:
         taken = [int(entry.name) for entry in base.iterdir() if entry.name.isdecimal()]
@@ -144,7 +144,7 @@ def _publish(unfinished: Path, base: Path) -> Path:
                 raise
 
 
-# --- Metadata of a version: architecture, signatures, origin of the code ----------------------------------------------
+# --- Metadata of a version: architecture, signatures, code revision ---------------------------------------------------
 
 
 def code_revision() -> str | None:

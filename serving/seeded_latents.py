@@ -16,8 +16,8 @@ _STATE_WORDS = 624
 _SHIFT = 397
 _WORDS_PER_PAIR = 4
 _SEEDING_UNROLL = 24
-# The generated words are too few for a seed with probability below 2^-64. There are 2^32 seeds, so the probability
-# that any of them fails is below 2^-32.
+# For a given seed, the generated words are too few with a probability below 2^-64. There are 2^32 seeds, so the
+# probability that any of them fails is below 2^-32.
 _FAILURE_BITS = 64
 
 

@@ -1,7 +1,7 @@
 """Serving signatures of a generator: TensorFlow functions that share one set of weights.
 
-The batch size N is free in every signature. All inputs of a signature are required, because TensorFlow Serving
-requires them. docs/serving.md has a table.
+The batch size N is free in every signature. All inputs of a signature are required, as TensorFlow Serving demands.
+docs/serving.md has a table.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,10 +45,10 @@ class ServedGenerator(tf.Module):
 
     Args:
         generator: `sg3tf.Generator`, built.
-        max_batch: the most images in one request; None for no limit.
-        xla: make the server compile the synthesis with XLA, once for every batch size.
+        max_batch: maximum number of images per request; None for no limit.
+        xla: have the server compile the synthesis with XLA, once for every batch size.
         classes: names of the classes, label_dim of them, for the input class_name; () if there are none.
-        label_scale: of the numbers of a label before they were standardized; None if they were not.
+        label_scale: scale of the labels before they were standardized; None if they were not.
 
     Examples:
         >>> import sg3tf
@@ -83,7 +83,7 @@ class ServedGenerator(tf.Module):
             with ops.use_backend("matmul"):
                 return generator.synthesis(ws, transform=transform)
 
-        # Separate functions, so that all signatures share one copy of each network.
+        # Separate functions, so all signatures share one copy of each network.
         self._transform = [_TRANSFORM] if generator.supports_transform else []
         # Compiling the mapping saves nothing, and XLA would drop the checks of its inputs.
         self._mapping = _function(mapping, self._z, _PSI, *self._label)
@@ -104,7 +104,7 @@ class ServedGenerator(tf.Module):
         }
         if self._label_scale:
             found["label_scale"] = self._scale_of_label(self._label_scale)
-            return found  # such numbers are no classes
+            return found  # such numbers are not classes
         if self._config.label_dim < 2:  # neither is a single number
             return found
         found["label"] = self._label_of_class()
@@ -115,12 +115,12 @@ class ServedGenerator(tf.Module):
         return found
 
     def _images(self, ws: tf.Tensor) -> tf.Tensor:
-        # The identity instead of no transform, so that one trace of the synthesis serves all signatures.
+        # The identity replaces a missing transform, so that one trace of the synthesis serves all signatures.
         identity = [tf.eye(3, batch_shape=[tf.shape(ws)[0]]) for _ in self._transform]
         return _to_uint8(self._synthesis(ws, *identity))
 
     def _signature(self, body: Callable[..., Outputs], *specs: tf.TensorSpec) -> Function:
-        """Return `body` as a function that refuses more than `max_batch` images."""
+        """Return `body` as a function that rejects more than `max_batch` images."""
         if self._max_batch is None:
             return _function(body, *specs)
         message = f"too many images in one request: this model takes at most {self._max_batch}"
@@ -210,7 +210,7 @@ class ServedGenerator(tf.Module):
             equal = tf.strings.strip(parts.flat_values)[:, tf.newaxis] == tf.constant(self._classes)
             count, row = tf.shape(class_name)[0], parts.value_rowids()
             several = tf.math.unsorted_segment_max(tf.cast(equal, tf.float32), row, count)
-            label = tf.where(is_known[:, tf.newaxis], label, several)  # a name may have commas
+            label = tf.where(is_known[:, tf.newaxis], label, several)  # a class name may contain commas
             found = tf.cast(tf.reduce_any(equal, axis=1), tf.float32)
             is_known |= tf.math.unsorted_segment_min(found, row, count) > 0
         message = f"class_name must be {describe_class_name(self._classes, dim)}; it is"
@@ -267,7 +267,7 @@ def _to_uint8(images: tf.Tensor) -> tf.Tensor:
 def _to_png(images: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Encode uint8 images [N, H, W, C] as PNG files [N] of H / scale by W / scale pixels, rounded up.
 
-    A server that batches joins requests of different scales, so that each image has its own.
+    A batching server combines requests with different scales, so each image has its own.
     """
     scale = tf.maximum(scale, 1)
     size = tf.shape(images)[1:3]
@@ -289,7 +289,7 @@ def _broadcast_rows(value: tf.Tensor, batch: tf.Tensor, width: int, message: str
     size = tf.size(value)
     fits = tf.logical_or(size == width, size == batch * width)
     check = tf.debugging.Assert(fits, [message + "; its shape is", tf.shape(value)])
-    # The check must run before the reshape, whose own error names no argument.
+    # The check must run before the reshape, whose error does not name the argument.
     with tf.control_dependencies([check]):
         rows = tf.reshape(value, [-1, width])
     return tf.broadcast_to(rows, [batch, width])

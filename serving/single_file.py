@@ -1,4 +1,4 @@
-"""The inputs of a generator in one file, ONNX or LiteRT, and the validation before the file appears."""
+"""Inputs of generators exported as a single ONNX or LiteRT file, and the validation before the file appears."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ FILE_TENSORS = TENSORS | {
 
 
 def check_arguments(out: str | os.PathLike[str], suffix: str, inputs: str, runtime: str, extra: str) -> None:
-    """Refuse what would fail after the work is done.
+    """Raise early for arguments that would make the export fail at its end.
 
     Args:
         out: the file to write.
-        suffix: what its name must end in.
+        suffix: required end of its name.
         inputs: "z" or "ws".
         runtime: package that the validation needs.
         extra: extra of sg3tf that installs it.
 
     Raises:
-        ValueError: another name or other inputs, or an address where files cannot be written.
+        ValueError: the name or `inputs` is invalid, or the file cannot be written to that address.
         MissingExtraError: the package is not installed.
     """
     refuse_remote(out)
@@ -60,7 +60,7 @@ def file_requests(generator: Any, inputs: str, batch_sizes: Sequence[int]) -> li
         batch_sizes: numbers of images.
 
     Raises:
-        ValueError: no size, or one below 1.
+        ValueError: there is no size, or one is below 1.
     """
     if not batch_sizes or min(batch_sizes) < 1:
         raise ValueError(
@@ -123,14 +123,14 @@ def validate_file(
     tolerance: float = TOLERANCE,
     norm: Callable[[np.ndarray], float] = largest,
 ) -> dict[str, Any]:
-    """Let a runtime answer the requests in a process without this project, and compare.
+    """Have a runtime answer the requests in a process without this project, and compare.
 
     Args:
         runtime: package of the runtime: "onnxruntime" or "ai_edge_litert".
         file: the exported file.
-        generator: what it was exported from.
+        generator: generator that the file was exported from.
         requests: inputs by name.
-        tolerance, norm: what `largest_difference` takes.
+        tolerance, norm: as for `largest_difference`.
 
     Returns:
         The runtime's version, load time, latencies on this machine's CPU and the largest difference, for the metadata.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 for _project in ("sg3tf", "serving", "trainer"):
-    sys.modules[_project] = None  # type: ignore[assignment]  # importing it fails from here on
+    sys.modules[_project] = None  # type: ignore[assignment]  # make importing it fail
 if __name__ == "__main__":
     sys.path += [path for path in json.loads(sys.argv[1]) if path and path not in sys.path]
 
@@ -21,7 +21,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2  # noqa: E4
 from tensorflow.python.framework import op_def_registry  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: E402
 
-# Registered in every TensorFlow, but they call back into the Python program that created them.
+# These are registered in every TensorFlow, but call back into the Python program that created them.
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 
 
@@ -52,7 +52,7 @@ def refuse_foreign_ops(graph: meta_graph_pb2.MetaGraphDef) -> None:
     for where, nodes in bodies:
         for op in {node.op for node in nodes} - functions:
             if op in _PYTHON_OPS or op_def_registry.get(op) is None:
-                raise ValueError(f"{where} has the operation {op}, which no stock server can run")
+                raise ValueError(f"{where} has the operation {op}, which a stock server cannot run")
 
 
 def answer_requests(

@@ -1,8 +1,8 @@
 """Validation of an export before it is published: reference requests, answered by the stock runtime.
 
-The same requests serve three purposes. They are written into the version folder as the warm-up requests that a server
-answers before it announces the version. A fresh process without this project loads the version as a stock server
-does and answers them, as TFX's InfraValidator does. And `ReferenceModel` computes the answers to compare with.
+The same requests serve three purposes. They are written to the version folder as warm-up requests, which a server
+answers before it announces the version. A new process without this project loads the version like a stock server and
+answers them, similar to TFX's InfraValidator. And `ReferenceModel` computes the expected answers.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from sg3tf.utils.resolution import size_of
 
 #: Largest difference of float outputs, relative to the largest expected value.
 TOLERANCE = 1e-4
-#: Largest difference of uint8 outputs, in levels: rounding may go either way.
+#: Largest difference of uint8 outputs, in levels: values may be rounded up or down.
 _UINT8_TOLERANCE = 1
 
 #: The file in assets.extra that TensorFlow Serving reads warm-up requests from.
 WARMUP_FILE = "tf_serving_warmup_requests"
-_MAX_WARMUP_REQUESTS = 1000  # TensorFlow Serving refuses a model with more
+_MAX_WARMUP_REQUESTS = 1000  # TensorFlow Serving rejects models with more
 
 
 class ValidationError(ValueError):
@@ -64,7 +64,7 @@ class Request:
 
 
 def check_batch_sizes(sizes: Sequence[int], max_batch: int | None, num_signatures: int) -> None:
-    """Raise ValueError for batch sizes that a server would refuse."""
+    """Raise ValueError for batch sizes that a server would reject."""
     given = f"warmup_batch_sizes={','.join(map(str, sizes))}"
     if not sizes or min(sizes) < 1:
         raise ValueError(f"{given}: give at least one size, each of at least one image")
@@ -78,9 +78,9 @@ def check_batch_sizes(sizes: Sequence[int], max_batch: int | None, num_signature
 def reference_requests(
     generator: Any, batch_sizes: Iterable[int], classes: Sequence[str] = (), label_scale: LabelScale | None = None
 ) -> list[Request]:
-    """Return one request per signature and batch size; `classes`, `label_scale` are as in the export.
+    """Return one request per signature and batch size; `classes` and `label_scale` are those of the export.
 
-    All inputs have N rows, even `psi`, `mask` and `scale`: a server that batches refuses others.
+    All inputs have N rows, even `psi`, `mask` and `scale`, because a batching server rejects others.
     """
     return [request for size in batch_sizes for request in _requests_of_size(generator, size, classes, label_scale)]
 
@@ -115,7 +115,7 @@ def _requests_of_size(
     elif config.label_dim > 1:
         names = [*map(str, range(config.label_dim)), *classes]
         plain = [name for name in classes if "," not in name and name == name.strip()]
-        if plain:  # others cannot be parts of a list
+        if plain:  # others cannot be part of a list
             names.append(",".join(plain[:2]))
         by_class = {"class_name": np.array([names[-1 - i % len(names)] for i in range(size)], object)}
         inputs["label"] = by_class
@@ -144,15 +144,15 @@ def write_warmup_requests(file: Path, requests: Iterable[Request]) -> None:
 class ReferenceModel:
     """The expected answers, computed by the generator without its serving signatures.
 
-    Seeds and style mixing are NumPy's, so that the graph's own versions are tested. The synthesis runs like the export
-    does in `serving.stock_loader`, on the CPU and compiled only if the export is, because other devices and compilers
-    round 16-bit numbers differently.
+    Seeds and style mixing are computed in NumPy, to test the graph's versions. The synthesis runs as the export does in
+    `serving.stock_loader`: on the CPU, and compiled only if the export is, because other devices and compilers round
+    16-bit numbers differently.
 
     Args:
         generator: `sg3tf.Generator`, built.
         xla: True if its synthesis was exported for XLA.
-        classes: names of the classes that it was exported with.
-        label_scale: of its labels, that it was exported with.
+        classes: names of the classes in the export.
+        label_scale: scale of the labels in the export.
 
     Examples:
         >>> import sg3tf
@@ -220,7 +220,7 @@ class ReferenceModel:
 
 
 def _reduced(pictures: np.ndarray, scale: int) -> np.ndarray:
-    """Average squares of uint8 [N, H, W, C], of which H and W are multiples of `scale`."""
+    """Average squares of `scale` x `scale` pixels; uint8 [N, H, W, C], where H and W are multiples of `scale`."""
     count, height, width, channels = pictures.shape
     squares = pictures.reshape(count, height // scale, scale, width // scale, scale, channels)
     return images.to_uint8(squares.mean((2, 4), dtype=np.float32) / 127.5 - 1)
@@ -239,7 +239,7 @@ def validate_export(folder: Path, reference: ReferenceModel, requests: Sequence[
 
     Args:
         folder: version folder with the requests as its warm-up file.
-        reference: model of the expected answers.
+        reference: model that computes the expected answers.
         requests: the requests of the warm-up file.
 
     Returns:
@@ -273,15 +273,15 @@ def run_isolated(script: str, *arguments: str | Path) -> dict[str, Any]:
     """Run a script of this folder in a process without this project, and return what it prints.
 
     Args:
-        script: its name.
-        arguments: what it is given after a JSON list of folders with packages. The last is a file in a folder for
-            temporary files, where the process runs.
+        script: name of the script.
+        arguments: its arguments after a JSON list of folders with packages. The last is a file in a temporary folder,
+            where the process runs.
 
     Raises:
-        ValidationError: it failed; with the last line of its stderr.
+        ValidationError: the script failed; the message is the last line of its stderr.
     """
-    # An isolated process (-I), so that nothing but this process's packages is found: TensorFlow may be on PYTHONPATH or
-    # installed for the user alone.
+    # An isolated process (-I) that gets this process's package folders, because TensorFlow may be on PYTHONPATH or
+    # installed for the user only.
     command = [sys.executable, "-I", str(Path(__file__).with_name(script)), json.dumps(sys.path), *map(str, arguments)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -326,16 +326,16 @@ def largest_difference(
     tolerance: float = TOLERANCE,
     norm: Callable[[np.ndarray], float] = largest,
 ) -> float:
-    """Return the difference of that float output which differs most, relative to what is expected.
+    """Return the largest difference of a float output, relative to the expected values.
 
     Args:
-        where: the request, for errors.
+        where: description of the request, for errors.
         expected, answer: arrays by output name.
-        tolerance: the most that is allowed of a float output.
-        norm: size of a difference and of what is expected.
+        tolerance: largest allowed difference of a float output.
+        norm: function that measures the size of a difference and of the expected values.
 
     Raises:
-        ValidationError: an output is missing, of another shape or type, or differs by more than is allowed.
+        ValidationError: an output is missing, has another shape or type, or differs by more than the tolerance.
     """
     if set(answer) != set(expected):
         raise ValidationError(f"{where}: outputs {sorted(answer)} instead of {sorted(expected)}")

@@ -20,15 +20,15 @@ INTRODUCTION = """\
 <!-- Written by tools/options_page.py from the fields of trainer.config.Options. -->
 # Training options
 
-What they do together is in [training](training.md). `options.json` of a run records all of them. Options marked
-"may change" can have another value [on resume](training.md#changing-options). Four flags are not options:
-`--outdir=runs` is where run folders are made, `--resume` [continues a run](training.md#stopping-and-resuming),
+[Training](training.md) explains how they work together. `options.json` in a run folder records all of them. Options
+marked "may change" can have another value [on resume](training.md#changing-options). Four flags are not options:
+`--outdir=runs` is where run folders are created, `--resume` [continues a run](training.md#stopping-and-resuming),
 `--dry_run` prints what would be trained, and `--fp32` is short for `--precision=fp32`.
 """
 
 
 def options_page() -> str:
-    """Page with a table for each group of options."""
+    """Return the page, with a table for each group of options."""
     lines = INTRODUCTION.splitlines()
     for name in DEFAULTS:
         field = FIELDS[name]

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""List turns of phrase that a reader stumbles over, in docstrings, comments, help texts and docs.
+"""List awkward turns of phrase in docstrings, comments, help texts and docs.
 
 usage: prose.py [ROOT]       exit status 1 if there are any
 
-A docstring opens with a noun phrase or an imperative ("Return the ...", "Truncated style vectors."), not with a
-relative clause.
-The other patterns are literal translations that English readers misread. Extend the tables when you find another one.
+A docstring starts with a noun phrase or an imperative ("Return the ...", "Truncated style vectors."), not with a
+relative clause. The other patterns are literal translations that English readers misread. Extend the tables when you
+find another one.
 """
 
 from __future__ import annotations

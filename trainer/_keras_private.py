@@ -8,7 +8,7 @@ import keras
 
 
 class PresummedOptimizer(keras.optimizers.Optimizer):
-    """Optimizer of gradients that have been summed over replicas already, so that their norm could be measured."""
+    """Optimizer for gradients that are already summed over replicas, so that their norm can be measured first."""
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars

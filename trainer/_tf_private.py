@@ -7,9 +7,9 @@ from tensorflow.python.eager import context
 
 
 def configure_heartbeats(workers: int, timeout_s: float) -> None:
-    """Let the workers of a run take one for lost after `timeout_s` seconds without a heartbeat; TensorFlow says 10.
+    """Set the seconds without a heartbeat after which a worker is considered lost; TensorFlow's default is 10.
 
-    The rest is what MultiWorkerMirroredStrategy configures itself. Call before it is made.
+    The other settings are those of MultiWorkerMirroredStrategy. Call this before creating the strategy.
     """
     context.context().configure_coordination_service(
         service_type="standalone",

@@ -14,21 +14,21 @@ EPSILON = 1e-8
 
 
 class Adam(PresummedOptimizer):
-    """Adam without momentum, for gradients that have been summed over replicas already.
+    """Adam without momentum, for gradients that are already summed over replicas.
 
-    With g the gradient of a variable theta, and t the number of its updates so far, this one included:
+    With g the gradient of a variable theta, and t the number of its updates, including this one:
 
         v <- beta_2 v + (1 - beta_2) g^2
         theta <- theta - learning_rate * g / (sqrt(v / (1 - beta_2^t)) + epsilon)
 
-    keras.optimizers.Adam adds epsilon to sqrt(v) instead, where it is 1 / sqrt(1 - beta_2^t) times as large, and has
-    one t for all variables. Here a variable that is not among those passed to `apply` keeps its value, its v and its t.
+    keras.optimizers.Adam adds epsilon to sqrt(v) instead, which makes it 1 / sqrt(1 - beta_2^t) times as large, and has
+    one t for all variables. Here, variables that are not passed to `apply` keep their value, v and t.
 
     Args:
-        learning_rate: of the update.
+        learning_rate: learning rate.
         beta_2: decay of the mean squared gradient.
-        epsilon: least root mean square to divide by.
-        name: of the optimizer.
+        epsilon: added to the denominator.
+        name: name of the optimizer.
 
     Examples:
         >>> weight = tf.Variable([1.0])
@@ -45,7 +45,7 @@ class Adam(PresummedOptimizer):
         self.beta_2, self.epsilon = beta_2, epsilon
 
     def build(self, variables: list[Any]) -> None:
-        """Make a velocity for each of `variables`, and one vector of their counts of updates."""
+        """Create a velocity for each of `variables`, and one vector with their numbers of updates."""
         if self.built:
             return
         super().build(variables)
@@ -55,18 +55,18 @@ class Adam(PresummedOptimizer):
         )
 
     def apply(self, grads: list[tf.Tensor], trainable_variables: list[Any]) -> None:
-        """Update `trainable_variables` and count that; others that the optimizer was built with stay as they are."""
+        """Update `trainable_variables` and their counts; the optimizer's other variables stay as they are."""
         self.build(trainable_variables)
         updated = {self.index(variable) for variable in trainable_variables}
         self.counts.assign_add([int(index in updated) for index in range(len(self.velocities))])
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, whose update has been counted."""
+        """Update one variable, whose count already includes this update."""
         index = self.index(variable)
         velocity = self.velocities[index]
         count = tf.cast(tf.convert_to_tensor(self.counts)[index], variable.dtype)
-        # 1 - beta_2^t without the cancellation, which would cost two digits in the first updates.
+        # 1 - beta_2^t without cancellation, which would cost two digits in the first updates.
         correction = -tf.math.expm1(count * math.log(self.beta_2))
         self.assign_add(velocity, (tf.square(gradient) - velocity) * (1 - self.beta_2))
         root = tf.sqrt(tf.convert_to_tensor(velocity) / correction)
@@ -80,11 +80,10 @@ def lazy_adam(learning_rate: float, interval: int | None, accumulation_steps: in
     """Adam adapted to lazy regularization (arXiv 1912.04958, appendix B).
 
     Args:
-        learning_rate: of a network without lazy regularization.
-        interval: steps from one regularization to the next, which is an additional step; None without.
-        accumulation_steps: parts of a batch. The published loop adds up the means over the parts. Here a gradient is
-            that of the mean over the batch, whatever the parts, and epsilon is divided by their number instead, which
-            gives the same updates.
+        learning_rate: learning rate without lazy regularization.
+        interval: steps between regularizations, each of which is an additional update; None without.
+        accumulation_steps: parts of a batch. The published loop adds up the means over the parts. Here the gradient is
+            that of the mean over the whole batch. Dividing epsilon by the number of parts gives the same updates.
     """
     share = 1.0 if interval is None else interval / (interval + 1)
     return Adam(learning_rate * share, BETA2**share, EPSILON / accumulation_steps)

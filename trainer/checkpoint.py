@@ -1,4 +1,4 @@
-"""Checkpoints: a copy of the training state in the memory of the host, and a thread that writes it."""
+"""Checkpoints: a copy of the training state in host memory, and a thread that writes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRESS = "progress.json"
 
 
 class VariableCopy(NamedTuple):
-    """Name and value of a variable; the name is part of a checkpoint, too."""
+    """Name and value of a variable; checkpoints store both."""
 
     name: str
     value: NDArray[Any]
@@ -34,13 +34,13 @@ class VariableCopy(NamedTuple):
 
 
 class SpareGenerator:
-    """A second generator, through which a thread saves copied weights while training changes those of the first.
+    """A second generator, with which a thread saves copied weights while training changes those of the first.
 
-    It is made once: Keras models are in cycles of references, so that one for each checkpoint would stay in memory
-    until Python looks for cycles, which is seldom.
+    It is created once. Keras models contain reference cycles, so a new one for each checkpoint would stay in memory
+    until Python's cyclic garbage collector runs, which is rare.
 
     Args:
-        generator: the first one.
+        generator: generator to copy.
     """
 
     def __init__(self, generator: keras.Model) -> None:
@@ -61,8 +61,8 @@ class StateCopy:
     """Training state at one moment, which no later step changes.
 
     Args:
-        variables: {part: tf.Variable, or list of them}, everything that a checkpoint holds.
-        generator: writes the part "G_ema" of it.
+        variables: {part: tf.Variable, or list of them}: the content of a checkpoint.
+        generator: writes the part "G_ema".
         progress: content of progress.json.
     """
 
@@ -77,7 +77,7 @@ class StateCopy:
         """Write a checkpoint atomically.
 
         Raises:
-            TrainingError: the folder cannot be written; one that was there is unchanged.
+            TrainingError: the folder cannot be written; an existing one is unchanged.
         """
         try:
             with atomic_directory(folder, replace=True) as partial, tf.device("/cpu:0"):
@@ -102,7 +102,7 @@ def _variable(copy: VariableCopy) -> tf.Variable:
 
 
 class CheckpointWriter:
-    """Calls functions that write checkpoints in a thread, one at a time.
+    """Runs functions that write checkpoints in a thread, one at a time.
 
     Examples:
         >>> writer = CheckpointWriter()
@@ -116,23 +116,23 @@ class CheckpointWriter:
         self._pending: Future[None] | None = None
 
     def start(self, write: Callable[[], None]) -> None:
-        """Call `write` in the thread, after the one before has ended; raises the error of that."""
+        """Call `write` in the thread, after the previous one has ended; raises the previous one's error."""
         self.wait()
         self._pending = self._thread.submit(write)
 
     def check(self) -> None:
-        """Raise the error of the last checkpoint, if it has ended with one."""
+        """Raise the error of the last checkpoint, if it has failed."""
         if self._pending is not None and self._pending.done():
             self.wait()
 
     def wait(self) -> None:
-        """Return when nothing is being written; raises the error of the last checkpoint."""
+        """Wait until nothing is being written; raises the error of the last checkpoint."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Let the checkpoint that is being written be finished; an error of it does not hide that of the run."""
+        """Wait for the checkpoint that is being written; suppress its error, which would hide that of the run."""
         with contextlib.suppress(Exception):
             self.wait()
         self._thread.shutdown()

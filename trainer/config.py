@@ -34,7 +34,7 @@ BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
 MAGNITUDE_HALF_LIFE_NIMG = 20_000
 STRATEGY_HELP = (
-    "auto, mirrored (all GPUs), multiworker (of all hosts in TF_CONFIG), gpu:K (one), cpu, "
+    "auto, mirrored (all GPUs), multiworker (all hosts in TF_CONFIG), gpu:K (one GPU), cpu, "
     "cpu:N (N logical devices, for tests), or tpu[:NAME] (untested)"
 )
 COMMUNICATIONS = ("auto", "nccl", "ring")
@@ -44,15 +44,15 @@ AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 #: pixels at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ
 #: in G alone; at 256 pixels StyleGAN2-ADA was published with the same value.
 GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
-GAMMA_FACTOR = 4.0  # a gamma further than this from the published one is worth a warning
-#: Below the published resolutions, StyleGAN3 needs more than the rule says (docs/quality.md): what it says for 128
-#: pixels is the default there, and up to SMALL_GAMMA is worth no warning.
+GAMMA_FACTOR = 4.0  # warn if gamma differs from the published one by more than this factor
+#: Below the published resolutions, StyleGAN3 needs a larger gamma than the rule gives (docs/quality.md). There the
+#: default is the rule's value for 128 pixels, and values up to SMALL_GAMMA cause no warning.
 SMALL_RESOLUTION, SMALL_GAMMA_DEFAULT, SMALL_GAMMA = 128, 0.5, 2.0
 
 #: Metrics that need no detector files: the default of --metrics.
 SELF_CONTAINED_METRICS = ("swd", "kid_scattering")
 
-#: Defaults of keys that an options.json may lack because it is older than the option.
+#: Defaults for keys missing from an options.json that is older than the option.
 _DEFAULTS_OF_OLD_FILES = {"aug": "noaug", "precision": "fp32", "data_order": 1}
 
 
@@ -65,7 +65,7 @@ class _Limit(NamedTuple):
 
 POSITIVE = _Limit(lambda value: value > 0, "must be greater than 0")
 NOT_NEGATIVE = _Limit(lambda value: value >= 0, "must be 0 or more")
-PROBABILITY = _Limit(lambda value: 0 <= value <= 1, "is a probability: from 0 to 1")
+PROBABILITY = _Limit(lambda value: 0 <= value <= 1, "must be a probability, from 0 to 1")
 SIGN_MEAN = _Limit(lambda value: -1 <= value <= 1, "must be from -1 to 1, as r_t is")
 SEED = _Limit(lambda value: 0 <= value < 2**32, f"must be from 0 to {2**32 - 1}")
 STEP_RANGE = _Limit(
@@ -90,10 +90,10 @@ def option(
     """Field of Options.
 
     Args:
-        default: value if none is given; left out: the option is required; None with default_by_cfg or default_text:
-            computed.
-        help: text of the flag.
-        resumable: True if a resumed run may have another value.
+        default: default value. If left out, the option is required. If None, with default_by_cfg or default_text, the
+            default is computed.
+        help: help text of the flag.
+        resumable: True if the value may change on resume.
         affects_result: True if the trained weights depend on it.
         default_by_cfg: {cfg: default}.
         default_text: description of a computed default.
@@ -122,13 +122,13 @@ free_option = functools.partial(option, resumable=True, affects_result=False)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Everything that decides what a run computes, and how often it reports.
+    """Options that determine what a run computes and how often it reports.
 
-    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. A computed
-    default replaces None. `Options.for_dataset` fills in the properties of the data.
+    Counts are in images (`_nimg`) or thousands of images (`kimg`); intervals of regularization are in steps. None is
+    replaced by the computed default. `Options.for_dataset` fills in the properties of the data.
 
     Raises:
-        OptionError, ConfigError: a value is out of its range or does not fit the others; the message has the remedy.
+        OptionError, ConfigError: a value is out of range or conflicts with another; the message gives the remedy.
 
     Examples:
         >>> size = {"resolution": 16, "cbase": 128, "cmax": 8, "batch": 8}
@@ -147,31 +147,29 @@ class Options:
     map_depth: int = option(
         None,
         default_by_cfg=dict.fromkeys(PRESETS, 2) | dict.fromkeys(STYLEGAN2_PRESETS, 8),
-        help="Dense layers of the mapping network.",
+        help="Number of dense layers in the mapping network.",
     )
-    mbstd_group: int = option(4, limit=POSITIVE, help="Images per group of D's minibatch standard deviation.")
-    freezed: int = option(
-        0, limit=NOT_NEGATIVE, help="Number of convolutions of D, counted from the image, that are not trained."
-    )
+    mbstd_group: int = option(4, limit=POSITIVE, help="Group size of D's minibatch standard deviation, in images.")
+    freezed: int = option(0, limit=NOT_NEGATIVE, help="Number of D's convolutions to freeze, counted from the image.")
     init_from: str | None = option(
         None,
-        help="Networks whose weights a new run starts from (transfer learning): run folder, checkpoint, folder with "
-        "G.keras, D.keras and G_ema.keras, a generator's .keras file, beside which NAME-discriminator.keras may be, "
-        "its address hf://USER/NAME@REVISION, or official pickle.",
+        help="Networks to start a new run from (transfer learning): a run folder, a checkpoint, a folder with G.keras, "
+        "D.keras and G_ema.keras, a generator's .keras file (NAME-discriminator.keras next to it is read as well), its "
+        "address hf://USER/NAME@REVISION, or an official pickle.",
     )
 
     # Data.
     data: str = free_option(
-        help="Images to train on: folder or zip file of image files, with --resolution; or TFRecords: file or folder "
-        "in FFHQ's layout, or folder written by `sg3tf data build`."
+        help="Images to train on: a folder or zip file of images, with --resolution; TFRecords in FFHQ's layout, as a "
+        "file or folder; or a folder written by `sg3tf data build`."
     )
     data_name: str = option(flag=False, affects_result=False, help="Name of the data set.")
-    data_digest: str = option(flag=False, help="Digest of the content of the data set.")
+    data_digest: str = option(flag=False, help="Digest of the data set's content.")
     data_order: int = option(
         ORDERS[-1],
         flag=False,
-        limit=_Limit(lambda version: version in ORDERS, f"is one of {ORDERS}"),
-        help="Version of the choice of images and of their order in an epoch.",
+        limit=_Limit(lambda version: version in ORDERS, f"must be one of {ORDERS}"),
+        help="Version of the algorithm that selects images and orders them in an epoch.",
     )
     resolution: Resolution = option(  # noqa: RUF009
         default_text="the largest in --data", help="Resolution to train at, in pixels; 512x256 is width x height."
@@ -181,7 +179,7 @@ class Options:
     label_dim: int = option(flag=False, help="Width of a label; 0 without --cond.")
     cond: bool = option(False, help="Train with the labels of the data set.")
     balance: bool = option(
-        False, help="Show every class as often as the largest; also generated images get each class as often."
+        False, help="Show every class as often as the largest one; generated images get every class equally often, too."
     )
     mirror: bool = option(False, help="Flip half of the images left to right.")
     max_images: int | None = option(None, default_text="all", help="Number of images to use, spread over the data set.")
@@ -190,22 +188,23 @@ class Options:
     )
     workers: int = free_option(3, limit=POSITIVE, help="Threads that read and decode images.")
     cache: float = free_option(
-        0.0, limit=NOT_NEGATIVE, help="Gigabytes of memory for keeping decoded images; 0 keeps none."
+        0.0, limit=NOT_NEGATIVE, help="Gigabytes of memory for caching decoded images; 0 caches none."
     )
 
     # Optimization.
-    batch: int = option(limit=POSITIVE, help="Images per step, over all devices.")
+    batch: int = option(limit=POSITIVE, help="Images per step, across all devices.")
     batch_per_replica: int = option(
         None,
         limit=POSITIVE,
         resumable=True,
         default_text="--batch divided by the number of devices",
-        help="Images that a device computes at a time; gradients of the rest of its share accumulate.",
+        help="Images that a device processes at a time; gradients accumulate until its share of the batch is done.",
     )
     loss: str = option(
         "logistic",
         choices=PAIRED,
-        help="Loss: StyleGAN's, or the paired relativistic one of arXiv 2501.05441, whose gamma weighs R1 and R2.",
+        help="Loss: StyleGAN's logistic loss, or the paired relativistic loss of arXiv 2501.05441, where gamma is the "
+        "weight of both R1 and R2.",
     )
     gamma: float = option(
         None,
@@ -217,7 +216,7 @@ class Options:
     lecam: float = option(
         0.0,
         limit=NOT_NEGATIVE,
-        help="Weight of LeCam regularization (arXiv 2104.03310), for few images; 0 switches it off.",
+        help="Weight of LeCam regularization (arXiv 2104.03310), for small data sets; 0 switches it off.",
     )
     kimg: float = free_option(25000.0, limit=POSITIVE, help="Length of the run, in thousands of images.")
     glr: float = option(
@@ -228,14 +227,14 @@ class Options:
         help="Learning rate of G.",
     )
     dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="Learning rate of D.")
-    r1_interval: int = option(16, limit=POSITIVE, help="Steps between two R1 penalties.")
+    r1_interval: int = option(16, limit=POSITIVE, help="Steps between R1 penalties.")
     style_mixing: float = option(
         None,
         limit=PROBABILITY,
         resumable=True,
-        # Mixing and path lengths go with skip connections: neither from config D on (arXiv 2106.12423, section 3.1).
+        # Style mixing and path length regularization end with config C (arXiv 2106.12423, section 3.1).
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 0.9),
-        help="Probability that an image gets the styles of two latents.",
+        help="Probability that an image mixes the styles of two latents.",
     )
     pl_weight: float = option(
         None,
@@ -244,17 +243,17 @@ class Options:
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 2.0),
         help="Weight of path length regularization; 0 switches it off.",
     )
-    pl_interval: int = option(4, limit=POSITIVE, help="Steps between two path length penalties.")
+    pl_interval: int = option(4, limit=POSITIVE, help="Steps between path length penalties.")
     posthoc_ema: bool = option(
-        False, help="Keep two averages of G at every snapshot, from which `sg3tf ema` makes averages of any length."
+        False, help="Save two averages of G with every snapshot; `sg3tf ema` makes averages of any length from them."
     )
     precision: str = option(
         None,
         resumable=True,
         choices=(*PRECISIONS, "auto"),
         default_text="fp16 on GPUs, fp32 elsewhere",
-        help="Arithmetic of the four highest resolutions; the others compute in fp32. auto: fp16 on GPUs, bf16 on "
-        "processors that are found to be faster in it, fp32 elsewhere.",
+        help="Precision of the four highest resolutions; the others compute in fp32. auto: fp16 on GPUs, bf16 on CPUs "
+        "that are measured to be faster with it, fp32 elsewhere.",
     )
     seed: int = option(0, limit=SEED, help="Seed of all random numbers.")
 
@@ -262,11 +261,11 @@ class Options:
     aug: str = option(
         "ada",
         choices=AUGMENTATIONS,
-        help="Augmentation of what D sees: none, with a fixed probability, or adapted to how much D overfits; apa "
-        "replaces real images with generated ones instead (arXiv 2111.06849).",
+        help="Augmentation of D's images: none, with a fixed probability, or with one that adapts to how much D "
+        "overfits; apa replaces real images with generated ones instead (arXiv 2111.06849).",
     )
     augpipe: str = option(
-        augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Transforms of the augmentation."
+        augment.PIPE, choices=augment.PIPES, only_with_aug=("fixed", "ada"), help="Set of augmentation transforms."
     )
     p: float = option(
         None,
@@ -279,7 +278,7 @@ class Options:
         limit=SIGN_MEAN,
         resumable=True,
         only_with_aug=augment.ADAPTIVE,
-        help="Value that adaptive augmentation keeps the overfitting heuristic at.",
+        help="Target value of the overfitting heuristic in adaptive augmentation.",
     )
     ada_kimg: float = option(
         None,
@@ -287,7 +286,7 @@ class Options:
         resumable=True,
         only_with_aug=augment.ADAPTIVE,
         default_text=f"{augment.KIMG:g}; {augment.KIMG_FROM_MODEL:g} with --init_from",
-        help="Thousands of images in which the probability of adaptive augmentation can rise from 0 to 1.",
+        help="Thousands of images over which the probability of adaptive augmentation can rise from 0 to 1.",
     )
     ada_heuristic: str = option(
         "rt",
@@ -302,7 +301,8 @@ class Options:
     communication: str = free_option(
         "auto",
         choices=COMMUNICATIONS,
-        help="Reductions between hosts: NCCL between GPUs, TensorFlow's ring through gRPC, or what TensorFlow chooses.",
+        help="Implementation of reductions between hosts: NCCL between GPUs, TensorFlow's ring over gRPC, or auto, "
+        "which lets TensorFlow choose.",
     )
     start_timeout: float = free_option(
         600.0, limit=POSITIVE, help="Seconds to wait for the other workers of TF_CONFIG to start."
@@ -310,51 +310,51 @@ class Options:
     reduce_timeout: float = free_option(
         0.0,
         limit=NOT_NEGATIVE,
-        help="Seconds that a reduction between hosts may take before the run ends; 0: no limit. While the first worker "
-        "computes metrics, the others wait in one.",
+        help="Seconds that a reduction between hosts may take before the run stops; 0: no limit. While the first "
+        "worker computes metrics, the others wait in a reduction.",
     )
     heartbeat_timeout: float = free_option(
         100.0,
         limit=POSITIVE,
-        help="Seconds without a sign of life, at a frozen host or a network that is cut, after which a worker is taken "
-        "for lost and the others end.",
+        help="Seconds without a heartbeat, because of a frozen host or a broken network, after which a worker is "
+        "considered lost and the others stop.",
     )
 
     # Reports.
-    tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between two lines of statistics.")
+    tick: float = free_option(4.0, limit=POSITIVE, help="Thousands of images between lines of statistics.")
     snap: int = free_option(
-        50, limit=POSITIVE, help="Ticks between two snapshots: image grid, .keras file and --metrics."
+        50, limit=POSITIVE, help="Ticks between snapshots, each with an image grid, a .keras file and --metrics."
     )
-    checkpoint: int = free_option(10, limit=POSITIVE, help="Ticks between two checkpoints to resume from.")
-    keep_checkpoints: int = free_option(2, limit=POSITIVE, help="Number of checkpoints to keep, the newest.")
+    checkpoint: int = free_option(10, limit=POSITIVE, help="Ticks between checkpoints to resume from.")
+    keep_checkpoints: int = free_option(2, limit=POSITIVE, help="Number of newest checkpoints to keep.")
     max_bad_ticks: int = free_option(
-        3, limit=POSITIVE, help="Ticks in a row with gradients that are not finite after which the run stops."
+        3, limit=POSITIVE, help="Consecutive ticks with gradients that are not finite after which the run stops."
     )
     metrics: tuple[str, ...] = free_option(
         None,
         default_text=",".join(SELF_CONTAINED_METRICS),
-        help="Metrics to compute at snapshots, separated by commas, or none; the best snapshot by each is kept. Known "
-        f"are {', '.join(metrics.METRIC_NAMES)}.",
+        help="Metrics to compute at snapshots, separated by commas, or none; the best snapshot by each is kept. "
+        f"Available: {', '.join(metrics.METRIC_NAMES)}.",
     )
     metrics_samples: int | None = free_option(
         None,
         limit=POSITIVE,
-        default_text="100 to 1000, by --snap, for swd and kid_scattering; else as published, such as 50000",
-        help="Number of generated images for each of --metrics.",
+        default_text="100 to 1000, depending on --snap, for swd and kid_scattering; else as published, such as 50000",
+        help="Number of generated images for each metric.",
     )
     detector_dir: str | None = free_option(
-        None, help="Folder of the feature detectors that --metrics such as fid50k_full need; see docs/metrics.md."
+        None, help="Folder with the feature detectors that metrics such as fid50k_full need; see docs/metrics.md."
     )
     histograms: bool = free_option(False, help="Write histograms of the weights to TensorBoard at snapshots.")
     profile_steps: tuple[int, ...] = free_option(
         (),
         limit=STEP_RANGE,
-        help="Record a profile of these steps of the process: the first one and the one after the last, such as 20,25.",
+        help="Steps of this process to profile: the first one and the one after the last, such as 20,25.",
     )
     desc: str = option(
         "",
         affects_result=False,
-        limit=_Limit(lambda text: "/" not in text, "leave out the slash, for it becomes part of a folder's name"),
+        limit=_Limit(lambda text: "/" not in text, "remove the slash: the text becomes part of a folder's name"),
         help="Text to append to the name of the run folder.",
     )
 
@@ -371,11 +371,11 @@ class Options:
         self._check_combinations()
         if self.precision == "auto":
             object.__setattr__(self, "precision", self._fastest_precision())
-        self.generator()  # raises where the network cannot be built
+        self.generator()  # raises if the network cannot be built
         self.discriminator()
 
     def _fill_in_defaults(self) -> None:
-        """Replace None where a field has a computed default."""
+        """Replace None by the computed default of each field that has one."""
         computed: dict[str, Any] = {
             "batch_per_replica": self.batch,
             "gamma": default_gamma(self.cfg, self.resolution, self.batch),
@@ -399,7 +399,7 @@ class Options:
         return fastest_precision(self.strategy, (size.height, size.width), channels, self.batch_per_replica)
 
     def _default_metrics(self) -> tuple[str, ...]:
-        """Metrics that need no detector files, where they are defined."""
+        """Metrics that need no detector files, if they are defined for these images."""
         defined = self.image_channels in (1, 3) and size_of(self.resolution).shorter >= 16 and self.num_images > 1
         return SELF_CONTAINED_METRICS if defined else ()
 
@@ -423,7 +423,7 @@ class Options:
             self._require(self.validation > 0, "ada_heuristic", "needs held-out images, such as --validation=1000")
         convolutions = 3 * num_halvings(self.resolution) + 1
         self._require(
-            self.freezed <= convolutions, "freezed", f"D has {convolutions} convolutions in front of its last block"
+            self.freezed <= convolutions, "freezed", f"D has {convolutions} convolutions before its last block"
         )
 
     def _require(self, condition: bool, name: str, remedy: str) -> None:
@@ -438,8 +438,8 @@ class Options:
         """Options of a run on `dataset`.
 
         Args:
-            dataset: training images, from which all properties of the data are taken.
-            values: other options by name; None stands for a computed default.
+            dataset: training images, which determine the properties of the data.
+            values: other options by name; None: the computed default.
         """
         properties = {
             "data_name": dataset.name,
@@ -488,10 +488,10 @@ class Options:
         return PRECISIONS[self.precision]
 
     def num_accumulation_steps(self, replicas: int) -> int:
-        """Return the number of parts in which each replica computes its share of the batch.
+        """Return the number of parts into which each replica splits its share of the batch.
 
         Raises:
-            OptionError: the batch does not divide among replicas and parts.
+            OptionError: the batch cannot be divided evenly among replicas and parts.
         """
         images_at_a_time = self.batch_per_replica * replicas
         if self.batch % images_at_a_time:
@@ -512,26 +512,26 @@ class Options:
 
     @property
     def blur_fade_nimg(self) -> float | None:
-        """Images in which the blur of the discriminator's first images fades; None without blur."""
+        """Images over which the initial blur of the discriminator's images fades; None without blur."""
         is_blurred = self.cfg == "stylegan3-r" and self.from_scratch
         return self.batch * BLUR_FADE_NIMG_PER_BATCH if is_blurred else None
 
     @property
     def gamma_warning(self) -> str | None:
-        """Warning about an R1 weight far from the published one; none about 0, which switches R1 off."""
+        """Warning if the R1 weight is far from the published one; None if it is not, or is 0, which switches R1 off."""
         published = published_gamma(self.cfg, self.resolution, self.batch)
         most = max(published * GAMMA_FACTOR, SMALL_GAMMA if longer_side(self.resolution) < SMALL_RESOLUTION else 0)
         if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= most:
             return None
         usual = default_gamma(self.cfg, self.resolution, self.batch)
         return (
-            f"--gamma={self.gamma:g} is more than {GAMMA_FACTOR:g} times away from {usual:g}, which is usual for "
-            f"{self.cfg} at resolution {self.resolution} and batch {self.batch}; try values around both"
+            f"--gamma={self.gamma:g} differs by more than a factor of {GAMMA_FACTOR:g} from {usual:g}, the usual value "
+            f"for {self.cfg} at resolution {self.resolution} and batch {self.batch}; try values around both"
         )
 
     @property
     def description(self) -> str:
-        """Name of the run folder after its number."""
+        """Name of the run folder without its number."""
         name = f"{self.cfg}-{self.data_name}-batch{self.batch}-gamma{self.gamma:g}"
         return f"{name}-{self.desc}" if self.desc else name
 
@@ -548,7 +548,7 @@ class Options:
         return [Change(kimg, name, old, new) for name, old, new in values if old != new]
 
     def to_json(self, changes: Collection[Change] = ()) -> str:
-        """Content of options.json: the options, and under "changes" how earlier ones became these."""
+        """Content of options.json: the options and, under "changes", their history."""
         values = dataclasses.asdict(self) | {"changes": [dataclasses.asdict(change) for change in changes]}
         return json.dumps(values, indent=2) + "\n"
 
@@ -562,13 +562,13 @@ class Options:
         """Read options.json.
 
         Raises:
-            OptionError: not readable, or not of this version.
+            OptionError: the file is unreadable or from another version.
         """
         return read_options(path)[0]
 
 
 FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Options)}
-#: Default of every option that can be given; None where it is required or computed.
+#: Default of every option with a flag; None if the option is required or its default is computed.
 DEFAULTS: dict[str, Any] = {
     name: None if field.default is dataclasses.MISSING else field.default
     for name, field in FIELDS.items()
@@ -578,12 +578,12 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """Option that has another value since a run was resumed.
+    """Change of an option when a run was resumed.
 
     Attributes:
-        kimg: thousands of images shown by then.
-        option: its name.
-        old, new: its values.
+        kimg: thousands of images shown before the change.
+        option: name of the option.
+        old, new: values of the option.
 
     Examples:
         >>> change = Change(kimg=100.0, option="gamma", old=2.0, new=4.0)
@@ -616,7 +616,7 @@ def read_options(path: Path) -> tuple[Options, list[Change]]:
     """Read options.json: the options, and the changes that led to them.
 
     Raises:
-        OptionError: not readable, or not of this version.
+        OptionError: the file is unreadable or from another version.
     """
     try:
         values: dict[str, Any] = _DEFAULTS_OF_OLD_FILES | json.loads(path.read_text())
@@ -635,7 +635,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
     hints = typing.get_type_hints(Options)
     for name, value in values.items():
         if name not in hints:
-            raise OptionError(f"{name!r} is no option of this version; remove it")
+            raise OptionError(f"{name!r} is not an option of this version; remove it")
         union = isinstance(hints[name], UnionType)
         kinds = [typing.get_origin(kind) or kind for kind in (typing.get_args(hints[name]) if union else [hints[name]])]
         if type(value) not in kinds and not (type(value) is int and float in kinds):
@@ -648,7 +648,7 @@ def _lists_to_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_gamma(cfg: str, resolution: Resolution, batch: int) -> float:
-    """Weight of the R1 penalty: the published one, and for small images of StyleGAN3 at least what has trained them."""
+    """Default weight of the R1 penalty: the published one, with a floor for StyleGAN3 on small images."""
     is_small = longer_side(resolution) < SMALL_RESOLUTION and cfg != "stylegan2"
     return max(published_gamma(cfg, resolution, batch), SMALL_GAMMA_DEFAULT if is_small else 0.0)
 
@@ -662,7 +662,7 @@ def published_gamma(cfg: str, resolution: Resolution, batch: int) -> float:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Define a flag for every option that can be given."""
+    """Define a flag for every option that has one."""
     types = typing.get_type_hints(Options)
     for name, default in DEFAULTS.items():
         field = FIELDS[name]
@@ -688,7 +688,7 @@ def given_options(values: flags.FlagValues) -> dict[str, Any]:
     """Options that were given as flags, by name.
 
     Raises:
-        OptionError: a list of numbers has something else in it.
+        OptionError: a list of numbers contains something else.
     """
     given = {name: values[name].value for name in DEFAULTS if not values[name].using_default_value}
     if "metrics" in given:
@@ -703,10 +703,10 @@ def given_options(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def check_given(given: Mapping[str, Any], options: Options) -> None:
-    """Refuse a given option that has no effect with the --aug of `options`.
+    """Refuse given options that have no effect with the --aug of `options`.
 
     Raises:
-        OptionError: there is one.
+        OptionError: an option has no effect.
     """
     for name, value in given.items():
         only_with = FIELDS[name].metadata["only_with_aug"]
@@ -718,7 +718,7 @@ def check_given(given: Mapping[str, Any], options: Options) -> None:
 
 
 def as_flag(value: Any) -> str:
-    """Value of an option as it is written on the command line."""
+    """Value of an option as written on the command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) and not isinstance(value, Size) else str(value)
 
 
@@ -741,7 +741,7 @@ def default_text(field: dataclasses.Field[Any]) -> str:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    """Help text of a flag; --help adds those defaults that are not computed."""
+    """Help text of a flag, with its default if computed; absl adds other defaults."""
     text: str = field.metadata["help"]
     if field.metadata["resumable"]:
         text += " May change with --resume."

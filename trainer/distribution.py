@@ -1,4 +1,4 @@
-"""Distribution strategies by name (--strategy), and the workers of a run on several hosts."""
+"""Distribution strategies by name (--strategy), and the workers of a multi-host run."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def make_strategy(
 ) -> tf.distribute.Strategy:
     """Return the strategy called `name`; call once per process, before any other use of TensorFlow.
 
-    TensorFloat-32 is switched off: the published networks were not trained with its ten bits of mantissa.
+    TensorFloat-32 is switched off: the published networks were not trained with its 10-bit mantissa.
 
     Args:
         name: value of --strategy.
         communication: value of --communication.
         start_timeout: seconds to wait for the other workers.
         reduce_timeout: seconds that a reduction between workers may take; 0: no limit.
-        heartbeat_timeout: seconds without a sign of life after which a worker is taken for lost.
+        heartbeat_timeout: seconds without a heartbeat after which a worker is considered lost.
 
     Raises:
-        OptionError: unknown name, or a device or a worker that is not there.
+        OptionError: the name is unknown, or a device or worker is missing.
     """
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # The remapper fails on these graphs' gradients, with a message at every start, and would only fuse biases.
+    # The remapper would only fuse biases, but fails on these graphs' gradients, with a message at every start.
     tf.config.optimizer.set_experimental_options({"remapping": False})
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -127,12 +127,12 @@ def _several_workers(
         implementation=implementation, timeout_seconds=reduce_timeout or None
     )
     configure_heartbeats(len(workers), heartbeat_timeout)
-    # The strategy waits inside C++, where only the default handler lets Ctrl-C through, and then replaces SIGTERM's.
+    # The strategy waits in C++ code that only the default SIGINT handler can interrupt, and replaces SIGTERM's handler.
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     except (RuntimeError, ValueError, tf.errors.OpError) as error:
-        raise OptionError(f"TF_CONFIG: the workers cannot be connected ({summarize_error(error)})") from error
+        raise OptionError(f"TF_CONFIG: the workers cannot connect to each other ({summarize_error(error)})") from error
     finally:
         signal.signal(signal.SIGINT, previous)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -145,7 +145,7 @@ class Workers:
         strategy: strategy of the run.
 
     Attributes:
-        index: number of this process; 0 is the chief, which alone writes the run folder.
+        index: number of this process; 0 is the chief, the only one that writes the run folder.
         count: number of processes.
     """
 
@@ -165,7 +165,7 @@ class Workers:
         return slice(rows * self.index // self.count, rows * (self.index + 1) // self.count)
 
     def lost(self, error: BaseException) -> str:
-        """Numbers and addresses of the other workers that an error of TensorFlow names."""
+        """Numbers and addresses of the other workers that a TensorFlow error names."""
         named = {int(number) for number in re.findall(r"/job:worker(?:/replica:\d+)?/task:(\d+)", str(error))}
         others = set(range(self.count)) - {self.index}
         if len(others) > 1:
@@ -173,11 +173,11 @@ class Workers:
         return ", ".join(f"worker {one} ({self._addresses[one]})" for one in sorted(others)) or "another worker"
 
     def any(self, flag: bool) -> bool:
-        """Return True if the flag is set in one of the workers; all have to call this at the same time."""
+        """Return True if the flag is set in any worker; all workers must call this at the same time."""
         return self._sum(float(flag)) > 0
 
     def of_chief(self, number: int) -> int:
-        """Return the chief's number, below 2^24; all have to call this at the same time."""
+        """Return the chief's `number`, which is below 2^24; all workers must call this at the same time."""
         return round(self._sum(float(number) if self.is_chief else 0.0))
 
     def _sum(self, number: float) -> float:
@@ -187,7 +187,7 @@ class Workers:
         return float(self._strategy.reduce("SUM", numbers, axis=None))
 
     def wait_for_all(self) -> None:
-        """Return when all workers have called this."""
+        """Wait until all workers have called this."""
         self.any(False)
 
     def require_equal(self, number: int, what: str) -> None:

@@ -16,13 +16,13 @@ from trainer.config import Options
 
 GIGA = 1e9
 PROGRAM_GB = 0.7  # TensorFlow itself
-#: Numbers held until the gradient for every number that a layer outputs: inputs scaled, padded, filtered.
-#: Like PROGRAM_GB, fitted to the peaks of T-32, T-64 and R-64 that benchmarks.train_bench measured: within 5 %.
+#: Numbers kept for the backward pass, per number in a layer's output: scaled, padded and filtered inputs.
+#: Like PROGRAM_GB, fitted to the peaks of T-32, T-64 and R-64 measured by benchmarks.train_bench, within 5 %.
 HELD_PER_OUTPUT = 6
 
 
 class Row(NamedTuple):
-    """Layer of a network, for the table."""
+    """Row of the table: a layer of a network."""
 
     name: str
     parameters: int
@@ -32,11 +32,11 @@ class Row(NamedTuple):
 
 
 def describe(options: Options, replicas: int, cur_nimg: int = 0) -> str:
-    """Describe options, networks layer by layer, an estimate of the memory, and the number of steps.
+    """Describe the options, the networks layer by layer, the estimated memory, and the number of steps.
 
     Args:
-        options: of the run.
-        replicas: number of devices, over all workers.
+        options: options of the run.
+        replicas: number of devices, across all workers.
         cur_nimg: images that the run to resume has seen.
     """
     G = build_generator(options.generator(), dtype=options.policy)
@@ -62,7 +62,7 @@ def trace(model: keras.Model, *inputs: Any, **more: Any) -> tuple[list[Row], int
     """Trace a call of `model` for one image.
 
     Returns:
-        a row for every layer in the order of their calls, and the bytes of all their outputs.
+        A row for every layer, in the order of calls, and the total bytes of their outputs.
     """
     with record_outputs(model.layers) as outputs:
         tf.function(lambda: model(*inputs, **more), autograph=False).get_concrete_function()
@@ -88,13 +88,13 @@ def table(title: str, rows: list[Row]) -> list[str]:
 
 
 def _memory(options: Options, g_params: int, d_params: int, bytes_per_image: int) -> list[str]:
-    # G, D and the averages of G; a gradient and Adam's velocity of the first two.
+    # G, D and the averages of G; gradients and Adam's velocities of G and D.
     averages = 1 + len(power_ema.TRACKED) * options.posthoc_ema
     weights = 4 * ((3 + averages) * g_params + 3 * d_params) / GIGA
     activations = HELD_PER_OUTPUT * bytes_per_image * options.batch_per_replica / GIGA
     total = PROGRAM_GB + weights + activations
     return [
-        f"memory of a device, estimated: {total:.1f} GB, of which weights and optimizers {weights:.2f}, "
+        f"estimated memory per device: {total:.1f} GB, of which weights and optimizers {weights:.2f}, "
         f"{options.batch_per_replica} images at a time {activations:.2f} (halve with --batch_per_replica)",
     ]
 

@@ -1,4 +1,4 @@
-"""Errors of a run, each of one line with the remedy."""
+"""Errors of a run, each with a one-line message that gives the remedy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class TrainingError(RuntimeError):
 
 
 def summarize_error(error: BaseException) -> str:
-    """First line of an error's message, as libraries write many, without the node of TensorFlow's graph."""
+    """First line of an error's message, which may be long, without the node of TensorFlow's graph."""
     text = re.sub(r"^\{\{.*?\}\}\s*", "", str(error).strip())
     return text.splitlines()[0] if text else type(error).__name__

@@ -26,21 +26,21 @@ from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
 from trainer.state import TrainState
 
-#: Share of the images between two snapshots that metrics without detector files generate: such an image costs less than
-#: one of training.
+#: Images that metrics without detector files generate, as a share of the training images between snapshots. A
+#: generated image costs less than a training image.
 SAMPLES_SHARE = 0.05
 MIN_SAMPLES, MAX_SAMPLES = 100, 1000
 
-#: Processes that are killed in the metrics of one snapshot, by lack of memory for example, before they are left out.
+#: Number of processes killed during the metrics of one snapshot, such as for lack of memory, before these are skipped.
 MOST_KILLS = 2
 _ATTEMPTS = ".evaluation.json"
 
 
 def check_metrics(options: Options) -> None:
-    """Refuse metrics that cannot be computed for a run.
+    """Raise if a metric cannot be computed for a run.
 
     Raises:
-        ConfigError, OptionError: naming the metric and the reason.
+        ConfigError, OptionError: names the metric and the reason.
     """
     if not options.metrics:
         return
@@ -56,19 +56,20 @@ class Evaluator:
     """Computes options.metrics at every snapshot, and keeps the snapshot with the best value of each.
 
     Args:
-        run: the run folder. Lines of its metric files from after state.cur_nimg are removed: the run is resumed from an
-            earlier checkpoint, and will write them again. The best snapshots become those of the other lines.
-        options: of the run.
-        state: of the run; G_ema is measured.
-        strategy: devices to compute on, those of this process; None: the first one.
+        run: the run folder. Lines of its metric files from after state.cur_nimg are removed, because the run was
+            resumed from an earlier checkpoint and will write them again. The best snapshots become those of the other
+            lines.
+        options: options of the run.
+        state: state of the run, whose G_ema is measured.
+        strategy: devices of this process to compute on; None: the first one.
     """
 
     def __init__(
         self, run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None = None
     ) -> None:
         self._run, self._options, self._state, self._strategy = run, options, state, strategy
-        self._evaluations: list[metrics.Evaluation] = []  # made at the first snapshot; graphs are kept for the next
-        for file in run.glob("metric-*.jsonl"):  # also of metrics that are not computed any more
+        self._evaluations: list[metrics.Evaluation] = []  # created at the first snapshot, and kept with their graphs
+        for file in run.glob("metric-*.jsonl"):  # including metrics that are no longer computed
             if (name := file.stem.removeprefix("metric-")) in metrics.METRICS:
                 self._forget_after(name, state.cur_nimg)
 
@@ -78,15 +79,15 @@ class Evaluator:
         return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
     def kills_in(self, snapshot: Path) -> int:
-        """Number of processes that were killed while they computed the metrics of a snapshot."""
+        """Number of processes that were killed while computing the metrics of a snapshot."""
         try:
             found = json.loads((self._run / _ATTEMPTS).read_text())
             return int(found["attempts"]) if self._attempt_at(snapshot).items() <= found.items() else 0
-        except (OSError, ValueError, TypeError, LookupError, AttributeError):  # none, or it is damaged
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):  # missing or damaged
             return 0
 
     def _attempt_at(self, snapshot: Path) -> dict[str, Any]:
-        """Return what a process tries: other metrics, or fewer images, may have enough memory."""
+        """Identify an attempt. A change of metrics or samples starts a new count, as it may need less memory."""
         options = self._options
         return {
             "snapshot": snapshot.name,
@@ -97,8 +98,8 @@ class Evaluator:
     def evaluate(self, snapshot: Path) -> dict[str, float]:
         """Compute the metrics of state.G_ema.
 
-        Copies the snapshot to network-best-RESULT.keras for every result that is better than those of all earlier ones,
-        and then writes a line of metric-NAME.jsonl for every metric.
+        For every result that is better than all earlier ones, copies the snapshot to network-best-RESULT.keras. Then
+        writes a line to metric-NAME.jsonl for every metric.
 
         Args:
             snapshot: .keras file of the same weights, in the run folder.
@@ -106,7 +107,7 @@ class Evaluator:
         Returns:
             {"Metrics/RESULT": value}.
         """
-        for name in self._options.metrics:  # lines that are there already, as the process was killed in between
+        for name in self._options.metrics:  # remove lines that a killed process has written for this snapshot
             self._forget_after(name, self._state.cur_nimg - 1)
         found: dict[str, float] = {}
         with self._counting_kills(snapshot):
@@ -119,7 +120,7 @@ class Evaluator:
 
     @contextlib.contextmanager
     def _counting_kills(self, snapshot: Path) -> Iterator[None]:
-        """Context with a file that is there afterwards only if the process was killed."""
+        """Context with a file that remains only if the process is killed."""
         file = self._run / _ATTEMPTS
         with atomic_write(file) as out:
             attempt = {**self._attempt_at(snapshot), "attempts": self.kills_in(snapshot) + 1}
@@ -163,7 +164,7 @@ class Evaluator:
         append_line(file, to_json(line))
 
     def _forget_after(self, name: str, nimg: int) -> None:
-        """Remove the values of a metric after `nimg` images, and let the best snapshots be those of the others."""
+        """Remove the values of a metric after `nimg` images, and restore the best snapshots of the remaining ones."""
         file = self._file(name)
         run_dir.truncate_lines(file, nimg, _kimg)
         for result, higher_is_better in metrics.METRICS[name].results.items():
@@ -185,7 +186,7 @@ class Evaluator:
 
 
 def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool | None) -> dict[str, Any] | None:
-    """Return the line of a metric's file that is the last to be better than all before; None without one."""
+    """Return the last line of a metric's file that is better than all lines before it; None if there is none."""
     found = None
     for index, line in enumerate(lines):
         comparable = [earlier for earlier in lines[:index] if Definition.of(earlier) == Definition.of(line)]
@@ -195,14 +196,14 @@ def best_line(lines: list[dict[str, Any]], result: str, higher_is_better: bool |
 
 
 def is_best(value: float, earlier: list[float], higher_is_better: bool | None) -> bool:
-    """Return True if `value` is better than every earlier one; False where no direction is better."""
+    """Return True if `value` is better than every earlier one; False if neither direction is better."""
     if higher_is_better is None:
         return False
     return all(value > other if higher_is_better else value < other for other in earlier)
 
 
 def _groups(options: Options) -> Iterator[tuple[list[str], int | None]]:
-    """Metrics that are computed together, and their number of generated images; None: as published."""
+    """Yield metrics that are computed together, and their number of generated images; None: as published."""
     if options.metrics_samples is not None:
         yield list(options.metrics), options.metrics_samples
         return
@@ -215,13 +216,13 @@ def _groups(options: Options) -> Iterator[tuple[list[str], int | None]]:
 
 
 def self_contained_samples(options: Options) -> int:
-    """Number of generated images for metrics that need no detector files: few where snapshots are frequent."""
+    """Number of generated images for metrics that need no detector files: fewer if snapshots are frequent."""
     snapshot_nimg = options.snap * options.tick * 1000
     return int(np.clip(snapshot_nimg * SAMPLES_SHARE, MIN_SAMPLES, MAX_SAMPLES))
 
 
 def _real_images(options: Options) -> Dataset:
-    """All images of the data set, as published: with those held out or left out of training, and none mirrored."""
+    """All images of the data set, as published: including those left out of training, and not mirrored."""
     return open_dataset(options.data, resolution=options.resolution, use_labels=options.cond)
 
 

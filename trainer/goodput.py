@@ -1,4 +1,4 @@
-"""Goodput of a run: the share of its time that is in its weights, and what the rest was spent on."""
+"""Goodput of a run: the share of its time that contributed to its weights, and what the rest was spent on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WRITE_EVERY_S = 1.0
 
 
 class Goodput:
-    """Seconds of a run by cause, over all processes that have worked on it; time without a process is not counted.
+    """Seconds of a run by cause, over all of its processes; time without a process is not counted.
 
-    - productive: steps whose result is in the weights;
+    - productive: steps that contributed to the weights;
     - lost: steps after the checkpoint that a later process resumed from;
-    - startup: from the start of a process to the end of its first step: imports, reading, building the step;
+    - startup: from the start of a process to the end of its first step, including imports and building the step;
     - saving: image grids, snapshots, checkpoints and metrics.
 
-    A thread writes the seconds to goodput.json, so that the time of a killed process is known to about a second.
+    A thread keeps goodput.json up to date, so the time of a killed process is known to about a second.
 
     Args:
         run: run folder.
@@ -45,13 +45,13 @@ class Goodput:
         self._thread.start()
 
     def on_step(self) -> None:
-        """Note the end of a step, the first of which ends the startup."""
+        """Record the end of a step; the first step ends the startup."""
         if self._cause == "startup":
             self._begin("productive")
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Context whose time is spent on saving."""
+        """Context whose time counts as saving."""
         interrupted = self._begin("saving")
         try:
             yield
@@ -71,7 +71,7 @@ class Goodput:
         self._write()
 
     def _begin(self, cause: str) -> str:
-        """Charge the time until now to the present cause, which is returned; from here on it is that of `cause`."""
+        """Charge the time until now to the current cause, switch to `cause`, and return the previous one."""
         with self._lock:
             self._charge()
             self._cause, previous = cause, self._cause
@@ -92,8 +92,8 @@ class Goodput:
             self._write()
 
     def _write(self) -> None:
-        """Replace the file, without flushing it to the disk: only a power cut would need that."""
-        with contextlib.suppress(OSError):  # a full disk is reported where more than this is lost
+        """Replace the file, without flushing it to disk, which only matters in a power failure."""
+        with contextlib.suppress(OSError):  # a full disk is reported where it matters more
             self._partial.write_text(json.dumps(self._seconds_now()) + "\n")
             self._partial.replace(self._file)
 

@@ -1,4 +1,4 @@
-"""Inputs of a training step: batches of real images, and the tensors that each phase reads."""
+"""Inputs of a training step: batches of real images, and the tensors of each phase."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # importing them imports TensorFlow or protobuf
 
 #: Images, uint8 [B, H, W, C], and labels, float32 [B, label_dim].
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
-#: NumPy array where inputs are drawn, tf.Tensor where a phase reads them; the first axis counts images.
+#: NumPy array when inputs are drawn, tf.Tensor when a phase reads them; the first axis is the batch.
 Values = Any
 Fields = TypeVar("Fields")
 
@@ -28,7 +28,7 @@ Fields = TypeVar("Fields")
 
 
 class _TensorFields:
-    """Dataclass that tf.nest, tf.function and strategies take apart into its tensors; None is no tensor."""
+    """Dataclass that tf.nest, tf.function and strategies treat as a structure of tensors; None is left out."""
 
     def __tf_flatten__(self) -> tuple[tuple[str, ...], tuple[Values, ...]]:
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ class Latents(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class View(_TensorFields):
-    """Changes to images between generator or data set and discriminator: blur, then augmentation.
+    """Changes to images before they reach the discriminator: blur, then augmentation.
 
     Attributes:
         blur_sigma: float32 [N], the same for all; None without blur.
@@ -86,7 +86,7 @@ class View(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class FakeInputs(_TensorFields):
-    """Generated images: latents, and how the discriminator sees the images.
+    """Generated images: latents, and the blur and augmentation of the images.
 
     Examples:
         >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
@@ -101,11 +101,11 @@ class FakeInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class Pseudo(_TensorFields):
-    """Generated images that are given to the discriminator as real ones (APA, arXiv 2111.06849).
+    """Generated images that the discriminator gets as real ones (APA, arXiv 2111.06849).
 
     Attributes:
-        latents: of N images.
-        replaced: bool [N], the real images that they replace.
+        latents: latents of N images.
+        replaced: bool [N], True for the real images that are replaced.
 
     Examples:
         >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
@@ -135,7 +135,7 @@ class RealInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorInputs(_TensorFields):
-    """Inputs of the discriminator's phase: as many real images as generated ones.
+    """Inputs of the discriminator's phase: equally many real and generated images.
 
     Examples:
         >>> label = np.zeros([8, 0], np.float32)
@@ -152,7 +152,7 @@ class DiscriminatorInputs(_TensorFields):
 
 @dataclasses.dataclass(frozen=True)
 class PathLengthInputs(_TensorFields):
-    """Latents, and seeds of the random images of path length regularization, int32 [N, 2].
+    """Latents, and seeds for the random images of path length regularization, int32 [N, 2].
 
     Examples:
         >>> latents = Latents(z=np.zeros([4, 512], np.float32), label=np.zeros([4, 0], np.float32))
@@ -178,7 +178,7 @@ def named_arrays(inputs: Any) -> dict[str, Values]:
 
 
 def map_arrays(function: Callable[[Values], Values], inputs: Fields) -> Fields:
-    """Inputs of a phase with `function` applied to every array."""
+    """Apply `function` to every array of a phase's inputs."""
     values = {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}  # type: ignore[arg-type]
     mapped = {
         name: map_arrays(function, value) if dataclasses.is_dataclass(value) else function(value)
@@ -190,12 +190,12 @@ def map_arrays(function: Callable[[Values], Values], inputs: Fields) -> Fields:
 
 # --- Batches of real images -------------------------------------------------------------------------------------------
 
-#: Added to the seed, so that held-out images have an order of their own.
+#: Added to the seed, so that held-out images have their own order.
 _HELD_OUT_SEED = 2**32
 
 
 class Examples(Protocol):
-    """Real images by index, as `Dataset` and `BatchIterator` have them."""
+    """Real images by index, as provided by `Dataset` and `BatchIterator`."""
 
     label_dim: int
 
@@ -209,18 +209,18 @@ class Examples(Protocol):
 
 
 class BatchIterator:
-    """Any iterable of batches in place of a data set; the images by index are those of the latest batch.
+    """Any iterable of batches in place of a data set; indexing returns images of the latest batch.
 
-    A resumed run gets the batches that the iterable yields then: for a bit-exact resume, let it begin at the batch
-    after those that the checkpoint has seen.
+    A resumed run starts with the first batch that the iterable yields. For a bit-exact resume, start it at the batch
+    that follows those that the checkpoint has seen.
 
     Args:
         source: yields (images, labels), as arrays or tensors; or images alone, if label_dim is 0.
-        shape: of the images of a batch, [B, H, W, C].
+        shape: shape of the images of a batch, [B, H, W, C].
         label_dim: width of a label; 0 without labels.
 
     Raises:
-        DataError: (also from next) the source has ended, or yields something else.
+        DataError: (also from next) the source has ended, or yields something else than described.
 
     Examples:
         >>> source = ((np.zeros([8, 16, 16, 3], np.uint8), np.zeros([8, 2], np.float32)) for _ in range(100))
@@ -233,7 +233,7 @@ class BatchIterator:
         self.label_dim = label_dim
         self._source, self._shape = iter(source), shape
         self._count = 0
-        self._latest = self._next_batch()  # for the image grid, which comes before the first step
+        self._latest = self._next_batch()  # for the image grid that is saved before the first step
         self._is_fresh = True
 
     def __iter__(self) -> Iterator[Batch]:
@@ -264,7 +264,7 @@ class BatchIterator:
             batch = next(self._source)
         except StopIteration:
             raise DataError(
-                f"the iterator of batches has ended after {self._count}: repeat it, as tf.data.Dataset.repeat() does"
+                f"the iterator of batches has ended after {self._count}: repeat it, such as by tf.data.Dataset.repeat()"
             ) from None
         no_labels = np.zeros([self._shape[0], 0], np.float32)
         images, labels = batch if isinstance(batch, tuple | list) else (batch, no_labels)
@@ -280,13 +280,13 @@ class BatchIterator:
 
 
 class InputPipeline:
-    """Batches of training images and, in the steps that measure overfitting on them, of held-out images.
+    """Batches of training images and, in steps that measure overfitting with them, of held-out images.
 
     Args:
         options: options of the run.
         data: images to train on.
-        held_out: images that the discriminator judges but never learns from; None without --validation.
-        step, cur_nimg: progress of the run, to begin there.
+        held_out: images that the discriminator scores but never learns from; None without --validation.
+        step, cur_nimg: progress of the run at which to start.
         part: this worker's rows of a batch.
 
     Examples:
@@ -336,7 +336,7 @@ class InputPipeline:
         """Return the training images of the next step, and the held-out images of every INTERVAL-th step.
 
         Raises:
-            DataError: a record cannot be read; the message names it.
+            DataError: a record, which the message names, cannot be read.
         """
         start = time.monotonic()
         real, held_out = next(self._real), None
@@ -352,7 +352,7 @@ class InputPipeline:
         return seconds
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         for stream in (self._real, self._held_out):
             if stream is not None:
                 stream.close()

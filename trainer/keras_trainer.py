@@ -27,25 +27,25 @@ from trainer.step_order import Phase, StepOrder, StepSettings
 
 
 class StyleGANTrainer(keras.Model):
-    """Generator and discriminator that are trained together by `fit`.
+    """Generator and discriminator, trained together by `fit`.
 
     `fit` takes a tf.data.Dataset of images, or of (images, labels), such as `sg3tf.data.dataset.Dataset.to_tf_data`
     returns: images uint8 from 0 to 255, or float in [-1, 1], [N, H, W, C]; labels float32 [N, label_dim], or integers
-    [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it: drop the remainder of an
-    epoch. The history has the means over an epoch of `loss_G`, `loss_D` and `r_t` (the share of real images that D
-    classifies as real, less that of the others; with the relativistic loss, as more real than the generated image),
-    and the latest `r1` penalty and `augment_p`.
+    [N]. N must be a multiple of the discriminator's mbstd_group_size, or smaller than it, so drop the remainder of an
+    epoch. The history has the epoch's means of `loss_G`, `loss_D` and `r_t` (the share of real images that D classifies
+    as real, minus the share of the others; with the relativistic loss, as more real than the generated image), and the
+    latest `r1` penalty and `augment_p`.
 
     Args:
-        G: generator to train, of any kind. The published half-life of its running magnitudes, 20,000 images, is a
-            `magnitude_ema_beta` of 0.5 ** (batch / 20_000).
-        D: discriminator to train, of the same resolution, channels and labels.
+        G: generator to train, of any kind. The published half-life of its running magnitudes is 20,000 images:
+            `magnitude_ema_beta=0.5 ** (batch / 20_000)`.
+        D: discriminator to train, with the same resolution, channels and labels.
 
     Attributes:
         G, D: the networks.
-        G_ema: moving average of G, for users: an ordinary generator, also between epochs, in a callback.
-        step: steps trained so far.
-        cur_nimg: real images seen so far.
+        G_ema: moving average of G, the network to use: an ordinary generator, which callbacks can use between epochs.
+        step: number of steps trained.
+        cur_nimg: number of real images seen.
 
     Examples:
         >>> import sg3tf
@@ -93,32 +93,32 @@ class StyleGANTrainer(keras.Model):
         Args:
             g_optimizer, d_optimizer: optimizers of G and D; default: the published Adam, with learning rates 0.0025
                 (StyleGAN2: 0.002) and 0.002.
-            gamma: weight of the R1 penalty; 0 for none. It grows with the square of the resolution; see
-                `trainer.config.default_gamma` for values to start with.
+            gamma: weight of the R1 penalty; 0 for none. Useful values grow with the square of the resolution; start
+                with `trainer.config.default_gamma`.
             loss: "logistic", or "relativistic": paired, with R1 and R2 (arXiv 2501.05441).
             lecam: weight of LeCam regularization (arXiv 2104.03310), for the logistic loss; 0 for none.
-            r1_interval: steps from one R1 penalty to the next.
+            r1_interval: steps between R1 penalties.
             pl_weight: weight of path length regularization; 0 for none, StyleGAN2 uses 2.
-            pl_interval: steps from one path length regularization to the next.
+            pl_interval: steps between path length penalties.
             style_mixing: share of images with the styles of two latents; StyleGAN2 uses 0.9.
-            blur_kimg: thousands of images over which the blur of D's first images fades; stylegan3-r uses
+            blur_kimg: thousands of images over which the initial blur of D's images fades; stylegan3-r uses
                 batch * 200 / 32.
             augpipe: augmentation pipeline; None for none.
             augment_p: probability of augmentation, or the initial one if it adapts.
             augment_target: target of r_t for the adaptive probability; None keeps it at augment_p.
-            augment_kimg: thousands of images in which the adaptive probability can rise from 0 to 1.
+            augment_kimg: thousands of images over which the adaptive probability can rise from 0 to 1.
             ema_kimg: half-life of the moving average, in thousands of images; default: batch * 10 / 32.
             seed: seed of all random numbers.
             **kwargs: further arguments of keras.Model.compile.
 
         Raises:
-            ValueError: an unknown loss, or LeCam regularization of relativistic logits, which have no fixed zero.
+            ValueError: the loss is unknown, or LeCam is used with relativistic logits, which have no fixed zero.
         """
         if loss not in losses.LOSSES:
             raise ValueError(f"loss={loss!r}: give one of {', '.join(losses.LOSSES)}")
         if lecam and loss != "logistic":
             raise ValueError(f"lecam={lecam:g}: works with loss='logistic' only")
-        # Eagerly, as phases are chosen in Python; each phase is a compiled function.
+        # Eager, because phases are chosen in Python; each phase is a compiled function.
         super().compile(optimizer=None, run_eagerly=True, **kwargs)
         self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval, lecam)
         self.ema_kimg = ema_kimg
@@ -140,7 +140,7 @@ class StyleGANTrainer(keras.Model):
         self.g_optimizer = g_optimizer or lazy_adam(g_rate, pl_interval if pl_weight else None)
         self.d_optimizer = d_optimizer or lazy_adam(0.002, r1_interval if gamma else None)
         settings = StepSettings(
-            batch=1,  # of each step: that of its data
+            batch=1,  # each step uses the size of its data
             loss=loss,
             gamma=gamma,
             r1_interval=r1_interval,
@@ -155,11 +155,11 @@ class StyleGANTrainer(keras.Model):
         self._r1 = np.float32(0.0)
 
     def call(self, inputs: Any, **kwargs: Any) -> tf.Tensor:
-        """Images of the averaged generator; arguments of its `call`."""
+        """Images of the averaged generator, which takes the same arguments."""
         return self.G_ema(inputs, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Train on one batch: G, D, and the penalties that are due; then move the average."""
+        """Train on one batch: G, D, and the penalties that are due; then update the average."""
         images, label = self._images_and_label(data)
         metrics = self._order.run_batch(images, label)
         for name, metric in {"loss_G": "Loss/G/loss", "loss_D": "Loss/D/loss", "r_t": "Loss/signs/real"}.items():
@@ -204,7 +204,7 @@ class StyleGANTrainer(keras.Model):
         """Load what save_own_variables saved."""
         self.step, self.cur_nimg = (int(number) for number in store["progress"])
         for name, variable in self._own_variables().items():
-            if name in store.keys():  # not in weights that were saved before compile  # noqa: SIM118
+            if name in store.keys():  # missing from weights that were saved before compile  # noqa: SIM118
                 variable.assign(store[name])
 
     def _own_variables(self) -> dict[str, tf.Variable]:
@@ -242,7 +242,7 @@ class _StepOrder(StepOrder):
         return self.run((images, label))
 
     def _phase(self, loss_function: LossFunction, model: keras.Model, optimizer: Any) -> Phase:
-        """A compiled function of a phase's inputs that updates `model` and returns the moments of the metrics."""
+        """Return a compiled function of a phase's inputs that updates `model` and returns the metrics' moments."""
         variables = model.trainable_variables
         optimizer.build(variables)
 

@@ -1,10 +1,10 @@
-"""Layers of two networks that mean the same, and weights of one in the shapes of the other, for --init_from.
+"""Matching layers of two networks, and weights of one in the shapes of the other, for --init_from.
 
-StyleGAN2 and the discriminator have layers for every resolution, which match by name; where no resolutions agree, as
-between 32 x 32 and 48 x 32, in their order from the smallest. Blocks of the discriminator that the source does not have
-pass on their input, halved, at first. The layers of StyleGAN3 match in their order, so that what follows what stays the
-same, and where their numbers differ, those of the nearest cutoffs and sampling rates do. Sizes may differ: the first
-channels are those that both have, and weights from a new input to an output that was there before begin at zero.
+StyleGAN2 and the discriminator have layers for every resolution, which match by name. If no resolutions agree, as
+between 32 x 32 and 48 x 32, they match in order, from the smallest. Discriminator blocks that the source does not have
+initially pass on their input, downsampled by 2. The layers of StyleGAN3 match in order; if their numbers differ, those
+with the nearest cutoffs and sampling rates match. Sizes may differ: the first channels are the common ones, and weights
+from a new input to an existing output start at zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sg3tf.utils.resolution import Size, longer_side, pyramid, size_of
 
 Array = NDArray[np.float32]
 _COLORS = 3
-_INPUT_AXIS, _OUTPUT_AXIS = 2, 3  # of the kernel of a convolution
+_INPUT_AXIS, _OUTPUT_AXIS = 2, 3  # of a convolution's kernel
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,12 +34,12 @@ class Layer:
 
     Attributes:
         name: official name.
-        variables: by role, such as "kernel" and "affine.bias".
-        image_axis: axis of the kernel that is the channels of the image; None: the layer does not touch the image.
-        extra_inputs: of the kernel, after the features: statistics of the minibatch.
+        variables: variables by role, such as "kernel" and "affine.bias".
+        image_axis: axis of the kernel for the channels of the image; None: the layer does not touch the image.
+        extra_inputs: number of the kernel's inputs after the features, for minibatch statistics.
         positions: grid of the features that a dense kernel flattens.
-        role: name by which layers of two networks match, if not `name`: grids of other shapes have other names.
-        width: of the image, relative to its longer side: the unit of frequencies and translations of the input.
+        role: name by which layers of two networks match, if not `name`, which depends on the shape of the grid.
+        width: width of the image, relative to its longer side: the unit of the input's frequencies and translations.
         place: log2 of the cutoff and of the sampling rate, in StyleGAN3.
     """
 
@@ -57,8 +57,8 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
     """Copy every layer of `source` that has a counterpart in `target`.
 
     Returns:
-        A line for each layer of `target`: copied, resized, or left at its initial value; none if all are copied as they
-        are, from layers of the same name.
+        A line for each layer of `target`: copied, resized, or left at its initial value. Empty if all layers are copied
+        unchanged from layers of the same name.
     """
     lines, is_whole = [], True
     pairs = [*_pairs(source, target)]
@@ -95,7 +95,7 @@ def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, La
 
 
 def _have_other_resolutions(source: keras.Model, target: keras.Model) -> bool:
-    """Return True if no halving of one picture gives the longer side of a halving of the other."""
+    """Return True if no downsampled versions of the two images have the same longer side."""
     octaves = math.log2(longer_side(source.config.resolution) / longer_side(target.config.resolution))
     return octaves != round(octaves)
 
@@ -105,7 +105,7 @@ def _name(_: keras.Model, layer: Layer) -> str:
 
 
 def _block_order(model: keras.Model, layer: Layer) -> str:
-    """Name of a layer with the position of its block, from the smallest grid, in the place of the side of its grid."""
+    """Name of a layer with its block's resolution replaced by the block's position, counted from the smallest."""
     block, _, part = layer.name.partition(".")
     if layer.role or not block[1:].isdecimal():
         return _name(model, layer)
@@ -113,12 +113,12 @@ def _block_order(model: keras.Model, layer: Layer) -> str:
 
 
 def _sides(model: keras.Model) -> list[int]:
-    """Longer sides of the grids of a network, from the smallest."""
+    """Longer sides of a network's grids, smallest first."""
     return [size.longer for size in pyramid(model.config.resolution)]
 
 
 def _of_other_labels(there: Any, here: Any) -> list[str]:
-    """Roles of layers that depend on what the labels are."""
+    """Roles of layers that do not match because the labels differ."""
     names = ["mapping.embed"] if there.label_dim != here.label_dim else []
     return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
 
@@ -128,7 +128,7 @@ def _is_residual(target: keras.Model) -> bool:
 
 
 def _begins_above(source: keras.Model, target: keras.Model) -> bool:
-    """Return True for a residual discriminator whose first block is at a resolution above those of `source`."""
+    """Return True for a residual discriminator whose first block has a higher resolution than `source`."""
     if not _is_residual(target):
         return False
     if _have_other_resolutions(source, target):
@@ -145,11 +145,11 @@ def _new_blocks(target: keras.Model, pairs: list[tuple[Layer, Layer | None]]) ->
 
 
 def _pass_on(part: str, layer: Layer) -> str:
-    """Make a layer of a new block take part in halving the block's input; return what became of it."""
+    """Initialize a layer such that its new block only downsamples its input; return how it was initialized."""
     kernel = layer.variables["kernel"]
     if part == "skip":
         num_inputs, num_outputs = kernel.shape[-2:]
-        # At use, kernels are divided by the root of their number of inputs, and the sum of both branches by that of 2.
+        # When used, kernels are divided by the root of their number of inputs, and the sum of both branches by sqrt(2).
         kernel.assign(np.eye(num_inputs, num_outputs, dtype=np.float32)[None, None] * (2 * num_inputs) ** 0.5)
         return "identity"
     if part == "conv1":
@@ -159,9 +159,10 @@ def _pass_on(part: str, layer: Layer) -> str:
 
 
 def _matched(there: list[Layer], here: list[Layer]) -> dict[str, Layer]:
-    """Match layers in their order, each once, so that the squared differences of their places are least."""
+    """Match layers in order, each once, minimizing the squared differences of their places."""
     where, place = (np.array([layer.place for layer in layers], np.float64).reshape(-1, 2) for layers in (there, here))
-    # The order decides among layers of one cutoff and rate. Squares of one number keep the order: it is one number.
+    # Order breaks ties between layers of equal cutoff and rate. A place is reduced to a single number, because squared
+    # differences of single numbers preserve the order.
     where, place = (p @ [1, 0.1] + 1e-4 * np.arange(len(p)) for p in (where, place))
     rows, columns = linear_sum_assignment(np.square(place[:, None] - where[None, :]))
     return {here[row].name: there[column] for row, column in zip(rows, columns, strict=True)}
@@ -222,7 +223,7 @@ def _discriminator(model: Discriminator) -> Iterator[Layer]:
 
 
 def _variables(layer: keras.layers.Layer, *names: str) -> dict[str, keras.Variable]:
-    """Variables of a layer, and those of its affine map of styles, if it has one."""
+    """Variables of a layer and of its affine map of styles, if it has one."""
     found = {name: value for name in names if (value := getattr(layer, name, None)) is not None}
     if hasattr(layer, "affine"):
         found |= {"affine.kernel": layer.affine.kernel, "affine.bias": layer.affine.bias}
@@ -233,7 +234,7 @@ def _variables(layer: keras.layers.Layer, *names: str) -> dict[str, keras.Variab
 
 
 def _copy(source: Layer, target: Layer) -> list[str]:
-    """Copy the variables of a layer; return what was resized, or is initial because the source has none."""
+    """Copy the variables of a layer; list those that were resized, or left initial because the source lacks them."""
     changed = []
     for role, variable in target.variables.items():
         if role not in source.variables:
@@ -245,7 +246,7 @@ def _copy(source: Layer, target: Layer) -> list[str]:
         if old.shape != initial.shape:
             changed.append(f"{role} {_shape(old)} to {_shape(initial)}")
         elif role == "kernel" and source.positions != target.positions:
-            changed.append(f"{role} for a grid of {source.positions} to {target.positions}")
+            changed.append(f"{role} from a grid of {source.positions} to {target.positions}")
         if role == "kernel":
             old = _with_image_channels(old, initial.shape, target.image_axis)
             variable.assign(_fit_kernel(old, initial, source, target))
@@ -278,10 +279,10 @@ def _fit_kernel(old: Array, initial: Array, source: Layer, target: Layer) -> Arr
 
 
 def _fit(old: Array, initial: Array, input_axis: int | None = None, num_inputs: tuple[int, int] | None = None) -> Array:
-    """Put `old` into the shape of `initial`, whose values fill the rest, except from new inputs to old outputs.
+    """Resize `old` to the shape of `initial`, which provides new values, except zeros from new inputs to old outputs.
 
-    Weights are divided by the root of their number of inputs when used, which their scale makes up for; `num_inputs`
-    are those before and after, where `old` and `initial` are parts of kernels.
+    When used, weights are divided by the root of their number of inputs; scaling them compensates for its change. If
+    `old` and `initial` are parts of kernels, `num_inputs` has the numbers for the whole kernels.
     """
     before, after = num_inputs or ((1, 1) if input_axis is None else (old.shape[input_axis], initial.shape[input_axis]))
     if old.shape == initial.shape and before == after:
@@ -299,7 +300,7 @@ def _fit(old: Array, initial: Array, input_axis: int | None = None, num_inputs: 
 
 
 def _in_image_widths(role: str, array: Array, ratio: float) -> Array:
-    """Give frequencies and translations of the input the unit of another image, whose width is 1 / ratio as great."""
+    """Convert the input's frequencies and translations to units of an image that is 1 / ratio times as wide."""
     if role == "freqs":
         return array / np.float32(ratio)
     is_affine = role in ("affine.kernel", "affine.bias")  # to (cos, sin, x, y)
@@ -307,9 +308,9 @@ def _in_image_widths(role: str, array: Array, ratio: float) -> Array:
 
 
 def _with_positions(kernel: Array, before: Size, after: Size) -> Array:
-    """Give a dense kernel of flattened features [H, W, C] another grid, by the nearest of the old positions.
+    """Resample a dense kernel of flattened features [H, W, C] to another grid, from the nearest old positions.
 
-    Weights are divided by the root of their number when used; the rest of the factor keeps the sum over positions.
+    When used, weights are divided by the root of their number; the factor here preserves the sum over positions.
     """
     if before == after:
         return kernel
@@ -318,7 +319,7 @@ def _with_positions(kernel: Array, before: Size, after: Size) -> Array:
 
 
 def _on_grid(features: Array, size: Size) -> Array:
-    """Give features [H, W, C] another size, by the nearest of the old positions."""
+    """Resample features [H, W, C] to another size, from the nearest old positions."""
     height, width, _ = features.shape
     rows = ((np.arange(size.height) + 0.5) * height / size.height).astype(int)
     columns = ((np.arange(size.width) + 0.5) * width / size.width).astype(int)
@@ -326,7 +327,7 @@ def _on_grid(features: Array, size: Size) -> Array:
 
 
 def _with_size(kernel: Array, size: int) -> Array:
-    """Make a kernel of 3 x 3 pixels one of 1 x 1 by its sum (config T to R), or put one of 1 x 1 into the middle."""
+    """Sum a 3 x 3 kernel to 1 x 1 (config T to R), or pad a 1 x 1 kernel with zeros to 3 x 3."""
     if kernel.shape[0] == size:
         return kernel
     if size == 1:
@@ -336,7 +337,7 @@ def _with_size(kernel: Array, size: int) -> Array:
 
 
 def _with_image_channels(kernel: Array, shape: tuple[int, ...], axis: int | None) -> Array:
-    """Turn the color channels of a kernel into gray or back; transparency, the fourth channel, has no counterpart."""
+    """Convert a kernel's color channels to gray or back; the fourth channel, transparency, has no counterpart."""
     if axis is None or kernel.shape[axis] == shape[axis] or 1 not in (kernel.shape[axis], shape[axis]):
         return kernel
     is_input = axis == _INPUT_AXIS

@@ -43,13 +43,13 @@ GIGA = 2**30
 
 
 def memory() -> dict[str, float]:
-    """Memory in gigabytes, {name: value}, of this process and of the fullest GPU, the latter since the last call."""
+    """Memory in gigabytes, {name: value}: of this process, and of the fullest GPU since the last call."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA
     values = {"Resources/peak_cpu_mem_gb": peak}
     pages = Path("/proc/self/statm")
     if pages.exists():
         now = int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / GIGA
-        values = {"Resources/cpu_mem_gb": now, "Resources/peak_cpu_mem_gb": max(now, peak)}  # the kernel's peak lags
+        values = {"Resources/cpu_mem_gb": now, "Resources/peak_cpu_mem_gb": max(now, peak)}  # the peak lags
     if peaks := [_peak_of_gpu(device.name) for device in tf.config.list_logical_devices("GPU")]:
         values["Resources/peak_gpu_mem_gb"] = max(peaks)
     return values
@@ -67,14 +67,14 @@ BAD_SHARE = 0.5  # share of the steps of a phase
 
 
 class DivergenceMonitor:
-    """Ends a run whose gradients overflow tick after tick, before it overwrites its last good checkpoint.
+    """Stops a run whose gradients overflow tick after tick, before it overwrites its last good checkpoint.
 
     A tick is bad if most steps of a phase had a gradient that is not finite, or if a loss is not finite. Single
-    overflows are usual with 16-bit numbers and harmless, as they are zeroed; where a tick has a single step of a phase,
-    that of the tick before counts, too.
+    overflows are common with 16-bit numbers and harmless, because they are zeroed. If a tick has a single step of a
+    phase, that phase's step in the previous tick must have overflowed as well.
 
     Args:
-        max_bad_ticks: number of bad ticks in a row that ends the run.
+        max_bad_ticks: number of consecutive bad ticks that stops the run.
 
     Examples:
         >>> monitor = DivergenceMonitor(max_bad_ticks=3)
@@ -87,15 +87,15 @@ class DivergenceMonitor:
     def __init__(self, max_bad_ticks: int) -> None:
         self.max_bad_ticks = max_bad_ticks
         self.bad_ticks = 0
-        self._overflows: dict[str, float] = {}  # share of each phase's steps in the last tick that had any
+        self._overflows: dict[str, float] = {}  # share of each phase's steps, in the last tick that had any
 
     @property
     def is_healthy(self) -> bool:
-        """True if the last tick was not bad, so that the weights are worth saving."""
+        """True if the last tick was not bad, so the weights are worth saving."""
         return self.bad_ticks == 0
 
     def update(self, statistics: Mapping[str, Mapping[str, float]]) -> str | None:
-        """Judge a tick by its statistics; return its first problem, or None.
+        """Check the statistics of a tick; return its first problem, or None.
 
         Raises:
             TrainingError: too many bad ticks in a row.
@@ -131,7 +131,7 @@ GENERATE_AT_ONCE = 16
 
 
 class RunLogger:
-    """Writes log, statistics, image grids, snapshots and checkpoints into the run folder.
+    """Writes the log, statistics, image grids, snapshots and checkpoints to the run folder.
 
     Args:
         run: the run folder.
@@ -167,13 +167,13 @@ class RunLogger:
         self._tick_nimg, self._maintenance_s = state.cur_nimg, 0.0
         self._saturated = False
         kept = run_dir.truncate_lines(run / STATS, state.cur_nimg, lambda line: line["Progress/kimg"]["mean"])
-        productive = 0.0 if state.cur_nimg == 0 else None  # 0 also where a run begins anew
+        productive = 0.0 if state.cur_nimg == 0 else None  # 0 also if a run starts over
         if kept:
             productive = kept[-1].get("Goodput/productive_sec", {}).get("mean")
         self._goodput = Goodput(run, productive, started)
 
     def log(self, line: str) -> None:
-        """Print a line, and append it to log.txt."""
+        """Print a line and append it to log.txt."""
         print_above_bar(line)
         with open(self.run / run_dir.LOG, "a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -191,13 +191,13 @@ class RunLogger:
         elif self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
             if (kills := self._evaluator.kills_in(snapshot)) >= MOST_KILLS:
                 self.log(
-                    f"warning: no metrics of {snapshot.name}: {kills} processes were killed in them; if memory was "
-                    "lacking, give fewer --metrics_samples, other --metrics, or --metrics=none"
+                    f"warning: no metrics of {snapshot.name}: {kills} processes were killed while computing them; if "
+                    "memory ran out, use fewer --metrics_samples, other --metrics, or --metrics=none"
                 )
             else:
-                self.log(f"computing the metrics of {snapshot.name}, in which the run was interrupted")
+                self.log(f"computing the metrics of {snapshot.name}, during which the run was interrupted")
                 self.on_evaluation()
-        self.log(f"building the training step with {training_backend()} operations: a minute or two")
+        self.log(f"building the training step with {training_backend()} operations, which takes a minute or two")
 
     def on_step(self, metrics: Moments) -> None:
         """Collect the metrics of a step, and advance the progress bar."""
@@ -206,7 +206,7 @@ class RunLogger:
         self._bar.advance_to(min(self.state.cur_nimg / 1000, self.options.kimg))  # the last batch may exceed it
 
     def on_tick(self, stall_seconds: float) -> None:
-        """Write the statistics since the last tick: a line of the log and of stats.jsonl, scalars in TensorBoard.
+        """Write the statistics since the last tick to the log, to stats.jsonl and to TensorBoard.
 
         Args:
             stall_seconds: seconds spent waiting for images.
@@ -225,10 +225,10 @@ class RunLogger:
         except TrainingError as error:
             raise TrainingError(f"{error}; that is {run_dir.last_checkpoint(self.run)}") from error
         if problem is not None:
-            self.log(f"bad tick: {problem}; nothing is saved until this is over")
+            self.log(f"bad tick: {problem}; nothing is saved until a good tick")
 
     def _warn_of_saturation(self) -> None:
-        """Log the controller's warning once each time that augmentation saturates."""
+        """Log the controller's warning, once each time that augmentation saturates."""
         warning = self.state.controller.warning
         if warning is not None and not self._saturated:
             self.log(f"warning: {warning}")
@@ -237,7 +237,7 @@ class RunLogger:
     def on_checkpoint(self) -> None:
         """Save a checkpoint to resume from, unless the last tick was bad.
 
-        This waits only until the state is copied; a thread writes the copy.
+        Returns as soon as the state is copied; a thread writes the copy.
 
         Raises:
             TrainingError: the checkpoint before this one could not be written.
@@ -283,9 +283,9 @@ class RunLogger:
                 self._save_histograms()
 
     def on_evaluation(self) -> None:
-        """Compute the metrics of a snapshot, after its checkpoint so that a failure costs nothing else.
+        """Compute the metrics of a snapshot, after its checkpoint, so that a failure loses nothing else.
 
-        Unless the last tick was bad, they are known, or too many processes were killed in them.
+        Does nothing if the last tick was bad, the metrics are known, or too many processes were killed in them.
         """
         snapshot = self._snapshot_file()
         if not self._divergence.is_healthy or not self._evaluator.lacks_values_of(snapshot):
@@ -293,17 +293,17 @@ class RunLogger:
         if self._evaluator.kills_in(snapshot) >= MOST_KILLS:
             return
         with self._maintenance():
-            self._checkpoints.wait()  # metrics take longer, and memory
+            self._checkpoints.wait()  # metrics take a long time and memory
             try:
                 values = self._evaluator.evaluate(snapshot)
-            except Exception as error:  # whatever it is, it is no reason to end the run
+            except Exception as error:  # no failure here is a reason to stop the run
                 self.log(f"warning: no metrics of {snapshot.name}: {type(error).__name__}: {summarize_error(error)}")
                 return
         self.write_scalars(values)
         self.log("  ".join(f"{name.removeprefix('Metrics/')} {value:.4g}" for name, value in values.items()))
 
     def close(self) -> None:
-        """Finish the checkpoint that is being written; close the progress bar, TensorBoard's file and goodput.json."""
+        """Wait for the current checkpoint; close the progress bar, TensorBoard's file and goodput.json."""
         self._checkpoints.close()
         self._bar.close()
         self._goodput.close()
@@ -331,7 +331,7 @@ class RunLogger:
         return values
 
     def write_scalars(self, scalars: dict[str, float]) -> None:
-        """Write {name: value} to TensorBoard at the present number of images."""
+        """Write {name: value} to TensorBoard at the current number of images."""
         with self._writer.as_default():
             for name, value in scalars.items():
                 tf.summary.scalar(name, value, step=self.state.cur_nimg)
@@ -375,7 +375,7 @@ class RunLogger:
     def _generate(self, latents: Latents) -> NDArray[np.uint8]:
         parts = []
         impl = training_backend()
-        with ops.use_backend("matmul" if impl == "xla" else impl):  # an occasional grid does not pay for compiling
+        with ops.use_backend("matmul" if impl == "xla" else impl):  # compiling does not pay off for an occasional grid
             for start in range(0, len(latents.z), GENERATE_AT_ONCE):
                 rows = slice(start, start + GENERATE_AT_ONCE)
                 parts.append(images.to_uint8(self.state.G_ema({"z": latents.z[rows], "label": latents.label[rows]})))
@@ -383,7 +383,7 @@ class RunLogger:
 
 
 class NullLogger:
-    """Logger of the workers that are not the chief: writes nothing."""
+    """Logger of all workers but the chief: writes nothing."""
 
     def on_start(self, notes: list[str]) -> None: ...
 

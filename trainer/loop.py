@@ -30,7 +30,7 @@ from trainer.state import TrainState
 from trainer.step import TrainStep
 from trainer.transfer import init_from
 
-AGREE_EVERY_STEPS = 4  # agreeing waits for the devices of all workers
+AGREE_EVERY_STEPS = 4  # agreeing waits for all workers' devices
 
 
 def train(
@@ -43,20 +43,20 @@ def train(
     resume: Path | None = None,
     started: float | None = None,
 ) -> bool:
-    """Train until options.kimg, or until a signal asks to stop.
+    """Train until options.kimg, or until a signal requests to stop.
 
     Args:
         options: options of the run.
         dataset: real images: a data set, or any iterable of batches (images uint8 [B, H, W, C], labels float32
             [B, label_dim]), where B is this worker's part of the batch. See `trainer.inputs.BatchIterator`.
-        run: the run folder, which exists (`trainer.run_dir.create`).
-        held_out: images that are only judged; None without --validation.
-        strategy: devices to compute on; default: the current one.
+        run: the run folder, which must exist (`trainer.run_dir.create`).
+        held_out: images that D scores but does not learn from; None without --validation.
+        strategy: strategy to train with; default: the current one.
         resume: checkpoint folder to resume from; None for a new run.
         started: time.monotonic() at the start of the process, for the goodput; None: now.
 
     Returns:
-        True if the run is finished, False if it has stopped before, at a checkpoint.
+        True if the run is finished, False if it stopped earlier, at a checkpoint.
 
     Raises:
         TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
@@ -74,7 +74,7 @@ def train(
     random_inputs = make_random_inputs(options, state, data)
     train_step = TrainStep(state, options, strategy, random_inputs)
     pipeline = InputPipeline(options, data, held_out, step=state.step, cur_nimg=state.cur_nimg, part=part)
-    local = strategy if workers.count == 1 else None  # what the chief computes alone must not wait for other workers
+    local = strategy if workers.count == 1 else None  # what only the chief computes must not wait for other workers
     logger = RunLogger(run, options, state, data, random_inputs, local, started) if workers.is_chief else NullLogger()
     profiler = Profiler(run / "tensorboard", options.profile_steps)
     schedule = Schedule(options, state.cur_nimg)
@@ -98,12 +98,12 @@ def train(
             report(schedule.due(state.cur_nimg))
         report(schedule.due_at_end(state.cur_nimg))
         logger.on_end()
-        workers.wait_for_all()  # the others would take a worker that leaves early for lost
+        workers.wait_for_all()  # otherwise, a worker that leaves early would be considered lost
     return schedule.is_finished(state.cur_nimg)
 
 
 def _ensure_temporary_folder(run: Path) -> None:
-    """Let Keras save through temporary files in the run folder where no other place can be written."""
+    """Let Keras put temporary files into the run folder if no other place is writable."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def _ensure_temporary_folder(run: Path) -> None:
 
 
 def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:
-    """True if one of the workers has received a signal; several workers agree on that every few steps."""
+    """True if any worker has received a signal; multiple workers agree on that every few steps."""
     if workers.count > 1 and step % AGREE_EVERY_STEPS:
         return False
     return workers.any(bool(signals))
@@ -119,7 +119,7 @@ def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:
 
 @contextlib.contextmanager
 def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
-    """Turn failures of the disk, the devices and other workers into one line with the remedy."""
+    """Turn failures of the disk, the devices and other workers into one-line errors with the remedy."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -130,25 +130,25 @@ def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
 
 
 def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Workers) -> str | None:
-    """Line about a failure of the disk, a device or another worker; None about an error of the program itself."""
+    """Message for a failure of the disk, a device or another worker; None for a bug in the program."""
     last, summary = run_dir.last_checkpoint(run), summarize_error(error)
     if isinstance(error, OSError):
         file, reason = error.filename or run, error.strerror or error
         return f"{file}: cannot be written ({reason}); continue with --resume from {last}"
-    if is_file_error(error):  # of TensorBoard's files; TensorFlow takes a full disk for an exhausted resource
+    if is_file_error(error):  # in TensorBoard's files; TensorFlow reports a full disk as an exhausted resource
         return f"{run}: cannot be written ({summary}); continue with --resume from {last}"
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return f"a device has too little memory ({summary}); use a smaller --batch_per_replica, or --precision=bf16"
     if workers.count == 1:
         return None
     return (
-        f"{workers.lost(error)}: lost, see its log, its host and the network ({summary}); start all workers again with "
+        f"{workers.lost(error)}: lost; check its log, its host and the network ({summary}); restart all workers with "
         f"--resume=latest, from {last}"
     )
 
 
 def load_weights(state: TrainState, options: Options, resume: Path | None) -> list[str]:
-    """Load the weights that a run begins with; return notes for its log."""
+    """Load a run's initial weights; return notes for its log."""
     notes = []
     if warning := options.gamma_warning:
         notes.append(f"warning: {warning}")
@@ -187,7 +187,7 @@ def _closing(*resources: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that receives SIGINT (Ctrl-C) and SIGTERM; a second signal takes its usual effect at once."""
+    """A list that receives SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once."""
     received: list[int] = []
     previous: dict[int, Any] = {}
 

@@ -1,6 +1,6 @@
 """Losses of the four phases of a training step.
 
-A phase is a function of (state, inputs) that returns the loss of each image, [N] in float32, and values of its metrics,
+A phase is a function of (state, inputs) that returns the loss of each image, float32 [N], and the values of metrics,
 {name: [N]}. It changes only running statistics: those of G in the discriminator's phase, and the mean path length.
 """
 
@@ -28,15 +28,15 @@ Metrics = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Regularization:
-    """Lazy regularization (arXiv 1912.04958, section 3.1): every `interval` steps with `interval` times the gradient.
+    """Lazy regularization (arXiv 1912.04958, section 3.1): every `interval` steps, with `interval` times the gradient.
 
     Attributes:
         gamma: weight of the R1 penalty; 0 for none.
-        r1_interval: steps from one R1 phase to the next.
+        r1_interval: steps between R1 phases.
         pl_weight: weight of path length regularization; 0 for none.
-        pl_interval: steps from one path length phase to the next.
+        pl_interval: steps between path length phases.
         lecam: weight of the LeCam penalty, which is part of every discriminator phase; 0 for none.
-        num_parts: parts of a batch whose gradients accumulate: the means of LeCam move in each of them.
+        num_parts: parts of a batch whose gradients accumulate; each of them updates the means of LeCam.
 
     Examples:
         >>> regularization = Regularization(gamma=8.2)
@@ -83,7 +83,7 @@ def generator_phase(state: State, inputs: FakeInputs) -> tuple[tf.Tensor, Metric
 
 
 def discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
-    """Logistic loss softplus(D(G(z))) + softplus(-D(x)); moves the running statistics of G."""
+    """Logistic loss softplus(D(G(z))) + softplus(-D(x)); updates the running statistics of G."""
     fake, real = inputs.fake, inputs.real
     fake_images = tf.stop_gradient(generate(state.G, fake.latents, update_emas=True))
     fake_logits = discriminator_logits(state, fake_images, fake.latents.label, fake.view)
@@ -104,8 +104,8 @@ def r1_phase(state: State, inputs: RealInputs) -> tuple[tf.Tensor, Metrics]:
     return loss * state.regularization.r1_interval, metrics
 
 
-# Paired relativistic loss, arXiv 2501.05441: a generated image is judged against a real one, and R2 is R1 of generated
-# images. Signs are those of D(x) - D(G(z)): the logits by themselves have no zero.
+# Paired relativistic loss, arXiv 2501.05441: each generated image is compared with a real one, and R2 is R1 of
+# generated images. Signs are those of D(x) - D(G(z)), because single logits have no fixed zero.
 
 
 def relativistic_generator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
@@ -117,7 +117,7 @@ def relativistic_generator_phase(state: State, inputs: DiscriminatorInputs) -> t
 
 
 def relativistic_discriminator_phase(state: State, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, Metrics]:
-    """Relativistic loss softplus(D(G(z)) - D(x)) of the discriminator; moves the running statistics of G."""
+    """Relativistic loss softplus(D(G(z)) - D(x)) of the discriminator; updates the running statistics of G."""
     images = tf.stop_gradient(generate(state.G, inputs.fake.latents, update_emas=True))
     fake_logits, real_logits = _paired_logits(state, images, inputs)
     loss = tf.nn.softplus(fake_logits - real_logits)
@@ -146,9 +146,9 @@ class Loss(NamedTuple):
     """The phases that a loss consists of.
 
     Attributes:
-        generator: the generator's.
-        discriminator: the discriminator's.
-        penalty: that of the gradient penalty, in steps with R1.
+        generator: phase of the generator.
+        discriminator: phase of the discriminator.
+        penalty: phase of the gradient penalty, in steps with R1.
 
     Examples:
         >>> LOSSES["logistic"].penalty.__name__
@@ -178,7 +178,7 @@ def scores(kind: str, logits: tf.Tensor) -> Metrics:
 
 
 def _paired_logits(state: State, images: tf.Tensor, inputs: DiscriminatorInputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logits [N] of generated images and of the real ones that they are paired with."""
+    """Logits [N] of generated images and of the real images that they are paired with."""
     fake, real = inputs.fake, inputs.real
     fake_logits = discriminator_logits(state, images, fake.latents.label, fake.view)
     return fake_logits, discriminator_logits(state, *real_images(state, real), real.view)
@@ -200,7 +200,7 @@ def generate(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> t
 
 
 def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.Tensor:
-    """Style vectors [N, num_ws, w_dim], those from mix_from on of mix_z (arXiv 1812.04948, section 3.1)."""
+    """Style vectors [N, num_ws, w_dim]; from index mix_from on, those of mix_z (arXiv 1812.04948, section 3.1)."""
     ws = G.mapping(latents.z, latents.label, update_emas=update_emas)
     if latents.mix_z is None:
         return ws
@@ -209,7 +209,7 @@ def styles(G: BaseGenerator, latents: Latents, update_emas: bool = False) -> tf.
 
 
 def real_images(state: State, inputs: RealInputs) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images float32 [N, H, W, C] and labels that the discriminator takes for real; with APA some are generated."""
+    """Images float32 [N, H, W, C] and labels that the discriminator gets as real; with APA, some are generated."""
     images = to_float(inputs.images)
     if inputs.pseudo is None:
         return images, inputs.label
@@ -227,7 +227,7 @@ def discriminator_logits(state: State, images: tf.Tensor, label: tf.Tensor | Non
     """Logits [N] of images as the discriminator sees them in training: blurred, then augmented.
 
     Args:
-        state: the discriminator and the augmentation.
+        state: training state with the discriminator and the augmentation.
         images: float [N, H, W, C] in [-1, 1].
         label: float32 [N, label_dim].
         view: parameters of blur and augmentation.
@@ -256,8 +256,8 @@ def lecam_penalty(fake_logits: tf.Tensor, real_logits: tf.Tensor, means: tf.Vari
 
     Args:
         fake_logits, real_logits: [N].
-        means: float32 [2], the moving averages a_R and a_F of earlier logits, which move towards those of this batch.
-        num_parts: parts that a batch has; all of them together move the means as far as a whole batch does.
+        means: float32 [2], the moving averages a_R and a_F of logits, which are updated with those of this batch.
+        num_parts: number of parts of a batch; together they update the means as much as a whole batch does.
     """
     real_mean, fake_mean = tf.unstack(means.value())
     penalty = tf.square(real_logits - fake_mean) + tf.square(fake_logits - real_mean)
@@ -272,13 +272,13 @@ def path_length_penalty(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """(|J_w^T y| - a)^2 [N] and the lengths |J_w^T y| [N].
 
-    y is a random image of unit variance per sqrt(H W); the length averages over style vectors.
+    y is Gaussian noise divided by sqrt(H W); the length averages over style vectors.
 
     Args:
         G: the generator.
-        latents: its inputs.
+        latents: inputs of the generator.
         direction_seeds: int32 [N, 2], seeds of y.
-        mean: float32 scalar a, the moving average of lengths, which moves towards those of this batch.
+        mean: float32 scalar a, the moving average of lengths, which is updated with those of this batch.
     """
     ws = styles(G, latents)
     with tf.GradientTape() as tape:
@@ -299,14 +299,14 @@ def path_length_penalty(
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:
-    """Images in [-1, 1]: uint8 from 0 to 255 is scaled, float is returned as it is."""
+    """Images in [-1, 1]: uint8 from 0 to 255 is scaled, float is returned unchanged."""
     return tf.cast(images, tf.float32) / 127.5 - 1 if images.dtype == tf.uint8 else images
 
 
 def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     """Gaussian blur with zero padding: taps 2^-((i / sigma)^2) for |i| <= floor(3 sigma), normalized.
 
-    Two products with a banded matrix, so that sigma may be a tensor that fades during training.
+    Computed as two products with banded matrices, so sigma may be a tensor that fades during training.
 
     Args:
         images: float [N, H, W, C].
@@ -315,7 +315,7 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
     Gradient with respect to images: of any order.
     """
     sigma = tf.convert_to_tensor(sigma, tf.float32)
-    # All taps, also those beyond the image; as many for every sigma, as XLA needs static shapes.
+    # All taps, even those beyond the image, and equally many for every sigma: XLA needs static shapes.
     largest = math.floor(3 * BLUR_SIGMA_PIXELS)
     total = tf.reduce_sum(_taps(tf.range(-largest, largest + 1, dtype=tf.float32), sigma))
 
@@ -328,6 +328,6 @@ def blur(images: tf.Tensor, sigma: tf.Tensor | float) -> tf.Tensor:
 
 
 def _taps(offset: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    """Taps of the blur at `offset` pixels, not normalized."""
+    """Unnormalized taps of the blur at `offset` pixels."""
     taps = tf.pow(2.0, -tf.square(offset / tf.maximum(sigma, 1e-6)))
     return tf.where(tf.abs(offset) <= tf.floor(3 * sigma), taps, 0.0)

@@ -24,11 +24,11 @@ from trainer.errors import OptionError, TrainingError
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags: every option of trainer.config.Options, where to write, and what to resume."""
     config.define_flags(values)
-    flags.DEFINE_string("outdir", "runs", "Folder to make run folders in.", flag_values=values)
+    flags.DEFINE_string("outdir", "runs", "Folder in which to create run folders.", flag_values=values)
     flags.DEFINE_string(
         "resume",
         None,
-        "Run folder or checkpoint to resume, where options that are not given stay as they were; or 'latest': the "
+        "Run folder or checkpoint to resume; options that are not given keep their values. Or 'latest': the "
         "newest run in --outdir with these settings, or a new one if there is none.",
         flag_values=values,
     )
@@ -37,7 +37,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
-    """Run the program `name` with the arguments `argv`, or those of the process; return the exit status."""
+    """Run the program `name` with the arguments `argv`, by default those of the process; return the exit status."""
     return command_line.run(
         name, functools.partial(_main, name), define_flags, str(__doc__), argv, foreseen=(TrainingError,)
     )
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None, name: str = "trainer.main") -> int:
 
 def _main(name: str, values: flags.FlagValues) -> int:
     started = time.monotonic()
-    # Imported here, so that --help and wrong flags are answered without TensorFlow.
+    # Imported here, so that --help and errors in flags do not load TensorFlow.
     from trainer import dry_run, run_dir
     from trainer.distribution import Workers, make_strategy
     from trainer.loop import train

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 
 class Profiler:
-    """Records the steps from steps[0] up to but excluding steps[1], counted from the start of the process.
+    """Records the steps from steps[0] up to, but excluding, steps[1], counted from the start of the process.
 
     Args:
         folder: TensorBoard's log folder.
-        steps: two numbers, or none to record nothing. The first steps trace and compile: begin at 20 or later.
+        steps: two numbers, or none to record nothing. The first steps trace and compile: start at 20 or later.
     """
 
     def __init__(self, folder: Path, steps: Sequence[int]) -> None:
@@ -38,7 +38,7 @@ class Profiler:
             self.close()
 
     def close(self) -> None:
-        """Write the recording, if there is one that has not been written."""
+        """Write the recording, if there is an unwritten one."""
         if self._recording:
             tf.profiler.experimental.stop()
             self._recording = False

@@ -13,11 +13,11 @@ from sg3tf.utils.progress import with_monotonic_clock
 class ProgressBar(tqdm):
     """Thousands of images, seconds for each thousand, images per second, and the time left.
 
-    Only on a terminal: the lines of the log say the same, and a log file would get hundreds of bars.
+    Shown on a terminal only: the log has the same numbers, and a log file would get hundreds of bars.
 
     Args:
         total_kimg: length of the run.
-        done_kimg: how far it is.
+        done_kimg: thousands of images already done.
     """
 
     def __init__(self, total_kimg: float, done_kimg: float) -> None:
@@ -28,7 +28,7 @@ class ProgressBar(tqdm):
             bar_format=f"{{l_bar}}{{bar}}| {{n:.{digits}f}}/{{total:.{digits}f}} kimg [{{speed}}, {{remaining}} left]",
             smoothing=0.1,
             file=sys.stderr,
-            disable=None,  # where stderr is not a terminal
+            disable=None,  # disables the bar if stderr is not a terminal
         )
         with_monotonic_clock(self)
 

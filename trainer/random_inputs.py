@@ -38,7 +38,7 @@ _AUGMENT = {
 
 
 class Labels(Protocol):
-    """Labels that generated images are given at random; `sg3tf.data.dataset.Dataset` has them."""
+    """Labels to draw for generated images; `sg3tf.data.dataset.Dataset` implements this."""
 
     label_dim: int
 
@@ -73,16 +73,16 @@ class LabelArray:
 class RandomInputs:
     """Latents for global batches, labels drawn from the data, and the parameters of the augmentation.
 
-    They are drawn for the global batch and then split, so that the number of replicas changes nothing.
+    They are drawn for the global batch and then split, so they do not depend on the number of replicas.
 
     Args:
-        labels: data whose labels the generated images are given, as frequently as there.
+        labels: data to draw the labels of generated images from, with the same frequencies.
         batch: images of a step.
         z_dim: width of the latents.
         seed: seed of the run.
         style_mixing: share of images with the styles of two latents.
         num_ws: style vectors of an image.
-        noise: draw seeds for the noise that the generator adds.
+        noise: True: draw seeds for the noise that the generator adds.
 
     Examples:
         >>> inputs = RandomInputs(LabelArray(np.eye(3, dtype=np.float32)), batch=8, z_dim=512, seed=0)
@@ -128,9 +128,9 @@ class RandomInputs:
         return Latents(z, label, mix_z, mix_from, noise)
 
     def grid(self, count: int) -> Latents:
-        """Return the inputs for the image grids of all runs: z of the seeds 0 to count - 1, without mixing and noise.
+        """Return the inputs for image grids, with the z of seeds 0 to count - 1 in all runs, without mixing and noise.
 
-        Labels are drawn from the data, the same ones for all grids of a run.
+        Labels are drawn from the data and are the same for all grids of a run.
         """
         label = self._labels(generator(self.seed, Purpose.LATENTS_GRID), count)
         return Latents(z_from_seeds(range(count), self.z_dim), label)
@@ -143,11 +143,11 @@ class RandomInputs:
         return np.stack([self.labels.label(int(i)) for i in indices])
 
     def directions(self, cur_nimg: int, count: int) -> NDArray[np.int32]:
-        """Return seeds of the random images of path length regularization, int32 [N, 2]."""
+        """Return seeds for the random images of path length regularization, int32 [N, 2]."""
         return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
 
     def pseudo(self, cur_nimg: int, p: float) -> Pseudo:
-        """Return the images that replace real ones, each with probability `p`; the same in all phases of a step."""
+        """Return inputs of images that replace real ones with probability `p`; the same in all phases of a step."""
         replaced = generator(self.seed, Purpose.PSEUDO_REPLACED, cur_nimg).random(self.batch) < p
         return Pseudo(self.latents("pseudo", cur_nimg), replaced)
 

@@ -1,6 +1,6 @@
-"""Waiting for the other workers of a run, before TensorFlow does: with a limit, and while signals are heard.
+"""Waiting for the other workers of a run before TensorFlow does, with a time limit and with working signals.
 
-TensorFlow waits inside C++ without end, holds Python's lock, and takes no notice of SIGTERM.
+TensorFlow waits in C++ code without a limit, holds Python's global lock, and ignores SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _CONNECT_S = 2.0
 def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> None:
     """Return when every worker accepts connections.
 
-    A worker listens at its own port until it has reached all others. Then TensorFlow does, so that a worker that is
-    later reaches it as well.
+    A worker listens on its own port until it has reached all others. Then TensorFlow listens there, so slower workers
+    can reach it as well.
 
     Args:
         addresses: HOST:PORT of all workers.
-        index: of this worker.
+        index: index of this worker.
         limit_s: seconds to wait.
 
     Raises:
@@ -44,7 +44,7 @@ def wait_for_workers(addresses: Sequence[str], index: int, limit_s: float) -> No
                     "their addresses, or wait longer with --start_timeout"
                 )
             time.sleep(_PAUSE_S)
-            with contextlib.suppress(BlockingIOError):  # those who have reached this worker make room for others
+            with contextlib.suppress(BlockingIOError):  # close connections, to make room for others
                 while True:
                     listener.accept()[0].close()
 
@@ -54,7 +54,7 @@ def _listen(address: str) -> socket.socket:
         listener = socket.create_server(("", _split(address)[1]), backlog=128)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise OptionError(f"TF_CONFIG: cannot listen at {address} ({reason}); give a free port") from error
+        raise OptionError(f"TF_CONFIG: cannot listen on {address} ({reason}); give a free port") from error
     listener.setblocking(False)
     return listener
 

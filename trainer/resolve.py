@@ -1,4 +1,4 @@
-"""Options and images of a run, from the given options, the data set and the run to resume."""
+"""Resolution of a run's options and images from the given options, the data set and the run to resume."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from trainer.run_dir import ResumePoint
 def resolve(
     given: Mapping[str, Any], replicas: int, point: ResumePoint | None
 ) -> tuple[Options, Dataset, Dataset | None]:
-    """Open the data and resolve all options, before anything is written; --init_from is left to `check_init_from`.
+    """Open the data and resolve all options before anything is written; `check_init_from` checks --init_from.
 
     Args:
-        given: options by name; all others take their defaults, or the values of the run to resume.
-        replicas: number of devices, over all workers.
+        given: options by name; all others have their defaults, or the values of the run to resume.
+        replicas: number of devices, across all workers.
         point: checkpoint to resume from; None: a new run.
 
     Returns:
-        options, training images, held-out images (None without --validation).
+        Options, training images, held-out images (None without --validation).
 
     Raises:
         OptionError, ConfigError, DataError: something is missing, or does not fit the data, the devices or the run to
             resume; the message has the remedy.
     """
     given = _with_recorded_source(given, point)
-    if point and given.get("precision") == "auto":  # was measured when the run began
+    if point and given.get("precision") == "auto":  # measured when the run began
         given = {**given, "precision": point.options.precision}
     values = {**DEFAULTS, **(dataclasses.asdict(point.options) if point else {}), **given}
     for name, purpose in {"data": "images to train on", "batch": "images per step, such as --batch=32"}.items():
@@ -49,18 +49,18 @@ def resolve(
         raise OptionError(f"--data={values['data']}: does not exist{folder}; give the path that the images have now")
     dataset, held_out = open_data(values)
     options = Options.for_dataset(dataset, **values)
-    if point and options.data_digest == point.options.data_digest:  # the same images under another name
+    if point and options.data_digest == point.options.data_digest:  # the same images, possibly under another name
         options = dataclasses.replace(options, data_name=point.options.data_name)
     check_given(given, options)
-    options.num_accumulation_steps(replicas)  # raises where the batch does not divide
+    options.num_accumulation_steps(replicas)  # raises if the batch does not divide evenly
     evaluation.check_metrics(options)
     return options, dataset, held_out
 
 
 def _with_recorded_source(given: Mapping[str, Any], point: ResumePoint | None) -> Mapping[str, Any]:
-    """Return `given` with --init_from as an absolute path or an address, or as the run to resume has recorded it.
+    """Return `given` with --init_from as an absolute path or an address, or as recorded in the run to resume.
 
-    A resumed run no longer reads that source: it may be gone, or be given by its new name or in another form.
+    A resumed run no longer reads that source, which may be gone, moved, or given in another form.
     """
     if not given.get("init_from"):
         return given
@@ -71,7 +71,7 @@ def _with_recorded_source(given: Mapping[str, Any], point: ResumePoint | None) -
 
 
 def _may_be_same(source: str, recorded: str) -> bool:
-    """Return True if both name one source, or if the recorded path is gone, so that `source` can be its new name."""
+    """Return True if both name the same source, or if the recorded path is gone, so `source` may be its new name."""
     if hub.is_address(recorded):  # an address cannot move
         return hub.is_address(source) and hub.identity(source) == hub.identity(recorded)
     return source == os.path.abspath(recorded) or not os.path.exists(recorded)
@@ -94,13 +94,13 @@ def open_data(values: Mapping[str, Any]) -> tuple[Dataset, Dataset | None]:
         training, held_out = dataset.split(values["validation"], order)
     if values["balance"]:
         training = training.balanced()
-        if held_out and order > 2:  # r_v compares the logits of both, which may depend on the class
+        if held_out and order > 2:  # r_v compares the logits of both, which may depend on the class distribution
             held_out = held_out.balanced()
     return training, held_out
 
 
 def _batch_per_replica(values: Mapping[str, Any], replicas: int) -> int:
-    """Return the resumed run's, unless the number of devices has changed so that it does not divide the batch."""
+    """Return the resumed run's value, unless the batch is not a multiple of it on the current number of devices."""
     previous, batch = values["batch_per_replica"], int(values["batch"])
     if previous is not None and batch % (previous * replicas) == 0:
         return int(previous)

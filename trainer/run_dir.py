@@ -1,4 +1,4 @@
-"""Run folder, OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2: its name, options.json, checkpoints, and resuming."""
+"""Run folders such as OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2: names, options.json, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?\.\w
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
-    """Make the next numbered folder and write options.json into it, and what is known of the labels.
+    """Create the next numbered folder with options.json and the files about labels.
 
     Raises:
-        OptionError: it cannot be made there.
+        OptionError: the folder cannot be created.
     """
     with begin(outdir, options, classes) as run:
         return run
@@ -41,17 +41,17 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
 
 @contextlib.contextmanager
 def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
-    """Folder of a run that begins, made like those of `create` and locked in the context.
+    """Folder of a new run, as created by `create`, locked within the context.
 
     Args:
-        outdir: folder of run folders.
-        options: of the run.
+        outdir: folder for run folders.
+        options: options of the run.
         classes: names of classes.
-        latest: take the newest run with the same options that was killed before it had saved anything, and is not
-            locked, so not at work; without one, or without locks in this file system, the next numbered folder.
+        latest: reuse the newest run with the same options that was killed before it had saved anything and is not
+            locked by a running process; without one, or without locks in this file system, use the next folder.
 
     Raises:
-        OptionError: the folder cannot be made or written.
+        OptionError: the folder cannot be created or written.
     """
     refuse_remote(outdir)
     with contextlib.ExitStack() as stack:
@@ -66,12 +66,12 @@ def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: b
                 (run / CLASSES).write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
             _write_label_scale(run, options)
         except OSError as error:
-            raise OptionError(f"--outdir={outdir}: cannot make a run folder ({error})") from error
+            raise OptionError(f"--outdir={outdir}: cannot create a run folder ({error})") from error
         yield run
 
 
 def _write_label_scale(run: Path, options: Options) -> None:
-    """Write label_scale.json if the run trains with labels that its data set has standardized."""
+    """Write label_scale.json if the run trains with labels that its data set standardizes."""
     if options.cond and (scale := label_scale(Path(options.data))):
         (run / LABEL_SCALE).write_text(json.dumps(scale.to_json(), indent=2) + "\n", encoding="utf-8")
 
@@ -82,20 +82,20 @@ def _next_folder(outdir: Path, options: Options) -> Path:
     folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{options.description}"
     if (size := len(os.fsencode(folder.name))) > MAX_NAME_BYTES:
         raise OptionError(
-            f"--outdir={outdir}: the run folder's name, {folder.name}, is of {size} bytes, {MAX_NAME_BYTES} at most; "
-            "give a shorter --desc, or the data set a shorter name"
+            f"--outdir={outdir}: the run folder's name, {folder.name}, has {size} bytes, {MAX_NAME_BYTES} at most; "
+            "use a shorter --desc or a shorter name of the data set"
         )
     folder.mkdir()
     return folder
 
 
 def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path | None:
-    """Newest run that can begin anew with these options, emptied, and locked in `stack`."""
+    """Newest run that can start over with these options, emptied, and locked in `stack`."""
     for run in sorted(outdir.glob("[0-9]" * 5 + "-*"), reverse=True):
         if run.name[6:] == options.description and _has_saved_nothing(run, options):
             with contextlib.suppress(OSError):
                 stack.enter_context(locked(run, wait=False))
-                note = f"{run} was stopped before its first checkpoint; it begins anew"
+                note = f"{run} was stopped before its first checkpoint; it starts over"
                 print(note)
                 discard_later(run, 0)
                 shutil.rmtree(run / CHECKPOINTS, ignore_errors=True)  # unfinished ones
@@ -106,7 +106,7 @@ def _reused(outdir: Path, options: Options, stack: contextlib.ExitStack) -> Path
 
 
 def _has_saved_nothing(run: Path, options: Options) -> bool:
-    """True if a run has these options, but neither a checkpoint nor a snapshot, or was killed before it had options."""
+    """True if a run has no checkpoint and no snapshot, and has these options or was killed before it had any."""
     if checkpoints(run) or any(run.glob("network-*.keras")):
         return False
     if not any(run.glob("[!.]*")):
@@ -118,8 +118,8 @@ def _has_saved_nothing(run: Path, options: Options) -> bool:
 
 
 def latest_matching_run(outdir: Path, options: Options) -> Path | None:
-    """Newest run in `outdir` that has a checkpoint and the description of `options`, in its name or since a change."""
-    numbered = re.compile(r"\d{5}-(.+)", re.DOTALL)  # a name may hold an end of line
+    """Newest run in `outdir` with a checkpoint whose name or current options have the description of `options`."""
+    numbered = re.compile(r"\d{5}-(.+)", re.DOTALL)  # a name may contain a newline
     runs = [path for path in outdir.glob("*") if numbered.fullmatch(path.name)]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         if run.name[6:] == options.description or _description_now(run) == options.description:
@@ -130,7 +130,7 @@ def latest_matching_run(outdir: Path, options: Options) -> Path | None:
 
 
 def _description_now(run: Path) -> str | None:
-    """Description of the options in a run folder, which differs from its name once gamma has changed."""
+    """Description of a run's current options, which differs from its folder's name once gamma has changed."""
     try:
         return Options.from_file(run / OPTIONS).description
     except OptionError:
@@ -143,11 +143,11 @@ def _description_now(run: Path) -> str | None:
 def checkpoints(run: Path) -> list[Path]:
     """Folders of training states, oldest first."""
     found = [path for path in (run / CHECKPOINTS).glob("*") if path.name.isdigit()]
-    return sorted(found, key=lambda path: int(path.name))  # of 9 digits, and of 10 from a million kimg on
+    return sorted(found, key=lambda path: int(path.name))  # names have 9 digits, and 10 from a million kimg on
 
 
 def last_checkpoint(run: Path) -> str:
-    """Name, for messages, of the place where a run would resume."""
+    """Description, for messages, of where a run would resume."""
     found = checkpoints(run)
     return str(found[-1]) if found else "the beginning, as there is no checkpoint yet"
 
@@ -158,27 +158,27 @@ def new_checkpoint(run: Path, cur_nimg: int) -> Path:
 
 
 def remove_old_checkpoints(run: Path, keep: int) -> None:
-    """Keep the newest few, which are large, and remove what killed processes left half-written."""
+    """Keep the newest `keep` checkpoints, and remove files that killed processes left half-written."""
     for path in checkpoints(run)[:-keep]:
-        path.rename(path.with_name(f".{path.name}.partial-old"))  # so that a kill leaves none half-removed
+        path.rename(path.with_name(f".{path.name}.partial-old"))  # so a kill leaves nothing half-removed
     for path in (run / CHECKPOINTS).glob(".*.partial-*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def recover_checkpoints(run: Path) -> None:
-    """Put back checkpoints while whose replacement a process was killed; see `files.recover_replaced`."""
+    """Restore checkpoints that a killed process was replacing; see `files.recover_replaced`."""
     for path in (run / CHECKPOINTS).glob(".*.old-*"):
         recover_replaced(path.with_name(path.name[1:].rpartition(".old-")[0]))
 
 
 def discard_later(run: Path, cur_nimg: int) -> list[str]:
-    """Move what a run has saved after `cur_nimg` images into its folder discarded/, and remove unfinished files.
+    """Move what a run has saved after `cur_nimg` images to its folder discarded/, and remove unfinished files.
 
-    A run that is resumed from there saves its own. Otherwise its next process, or whoever loads the run, would take the
-    newest, which belong to a stretch that the run no longer has.
+    A run that is resumed there saves its own. Otherwise its next process, or users who load the run, would get the
+    newest files, which no longer belong to the run.
 
     Returns:
-        Names of what was moved, relative to the run folder.
+        Paths of the moved files, relative to the run folder.
     """
     for path in run.glob(".*.partial-*"):
         path.unlink(missing_ok=True)
@@ -194,7 +194,7 @@ def discard_later(run: Path, cur_nimg: int) -> list[str]:
 
 
 def _nimg_of(name: str) -> int | None:
-    """Images seen by the networks of which a file of this name holds something, None for other files."""
+    """Number of images seen by the networks in a file of this name; None for other files."""
     if match := _OF_PROGRESS.fullmatch(name):
         return int(match[1]) * 1000 + int(match[2] or 0)
     return power_ema.nimg_of(name)
@@ -203,15 +203,15 @@ def _nimg_of(name: str) -> int | None:
 def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> list[Any]:
     """Remove the lines of a .jsonl file from after `cur_nimg` images, which a resumed run writes again.
 
-    Damaged lines go, too, such as one in the middle of which a process was killed.
+    Damaged lines, such as one that a killed process was writing, are removed as well.
 
     Args:
-        file: which need not exist.
+        file: the file, which need not exist.
         cur_nimg: images that the run has seen.
-        kimg: returns the thousands of images of a line.
+        kimg: returns a line's number of images, in thousands.
 
     Returns:
-        What the other lines hold.
+        Contents of the remaining lines.
     """
 
     def is_kept(line: str) -> bool:
@@ -230,21 +230,21 @@ def truncate_lines(file: Path, cur_nimg: int, kimg: Callable[[Any], float]) -> l
     return [from_json(line) for line in kept]
 
 
-#: What --resume and --init_from take.
+#: Sources that --resume and --init_from accept.
 _SOURCES = {
     "resume": "a run folder, a checkpoint folder or 'latest'",
-    "init_from": "a run folder, a checkpoint folder, a folder with G.keras, a .keras file, its address or an official "
-    "pickle",
+    "init_from": "a run folder, a checkpoint folder, a folder with G.keras, a .keras file or its address, or an "
+    "official pickle",
 }
 
 
 def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
-    """Return (run folder, checkpoint folder) for --resume=PATH, which may name either.
+    """Return (run folder, checkpoint folder) for --resume=PATH, which may be either.
 
-    Of a run, that is the newest intact checkpoint; damaged newer ones are reported.
+    For a run folder, this is the newest intact checkpoint; damaged newer ones are reported.
 
     Raises:
-        OptionError: neither, or no checkpoint is intact.
+        OptionError: the path is neither, or no checkpoint is intact.
     """
     path = path.resolve()
     if (path / PROGRESS).is_file():
@@ -264,13 +264,13 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
             return path, checkpoint
         problems.append(problem)
         print(f"{checkpoint}: not used, because {problem}")
-    raise OptionError(f"--{flag}={path}: none of its {len(found)} checkpoints is intact; of the newest, {problems[0]}")
+    raise OptionError(f"--{flag}={path}: none of its {len(found)} checkpoints is intact; the newest one: {problems[0]}")
 
 
 # --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
-#: Options that say which images there are.
+#: Options that identify the images.
 _OF_DATA = {"data_digest", "data_name", "num_images", "image_channels", "label_dim"}
 
 
@@ -278,17 +278,17 @@ _OF_DATA = {"data_digest", "data_name", "num_images", "image_channels", "label_d
 class ResumePoint:
     """Checkpoint to resume from, and the options in effect there.
 
-    Options that affect the result are those at the time of the checkpoint, so that resuming from an older one repeats
-    what happened then; all others are those of options.json.
+    Options that affect the result have their values at the time of the checkpoint, so resuming from an older checkpoint
+    repeats what happened then; all others have their values in options.json.
 
     Attributes:
         run: run folder.
         checkpoint: checkpoint folder.
-        kimg: thousands of images shown by then.
-        options: of the run.
-        changes: of the options, up to then.
-        reverted: from the options in options.json to those at the time of the checkpoint.
-        found: checkpoints that the run has.
+        kimg: thousands of images shown before the checkpoint.
+        options: options of the run.
+        changes: changes of the options before the checkpoint.
+        reverted: changes from the options in options.json to those at the time of the checkpoint.
+        found: checkpoints of the run.
     """
 
     run: Path
@@ -310,9 +310,9 @@ class ResumePoint:
         found = checkpoints(run)
         if checkpoint.parent.name == DISCARDED:
             raise OptionError(
-                f"--resume={path}: the run was resumed from an earlier checkpoint and has dropped this one, with the "
-                f"options of that time; start a new run from its weights with --init_from={path}, or move all that is "
-                f"in {run / DISCARDED} back to where it was (docs/training.md)"
+                f"--resume={path}: the run was resumed from an earlier checkpoint and has discarded this one, with its "
+                f"options; start a new run from its weights with --init_from={path}, or move everything in "
+                f"{run / DISCARDED} back to where it was (docs/training.md)"
             )
         latest, changes = read_options(run / OPTIONS)
         try:
@@ -320,16 +320,16 @@ class ResumePoint:
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise OptionError(f"--resume={path}: {checkpoint / PROGRESS} cannot be read ({error})") from error
         later = [change for change in changes if change.kimg > kimg and change.affects_result]
-        # Of several changes of an option, the first one, which comes last here, has the value to go back to.
+        # If an option changed repeatedly, its first change, which comes last here, has the value to revert to.
         options = dataclasses.replace(latest, **{change.option: change.old for change in reversed(later)})
         kept = [change for change in changes if change not in later]
         return cls(run, checkpoint, kimg, options, kept, options.changes_since(latest, kimg), found)
 
     def changes_to(self, options: Options) -> list[Change]:
-        """Return what `options` change from here on.
+        """Return the changes from the run's options to `options`.
 
         Raises:
-            OptionError: an option that a resumed run cannot change.
+            OptionError: a resumed run cannot change one of these options.
         """
         changes = options.changes_since(self.options, self.kimg)
         refused = {change.option: str(change) for change in changes if not change.allowed}
@@ -348,38 +348,38 @@ class ResumePoint:
         return changes
 
     def notes(self, changes: Sequence[Change]) -> list[str]:
-        """Lines for the log about `changes`, and about options that are as they were at the time of the checkpoint."""
+        """Lines for the log about `changes`, and about options that revert to their values at the checkpoint."""
         reverted = [f"at {self.kimg:g} kimg: {change}, as it was at this checkpoint" for change in self.reverted]
         return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
 
     @contextlib.contextmanager
     def resumed(self, options: Options, changes: Sequence[Change]) -> Iterator[Path]:
-        """Run folder, locked in the context as by `begin`, with `changes` recorded.
+        """Run folder, locked within the context as by `begin`, with `changes` recorded.
 
         Raises:
-            OptionError: another process trains the run, or has since the checkpoint was chosen; or its folder cannot be
-                written.
+            OptionError: another process trains the run, or has done so since the checkpoint was chosen, or the folder
+                cannot be written.
         """
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.run, wait=False))
             except BlockingIOError:
                 raise OptionError(
-                    f"--resume={self.run}: another process trains this run; wait until it has ended, or resume from a "
+                    f"--resume={self.run}: another process trains this run; wait until it ends, or resume from a "
                     "copy of the folder"
                 ) from None
-            except OSError:  # a file system without locks, or a folder that `record` cannot write either
+            except OSError:  # no locks in this file system, or an unwritable folder, which `record` reports
                 pass
             if checkpoints(self.run) != self.found:
                 raise OptionError(
-                    f"--resume={self.run}: another process has saved a checkpoint since this one began; give the "
+                    f"--resume={self.run}: another process has saved a checkpoint since this one started; run the "
                     "command again"
                 )
             self.record(options, changes)
             yield self.run
 
     def record(self, options: Options, changes: Sequence[Change]) -> None:
-        """Write `changes` into options.json and the log, and discard what the run has saved after the checkpoint.
+        """Write `changes` to options.json and the log, and discard what the run has saved after the checkpoint.
 
         Raises:
             OptionError: the run folder cannot be written.
@@ -387,15 +387,15 @@ class ResumePoint:
         try:
             previous = (self.run / OPTIONS).read_bytes()
             options.write(self.run / OPTIONS, [*self.changes, *changes])
-            _write_label_scale(self.run, options)  # which runs of before have not
+            _write_label_scale(self.run, options)  # which older runs lack
             notes = self.notes(changes)
             if moved := discard_later(self.run, round(self.kimg * 1000)):
                 (self.run / DISCARDED / OPTIONS).write_bytes(previous)
-                notes.append(f"moved to {self.run / DISCARDED}, as later than this checkpoint: {', '.join(moved)}")
+                notes.append(f"moved to {self.run / DISCARDED}, because later than this checkpoint: {', '.join(moved)}")
                 print(notes[-1])
             with open(self.run / LOG, "a", encoding="utf-8") as log:
                 log.writelines(f"{note}\n" for note in notes)
         except OSError as error:
             raise OptionError(
-                f"--resume={self.run}: cannot be written ({error}); give it to this user, or resume from a copy of it"
+                f"--resume={self.run}: cannot be written ({error}); make it writable, or resume from a copy of it"
             ) from error

@@ -1,4 +1,4 @@
-"""Schedule of a run: when a tick, a snapshot and a checkpoint are due, and when the run is finished."""
+"""Schedule of a run: when ticks, snapshots and checkpoints are due, and when the run is finished."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Due:
 
 
 class Schedule:
-    """Decides by the number of images since the beginning of the run, so that a resumed run acts at the same places.
+    """Schedules by the number of images since the beginning of the run, so a resumed run acts at the same points.
 
     Args:
-        options: kimg, and the intervals: tick in kimg; snap and checkpoint in ticks.
-        cur_nimg: images seen when the process begins.
+        options: options of the run: kimg, and the intervals tick (in kimg), snap and checkpoint (in ticks).
+        cur_nimg: images seen when the process starts.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -42,7 +42,7 @@ class Schedule:
         return cur_nimg >= self._options.kimg * 1000
 
     def due(self, cur_nimg: int) -> Due:
-        """Return the actions due after a step; with every snapshot comes a checkpoint."""
+        """Return the actions due after a step; every snapshot comes with a checkpoint."""
         before, self._tick = self._tick, tick_number(cur_nimg, self._options)
 
         def is_passed(interval: int) -> bool:
@@ -52,7 +52,7 @@ class Schedule:
         return self._noted(Due(is_passed(1), snapshot, snapshot or is_passed(self._options.checkpoint)), cur_nimg)
 
     def due_at_end(self, cur_nimg: int) -> Due:
-        """Return the actions due when the run ends or stops: those that the last step has not had already."""
+        """Return the actions due when the run ends or stops: those that were not due after the last step."""
         latest = (self._tick_nimg, self._snapshot_nimg, self._checkpoint_nimg)
         return self._noted(Due(*(nimg != cur_nimg for nimg in latest)), cur_nimg)
 
@@ -67,5 +67,5 @@ class Schedule:
 
 
 def tick_number(cur_nimg: int, options: Options) -> int:
-    """Number of whole ticks after `cur_nimg` images."""
+    """Number of complete ticks after `cur_nimg` images."""
     return int(cur_nimg / (options.tick * 1000) + 1e-9)

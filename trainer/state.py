@@ -19,15 +19,15 @@ from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
 from trainer.losses import Regularization
 
-FORMAT = 2  # of a checkpoint; 1, which does not say so, has the variables of keras.optimizers.Adam
+FORMAT = 2  # of a checkpoint; format 1, which is not recorded, has the variables of keras.optimizers.Adam
 
 
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 PARTS = ("G", "D", "G_ema", *OPTIMIZERS)
 
 UPDATE_NOTE = (
-    "note: this checkpoint is older than the published update: from here on Adam, the updates that a phase makes, the "
-    "average, --aug=ada and the real scores follow docs/adr/0025-published-update.md"
+    "note: this checkpoint predates the published update: from here on, Adam, the updates of each phase, the average, "
+    "--aug=ada and the real scores follow docs/adr/0025-published-update.md"
 )
 
 
@@ -43,7 +43,7 @@ class TrainState:
 
     Attributes:
         G, D: the networks in training.
-        G_ema: moving average of G, for users; computes in float32.
+        G_ema: moving average of G, the network to use; computes in float32.
         power_emas: {sigma_rel: average of G} for post-hoc averages; empty without.
         g_optimizer, d_optimizer: optimizers of G and D.
         augment: augmentation of the discriminator's images; None without.
@@ -51,8 +51,8 @@ class TrainState:
         regularization: weights of the penalties.
         pl_mean: moving average of path lengths.
         lecam_means: moving averages of the logits of real and of generated images; None without --lecam.
-        cur_nimg: real images that the run has seen.
-        step: steps that the run has made.
+        cur_nimg: number of real images seen.
+        step: number of steps trained.
     """
 
     def __init__(self, options: Options, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -95,8 +95,7 @@ class TrainState:
 
     def _variables(self, format: int = FORMAT) -> dict[str, Any]:
         """Variables of a checkpoint: {part: variable, or list of them}."""
-        # By variable: tf.train.Checkpoint does not see the layers that a Keras model keeps in lists, and would
-        # silently leave them out.
+        # By variable, because tf.train.Checkpoint silently leaves out the layers that a Keras model keeps in lists.
         by_part: dict[str, Any] = {part: [v.value for v in getattr(self, part).variables] for part in PARTS}
         if format == 1:
             for part in OPTIMIZERS:
@@ -108,14 +107,14 @@ class TrainState:
         return {**by_part, "pl_mean": self.pl_mean, "augment": self.controller.variables}
 
     def copy(self) -> StateCopy:
-        """Copy everything that a checkpoint holds to the memory of the host, to be written while training continues."""
+        """Copy the content of a checkpoint to host memory, to be written while training continues."""
         return StateCopy(self._variables(), self._spare, self._progress())
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint atomically.
 
         Raises:
-            TrainingError: the folder cannot be written; one that was there is unchanged.
+            TrainingError: the folder cannot be written; an existing one is unchanged.
         """
         self.copy().write(folder)
 
@@ -123,10 +122,10 @@ class TrainState:
         return {"format": FORMAT, "cur_nimg": self.cur_nimg, "step": self.step}
 
     def restore(self, folder: Path) -> list[str]:
-        """Read a checkpoint, except for the learning rates, which stay those of the options.
+        """Read a checkpoint, except for the learning rates, which remain those of the options.
 
         Returns:
-            Lines for the log: what an older checkpoint lacks.
+            Lines for the log about what an older checkpoint lacks.
 
         Raises:
             OptionError: the checkpoint is missing, damaged, or of another architecture.
@@ -150,7 +149,7 @@ class TrainState:
         with self._strategy.scope():  # the checkpoint's rates are those of the interrupted run; the options may differ
             for optimizer, learning_rate in zip(optimizers, learning_rates, strict=True):
                 optimizer.learning_rate = learning_rate
-                if format == 1:  # all variables have been updated as often
+                if format == 1:  # all variables have the same number of updates
                     optimizer.counts.assign(tf.fill(optimizer.counts.shape, tf.cast(optimizer.iterations, tf.int64)))
         self.cur_nimg, self.step = cur_nimg, step
         return [UPDATE_NOTE] if format == 1 else []
@@ -166,8 +165,8 @@ def freeze(D: Discriminator, count: int) -> None:
 def _as_keras_adam(optimizer: Adam) -> dict[str, tf.Variable]:
     """{position in a checkpoint of keras.optimizers.Adam: variable}.
 
-    Those were the count of updates, the learning rate, and for each variable the momentum, which is not used, and the
-    velocity.
+    The order was: the number of updates, the learning rate, and for each variable the momentum, which is not used, and
+    the velocity.
     """
     count, learning_rate = optimizer.variables[:2]
     velocities = {str(2 * i + 3): velocity.value for i, velocity in enumerate(optimizer.velocities)}

@@ -1,7 +1,7 @@
 """Statistics of a run: number, mean and standard deviation of the values of each metric since the last tick.
 
-On the device a metric is its moments, float32 [3]: the number of values, their sum, the sum of their squares. Moments
-add up over accumulation steps, replicas and training steps alike.
+On the device, a metric is represented by its moments, float32 [3]: the number of values, their sum, and the sum of
+their squares. Moments can be added over accumulation steps, replicas and training steps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Moments = Mapping[str, Any]
 
 def moments(values: tf.Tensor) -> tf.Tensor:
     """Moments, float32 [3], of all `values`."""
-    import tensorflow as tf  # the rest of this file is used where it is not installed
+    import tensorflow as tf  # not at the top: the rest of this file is used without TensorFlow
 
     values = tf.cast(tf.reshape(values, [-1]), tf.float32)
     count = tf.cast(tf.size(values), tf.float32)

@@ -30,10 +30,10 @@ class TrainStep(StepOrder):
         state: networks and optimizers.
         options: options of the run.
         strategy: the strategy in whose scope `state` was made.
-        random_inputs: latents and labels of the generated images, parameters of the augmentation.
+        random_inputs: latents and labels of generated images, and parameters of the augmentation.
 
     Attributes:
-        replica_steps: {phase: function of a replica's inputs}, for use inside of the strategy.
+        replica_steps: {phase: function of a replica's inputs}, for use within the strategy.
 
     Raises:
         OptionError: the batch is not a multiple of batch_per_replica times the number of replicas.
@@ -94,7 +94,7 @@ class TrainStep(StepOrder):
                 gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
                 gradients, health = zero_nonfinite(gradients)
                 optimizer.apply(gradients, reached)
-                first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # all replicas have the same health
+                first = tf.cast(context.replica_id_in_sync_group == 0, tf.float32)  # the same for all replicas
                 metrics = {n: stats.moments(value) for n, value in metrics.items()}
                 return metrics | {f"Gradients/{name}/{n}": stats.moments(v) * first for n, v in health.items()}
 
@@ -110,7 +110,7 @@ class TrainStep(StepOrder):
         return replica_step
 
     def _distributed(self, replica_step: Phase) -> Phase:
-        @tf.function(autograph=False)  # no condition is a tensor, and to look for some takes a tenth of the start
+        @tf.function(autograph=False)  # no condition is a tensor; searching takes a tenth of the start-up time
         def run(inputs: Any) -> Metrics:
             metrics = self.strategy.run(replica_step, args=(inputs,))
             return {name: self.strategy.reduce("SUM", value, axis=None) for name, value in metrics.items()}
@@ -127,22 +127,22 @@ class TrainStep(StepOrder):
             more, _, more_metrics = summed_gradients(loss_function, self.state, self._part(inputs, index), variables)
             gradients = [a + b for a, b in zip(gradients, more, strict=True)]
             metrics = {name: tf.concat([value, more_metrics[name]], axis=0) for name, value in metrics.items()}
-        # Gradients are going to be summed over replicas.
+        # Gradients will be summed over replicas.
         images = _count(inputs) * self.strategy.num_replicas_in_sync
         return [gradient / images for gradient in gradients], reached, metrics
 
     def _part(self, inputs: Inputs, index: int) -> Inputs:
-        """The images of one accumulation step among those of a replica."""
+        """One accumulation step's images out of those of a replica."""
         size = _count(inputs) // self.num_accumulation_steps
         return tf.nest.map_structure(lambda value: value[index * size : (index + 1) * size], inputs)
 
     def _to_devices(self, inputs: Any) -> Any:
-        """This worker's inputs as tensors, cut so that accumulation steps and replicas can be nested either way."""
+        """This worker's inputs as tensors, split so that accumulation steps and replicas can be nested either way."""
         arrays = tf.nest.flatten(inputs)
         replicas = self.strategy.num_replicas_in_sync // self.workers.count
 
         def slices(context: tf.distribute.experimental.ValueContext) -> list[tf.Tensor]:
-            index = context.replica_id_in_sync_group % replicas  # counted over all workers, called for our own
+            index = context.replica_id_in_sync_group % replicas  # the id counts all workers' replicas
             sizes = [len(array) // replicas for array in arrays]
             return [tf.convert_to_tensor(a[index * n : (index + 1) * n]) for a, n in zip(arrays, sizes, strict=True)]
 
@@ -172,9 +172,9 @@ def summed_gradients(
 ) -> tuple[list[tf.Tensor], list[Any], Metrics]:
     """Gradients of the sum of a phase's loss over images, their variables, and the values of the phase's metrics.
 
-    Divide the gradients, which are float32, by the number of images: divided inside, float16 would underflow.
-    Variables on which the loss does not depend are left out, as the phase must not update them: D's last bias under R1,
-    and the biases of ToRGB layers under path length regularization.
+    Divide the gradients, which are float32, by the number of images; dividing earlier would make float16 underflow.
+    Variables that the loss does not depend on are left out, because the phase must not update them: D's last bias for
+    R1, and the biases of ToRGB layers for path length regularization.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for variable in variables:
@@ -187,10 +187,10 @@ def summed_gradients(
 
 
 def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
-    """Zero the numbers that are not finite, as one overflowing image must not ruin the weights.
+    """Zero the numbers that are not finite, because one overflowing image must not ruin the weights.
 
     Returns:
-        The gradients, and of all of them together the norm, how many numbers were not finite, and 1 if any was.
+        The gradients, and for all of them together: the norm, how many numbers were not finite, and 1 if any was.
     """
     finite = [tf.math.is_finite(gradient) for gradient in gradients]
     kept = [tf.where(ok, gradient, tf.zeros_like(gradient)) for ok, gradient in zip(finite, gradients, strict=True)]
@@ -202,12 +202,12 @@ def zero_nonfinite(gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics
 
 
 def update_ema(average: BaseGenerator, model: BaseGenerator, decay: tf.Tensor) -> None:
-    """Move the average's trained weights towards the model's by 1 - decay; copy running statistics and constants."""
+    """Update the average's trained weights, keeping the share `decay`; copy running statistics and constants."""
     _update_average(average, model, lambda old, new: new + decay * (old - new))
 
 
 def update_power_ema(average: BaseGenerator, model: BaseGenerator, share: tf.Tensor) -> None:
-    """Do as `update_ema`, given 1 - decay, which for long averages is too small to be left of a decay in float32."""
+    """Like `update_ema`, but given 1 - decay: for long averages, decay itself is not exact enough in float32."""
     _update_average(average, model, lambda old, new: old + share * (new - old))
 
 

@@ -1,6 +1,6 @@
 """Order and inputs of the phases of a training step, computed on the host, without TensorFlow.
 
-Phases that were exported (custom_ops/gpu) run in the same order on the same inputs where TensorFlow is not installed.
+Exported phases (custom_ops/gpu) run in the same order, with the same inputs, where TensorFlow is not installed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from trainer.inputs import (
 )
 from trainer.random_inputs import RandomInputs
 
-#: {loss: True if it compares generated images with real ones, so that all of its phases get both}
+#: {loss: True if it compares generated images with real ones, so all of its phases need both}
 PAIRED = {"logistic": False, "relativistic": True}
-BLUR_SIGMA_PIXELS = 10.0  # of the blur of the discriminator's first images, config R
+BLUR_SIGMA_PIXELS = 10.0  # initial blur of the discriminator's images, config R
 EMA_RAMP_UP = 0.05  # the half-life is at most this share of the images seen so far
 
 Inputs = TypeVar("Inputs")
@@ -38,14 +38,14 @@ Phase = Callable[[Any], Metrics]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepSettings:
-    """Options of a run that the order of phases and their inputs depend on; see trainer.config.Options.
+    """Options that determine the order of phases and their inputs; see trainer.config.Options.
 
     Attributes:
         batch: images of a step.
         loss: key of PAIRED and of trainer.losses.LOSSES.
         gamma, r1_interval, pl_weight, pl_interval: regularization, see trainer.losses.Regularization.
         aug: see trainer.config.AUGMENTATIONS.
-        blur_fade_nimg: images in which the blur fades; None without blur.
+        blur_fade_nimg: images over which the blur fades; None without blur.
         ema_half_life_nimg: half-life of the average of G.
         from_scratch: True if the average ramps up.
 
@@ -73,11 +73,11 @@ class StepSettings:
 
 
 class Progress(Protocol):
-    """The part of a training state that the order of phases reads and moves on.
+    """The part of a training state that StepOrder reads and advances.
 
     Attributes:
-        cur_nimg: real images that the run has seen.
-        step: steps that the run has made.
+        cur_nimg: number of real images seen.
+        step: number of steps trained.
         augment: None without augmentation.
         controller: probability of the augmentation, see trainer.augment.Controller.
     """
@@ -92,13 +92,13 @@ class StepOrder:
     """The phases of a step in their order, and their inputs: NumPy arrays of this worker.
 
     A subclass sets the functions that run on devices: `_phases` by name, `_held_out_scores`, which only measures, and
-    `_update_ema`, a function of the share that the average keeps.
+    `_update_ema`, a function of the average's decay.
 
     Args:
         state: progress of the run.
         settings: options of the run.
-        random_inputs: latents and labels of the generated images, parameters of the augmentation.
-        part: function of a number of rows that returns those of this worker.
+        random_inputs: latents and labels of generated images, and parameters of the augmentation.
+        part: function of a number of rows that returns this worker's rows.
 
     Examples:
         >>> from types import SimpleNamespace
@@ -133,11 +133,11 @@ class StepOrder:
 
         Args:
             real: training images: this worker's part of the batch.
-            held_out: images that are only judged, likewise; None in steps without.
+            held_out: this worker's part of the held-out images, which are only scored; None in steps without.
         """
         state, settings = self.state, self.settings
         paired = PAIRED[settings.loss]
-        label = real[1] if paired else None  # logits of different labels have no common zero, and do not compare
+        label = real[1] if paired else None  # logits of different labels have no common zero and are not comparable
         fake_inputs: Any = self._fake_inputs("G", "G", label)
         metrics = self._phases["G"](self._with_real(real, "G real", fake_inputs) if paired else fake_inputs)
         if settings.pl_weight and state.step % settings.pl_interval == 0:
@@ -182,7 +182,7 @@ class StepOrder:
         return DiscriminatorInputs(self._real_inputs(real, augmentation), fake)
 
     def _path_length_inputs(self) -> PathLengthInputs:
-        count = max(self.settings.batch // 2, 1)  # the last batch of an epoch of Keras may be a single image
+        count = max(self.settings.batch // 2, 1)  # the last batch of a Keras epoch may be a single image
         latents = self.random_inputs.latents("PL", self.state.cur_nimg, count)
         directions = self.random_inputs.directions(self.state.cur_nimg, count)
         return self._worker_slice(PathLengthInputs(latents, directions))
@@ -198,24 +198,24 @@ class StepOrder:
         return self._worker_slice(View(blur_sigmas, params, p))
 
     def _worker_slice(self, inputs: Inputs) -> Inputs:
-        """This worker's part of inputs of the global batch."""
+        """This worker's part of the global batch's inputs."""
         return map_arrays(lambda array: array[self._part_of_rows(len(array))], inputs)
 
 
 def blur_sigma(cur_nimg: int, fade_nimg: float) -> float:
-    """Standard deviation, in pixels over sqrt(2 ln 2), of the blur in front of D, which fades in `fade_nimg` images."""
+    """Sigma of the blur before D, in pixels, which fades over `fade_nimg` images; see trainer.losses.blur."""
     return max(1 - cur_nimg / fade_nimg, 0.0) * BLUR_SIGMA_PIXELS
 
 
 def ema_decay(batch: int, cur_nimg: int, half_life_nimg: float, ramp_up: bool = True) -> float:
-    """Share that the moving average of G keeps in the step that begins at `cur_nimg` images.
+    """Decay of the moving average of G in the step that begins at `cur_nimg` images.
 
-    Appendix C of arXiv 2006.06676; on half-lives section 4.2 of arXiv 2312.02696.
+    See arXiv 2006.06676, appendix C; on half-lives, arXiv 2312.02696, section 4.2.
 
     Args:
         batch: images of a step.
-        cur_nimg: images seen before this step, so that the first step keeps nothing.
-        half_life_nimg: images after which half of the average is replaced.
+        cur_nimg: images seen before this step; in the first step, the decay is 0.
+        half_life_nimg: half-life of the average, in images.
         ramp_up: shorten the half-life to EMA_RAMP_UP times cur_nimg at the beginning.
     """
     if ramp_up:

@@ -28,15 +28,15 @@ from trainer.state import TrainState
 
 NETWORKS = ("G", "D", "G_ema")
 
-#: Fields of configurations that say nothing about which layers there are.
+#: Fields of configurations that do not affect the layers.
 _UNCHANGED_LAYERS = frozenset({"magnitude_ema_beta", "mbstd_group_size", "conv_clamp"})
 
 
 def check_init_from(options: Options) -> None:
-    """Refuse an options.init_from that shares no layer with the networks of `options`.
+    """Raise if options.init_from shares no layer with the networks of `options`.
 
     Raises:
-        OptionError: nothing there to read, or nothing to copy.
+        OptionError: there is nothing to read, or nothing to copy.
     """
     if options.init_from is None:
         return
@@ -48,30 +48,30 @@ def check_init_from(options: Options) -> None:
             f"{name} is a {type(config).__name__} there, a {type(here[name]).__name__} here"
             for name, config in there.items()
         )
-        raise OptionError(f"--init_from={source}: another architecture, of which nothing can be copied ({kinds})")
+        raise OptionError(f"--init_from={source}: another architecture, from which nothing can be copied ({kinds})")
 
 
 def init_from(state: TrainState, source: str | Path) -> list[str]:
-    """Copy weights and running statistics; nothing of optimizers, augmentation or progress.
+    """Copy weights and running statistics, but no state of optimizers, augmentation or progress.
 
     Args:
-        state: new; layers without a counterpart in the source keep their values (see trainer.layer_matching).
+        state: new state; layers without a counterpart in the source keep their values (see trainer.layer_matching).
         source: run folder or checkpoint; folder with some of G.keras, D.keras and G_ema.keras; .keras file of a
-            generator, NAME.keras, with its discriminator in NAME-discriminator.keras beside it or without, or of a
-            discriminator; official pickle; or the address of a generator, as for `sg3tf.load`. Of G and G_ema, one
-            stands in for the other where that is missing.
+            generator, NAME.keras, optionally with its discriminator in NAME-discriminator.keras next to it, or of a
+            discriminator; official pickle; or the address of a generator, as for `sg3tf.load`. If G or G_ema is
+            missing, the other is used for both.
 
     Returns:
-        Lines about networks that differ: which of their layers were copied, resized, or left as they were.
+        Lines about networks that differ: which of their layers were copied, resized, or left unchanged.
 
     Raises:
-        OptionError: nothing there to read.
+        OptionError: there is nothing to read.
     """
     notes = []
     found, reasons = _read_networks(_local(source))
     for name in NETWORKS:
         if name not in found:
-            missing = f"{name} that exists here ({reasons[name]})" if name in reasons else name
+            missing = f"supported {name} ({reasons[name]})" if name in reasons else name
             notes.append(f"--init_from={source}: has no {missing}, which starts from random weights")
             continue
         target = getattr(state, name)
@@ -105,11 +105,11 @@ def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-# --- Where networks are read from -------------------------------------------------------------------------------------
+# --- Reading networks -------------------------------------------------------------------------------------------------
 
 
 def _local(source: str | Path) -> Path:
-    """Return `source`, or the local copy of what is at that address."""
+    """Return `source`, or a local copy if it is an address."""
     return hub.fetch(str(source), discriminator=True) if hub.is_address(source) else Path(source)
 
 
@@ -122,7 +122,7 @@ def _read_configs(source: Path) -> dict[str, Any]:
 
 
 def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """Return {name: network}, and {name: reason} for those that are missing, if the file gives one."""
+    """Return {name: network}, and {name: reason} for missing networks, if known."""
     if _is_saved_models(source):
         return _saved_models(source), {}
     if source.is_file():
@@ -137,7 +137,7 @@ def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
 
 
 def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
-    """Read the networks of an official pickle that exist here; return the reasons for the others, too."""
+    """Read the networks of an official pickle that are supported here, and the reasons why others are not."""
     try:
         found, errors = nvidia_pickle.read_several(source, NETWORKS)
     except (PickleError, OSError) as error:
@@ -145,7 +145,7 @@ def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
     reasons = {name: str(error) for name, error in errors.items()}
     if not found:
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise OptionError(f"--init_from={source}: holds no network that exists here ({listed})")
+        raise OptionError(f"--init_from={source}: holds no supported network ({listed})")
     return found, reasons
 
 

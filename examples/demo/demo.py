@@ -1,10 +1,10 @@
-"""Show all of sg3tf once: pictures, data, training, export, server, client. `make demo` runs this program.
+"""Demonstrate all of sg3tf: pictures, data, training, export, server, client. `make demo` runs this program.
 
 python examples/demo/demo.py                      # portraits under neon light
 python examples/demo/demo.py --data=FOLDER        # your own pictures
 
-A trained network draws at once; then it learns the style of other pictures. Run the program again to continue, whether
-it was interrupted or not.
+A trained network generates pictures immediately, and then learns the style of other pictures. Run the program again to
+continue, whether or not it was interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sg3tf.utils.files import atomic_write, hidden_name
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
-# For a few minutes: a small batch, so that there are many updates, and the average of G follows quickly.
+# For a few minutes of training: a small batch gives many updates and lets the average of G follow quickly.
 _TRAINING = ["--batch=8", "--loss=relativistic", "--gamma=0.5", "--mirror", "--aug=noaug", "--precision=auto"]
 _REPORTS = ["--metrics=none", "--tick=1", "--snap=2"]
 _STOPPED = "stopped; run the demo again to continue"
@@ -57,21 +57,21 @@ def define_flags(options: flags.FlagValues) -> None:
     )
     flags.DEFINE_integer("portraits", 3000, "Number of portraits to draw.", flag_values=options)
     flags.DEFINE_string(
-        "out", "runs", "Folder that gets the folder demo, or demo-NAME for --data=NAME.", flag_values=options
+        "out", "runs", "Parent of the output folder, which is demo, or demo-NAME with --data=NAME.", flag_values=options
     )
 
 
 def main(options: flags.FlagValues) -> None:
-    """Run every step as a command line, which is printed first."""
+    """Run every step as a command, and print the command first."""
     out = _folder(options)
     out.mkdir(parents=True, exist_ok=True)
     _keep_source(options, out)
     steps = _Steps()
     with _native_build(out) as build:
-        steps.begin("A picture by the trained network that comes along")
+        steps.begin("A picture by the included trained network")
         before = [f"--network={options.network}", "--seeds=0-31", "--trunc=0.8", "--columns=8", "--scale=3"]
         _python("-m", "sg3tf", "generate", "grid", *before, f"--out={out / 'first.png'}", SG3TF_OPS="matmul")
-        steps.begin("Pictures that it has not seen")
+        steps.begin("Pictures that the network has not seen")
         data = _make_data(options, out)
         steps.begin("Native operations, which make training faster")
         _wait_for(build, out)
@@ -96,7 +96,7 @@ class _Steps:
         self._title, self._started = "", time.monotonic()
 
     def begin(self, title: str) -> None:
-        """End the step before, and print the title of the next one with the time so far."""
+        """End the previous step, and print the title of the next one with the elapsed time."""
         self.end()
         minutes, seconds = divmod(round(sum(self.seconds.values())), 60)
         print(f"\n== {minutes}:{seconds:02d}  {title}", flush=True)
@@ -121,7 +121,7 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
     """Record --data and --network in `out`.
 
     Raises:
-        ValueError: `out` has a data set already, of another source.
+        ValueError: `out` already has a data set from another source.
     """
     file = out / _SOURCE
     source = {
@@ -129,7 +129,7 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
         "network": os.path.abspath(options.network) if options.network != _NETWORK else "",  # a checkout may move
     }
     if (out / "data").exists() and not file.exists():
-        print(f"{out} is of an earlier revision: if it was begun with other pictures, remove it and call again")
+        print(f"{out} is from an earlier revision: if it was begun with other pictures, remove it and run again")
     elif (out / "data").exists():
         begun = json.loads(file.read_text())
         for name, value in source.items():
@@ -146,7 +146,7 @@ def _keep_source(options: flags.FlagValues, out: Path) -> None:
 
 @contextlib.contextmanager
 def _native_build(out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Build the native operations beside other work, at low priority."""
+    """Build the native operations in the background, at low priority."""
     command = ["nice", str(_ROOT / "custom_ops/install.sh"), sys.executable, "--no-xla"]
     with (
         (out / "native-build.log").open("wb") as log,
@@ -181,7 +181,7 @@ def _make_data(options: flags.FlagValues, out: Path) -> Path:
 def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
     """Continue the run in `out`, or start one from --network; return its folder.
 
-    A finished run trains on only after results.html has shown it.
+    A finished run is only trained further after results.html has shown it.
     """
     runs = out / "training"
     started = sorted(path for path in runs.glob("*") if any(path.glob("checkpoints/[0-9]*")))
@@ -193,7 +193,7 @@ def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
         if int(last.name) / 1000 >= planned:
             page = out / "results.html"
             if not page.exists() or page.stat().st_mtime < last.stat().st_mtime:
-                print(f"finished before, in {run}; its results come first", flush=True)
+                print(f"finished earlier, in {run}; its results come first", flush=True)
                 return run
             length += options.kimg
         _python("-m", "sg3tf", "train", f"--resume={run}", f"--kimg={length:g}")
@@ -205,13 +205,13 @@ def _train(options: flags.FlagValues, out: Path, data: Path) -> Path:
 
 
 def network_flags(path: str | Path) -> dict[str, Any]:
-    """Flags {name: value} with which `sg3tf train` makes a network that --init_from=PATH fits.
+    """Flags {name: value} with which `sg3tf train` creates a network that fits --init_from=PATH.
 
     Args:
         path: .keras file of a generator of config T or R.
 
     Raises:
-        ValueError: another file.
+        ValueError: it is another kind of file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -247,10 +247,10 @@ def _server(models: Path) -> Iterator[str]:
 
 
 def _ask_server(address: str, out: Path) -> None:
-    """Draw a grid and a film."""
+    """Generate a grid and a film."""
     served = [f"--network=grpc://{address}/sg3", "--trunc=0.8"]
     _python("-m", "sg3tf", "generate", "grid", *served, "--seeds=0-31", "--columns=8", f"--out={out / 'served.png'}")
-    # Frames of a film that was stopped are known by the port of their server, which every call chooses anew.
+    # Frames of an interrupted film are identified by their server's port, which differs in every run.
     shutil.rmtree(out / hidden_name(_FILM, ".frames"), ignore_errors=True)
     walk = ["--seeds=0-11", "--grid=4x1", "--frames=20", "--loop", "--fps=20", f"--out={out / _FILM}"]
     _python("-m", "sg3tf", "generate", "interpolate", *served, *walk)
@@ -278,7 +278,7 @@ def _python(*arguments: str, **environment: str) -> None:
 
 
 def _status_of(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process, after Ctrl-C too, which it has received itself: training then saves a checkpoint."""
+    """Wait for a process, even after Ctrl-C, which it receives as well: training then saves a checkpoint."""
     interrupted = False
     while True:
         try:
@@ -292,7 +292,7 @@ def _status_of(process: subprocess.Popen[bytes]) -> int:
 
 
 def _shown(arguments: Sequence[str]) -> str:
-    """Return the command line of Python's `arguments` as people write it."""
+    """Return the command line of Python's `arguments` as users write it."""
     return shlex.join(["python", *arguments]).replace("python -m sg3tf ", "sg3tf ", 1)
 
 

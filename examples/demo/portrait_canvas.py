@@ -53,7 +53,7 @@ class Canvas:
         self.shift = throat - throat @ self.matrix + shift
 
     def place(self, points: np.ndarray) -> np.ndarray:
-        """To pixels."""
+        """Convert points to pixels."""
         return ((points @ self.matrix + self.shift) + 1) * (self.size / 2)
 
     def fill(
@@ -64,7 +64,7 @@ class Canvas:
         soft: float = 0.0,
         strength: float = 0.2,
     ) -> None:
-        """A polygon brighter towards the light by `strength`; `soft` blurs its edge (units)."""
+        """Draw a polygon that is brighter toward the light by `strength`; `soft` blurs its edge (in units)."""
         corners = self.place(points)
         margin = 3 * soft * self.size / 2 + 2
         low = np.floor(np.maximum(corners.min(0) - margin, 0) / 4) * 4
@@ -85,12 +85,12 @@ class Canvas:
         self.image.paste(sheet, (int(low[0]), int(low[1])), mask)
 
     def flat(self, points: np.ndarray, color: Color) -> None:
-        """A small polygon of one color."""
+        """Draw a small polygon of one color."""
         paint = tuple(int(x) for x in color)
         ImageDraw.Draw(self.image).polygon(self.place(points).ravel().tolist(), fill=paint)
 
     def line(self, points: np.ndarray, width: float, color: Color) -> None:
-        """A line with round joints, `width` in units."""
+        """Draw a line with round joints, `width` in units."""
         paint = tuple(int(x) for x in color)
         corners = self.place(points)
         pixels = width * self.size / 2
@@ -103,7 +103,7 @@ class Canvas:
 
 @dataclass
 class Face:
-    """Proportions of a face, to which everything else is fitted; lengths in half images."""
+    """Proportions of a face, to which everything else is fitted; lengths are in half images."""
 
     width: float
     height: float

@@ -1,4 +1,4 @@
-"""Another style of the portraits of portraits.py, for transfer learning: the same people under neon light."""
+"""Another style for the portraits of portraits.py, for transfer learning: the same people under neon light."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GLOW = np.array([120.0, 255.0, 240.0])
 
 
 def neon(image: Image.Image) -> Image.Image:
-    """The colors of a night in place of brightness, and a glowing line around everything large."""
+    """Map brightness to the colors of a night, and draw a glowing line around everything large."""
     colors = _PALETTE[np.asarray(image.convert("L"))]
     line = _outlines(image)[:, :, None]
     return Image.fromarray((colors + (_GLOW - colors) * line).astype(np.uint8))
@@ -23,7 +23,7 @@ def neon(image: Image.Image) -> Image.Image:
 
 def _outlines(image: Image.Image) -> np.ndarray:
     """Lines about a 32nd of the image wide, float64 [H, W], from 0 to 1."""
-    # A median without eyes and mouth, which would disappear under their lines.
+    # A median filter removes eyes and mouth, which would disappear under their outlines.
     shapes = image.resize((32, 32), Image.Resampling.BOX).filter(ImageFilter.MedianFilter(5))
     smooth = np.asarray(shapes.resize(image.size, Image.Resampling.BICUBIC), float)
     down, right = np.gradient(smooth, 128 / image.height, 128 / image.width, axis=(0, 1))

@@ -2,8 +2,8 @@
 
 python examples/demo/portraits.py --outdir=datasets/portraits --count=4000 --resolution=64 --seed=0
 
-Nearly every trait is a continuous number, so that a generator has something to interpolate. With --classes the
-portraits take turns through twelve kinds, such as "beard" and "long red hair", which label them.
+Nearly every trait is a continuous number, so that a generator has something to interpolate. With --classes, the
+portraits cycle through twelve kinds, such as "beard" and "long red hair", which are their labels.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ CLASSES = {
 def draw_portrait(
     rng: np.random.Generator, resolution: int, style: str = "plain", kind: Kind | None = None
 ) -> Image.Image:
-    """Draw one portrait, RGB [resolution, resolution]; everything in it but the traits of `kind` is from `rng`."""
+    """Draw one portrait, RGB [resolution, resolution]; everything except the traits of `kind` is drawn from `rng`."""
     angle = rng.uniform(-np.pi, 0) if rng.random() < 0.8 else rng.uniform(0, np.pi)
     canvas = Canvas(SUPERSAMPLE * resolution, np.array([np.cos(angle), np.sin(angle)]))
     draw_background(canvas, rng)

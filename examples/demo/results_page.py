@@ -30,24 +30,25 @@ td:last-child {{ width: 100%; }}
 pre {{ background: #f3f3f3; padding: 1rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; }}
 </style>
 <h1>sg3tf demo</h1>
-<p>A network that was trained on drawn portraits has learned to draw pictures of another kind from {kimg:g} thousand
+<p>A network trained on drawn portraits has learned to generate another kind of pictures from {kimg:g} thousand
 examples.</p>
 <h2>Before</h2>
-<p>The network that comes along, seeds 0 to 31.</p>
+<p>The included network, seeds 0 to 31.</p>
 {before}
 <h2>What it had to learn</h2>
 <p>Real pictures from the data set.</p>
 {reals}
 <h2>Training</h2>
-<p>The same seeds in every row, at psi 1; the first row is from before. Left, the thousands of images seen (kimg).</p>
+<p>The same seeds in every row, at psi 1; the first row is from before training. The left column has the thousands of
+images seen (kimg).</p>
 <table>
 {training}
 </table>
 <h2>From the server</h2>
-<p>The exported network, asked over gRPC for seeds 0 to 31 at psi 0.8.</p>
+<p>Seeds 0 to 31 at psi 0.8, requested from the exported network over gRPC.</p>
 {served}
 <h2>Between seeds</h2>
-<p>An endless walk through the space of latents, also from the server.</p>
+<p>An endless walk through latent space, also from the server.</p>
 {interpolation}
 <h2>Next</h2>
 <pre>{commands}</pre>
@@ -66,7 +67,7 @@ def write_results(out: Path, run: Path, seconds: Mapping[str, float], commands: 
         out: folder of the demo, with first.png, served.png and interpolation.gif.
         run: run folder, with options.json, reals.png and the grids fakesNNNNNN.png, or fakesNNNNNN_NNN.png.
         seconds: {title of a step: seconds that it took}.
-        commands: what to do next.
+        commands: text that shows what to do next.
 
     Returns:
         The page.

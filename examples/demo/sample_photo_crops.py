@@ -1,4 +1,4 @@
-"""Cut random squares out of the two sample photographs that scikit-learn ships.
+"""Crop random squares from the two sample photographs that come with scikit-learn.
 
 python examples/demo/sample_photo_crops.py --outdir=photos --count=3000
 make demo DATA=photos

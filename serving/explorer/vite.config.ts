@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-// The one package that the built file contains, with the notice that its license asks for.
+// The only package in the built file, with the notice that its license requires.
 const license = readFileSync(join(import.meta.dirname, "node_modules/mp4-muxer/LICENSE"), "utf8").trim();
 
 export default defineConfig({

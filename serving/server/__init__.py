@@ -2,5 +2,5 @@
 
     sg3tf serve --model_base_path=models/sg3 --model_name=sg3
 
-It reads nothing but the folder of its model and imports none of sg3tf's networks.
+It only reads the folder of its model, and does not import sg3tf's networks.
 """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Define the server's flags in `values`; those that TensorFlow Serving has too have its names."""
+    """Define the server's flags in `values`; those that TensorFlow Serving also has are named as there."""
     flags.DEFINE_string("model_base_path", None, "Folder of the model's versions 1, 2, ...", flag_values=values)
     flags.DEFINE_string("model_name", "sg3", "Name of the model in requests.", flag_values=values)
     flags.DEFINE_string(
@@ -51,7 +51,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "host",
         "127.0.0.1",
-        "Address to listen on, also IPv6 such as ::1; 0.0.0.0 for all interfaces, :: for those of IPv6 too.",
+        "Address to listen on, IPv4 or IPv6 such as ::1; 0.0.0.0 for all IPv4 interfaces, :: for those of both.",
         flag_values=values,
     )
     flags.DEFINE_integer("port", 8500, "Port for gRPC; 0: any free port.", 0, 65535, flag_values=values)
@@ -59,14 +59,14 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "rest_api_timeout_in_ms",
         30_000,
-        "Deadline of REST requests in milliseconds; gRPC clients set theirs.",
+        "Deadline of REST requests in milliseconds; gRPC clients set their own.",
         1,
         flag_values=values,
     )
     flags.DEFINE_bool(
         "rest_api_enable_cors_support",
         False,
-        "Let web pages of any origin use the REST interface, by CORS headers in every response.",
+        "Allow web pages of any origin to use the REST interface, by CORS headers in every response.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -85,13 +85,11 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_in_flight",
         64,
-        "Maximum number of predictions running or waiting; further ones are refused.",
+        "Maximum number of predictions running or waiting; further ones are rejected.",
         1,
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        "max_batch", 64, "Maximum number of images in one request; 0: no limit.", 0, flag_values=values
-    )
+    flags.DEFINE_integer("max_batch", 64, "Maximum number of images per request; 0: no limit.", 0, flag_values=values)
     flags.DEFINE_integer("max_request_mb", 64, "Largest request, in MiB.", 1, 2047, flag_values=values)
     flags.DEFINE_string("ssl_cert_file", None, "TLS certificate in PEM form; needs --ssl_key_file.", flag_values=values)
     flags.DEFINE_string("ssl_key_file", None, "Private key of --ssl_cert_file in PEM form.", flag_values=values)
@@ -101,7 +99,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str] | None = None, name: str = "serving.server") -> int:
-    """Run the command `name` with the arguments `argv`, or those of the process; return the exit status."""
+    """Run the command `name` with the arguments `argv`, by default those of the process; return the exit status."""
     # gRPC reports a port in use as a RuntimeError.
     return command_line.run(
         name, functools.partial(serve, name), define_flags, __doc__ or "", argv, foreseen=(RuntimeError,)
@@ -112,10 +110,10 @@ def serve(name: str, options: flags.FlagValues) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish the requests in flight; return the exit status.
 
     Args:
-        name: of the command, in front of messages.
+        name: name of the command, which starts every message.
         options: flags of `define_flags`.
     """
-    # Imported here, so that --help is answered without TensorFlow, and a missing extra is one line.
+    # Imported here, so that --help does not load TensorFlow, and a missing extra is a one-line error.
     from serving.server import address
     from serving.server.server import Server
 
@@ -138,26 +136,26 @@ def serve(name: str, options: flags.FlagValues) -> int:
     stop.wait()
     if not server.drain():
         print("stopped before all requests were answered", file=sys.stderr, flush=True)
-        os._exit(1)  # the interpreter's own exit would wait for their threads
+        os._exit(1)  # a normal exit would wait for their threads
     return 0
 
 
 def _log_to_stderr(name: str) -> None:
-    """Write this package's messages to stderr, one line each, at once, after the name of the command."""
+    """Write this package's messages to stderr immediately, one line each, after the name of the command."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(f"{name}: %(message)s"))
     logger = logging.getLogger("serving")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    logger.propagate = False  # absl's handler would write it once more, in another form
+    logger.propagate = False  # absl's handler would write messages again, in another form
 
 
 def server_options(options: flags.FlagValues) -> ServerOptions:
-    """Check the flags of `define_flags`, and return the options that they say.
+    """Check the flags of `define_flags`, and return the options that they define.
 
     Raises:
-        OSError: a file that cannot be read.
-        ValueError: values that do not fit together.
+        OSError: a file cannot be read.
+        ValueError: values contradict each other.
     """
     from serving.server.batching import BatchingParameters, read_parameters
     from serving.server.model_manager import check_name, parse_policy, policy_from_config, read_model_config

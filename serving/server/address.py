@@ -20,7 +20,7 @@ def join(host: str, port: int) -> str:
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:
-    """Return a listening socket; `::` is for IPv4 too.
+    """Return a listening socket; `::` includes IPv4.
 
     Args:
         host: address or name.
@@ -28,7 +28,7 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         flag: the port's flag, for the error.
 
     Raises:
-        OSError: the address is in use, is none of this machine, or is not an address.
+        OSError: the address is in use, is not an address, or is not one of this machine.
     """
     try:
         found = socket.getaddrinfo(without_brackets(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -37,5 +37,5 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         return socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error)
-        reason = reason.partition(" (while")[0]  # create_server adds the address
+        reason = reason.partition(" (while")[0]  # remove the address that create_server adds
         raise OSError(f"--host={host} --{flag}={port}: {reason}; give another port or address") from error

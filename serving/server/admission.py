@@ -37,11 +37,11 @@ class Caller:
 
 
 class Admission:
-    """Limits of the requests in flight and of those that run at the same time.
+    """Limits on the requests in flight and on those that run at the same time.
 
     Args:
-        max_in_flight: the most requests running or waiting; further ones are refused.
-        max_running: the most requests running; the others wait for a slot.
+        max_in_flight: maximum number of requests running or waiting; further ones are rejected.
+        max_running: maximum number of requests running; the others wait for a slot.
 
     Examples:
         >>> admission = Admission(max_in_flight=64, max_running=2)

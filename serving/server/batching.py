@@ -17,7 +17,7 @@ from sg3tf.utils.protobuf import message_classes
 Function = Callable[..., dict[str, tf.Tensor]]
 
 
-# Declared here because tensorflow-serving-api leaves these messages out. Text has no field numbers, so any will do.
+# Declared here because tensorflow-serving-api lacks these messages. The text form has no field numbers, so any will do.
 _MESSAGES = message_classes(
     "serving",
     """
@@ -48,7 +48,7 @@ class BatchingParameters:
     """Fields of TensorFlow Serving's BatchingParameters that its kernel supports, with the same defaults.
 
     Raises:
-        ValueError: a value out of range, or values that contradict each other.
+        ValueError: a value is out of range, or values contradict each other.
 
     Examples:
         >>> BatchingParameters(max_batch_size=8, num_batch_threads=2).num_slots
@@ -64,9 +64,9 @@ class BatchingParameters:
 
     @property
     def num_slots(self) -> int:
-        """Requests of one image that the kernel may hold: a full batch per thread, and one batch being filled.
+        """Number of one-image requests that the kernel may hold: a full batch per thread, and one batch being filled.
 
-        Further requests wait outside of the kernel, where they can still be canceled.
+        Further requests wait outside the kernel, where they can still be canceled.
         """
         return self.max_batch_size * (self.num_batch_threads + 1)
 
@@ -92,7 +92,7 @@ def read_parameters(path: Path) -> BatchingParameters:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: another form, an unsupported field, or values that `BatchingParameters` refuses.
+        ValueError: the form is wrong, a field is unsupported, or `BatchingParameters` rejects a value.
     """
     message = _MESSAGES["BatchingParameters"]()
     try:
@@ -109,7 +109,7 @@ def read_parameters(path: Path) -> BatchingParameters:
 
 
 def is_batchable(definition: meta_graph_pb2.SignatureDef) -> bool:
-    """Return True if all tensors have a batch axis (or an unknown shape), so that requests can be concatenated."""
+    """Return True if all tensors have a batch axis (or an unknown shape), so requests can be concatenated."""
     shapes = [tf.TensorShape(info.tensor_shape) for info in definition.inputs.values()]
     shapes += [tf.TensorShape(info.tensor_shape) for info in definition.outputs.values()]
     return any(map(has_batch_axis, shapes)) and all(shape.rank is None or has_batch_axis(shape) for shape in shapes)
@@ -125,10 +125,10 @@ def batched_function(
     """Return a function that runs `function` once for the rows of several callers.
 
     Args:
-        function: a signature's function; takes and returns tensors by name.
-        definition: the signature; `is_batchable`.
+        function: function of a signature, which takes and returns tensors by name.
+        definition: the signature, for which `is_batchable` is True.
         per_image_shapes: shapes per row of the inputs whose shape the definition leaves open.
-        queue_name: a name that no other batched function of this process has: the kernel would mix up their requests.
+        queue_name: a name unique in this process; the kernel would mix up the requests of functions with equal names.
         parameters: sizes, times and threads.
     """
     names = sorted(definition.inputs)

@@ -24,7 +24,7 @@ class TooLargeError(RequestError):
 
 
 class TooManyRowsError(RequestError):
-    """More rows of an input than the model takes in one request."""
+    """More rows of an input than the model accepts in one request."""
 
     def __init__(self, name: str, rows: int, max_rows: int):
         message = f"{name!r} has {rows} rows; send at most {max_rows} in one request"

@@ -1,4 +1,4 @@
-"""The explorer, a web page in front of a served generator: its built files, as the REST port offers them."""
+"""The built files of the explorer, a web page for a served generator, as the REST port serves them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 #: Folder of the page on the REST port.
 PATH = "/explorer/"
-#: The page's files are all that is offered; nothing is looked up in a folder.
+#: Only the page's files are served; nothing is looked up in a folder.
 CONTENT_TYPES = {
     "index.html": "text/html; charset=utf-8",
     "explorer.js": "text/javascript; charset=utf-8",
     "explorer.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-#: The page loads nothing from elsewhere, is not shown inside other pages, and asks this server alone.
+#: The page loads nothing from elsewhere, cannot be embedded in other pages, and only connects to this server.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

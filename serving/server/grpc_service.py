@@ -41,7 +41,7 @@ from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
 
 _logger = logging.getLogger(__name__)
-# Threads for everything but predictions, and for refusing predictions while the server is full.
+# Threads for everything but predictions, and for rejecting predictions while the server is full.
 _SPARE_THREADS = 8
 
 
@@ -55,17 +55,19 @@ def make_grpc_server(
 ) -> grpc.Server:
     """Create a gRPC server with the three services, neither bound to a port nor started.
 
-    Args:
-        predictor: answers the predictions.
-        health: health service for load balancers.
-        max_in_flight: the most predictions running or waiting; each has a thread.
-        max_bytes: the largest request.
-        as_tensor_content: form of the answers, see `outputs.to_proto`.
-        key: key that requests must send; None for no check.
+        Args:
+            predictor: answers the predictions.
+            health: health service for load balancers.
+                    max_bytes: the largest request.
+    max_in_flight: maximum number of predictions running or waiting; each has a thread.
+            max_bytes: size of the largest accepted request.
+            max_bytes: the largest request.
+            as_tensor_content: form of the answers, see `outputs.to_proto`.
+            key: key that requests must send; None for no check.
     """
-    # Answers are unlimited, as in TensorFlow Serving: gRPC's default of 4 MiB is less than a batch of 1024 px.
+    # Answers are unlimited, as in TensorFlow Serving: gRPC's default of 4 MiB is less than a batch at 1024 pixels.
     options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", -1)]
-    # A port in use must be an error; gRPC would share it with the other server.
+    # A port in use must be an error; by default, gRPC would share it with the other server.
     options.append(("grpc.so_reuseport", 0))
     threads = ThreadPoolExecutor(max_in_flight + _SPARE_THREADS, "grpc")
     interceptors = [*([KeyInterceptor(key)] if key else []), ParsingInterceptor()]
@@ -189,7 +191,7 @@ def _caller(context: grpc.ServicerContext) -> Caller:
 
 
 def _check_same_model(models: ModelManager, config: model_server_config_pb2.ModelConfig) -> None:
-    """Refuse another model or folder: a client must not choose the files that the server reads."""
+    """Reject another model or folder: a client must not choose the files that the server reads."""
     if config.name != models.name:
         raise invalid(f"model_config_list has {config.name!r}; it must have one model, {models.name!r}")
     base = config.base_path
@@ -202,7 +204,7 @@ def _check_same_model(models: ModelManager, config: model_server_config_pb2.Mode
 def _is_same_folder(path: str, folder: Path) -> bool:
     try:
         return Path(path).resolve() == folder.resolve()
-    except (ValueError, OSError, RuntimeError):  # a null byte, or links in a circle
+    except (ValueError, OSError, RuntimeError):  # a null byte, or a cycle of links
         return False
 
 

@@ -21,8 +21,8 @@ def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.nda
     """Convert a TensorProto to an array.
 
     Raises:
-        RequestError: it is unreadable, or the array would have more than `max_bytes`: a proto of one value and a huge
-            shape repeats that value, so that a request of a few bytes could exhaust the memory.
+        RequestError: it is unreadable, or the array would have more than `max_bytes`. A proto with one value and a huge
+            shape repeats that value, so a request of a few bytes could exhaust memory.
     """
     dims = [dim.size for dim in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in dims):
@@ -32,7 +32,7 @@ def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.nda
         if size > max_bytes:
             raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are accepted")
         return tf.make_ndarray(proto)
-    except (TypeError, ValueError, LookupError, OverflowError) as error:  # a KeyError is a type that NumPy lacks
+    except (TypeError, ValueError, LookupError, OverflowError) as error:  # KeyError: a type that NumPy lacks
         raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
 
 
@@ -47,10 +47,10 @@ def check_inputs(
     Args:
         definition: the signature.
         inputs: input name -> array.
-        max_rows: the largest batch; 0 for no limit.
+        max_rows: largest batch; 0 for no limit.
 
     Returns:
-        The number of rows N, or None if no input has a batch axis.
+        Number of rows N, or None if no input has a batch axis.
 
     Raises:
         RequestError: INVALID_ARGUMENT.
@@ -112,7 +112,7 @@ def _shape_text(shape: tf.TensorShape) -> str:
 
 
 # --- Semantics of a generator's inputs, which a signature cannot express ----------------------------------------------
-# They hold only for a version with assets.extra/sg3tf.json, which this project exported: another model may use the same
+# They apply only to versions with assets.extra/sg3tf.json, which this project exported. Other models may use the same
 # names with other meanings.
 
 _MAX_PSI = 2.0
@@ -135,7 +135,7 @@ def read_metadata(version_folder: Path) -> dict[str, Any] | None:
 
 
 def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-    """Return the shape per image of psi, scale and mask, given once or per image, of those that the signature has."""
+    """Return the shape per image of those inputs of the signature that may be given once or per image."""
     shapes: dict[str, tuple[int, ...]] = {"psi": (), "scale": ()}
     if "ws_a" in signature.inputs:
         shapes["mask"] = (signature.inputs["ws_a"].tensor_shape.dim[1].size,)
@@ -154,7 +154,7 @@ def check_classes(texts: np.ndarray, classes: Sequence[str], dim: int) -> None:
     """Check the texts [N] of an input class_name.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, for one that is not a class.
+        RequestError: INVALID_ARGUMENT, if a text is not a class.
     """
     for text in (value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in texts):
         if label_of(text, classes, dim) is None:

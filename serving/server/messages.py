@@ -11,14 +11,14 @@ from google.protobuf.message import DecodeError
 
 
 class ParsingInterceptor(grpc.ServerInterceptor):
-    """An interceptor that parses requests in the methods of a service, and refuses those that are not messages.
+    """An interceptor that parses requests in the methods of a service, and rejects those that are not messages.
 
-    gRPC itself (1.85) never frees a call whose request its deserializer refuses: 16 kB each, so that a client that
-    sends them would use up the server's memory.
+    gRPC itself (1.85) never frees a call whose request fails to deserialize. Each leaks 16 kB, so a client that sends
+    them would exhaust the server's memory.
     """
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        """Return the handler of a call, which is given the bytes of its request."""
+        """Return the handler of a call, which receives the request as bytes."""
         handler = continuation(handler_call_details)
         if handler is None or handler.request_streaming or handler.request_deserializer is None:
             return handler

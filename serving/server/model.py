@@ -1,4 +1,4 @@
-"""A loaded SavedModel version: checked inputs in, arrays out."""
+"""A loaded SavedModel version, which checks inputs and returns arrays."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class ServedModel:
     Args:
         path: version folder, named by its number.
         batching: parameters of batching; None to run each request on its own.
-        max_batch: the most rows in one request; 0 for no limit.
+        max_batch: maximum number of rows per request; 0 for no limit.
 
     Raises:
-        OSError: no SavedModel, an unreadable one, or one with a smaller limit than the batches of `batching`.
+        OSError: the SavedModel is missing, is unreadable, or has a smaller limit than the batches of `batching`.
     """
 
     def __init__(self, path: Path, batching: BatchingParameters | None = None, max_batch: int = 0):
@@ -57,7 +57,7 @@ class ServedModel:
         batching_limit = batching.max_batch_size if batching else 0
         if 0 < exported_limit < batching_limit:
             raise OSError(
-                f"{path} takes {exported_limit} images at most: give batching no larger max_batch_size than that"
+                f"{path} takes at most {exported_limit} images: give batching a max_batch_size that is no larger"
             )
         limits = [limit for limit in (max_batch, batching_limit, exported_limit) if limit]
         self._max_rows = min(limits, default=0)
@@ -80,7 +80,7 @@ class ServedModel:
             raise not_found(message) from None
 
     def per_image_shapes(self, definition: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
-        """Return `inputs.per_image_shapes` for an exported generator; nothing is known of another model."""
+        """Return `inputs.per_image_shapes` for a generator that sg3tf exported; nothing for other models."""
         return per_image_shapes(definition) if self._is_generator else {}
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -91,7 +91,7 @@ class ServedModel:
             inputs: input name -> array; all of the signature's inputs and no others.
 
         Raises:
-            RequestError: unknown signature, invalid inputs, or an error of TensorFlow while running.
+            RequestError: the signature is unknown, the inputs are invalid, or TensorFlow fails.
         """
         definition = self.signature_def(signature)
         signature = signature or DEFAULT_SIGNATURE
@@ -112,7 +112,7 @@ class ServedModel:
     def _validate_semantics(
         self, definition: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray], rows: int
     ) -> None:
-        """Check what the graph checks too: within a batch, its error would fail the other callers' requests."""
+        """Repeat the graph's checks, whose error would fail the other requests of a batch."""
         for name, shape in self.per_image_shapes(definition).items():
             check_per_image_shape(name, inputs[name], shape, rows)
         check_ranges(inputs)
@@ -143,18 +143,18 @@ def _read_signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
 
 
 def _reason(message: str) -> str:
-    """Return the last line of TensorFlow's message that is not indented: the error without its traceback."""
+    """Return the last unindented line of TensorFlow's message: the error without its traceback."""
     lines = [line for line in message.splitlines() if line and not line.startswith("\t")]
     return lines[-1]
 
 
-# --- Warm-up: requests answered before the version is announced, so that no client waits for compilation --------------
+# --- Warm-up: requests answered before the version is announced, so clients do not wait for compilation ---------------
 
 
 def warm_up(model: ServedModel, version_folder: Path) -> None:
     """Replay the version's recorded requests, or else one synthetic request of one row per signature.
 
-    Recorded requests of more rows than the server takes are left out.
+    Recorded requests with more rows than the server accepts are skipped.
 
     Raises:
         RequestError: the model cannot answer a recorded request.
@@ -184,7 +184,7 @@ def warm_up(model: ServedModel, version_folder: Path) -> None:
         try:
             model.run(signature, _synthetic_inputs(model, definition))
         except RequestError as error:
-            # Synthetic inputs may be invalid for a good model, whose first request will then be slower.
+            # Synthetic inputs may be invalid for a working model; its first request will be slower.
             _logger.warning("no warm-up of %s: %s", signature, error)
 
 

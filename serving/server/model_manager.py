@@ -22,8 +22,8 @@ from serving.server.model import ServedModel
 Version: TypeAlias = int | str | None
 
 _LAST_VERSION = 2**63 - 1  # of the protocol's int64
-# Of a version that cannot be loaded and does not change, as in TensorFlow Serving: every load costs time, and threads
-# of batching that are never freed.
+# For a version that cannot be loaded and does not change, as in TensorFlow Serving: every load costs time, and batching
+# threads that are never freed.
 _MAX_RETRIES = 5
 _RETRY_SECONDS = 60.0
 
@@ -51,10 +51,10 @@ class VersionPolicy:
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse a model's name that no address of REST can have; `what` is the flag or field.
+    """Raise if a model's name cannot be part of a REST address; `what` is the flag or field.
 
     Raises:
-        ValueError: it is empty or has a slash or a colon.
+        ValueError: the name is empty or contains a slash or a colon.
     """
     if not name or "/" in name or ":" in name:
         raise ValueError(f"{what}={name}: give a name without / and :, as it is part of addresses")
@@ -64,7 +64,7 @@ def parse_policy(text: str) -> VersionPolicy:
     """Parse `latest`, `all` or `specific:1,3`.
 
     Raises:
-        ValueError: another form.
+        ValueError: the form is wrong.
     """
     if text == "latest":
         return VersionPolicy(latest=1)
@@ -91,7 +91,7 @@ def read_model_config(file: Path) -> model_server_config_pb2.ModelConfig:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: another form, or not one TensorFlow model.
+        ValueError: the form is wrong, or there is not exactly one TensorFlow model.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def model_config(config: model_server_config_pb2.ModelServerConfig) -> model_ser
     """Return the only model of a configuration.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, for none or several.
+        RequestError: INVALID_ARGUMENT, if there is none or more than one.
     """
     configs = config.model_config_list.config
     if len(configs) != 1:
@@ -120,7 +120,7 @@ def model_config(config: model_server_config_pb2.ModelServerConfig) -> model_ser
 
 
 def version_folders(base: Path) -> dict[int, Path]:
-    """Return the complete versions under `base`, folder by number, without links to other places.
+    """Return the folders of complete versions under `base`, by number, without links to other places.
 
     Raises:
         OSError: the folder cannot be read.
@@ -149,9 +149,9 @@ class _Failure:
     """A version that could not be loaded.
 
     Attributes:
-        files: of the version, as `_describe_files` returns them.
-        attempts: loads since these files are there.
-        next_time: earliest time of the next one on `time.monotonic`'s clock.
+        files: files of the version, as `_describe_files` returns them.
+        attempts: number of attempts to load these files.
+        next_time: earliest time of the next attempt, on `time.monotonic`'s clock.
     """
 
     files: tuple[tuple[str, int, int], ...]
@@ -160,27 +160,27 @@ class _Failure:
 
 
 def _describe_files(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return path, time of modification and size of all files in `folder`; () if they cannot be read."""
+    """Return the path, modification time and size of all files in `folder`; () if they cannot be read."""
     try:
         return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.rglob("*")))
-    except OSError:  # it is being removed, for example
+    except OSError:  # for example, it is being removed
         return ()
 
 
 class ModelManager:
     """The loaded versions of one model.
 
-    A request keeps the version that it has found, so that a version can be replaced while requests run.
+    A request keeps its version, so a version can be replaced while requests run.
 
     Args:
         name: the model's name in requests.
-        base: folder with the version folders 1, 2, ...; nothing outside of it is read.
+        base: folder with the version folders 1, 2, ...; nothing outside it is read.
         policy: selects the versions to serve.
         load_version: loads a version folder and warms the model up.
         labels: version by label, such as "stable".
 
     Raises:
-        OSError: `base` is not such a folder.
+        OSError: `base` is not a folder of versions.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class ModelManager:
         """Load the first versions.
 
         Raises:
-            OSError: there is no version to serve, or none can be loaded, or a label names one that is not served.
+            OSError: there is no version to serve, none can be loaded, or a label names a version that is not served.
         """
         self.refresh()
         if not self._models:
@@ -224,8 +224,8 @@ class ModelManager:
     def refresh(self) -> None:
         """Load the versions that the policy selects, then unload the others.
 
-        Old versions stay until all selected ones are loaded, and as long as the folder has none of those. A version
-        that cannot be loaded is tried again when its files change, and a few times if they do not.
+        Old versions stay until all selected ones are loaded, and as long as the folder has none of the selected ones.
+        Loading a version that failed is retried when its files change, and a few times if they do not.
 
         Raises:
             OSError: the folder cannot be read.
@@ -242,7 +242,7 @@ class ModelManager:
                 self._unload_all_but(selected)
 
     def reconfigure(self, policy: VersionPolicy, labels: Mapping[str, int]) -> None:
-        """Load the versions that `policy` selects, all of them, and unload the others; or change nothing.
+        """Load all versions that `policy` selects and unload the others, or change nothing.
 
         Args:
             policy: selects the versions from now on.
@@ -265,7 +265,7 @@ class ModelManager:
             if not selected:
                 raise _failed(f"base path {self.base} has no version folder")
             _check_labels(labels, selected)
-            # All are loaded before one answers: a version that a refused request names must not.
+            # All are loaded before any of them answers requests: if one fails, none must answer.
             loaded: dict[int, ServedModel] = {}
             errors = []
             for number in selected:
@@ -334,7 +334,7 @@ class ModelManager:
         try:
             return self._load_version(folder)
         except Exception as error:
-            # An error in a new version must not stop those that work.
+            # An error in a new version must not stop the working ones.
             reason = " ".join(str(error).split()) or type(error).__name__
             status = VersionStatus(number, "END", f"{folder} cannot be loaded: {reason}")
             self._set_status(status, log=status != before)
@@ -343,7 +343,7 @@ class ModelManager:
             return None
 
     def _publish(self, models: dict[int, ServedModel]) -> None:
-        # Readers take no lock, so a change replaces the dictionary instead of modifying it.
+        # Readers do not lock, so a change replaces the dictionary instead of modifying it.
         self._models = self._models | models
         for number in models:
             self._set_status(VersionStatus(number, "AVAILABLE"))
@@ -356,7 +356,7 @@ class ModelManager:
 
     def _set_status(self, status: VersionStatus, log: bool = True) -> None:
         self._statuses = self._statuses | {status.version: status}
-        if log and self._is_serving:  # the first versions are logged by `load`, or are its error
+        if log and self._is_serving:  # `load` logs the first versions, or raises
             _log(self.name, status)
 
     def _check_name(self, name: str) -> None:
@@ -403,7 +403,7 @@ class Watcher:
     def __init__(self, models: ModelManager, seconds: float):
         self._models, self._seconds = models, seconds
         self._stopped = threading.Event()
-        # A daemon thread, so that a long load does not delay the exit of the process.
+        # A daemon thread, so that a long load does not delay the process's exit.
         threading.Thread(target=self._watch, name="versions", daemon=True).start()
 
     def stop(self) -> None:

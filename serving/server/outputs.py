@@ -14,13 +14,13 @@ def to_proto(array: np.ndarray, as_tensor_content: bool) -> tensor_pb2.TensorPro
 
     Args:
         array: numbers, or bytes objects.
-        as_tensor_content: True for one field with the array's bytes, which is fast, and which many small clients do not
-            read; False for one entry per element in the field of the type (int_val for uint8, float_val, string_val).
-            Strings are in string_val either way.
+        as_tensor_content: True for one field with the array's bytes, which is fast but not supported by many small
+            clients; False for one entry per element in the type's field (int_val for uint8, float_val, string_val).
+            Strings are always in string_val.
     """
     dtype = tf.as_dtype(array.dtype)
     _, field = TENSOR_TYPES.get(dtype.as_datatype_enum, (None, ""))
-    if as_tensor_content or not field:  # a type that no small client has
+    if as_tensor_content or not field:  # a type that small clients lack anyway
         return tensor_pb2.TensorProto.FromString(tf.io.serialize_tensor(array).numpy())
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     for size in array.shape:

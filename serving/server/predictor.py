@@ -10,7 +10,7 @@ from serving.server.metrics import Metrics
 from serving.server.model import ServedModel
 from serving.server.model_manager import ModelManager, Version
 
-#: Returns signature name and inputs of a request, given its model.
+#: Returns the signature name and the inputs of a request, given its model.
 Parse = Callable[[ServedModel], tuple[str, dict[str, np.ndarray]]]
 
 
@@ -31,7 +31,7 @@ class Predictor:
             api: "grpc" or "rest", for the counters.
             name: name of the model.
             version: number or label of its version; None for the newest.
-            parse: reads the request; called only after admission, since requests are large.
+            parse: reads the request; called only after admission, because requests are large.
             caller: the client.
 
         Raises:

@@ -52,7 +52,7 @@ def read_request(body: bytes) -> dict[str, Any]:
     """Parse the JSON object in `body`.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, if it is not one.
+        RequestError: INVALID_ARGUMENT, if it is not a JSON object.
     """
     try:
         request = json.loads(body)
@@ -67,12 +67,12 @@ def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef)
     """Convert the inputs of a request to arrays of the signature's dtypes, by name.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, for another form.
+        RequestError: INVALID_ARGUMENT, if the form is wrong.
     """
     if (ROW in body) == (COLUMN in body):
         raise invalid('the request must have one of "instances" (rows) and "inputs" (columns)')
     values = _columns(body[ROW], signature) if ROW in body else _named(body[COLUMN], signature)
-    # Unknown names pass, without their values: the model reports them together with the missing ones.
+    # Unknown names pass without their values; the model reports them together with missing ones.
     types = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
     return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
 
@@ -112,7 +112,7 @@ def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
         return np.empty(0)
     if dtype == tf.string:
         return _text_array(name, value)
-    # NumPy's arrays of text take the size of the longest for every element.
+    # In NumPy's text arrays, every element takes the size of the longest one.
     numbers_only = f"{name!r} must hold {dtype.name} numbers only"
     if _holds_text(value):
         raise invalid(numbers_only)
@@ -123,7 +123,7 @@ def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
     kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
     if array.size and array.dtype.kind not in kinds:
         raise invalid(numbers_only)
-    with np.errstate(over="ignore"):  # infinity is refused by check_inputs
+    with np.errstate(over="ignore"):  # check_inputs rejects infinity
         converted = array.astype(dtype.as_numpy_dtype)
     if not dtype.is_floating and np.any(converted != array):
         raise invalid(f"{name!r} has a value outside of {dtype.name}")
@@ -150,7 +150,7 @@ def _text_array(name: str, value: Any) -> np.ndarray:
         array = np.array(_decode_bytes(name, value), dtype=object)
     except (RecursionError, ValueError) as error:
         raise _ragged(name) from error
-    if not all(isinstance(item, bytes) for item in array.flat):  # lists of several lengths, or nested too deeply
+    if not all(isinstance(item, bytes) for item in array.flat):  # lists of different lengths, or nested too deeply
         raise _ragged(name)
     return array
 
@@ -175,7 +175,7 @@ def _to_json(name: str, array: np.ndarray) -> Any:
     try:
         flat = [encode(value) for value in array.ravel().tolist()]
     except UnicodeDecodeError as error:
-        raise invalid(f"output {name!r} is binary and not named ..._bytes: use gRPC") from error
+        raise invalid(f"output {name!r} is binary, but its name does not end in _bytes: use gRPC") from error
     return np.array(flat, dtype=object).reshape(array.shape).tolist()
 
 
@@ -188,7 +188,7 @@ def _b64(value: bytes) -> dict[str, str]:
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<action>/metadata|:\w+|)"
 )
-_CLIENT_CLOSED_REQUEST = 499  # as in TensorFlow Serving; nobody reads it
+_CLIENT_CLOSED_REQUEST = 499  # as in TensorFlow Serving; the client is gone
 _HTTP: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
@@ -206,10 +206,10 @@ _MAX_TRAILERS = 100
 _MAX_MEMBERS = 100
 _SEND_SECONDS = 30
 _MAX_CONNECTIONS = 1024
-# Bytes to read of a refused body: a client that is cut off while sending may not see the answer.
+# Bytes to read of a rejected body: a client that is cut off while sending may not see the answer.
 _MAX_DISCARDED = 256 << 20
-_LINGER_SECONDS = 2  # in which a client that is late may end sending, and read the answer
-# Of all bodies that are there, as they were sent and decompressed, in largest requests.
+_LINGER_SECONDS = 2  # time for a slow client to finish sending and to read the answer
+# Total size of received bodies, both as sent and decompressed, in units of the largest request.
 _MAX_RECEIVED = 8
 _logger = logging.getLogger(__name__)
 
@@ -220,8 +220,8 @@ class RestServer(ThreadingHTTPServer):
     Args:
         listener: the socket; closed by `server_close`.
         predictor: answers the predictions.
-        max_bytes: the largest request.
-        seconds: how long a request may take to arrive and then to wait for a slot.
+        max_bytes: size of the largest accepted request.
+        seconds: time limit for a request to arrive and to get a slot.
         key: key that requests must send; None for no check.
         tls: TLS context; None for plain HTTP.
         cors: allow web pages of any origin.
@@ -229,7 +229,7 @@ class RestServer(ThreadingHTTPServer):
 
     # server_close waits for the requests in flight.
     daemon_threads = False
-    # Connections that have not sent the first line of a request: browsers open some in advance.
+    # Connections that have not sent the first line of a request; browsers open some in advance.
     silent: set[socket.socket]
 
     def __init__(
@@ -248,8 +248,8 @@ class RestServer(ThreadingHTTPServer):
         self._connections, self.silent = threading.BoundedSemaphore(_MAX_CONNECTIONS), set()
         address = listener.getsockname()[:2]
         super().__init__(address, _Handler, bind_and_activate=False)
-        self.socket.close()  # the one that the base class made
-        # The handshake runs in the connection's own thread, so that a silent client does not block the others.
+        self.socket.close()  # created by the base class
+        # The handshake runs in the connection's own thread, so a silent client does not block others.
         self.socket = tls.wrap_socket(listener, server_side=True, do_handshake_on_connect=False) if tls else listener
         self.server_port: int = address[1]
 
@@ -277,12 +277,12 @@ class RestServer(ThreadingHTTPServer):
     def server_close(self) -> None:
         """Wait for the requests in flight; connections that have sent none are closed."""
         for connection in list(self.silent):
-            with suppress(OSError):  # it may have been closed
-                socket.socket.shutdown(connection, socket.SHUT_RD)  # of TLS: the bytes below it
+            with suppress(OSError):  # it may be closed already
+                socket.socket.shutdown(connection, socket.SHUT_RD)  # below TLS
         super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log at debug level: a client has closed the connection or does not speak TLS."""
+        """Log at debug level that a client has closed the connection or does not use TLS."""
         _logger.debug("connection from %s", client_address, exc_info=True)
 
 
@@ -313,7 +313,7 @@ class ByteBudget:
 
 
 class _TimedReader(io.RawIOBase):
-    """Bytes of a connection until a deadline: a limit for each read alone would let a client send for hours."""
+    """Bytes of a connection until a deadline; a time limit per read would let a client send for hours."""
 
     def __init__(self, connection: socket.socket, deadline: float):
         self._connection, self._deadline, self.is_late = connection, deadline, False
@@ -327,7 +327,7 @@ class _TimedReader(io.RawIOBase):
             return self._connection.recv_into(buffer)
         except TimeoutError as error:
             self.is_late = True
-            message = "the request has not arrived in time; send it faster"
+            message = "the request did not arrive in time; send it faster"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
 
 
@@ -347,16 +347,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    # As in TensorFlow Serving, all but GET and POST are refused in JSON, and OPTIONS is answered for CORS.
+    # As in TensorFlow Serving, methods other than GET and POST are rejected in JSON, and OPTIONS is answered for CORS.
     do_POST = do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is not HTTP, or another method, in JSON."""
+        """Reject other methods, and what is not HTTP, in JSON."""
         status = HTTPStatus(code)
         self._send(status, json.dumps({"error": message or status.phrase}).encode())
 
     def handle_expect_100(self) -> bool:
-        """Refuse a request before its body is sent, if the key or the length is wrong."""
+        """Reject a request before its body is sent, if the key or the length is wrong."""
         try:
             self._check_key()
             self._check_length(self._length())
@@ -369,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._pieces: Iterator[bytes] = iter(())
         try:
             if self.command == "OPTIONS" and self.server.cors:
-                self._send(HTTPStatus.OK, b"")  # the question of a browser, which never sends the key
+                self._send(HTTPStatus.OK, b"")  # a browser's preflight request, which never has the key
                 return
             length = self._length()
             self._pieces = self._read_chunks() if length is None else self._read(length)
@@ -381,7 +381,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command == "GET" and path == metrics.PATH:
                 self._send(HTTPStatus.OK, self.server.predictor.metrics.text(), metrics.CONTENT_TYPE)
                 return
-            # Received before it is admitted, so that slow clients do not fill the server.
+            # Received before admission, so that slow clients do not fill the server.
             with self._receive() as body:
                 caller = Caller(time.monotonic() + self.server.seconds, self._is_connected)
                 answer = respond(self.server.predictor, self.command, path, lambda: self._decode(body), caller)
@@ -394,12 +394,12 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             raise  # the client has disconnected
         except Exception:
-            # A bug of the server goes to the log, and the client still gets an answer.
+            # A server bug goes to the log, and the client still gets an answer.
             _logger.exception("%s %s", self.command, self.path)
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, b'{"error": "internal error"}')
 
     def _send_explorer(self, path: str, query: str) -> bool:
-        """Answer with a file of the explorer, without a key, which a browser cannot send; return False for others."""
+        """Answer with a file of the explorer, without a key, which browsers cannot send; False for other paths."""
         assets = self.server.assets
         if assets and path in (explorer.PATH, explorer.PATH.rstrip("/")) and not query:
             headers = {"Location": explorer.location(self.server.predictor.models.name)}
@@ -422,7 +422,7 @@ class _Handler(BaseHTTPRequestHandler):
         return TooLargeError(f"{what}; at most {self.server.max_bytes} bytes are accepted")
 
     def _length(self) -> int | None:
-        """Return the bytes of the body, or None if it comes in chunks."""
+        """Return the length of the body in bytes, or None if it comes in chunks."""
         lengths, codings = (self.headers.get_all(name, []) for name in ("Content-Length", "Transfer-Encoding"))
         if not lengths and [coding.strip().lower() for coding in codings] == ["chunked"]:
             return None
@@ -453,7 +453,7 @@ class _Handler(BaseHTTPRequestHandler):
         line = self.rfile.readline(_MAX_LINE)
         size = line.partition(b";")[0].strip()  # after a semicolon: extensions
         if not line.endswith(b"\n") or not re.fullmatch(rb"[0-9a-fA-F]{1,16}", size):
-            raise invalid(f"Transfer-Encoding: {size[:20]!r} is no chunk size")
+            raise invalid(f"Transfer-Encoding: {size[:20]!r} is not a chunk size")
         return int(size, 16)
 
     @contextmanager
@@ -472,7 +472,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.received.give_back(self._num_taken)
 
     def _take(self, size: int) -> None:
-        """Take bytes of the budget, until the end of `_receive`."""
+        """Take bytes from the budget, until the end of `_receive`."""
         if not self.server.received.take(size):
             message = "the server has too many large requests at once; try again later"
             raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
@@ -506,17 +506,17 @@ class _Handler(BaseHTTPRequestHandler):
                 result += piece
             if not rest:
                 return bytes(result)
-        # Each copies what follows in its chunk, so that millions of empty ones would take hours.
+        # Each one copies the rest of its chunk, so millions of empty ones would take hours.
         raise invalid(f"Content-Encoding: gzip: more than {_MAX_MEMBERS} parts; compress the body as one")
 
     def _is_connected(self) -> bool:
-        """Return False if the client, whose request has been read completely, has closed the connection."""
+        """Return False if the client has closed the connection; its request has been read completely."""
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
         if not poll.poll(0):
             return True
         if isinstance(self.connection, ssl.SSLSocket):
-            return False  # the data is the closing alert
+            return False  # the data is TLS's closing alert
         try:
             return bool(self.connection.recv(1, socket.MSG_PEEK))
         except OSError:  # the client has reset the connection
@@ -531,7 +531,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return
 
     def _linger(self) -> None:
-        """Keep receiving for a moment after the answer, which a client that is cut off while sending may not see."""
+        """Keep receiving briefly after the answer, which a client that is cut off while sending may not see."""
         self.connection.shutdown(socket.SHUT_WR)
         reader = _TimedReader(self.connection, time.monotonic() + _LINGER_SECONDS)
         with suppress(RequestError):
@@ -554,17 +554,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
             self.send_header("Access-Control-Allow-Headers", f"Content-Type, {API_KEY_HEADER}")
-        # One request per connection, so that no idle connection delays the shutdown.
+        # One request per connection, so idle connections do not delay the shutdown.
         self.send_header("Connection", "close")
         self.end_headers()
         if self.command == "HEAD":
             return
-        for start in range(0, len(text), _CHUNK):  # the limit is for each: large answers may take long
+        for start in range(0, len(text), _CHUNK):  # the time limit is per chunk, because large answers may take long
             self.connection.settimeout(_SEND_SECONDS)
             self.wfile.write(text[start : start + _CHUNK])
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing about single requests, as in TensorFlow Serving."""
+        """Do not log single requests, as in TensorFlow Serving."""
 
 
 def _http_status(error: RequestError) -> int:

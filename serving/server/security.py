@@ -24,7 +24,7 @@ class ApiKey:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file does not hold one line of printable ASCII.
+        ValueError: the file is not one line of printable ASCII.
     """
 
     def __init__(self, path: Path):
@@ -36,7 +36,7 @@ class ApiKey:
     def check(self, given: str | bytes | None) -> None:
         """Raise RequestError, UNAUTHENTICATED, if `given` is missing or another key."""
         value = given.encode(errors="replace") if isinstance(given, str) else given or b""
-        # Constant time, so that the duration does not reveal how much of a guess is right.
+        # Constant time, so that timing does not reveal how much of a guess is right.
         if not hmac.compare_digest(value, self._key.encode()):
             raise RequestError(
                 grpc.StatusCode.UNAUTHENTICATED, f"{API_KEY_HEADER} is missing or wrong; send the server's key"
@@ -44,7 +44,7 @@ class ApiKey:
 
 
 class KeyInterceptor(grpc.ServerInterceptor):
-    """Check of the key in every call except health checks, since probes have no key."""
+    """Checks the key of every call except health checks, because probes have no key."""
 
     def __init__(self, key: ApiKey):
         self._key = key
@@ -75,7 +75,7 @@ class Certificate:
     """
 
     def __init__(self, cert_file: Path, key_file: Path):
-        # Checked here, because gRPC would report an error only at the first connection.
+        # Checked here, because gRPC would not report an error before the first connection.
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:

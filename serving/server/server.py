@@ -1,4 +1,4 @@
-"""The server: gRPC and REST frontends of one model, from start to drained shutdown."""
+"""The server: gRPC and REST frontends of one model, from startup to graceful shutdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from serving.server.security import ApiKey, Certificate
 from sg3tf.utils.startup_notices import filtered_stderr
 
 _DRAIN_SECONDS = 30
-# Slots without batching: more would only share the CPU, and each needs its own memory.
+# Slots without batching; more would only share the CPU, and each needs its own memory.
 _NUM_SLOTS = 2
 
 
@@ -57,7 +57,7 @@ class Server:
     The ports are bound before the model is loaded; connections wait until it is.
 
     Raises:
-        OSError: there is no model to serve, or an address is not available.
+        OSError: there is no model to serve, or an address is unavailable.
         RuntimeError: gRPC cannot listen on its address.
     """
 
@@ -98,7 +98,7 @@ class Server:
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self) -> bool:
-        """Accept no more requests and wait for those in flight; return False if some are still unanswered."""
+        """Stop accepting requests and wait for those in flight; return False if some remain unanswered."""
         end = time.monotonic() + _DRAIN_SECONDS
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._watcher:
@@ -107,7 +107,7 @@ class Server:
         drained = self._grpc.stop(_DRAIN_SECONDS)
         self._rest.shutdown()
         self._rest_thread.join()
-        # Closing waits for the connections; a running prediction cannot be stopped, so the wait has a limit.
+        # Closing waits for connections. A running prediction cannot be stopped, so the wait has a limit.
         closing = threading.Thread(target=self._rest.server_close, name="rest-close", daemon=True)
         closing.start()
         drained.wait()
@@ -115,7 +115,7 @@ class Server:
         return not closing.is_alive() and not self._admission.in_flight
 
     def _bind_grpc(self, options: ServerOptions) -> int:
-        # Tried first with a plain socket, whose error says the reason; gRPC's does not.
+        # Tried first with a plain socket, whose error states the reason; gRPC's does not.
         address.listen(options.host, options.port, "port").close()
         target = address.join(options.host, options.port)
         if options.certificate:

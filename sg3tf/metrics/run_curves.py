@@ -39,7 +39,7 @@ MAX_LABEL = 60  # characters, of the options that tell a group from the others
 class Definition(NamedTuple):
     """What the values of a metric must have in common to be compared.
 
-    Distances grow as fewer images are compared.
+    Distances grow as fewer images are compared, and data_order changes which real images are compared.
 
     Attributes:
         num_samples: number of generated images; None for a statistic of training.

@@ -79,7 +79,7 @@ def test_runs_with_other_held_out_images_are_refused(bench: Any, tmp_path: Path,
     (run / "options.json").write_text('{"data_order": 2}')
     lines, trained = bench("base", status=1)
     assert [line["option"] for line in lines] == ["floor"] and not trained
-    assert f"{run}: was begun by an earlier revision, with other held-out images" in capsys.readouterr().err
+    assert f"{run}: was started by an earlier revision, with other held-out images" in capsys.readouterr().err
 
 
 def test_resolution_and_number_of_images(bench: Any):

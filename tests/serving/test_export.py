@@ -50,10 +50,10 @@ def test_command_line(stylegan2, tmp_path):
         (["--network=x.keras", "--model_base_path=models", "--max_batch=0"], "--max_batch"),
         (["--network=x.keras", "--format=onnx"], "--out is missing: give the file to write, NAME.onnx"),
         (["--network=x.keras", "--format=onnx", "--model_base_path=models"], "--model_base_path belongs to"),
-        (["--network=x.keras", "--format=onnx", "--out=g.onnx", "--xla"], "--xla belongs to --format=saved_model, not"),
+        (["--network=x.keras", "--format=onnx", "--out=g.onnx", "--xla"], "--xla is for --format=saved_model, not"),
         (
             ["--network=x.keras", "--model_base_path=models", "--inputs=ws"],
-            "--inputs belongs to --format=onnx or litert",
+            "--inputs is for --format=onnx or litert",
         ),
         (["x.keras", "--model_base_path=models"], "unexpected argument 'x.keras'"),
     ],

@@ -71,7 +71,7 @@ def test_a_broken_export_is_never_seen(fake_generator, tmp_path, monkeypatch):
             images = super().synthesis(ws, transform=transform)
             return tf.ensure_shape(tf.numpy_function(np.tanh, [images], tf.float32), [None, 8, 8, 3])
 
-    with pytest.raises(ValidationError, match=r"^function \S+ has the operation \w*PyFunc\w*, which no stock server"):
+    with pytest.raises(ValidationError, match=r"^function \S+ has the operation \w*PyFunc\w*, which a stock server"):
         export_saved_model(CallsBack(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -69,7 +69,7 @@ def changed(**values):
         ({"lecam": -1.0}, "--lecam=-1.0"),
         ({"lecam": 0.1, "loss": "relativistic"}, "--lecam=0.1"),
         ({"loss": "hinge"}, "--loss=hinge"),
-        ({"freezed": 8}, "--freezed=8"),  # D has 7 in front of its last block
+        ({"freezed": 8}, "--freezed=8"),  # D has 7 before its last block
         ({"profile_steps": (3,)}, "--profile_steps=3"),
         ({"profile_steps": (5, 5)}, "--profile_steps=5,5"),
         ({"metrics_samples": 0}, "--metrics_samples=0"),
@@ -206,7 +206,7 @@ def test_an_unreadable_file_is_named(tmp_path, content):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ({"gama": 2.0}, "'gama' is no option of this version; remove it"),
+        ({"gama": 2.0}, "'gama' is not an option of this version; remove it"),
         ({"gamma": "big"}, "gamma='big': must be float"),
         ({"batch": None}, "batch=None: must be int"),
         ({"mirror": 3}, "mirror=3: must be bool"),
@@ -337,7 +337,7 @@ def test_larger_gammas_of_small_images_are_worth_no_warning():
     for gamma in (0.26 * published, 0.5, 2):
         assert new(resolution=32, gamma=gamma).gamma_warning is None
     for gamma in (0.24 * published, 2.1):
-        assert "times away from 0.5, which is usual" in new(resolution=32, gamma=gamma).gamma_warning
+        assert "more than a factor of 4 from 0.5, the usual value" in new(resolution=32, gamma=gamma).gamma_warning
     assert new(resolution=128, gamma=5 * new(resolution=128).gamma).gamma_warning
 
 

@@ -249,7 +249,7 @@ def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeyp
         assert len(evaluated) == min(kills + 1, 2)
     lines = [line for line in (logger.run / "log.txt").read_text().splitlines() if line.startswith("warning")]
     assert [line.partition("; ")[0] for line in lines] == [
-        "warning: no metrics of network-snapshot-000000_008.keras: 2 processes were killed in them"
+        "warning: no metrics of network-snapshot-000000_008.keras: 2 processes were killed while computing them"
     ]
     logger.on_evaluation()  # at the end of a run that has nothing left to train
     assert len(evaluated) == 2

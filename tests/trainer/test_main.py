@@ -795,7 +795,7 @@ def refused(runs, tmp_path_factory, faces, unlabeled):
         ("max_images", ["max_images is 0"]),
         ("argument", ["unexpected argument 'mirror'", "--name=value"]),
         ("outdir", ["--outdir=", "file"]),
-        ("desc", ["--desc", "a/b", "leave out the slash"]),
+        ("desc", ["--desc", "a/b", "remove the slash"]),
         ("nothing to resume", ["--resume=", "nowhere", "nowhere: does not exist"]),
         ("different", ["--resume=", "cannot change --cbase from 128 to 256, --seed from 0 to 3", "--init_from="]),
         ("latest, different", ["--resume=", "--cbase from 128 to 256"]),

@@ -56,7 +56,7 @@ def test_a_taken_port_and_an_address_without_one():
     (address,) = free_addresses(1)
     with (
         socket.create_server(("", int(address.rpartition(":")[2]))),
-        pytest.raises(OptionError, match=rf"TF_CONFIG: cannot listen at {address} \(Address already in use\)"),
+        pytest.raises(OptionError, match=rf"TF_CONFIG: cannot listen on {address} \(Address already in use\)"),
     ):
         wait_for_workers([address, "127.0.0.1:1"], 0, 0.3)
     for wrong in ("host", "host:0", "host:123456", "host:", ":1"):

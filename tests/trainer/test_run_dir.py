@@ -72,7 +72,7 @@ def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path):
     """255 bytes; "\u00fc" has two."""
     desc = "\u00fc" * 50 + "d" * (255 - len(f"00000-{NAME}-") - 100)
     assert len(run_dir.create(tmp_path, dataclasses.replace(PLAIN, desc=desc)).name) == 205
-    with pytest.raises(OptionError, match="of 256 bytes, 255 at most; give a shorter --desc") as refusal:
+    with pytest.raises(OptionError, match="has 256 bytes, 255 at most; use a shorter --desc") as refusal:
         run_dir.create(tmp_path, dataclasses.replace(PLAIN, desc=f"{desc}d"))
     assert "\n" not in str(refusal.value)
 
@@ -129,7 +129,7 @@ def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folde
     with run_dir.begin(tmp_path, PLAIN, latest=True) as run:
         assert run == dead
         assert sorted(path.name for path in run.iterdir()) == ["discarded", "log.txt", "options.json"]
-        assert capsys.readouterr().out == f"{run} was stopped before its first checkpoint; it begins anew\n"
+        assert capsys.readouterr().out == f"{run} was stopped before its first checkpoint; it starts over\n"
         with run_dir.begin(tmp_path, PLAIN, latest=True) as second:  # as another process
             assert second.name == f"00005-{NAME}"
         with run_dir.begin(tmp_path, PLAIN, latest=True) as third:
@@ -245,7 +245,7 @@ def test_resume_path_falls_back_to_the_newest_intact_checkpoint(damaged_run, cap
 def test_resume_path_without_an_intact_checkpoint_is_refused(damaged_run):
     (damaged_run / "checkpoints" / "000000016" / "sha256.json").unlink()
     with pytest.raises(
-        OptionError, match="none of its 3 checkpoints is intact; of the newest, progress.json is damaged"
+        OptionError, match="none of its 3 checkpoints is intact; the newest one: progress.json is damaged"
     ):
         run_dir.resolve_resume_path(damaged_run)
 
@@ -397,7 +397,7 @@ def test_a_discarded_checkpoint_is_refused_until_all_is_moved_back(run):
     before = ResumePoint.from_path(run)
     resume(checkpoint(run, 16), gamma=9.0)
     dropped = run / "discarded" / "000000048"
-    with pytest.raises(OptionError, match=rf"--resume={dropped}: .* has dropped this one.* --init_from={dropped}, or"):
+    with pytest.raises(OptionError, match=rf"--resume={dropped}: .* discarded this one.* --init_from={dropped}, or"):
         ResumePoint.from_path(dropped)
     assert run_dir.resolve_resume_path(dropped, "init_from") == (run, dropped)
     for path in list((run / "discarded").iterdir()):
@@ -416,7 +416,7 @@ def test_a_run_that_went_on_since_the_command_began_is_not_resumed(run):
     point, before = ResumePoint.from_path(run), (run / "options.json").read_bytes()
     make_checkpoint(run, 56)
     resumed = point.resumed(PLAIN, [])
-    with pytest.raises(OptionError, match="another process has saved a checkpoint since.*; give the command again"):
+    with pytest.raises(OptionError, match="another process has saved a checkpoint since.*; run the command again"):
         resumed.__enter__()
     assert (run / "options.json").read_bytes() == before and checkpoint(run, 56).is_dir()
 
@@ -442,7 +442,7 @@ def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
     line = (run / "log.txt").read_text().splitlines()[-1]
     assert line in capsys.readouterr().out
     later = f"checkpoints/000000032, {moved[0]}"
-    assert line == f"moved to {run / 'discarded'}, as later than this checkpoint: {later}"
+    assert line == f"moved to {run / 'discarded'}, because later than this checkpoint: {later}"
 
 
 def test_nothing_is_moved_from_the_newest_checkpoint(run):

@@ -260,7 +260,7 @@ def test_networks_of_another_shape(options):
     np.testing.assert_allclose(after.fc(np.tile(x, 32)), before.fc(np.tile(x, 16)), rtol=1e-4, atol=1e-5)
     # As many positions, in another order.
     turned = Discriminator(dataclasses.replace(before.config, resolution=Size(16, 32)))
-    assert "b8.fc: resized (kernel for a grid of 8x4 to 4x8)" in copy_layers(after, turned)
+    assert "b8.fc: resized (kernel from a grid of 8x4 to 4x8)" in copy_layers(after, turned)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_pickles(options, tmp_path):
     assert any("G is a GeneratorConfig there, StyleGAN2Config here, and starts from random" in note for note in notes)
     path.write_bytes(dumps(content | {"D": network("Projected", {}, {})}))
     _, (note,) = new(options, path)
-    assert "has no D that exists here (class 'Projected': only Generator and Discriminator exist" in note
+    assert "has no supported D (class 'Projected': only Generator and Discriminator exist" in note
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(OptionError, match="network.pkl: the pickle in it is broken"):
         new(options, path)
@@ -414,7 +414,7 @@ def test_pickles(options, tmp_path):
 
 def test_nothing_to_copy_is_refused(options, source):
     path = source[0] / "network-snapshot-000004.keras"
-    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture, of which nothing") as refusal:
+    with pytest.raises(OptionError, match=f"--init_from={path}: another architecture, from which nothing") as refusal:
         new(options, path, cfg="stylegan2")
     assert "G is a GeneratorConfig there, a StyleGAN2Config here" in str(refusal.value)
     assert "\n" not in str(refusal.value)

@@ -1,6 +1,6 @@
 """Adaptive augmentation of the discriminator's images (StyleGAN2-ADA, arXiv 2006.06676).
 
-Names that need TensorFlow are loaded on first use: the parameters are also drawn where it is not installed.
+Names that need TensorFlow are loaded on first use, because parameters are also drawn where it is not installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random parameters as tensors, and the transforms that they make active."""
+"""Random parameters as tensors, and the transforms that they activate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.augment.random_params import COLUMNS
 
 
 class AugmentParams:
-    """Parameters as tensors, with the probability that decides which transforms are active.
+    """Parameters as tensors, with the probability that transforms are active.
 
     Args:
         values: float32 [N, len(COLUMNS)], from sample_params.
@@ -41,5 +41,5 @@ class AugmentParams:
         return self._values[:, COLUMNS.index(name)]
 
     def _where(self, event: str, probability: tf.Tensor, value: tf.Tensor, otherwise: float) -> tf.Tensor:
-        # A draw is below 1, so that 1 is always and 0 is never.
+        # Draws are in [0, 1): a probability of 1 means always, and 0 means never.
         return tf.where(self._raw(f"{event}?") < probability, value, tf.constant(otherwise, value.dtype))

@@ -39,21 +39,21 @@ def color_matrices(transforms: Collection[str], params: AugmentParams) -> tf.Ten
 def apply_color_matrices(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     """Apply `matrix` [N, 4, 4] to the colors of images [N, H, W, C].
 
-    Three channels are colors, four are colors and opacity, which stays. A single channel is gray: the result is the
-    mean of its transformed color, so that hue and saturation have no effect.
+    Three channels are colors, four are colors and opacity, which does not change. A single channel is gray: the result
+    is the mean of its transformed color, so hue and saturation have no effect.
 
     Raises:
         ValueError: another number of channels.
     """
     channels = images.shape[3]
     if channels == 1:
-        # Factor of a gray and shift of every row, then their means.
+        # Mean over the rows of a gray's factor and shift.
         factor = tf.reduce_sum(matrix[:, :3, :3], axis=[1, 2]) / 3
         shift = tf.reduce_sum(matrix[:, :3, 3], axis=1) / 3
         return images * factor[:, None, None, None] + shift[:, None, None, None]
     if channels not in (3, 4):
         raise ValueError(f"images of {channels} channels: color transforms need 1, 3 or 4; leave them out")
-    # Three products and a shift, written out: a matrix product might be in reduced precision.
+    # Three products and a shift, written out, because a matrix product might use reduced precision.
     m = matrix[:, None, None, :, :]
     colors = m[..., :3, 3] + sum(m[..., :3, i] * images[..., i : i + 1] for i in range(3))
     return tf.concat([colors, images[..., 3:]], axis=3)

@@ -11,11 +11,11 @@ from trainer.augment.heuristics import INTERVAL, KIMG, SOURCES, TARGET, directio
 
 
 class Controller:
-    """Moves the probability p of augmentation by a fixed amount, so that a measure of overfitting stays at its target.
+    """Adjusts the probability p of augmentation in fixed steps, to keep a measure of overfitting at its target.
 
-    r_t = E[sign(D(train))] is the share of training images that D classifies as real, less the share of the others;
-    r_v = (E[D(train)] - E[D(validation)]) / (E[D(train)] - E[D(generated)]) is 0 if D distinguishes held-out images
-    from generated ones as well as it does training images, and 1 if held-out images score as low as generated ones.
+    r_t = E[sign(D(train))] is the share of training images that D classifies as real, minus the share of the others;
+    r_v = (E[D(train)] - E[D(validation)]) / (E[D(train)] - E[D(generated)]) is 0 if held-out images score as high as
+    training images, and 1 if they score as low as generated ones.
 
     Create it outside the strategy's scope: its inputs are metrics of the global batch, the same in every worker.
 
@@ -23,12 +23,12 @@ class Controller:
         batch: images of a step.
         heuristic: "rt" or "rv"; the latter needs logits of held-out images.
         target: target of the heuristic.
-        kimg: thousands of images in which p can rise from 0 to 1.
+        kimg: thousands of images over which p can rise from 0 to 1.
         probability: initial p.
-        aug: "ada" or "apa", whose remedies differ where p does not fall again.
+        aug: "ada" or "apa", for the remedy in `warning`.
 
     Raises:
-        ValueError: an argument is out of range; the message has its name, value and the remedy.
+        ValueError: an argument is out of range; the message gives its name, its value and the remedy.
 
     Examples:
         >>> controller = Controller(batch=32, target=0.6, kimg=100)
@@ -54,9 +54,9 @@ class Controller:
         self.sources = SOURCES[heuristic]
         self._kimg = kimg
         self._aug = aug
-        # On the device of the metrics, so that adding them waits for nothing.
+        # On the device of the metrics, so that adding them does not wait for a transfer.
         self._sums = tf.Variable(tf.zeros([len(self.sources)]), trainable=False, name="ada_sums")
-        with tf.device("CPU:0"):  # read in every step, so not behind the device's queue
+        with tf.device("CPU:0"):  # read in every step, which must not wait for the device's queue
             self._counts = tf.Variable(tf.zeros([len(self.sources)], tf.int64), trainable=False, name="ada_counts")
             self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="ada_steps")
             self._p = tf.Variable(probability, dtype=tf.float64, trainable=False, name="ada_p")
@@ -65,12 +65,12 @@ class Controller:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """Variables to save in a checkpoint, so that the next step is the same."""
+        """Variables to save in a checkpoint, for a bit-exact resume."""
         return [self._sums, self._counts, self._steps, self._p, self._overfitting, self._saturated_nimg]
 
     @property
     def probability(self) -> float:
-        """Present p: 0 or more. From 1 on, every transform is always applied."""
+        """Current p, 0 or more. At 1 and above, every transform is always applied."""
         return float(self._p.numpy())
 
     @property
@@ -105,11 +105,11 @@ class Controller:
         Logits of held-out images may be missing in some of the steps.
 
         Args:
-            *phases: {name: mean over the batch} of each phase that judged images: that of the discriminator's loss,
-                and that of R1 where it is due. A heuristic is computed from the means over all of them.
+            *phases: {name: mean over the batch} for each phase that scored images: the discriminator's loss and, when
+                due, R1. A heuristic is computed from the means over all of them.
 
         Raises:
-            ValueError: a metric that the heuristic needs was missing in a whole interval.
+            ValueError: a metric that the heuristic needs was missing during a whole interval.
         """
         for metrics in phases:
             self._sums.assign_add([tf.cast(metrics.get(name, 0.0), tf.float32) for name in self.sources])

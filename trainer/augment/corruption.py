@@ -21,7 +21,7 @@ def add_noise(images: tf.Tensor, params: AugmentParams) -> tf.Tensor:
 
 
 def _normal(keys: tf.Tensor, shape: tf.TensorShape, dtype: tf.DType) -> tf.Tensor:
-    """Standard normal numbers [N, *shape], those of each image from its own key, whatever its place in the batch."""
+    """Standard normal numbers [N, *shape]; those of an image depend on its key only, not on its place in the batch."""
     bits = random_bits(keys, [2, *shape], tf.int32)
     uniform = tf.cast(bits, dtype) * 2.0**-32 + 0.5
     # Box-Muller transform; the bound is half of the smallest uniform number above 0.

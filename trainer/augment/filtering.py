@@ -10,17 +10,17 @@ from trainer.augment.geometry import octave_bands
 from trainer.augment.random_params import BANDS
 
 GAIN_OCTAVES = 1.0  # standard deviation of the binary logarithm of an amplified band's gain
-#: Share of each band in an image's power, if power falls with the square of frequency.
+#: Share of each band in an image's power, if power is inversely proportional to the square of frequency.
 POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 
 
 def band_gains(params: AugmentParams) -> tf.Tensor:
-    """Gains [N, 4] of the bands, each amplified at random, and all scaled each time to keep the expected power."""
+    """Gains [N, 4] of the bands: each is amplified at random, and all are then scaled to keep the expected power."""
     gains = tf.ones([1, BANDS], params.dtype)
     for i in range(BANDS):
         gain = params.where_active(f"band{i}", tf.pow(2.0, GAIN_OCTAVES * params[f"band{i}"]), 1.0)
-        # Inverse root of the power with this gain on band i and 1 on the others; exactly 1 if the gain is. Not by
-        # tf.math.rsqrt, which makes 0.9999999 of 1 on some processors.
+        # Inverse root of the power with this gain on band i and 1 on the others; exactly 1 if the gain is 1.
+        # tf.math.rsqrt(1) is 0.9999999 on some processors.
         keep = 1 / tf.sqrt(1 + POWER[i] * (tf.square(gain) - 1))
         one_hot = tf.one_hot(i, BANDS, dtype=params.dtype)
         gains *= keep[:, None] * (1 + (gain[:, None] - 1) * one_hot)

@@ -1,8 +1,8 @@
 """Pixel blitting and geometric transforms of images (arXiv 2006.06676, appendix B, figure 17).
 
-All transforms of an image are one matrix, which is applied with hardly any aliasing. The matrix is the inverse,
-[N, 3, 3]: from a position in the result to the position in the image that is seen there, in pixels from the center,
-x to the right and y down. Positions (x, y, 1) are columns.
+All transforms of an image are combined into one matrix, which is applied with hardly any aliasing. The matrix is the
+inverse, [N, 3, 3]: it maps a position in the result to one in the image, in pixels from the center, x to the right and
+y down. Positions (x, y, 1) are columns.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from trainer.augment.active_params import AugmentParams
 
 Array = NDArray[np.float64]
 
-#: Low-pass filter of the wavelet sym6: of the orthogonal filters of 12 taps with six zeros at the Nyquist frequency,
-#: the most nearly symmetric one. Upsampling by 2 with it and downsampling with its mirror image is the identity.
+#: Low-pass filter of the wavelet sym6: the most nearly symmetric of the orthogonal 12-tap filters with six zeros at the
+#: Nyquist frequency. Upsampling by 2 with it and downsampling with its mirror image is the identity.
 SYM6 = (
     0.01089235016329234,
     0.002468306185923318,
@@ -42,9 +42,9 @@ SYM6 = (
 def octave_bands() -> Array:
     """Four symmetric filters [4, 43] that add up to a unit impulse: frequencies up to pi/8, pi/4, pi/2 and pi.
 
-    Appendix B builds them from sym2, Daubechies' orthogonal filter of 4 taps. With its power response P as a filter
-    and Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half; every further octave is split off
-    the part that P has kept, with P and Q at twice the spacing.
+    Appendix B builds them from sym2, Daubechies' orthogonal 4-tap filter. With its power response P as a filter and
+    Q = 1 - P, P keeps the lower half of the frequencies and Q the upper half. P and Q at twice the spacing then split
+    the next octave off the part that P has kept.
     """
     root = np.sqrt(3)
     sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / 8
@@ -72,19 +72,19 @@ def _spread(taps: Array, spacing: int) -> Array:
 
 # --- Resampling of images under affine transformations ----------------------------------------------------------------
 
-#: Smaller images are narrower than the reach of the filter into their mirror images.
+#: Smaller images are narrower than the reach of the filter beyond their edges.
 SMALLEST = 6
 _REACH = len(SYM6) // 4  # of the filter to either side, in pixels of the image
 #: The filter is not quite symmetric: it delays by 5.1 taps, not by 5.5. Samples at twice the rate are therefore placed
-#: at its tap 5, every other one of them on a pixel; otherwise rotating an image would also move it.
+#: at its tap 5, with every other sample on a pixel; otherwise rotating an image would also shift it.
 _CENTER = 5
 
 
 def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
     """Transform images [N, H, W, C] by the inverse matrices [N, 3, 3]; beyond the edge an image is mirrored.
 
-    Upsampled twofold with sym6, looked up bilinearly at the transformed pixel positions of twice the rate, and
-    downsampled with sym6. Images whose matrix is the identity pass unchanged, not even rounded.
+    Images are upsampled by 2 with sym6, sampled bilinearly at the transformed positions, and downsampled with sym6.
+    Images whose matrix is the identity are returned bit for bit.
 
     Gradient with respect to images: of any order.
     """
@@ -99,10 +99,10 @@ def transform(images: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
 
 
 def _mirrored_tile(images: tf.Tensor) -> tuple[tf.Tensor, int, int]:
-    """One period of the endlessly mirrored images at twice their rate, and the pixels (y, x) before their first one.
+    """One period of the periodically mirrored images at twice their rate, and the pixels (y, x) before the first one.
 
-    Mirrored about its first and last pixels, a row of W repeats after 2 (W - 1). So the tile suffices for every
-    transformation, and its size is static, unlike a margin that depends on the matrices.
+    Mirrored about its first and last pixels, a row of W pixels repeats after 2 (W - 1). So the tile suffices for every
+    transformation, and its size is static, unlike that of a margin that depends on the matrices.
     """
     (before_y, after_y), (before_x, after_x) = (_mirror_pad(size) for size in images.shape[1:3])
     mirrored = tf.pad(images, [[0, 0], [before_y, after_y], [before_x, after_x], [0, 0]], mode="REFLECT")
@@ -136,7 +136,7 @@ def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     flat = tf.reshape(tile, [-1, rows * columns, tile.shape[3]])
     top, left = tf.floor(y), tf.floor(x)
     down, right = (y - top)[..., None], (x - left)[..., None]
-    # GPUs have no arithmetic for int32 in TensorFlow: these arrays would be computed on the host.
+    # TensorFlow has no int32 arithmetic on GPUs: it would compute these arrays on the host.
     top, left = tf.cast(top, tf.int64), tf.cast(left, tf.int64)
 
     def sample(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
@@ -149,7 +149,7 @@ def _look_up(tile: tf.Tensor, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
 
 # --- Inverse transformation matrices ----------------------------------------------------------------------------------
 
-#: Share of the image's width and height: largest shift of xint, standard deviation of xfrac.
+#: Largest shift of xint, and standard deviation of xfrac, as a share of the image's width and height.
 TRANSLATION = 0.125
 #: Standard deviation of the binary logarithm of both scalings.
 SCALE_OCTAVES = 0.2
@@ -195,7 +195,7 @@ def _x_flip(params: AugmentParams, size: Size) -> tf.Tensor:
 def _quarter_turns(params: AugmentParams, size: Size) -> tf.Tensor:
     turns = params.where_active("rotate90", tf.floor(4 * params["rotate90"]), 0.0)
     turns = tf.cast(turns, tf.int32)
-    # From a table, as the cosine of pi / 2 is not exactly 0 in floating point.
+    # From a table, because the cosine of pi / 2 is not exactly 0 in floating point.
     cosine = tf.gather(tf.constant([1, 0, -1, 0], params.dtype), turns)
     sine = tf.gather(tf.constant([0, 1, 0, -1], params.dtype), turns)
     return affine(x=cosine, y=cosine, skew=sine, like=cosine)
@@ -238,7 +238,7 @@ def _rotation(name: str) -> Callable[[AugmentParams, Size], tf.Tensor]:
     return step
 
 
-#: (transform, matrix); a transform may have two matrices: rotation before and after the anisotropic scaling lets it act
+#: (transform, matrix). Rotation has two matrices, before and after the anisotropic scaling, so that the scaling can act
 #: along any direction.
 _STEPS = (
     ("xflip", _x_flip),

@@ -1,13 +1,13 @@
-"""Measures of overfitting, and how the probability of the augmentation follows them (arXiv 2006.06676, section 3)."""
+"""Measures of overfitting, and the resulting probability of the augmentation (arXiv 2006.06676, section 3)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-#: Images, in thousands, in which p rises from 0 to 1 if it only rises.
+#: Thousands of images over which p rises from 0 to 1 if it only rises.
 KIMG = 500.0
-#: The same for a run that starts from a model: its discriminator may overfit from the beginning.
+#: The same for a run that starts from a model, whose discriminator may overfit from the beginning.
 KIMG_FROM_MODEL = 100.0
 #: Kinds of augmentation whose probability follows the heuristic.
 ADAPTIVE = ("ada", "apa")
@@ -32,7 +32,7 @@ def measure(heuristic: str, means: Sequence[float]) -> float:
 def direction(overfitting: float, target: float) -> int:
     """1 if the probability has to rise to bring the heuristic to its target, -1 if it has to fall, else 0.
 
-    0 also for numbers that are not finite: a diverged step is no evidence of overfitting.
+    Also 0 if the heuristic is not finite: a diverged step is no evidence of overfitting.
     """
     return (overfitting > target) - (overfitting < target) if math.isfinite(overfitting) else 0
 
@@ -40,6 +40,6 @@ def direction(overfitting: float, target: float) -> int:
 def next_probability(probability: float, move: float) -> float:
     """Probability after an interval.
 
-    As published without an upper limit: where 1 did not suffice, p takes as long to come back to it.
+    As published, there is no upper limit: the further p has risen above 1, the longer it takes to fall below it again.
     """
     return max(probability + move, 0.0)

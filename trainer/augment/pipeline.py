@@ -10,7 +10,7 @@ from trainer.augment.active_params import AugmentParams
 from trainer.augment.pipes import PIPES
 from trainer.augment.random_params import COLUMNS
 
-#: Pipes and single transforms; the pipes "noise" and "cutout" are both.
+#: Pipes and single transforms; "noise" and "cutout" are both.
 _NAMES = {**{transform: (transform,) for transform in PIPES["bgcfnc"]}, **PIPES}
 
 
@@ -40,20 +40,20 @@ class Augment:
         self.transforms = frozenset(transform for name in names for transform in _NAMES[name])
 
     def __call__(self, images: tf.Tensor, params: tf.Tensor, probability: tf.Tensor | float) -> tf.Tensor:
-        """Augmented images; an image without any transform is unchanged, to the bit.
+        """Return augmented images; an image without any active transform is returned bit for bit.
 
         Args:
             images: float32 or float64 [N, H, W, C] in [-1, 1], H, W and C static; C 1, 3 or 4 for color transforms.
             params: float32 [N, len(COLUMNS)], from random_params.sample_params.
-            probability: float [] or [N], 0 or more: probability of each transform, independently; from 1 on, always.
+            probability: float [] or [N], 0 or more: probability of each transform, independently; 1 or more: always.
 
         Returns:
             Images of the same shape and type.
 
         Raises:
-            ValueError: an argument does not fit; the message has its name, value and the remedy.
+            ValueError: an argument is invalid; the message gives its name, its value and the remedy.
 
-        Gradient with respect to images, of which this is an affine function: of any order.
+        Gradient with respect to images: of any order; this is an affine function of them.
         """
         images, values, probability = _checked(images, params, probability)
         chosen = AugmentParams(values, probability, images.dtype)

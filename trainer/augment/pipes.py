@@ -21,5 +21,5 @@ PIPES = {
     "bgcfn": _BLIT + _GEOM + _COLOR + _FILTER + _NOISE,
     "bgcfnc": _BLIT + _GEOM + _COLOR + _FILTER + _NOISE + _CUTOUT,
 }
-#: Best pipe of the paper, and default of a run.
+#: The paper's best pipe, which is the default.
 PIPE = "bgc"

@@ -1,7 +1,7 @@
 """Random parameters of the augmentation: a row for every image, a column for every parameter.
 
-They are drawn in NumPy for the global batch, as latents are, and are split with it: neither the number of replicas nor
-the device nor the compiler of the graph changes them.
+Like latents, they are drawn in NumPy for the global batch and split with it, so they do not depend on the number of
+replicas, the device or the compiler.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BANDS = 4
 
 _BANDS = tuple(f"band{i}" for i in range(BANDS))
-#: Transforms that are active in an image or not, independently of each other.
+#: Transforms that are active in an image independently of each other.
 _MOVES = ("xflip", "rotate90", "xint", "scale", "pre_rotate", "aniso", "post_rotate", "xfrac")
 _COLORS = ("brightness", "contrast", "lumaflip", "hue", "saturation")
 _EVENTS = (*_MOVES, *_COLORS, *_BANDS, "noise", "cutout")
@@ -22,7 +22,7 @@ _UNIFORM = (
 )
 _NORMAL = ("scale", "aniso", "xfrac_x", "xfrac_y", "brightness", "contrast", "saturation", *_BANDS, "noise")
 
-#: A new column changes all parameters of a run, also of one that is resumed from an older checkpoint.
+#: A new column changes all parameters of a run, even of one resumed from an older checkpoint.
 COLUMNS = (*(f"{event}?" for event in _EVENTS), *_UNIFORM, *_NORMAL)
 NORMAL_COLUMNS = frozenset(_NORMAL)
 

@@ -1,4 +1,4 @@
-/** What all parts of the page share: the state, the connection, and the notices. */
+/** Shared by all parts of the page: the state, the connection, and the notices. */
 
 import { Generator } from "./generator";
 import { Server, ServerError, type Address } from "./server";
@@ -28,7 +28,7 @@ export class App {
     readonly notify: (message: string, retry?: () => void) => void,
   ) {}
 
-  /** Connect, and again until it works; ServerError where trying again cannot help. */
+  /** Connect, and retry until it works; throws a ServerError if retrying cannot help. */
   connect(): Promise<void> {
     this.connecting ??= this.connectAtLast().finally(() => (this.connecting = null));
     return this.connecting;
@@ -51,21 +51,21 @@ export class App {
     }
   }
 
-  /** Call `listener` at once if connected, and after each new connection. */
+  /** Call `listener` now if connected, and after each new connection. */
   whenReady(listener: (generator: Generator) => void): void {
     this.ready.push(listener);
     if (this.generator) listener(this.generator);
   }
 
-  /** Call `watcher` when health or latency have changed. */
+  /** Call `watcher` when health or latency change. */
   watch(watcher: () => void): void {
     this.watchers.push(watcher);
     watcher();
   }
 
   /**
-   * Run a piece of work for which the server is asked, with its progress shown; undefined if it failed, after a notice.
-   * A lost server is waited for, and the work done again.
+   * Run work that sends requests to the server, and show its progress. Returns undefined, after a notice, if it failed.
+   * If the server is lost, wait for it and repeat the work.
    */
   async attempt<Result>(
     work: (generator: Generator) => Promise<Result>,
@@ -89,7 +89,7 @@ export class App {
     }
   }
 
-  /** Note how long a picture took, to show it. */
+  /** Record how long a picture took, for display. */
   measure(milliseconds: number): void {
     this.latency = this.latency ? 0.7 * this.latency + 0.3 * milliseconds : milliseconds;
     for (const watcher of this.watchers) watcher();
@@ -102,7 +102,7 @@ export class App {
     try {
       await this.connect();
     } catch (error) {
-      this.setHealth("ready"); // it answers again, with a refusal
+      this.setHealth("ready"); // it answers again, with an error
       this.notify(error instanceof Error ? error.message : String(error), () => void this.reconnect());
     }
   }

@@ -1,23 +1,23 @@
-/** The command line that makes the same picture, and the metadata that it writes. */
+/** The command line that generates the same picture, and the metadata that it writes. */
 
 import { pythonNumber } from "./png";
 import { classOf, isUnsteered, nameOf, transformOf, type Point } from "./point";
 import type { Address } from "./server";
 
-/** The file that a command reads where seeds do not say everything. */
+/** The file that a command reads if seeds alone do not define the picture. */
 export const LATENTS_FILE = "explorer.npz";
 
-/** Return the name of the network for commands: that of `sg3tf explore`, or the usual gRPC port of the server. */
+/** Return the network for commands: that of `sg3tf explore`, or else the server's default gRPC address. */
 export function networkName(network: string, { server, model }: Address): string {
   return network || `grpc://${new URL(server).hostname}:8500/${model}`;
 }
 
-/** Tell whether flags cannot say the point: --class takes standardized labels as they were before. */
+/** Return true if flags cannot express the point: --class takes standardized labels in their original units. */
 export function needsLatents(point: Point, isStandardized: boolean): boolean {
   return !isUnsteered(point) || point.source.kind !== "seed" || (isStandardized && point.label !== null);
 }
 
-/** Return the flags that say the same as the point, in the order of `sg3tf generate images --help`. */
+/** Return the flags that express the point, in the order of `sg3tf generate images --help`. */
 export function flagsOf(point: Point, isStandardized = false): [string, string][] {
   if (needsLatents(point, isStandardized) || point.source.kind !== "seed") return [["latents", LATENTS_FILE]];
   const flags: [string, string][] = [
@@ -31,7 +31,7 @@ export function flagsOf(point: Point, isStandardized = false): [string, string][
   return flags;
 }
 
-/** Return a label as --class reads it, which takes the number of a network with labels of one number for the label. */
+/** Return a label as --class reads it: if the network's labels are one number, a number is the label itself. */
 function classText(label: readonly number[]): string {
   return String(label.length === 1 ? label[0] : (classOf(label) ?? label));
 }
@@ -42,7 +42,7 @@ export function command(point: Point, network: string, isStandardized = false): 
   return ["sg3tf generate images", ...flags.map(([name, value]) => `--${name}=${quoted(value)}`)].join(" ");
 }
 
-/** Return the name of a picture's file: seed0005.png, or that of its source, in any script. */
+/** Return a picture's file name: seed0005.png, or the name of its source, in any script. */
 export function fileName(point: Point): string {
   const name = nameOf(point).replace(/^seed (\d+)/, (_, seed: string) => `seed${seed.padStart(4, "0")}`);
   return `${name.replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "-")}.png`;
@@ -67,7 +67,7 @@ export function metadata(
   return text;
 }
 
-/** Quote for a POSIX shell where that is needed. */
+/** Quote for a POSIX shell, if needed. */
 function quoted(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,4 +1,4 @@
-/** Files that sg3tf writes and reads: latents (`--save_latents`, projections, tiles of a run) and directions. */
+/** Files that sg3tf writes and reads: latents (`--save_latents`, projections, grids of a run) and directions. */
 
 import type { Generator } from "./generator";
 import type { Direction } from "./latents";
@@ -13,7 +13,7 @@ export type Content =
   | { readonly kind: "points"; readonly points: readonly { readonly name: string; readonly point: Point }[] }
   | { readonly kind: "directions"; readonly directions: readonly Direction[] };
 
-/** Read a dropped file; Error says what is wrong with it. */
+/** Read a dropped file; the message of an Error says what is wrong with it. */
 export async function readFile(file: File, generator: Generator): Promise<Content> {
   if (file.size > MOST_FILE_BYTES) throw new Error(`${file.name}: larger than 256 MiB`);
   try {
@@ -27,7 +27,7 @@ export async function readFile(file: File, generator: Generator): Promise<Conten
 
 function readDirections(arrays: ReadonlyMap<string, NpArray>, { facts }: Generator): Direction[] {
   const names = arrays.get("names");
-  if (names?.kind !== "texts" || names.shape.length !== 1) throw new Error("it has no names of directions");
+  if (names?.kind !== "texts" || names.shape.length !== 1) throw new Error("it has no direction names");
   const count = names.data.length;
   if (count > MOST_DIRECTIONS)
     throw new Error(`it has ${count} directions; the explorer takes up to ${MOST_DIRECTIONS}`);
@@ -53,7 +53,7 @@ async function readPoints(
   const { numWs, wDim, zDim, labelDim } = generator.facts;
   const vectors = arrays.get("ws") ?? arrays.get("z") ?? arrays.get("w");
   if (!vectors)
-    throw new Error("has no array ws, w or z; give a file of --save_latents, or one beside a grid of a run");
+    throw new Error("has no array ws, w or z; use a file of --save_latents, or one next to a grid of a run");
   const count = vectors.shape[0] ?? 0;
   if (count < 1) throw new Error("has no latents");
   if (count > MOST_POINTS) throw new Error(`has ${count} latents; the explorer takes up to ${MOST_POINTS}`);
@@ -82,7 +82,7 @@ async function readPoints(
 
 function numbers(arrays: ReadonlyMap<string, NpArray>, name: string, shape: readonly number[]): NumberArray {
   const array = arrays.get(name);
-  if (array?.kind !== "numbers") throw new Error(`has no numbers ${name}`);
+  if (array?.kind !== "numbers") throw new Error(`has no numeric array ${name}`);
   if (array.shape.join() !== shape.join()) {
     throw new Error(`${name} of shape (${array.shape.join(", ")}): this network takes (${shape.join(", ")})`);
   }
@@ -90,7 +90,7 @@ function numbers(arrays: ReadonlyMap<string, NpArray>, name: string, shape: read
   return array;
 }
 
-/** Return the .npz file of points that `sg3tf generate --latents` reads: the bytes that sg3tf itself would write. */
+/** Return the .npz file of points for `sg3tf generate --latents`, byte for byte as sg3tf would write it. */
 export async function writePoints(
   points: readonly Point[],
   directions: readonly Direction[],

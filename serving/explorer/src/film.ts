@@ -7,15 +7,15 @@ import { latentFromSeed } from "./random";
 import type { Path } from "./store";
 import { writeZip } from "./zip";
 
-const MOST_BYTES = 256 * 2 ** 20; // of frames that are kept
-const BYTES_PER_PIXEL = 2; // of a PNG file, about
+const MOST_BYTES = 256 * 2 ** 20; // limit for cached frames
+const BYTES_PER_PIXEL = 2; // of a PNG file, roughly
 
 /** Return the number of frames, as sg3tf.generate.trajectory.times counts them. */
 export function frameCount(keyframes: number, { frames, loop }: Path): number {
   return keyframes === 0 ? 0 : (loop ? keyframes : Math.max(keyframes - 1, 1)) * frames + (loop ? 0 : 1);
 }
 
-/** Frames of a path, each asked for once while there is room for them. */
+/** Frames of a path; each is requested once, as long as the cache has room. */
 export class Film {
   readonly count: number;
   private readonly most: number;
@@ -73,7 +73,7 @@ export class Film {
       return latentFromSeed(point.source.seed, this.generator.facts.zDim);
     }
     throw new Error(
-      "Arcs run through the latents z of seeds; a keyframe is steered or from a file: choose another curve.",
+      "Arcs run through the latents z of seeds; a keyframe is edited or from a file: choose another curve.",
     );
   }
 
@@ -85,7 +85,7 @@ export class Film {
   }
 }
 
-/** Return degrees and widths of the motion whose inverse is a transform. */
+/** Return the motion, in degrees and image widths, whose inverse is the transform. */
 function motionOf(transform: Float32Array): number[] {
   const [a, b, c, d, e, f] = transform as unknown as number[] as [number, number, number, number, number, number];
   const scale = 1 / (a * e - b * d);

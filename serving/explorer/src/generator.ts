@@ -15,21 +15,21 @@ export interface Facts {
   readonly wDim: number;
   readonly numWs: number;
   readonly labelDim: number;
-  /** it has `synthesize_png`; without it there are pictures of seeds only */
+  /** it has `synthesize_png`; without it, only seeds have pictures */
   readonly canSteer: boolean;
   readonly canTransform: boolean;
-  /** it has `class_name`, from numbers of classes to their names */
+  /** it has `class_name`, which maps class numbers to names */
   readonly hasNames: boolean;
-  /** its labels are numbers that the data set has standardized */
+  /** its labels are numbers that the data set standardized */
   readonly isStandardized: boolean;
 }
 
-/** Most rows of a request; servers and exports may allow fewer. */
+/** Maximum rows of a request; servers and exports may allow fewer. */
 export const MOST_ROWS = 6;
 
 /**
- * How servers say that a request has too many rows: the embedded one, an export with --max_batch, and TensorFlow's
- * batching in the stock server. sg3tf/remote.py has the same.
+ * Errors for a request with too many rows: from the embedded server, an export with --max_batch, and TensorFlow's
+ * batching in the stock server. sg3tf/remote.py has the same list.
  */
 const ROW_LIMIT = /(?:send at most|takes at most|larger than maximum input batch size) (\d+)/;
 
@@ -37,7 +37,7 @@ const MOST = { zDim: 65536, wDim: 65536, numWs: 1024, labelDim: 65536, width: 16
 const CACHED_STYLES = 512;
 export const MOST_NAMES = 1000;
 
-/** Read the sizes; ServerError for another model than a generator that sg3tf has exported. */
+/** Read the sizes; throws a ServerError if the model is not a generator exported by sg3tf. */
 export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
   const shape = (signature: string, side: "inputs" | "outputs", name: string) =>
     signatures.get(signature)?.[side]?.[name] ?? [];
@@ -54,7 +54,7 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
     const most = MOST[name as keyof typeof MOST];
     const least = name === "labelDim" ? 0 : 1;
     if (!Number.isInteger(size) || size! < least) {
-      throw new ServerError(`This model is no generator exported by sg3tf: it has no ${name}.`);
+      throw new ServerError(`This model is not a generator exported by sg3tf: it has no ${name}.`);
     }
     if (size! > most) throw new ServerError(`This model has ${name} ${size}; the explorer takes up to ${most}.`);
   }
@@ -69,8 +69,8 @@ export function readFacts(signatures: ReadonlyMap<string, Signature>): Facts {
 }
 
 /**
- * Connection to one version of a model. All requests name its number: style vectors are kept, and would not fit a newer
- * version that the server has loaded since.
+ * Connection to one version of a model. All requests include its number, because cached style vectors would not fit a
+ * newer version that the server may have loaded since.
  */
 export class Generator {
   private readonly styles = new Map<string, Promise<Float32Array>>();
@@ -81,9 +81,9 @@ export class Generator {
 
   private constructor(
     readonly server: Server,
-    /** as it was asked for */
+    /** as requested */
     readonly address: Address,
-    /** number of the version; null if the server has not said it */
+    /** number of the version; null if the server did not report it */
     readonly version: string | null,
     readonly facts: Facts,
   ) {}
@@ -108,16 +108,16 @@ export class Generator {
     }
   }
 
-  /** Rows of a request at most: as many as the server allows, once it has refused more. */
+  /** Maximum rows of a request: what the server allows, once it has rejected more. */
   get mostRows(): number {
     return this.rowLimit;
   }
 
   /**
-   * Call a signature, in as many requests as the limit of rows makes necessary.
+   * Call a signature, in as many requests as the row limit requires.
    *
    * @param inputs JSON of each row, by name
-   * @param read reads the answer, of so many rows
+   * @param read reads the answer, given its number of rows
    */
   private async predictRows<Row>(
     signature: string,
@@ -151,7 +151,7 @@ export class Generator {
     return this.mean;
   }
 
-  /** Style vectors, not truncated, of latents float32 [z_dim]. */
+  /** Untruncated style vectors of latents float32 [z_dim]. */
   async map(zs: readonly Float32Array[], label: Label, psi = 1): Promise<Float32Array[]> {
     const { zDim, numWs, wDim } = this.facts;
     const inputs = {
@@ -166,12 +166,12 @@ export class Generator {
     });
   }
 
-  /** Style vectors of a source, not truncated; those of seeds are kept. */
+  /** Untruncated style vectors of a source; those of seeds are cached. */
   stylesOf(source: Source, label: Label): Promise<Float32Array> {
     if (source.kind === "styles") {
       const wrong = source.ws.length !== this.facts.numWs * this.facts.wDim;
       return wrong
-        ? Promise.reject(new ServerError(`${source.name} has style vectors of another network.`))
+        ? Promise.reject(new ServerError(`${source.name} has the style vectors of another network.`))
         : Promise.resolve(source.ws);
     }
     const key = keyOf(source.seed, label);
@@ -182,7 +182,7 @@ export class Generator {
     return found;
   }
 
-  /** Ask for the style vectors of several seeds together, for `stylesOf`. */
+  /** Request the style vectors of several seeds together, for `stylesOf`. */
   private prepare(points: readonly Point[]): void {
     const [first] = points;
     const seeds = points.flatMap(({ source }) => (source.kind === "seed" ? [source.seed] : []));
@@ -223,7 +223,7 @@ export class Generator {
   /**
    * PNG files of style vectors.
    *
-   * @param transforms float32 [3, 3] each; ignored by a model that cannot be transformed
+   * @param transforms float32 [3, 3] each; ignored by a model without transforms
    * @param scale the files are smaller by this factor
    */
   async synthesize(
@@ -241,7 +241,7 @@ export class Generator {
     return this.predictRows("synthesize_png", inputs, toBytes, signal);
   }
 
-  /** Style vectors as JSON; they stay the same while a picture is moved. */
+  /** Style vectors as JSON, cached because they do not change while a picture is moved. */
   private written(ws: Float32Array): string {
     const { numWs, wDim } = this.facts;
     if (!this.last || !this.last.ws.every((value, i) => value === ws[i])) {
@@ -250,7 +250,7 @@ export class Generator {
     return this.last.text;
   }
 
-  /** Names of the classes, of the first thousand if there are more. */
+  /** Names of the classes; at most the first thousand. */
   classNames(): Promise<string[]> {
     const count = Math.min(this.facts.labelDim, MOST_NAMES);
     this.names ??= this.predictRows("class_name", { number: Array.from({ length: count }, (_, i) => `${i}`) }, toTexts);
@@ -273,7 +273,7 @@ export class Generator {
     return this.predictRows("generate_png", inputs, toBytes, signal);
   }
 
-  /** PNG files of points that share one label, asked for together. */
+  /** PNG files of points that share a label, requested together. */
   async pictures(
     points: readonly Point[],
     directions: readonly Direction[],
@@ -308,7 +308,7 @@ export class Generator {
     return this.facts.labelDim ? { label: repeated(`[${this.fitting(label).join()}]`, count) } : {};
   }
 
-  /** Return a label of this model's length: zeros in place of none, and of that of another network. */
+  /** Return a label of this model's length: zeros if there is none, or if it has another network's length. */
   fitting(label: Label): readonly number[] {
     const { labelDim } = this.facts;
     return label?.length === labelDim ? label : new Array<number>(labelDim).fill(0);
@@ -316,13 +316,13 @@ export class Generator {
 }
 
 const NO_STEERING =
-  "This version was exported without the signature synthesize_png: it has pictures of seeds only. Export it again.";
+  "This version was exported without the signature synthesize_png, so only seeds have pictures. Export it again.";
 
 function keyOf(seed: number, label: Label): string {
   return `${seed} ${label?.join() ?? ""}`;
 }
 
-/** Return the limit of rows that an error names; 0 if it is about something else. */
+/** Return the row limit that an error names; 0 for other errors. */
 function rowLimitOf(error: unknown): number {
   if (!(error instanceof ServerError) || error.status !== 400) return 0;
   return Number(ROW_LIMIT.exec(error.message)?.[1] ?? 0);

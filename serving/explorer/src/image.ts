@@ -1,6 +1,6 @@
 /** Pixels of a picture: decoding, smooth enlargement, undoing a transform, and differences. */
 
-/** A picture as the canvas holds it: RGBA, 8 bits each. */
+/** A picture as a canvas stores it: RGBA, 8 bits each. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;
@@ -26,8 +26,8 @@ export async function decode(png: Uint8Array<ArrayBuffer>): Promise<Pixels> {
 }
 
 /**
- * Decode with ImageDecoder where the page may use it (on this machine, or over HTTPS): a Blob lies in another process,
- * which takes three times as long.
+ * Decode with ImageDecoder if available (on this machine, or over HTTPS): a Blob lives in another process, which makes
+ * decoding three times as slow.
  */
 async function decoded(png: Uint8Array<ArrayBuffer>): Promise<ImageBitmap | VideoFrame> {
   if (!("ImageDecoder" in globalThis)) {
@@ -41,7 +41,7 @@ async function decoded(png: Uint8Array<ArrayBuffer>): Promise<ImageBitmap | Vide
   }
 }
 
-/** Enlarge by a whole factor with Lanczos' filter of three lobes, which keeps small pictures smooth and sharp. */
+/** Enlarge by an integer factor with a three-lobed Lanczos filter, which keeps small pictures smooth and sharp. */
 export function enlarge(image: Pixels, factor: number): Pixels {
   if (factor === 1) return image;
   const { width, height } = image;
@@ -100,10 +100,10 @@ function kernel(x: number): number {
 }
 
 /**
- * Return the picture as it would be without its transform, by cubic interpolation; transparent where it was cut off.
+ * Undo a picture's transform, by cubic interpolation; the result is transparent where the picture was cut off.
  *
  * @param transform float32 [3, 3], the inverse motion in image widths: the transformed picture shows at p what the
- *     other one shows at `transform` p
+ *     untransformed one shows at `transform` p
  */
 export function undoTransform(image: Pixels, transform: Float32Array): Pixels {
   const { width, height, data } = image;
@@ -164,7 +164,7 @@ export interface Difference {
   readonly decibels: number;
 }
 
-/** Compare two pictures where both are opaque; differences are drawn four times as large. */
+/** Compare two pictures where both are opaque; differences are drawn amplified by four. */
 export function difference(a: Pixels, b: Pixels): Difference {
   const data = new Uint8ClampedArray(a.data.length);
   let sum = 0;

@@ -1,6 +1,6 @@
 /**
- * Arithmetic on latents, as in sg3tf.latents and sg3tf.editing. Style vectors are float32 [num_ws, w_dim], row by row;
- * results are rounded to float32 where NumPy rounds them.
+ * Arithmetic on latents, as in sg3tf.latents and sg3tf.editing. Style vectors are float32 [num_ws, w_dim], row by row.
+ * Results are rounded to float32 wherever NumPy rounds them.
  */
 
 export interface Direction {
@@ -103,7 +103,7 @@ export function multiply(a: Float32Array, b: Float32Array): Float32Array {
 
 export type Curve = "cubic" | "lerp" | "slerp";
 
-/** Return the keyframes before and after time t of a path, and the part of the way from one to the other. */
+/** Return the keyframes before and after time t of a path, and the fraction of the way between them. */
 export function stepAt(count: number, t: number, loop: boolean): { before: number; after: number; part: number } {
   if (count === 1) return { before: 0, after: 0, part: 0 };
   const steps = loop ? count : count - 1;
@@ -113,9 +113,9 @@ export function stepAt(count: number, t: number, loop: boolean): { before: numbe
 }
 
 /**
- * Return the weights of the keyframes at time t of a path through them, as sg3tf.generate.trajectory.interpolate has
- * it: keyframe i is at time i, in a loop the first one again at the end. "cubic" is the spline with continuous
- * acceleration, which is zero at open ends; the others are straight lines.
+ * Return the weights of the keyframes at time t of a path through them, as sg3tf.generate.trajectory.interpolate does:
+ * keyframe i is at time i; a loop ends with the first one. "cubic" is the spline with continuous acceleration, which is
+ * zero at open ends; the others are straight lines.
  */
 export function pathWeights(count: number, t: number, curve: Curve, loop: boolean): number[] {
   const weights = new Array<number>(count).fill(0);
@@ -155,7 +155,7 @@ function secondDerivatives(count: number, loop: boolean): number[][] {
   }
   for (let column = 0; column < count; column++) {
     for (let row = 0; row < count; row++) {
-      // Dominated by its diagonal, so that no rows need be exchanged.
+      // Diagonally dominant, so no pivoting is needed.
       const factor = row === column ? 1 - 1 / left[column]![column]! : left[row]![column]! / left[column]![column]!;
       for (let k = 0; factor !== 0 && k < count; k++) {
         left[row]![k]! -= factor * left[column]![k]!;
@@ -179,7 +179,7 @@ export function weightedSum(arrays: readonly Float32Array[], weights: readonly n
   return Float32Array.from(sum);
 }
 
-/** Unwrap degrees, so that a path between keyframes turns the shorter way. */
+/** Unwrap degrees, so that a path between keyframes rotates the shorter way. */
 export function unwrap(degrees: readonly number[]): number[] {
   const result: number[] = [];
   for (const value of degrees) {

@@ -1,10 +1,10 @@
-/** Work of which only the newest matters, such as pictures while something is dragged. */
+/** Work of which only the latest matters, such as pictures during dragging. */
 
-const HIDDEN_MS = 100; // a page that nobody sees has no frames
+const HIDDEN_MS = 100; // a hidden page has no frames
 
 /**
- * Wait for the next frame of the screen, before which the browser reports the newest position of the pointer. A request
- * sent earlier would be for a position up to a frame old.
+ * Wait for the next frame, before which the browser reports the latest position of the pointer. An earlier request
+ * would be for a position up to one frame old.
  */
 export function nextFrame(): Promise<void> {
   return new Promise((resolve) => {
@@ -14,16 +14,16 @@ export function nextFrame(): Promise<void> {
 }
 
 export class Latest {
-  /** pieces of work that a newer one replaced before they began */
+  /** tasks that a newer one replaced before they started */
   replaced = 0;
   private waiting: (() => Promise<void>) | null = null;
   private running: Promise<void> | null = null;
   private interrupt: (() => void) | null = null;
 
-  /** @param pause waited for between pieces of work */
+  /** @param pause awaited between tasks */
   constructor(private readonly pause: () => Promise<void> = nextFrame) {}
 
-  /** Begin at once if nothing runs, else when that has ended, unless newer work comes first. */
+  /** Start now if nothing runs, or else when that has ended, unless newer work replaces this. */
   request(work: () => Promise<void>): void {
     if (this.running) {
       if (this.waiting) this.replaced++;
@@ -42,7 +42,7 @@ export class Latest {
     return this.waiting !== null;
   }
 
-  /** Wait, for the running work; return true as soon as newer work waits, false after the time. */
+  /** Wait within the running work; return true as soon as newer work waits, false after the time. */
   async isInterrupted(milliseconds: number): Promise<boolean> {
     if (!this.hasNewer) {
       await new Promise<void>((resolve) => {

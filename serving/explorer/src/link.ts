@@ -7,10 +7,10 @@ import { START, type State } from "./store";
 
 const MOST_LAYERS = 1024;
 
-/** Characters of a fragment that browsers open: Chromium takes addresses of up to 2 MiB. */
+/** Maximum characters of a fragment: Chromium accepts addresses of up to 2 MiB. */
 export const MOST_CHARACTERS = 2_000_000;
 
-/** Return the fragment, without "#". What equals the start is left out, and so are directions that move nothing. */
+/** Return the fragment, without "#". Default values, and directions of strength 0, are left out. */
 export function toFragment(state: State): string {
   const points = [state.point, ...state.kept.map((kept) => kept.point), ...state.keyframes];
   const isUsed = (direction: Direction) => points.some((point) => point.strengths[direction.name]);
@@ -34,7 +34,7 @@ function simpleFields({ view, look, firstSeed, point, path, mixing, compare }: S
   ];
 }
 
-/** Read a fragment; RangeError names the part that cannot be read. */
+/** Read a fragment; a RangeError names the part that cannot be read. */
 export function fromFragment(fragment: string): State {
   let state: State = START;
   const parts = fragment.replace(/^#/, "").split("&").filter(Boolean);

@@ -1,4 +1,4 @@
-/** The page: reads its address, connects, and puts the parts together. */
+/** The page: reads its address, connects, and assembles the parts. */
 
 import "./style.css";
 
@@ -22,7 +22,7 @@ function start(): void {
   const query = new URLSearchParams(location.search);
   const url = serverUrl(query.get("server"));
   const notices = noticeBoard();
-  // A policy cannot name an IPv6 address, only this page's own.
+  // A content security policy cannot contain an IPv6 address other than this page's.
   const isNumber = url?.includes("[") && url !== location.origin;
   if (!url || isNumber) {
     const remedy = isNumber
@@ -47,11 +47,11 @@ function start(): void {
   });
   handleKeys(app, view);
   keepLink(store, notices.show);
-  // For tests, benchmarks and the curious: counters and sizes, nothing that the page itself needs.
+  // For tests, benchmarks and debugging: counters and sizes that the page itself does not need.
   Object.assign(window, { explorer: { app, view } });
 }
 
-/** Return the origin of the server; null for what is no address. */
+/** Return the origin of the server; null if the text is not an address. */
 function serverUrl(text: string | null): string | null {
   if (text === null) return location.origin;
   try {
@@ -62,13 +62,13 @@ function serverUrl(text: string | null): string | null {
   }
 }
 
-/** From here on the browser itself refuses requests to anything but the server. */
+/** From here on, the browser blocks requests to anything but the server. */
 function limitRequestsTo(url: string): void {
   const source = url === location.origin ? "'self'" : url;
   document.head.append(h("meta", { "http-equiv": "Content-Security-Policy", content: `connect-src ${source}` }));
 }
 
-/** Return the state of the page's address; null after a notice if it cannot be read. */
+/** Return the state in the page's address; null, after a notice, if it cannot be read. */
 function readState(notify: (message: string) => void): State | null {
   try {
     return fromFragment(location.hash);
@@ -78,7 +78,7 @@ function readState(notify: (message: string) => void): State | null {
   }
 }
 
-/** Keep the state in the page's address, and follow it when somebody changes that. */
+/** Keep the state in the page's address, and follow changes of the address. */
 function keepLink(store: Store, notify: (message: string) => void): void {
   let timer = 0;
   let written = location.hash;

@@ -1,4 +1,4 @@
-/** NumPy's .npz files: numbers and texts, C or Fortran order, any byte order. Objects (pickles) are refused. */
+/** NumPy's .npz files: numbers and texts, C or Fortran order, any byte order. Objects (pickles) are rejected. */
 
 import { concatenate, readZip, writeZip } from "./zip";
 
@@ -37,7 +37,7 @@ export async function readNpz(file: Uint8Array<ArrayBuffer>): Promise<Map<string
 function writeNpy({ dtype, shape, data }: Output): Uint8Array {
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
   let header = `{'descr': '${dtype}', 'fortran_order': False, 'shape': ${tuple}, }`;
-  // NumPy leaves room for the first size to grow to 21 digits, then fills up to a multiple of 64 bytes.
+  // NumPy leaves room for the first size to grow to 21 digits, then pads to a multiple of 64 bytes.
   header += " ".repeat(21 - String(shape[0] ?? "").length);
   header = header.padEnd(header.length + ((64 - ((10 + header.length + 1) % 64)) % 64)) + "\n";
   const head = new Uint8Array(10 + header.length);
@@ -69,7 +69,7 @@ const READERS: Record<string, (view: DataView, at: number, little: boolean) => n
 function readNpy(name: string, bytes: Uint8Array): NpArray {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 12 || new TextDecoder("latin1").decode(bytes.subarray(1, 6)) !== "NUMPY") {
-    throw new Error(`${name} is no array of NumPy`);
+    throw new Error(`${name} is not a NumPy array`);
   }
   const version = bytes[6]!;
   const start = version === 1 ? 10 : 12;
@@ -77,7 +77,7 @@ function readNpy(name: string, bytes: Uint8Array): NpArray {
   const header = new TextDecoder("latin1").decode(bytes.subarray(start, start + length));
   const found =
     /'descr':\s*'([<>|=]?)([a-zA-Z])(\d+)'.*'fortran_order':\s*(True|False).*'shape':\s*\(([\d,\s]*)\)/.exec(header);
-  if (!found) throw new Error(`${name} holds objects or records, which are not read`);
+  if (!found) throw new Error(`${name} contains objects or records, which are not supported`);
   const [, order, letter, digits, fortran, sizes] = found as unknown as string[];
   const shape = sizes!
     .split(",")
@@ -89,14 +89,14 @@ function readNpy(name: string, bytes: Uint8Array): NpArray {
   const size = Number(digits);
   const width = letter === "U" ? 4 * size : size;
   if (count * width !== body.byteLength)
-    throw new Error(`${name} has another length than its shape (${shape.join(", ")})`);
+    throw new Error(`${name} has a length that does not match its shape (${shape.join(", ")})`);
   const position = fortran === "True" ? fortranOrder(shape) : (index: number) => index;
   if (letter === "U") {
     const texts = Array.from({ length: count }, (_, i) => readText(body, position(i) * width, size, little));
     return { kind: "texts", shape, data: texts };
   }
   const read = READERS[`${letter}${size}`];
-  if (!read) throw new Error(`${name} has the type ${letter}${size}; give numbers or texts`);
+  if (!read) throw new Error(`${name} has the type ${letter}${size}; use numbers or texts`);
   const data = letter === "f" && size <= 4 ? new Float32Array(count) : new Float64Array(count);
   for (let i = 0; i < count; i++) data[i] = read(body, position(i) * width, little);
   return { kind: "numbers", shape, data };
@@ -111,7 +111,7 @@ function readText(view: DataView, at: number, size: number, little: boolean): st
   return text;
 }
 
-/** Return the function from an index in C order to that in Fortran order. */
+/** Return the function that converts an index in C order to Fortran order. */
 function fortranOrder(shape: readonly number[]): (index: number) => number {
   return (index) => {
     let rest = index;

@@ -1,4 +1,4 @@
-/** A point of latent space with everything that is done to it: what one picture shows. */
+/** A point of latent space with all of its edits, which defines a picture. */
 
 import {
   applyDirection,
@@ -24,7 +24,7 @@ export type Source =
       readonly transform: Float32Array | null;
     };
 
-/** A place in the plane through the point's own source, where u = v = 0, and two others. */
+/** A position in the plane through the point's own source, where u = v = 0, and two others. */
 export interface Plane {
   readonly b: Source;
   readonly c: Source;
@@ -49,7 +49,7 @@ export interface Point extends Motion {
   readonly strengths: Readonly<Record<string, number>>;
 }
 
-/** Return the picture of a seed, with nothing done to it. */
+/** Return the unedited picture of a seed. */
 export function seedPoint(seed: number, psi = 0.7, label: readonly number[] | null = null): Point {
   return {
     source: { kind: "seed", seed },
@@ -65,12 +65,12 @@ export function seedPoint(seed: number, psi = 0.7, label: readonly number[] | nu
   };
 }
 
-/** Return true if nothing but truncation, label and motion is done to the source. */
+/** Return true if only truncation, label and motion are applied to the source. */
 export function isUnsteered(point: Point): boolean {
   return point.plane === null && point.mixes.length === 0 && !Object.values(point.strengths).some(Boolean);
 }
 
-/** Return true if a seed and truncation alone make the picture, as the signature `generate_png` does. */
+/** Return true if a seed and truncation define the picture, so the signature `generate_png` suffices. */
 export function isPlain(point: Point): boolean {
   const isStill = point.rotate === 0 && point.x === 0 && point.y === 0;
   return point.source.kind === "seed" && point.cutoff === null && isStill && isUnsteered(point);
@@ -83,10 +83,10 @@ export function sourcesOf(point: Point): Source[] {
 }
 
 /**
- * Return a point's style vectors: its place in the plane, truncated, then mixed with others (truncated alike), then
- * moved along directions.
+ * Return a point's style vectors: its position in the plane, truncated, then mixed with others (equally truncated),
+ * then moved along directions.
  *
- * @param styles not truncated, of `sourcesOf(point)`
+ * @param styles untruncated style vectors of `sourcesOf(point)`
  * @param average float32 [w_dim]
  */
 export function compose(
@@ -113,20 +113,20 @@ export function compose(
   return ws;
 }
 
-/** Return a point's transform, the motion in front of the source's own; `still` leaves the motion out. */
+/** Return a point's transform: its motion, then the source's own transform; `still` leaves out the motion. */
 export function transformOf(point: Point, still = false): Float32Array {
   const motion = transformMatrix(still ? { rotate: 0, x: 0, y: 0 } : point);
   const own = point.source.kind === "styles" ? point.source.transform : null;
   return own ? multiply(own, motion) : motion;
 }
 
-/** Return the class of a one-hot label; null for another vector. */
+/** Return the class of a one-hot label; null for other vectors. */
 export function classOf(label: readonly number[]): number | null {
   const isOneHot = label.filter((each) => each === 1).length === 1 && label.every((each) => each === 0 || each === 1);
   return isOneHot ? label.indexOf(1) : null;
 }
 
-/** Return a short name: seed 5, or that of the file. */
+/** Return a short name: "seed 5", or the name of the file. */
 export function nameOf(point: Point): string {
   return sourceName(point.source);
 }

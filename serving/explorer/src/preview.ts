@@ -1,10 +1,10 @@
-/** Choice between whole pictures and smaller ones while something is dragged, from measured times. */
+/** Choice between full-size and reduced pictures during dragging, by measured times. */
 
 const SLOW_MS = 150; // faster pictures need no preview
 const SIDE = 128; // of a preview
-const WORTH = 0.7; // a preview that takes more than this part of a whole picture's time gains nothing
+const WORTH = 0.7; // a preview that takes more than this share of a full picture's time is not worth it
 
-/** Remembers how long whole and reduced pictures take. */
+/** Records how long full-size and reduced pictures take. */
 export class Preview {
   private whole = 0;
   private reduced = 0;
@@ -12,14 +12,14 @@ export class Preview {
   /** @param side pixels of the longer side */
   constructor(private readonly side: number) {}
 
-  /** Note how long a picture took. */
+  /** Record how long a picture took. */
   note(scale: number, milliseconds: number): void {
     const smooth = (before: number) => (before ? 0.7 * before + 0.3 * milliseconds : milliseconds);
     if (scale === 1) this.whole = smooth(this.whole);
     else this.reduced = smooth(this.reduced);
   }
 
-  /** Return the factor by which the next picture should be smaller: 1 where that saves no time. */
+  /** Return the factor by which to reduce the next picture; 1 if reducing saves no time. */
   scale(): number {
     const scale = Math.floor(this.side / SIDE);
     if (scale < 2 || this.whole < SLOW_MS) return 1;

@@ -1,10 +1,10 @@
-/** Pieces of work of which only a few run at a time, in the order in which they came. */
+/** Tasks of which only a few run at a time, first come, first served. */
 
 export class Queue {
   private readonly waiting: (() => Promise<void>)[] = [];
   private running = 0;
 
-  /** @param most pieces that run at a time */
+  /** @param most maximum number of tasks that run at a time */
   constructor(private readonly most: number) {}
 
   add(work: () => Promise<void>): void {

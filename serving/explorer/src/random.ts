@@ -3,7 +3,7 @@
 const STATE_WORDS = 624;
 const SHIFT = 397;
 
-/** MT19937 (Matsumoto and Nishimura 1998) with NumPy's seeding, its doubles of 53 bits and its polar method. */
+/** MT19937 (Matsumoto and Nishimura 1998) with NumPy's seeding, 53-bit doubles and polar method. */
 export class RandomState {
   private readonly words = new Uint32Array(STATE_WORDS);
   private next = STATE_WORDS;
@@ -71,7 +71,7 @@ export function latentFromSeed(seed: number, zDim: number): Float32Array {
 
 export const LAST_SEED = 2 ** 32 - 1;
 
-/** Throw a RangeError for what is no seed. */
+/** Throw a RangeError if the number is not a seed. */
 export function checkSeed(seed: number): void {
   if (!Number.isInteger(seed) || seed < 0 || seed > LAST_SEED) {
     throw new RangeError(`seed ${seed}: give a whole number from 0 to ${LAST_SEED}`);

@@ -1,4 +1,4 @@
-/** TensorFlow Serving's REST interface, as far as a page needs it: status, metadata and predict. */
+/** The parts of TensorFlow Serving's REST interface that the page needs: status, metadata and predict. */
 
 /** A model on a server; `version` is a number, or a label after "@", or null for the newest. */
 export interface Address {
@@ -13,16 +13,15 @@ export interface Signature {
 }
 
 export interface Metadata {
-  /** number of the version that answers, also where none or a label was asked for; null if the server does not say */
+  /** number of the version that answers, even if a label or no version was requested; null if not reported */
   readonly version: string | null;
   readonly signatures: ReadonlyMap<string, Signature>;
 }
 
-/** A request that failed, with words for the person at the page. */
+/** A failed request, with a message for the user. */
 export class ServerError extends Error {
   /**
-   * @param isLost true if the page should connect anew: no answer came at all, or the version that it had is no longer
-   *     there
+   * @param isLost true if the page should reconnect: there was no answer at all, or its version no longer exists
    */
   constructor(
     message: string,
@@ -39,7 +38,7 @@ export function modelPath({ model, version }: Address): string {
   return `/v1/models/${encodeURIComponent(model)}${part}`;
 }
 
-/** Return a model's name, version and size for people. */
+/** Return a model's name, version and size as readable text. */
 export function titleOf({ model, version }: Address, { width, height }: { width: number; height: number }): string {
   const part = version === null ? [] : [version.startsWith("@") ? version.slice(1) : `version ${version}`];
   return [model, ...part, `${width} × ${height}`].join(" · ");
@@ -47,7 +46,7 @@ export function titleOf({ model, version }: Address, { width, height }: { width:
 
 const MOST_CHARACTERS = 100;
 
-/** Client of one server. Every request goes through `ask`, which times and counts them. */
+/** Client of one server. All requests go through `ask`, which times and counts them. */
 export class Server {
   /** key of --api_key_file, if the server has one */
   key = "";
@@ -59,7 +58,7 @@ export class Server {
     private readonly seconds = 60,
   ) {}
 
-  /** Return the numbers of the versions that answer, the newest last: servers list them in either order. */
+  /** Return the numbers of the available versions, newest last; servers list them in either order. */
   async versions(address: Address): Promise<string[]> {
     const answer = await this.ask(modelPath({ ...address, version: null }));
     const listed: any[] = Array.isArray(answer.model_version_status) ? answer.model_version_status : [];
@@ -110,7 +109,7 @@ export class Server {
     let response: Response;
     let text: string;
     try {
-      // Text without a type of its own is a simple request, for which a browser need not ask another origin first.
+      // Text without a content type is a simple request, for which browsers send no preflight to another origin.
       response = await fetch(this.url + path, {
         method: body === undefined ? "GET" : "POST",
         body: body ?? null,
@@ -130,7 +129,7 @@ export class Server {
     try {
       answer = JSON.parse(text);
     } catch {
-      throw new ServerError(`${this.url} answered with something else than JSON (status ${response.status}).`);
+      throw new ServerError(`${this.url} did not answer with JSON (status ${response.status}).`);
     }
     if (!response.ok) {
       const reason = typeof answer?.error === "string" ? answer.error.slice(0, 500) : response.statusText;
@@ -150,7 +149,7 @@ function shapes(tensors: any): Record<string, readonly (number | null)[] | null>
   return result;
 }
 
-/** Write float32 numbers as JSON, nested by their shape; equal rows are written once and repeated. */
+/** Write float32 numbers as JSON, nested by their shape; equal rows are formatted once and repeated. */
 export function floats(data: Float32Array, shape: readonly number[]): string {
   const width = shape.at(-1)!;
   const rows: string[] = [];
@@ -171,7 +170,7 @@ export function floats(data: Float32Array, shape: readonly number[]): string {
   return level[0]!;
 }
 
-/** Write a float32 in nine digits, which tell it from any other, instead of a float64's seventeen. */
+/** Write a float32 with nine digits, which identify it uniquely, instead of a float64's seventeen. */
 function shortest(value: number): string {
   return value.toPrecision(9);
 }
@@ -183,7 +182,7 @@ export function toFloats(value: unknown, count: number): Float32Array {
   const visit = (part: unknown): void => {
     if (Array.isArray(part)) for (const each of part) visit(each);
     else if (typeof part === "number" && Number.isFinite(part) && at < count) result[at++] = part;
-    else throw new ServerError("The answer has other numbers than the metadata says.");
+    else throw new ServerError("The numbers in the answer do not match the metadata.");
   };
   visit(value);
   if (at !== count) throw new ServerError(`The answer has ${at} numbers instead of ${count}.`);
@@ -193,7 +192,7 @@ export function toFloats(value: unknown, count: number): Float32Array {
 /** Read texts, of up to `MOST_CHARACTERS` each. */
 export function toTexts(value: unknown, count: number): string[] {
   if (!Array.isArray(value) || value.length !== count || !value.every((text) => typeof text === "string")) {
-    throw new ServerError("The answer has other texts than were asked for.");
+    throw new ServerError("The texts in the answer do not match the request.");
   }
   return value.map((text: string) => text.slice(0, MOST_CHARACTERS));
 }

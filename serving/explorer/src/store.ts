@@ -35,7 +35,7 @@ export interface State {
   readonly keyframes: readonly Point[];
   readonly path: Path;
   readonly mixing: MixingSheet;
-  /** what to compare with: MODEL, MODEL/VERSION or MODEL/@LABEL */
+  /** the model to compare with: MODEL, MODEL/VERSION or MODEL/@LABEL */
   readonly compare: string;
 }
 
@@ -52,18 +52,18 @@ export const START: State = {
   compare: "",
 };
 
-/** @param before the state that the listener was told of last; null the first time */
+/** @param before the state that the listener received last; null the first time */
 type Listener = (state: State, before: State | null) => void;
 
 const MOST_STEPS = 200;
-const LEAST_MS = 100; // between the `live` states that all controls are told of
+const LEAST_MS = 100; // between the `live` states that all controls receive
 const MOST_MS = 300;
 
 /**
- * Holds the state; `live` changes are part of one step until `commit`.
+ * Holds the state; `live` changes belong to one step until `commit`.
  *
- * A picture that is dragged changes the state with every movement. Controls that followed each would lay out and draw
- * the page again each time, which takes the processor from the pictures.
+ * Dragging a picture changes the state with every movement. If all controls followed each change, laying out and
+ * drawing the page would take CPU time from the pictures.
  */
 export class Store {
   private past: State[] = [];
@@ -79,13 +79,13 @@ export class Store {
     this.committed = this.told = state;
   }
 
-  /** Call `listener` once now, after every change, and at times while there are `live` ones (see `follow`). */
+  /** Call `listener` now, after every change, and occasionally during `live` changes (see `follow`). */
   listen(listener: Listener): void {
     this.listeners.push(listener);
     listener(this.state, null);
   }
 
-  /** Call `listener` once now, and after every change, each `live` one too. */
+  /** Call `listener` now and after every change, including each `live` one. */
   listenLive(listener: Listener): void {
     this.liveListeners.push(listener);
     listener(this.state, null);
@@ -97,7 +97,7 @@ export class Store {
     this.timer ??= setTimeout(() => this.tell(), MOST_MS);
   }
 
-  /** A picture of the `live` state is drawn: tell the controls of it too, so that the page is drawn once for both. */
+  /** A picture of the `live` state is drawn: update the controls too, so that the page is drawn once for both. */
   follow(): void {
     if (this.timer !== undefined && performance.now() - this.toldAt >= LEAST_MS) this.tell();
   }
@@ -108,13 +108,13 @@ export class Store {
     this.commit();
   }
 
-  /** Change what is no step of the history, such as the view. */
+  /** Change the state without a step in the history, such as the view. */
   replace(change: Partial<State>): void {
     this.committed = { ...this.committed, ...change };
     this.show({ ...this.state, ...change });
   }
 
-  /** End the step that `live` has begun. */
+  /** End the step that `live` started. */
   commit(): void {
     if (this.state === this.committed) return;
     this.past = [...this.past, this.committed].slice(-MOST_STEPS);

@@ -1,4 +1,4 @@
-/** Films as MP4 or WebM, by the browser's own encoder (WebCodecs). */
+/** Films as MP4 or WebM, encoded by the browser (WebCodecs). */
 
 import { ArrayBufferTarget, Muxer } from "mp4-muxer";
 
@@ -18,7 +18,7 @@ interface Codec {
 }
 
 export interface Encoded extends Frame {
-  /** how to decode it; only with the first, or where that changes */
+  /** decoder configuration; only with the first chunk, or if it changes */
   readonly meta: EncodedVideoChunkMetadata | undefined;
 }
 
@@ -32,8 +32,7 @@ const KEY_FRAME_EVERY = 60;
 const BITS_PER_PIXEL = 0.3;
 const LEAST_BITS_PER_SECOND = 1e6;
 
-// H.264 (high profile, levels 4.0 and 5.1) plays nearly everywhere. It needs even sides, which all sizes have that are
-// not enlarged, see `sizeOf`.
+// H.264 (high profile, levels 4.0 and 5.1) plays nearly everywhere. It needs even sides, see `sizeOf`.
 const CODECS: Readonly<Record<Container, readonly Codec[]>> = {
   mp4: [
     { name: "avc1.640028", track: "avc", title: "H.264" },
@@ -47,14 +46,14 @@ const CODECS: Readonly<Record<Container, readonly Codec[]>> = {
   ],
 };
 
-/** Return the size of a film of pictures of a size: enlarged by a whole and even factor where they are small. */
+/** Return a film's size for the given picture size; small pictures are enlarged by an even integer factor. */
 export function sizeOf({ width, height }: Size): Size & { readonly factor: number } {
   const least = Math.ceil(SMALLEST_SIDE / Math.min(width, height));
   const factor = least === 1 ? 1 : least + (least % 2);
   return { width: width * factor, height: height * factor, factor };
 }
 
-/** Return the first codec that this browser encodes in this size; null if there is none. */
+/** Return the first codec that this browser can encode at this size; null if there is none. */
 export async function findCodec(container: Container, { width, height }: Size): Promise<Codec | null> {
   if (!("VideoEncoder" in globalThis)) return null;
   for (const codec of CODECS[container]) {
@@ -64,7 +63,7 @@ export async function findCodec(container: Container, { width, height }: Size): 
   return null;
 }
 
-/** Encode a film; Error where the browser has no encoder. */
+/** Encode a film; throws an Error if the browser has no encoder. */
 export async function encodeFilm(
   film: Film,
   container: Container,
@@ -121,7 +120,7 @@ async function encode(
   return frames;
 }
 
-/** Return an MP4 file, with its index in front, so that it plays while it loads. */
+/** Return an MP4 file with its index at the start, so that it plays while loading. */
 export function writeMp4(
   track: string,
   { width, height }: Size,

@@ -1,4 +1,4 @@
-/** WebM files of one video track (a subset of Matroska): https://www.matroska.org/technical/elements.html */
+/** WebM files with one video track (a subset of Matroska): https://www.matroska.org/technical/elements.html */
 
 import { concatenate } from "./zip";
 
@@ -52,7 +52,7 @@ export function writeWebm(
   for (let i = 0; i < frames.length;) {
     const start = Math.round(frames[i]!.time);
     const parts = [number(0xe7, start)];
-    // A cluster begins with a key frame where possible, so that a player can jump there.
+    // A cluster starts with a key frame if possible, so that players can seek to it.
     for (let first = true; i < frames.length; first = false, i++) {
       const elapsed = Math.round(frames[i]!.time) - start;
       if (!first && (elapsed >= 30000 || (elapsed >= CLUSTER_MS && frames[i]!.isKey))) break;

@@ -1,4 +1,4 @@
-/** ZIP archives: written without compression, in the bytes of Python's zipfile as numpy.savez uses it. */
+/** ZIP archives: written without compression, byte for byte like numpy.savez, which uses Python's zipfile. */
 
 export interface Entry {
   readonly name: string;
@@ -16,7 +16,7 @@ export function writeZip(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
   for (const { name, data } of entries) {
     const encoded = new TextEncoder().encode(name);
     const sum = crc32(data);
-    // zipfile reserves 64-bit sizes for a file whose length it does not know in advance.
+    // zipfile reserves 64-bit sizes for files of unknown length.
     const local = new Fields(30 + encoded.length + 20)
       .u32(0x04034b50)
       .u16(45)
@@ -70,7 +70,7 @@ export function writeZip(entries: readonly Entry[]): Uint8Array<ArrayBuffer> {
   return concatenate([...parts, ...directory, end.content]);
 }
 
-/** Read the files of an archive; Error for one that is damaged, large, or compressed by other means than deflate. */
+/** Read the files of an archive; throws an Error if it is damaged, too large, or not compressed by deflate. */
 export async function readZip(archive: Uint8Array<ArrayBuffer>): Promise<Entry[]> {
   const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
   const end = findEnd(view);
@@ -102,7 +102,7 @@ function findEnd(view: DataView): number {
   for (let at = view.byteLength - 22; at >= Math.max(0, view.byteLength - 66000); at--) {
     if (view.getUint32(at, true) === 0x06054b50) return at;
   }
-  throw new Error("it is no zip archive");
+  throw new Error("it is not a zip archive");
 }
 
 async function inflate(

@@ -1,9 +1,9 @@
 /**
- * Drags the picture of a page for a while, and prints what benchmarks/explorer_bench.py reports, as JSON.
+ * Drags the picture of a page for a while, and prints the measurements for benchmarks/explorer_bench.py as JSON.
  * SERVER=http://127.0.0.1:8501 MODEL=bench SECONDS=600 node --experimental-websocket tests/drag.mjs
  *
- * It speaks the DevTools protocol itself: Playwright listens to the network, for which Chromium copies every request
- * to another process, as it does for nobody else.
+ * It uses the DevTools protocol directly, because Playwright listens to the network, which makes Chromium copy every
+ * request to another process.
  */
 
 import { spawn } from "node:child_process";
@@ -53,7 +53,7 @@ async function connect() {
     });
 }
 
-/** CPU milliseconds that each kind of process of the browser has taken so far, and the server's. */
+/** CPU milliseconds used by each kind of browser process, and by the server. */
 function cpuMilliseconds() {
   const found = { page: 0, compositing: 0, network: 0, browser: 0, server: 0 };
   const kinds = { renderer: "page", "gpu-process": "compositing", utility: "network" };
@@ -100,7 +100,7 @@ async function run(send) {
   await until(`window.explorer.view.stage.shown()`);
   await pause(1000);
 
-  // The server's own latency for one image: the page's request of a picture again, from this process.
+  // The server's latency for one image: the page's request for a picture, repeated from this process.
   const request = await evaluate(`new Promise((resolve) => {
     const { fetch } = window;
     window.fetch = (url, options) => {

@@ -114,7 +114,7 @@ def test_a_bad_request_does_not_spoil_the_batch_of_others(model):
 
 def test_the_models_own_limit_counts(fake_generator, tmp_path):
     version = export_saved_model(fake_generator, tmp_path, max_batch=4)
-    with pytest.raises(OSError, match="takes 4 images at most: give batching no larger max_batch_size"):
+    with pytest.raises(OSError, match="takes at most 4 images: give batching a max_batch_size that is no larger"):
         ServedModel(version, BatchingParameters(8))
     with pytest.raises(RequestError, match="has 5 rows; send at most 4"):
         ServedModel(version).run("generate", inputs(0, 5, 1.0))

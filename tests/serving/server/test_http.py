@@ -69,9 +69,9 @@ MANY_TRAILERS = b"0\r\n" + b"a: b\r\n" * 101
 @pytest.mark.parametrize(
     ("headers", "body", "status", "words"),
     [
-        ([CHUNKED], b"zz\r\n", 400, "b'zz' is no chunk size"),
-        ([CHUNKED], b"-5\r\n", 400, "is no chunk size"),
-        ([CHUNKED], b"1" * 70_000, 400, "is no chunk size"),
+        ([CHUNKED], b"zz\r\n", 400, "b'zz' is not a chunk size"),
+        ([CHUNKED], b"-5\r\n", 400, "is not a chunk size"),
+        ([CHUNKED], b"1" * 70_000, 400, "is not a chunk size"),
         ([CHUNKED], b"2\r\n{}}\r\n", 400, "more bytes than its size"),
         ([CHUNKED], MANY_TRAILERS, 400, "trailers"),
         (

@@ -41,7 +41,7 @@ export function compare(app: App): { panel: HTMLElement; side: HTMLElement; stag
     side.hidden = !text;
     target.set(text);
     if (!text) return;
-    second.element.hidden = true; // it shows the model of before
+    second.element.hidden = true; // it still shows the previous model
     caption.textContent = `Connecting to ${text}`;
     const done = app.attempt(
       async ({ server }) => {

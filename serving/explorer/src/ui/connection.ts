@@ -1,4 +1,4 @@
-/** What is shown until a model answers: the reason, and fields for another server, model or key. */
+/** Shown until a model answers: the reason, and fields for another server, model or key. */
 
 import type { App } from "../app";
 import { ServerError } from "../server";
@@ -10,7 +10,7 @@ export function connection(app: App): HTMLElement {
   const url = field("Server", { value: server.url }, () => undefined);
   const model = field("Model", { value: address.model }, () => undefined);
   const version = field("Version, or @label", { value: address.version ?? "", placeholder: "newest" }, () => undefined);
-  const key = field("Key, if the server asks for one", { type: "password" }, (text) => (server.key = text));
+  const key = field("API key, if the server requires one", { type: "password" }, (text) => (server.key = text));
   const open = () => {
     const query = new URLSearchParams(location.search);
     query.set("server", url.input.value.trim());
@@ -37,8 +37,8 @@ export function connection(app: App): HTMLElement {
     h(
       "p",
       { class: "muted" },
-      "A server on another address than this page must allow it: " +
-        "TensorFlow Serving and sg3tf serve do with --rest_api_enable_cors_support.",
+      "A server at another address must allow requests from this page: " +
+        "TensorFlow Serving and sg3tf serve do so with --rest_api_enable_cors_support.",
     ),
   );
 

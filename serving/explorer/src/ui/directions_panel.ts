@@ -1,4 +1,4 @@
-/** The panel of directions, with a slider each. */
+/** The panel of directions, with a slider for each. */
 
 import type { App } from "../app";
 import { button, h, slider } from "./dom";
@@ -39,7 +39,7 @@ export function directionsPanel(app: App, open: () => void): HTMLElement {
   return panel(
     "Directions",
     false,
-    h("p", { class: "muted" }, "Drop a file here that sg3tf edit has written with --save_directions."),
+    h("p", { class: "muted" }, "Drop a file here that was written by sg3tf edit --save_directions."),
     controls,
   );
 }

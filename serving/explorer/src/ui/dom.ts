@@ -1,9 +1,9 @@
-/** Small helpers for the page's elements. Texts are always set as text, never as markup. */
+/** Helpers for the page's elements. Texts are always set as text, never as markup. */
 
 type Child = Node | string | null;
 type Attributes = Readonly<Record<string, string | number | boolean | null | ((event: any) => void)>>;
 
-/** Make an element: functions are listeners (`onclick`), true is an empty attribute, null and false are left out. */
+/** Create an element: functions are listeners (`onclick`), true is an empty attribute, null and false are omitted. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   attributes: Attributes = {},
@@ -18,7 +18,7 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Make a button. */
+/** Create a button. */
 export function button(
   label: string,
   onclick: (event: MouseEvent) => void,
@@ -42,12 +42,12 @@ export interface Slider {
   enable(isEnabled: boolean): void;
 }
 
-/** Set a value that is another: all controls are told of every movement of a pointer. */
+/** Set a value if it differs, because all controls are updated with every movement of the pointer. */
 function setValue(input: HTMLInputElement, value: string): void {
   if (input.value !== value) input.value = value;
 }
 
-/** A labeled range with a number beside it; `live` while it moves, `commit` at the end. */
+/** A labeled slider with a number next to it; calls `live` while it moves and `commit` at the end. */
 export function slider(
   options: { label: string; min: number; max: number; step: number; unit?: string; rest?: number },
   live: (value: number) => void,
@@ -65,7 +65,7 @@ export function slider(
   number.addEventListener("change", () => {
     read(number);
     commit();
-    setValue(number, shown); // what became of it: the number may be beyond the limits, or none
+    setValue(number, shown); // the actual value: the number may be invalid or out of range
   });
   range.addEventListener("change", commit);
   if (rest !== undefined) {
@@ -73,7 +73,7 @@ export function slider(
       live(rest);
       commit();
     });
-    range.title = `Double click: ${rest}`;
+    range.title = `Double-click: ${rest}`;
   }
   const words = h("span", {}, label);
   const caption = h(
@@ -102,7 +102,7 @@ export function slider(
   };
 }
 
-/** A row of choices of which one is on; arrow keys move between them, as between radio buttons. */
+/** A row of choices, one of which is selected; arrow keys move between them, as between radio buttons. */
 export function choices<Value extends string>(
   label: string,
   options: readonly (readonly [Value, string])[],
@@ -119,7 +119,7 @@ export function choices<Value extends string>(
   };
 }
 
-/** A text field with a label; `read` throws for what it cannot use. `set` shows a value that is right. */
+/** A text field with a label; `read` throws for invalid text. `set` shows a valid value. */
 export function field(
   label: string,
   attributes: Attributes,
@@ -153,7 +153,7 @@ export function field(
   };
 }
 
-/** Let the person save a file. */
+/** Have the browser save a file. */
 export function download(name: string, data: Uint8Array<ArrayBuffer> | Blob, type: string): void {
   const url = URL.createObjectURL(data instanceof Blob ? data : new Blob([data], { type }));
   h("a", { href: url, download: name }).click();

@@ -1,4 +1,4 @@
-/** The bar on top: the model, the two views, undo and redo, the link, light and dark. */
+/** The bar at the top: the model, the two views, undo and redo, the link, light and dark. */
 
 import type { App } from "../app";
 import { titleOf } from "../server";
@@ -38,7 +38,7 @@ export function header(app: App, view: PictureView): HTMLElement {
     const text = words[app.health] + latency;
     if (status.textContent !== text) status.textContent = text;
   };
-  // Not with every picture of a dragged one: screen readers read it out.
+  // Not for every picture during dragging, because screen readers read it aloud.
   app.watch(() => (timer ||= window.setTimeout(showStatus, STATUS_MS)));
   store.listen((state) => {
     views.set(state.view);
@@ -65,7 +65,7 @@ function nextTheme(): void {
   storage()?.setItem("theme", isDark ? "light" : "dark");
 }
 
-/** Return the browser's storage; null where it is turned off. */
+/** Return the browser's storage; null if it is turned off. */
 function storage(): Storage | null {
   try {
     return localStorage;
@@ -82,8 +82,8 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["s, p, m", "sheet, picture, mixing"],
   ["r", "random seed"],
   [", and .", "previous and next seed"],
-  ["Arrow keys on the picture", "move it; with Shift ten times as far"],
-  ["[ and ]", "turn the picture; with Shift by ten degrees"],
+  ["Arrow keys on the picture", "move it; with Shift, ten times as far"],
+  ["[ and ]", "rotate the picture; with Shift, by ten degrees"],
   ["0 on the picture", "undo its motion"],
   ["f", "keep as favorite"],
   ["k", "add as keyframe"],

@@ -1,10 +1,10 @@
-/** Keys that work everywhere but in text fields. */
+/** Keys that work everywhere except in text fields. */
 
 import type { App } from "../app";
 import type { PictureView } from "./picture_view";
 import { randomSeed, seedAfter } from "./seeds";
 
-const REPEATED = ["r", ",", "."]; // while they are held down; others would add a picture, or save one, each time
+const REPEATED = ["r", ",", "."]; // while held down; repeating others would add or save a picture each time
 
 export function handleKeys(app: App, view: PictureView): void {
   const { store } = app;
@@ -37,7 +37,7 @@ export function handleKeys(app: App, view: PictureView): void {
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || isText || document.querySelector("dialog[open]")) return;
-    if (event.key === " " && target.matches("button, summary, input")) return; // presses it
+    if (event.key === " " && target.matches("button, summary, input")) return; // activates it
     const action = actions[event.key];
     if (!action || (event.repeat && !REPEATED.includes(event.key))) return;
     event.preventDefault();

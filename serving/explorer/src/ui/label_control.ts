@@ -1,4 +1,4 @@
-/** The label of a picture: a class, by its name where the model has names, or a vector with a slider a number. */
+/** The label of a picture: a class, by name if the model has names, or a vector with a slider per number. */
 
 import type { App } from "../app";
 import { MOST_NAMES, type Generator } from "../generator";

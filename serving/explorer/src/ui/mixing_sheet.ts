@@ -1,4 +1,4 @@
-/** The sheet of style mixing (arXiv 1812.04948, figure 3): rows give styles, columns replace those of some layers. */
+/** The sheet of style mixing (arXiv 1812.04948, figure 3): rows have styles, columns replace those of some layers. */
 
 import type { App } from "../app";
 import { decode } from "../image";
@@ -43,7 +43,7 @@ export function mixingSheet(app: App): HTMLElement {
     fill();
   }
 
-  /** Ask for the missing pictures, as long as somebody sees them. */
+  /** Request the missing pictures, as long as they are visible. */
   function fill(): void {
     while (running < CONCURRENT && jobs.length && store.state.view === "mixing" && app.health !== "lost") {
       const [canvas, point] = jobs.shift()!;

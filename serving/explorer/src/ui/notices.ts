@@ -1,4 +1,4 @@
-/** Errors in words, each with a way to try again. */
+/** Error messages, each with a way to retry. */
 
 import { button, h } from "./dom";
 

@@ -1,10 +1,10 @@
-/** What the panels beside the picture share. */
+/** Shared by the panels next to the picture. */
 
 import type { App } from "../app";
 import type { Point } from "../point";
 import { h } from "./dom";
 
-/** A part of the side bar that can be folded. */
+/** A collapsible section of the sidebar. */
 export function panel(title: string, isOpen: boolean, ...content: Node[]): HTMLDetailsElement {
   return h(
     "details",

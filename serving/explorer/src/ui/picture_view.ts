@@ -1,4 +1,4 @@
-/** The view of one picture: the stage, what can be done with it, and the panels that steer it. */
+/** The view of one picture: the stage, its actions, and the panels that control it. */
 
 import type { App } from "../app";
 import { command, fileName, LATENTS_FILE, metadata, needsLatents, networkName } from "../command";
@@ -51,7 +51,7 @@ export function pictureView(app: App): PictureView {
     await copy(command(point, network(), isStandardized), commandButton);
     const [version, newest] = [app.generator?.version, app.versions.at(-1)];
     if (!app.network && version && newest && version !== newest) {
-      app.notify(`The command draws with version ${newest}, the newest one of the server; this is version ${version}.`);
+      app.notify(`The command uses version ${newest}, the server's newest; this is version ${version}.`);
     }
     if (needsLatents(point, isStandardized)) {
       app.notify(`The command reads ${LATENTS_FILE}: save it with “Save this as .npz”.`);
@@ -62,7 +62,7 @@ export function pictureView(app: App): PictureView {
     return copy(`${location.origin}${location.pathname}${location.search}${fragment ? `#${fragment}` : ""}`, from);
   };
   const commandButton = button("Copy command", () => void copyCommand(), {
-    title: "The command line that makes this picture",
+    title: "The command line that generates this picture",
   });
   const tools = h(
     "div",
@@ -93,7 +93,7 @@ export function pictureView(app: App): PictureView {
   );
   store.listen(({ point, view }, before) => {
     element.hidden = view !== "picture";
-    // The keyboard's focus moves to a picture that it has opened, not to the top of the page.
+    // Move the focus to a picture opened by keyboard, not to the top of the page.
     const isOpened = before && view === "picture" && before.view !== view;
     if (isOpened && !document.activeElement?.closest("header")) main.element.focus({ preventScroll: true });
     const motion =
@@ -105,9 +105,9 @@ export function pictureView(app: App): PictureView {
   return { element, stage: main, keep: files.keep, addKeyframe: path.add, downloadPicture, play: path.play, copyLink };
 }
 
-/** Copy to the clipboard, and say so on the button; a page that may not is given the text to copy by hand. */
+/** Copy to the clipboard, and say so on the button; if that is not allowed, show the text to copy by hand. */
 async function copy(text: string, from: HTMLElement): Promise<void> {
-  const label = (from.dataset.label ??= from.textContent ?? ""); // it may say "Copied" still
+  const label = (from.dataset.label ??= from.textContent ?? ""); // it may still say "Copied"
   try {
     await navigator.clipboard.writeText(text);
     from.textContent = "Copied";

@@ -13,7 +13,7 @@ const MOST_DEVIATIONS = 5;
 export function planePanel(app: App): HTMLElement {
   const { store } = app;
   const { live, commit, change } = changer(app);
-  let axes: readonly [string, string] | null = null; // names of two directions, in place of seeds
+  let axes: readonly [string, string] | null = null; // names of two directions, instead of seeds
   const knob = h("div", { class: "knob" });
   const corners = ["A", "B", "C"].map((name) => h("span", { class: `corner corner-${name}` }, name));
   const pad = h(

@@ -1,8 +1,8 @@
-/** Seeds as people write them. */
+/** Seeds as users write them. */
 
 import { checkSeed, LAST_SEED } from "../random";
 
-/** Read a seed; RangeError for what is none. */
+/** Read a seed; throws a RangeError if it is not one. */
 export function readSeed(text: string): number {
   const seed = /^\d+$/.test(text) ? Number(text) : NaN;
   if (Number.isNaN(seed)) throw new RangeError(`${text || "nothing"}: give a whole number`);
@@ -10,7 +10,7 @@ export function readSeed(text: string): number {
   return seed;
 }
 
-/** Return the seed that is `by` further on, the first or the last one at the ends. */
+/** Return the seed `by` steps further, clamped to the valid range. */
 export function seedAfter(seed: number, by: number): number {
   return Math.min(Math.max(seed + by, 0), LAST_SEED);
 }

@@ -1,4 +1,4 @@
-/** The sheet of seeds, without end: only the pictures in view exist. */
+/** The endless sheet of seeds; only the pictures in view exist. */
 
 import type { App } from "../app";
 import { MOST_ROWS } from "../generator";
@@ -8,8 +8,8 @@ import { LAST_SEED } from "../random";
 import { h } from "./dom";
 import { paint } from "./paint";
 
-const CONCURRENT = 2; // a server of stock settings runs about as many at a time
-const REQUEST_MS = 5000; // about the most for a request of several pictures
+const CONCURRENT = 2; // a server with default settings runs about this many at a time
+const REQUEST_MS = 5000; // rough upper limit for a request of several pictures
 const MARGIN_ROWS = 2;
 const GAP = 6;
 const SIDE = 128; // of a cell, before the browser enlarges it
@@ -20,7 +20,7 @@ interface Cell {
   drawn: string;
 }
 
-/** Return for how many pictures to ask next, after a request for `size` of them. */
+/** Return how many pictures to request next, after a request for `size` of them. */
 export function nextSize(size: number, milliseconds: number): number {
   return Math.max(1, Math.min(MOST_ROWS, Math.floor((size * REQUEST_MS) / milliseconds)));
 }
@@ -34,10 +34,10 @@ export function sheet(app: App): HTMLElement {
   let columns = 1;
   let ratio = 1; // of width to height
   let rowsShown = 0;
-  let requestSize = 1; // until it is known how long a picture takes
+  let requestSize = 1; // until the time per picture is known
 
   const first = () => store.state.firstSeed;
-  /** Everything that the sheet's pictures depend on besides their seeds. */
+  /** Everything besides seeds that the sheet's pictures depend on. */
   const setting = () => {
     const { psi, cutoff, label } = store.state.point;
     return [psi, cutoff, label?.join()].join(";");
@@ -113,7 +113,7 @@ export function sheet(app: App): HTMLElement {
     next?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Ask for the missing pictures, those in front first. */
+  /** Request the missing pictures, first ones first. */
   function fill(): void {
     if (!app.generator || store.state.view !== "sheet") return;
     const now = setting();
@@ -164,7 +164,7 @@ export function sheet(app: App): HTMLElement {
   app.whenReady(({ facts }) => {
     ratio = facts.width / facts.height;
     requestSize = 1;
-    for (const cell of cells.values()) cell.drawn = ""; // the server may have another model after it was lost
+    for (const cell of cells.values()) cell.drawn = ""; // a server that was lost may have another model
     place();
   });
   let shown = setting();
@@ -175,7 +175,7 @@ export function sheet(app: App): HTMLElement {
       cells.clear();
       scroller.scrollTop = rowsShown = 0;
     }
-    // Nothing is asked for that nobody sees, least of all while a picture is dragged.
+    // Hidden pictures are not requested, especially while a picture is dragged.
     if (setting() !== shown || state.view !== "sheet") for (const abort of running.keys()) abort.abort();
     shown = setting();
     if (state.view === "sheet") place();

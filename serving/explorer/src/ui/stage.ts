@@ -11,21 +11,21 @@ import type { State } from "../store";
 import { h } from "./dom";
 import { paint } from "./paint";
 
-// Smaller pictures are enlarged to about this, to half of it while newer ones wait; the rest is the browser's.
+// Smaller pictures are enlarged to about this, or half of it while newer ones wait; the browser scales the rest.
 const SMOOTH_SIDE = 256;
-const REST_MS = 120; // after a preview, before the whole picture is asked for
+const REST_MS = 120; // after a preview, before the full picture is requested
 const DEGREES_PER_WHEEL = 0.1;
 
 export interface Stage {
   readonly element: HTMLElement;
   readonly latest: Latest;
-  /** the PNG file that is shown, of full size and without the look; null before the first */
+  /** the PNG file that is shown, in full size and without the look; null before the first */
   shown(): { png: Uint8Array<ArrayBuffer>; point: Point } | null;
   /** Show another point than the state's until `null`, such as one of a sweep; resolves when it is drawn. */
   override(point: Point | null): void;
-  /** Show a PNG file, such as a frame of a film, in place of the point until `null`. */
+  /** Show a PNG file, such as a frame of a film, instead of the point until `null`. */
   film(png: Uint8Array<ArrayBuffer> | null): Promise<void>;
-  /** Ask for the picture again. */
+  /** Request the picture again. */
   refresh(): void;
 }
 
@@ -70,7 +70,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
   async function drawPoint(generator: Generator, point: Point, state: State): Promise<void> {
     const scale = generator.facts.canSteer ? previewOf(generator).scale() : 1;
     const png = await timed(generator, point, state, scale);
-    if (generatorOf() !== generator) return; // another model was chosen meanwhile
+    if (generatorOf() !== generator) return; // another model was chosen in the meantime
     await draw(generator, png, point, state);
     element.dispatchEvent(new CustomEvent("drawn", { detail: point })); // for measurements
     if (scale === 1) shown = { png, point };
@@ -84,7 +84,7 @@ export function stage(app: App, label: string, generatorOf: () => Generator | nu
     if (!latest.hasNewer) description.textContent = describe(point);
   }
 
-  /** Ask for a picture, and note how long it took. */
+  /** Request a picture, and record how long it took. */
   async function timed(
     generator: Generator,
     point: Point,
@@ -204,7 +204,7 @@ function handlePointers(app: App, element: HTMLElement): void {
     const { point } = store.state;
     const width = element.clientWidth;
     const others = [...pointers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-    // Each of two fingers moves the middle by half of its own way, and turns the line to the other one.
+    // Each of two fingers moves their midpoint by half of its own motion, and rotates the line between them.
     const share = 1 / (others.length + 1);
     const turn = others[0] ? degreesBetween(others[0], before, now) : 0;
     nudge({
@@ -257,7 +257,7 @@ function handlePointers(app: App, element: HTMLElement): void {
       "0": { rotate: 0, x: 0, y: 0 },
     };
     const change = changes[event.key];
-    // Many keyboards have brackets behind Alt, with which arrows walk through the browser's history.
+    // On many keyboards, brackets need Alt, but Alt with arrow keys navigates the browser's history.
     const isBracket = "[]{}".includes(event.key);
     if (!change || event.ctrlKey || event.metaKey || (event.altKey && !isBracket)) return;
     event.preventDefault();
@@ -281,7 +281,7 @@ export function wrapDegrees(degrees: number): number {
   return rest > 180 ? rest - 360 : rest;
 }
 
-/** Round to what a link writes in few digits. */
+/** Round to values with few digits, for links. */
 function rounded(motion: Partial<Motion>): Partial<Motion> {
   return Object.fromEntries(Object.entries(motion).map(([key, value]) => [key, Math.round(value * 1e4) / 1e4]));
 }

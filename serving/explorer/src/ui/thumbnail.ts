@@ -1,4 +1,4 @@
-/** Small pictures of points, of which few are asked for at a time, and each once. */
+/** Small pictures of points; few are requested at a time, and each one once. */
 
 import type { App } from "../app";
 import { decode, type Pixels } from "../image";
@@ -16,7 +16,7 @@ export type Thumbnail = (point: Point) => HTMLCanvasElement;
 export function thumbnails(app: App): Thumbnail {
   const queue = new Queue(CONCURRENT);
   const pointOf = new WeakMap<HTMLCanvasElement, Point>();
-  let known = new WeakMap<Point, Pixels>(); // a list is made anew with each change
+  let known = new WeakMap<Point, Pixels>(); // lists are recreated with each change
 
   const draw = (canvas: HTMLCanvasElement, point: Point) =>
     queue.add(async () => {
@@ -33,7 +33,7 @@ export function thumbnails(app: App): Thumbnail {
       return decode(await generator.picture(point, app.store.state.directions, { scale }));
     });
 
-  // The model may be another one after a new connection, and what was asked for when it was lost has failed.
+  // After a new connection, the model may be another one, and requests sent when the old one was lost have failed.
   app.whenReady(() => {
     known = new WeakMap();
     for (const canvas of document.querySelectorAll<HTMLCanvasElement>("canvas.thumbnail")) {
@@ -44,7 +44,7 @@ export function thumbnails(app: App): Thumbnail {
   return (point) => {
     const canvas = h("canvas", { width: SIDE, height: SIDE, class: "thumbnail", "aria-hidden": "true" });
     pointOf.set(canvas, point);
-    // The caller puts it into the page first.
+    // The caller adds it to the page first.
     queueMicrotask(() => draw(canvas, point));
     return canvas;
   };

@@ -1,4 +1,4 @@
-/** Keyframes on a time line: playing the path through them, and saving it as a film. */
+/** Keyframes on a timeline: playing the path through them, and saving it as a film. */
 
 import type { App } from "../app";
 import { Film, frameCount, zipFrames } from "../film";
@@ -10,7 +10,7 @@ import { panel } from "./panel";
 import type { Stage } from "./stage";
 import type { Thumbnail } from "./thumbnail";
 
-const AHEAD = 8; // frames asked for in advance
+const AHEAD = 8; // frames requested in advance
 const CONCURRENT = 2;
 
 export interface Timeline {
@@ -64,7 +64,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
   let at = 0;
   let shown: Promise<void> = Promise.resolve();
   const seeking = new Latest();
-  let isSought = false; // a frame is to be shown, not the picture
+  let isSought = false; // show a frame, not the picture
 
   const add = () => store.change({ keyframes: [...store.state.keyframes, store.state.point] });
 
@@ -79,7 +79,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     if (!source) return;
     at = Math.min(Math.max(frame, 0), source.count - 1);
     position.set(at);
-    isSought = !isPlaying; // what is played goes on from there
+    isSought = !isPlaying; // playback continues from there
     if (isPlaying) return;
     seeking.request(async () => {
       await app.attempt(async () => {
@@ -99,7 +99,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
     shown = shown.then(run);
   }
 
-  /** Show a frame after the other, at most as fast as asked for; those ahead are fetched in the background. */
+  /** Show frames one by one, at most at the requested rate; frames ahead are fetched in the background. */
   async function run(): Promise<void> {
     let due = performance.now();
     let fetching = 0;
@@ -124,7 +124,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       position.set(at % source.count);
       due = Math.max(due + 1000 / source.path.fps, performance.now() - 100);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
-      // A page that nobody sees asks for no frames.
+      // A hidden page requests no frames.
       if (document.hidden)
         await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
       const isLast = at + 1 >= source.count;
@@ -198,7 +198,7 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       });
     }
   });
-  // At once: what is dragged must not wait behind a film.
+  // Immediately, because dragging must not wait for a film.
   store.listenLive(({ point }, before) => {
     if (before && point !== before.point) end();
   });

@@ -1,4 +1,4 @@
-/** The panel of the transform: sliders, what is shown of it, and sweeps. */
+/** The panel of the transform: sliders, the look, and sweeps. */
 
 import type { App } from "../app";
 import { button, choices, h, slider } from "./dom";
@@ -73,7 +73,7 @@ export function transformPanel(app: App, main: Stage): HTMLElement {
     unable.textContent = facts.canTransform
       ? ""
       : facts.canSteer
-        ? "The input of this model cannot be transformed, as that of StyleGAN3 can."
+        ? "The input of this model cannot be transformed, unlike that of StyleGAN3."
         : "This version was exported without synthesize_png: export it again to move its pictures.";
   });
   store.listen(({ point, look: now }) => {
@@ -85,7 +85,7 @@ export function transformPanel(app: App, main: Stage): HTMLElement {
   return panel(
     "Transform",
     true,
-    h("p", { class: "muted" }, "Drag the picture to move it; turn it by the wheel or with two fingers."),
+    h("p", { class: "muted" }, "Drag the picture to move it; rotate it with the wheel or two fingers."),
     unable,
     controls,
   );

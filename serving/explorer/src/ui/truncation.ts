@@ -29,7 +29,7 @@ export function truncation(app: App): HTMLElement {
     label = facts.labelDim ? labelControl(app, generator) : null;
     labelArea.replaceChildren(...(label ? [label.element] : []));
     const { point } = store.state;
-    // A link may be of another network, or of one without labels.
+    // A link may come from another network, or from one without labels.
     if ((point.label?.length ?? 0) !== facts.labelDim) {
       store.replace({ point: { ...point, label: label ? oneHot(0, facts.labelDim) : null } });
     }

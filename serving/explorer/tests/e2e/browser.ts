@@ -1,4 +1,4 @@
-/** One browser and one page on the server that pytest has started. */
+/** A browser and a page on the server that pytest started. */
 
 import { chromium, type Browser, type Page } from "playwright-core";
 

@@ -1,6 +1,6 @@
 /**
- * Two servers, as where the page lies on one host and TensorFlow Serving runs on another: a static host of the built
- * files, and one that takes nothing but the documented forms of TensorFlow Serving's REST interface, passing these on.
+ * Two servers, as if the page were on one host and TensorFlow Serving on another: a static host for the built files,
+ * and one that only accepts, and forwards, the documented forms of TensorFlow Serving's REST interface.
  */
 
 import { readFileSync } from "node:fs";
@@ -17,7 +17,7 @@ const TYPES: Record<string, string> = {
 };
 const DIST = join(import.meta.dirname, "../../dist");
 
-/** Requests and answers that TensorFlow Serving's documentation does not have. */
+/** Requests and answers that are not in TensorFlow Serving's documentation. */
 export const undocumented: string[] = [];
 
 export function staticHost(): Promise<[string, Server]> {

@@ -47,7 +47,7 @@ test("sizes of a model, and what is none of ours", () => {
   });
   expect(readFacts(signatures({ images: 32, width: 64 }))).toMatchObject({ width: 64, height: 32 });
   expect(readFacts(signatures({}, false))).toMatchObject({ labelDim: 0, canSteer: false, canTransform: false });
-  expect(() => readFacts(new Map())).toThrow("no generator exported by sg3tf");
+  expect(() => readFacts(new Map())).toThrow("not a generator exported by sg3tf");
   for (const hostile of [{ z: 1e12 }, { ws: 1e9 }, { label: 1e7 }, { images: 1e6 }]) {
     expect(() => readFacts(signatures(hostile))).toThrow(/the explorer takes up to/);
   }
@@ -81,7 +81,7 @@ test("names of classes are asked for in few rows, and hostile ones stay text of 
   expect(sizes).toEqual([6, 6, 2]);
   expect([names.length, names[13], names[3]!.length]).toEqual([14, "name 13", 100]);
   for (const answer of [["a"], [1, 2], null, { b64: "" }]) {
-    await expect((await answering(() => answer)).classNames()).rejects.toThrow("other texts");
+    await expect((await answering(() => answer)).classNames()).rejects.toThrow("texts in the answer");
   }
 });
 

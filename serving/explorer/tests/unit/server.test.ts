@@ -29,8 +29,8 @@ test("numbers as JSON and back", () => {
   expect(toFloats(JSON.parse(floats(data, [2, 2, 2])), 8)).toEqual(data);
   const odd = f32([0, 1e-45, -3.4e38, 1 / 3, 16777217, 0.1, 123456.789, -7e-20]); // float32 survives as text
   expect(toFloats(JSON.parse(floats(odd, [2, 4])), 8)).toEqual(odd);
-  expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("other numbers");
-  expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("other numbers");
+  expect(() => toFloats([1, [2, "<b>"]], 3)).toThrow("numbers in the answer");
+  expect(() => toFloats(JSON.parse("[1, 1e999]"), 2)).toThrow("numbers in the answer");
   expect(() => toFloats([1, 2], 3)).toThrow("2 numbers instead of 3");
   expect(toBytes([{ b64: "AQI=" }], 1)).toEqual([Uint8Array.of(1, 2)]);
   expect(() => toBytes([{ b64: "AQI=" }], 2)).toThrow("1 pictures instead of 2");
@@ -72,7 +72,7 @@ test("answers that are late, broken or refusals become words", async () => {
   // TensorFlow Serving lists the newest version first, the embedded server last.
   expect(await server.versions({ ...model, model: "newest-first" })).toEqual(["9", "10"]);
   expect((await server.metadata({ ...model, model: "newest-first" })).version).toBe("10");
-  await expect(server.metadata(model)).rejects.toThrow("something else than JSON");
+  await expect(server.metadata(model)).rejects.toThrow("did not answer with JSON");
   server.key = "secret";
   expect(await server.predict(model, "map", { psi: "[1]" })).toEqual([1]);
   // No type of its own but text: a simple request.
