@@ -1,4 +1,4 @@
-"""Build rules of an operation: the CPU kernel is compiled once per instruction set, the CUDA kernel at first use."""
+"""Build rules for an operation: the CPU kernel is compiled once per instruction set, the CUDA kernel at first use."""
 
 load("@local_tensorflow//:version.bzl", "TENSORFLOW_VERSION")
 load("@rules_cc//cc:defs.bzl", "cc_library", "cc_test")
@@ -16,7 +16,7 @@ _INSTRUCTION_SETS = {
 _QUIET = ["-Wno-maybe-uninitialized", "-Wno-psabi"]
 
 def _isa_library(name, srcs, deps):
-    """Compiles `srcs` for every instruction set, each into the namespace that the macro SG3_ISA names.
+    """Compiles `srcs` once per instruction set, each time into the namespace that the macro SG3_ISA names.
 
     Processors other than x86-64 have only the baseline.
     """
@@ -36,7 +36,7 @@ def _isa_library(name, srcs, deps):
     )
 
 def isa_test(name, srcs, deps):
-    """Compiles a test for every instruction set, into the namespace that the macro SG3_ISA names."""
+    """Compiles a test once per instruction set, each time into the namespace that the macro SG3_ISA names."""
     for isa, flags in _INSTRUCTION_SETS.items():
         cc_test(
             name = name + "_" + isa,
@@ -49,7 +49,7 @@ def isa_test(name, srcs, deps):
         )
 
 def op_package(gpu = True):
-    """Declares the targets of an operation's folder, with or without kernels of its own for GPUs.
+    """Declares the targets of an operation's folder, with or without its own GPU kernels.
 
     Other packages use `ops` (schema and kernels, to be linked into a binary that contains TensorFlow) and `xla`.
     """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the native operations for the TensorFlow of the given Python and installs them into sg3tf/ops/lib.
 #   custom_ops/install.sh PYTHON           # both libraries
-#   custom_ops/install.sh PYTHON --no-xla  # without the one for jit_compile=True, which takes most of the time
+#   custom_ops/install.sh PYTHON --no-xla  # without the library for jit_compile=True, which takes most of the time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1
@@ -24,7 +24,7 @@ command -v g++ >/dev/null || { echo "no g++ on the path: install a C++ compiler 
 "$bazel" build --jobs="${SG3TF_JOBS:-2}" "${products[@]/#///custom_ops:}"
 mkdir -p "$folder"
 if [ "${2:-}" = --no-xla ] && ! cmp --silent "bazel-bin/custom_ops/_sg3tf_native.so" "$folder/_sg3tf_native.so"; then
-  rm --force "$folder/_sg3tf_native_xla.so"  # of another build; both would be loaded together
+  rm --force "$folder/_sg3tf_native_xla.so"  # from another build; both would be loaded together
 fi
 for product in "${products[@]}"; do  # running processes keep the old file
   cp --force "bazel-bin/custom_ops/$product" "$folder/.$product"

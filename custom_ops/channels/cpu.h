@@ -1,4 +1,4 @@
-// The operations on channels on the CPU.
+// The channel operations on the CPU.
 
 #ifndef SG3TF_CUSTOM_OPS_CHANNELS_CPU_H_
 #define SG3TF_CUSTOM_OPS_CHANNELS_CPU_H_
@@ -16,7 +16,7 @@ class ScaleChannelsOperation {
 
   explicit ScaleChannelsOperation(const ImageBatch& images) : images_(images) {}
 
-  // With several tiles per thread all threads end at about the same time.
+  // Several tiles per thread, so that all threads finish at about the same time.
   RowTiling tiles(int threads) const {
     constexpr int64_t kTilesPerThread = 8;
     const int64_t rows = images_.batch * images_.height, tiles = kTilesPerThread * threads;

@@ -1,4 +1,4 @@
-// Plain data for the CPU kernels of the operations on channels.
+// Plain data for the CPU kernels of the channel operations.
 
 #ifndef SG3TF_CUSTOM_OPS_CHANNELS_JOB_H_
 #define SG3TF_CUSTOM_OPS_CHANNELS_JOB_H_
@@ -8,9 +8,9 @@
 
 namespace sg3 {
 
-// Whole rows of images, all channels of a pixel together: they follow each other in memory.
+// Whole rows of images, with all channels of each pixel. They are contiguous in memory.
 struct RowTile {
-  int64_t begin, end;  // rows, counted through the batch
+  int64_t begin, end;  // rows, numbered across the batch
 };
 
 struct RowTiling {
@@ -24,7 +24,7 @@ struct RowTiling {
   }
 };
 
-// Some channels of a whole image, so that sums depend on nothing else.
+// A range of channels of a whole image, so that no sum depends on another tile.
 struct ChannelTile {
   int64_t image, begin, end;  // channels
 };

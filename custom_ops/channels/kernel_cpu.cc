@@ -1,4 +1,4 @@
-// The CPU kernels of the operations on channels, compiled once per instruction set (SG3_ISA). No standard headers: see
+// The CPU kernels of the channel operations, compiled once per instruction set (SG3_ISA). No standard headers: see
 // cpu/simd.h.
 
 #include "custom_ops/channels/job.h"
@@ -59,8 +59,8 @@ struct SumKernel {
  private:
   static constexpr int kBlocks = ChannelTiling::kChannels / kLanes;
 
-  // Writes the sums of value(distance from the tile's first element, channels), of which those of a row are added
-  // first.
+  // Writes the sums of value(offset from the tile's first element, number of channels). Adds up each row in Scalar, and
+  // the rows in float64.
   template <class Value>
   static SG3_INLINE void sum(const Job& job, const ChannelTile& tile, const Value& value) {
     const ImageBatch& images = job.tiling.images;

@@ -15,10 +15,10 @@ namespace sg3::testing {
 namespace {
 
 const ImageBatch kShapes[] = {
-    {2, 5, 7, 0},    {3, 40, 3, 0},  // tiles of several rows, some of them of two images
+    {2, 5, 7, 0},    {3, 40, 3, 0},  // tiles of several rows, some of which span two images
     {1, 1, 9, 0},                    // one row
     {1, 3, 300, 0},                  // many numbers per row
-    {1, 2000, 1, 0},                 // and many rows, whose sums must be float64
+    {1, 2000, 1, 0},                 // many rows, whose sums must be float64
     {0, 4, 4, 0},                    // an empty batch
 };
 const int64_t kChannels[] = {1, 3, 16, 17, 32, 64, 65, 181};
@@ -27,8 +27,8 @@ const int kThreads[] = {1, 2, 5, 16};
 template <class T>
 using ScalarOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Numbers of mean one, so that little cancels, in a heap block of exactly their size: AddressSanitizer reports reads
-// beyond it.
+// Numbers with mean one, so that little cancels. The heap block has exactly their size, so AddressSanitizer reports
+// reads beyond it.
 template <class T>
 std::vector<T> numbers(int64_t count, int seed) {
   std::vector<double> exact = normal(count, 1, seed);
@@ -37,7 +37,7 @@ std::vector<T> numbers(int64_t count, int seed) {
   return std::vector<T>(some.begin(), some.end());
 }
 
-// The results of an operation, between two numbers that it must not change.
+// The results of an operation, between two guard values that it must not change.
 template <class T>
 class Guarded {
  public:
@@ -82,7 +82,7 @@ int check_scale(const ImageBatch& images) {
   std::vector<double> expected;
   for (size_t i = 0; i < x.size(); ++i) {
     const int64_t image = static_cast<int64_t>(i) / (images.height * images.width * images.channels);
-    // Exact in float64 unless that is T, then rounded to float32 and to T.
+    // Exact in float64 unless T is double; then rounded to float32 and to T.
     const double product = value(x[i]) * value(factors[image * images.channels + i % images.channels]);
     expected.push_back(value(rounded_to(product, T())));
   }
@@ -111,8 +111,8 @@ int check_sum(const ImageBatch& images, bool has_products) {
     exact[image * images.channels + i % images.channels] += term;
     magnitude[image * images.channels + i % images.channels] += std::fabs(term);
   }
-  // A product and the additions of a row are rounded in Scalar, those of rows in float64, and the sum in Scalar again:
-  // at most this share of the sum of magnitudes, to first order.
+  // Products and additions within a row are rounded to Scalar, additions of rows to float64, and the sum to Scalar
+  // again. To first order, the error is at most this share of the sum of magnitudes.
   const int64_t roundings = 1 + images.width + 1;
   const double share = 1.01 * (static_cast<double>(roundings) * std::numeric_limits<Scalar>::epsilon() / 2 +
                                static_cast<double>(images.height) * std::numeric_limits<double>::epsilon() / 2);
@@ -142,7 +142,7 @@ int check(const ImageBatch& images) {
   return check_scale<T>(images) + check_sum<T>(images, false) + check_sum<T>(images, true);
 }
 
-// Sums of an image's channels do not depend on the images around it.
+// The sums of an image do not depend on the other images in the batch.
 int check_alone(int64_t channels) {
   const ImageBatch batch = {3, 6, 5, channels}, one = {1, 6, 5, channels};
   const auto x = numbers<BFloat16>(count(batch), 5);

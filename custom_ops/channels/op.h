@@ -1,4 +1,4 @@
-// Checks that the kernels of Sg3>ScaleChannels and Sg3>SumPixels share.
+// Checks shared by the kernels of Sg3>ScaleChannels and Sg3>SumPixels.
 
 #ifndef SG3TF_CUSTOM_OPS_CHANNELS_OP_H_
 #define SG3TF_CUSTOM_OPS_CHANNELS_OP_H_
@@ -26,7 +26,7 @@ inline absl::Status check_sums(int count, const tensorflow::TensorShape& first, 
       absl::StrCat("images of shapes ", first.DebugString(), " and ", last.DebugString(), ": give two of one shape"));
 }
 
-// Of factors and sums.
+// Returns the type of factors and sums.
 inline tensorflow::DataType wide_type(tensorflow::DataType images) {
   return images == tensorflow::DT_DOUBLE ? tensorflow::DT_DOUBLE : tensorflow::DT_FLOAT;
 }

@@ -1,4 +1,4 @@
-// Sg3>ScaleChannels and Sg3>SumPixels on the CPU. On a GPU TensorFlow's own operations are as good.
+// Sg3>ScaleChannels and Sg3>SumPixels on the CPU. On a GPU, TensorFlow's own operations are as good.
 
 #include "custom_ops/channels/cpu.h"
 #include "custom_ops/channels/op.h"

@@ -1,4 +1,5 @@
-// Sg3>ScaleChannels and Sg3>SumPixels under jit_compile=True, for functions traced outside of it: XLA's own operations.
+// Sg3>ScaleChannels and Sg3>SumPixels under jit_compile=True, for functions that were traced outside it. They become
+// XLA's own operations.
 
 #include "custom_ops/channels/op.h"
 #include "tensorflow/compiler/tf2xla/type_util.h"

@@ -1,4 +1,5 @@
-// Operations on channels as plain C structs: scaling them by a factor per image, and adding them up over an image.
+// The channel operations as plain C structs: scaling each channel of each image by a factor, and summing each channel
+// over an image.
 
 #ifndef SG3TF_CUSTOM_OPS_CHANNELS_PROBLEM_H_
 #define SG3TF_CUSTOM_OPS_CHANNELS_PROBLEM_H_
@@ -12,15 +13,15 @@ struct ImageBatch {
   int64_t batch, height, width, channels;
 };
 
-// y = x * factors. x and y are images of one type; factors [batch, channels] are float64 for images of float64, else
+// y = x * factors. x and y are images of the same type; factors [batch, channels] are float64 for float64 images, else
 // float32.
 struct ScaleChannelsArrays {
   const void *x, *factors;
   void* y;
 };
 
-// sums [batch, channels] of x * y over the pixels of each image, or of x where y is null; of the type that factors
-// have.
+// sums [batch, channels] of x * y over the pixels of each image, or of x if y is null. Sums have the same type as
+// factors.
 struct SumPixelsArrays {
   const void *x, *y;
   void* sums;

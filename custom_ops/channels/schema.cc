@@ -40,7 +40,7 @@ REGISTER_OP("Sg3>ScaleChannels")
 Multiplies every channel of every image by a factor.
 
 x: [N, H, W, C].
-factors: [N, C], float64 for x of float64, else float32.
+factors: [N, C], float64 if x is float64, else float32.
 y: [N, H, W, C].
 )doc");
 
@@ -52,10 +52,10 @@ REGISTER_OP("Sg3>SumPixels")
     .Attr("num_images: int >= 1")
     .SetShapeFn(infer_sums)
     .Doc(R"doc(
-Adds up every channel of every image, or the products of two.
+Sums every channel of every image, or of the product of two images.
 
 images: one or two [N, H, W, C].
-sums: [N, C], float64 for images of float64, else float32.
+sums: [N, C], float64 if the images are float64, else float32.
 )doc");
 
 }  // namespace

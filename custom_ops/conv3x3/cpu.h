@@ -1,4 +1,4 @@
-// Convolutions with 3x3 kernels on the CPU.
+// 3x3 convolutions on the CPU.
 
 #ifndef SG3TF_CUSTOM_OPS_CONV3X3_CPU_H_
 #define SG3TF_CUSTOM_OPS_CONV3X3_CPU_H_
@@ -10,13 +10,14 @@
 
 namespace sg3 {
 
-// First transform_kernel for all input channels, then run for all tiles, both from any threads and in any order.
-// Results do not depend on the number of threads.
+// Call transform_kernel for all input channels, and after that run for all tiles, both from any threads and in any
+// order. Results do not depend on the number of threads.
 class Conv3x3Cpu {
  public:
   Conv3x3Cpu(const Conv3x3& conv, int threads) : conv_(conv) {
     const int64_t count = conv.batch * ((conv.out_height() + 1) / 2) * ((conv.out_width() + 1) / 2);
-    // A block's transformed tiles should stay in the second-level cache, and several blocks per thread end together.
+    // A block's transformed tiles should stay in the second-level cache. With several blocks per thread, all threads
+    // finish at about the same time.
     constexpr int64_t kFloats = 1 << 18, kGroup = 8, kMost = 48, kBlocksPerThread = 4;
     const int64_t fitting = kFloats / (kPositions * std::max<int64_t>(conv.in_channels, 1));
     const int64_t share = count / (kBlocksPerThread * threads);
@@ -24,7 +25,7 @@ class Conv3x3Cpu {
     tiling_ = {count, block / kGroup * kGroup};
   }
 
-  // Of the transformed kernels, in floats, to be aligned to 64 bytes.
+  // Size of the transformed kernels in floats. The memory must be aligned to 64 bytes.
   int64_t transformed_size() const { return layout().size(); }
 
   void transform_kernel(const float* kernel, float* transformed, int64_t first, int64_t last) const {
@@ -38,7 +39,7 @@ class Conv3x3Cpu {
     return 0.6 * static_cast<double>(tiling_.block) * static_cast<double>(conv_.in_channels * layout().padded());
   }
 
-  // `transformed` is what transform_kernel wrote.
+  // `transformed` is the output of transform_kernel.
   void run(int64_t first, int64_t last, const float* transformed, const Conv3x3Arrays& arrays) const {
     const WinogradJob job = {tiling_, conv_, arrays, transformed};
     const int64_t size = SG3_CALL_FOR_ISA(scratch_size, job);
@@ -53,21 +54,21 @@ class Conv3x3Cpu {
   BlockTiling tiling_;
 };
 
-// The gradient by the kernel, of a convolution with images x, and with the gradient by its outputs, dy. First run for
-// all units, then sum for all input channels, as above.
+// The gradient with respect to the kernel, for images x and the gradient with respect to the outputs, dy. Call run for
+// all units, and after that sum for all input channels, as above.
 class Conv3x3KernelGradientCpu {
  public:
   explicit Conv3x3KernelGradientCpu(const Conv3x3& conv) : conv_(conv) {
     const int64_t count = conv.batch * ((conv.out_height() + 1) / 2) * ((conv.out_width() + 1) / 2);
     tiling_ = {{conv.in_channels, conv.out_channels}, 1, count};
-    // Slices where there are few units, for several threads to share, unless they would be small.
+    // If there are few units, divides the tiles into slices for several threads to share, unless slices would be small.
     constexpr int64_t kUnits = 16, kMost = 8, kTiles = 256;
     const int64_t units = std::max<int64_t>(tiling_.tiles(), 1);
     tiling_.slices = std::clamp<int64_t>(std::min(kUnits / units, count / kTiles), 1, kMost);
     tiling_.slice_tiles = (count + tiling_.slices - 1) / tiling_.slices;
   }
 
-  // Of the sums of all slices, in floats, to be aligned to 64 bytes.
+  // Size of the sums of all slices in floats. The memory must be aligned to 64 bytes.
   int64_t sums_size() const { return tiling_.slices * tiling_.layout.size(); }
 
   int64_t tiles() const { return tiling_.tiles(); }

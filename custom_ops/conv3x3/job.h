@@ -15,7 +15,7 @@ constexpr int64_t kPanel = 48;      // output channels multiplied together
 struct KernelLayout {
   int64_t in_channels, out_channels;
 
-  // Output channels in whole vectors of sixteen.
+  // Output channels, rounded up to whole vectors of sixteen.
   SG3_INLINE int64_t padded() const { return (out_channels + 15) / 16 * 16; }
   SG3_INLINE int64_t panels() const { return (padded() + kPanel - 1) / kPanel; }
   SG3_INLINE int64_t width(int64_t panel) const {
@@ -32,7 +32,7 @@ struct KernelTransformJob {
   float* transformed;
 };
 
-// Tiles of 2x2 outputs, counted through the batch, in blocks.
+// A block of tiles of 2x2 outputs, numbered across the batch.
 struct BlockTile {
   int64_t begin, end;
 };
@@ -55,8 +55,9 @@ struct WinogradJob {
   const float* transformed;
 };
 
-// The gradient by the kernel is computed in units of a range of input channels, a panel of output channels, and a slice
-// of the tiles, whose sums are added up afterwards. The division depends on the problem only, so that results do, too.
+// The gradient with respect to the kernel is computed in units: a range of input channels, a panel of output channels,
+// and a slice of the tiles. The sums of the slices are added up afterwards. The division depends on the problem alone,
+// and so do the results.
 struct KernelGradientUnit {
   int64_t slice, in_begin, in_end, panel;
 };

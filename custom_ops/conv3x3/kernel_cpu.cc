@@ -1,9 +1,9 @@
 // Convolutions with 3x3 kernels by Winograd's algorithm F(2x2, 3x3) (arXiv 1509.09308), compiled once per instruction
 // set (SG3_ISA). No standard headers: see cpu/simd.h.
 //
-// A tile of 4x4 input pixels d and a kernel g make 2x2 outputs A' [(G g G') * (B' d B)] A, where * multiplies the
-// sixteen positions, with 16 multiplications instead of 36. For many tiles and channels the product is sixteen matrix
-// products.
+// A tile of 4x4 input pixels d and a kernel g yield 2x2 outputs A' [(G g G') * (B' d B)] A, where * multiplies
+// elementwise: 16 multiplications instead of 36. Over many tiles and channels, it becomes sixteen matrix products, one
+// for each position.
 
 #include "custom_ops/conv3x3/job.h"
 #include "custom_ops/resampling/cpu/simd.h"
@@ -46,7 +46,7 @@ SG3_INLINE void multiply(const float* rows, int64_t row_pitch, const float* kern
   }
 }
 
-// Whole vectors and one more: rows that lie a power of two apart would share few places of the cache.
+// Whole vectors plus one: rows that lie a power of two apart would share few sets of the cache.
 SG3_INLINE int64_t pitch(int64_t channels) { return rounded_up(channels, kLanes) + kLanes; }
 
 struct Place {
@@ -58,7 +58,7 @@ SG3_INLINE Place place(const Conv3x3& conv, int64_t index) {
   return {index / columns / lines, index / columns % lines * 2, index % columns * 2};
 }
 
-// B' d B of sixteen channels at most, times their factors, position p to to[p * step].
+// Computes B' d B of up to sixteen channels, times their factors. Position p goes to to[p * step].
 SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], const float* factors, int64_t c, int64_t count,
                                  float* to, int64_t step) {
   const FloatLanes factor = load_channels(factors + c, count);
@@ -82,14 +82,14 @@ SG3_INLINE void transform_pixels(const float* const (&pixels)[4][4], const float
   }
 }
 
-// Images, and factors of their channels.
+// Images, and factors for their channels.
 struct ScaledImages {
-  const float *pixels, *factors;  // no factors: null
+  const float *pixels, *factors;  // null for no factors
 };
 
-// What stands for a pixel outside the images, and for factors where there are none.
+// Stand-ins for pixels outside the images, and for missing factors.
 struct Defaults {
-  const float *zeros, *ones;  // as many as channels are read
+  const float *zeros, *ones;  // one for each channel that is read
 };
 
 SG3_INLINE const float* factors_of(const float* factors, int64_t image, int64_t channels, int64_t first,
@@ -97,7 +97,7 @@ SG3_INLINE const float* factors_of(const float* factors, int64_t image, int64_t 
   return factors == nullptr ? defaults.ones : factors + image * channels + first;
 }
 
-// B' d B of tile `index`, input channels [begin, end), position p to to[p * step].
+// Computes B' d B of tile `index` for input channels [begin, end). Position p goes to to[p * step].
 SG3_INLINE void transform_input(const Conv3x3& conv, const ScaledImages& x, int64_t index, int64_t begin, int64_t end,
                                 const Defaults& defaults, float* to, int64_t step) {
   const float* pixels[4][4];
@@ -184,7 +184,7 @@ class Block {
     }
   }
 
-  // A' m A of the tile `index`, for the channels of a panel.
+  // Writes A' m A of tile `index` for the channels of a panel.
   SG3_INLINE void transform_output(int64_t index, int64_t panel) const {
     const Place at = place(conv_, index);
     const int64_t width = layout_.width(panel), first = panel * kPanel;
@@ -220,7 +220,7 @@ class Block {
   const BlockTile tile_;
   const Conv3x3Arrays arrays_;
   Defaults defaults_;
-  int64_t rows_;     // of tiles, in whole groups of kRows
+  int64_t rows_;     // tiles, rounded up to whole groups of kRows
   float* inputs_;    // [16][rows_][pitch]
   float* products_;  // [16][rows_][width of a panel]
 };
@@ -251,8 +251,8 @@ SG3_INLINE void accumulate_products(const float* inputs, int64_t input_pitch, co
   }
 }
 
-// The gradient by the transformed kernels of one unit: for every position, the matrix product of the transformed input
-// and of A dy A'.
+// One unit's gradient with respect to the transformed kernels: for every position, the matrix product of the
+// transformed input and A dy A'.
 class GradientUnit {
  public:
   GradientUnit(const KernelGradientJob& job, const KernelGradientUnit& unit, float* scratch)
@@ -311,7 +311,7 @@ class GradientUnit {
     }
   }
 
-  // A dy A' of a tile, for the channels of the panel; outputs outside the image are zero.
+  // Computes A dy A' of a tile for the channels of the panel; outputs outside the image are zero.
   SG3_INLINE void transform_gradient(int64_t index, float* to) const {
     const Place at = place(conv_, index);
     const bool below = at.y + 1 < conv_.out_height(), right = at.x + 1 < conv_.out_width();
@@ -355,12 +355,12 @@ class GradientUnit {
   float* sums_;     // of the unit
   float* inputs_;   // [16][kTiles][kPitch]
   float* outputs_;  // [16][kTiles][width_]
-  float* own_;      // the unit's sums in whole groups of rows, [16][kInputs][width_]
+  float* own_;      // the unit's sums, in whole groups of rows: [16][kInputs][width_]
 };
 
 }  // namespace
 
-// G g G' of input channels [first, last); output channels beyond the last are zero.
+// Computes G g G' of input channels [first, last); output channels beyond the last are zero.
 void transform_kernel(const KernelTransformJob& job, int64_t first, int64_t last) {
   const KernelLayout& layout = job.layout;
   const FloatLanes half = broadcast<FloatLanes>(0.5f);
@@ -411,7 +411,7 @@ void run_units(const KernelGradientJob& job, int64_t first, int64_t last, float*
   }
 }
 
-// G' u G of input channels [first, last), u being the sum of the slices.
+// Computes G' u G of input channels [first, last), where u is the sum of the slices.
 void sum_slices(const KernelGradientSumJob& job, int64_t first, int64_t last) {
   const KernelLayout& layout = job.tiling.layout;
   const FloatLanes half = broadcast<FloatLanes>(0.5f);

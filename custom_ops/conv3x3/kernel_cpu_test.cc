@@ -14,8 +14,8 @@ namespace {
 
 const Conv3x3 kCases[] = {
     {1, 3, 3, 1, 1, 0},       // a single output
-    {2, 4, 4, 16, 16, 0},     // one tile of each image
-    {2, 7, 6, 3, 5, 1},       // outputs that fill no tile, channels that fill no vector
+    {2, 4, 4, 16, 16, 0},     // one tile per image
+    {2, 7, 6, 3, 5, 1},       // outputs that do not fill a tile, channels that do not fill a vector
     {1, 1, 1, 16, 33, 2},     // more padding than image
     {3, 1, 5, 17, 48, 1},     // a row
     {1, 9, 8, 64, 64, 2},     // two panels, of 48 and 16
@@ -28,7 +28,7 @@ int64_t in_size(const Conv3x3& c) { return c.batch * c.height * c.width * c.in_c
 int64_t out_size(const Conv3x3& c) { return c.batch * c.out_height() * c.out_width() * c.out_channels; }
 int64_t kernel_size(const Conv3x3& c) { return 9 * c.in_channels * c.out_channels; }
 
-// Calls use(index of x, of the kernel, of y, of factors of x, of factors of y) for every product of the definition.
+// Calls use(index into x, the kernel, y, the factors of x, the factors of y) for every product in the definition.
 template <class Use>
 void for_products(const Conv3x3& c, const Use& use) {
   for (int64_t n = 0; n < c.batch; ++n) {
@@ -51,7 +51,7 @@ void for_products(const Conv3x3& c, const Use& use) {
   }
 }
 
-// A sample beyond either end shows whether anything is written there.
+// Adds a guard sample at either end, to show whether anything is written there.
 std::vector<float> guarded(int64_t size) {
   return std::vector<float>(static_cast<size_t>(size) + 2, sentinel<float>());
 }

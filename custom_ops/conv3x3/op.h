@@ -15,7 +15,7 @@ inline absl::Status check_pad(int64_t pad) {
   return absl::InvalidArgumentError(absl::StrCat("pad=", pad, ": give 0, 1 or 2"));
 }
 
-// Checks the shapes, and sets the problem.
+// Checks the shapes and sets the problem.
 inline absl::Status conv3x3_of(const tensorflow::TensorShape& x, const tensorflow::TensorShape& kernel, int64_t pad,
                                Conv3x3* conv) {
   TF_RETURN_IF_ERROR(check_images("x", x));
@@ -47,7 +47,7 @@ inline tensorflow::TensorShape output_shape(const Conv3x3& conv) {
   return {conv.batch, conv.out_height(), conv.out_width(), conv.out_channels};
 }
 
-// The same for the gradient by the kernel, with dy in place of the kernel.
+// Like conv3x3_of, for the gradient with respect to the kernel: takes dy in place of the kernel.
 inline absl::Status conv3x3_gradient_of(const tensorflow::TensorShape& x, const tensorflow::TensorShape& dy,
                                         int64_t pad, Conv3x3* conv) {
   TF_RETURN_IF_ERROR(check_images("dy", dy));

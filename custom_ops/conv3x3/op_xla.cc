@@ -1,5 +1,5 @@
-// Sg3>Conv3x3 and Sg3>Conv3x3KernelGradient under jit_compile=True, for functions traced outside of it: XLA's own
-// convolutions.
+// Sg3>Conv3x3 and Sg3>Conv3x3KernelGradient under jit_compile=True, for functions that were traced outside it. They
+// become XLA's own convolutions.
 
 #include "custom_ops/conv3x3/op.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
@@ -8,7 +8,7 @@
 namespace sg3 {
 namespace {
 
-// Images times input `scale` of the operation, unless that is empty.
+// Multiplies images by the operation's input number `scale`, unless that input is empty.
 xla::XlaOp scaled(tensorflow::XlaOpKernelContext* context, const xla::XlaOp& images, int scale) {
   if (context->InputShape(scale).num_elements() == 0) return images;
   return xla::Mul(images, context->Input(scale), {0, 3});
@@ -53,7 +53,7 @@ class Conv3x3KernelGradientXla : public tensorflow::XlaOpKernel {
     OP_REQUIRES_OK(context, check_pad(pad_));
   }
 
-  // A convolution of x with dy in which channels of x stand for images, and images for channels.
+  // A convolution of x with dy, with the channels of x in the role of images, and images in the role of channels.
   void Compile(tensorflow::XlaOpKernelContext* context) override {
     Conv3x3 conv;
     OP_REQUIRES_OK(context, conv3x3_gradient_of(context->InputShape(0), context->InputShape(1), pad_, &conv));

@@ -1,4 +1,4 @@
-// A convolution with kernels of 3x3 pixels in plain C structs.
+// A 3x3 convolution as plain C structs.
 
 #ifndef SG3TF_CUSTOM_OPS_CONV3X3_PROBLEM_H_
 #define SG3TF_CUSTOM_OPS_CONV3X3_PROBLEM_H_
@@ -17,7 +17,7 @@ struct Conv3x3 {
   SG3_INLINE int64_t out_width() const { return width + 2 * pad - 2; }
 };
 
-// Factors of the channels of each image, [batch, in_channels] of x and [batch, out_channels] of the result; null for
+// Factors for the channels of each image: [batch, in_channels] for x and [batch, out_channels] for the result; null for
 // none.
 struct Conv3x3Scales {
   const float *in, *out;

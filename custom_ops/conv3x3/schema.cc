@@ -50,12 +50,12 @@ REGISTER_OP("Sg3>Conv3x3")
     .Attr("pad: int")
     .SetShapeFn(infer)
     .Doc(R"doc(
-Correlates images with kernels of 3x3 pixels, by Winograd's algorithm.
+Correlates images with 3x3 kernels, using Winograd's algorithm.
 
 x: [N, H, W, in].
 kernel: [3, 3, in, out].
-in_scale: factors of the channels of x, [N, in], or empty.
-out_scale: factors of the channels of y, [N, out], or empty.
+in_scale: factors for the channels of x, [N, in], or empty.
+out_scale: factors for the channels of y, [N, out], or empty.
 y: [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
 pad: zeros around the images, 0 to 2.
 )doc");
@@ -72,8 +72,8 @@ REGISTER_OP("Sg3>Conv3x3KernelGradient")
     .Doc(R"doc(
 Gradient of Sg3>Conv3x3 with respect to the kernel.
 
-x: its images, [N, H, W, in].
-dy: the gradient with respect to its result, [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
+x: the images of the convolution, [N, H, W, in].
+dy: gradient with respect to the result of the convolution, [N, H + 2 * pad - 2, W + 2 * pad - 2, out].
 in_scale, out_scale: those of the convolution.
 gradient: [3, 3, in, out].
 pad: zeros around the images, 0 to 2.

@@ -1,4 +1,4 @@
-// The attributes of both operations, and the problem that they amount to for a batch of images.
+// The attributes of both operations, and the problem that they define for a batch of images.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_ATTRIBUTES_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_ATTRIBUTES_H_
@@ -15,7 +15,7 @@ namespace sg3 {
 
 class FilteredLreluAttributes {
  public:
-  // `masked` is for Sg3>FilteredLreluMasked, whose second stage has padding of its own.
+  // `masked` is for Sg3>FilteredLreluMasked, whose second stage has its own padding.
   template <class Context>
   absl::Status read(Context* context, bool masked) {
     TF_RETURN_IF_ERROR(up_.read(context, "up", "", "up_pad", "up_"));
@@ -47,7 +47,7 @@ inline tensorflow::TensorShape output_shape(const Sg3FilteredLrelu& problem) {
   return {problem.batch, problem.down.y.out_size, problem.down.x.out_size, problem.channels};
 }
 
-// One word for sixteen channels.
+// One word per sixteen channels.
 inline tensorflow::TensorShape mask_shape(const Sg3FilteredLrelu& problem) {
   int64_t blocks = (problem.channels + SG3_MASK_CHANNELS - 1) / SG3_MASK_CHANNELS;
   return {problem.batch, blocks, problem.up.y.out_size, problem.up.x.out_size};

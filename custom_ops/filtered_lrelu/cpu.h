@@ -25,7 +25,7 @@ class FilteredLreluOperation {
     return tiling(problem_.batch, problem_.channels, problem_.down.y.out_size, problem_.down.x.out_size, threads);
   }
 
-  // One multiplication and addition of sixteen channels a cycle.
+  // Assumes one multiplication and addition of sixteen channels per cycle.
   double cycles(const Tiling& tiling) const {
     const Sg3Stage &up = problem_.up, &down = problem_.down;
     const double to_upsampled = up.terms * (1.0 * up.y.taps / (up.y.up * up.x.up) + 1.0 * up.x.taps / up.x.up);

@@ -1,9 +1,9 @@
 // filtered_lrelu with any factors and filters, for one block of threads: a tile of output pixels times the 16 channels
 // of a mask word.
 //
-// The tile's input is loaded once. Columns are upsampled into rows, and these into "samples"; those are activated and
+// The tile's input is loaded once. Columns are upsampled into rows, and rows into "samples", which are activated and
 // downsampled along rows, then along columns. A filter of several separable terms takes several passes, whose results
-// add up. The filters of StyleGAN3 have a faster kernel: cuda_sweep_block.h.
+// add up. cuda_sweep_block.h is faster for the filters of StyleGAN3.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_BLOCK_H_
@@ -24,12 +24,12 @@ struct LreluAxis {
 
   SG3_HD int first_sample(int tile) const { return (first_tile + tile) * outputs * down - down_before; }
 
-  // Returns true for the samples whose mask words this tile writes: those up to the next tile's, or all of the last
+  // Returns true for the samples whose mask words this tile writes: those before the next tile's, or all in the last
   // tile.
   SG3_HD bool owns(int tile, int sample) const { return sample < outputs * down || tile == tiles - 1; }
 };
 
-// The parameters of a kernel other than its tensors and taps.
+// The parameters of a kernel, except tensors and taps.
 struct LreluPlan {
   LreluAxis y, x;
   int64_t batch, channels, chunks;
@@ -45,7 +45,7 @@ struct LreluPlan {
 };
 
 // Puts a channel's two bits into its word. Neighboring threads have the 16 channels of a word, and all threads of a
-// warp call this together. On the host they call it in turn, and words must be zero at first.
+// warp must call this together. On the host, threads call it in turn, and words must start at zero.
 SG3_HD void put_bits(uint32_t* word, int lane, bool negative, bool clamped) {
 #ifdef __CUDA_ARCH__
   const uint32_t negatives = __ballot_sync(~0u, negative), clampeds = __ballot_sync(~0u, clamped);
@@ -56,7 +56,7 @@ SG3_HD void put_bits(uint32_t* word, int lane, bool negative, bool clamped) {
 #endif
 }
 
-// Returns the activated sample z of the word's channel `lane`.
+// Returns the activation of sample z of the word's channel `lane`.
 template <int MODE>
 SG3_HD float activate(float z, int lane, float slope, float clamp, uint32_t* word) {
   if constexpr (MODE == SG3_APPLY_MASK) {
@@ -72,7 +72,7 @@ SG3_HD float activate(float z, int lane, float slope, float clamp, uint32_t* wor
   }
 }
 
-// The phases of one block, which are separated by barriers.
+// The phases of one block, separated by barriers.
 template <int MODE>
 struct LreluBlock : BlockPlace {
   static constexpr int kLanes = SG3_MASK_CHANNELS;
@@ -175,7 +175,8 @@ struct LreluBlock : BlockPlace {
     });
   }
 
-  // in [inputs, inputs, lanes] to rows [samples, row_pitch, lanes], which are zero outside the upsampled image.
+  // Upsamples in [inputs, inputs, lanes] to rows [samples, row_pitch, lanes], which are zero outside the upsampled
+  // image.
   SG3_HD void upsample_columns(Worker w, int term) const {
     const int phase = start(p.y, tile_y).phase, top = p.y.first_sample(tile_y);
     const float* line_taps = taps + p.up_y + term * p.y.up_taps;
@@ -192,7 +193,7 @@ struct LreluBlock : BlockPlace {
     }
   }
 
-  // rows to samples [samples, sample_pitch, lanes], the sum over terms, activated.
+  // Upsamples rows to samples [samples, sample_pitch, lanes]: the sum over terms, activated.
   SG3_HD void upsample_rows(Worker w, int term) const {
     const int phase = start(p.x, tile_x).phase, left = p.x.first_sample(tile_x);
     const float* line_taps = taps + p.up_x + term * p.x.up_taps;
@@ -211,7 +212,7 @@ struct LreluBlock : BlockPlace {
     }
   }
 
-  // samples to lines [samples, out_pitch, lanes].
+  // Downsamples samples to lines [samples, out_pitch, lanes].
   SG3_HD void downsample_rows(Worker w, int term) const {
     const float* line_taps = taps + p.down_x + term * p.x.down_taps;
     for (int task = w.index; task < p.y.samples * p.x.outputs * kLanes; task += w.count) {
@@ -223,7 +224,7 @@ struct LreluBlock : BlockPlace {
     }
   }
 
-  // lines to out [outputs, outputs, lanes], the sum over terms.
+  // Downsamples lines to out [outputs, outputs, lanes]: the sum over terms.
   SG3_HD void downsample_columns(Worker w, int term) const {
     const float* line_taps = taps + p.down_y + term * p.y.down_taps;
     for (int task = w.index; task < p.x.outputs * kLanes; task += w.count) {

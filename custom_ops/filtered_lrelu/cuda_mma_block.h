@@ -1,10 +1,10 @@
-// filtered_lrelu by tensor cores with separable filters: the work of one block of threads. For every stripe of 16 rows
+// filtered_lrelu on tensor cores with separable filters: the work of one block of threads. For every stripe of 16 rows
 // of samples:
 //
 //   1. columns: 16 input rows -> 16 upsampled rows of each input column           input plane -> rows plane
 //   2. rows:    upsample, nonlinearity and downsample 16 samples at a time; the   rows plane  -> swept plane
-//               sum of one product has the layout of the next one's operand, so that samples never leave registers.
-//               The next input rows arrive at the same time in place of those that no stripe reads any more
+//               result of one product has the layout of the next one's operand, so samples never leave registers.
+//               At the same time, the next input rows replace those that no stripe reads anymore
 //   3. columns: each warp adds the stripe to the sums of the output rows that it contributes to, which stay in
 //               registers, and writes 8 rows that are complete                    swept plane -> y
 
@@ -24,23 +24,23 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
 
   static constexpr int kReach = ceil_div(7 * DOWN + Tile::kDownTaps, 16);  // steps of 16 samples that 8 outputs read
   static constexpr int kAdvance = DOWN / 2;                                // steps from 8 outputs to the next 8
-  static constexpr int kSums = kReach / kAdvance;                          // tiles of 8 outputs that are under way
+  static constexpr int kSums = kReach / kAdvance;                          // tiles of 8 outputs in progress
   static constexpr int kGroup = 16 * kAdvance;                             // samples that complete 8 outputs
-  static constexpr int kBegin = (kSums - 1) * kGroup;                      // outputs before are not the strip's
+  static constexpr int kBegin = (kSums - 1) * kGroup;                      // outputs before it are not the strip's
   static_assert(8 * DOWN == kGroup && kReach % kAdvance == 0, "");
 
-  // For float16 images the swept plane has a second part, of what rounding has taken away from the first, because
-  // three roundings to float16 between input and output lose too much (docs/adr/0020).
+  // For float16 images, the swept plane has a second part with what rounding takes away from the first, because three
+  // roundings to float16 between input and output lose too much (docs/adr/0020).
   static constexpr int kSweptParts = kIsHalf<T> && MODE != SG3_APPLY_MASK ? 2 : 1;
-  // Swept rows take the place of their upsampled inputs where these are at least as many.
+  // Swept rows overwrite their upsampled inputs if there are at least as many inputs.
   static constexpr bool kSweepsInPlace = Tile::kNewColumns * kAdvance >= 8;
-  // Samples with factor 1, and those that the slope multiplies, are downsampled by filters of their own.
+  // Samples with factor 1 and samples that the slope multiplies are downsampled by separate filters.
   static constexpr int kSampleParts = MODE == SG3_APPLY_MASK ? 2 : 1;
-  static constexpr int kPairs = 4 / kAdvance;  // of output columns that a warp has
+  static constexpr int kPairs = 4 / kAdvance;  // of output columns, per warp
   static constexpr int kMostOutputs = kPairs * 2 * kMmaWarps;
 
   static constexpr MmaRadial kRadial = MmaRadial::kNone;
-  // Places of the filter matrices; those that downsample along y are the first.
+  // Places of the filter matrices; those that downsample along y come first.
   static constexpr int kDownX = kReach, kUpY = kDownX + kSampleParts * kReach;
   static constexpr int kUpX = kUpY + 2 * Tile::kUpParts, kFilters = kUpX + 2;
 
@@ -122,7 +122,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
     }
   }
 
-  // Goes on to a multiple of kGroup samples, each of which completes 8 outputs, for `out`.
+  // Advances to sample `end`, a multiple of kGroup. Every kGroup samples complete 8 outputs, for `out`.
   template <bool INNER, class Lane, class Line, class Upsample>
   SG3_HD void sweep_samples(Lane& lane, Line* line, int end, Upsample upsample,
                             const uint32_t (&down)[kSampleParts][kReach][2], float (&sums)[kSums][4],
@@ -138,7 +138,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
           this->template activate<INNER>(lane, *line, z, samples[0]);
         }
         Tile::advance(line);
-        // The oldest tile reads these samples by its last filter matrix.
+        // The oldest tile reads these samples with its last filter matrix.
         SG3_UNROLL for (int tile = 0; tile < kSums; ++tile) {
           SG3_UNROLL for (int part = 0; part < kSampleParts; ++part) {
             const auto& filter = down[part][(kSums - 1 - tile) * kAdvance + s];
@@ -158,14 +158,14 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
 
   SG3_HD Vector8* swept_row(int part, int line) const { return shared + p.swept_at[part] + line * p.swept_pitch[part]; }
 
-  // Of a row, where this lane stores vectors of the first 8 outputs.
+  // Returns the place where this lane stores vectors of a row's first 8 outputs.
   template <class Lane>
   SG3_HD Vector8* swept_place(const Lane& lane, int line) const {
     const int part = kSweptParts == 2 ? lane.lane / 16 : 0;
     return swept_row(part, line) + Tile::swizzled(lane.lane % 8, Tile::half_of(lane));
   }
 
-  // Rounds 8 sums of a row. One more product, by the negative identity, gives the remainders.
+  // Rounds 8 sums of a row. One more product, with the negative identity, gives the remainders.
   template <class Lane>
   SG3_HD void put_swept(Lane& lane, float (&c)[4], Vector8* place) const {
     uint32_t packed[2 * kSweptParts] = {pack_saturated<Inner>(c[0], c[1]), pack_saturated<Inner>(c[2], c[3])};
@@ -186,7 +186,7 @@ struct MmaBlock : MmaTile<T, UP, DOWN, MODE, 16> {
       Tile::get_filter(lane, (kSums - 1 - tile) * kAdvance + phase, b[tile]);
     }
     const bool complete = phase == kAdvance - 1;
-    // Of the outputs that this lane writes.
+    // For the outputs that this lane writes.
     const auto share = Tile::share_of(lane);
     const int first_row = (stripe / kAdvance - (kSums - 1)) * 8, odd = share.pixel % 2, line = share.pixel / 2;
     const int first_column = lane.warp * 2 + odd;

@@ -14,9 +14,9 @@
 
 namespace sg3::cuda {
 
-// The price of shared memory that leaves no room for a second block on a multiprocessor. A guess, to be measured.
+// The slowdown if shared memory leaves no room for a second block on a multiprocessor. A guess, to be measured.
 constexpr double kMmaSingleBlockPenalty = 1.5;
-constexpr int kMmaFewWaves = 4;    // of blocks, of which the last one counts in full
+constexpr int kMmaFewWaves = 4;    // of blocks; with fewer, an incomplete last wave counts in full
 constexpr double kMmaSetup = 600;  // instructions of a warp before the first stripe
 
 // -- What is supported ------------------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ inline bool has_mma_factors(const Sg3Axis& up, const Sg3Axis& down, int up_facto
          down.taps <= kMmaTapsPerFactor * down_factor;
 }
 
-// True if every upsampled sample has a block to write its mask word: none lies before the first output's
+// Returns true if every upsampled sample has a block to write its mask word: none lies before the first output's
 // neighborhood or beyond the last one's.
 inline bool covers_mask(const Sg3Axis& down, int factor) {
   const int64_t last = (down.out_size - 1) * factor - down.before + kMmaTapsPerFactor * factor;
@@ -80,8 +80,8 @@ bool with_radial_mma_kernel(const Sg3FilteredLrelu& p, int type, F f) {
   return false;
 }
 
-// Calls f(MmaKernel()) for the problem; false where it is not for tensor cores. Upsampling by 2 before downsampling by
-// 4, or by a filter of several terms, occurs in gradients only.
+// Calls f(MmaKernel()) for the problem; returns false if it is not for tensor cores. Upsampling by 2 before
+// downsampling by 4, and upsampling with a filter of several terms, occur only in gradients.
 template <class F>
 bool with_mma_kernel(const Sg3FilteredLrelu& p, int type, F f) {
   if (p.up.terms > 1 || p.down.terms > 1) return with_radial_mma_kernel(p, type, f);
@@ -95,8 +95,8 @@ bool with_mma_kernel(const Sg3FilteredLrelu& p, int type, F f) {
 
 // -- Filters ----------------------------------------------------------------------------------------------------------
 
-// Rounds taps to T, such that their sum stays what it was as nearly as one step of each tap allows: a wrong sum would
-// be an error of low frequencies, or make the phases of a filter differ.
+// Rounds taps to T so that their sum changes as little as one step of each tap allows. A wrong sum would be an error at
+// low frequencies, or make the phases of a filter differ.
 template <class T>
 void round_taps(const std::vector<double*>& taps) {
   const auto value = [](T x) { return double(to_float(x)); };
@@ -133,7 +133,7 @@ struct MmaFilter {
   int height, width;
   std::vector<double> taps;
 
-  // Pointers to the taps of a phase: every factor-th along both axes, or along the only one.
+  // Returns pointers to the taps of a phase: every factor-th along both axes, or along the only one.
   std::vector<double*> phase(int index, int factor) {
     std::vector<double*> result;
     const int row = height > 1 ? index / factor : 0, row_step = height > 1 ? factor : 1;
@@ -163,14 +163,14 @@ struct MmaFilter {
     for (int index = 0; index < phases(factor); ++index) round_taps<T>(phase(index, factor));
   }
 
-  // Multiplies the taps.
+  // Returns the filter with its taps multiplied by `scale`.
   MmaFilter times(double scale) const {
     MmaFilter result = *this;
     for (double& tap : result.taps) tap *= scale;
     return result;
   }
 
-  // The squares of what rounding to T changes, relative to those of the taps.
+  // Returns the squares of what rounding to T changes, relative to the squares of the taps.
   template <class T>
   double rounding_error() const {
     double errors = 0, squares = 0;
@@ -193,12 +193,12 @@ struct MmaFilter {
   }
 };
 
-// The filter of a stage along one axis.
+// Returns the filter of a stage along one axis.
 inline MmaFilter mma_filter(const Sg3Axis& axis, const double* taps) {
   return {1, int(axis.taps), {taps, taps + axis.taps}};
 }
 
-// The sum of a stage's separable terms.
+// Returns the sum of a stage's separable terms.
 inline MmaFilter radial_mma_filter(const Sg3Stage& stage) {
   MmaFilter filter = {int(stage.y.taps), int(stage.x.taps), std::vector<double>(stage.y.taps * stage.x.taps)};
   for (int64_t term = 0; term < stage.terms; ++term) {
@@ -227,12 +227,12 @@ MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
   } else {
     MmaFilter y = mma_filter(p.up.y, p.up.taps_y), x = mma_filter(p.up.x, p.up.taps_x);
     scale /= y.normalize(Kernel::kUp) * x.normalize(Kernel::kUp);
-    // Samples are scaled by (1 + slope) / 2, which spares the nonlinearity a product, and such that the clamp becomes
-    // the largest float16 number.
+    // Samples are scaled by (1 + slope) / 2, which saves the nonlinearity a product, and so that the clamp becomes the
+    // largest float16 number.
     double wanted = 1;
     if (activates) wanted = (1 + p.slope) / 2 * (std::isfinite(p.clamp) ? kHalfMax / p.clamp / scale : 1);
     scale *= wanted;
-    // The filters share the scale such that rounding changes them least.
+    // The scale is split between the filters so that rounding changes them least.
     double share = 1, least = std::numeric_limits<double>::infinity();
     for (int i = 0; i < 8; ++i) {
       const double candidate = std::exp2(-i / 8.);
@@ -274,7 +274,8 @@ MmaTaps make_mma_taps(const Sg3FilteredLrelu& p, MmaPlan* plan) {
   return taps;
 }
 
-// Returns whether the taps are numbers of their type: the smaller the clamp, the larger those before the nonlinearity.
+// Returns true if the taps before the nonlinearity are finite in their type: the smaller the clamp, the larger they
+// are.
 template <class Kernel>
 bool are_finite(const MmaTaps& taps) {
   using Inner = typename Kernel::Block::Inner;
@@ -302,13 +303,13 @@ class MmaPlanes {
   int64_t end_ = 0;
 };
 
-// Adds what is not images: the room for outputs, filters, gains, and mask words.
+// Adds the planes that hold no images: the room for outputs, filters, gains, and mask words.
 template <class Block>
 void add_tables(MmaPlan* p, MmaPlanes* planes) {
   p->out_at = planes->add(kMmaWarps * 32);
   p->filters_at = planes->add(Block::kFilters * 16);
   p->gains_at = planes->add(Block::kHasBias ? kMmaColumnsAt / 4 + p->steps * 4 : 0);
-  p->word_pitch = ceil_div(p->steps, 2) * 32;  // whole turns of a warp
+  p->word_pitch = ceil_div(p->steps, 2) * 32;  // whole passes of a warp
   p->words_at = planes->add(Block::kHasBias ? 0 : Block::kLines * p->word_pitch / 4);
   p->shared_vectors = int(planes->end());
 }
@@ -374,7 +375,7 @@ double lay_out(MmaPlan* p, MmaRadialDownBlock<T, UP, DOWN, MODE>*) {
   return 40 + 8.0 * ceil_div(p->columns, kMmaWarps) + 40 + 35.0 * p->steps + 300.0 * outputs / Block::kMostOutputs;
 }
 
-// What all pixels' addresses are multiples of, in numbers of 16 bits: 8, 2 or 1.
+// Returns the alignment of all pixels, in 16-bit numbers: 8, 2 or 1.
 inline int mma_alignment(int64_t channels, const void* x, const void* y) {
   const uintptr_t all = uintptr_t(channels) * 2 | reinterpret_cast<uintptr_t>(x) | reinterpret_cast<uintptr_t>(y);
   return all % 16 == 0 ? 8 : all % 4 == 0 ? 2 : 1;

@@ -1,5 +1,6 @@
-// filtered_lrelu by tensor cores with a radial filter of 12 x 12 taps on one side, as in config R. It is twelve banded
-// matrices, one for each of its rows, which takes fewer products than a sum of separable terms (docs/adr/0020).
+// filtered_lrelu on tensor cores with a radial filter of 12 x 12 taps on one side, as in config R. It is applied as
+// twelve banded matrices, one for each of its rows, which takes fewer products than a sum of separable terms
+// (docs/adr/0020).
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_RADIAL_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_RADIAL_H_
@@ -13,7 +14,7 @@ namespace sg3::cuda {
 //   1. columns: 16 input rows -> 8 upsampled rows of each input column            input plane  -> rows plane
 //   2. rows:    upsampling and the nonlinearity, one row for each warp            rows plane   -> sample plane
 //               The next input rows arrive at the same time
-//   3. 4 more output rows; each warp keeps the sums of 8 columns of those 6       sample plane -> y
+//   3. 4 more output rows; each warp keeps the sums of 8 columns of the 6         sample plane -> y
 //      output rows that the next rows of samples contribute to
 template <class T, int UP, int DOWN, int MODE>
 struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
@@ -76,7 +77,7 @@ struct MmaRadialDownBlock : MmaTile<T, UP, DOWN, MODE, kMmaWarps> {
                      [&](auto inner, int end) { sweep_samples<decltype(inner)::kValue>(lane, &line, end, &out); });
   }
 
-  // Goes on to a multiple of 16 samples, for `out`.
+  // Advances to sample `end`, a multiple of 16, and stores samples at `out`.
   template <bool INNER, class Lane, class Line>
   SG3_HD void sweep_samples(Lane& lane, Line* line, int end, Vector8** out) const {
     uint32_t up[2][2];

@@ -1,12 +1,12 @@
-// filtered_lrelu by tensor cores, for images stored in 16 bits: what the blocks for separable and for radial filters
-// share, which is their place, transfers from and to global memory, operands, and the nonlinearity.
+// The parts of filtered_lrelu on tensor cores, for 16-bit images, that the blocks for separable and for radial filters
+// share: their place, transfers from and to global memory, operands, and the nonlinearity.
 //
-// Every one-dimensional pass is a banded matrix, which is constant, times a [positions, channels] tile, and so a few
-// m16n8k16 products with 16 channels as rows. A block takes 16 channels, a strip of output columns and a segment of
-// output rows, and sweeps down in stripes of LINES rows of the upsampled image, the "samples".
+// Every one-dimensional pass multiplies a constant banded matrix by a [positions, channels] tile: a few m16n8k16
+// products with 16 channels as rows. A block takes 16 channels, a strip of output columns and a segment of output rows,
+// and sweeps down in stripes of LINES rows of the upsampled image, the "samples".
 //
-// Planes hold 16-byte vectors of 8 channels; their pitches are odd, and the second half of a pixel's channels swaps
-// place with the first in every other group of 4 columns, so that the 8 vectors of one matrix lie in different banks.
+// Planes hold 16-byte vectors of 8 channels. Their pitches are odd, and the two halves of a pixel's channels swap
+// places in every other group of 4 columns, so that the 8 vectors of one matrix lie in different banks.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_TILE_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_MMA_TILE_H_
@@ -35,7 +35,7 @@ struct MmaPlan {
   MmaAxis y, x;
   int batch, channels, chunks;
   int steps, columns;          // along x: of 16 samples; of input
-  int first_inner, end_inner;  // along x, samples in the image that read inputs in the image only
+  int first_inner, end_inner;  // along x, samples in the image that read only inputs in the image
   int in_rows, in_pitch, rows_pitch, swept_pitch[2];  // a power of two; in vectors
   int in_at, rows_at, swept_at[2], out_at, filters_at, gains_at,
       words_at;  // in vectors from the start of shared memory
@@ -46,7 +46,7 @@ struct MmaPlan {
   float out_scale;  // makes up for the scales of the filters
 };
 
-// A row of taps, as bits of the type that a pass multiplies in. Around the taps there are zeros for all places of the
+// A row of taps, as bits of the type that a pass multiplies in. Zeros around the taps serve all other places in the
 // filter matrices.
 constexpr int kMmaMargin = 32;
 template <int SIZE>
@@ -54,17 +54,17 @@ struct MmaTapRow {
   uint16_t bits[kMmaMargin + SIZE];
 };
 
-// Filters, scaled so that numbers between two passes do not overflow and that rounding a sample to float16 clamps it.
+// Filters, scaled so that numbers between two passes do not overflow, and rounding a sample to float16 clamps it.
 // The radial one is [y, x] and replaces up_y and up_x, or down_y and down_x.
 struct MmaTaps {
-  MmaTapRow<64> up_y[2], up_x;      // up_y[1]: what rounding has taken away from up_y[0]
+  MmaTapRow<64> up_y[2], up_x;      // up_y[1]: what rounding takes away from up_y[0]
   MmaTapRow<64> down_y, down_x[2];  // down_x[1]: times the slope, of SG3_APPLY_MASK
   MmaTapRow<32> radial[kMmaRadialTaps];
   float gain_y[24], gain_x[24];  // the taps of up_y and up_x, for the gain of the bias
 };
 
 // The type of the numbers between the passes. float16 is 8 times as precise as bfloat16, but its range is too small for
-// gradients, of which no scale is known.
+// gradients, whose scale is unknown.
 template <class T, int MODE>
 struct MmaInner {
   using Type = Half;
@@ -169,7 +169,7 @@ struct MmaTile {
     return row.bits[kMmaMargin + step * 16 + k - n * DOWN];
   }
 
-  // Along y, the sums of the kUpParts roundings: matrix part * kColumnTiles + tile.
+  // Filters along y: matrix part * kColumnTiles + tile. The products of the kUpParts rounded filters add up.
   template <class Lane>
   SG3_HD void put_up_y(const Lane& lane, int first) const {
     const int tap = first_tap(p.y, first_sample_y());
@@ -185,8 +185,8 @@ struct MmaTile {
 
   // -- Bias ---------------------------------------------------------------------------------------------------------
   //
-  // The bias acts inside the image only. Added to the input it would be rounded there; upsampled, it is the bias times
-  // the gains of the filters along y and x for a signal that is 1 inside the image, and that is what sums begin with.
+  // The bias acts only inside the image. Added to the input, it would be rounded. Instead, sums start with the
+  // upsampled bias: the bias times the gains of the filters along y and x for a signal that is 1 inside the image.
 
   SG3_HD float* gains() const { return reinterpret_cast<float*>(shared + p.gains_at); }
 
@@ -214,7 +214,7 @@ struct MmaTile {
     }
   }
 
-  // Of the rows of a stripe, by the threads that have the fewest columns to upsample.
+  // Computes the gains of a stripe's rows, in the threads that have the fewest columns to upsample.
   template <class Lane>
   SG3_HD void make_line_gains(const Lane& lane, int stripe) const {
     if constexpr (kHasBias) {
@@ -227,12 +227,12 @@ struct MmaTile {
 
   // -- Global memory ------------------------------------------------------------------------------------------------
 
-  // Channels of the block from `first` on; none or a negative number where there are none.
+  // Returns the number of the block's channels from `first` on; zero or negative if there are none.
   SG3_HD int left_channels(int first) const { return p.channels - chunk * kMmaChannels - first; }
 
   SG3_HD Vector8* input_row(int row) const { return shared + p.in_at + (row & (p.in_rows - 1)) * p.in_pitch; }
 
-  // Starts to copy kNewRows rows of input, zero outside the image, to the input plane. One or several warps copy a row,
+  // Starts copying kNewRows rows of input, zero outside the image, to the input plane. One or several warps copy a row,
   // 16 columns at a time.
   template <class Lane>
   SG3_HD void load_rows(Lane& lane, int row, int left) const {
@@ -257,7 +257,7 @@ struct MmaTile {
     }
   }
 
-  // The same where pixels are not aligned: a lane has 2 channels of every fourth column, in one word if WORDS.
+  // The same if pixels are not aligned: a lane has 2 channels of every fourth column, in one word if WORDS.
   template <bool WORDS, class Lane>
   SG3_HD void load_pairs(Lane& lane, const T* from, int first, int left, int channels, Vector8* to) const {
     constexpr int kWarps = kMmaWarps / kNewRows;
@@ -287,13 +287,13 @@ struct MmaTile {
     }
   }
 
-  // True if the input plane has group i of 4 columns, counted from a multiple of 16.
+  // Returns true if the input plane has group i of 4 columns, counted from a multiple of 16.
   SG3_HD bool is_loaded(int column, int i) const {
     constexpr int kGroups = kNewColumns / 4;  // that come together
     return i < kGroups || column + i / kGroups * kGroups * 4 < p.columns;
   }
 
-  // The 16 rows that the first stripe reads.
+  // Loads the 16 rows that the first stripe reads.
   template <class Lane>
   SG3_HD void load_first_rows(Lane& lane, int row, int left) const {
     for (int start = 0; start < 16; start += kNewRows) load_rows(lane, row + start, left);
@@ -301,8 +301,8 @@ struct MmaTile {
 
   // -- Outputs ------------------------------------------------------------------------------------------------------
   //
-  // Each warp has room for 4 matrices of outputs, in which it finds those of a pixel together. The places of a matrix
-  // are permuted such that neither side meets conflicts of banks.
+  // Each warp has room for 4 matrices of outputs, from which it reads those of a pixel together. The places in a matrix
+  // are permuted so that neither writing nor reading causes bank conflicts.
 
   template <class Lane>
   SG3_HD Vector8* output_place(const Lane& lane, int matrix, int vector) const {
@@ -326,7 +326,7 @@ struct MmaTile {
     return p.aligned == 8 ? Share{lane.lane / 2, lane.lane % 2 * 8} : Share{lane.lane / 8, lane.lane % 8 * 2};
   }
 
-  // The place in y, which is the image, of an output from one of the block's channels on.
+  // Returns the offset in y, which is the image, of an output from one of the block's channels on.
   SG3_HD int output_at(int row, int column, int channel) const {
     const int pixel = (segment * p.y.outputs + row) * p.x.out_size + strip * p.x.outputs + column;
     return pixel * p.channels + chunk * kMmaChannels + channel;
@@ -364,7 +364,8 @@ struct MmaTile {
 
   // -- Upsampling along columns -------------------------------------------------------------------------------------
 
-  // Position and half of the channels whose vector this lane names when four matrices are loaded or stored.
+  // The position, and the half of the channels, of the vector whose address this lane passes when four matrices are
+  // loaded or stored.
   template <class Lane>
   SG3_HD static int position_of(const Lane& lane) {
     return lane.lane % 8 + lane.lane / 16 * 8;
@@ -374,7 +375,7 @@ struct MmaTile {
     return lane.lane / 8 % 2;
   }
 
-  // LINES rows from the 16 input rows that begin with `row`, by the matrices of put_up_y.
+  // Upsamples the 16 input rows that begin with `row` to LINES rows, with the matrices of put_up_y.
   template <class Lane>
   SG3_HD void upsample_columns(Lane& lane, int row, int first_filter) const {
     uint32_t b[kUpParts * kColumnTiles][2];
@@ -401,13 +402,13 @@ struct MmaTile {
 
   // -- Samples ------------------------------------------------------------------------------------------------------
 
-  // One row of samples: what is constant along it, and what moves on with every 16 samples.
+  // One row of samples: values that are constant along it, and values that advance with every 16 samples.
   struct Line {
     int index;                // in the stripe
     int left, width;          // the first column; of the image, or 0 if the row is outside
-    float bias[2], inner[4];  // times the gain along y; for inner samples, times the gain along x, too
-    int first_word;           // of SG3_ACTIVATE_AND_MASK: the column of this lane's sample, from the first word on ...
-    int count_words;          // ... that this block writes, and how many these are
+    float bias[2], inner[4];  // times the gain along y; for inner samples, also times the gain along x
+    int first_word;           // of SG3_ACTIVATE_AND_MASK: this lane's sample, counted from the first word that ...
+    int count_words;          // ... this block writes, and the number of these words
 
     int at;                   // the next 16 samples, from the left of the strip
     int place, stride;        // in vectors from the start of a row: their inputs; to the next ones
@@ -446,7 +447,7 @@ struct MmaTile {
     return l;
   }
 
-  // Moves on by 16 samples.
+  // Advances by 16 samples.
   SG3_HD static void advance(Line* line) {
     line->at += 16;
     line->place += line->stride;
@@ -456,8 +457,8 @@ struct MmaTile {
     line->written += 32;
   }
 
-  // Sweeps a row, `step` samples at a time: sweep(Flag<INNER>(), end) goes on to sample `end`. INNER samples are in the
-  // image, read inputs in the image only, and are not before `begin`.
+  // Sweeps a row, `step` samples at a time: sweep(Flag<INNER>(), end) advances to sample `end`. INNER samples are in
+  // the image, read only inputs in the image, and are not before `begin`.
   template <class Sweep>
   SG3_HD void sweep_line(const Line& line, int step, int begin, Sweep sweep) const {
     const int end = p.steps * 16;
@@ -475,7 +476,7 @@ struct MmaTile {
     }
   }
 
-  // z of 8 of the next samples, from `first` on: of 16 channels, the bias included. `up` upsamples along x.
+  // Computes z, bias included, of 8 of the next samples, from `first` on, for 16 channels. `up` upsamples along x.
   template <bool INNER, class Lane>
   SG3_HD void upsample_row(Lane& lane, const Line& line, int first, const uint32_t (&a)[4], const uint32_t (&up)[2],
                            float (&z)[4]) const {
@@ -489,7 +490,7 @@ struct MmaTile {
     lane.template multiply_add<Inner>(a, up, start, z);
   }
 
-  // The nonlinearity on the next 16 samples, rounded; zero outside the image.
+  // Applies the nonlinearity to the next 16 samples and rounds them; they are zero outside the image.
   template <bool INNER, class Lane>
   SG3_HD void activate(Lane& lane, const Line& line, const float (&z)[2][4], uint32_t (&samples)[4]) const {
     const int left = line.left + line.at + lane.lane % 4 * 2;  // of this lane's first sample
@@ -515,14 +516,14 @@ struct MmaTile {
     return mask + row * p.x.up_size;
   }
 
-  // Of 16 samples, the one of whose word half_word returns a half.
+  // Returns which of 16 samples is the one whose half word half_word returns in this lane.
   template <class Lane>
   SG3_HD static int word_of(const Lane& lane) {
     return lane.lane / 4 + lane.lane % 4 / 2 * 8;
   }
 
-  // The signs of a sample's 16 channels in even lanes, and in odd ones its clamps, which are where rounding to float16
-  // has saturated. A product of bytes, which are 0 or -1, sums the bits of 8 channels.
+  // Returns the signs of a sample's 16 channels in even lanes, and its clamps in odd lanes: the channels that rounding
+  // to float16 has saturated. A product of bytes, which are 0 or -1, sums the bits of 8 channels.
   template <class Lane>
   SG3_HD uint32_t half_word(Lane& lane, const uint32_t (&samples)[4]) const {
     uint32_t a[4];
@@ -568,7 +569,7 @@ struct MmaTile {
   }
   static constexpr uint32_t kClamped = 0xffff0000;
 
-  // Of the next 16 samples, rounded, those with factor 1, and those that the slope multiplies.
+  // Splits the next 16 samples, rounded, into those with factor 1 and those that the slope multiplies.
   template <class Lane>
   SG3_HD static void split(const Lane& lane, const Line& line, const float (&z)[2][4], uint32_t (&positive)[4],
                            uint32_t (&negative)[4]) {

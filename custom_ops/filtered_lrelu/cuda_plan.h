@@ -1,4 +1,4 @@
-// The choice of tiles for a filtered_lrelu, before every launch. Plain C++.
+// Chooses the tiles of the general filtered_lrelu before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_PLAN_H_
@@ -40,7 +40,7 @@ inline void set_tile(LreluAxis* a, int outputs, bool covers_mask) {
   a->tiles = int(last - first + 1);
 }
 
-// Lays out the planes in shared memory. A plane takes the place of one that is no longer needed.
+// Lays out the planes in shared memory. A plane overwrites one that is no longer needed.
 inline void set_layout(LreluPlan* p) {
   const int lanes = SG3_MASK_CHANNELS;
   p->row_pitch = p->x.inputs | 1;

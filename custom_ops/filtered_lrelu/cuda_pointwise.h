@@ -1,4 +1,4 @@
-// filtered_lrelu without filters, as in ToRGB: the work of one thread, which is that of one mask word.
+// filtered_lrelu without filters, as in ToRGB: the work of one thread, which is one mask word.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_POINTWISE_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_POINTWISE_H_
@@ -16,7 +16,7 @@ struct PointwisePlan {
   float slope, clamp;
 };
 
-// Word [image, group, pixel] of the mask, and its up to 16 channels.
+// Computes word [image, group, pixel] of the mask, and its up to 16 channels.
 template <class T, int MODE>
 SG3_HD void run_pointwise(const PointwisePlan& p, const T* x, const T* bias, T* y, uint32_t* mask, int64_t word) {
   const int64_t plane = word / p.pixels, pixel = word - plane * p.pixels;
@@ -36,7 +36,7 @@ SG3_HD void run_pointwise(const PointwisePlan& p, const T* x, const T* bias, T* 
         value *= p.slope;
       }
       if (!(fabsf(value) < p.clamp)) bits |= 0x10000u << c;
-      value = value > p.clamp ? p.clamp : value < -p.clamp ? -p.clamp : value;  // not-a-numbers pass
+      value = value > p.clamp ? p.clamp : value < -p.clamp ? -p.clamp : value;  // NaNs pass
     }
     from_float(value * p.gain_after, &y[at + c]);
   }

@@ -1,4 +1,4 @@
-// What filtered_lrelu without filters is. Plain C++.
+// Recognizes a filtered_lrelu without filters, and plans its launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_POINTWISE_PLAN_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_POINTWISE_PLAN_H_

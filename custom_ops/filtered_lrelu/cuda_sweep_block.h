@@ -1,19 +1,19 @@
 // filtered_lrelu with the filters of StyleGAN3 in float32 arithmetic: the work of one block of threads.
 //
-// A block takes 16 channels, a strip of output columns and a segment of output rows, and goes down in stripes of 16
+// A block takes 16 channels, a strip of output columns and a segment of output rows, and moves down in stripes of 16
 // rows of samples (pixels of the upsampled image):
 //
-//   1. sweep: each thread goes along one row of one channel, in steps of 16 samples, which it upsamples, activates and
+//   1. sweep: each thread moves along one row of one channel, in steps of 16 samples, which it upsamples, activates and
 //      downsamples in registers                                                           rows plane -> swept plane
 //   2. columns: each thread has 4 channels of one column. It downsamples the swept stripe into output rows, and
 //      upsamples the next input rows into the next stripe         swept plane -> y, x -> rows plane
 //
-// All positions within a stripe or step are compile-time constants, and so are the taps that meet there. What a row or
-// column carries from one stripe or step to the next stays in registers.
+// All positions within a stripe or step are compile-time constants, and so are the taps at these positions. State that
+// a row or column carries from one stripe or step to the next stays in registers.
 //
-// A radial downsampling filter is the sum of several separable terms; each has a swept plane. Their horizontal filters
-// must be even: then the two samples that meet the same tap are added once for all terms. Its adjoint has several terms
-// for upsampling, each with a rows plane.
+// A radial downsampling filter is the sum of several separable terms, each with its own swept plane. Their horizontal
+// filters must be even, so that the two samples that meet the same tap are added once for all terms. The adjoint has
+// several upsampling terms, each with its own rows plane.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_BLOCK_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_BLOCK_H_
@@ -47,28 +47,28 @@ struct SweepPlan {
 
 SG3_HD int64_t num_sweep_blocks(const SweepPlan& p) { return p.batch * p.chunks * p.y.parts * p.x.parts; }
 
-// The filters by term, zero behind their ends.
+// The filters by term, padded with zeros at the end.
 struct SweepTaps {
   float up_y[kSweepMostTerms][kSweepMostTaps], up_x[kSweepMostTerms][kSweepMostTaps];
   float down_y[kSweepMostTerms][kSweepMostTaps], down_x[kSweepMostTerms][kSweepMostTaps];
 };
 
-// What is compiled in.
+// Parameters that are compiled in.
 struct SweepShape {
   int up, down, up_terms, down_terms;
   int capacity;  // the most steps of a row
 
   SG3_HD constexpr int new_inputs() const { return kSweepLength / up; }     // that 16 more samples read
   SG3_HD constexpr int new_outputs() const { return kSweepLength / down; }  // that they complete
-  // Sample j of a step reads 6 inputs from input_of(j) on, counted from the step's first, and as many taps from
-  // tap_of(j) on, `up` apart. The phase is the first sample's.
+  // Sample j of a step reads 6 inputs from input_of(j) on, counted from the step's first input, and 6 taps from
+  // tap_of(j) on, `up` apart. The phase is that of the first sample.
   SG3_HD constexpr int phase() const { return up == down ? 1 : up == 4 ? 2 : 0; }
   SG3_HD constexpr int input_of(int j) const { return (j + up - 1 - phase()) / up; }
   SG3_HD constexpr int tap_of(int j) const { return up * input_of(j) + phase() - j; }
   SG3_HD constexpr int inputs() const { return input_of(kSweepLength - 1) + kSweepTapsPerFactor; }  // of a step
-  SG3_HD constexpr int held_inputs() const { return inputs() - new_inputs(); }  // read by the step before, too
+  SG3_HD constexpr int held_inputs() const { return inputs() - new_inputs(); }  // also read by the step before
 
-  // Planes are [16 rows, pitch, 16 channels]. Where outputs of a row never overtake its inputs, the first swept plane
+  // Planes are [16 rows, pitch, 16 channels]. If the outputs of a row never overtake its inputs, the first swept plane
   // is the first rows plane. Odd pitches put the two rows of a warp into different banks.
   SG3_HD constexpr bool in_place() const { return up <= down; }
   SG3_HD constexpr int rows_pitch() const { return (capacity * new_inputs() + held_inputs()) | 1; }
@@ -85,7 +85,7 @@ struct SweepShape {
   }
 };
 
-// The larger and the smaller of two numbers; a first one that is not a number passes.
+// Return the larger and the smaller of two numbers; if the first is NaN, the result is NaN.
 SG3_HD float larger(float a, float b) {
 #if __CUDA_ARCH__ >= 800
   float result;
@@ -117,8 +117,8 @@ SG3_HD uint32_t with_sign(uint32_t bits, float value) {
   return bits << 1 | word >> 31;
 }
 
-// Transposes two matrices of 16 x 16 bits, one in the upper and one in the lower halves of the words: each group of 16
-// lanes has the rows of two, and gets their columns.
+// Transposes two matrices of 16 x 16 bits, one in the upper and one in the lower halves of the words. Each group of 16
+// lanes passes the rows of two matrices and gets their columns.
 template <class Lane>
 SG3_HD uint32_t transposed_bits(Lane& lane, uint32_t word) {
   SG3_UNROLL for (int distance = 8; distance >= 1; distance /= 2) {
@@ -174,7 +174,7 @@ struct SweepBlock {
     return part * axis.outputs * DOWN - axis.down_before;
   }
 
-  // The plan sees to it that this division leaves no remainder.
+  // The plan ensures that this division leaves no remainder.
   SG3_HD static int first_input(const SweepAxis& axis, int part) {
     return int(floor_div(first_sample(axis, part) - axis.up_before + shape().phase(), UP));
   }
@@ -200,14 +200,14 @@ struct SweepBlock {
 
   // -- Along columns ------------------------------------------------------------------------------------------------
 
-  // One thread's 4 channels of a column of input; and of the output column that lies at the same place of the planes,
-  // so that no other thread has to wait before the one replaces the other.
+  // One thread's 4 channels of a column of input, and of the output column at the same place in the planes. Because one
+  // thread has both, it can replace the output by the next input without waiting for other threads.
   struct Column {
     int index, lane;
-    int channels;         // those of the 4 that exist
+    int channels;         // how many of the 4 exist
     const T* from;        // the next input
     T* to;                // the next output, including those that lie before the block's
-    int in_row, out_row;  // theirs; the output's in the segment
+    int in_row, out_row;  // their rows; out_row counts from the start of the segment
     int64_t in_stride, out_stride;
     bool inside, has_outputs;
     float inputs[kInputs][4] = {}, sums[kSweepCarried + 1][4] = {};
@@ -228,7 +228,7 @@ struct SweepBlock {
       to = b.y + (b.image * p.y.out_size + b.segment * p.y.outputs + out_row) * out_stride + ox * p.channels + channel;
     }
 
-    // Takes inputs begin..kInputs of the next stripe: biased, zero outside the image. Those before it are known.
+    // Loads inputs begin..kInputs of the next stripe: biased, zero outside the image. Those before `begin` are known.
     SG3_HD void load(const SweepBlock& b, int begin) {
       float offset[4] = {};
       if constexpr (MODE != SG3_APPLY_MASK) {
@@ -254,7 +254,7 @@ struct SweepBlock {
       }
     }
 
-    // Inputs to the rows planes.
+    // Upsamples the inputs to the rows planes.
     SG3_HD void upsample(const SweepBlock& b) const {
       if (index >= b.p.columns) return;
       SG3_UNROLL for (int term = 0; term < UP_TERMS; ++term) {
@@ -271,7 +271,7 @@ struct SweepBlock {
       }
     }
 
-    // The swept planes to the outputs that this stripe completes.
+    // Downsamples the swept planes to the outputs that this stripe completes.
     SG3_HD void downsample(const SweepBlock& b) {
       if (!has_outputs) return;
       const int left = b.p.y.out_size - b.segment * b.p.y.outputs, end = left < b.p.y.outputs ? left : b.p.y.outputs;
@@ -316,8 +316,8 @@ struct SweepBlock {
     const bool inside = unsigned(sample_y) < unsigned(p.y.up_size);
     const bool owned = stripe * kSweepLength + row < p.y.outputs * DOWN || segment == p.y.parts - 1;
     const int left = first_sample(p.x, strip);
-    // A thread's channel is also the sample of a step whose mask word it reads or writes. Beyond this end other blocks
-    // write.
+    // A thread's channel is also the number of the sample in a step whose mask word it reads or writes. Beyond
+    // word_end, other blocks write.
     const int word_end =
         MODE == SG3_ACTIVATE_AND_MASK && strip + 1 < p.x.parts ? left + p.x.outputs * DOWN : p.x.up_size;
     uint32_t* words = mask + ((image * p.chunks + chunk) * p.y.up_size + sample_y) * p.x.up_size;
@@ -381,7 +381,7 @@ struct SweepBlock {
       SG3_UNROLL for (int i = 0; i < kHeld; ++i) inputs[i + kNew] = in[i * kSweepChannels];
     }
 
-    // 16 samples, the sum of the terms.
+    // Computes 16 samples: the sum of the terms.
     SG3_HD void advance(const SweepBlock& b, const float* in, float (&samples)[kSweepLength]) {
       SG3_UNROLL for (int j = 0; j < kSweepLength; ++j) samples[j] = 0;
       SG3_UNROLL for (int term = 0; term < UP_TERMS; ++term) {
@@ -400,10 +400,10 @@ struct SweepBlock {
   };
 
   struct Downsampling {
-    // Of one term: the sums of incomplete outputs. Of several: the samples that they have read.
+    // With one term: the sums of incomplete outputs. With several: the samples that these outputs have read.
     float carried[DOWN_TERMS == 1 ? kSweepCarried : kHistory] = {};
 
-    // Writes kOut outputs of each term; the first kSweepCarried of a row lie before those of the block.
+    // Writes kOut outputs of each term; the first kSweepCarried of a row lie before the block's.
     SG3_HD void advance(const SweepBlock& b, const float (&samples)[kSweepLength], float* const (&out)[DOWN_TERMS]) {
       if constexpr (DOWN_TERMS == 1) {
         float sums[kOut + kSweepCarried] = {};

@@ -1,4 +1,4 @@
-// The choice of strips and segments for the sweeping kernel of filtered_lrelu, before every launch. Plain C++.
+// Chooses the strips and segments of the sweeping filtered_lrelu kernel before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_PLAN_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_CUDA_SWEEP_PLAN_H_
@@ -12,15 +12,15 @@
 
 namespace sg3::cuda {
 
-// The factor by which a single block on a multiprocessor is slower than one of two. A guess, to be measured.
+// The factor by which a block that has a multiprocessor to itself is slower than one of two. A guess, to be measured.
 constexpr double kSweepSingleBlockPenalty = 1.3;
 
-// Without its capacity.
+// Returns the shape without its capacity.
 inline SweepShape sweep_shape(const Sg3FilteredLrelu& p) {
   return {int(p.up.x.up), int(p.down.x.down), int(p.up.terms), int(p.down.terms), 0};
 }
 
-// True if horizontal filters of the stage are even, but for less than float32 resolves in the sum of its terms.
+// Returns true if the horizontal filters of the stage are even, up to what float32 resolves in the sum of its terms.
 inline bool is_even(const Sg3Stage& stage) {
   double difference = 0, total = 0;
   for (int64_t term = 0; term < stage.terms; ++term) {
@@ -42,13 +42,13 @@ inline bool has_sweep_factors(const Sg3Axis& up, const Sg3Axis& down, const Swee
          down.taps <= kSweepTapsPerFactor * shape.down && modulo(up.before + down.before, shape.up) == shape.phase();
 }
 
-// True if every sample has a block that writes its mask word: none lies before the first output's neighborhood or
-// beyond the last one's.
+// Returns true if every sample has a block that writes its mask word: none lies before the first output's neighborhood
+// or beyond the last one's.
 inline bool covers_samples(const Sg3Axis& down) {
   return down.before >= 0 && (down.out_size + kSweepCarried) * down.down - down.before >= down.in_size;
 }
 
-// True for the layers of StyleGAN3, and whatever else has their factors and alignment.
+// Returns true for the layers of StyleGAN3, and for anything else with their factors and alignment.
 inline bool has_sweep_shape(const Sg3FilteredLrelu& p) {
   const SweepShape shape = sweep_shape(p);
   const bool gradient = p.mode == SG3_APPLY_MASK;
@@ -79,7 +79,7 @@ inline bool set_steps(const SweepShape& shape, int steps, SweepAxis* axis) {
 
 inline int columns_of(const SweepShape& shape, int steps) { return steps * shape.new_inputs() + shape.held_inputs(); }
 
-// The instructions of a stripe, by warp, as the compiler made them (docs/adr/0021).
+// Returns the warp instructions of a stripe, from counts in compiled code (docs/adr/0021).
 inline double stripe_cost(const SweepShape& shape, int mode, int steps) {
   const double nonlinearity = mode == SG3_ACTIVATE_AND_MASK ? 190 : mode == SG3_ACTIVATE ? 70 : 115;
   const double upsample = shape.up_terms * 110.0;
@@ -93,8 +93,8 @@ inline double single_penalty(const SweepShape& shape, const SharedLimits& limits
   return shape.shared_floats() * 4 > limits.pair ? kSweepSingleBlockPenalty : 1;
 }
 
-// The capacity with which wide images are cheapest, 0 if not even the smallest fits into shared memory. It depends on
-// the GPU but not on the image, so that few kernels are compiled.
+// Returns the capacity with which wide images are cheapest, or 0 if not even the smallest fits into shared memory. It
+// depends on the GPU but not on the image, so that few kernels are compiled.
 inline int sweep_capacity(SweepShape shape, int mode, const SharedLimits& limits) {
   double least = std::numeric_limits<double>::infinity();
   int best = 0;

@@ -1,4 +1,4 @@
-// The handler of filtered leaky ReLU in XLA's programs, in TensorFlow (op_xla.cc) and without (gpu/jax_ffi.cc).
+// The handler of filtered leaky ReLU in XLA programs, with TensorFlow (op_xla.cc) and without it (gpu/jax_ffi.cc).
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_HANDLER_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_HANDLER_H_

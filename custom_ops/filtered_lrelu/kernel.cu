@@ -1,5 +1,5 @@
-// The kernel of filtered_lrelu for any factors and filters, compiled at first use (launch.cc) for SG3_MODE, an Sg3Mode,
-// and SG3_TAPS, the room for taps.
+// The filtered_lrelu kernel for any factors and filters, compiled at first use (launch.cc) for SG3_MODE, an Sg3Mode,
+// and SG3_TAPS, the capacity for taps.
 
 #include "custom_ops/filtered_lrelu/cuda_block.h"
 #include "custom_ops/resampling/cuda/barrier.h"

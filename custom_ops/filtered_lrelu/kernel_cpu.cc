@@ -27,7 +27,8 @@ SG3_INLINE Span span(const PolyphaseView<Scalar>& down, int64_t first, int64_t l
   return s;
 }
 
-// The operation on samples. Held by value where it is used, as the compiler has to assume that any store changes a job.
+// The operation on samples. Held by value where it is used, because the compiler must assume that any store changes a
+// job.
 template <class Lanes>
 struct Activation {
   Lanes slope, clamp;
@@ -49,7 +50,7 @@ struct Activation {
   }
 };
 
-// One tile of sixteen channels. It streams through the rows of the upsampled image, of which one exists at a time.
+// One tile of sixteen channels. It streams through the rows of the upsampled image and holds one of them at a time.
 template <class T, int mode>
 class TileStream {
  public:

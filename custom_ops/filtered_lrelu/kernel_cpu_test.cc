@@ -23,15 +23,15 @@ const Case kCases[] = {
     {2, 16, 17, 37, {4, 4}, {2, 2}, {-6, -9, -6, -9}, {24, 24}, {12, 12}, 1, 1, 0.7},  // one that doubles the size
     {1, 14, 13, 20, {2, 2}, {2, 2}, {11, 10, 11, 10}, {12, 12}, {12, 12}, 1, 4, 2.0},  // config R
     {1, 60, 200, 3, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 2.0},      // several tiles, each way
-    {1, 9, 70, 5, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 0.5},        // wider than high
+    {1, 9, 70, 5, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, 0.5},        // wider than tall
     {1, 6, 7, 3, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {1, 1}, 1, 1, 1.0},             // no filter at all
-    {1, 8, 5, 64, {3, 2}, {1, 3}, {4, 1, 7, 2}, {5, 9}, {4, 3}, 2, 2, 1.5},            // nothing alike on the two axes
+    {1, 8, 5, 64, {3, 2}, {1, 3}, {4, 1, 7, 2}, {5, 9}, {4, 3}, 2, 2, 1.5},            // different on the two axes
     {1, 9, 9, 2, {2, 2}, {4, 4}, {3, 3, 3, 3}, {4, 4}, {2, 2}, 1, 1, 0.5},             // samples that no output reads
     {0, 8, 8, 4, {2, 2}, {2, 2}, {9, 8, 9, 8}, {12, 12}, {12, 12}, 1, 1, kNone},       // an empty batch
 };
 constexpr double kSlope = 0.2;
 
-// A problem of `c`, and the storage it points to.
+// The problem of case `c`, and the storage that it points to.
 struct Setting {
   std::vector<double> up_y, up_x, down_y, down_x;
   Sg3FilteredLrelu problem;

@@ -1,4 +1,4 @@
-// The CUDA kernels for any shape and for no filters, run on the host and compared with the definition for many
+// Runs the CUDA kernels for any shape and for no filters on the host, and compares them with the definition for many
 // geometries.
 
 #include <cstring>
@@ -60,7 +60,7 @@ struct Setup : LreluSetup {
   }
 };
 
-// Runs all blocks. A block that writes masks starts from an unwritten one, so that writers can be counted.
+// Runs all blocks. A block that writes masks starts with an unwritten mask, so that writers can be counted.
 template <int MODE>
 void run_blocks(const LreluPlan& plan, const std::vector<float>& taps, Setup* s, Tensor* y, std::vector<int>* writers) {
   const int64_t blocks = num_blocks(plan);

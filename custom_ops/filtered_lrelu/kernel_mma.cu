@@ -1,5 +1,5 @@
-// The kernel of filtered_lrelu on tensor cores, compiled at first use (launch_mma.cc) for SG3_BLOCK, a block's type
-// such as MmaBlock<Half, 2, 2, 0>, and SG3_TYPE, that of the images' elements. Compute capability 8.0 or newer.
+// The filtered_lrelu kernel on tensor cores, compiled at first use (launch_mma.cc) for SG3_BLOCK, the type of a block
+// such as MmaBlock<Half, 2, 2, 0>, and SG3_TYPE, the type of the images' elements. Compute capability 8.0 or newer.
 
 #include "custom_ops/filtered_lrelu/cuda_mma_radial.h"
 

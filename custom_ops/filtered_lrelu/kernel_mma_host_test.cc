@@ -16,7 +16,7 @@ using testing::axis;
 using testing::resample;
 
 constexpr int kMultiprocessors = 16;
-// Errors in units of half a step of the type between the passes, before the nonlinearity and in all: a tap may be off
+// Errors in units of half a step of the type between the passes, before the nonlinearity and in total: a tap may be off
 // by a step, which makes two for each filter, and the numbers between two passes are rounded once.
 constexpr int kRoundingsOfSamples = 5, kRoundings = 11;
 
@@ -129,8 +129,8 @@ void check(const Case& c, Tally* tally) {
     outside += !(share <= 1);
     worst = std::fmax(worst, std::isnan(share) ? 1e30 : share);
   }
-  // Errors of float16 before the end are an eighth of those of the result: five of them add 8 % to the squares, if
-  // filters did not average them; bfloat16 would double the squares. Few numbers say little.
+  // Errors of float16 before the end are an eighth of those of the result: five of them would add 8 % to the squares if
+  // filters did not average them. bfloat16 would double the squares. A few numbers prove little.
   const bool precise = unit == stored || expected.size() < 1000 || squares < 1.3 * least_squares;
   if (!precise) printf("FAILED: %g times the squares of errors of the result alone\n", squares / least_squares);
   if (outside == 0 && wrong == 0 && precise) return;
@@ -139,8 +139,8 @@ void check(const Case& c, Tally* tally) {
          int(expected.size()), worst, wrong, int(s.mask.size()), plan.y.parts, plan.x.parts, c.name().c_str());
 }
 
-// A case whose outputs are small differences of two swept rows: rounded to float16, the rows would hide them. Each
-// filter and every number up to the rows is exact in float16.
+// Checks a case whose outputs are small differences of two swept rows, which rounding the rows to float16 would hide.
+// Each filter and every number up to the rows is exact in float16.
 void check_remainders(Tally* tally) {
   const double clamp = 65504. / 256;  // which scales samples by 256
   const Case c = {2, 2, 12, 12, 11, 10, 0, 0, 16, 1, SG3_ACTIVATE, SG3_FLOAT16, clamp, 113 << 10, 1, 1, 1};
@@ -165,8 +165,8 @@ void check_remainders(Tally* tally) {
     run_blocks<Kernel>(plan, make_mma_taps<Kernel>(p, &plan), &s, &y);
   });
   const Doubles expected = resample(p.down, 1, c.channels, resample(p.up, 1, c.channels, x)), actual = y.values();
-  // Swept rows are below 128, and remainders 2^-5 at most, which rounding changes by 2^-17; two of them, and the
-  // output.
+  // Swept rows are below 128, and remainders at most 2^-5, which rounding changes by 2^-17. Two of them are rounded,
+  // and the output.
   double worst = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double allowed = std::exp2(-16) + std::exp2(-11) * std::fabs(expected[i]);
@@ -177,8 +177,8 @@ void check_remainders(Tally* tally) {
   printf("FAILED: differences of swept rows are off by %g times the tolerance\n", worst);
 }
 
-// Filters of gain 5, which are divided by 8, as that of L13 of networks, under clamps of 256 and of 1, under which the
-// taps before the nonlinearity are 262000 and no float16 numbers.
+// Checks filters of gain 5, which are divided by 8, like that of L13 of the networks, with clamps of 256 and 1. With 1,
+// the taps before the nonlinearity are 262000, beyond the range of float16.
 void check_small_clamps(Tally* tally) {
   for (const double clamp : {256., 1.}) {
     Setup s({2, 2, 12, 12, 11, 10, 0, 0, 16, 1, SG3_ACTIVATE, SG3_FLOAT16, clamp, 113 << 10, 1, 1, 1});
@@ -196,8 +196,8 @@ void check_small_clamps(Tally* tally) {
   }
 }
 
-// All layers of the networks but ToRGB, which does not resample, have a plan on every GPU: forward, and their
-// gradients.
+// Checks that all layers of the networks except ToRGB, which does not resample, have a plan on every GPU, both forward
+// and for their gradients.
 void check_networks(Tally* tally) {
   struct Layer {
     int64_t in, up, before, after, channels;
@@ -267,7 +267,7 @@ Case random_case() {
   c.down_terms = c.up_terms == 1 && c.down == 2 ? int(choose({1, 3})) : 1;
   c.clamp = generator()() % 4 ? 0.3 : std::numeric_limits<double>::infinity();
   c.shared_bytes = choose({40, 60, 113}) << 10;
-  // Gradients of bfloat16 images have any scale.
+  // Gradients of bfloat16 images may have any scale.
   c.scale = c.type == SG3_BFLOAT16 && c.mode == SG3_APPLY_MASK ? std::exp2(double(choose({-90, 0, 90}))) : 1;
   return is_empty(c) ? random_case() : c;
 }

@@ -1,4 +1,4 @@
-// The kernel of filtered_lrelu without filters, compiled at first use (launch.cc) for SG3_TYPE, that of the images'
+// The filtered_lrelu kernel without filters, compiled at first use (launch.cc) for SG3_TYPE, the type of the images'
 // elements, and SG3_MODE, an Sg3Mode.
 
 #include "custom_ops/filtered_lrelu/cuda_pointwise.h"

@@ -1,5 +1,5 @@
-// The kernel of filtered_lrelu for the filters of StyleGAN3, compiled at first use (launch.cc) for SG3_BLOCK, a block's
-// type such as SweepBlock<float, 4, 2, 2, 0, 1, 1, 7>, and SG3_TYPE, that of the images' elements.
+// The filtered_lrelu kernel for the filters of StyleGAN3, compiled at first use (launch.cc) for SG3_BLOCK, the type of
+// a block such as SweepBlock<float, 4, 2, 2, 0, 1, 1, 7>, and SG3_TYPE, the type of the images' elements.
 
 #include "custom_ops/filtered_lrelu/cuda_sweep_block.h"
 

@@ -59,7 +59,7 @@ struct Tally {
   int failures = 0, runs = 0, several_parts = 0, words_twice = 0;
 };
 
-// Runs all blocks. One that writes masks starts from an unwritten one, so that words written twice can be counted.
+// Runs all blocks. One that writes masks starts with an unwritten mask, so that words written twice can be counted.
 template <class T, int WIDTH, int UP, int DOWN, int MODE, int UP_TERMS, int DOWN_TERMS>
 void run_blocks(const SweepPlan& plan, Setup* s, Tensor* y, Tally* tally) {
   const SweepTaps taps = sweep_taps(s->problem);
@@ -125,8 +125,9 @@ void check(const Case& c, Tally* tally) {
   ++tally->runs;
   tally->several_parts += plan.x.parts > 1 && plan.y.parts > 1;
 
-  // A sum of n products in float32 is off by at most n roundings of the sum of magnitudes. On the longest path: the
-  // bias, 6 products by term and axis up, their taps, the slope, a sum of pairs, as many products down, and their taps.
+  // A sum of n products in float32 is off by at most n roundings of the sum of magnitudes. The longest path has the
+  // bias, 6 products for each upsampling axis and term, their taps, the slope, a sum of pairs, the products of
+  // downsampling, and their taps.
   const double unit = std::exp2(-24);
   const double up_roundings = 1 + 6 + 6.0 * double(c.up_terms) + 2,
                down_roundings = 2 + 6.0 * double(c.down) * 2 * double(c.down_terms) + 2;
@@ -190,7 +191,7 @@ Case random_case() {
   }
 }
 
-// A layer of StyleGAN3 whose upsampling filter has this padding, or its gradient.
+// Returns true if the kernel takes a layer of StyleGAN3 whose upsampling filter has this padding, or its gradient.
 bool takes_layer(int64_t up, int64_t before, int64_t down_terms, bool backward) {
   Case c = {};
   c.up = backward ? 2 : up;

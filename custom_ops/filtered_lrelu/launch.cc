@@ -1,8 +1,8 @@
-// The launcher of filtered_lrelu: of one kernel for the filters of StyleGAN3, one for no filters, and one for all
-// others. Filters are passed as kernel parameters: usual ones in a small block of them, and up to kManyTaps in a large
-// one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue beyond that, for positions
-// that need 64 bits, and if the neighborhood of even a single output does not fit into shared memory: beyond about 28
-// taps after the nonlinearity if a block may have 99 KiB, and about 40 if it may have 227.
+// The launcher of filtered_lrelu, with one kernel for the filters of StyleGAN3, one for no filters, and one for
+// everything else. Filters are passed as kernel parameters: usual ones in a small block of parameters, and up to
+// kManyTaps in a large one (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue for more
+// taps, for positions that need 64 bits, and if the neighborhood of even a single output does not fit into shared
+// memory: beyond about 28 taps after the nonlinearity if a block may have 99 KiB, and about 40 if it may have 227.
 
 #include "custom_ops/resampling/cuda/launch.h"
 

@@ -1,7 +1,7 @@
-// The launcher of filtered_lrelu that uses tensor cores where they are right and fast on this card. Their kernel for a
-// type, a kind of filters, a mode and an alignment of pixels is first tried on fixed numbers beside the other kernel,
-// once in a process and context. If it differs by more than rounding, or takes much longer, it is not used, and a line
-// on stderr says so. Where a trial fails, as for want of memory, the next launch tries once more.
+// The launcher of filtered_lrelu that uses tensor cores if they are right and fast on this card. Their kernel for a
+// type, a kind of filters, a mode and an alignment of pixels is first compared with the other kernel on fixed numbers,
+// once per process and context. If the results differ by more than rounding, or it takes much longer, it is not used
+// and a line on stderr says so. If a trial fails, for example for lack of memory, the next launch tries once more.
 
 #include <cmath>
 #include <cstdio>
@@ -20,13 +20,13 @@ namespace {
 
 constexpr int64_t kTrialBatch = 8, kTrialChannels = 512, kTrialSize = 40;
 constexpr double kTrialBias = 0.25;      // the largest, relative to the largest input
-constexpr double kLargestInput = 256;    // where the clamp is larger: far below the largest float16 number
-constexpr double kTrialSlowdown = 1.25;  // a small trial may take as long where large layers gain
-constexpr int kMostFailures = 2;         // of trials, until the kernel is given up
-// Both kernels' errors: 11 half steps of the numbers between the passes (kernel_mma_host_test.cc), and the outputs.
+constexpr double kLargestInput = 256;    // if the clamp is larger; far below the largest float16 number
+constexpr double kTrialSlowdown = 1.25;  // allowance: a small trial may show no gain where large layers gain
+constexpr int kMostFailures = 2;         // of trials, before the kernel is given up
+// Errors of both kernels: 11 half steps of the numbers between the passes (kernel_mma_host_test.cc), and the outputs.
 constexpr double kInnerRoundings = 11, kOutputRoundings = 2;
-// Mask bits may differ where a sample is as near to a threshold as rounding brings it: 5 half steps of float16 of at
-// most the largest sample on both sides, and samples are spread over a quarter of that range at least: 2 %.
+// Mask bits may differ where a sample is within rounding of a threshold: on either side, 5 half steps of float16 of at
+// most the largest sample. Samples are spread over at least a quarter of that range, so these are 2 %.
 constexpr double kWrongBits = 1. / 32;
 
 // Fixed numbers, spread like random ones.
@@ -45,7 +45,7 @@ std::vector<T> fixed_numbers(int64_t count, double largest) {
   return result;
 }
 
-// The largest output for inputs of magnitude 1.
+// Returns the largest output for inputs of magnitude 1.
 double largest_gain(const Sg3Stage& stage) {
   double largest = 0;
   for (int64_t phase = 0; phase < stage.y.up * stage.x.up; ++phase) {
@@ -64,8 +64,8 @@ double largest_gain(const Sg3Stage& stage) {
   return largest;
 }
 
-// A small problem with the same filters, clamp and alignment of pixels, of which every sample has an output that reads
-// it. Of padding beyond a filter, and of crops, only the phase is kept.
+// Returns a small problem with the same filters, clamp and alignment of pixels, in which an output reads every sample.
+// Padding beyond a filter, and crops, are reduced to their phase.
 Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p, int aligned) {
   p.batch = kTrialBatch;
   p.channels = kTrialChannels - (aligned == 8 ? 0 : aligned == 2 ? 6 : 7);
@@ -80,7 +80,7 @@ Sg3FilteredLrelu trial_problem(Sg3FilteredLrelu p, int aligned) {
   return p;
 }
 
-// Tries both kernels; returns why tensor cores are not used, or nothing.
+// Tries both kernels; returns the reason why tensor cores are not used, or an empty string.
 template <class T>
 std::string try_tensor_cores(jit::Trial* trial, const Sg3FilteredLrelu& problem, int type, int aligned, void* stream) {
   const Sg3FilteredLrelu p = trial_problem(problem, aligned);
@@ -147,8 +147,8 @@ class Verdicts {
       can_run = are_finite<decltype(k)>(make_mma_taps<decltype(k)>(problem, &plan));
     });
     if (!can_run) return false;
-    // One at a time for each context, as others would disturb the times. A trial waits for its stream, which may wait
-    // for launches of other threads on other GPUs.
+    // One at a time for each context, because others would disturb the times. A trial waits for its stream, which may
+    // wait for launches of other threads on other GPUs.
     const std::lock_guard<std::mutex> trying(trying_in(trial.context()));
     if (const bool* found = find(key)) return *found;
     const std::string reason = type == SG3_FLOAT16 ? try_tensor_cores<Half>(&trial, problem, type, aligned, stream)
@@ -189,7 +189,7 @@ class Verdicts {
 extern "C" int sg3_cuda_filtered_lrelu_fastest(const Sg3FilteredLrelu* problem, int type, const void* x,
                                                const void* bias, void* y, void* mask, void* stream) {
   using namespace sg3::cuda;
-  static Verdicts& verdicts = *new Verdicts;  // other threads may launch while the process ends
+  static Verdicts& verdicts = *new Verdicts;  // never destroyed: other threads may launch while the process exits
   const int aligned = mma_alignment(problem->channels, x, y);
   if (has_tensor_cores(stream) && verdicts.uses_tensor_cores(*problem, type, aligned, stream)) {
     const int error = sg3_cuda_filtered_lrelu_mma(problem, type, x, bias, y, mask, stream);

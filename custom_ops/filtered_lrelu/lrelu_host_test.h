@@ -16,7 +16,7 @@ inline Doubles magnitudes(Doubles values) {
   return values;
 }
 
-// A problem with all of its tensors. The mask is random if it is applied, and else unwritten.
+// A problem with all of its tensors. The mask is random if it is applied, and otherwise unwritten.
 struct LreluSetup {
   OwnedStage up, down;
   Sg3FilteredLrelu problem;
@@ -45,13 +45,13 @@ struct LreluSetup {
   int64_t outputs() const {
     return problem.batch * problem.down.y.out_size * problem.down.x.out_size * problem.channels;
   }
-  // The word of a channel of a pixel, which is counted through the batch.
+  // Returns the word of a channel of a pixel, which is numbered across the batch.
   size_t word(int64_t pixel, int64_t channel) const {
     const int64_t n = pixel / up_pixels();
     return (n * chunks() + channel / 16) * up_pixels() + pixel % up_pixels();
   }
 
-  // x + bias, or the sum of their magnitudes.
+  // Returns x + bias, or the sum of their magnitudes.
   Doubles biased(bool magnitude = false) {
     Doubles values = x.values(), offset = bias.values();
     if (magnitude) values = magnitudes(values), offset = magnitudes(offset);
@@ -61,7 +61,7 @@ struct LreluSetup {
     return values;
   }
 
-  // Activates z, by the mask or the nonlinearity.
+  // Activates z, with the mask or the nonlinearity.
   void activate(Doubles* z) const {
     for (size_t i = 0; i < z->size(); ++i) {
       const int64_t channel = i % problem.channels, pixel = i / problem.channels;
@@ -76,7 +76,7 @@ struct LreluSetup {
     }
   }
 
-  // Words that are unwritten, or wrong where z is further than `slack` from the limits.
+  // Returns the number of words that are unwritten, or wrong where z is farther than `slack` from the limits.
   int wrong_words(const Doubles& z, const Doubles& slack) const {
     int wrong = 0;
     for (size_t i = 0; i < mask.size(); ++i) {

@@ -1,4 +1,4 @@
-// Which tensor-core kernel serves a problem, and as what it is compiled.
+// The variant as which a tensor-core kernel is compiled.
 
 #ifndef SG3TF_CUSTOM_OPS_FILTERED_LRELU_MMA_VARIANT_H_
 #define SG3TF_CUSTOM_OPS_FILTERED_LRELU_MMA_VARIANT_H_
@@ -15,7 +15,7 @@ std::string element_text() {
   return kIsHalf<T> ? "Half" : "BFloat16";
 }
 
-// "MmaBlock<Half, 2, 2, 0>" and the like.
+// Returns "MmaBlock<Half, 2, 2, 0>" or the like.
 template <class Kernel>
 std::string mma_block_text(Kernel) {
   constexpr MmaRadial kRadial = Kernel::Block::kRadial;

@@ -22,7 +22,7 @@ class FilteredLreluOp : public tensorflow::OpKernel {
   void Compute(tensorflow::OpKernelContext* context) override {
     const tensorflow::Tensor &x = context->input(0), &bias = context->input(1);
     OP_REQUIRES_OK(context, check_inputs(x.shape(), bias.shape()));
-    // In a graph the mask may have no reader although the attribute is set.
+    // In a graph, nothing may read the mask although the attribute is set.
     bool write_mask = write_mask_ && context->output_required(1);
     Sg3FilteredLrelu problem;
     OP_REQUIRES_OK(context, attributes_.problem(x.dim_size(0), x.dim_size(1), x.dim_size(2), x.dim_size(3),

@@ -10,7 +10,7 @@
 #include "tensorflow/core/framework/op_kernel.h"
 #include "xla/hlo/builder/lib/constants.h"
 
-// Exported, so that tests can give it to JAX.
+// Exported so that tests can register it with JAX.
 XLA_FFI_DEFINE_HANDLER_SYMBOL(sg3_filtered_lrelu_host, sg3::filtered_lrelu<xla::ffi::ThreadPool>,
                               sg3::filtered_lrelu_binding<xla::ffi::ThreadPool>());
 

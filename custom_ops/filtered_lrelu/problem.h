@@ -28,16 +28,15 @@ enum { SG3_MASK_CHANNELS = 16 };
 
 // Computes y [batch, down.y.out_size, down.x.out_size, channels] from x [batch, up.y.in_size, up.x.in_size, channels]
 // and bias [channels] (ignored by SG3_APPLY_MASK); mask may be null for SG3_ACTIVATE. All are in device memory; x, bias
-// and y are of `type` (not SG3_FLOAT64). Asynchronous on `stream`, a cudaStream_t. Returns a CUresult, 0 for
-// success.
+// and y are of `type` (not SG3_FLOAT64). Asynchronous on `stream`, a cudaStream_t. Returns a CUresult, 0 for success.
 int sg3_cuda_filtered_lrelu(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
                             void* mask, void* stream);
 
-// The same on tensor cores: kNotSupported (801) for what they do not serve, float32 among others.
+// The same on tensor cores. Returns kNotSupported (801) for problems that they do not support, such as float32.
 int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
                                 void* mask, void* stream);
 
-// The faster of the two. The first call for a type, a kind of filters and a mode waits for the stream.
+// The faster of the two. The first call for a type, a kind of filters, a mode and an alignment waits for the stream.
 int sg3_cuda_filtered_lrelu_fastest(const Sg3FilteredLrelu* problem, int type, const void* x, const void* bias, void* y,
                                     void* mask, void* stream);
 

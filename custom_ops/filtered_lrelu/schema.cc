@@ -11,7 +11,7 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Sizes of the upsampled images and of the result; unknown if height or width of `images` are.
+// Sizes of the upsampled images and of the result; unknown if the height or width of `images` is.
 struct Sizes {
   DimensionHandle up_height, up_width, height, width;
 };
@@ -84,7 +84,7 @@ Adds a bias, upsamples, applies leaky ReLU and a clamp, and downsamples.
 
 x: [N, H, W, C].
 bias: [C].
-y: [N, H', W', C], the size that two Sg3>Upfirdn2d yield.
+y: [N, H', W', C], the size that two Sg3>Upfirdn2d operations yield.
 mask: two bits per upsampled sample, [N, ceil(C / 16), H_up, W_up]: bit c % 16 of a word is set if channel c was
   negative, bit 16 + c % 16 if it was clamped. Empty if nothing reads it.
 up: upsampling factors (y, x).
@@ -92,8 +92,8 @@ up_pad: samples added at (top, bottom, left, right) of the upsampled image; nega
 up_terms: number of separable filters whose sum is the upsampling filter; its gain includes that of the activation.
 up_taps_y: bytes of float64 [up_terms, K]; the taps correlate. The other taps likewise.
 down: downsampling factors (y, x).
-activation: bytes of two float64 numbers, the slope on negative samples and the bound on the magnitude.
-write_mask: without it the mask is empty.
+activation: bytes of two float64 numbers: the slope for negative samples and the bound on the magnitude.
+write_mask: if false, the mask is empty.
 )doc");
 
 REGISTER_OP("Sg3>FilteredLreluMasked")

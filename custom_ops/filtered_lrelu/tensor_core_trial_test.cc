@@ -1,5 +1,5 @@
-// When filtered_lrelu uses tensor cores, through a fake driver whose kernels compute what a test says, with a script in
-// place of nvcc.
+// Tests when filtered_lrelu uses tensor cores, with a fake driver whose kernels compute what a test sets, and with a
+// script in place of nvcc.
 //
 // tensor_core_trial_test FAKE_DRIVER
 
@@ -22,10 +22,10 @@ constexpr char kFma[] = "filtered_lrelu_sweep", kTensor[] = "filtered_lrelu_mma"
 constexpr int kTrialLaunches = 64;  // four rounds of eight of each kernel
 constexpr uint16_t kOne = 0x3c00, kNan = 0x7e00;
 
-// What the kernel on tensor cores does.
+// The behavior of the kernel on tensor cores.
 struct {
   uint16_t output = 0;  // in the middle of the first row
-  uint32_t mask = 0;    // all words, exclusive-or
+  uint32_t mask = 0;    // value of every byte; the other kernel writes 0
   float milliseconds = 1;
 } tensor;
 

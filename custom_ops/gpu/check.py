@@ -1,13 +1,13 @@
 """Check and time the CUDA kernels on a machine with a GPU.
 
-It needs g++, NVRTC or nvcc, PyTorch, NumPy and SciPy, but no TensorFlow:
+Requires g++, NVRTC or nvcc, PyTorch, NumPy and SciPy, but not TensorFlow:
 
   python custom_ops/gpu/check.py --out=report.json
 
-Every distinct layer of the networks runs forward, forward with a mask, and backward, and is compared with float64 on
-some of its images and channels. Times are medians. Bandwidth counts the bytes that must be read and written, masks
-included; it is also given as a share of the bandwidth of a plain copy in the same run. The exit status is 1 if any
-result is wrong.
+Runs every distinct layer of the networks forward, forward with a mask, and backward, and compares some of its images
+and channels with float64. Times are medians. Bandwidth counts the bytes that must be read and written, masks included;
+it is also given as a share of the bandwidth of a plain copy in the same run. The exit status is 1 if any result is
+wrong.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from sg3tf.models.layer_plan import LayerPlan, plan_synthesis  # noqa: E402
 from sg3tf.models.presets import discriminator_preset, generator_preset  # noqa: E402
 
 OPERATIONS = ("filtered_lrelu", "upfirdn2d")
-NOT_SUPPORTED = 801  # kernel_mma.cu is for some shapes only
+NOT_SUPPORTED = 801  # kernel_mma.cu supports only some shapes
 
 TYPES = {"float32": 0, "float16": 2, "bfloat16": 3}
 TOLERANCES = {"float32": 2e-5, "float16": 1e-3, "bfloat16": 8e-3}  # of the largest magnitude
-MMA_TOLERANCES = {"float16": 4e-3, "bfloat16": 3.2e-2}  # up to eleven half steps of 16 bits more
+MMA_TOLERANCES = {"float16": 4e-3, "bfloat16": 3.2e-2}  # up to eleven more half steps of 16 bits
 MMA = "filtered_lrelu_mma"  # on tensor cores
 MODES = {"forward": 0, "forward with mask": 1, "backward": 2}
 NETWORKS = (("stylegan3-t", 256), ("stylegan3-r", 256), ("stylegan3-t", 1024))
-CLAMP = 2.5  # far below the networks' 256, so that many samples are clamped; below 2.1 taps of L13 exceed float16
+CLAMP = 2.5  # far below the networks' 256, to clamp many samples; below 2.1, taps of L13 exceed float16
 RANK_TOLERANCE = 1e-9  # as in sg3tf.ops.geometry
 WARM_UPS = 3
-ASLEEP_CYCLES = 4_000_000  # while the GPU sleeps, the timed calls queue up
+ASLEEP_CYCLES = 4_000_000  # the timed calls queue up while the GPU sleeps
 
 Floats = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def layout_source() -> str:
 
 
 def layout() -> list[int]:
-    """Return the sizes and offsets of the structures above, which `layout_source` must export."""
+    """Return the sizes and offsets of the structures above, as the source of `layout_source` must export them."""
     values = []
     for structure in STRUCTURES:
         offsets = [getattr(structure, field[0]).offset for field in structure._fields_]
@@ -115,7 +115,7 @@ def layout() -> list[int]:
 
 
 def build(folder: Path) -> ctypes.CDLL:
-    """Build the launchers as a library in `folder`, and load it. Kernels are compiled when they are launched."""
+    """Build the launchers as a library in `folder` and load it. Kernels are compiled when they are launched."""
     (folder / "layout.cc").write_text(layout_source())
     library = folder / "libsg3_cuda.so"
     command = [str(ROOT / "custom_ops/jit/build.sh"), str(library), str(folder / "layout.cc")]
@@ -126,7 +126,7 @@ def build(folder: Path) -> ctypes.CDLL:
     loaded.sg3_cuda_message.restype = ctypes.c_char_p
     expected = layout()
     if list((ctypes.c_size_t * len(expected)).in_dll(loaded, "sg3_layout")) != expected:
-        sys.exit("gpu/check.py: its structures are not those of problem.h")
+        sys.exit("gpu/check.py: its structures differ from those of problem.h")
     return loaded
 
 
@@ -225,7 +225,7 @@ class Lrelu:
     slope: float
 
     def stages(self, mode: str) -> tuple[Resampling, Resampling]:
-        """Return both stages, of the gradient for "backward"."""
+        """Return both stages; for "backward", those of the gradient."""
         return (self.down.adjoint(), self.up.adjoint()) if mode == "backward" else (self.up, self.down)
 
 
@@ -260,7 +260,7 @@ def layers(batch: int) -> Iterator[Lrelu]:
 
 
 def layer(name: str, p: LayerPlan, batch: int) -> Lrelu:
-    """Return the nonlinearity of a SynthesisLayer (sg3tf/models/stylegan3.py), except for its clamp."""
+    """Return the nonlinearity of a SynthesisLayer (sg3tf/models/stylegan3.py), except its clamp."""
     gain = 1.0 if p.is_torgb else math.sqrt(2)
     up_filter = low_pass(p.up_taps, p.in_cutoff, p.in_half_width, p.temporary_rate)
     down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.use_radial_filters)
@@ -271,7 +271,7 @@ def layer(name: str, p: LayerPlan, batch: int) -> Lrelu:
 
 
 def odd_lrelus() -> Iterator[Lrelu]:
-    """Yield small shapes that the networks do not have, among others for the kernel of any shape."""
+    """Yield small shapes that the networks do not have, including some for the general kernel."""
     rng = np.random.default_rng(0)
     shapes = (
         ((2, 2), (2, 2), 12, 12, 1, 1, (4, 5), (20, 33), 37),  # unaligned
@@ -314,7 +314,7 @@ def firs(batch: int) -> Iterator[Fir]:
     for channels in (1, 3):
         yield from pair("R blur", blur, 1, (30, 30), 256, channels)
     yield from pair("ablation", wavelet, 1, (5, 6), 128, 256)
-    yield from pair("odd", wavelet, 3, (5, 5), 100, 37)  # for the kernel of any shape
+    yield from pair("odd", wavelet, 3, (5, 5), 100, 37)  # for the general kernel
 
 
 class Checker:
@@ -353,7 +353,7 @@ class Checker:
         return self.torch.randn(shape, device="cuda").to(getattr(self.torch, dtype))
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
-        """Return a tensor of NaNs or of an unlikely integer, so that elements which are not written are noticed."""
+        """Return a tensor of NaNs or of an unlikely integer, so that unwritten elements show up."""
         kind = getattr(self.torch, dtype)
         return self.torch.full(shape, math.nan if kind.is_floating_point else 0x5A5A5A5A, dtype=kind, device="cuda")
 
@@ -412,7 +412,7 @@ class Checker:
     def check_lrelu(self, case: Lrelu, dtype: str, op: str = "filtered_lrelu") -> None:
         """Check all three modes; backward reads the mask that the forward pass with mask has written.
 
-        Modes that `op` does not support are left out.
+        Stops at the first mode that `op` does not support.
         """
         slack = 1e-4 if op != MMA else 2 * MMA_TOLERANCES[dtype]
         groups = -(-case.channels // 16)
@@ -458,7 +458,7 @@ class Checker:
         return (planes & 1).bool(), (planes >> 16 & 1).bool()
 
     def mask_error(self, case: Lrelu, z: Any, mask: Any, slack: float) -> float:
-        """Return 1 if the mask is wrong for any sample that is farther than `slack` from the thresholds, else 0."""
+        """Return 1 if the mask is wrong for any sample farther than `slack` from the thresholds, else 0."""
         torch = self.torch
         negative, clamped = self.mask_bits(mask, case.channels)
         active = torch.where(z < 0, z * case.slope, z).abs()
@@ -507,7 +507,7 @@ def load_torch() -> Any:
     except ImportError:
         sys.exit("gpu/check.py: PyTorch is not installed")
     if not torch.cuda.is_available():
-        sys.exit("gpu/check.py: PyTorch sees no GPU")
+        sys.exit("gpu/check.py: PyTorch finds no GPU")
     return torch
 
 
@@ -525,12 +525,12 @@ def main() -> int:
     device = {"name": torch.cuda.get_device_name(), "copy_gb_per_s": checker.copy_gb_per_s}
 
     def check(run: Callable[..., None], case: Fir | Lrelu, dtype: str, op: str) -> None:
-        """Run a check, which may end in an error of the card, and write the rows so far."""
+        """Run a check, which may end in an error of the card, and write the report as it stands."""
         if args.only not in case.name or op not in args.ops:
             return
         try:
             run(case, dtype, *[op] * isinstance(case, Lrelu))
-        except RuntimeError as error:  # after some of them all later calls fail, too, at once
+        except RuntimeError as error:  # after some of these, all later calls fail at once
             row = {"op": op, "shape": case.name, "dtype": dtype, "ok": False, "error": " ".join(str(error).split())}
             checker.rows.append(row)
             print(*row.values(), flush=True)

@@ -2,8 +2,8 @@
 
 python custom_ops/gpu/compare_training.py build/portraits-64 --steps=20 --out=report.json
 
-Rounding grows from step to step, so the trainer is also compared with itself from weights that differ by one rounding
-(a unit in the last place): differences of the programs may grow as fast, and no faster.
+Rounding errors grow from step to step, so the trainer is also compared with itself, starting from weights that differ
+by one rounding (a unit in the last place). The differences of the programs may grow as fast as these, but no faster.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Row:
     """Differences after one step.
 
     Attributes:
-        step: number of steps made.
+        step: number of steps done.
         programs: {part: |programs - trainer| / |trainer|} over the numbers that training changes; "metrics": the
             largest difference of a mean metric, relative to the larger of 1 and its size.
-        rounding: the same of the trainer from weights that differ by one rounding.
+        rounding: the same for the trainer, from weights that differ by one rounding.
         moved: {part: |trainer - start| / |trainer|}.
-        probabilities: probability of the augmentation, of the programs and of the trainer.
+        probabilities: augmentation probability of the programs and of the trainer.
     """
 
     step: int
@@ -64,7 +64,7 @@ class Row:
 
     @property
     def excess(self) -> float:
-        """Largest ratio of a difference of the programs to that of one rounding."""
+        """Largest ratio of a difference of the programs to the difference that one rounding makes."""
         return max(self.programs[name] / max(self.rounding[name], ROUNDING) for name in self.programs)
 
 
@@ -155,7 +155,7 @@ def _differences(mine: Snapshot, expected: Snapshot, changed: list[str]) -> dict
 
 
 def main() -> None:
-    """Compare one folder; judge by `excess`, the ratio to the growth of one rounding."""
+    """Compare one folder. Judge by `excess`, the ratio to the growth of one rounding."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="written by export_training.py")
     parser.add_argument("--steps", type=int, default=20)

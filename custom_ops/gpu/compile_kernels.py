@@ -1,9 +1,9 @@
-"""Compile the kernels of the networks, on a machine without a GPU, into a cache for one with an H100 or H200.
+"""Compile the kernels of the networks on a machine without a GPU, into a cache for one with an H100 or H200.
 
 python custom_ops/gpu/compile_kernels.py --out=build/gpu_programs/kernels --nvrtc=FOLDER/libnvrtc.so.13
 
-run_all.sh uses the folder, so that no time on the GPU is spent on compiling. A cached kernel is found again by the same
-sources, version of NVRTC, compute capability (9.0) and driver (for CUDA 13.0); any other machine compiles its own.
+run_all.sh uses the folder, so that compiling takes no GPU time. A cached kernel is valid for the same sources, version
+of NVRTC, compute capability (9.0) and driver (for CUDA 13.0); any other machine compiles its own kernels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH = 8
 
 
 class Compilers(Launchers):
-    """Launchers whose kernels are compiled, and neither read nor recorded."""
+    """Launchers whose kernels are only compiled, and neither read nor recorded."""
 
     def _load(self, image: int) -> int:
         return 0
@@ -37,7 +37,7 @@ class Compilers(Launchers):
 
 
 def main() -> None:
-    """Compile all of them."""
+    """Compile all kernels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the cache")
     parser.add_argument("--nvrtc", type=Path, required=True, help="NVRTC's library, of the version on that machine")

@@ -1,11 +1,11 @@
-"""The time of a kernel on an H100 or H200, from what it executes.
+"""Estimates the time of a kernel on an H100 or H200 from the instructions that it executes.
 
-    time = rounding * max(issue / utilization, busiest pipe / PIPE_UTILIZATION, bytes / bandwidth) + overhead
+    time = max(rounding * max(issue / utilization, busiest pipe / PIPE_UTILIZATION), bytes / bandwidth) + overhead
 
 `issue` is the time in which the four schedulers of each multiprocessor could issue all instructions, one per clock.
-The utilization that kernels reach depends on how many blocks share a multiprocessor: a single one leaves the schedulers
-idle at each barrier. The utilizations and the overhead are calibrated on measured kernels; all else are figures of the
-card. `rounding` is the last, incomplete wave of blocks.
+The utilization depends on how many blocks share a multiprocessor: a single one leaves the schedulers idle at each
+barrier. The utilizations and the overhead are calibrated on measured kernels; everything else is a figure of the card.
+`rounding` accounts for the last, incomplete wave of blocks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SHARED_PER_MULTIPROCESSOR = 233_472
 REGISTERS_PER_MULTIPROCESSOR = 65_536
 MAX_WARPS = 64
 MAX_BLOCKS = 32
-DEPENDS_ON_ROUNDING = 4  # waves: with more of them, blocks that end early and late even out
+DEPENDS_ON_ROUNDING = 4  # waves: with more, blocks that end early and late even out
 
-# Clocks of a scheduler that a warp instruction of each kind keeps its pipe busy. Half of the lanes for float32 can
+# Scheduler clocks for which a warp instruction of each kind keeps its pipe busy. Half of the lanes for float32 can
 # multiply integers. m16n8k16 by mma.sync reaches 0.65 of the peak of wgmma (arXiv 2402.13499), which needs 4 clocks.
 PIPES: dict[str, dict[str, float]] = {
     "float32": {"multiply": 1, "add": 1, "imad": 1},
@@ -41,7 +41,7 @@ PIPES: dict[str, dict[str, float]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """One launch: warp instructions by kind (sass.KINDS and "integer"), and what else costs time."""
+    """One launch: warp instructions by kind (sass.KINDS and "integer"), and everything else that costs time."""
 
     kinds: dict[str, float]
     shared_wavefronts: float  # clocks of a multiprocessor
@@ -50,7 +50,7 @@ class Work:
     blocks: int
     warps_per_block: int
     registers: int  # of a thread
-    shared: int  # bytes of a block, with what the driver reserves
+    shared: int  # bytes of a block, including those that the driver reserves
 
     @property
     def instructions(self) -> float:
@@ -58,7 +58,7 @@ class Work:
 
     @property
     def resident_blocks(self) -> int:
-        """Blocks that a multiprocessor holds at a time."""
+        """Blocks that a multiprocessor holds at the same time."""
         registers = -(-self.registers // 8) * 8 * 32 * self.warps_per_block
         return min(
             MAX_BLOCKS,
@@ -74,7 +74,7 @@ class Work:
         return math.ceil(waves) / waves if waves < DEPENDS_ON_ROUNDING else 1.0
 
     def bounds_ms(self) -> dict[str, float]:
-        """Return the time that each resource needs when it is always busy."""
+        """Return the time that each resource would need if it were always busy."""
         per_ms = CLOCK_HZ / 1e3
         bounds = {"issue": self.instructions / SCHEDULERS / per_ms}
         for pipe, clocks in PIPES.items():
@@ -88,7 +88,7 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Shares of the issue slots that kernels use, by blocks on a multiprocessor, and milliseconds of a launch."""
+    """Shares of issue slots that kernels use, by blocks on a multiprocessor, and milliseconds that a launch adds."""
 
     utilization_single: float
     utilization_several: float
@@ -104,7 +104,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, works: Sequence[Work], measured_ms: Sequence[float]) -> Calibration:
-        """Return the calibration with the least squares of the logarithms of predicted over measured."""
+        """Return the calibration that minimizes the squared logarithms of predicted over measured times."""
 
         def residuals(x: np.ndarray[Any, Any]) -> list[float]:
             c = cls(*x)
@@ -117,7 +117,7 @@ class Calibration:
 
 
 def leave_one_out(works: Sequence[Work], measured_ms: Sequence[float], groups: Sequence[str]) -> list[float]:
-    """Return predicted / measured - 1 of each launch, calibrated without the launches of its group."""
+    """Return predicted / measured - 1 of each launch, with a calibration that leaves out its group."""
     errors = [0.0] * len(works)
     for group in sorted(set(groups)):
         others = [i for i, g in enumerate(groups) if g != group]

@@ -2,8 +2,8 @@
 
 python custom_ops/gpu/export_programs.py --out=build/gpu_programs
 
-It runs here, with TensorFlow and the native library for XLA. Small networks come with the results that TensorFlow has
-on this CPU; run_programs.py compares with them. programs.json lists the programs in the order of their worth.
+Runs here, with TensorFlow and the native library for XLA. Small networks come with TensorFlow's results on this CPU,
+for run_programs.py to compare with. programs.json lists the programs in order of value.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from custom_ops.gpu.program_set import Argument, Entry, Expected, ProgramSet
 from sg3tf.ops import use_backend
 
 LARGE = 20_000  # elements; larger arrays are drawn rather than stored
-#: (networks, backends) in the order of their worth.
+#: (networks, backends) in order of value.
 WORTH = (
     (("t32", "r32", "sg2_32"), ("native", "xla")),
     (("t256", "r256", "t1024"), ("native",)),
     (("t256", "r256", "t1024"), ("xla",)),
     (("t256", "r256", "t1024"), ("matmul",)),
 )
-# A rounding is a relative change by at most 2^-24, and those of a sum of n terms together are about as large as sqrt(n)
-# of them: convolutions sum 16 to 4608 products, their gradients up to 2 * 52^2 pixels, so sqrt(n) < 75.
+# One rounding is a relative change of at most 2^-24. The roundings of a sum of n terms together are about as large as
+# sqrt(n) of them. Convolutions sum 16 to 4608 products, their gradients up to 2 * 52^2 pixels, so sqrt(n) < 75.
 ROUNDING = 75 * 2.0**-24
-DRAWS = 8  # of perturbed weights, since a sample may cross the kink of a leaky ReLU in one of them and not in another
-MARGIN = 2  # another rounding may be somewhat worse than the worst draw
+DRAWS = 8  # of perturbed weights, because a sample may cross the kink of a leaky ReLU in one but not in another
+MARGIN = 2  # other roundings may be somewhat worse than the worst draw
 
 
 class Exporter:
-    """Programs of one network after the other.
+    """Exports the programs of one network after another.
 
     Args:
-        programs: the folder that they are added to.
+        programs: folder to which programs are added.
     """
 
     def __init__(self, programs: ProgramSet) -> None:
@@ -74,7 +74,7 @@ class Exporter:
         print(f"{entry.name}: {len(exported.text)} characters, {len(arguments)} arguments", flush=True)
 
     def _state(self, name: str, network: Network) -> tuple[State, dict[Any, Argument]]:
-        """Return a network whose weights have been drawn, and its weights as arguments."""
+        """Return a network with drawn weights, and these weights as arguments."""
         if name not in self._states:
             self._states.clear()  # one at a time in memory
             state, weights = State(network), {}
@@ -98,7 +98,7 @@ class Exporter:
     def _expected(
         self, name: str, state: State, function: Any, inputs: Any, updated: list[tf.Variable]
     ) -> tuple[Expected, ...]:
-        """Return what TensorFlow computes here, once for all backends."""
+        """Return the results of TensorFlow here, computed once for all backends."""
         if state.G.dtype_policy.name != "float32":
             return ()
         if name not in self._results:
@@ -117,9 +117,9 @@ def nonempty(inputs: Any) -> list[NDArray[Any]]:
 def results_and_limits(
     state: State, function: Any, inputs: Any, updated: list[tf.Variable]
 ) -> list[tuple[NDArray[Any], float]]:
-    """Return the results of a phase and the new values of `updated`, and how far rounding can move each of them.
+    """Return the results of a phase and the new values of `updated`, each with the change that rounding can cause.
 
-    The limits come from the results for weights that were perturbed as rounding would.
+    The limits come from results for weights that are perturbed by as much as rounding would.
     """
     tensors = tf.nest.map_structure(tf.constant, inputs)
     before = [variable.numpy() for variable in state.variables]
@@ -148,7 +148,7 @@ def results_and_limits(
 
 
 def programs() -> dict[str, tuple[str, str, str]]:
-    """Return the programs, {name: (network, phase, backend)}, in the order of their worth."""
+    """Return the programs, {name: (network, phase, backend)}, in order of value."""
     listed = {}
     for names, backends in WORTH:
         for name in names:
@@ -159,7 +159,7 @@ def programs() -> dict[str, tuple[str, str, str]]:
 
 
 def main() -> None:
-    """Export all programs, or those that --only names."""
+    """Export all programs, or those that match --only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the programs")
     parser.add_argument("--only", default="", help="regular expression: programs whose names match")

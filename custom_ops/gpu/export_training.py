@@ -1,11 +1,11 @@
-"""Export the training step of a run, to train where there is a GPU and JAX but no TensorFlow.
+"""Export the training step of a run, to train on a machine with a GPU and JAX but without TensorFlow.
 
 python custom_ops/gpu/export_training.py --out=build/portraits-64 --backend=xla --data=datasets/portraits --batch=32
 python custom_ops/gpu/export_training.py --out=build/portraits-64 --backend=xla --resume=runs/00000-...
 
-Takes the options of `sg3tf train`. The folder --out gets one StableHLO program for each phase, the images, and the
-state to begin with. Large weights of a new run are drawn from a seed on both sides, so that the folder stays small.
-train_programs.py trains with it, import_training.py brings the result back.
+Takes the options of `sg3tf train`. Writes one StableHLO program per phase, the images, and the initial state into the
+folder --out. Large weights of a new run are drawn from a seed on both sides, which keeps the folder small.
+train_programs.py trains with it, and import_training.py brings the result back.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ IMAGES_AT_ONCE = 16  # of the program "images", for grids
 
 
 def variables_by_name(state: TrainState) -> dict[str, tf.Variable]:
-    """{PART/NUMBER: variable} of networks and optimizers, and the moving averages of the losses."""
+    """Return {PART/NUMBER: variable} of networks and optimizers, and the moving averages of the losses."""
     named = {
         f"{part}/{number:03d}": variable.value
         for part in PARTS
@@ -64,12 +64,12 @@ class Exporter:
     """Writes the programs and the state of one run.
 
     Args:
-        folder: where to, an existing folder.
+        folder: existing folder to write to.
         options: options of the run.
         state: its state.
         dataset: its images.
-        backend: of the operations, see sg3tf.ops.use_backend.
-        draw: replace large weights by numbers that are drawn from a seed, for a state without training.
+        backend: backend of the operations, see sg3tf.ops.use_backend.
+        draw: replace large weights by numbers drawn from a seed, for an untrained state.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Exporter:
         print(f"{name}: {len(text) / 1e6:.1f} MB, {len(captured)} variables, {len(updated)} updated", flush=True)
 
     def _name(self, name: str, captured: Any) -> str:
-        """Return the name of a variable, or make `name` that of a constant that a function holds."""
+        """Return the name of a variable; for a constant that a function holds, store it as `name`."""
         if isinstance(captured, tf.Variable):
             return self._names[captured.handle.ref()]
         self._stored[name] = captured.numpy()
@@ -138,7 +138,7 @@ class Exporter:
         return name
 
     def _initial_values(self, draw: bool) -> dict[str, dict[str, Any]]:
-        """Say how each variable begins, and store the arrays that cannot be computed; `draw` changes variables."""
+        """Return how each variable starts, and store arrays that cannot be computed; `draw` changes variables."""
         initial: dict[str, dict[str, Any]] = {}
         values = {name: variable.numpy() for name, variable in self._variables.items()}
         for number, (name, value) in enumerate(values.items()):
@@ -158,11 +158,11 @@ class Exporter:
 
 
 class _Recorder(StepOrder):
-    """Inputs of all phases of a first step, by name, in which everything that happens from time to time happens.
+    """Inputs of all phases of a first step, by name. The step includes every phase that runs only from time to time.
 
     Args:
         options: options of the run.
-        random_inputs: those of the run.
+        random_inputs: random inputs of the run.
     """
 
     def __init__(self, options: Options, random_inputs: RandomInputs) -> None:
@@ -184,11 +184,11 @@ class _Recorder(StepOrder):
 
 
 def donating(text: str, donated: dict[int, int]) -> str:
-    """Return a program whose results take the memory of arguments.
+    """Return a program whose results reuse the memory of arguments.
 
     Args:
         text: StableHLO.
-        donated: {number of an argument of main: number of the result that replaces it}.
+        donated: {index of an argument of main: index of the result that replaces it}.
     """
     start = text.index("func.func @main(")
     end = text.index("\n", start)
@@ -202,7 +202,7 @@ def donating(text: str, donated: dict[int, int]) -> str:
 
 
 def export_run(folder: Path, options: Options, state: TrainState, dataset: Any, held_out: Any, backend: str) -> None:
-    """Export a run in its present state to a new folder."""
+    """Export a run in its current state to a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = state.cur_nimg == 0 and options.init_from is None
     exporter = Exporter(folder, options, state, dataset, backend, draw)
@@ -215,7 +215,7 @@ def export_run(folder: Path, options: Options, state: TrainState, dataset: Any, 
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """Define the flags: every option of trainer.config.Options, and those of the export."""
+    """Define the flags: all options of trainer.config.Options, and those of the export."""
     config.define_flags(values)
     flags.DEFINE_string("out", None, "Folder to write.", required=True, flag_values=values)
     flags.DEFINE_enum("backend", "native", BACKENDS, "Backend of the operations on the GPU.", flag_values=values)

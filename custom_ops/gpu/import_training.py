@@ -1,4 +1,4 @@
-"""Bring a state of train_programs.py back: a run folder that `sg3tf train --resume` continues, with generator.keras.
+"""Import a state of train_programs.py as a run folder with generator.keras, which `sg3tf train --resume` continues.
 
 python custom_ops/gpu/import_training.py build/portraits-64 OUT/state --outdir=runs
 """
@@ -24,7 +24,7 @@ from trainer.state import TrainState
 
 
 def assign(state: TrainState, arrays: Mapping[str, Any], progress: Progress) -> None:
-    """Give a state of the trainer the arrays and the progress of exported programs."""
+    """Set a state of the trainer to the arrays and the progress of exported programs."""
     for name, variable in variables_by_name(state).items():
         variable.assign(arrays[name])
     for variable, value in zip(state.controller.variables, progress.controller, strict=True):
@@ -33,12 +33,12 @@ def assign(state: TrainState, arrays: Mapping[str, Any], progress: Progress) -> 
 
 
 def import_state(folder: Path, trained: Path, outdir: Path) -> Path:
-    """Make a run folder with a checkpoint of a state, and return the checkpoint.
+    """Create a run folder with a checkpoint of a state, and return the checkpoint.
 
     Args:
         folder: written by export_training.py.
         trained: folder of the state.
-        outdir: folder for run folders.
+        outdir: folder that contains run folders.
     """
     options = Options.from_file(folder / training_folder.OPTIONS)
     arrays, progress = training_folder.read_state(trained)
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="written by export_training.py")
     parser.add_argument("state", type=Path, help="folder of the state, such as OUT/state")
-    parser.add_argument("--outdir", type=Path, default=Path("runs"), help="folder to make a run folder in")
+    parser.add_argument("--outdir", type=Path, default=Path("runs"), help="folder in which to create the run folder")
     args = parser.parse_args()
     print(import_state(args.folder, args.state, args.outdir))
 

@@ -1,5 +1,5 @@
-// The CUDA handlers of the project's XLA custom calls without TensorFlow, for programs that run in JAX. jit/build.sh
-// compiles it together with the launchers; see run_all.sh.
+// The CUDA handlers of the project's XLA custom calls, without TensorFlow, for programs that run in JAX. jit/build.sh
+// compiles them together with the launchers; see run_all.sh.
 
 #include "custom_ops/filtered_lrelu/handler.h"
 #include "custom_ops/upfirdn2d/handler.h"

@@ -1,8 +1,8 @@
-"""Find out what the launchers of the CUDA kernels would launch, on a machine without a GPU.
+"""Record what the launchers of the CUDA kernels would launch, on a machine without a GPU.
 
 The launchers and their compiler (custom_ops/jit) run as always, except that recorder.cc stands in for NVIDIA's driver:
-it answers as an H100 or H200 does and hands over each compiled kernel and each launch. So the plans, tiles, parameters
-and grids are those of the real launchers, and the machine code is what a card would execute.
+it answers like an H100 or H200 and hands over each compiled kernel and each launch. So plans, tiles, parameters and
+grids are those of the real launchers, and the machine code is what a card would execute.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KernelInfo:
 class RecordedLaunch:
     """One launch: the kernel, sizes in blocks and threads, bytes of shared memory, parameters.
 
-    `cubin` is the file with the kernel's code, in which it is called `kernel`.
+    `cubin` is the file with the code of the kernel, and `kernel` its name there.
     """
 
     cubin: Path
@@ -66,7 +66,7 @@ def packaged(pattern: str) -> list[str]:
 
 
 def tool(name: str) -> str:
-    """Return the path of cuobjdump or nvdisasm: of the package nvidia-cuda-NAME, on PATH, or in CUDA's own folder."""
+    """Return the path of cuobjdump or nvdisasm: from the package nvidia-cuda-NAME, PATH, or CUDA's own folder."""
     for found in (*packaged(f"bin/{name}"), shutil.which(name), shutil.which(f"/usr/local/cuda/bin/{name}")):
         if found:
             return found
@@ -74,7 +74,7 @@ def tool(name: str) -> str:
 
 
 def run(command: list[str], path: Path | None = None) -> str:
-    """Run a program, with `path` in front of PATH, and return what it prints; exit with its messages if it fails."""
+    """Run a program, with `path` in front of PATH, and return its output; if it fails, exit with its messages."""
     environment = dict(os.environ)
     if path is not None:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
@@ -115,7 +115,7 @@ def parse_infos(usage: str, elf: str) -> dict[str, KernelInfo]:
 
 
 def elf_size(header: bytes) -> int:
-    """Return the length of a cubin from its first 64 bytes: the end of its headers, which come last."""
+    """Return the length of a cubin from its first 64 bytes: the end of its tables of headers, which come last."""
     segments, sections = struct.unpack_from("<QQ", header, 32)
     segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", header, 54)
     return max(segments + segment_size * segment_count, sections + section_size * section_count)
@@ -124,7 +124,7 @@ def elf_size(header: bytes) -> int:
 class Launchers:
     """The launchers of the kernels. `folder` keeps libraries and cubins; `arch` is 90 for compute capability 9.0.
 
-    Only one object of this class may be used in a process, because the launchers keep the driver that they find first.
+    A process may use only one object of this class, because the launchers keep the first driver that they find.
     """
 
     def __init__(self, folder: Path, arch: int) -> None:

@@ -1,4 +1,4 @@
-"""Networks and training phases that are exported, with inputs and weights that two machines can draw alike."""
+"""Networks and training phases to export, with inputs and weights that two machines draw identically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer import losses
 from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, RealInputs, View
 from trainer.step import LossFunction, summed_gradients
 
-WS_SCALE = 0.5  # of style vectors, about that of a mapping network
+WS_SCALE = 0.5  # of style vectors, about as from a mapping network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Network:
     Attributes:
         preset: configuration of the generator.
         resolution: pixels.
-        batch: images of a call.
-        dtype: policy.
+        batch: images per call.
+        dtype: dtype policy.
         sizes: channel_base, channel_max.
         latent: width of z and w.
     """
@@ -91,7 +91,7 @@ class State:
 
 
 def phase_function(state: State, phase: str) -> Callable[[Any], Any]:
-    """Return the function of a phase: images for "forward", else gradients and metrics."""
+    """Return the function of a phase. It returns images for "forward", else gradients and metrics."""
     if phase == "forward":
         return lambda ws: state.G.synthesis(ws)
     model = state.G if phase in ("G", "PL") else state.D
@@ -99,7 +99,7 @@ def phase_function(state: State, phase: str) -> Callable[[Any], Any]:
 
 
 def phase_inputs(network: Network, state: State, phase: str) -> Any:
-    """Return inputs of the function of a phase; their first axis counts images."""
+    """Return inputs for the function of a phase; their first axis is the batch."""
     count = network.batch // 2 if phase == "PL" else network.batch
     label = np.zeros([count, 0], np.float32)
     if phase == "forward":

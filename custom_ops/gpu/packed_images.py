@@ -1,4 +1,4 @@
-"""Images and labels of a data set in one small file, read with NumPy alone: no TFRecords, no image library."""
+"""Images and labels of a data set in one small file that NumPy alone can read: no TFRecords, no image library."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sg3tf.utils.files import atomic_path
 from sg3tf.utils.resolution import to_resolution
 
-CHUNK = 256  # images that are compressed together
+CHUNK = 256  # images compressed together
 
 
 class PackedImages:
-    """Images in memory by index, as sg3tf.data.Dataset has them.
+    """Images in memory by index, with the interface of sg3tf.data.Dataset.
 
     Args:
         images: uint8 [N, H, W, C].
@@ -48,7 +48,7 @@ def write(file: Path, images: NDArray[np.uint8], labels: NDArray[np.float32]) ->
     """Write images, as differences of neighboring pixels with LZMA: about 15 % smaller than PNG.
 
     Args:
-        file: its name ends with .npz.
+        file: path that ends with .npz.
         images: uint8 [N, H, W, C].
         labels: float32 [N, label_dim].
     """
@@ -65,7 +65,7 @@ def write(file: Path, images: NDArray[np.uint8], labels: NDArray[np.float32]) ->
 
 
 def read(file: Path) -> PackedImages:
-    """Read what `write` has written."""
+    """Read a file written by `write`."""
     with np.load(file) as arrays:
         labels, images = arrays["labels"], np.empty(arrays["shape"], np.uint8)
         chunks = [arrays[f"chunk{i}"] for i in range(-(-len(images) // CHUNK))]

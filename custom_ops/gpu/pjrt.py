@@ -1,6 +1,6 @@
-"""Programs of stablehlo.py in JAX, where no TensorFlow is needed.
+"""Run programs of stablehlo.py in JAX, without TensorFlow.
 
-JAX has no public function for StableHLO that it did not make; the names used here are in 0.10.2 and 0.11.2.
+JAX has no public function to run StableHLO from elsewhere. The private names used here exist in 0.10.2 and 0.11.2.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TARGETS = ("sg3_filtered_lrelu", "sg3_upfirdn2d")
 
 
 def register_handlers(library: Path) -> None:
-    """Give JAX the native operations.
+    """Register the native operations with JAX.
 
     Args:
-        library: made from jax_ffi.cc for a GPU. On a CPU sg3tf/ops/lib/_sg3tf_native_xla.so, beside TensorFlow.
+        library: on a GPU, built from jax_ffi.cc; on a CPU, sg3tf/ops/lib/_sg3tf_native_xla.so, which needs TensorFlow.
     """
     on_gpu = jax.default_backend() == "gpu"
     if not on_gpu:
@@ -41,7 +41,7 @@ class Program:
         text: StableHLO.
 
     Attributes:
-        device: the device that it runs on.
+        device: the device on which it runs.
     """
 
     def __init__(self, text: str) -> None:
@@ -53,14 +53,14 @@ class Program:
         """Return the results, which may still be being computed: see jax.block_until_ready.
 
         Args:
-            arguments: NumPy arrays, which are copied to the device, and arrays of JAX that are on it.
+            arguments: NumPy arrays, which are copied to the device, and JAX arrays that are already on it.
         """
-        # Even of arrays that are there, device_put takes 20 us each.
+        # device_put takes 20 us per array, even if the array is already there.
         placed = [a if isinstance(a, jax.Array) else jax.device_put(a, self.device) for a in arguments]
         return [shards[0] for shards in self._loaded.execute_sharded(placed).disassemble_into_single_device_arrays()]
 
     def memory_gb(self) -> dict[str, float]:
-        """Return the memory that a call needs on the device: of arguments, results, and everything in between."""
+        """Return the memory that a call needs on the device: for arguments, results, and everything in between."""
         sizes = self._loaded.get_compiled_memory_stats()
         kinds = {"arguments": "argument", "results": "output", "temporary": "temp"}
         return {name: getattr(sizes, f"{kind}_size_in_bytes") / 1e9 for name, kind in kinds.items()}

@@ -2,14 +2,14 @@
 
 python custom_ops/gpu/predict.py --out=predictions.json
 
-The launchers run as they are, with a stand-in for the driver that writes down each launch (launches.py). A sample of
-the warps of a launch is then executed, instruction by instruction as far as addresses and loops go (sass.py), which
-counts instructions, bank conflicts and sectors. cost.py turns the counts into milliseconds, with a calibration on
-measured kernels. Needs g++, NVRTC or nvcc, cuobjdump and nvdisasm; `pip install -e ".[dev]" nvidia-cuda-nvrtc-cu12`
-brings all but the first.
+The launchers run unchanged, with a stand-in for the driver that records each launch (launches.py). sass.py executes a
+sample of the warps of each launch, instruction by instruction as far as addresses and loops require, and counts
+instructions, bank conflicts and sectors. cost.py converts the counts to milliseconds, with a calibration on measured
+kernels. Requires g++, NVRTC or nvcc, cuobjdump and nvdisasm; `pip install -e ".[dev]" nvidia-cuda-nvrtc-cu12` installs
+all but the first.
 
-With --measured=FILE, a record of gpu/check.py for the same kernels, the calibration is made anew and written too.
-Beside the predictions stand the times of the kernels of before and of the official plugin, and the targets.
+With --measured=FILE, a report of gpu/check.py for the same kernels, also makes and writes a new calibration. The output
+also lists the times of the earlier kernels and of the official plugin, and the targets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TARGETS = {
 
 
 def pointers(count: int) -> list[ctypes.c_void_p]:
-    """Return addresses that are aligned and far apart; nothing reads them."""
+    """Return addresses that are aligned and far apart; they are never read."""
     return [ctypes.c_void_p((i + 1) << 40) for i in range(count)]
 
 
@@ -111,13 +111,13 @@ def cases(batch: int, dtypes: list[str], operations: list[str]) -> Iterator[Case
 
 
 def signature(layer: check.Lrelu) -> tuple[object, ...]:
-    """Return what distinguishes a layer from others, except for its name."""
+    """Return everything that distinguishes a layer from others, except its name."""
     filters = tuple(f.tobytes() for r in (layer.up, layer.down) for f in (r.filter.y, r.filter.x))
     return layer.up.in_sizes, layer.up.out_sizes, layer.down.out_sizes, layer.channels, layer.slope, filters
 
 
 def geometry(problem: ctypes.Structure) -> tuple[object, ...]:
-    """Return the numbers of a problem except for its taps."""
+    """Return the numbers of a problem, except its taps."""
     values = [getattr(problem, name) for name, kind, *_ in problem._fields_ if not issubclass(kind, ctypes._Pointer)]
     return tuple(geometry(value) if isinstance(value, ctypes.Structure) else value for value in values)
 
@@ -134,7 +134,7 @@ def network_layers(batch: int) -> dict[str, list[str]]:
 
 
 class Counter:
-    """Counts what launches execute, on a sample of their warps."""
+    """Counts the instructions of launches, on a sample of their warps."""
 
     def __init__(self, launchers: launches.Launchers, repeats: int) -> None:
         self.launchers = launchers
@@ -152,7 +152,7 @@ class Counter:
     def count(self, launch: launches.RecordedLaunch) -> tuple[sass.Counts, float]:
         """Return the counts of a sample and the factor from the sample to the launch.
 
-        Each warp of a block is executed `repeats` times, every time in another random block.
+        Executes each warp of a block `repeats` times, each time in another random block.
         """
         program, info = self.program(launch), self.launchers.info(launch)
         visible = sass.Launch.create(launch.grid, launch.block, launch.parameters, info.parameters_at)
@@ -183,7 +183,7 @@ class Counter:
     def row(self, case: Case) -> dict[str, Any] | None:
         """Return the row of a case, without times; None if the launcher does not support it.
 
-        Calls that differ in taps alone, such as layers of two networks, are executed once.
+        Calls that differ only in taps, such as layers of two networks, are executed once.
         """
         key = (case.operation, case.mode, case.dtype, geometry(case.problem))
         if key not in self._rows:
@@ -231,7 +231,7 @@ def works_of(row: dict[str, Any]) -> list[cost.Work]:
 
 
 def add_times(rows: list[dict[str, Any]], calibrations: dict[str, cost.Calibration]) -> None:
-    """Add predicted times, and what each resource alone would need, to rows."""
+    """Add predicted times to rows, and the time that each resource alone would need."""
     for row in rows:
         calibration = calibrations[OPERATIONS[row["op"]]]
         works = works_of(row)
@@ -244,9 +244,9 @@ def add_times(rows: list[dict[str, Any]], calibrations: dict[str, cost.Calibrati
 
 
 def calibrate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Calibrate on rows with "measured_ms", for each operation, and state the errors.
+    """Calibrate each operation on rows with "measured_ms", and report the errors.
 
-    The errors are those of predictions for networks, or kinds of filters, that the calibration has not seen.
+    The errors are those of predictions for networks, or kinds of filters, that the calibration left out.
     """
     result = {}
     for operation in sorted({OPERATIONS[row["op"]] for row in rows}):
@@ -302,7 +302,7 @@ def sums(rows: list[dict[str, Any]], batch: int) -> list[dict[str, Any]]:
 
 
 def add_comparisons(rows: list[dict[str, Any]], totals: list[dict[str, Any]], record: dict[str, Any]) -> None:
-    """Add the times of the kernels of before and of the official plugin, and the targets."""
+    """Add the times of the earlier kernels and of the official plugin, and the targets."""
     before = {(r["op"], r["mode"], r["shape"], r["dtype"]): r["ms"] for r in record["rows"]}
     official = {(f"{r['network']} {r['name']}", r["dtype"]): r for r in record["official"]}
     shapes = network_layers(record["batch"])
@@ -342,8 +342,8 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the predictions here, as JSON")
-    parser.add_argument("--measured", type=Path, help="times of these same kernels, to calibrate on")
-    parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="an earlier output with --measured")
+    parser.add_argument("--measured", type=Path, help="measured times of the same kernels, to calibrate on")
+    parser.add_argument("--calibration", type=Path, default=CALIBRATION, help="earlier output with --measured")
     parser.add_argument("--arch", type=int, default=90, help="compute capability to compile for, 90 for 9.0")
     parser.add_argument("--ops", nargs="+", choices=list(OPERATIONS), default=list(OPERATIONS))
     parser.add_argument("--dtypes", nargs="+", choices=list(check.TYPES), default=["float16", "float32"])
@@ -403,7 +403,7 @@ def load_calibrations(path: Path) -> dict[str, cost.Calibration]:
 
 
 def dump(report: dict[str, Any]) -> str:
-    """Return JSON with one row a line."""
+    """Return JSON with one row per line."""
     rows = ",\n".join(json.dumps(row) for row in report["rows"])
     head = json.dumps({key: value for key, value in report.items() if key != "rows"}, indent=1)
     return f'{head[:-2]},\n "rows": [\n{rows}\n]\n}}\n'

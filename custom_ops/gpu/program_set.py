@@ -1,7 +1,7 @@
-"""A folder of programs: its description, which the exporter writes and the runner reads. Without TensorFlow and JAX.
+"""The description of a folder of programs, which the exporter writes and the runner reads. Needs no TensorFlow or JAX.
 
-programs.json lists the programs, NAME.mlir.gz has the text of one, and stored.npz small arguments and expected results.
-Large arguments are drawn from seeds on both sides, so that the folder stays small.
+programs.json lists the programs, NAME.mlir.gz has the text of a program, and stored.npz has small arguments and
+expected results. Large arguments are drawn from seeds on both sides, which keeps the folder small.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Argument:
         shape: of a drawn array.
         seed: of a drawn array.
         scale: standard deviation of float32 numbers; 0 for bytes from 0 to 255.
-        dtype: type that the numbers are rounded to.
+        dtype: type to which the numbers are rounded.
     """
 
     stored: str = ""
@@ -50,7 +50,7 @@ class Expected:
 
     Attributes:
         result: the result.
-        limit: largest norm of a difference that rounding explains.
+        limit: largest norm of a difference that rounding can explain.
     """
 
     result: Argument
@@ -62,10 +62,10 @@ class Entry:
     """A program.
 
     Attributes:
-        name: of its file.
-        images: number of images of a call; times are divided by it.
+        name: name of its file.
+        images: images per call; times are divided by it.
         arguments: in order.
-        expected: results to compare with; none for large programs.
+        expected: results to compare with; empty for large programs.
         labels: network, phase, backend and the like, for reports.
     """
 
@@ -80,7 +80,7 @@ class ProgramSet:
     """A folder of programs.
 
     Args:
-        folder: it is read if it is there.
+        folder: read if it exists.
 
     Attributes:
         entries: the programs, by name.
@@ -102,7 +102,7 @@ class ProgramSet:
         return gzip.decompress((self.folder / f"{name}.mlir.gz").read_bytes()).decode()
 
     def add(self, entry: Entry, text: str) -> None:
-        """Write a program; `save` makes it known."""
+        """Write a program; `save` adds it to the list."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / f"{entry.name}.mlir.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
         self.entries[entry.name] = entry

@@ -42,7 +42,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
       return *value = arch / 10, 0;
     case 76:
       return *value = arch % 10, 0;
-    case 81:  // shared memory of a multiprocessor, the most for a block, what the driver takes
+    case 81:  // shared memory: of a multiprocessor, the most for a block, what the driver takes
       return *value = 233472, 0;
     case 97:
       return *value = 232448, 0;

@@ -1,12 +1,11 @@
-"""Measure what the roundings of filtered_lrelu on tensor cores cost in images, emulated without a GPU.
+"""Measure how much the roundings of filtered_lrelu on tensor cores degrade images, emulated without a GPU.
 
 python custom_ops/gpu/rounding.py --network=examples/portraits-64.keras --out=rounding.json
 
-Emulated is the forward pass for float16 images and separable filters (docs/adr/0020): upsampling along y, upsampling
-along x with the nonlinearity, downsampling along x, downsampling along y, with numbers and filters rounded in between.
-Prints EQ-T and EQ-T_frac in dB, and the root mean square difference from images in float32, for arithmetic in float32
-between input and output of the operation, and for the kernel. Without --network: StyleGAN3-T of 64 pixels with random
-weights.
+Emulates the forward pass for float16 images and separable filters (docs/adr/0020): upsampling along y, upsampling along
+x with the nonlinearity, downsampling along x, downsampling along y, with numbers and filters rounded in between. Prints
+EQ-T and EQ-T_frac in dB, and the root mean square difference from float32 images, for float32 arithmetic between input
+and output of the operation, and for the kernel. Without --network, uses StyleGAN3-T of 64 pixels with random weights.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def round_taps(taps: Taps, factor: int) -> Taps:
-    """Round taps to float16, with the sum of each of `factor` phases kept as nearly as one step of each tap allows."""
+    """Round taps to float16, keeping the sum of each of `factor` phases as well as one step of each tap allows."""
     result = taps.astype(np.float16)
     for phase in range(factor):
         chosen = result[phase::factor]  # a view
@@ -55,13 +54,13 @@ def round_taps(taps: Taps, factor: int) -> Taps:
 
 
 def normalize(taps: Taps, factor: int) -> tuple[Taps, float]:
-    """Divide by the power of two that makes outputs at most as large as inputs; return it too."""
+    """Divide by the power of two that makes outputs at most as large as inputs; also return that power."""
     gain = 2.0 ** math.ceil(math.log2(max(np.abs(taps[phase::factor]).sum() for phase in range(factor))))
     return taps / gain, gain
 
 
 def rounding_error(taps: Taps) -> float:
-    """Sum of the squares of what rounding to float16 changes, relative to that of the taps."""
+    """Sum of the squared changes by rounding to float16, relative to the sum of the squared taps."""
     return float(np.sum((taps - taps.astype(np.float16)) ** 2) / np.sum(taps**2))
 
 
@@ -84,9 +83,9 @@ def emulate(
     clamp: float,
     rounds: bool = True,
 ) -> tf.Tensor:
-    """sg3tf.ops.filtered_lrelu with the kernel's arithmetic where x is float16 and the filters are separable.
+    """sg3tf.ops.filtered_lrelu with the kernel's arithmetic if x is float16 and the filters are separable.
 
-    Without `rounds` the same passes in float32; the other arguments and the result are those of filtered_lrelu.
+    Without `rounds`, runs the same passes in float32. The other arguments and the result are those of filtered_lrelu.
     """
     if x.dtype != tf.float16 or up == 1 or np.ndim(down_taps) != 1:
         return filtered_lrelu(
@@ -97,7 +96,7 @@ def emulate(
     def used(taps: Taps, factor: int) -> Taps:
         return round_taps(taps, factor) if rounds else taps
 
-    # Samples are scaled such that the clamp becomes the largest number and z + bent |z| is the leaky ReLU.
+    # Samples are scaled so that the clamp becomes the largest number and z + bent |z| is the leaky ReLU.
     up_y, gain_y = normalize(np.asarray(up_taps, np.float64) * up**2 * gain, up)
     up_x, gain_x = normalize(np.asarray(up_taps, np.float64), up)
     scale = (1 + slope) / 2 * HALF_MAX / clamp * gain_y * gain_x
@@ -123,7 +122,7 @@ def emulate(
 
 
 def measure(operation: Callable[..., tf.Tensor], G: Any, reference: Any, latents: int) -> dict[str, float]:
-    """EQ-T of `latents` latents, and the difference of 8 images from those of `reference`, with `operation` in G."""
+    """Return EQ-T on `latents` latents, and the difference of 8 images from `reference`, with `operation` in G."""
     stylegan3.filtered_lrelu = operation  # type: ignore[attr-defined]
     try:
         values = compute(["eqt50k_int", "eqt50k_frac"], G, num_samples=latents)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Checks and measurements on a machine with a GPU, NVRTC or nvcc, and JAX but no TensorFlow:
+# Runs checks and measurements on a machine with a GPU, NVRTC or nvcc, and JAX but no TensorFlow:
 #   custom_ops/gpu/run_all.sh OUT [PROGRAMS [STEPS]]
-# OUT gets log.txt and results.tgz, with all reports after every step: such machines bring back few files. PROGRAMS is a
-# folder made by `make gpu-programs`, without which only the kernels are checked. STEPS is a regular expression: the
-# steps to run, for a second call. The most valuable come first. SG3TF_SECONDS (400) is the time for all of them; a step
-# ends when its own is up, with what it has written by then. The exit status is 1 if one fails or is cut.
+# Writes log.txt and results.tgz to OUT; results.tgz gets all reports after every step, because such machines return few
+# files. PROGRAMS is a folder made by `make gpu-programs`; without it, only the kernels are checked. STEPS is a regular
+# expression that selects the steps to run, for a second call. The most valuable steps come first. SG3TF_SECONDS (400)
+# limits the time of all steps. A step that reaches its own limit is stopped, and keeps what it has written by then. The
+# exit status is 1 if a step fails or is stopped.
 set -uo pipefail
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
@@ -19,7 +20,7 @@ ffi=$work/libsg3_jax_ffi.so
 trap 'rm -rf "$work"' EXIT
 mkdir "$reports"
 
-# step NAME SECONDS COMMAND...: for at most that long, and not past the end
+# step NAME SECONDS COMMAND...: runs for at most that long, and not past the total limit
 step() {
   local name=$1 seconds=$2 started=$SECONDS code=0
   shift 2
@@ -35,7 +36,7 @@ step() {
   tar -C "$reports" -czf "$out/.results.tgz" . && mv "$out/.results.tgz" "$out/results.tgz"
 }
 
-# check_kernels NAME SECONDS DTYPE OPS...: a process for each, as an error of a kernel can end all later calls of one
+# check_kernels NAME SECONDS DTYPE OPS...: one process for each, because a kernel error can make all later calls fail
 check_kernels() {
   local name=kernels_$1 seconds=$2 dtype=$3
   shift 3
@@ -54,14 +55,14 @@ run_programs() {
 
 main() {
   nvidia-smi >"$reports/nvidia-smi.txt" 2>&1
-  # By its path: beside it is the file that it opens by name alone, and pip's is on no search path.
+  # By its path: NVRTC opens another file of its folder by name alone, and pip's folder is on no search path.
   if [ -z "${SG3TF_NVRTC:-}" ]; then
     SG3TF_NVRTC=$(python3 -c "import glob, sys
 found = [f for p in sys.path if p for f in sorted(glob.glob(p + '/nvidia/*/lib/libnvrtc.so.1[0-9]'))]
 print(found[-1] if found else '')")
     [ -n "$SG3TF_NVRTC" ] && export SG3TF_NVRTC && echo "NVRTC: $SG3TF_NVRTC"
   fi
-  # Kernels that were compiled for this kind of card beforehand; others are compiled here.
+  # Kernels compiled for this kind of card beforehand; others are compiled here.
   [ -z "${SG3TF_CACHE:-}" ] && [ -n "$programs" ] && [ -d "$programs/kernels" ] && export SG3TF_CACHE=$programs/kernels
   if [ -n "$programs" ]; then
     local include

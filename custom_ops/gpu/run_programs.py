@@ -1,8 +1,8 @@
-"""Run exported programs (export_programs.py) with JAX: compare results, measure time and memory, profile.
+"""Run exported programs (export_programs.py) with JAX: compare results, measure time and memory, and profile.
 
 python custom_ops/gpu/run_programs.py FOLDER --ffi=libffi.so --out=report.json
 
-Set NVIDIA_TF32_OVERRIDE=0 to compare results: XLA otherwise rounds the inputs of float32 convolutions to TF32, which
+Set NVIDIA_TF32_OVERRIDE=0 to compare results. Otherwise XLA rounds the inputs of float32 convolutions to TF32, which
 alone makes a difference of 1.4e-3. Leave it unset to measure times. The exit status is 1 if a program fails.
 """
 
@@ -35,12 +35,12 @@ PROFILED_CALLS = 2
 
 
 class Runner:
-    """Programs of a folder, one after the other.
+    """Runs the programs of a folder, one after another.
 
     Args:
         programs: the folder.
-        repeats: calls that are timed; 0 for none.
-        profile: longest kernels that a report lists; 0 for none.
+        repeats: timed calls; 0 for none.
+        profile: kernels to list, those that take the most time; 0 for none.
     """
 
     def __init__(self, programs: ProgramSet, repeats: int, profile: int) -> None:
@@ -48,13 +48,13 @@ class Runner:
         self._placed: dict[Argument, jax.Array] = {}
 
     def compile(self, entry: Entry) -> tuple[Program, float]:
-        """Return a compiled program, and the seconds that it took."""
+        """Return a compiled program and the compile time in seconds."""
         started = time.perf_counter()
         program = Program(self._programs.text(entry.name))
         return program, time.perf_counter() - started
 
     def run(self, entry: Entry, program: Program) -> Row:
-        """Return what is known of a program after running it."""
+        """Run a program and return its row of the report."""
         arguments = self._arguments(entry)
 
         def call() -> list[jax.Array]:
@@ -81,10 +81,10 @@ class Runner:
 
 
 def check(entry: Entry, results: list[jax.Array], stored: Any) -> Row:
-    """Compare results with those expected, or only look for numbers that are not finite.
+    """Compare results with the expected ones, or only look for numbers that are not finite.
 
     Returns:
-        "ok", and "largest_error": the largest norm of a difference, as a share of its limit; "of_result": its index.
+        "ok"; "largest_error", the largest norm of a difference as a share of its limit; "of_result", its index.
     """
     got = [np.asarray(result, np.float64) for result in results]
     row: Row = {"ok": all(bool(np.all(np.isfinite(result))) for result in got)}
@@ -124,11 +124,11 @@ def summarize(events: list[Row], calls: int) -> list[Row]:
     """Return the kernels of a trace, the longest first.
 
     Args:
-        events: of a trace in Chrome's format; times in microseconds.
-        calls: how often the program ran.
+        events: events of a trace in Chrome's format, with times in microseconds.
+        calls: number of times that the program ran.
 
     Returns:
-        Times and numbers of launches of one call; "example" has the instruction that one of the launches belongs to.
+        Times and launches per call; "example" has the instruction to which one of the launches belongs.
     """
     named = [event for event in events if event.get("ph") == "M"]
     processes = {e["pid"]: str(e["args"].get("name")) for e in named if e["name"] == "process_name"}
@@ -153,7 +153,7 @@ def summarize(events: list[Row], calls: int) -> list[Row]:
 
 
 def compiled_ahead(runner: Runner, entries: Iterable[Entry], jobs: int) -> Iterator[tuple[Entry, Any]]:
-    """Yield each program with a function that returns it compiled, `jobs` of them at a time.
+    """Yield each program with a function that returns it compiled. Compiles `jobs` programs at a time.
 
     Nothing is compiled while the caller runs a program.
     """
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--ffi", type=Path, help="library with the handlers of the native operations")
     parser.add_argument("--repeats", type=int, default=10, help="timed calls; 0 for none")
     parser.add_argument("--profile", type=int, default=0, help="kernels to list, those that take the most time")
-    parser.add_argument("--jobs", type=int, default=1, help="programs that are compiled at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="programs to compile at a time")
     parser.add_argument("--out", type=Path, help="write the report here, as JSON, after every program")
     args = parser.parse_args()
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}", flush=True)

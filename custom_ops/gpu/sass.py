@@ -1,15 +1,16 @@
 """Count the instructions that a CUDA kernel issues, from its machine code and without a GPU.
 
-A kernel's addresses, indices and loops depend on its parameters alone, not on the numbers in its tensors. So the
-integer part of the machine code (SASS, as `cuobjdump -sass` prints it) is executed here, one warp at a time, and
-everything that comes from memory or floating point arithmetic is "unknown" (None). That gives the exact number of times
-each instruction is issued, the bank conflicts of shared memory and the sectors of global memory. A branch on an unknown
-value falls through and is counted in `Counts.unknown_branches`, which must stay small for the counts to mean anything.
+A kernel's addresses, indices and loops depend on its parameters alone, not on the numbers in its tensors. So this
+module executes the integer part of the machine code (SASS, as printed by `cuobjdump -sass`), one warp at a time, and
+everything that comes from memory or floating-point arithmetic is "unknown" (None). The result is the exact number of
+times that each instruction is issued, the bank conflicts of shared memory and the sectors of global memory. A branch on
+an unknown value falls through and is counted in `Counts.unknown_branches`, which must stay small for the counts to be
+meaningful.
 
 Not modeled: time, caches, and values in shared memory. Written for compute capability 8.0 to 9.0.
 """
 
-# ruff: noqa: N802  methods have the names of opcodes
+# ruff: noqa: N802  methods are named after opcodes
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ WORD = (1 << 32) - 1
 LONG = (1 << 64) - 1
 SIGN = 1 << 31
 
-# A number in a register: the same in all lanes (int), one of each lane (uint64 [32]), or unknown. Predicates likewise.
+# A number in a register: the same in all lanes (int), one per lane (uint64 [32]), or unknown. Predicates likewise.
 Value = Any
 Getter = Callable[["Warp"], Value]
 Step = Callable[["Warp", NDArray[np.bool_] | None], None]
@@ -55,7 +56,7 @@ class Instruction:
 
     @property
     def label(self) -> str:
-        """The opcode, except for products of zeros, by which the compiler moves constants."""
+        """The opcode; MOV for products of zeros, with which the compiler moves constants."""
         if self.base == "HFMA2" and all(a.lstrip("-") == "RZ" for a in self.operands[1:3]):
             return "MOV"
         return self.opcode
@@ -110,10 +111,10 @@ def kind_of(opcode: str) -> str:
 
 @dataclasses.dataclass
 class Counts:
-    """Executed warp instructions, and what their accesses to memory cost."""
+    """Executed warp instructions, and the cost of their memory accesses."""
 
     opcodes: Counter[str] = dataclasses.field(default_factory=Counter)
-    shared_wavefronts: int = 0  # of loads and stores: one each clock of a multiprocessor
+    shared_wavefronts: int = 0  # of loads and stores: one per clock of a multiprocessor
     ideal_wavefronts: int = 0  # the same without bank conflicts
     shared_stores: int = 0
     shared_store_conflicts: int = 0
@@ -151,7 +152,7 @@ def _mask(flags: Value, within: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """The parts of a launch that a warp can see."""
+    """The parts of a launch that a warp can read."""
 
     constants: bytes  # bank 0, with block and grid sizes and the parameters
     grid: tuple[int, int, int]
@@ -161,7 +162,7 @@ class Launch:
     def create(
         cls, grid: tuple[int, int, int], block: tuple[int, int, int], parameters: bytes, offset: int = 0x210
     ) -> Launch:
-        """Lay out the constant bank: sizes from 0 on, parameters from `offset` on."""
+        """Lay out the constant bank: sizes at 0, parameters at `offset`."""
         head = struct.pack("<6I", *block, *grid)
         return cls(head.ljust(offset, b"\0") + parameters, grid, block)
 
@@ -193,13 +194,13 @@ class Warp:
         return self.registers.get(name, 0)
 
     def put(self, name: str, value: Value, where: NDArray[np.bool_] | None) -> None:
-        """Assign in the lanes of `where`, None for all."""
+        """Assign in the lanes of `where`; None means all lanes."""
         if name not in ("RZ", "URZ", "PT", "UPT"):
             self.registers[name] = self.merged(self.registers.get(name, 0), value, where)
 
     @staticmethod
     def merged(old: Value, value: Value, where: NDArray[np.bool_] | None) -> Value:
-        """Return `value` in the lanes of `where`, None for all, and `old` in others. Unknown old values become 0."""
+        """Return `value` in the lanes of `where` (None: all lanes) and `old` in others. Unknown old values become 0."""
         if where is None or value is None:
             return value
         kind = np.bool_ if np.asarray(value).dtype == np.bool_ else np.uint64
@@ -207,7 +208,7 @@ class Warp:
 
 
 def following(name: str, distance: int) -> str:
-    """Return the register that many after `name`."""
+    """Return the register `distance` places after `name`."""
     if name in ("RZ", "URZ"):
         return name
     prefix, number = re.fullmatch(r"(U?R)(\d+)", name).groups()  # type: ignore[union-attr]
@@ -246,11 +247,11 @@ def plain(text: str) -> Getter:
         return indexed
     if _REGISTER.fullmatch(text):
         return lambda warp: warp.registers.get(text, 0)
-    return lambda warp: None  # a floating point number, half a register, another bank
+    return lambda warp: None  # a floating-point number, half a register, another bank
 
 
 def operand(text: str) -> Getter:
-    """Return the getter of an integer operand. A negated one is 2^32 - x, so that carries come out right."""
+    """Return the getter of an integer operand. A negated one is 2^32 - x, so that carries are right."""
     if text.startswith("-") and not _NUMBER.fullmatch(text):
         get = plain(text[1:])
         return lambda warp: None if (x := get(warp)) is None else (1 << 32) - x
@@ -316,7 +317,7 @@ def shift_right(x: Value, by: Value) -> Value:
 
 
 def both(f: Callable[..., Value], *values: Value) -> Value:
-    """Return f(*values), unknown if any value is."""
+    """Return f(*values), or unknown if any value is unknown."""
     return None if any(v is None for v in values) else f(*values)
 
 
@@ -355,7 +356,7 @@ _COMBINE: dict[str, Callable[[Value, Value], Value]] = {
 
 
 def combine(how: str, a: Value, b: Value) -> Value:
-    """Return a AND b, a OR b, ... of predicates, known if either side decides it."""
+    """Return a AND b, a OR b, ... of predicates; known if either side alone decides it."""
     deciding = {"AND": False, "OR": True}.get(how)
     if a is None or b is None:
         known = b if a is None else a
@@ -386,7 +387,7 @@ def _half(text: str) -> int | None:
 
 
 class _Decoder:
-    """The steps of instructions. A method's name is an opcode without its modifiers and without the U of scalars."""
+    """Makes the steps of instructions. Each method is named after an opcode, without modifiers and the U of scalars."""
 
     def __init__(self, instruction: Instruction) -> None:
         self.instruction = instruction
@@ -394,14 +395,14 @@ class _Decoder:
         self.has = set(instruction.modifiers).__contains__
 
     def carries(self) -> list[str]:
-        """Remove and return the predicates that follow the first operand: carries that go out."""
+        """Remove and return the predicates after the first operand, which are outgoing carries."""
         result = []
         while len(self.args) > 1 and is_predicate(self.args[1]):
             result.append(self.args.pop(1))
         return result
 
     def incoming(self) -> list[Getter]:
-        """Remove and return the last predicates: carries that come in."""
+        """Remove and return the last predicates, which are incoming carries."""
         result = []
         while is_predicate(self.args[-1]):
             result.append(predicate(self.args.pop()))
@@ -608,7 +609,7 @@ class _Decoder:
         self.incoming()
         table = int(self.args[4], 16)
         getters = [operand(a) for a in self.args[1:4]]
-        # A row of the truth table that no operand can change does not read it.
+        # An operand is read only if it changes some row of the truth table.
         reads = [any((table >> row & 1) != (table >> (row ^ bit) & 1) for row in range(8)) for bit in (4, 2, 1)]
         zero = plain("RZ")
         used = [get if reading else zero for get, reading in zip(getters, reads, strict=True)]
@@ -696,7 +697,7 @@ class _Decoder:
     def IABS(self) -> Step:
         return self.compute(lambda x: x - 2 * (x >> 31) * x, operand(self.args[1]))
 
-    # the few conversions that integer division is made of
+    # the few conversions that integer division consists of
 
     def I2F(self) -> Step:
         if self.has("U64"):
@@ -733,7 +734,7 @@ class _Decoder:
         return self.compute(f, operand(self.args[1]))
 
     def HFMA2(self) -> Step:
-        """Return a step that knows 0 * 0 + constant, which the compiler uses to load constants."""
+        """Return a step that evaluates 0 * 0 + constant, with which the compiler loads constants."""
         zeros = all(a.lstrip("-") == "RZ" for a in self.args[1:3])
         halves = [_half(a) for a in self.args[3:5]]
         if not zeros or len(halves) != 2 or None in halves:
@@ -756,7 +757,7 @@ class _Decoder:
         return range(4 if self.has("128") else 2 if self.has("64") else 1)
 
     def local_address(self, operand: str) -> Getter:
-        """Return the getter of the address that an access to local memory has."""
+        """Return the getter of the address of an access to local memory."""
         if (address := _address(operand)) is None:
             raise UnsupportedError(f"{self.instruction.address:#x}: {operand!r} is not an address")
         return address
@@ -894,7 +895,7 @@ _ADDRESS = re.compile(r"\[(.*)\]$")
 
 
 def _address(text: str) -> Getter | None:
-    """Return the getter of [R76+UR14+0x100] or desc[UR8][R22.64+0x4]: 32 bits, or 64 if a register says so."""
+    """Return the getter of [R76+UR14+0x100] or desc[UR8][R22.64+0x4]: 32 bits, or 64 with a 64-bit register."""
     match = re.search(r"\[([^\[\]]*)\]$", text)
     if match is None:
         return None
@@ -934,9 +935,10 @@ def _add(a: Value, b: Value) -> Value:
 
 
 def wavefronts(addresses: NDArray[np.uint64], width: int) -> tuple[int, int]:
-    """Return the clocks that shared memory takes for the addresses of active lanes, and the least possible.
+    """Return the clocks that shared memory needs for the addresses of active lanes, and the least possible.
 
-    32 banks of 4 bytes; 8 bytes go in two halves of a warp and 16 in four quarters, unless the lanes need fewer words.
+    There are 32 banks of 4 bytes. Accesses of 8 bytes take two halves of a warp, and of 16 bytes four quarters, unless
+    the lanes need fewer words.
     """
     return _wavefronts(addresses.tobytes(), width)
 
@@ -968,10 +970,10 @@ _GLOBAL_ACCESS = {"LDG", "STG"}
 
 
 def observe(instruction: Instruction) -> Step | None:
-    """Return the step that counts what an access to memory costs, None for other instructions."""
+    """Return the step that counts the cost of a memory access; None for other instructions."""
     base = instruction.base
     addresses = [a for o in instruction.operands if (a := _address(o)) is not None]
-    if base == "LDGSTS":  # from its second address to the first
+    if base == "LDGSTS":  # copies from its second address to its first
         shared, source = _observe("STS", addresses[0], instruction), _observe("LDG", addresses[1], instruction)
 
         def both_sides(warp: Warp, where: NDArray[np.bool_] | None) -> None:
@@ -1018,7 +1020,7 @@ def _observe(base: str, address: Getter, instruction: Instruction) -> Step:
 
 
 class Program:
-    """A kernel, ready to be executed by warps."""
+    """A kernel that warps can execute."""
 
     def __init__(self, instructions: list[Instruction]) -> None:
         self.instructions = instructions
@@ -1123,7 +1125,7 @@ class _Execution:
             self.live &= ~taken
             return at + 1, lanes & ~taken
         if base == "BRA" and "DIV" in instruction.modifiers:
-            return at + 1, lanes  # only where lanes have not come together
+            return at + 1, lanes  # taken only if lanes have not converged
         if base == "BRA" and taken is not None and len(args) == 2:
             value = predicate(args[0])(self.warp)
             taken = None if value is None else _mask(value, taken)
@@ -1157,7 +1159,7 @@ class _Execution:
         return self.program.index[value]
 
     def release(self) -> None:
-        """Make groups ready whose lanes have all arrived or ended."""
+        """Release groups whose lanes have all arrived or ended."""
         for key in list(self.waiting):
             if self.waiting[key] & self.live == key[1] & self.live:
                 lanes = self.waiting.pop(key) & self.live

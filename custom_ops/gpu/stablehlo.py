@@ -1,4 +1,4 @@
-"""TensorFlow functions as StableHLO, in which the variables that they read and change are arguments and results."""
+"""Export TensorFlow functions as StableHLO. Variables that they read or change become arguments and results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Exported:
     Attributes:
         text: module; its function `main` takes the flattened inputs and then `captured`, and returns the flattened
             results and then the new values of `updated`. Inputs without elements, such as empty labels, are left out.
-        captured: variables that the function reads or changes, and tensors that it holds, in the order of arguments.
+        captured: variables that the function reads or changes, and tensors that it holds, in argument order.
         results: structure of the results, with a tf.TensorSpec for each.
         updated: variables that the function changes, in the order of the last results.
     """
@@ -38,11 +38,11 @@ def export(function: Callable[..., Any], *inputs: Any, backend: str) -> Exported
 
     Args:
         function: takes nested tensors; may read and assign variables.
-        inputs: its arguments: nested NumPy arrays or tensors, of which only shapes and types count.
+        inputs: its arguments, nested NumPy arrays or tensors; only their shapes and types matter.
         backend: "native" (custom calls), "xla" or "matmul", see sg3tf.ops.use_backend.
     """
     arguments = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-    # Traced before XLA comes into it, where "matmul" would become "xla".
+    # Traced outside XLA, under which "matmul" would become "xla".
     with use_backend(backend), _as_on_gpu():
         concrete = tf.function(function, autograph=False).get_concrete_function(*arguments)
     compiled = tf.function(lambda *tensors: concrete(*tensors), jit_compile=True, autograph=False)
@@ -61,7 +61,7 @@ def export(function: Callable[..., Any], *inputs: Any, backend: str) -> Exported
 
 @contextmanager
 def _as_on_gpu() -> Iterator[None]:
-    """Trace layers as where there is a GPU: float16 convolutions stay float16, without kernels for CPUs alone."""
+    """Trace layers as on a GPU: float16 convolutions stay float16, and CPU-only kernels are not used."""
     with (
         mock.patch.object(layers, "converts_float16", lambda: False),
         mock.patch.object(channels, "selects_cpu_kernel", lambda impl: False),
@@ -74,12 +74,12 @@ _ALIAS = re.compile(r"parameter_number = (\d+) : i64}, output_index = array<i64:
 
 
 def _aliased_parameters(text: str) -> list[int]:
-    """Return the numbers of the parameters that the last results are the new values of, in the order of results."""
+    """Return the numbers of the parameters whose new values are the last results, in the order of results."""
     return [int(parameter) for parameter, _ in sorted(_ALIAS.findall(text), key=lambda pair: int(pair[1]))]
 
 
 def _portable(text: str) -> str:
-    """Return a module without the dialect mhlo, names of files, and the aliases that would donate arguments."""
+    """Return a module without the mhlo dialect, file names, and the aliases that would donate arguments."""
     text = re.sub(r"(module @\S+) attributes \{.*\} \{$", r"\1 {", text, count=1, flags=re.MULTILINE)
     text = re.sub(r"mhlo\.copy (%\w+) : (tensor<[^>]*>)", r"stablehlo.reshape \1 : (\2) -> \2", text)
     text = re.sub(r" \{mhlo\.frontend_attributes = \{[^{}]*\}\}", "", text)
@@ -87,10 +87,10 @@ def _portable(text: str) -> str:
 
 
 def _check(exported: Exported, parameters: list[Any]) -> None:
-    """Compare the signature of main with what the program was traced from.
+    """Compare the signature of main with the traced arguments and results.
 
     Raises:
-        RuntimeError: TensorFlow's way of compiling has changed.
+        RuntimeError: they differ, because TensorFlow compiles differently now.
     """
     signature = re.search(r"func\.func @main\((.*)\) -> \(?(.*?)\)? \{$", exported.text, flags=re.MULTILINE)
     if signature is None:

@@ -2,9 +2,9 @@
 
 python3 custom_ops/gpu/train_programs.py FOLDER --out=OUT --ffi=libffi.so --minutes=8
 
-The real images, latents, labels and augmentations are those that `sg3tf train` would use. OUT/state is written at
-snapshots and at the end, and is what --resume continues from and import_training.py brings back; OUT/stats.jsonl has
-the statistics of each tick, OUT/fakes.png the images of the average, if there is Pillow.
+Uses the same real images, latents, labels and augmentations as `sg3tf train`. Writes OUT/state at snapshots and at the
+end; --resume continues from it, and import_training.py imports it. OUT/stats.jsonl has the statistics of each tick, and
+OUT/fakes.png images of the average, if Pillow is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-# The published networks were trained without TensorFloat-32; read when CUDA's libraries are loaded.
+# The published networks were trained without TensorFloat-32. CUDA's libraries read this when they are loaded.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -43,15 +43,15 @@ from trainer.schedule import Schedule
 from trainer.step_order import Metrics, StepOrder, StepSettings
 
 GRID = (16, 8)  # columns and rows of fakes.png
-STEPS_AHEAD = 4  # of the device, at most, so that the time limit holds
+STEPS_AHEAD = 4  # of the device, at most, to keep the time limit
 
 
 class HostController:
-    """The controller of the augmentation's probability, as trainer.augment.Controller, in NumPy.
+    """The controller of the augmentation probability, like trainer.augment.Controller, in NumPy.
 
     Args:
         options: options of the run.
-        values: sums, counts, steps, probability, overfitting and saturated_nimg, as a state holds them.
+        values: sums, counts, steps, probability, overfitting and saturated_nimg, as in a state.
     """
 
     def __init__(self, options: SimpleNamespace, values: list[Any]) -> None:
@@ -61,7 +61,7 @@ class HostController:
         self._pending: list[list[Any]] = []  # read at the end of an interval, so that no step waits for the device
 
     def values(self) -> list[Any]:
-        """Return the values that a state holds."""
+        """Return the values for a state."""
         self._add_pending()
         numbers = [self._steps, self.probability, self.overfitting, self._saturated_nimg]
         return [self._sums.tolist(), self._counts.tolist(), *numbers]
@@ -103,7 +103,7 @@ class HostState:
 
 @functools.cache
 def compiled_programs(folder: Path) -> dict[str, pjrt.Program]:
-    """Compile all programs of a folder at the same time, once in a process."""
+    """Compile all programs of a folder in parallel, once per process."""
     names = list(training_folder.read_description(folder).programs)
     with ThreadPoolExecutor() as pool:
         programs = pool.map(lambda name: pjrt.Program(training_folder.read_program(folder, name)), names)
@@ -111,14 +111,14 @@ def compiled_programs(folder: Path) -> dict[str, pjrt.Program]:
 
 
 class ProgramStep(StepOrder):
-    """A training step of exported programs; the arrays of the state stay on the device.
+    """A training step made of exported programs. The arrays of the state stay on the device.
 
     Args:
         folder: written by export_training.py.
         description: its training.json.
-        arrays: the state to begin with.
+        arrays: the initial state.
         progress: its progress.
-        labels: images whose labels the generated images are given.
+        labels: images whose labels generated images receive.
     """
 
     state: HostState
@@ -133,7 +133,7 @@ class ProgramStep(StepOrder):
         super().__init__(state, StepSettings(**description.settings), RandomInputs(labels, **description.random_inputs))
         self._signatures, self._compiled = description.programs, compiled_programs(folder)
         jax.config.update("jax_enable_x64", True)  # counters of steps are int64
-        # Copies, as programs write into these arrays.
+        # Copies, because programs write into these arrays.
         self._arrays = {name: jnp.array(array, copy=True) for name, array in arrays.items()}
         self._phases = {name: self._phase(name) for name in ("G", "PL", "D", "R1") if name in self._signatures}
         self._held_out_scores = self._phase("held_out")
@@ -174,7 +174,7 @@ class Reports:
     """Statistics, images and states in the folder OUT.
 
     Args:
-        out: the folder, which is made if missing.
+        out: the folder, created if missing.
         step: the training step.
     """
 
@@ -208,7 +208,7 @@ class Reports:
         print("  ".join(f"{n.partition('/')[2]} {v:.4g}" for n, v in progress.items()), losses, sep="  ", flush=True)
 
     def on_snapshot(self) -> None:
-        """Write the state, and fakes.png if there is Pillow."""
+        """Write the state, and fakes.png if Pillow is installed."""
         training_folder.write_state(self._out / "state", self._step.arrays(), self._step.progress())
         try:
             from sg3tf import images
@@ -220,14 +220,14 @@ class Reports:
 def train(
     folder: Path, out: Path, *, minutes: float, kimg: float | None = None, resume: Path | None = None
 ) -> ProgramStep:
-    """Train until options.kimg, or until the time is over.
+    """Train until options.kimg, or until time is up.
 
     Args:
         folder: written by export_training.py.
         out: folder for reports and states.
-        minutes: time limit from now on, compilation included; the last state is written after it.
-        kimg: length of the run in thousands of images; None: that of the options.
-        resume: folder of a state to continue from; None: the state that was exported.
+        minutes: time limit, compilation included. The last state is written after it.
+        kimg: length of the run in thousands of images; None for that of the options.
+        resume: folder of a state to continue from; None for the exported state.
     """
     end = time.monotonic() + 60 * minutes
     description = training_folder.read_description(folder)
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="written by export_training.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for reports and states")
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit, compilation included")
-    parser.add_argument("--kimg", type=float, help="length of the run in thousands of images; default: of the options")
+    parser.add_argument("--kimg", type=float, help="run length in thousands of images; default: from the options")
     parser.add_argument("--resume", type=Path, help="folder of a state to continue from, such as OUT/state")
     parser.add_argument("--ffi", type=Path, help="library with the handlers of the native operations")
     args = parser.parse_args()

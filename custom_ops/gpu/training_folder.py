@@ -1,4 +1,4 @@
-"""Files of a training step that was exported (export_training.py), and states of its training; without TensorFlow."""
+"""Files of an exported training step (export_training.py) and states of its training, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS = "options.json"
 IMAGES = "images.npz"
 HELD_OUT = "held_out.npz"
 PROGRESS = "progress.json"
-PART_BYTES = 15 * 2**20  # of a file of a state; machines may return no files larger than 16 MiB
+PART_BYTES = 15 * 2**20  # of a file of a state, because some machines return no files larger than 16 MiB
 
 Arrays = Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Description:
         settings: trainer.step_order.StepSettings.
         random_inputs: arguments of trainer.random_inputs.RandomInputs.
         programs: signatures by the name of the phase, "average" and "images".
-        initial: how each variable begins: {"stored": True}, {"copy": name}, {"zeros": shape, "dtype"} or
+        initial: initial value of each variable: {"stored": True}, {"copy": name}, {"zeros": shape, "dtype"} or
             {"shape", "seed", "scale"} of normal numbers.
         progress: see Progress.
     """
@@ -68,7 +68,7 @@ class Progress:
 
     Attributes:
         cur_nimg: real images that the run has seen.
-        step: steps that it has made.
+        step: steps that it has done.
         controller: values of the variables of trainer.augment.Controller.
     """
 
@@ -90,7 +90,7 @@ def read_description(folder: Path) -> Description:
 
 
 def read_options(folder: Path) -> SimpleNamespace:
-    """Read the options of the run, by attribute as trainer.config.Options has them, without its derived quantities."""
+    """Read the options of the run, with the attributes of trainer.config.Options except derived quantities."""
     return SimpleNamespace(**json.loads((folder / OPTIONS).read_text()))
 
 
@@ -121,7 +121,7 @@ def write_parts(folder: Path, name: str, arrays: Arrays) -> None:
 
 
 def read_parts(folder: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Read what write_parts has written."""
+    """Read the arrays written by write_parts."""
     found: dict[str, NDArray[Any]] = {}
     for file in sorted(folder.glob(f"{name}-*.npz")):
         with np.load(file) as part:
@@ -130,13 +130,13 @@ def read_parts(folder: Path, name: str) -> dict[str, NDArray[Any]]:
 
 
 def drawn(start: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Normal numbers of {"shape", "seed", "scale"}, the same wherever they are drawn."""
+    """Return the normal numbers of {"shape", "seed", "scale"}, the same on every machine."""
     normal = np.random.Generator(np.random.Philox(start["seed"])).standard_normal(start["shape"], np.float32)
     return normal * np.float32(start["scale"])
 
 
 def initial_arrays(folder: Path, description: Description) -> dict[str, NDArray[Any]]:
-    """Values of all variables at the beginning."""
+    """Return the initial values of all variables."""
     arrays = read_parts(folder, "stored")
     for name, start in description.initial.items():
         if "zeros" in start:
@@ -159,6 +159,6 @@ def write_state(folder: Path, arrays: Arrays, progress: Progress) -> None:
 
 
 def read_state(folder: Path) -> tuple[dict[str, NDArray[Any]], Progress]:
-    """Read what write_state has written."""
+    """Read a state written by write_state."""
     arrays = read_parts(folder, "G_ema") | read_parts(folder, "state")
     return arrays, Progress(**json.loads((folder / PROGRESS).read_text()))

@@ -1,9 +1,9 @@
-"""Forms of the gradient of a 'full' convolution with respect to its kernel, exported to be timed on a GPU.
+"""Export forms of the gradient of a 'full' convolution with respect to its kernel, to time them on a GPU.
 
 python custom_ops/gpu/weight_gradients.py --out=build/weight_gradients
 
-XLA moves the padding of x into the convolution that the gradient is, finds the gradient of the output the larger
-operand, exchanges the two, and then no longer recognizes a weight gradient (docs/adr/0023-weight-gradients.md).
+The gradient is a convolution. XLA moves the padding of x into it, finds that the gradient of the output is the larger
+operand, swaps the two, and no longer recognizes a weight gradient (docs/adr/0023-weight-gradients.md).
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ def transposed(x: tf.Tensor, dy: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def products(x: tf.Tensor, dy: tf.Tensor, size: int) -> tf.Tensor:
-    """A matrix product for each tap, over shifted views of dy."""
+    """One matrix product per tap, over shifted views of dy."""
     taps = [tf.einsum("nhwi,nhwo->io", x, view) for view in _views(x, dy, size)]
     return tf.reshape(tf.stack(taps), [size, size, x.shape[3], dy.shape[3]])
 
 
 def gathered(x: tf.Tensor, dy: tf.Tensor, size: int) -> tf.Tensor:
-    """One matrix product, of x and all shifted views of dy side by side."""
+    """One matrix product of x and all shifted views of dy, side by side."""
     gradient = tf.einsum("nhwi,nhwo->io", x, tf.concat(_views(x, dy, size), axis=3))
     gradient = tf.reshape(gradient, [x.shape[3], size, size, dy.shape[3]])
     return tf.transpose(gradient, [1, 2, 0, 3])
 
 
 def _views(x: tf.Tensor, dy: tf.Tensor, size: int) -> list[tf.Tensor]:
-    """Return, for each tap, the part of dy that it multiplies x into."""
+    """Return, for each tap, the part of dy that multiplies x."""
     height, width = x.shape[1:3]
     starts = [(size - 1 - i, size - 1 - j) for i in range(size) for j in range(size)]
     return [dy[:, top : top + height, left : left + width] for top, left in starts]
@@ -96,7 +96,7 @@ class Shape(NamedTuple):
         return self.side + self.size - 1
 
 
-#: Layers of which profiles of H200 show slow kernels: (resolution, channel_base, batch, layers).
+#: Layers with slow kernels in profiles on an H200: (resolution, channel_base, batch, layers).
 LAYERS = ((256, 16384, 8, (2, 8, 11, 13)), (1024, 32768, 4, (13,)))
 
 
@@ -120,12 +120,12 @@ def shapes() -> Iterator[Shape]:
 
 # --- Prediction for an H200 -------------------------------------------------------------------------------------------
 
-COPY_RATE = 4.25e12  # bytes/s, measured; so are the rates of large matrix products elsewhere, of which half is reached
+COPY_RATE = 4.25e12  # bytes/s, measured; matrix products are assumed to reach half of the matrix rate
 PRODUCT_RATE = {"float16": 0.5 * 989e12, "float32": 0.5 * 495e12}  # FLOP/s; float32 as TF32
 
 
 def predicted_ms(shape: Shape, form: str) -> float:
-    """Return the longer of arithmetic and memory traffic, where a form writes what it gathers and reads it again."""
+    """Return the longer time of arithmetic and memory traffic. A form that gathers writes and reads what it gathers."""
     size_of = tf.as_dtype(shape.dtype).size
     x = shape.batch * shape.side**2 * shape.fan_in * size_of
     dy = shape.batch * shape.output_side**2 * shape.fan_out * size_of

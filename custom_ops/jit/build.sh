@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the CUDA launchers as a library without TensorFlow and without a CUDA toolkit:
-#   custom_ops/jit/build.sh OUT [FURTHER SOURCES AND FLAGS OF g++]
+#   custom_ops/jit/build.sh OUT [MORE SOURCES AND FLAGS FOR g++]
 set -euo pipefail
-export LC_ALL=C  # the order of the sources, which the key of a cached kernel has
+export LC_ALL=C  # fixes the order of the sources, which is part of a cached kernel's key
 cd "$(dirname "$0")/../.."
 out=$1
 shift

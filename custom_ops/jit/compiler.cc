@@ -17,7 +17,7 @@
 namespace sg3::jit {
 namespace {
 
-// All that device code includes of the standard library; NVRTC declares memcpy itself.
+// Everything that device code includes from the standard library. NVRTC declares memcpy itself.
 constexpr Source kStandardHeaders[] = {
     {"stdint.h",
      "typedef signed char int8_t;\ntypedef short int16_t;\ntypedef int int32_t;\ntypedef long int64_t;\n"
@@ -53,8 +53,8 @@ class Nvrtc : public Compiler {
     find(&nvrtc->ptx_size_, "nvrtcGetPTXSize");
     find(&nvrtc->ptx_, "nvrtcGetPTX");
     if (complete) {
-      // NVRTC opens this file by its name alone, which fails where dlopen is intercepted, as by AddressSanitizer, and
-      // where nothing says that it is beside the library, as in wheels of CUDA 13.
+      // NVRTC opens this file by its name alone. That fails if dlopen is intercepted, as by AddressSanitizer, or if the
+      // folder of the library is not on its search path, as in wheels of CUDA 13.
       const std::string builtins = "libnvrtc-builtins.so." + nvrtc->version();
       Dl_info info;
       const char* path = dladdr(dlsym(library, "nvrtcVersion"), &info) ? info.dli_fname : file.c_str();
@@ -99,7 +99,7 @@ class Nvrtc : public Compiler {
     return std::to_string(major) + "." + std::to_string(minor);
   }
 
-  // The newest architecture that it knows, up to that of the card.
+  // Returns the newest architecture that NVRTC supports, up to that of the card.
   int newest_arch(int card) const {
     int count = 0;
     num_archs_(&count);
@@ -145,7 +145,7 @@ bool write_file(const std::filesystem::path& path, const std::string& text) {
   return bool(std::ofstream(path, std::ios::binary) << text);
 }
 
-// A folder that exists as long as this object.
+// A folder that exists as long as this object does.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -159,13 +159,13 @@ class TemporaryFolder {
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
   }
 
-  const std::filesystem::path& path() const { return path_; }  // empty if none could be made
+  const std::filesystem::path& path() const { return path_; }  // empty if none could be created
 
  private:
   std::filesystem::path path_;
 };
 
-// The output of a command in the shell, or nothing where it fails.
+// Returns the output of a shell command, or an empty string if it fails.
 std::string output_of(const std::string& command) {
   FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r");
   if (!pipe) return "";
@@ -174,7 +174,7 @@ std::string output_of(const std::string& command) {
   return pclose(pipe) == 0 ? output : "";
 }
 
-// A word of the shell.
+// Returns the text as one word of the shell.
 std::string quoted(const std::string& text) {
   std::string result = "'";
   for (const char c : text) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -217,7 +217,7 @@ class Nvcc : public Compiler {
  private:
   Nvcc(const std::string& command, const std::string& version) : command_(command), version_(version) {}
 
-  // The largest architecture that nvcc knows up to `arch`; `arch` where it does not say.
+  // Returns the largest architecture up to `arch` that nvcc supports, or `arch` if nvcc lists none.
   int largest_architecture(int arch) const {
     std::istringstream lines(output_of(quoted(command_) + " --list-gpu-arch"));
     int largest = 0, number;

@@ -1,4 +1,4 @@
-// Compiles device code for a card: by NVRTC, else by nvcc.
+// Compiles device code for a card, with NVRTC or else with nvcc.
 
 #ifndef SG3TF_CUSTOM_OPS_JIT_COMPILER_H_
 #define SG3TF_CUSTOM_OPS_JIT_COMPILER_H_
@@ -12,22 +12,22 @@ class Compiler {
  public:
   virtual ~Compiler() = default;
 
-  // Name and version, "NVRTC 12.9".
+  // Returns the name and version, such as "NVRTC 12.9".
   virtual std::string name() const = 0;
 
   // Compiles a program that includes embedded sources, for compute capability `arch` (90 for 9.0). The image is a
-  // cubin, or PTX where the compiler does not know the card yet. Returns false and the compiler's log if that fails.
+  // cubin, or PTX if the compiler does not support the card yet. On failure, returns false and the compiler's log.
   virtual bool compile(const std::string& program, int arch, std::string* image, std::string* log) const = 0;
 };
 
-// Returns NVRTC, or null and the reason: the library `file`.
+// Returns NVRTC from the library `file`, or null and the reason.
 std::unique_ptr<Compiler> load_nvrtc(const std::string& file, std::string* reason);
 
-// Returns nvcc, or null: the one in CUDA_HOME, else the one on the path.
+// Returns the nvcc in CUDA_HOME or else on the path, or null if there is none.
 std::unique_ptr<Compiler> find_nvcc();
 
-// Returns the compiler of this process, or null and the reason: NVRTC, which is the file SG3TF_NVRTC or else on the
-// loader's path, or nvcc.
+// Returns the compiler of this process: NVRTC from the file SG3TF_NVRTC or else from the loader's path, or else nvcc.
+// If there is none, returns null and the reason.
 const Compiler* find_compiler(std::string* reason);
 
 }  // namespace sg3::jit

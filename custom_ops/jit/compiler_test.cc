@@ -1,6 +1,6 @@
-// Compilers: NVRTC, where it is installed; a script in place of nvcc.
+// Tests the compilers: NVRTC, if it is installed, and a script in place of nvcc.
 //
-// SG3TF_NVRTC names NVRTC; configure.py sets it for Bazel's tests.
+// SG3TF_NVRTC is the file of NVRTC. configure.py sets it for Bazel's tests.
 
 #include "custom_ops/jit/compiler.h"
 

@@ -60,7 +60,7 @@ bool write_cached(const std::filesystem::path& folder, const std::string& key, c
   std::string name = (folder / ".new.XXXXXX").string();
   const int file = mkstemp(name.data());
   if (file < 0) return false;
-  // mkstemp leaves files to their writer alone; others may share the cache.
+  // Only the owner can read a file that mkstemp creates, but other users may share the cache.
   const bool written = fchmod(file, 0644) == 0 && write_all(file, digest(image) + image);
   if (close(file) == 0 && written) {
     std::filesystem::rename(name, path_of(folder, key), error);

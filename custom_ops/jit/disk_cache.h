@@ -1,7 +1,7 @@
 // Compiled code on disk: one file per program, compiler, architecture and driver.
 //
-// A file holds the digest of its image, then the image. It appears under its name complete; one that is damaged is the
-// same as none. Where the folder cannot be written there is no cache.
+// A file holds the digest of its image, then the image. Files appear atomically, and a damaged file counts as missing.
+// If the folder cannot be written, there is no cache.
 
 #ifndef SG3TF_CUSTOM_OPS_JIT_DISK_CACHE_H_
 #define SG3TF_CUSTOM_OPS_JIT_DISK_CACHE_H_

@@ -25,7 +25,7 @@ fs::path only_file(const fs::path& folder) {
   return files.empty() ? fs::path() : files[0];
 }
 
-// From the authors' page: isthe.com/chongo/src/fnv, test_fnv.c.
+// Values from the authors' page: isthe.com/chongo/src/fnv, test_fnv.c.
 void test_digest() {
   check(digest("") == "6c62272e07bb014262b821756295c58d", "digest of nothing");
   check(digest("a") == "d228cb696f1a8caf78912b704e4a8964", "digest of a");
@@ -76,7 +76,7 @@ void test_no_folder() {
   }
 }
 
-// Readers see one of the images of the writers, complete.
+// Readers always get the complete image of one of the writers.
 void test_processes() {
   const fs::path folder = new_folder();
   write_cached(folder, "key", image_of(0));

@@ -1,4 +1,4 @@
-// NVIDIA's driver, libcuda.so.1, found when it is first needed, so that the library loads without it; no CUDA headers.
+// NVIDIA's driver, libcuda.so.1. It is opened when first needed, so that the library loads without it. No CUDA headers.
 
 #ifndef SG3TF_CUSTOM_OPS_JIT_DRIVER_H_
 #define SG3TF_CUSTOM_OPS_JIT_DRIVER_H_
@@ -9,7 +9,7 @@
 
 namespace sg3::jit {
 
-// Those results of the driver, a CUresult, that this code distinguishes. The same numbers mean the same as cudaError_t.
+// The results of the driver (CUresult) that this code distinguishes. The same numbers mean the same as a cudaError_t.
 enum Result : int {
   kSuccess = 0,
   kInvalidValue = 1,
@@ -24,7 +24,7 @@ enum Result : int {
   kNotSupported = 801,
 };
 
-// Numbers of CUdevice_attribute and CUfunction_attribute.
+// Values of CUdevice_attribute and CUfunction_attribute.
 enum DeviceAttribute : int {
   kMultiprocessors = 16,
   kCapabilityMajor = 75,
@@ -40,7 +40,7 @@ using Module = struct ModuleHandle*;
 using Function = struct FunctionHandle*;
 using Stream = void*;
 
-// The functions of the driver, named as there.
+// The functions of the driver, under their own names.
 struct Driver {
   int (*cuDriverGetVersion)(int* version);
   int (*cuGetErrorName)(int result, const char** name);
@@ -59,7 +59,7 @@ struct Driver {
   int version;  // of CUDA, 12040 for 12.4
 };
 
-// Returns the driver, or null and the reason. SG3TF_LIBCUDA names another file.
+// Returns the driver, or null and the reason. SG3TF_LIBCUDA selects another file.
 const Driver* find_driver(std::string* reason);
 
 // Returns "12.4" for 12040.

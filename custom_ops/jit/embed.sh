@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the C++ source of sources.h's table with the given files, which lie somewhere below custom_ops.
+# Prints the C++ source of the table in sources.h, with the given files, which must be below custom_ops.
 set -euo pipefail
 echo '#include "custom_ops/jit/sources.h"'
 echo 'namespace sg3::jit {'

@@ -68,8 +68,8 @@ class ScopedContext {
   bool pushed_ = false;
 };
 
-// All loaded kernels of this process. One thread compiles at a time, and one for each context loads: loading may wait
-// for what runs on its GPU, and that for launches of other threads on other GPUs.
+// All loaded kernels of this process. Only one thread compiles at a time, and one per context loads. Loading may wait
+// for work on its GPU, which may wait for launches by other threads on other GPUs.
 class Kernels {
  public:
   int find(const ScopedContext& scope, const Variant& variant, Function* function) {
@@ -120,7 +120,7 @@ class Kernels {
     }
     int shared;
     if (const int error = scope.attribute(kSharedOfBlock, &shared)) return error;
-    // Always the same number, because other threads may launch the same kernel at the same time.
+    // Always the same value, because other threads may launch the same kernel at the same time.
     if (const int error = driver.cuFuncSetAttribute(result, kMaxDynamicShared, shared)) {
       return scope.failed("cuFuncSetAttribute", error);
     }
@@ -128,7 +128,7 @@ class Kernels {
     return kSuccess;
   }
 
-  // From disk, or compiled.
+  // Reads the image from disk, or compiles it.
   int get_image(const ScopedContext& scope, const Variant& variant, const std::string& program, std::string* name,
                 std::string* image) {
     const int driver_version = scope.driver().version;
@@ -162,7 +162,7 @@ class Kernels {
     return kSuccess;
   }
 
-  // All embedded sources count, not only those that the program includes.
+  // The key covers all embedded sources, not only those that the program includes.
   static std::string cache_key(const std::string& program, const std::string& compiler, int arch, int driver_version) {
     static const std::string sources = [] {
       std::string all;
@@ -202,7 +202,7 @@ int compute_capability(Stream stream, int* major) {
 }
 
 int launch_kernel(const Variant& variant, const Launch& launch, Stream stream) {
-  static Kernels& kernels = *new Kernels;  // other threads may launch while the process ends
+  static Kernels& kernels = *new Kernels;  // never destroyed: other threads may launch while the process exits
   const ScopedContext scope(stream);
   if (scope.error()) return scope.error();
   const Driver& driver = scope.driver();

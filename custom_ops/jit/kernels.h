@@ -10,10 +10,10 @@
 
 extern "C" {
 
-// Returns a sentence about the last launcher that failed in this thread, if it returned `code`.
+// Returns a message about the last launch that failed in this thread, if its result was `code`.
 const char* sg3_cuda_message(int code);
 
-// Returns the name of the compiler, or why there is none.
+// Returns the name of the compiler, or the reason why there is none.
 const char* sg3_cuda_compiler();
 
 // Returns the folder of compiled kernels, or an empty string.
@@ -22,7 +22,7 @@ const char* sg3_cuda_cache_folder();
 
 namespace sg3::jit {
 
-// Keeps the message for sg3_cuda_message, and returns the code.
+// Stores the message for sg3_cuda_message and returns the code.
 int fail(int code, const std::string& message);
 
 // Bytes of shared memory on a device, and the number of its multiprocessors.

@@ -1,4 +1,4 @@
-// Launches through a fake driver, with a script in place of nvcc: compilation at first use, what the driver is given,
+// Launches through a fake driver, with a script in place of nvcc: compilation at first use, what the driver receives,
 // and messages.
 //
 // kernels_test FAKE_DRIVER
@@ -43,7 +43,7 @@ void check_failure(int result, int expected, const std::vector<const char*>& par
   check(fake().contexts == 0, "the context is left pushed");
 }
 
-// Sets up a new folder, with a script that appends a letter to a file for every compilation.
+// Sets up a new folder, with a script that appends a letter to a file at every compilation.
 void new_setting(const char* driver) {
   folder = new_folder();
   std::filesystem::create_directory(folder / "bin");
@@ -106,7 +106,7 @@ void test_threads() {
   check(compilations() == 1 && fake().modules == 1, "one compilation");
 }
 
-// Each setting in a process of its own, as each user's; `compiled` is whether it has to compile.
+// Runs each setting in its own process, like separate runs of a program; `compiled` is true if it must compile.
 void test_cache() {
   const auto run = [](const std::string& what, bool compiled, const char* name = nullptr, const char* value = "") {
     const size_t before = compilations();
@@ -173,7 +173,7 @@ void test_failed_compilation() {
   }
 }
 
-// After two seconds of compilation, and once.
+// The notice appears once, after two seconds of compilation.
 void test_notice() {
   const std::filesystem::path file = folder / "stderr";
   check(freopen(file.c_str(), "w", stderr) != nullptr, "stderr");

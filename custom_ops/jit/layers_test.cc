@@ -1,7 +1,7 @@
-// The launchers of both operations through a fake driver, the oldest that is supported: what StyleGAN3's layers need
-// compiles by NVRTC for every architecture's cards, and their parameters are few enough.
+// Runs the launchers of both operations with a fake driver of the oldest supported version: NVRTC compiles the kernels
+// of StyleGAN3's layers for cards of every architecture, and their parameters are small enough.
 //
-// layers_test FAKE_DRIVER; SG3TF_NVRTC names NVRTC, and configure.py sets it for Bazel's tests.
+// layers_test FAKE_DRIVER; SG3TF_NVRTC is the file of NVRTC, and configure.py sets it for Bazel's tests.
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ namespace {
 
 void* const kArray = reinterpret_cast<void*>(4096);  // never read
 
-// Both axes alike: `terms` filters of 6 taps per factor, or one tap without factors.
+// The same on both axes: `terms` filters of 6 taps per factor, or of one tap without factors.
 class Resampling {
  public:
   Resampling(int64_t up, int64_t down, int64_t in_size, int64_t before, int64_t terms) {
@@ -61,7 +61,7 @@ void launch_fir(int64_t up, int64_t down, int64_t channels, int type) {
                                 std::to_string(channels) + " channels: " + sg3_cuda_message(result));
 }
 
-// Returns the architecture in the header of a cubin, an ELF file; 0 if it is none.
+// Returns the architecture in the header of a cubin, an ELF file; 0 if the image is not a cubin.
 int arch_of(const std::string& image) {
   constexpr size_t kAbiAt = 8, kMachineAt = 18, kFlagsAt = 48;
   constexpr uint16_t kCuda = 190;
@@ -74,7 +74,7 @@ int arch_of(const std::string& image) {
   return image[kAbiAt] >= 8 ? int(flags >> 8 & 0xff) : int(flags & 0xff);  // moved by CUDA 13
 }
 
-// The kernels of different architectures differ in few lines, so each gets a share of them.
+// Few lines of the kernels depend on the architecture, so each architecture compiles only some of the kernels.
 void launch_share(int arch, void (*launch)()) {
   const std::filesystem::path cache = new_folder();
   setenv("SG3TF_CACHE", cache.c_str(), 1);

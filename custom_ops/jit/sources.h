@@ -5,7 +5,7 @@
 
 namespace sg3::jit {
 
-// A file by the name under which others include it.
+// A file, under the name by which others include it.
 struct Source {
   const char *name, *text;
 };

@@ -13,12 +13,13 @@ namespace sg3::jit {
 namespace {
 
 constexpr int kRounds = 3;
-// In a round, so that the device is busy while the host plans the next launch: a few microseconds, as long as a kernel.
+// Per round, so that the device stays busy while the host plans the next launch. Planning takes a few microseconds, as
+// long as a kernel.
 constexpr int kLaunches = 8;
 
 using Event = struct EventHandle*;
 
-// Functions of the driver that only trials need. Pointers stand for its CUdeviceptr, which is as long.
+// Driver functions that only trials need. Pointers stand in for CUdeviceptr, which has the same size.
 struct TrialDriver {
   int (*cuMemAlloc)(void** memory, size_t bytes);
   int (*cuMemFree)(void* memory);
@@ -84,7 +85,8 @@ void* Trial::allocate(size_t bytes, const void* from) {
   void* memory = nullptr;
   if (!failure_.empty() || !check("cuMemAlloc", trial_driver().cuMemAlloc(&memory, bytes))) return nullptr;
   memory_.push_back(memory);
-  // On the stream, as kernels on it do not wait for copies elsewhere; to its end, as the caller may free `from`.
+  // Copies on the stream, because its kernels do not wait for copies elsewhere, and waits for the end, because the
+  // caller may free `from`.
   if (from && check("cuMemcpyHtoDAsync", trial_driver().cuMemcpyHtoDAsync(memory, from, bytes, stream_))) {
     check("cuStreamSynchronize", trial_driver().cuStreamSynchronize(stream_));
   }

@@ -1,4 +1,4 @@
-// Device memory and times, for a kernel that is tried out before it is used.
+// Device memory and timing, to try out a kernel before it is used.
 
 #ifndef SG3TF_CUSTOM_OPS_JIT_TRIAL_H_
 #define SG3TF_CUSTOM_OPS_JIT_TRIAL_H_
@@ -11,26 +11,26 @@
 
 namespace sg3::jit {
 
-// Works on a stream, in its context, until destroyed. After the first failure nothing happens anymore.
+// Works on a stream, in its context, until destroyed. After the first failure, all calls do nothing.
 class Trial {
  public:
   explicit Trial(Stream stream);
   Trial(const Trial&) = delete;
   ~Trial();
 
-  // A sentence about the first failure, or nothing.
+  // Returns a message about the first failure, or an empty string.
   const std::string& failure() const { return failure_; }
 
-  // The stream's context.
+  // Returns the stream's context.
   Context context() const { return context_; }
 
-  // Memory that is freed with this object, holding `bytes` bytes from `from`, or from nowhere.
+  // Returns memory that is freed with this object. Copies `bytes` bytes from `from` into it, unless that is null.
   void* allocate(size_t bytes, const void* from = nullptr);
 
   // Waits for the stream, and copies from the device.
   void read(const void* from, size_t bytes, void* to);
 
-  // The shortest time of a launch in several rounds, after one that does not count; launch() returns a Result.
+  // Returns the shortest time of a launch in several rounds, after a warm-up round; launch() returns a Result.
   double milliseconds(const std::function<int()>& launch);
 
  private:

@@ -1,6 +1,7 @@
-// float16 and bfloat16 numbers, and their conversion from and to float32 on the host.
+// float16 and bfloat16 numbers, and their conversion to and from float32 on the host.
 //
-// The CPU kernels include this once per instruction set: always inlined, without standard C++ headers (cpu/simd.h).
+// The CPU kernels include this once per instruction set, so everything is always inlined and no standard C++ header is
+// used (see cpu/simd.h).
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_FLOAT16_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_FLOAT16_H_

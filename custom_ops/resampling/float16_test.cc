@@ -1,4 +1,4 @@
-// Conversions of float16 and bfloat16 numbers, against exact arithmetic in double precision.
+// Compares conversions of float16 and bfloat16 numbers with exact arithmetic in double precision.
 
 #include "custom_ops/resampling/float16.h"
 
@@ -18,7 +18,7 @@ void expect(bool condition, const char* what, double x) {
   if (++failures <= 20) printf("wrong %s: %a\n", what, x);
 }
 
-// The value of 16 bits that have `fraction` bits of fraction, by the definition of the format.
+// Returns the value of 16 bits, of which `fraction` are the fraction, by the definition of the format.
 double decoded(uint16_t bits, int fraction, int least_exponent) {
   int exponent = (bits & 0x7fff) >> fraction, steps = bits & ((1 << fraction) - 1);
   if ((bits & 0x7fff) >= 0x7fff >> fraction << fraction) return steps ? NAN : bits & 0x8000 ? -INFINITY : INFINITY;
@@ -54,7 +54,7 @@ void test(int fraction, int least_exponent, double limit) {
     double value = decoded(number.bits, fraction, least_exponent);
     expect(same(to_float32(number), value), "value of 16 bits", bits);
     if (std::isnan(value)) continue;
-    // The number itself, the middle between it and the next, and the floats around both.
+    // The number itself, the midpoint between it and its neighbor, and the floats around both.
     double next = bits & 0x7fff ? decoded(uint16_t(bits - 1), fraction, least_exponent) : value;
     for (double x : {value, (value + next) / 2}) {
       if (!std::isfinite(x)) continue;

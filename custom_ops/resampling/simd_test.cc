@@ -1,4 +1,4 @@
-// The vectors of sixteen channels of one instruction set (SG3_ISA), lane by lane against scalars.
+// Compares the vectors of sixteen channels of one instruction set (SG3_ISA), lane by lane, with scalars.
 
 #include <cstdio>
 #include <cstring>
@@ -17,7 +17,7 @@ void expect(bool condition, const char* what, int64_t i) {
   if (++failures <= 20) printf("wrong %s: %lld\n", what, static_cast<long long>(i));
 }
 
-// Equal to the bit. Which of two NaNs a sum yields is open, but conversions keep them.
+// Bitwise equal. Which of two NaNs a sum yields is unspecified, but conversions keep NaNs.
 template <class Value>
 bool same(Value a, Value b) {
   return memcmp(&a, &b, sizeof a) == 0;
@@ -25,7 +25,7 @@ bool same(Value a, Value b) {
 
 std::mt19937 engine(1);
 
-// Numbers of every exponent, zeros, infinities and NaNs, and numbers in the middle between two of 16 bits.
+// Numbers with every exponent, zeros, infinities and NaNs, and midpoints between two 16-bit numbers.
 float any_float() {
   uint32_t bits = uint32_t(engine());
   if (engine() % 4 == 0) bits = (bits & 0xffff0000) | 0x8000;

@@ -1,4 +1,4 @@
-// One resampling in plain C structs, without TensorFlow: for the CPU kernels, the CUDA launchers and, through ctypes,
+// One resampling as plain C structs, without TensorFlow: for the CPU kernels, the CUDA launchers and, through ctypes,
 // gpu/check.py.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_STAGE_H_
@@ -14,8 +14,8 @@
 
 extern "C" {
 
-// Along one axis: output o is the sum of taps[k] * x[(o * down + k - before) / up] over those k for which the quotient
-// is an integer in [0, in_size). So taps correlate; the sizes and `before` imply the padding.
+// Along one axis: output o is the sum of taps[k] * x[(o * down + k - before) / up] over the k for which the quotient is
+// an integer in [0, in_size). Taps correlate; the sizes and `before` imply the padding.
 struct Sg3Axis {
   int64_t up, down;
   int64_t before;  // samples of padding in front of the upsampled signal; negative numbers crop
@@ -31,7 +31,7 @@ struct Sg3Stage {
   const double* taps_x;  // [terms, x.taps]
 };
 
-// Types of the elements of images; the arithmetic on the 16-bit ones is in float32.
+// Element types of images. Arithmetic on the 16-bit types is in float32.
 enum Sg3Type { SG3_FLOAT32 = 0, SG3_FLOAT64 = 1, SG3_FLOAT16 = 2, SG3_BFLOAT16 = 3 };
 
 }  // extern "C"

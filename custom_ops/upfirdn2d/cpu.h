@@ -23,7 +23,7 @@ class Upfirdn2dOperation {
     return tiling(problem_.batch, problem_.channels, problem_.stage.y.out_size, problem_.stage.x.out_size, threads);
   }
 
-  // One multiplication and addition of sixteen channels a cycle; the vertical pass comes first.
+  // Assumes one multiplication and addition of sixteen channels per cycle; the vertical pass comes first.
   double cycles(const Tiling& tiling) const {
     const Sg3Stage& s = problem_.stage;
     const double vertical = s.terms * (1.0 * s.y.taps / s.y.up) * s.x.down / s.x.up;

@@ -1,4 +1,4 @@
-// upfirdn2d of any kind for one block of threads: a tile of output pixels times a chunk of channels. Columns are
+// The general upfirdn2d, for one block of threads: a tile of output pixels times a chunk of channels. Columns are
 // resampled first, then rows; the terms of the filter add up. cuda_strip_block.h and cuda_image_block.h are faster.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_BLOCK_H_
@@ -15,7 +15,7 @@ struct UpfirdnAxis {
   int tiles;
 };
 
-// The parameters of a kernel other than its tensors and taps.
+// The parameters of a kernel, except tensors and taps.
 struct UpfirdnPlan {
   UpfirdnAxis y, x;
   int64_t batch, channels, chunks;
@@ -28,7 +28,7 @@ struct UpfirdnPlan {
   Divisor in_columns, out_columns;
 };
 
-// The phases of one block, which are separated by barriers.
+// The phases of one block, separated by barriers.
 struct UpfirdnBlock : BlockPlace {
   const UpfirdnPlan& p;
   const float* taps;  // [terms, y.taps], [terms, x.taps]
@@ -90,7 +90,7 @@ struct UpfirdnBlock : BlockPlace {
     });
   }
 
-  // in [inputs, inputs, lanes] to rows [outputs, row_pitch, lanes].
+  // Resamples in [inputs, inputs, lanes] to rows [outputs, row_pitch, lanes].
   SG3_HD void resample_columns(Worker w, int term) const {
     const int phase = start(p.y, tile_y).phase;
     const int in_stride = p.x.inputs * p.lanes, out_stride = p.row_pitch * p.lanes;
@@ -101,7 +101,7 @@ struct UpfirdnBlock : BlockPlace {
     }
   }
 
-  // rows to out [outputs, outputs, lanes], or added to it.
+  // Resamples rows to out [outputs, outputs, lanes], or adds to it.
   SG3_HD void resample_rows(Worker w, int term) const {
     const int phase = start(p.x, tile_x).phase;
     const float* line_taps = taps + p.terms * p.y.taps + term * p.x.taps;

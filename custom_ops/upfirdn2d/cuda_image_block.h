@@ -1,4 +1,4 @@
-// upfirdn2d of images with few channels by a separable filter of any length, for one block of threads. A row is one
+// upfirdn2d of images with few channels with a separable filter of any length, for one block of threads. A row is one
 // line of [pixel, channel] elements. Columns are filtered first, from global into shared memory: neighboring threads
 // take neighboring elements, each for several rows of outputs. Then rows are filtered: a thread reads all channels of
 // neighboring pixels, 16 bytes at a time. Both keep a window of inputs in registers that moves along the filter.
@@ -21,12 +21,12 @@ struct ImageAxis : PolyphaseAxis {
   int tiles;
 };
 
-// The parameters of a kernel other than its tensors and taps. Taps are [UP, inputs of all steps] for y, then for x.
+// The parameters of a kernel, except tensors and taps. Taps are [UP, inputs of all steps] for y, then for x.
 struct ImagePlan {
   ImageAxis y, x;
   int64_t batch;
   Divisor row_elements;    // of the tile after filtering columns, a multiple of 4
-  Divisor threads_of_row;  // that filter it
+  Divisor threads_of_row;  // that filter a row
   int out_at;              // offset of the outputs in shared memory
   int64_t shared_floats;
 };
@@ -36,8 +36,8 @@ template <int UP, int DOWN, int CHANNELS, int STEPS>
 struct ImageShape {
   static constexpr int kUp = UP, kDown = DOWN, kChannels = CHANNELS, kSteps = STEPS;
   static constexpr int kRowGroups = UP == 1 ? 8 : 4;                   // groups of rows per thread
-  static constexpr int kColumnStep = STEPS > 0 ? 4 : 8;                // inputs along a column that are taken together
-  static constexpr int kRowStep = 4;                                   // along a row: whole vectors, with any channels
+  static constexpr int kColumnStep = STEPS > 0 ? 4 : 8;                // inputs along a column that are read together
+  static constexpr int kRowStep = 4;                                   // along a row: whole vectors, for any channels
   static constexpr int kRows = (kRowGroups - 1) * DOWN + kColumnStep;  // of a window along y
   static constexpr int kPixels = ceil_div((kPixelGroups - 1) * DOWN, kRowStep) * kRowStep + kRowStep;  // along x
   static_assert(UP == 1 || DOWN == 1, "");
@@ -45,7 +45,7 @@ struct ImageShape {
 
 SG3_HD int64_t num_blocks(const ImagePlan& p) { return p.batch * p.y.tiles * p.x.tiles; }
 
-// The phases of one block, which are separated by barriers.
+// The phases of one block, separated by barriers.
 template <class T, class Shape>
 struct ImageBlock {
   static constexpr int kUp = Shape::kUp, kDown = Shape::kDown, kChannels = Shape::kChannels;
@@ -78,7 +78,7 @@ struct ImageBlock {
 
   SG3_HD static int num_steps(const ImageAxis& axis) { return Shape::kSteps > 0 ? Shape::kSteps : axis.steps; }
 
-  // Calls f(step) for all steps along the axis. Unrolls those that are compiled in, so that loads precede arithmetic.
+  // Calls f(step) for all steps along the axis. Unrolls compiled-in steps, so that loads precede arithmetic.
   template <class F>
   SG3_HD static void for_each_step(const ImageAxis& axis, F f) {
     if constexpr (Shape::kSteps > 0) {
@@ -88,7 +88,7 @@ struct ImageBlock {
     }
   }
 
-  // The image to columns [rows of outputs, row_elements].
+  // Filters the image to columns [rows of outputs, row_elements].
   SG3_HD void filter_columns(Worker w) const {
     const int elements = int(p.row_elements.divisor), end = p.y.tile_groups / kRowGroups * elements;
     for (int task = w.index; task < end; task += w.count) {
@@ -131,7 +131,7 @@ struct ImageBlock {
     });
   }
 
-  // Columns to outputs [rows, pixels, channels].
+  // Filters columns to outputs [rows, pixels, channels].
   SG3_HD void filter_rows(Worker w) const {
     constexpr int kInputs = kPixelGroups * kDown * kChannels, kOutputs = kPixelGroups * kUp * kChannels;
     const int threads = int(p.threads_of_row.divisor), end = p.y.tile_groups * kUp * threads;

@@ -1,4 +1,4 @@
-// The shapes and tiles of cuda_image_block.h, before every launch. Plain C++.
+// Chooses the shape and the tiles of cuda_image_block.h before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_IMAGE_PLAN_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_IMAGE_PLAN_H_
@@ -35,7 +35,7 @@ int64_t num_image_taps(const Sg3Upfirdn2d& problem) {
 }
 
 // Calls f(ImageShape()) for separable filters, factors 1, up 2 or down 2, and 1, 3 or 4 channels; returns false for
-// everything else. Of color images, the number of steps is compiled in for the filters of StyleGAN2 (4 taps) and of the
+// everything else. For color images, the number of steps is compiled in for the filters of StyleGAN2 (4 taps) and of
 // augmentation (12 taps).
 template <class F>
 bool with_image_shape(const Sg3Upfirdn2d& problem, F f) {
@@ -77,7 +77,7 @@ void set_tiles(ImagePlan* p, int parts, int side) {
   p->shared_floats = p->out_at + int64_t(rows) * p->x.tile_groups * Shape::kUp * Shape::kChannels;
 }
 
-// Estimates the time of all blocks in instructions, of which a step has one for each multiplication.
+// Estimates the time of all blocks in instructions. A step has one instruction for each multiplication.
 template <class Shape>
 double image_cost(const ImagePlan& p) {
   constexpr double kLoad = 4, kTask = 40;
@@ -91,7 +91,7 @@ double image_cost(const ImagePlan& p) {
   const double block = rounds(parts * elements) * (kTask + of_columns) +
                        rounds(rows * int64_t(p.threads_of_row.divisor)) * (kTask + of_rows) + rounds(outputs) * kLoad +
                        3 * kBarrierCost;
-  // A multiprocessor with fewer than two blocks waits for its memory.
+  // A multiprocessor with fewer than two blocks waits for memory.
   return block * double(std::max<int64_t>(2, (num_blocks(p) + kMultiprocessors - 1) / kMultiprocessors));
 }
 
@@ -106,7 +106,7 @@ bool make_image_plan(const Sg3Upfirdn2d& problem, const SharedLimits& limits, Im
   for (const int parts : {1, 2, 4}) {
     for (const int side : {16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256}) {
       set_tiles<Shape>(&p, parts, side);
-      if (p.shared_floats * 4 > limits.pair * 2 / 3) break;  // wider ones need more; three blocks shall fit
+      if (p.shared_floats * 4 > limits.pair * 2 / 3) break;  // wider ones need more; three blocks must fit
       const double cost = image_cost<Shape>(p);
       if (cost < least) {
         least = cost;

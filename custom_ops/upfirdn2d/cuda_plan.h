@@ -1,4 +1,4 @@
-// The choice of tiles for an upfirdn2d, before every launch. Plain C++.
+// Chooses the tiles of the general upfirdn2d before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_PLAN_H_
@@ -49,7 +49,7 @@ inline void set_tile(UpfirdnAxis* a, int outputs) {
   a->tiles = ceil_div(a->out_size, outputs);
 }
 
-// Lays out the planes in shared memory; with one term, the output takes the place of the input.
+// Lays out the planes in shared memory. With one term, the output overwrites the input.
 inline void set_layout(UpfirdnPlan* p) {
   p->row_pitch = p->x.inputs | 1;
   const int64_t in = int64_t(p->y.inputs) * p->x.inputs * p->lanes;
@@ -87,8 +87,8 @@ inline bool choose_tiles_of_lanes(UpfirdnPlan* plan, const SharedLimits& limits)
   return choose_cheapest_tiles(plan, limits, set_height, set_width, upfirdn_cost);
 }
 
-// Chooses lanes and tiles; returns false if nothing fits. Few channels, as those of images, take few lanes, and so do
-// long filters, which leave no room for more.
+// Chooses lanes and tiles; returns false if nothing fits. Few channels, as in images, take few lanes, and so do long
+// filters, which leave no room for more.
 inline bool choose_tiles(UpfirdnPlan* plan, const SharedLimits& limits) {
   const int vector = 16 / bytes_of(plan->type);
   const bool vectors = plan->vectors;

@@ -1,4 +1,4 @@
-// The polyphase form of an axis, before a launch. Plain C++.
+// Computes the polyphase form of an axis before a launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_POLYPHASE_PLAN_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_POLYPHASE_PLAN_H_

@@ -1,4 +1,4 @@
-// upfirdn2d of images with many channels by a short separable filter. A thread computes a strip: 4 channels of a few
+// upfirdn2d of images with many channels with a short separable filter. A thread computes a strip: 4 channels of a few
 // neighboring columns of outputs, from top to bottom. It reads every input of the strip once, filters each row in
 // registers, and adds it to the rows of outputs that it contributes to. Threads share nothing but the cache.
 
@@ -14,7 +14,7 @@ namespace sg3::cuda {
 constexpr int kStripThreads = 256;  // per block, at most
 constexpr int kStripChannels = 4;   // per thread
 
-// The parameters of a kernel other than its tensors and taps.
+// The parameters of a kernel, except tensors and taps.
 struct StripPlan {
   PolyphaseAxis y, x;
   int64_t batch;
@@ -50,7 +50,7 @@ template <class T>
 struct alignas(4 * sizeof(T)) FourElements {
   uint32_t words[sizeof(T)];
 
-  // Reads them, or sets them to zero.
+  // Reads the elements, or sets them to zero.
   SG3_HD void load_if(bool exists, const void* address) {
 #ifdef __CUDA_ARCH__
     // A branch would cost more: the compiler joins its two ends with moves.
@@ -131,7 +131,7 @@ struct StripBlock {
 
     int row = group_y * kDown + p.y.first, out_row = group_y * kUp;
     const int last = row + (count + kSums - 1) * kDown, end = last < p.y.in_size ? last : p.y.in_size;
-    // In bytes.
+    // Sizes and offsets in bytes.
     const int64_t pixel = p.channels * int64_t(sizeof(T)), in_pitch = p.x.in_size * pixel,
                   out_pitch = p.x.out_size * pixel;
     int64_t from = (image * p.y.in_size + row) * in_pitch + column * pixel + channel * int(sizeof(T));
@@ -192,7 +192,7 @@ struct StripBlock {
     return row;
   }
 
-  // Adds row d of kDown to the sums. The first one also moves them up: sums[0] had been complete.
+  // Adds row d of kDown to the sums. Row 0 also shifts the sums, because sums[0] was complete.
   SG3_HD void add(const Row& row, int d, Row (&sums)[kSums][kUp]) const {
     SG3_UNROLL for (int s = 0; s < kSums; ++s) {
       SG3_UNROLL for (int q = 0; q < kUp; ++q) {

@@ -1,4 +1,4 @@
-// The shapes and strips of cuda_strip_block.h, before every launch. Plain C++.
+// Chooses the shape and the strips of cuda_strip_block.h before every launch. Plain C++.
 
 #ifndef SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_STRIP_PLAN_H_
 #define SG3TF_CUSTOM_OPS_UPFIRDN2D_CUDA_STRIP_PLAN_H_
@@ -17,9 +17,9 @@ bool matches(StripShape<UP, DOWN, REACH>, const Sg3Axis& axis) {
   return axis.up == UP && axis.down == DOWN && polyphase_axis(axis).reach <= REACH;
 }
 
-// Calls f(StripShape()) for the filters of StyleGAN2, of 4 taps at most, and for those of 12 without factors, as in
-// ablations of StyleGAN3; returns false for everything else. `aligned` means that the images begin at multiples of 16
-// bytes.
+// Calls f(StripShape()) for the filters of StyleGAN2, of at most 4 taps, and for filters of at most 12 taps without
+// factors, as in ablations of StyleGAN3; returns false for everything else. `aligned` means that the images begin at
+// multiples of 16 bytes.
 template <class F>
 bool with_strip_shape(const Sg3Upfirdn2d& problem, bool aligned, F f) {
   if (!aligned || problem.channels % kStripChannels != 0 || problem.channels >= 1 << 24) return false;
@@ -47,7 +47,7 @@ StripPlan strip_plan(const Sg3Upfirdn2d& problem) {
   p.batch = problem.batch;
   p.channels = int(problem.channels);
 
-  // A block prefers columns, which share inputs, over channels; but 16 vectors make whole lines of memory.
+  // A block takes columns, which share inputs, rather than channels; but 16 vectors make whole lines of memory.
   const int threads_log2 = log2_of_at_least(kStripThreads);
   const int vectors = p.channels / kStripChannels, columns = ceil_div(p.x.groups, Shape::kGroups);
   p.vectors_log2 = std::max(4, threads_log2 - log2_of_at_least(columns));
@@ -56,8 +56,8 @@ StripPlan strip_plan(const Sg3Upfirdn2d& problem) {
   p.tiles = ceil_div(columns, kStripThreads >> p.vectors_log2);
   p.threads = ceil_div(columns, p.tiles) << p.vectors_log2;
 
-  // Long strips start less often, short ones fill all of the GPU: 132 multiprocessors with 512 threads each at a time.
-  constexpr double kStart = Shape::kSums + 1;  // rows that a start is worth
+  // Long strips need fewer starts; short ones fill the whole GPU: 132 multiprocessors with 512 threads each at a time.
+  constexpr double kStart = Shape::kSums + 1;  // the cost of a start, in rows
   const int64_t wave = 132 * (2 * kStripThreads / p.threads);
   double least = std::numeric_limits<double>::infinity();
   StripPlan best = p;

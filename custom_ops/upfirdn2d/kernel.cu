@@ -1,4 +1,4 @@
-// The kernel of any upfirdn2d, compiled at first use (launch.cc) for SG3_TAPS, the room for taps.
+// The general upfirdn2d kernel, compiled at first use (launch.cc) for SG3_TAPS, the capacity for taps.
 
 #include "custom_ops/resampling/cuda/barrier.h"
 #include "custom_ops/upfirdn2d/cuda_block.h"

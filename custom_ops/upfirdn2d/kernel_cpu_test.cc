@@ -19,13 +19,13 @@ struct Case {
 const Case kCases[] = {
     {1, 7, 9, 16, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},    // a copy
     {2, 9, 8, 3, {2, 2}, {1, 1}, {6, 5, 6, 5}, {12, 12}, 1},   //
-    {1, 16, 70, 37, {1, 1}, {2, 2}, {1, 2, 2, 1}, {4, 4}, 1},  // several tiles, channels of three blocks
+    {1, 16, 70, 37, {1, 1}, {2, 2}, {1, 2, 2, 1}, {4, 4}, 1},  // several tiles, channels in three blocks
     {1, 12, 11, 64, {4, 4}, {1, 1}, {11, 12, 12, 12}, {24, 24}, 1},
-    {1, 21, 13, 5, {2, 3}, {3, 2}, {4, -2, -3, 7}, {5, 7}, 2},   // nothing alike on the two axes
+    {1, 21, 13, 5, {2, 3}, {3, 2}, {4, -2, -3, 7}, {5, 7}, 2},   // different on the two axes
     {1, 30, 30, 17, {1, 1}, {2, 2}, {5, 5, 5, 5}, {12, 12}, 4},  // like a radial filter
     {1, 5, 5, 2, {3, 3}, {1, 1}, {0, 0, 0, 0}, {2, 2}, 1},       // fewer taps than phases
     {1, 6, 6, 1, {1, 1}, {5, 5}, {0, 3, 9, 0}, {3, 3}, 1},       // samples that no output reads
-    {1, 4, 4, 16, {2, 2}, {2, 2}, {20, 3, 3, 20}, {4, 4}, 1},    // outputs that read padding alone
+    {1, 4, 4, 16, {2, 2}, {2, 2}, {20, 3, 3, 20}, {4, 4}, 1},    // outputs that read only padding
     {1, 90, 40, 16, {1, 1}, {1, 1}, {-80, 0, 0, -33}, {3, 3}, 1},
     {0, 4, 4, 16, {2, 2}, {1, 1}, {1, 1, 1, 1}, {2, 2}, 1},  // an empty batch
 };
@@ -38,7 +38,7 @@ int check(const Case& c, int threads) {
                     taps_x.data()};
   std::vector<T> x = rounded<T>(normal(c.batch * c.height * c.width * c.channels, 1, 3));
   std::vector<double> expected = resample(stage, c.batch, c.channels, values(x));
-  // A sample beyond either end shows whether anything is written there.
+  // A guard sample at either end shows whether anything is written there.
   std::vector<T> padded(expected.size() + 2, sentinel<T>());
   Upfirdn2dCpu cpu({c.batch, c.channels, stage}, element_type<T>(), threads);
   for (int64_t tile = cpu.tiles() - 1; tile >= 0; --tile) cpu.run(tile, tile + 1, {x.data(), padded.data() + 1});

@@ -1,4 +1,4 @@
-// The CUDA kernels, run on the host and compared with the definition for many geometries.
+// Runs the CUDA kernels on the host and compares them with the definition for many geometries.
 
 #include <numeric>
 #include <string>
@@ -30,7 +30,7 @@ struct Case {
   SharedLimits limits() const { return {shared_bytes, shared_bytes / 2}; }
 };
 
-// A problem with its tensors. The result is filled with NaNs.
+// A problem with its tensors. The result starts as NaNs.
 struct Data {
   OwnedStage stage;
   Sg3Upfirdn2d problem;
@@ -105,8 +105,8 @@ bool run_image(const Case& c, Data* d) {
          fits;
 }
 
-// The greatest possible rounding error of any output: each of `operations` on a term of its sum rounds it, at most by
-// 2^-24 of its magnitude, and the type rounds the result.
+// Returns the greatest possible rounding error of any output: each of `operations` on a term of its sum rounds the term
+// by at most 2^-24 of its magnitude, and the type rounds the result.
 double error_bound(const Case& c, const Sg3Stage& s, double greatest_input, double greatest_output) {
   const auto sum = [](const double* taps, int64_t count) { return std::accumulate(taps, taps + count, 0.0); };
   double gain = 0;
@@ -122,7 +122,7 @@ double greatest(const Doubles& values) {
                          [](double a, double b) { return std::fmax(a, std::fabs(b)); });
 }
 
-// Returns the number of failures; `runs` counts those of each kernel.
+// Returns the number of failures; `runs` counts the runs of each kernel.
 int check(const Case& c, int (&runs)[3]) {
   Data data(c);
   const Doubles inputs = data.x.values();
@@ -176,7 +176,7 @@ Case random_case() {
   return c;
 }
 
-// Shapes with several blocks along every axis: strips and tiles meet in their middle.
+// Shapes with several blocks along every axis, so that strips and tiles meet inside the image.
 std::vector<Case> large_cases() {
   const int64_t shared = 227 << 10;
   return {

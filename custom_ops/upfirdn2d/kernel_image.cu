@@ -1,4 +1,4 @@
-// The kernel of upfirdn2d for few channels, compiled at first use (launch.cc) for SG3_TYPE, the type of elements, and
+// The upfirdn2d kernel for few channels, compiled at first use (launch.cc) for SG3_TYPE, the type of elements, and
 // SG3_SHAPE, an ImageShape.
 
 #include "custom_ops/resampling/cuda/barrier.h"

@@ -1,4 +1,4 @@
-// The kernel of upfirdn2d for many channels, compiled at first use (launch.cc) for SG3_TYPE, the type of elements, and
+// The upfirdn2d kernel for many channels, compiled at first use (launch.cc) for SG3_TYPE, the type of elements, and
 // SG3_SHAPE, a StripShape.
 
 #include "custom_ops/upfirdn2d/cuda_strip_block.h"

@@ -1,8 +1,8 @@
-// The launcher of upfirdn2d, and the choice among its three kernels: strips for many channels, images for few, and the
-// general one for all else. Filters are passed as kernel parameters, for the general one up to kManyTaps in a large
-// block of them (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue beyond that, for
-// positions that need 64 bits, and if the neighborhood of even a single output does not fit into shared memory: beyond
-// about 75 taps along both axes if a block may have 99 KiB, and about 100 if it may have 163.
+// The launcher of upfirdn2d, which chooses among three kernels: strips for many channels, images for few, and the
+// general one for everything else. Filters are passed as kernel parameters. The general kernel takes up to kManyTaps in
+// a large block of parameters (which needs compute capability 7.0 and a CUDA 12.1 driver). Returns kInvalidValue for
+// more taps, for positions that need 64 bits, and if the neighborhood of even a single output does not fit into shared
+// memory: beyond about 75 taps along both axes if a block may have 99 KiB, and about 100 if it may have 163.
 
 #include "custom_ops/resampling/cuda/launch.h"
 
@@ -41,8 +41,8 @@ jit::Variant variant_of(const std::string& name, int type, Shape shape) {
           {{"SG3_TYPE", element}, {"SG3_SHAPE", text(shape)}}};
 }
 
-// The first two return false if they do not support the problem, and else write the result of the launch to `error`.
-// Images of more blocks than a grid may have would take terabytes.
+// The first two return false if they do not support the problem; otherwise they write the result of the launch to
+// `error`. They do not handle more blocks than a grid may have: images of the usual sizes would take terabytes.
 bool launch_strip(const Sg3Upfirdn2d& problem, int type, const Tensors& t, int* error) {
   return with_strip_shape(problem, is_aligned(t.x) && is_aligned(t.y), [&](auto shape) {
     using Shape = decltype(shape);

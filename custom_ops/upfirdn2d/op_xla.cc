@@ -9,7 +9,7 @@
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
-// Exported, so that tests can give it to JAX.
+// Exported so that tests can register it with JAX.
 XLA_FFI_DEFINE_HANDLER_SYMBOL(sg3_upfirdn2d_host, sg3::upfirdn2d<xla::ffi::ThreadPool>,
                               sg3::upfirdn2d_binding<xla::ffi::ThreadPool>());
 

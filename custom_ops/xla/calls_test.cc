@@ -1,4 +1,4 @@
-// Problems survive packing and unpacking; every tile is computed exactly once, by whatever thread.
+// Problems survive packing and unpacking; every tile is computed exactly once, on any thread.
 
 #include <atomic>
 #include <cmath>
@@ -39,7 +39,7 @@ void test_pack() {
   expect(words.size() * sizeof(int64_t) == sizeof(problem) + 14 * sizeof(double), "size");
 }
 
-// Starts tasks at once, or only when it is destroyed.
+// Starts tasks at once, or only on destruction.
 class Pool {
  public:
   Pool(int64_t threads, bool late) : threads_(threads), late_(late) {}

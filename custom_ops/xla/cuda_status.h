@@ -1,4 +1,4 @@
-// The result of a CUDA launcher as XLA's handlers return it.
+// Converts the result of a CUDA launcher to that of an XLA handler.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_CUDA_STATUS_H_
 #define SG3TF_CUSTOM_OPS_XLA_CUDA_STATUS_H_

@@ -1,4 +1,4 @@
-// Custom calls, the form that our operations take in XLA's programs. They run the same kernels.
+// Custom calls, which represent our operations in XLA programs. They run the same kernels.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_CUSTOM_CALL_H_
 #define SG3TF_CUSTOM_OPS_XLA_CUSTOM_CALL_H_
@@ -17,7 +17,7 @@
 
 namespace sg3 {
 
-// The layout of the kernels, to which XLA transposes whatever it prefers around a call.
+// The layout that the kernels use. If XLA prefers another one, it adds transposes around a call.
 inline xla::Shape row_major(xla::PrimitiveType type, absl::Span<const int64_t> sizes) {
   return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, sizes);
 }

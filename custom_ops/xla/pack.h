@@ -1,4 +1,4 @@
-// A problem as an array of integers, the form of an attribute of a call: the bytes of the struct, then its taps.
+// Packs a problem into an array of integers, an attribute of a custom call: the bytes of the struct, then its taps.
 // Nothing is rounded. The same library writes and reads it, so the compiler's layout of the struct suffices.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_PACK_H_

@@ -1,4 +1,4 @@
-// Runs tiles on the thread that XLA calls a handler on and on the others of its pool.
+// Runs tiles on the thread on which XLA calls a handler and on the other threads of its pool.
 
 #ifndef SG3TF_CUSTOM_OPS_XLA_SHARE_H_
 #define SG3TF_CUSTOM_OPS_XLA_SHARE_H_
@@ -13,12 +13,12 @@
 
 namespace sg3 {
 
-// The tiles that are still to be taken, and the number of those that are not done.
+// Keeps track of the next tile to be taken and of the number of tiles not done yet.
 class Tiles {
  public:
   Tiles(int64_t count, int64_t at_once) : count_(count), at_once_(at_once), next_(0), left_(count) {}
 
-  // Calls run(first, last) until no tile is left to be taken.
+  // Calls run(first, last) until no tile is left to take.
   template <class Run>
   void work(const Run& run) {
     for (int64_t first; (first = take()) < count_;) {
@@ -67,7 +67,7 @@ void share(Pool& pool, int64_t count, int64_t cycles_of_one, const Run& run) {
   tiles->wait();
 }
 
-// Runs all tiles of `cpu`, a Tiled of cpu/tiled.h.
+// Runs all tiles of `cpu`, a Tiled (cpu/tiled.h).
 template <class Pool, class Cpu>
 void run_on_pool(Pool& pool, const Cpu& cpu, const typename Cpu::Arrays& arrays) {
   share(pool, cpu.tiles(), cpu.tile_cycles(), [&](int64_t first, int64_t last) { cpu.run(first, last, arrays); });

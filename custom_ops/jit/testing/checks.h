@@ -1,4 +1,4 @@
-// Shared parts of the tests: a count of failures, a folder, and scenarios in processes of their own.
+// Shared parts of the tests: a count of failures, a folder, and scenarios in separate processes.
 
 #ifndef SG3TF_CUSTOM_OPS_JIT_TESTING_CHECKS_H_
 #define SG3TF_CUSTOM_OPS_JIT_TESTING_CHECKS_H_
@@ -64,7 +64,8 @@ inline void wait_for(pid_t child, const std::string& name) {
   check(WIFEXITED(status) && WEXITSTATUS(status) == 0, name);
 }
 
-// Settings and what a process finds once, such as its driver, do not outlast a scenario.
+// Runs a scenario in its own process, so that settings, and what a process looks up only once (such as its driver), do
+// not outlast it.
 template <class Run>
 void scenario(const std::string& name, Run run) {
   wait_for(start(run), name);

@@ -24,7 +24,7 @@ int result_of(const std::string& function) {
   return atoi(value + function.size() + 1);
 }
 
-// Handles are addresses of these; that of a function is its name.
+// Handles are the addresses of these; the handle of a function is its name.
 char context, module, event;
 
 }  // namespace

@@ -1,7 +1,7 @@
-// The inner loops of the CPU kernels: weighted sums of rows, and of columns, of sixteen channels each.
+// The inner loops of the CPU kernels: weighted sums of rows and of columns, for sixteen channels at a time.
 //
-// A row is an array [columns][16] of float or double in scratch memory. Several columns are summed side by side, so
-// that each tap is loaded once for all of them and their latencies overlap. No standard headers: see simd.h.
+// A row is an array [columns][16] of float or double in scratch memory. Several columns are summed side by side: each
+// tap is loaded once for all of them, and their latencies overlap. No standard headers: see simd.h.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_FIR_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_FIR_H_
@@ -36,7 +36,7 @@ SG3_INLINE void accumulate_fast(Lanes (&sums)[columns], const Scalar* taps, int6
   }
 }
 
-// Calls done(column + j, sums[j]) for those columns that are less than `width`.
+// Calls done(column + j, sums[j]) for the columns below `width`.
 template <int columns, class Lanes, class Done>
 SG3_INLINE void finish(const Lanes (&sums)[columns], int64_t column, int64_t width, Done done) {
   if (column + columns <= width) {
@@ -44,15 +44,15 @@ SG3_INLINE void finish(const Lanes (&sums)[columns], int64_t column, int64_t wid
     for (int j = 0; j < columns; ++j) done(column + j, sums[j]);
     return;
   }
-  // Unrolled as well: an index unknown to the compiler would keep the sums in memory throughout.
+  // Also unrolled: with an index unknown at compile time, the compiler would keep the sums in memory.
 #pragma GCC unroll 16
   for (int j = 0; j < columns; ++j) {
     if (column + j < width) done(column + j, sums[j]);
   }
 }
 
-// Calls done(j, sum) for j < width, where sum is that of taps[term * pitch + k] * row_of(term, k)[j * step] over
-// term < terms and k < count. Columns are summed in groups of kColumns, so rows must have room for a whole last group;
+// Calls done(j, sum) for j < width, with the sum over term < terms and k < count of taps[term * pitch + k] *
+// row_of(term, k)[j * step]. Columns are summed in groups of kColumns, so rows must have room for a whole last group;
 // its surplus values do not matter.
 template <class Lanes, class Scalar, class RowOf, class Done>
 SG3_INLINE void sum(int64_t width, int64_t step, int64_t terms, const Scalar* taps, int64_t pitch, int64_t count,
@@ -68,7 +68,7 @@ SG3_INLINE void sum(int64_t width, int64_t step, int64_t terms, const Scalar* ta
   }
 }
 
-// Two such sums, of which the second one starts `shift` <= count rows later; each row is loaded once for both. Calls
+// Computes two such sums. The second starts `shift` <= count rows later; each row is loaded once for both. Calls
 // first(j, sum of taps[k] * row_of(term, k)[j]) and second(j, sum of others[k] * row_of(term, k + shift)[j]) for
 // j < width.
 template <class Lanes, class Scalar, class RowOf, class First, class Second>

@@ -10,7 +10,8 @@ namespace {
 
 Isa detected() {
 #if defined(__x86_64__)
-  // GCC 11 does not know "x86-64-v3" and "x86-64-v4" here; all processors with these have the rest of them.
+  // GCC 11 does not accept "x86-64-v3" and "x86-64-v4" here. All processors with these features have the other features
+  // of the two levels.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&

@@ -9,14 +9,14 @@ namespace sg3 {
 
 enum class Isa { baseline, avx2, avx512 };  // x86-64 or any other processor, x86-64-v3, x86-64-v4
 
-// The best that this processor has, limited by the environment variable SG3TF_ISA.
+// Returns the best one that this processor supports, limited by the environment variable SG3TF_ISA.
 Isa isa();
 const char* name(Isa isa);
 
 }  // namespace sg3
 
 // Declares the kernels of a job, which kernel_cpu.cc defines once per instruction set (cpu/kernel.h), and functions
-// that call those for isa(). scratch_size is in scalars.
+// that call the kernels for isa(). scratch_size is in scalars.
 #define SG3_DECLARE_KERNEL_FOR(isa, Job)                                                    \
   namespace isa {                                                                           \
   int64_t scratch_size(const Job& job);                                                     \

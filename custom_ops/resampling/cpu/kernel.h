@@ -6,7 +6,7 @@
 #include "custom_ops/resampling/cpu/rows.h"
 
 // Defines what SG3_DECLARE_KERNEL declares for Job<float> and Job<double>. TileKernel<T>, for elements of type T, has
-// static functions scratch_size(job), in scalars, and run(job, tile, scratch). For use in namespace sg3::SG3_ISA.
+// static functions scratch_size(job), in scalars, and run(job, tile, scratch). Use it in namespace sg3::SG3_ISA.
 #define SG3_DEFINE_KERNEL(Job, TileKernel)                                                                        \
   namespace {                                                                                                     \
   template <class T>                                                                                              \

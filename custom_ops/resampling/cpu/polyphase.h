@@ -1,4 +1,4 @@
-// The taps of one axis, sorted by the phase of the output sample, so that inserted zeros are never multiplied.
+// The taps of one axis, grouped by the phase of the output sample, so that inserted zeros are never multiplied.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_POLYPHASE_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_POLYPHASE_H_
@@ -11,9 +11,9 @@
 
 namespace sg3 {
 
-// Plain data for the kernels. Output o belongs to the phase k = (before - o * down) mod up, the first tap that meets
-// an input sample; it reads `counts[k]` consecutive samples starting at (o * down + k - before) / up.
-// Always inlined, as kernels for different instruction sets must not share code.
+// Plain data for the kernels. Output o has phase k = (before - o * down) mod up, which is the first tap that meets an
+// input sample. It reads `counts[k]` consecutive samples starting at (o * down + k - before) / up.
+// Always inlined, because kernels for different instruction sets must not share code.
 template <class Scalar>
 struct PolyphaseView {
   int64_t up, down, before, in_size, out_size;

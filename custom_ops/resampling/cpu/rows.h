@@ -1,4 +1,4 @@
-// Rows of a resampled image, one after the other: sixteen channels, a range of columns.
+// Computes the rows of a resampled image one by one, for sixteen channels and a range of columns.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_ROWS_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_ROWS_H_
@@ -13,13 +13,13 @@ namespace {
 SG3_INLINE int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 SG3_INLINE int64_t Max(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// The room that `count` pointers take, in scalars, rounded up so that the following data stay aligned.
+// Returns the space that `count` pointers take, in scalars, rounded up so that the data after them stay aligned.
 template <class Scalar>
 SG3_INLINE int64_t pointers(int64_t count) {
   return (count * int64_t{sizeof(void*)} / int64_t{sizeof(Scalar)} + kLanes - 1) / kLanes * kLanes;
 }
 
-// Sixteen channels (or the last few) of one image of a batch.
+// Sixteen channels (or the last few) of one image in a batch.
 template <class T>
 struct Channels {
   const T* pixels;  // the first of these channels at (0, 0)
@@ -42,7 +42,7 @@ SG3_INLINE Channels<T> channels_of(const void* pixels, const void* bias, const T
   return c;
 }
 
-// Output rows of a resampling, in rising order, columns [begin, end).
+// Output rows of a resampling, in increasing order, for columns [begin, end).
 template <class T>
 class Rows {
  public:
@@ -85,12 +85,12 @@ class Rows {
   }
 
  private:
-  // Input rows that the next output may begin later than this one.
+  // The most input rows by which the next output may begin later than this one.
   static int64_t step(const Phases& y) { return (y.down + y.up - 1) / y.up; }
 
   static int64_t ring_size(const Phases& y) { return y.max_taps + step(y); }
 
-  // Distance from one row to the next: the most input columns that `width` output columns can read, and those that
+  // Distance from one row to the next: the most input columns that `width` output columns can read, plus those that
   // `sum` may touch beyond them.
   static int64_t pitch(const Phases& x, int64_t width) {
     return ((width * x.down + x.up - 1) / x.up + x.max_taps + 1 + kColumns<Lanes> * x.down) * kLanes;
@@ -98,8 +98,8 @@ class Rows {
 
   static int64_t common_divisor(int64_t a, int64_t b) { return b == 0 ? a : common_divisor(b, a % b); }
 
-  // Computes `row` of the vertically filtered image, for every term, and the row after it with the same loads if both
-  // read nothing outside the image.
+  // Computes `row` of the vertically filtered image for every term. If neither it nor the next row reads anything
+  // outside the image, the same loads serve both rows.
   SG3_INLINE void filter_vertically(int64_t row) {
     int64_t phase = y_.phase(row), first = y_.first(row), count = y_.counts[phase];
     int64_t other = y_.phase(row + 1), shift = y_.first(row + 1) - first;
@@ -135,7 +135,7 @@ class Rows {
     for (int64_t k = 0; k < count; ++k) rows_[k] = ring_ + (first + k) % ring_size(y_) * pitch_;
   }
 
-  // Input row `row` plus the bias, into the ring.
+  // Stores input row `row` plus the bias in the ring.
   SG3_INLINE void read(int64_t row) {
     const T* from = image_.pixels + (row * x_.in_size + inside_begin_) * image_.stride;
     Scalar* to = ring_ + row % ring_size(y_) * pitch_ + (inside_begin_ - in_begin_) * kLanes;
@@ -145,8 +145,8 @@ class Rows {
     }
   }
 
-  // Prefetches a pixel of the next row to be read. Pixels lie too far apart in memory for the hardware to predict them,
-  // and a few prefetches at a time overlap with the arithmetic. An address outside the image does no harm.
+  // Prefetches a pixel of the next row to be read. Pixels lie too far apart in memory for the hardware prefetcher, and
+  // a few prefetches at a time overlap with the arithmetic. An address outside the image does no harm.
   SG3_INLINE void prefetch(int64_t column) const {
     __builtin_prefetch(image_.pixels + (next_ * x_.in_size + in_begin_ + column) * image_.stride);
   }
@@ -159,8 +159,8 @@ class Rows {
   Scalar* ring_;      // the last input rows
   Scalar* filtered_;  // two output rows, filtered vertically: [2, terms, columns, 16]
   const Scalar** rows_;
-  int64_t next_ = 0;         // input row to be read
-  int64_t second_row_ = -1;  // output row that is the second one of filtered_
+  int64_t next_ = 0;         // next input row to read
+  int64_t second_row_ = -1;  // output row that is the second in filtered_
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Working memory of a thread.
+// Working memory for a thread.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_SCRATCH_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_SCRATCH_H_

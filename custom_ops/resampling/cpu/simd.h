@@ -1,8 +1,8 @@
-// Vectors of sixteen channels, the unit of all arithmetic of the CPU kernels.
+// Vectors of sixteen channels, the unit of all arithmetic in the CPU kernels.
 //
-// Included by sources that are compiled once per instruction set, into the namespace SG3_ISA. So everything here is
-// local to that source, and no standard C++ header is used: the linker keeps one copy of a function template of theirs,
-// which could be the one compiled for AVX-512.
+// Included by sources that are compiled once per instruction set, into the namespace SG3_ISA. Everything here is
+// therefore local to that source. No standard C++ header is used, because the linker keeps a single copy of each
+// standard function template, which could be the one compiled for AVX-512.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_SIMD_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_SIMD_H_
@@ -29,8 +29,8 @@ namespace {
 
 constexpr int64_t kLanes = kBlock;
 
-// A vector of the instruction set. Wider ones are not left to the compiler: GCC keeps the pieces that it splits them
-// into in memory.
+// A vector of the instruction set. Wider vectors are not left to the compiler: GCC splits them and keeps the pieces in
+// memory.
 #if defined(SG3_AVX512)
 constexpr int kVectorBytes = 64;
 #elif defined(SG3_AVX2)
@@ -41,7 +41,7 @@ constexpr int kVectorBytes = 16;
 typedef float FloatVector __attribute__((vector_size(kVectorBytes)));
 typedef double DoubleVector __attribute__((vector_size(kVectorBytes)));
 
-// Two vectors, or pairs of them, which make one of twice as many lanes.
+// Two vectors, or two pairs, that together form one with twice as many lanes.
 template <class Part>
 struct Pair {
   Part low, high;
@@ -59,7 +59,7 @@ struct Sixteen<Vector, kLanes> {
 using FloatLanes = Sixteen<FloatVector>::Lanes;
 using DoubleLanes = Sixteen<DoubleVector>::Lanes;
 
-// The types of the arithmetic, for each type of element.
+// The arithmetic types for each element type.
 template <class T>
 struct Arithmetic {
   using Scalar = float;
@@ -82,7 +82,7 @@ constexpr int kFloatColumns = 2;
 template <class Lanes>
 constexpr int kColumns = sizeof(Lanes) == 64 ? kFloatColumns : kFloatColumns / 2;
 
-// How many lanes a vector or a pair has.
+// The number of lanes of a vector or a pair.
 template <class Vector>
 struct Width {
   static constexpr int value = sizeof(Vector) / sizeof(Vector{}[0]);
@@ -176,7 +176,7 @@ SG3_INLINE void from_scalar(double x, double* to) { *to = x; }
 SG3_INLINE void from_scalar(float x, BFloat16* to) { round_float32(x, to); }
 SG3_INLINE void from_scalar(float x, Half* to) { round_float32(x, to); }
 
-// The first `count` of sixteen channels; the others read as zero.
+// Loads the first `count` of sixteen channels; the others are zero.
 template <class T>
 SG3_INLINE typename Arithmetic<T>::Lanes load_channels_singly(const T* from, int64_t count) {
   typename Arithmetic<T>::Scalar lanes[kLanes] = {};
@@ -251,7 +251,7 @@ SG3_INLINE void store_channels(Half* to, FloatLanes lanes, int64_t count) {
 
 typedef uint32_t BitsVector __attribute__((vector_size(kVectorBytes)));
 
-// The bits of bfloat16 numbers in the lower halves, rounded to nearest even.
+// Returns the bits of bfloat16 numbers in the lower halves, rounded to nearest even.
 SG3_INLINE BitsVector bfloat16_bits(FloatVector x) {
   BitsVector bits = (BitsVector)x, upper = bits >> 16;
   return x != x ? upper | 0x40 : (bits + 0x7fff + (upper & 1)) >> 16;
@@ -275,7 +275,7 @@ SG3_INLINE void store_channels(float* to, FloatLanes lanes, int64_t count) {
   _mm256_maskstore_ps(to + 8, first(count - 8), (__m256)lanes.high);
 }
 
-// The first `count` of sixteen numbers of 16 bits. Masks are for 32 bits, so an odd last number is moved by itself.
+// Loads the first `count` of sixteen 16-bit numbers. Masks work on 32 bits, so an odd last number is moved separately.
 template <class T>
 SG3_INLINE __m256i load_bits(const T* from, int64_t count) {
   static_assert(sizeof(T) == 2);
@@ -334,7 +334,7 @@ SG3_INLINE FloatLanes load_channels(const BFloat16* from, int64_t count) {
 }
 
 SG3_INLINE __m128i eight_bfloat16(Pair<FloatVector> x) {
-  // Extends the sign, as SSE2 narrows signed numbers only.
+  // Extends the sign, because SSE2 narrows signed numbers only.
   __m128i low = _mm_srai_epi32(_mm_slli_epi32((__m128i)bfloat16_bits(x.low), 16), 16);
   __m128i high = _mm_srai_epi32(_mm_slli_epi32((__m128i)bfloat16_bits(x.high), 16), 16);
   return _mm_packs_epi32(low, high);
@@ -352,7 +352,7 @@ SG3_INLINE void store_channels(BFloat16* to, FloatLanes lanes, int64_t count) {
 // --- Comparisons
 // -------------------------------------------------------------------------------------------------------
 
-// Lane i of `yes` where lane i of a is less than that of b, else of `no`.
+// Returns lane i of `yes` where lane i of a is less than that of b, else of `no`.
 template <class Vector>
 SG3_INLINE Vector where_less(Vector a, Vector b, Vector yes, Vector no) {
   return a < b ? yes : no;
@@ -399,10 +399,10 @@ SG3_INLINE uint32_t less_bits(Pair<Part> a, Pair<Part> b) {
   return less_bits(a.low, b.low) | less_bits(a.high, b.high) << Width<Part>::value;
 }
 
-// Lane i of `yes` where bit `first` + i is set, else of `no`.
+// Returns lane i of `yes` where bit `first` + i is set, else of `no`.
 template <int first = 0, class Vector>
 SG3_INLINE Vector choose(uint32_t bits, Vector yes, Vector no) {
-  // Integers of 32 bits for double as well, since SSE2 compares no wider ones.
+  // 32-bit integers for double as well, because SSE2 cannot compare wider ones.
   typedef int32_t Ints __attribute__((vector_size(kVectorBytes)));
   constexpr int ints = kVectorBytes / sizeof(int32_t);
   Ints bit_of_lane;

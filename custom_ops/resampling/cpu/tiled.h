@@ -1,4 +1,4 @@
-// The CPU side of an operation: tiles that any number of threads may share.
+// The CPU side of an operation, divided into tiles that any number of threads may share.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_TILED_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_TILED_H_
@@ -8,8 +8,8 @@
 
 namespace sg3 {
 
-// `Operation` is constructed from a problem, of which it keeps nothing but copies. It has the types Problem and Arrays,
-// and the const functions
+// `Operation` is constructed from a problem and keeps only copies of it. It has the types Problem and Arrays, and the
+// const functions
 //   Tiles tiles(int threads)                                     tiles for about this many threads, such as a Tiling;
 //   double cycles(const Tiles&)                                  an estimate of the work of one tile;
 //   Job<Scalar> job<Scalar>(const Tiles&, const Arrays& arrays)  plain data for the kernels.
@@ -27,7 +27,7 @@ class Tiled {
   int64_t tiles() const { return tiling_.tiles(); }
   int64_t tile_cycles() const { return static_cast<int64_t>(1 + operation_.cycles(tiling_)); }
 
-  // Computes tiles [first, last). Call it for each tile once, from any threads and in any order.
+  // Computes tiles [first, last). Call it once for each tile, from any threads and in any order.
   void run(int64_t first, int64_t last, const Arrays& arrays) const {
     type_ == SG3_FLOAT64 ? run_in<double>(first, last, arrays) : run_in<float>(first, last, arrays);
   }

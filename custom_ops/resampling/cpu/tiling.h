@@ -1,4 +1,4 @@
-// The division of the work into tiles, which threads share.
+// Divides the work into tiles, which threads share.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CPU_TILING_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CPU_TILING_H_
@@ -13,7 +13,7 @@ constexpr int64_t kBlock = 16;  // channels computed together
 
 // The place of a tile.
 struct Tile {
-  int64_t image, block;                    // of the batch, of the channels
+  int64_t image, block;                    // in the batch; of channels
   int64_t y_begin, y_end, x_begin, x_end;  // outputs
 };
 
@@ -29,7 +29,7 @@ struct Tiling {
 
   SG3_INLINE Tile tile(int64_t index) const {
     Tile t;
-    // Channels vary fastest, so that their neighbors in memory are still in some cache.
+    // Channels vary fastest, so that their neighbors in memory are still in a cache.
     t.block = index % blocks();
     index /= blocks();
     t.x_begin = index % columns() * tile_width;
@@ -42,8 +42,8 @@ struct Tiling {
   }
 };
 
-// Tiles stream through their rows, so tall and wide ones cost least; but a tile's rows should stay in the second-level
-// cache, and with several tiles per thread all threads end at about the same time.
+// Tiles stream through their rows, so tall and wide tiles cost least. But a tile's rows should stay in the second-level
+// cache, and with several tiles per thread, all threads finish at about the same time.
 inline Tiling tiling(int64_t batch, int64_t channels, int64_t out_height, int64_t out_width, int threads) {
   constexpr int64_t kWidth = 160, kColumns = 8, kMinHeight = 16, kTilesPerThread = 8;
   int64_t columns = out_width > kWidth ? (out_width + kWidth - 1) / kWidth : 1;

@@ -7,7 +7,7 @@
 
 namespace sg3::cuda {
 
-// Calls a phase on every thread, with a barrier after it.
+// Calls a phase on every thread, followed by a barrier.
 struct BlockBarrier {
   template <class Phase>
   __device__ __forceinline__ void operator()(Phase phase) const {

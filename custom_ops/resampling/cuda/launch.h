@@ -1,5 +1,5 @@
-// What launchers need: the limits of a stream's device, and the launch of a kernel that is compiled at first use. Plain
-// C++. Launchers return a CUresult, 0 for success; sg3_cuda_message describes the last failure.
+// Helpers for launchers: they read the limits of a stream's device, and launch a kernel that is compiled at first use.
+// Plain C++. Launchers return a CUresult, 0 for success; sg3_cuda_message describes the last failure.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_LAUNCH_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_LAUNCH_H_
@@ -30,11 +30,11 @@ inline int shared_limits(void* stream, SharedLimits* limits) {
 
 inline bool has_tensor_cores(void* stream) {
   int major = 0;
-  return jit::compute_capability(stream, &major) == kSuccess && major >= 8;  // of the kind that kernels here use
+  return jit::compute_capability(stream, &major) == kSuccess && major >= 8;  // of the kind that the kernels use
 }
 
-// Launches a kernel that itself loops over blocks beyond the limit of a grid. The types of the arguments must be those
-// of the kernel's parameters.
+// Launches a kernel. A grid has at most kMaxBlocks blocks; the kernel must loop over any others itself. The types of
+// the arguments must be those of the kernel's parameters.
 template <class... Args>
 int launch(const jit::Variant& variant, int64_t blocks, int threads, int64_t shared_floats, void* stream,
            const Args&... args) {

@@ -1,4 +1,4 @@
-// What a warp does together on tensor cores, as CUDA instructions; testing/mma_host.h emulates them on the host.
+// Joint operations of a warp for tensor cores, as CUDA instructions. testing/mma_host.h emulates them on the host.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_MMA_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_MMA_H_
@@ -33,7 +33,7 @@ SG3_HD uint32_t pack(float first, float second) {
 
 constexpr float kHalfMax = 65504;
 
-// The same, but float16 saturates at +-kHalfMax; not-a-numbers pass.
+// The same, but float16 saturates at +-kHalfMax; NaNs pass.
 template <class T>
 SG3_HD uint32_t pack_saturated(float first, float second) {
   if constexpr (kIsHalf<T>) {
@@ -50,8 +50,8 @@ SG3_HD uint32_t pack_saturated(float first, float second) {
   }
 }
 
-// Of two numbers rounded by pack_saturated: the distance to the largest number that is not saturated, negative if
-// saturated.
+// For two numbers rounded by pack_saturated: the distance of their magnitudes to the largest unsaturated number,
+// negative if saturated.
 SG3_HD uint32_t below_saturation(uint32_t pair) {
   constexpr uint32_t kBelowMax = 0x7bfe7bfe;
 #ifdef __CUDA_ARCH__
@@ -66,7 +66,7 @@ SG3_HD uint32_t below_saturation(uint32_t pair) {
 #endif
 }
 
-// The operand b of multiply_add_8 that is minus the identity matrix, in float16.
+// The negative identity matrix in float16, as operand b of multiply_add_8.
 SG3_HD uint32_t minus_identity(int lane) {
   const int column = lane / 4, row = lane % 4 * 2;
   return row == column ? 0xbc00u : row + 1 == column ? 0xbc000000u : 0u;
@@ -80,8 +80,8 @@ SG3_HD uint32_t bits_of(float value) {
 #endif
 }
 
-// Four of the eight bytes of low and high, which the hexadecimal digits of the selector number from the lowest on; from
-// 8 on, the highest bit of byte - 8 eight times.
+// Selects four of the eight bytes of low and high. Each hexadecimal digit of the selector, from the lowest on, is the
+// number of a byte. A digit of 8 or more gives the highest bit of byte digit - 8, eight times.
 SG3_HD uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
 #ifdef __CUDA_ARCH__
   uint32_t result;
@@ -100,14 +100,15 @@ SG3_HD uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t selector) {
 
 #ifdef __CUDACC__
 
-// One thread of a block: `thread` of the block is `lane` of `warp`. Matrices are 8x8 of 16-bit numbers; the lanes name
-// the 16-byte rows of the first, the second, ... in turn, and each lane holds two numbers of each matrix: of its
-// transposed, lane l has row l / 4, columns l % 4 * 2 and one more.
+// One thread of a block: number `thread` in the block, and number `lane` in warp `warp`. Matrices are 8x8 16-bit
+// numbers. Lanes 0 to 7 pass the addresses of the 16-byte rows of the first matrix, the next 8 lanes those of the
+// second, and so on. Each lane holds two numbers of each matrix: of its transpose, lane l has row l / 4 at columns
+// l % 4 * 2 and the next.
 struct CudaLane {
   int thread, lane, warp;
 
   __device__ __forceinline__ CudaLane()
-      // The exchange tells the compiler that `warp` is the same in all lanes.
+      // The shuffle lets the compiler assume that `warp` is the same in all lanes.
       : thread(int(threadIdx.x)), lane(int(threadIdx.x & 31)), warp(__shfl_sync(~0u, int(threadIdx.x >> 5), 0)) {}
 
   __device__ static __forceinline__ uint32_t shared_address(const void* shared) {
@@ -117,7 +118,7 @@ struct CudaLane {
   __device__ __forceinline__ void sync() const { __syncthreads(); }
   __device__ __forceinline__ void sync_warp() const { __syncwarp(); }
 
-  // Start to copy 4 bytes, or 4 or 16 or zeros instead, from global to shared memory.
+  // Start copying from global to shared memory: 4 bytes; or 4 or 16 bytes, zeros unless `exists`.
   __device__ __forceinline__ void copy(const uint32_t* global, uint32_t* shared) const {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(shared)), "l"(global) : "memory");
   }
@@ -142,7 +143,7 @@ struct CudaLane {
     return __shfl_xor_sync(~0u, value, distance);
   }
 
-  // The transposed of a matrix.
+  // Returns the transpose of a matrix.
   __device__ __forceinline__ uint32_t transpose(uint32_t matrix) const {
     uint32_t result;
     asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(matrix));
@@ -189,9 +190,9 @@ struct CudaLane {
 #endif
   }
 
-  // d [16, 8] = c + a [16, 16] b [16, 8]. Lane l has, with g = l / 4 and t = l % 4 * 2: of a rows g, g + 8, g, g + 8 at
-  // columns t, t, t + 8, t + 8 (and the next); of b column g at rows t and t + 8; of c and d rows g and g + 8, column
-  // t.
+  // d [16, 8] = c + a [16, 16] b [16, 8]. With g = l / 4 and t = l % 4 * 2, lane l holds: of a, rows g, g + 8, g, g + 8
+  // at columns t, t, t + 8, t + 8; of b, column g at rows t and t + 8; of c and d, rows g and g + 8 at column t; and
+  // each time also the number after it, at t + 1 or t + 9.
   template <class T>
   __device__ __forceinline__ void multiply_add(const uint32_t (&a)[4], const uint32_t (&b)[2], const float (&c)[4],
                                                float (&d)[4]) const {
@@ -210,7 +211,7 @@ struct CudaLane {
     }
   }
 
-  // d [16, 8] = a [16, 32] b [32, 8] of signed bytes, of which two take the place of each number above.
+  // d [16, 8] = a [16, 32] b [32, 8] of signed bytes, two in the place of each 16-bit number above.
   __device__ __forceinline__ void multiply_bytes(const uint32_t (&a)[4], const uint32_t (&b)[2], int (&d)[4]) const {
     asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%10, %10, %10, %10};"

@@ -1,4 +1,4 @@
-// Plans of tiles, in plain C++: limits of a device, the cost of a tile, and the choice of the cheapest.
+// Planning of tiles, in plain C++: the limits of a device, the cost of a tile, and the choice of the cheapest.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PLAN_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PLAN_H_
@@ -15,18 +15,18 @@ struct SharedLimits {
   int multiprocessors;
 };
 
-// A multiprocessor runs two blocks, or one of twice the threads if shared memory has no room for two. A single block
+// A multiprocessor runs two blocks, or one with twice the threads if shared memory has no room for two. A single block
 // cannot hide the latency of its loads and barriers behind the arithmetic of another. A guess, to be measured.
 constexpr double kSingleBlockPenalty = 1.15;
 
-// Multiplications that a thread could do in the time of a barrier. Likewise a guess.
+// Multiplications that a thread could do in the time of a barrier. Also a guess.
 constexpr double kBarrierCost = 50;
 
 inline int threads_of_block(int64_t shared_floats, const SharedLimits& limits) {
   return shared_floats * 4 > limits.pair ? kMaxThreads : kMaxThreads / 2;
 }
 
-// The time of a multiprocessor for blocks whose phases have `tasks` of `work` multiplications each.
+// The time that a multiprocessor spends on blocks whose phases have `tasks` tasks of `work` multiplications each.
 class Cost {
  public:
   explicit Cost(int threads) : threads_(threads) {}
@@ -42,7 +42,7 @@ class Cost {
   double sum_ = 0;
 };
 
-// The sides of tiles that are tried, in outputs.
+// The sides of tiles to try, in outputs.
 constexpr int kTileSides[] = {1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64};
 
 // Returns the side of equal tiles of about `side` outputs, a multiple of `unit`, for `size` outputs.

@@ -1,8 +1,8 @@
-// The base of sources that are CUDA device code and, for tests on machines without a GPU, plain C++: function
-// qualifiers, conversions of the 16-bit types, 16-byte vectors, and division by numbers known at the launch.
+// The base of sources that compile as CUDA device code and, for tests on machines without a GPU, as plain C++: function
+// qualifiers, conversions of the 16-bit types, 16-byte vectors, and division by numbers known at launch.
 //
-// NVRTC compiles device code (compile.h), and has none of the standard headers: outside of `#ifndef __CUDACC__`, device
-// code includes stdint.h and string.h at most, and neither CUDA's headers for 16-bit types nor anything of std.
+// NVRTC, which compiles device code (jit/compiler.h), has none of the standard headers. Outside `#ifndef __CUDACC__`,
+// device code includes stdint.h and string.h at most: neither CUDA's headers for 16-bit types nor anything from std.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PORTABLE_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_CUDA_PORTABLE_H_
@@ -86,7 +86,7 @@ SG3_HD void put_values(const float* values, float* shared) {
   } else {
     SG3_UNROLL for (int n = 0; n < N; n += 4) {
 #ifdef __CUDA_ARCH__
-      // nvcc 13.0 would split some of these stores in four.
+      // nvcc 13.0 would split some of these stores into four.
       const uint32_t address = uint32_t(__cvta_generic_to_shared(shared + n));
       asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(values[n]), "f"(values[n + 1]),
                    "f"(values[n + 2]), "f"(values[n + 3])
@@ -115,7 +115,7 @@ template <class T, int N>
 SG3_HD void store_vector(const Vector<T, N>& elements, T* global) {
 #ifdef __CUDA_ARCH__
   if constexpr (sizeof(elements) == 16) {
-    // nvcc 13.0 would split some of these stores, too.
+    // nvcc 13.0 would split some of these stores too.
     const uint32_t* words = reinterpret_cast<const uint32_t*>(&elements);
     asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(global)), "r"(words[0]),
                  "r"(words[1]), "r"(words[2]), "r"(words[3])
@@ -138,7 +138,7 @@ SG3_HD void with_type(int type, F f) {
   }
 }
 
-// Division of n by d through one multiplication: exact where n * d < 2^32.
+// Divides n by d with one multiplication. Exact if n * d < 2^32.
 struct Divisor {
   uint32_t divisor, inverse;
 
@@ -149,7 +149,7 @@ struct Divisor {
   }
 };
 
-SG3_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }  // of non-negative a
+SG3_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }  // a >= 0
 
 SG3_HD constexpr int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 

@@ -26,8 +26,8 @@ struct Worker {
   int index, count;
 };
 
-// The tile and the chunk of channels of a block. Blocks of the same tile and neighboring chunks follow each other,
-// because they share lines of memory.
+// The tile and the chunk of channels of a block. Blocks of the same tile and neighboring chunks have consecutive
+// numbers, because they share lines of memory.
 struct BlockPlace {
   int64_t image;
   int64_t channel;  // the first one
@@ -50,7 +50,7 @@ SG3_HD int64_t num_blocks(const Plan& plan) {
 }
 
 // An image's chunk of channels in global memory: pixel (y, x) begins `channels` * (y * width + x) elements after the
-// first, and `left` of its lanes are channels.
+// first, and its first `left` lanes are channels.
 template <class T>
 struct Pixels {
   T* first;
@@ -111,8 +111,8 @@ SG3_HD void store_tile(Worker w, const float* tile, Pixels<T> image, int y, int 
   }
 }
 
-// Upsampling in the transposed form: every input is added to the TAPS samples that it contributes to. After a push the
-// first UP sums are complete. Shifting the sums costs nothing, because they are added to in the same instruction.
+// Upsampling in transposed form: every input is added to the TAPS samples that it contributes to. After a push, the
+// first UP sums are complete. Shifting the sums is free, because the same instruction also adds to them.
 template <int UP, int TAPS>
 struct Upsampler {
   float sums[TAPS] = {};
@@ -125,7 +125,7 @@ struct Upsampler {
   }
 };
 
-// Downsampling in the transposed form: a push adds DOWN samples to the outputs that they contribute to, and completes
+// Downsampling in transposed form: a push adds DOWN samples to the outputs that they contribute to, and completes
 // one.
 template <int DOWN, int TAPS>
 struct Downsampler {

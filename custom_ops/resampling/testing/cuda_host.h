@@ -70,7 +70,7 @@ class OwnedStage {
  public:
   OwnedStage(Sg3Axis y, Sg3Axis x, int64_t terms)
       : taps_y_(random_normal(y.taps * terms)), taps_x_(random_normal(x.taps * terms)) {
-    // Positive: where terms cancel, rounding alone would fail the comparison.
+    // Positive, because where terms cancel, rounding alone would fail the comparison.
     for (double& tap : taps_y_) tap = (0.2 + std::fabs(tap)) / double(y.taps);
     for (double& tap : taps_x_) tap = (0.2 + std::fabs(tap)) / double(x.taps);
     stage_ = {y, x, terms, nullptr, nullptr};
@@ -108,7 +108,7 @@ inline double relative_error(const Doubles& actual, const Doubles& expected) {
 
 inline double tolerance(int type) { return type == SG3_FLOAT32 ? 1e-5 : type == SG3_FLOAT16 ? 6e-4 : 5e-3; }
 
-// Runs each phase on all workers in turn, forward or backward: within a phase, the order must not matter.
+// Runs each phase on all workers in turn, in forward or reverse order: within a phase, the order must not matter.
 struct SerialPhases {
   int threads;
 

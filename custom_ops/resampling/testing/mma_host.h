@@ -1,5 +1,5 @@
-// Emulation of the warps of mma.h on the host: every thread of a block is a fiber, and those of a warp meet wherever
-// they do something together.
+// Emulates the warps of mma.h on the host: every thread of a block is a fiber, and the fibers of a warp meet at every
+// joint operation.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TESTING_MMA_HOST_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TESTING_MMA_HOST_H_
@@ -17,7 +17,7 @@ namespace sg3::cuda {
 
 class FiberBlock;
 
-// What one lane brings to a joint operation.
+// One lane's contribution to a joint operation.
 struct Offer {
   uint32_t word, registers[4];
   char* row;
@@ -29,8 +29,8 @@ struct Offer {
 struct FiberLane {
   int thread, lane, warp;
   FiberBlock* block;
-  int turn = 0;  // of the two sets of offers, so that a fast lane cannot overwrite what a slow one has yet to read
-  std::vector<std::function<void()>> copies = {};  // that have not arrived
+  int turn = 0;  // of two sets of offers, so that a fast lane cannot overwrite what a slow one has yet to read
+  std::vector<std::function<void()>> copies = {};  // not arrived yet
 
   void sync() const;
   void sync_warp();
@@ -52,7 +52,7 @@ struct FiberLane {
  private:
   // Publishes the offer, waits for the other lanes, and returns all 32.
   const Offer* meet(const Offer& offer);
-  // A copy may arrive at once, here in even lanes, or as late as it is waited for, in odd ones.
+  // A copy may arrive at once (here in even lanes) or only when it is waited for (in odd lanes).
   void start(const std::function<void()>& copy);
 };
 

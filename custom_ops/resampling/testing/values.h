@@ -30,8 +30,8 @@ inline Sg3Type element_type<BFloat16>() {
   return SG3_BFLOAT16;
 }
 
-// The error allowed, as a share of the greatest value: half a unit in the last place of the result for 16-bit types;
-// for the others a few hundred roundings of partial sums, most of which cancel.
+// The error allowed, as a share of the greatest value: for 16-bit types, half a unit in the last place of the result;
+// for the others, a few hundred roundings of partial sums, most of which cancel.
 template <class T>
 double tolerance();
 template <>
@@ -78,7 +78,7 @@ std::vector<double> values(const std::vector<T>& in) {
   return out;
 }
 
-// Filled into outputs, to show whether anything is written beyond them.
+// A guard value around outputs, to show whether anything is written beyond them.
 template <class T>
 T sentinel() {
   return rounded_to(777, T());
@@ -90,7 +90,7 @@ inline double greatest(const std::vector<double>& values) {
   return result;
 }
 
-// Returns infinity if one of the numbers is NaN.
+// Returns infinity if any of the numbers is NaN.
 inline double greatest_difference(const std::vector<double>& a, const std::vector<double>& b) {
   double result = 0;
   for (size_t i = 0; i < a.size(); ++i) {

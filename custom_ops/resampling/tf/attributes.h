@@ -1,7 +1,7 @@
-// The attributes that describe a resampling in every operation, and the stage that they amount to for an image.
+// The attributes that describe a resampling in every operation, and the stage that they define for an image.
 //
-// TensorFlow's attributes hold floating point numbers in float32 only, and eager execution supports no tensors as
-// attributes. So taps are strings: the bytes of float64 numbers, [terms, taps] (docs/adr/0008).
+// TensorFlow's attributes hold floating-point numbers only as float32, and eager execution does not support tensors as
+// attributes. Taps are therefore strings: the bytes of float64 numbers, [terms, taps] (docs/adr/0008).
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TF_ATTRIBUTES_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TF_ATTRIBUTES_H_
@@ -21,11 +21,11 @@ namespace sg3 {
 // Decodes an attribute that holds the bytes of float64 numbers.
 absl::Status decode(const std::string& name, const std::string& bytes, std::vector<double>* values);
 
-// One resampling, constructed once per node; it owns the taps that stage() points to.
+// One resampling, constructed once per node. It owns the taps that stage() points to.
 class StageAttributes {
  public:
-  // Reads the attributes PREFIXterms, PREFIXtaps_y and PREFIXtaps_x, and those named `up`, `down` and `pad` unless the
-  // name is empty, from `context`, an OpKernelConstruction or InferenceContext.
+  // Reads attributes from `context`, an OpKernelConstruction or InferenceContext: PREFIXterms, PREFIXtaps_y and
+  // PREFIXtaps_x, and those named by `up`, `down` and `pad` unless the name is empty.
   template <class Context>
   absl::Status read(Context* context, const std::string& up, const std::string& down, const std::string& pad,
                     const std::string& prefix) {

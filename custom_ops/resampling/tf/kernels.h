@@ -1,4 +1,4 @@
-// TensorFlow kernels of an operation: the launch of its tiles on the CPU, and the registration for all element types.
+// TensorFlow kernels of an operation: launches its tiles on the CPU, and registers kernels for all element types.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TF_KERNELS_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TF_KERNELS_H_
@@ -9,7 +9,7 @@
 
 namespace sg3 {
 
-// The device for which an operation's kernels run on the CPU. `Cpu` is a Tiled of cpu/tiled.h.
+// The `Device` that runs an operation on the CPU. `Cpu` is a Tiled (cpu/tiled.h).
 template <class Cpu>
 struct CpuDevice {
   static absl::Status launch(tensorflow::OpKernelContext* context, const typename Cpu::Problem& problem, Sg3Type type,
@@ -33,7 +33,7 @@ struct CpuDevice {
   SG3_REGISTER_KERNEL(name, DEVICE_CPU, Eigen::half, __VA_ARGS__) \
   SG3_REGISTER_KERNEL(name, DEVICE_CPU, Eigen::bfloat16, __VA_ARGS__)
 
-// The CUDA kernels have no float64.
+// The CUDA kernels do not support float64.
 #define SG3_REGISTER_GPU_KERNELS(name, ...)                       \
   SG3_REGISTER_KERNEL(name, DEVICE_GPU, float, __VA_ARGS__)       \
   SG3_REGISTER_KERNEL(name, DEVICE_GPU, Eigen::half, __VA_ARGS__) \

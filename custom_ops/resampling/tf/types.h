@@ -1,4 +1,4 @@
-// Element types: those of TensorFlow as Sg3Type.
+// Converts TensorFlow's element types to Sg3Type.
 
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TF_TYPES_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TF_TYPES_H_
