@@ -1,8 +1,8 @@
 """The Inception network of 2015, from the frozen graph used in the definition of FID (Heusel et al. 2017, 1706.08500).
 
 The graph's own preprocessing is used, most importantly its resize, because other resizes change FID by more than
-training does. As published, the graph takes one image at a time. Three changes, which alter no number, let it take a
-batch:
+training does. As published, the graph takes one image at a time. Three changes, which leave all numbers as they are,
+let it take a batch:
 
 - `ExpandDims`, which adds the batch axis to an image, is replaced by the batch;
 - shapes with a batch size of 1 (the constant of `pool_3/_reshape`, recorded output shapes) get an unknown batch size;
