@@ -648,7 +648,7 @@ class Client:
             if variable := proxy_variable(self._server):
                 proxy = urlsplit(os.environ[variable]).netloc.rpartition("@")[2]  # without credentials
                 remedy = (
-                    f"it was asked for through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
+                    f"the request went through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
                 )
             return f"no server answers at {self._server}, or its queue is full: {remedy} ({error.details()})"
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -38,7 +38,7 @@ def main(options: Any, folders: list[str]) -> None:
     plots.check_matplotlib()
     out = shared.check_out(options.out, ".png")
     if not folders:
-        raise ValueError("no runs: give the folders of one or more")
+        raise ValueError("no runs: give one or more run folders")
     groups = group_runs(read_runs([Path(folder) for folder in folders], options.metric))
     plots.plot_runs(out, groups, options.metric)
     print(_table(groups))

@@ -271,7 +271,7 @@ class Dataset:
                     prefetch=prefetch,
                 )
             if seed is None:
-                raise ValueError("repeat is True without a seed, which it needs; give seed=0")
+                raise ValueError("repeat is True without a seed, which is required; give seed=0")
             return batches(self, batch_size, seed=seed, mirror=mirror, workers=workers, prefetch=prefetch)
 
         stream(0)  # check the arguments here rather than within TensorFlow

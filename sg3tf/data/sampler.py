@@ -162,7 +162,7 @@ def epoch_batches(
     """
     _check_at_least(batch_size=(batch_size, 1), seed=(seed or 0, 0), epoch=(epoch, 0))
     if seed is None and mirror:
-        raise ValueError("mirror is True without a seed, which it needs; give seed=0")
+        raise ValueError("mirror is True without a seed, which is required; give seed=0")
     num_images = len(dataset)
     shuffled = None if seed is None else ShuffledOrder(num_images, seed, mirror)
     end = num_images - num_images % batch_size if drop_remainder else num_images

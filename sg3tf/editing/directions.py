@@ -94,7 +94,7 @@ def load(path: Path, num_ws: int, w_dim: int) -> Directions:
     try:
         found = read_npz(path, names)
     except ValueError as error:
-        raise ValueError(f"directions={path}: not a file that --save_directions has written ({error})") from error
+        raise ValueError(f"directions={path}: not a file written by --save_directions ({error})") from error
     count = len(found["names"])
     shapes = {"names": (count,), "vectors": (count, w_dim), "deviations": (count,), "layers": found["layers"].shape}
     wrong = [f"{name} of shape {found[name].shape}" for name, shape in shapes.items() if found[name].shape != shape]

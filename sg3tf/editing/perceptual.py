@@ -74,7 +74,7 @@ def features(D: Discriminator) -> Distance:
 
 def _read_discriminator(file: Path) -> Discriminator:
     if not file.is_file():
-        raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
+        raise FileNotFoundError(f"discriminator={file}: no such file; give one written by Discriminator.save")
     try:
         return load_model(file, Discriminator)
     except ValueError as error:

@@ -49,7 +49,7 @@ def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool =
     size = size_of(resolution)
     if image.size != size:
         if not crop:
-            remedy = "give --crop to take as much of its middle as has that shape and resize it"
+            remedy = "give --crop to crop its center to that shape and resize it"
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
         image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
     return np.asarray(image, np.float32).reshape(image_shape(resolution, channels)) / 127.5 - 1

@@ -104,7 +104,7 @@ def read_run(folder: Path, name: str) -> RunCurve:
     try:
         options = json.loads((folder / "options.json").read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: is no run folder, whose options.json can be read ({error})") from error
+        raise ValueError(f"{folder}: is not a run folder with a readable options.json ({error})") from error
     try:
         ticks, known = _read_values(folder)
     except (LookupError, TypeError, AttributeError) as error:

@@ -140,7 +140,7 @@ def load_normalized(paths: list[Path]) -> dict[str, Array]:
     spectra = [load_spectrum(path) for path in paths]
     first = spectra[0]
     if not first.std > 0:
-        raise SpectrumError(f"{paths[0]}: all pixels are equal, which leaves nothing to show; use other images")
+        raise SpectrumError(f"{paths[0]}: all pixels are equal, so there is no spectrum to show; use other images")
     for path, spectrum in zip(paths, spectra, strict=True):
         if spectrum.resolution != first.resolution:
             sizes = f"resolution {spectrum.resolution}, {paths[0]} has {first.resolution}"

@@ -160,7 +160,7 @@ def _from_web(address: str) -> Path:
                 size += copy.write(chunk)
             if found.hexdigest() != expected:
                 got = f"{size:,} bytes of SHA-256 {found.hexdigest()}"
-                raise ValueError(f"{url}: gave {got}, not {expected}: it is another file, or not the whole of it")
+                raise ValueError(f"{url}: gave {got}, not {expected}: the file is another one, or incomplete")
     except (OSError, http.client.HTTPException) as error:
         raise FileNotFoundError(
             f"{url}: cannot be fetched ({error}); or put the file, of SHA-256 {expected}, there yourself: {file}"

@@ -145,7 +145,7 @@ def stored_averages(run: str | os.PathLike[str]) -> dict[Average, tuple[Path, in
                 for i, sigma_rel in enumerate(arrays["sigma_rel"]):
                     found[Average(float(sigma_rel), int(arrays["nimg"]))] = path, i
             except (OSError, ValueError, TypeError) as error:
-                raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
+                raise ValueError(f"{path}: cannot be read ({error}); remove it to continue without it") from error
     if not found:
         raise FileNotFoundError(f"{run}: holds no ema-profiles-*.npz; train with --posthoc_ema")
     return found
@@ -167,7 +167,7 @@ def assign_combination(model: Any, sources: Mapping[tuple[Path, int], float]) ->
         try:
             arrays = read_npz(path, names)
         except ValueError as error:
-            raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
+            raise ValueError(f"{path}: cannot be read ({error}); remove it to continue without it") from error
         for index, (array, total) in enumerate(zip(arrays.values(), sums, strict=True)):
             if array.shape != total.shape:
                 raise ValueError(f"{path}: weight {index} is {array.shape}, the network's {total.shape}")

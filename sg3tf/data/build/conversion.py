@@ -92,7 +92,7 @@ class BuildConfig:
             raise DataError(f"--encoding={self.encoding}: --format=ffhq stores raw pixels; leave one of them out")
         for name in ("missing_labels", "standardize"):
             if getattr(self, name) and (self.format == "ffhq" or not self.labels):
-                raise DataError(f"--{name} needs labels and --format=shards, whose manifest says so; leave it out")
+                raise DataError(f"--{name} needs labels and --format=shards, whose manifest records it; leave it out")
         _check_aspect(self.aspect)
 
     def _check_resolution(self) -> None:

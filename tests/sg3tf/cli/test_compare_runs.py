@@ -128,7 +128,7 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     for arguments, words in (
         ([out], ["no runs"]),
         ([*runs, "--out=x.jpg"], ["out=x.jpg", ".png"]),
-        ([str(tmp_path), out], [str(tmp_path), "no run folder"]),
+        ([str(tmp_path), out], [str(tmp_path), "not a run folder"]),
         ([runs[0], out, "--metric=fid"], [runs[0], "no values of 'fid'", "swd"]),
         ([runs[0], str(other), out], ["100 in 00000-a", "50 in other", "--metrics_samples"]),
         ([str(mixed), out], [str(mixed), "swd is of 100 and of 7 images"]),

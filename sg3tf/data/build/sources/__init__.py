@@ -59,7 +59,7 @@ def find_source(
     if kind is None and path.is_file() and tarfile.is_tarfile(path):
         raise DataError(f"{path} is a tar file of another kind than CIFAR-10: unpack it and give the folder")
     if kind is None:
-        raise DataError(f"{path} is of no known kind; --source takes {_ACCEPTED}")
+        raise DataError(f"{path} is of an unknown kind; --source takes {_ACCEPTED}")
     source = files.find(path, labels, missing_labels, standardized) if kind is files else kind.find(path)
     if not labels and source.label.dim:
         unlabeled = tuple((name, None) for name, _ in source.entries)

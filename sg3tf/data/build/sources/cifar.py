@@ -124,4 +124,4 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}, which no such batch needs") from None
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which CIFAR-10 batches do not need") from None

@@ -211,7 +211,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if hidden:
         remarks.append(f"hidden images left out: {len(hidden)}, e.g. {hidden[0]}")
     if lost:
-        remarks.append(f"links to nothing: {len(lost)}, e.g. {lost[0]}")
+        remarks.append(f"broken links: {len(lost)}, e.g. {lost[0]}")
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)
