@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path | None:
-    """Return the cache folder for metrics, under $XDG_CACHE_HOME or ~/.cache; None without a home folder."""
+    """Return the cache folder, $XDG_CACHE_HOME/sg3tf/metrics or ~/.cache/sg3tf/metrics; None without a home folder."""
     folder = files.cache_folder()
     return folder / "metrics" if folder else None
 

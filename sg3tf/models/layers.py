@@ -200,7 +200,7 @@ def upsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]]) -> tf.
 def downsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]], pad: int = 0, down: int = 2) -> tf.Tensor:
     """Filter x [N, H, W, C], padded by `pad` extra pixels per side, and keep every `down`-th pixel.
 
-    The filter is centered as for halving the resolution, whatever `down` is.
+    For every `down`, the filter is centered as for halving the resolution.
     """
     before, after = pad + (len(taps) - 1) // 2, pad + (len(taps) - 2) // 2
     return upfirdn2d(x, taps, down=down, pad=(before, after, before, after))

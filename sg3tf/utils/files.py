@@ -114,7 +114,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync(path.parent)
     finally:
-        with suppress(OSError):  # another one must not hide the first
+        with suppress(OSError):  # a second error must not hide the first
             temporary.unlink(missing_ok=True)
 
 
@@ -161,7 +161,7 @@ def append_line(path: Path, line: str) -> None:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            with suppress(OSError):  # another one must not hide the first
+            with suppress(OSError):  # a second error must not hide the first
                 file.truncate(end)
             raise
 
