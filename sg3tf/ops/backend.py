@@ -85,7 +85,7 @@ def select_backend(impl: str | None) -> str:
 
 
 def selects_cpu_kernel(impl: str | None) -> bool:
-    """Return True if an operation with CPU-only native kernels uses them: not under XLA, and not on a GPU.
+    """Return True if an operation with CPU-only native kernels uses them: not under XLA, and not if a GPU is visible.
 
     Args:
         impl: the operation's argument.
