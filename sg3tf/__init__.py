@@ -1,8 +1,8 @@
 """StyleGAN3 for TensorFlow and Keras.
 
-Names are imported when they are first used, so that what needs no TensorFlow (latents, images, data tools, the
-client of a server) starts in a moment. Keras knows the models, for keras.models.load_model, as soon as both packages
-are imported, in either order.
+Names are imported on first use, so that parts that do not need TensorFlow (latents, images, data tools, the client of
+a server) start fast. The models are registered with Keras, for keras.models.load_model, as soon as both packages are
+imported, in either order.
 """
 
 from __future__ import annotations

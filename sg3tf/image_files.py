@@ -1,4 +1,4 @@
-"""Image files of any kind as 8-bit sRGB pixels, upright. Needs NumPy and Pillow only."""
+"""Read image files of any kind as upright 8-bit sRGB pixels. Needs only NumPy and Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-#: Notes about what was done to an image besides what every image undergoes.
+#: Notes about unusual conversions of an image.
 PROFILE = "color profile converted to sRGB"
 BAD_PROFILE = "color profile damaged or of another kind of color, ignored"
 FIRST_FRAME = "several frames or pages, the first used"
@@ -32,19 +32,19 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What the files of common formats begin with. TIFF is left out: it is also the form of cameras' raw files, of which
-# Pillow would read the thumbnail.
+# Magic bytes of common formats. TIFF is left out: it is also the container of cameras' raw files, of which Pillow would
+# read the thumbnail.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 
 
 class Decoded(NamedTuple):
-    """An image as `decode` returns it.
+    """Result of `decode`.
 
     Attributes:
-      image: of mode L, RGB or RGBA.
-      notes: what was done to it that its owner may not expect; constants of this module.
+      image: image in mode L, RGB or RGBA.
+      notes: possibly unexpected conversions; constants of this module.
     """
 
     image: Image.Image
@@ -58,21 +58,21 @@ def is_image(head: bytes) -> bool:
 
 
 def _brand(head: bytes) -> bytes:
-    """Return the brand of a file of the family of MP4, HEIC and AVIF; b"" for another."""
+    """Return the brand of a file in the MP4, HEIC and AVIF family; b"" for others."""
     return head[8:12] if head[4:8] == b"ftyp" else b""
 
 
 def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open an image file of any format that Pillow reads, and HEIC where the package pillow-heif is installed.
+    """Open an image file in any format that Pillow reads, and HEIC if pillow-heif is installed.
 
     Raises:
-      ValueError: the file is not an image, or a package that reads it is missing.
+      ValueError: the file is not an image, or the package for its format is missing.
       OSError: the file cannot be read.
       Image.DecompressionBombError: it has more pixels than `pixel_limit` allows.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about entries of EXIF, which are not used
+            warnings.simplefilter("ignore", UserWarning)  # about unused EXIF entries
             return Image.open(source)
     except UnidentifiedImageError as error:
         brand = _brand(_head(source))
@@ -105,9 +105,9 @@ def _register_heif() -> bool:
 
 @contextmanager
 def pixel_limit(megapixels: float) -> Iterator[None]:
-    """Open images of up to `megapixels` million pixels in the block, and refuse larger ones; for this process."""
+    """Reject images of more than `megapixels` million pixels within the block, in this process."""
     before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6) // 2  # Pillow warns above it, and raises above twice as many
+    Image.MAX_IMAGE_PIXELS = int(megapixels * 1e6) // 2  # Pillow warns above it, and raises above twice the limit
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -117,19 +117,19 @@ def pixel_limit(megapixels: float) -> Iterator[None]:
 
 
 def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decoded:
-    """Turn an image of any mode upright, and convert it to sRGB with 8 bits per channel.
+    """Convert an image of any mode to upright sRGB with 8 bits per channel.
 
     An embedded color profile is applied; without one, the values are kept. EXIF orientation is applied, and
-    transparent parts become white unless `channels` is 4. Of several frames, the first is used.
+    transparent parts become white unless `channels` is 4. If there are several frames, the first is used.
 
     Args:
-      image: as `open_image` returns it: grayscale, palette, 16 bits, RGB, RGBA, CMYK, LAB, ...
+      image: image from `open_image`: grayscale, palette, 16 bits, RGB, RGBA, CMYK, LAB, ...
       channels: 1 (grayscale), 3 (RGB) or 4 (RGBA).
-      bits: number of bits of grayscale with more than 8 bits, of which the largest number becomes white; None: 12 if
-        all values are below 4096, else 16.
+      bits: bit depth of grayscale with more than 8 bits, whose largest value becomes white; None for 12 if all values
+        are below 4096, otherwise 16.
 
     Raises:
-      ValueError: the range of its pixels is unknown: floating-point numbers, 32 bits, or colors of 12 bits in 16.
+      ValueError: the range of its pixels is unknown: floating-point numbers, 32 bits, or 12-bit colors stored in 16.
       OSError, SyntaxError, ...: the file is damaged (from Pillow, which decodes it here).
     """
     notes = []
@@ -155,15 +155,15 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
 
 
 def _has_frames(image: Image.Image) -> bool:
-    """Tell whether there is more than the image itself; phones' MPO files hold a second view of it, or a depth map."""
+    """Return True if there are further frames, except in phones' MPO files, which add a second view or a depth map."""
     try:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-    except Exception:  # a second frame that is damaged: Pillow raises many types, even IndexError and struct.error
+    except Exception:  # damaged second frame: Pillow raises many types, even IndexError and struct.error
         return True
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1, upright, where the EXIF data cannot be read."""
+    """Return the EXIF orientation; 1 (upright) if the EXIF data cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other entries
@@ -174,8 +174,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _require_16_bits(image: Image.Image) -> None:
-    """Refuse 12 bits in channels of 16, of which Pillow has kept the upper 8 alone."""
-    extrema = np.asarray(image.getextrema()).reshape(-1, 2)  # lowest and highest of each channel
+    """Reject 12-bit values in 16-bit channels, of which Pillow keeps only the upper 8 bits."""
+    extrema = np.asarray(image.getextrema()).reshape(-1, 2)  # minimum and maximum of each channel
     brightest = int(extrema[[band != "A" for band in image.getbands()]].max())
     if 0 < brightest < 16:
         raise ValueError(
@@ -185,7 +185,7 @@ def _require_16_bits(image: Image.Image) -> None:
 
 
 def _to_8_bits(values: np.ndarray, bits: int | None) -> tuple[Image.Image, bool]:
-    """Scale integers [H, W] to 8 bits, rounded; return the image, and True if 12 bits were assumed."""
+    """Scale integers [H, W] to 8 bits, with rounding; return the image, and True if 12 bits were assumed."""
     low, high = int(values.min()), int(values.max())
     if bits is None and not 0 <= low <= high < 65536:
         raise ValueError(f"holds values from {low} to {high} of unknown range; convert it to 8 or 16 bits")
@@ -194,13 +194,13 @@ def _to_8_bits(values: np.ndarray, bits: int | None) -> tuple[Image.Image, bool]
     if not 0 <= low <= high <= largest:
         raise ValueError(f"holds values from {low} to {high}, which are not of {bits} bits")
     scaled = np.empty(values.shape, np.uint8)
-    for row, numbers in enumerate(values):  # 64 bits are needed, but not for all of a large image at once
+    for row, numbers in enumerate(values):  # row by row, because 64-bit copies of a large image need much memory
         scaled[row] = (numbers.astype(np.int64) * 510 + largest) // (2 * largest)
     return Image.fromarray(scaled), is_twelve
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str]:
-    """Convert to sRGB by the embedded profile, if there is one; return a note about it, or ""."""
+    """Convert to sRGB with the embedded profile, if any; return the image, and a note about it or ""."""
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return _checked(ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")), ""
@@ -235,7 +235,7 @@ def _checked(image: Image.Image | None) -> Image.Image:
 
 
 def center_crop(image: Image.Image, aspect: tuple[int, int] = (1, 1)) -> Image.Image:
-    """Cut out the largest centered area of an aspect ratio, (width, height); by default a square."""
+    """Crop the largest centered area with an aspect ratio (width, height), by default a square."""
     width = min(image.width, max(1, image.height * aspect[0] // aspect[1]))
     height = min(image.height, max(1, image.width * aspect[1] // aspect[0]))
     left, top = (image.width - width) // 2, (image.height - height) // 2
@@ -243,10 +243,10 @@ def center_crop(image: Image.Image, aspect: tuple[int, int] = (1, 1)) -> Image.I
 
 
 def read_image(path: str | os.PathLike[str], channels: int) -> Decoded:
-    """Read an image file as `decode` returns it.
+    """Read and `decode` an image file.
 
     Raises:
-      ValueError: the file is missing, damaged, or not an image that can be converted; the message begins with `path`.
+      ValueError: the file is missing, damaged, or not a convertible image; the message starts with `path`.
     """
     try:
         with open_image(path) as image:

@@ -1,4 +1,4 @@
-"""8-bit images: grids, writing PNG. Needs NumPy and Pillow only."""
+"""8-bit images: conversion, grids, PNG output. Needs only NumPy and Pillow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ByteArray = NDArray[np.uint8]
 
 
 def to_uint8(images: ArrayLike) -> ByteArray:
-    """Map [-1, 1] to 0..255, rounded to nearest and clipped; uint8 passes unchanged."""
+    """Map [-1, 1] to 0..255, rounded and clipped; uint8 is returned unchanged."""
     array = np.asarray(images)
     if array.dtype == np.uint8:
         return array
@@ -30,13 +30,13 @@ def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
 
     Args:
         images: [N, H, W, C], uint8 or float in [-1, 1]; C is 1, 3 or 4.
-        columns: images per row; None: as square as N allows.
+        columns: images per row; None for as square as possible.
 
     Returns:
-        uint8 [rows * H, columns * W, C]; missing images of the last row are black.
+        uint8 [rows * H, columns * W, C]; missing images in the last row are black.
 
     Raises:
-        ValueError: the array is not four-dimensional or holds no image.
+        ValueError: the array is not four-dimensional, or has no images.
     """
     tiles = to_uint8(images)
     if tiles.ndim != 4 or not len(tiles):
@@ -51,7 +51,7 @@ def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:
 
 
 def enlarge(image: ArrayLike, scale: int) -> ByteArray:
-    """Return images [..., H, W, C] with every pixel repeated as a square of scale x scale."""
+    """Enlarge images [..., H, W, C] by repeating every pixel scale x scale times."""
     return to_uint8(image).repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
@@ -59,12 +59,12 @@ def save_png(path: str | os.PathLike[str], image: ArrayLike, text: Mapping[str, 
     """Write one image (or a grid) as PNG, atomically.
 
     Args:
-        path: the file; missing folders are made.
+        path: the file; missing folders are created.
         image: [H, W, C], uint8 or float in [-1, 1].
-        text: metadata, which PIL.Image.open(path).text returns; what is not UTF-8 in the name of a file is escaped.
+        text: metadata, available as PIL.Image.open(path).text; bytes of file names that are not UTF-8 are escaped.
 
     Raises:
-        ValueError: not one image, or of another number of channels.
+        ValueError: not a single image, or an unsupported number of channels.
     """
     pixels = to_uint8(image)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):

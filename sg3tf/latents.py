@@ -11,17 +11,17 @@ FloatArray = NDArray[np.float32]
 
 
 def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
-    """Draw latents from seeds, the same on every machine: numpy.random.RandomState(seed).randn(z_dim).
+    """Draw latents from seeds, identical on every machine: numpy.random.RandomState(seed).randn(z_dim).
 
     Args:
-        seeds: numbers from 0 to 2**32 - 1.
+        seeds: integers from 0 to 2**32 - 1.
         z_dim: size of a latent.
 
     Returns:
         float32 [N, z_dim].
 
     Raises:
-        ValueError: a seed out of range.
+        ValueError: a seed is out of range.
 
     Examples:
         >>> z_from_seeds([0, 1]).shape
@@ -39,7 +39,7 @@ def parse_seeds(text: str) -> list[int]:
     """Parse a list of seeds and ranges of seeds.
 
     Raises:
-        ValueError: not of that form, or out of the range from 0 to 2**32 - 1.
+        ValueError: malformed text, or a seed not between 0 and 2**32 - 1.
 
     Examples:
         >>> parse_seeds("3,7-9")
@@ -57,11 +57,11 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
-    """Interpolate spherically between latents: constant angular speed, length interpolated linearly.
+    """Interpolate spherically between latents, with constant angular speed and linearly interpolated length.
 
     Args:
         a, b: [..., D].
-        t: 0 (gives a) to 1 (gives b); broadcast against the leading axes.
+        t: 0 (gives a) to 1 (gives b); broadcasts against the leading axes.
 
     Returns:
         float32 [..., D].
@@ -76,7 +76,7 @@ def slerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
     unit_a, unit_b = a / norm_a, b / norm_b
     angle = np.arccos(np.clip(np.sum(unit_a * unit_b, axis=-1, keepdims=True), -1, 1))
     sine = np.sin(angle)
-    parallel = sine < 1e-6  # the plane of the arc is not defined: interpolate along the chord
+    parallel = sine < 1e-6  # the plane of the arc is undefined: interpolate along the chord
     safe = np.where(parallel, 1.0, sine)
     weight_a = np.where(parallel, 1 - t, np.sin((1 - t) * angle) / safe)
     weight_b = np.where(parallel, t, np.sin(t * angle) / safe)
@@ -96,19 +96,19 @@ def lerp(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> FloatArray:
 
 
 def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int | None = None) -> FloatArray:
-    """Move style vectors toward the average one (arXiv 1812.04948, appendix B).
+    """Move style vectors toward the average w (arXiv 1812.04948, appendix B).
 
     Args:
         ws: [N, num_ws, w_dim].
-        w_avg: [w_dim], or [N, 1, w_dim] with one for each image.
-        psi: 1 leaves them unchanged to the bit, 0 makes them the average; a number or [N].
-        cutoff: number of style vectors to move, from the first; None for all.
+        w_avg: [w_dim], or [N, 1, w_dim] for one per image.
+        psi: a number or [N]; 1 leaves style vectors bit-for-bit unchanged, 0 makes them the average.
+        cutoff: truncate only the first this many style vectors; None for all.
 
     Returns:
         float32 [N, num_ws, w_dim].
 
     Raises:
-        ValueError: psi of another length.
+        ValueError: psi is neither a number nor [N].
 
     Examples:
         >>> truncate([[[2.0], [2.0]]], [1.0], psi=0.5, cutoff=1)
@@ -125,7 +125,7 @@ def truncate(ws: ArrayLike, w_avg: ArrayLike, psi: ArrayLike = 1.0, cutoff: int 
 
 
 def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
-    """Mix styles: the style vectors of `ws_a`, except those of `layers`, which come from `ws_b`.
+    """Mix styles: take the style vectors of `ws_a`, with those of `layers` from `ws_b`.
 
     Args:
         ws_a, ws_b: [N, num_ws, w_dim].
@@ -135,7 +135,7 @@ def mix(ws_a: ArrayLike, ws_b: ArrayLike, layers: Sequence[int]) -> FloatArray:
         float32 [N, num_ws, w_dim].
 
     Raises:
-        ValueError: shapes that differ, or an index out of range.
+        ValueError: shapes differ, or an index is out of range.
 
     Examples:
         >>> mix([[[1.0], [1.0]]], [[[2.0], [2.0]]], layers=[1])
@@ -156,8 +156,8 @@ def transform_matrix(angle: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> Fl
     """Return the `transform` that rotates the image by `angle` and then translates it by (tx, ty).
 
     Args:
-        angle: radians, clockwise on the screen (y points down).
-        tx, ty: image widths, to the right and down.
+        angle: radians, clockwise on screen (y points down).
+        tx, ty: translation right and down, in image widths.
 
     Returns:
         float32 [3, 3]: the inverse of the motion, for the argument `transform`.

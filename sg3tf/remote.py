@@ -1,6 +1,6 @@
-"""Client of a served generator: arrays in, images out, over gRPC and without TensorFlow.
+"""Client for a served generator: arrays in, images out, over gRPC and without TensorFlow.
 
-It works against the embedded server (serving.server) and TensorFlow Serving alike.
+It works with both the embedded server (serving.server) and TensorFlow Serving.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sg3tf.utils.protobuf import message_classes
 
 Array = NDArray[Any]
 
-#: Header, and metadata of gRPC, with the key.
+#: HTTP header and gRPC metadata entry that hold the key.
 API_KEY_HEADER = "x-api-key"
 
 # --- Messages of TensorFlow Serving ----------------------------------------------------------------------------------
 
-# The fields used here of tensorflow_serving/apis/*.proto and of the messages of TensorFlow in them. The generated
-# classes would import TensorFlow, which takes seconds.
+# The fields used here from tensorflow_serving/apis/*.proto and the TensorFlow messages in them. The generated classes
+# would import TensorFlow, which takes seconds.
 _MESSAGES = message_classes(
     "sg3tf.serving",
     """
@@ -102,7 +102,7 @@ _MESSAGES = message_classes(
 _SERVICE = "/tensorflow.serving.PredictionService/"
 
 _STRING = 7
-#: tensorflow.DataType -> (NumPy's type, field of TensorProto with its values)
+#: tensorflow.DataType -> (NumPy dtype, TensorProto field with its values)
 TENSOR_TYPES: dict[int, tuple[Any, str]] = {
     1: (np.dtype(np.float32), "float_val"),
     2: (np.dtype(np.float64), "double_val"),
@@ -123,14 +123,14 @@ _NUMBERS = {dtype: number for number, (dtype, _) in TENSOR_TYPES.items()}
 
 
 def tensor_from_array(value: ArrayLike) -> Any:
-    """Return a TensorProto of numbers, or of strings or bytes.
+    """Return a TensorProto of numbers, strings or bytes.
 
     Raises:
-        ValueError: an array of another type.
+        ValueError: unsupported dtype.
     """
     array = np.asarray(value)
     if array.dtype.kind in "SU" and not isinstance(value, np.ndarray):
-        array = np.asarray(value, object)  # NumPy's own type of bytes loses zeros at the end
+        array = np.asarray(value, object)  # NumPy's bytes dtype drops trailing zeros
     if array.dtype.kind in "SUO":
         proto = _MESSAGES["TensorProto"](dtype=_STRING)
         proto.string_val.extend(text.encode() if isinstance(text, str) else text for text in array.ravel().tolist())
@@ -144,10 +144,10 @@ def tensor_from_array(value: ArrayLike) -> Any:
 
 
 def array_from_tensor(proto: Any) -> Array:
-    """Return the array in a TensorProto; strings as an array of bytes objects.
+    """Return the array in a TensorProto; strings become an array of bytes objects.
 
     Raises:
-        ValueError: a tensor of another type.
+        ValueError: unsupported dtype.
     """
     if proto.dtype not in TENSOR_TYPES:
         raise ValueError(f"tensor of the unknown DataType {proto.dtype}")
@@ -162,7 +162,7 @@ def array_from_tensor(proto: Any) -> Array:
         array = _string_array(values)
     else:
         array = np.array(values, np.uint16).view(dtype) if field == "half_val" else np.array(values, dtype)
-    missing = int(np.prod(shape)) - len(array)  # equal values at the end may be left out, except for the first of them
+    missing = int(np.prod(shape)) - len(array)  # repetitions of the last value may be omitted
     if missing > 0:
         first = _string_array([b""]) if proto.dtype == _STRING else np.zeros(1, dtype)
         fill = array[-1:] if len(array) else first
@@ -196,10 +196,10 @@ def _split_strings(content: bytes, count: int) -> list[bytes]:
 
 # --- Retries ---------------------------------------------------------------------------------------------------------
 
-# Every request is a pure function of its inputs, so repeating one is always harmless. It helps only where the next
-# answer may differ: nobody listens, the connection broke, the queue is full or too many requests are in flight. Bad
-# input, requests that are too large and failures inside the model would occur again, and after the deadline there is
-# no time left.
+# Every request is a pure function of its inputs, so retries are always safe. They help only if the next answer may
+# differ: no server is listening, the connection broke, the queue is full, or too many requests are in flight. Bad
+# input, requests that are too large, and failures inside the model would recur, and after the deadline there is no
+# time left.
 RETRIED_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 # Messages of RESOURCE_EXHAUSTED for a request above the size limit: gRPC's own, and the embedded server's for a tensor.
@@ -209,15 +209,15 @@ Answer = TypeVar("Answer")
 
 
 class Retries:
-    """Bounded number of attempts, with waits that double and are jittered by half of themselves.
+    """Bounded number of attempts with exponential backoff: waits double, with a jitter of half their length.
 
     Args:
-        attempts: upper limit, the first attempt included; 1 never repeats.
+        attempts: maximum number of attempts, including the first; 1 for no retries.
         first_wait_s: mean wait before the second attempt, in seconds.
-        seed: of the jitter; None differs between processes, so that clients do not return all at once.
+        seed: seed of the jitter; None differs between processes, so that clients do not all return at once.
 
     Raises:
-        ValueError: less than one attempt.
+        ValueError: attempts is less than 1.
 
     Examples:
         >>> [round(wait, 2) for wait in Retries(attempts=4, first_wait_s=0.2, seed=0).waits()]
@@ -239,11 +239,11 @@ class Retries:
         """Return the first answer.
 
         Args:
-            send: makes one attempt, given the seconds that are left to it.
+            send: makes one attempt, given the remaining time in seconds.
             timeout_s: limit for all attempts and waits together, in seconds.
 
         Raises:
-            grpc.RpcError: of the last attempt; at once where repeating cannot help or would end too late.
+            grpc.RpcError: error of the last attempt; raised at once if retrying cannot help or would take too long.
         """
         end = time.monotonic() + timeout_s
         for wait in self.waits():
@@ -264,14 +264,14 @@ def _is_too_large(error: grpc.RpcError) -> bool:
 # --- Connection ------------------------------------------------------------------------------------------------------
 
 _CHANNEL_OPTIONS = [
-    # gRPC's default limit of 4 MiB is less than two images of 1024 pixels.
+    # gRPC's default limit of 4 MiB holds less than two 1024x1024 images.
     ("grpc.max_receive_message_length", -1),
-    # After a refused connection gRPC would not try again for a second, and repeated requests would fail unsent.
+    # After a refused connection, gRPC would wait a second to reconnect, and retries would fail unsent.
     ("grpc.initial_reconnect_backoff_ms", 100),
 ]
 
 
-# gRPC's environment variables, the first that is set counts; in small letters only.
+# gRPC's environment variables, in order of precedence; only in lower case.
 _PROXY = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXY = ("no_grpc_proxy", "no_proxy")
 
@@ -281,20 +281,20 @@ def open_channel(server: str, ssl_ca_file: str | None) -> grpc.Channel:
 
     Args:
         server: HOST:PORT.
-        ssl_ca_file: PEM file with the certificates to trust; None for plain text.
+        ssl_ca_file: PEM file with trusted certificates; None for plain text.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: the file has no certificates.
     """
-    # A proxy of the environment cannot reach this machine's loopback address, or would reach its own.
+    # A proxy cannot reach this machine's loopback address, or would reach its own.
     options = [*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0 if is_loopback(_host(server)) else 1)]
     if ssl_ca_file is None:
         return grpc.insecure_channel(server, options)
     text = Path(ssl_ca_file).read_bytes()
     try:
         ssl.create_default_context(cadata=text.decode())
-    except (ssl.SSLError, ValueError) as error:  # gRPC's own message would only be that it cannot connect
+    except (ssl.SSLError, ValueError) as error:  # gRPC itself would only report that it cannot connect
         raise ValueError(f"ssl_ca_file={ssl_ca_file} has no certificate in PEM form ({error})") from error
     return grpc.secure_channel(server, grpc.ssl_channel_credentials(text), options)
 
@@ -304,7 +304,7 @@ def _host(server: str) -> str:
 
 
 def proxy_variable(server: str) -> str | None:
-    """Return the environment variable with the HTTP proxy through which gRPC connects to HOST:PORT; None for none.
+    """Return the environment variable with the HTTP proxy that gRPC uses for HOST:PORT, or None.
 
     Examples:
         >>> proxy_variable("127.0.0.1:8500") is None
@@ -318,7 +318,7 @@ def proxy_variable(server: str) -> str | None:
 
 
 def api_key_metadata(api_key_file: str | None) -> list[tuple[str, str]]:
-    """Return the metadata to send with each request: the key in the file, as `x-api-key`.
+    """Return the metadata for each request: the key in the file, as `x-api-key`.
 
     Raises:
         OSError: the file cannot be read.
@@ -343,7 +343,7 @@ def read_api_key(file: str | os.PathLike[str]) -> str:
 
 
 class ServingError(ConnectionError):
-    """The server could not be reached, or refused the request; the message names the remedy.
+    """The server could not be reached, or rejected the request; the message names the remedy.
 
     Attributes:
         code: gRPC's status code.
@@ -354,13 +354,13 @@ class ServingError(ConnectionError):
         self.code = code
 
 
-# How servers say that a request has too many images: the embedded one, an export with --max_batch, and TensorFlow's
-# batching in the stock server.
+# Messages about too many images in a request: from the embedded server, an export with --max_batch, and TensorFlow
+# Serving's batching.
 _ROW_LIMIT = re.compile(r"(?:send at most|takes at most|larger than maximum input batch size) (\d+)")
 
 
 class Signature(NamedTuple):
-    """Shapes of a signature's inputs and outputs by name: None for an unknown size, or for an unknown rank.
+    """Shapes of a signature's inputs and outputs by name, with None for an unknown size or rank.
 
     Examples:
         >>> signature = Signature({"ws": (None, 16, 512)}, {"images": (None, 32, 32, 3)})
@@ -373,24 +373,24 @@ class Signature(NamedTuple):
 
 
 class Client:
-    """Connection to one model of one server, to be closed after use, or used in a `with` block.
+    """Connection to one model on one server. Close it after use, or use it in a `with` block.
 
-    Every method raises `ServingError` when the server is unreachable, late, or refuses the request. Requests to a
-    server that is absent or too busy are repeated, within the deadline. More images than the server takes in one
-    request are asked for in several.
+    Every method raises `ServingError` if the server is unreachable, too slow, or rejects the request. Requests to a
+    server that is down or too busy are retried within the deadline. If there are more images than the server accepts
+    per request, they are split into several requests.
 
     Args:
         server: HOST:PORT of the gRPC port.
         model: name of the model on the server.
         version: version number; None for the newest.
-        timeout_s: deadline of each call with all its attempts, in seconds.
-        ssl_ca_file: PEM file of the certificates to trust; None for no TLS.
-        api_key_file: file with the key to send with every request; without TLS it is sent in plain text.
+        timeout_s: deadline of each call, including retries, in seconds.
+        ssl_ca_file: PEM file with trusted certificates; None for no TLS.
+        api_key_file: file with the key to send with every request; without TLS, it is sent in plain text.
         retries: number of attempts and waits between them; None for `Retries()`.
 
     Raises:
-        OSError: a file that cannot be read.
-        ValueError: a file with other content.
+        OSError: a file cannot be read.
+        ValueError: a file has the wrong content.
 
     Examples:
         >>> with Client("127.0.0.1:8500", "sg3") as client:  # doctest: +SKIP
@@ -409,7 +409,7 @@ class Client:
     ):
         self._server, self._model, self._version = server, model, version
         self._timeout_s, self._retries = timeout_s, retries or Retries()
-        self._max_rows: int | None = None  # unknown until the server refuses a larger request
+        self._max_rows: int | None = None  # unknown until the server rejects a larger request
         self._metadata = api_key_metadata(api_key_file)
         self._channel = open_channel(server, ssl_ca_file)
 
@@ -434,21 +434,21 @@ class Client:
         label: ArrayLike | None = None,
         class_name: str | Sequence[str] | None = None,
     ) -> Array:
-        """Return images of latents or of seeds.
+        """Return images for latents or seeds.
 
         Args:
             z: [N, z_dim] float32; or give `seeds`, N integers from 0 to 2**32-1.
-            psi: truncation, scalar or [N]; 1 is none, 0 is the average image.
-            label: [N, label_dim] float32, or [label_dim] for all; only for a model with labels.
-            class_name: instead of `label`, N names of classes or their numbers as text, or one for all; the names of
-                several classes of one image are separated by commas.
+            psi: truncation, scalar or [N]; 1 for none, 0 for the average image.
+            label: [N, label_dim] float32, or [label_dim] for all; only for a conditional model.
+            class_name: instead of `label`, N class names or numbers as text, or one for all; separate several classes
+                of one image by commas.
 
         Returns:
             [N, H, W, C] uint8.
 
         Raises:
-            ValueError: both or neither of `z` and `seeds`, both of `label` and `class_name`, or an array that has a row
-                for each of another number of images.
+            ValueError: both or neither of `z` and `seeds`, both `label` and `class_name`, or arrays with different
+                numbers of rows.
         """
         return self._predict_mapping("generate", self._latents(z, seeds), psi, label, class_name)
 
@@ -459,7 +459,7 @@ class Client:
         label: ArrayLike | None = None,
         class_name: str | Sequence[str] | None = None,
     ) -> list[bytes]:
-        """Return PNG files of N seeds, made on the server; arguments as in `generate`."""
+        """Return PNG files for N seeds, encoded on the server; arguments as in `generate`."""
         seed = {"seed": np.asarray(seeds, np.int64)}
         return list(self._predict_mapping("generate_png", seed, psi, label, class_name))
 
@@ -476,18 +476,18 @@ class Client:
         return self._predict_mapping("map", self._latents(z, seeds), psi, label, class_name)
 
     def synthesize(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Array:
-        """Return images of style vectors.
+        """Return images for style vectors.
 
         Args:
             ws: [N, num_ws, w_dim] float32.
-            transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image; None for none, the only choice for
-                a model without this input, such as StyleGAN2.
+            transform: [3, 3] or [N, 3, 3] float32, inverse transform of the image, or None. Must be None for a model
+                without this input, such as StyleGAN2.
 
         Returns:
             [N, H, W, C] uint8.
 
         Raises:
-            ValueError: a transform of another shape.
+            ValueError: wrong shape of the transform.
         """
         ws = _float32(ws)
         if transform is None and not self.input_dim("transform", "synthesize"):
@@ -499,7 +499,7 @@ class Client:
         return self._predict_rows("synthesize", inputs)
 
     def mix(self, ws_a: ArrayLike, ws_b: ArrayLike, mask: ArrayLike) -> Array:
-        """Return images of `ws_a` that take the layers where `mask` is 1 from `ws_b`.
+        """Return images for `ws_a`, with the layers where `mask` is 1 taken from `ws_b`.
 
         Args:
             ws_a, ws_b: [N, num_ws, w_dim] float32.
@@ -513,14 +513,14 @@ class Client:
         return self._predict_rows("mix", inputs)
 
     def class_names(self) -> list[str]:
-        """Return the names of the classes in the order of the label; [] if the export has none."""
+        """Return the class names in the order of the label; [] if the export has none."""
         if "class_name" not in self.metadata():
             return []
         numbers = np.arange(self.input_dim("label"), dtype=np.int64)
         return [name.decode() for name in self._predict_rows("class_name", {"number": numbers})]
 
     def label_scale(self) -> LabelScale | None:
-        """Return the scale of the numbers of a label before the data set standardized them; None if it did not."""
+        """Return the scale of labels before the data set standardized them; None if it did not."""
         if "label_scale" not in self.metadata():
             return None
         numbers = np.arange(self.input_dim("label"), dtype=np.int64)
@@ -540,14 +540,14 @@ class Client:
         }
 
     def version(self) -> int:
-        """Return the number of the version that answers."""
+        """Return the version number of the model that answers."""
         return int(self._model_metadata().model_spec.version.value)
 
     def _model_metadata(self) -> Any:
         return self._call("GetModelMetadata", _MESSAGES["GetModelMetadataRequest"](metadata_field=["signature_def"]))
 
     def input_dim(self, name: str, signature: str = "generate") -> int:
-        """Return the last dimension of an input, e.g. of "z" or "label"; 0 if there is no such input."""
+        """Return the last dimension of an input, such as "z" or "label"; 0 if there is no such input."""
         signatures = self.metadata()
         if signature not in signatures:
             known = ", ".join(sorted(signatures))
@@ -557,7 +557,7 @@ class Client:
         return (shape[-1] or 0) if shape else 0
 
     def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """Call any signature, in one request: {input name: array} -> {output name: array}."""
+        """Call any signature in one request: {input name: array} -> {output name: array}."""
         request = _MESSAGES["PredictRequest"]()
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
@@ -566,17 +566,17 @@ class Client:
         return {name: array_from_tensor(proto) for name, proto in response.outputs.items()}
 
     def _predict_rows(self, signature: str, inputs: Mapping[str, Array]) -> Array:
-        """Call a signature with one output, in as many requests as the server's limit of images makes necessary.
+        """Call a signature with one output, in as many requests as the server's limit on images requires.
 
         Args:
             signature: its name.
-            inputs: arrays of N rows each.
+            inputs: arrays with N rows each.
 
         Returns:
-            The output, of N rows.
+            The output, with N rows.
 
         Raises:
-            ValueError: the arrays have unlike numbers of rows.
+            ValueError: the arrays have different numbers of rows.
         """
         counts = {name: len(rows) for name, rows in inputs.items()}
         if len(set(counts.values())) > 1:
@@ -614,7 +614,7 @@ class Client:
         label: ArrayLike | None,
         class_name: str | Sequence[str] | None,
     ) -> Array:
-        """Call a signature that maps latents, or its sibling that takes names of classes; `inputs` are the latents."""
+        """Call a signature that maps latents, or its variant that takes class names; `inputs` are the latents."""
         count = len(next(iter(inputs.values())))
         inputs["psi"] = _per_image(psi, 0, count)
         if class_name is None:
@@ -646,9 +646,9 @@ class Client:
         if error.code() == grpc.StatusCode.UNAVAILABLE:
             remedy = "start one with sg3tf serve, or correct the address or the TLS settings"
             if variable := proxy_variable(self._server):
-                proxy = urlsplit(os.environ[variable]).netloc.rpartition("@")[2]  # without user and password
+                proxy = urlsplit(os.environ[variable]).netloc.rpartition("@")[2]  # without credentials
                 remedy = (
-                    f"it was asked for through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
+                    f"the request went through the proxy {proxy} of {variable}; add the host to no_proxy, or {remedy}"
                 )
             return f"no server answers at {self._server}, or its queue is full: {remedy} ({error.details()})"
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -674,7 +674,7 @@ def _float32(value: Any) -> Array:
 
 
 def _per_image(value: ArrayLike, rank: int, count: int) -> Array:
-    """Repeat a value of `rank` dimensions for every image: a batching stock server refuses inputs without rows."""
+    """Repeat a value of `rank` dimensions for every image: a batching stock server rejects inputs without rows."""
     array = _float32(value)
     rows = array if array.ndim > rank else array[None]
     return np.repeat(rows, count, axis=0) if len(rows) == 1 else rows

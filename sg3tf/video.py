@@ -1,4 +1,4 @@
-"""Encoding of frames as a video file: MP4, WebM or GIF."""
+"""Encode frames as a video file: MP4, WebM or GIF."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_path
 
 _PIXELS = {1: "gray", 3: "rgb24", 4: "rgba"}
-_EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # colors are stored for two by two pixels
-# Quality is 18 on x264's scale from 0 (lossless) to 51, and 24 on VP9's from 0 to 63. GIF has 256 colors for the whole
-# video, dithered with a fixed pattern, so that still areas cost nothing and do not flicker.
+_EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # chroma is stored per 2x2 pixels
+# Quality is 18 on x264's scale from 0 (lossless) to 51, and 24 on VP9's from 0 to 63. GIF has 256 colors for the entire
+# video, dithered with a fixed pattern, so that static areas cost nothing and do not flicker.
 _ENCODING = {
     ".mp4": ["-vf", _EVEN, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"],
     ".webm": ["-vf", _EVEN, "-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p", "-crf", "24", "-b:v", "0"],
     ".gif": ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=bayer:bayer_scale=5"],
 }
 
-#: Endings of the files that can be written.
+#: Supported suffixes.
 ENDINGS = tuple(_ENCODING)
 
 
 def check(path: Path) -> None:
-    """Raise the errors of `save` that can be foreseen before frames are computed.
+    """Raise errors of `save` that can be detected before computing frames.
 
     Raises:
         ValueError: the suffix is not .mp4, .webm or .gif.
@@ -44,11 +44,11 @@ def check(path: Path) -> None:
 def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
     """Write a video file atomically.
 
-    Frames are consumed one by one, so that a long video need not fit in memory, except as GIF.
+    Frames are consumed one by one, so that a long video does not have to fit in memory, except as GIF.
 
     Args:
-        path: ends in .mp4 (H.264), .webm (VP9) or .gif.
-        frames: at least one, [H, W, C] uint8, of 1, 3 or 4 channels; transparent parts are white except in GIF.
+        path: file name with the suffix .mp4 (H.264), .webm (VP9) or .gif.
+        frames: at least one, [H, W, C] uint8, with 1, 3 or 4 channels; transparent parts become white except in GIF.
         fps: frames per second.
 
     Raises:
@@ -66,12 +66,12 @@ def save(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
     command += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-", *_ENCODING[path.suffix]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        # "file:", as ffmpeg takes what stands before a colon for a protocol, and a leading hyphen for an option.
+        # "file:", because ffmpeg treats text before a colon as a protocol, and a leading hyphen as an option.
         _encode([*command, f"file:{temporary}"], itertools.chain([first], frames), path)
 
 
 def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image [H, W, 4] over a white background, [H, W, 3]; of other channels unchanged."""
+    """Return an image [H, W, 4] composited on white, [H, W, 3]; images without alpha unchanged."""
     if image.shape[-1] != 4:
         return image
     alpha = image[..., 3:].astype(np.uint32)
@@ -79,7 +79,7 @@ def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _encode(command: list[str], frames: Iterator[NDArray[np.uint8]], path: Path) -> None:
-    # Not through imageio, which forks the process to start ffmpeg: gRPC's threads do not survive that.
+    # Not through imageio, which forks the process to start ffmpeg: gRPC's threads do not survive a fork.
     with tempfile.TemporaryFile() as messages:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
         try:

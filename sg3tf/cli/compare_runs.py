@@ -1,6 +1,6 @@
-"""Draw a metric over the course of training runs, and print a table.
+"""Plot a metric over the course of training runs, and print a table.
 
-Runs that differ in the seed alone become one curve, with a band from the lowest to the highest of them.
+Runs that differ only in the seed become one curve, with a band from the lowest to the highest value.
 
 sg3tf compare-runs runs/0000* --out=curves.png
 sg3tf compare-runs runs/0000* --metric=kid_scattering --out=curves.png
@@ -27,18 +27,18 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "metric",
         "swd",
-        "Value to compare: of training's --metrics, such as swd or pr50k3_full_recall, or of stats.jsonl, such as "
-        "Loss/D/loss or Progress/augment.",
+        "Value to compare: one of the training run's --metrics, such as swd or pr50k3_full_recall, or one from "
+        "stats.jsonl, such as Loss/D/loss or Progress/augment.",
         flag_values=options,
     )
 
 
 def main(options: Any, folders: list[str]) -> None:
-    """Draw the figure, and print a table."""
+    """Plot the figure, and print a table."""
     plots.check_matplotlib()
     out = shared.check_out(options.out, ".png")
     if not folders:
-        raise ValueError("no runs: give the folders of one or more")
+        raise ValueError("no runs: give one or more run folders")
     groups = group_runs(read_runs([Path(folder) for folder in folders], options.metric))
     plots.plot_runs(out, groups, options.metric)
     print(_table(groups))
@@ -46,7 +46,7 @@ def main(options: Any, folders: list[str]) -> None:
 
 
 def _table(groups: list[Group]) -> str:
-    """One row for each group: values at the last number of images that its runs share, and extremes of the mean."""
+    """Return a table with one row per group: values at the last number of images its runs share, and mean extremes."""
     head = ["runs", "kimg", "hours", "mean", "lowest", "highest", "least mean", "at kimg", "greatest", "at kimg", "of"]
     rows = [head]
     for group in groups:

@@ -43,7 +43,7 @@ def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
     generate_flags.define_latents(options, seeds="0-3")
     generate_flags.define_picture(
-        options, "PNG file to write, with a row for each direction and image, and a column for each strength."
+        options, "PNG file to write, with one row per direction and image, and one column per strength."
     )
     shared.define_num_samples(
         options, 10_000, "Number of random latents, for --method=pca and for standard deviations.", lower_bound=2
@@ -51,7 +51,7 @@ def define_flags(options: flags.FlagValues) -> None:
     shared.define_seed(options, "Seed of the random latents.")
     flags.DEFINE_enum(
         "method", "pca", ["pca", "sefa"],
-        "Directions of the largest variance of w (GANSpace), or of the largest change of styles (SeFa).",
+        "Directions of largest variance of w (GANSpace), or of largest change of the styles (SeFa).",
         flag_values=options,
     )  # fmt: skip
     flags.DEFINE_string(
@@ -63,10 +63,10 @@ def define_flags(options: flags.FlagValues) -> None:
         "label_latents", None, ".npz file of latents whose positions are the index in --labels.", flag_values=options
     )
     flags.DEFINE_string(
-        "directions", None, "Directions that --save_directions has written, instead of --method.", flag_values=options
+        "directions", None, "Directions written by --save_directions, instead of --method.", flag_values=options
     )
     flags.DEFINE_string("save_directions", None, ".npz file to write the directions to.", flag_values=options)
-    flags.DEFINE_integer("count", 10, "Number of directions of --method.", lower_bound=1, flag_values=options)
+    flags.DEFINE_integer("count", 10, "Number of directions for --method.", lower_bound=1, flag_values=options)
     flags.DEFINE_list("direction", ["0"], "Names or numbers of the directions to show.", flag_values=options)
     flags.DEFINE_string(
         "strength", "-3:3:7", "Strengths in standard deviations: FIRST:LAST:COUNT, or one number.", flag_values=options
@@ -104,7 +104,7 @@ def parse_strengths(text: str) -> FloatArray:
     """Return FIRST:LAST:COUNT, or one number, as float32 [S].
 
     Raises:
-        ValueError: another form.
+        ValueError: malformed text.
     """
     try:
         first, last, count = text.split(":") if ":" in text else (text, text, "1")

@@ -1,4 +1,4 @@
-"""Make the network whose weights are an average of any length over a run that was trained with --posthoc_ema.
+"""Build a network whose weights are an average of any width over a run trained with --posthoc_ema.
 
 sg3tf ema --network=runs/00000-... --sigma_rel=0.08 --out=ema.keras
 sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
@@ -26,22 +26,22 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "sigma_rel",
         None,
-        "Width of the average: the standard deviation of its weighting of time, as a share of the time trained.",
+        "Width of the average: the standard deviation of its weighting over time, relative to the training time.",
         required=True,
         flag_values=options,
     )
     flags.DEFINE_float(
         "kimg",
         None,
-        "Thousands of images after which the average is taken, at a snapshot; default: at the newest.",
+        "Thousands of images after which the average is taken, at a snapshot; default: the newest snapshot.",
         flag_values=options,
     )
     shared.define_out(options, ".keras file to write.")
 
 
 def main(options: Any) -> None:
-    """Write the network, and print how well its weighting of time is met."""
-    # Here, so that --help needs no TensorFlow.
+    """Write the network, and print the approximation error of its weighting."""
+    # Imported here, so that --help does not load TensorFlow.
     from sg3tf.models.loading import LABEL_SCALE, label_scale, load, snapshot_name, snapshots
 
     run = Path(options.network)
@@ -49,7 +49,7 @@ def main(options: Any) -> None:
     nimg = _snapshot_at(options.kimg, sorted({average.nimg for average in stored}))
     averages = [average for average in stored if average.nimg <= nimg]
     weights, error = power_ema.combination(averages, Average(options.sigma_rel, nimg))
-    # For its configuration and running statistics, which are not averaged.
+    # Loaded for its configuration and running statistics, which are not averaged.
     files = snapshots(run)
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
@@ -66,7 +66,7 @@ def main(options: Any) -> None:
 
 
 def _snapshot_at(kimg: float | None, snapshots: list[int]) -> int:
-    """Return the images of the snapshot within 1 % of `kimg`, which ticks and batches rarely meet; None: the newest."""
+    """Return the images of the snapshot within 1 % of `kimg`, which is rarely hit exactly; for None, the newest."""
     if kimg is None:
         return snapshots[-1]
     nearest = min(snapshots, key=lambda nimg: abs(nimg - 1000 * kimg))

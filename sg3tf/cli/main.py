@@ -1,4 +1,4 @@
-"""The console script `sg3tf`: its table of commands, their help, and how they are started."""
+"""The console script `sg3tf`: its command table, help, and dispatch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import NamedTuple
 from sg3tf.utils import command_line
 from sg3tf.version import __version__
 
-#: Set for every command, unless they are set already.
+#: Environment variables set for every command, unless already set.
 ENVIRONMENT = {
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # else a command takes all memory of all GPUs, and no other can run there
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # otherwise, a command takes all memory of all GPUs
     "NVIDIA_TF32_OVERRIDE": "0",  # a seed gives the same image on a GPU as on a CPU, to rounding
 }
-#: Group of entry points in which trainer and serving register their commands: main(argv, name) -> exit status.
+#: Entry point group in which trainer and serving register their commands: main(argv, name) -> exit status.
 ENTRY_POINTS = "sg3tf.commands"
 
 
@@ -29,11 +29,11 @@ class Command(NamedTuple):
 
     Attributes:
         summary: one line for the list of commands.
-        module: its module, with `define_flags(options)` and `main(options)`, and its help as docstring; for a command
-            that is registered as an entry point, the module to run instead with `python -m`.
+        module: its module, with `define_flags(options)`, `main(options)`, and its help as the docstring; for a command
+            registered as an entry point, the module to run with `python -m` instead.
         registered: True if it is registered as an entry point.
-        prefix: of the names of its functions, where a module has several commands.
-        positional: name of its positional arguments, which `main` takes as a second argument.
+        prefix: prefix of its function names, if a module has several commands.
+        positional: name of its positional arguments, which `main` takes as its second argument.
     """
 
     summary: str
@@ -88,7 +88,7 @@ GROUPS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name, and return its exit status.
+    """Run the command named by the arguments, and return its exit status.
 
     Args:
         argv: arguments without the program's name; None for those of the process.
@@ -167,10 +167,10 @@ def _registered(name: str) -> Callable[[Sequence[str], str], int]:
 
 
 def _require_own(package: str) -> None:
-    """Refuse a package `trainer` or `serving` of somebody else, which hides the one beside sg3tf.
+    """Check that an unrelated package named `trainer` or `serving` does not hide the one installed with sg3tf.
 
     Raises:
-        ImportError: it would be imported.
+        ImportError: an unrelated package would be imported.
     """
     own = Path(__file__).parents[2] / package
     spec = importlib.util.find_spec(package)

@@ -1,4 +1,4 @@
-"""Compute metrics of a generator, and print a JSON line for each.
+"""Compute metrics of a generator, and print one JSON line per metric.
 
 sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datasets/faces \\
     --metrics=fid50k_full,eqt50k_int --detector_dir=detectors --batch=32
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sg3tf.metrics import Evaluation
 
-#: Resizing of images to the input size of detectors; those that are not here take any size.
+#: Resizing of images to the input size of detectors; the others take any size.
 _RESIZE = {
     "inception": "bilinear to 299x299, by the network's own graph",
     "vgg16": "bilinear to 224x224, as in TensorFlow 1",
@@ -41,36 +41,36 @@ _RESIZE = {
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
     shared.define_network(options)
-    shared.define_data(options, "Data set of real images, and of the labels for the generated ones.")
-    shared.define_detector_dir(options, "Folder with the detector networks: docs/detectors.md.")
-    shared.define_num_samples(options, None, "Number of generated images; default: that of published values.")
-    shared.define_batch(options, 8, "Images at a time, on each device.")
+    shared.define_data(options, "Data set with real images, and labels for generated images.")
+    shared.define_detector_dir(options, "Folder with the detector networks; see docs/detectors.md.")
+    shared.define_num_samples(options, None, "Number of generated images; default: as for published values.")
+    shared.define_batch(options, 8, "Batch size on each device.")
     shared.define_seed(options, "Seed of latents, labels, transforms and subsets.")
-    shared.define_out(options, "File to append the lines to, besides printing them.", required=False)
+    shared.define_out(options, "File to which the printed lines are also appended.", required=False)
     flags.DEFINE_list(
         "metrics", None, f"Metrics to compute: {', '.join(METRIC_NAMES)}.", required=True, flag_values=options
     )
     flags.DEFINE_string(
         "class",
         None,
-        "Class to measure alone, by name or number: its images in --data, and generated ones of it; default: all.",
+        "Only class to measure, by name or number: its images in --data, and generated ones; default: all.",
         flag_values=options,
     )
     flags.DEFINE_string(
         "cache_dir",
         str(default_cache_dir() or ""),
-        "Folder for features of data sets and for interrupted work; empty: none.",
+        "Folder for data set features and interrupted work; empty for none.",
         flag_values=options,
     )
 
 
 def main(options: Any) -> None:
     """Run the command."""
-    # Imported here, so that --help is answered without TensorFlow.
+    # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics import Evaluation
     from sg3tf.models.loading import label_scale, load, resolve_network, weights_digest
 
-    network = resolve_network(options.network)  # a run may be in training
+    network = resolve_network(options.network)  # resolve once, because a run may still be training
     strategy = _all_devices()
     with strategy.scope():
         G = load(network)
@@ -95,7 +95,7 @@ def main(options: Any) -> None:
         )
         shared_entries = _shared_entries(evaluation, network, weights_digest(G), strategy, options)
         if options.out:
-            Path(options.out).open("a").close()  # fails before the metrics are computed, if it does
+            Path(options.out).open("a").close()  # fail before computing the metrics
         for line in map(to_json, _lines(evaluation, shared_entries)):
             print(line, flush=True)
             if options.out:
@@ -103,7 +103,7 @@ def main(options: Any) -> None:
 
 
 def _data(options: Any, config: Any) -> str | Images | None:
-    """Return the path of the data, or those of --class, which generated images have the labels of."""
+    """Return the path of the data, or its images of --class, whose labels generated images get."""
     name = options["class"].value
     if name is None:
         return options.data or None
@@ -120,7 +120,7 @@ def _all_devices() -> tf.distribute.Strategy:
 
 
 def _lines(evaluation: Evaluation, shared_entries: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the values of each metric, and everything that is needed to compute them again."""
+    """Yield the values of each metric, with everything needed to reproduce them."""
     start = time.monotonic()
     for result in evaluation:
         yield {
@@ -171,7 +171,7 @@ def _data_entry(data: Images) -> dict[str, Any]:
 
 
 class _ProgressBars:
-    """One progress bar after the other, each with the remaining time."""
+    """Successive progress bars, each with the remaining time."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None

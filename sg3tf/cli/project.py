@@ -1,4 +1,4 @@
-"""Search for the latents of a picture, and tune a generator to it.
+"""Find the latents of an image, and tune a generator to it.
 
 sg3tf project --network=runs/00000-... --target=face.png --detector_dir=detectors --outdir=found
 sg3tf project --network=runs/00000-... --target=face.png --transform --outdir=found --tune=tuned.keras
@@ -33,47 +33,54 @@ def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
     generate_flags.define_network(options)
     shared.define_class(options)
-    shared.define_outdir(options, "Folder for latents.npz and pictures.")
+    shared.define_outdir(options, "Folder for latents.npz and images.")
     shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
-    shared.define_detector_dir(options, "Folder with the files of LPIPS: docs/detectors.md.")
+    shared.define_detector_dir(options, "Folder with the files of LPIPS; see docs/detectors.md.")
     generate_flags.define_fps(options)
-    flags.DEFINE_string("target", None, "Picture: any file that Pillow reads.", required=True, flag_values=options)
+    flags.DEFINE_string(
+        "target", None, "Image to project: any file that Pillow reads.", required=True, flag_values=options
+    )
     flags.DEFINE_bool(
         "crop",
         False,
-        "Crop the target to the largest centered area of the network's shape and resize it, if it has another size.",
+        "If the target has another size, crop the largest centered area with the network's shape and resize it.",
         flag_values=options,
     )
     flags.DEFINE_enum(
-        "space", "w", ["w", "w+"], "Search for one style vector for all layers, or one for each.", flag_values=options
+        "space",
+        "w",
+        ["w", "w+"],
+        "Optimize one style vector for all layers (w), or one per layer (w+).",
+        flag_values=options,
     )
-    flags.DEFINE_bool("transform", False, "Search for a rotation and a translation, too.", flag_values=options)
-    flags.DEFINE_integer("steps", 1000, "Steps of the search.", lower_bound=1, flag_values=options)
-    flags.DEFINE_float("learning_rate", 0.1, "Learning rate of the search.", lower_bound=0, flag_values=options)
+    flags.DEFINE_bool("transform", False, "Also optimize a rotation and a translation.", flag_values=options)
+    flags.DEFINE_integer("steps", 1000, "Optimization steps.", lower_bound=1, flag_values=options)
+    flags.DEFINE_float("learning_rate", 0.1, "Learning rate of the optimization.", lower_bound=0, flag_values=options)
     flags.DEFINE_string(
         "discriminator",
         None,
-        ".keras file of a discriminator, whose features are compared where --detector_dir is not given; default: "
-        "NAME-discriminator.keras beside NAME.keras, or that of the run; empty: pixels alone are compared.",
+        ".keras file of a discriminator, whose features are compared unless --detector_dir is given; default: "
+        "NAME-discriminator.keras next to NAME.keras, or the run's discriminator; empty to compare only pixels.",
         flag_values=options,
     )
     flags.DEFINE_string(
-        "video", None, "Video of the search, the target beside the image: .mp4, .webm or .gif.", flag_values=options
+        "video",
+        None,
+        "Video of the optimization, with the target next to the image: .mp4, .webm or .gif.",
+        flag_values=options,
     )
-    flags.DEFINE_string(
-        "tune", None, ".keras file to write a generator to that is tuned to the target.", flag_values=options
-    )
-    flags.DEFINE_integer("tune_steps", 350, "Steps of the tuning.", lower_bound=1, flag_values=options)
-    flags.DEFINE_float("tune_rate", 3e-4, "Learning rate of the tuning.", lower_bound=0, flag_values=options)
+    flags.DEFINE_string("tune", None, ".keras file for a generator tuned to the target.", flag_values=options)
+    flags.DEFINE_integer("tune_steps", 350, "Tuning steps.", lower_bound=1, flag_values=options)
+    flags.DEFINE_float("tune_rate", 3e-4, "Learning rate of tuning.", lower_bound=0, flag_values=options)
     flags.DEFINE_float(
-        "locality", 0.0, "Weight with which the tuning keeps other images as they are; 0.1 is usual.", lower_bound=0,
+        "locality", 0.0, "Weight of preserving other images during tuning; 0.1 is typical.", lower_bound=0,
         flag_values=options,
     )  # fmt: skip
 
 
 def main(options: Any) -> None:
     """Run the command."""
-    # Imported here, so that --help is answered without TensorFlow.
+    # Imported here, so that --help does not load TensorFlow.
     from sg3tf.editing.projector import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
@@ -112,13 +119,13 @@ def main(options: Any) -> None:
         print(to_json({"image": name, **quality(pictures[name], target, distance)}))
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
-    if options.tune:  # last, because an existing file is not replaced: a command that was killed can be run again
+    if options.tune:  # last, because existing files are not replaced: a killed command can be run again
         save_generator(Path(options.tune), tuned.generator)
     print(outdir)
 
 
 def _distance(network: Network, options: Any) -> Distance:
-    """Return the distance that the flags specify; a line on stderr says which one if they do not."""
+    """Return the distance that the flags specify; if they specify none, a line on stderr names the default."""
     from sg3tf.editing.perceptual import make_distance, pixels
     from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
@@ -126,7 +133,7 @@ def _distance(network: Network, options: Any) -> Distance:
         return make_distance(options.detector_dir, options.discriminator or None)
     if options.discriminator is not None:
         return pixels
-    config = network.generator.config  # an error for a network without gradients
+    config = network.generator.config  # raises if the network has no gradients
     try:
         found = find_discriminator(options.network)
     except FileNotFoundError as error:
@@ -154,7 +161,7 @@ def save_generator(path: Path, G: Generator) -> None:
 
 
 def _check_output_files(options: Any) -> None:
-    """Refuse names that would fail after the search."""
+    """Reject file names that would fail after the optimization."""
     if options.video:
         video.check(Path(options.video))
     if options.tune and Path(options.tune).suffix != ".keras":

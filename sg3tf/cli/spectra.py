@@ -1,4 +1,4 @@
-"""Average power spectra of data sets and of generators, and figures of them.
+"""Average power spectra of data sets and generators, and figures of them.
 
 sg3tf spectra calc --data=datasets/faces --out=data.npz
 sg3tf spectra calc --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --out=T.npz
@@ -27,7 +27,7 @@ _NUM_SAMPLES_OF_NETWORK = 10_000
 
 # --- calc ------------------------------------------------------------------------------------------------------------
 
-# TensorFlow is imported by this command alone: it takes longer than drawing a figure.
+# Only this command imports TensorFlow, which takes longer than plotting a figure.
 
 
 def calc_define_flags(options: flags.FlagValues) -> None:
@@ -35,16 +35,16 @@ def calc_define_flags(options: flags.FlagValues) -> None:
     shared.define_network(options, required=False)
     shared.define_data(options)
     shared.define_num_samples(
-        options, None, "Number of images; default: all of the data set, 10000 of a network.", lower_bound=1
+        options, None, "Number of images; default: all images of a data set, 10000 of a network.", lower_bound=1
     )
     shared.define_seed(options, "Seed of latents and classes, for --network.")
     shared.define_batch(options, 8, "Images at a time.")
     shared.define_out(options, ".npz file to write.")
-    shared.define_resolution(options, "Resolution of the data set, if it has several; default: the largest.")
+    shared.define_resolution(options, "Resolution to use if the data set has several; default: the largest.")
 
 
 def calc_main(options: Any) -> None:
-    """Compute the average power spectrum of a data set or of a network.
+    """Compute the average power spectrum of a data set or network.
 
     sg3tf spectra calc --data=datasets/faces --out=data.npz
     sg3tf spectra calc --network=runs/00000-... --out=T.npz
@@ -101,15 +101,17 @@ def _versions() -> dict[str, str]:
 def heatmap_define_flags(options: flags.FlagValues) -> None:
     """Define the flags of heatmap and slices."""
     shared.define_out(options, ".png file to write.")
-    flags.DEFINE_float("low", None, "Lowest power to show, in dB; default: that of the spectra.", flag_values=options)
-    flags.DEFINE_float("high", None, "Highest power to show, in dB; default: that of the spectra.", flag_values=options)
+    flags.DEFINE_float("low", None, "Lowest power to show, in dB; default: the spectra's minimum.", flag_values=options)
+    flags.DEFINE_float(
+        "high", None, "Highest power to show, in dB; default: the spectra's maximum.", flag_values=options
+    )
 
 
 slices_define_flags = heatmap_define_flags
 
 
 def heatmap_main(options: Any, files: list[str]) -> None:
-    """Draw spectra that calc has written, as heat maps.
+    """Plot spectra written by calc as heat maps.
 
     sg3tf spectra heatmap data.npz T.npz --out=heatmap.png
     """
@@ -119,7 +121,7 @@ def heatmap_main(options: Any, files: list[str]) -> None:
 
 
 def slices_main(options: Any, files: list[str]) -> None:
-    """Draw slices through spectra that calc has written.
+    """Plot slices through spectra written by calc.
 
     sg3tf spectra slices data.npz T.npz --out=slices.png
     """
@@ -134,7 +136,7 @@ def compare_define_flags(options: flags.FlagValues) -> None:
 
 
 def compare_main(options: Any, files: list[str]) -> None:
-    """Draw the differences of spectra from the first of them, and print a JSON line for each.
+    """Plot the differences of spectra from the first one, and print one JSON line per spectrum.
 
     sg3tf spectra compare data.npz T.npz --out=compare.png
     """

@@ -1,4 +1,4 @@
-"""Draw textures that stick to pixel coordinates, and print a JSON line for each network (arXiv 2106.12423, figure 1).
+"""Show textures that stick to pixel coordinates, and print one JSON line per network (arXiv 2106.12423, figure 1).
 
 sg3tf texture-sticking --network=T.keras,stylegan2.keras --outdir=sticking
 """
@@ -23,13 +23,13 @@ from sg3tf.utils.json_text import to_json
 if TYPE_CHECKING:
     from sg3tf.metrics.texture_sticking import AverageImage, Views
 
-_SIDE = 192  # pixels that images are enlarged to, where they are smaller
-_STRIP = 512  # pixels that strips are enlarged to
+_SIDE = 192  # pixels; smaller images are enlarged to this size
+_STRIP = 512  # pixels; strips are enlarged to this size
 
 
 @dataclasses.dataclass(frozen=True)
 class _Measured:
-    """Images of one network; `moving` and `returned` are None where its input cannot be moved."""
+    """Images of one network; `moving` and `returned` are None if its input cannot be moved."""
 
     image: Any
     neighbors: AverageImage
@@ -44,13 +44,13 @@ def define_flags(options: flags.FlagValues) -> None:
         "network", None, "Generators to show side by side: .keras files, checkpoint folders or run folders.",
         required=True, flag_values=options,
     )  # fmt: skip
-    shared.define_outdir(options, "Folder for the pictures.")
+    shared.define_outdir(options, "Folder for the images.")
     flags.DEFINE_integer(
-        "seed", 0, "Seed of the central latent, and of all that is random.", lower_bound=0, upper_bound=2**32 - 2,
+        "seed", 0, "Seed of the central latent and of all random numbers.", lower_bound=0, upper_bound=2**32 - 2,
         flag_values=options,
     )  # fmt: skip
     flags.DEFINE_float(
-        "trunc", 1.0, "Truncation psi of the central latent; 0 makes it the average one.", flag_values=options
+        "trunc", 1.0, "Truncation psi of the central latent; 0 for the average latent.", flag_values=options
     )
     flags.DEFINE_float(
         "radius", 0.5, "Radius of the neighborhood, in standard deviations of w.", lower_bound=0.0, flag_values=options
@@ -61,7 +61,7 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: Any) -> None:
     """Run the command."""
-    # Imported here, so that --help is answered without TensorFlow.
+    # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics.texture_sticking import Views
     from sg3tf.models.loading import load
 
@@ -78,7 +78,7 @@ def main(options: Any) -> None:
 
 
 def _names(networks: list[str]) -> list[str]:
-    """Return names of the networks that differ, short if possible."""
+    """Return distinct names for the networks, short if possible."""
     names = [Path(path).name.removesuffix(".keras") for path in networks]
     return names if len(set(names)) == len(names) else networks
 
@@ -97,7 +97,7 @@ def _measure(views: Views, num: int, radius: float) -> _Measured:
 
 
 def _sum_returned(motions: Iterator[tuple[Any, Any, Any]], returned: list[Any]) -> Iterator[Any]:
-    """Yield the generated images, and append the sums of the images translated back to `returned`."""
+    """Yield the generated images; append the sums of the images translated back to `returned`."""
     for images, back, mask in motions:
         returned.append(((back * mask).sum(0, dtype=np.float64), mask.sum(0, dtype=np.float64)))
         yield images
@@ -134,7 +134,7 @@ def _row(images: Iterable[Any]) -> list[Any]:
 
 
 def _enlarged(image: Any) -> Any:
-    """Repeat the pixels of an image [H, W, C] as squares, so that its longer side has about _SIDE pixels."""
+    """Enlarge an image [H, W, C] by pixel repetition, so that its longer side has about _SIDE pixels."""
     height, width = image.shape[:2]
     scale = max(_SIDE // max(height, width), 1)
     return enlarge_to_fit(image, scale * height, scale * width)

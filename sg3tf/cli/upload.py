@@ -1,12 +1,12 @@
-"""Upload a generator, with a card that describes it, to a repository of the Hugging Face Hub.
+"""Upload a generator with a model card to a repository on the Hugging Face Hub.
 
 sg3tf upload --network=runs/00003-... --repo=USER/NAME --license=cc-by-4.0
 sg3tf upload --network=generator.keras --repo=USER/NAME --license=cc0-1.0 --out=folder
 
-The repository is created if it is missing, and holds generator.keras, README.md (the card), provenance.json,
-samples.png, the names of the classes or the scale of the labels, and, with --discriminator, NAME-discriminator.keras of
-a NAME.keras, or the discriminator of a run, as generator-discriminator.keras. With --out the files are only written.
-The token is the one that huggingface_hub finds: that of `hf auth login`, or HF_TOKEN.
+The repository is created if it does not exist. It holds generator.keras, README.md (the card), provenance.json,
+samples.png, and class names or the label scale. With --discriminator, it also holds NAME-discriminator.keras of a
+NAME.keras, or the discriminator of a run, as generator-discriminator.keras. With --out, the files are only written.
+The token is the one that huggingface_hub finds, from `hf auth login` or HF_TOKEN.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "license",
         None,
-        "License of the weights, as the hub writes it: cc-by-4.0, cc0-1.0, other.",
+        "License identifier of the weights, as used by the hub: cc-by-4.0, cc0-1.0, other.",
         required=True,
         flag_values=options,
     )
-    flags.DEFINE_string("intended_use", "", "A sentence for the card.", flag_values=options)
+    flags.DEFINE_string("intended_use", "", "A sentence for the model card.", flag_values=options)
     flags.DEFINE_bool(
         "discriminator",
         False,
-        "Upload the discriminator, too, for --init_from: NAME-discriminator.keras beside NAME.keras, or that of a run.",
+        "Also upload the discriminator, for --init_from: NAME-discriminator.keras next to NAME.keras, or a run's.",
         flag_values=options,
     )
     flags.DEFINE_bool("private", False, "Make a new repository private.", flag_values=options)
@@ -78,7 +78,7 @@ def write_repository(folder: Path, options: Any) -> None:
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
 
-    network = resolve_network(options.network)  # a run may be in training
+    network = resolve_network(options.network)  # resolve once, because a run may still be training
     D = _discriminator(network) if options.discriminator else None
     G = load(network)
     provenance = training_provenance(network, G.config.label_dim)
@@ -115,7 +115,7 @@ def _discriminator(network: str) -> Any:
 def _samples(
     G: Any, classes: Sequence[str], is_standardized: bool = False
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Yield images of the seeds 0, 1, ..., with the labels that the card names."""
+    """Yield images of seeds 0, 1, ..., with the labels named on the card."""
     from sg3tf.images import to_uint8
     from sg3tf.latents import z_from_seeds
 
@@ -139,10 +139,10 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
             repo_id=options.repo,
             folder_path=folder,
             commit_message="Upload by sg3tf",
-            # Of another network before.
+            # From a previously uploaded network.
             delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES, LABEL_SCALE],
         )
-    except Exception as error:  # of several types, of the hub and of its HTTP client
+    except Exception as error:  # the hub and its HTTP client raise several types
         raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
     return f"{address}@{commit.oid}"
 

@@ -1,1 +1,1 @@
-"""Conversion of other people's checkpoints."""
+"""Conversion between this project's networks and other checkpoint formats."""

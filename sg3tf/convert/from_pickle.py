@@ -37,7 +37,7 @@ _PARITY_SEEDS = (0, 1, 2, 3)
 
 
 class ParityError(ValueError):
-    """The official code cannot be imported, so that there is nothing to compare with."""
+    """The official code cannot be imported for a comparison."""
 
 
 def convert_pickle(
@@ -54,19 +54,19 @@ def convert_pickle(
         out: the folder to write, atomically.
         names: networks to convert, of G, D and G_ema.
         license: license of the weights, for the metadata.
-        parity: compare images with those of the official code, which then runs the code in the pickle.
+        parity: compare images with those of the official code; this runs the code in the pickle.
 
     Returns:
-        The folder. Of several networks, those that do not exist here are left out, with the reason in metadata.json;
-        not G_ema where `parity` needs it.
+        The folder. If several networks are requested, unsupported ones are left out, with the reason in metadata.json,
+        except for G_ema if `parity` needs it.
 
     Raises:
         PickleError, UnsupportedNetworkError, ConfigError, OSError: see `sg3tf.convert.nvidia_pickle.read`.
-        ParameterMismatchError: arrays do not fit the network that the options describe.
+        ParameterMismatchError: arrays do not match the network that the options describe.
         ParityError: see `compare_images`.
-        FileExistsError: `out` exists already.
+        FileExistsError: `out` already exists.
     """
-    # Imported here and below, so that --help is answered without TensorFlow.
+    # Imported here and below, so that --help does not load TensorFlow.
     import keras
     import tensorflow as tf
 
@@ -126,12 +126,12 @@ def _convert_network(path: Path, name: str, folder: Path) -> dict[str, Any]:
 
 
 def build_model(network: OfficialNetwork) -> Generator | Discriminator:
-    """Build the model of a network that has been read.
+    """Build the model of a network read from a file.
 
-    A generator that was stored without the average of its style vectors gets one estimated from W_AVG_SEEDS latents.
+    If a generator was stored without its average style vector, it is estimated from W_AVG_SEEDS latents.
 
     Raises:
-        ParameterMismatchError: arrays do not fit the network that the options describe.
+        ParameterMismatchError: arrays do not match the network that the options describe.
     """
     from sg3tf.convert.weights import load_arrays
     from sg3tf.models.discriminator import Discriminator
@@ -153,12 +153,12 @@ def build_model(network: OfficialNetwork) -> Generator | Discriminator:
 
 
 def has_w_avg(network: OfficialNetwork) -> bool:
-    """Return False for a generator that was stored without the average of its style vectors."""
+    """Return False for a generator that was stored without its average style vector."""
     return network.origin != "PyTorch" or network.class_name != "Generator" or _W_AVG in network.arrays
 
 
 def _estimated_w_avg(G: Generator) -> Any:
-    """Average w of fixed latents, with every label equally often."""
+    """Average w over fixed latents, with every label equally often."""
     import tensorflow as tf
 
     z = z_from_seeds(range(W_AVG_SEEDS), G.config.z_dim)
@@ -169,14 +169,14 @@ def _estimated_w_avg(G: Generator) -> Any:
 
 
 def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
-    """Compare the images of a converted generator with those of the official code. Runs the code in the pickle.
+    """Compare images of a converted generator with those of the official code. Runs the code in the pickle.
 
     Args:
-        path: the official pickle, which the official module `legacy` loads.
+        path: the official pickle; the official module `legacy` loads it.
         generator: the generator converted from it.
 
     Returns:
-        Seeds, and the largest and the root mean square difference of the images, which are nominally in [-1, 1].
+        Seeds, and the maximum and RMS differences of the images, which are nominally in [-1, 1].
 
     Raises:
         ParityError: PyTorch or the official code cannot be imported.
@@ -214,8 +214,8 @@ def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
     shared.define_network(
         options,
-        "Pickle to convert, of stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan, or file of "
-        "torch.save with state dicts g_ema, g and d of StyleGAN2.",
+        "Pickle to convert, from stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan, or torch.save "
+        "file with StyleGAN2 state dicts g_ema, g and d.",
     )
     shared.define_outdir(
         options, "Folder to write, which must not exist: NAME.keras for each network, and metadata.json."
@@ -234,7 +234,7 @@ def define_flags(options: flags.FlagValues) -> None:
 
 
 def main(options: flags.FlagValues) -> None:
-    """Convert one pickle and print the folder; networks that were left out go to stderr."""
+    """Convert one pickle, and print the folder; skipped networks are reported on stderr."""
     if not options.names or set(options.names) - set(NETWORKS):
         raise ValueError(f"--names={','.join(options.names)}: give some of {', '.join(NETWORKS)}")
     if options.parity and "G_ema" not in options.names:

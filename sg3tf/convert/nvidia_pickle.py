@@ -1,8 +1,8 @@
 """Read official network pickles without PyTorch, TensorFlow 1 or the official code, and without running their code.
 
 Pickles of stylegan3 and stylegan2-ada-pytorch are dictionaries of modules. Each module contains its source code, which
-is ignored: its class and its constructor's arguments determine the configuration. Pickles of TensorFlow 1 are handled
-by sg3tf.convert.tf1_pickle.
+is ignored: its class and constructor arguments determine the configuration. TensorFlow 1 pickles are handled by
+sg3tf.convert.tf1_pickle.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sg3tf.convert.official_network import (
 from sg3tf.convert.safe_pickle import Foreign, PickleError
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConfig, StyleGAN2Config
 
-# In the order of the constructors, which take them by position too.
+# In the order of the constructors, because arguments may be positional.
 _GENERATOR_ARGUMENTS = (
     *("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     *("mapping_kwargs", "synthesis_kwargs"),
@@ -40,16 +40,16 @@ _DISCRIMINATOR_ARGUMENTS = (
     *("c_dim", "img_resolution", "img_channels", "architecture", "channel_base", "channel_max", "num_fp16_res"),
     *("conv_clamp", "cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs"),
 )
-#: Layers that have no clamp, whatever the constructor's conv_clamp.
+#: Layers without a clamp, regardless of the constructor's conv_clamp.
 _NEVER_CLAMPED = (".skip", "b4.fromrgb")
 _SYNTHESIS = "synthesis."
-_HEAD_BYTES = 64  # enough to recognize a file of torch.save
-_MAX_NAME_LENGTH = 200  # of a module's name, including the modules that contain it
+_HEAD_BYTES = 64  # enough to recognize a torch.save file
+_MAX_NAME_LENGTH = 200  # of a module's dotted name
 
 
 @dataclasses.dataclass(eq=False)
 class Module:
-    """A stored module: its attributes, among them parameters, buffers and submodules.
+    """A stored module with its attributes, including parameters, buffers and submodules.
 
     Examples:
         >>> linear = Module("FullyConnectedLayer", {"_parameters": {"bias": np.zeros(3)}, "_modules": {}})
@@ -72,8 +72,8 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
     """Read one network of an official pickle.
 
     Args:
-        path: a pickle of stylegan3 or stylegan2-ada-pytorch, plain or written by torch.save, of stylegan2-ada,
-            stylegan2 or stylegan for TensorFlow 1, or a file of `sg3tf.convert.state_dict`.
+        path: a pickle from stylegan3 or stylegan2-ada-pytorch, plain or written by torch.save; from stylegan2-ada,
+            stylegan2 or stylegan for TensorFlow 1; or a file in the format of `sg3tf.convert.state_dict`.
         name: G, D or G_ema.
 
     Returns:
@@ -81,7 +81,7 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
 
     Raises:
         PickleError: the file is not such a pickle, is broken, or refers to something that is not allowed.
-        UnsupportedNetworkError, ConfigError: the network does not exist here, or is larger than the file.
+        UnsupportedNetworkError, ConfigError: the network is not supported, or is larger than the file.
         OSError: the file cannot be opened.
     """
     found, errors = read_several(path, [name])
@@ -93,13 +93,13 @@ def read(path: str | Path, name: str = "G_ema") -> OfficialNetwork:
 def read_several(
     path: str | Path, names: Iterable[str]
 ) -> tuple[dict[str, OfficialNetwork], dict[str, UnsupportedNetworkError | ConfigError]]:
-    """Read several networks of a pickle, which is read once.
+    """Read several networks from a pickle in one pass.
 
     Args:
         path, names: see `read`.
 
     Returns:
-        {name: network}, and {name: error} for those that do not exist here.
+        {name: network}, and {name: error} for unsupported networks.
 
     Raises:
         PickleError, OSError: see `read`.
@@ -134,7 +134,7 @@ def _network(data: Any, name: str) -> OfficialNetwork:
         return tf1_pickle.to_network(data, name)
     if state_dict.is_state_dicts(data):
         return state_dict.to_network(data, name)
-    if isinstance(data, Module):  # one network by itself
+    if isinstance(data, Module):  # a single network
         data = {"D" if data.class_name == "Discriminator" else "G_ema": data}
     if not isinstance(data, dict):
         _refuse_foreign(data, "it")
@@ -153,7 +153,7 @@ def _network(data: Any, name: str) -> OfficialNetwork:
 
 
 def _refuse_foreign(root: Any, name: str) -> None:
-    """Refuse a network that contains, or is, something that is not allowed."""
+    """Reject a network that is, or contains, something that is not allowed."""
     waiting, seen = [root], set()
     while waiting:
         value = waiting.pop()
@@ -167,7 +167,7 @@ def _refuse_foreign(root: Any, name: str) -> None:
 
 
 def _to_network(root: Module) -> OfficialNetwork:
-    """Translate a stored generator or discriminator; its class and submodules determine the type of configuration."""
+    """Translate a stored generator or discriminator; its class and submodules determine the configuration class."""
     modules = _modules(root)
     if root.class_name == "Generator":
         kind: type = GeneratorConfig if "synthesis.input" in modules else StyleGAN2Config
@@ -176,7 +176,7 @@ def _to_network(root: Module) -> OfficialNetwork:
     elif root.class_name == "Discriminator":
         kind, options = DiscriminatorConfig, _options(root, _DISCRIMINATOR_ARGUMENTS)
         given = dict(options)
-        if not given.get("c_dim"):  # without labels, options of their mapping have no effect
+        if not given.get("c_dim"):  # without labels, options of their embedding have no effect
             for name in ("mapping_kwargs", "cmap_dim"):
                 given.pop(name, None)
     else:
@@ -193,7 +193,7 @@ def _to_network(root: Module) -> OfficialNetwork:
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options in stylegan3's flat form; stylegan2-ada-pytorch nests some of them in synthesis_kwargs."""
+    """Return options in stylegan3's flat form; stylegan2-ada-pytorch nests some in synthesis_kwargs."""
     nested = options.get("synthesis_kwargs", {})
     if not isinstance(nested, dict):
         raise UnsupportedNetworkError(f"synthesis_kwargs={nested!r:.50}: must be a dict")
@@ -208,9 +208,9 @@ def _options(root: Module, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _stored_clamps(modules: Mapping[str, Module]) -> dict[str, float]:
-    """Return the clamp of every convolution, if they store any.
+    """Return the clamp of every convolution that stores one.
 
-    The default of the constructors differs between stylegan2-ada-pytorch and stylegan3.
+    The constructors' default differs between stylegan2-ada-pytorch and stylegan3.
     """
     convs = {name: module for name, module in modules.items() if _is_conv(module)}
     if not any("conv_clamp" in module.state for module in convs.values()):
@@ -230,13 +230,13 @@ def _is_conv(module: Module) -> bool:
 
 
 def _usual_clamp(clamps: Mapping[str, float]) -> float:
-    """Return the clamp that most layers have, of those that can have one."""
+    """Return the most frequent clamp of the layers that can have one."""
     counts = Counter(clamp for name, clamp in clamps.items() if not name.endswith(_NEVER_CLAMPED))
     return counts.most_common(1)[0][0] if counts else NO_CLAMP
 
 
 def _layer_clamps(clamps: Mapping[str, float], usual: float, kind: type) -> tuple[tuple[str, float], ...]:
-    """Return the layers whose clamp is another than the architecture implies."""
+    """Return the layers whose clamp differs from the one that the architecture implies."""
     found = {
         name: clamp
         for name, clamp in sorted(clamps.items())
@@ -276,7 +276,7 @@ def _arrays(modules: Mapping[str, Module]) -> Mapping[str, NDArray[Any]]:
 
 
 def _reconstruct(meta: Any) -> Module:
-    """Replacement for the function that rebuilds a persistent object: keeps its class name and state, not its code."""
+    """Replacement for the function that rebuilds a persistent object: keeps class name and state, but not the code."""
     name, state = meta["class_name"], meta["state"]
     if meta["type"] != "class" or not isinstance(name, str) or not isinstance(state, dict):
         raise PickleError("it has a persistent object that is not an instance of a class")
@@ -295,14 +295,14 @@ def _no_storage(identity: Any) -> Any:
 
 
 def _path(*parts: Any) -> str:
-    """Replacement for pathlib's classes, which are among the options of some networks: the path as text."""
+    """Replacement for pathlib's classes, found in the options of some networks: returns the path as text."""
     if not all(isinstance(part, str) for part in parts):
         raise PickleError("it has a path that is not made of text")
     return str(PurePosixPath(*parts))
 
 
 def _device(*arguments: Any) -> str:
-    """Replacement for torch.device: its name."""
+    """Replacement for torch.device: returns its name."""
     return ":".join(str(argument) for argument in arguments)[:_MAX_NAME_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""Networks of official pickles: arrays, and constructor options translated to configurations and back."""
+"""Networks from official pickles: arrays, and translation of constructor options to configurations and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sg3tf.utils.resolution import Resolution, longer_side, pyramid
 
 Config = GeneratorConfig | StyleGAN2Config | StyleGAN1Config | DiscriminatorConfig
 
-NETWORKS = ("G", "D", "G_ema")  # in the order of files of TensorFlow 1
+NETWORKS = ("G", "D", "G_ema")  # in the order of TensorFlow 1 files
 
 _MIN_PARAMETER_BYTES = 2  # float16
 _MAX_NODES, _MAX_DEPTH = 10_000, 10  # of options; real ones have dozens
@@ -35,7 +35,7 @@ _MAX_TEXT, _MAX_WHOLE = 10_000, 2**63
 
 
 class UnsupportedNetworkError(ValueError):
-    """The network does not exist here; the message, one line, names the option, its value and the remedy."""
+    """The network is not supported; the one-line message names the option, its value and the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))  # names in the file may contain line breaks
@@ -48,9 +48,9 @@ class OfficialNetwork:
     Attributes:
         origin: framework of the code that wrote it, "PyTorch" or "TensorFlow 1".
         class_name: name of its class or function in the file.
-        options: the constructor's arguments, as stored in the file.
-        config: the configuration that they translate to.
-        arrays: {official PyTorch parameter name: array}; the first StyleGAN keeps its names of TensorFlow 1.
+        options: the constructor arguments, as stored in the file.
+        config: the configuration they translate to.
+        arrays: {official PyTorch parameter name: array}; the original StyleGAN keeps its TensorFlow 1 names.
         training_set_options: constructor arguments of the training set, if stored in the file.
     """
 
@@ -62,13 +62,13 @@ class OfficialNetwork:
     training_set_options: Any = None
 
     def check(self, file_size: int) -> None:
-        """Refuse a configuration that is larger than the file, before a model of that size is made.
+        """Reject a configuration that is larger than the file, before a model of that size is created.
 
         Args:
-            file_size: bytes.
+            file_size: size of the file in bytes.
 
         Raises:
-            UnsupportedNetworkError: the file is too small, or an array has a type that float32 cannot hold.
+            UnsupportedNetworkError: the file is too small, or an array has a dtype that float32 cannot represent.
         """
         for name, array in self.arrays.items():
             if not np.can_cast(array.dtype, np.float32):
@@ -81,10 +81,10 @@ class OfficialNetwork:
 
 
 def to_plain_types(value: Any) -> Any:
-    """Copy options, and refuse everything that JSON cannot hold.
+    """Copy options, and reject everything that JSON cannot represent.
 
     Raises:
-        UnsupportedNetworkError: an element is neither a number nor text nor a container, or there are too many.
+        UnsupportedNetworkError: an element is not a number, text or container, or there are too many.
     """
     return _to_plain_types(value, [_MAX_NODES], _MAX_DEPTH)
 
@@ -109,7 +109,7 @@ def _to_plain_types(value: Any, left: list[int], depth: int) -> Any:
 
 
 def num_kernel_parameters(config: Config) -> int:
-    """Count the parameters of kernels, nearly all of a network: without biases, running statistics and constants."""
+    """Count the kernel parameters, which are nearly all: without biases, running statistics and constants."""
     if isinstance(config, DiscriminatorConfig):
         return _discriminator(config)
     mapping = _mapping(config, config.z_dim, config.w_dim)
@@ -151,18 +151,18 @@ def _discriminator(config: DiscriminatorConfig) -> int:
 
 
 def _first_channels(config: StyleGAN2Config | DiscriminatorConfig) -> int:
-    """Channels of the smallest grid."""
+    """Channels at the smallest grid."""
     return config.channels(pyramid(config.resolution)[0].longer)
 
 
 def doublings(resolution: Resolution) -> list[int]:
-    """Return [8, 16, ..., resolution]; of images that are not square, the longer sides."""
+    """Return [8, 16, ..., resolution]; for images that are not square, the longer sides."""
     return [size.longer for size in pyramid(resolution)[1:]]
 
 
 # --- Options of the official constructors -----------------------------------------------------------------------------
 
-#: A clamp without effect, for networks that have none: JSON has no infinity.
+#: A clamp without effect, for networks without a clamp, because JSON has no infinity.
 NO_CLAMP = float(np.finfo(np.float32).max)
 
 _SWITCHES = {"use_radial_filters", "noise"}
@@ -188,18 +188,18 @@ _LIMITS = {
     "filter_size": 32,
 }
 _MAX_OPTION = 2**24
-_MIN_STOPBAND = 1.0  # sampling rates below 2 samples per image width would need filters of any length
+_MIN_STOPBAND = 1.0  # sampling rates below 2 samples per image width would need arbitrarily long filters
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Arguments of a constructor.
+    """Known arguments of an official constructor.
 
     Attributes:
-        fields: {argument: field of the configuration}.
-        fixed: {argument: the only value supported here}.
+        fields: {argument: configuration field}.
+        fixed: {argument: its only supported value}.
         unused: arguments without effect on the network's output in float32.
-        nested: {argument: the arguments that it contains}.
+        nested: {argument: the arguments it contains}.
     """
 
     fields: Mapping[str, str]
@@ -295,13 +295,13 @@ def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) ->
     """Translate constructor arguments to a configuration.
 
     Args:
-        kind: type of the configuration.
-        given: {argument: value}; absent arguments have the defaults of `kind`, which are the official ones.
+        kind: configuration class.
+        given: {argument: value}; missing arguments have the defaults of `kind`, which are the official ones.
         options: the known arguments.
 
     Raises:
-        UnsupportedNetworkError: an argument is unknown, or has a value that is not supported here.
-        ConfigError: `kind` refuses a value.
+        UnsupportedNetworkError: an argument is unknown, or has an unsupported value.
+        ConfigError: `kind` rejects a value.
     """
     fields = _fields(given, options)
     if "resolution" not in fields:
@@ -320,10 +320,10 @@ def to_config(kind: type[Config], given: Mapping[str, Any], options: Options) ->
 
 
 def from_config(config: Config) -> dict[str, Any]:
-    """Return the arguments with which the official constructor of stylegan3 makes a network.
+    """Return the arguments for stylegan3's official constructor.
 
     Raises:
-        UnsupportedNetworkError: the official code has no such network.
+        UnsupportedNetworkError: the official code does not support the network.
     """
     if not isinstance(config.resolution, int):
         raise UnsupportedNetworkError(f"resolution={config.resolution}: the official code has square networks only")
@@ -331,7 +331,7 @@ def from_config(config: Config) -> dict[str, Any]:
     given = _given(config, options) if options else {}
     try:
         exists = options is not None and to_config(type(config), given, options) == config
-    except ConfigError:  # its official options alone are refused
+    except ConfigError:  # the official options alone are rejected
         exists = False
     if not exists:
         raise UnsupportedNetworkError(
@@ -383,7 +383,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _checked_filter(value: Any) -> tuple[float, ...]:
-    """Check taps along one axis; None is no filter."""
+    """Check taps along one axis; None means no filter."""
     taps = (1,) if value is None else value
     numbers = isinstance(taps, (list, tuple)) and all(type(tap) in (int, float) and abs(tap) < 2**24 for tap in taps)
     _require(numbers, "resample_filter", value, "must be numbers along one axis")
@@ -391,7 +391,7 @@ def _checked_filter(value: Any) -> tuple[float, ...]:
 
 
 def _check_band(config: GeneratorConfig) -> None:
-    """Refuse frequencies for which no layers can be planned."""
+    """Reject frequencies for which no layers can be planned."""
     cutoff, stopband, last = config.first_cutoff, config.first_stopband, config.last_stopband_rel
     _require(
         _MIN_STOPBAND <= stopband <= longer_side(config.resolution),
@@ -409,7 +409,7 @@ def _require(condition: bool, name: str, value: Any, remedy: str) -> None:
 
 
 def _given(config: Config, options: Options) -> dict[str, Any]:
-    fields = digest_fields(config)  # without those that not every official constructor has, if they are the defaults
+    fields = digest_fields(config)  # omits defaults of fields that not every official constructor has
     given = {name: fields[field] for name, field in options.fields.items() if field in fields}
     if given.get("conv_clamp") == NO_CLAMP:
         given["conv_clamp"] = None

@@ -1,7 +1,7 @@
-"""Read pickles without running their code: a stack machine that calls only the functions it was given.
+"""Read pickles without running their code, with a stack machine that calls only explicitly allowed functions.
 
-Python's own unpickler can be told which globals to find, but not what may happen to them: it sets attributes of
-whatever it found, hashes keys of any depth, and reserves as much memory as the file asks for.
+Python's own unpickler can restrict which globals are found, but not what happens to them: it sets attributes of any
+object, hashes keys of any depth, and allocates as much memory as the file requests.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _BROKEN_PICKLE_ERRORS = (
 _KEY_TYPES = (str, bytes, int, float, type(None))  # nested tuples overflow the C stack when hashed
 _TEXT, _CONTAINER = (str, bytes, bytearray), (list, tuple, dict, set, frozenset)
 _CHUNK_BYTES = 2**16
-_MAX_COPIES = 2  # of the file; a pickle written by Python passes each byte to a function once
+_MAX_COPIES = 2  # of the file; pickles written by Python pass each byte to a function once
 _MAX_STEPS = 2**20  # about 50 times as many as a network needs; each can turn one byte into about 200
 
 
 class PickleError(ValueError):
-    """The pickle is broken, or refers to something that is not allowed."""
+    """Broken pickle, or a reference to something that is not allowed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Global:
-    """A name that a pickle refers to, and the object that was allowed to replace it."""
+    """A name that a pickle refers to, and its allowed replacement."""
 
     name: str
     value: Any
@@ -57,13 +57,13 @@ class Global:
 
 @dataclasses.dataclass(frozen=True)
 class Foreign:
-    """Stand-in for a global that is not allowed, or an object made by it: only its name is kept, and nothing runs."""
+    """Stand-in for a global that is not allowed, or for its result; keeps only the name, and runs nothing."""
 
     name: str
 
 
 def ignore_attributes(target: Any, state: Any) -> None:
-    """Ignore attributes of a dict, as a state dict has `_metadata`; refuse those of anything else."""
+    """Ignore attributes of a dict, such as a state dict's `_metadata`; reject those of anything else."""
     if not isinstance(target, dict):
         raise PickleError(f"it sets attributes of a {type(target).__name__}, which is not allowed")
 
@@ -75,22 +75,22 @@ def load(
     set_state: Callable[[Any, Any], None] = ignore_attributes,
     skip_foreign: bool = False,
 ) -> Any:
-    """Return the object that a pickle describes; the file is left at the end of the pickle.
+    """Return the object in a pickle; the file position is left at the end of the pickle.
 
     Args:
-        file: seekable, at the beginning of the pickle; protocols 0 to 5.
+        file: seekable file, at the start of the pickle; protocols 0 to 5.
         allowed: {"module.name": replacement}. The pickle may call a callable replacement with any arguments.
-        persistent: returns the object of a persistent ID.
+        persistent: returns the object for a persistent ID.
         set_state: applies a state in the pickle to an object, which may be of any type.
-        skip_foreign: put a Foreign in the place of globals that are not allowed, instead of refusing the file.
+        skip_foreign: replace globals that are not allowed by Foreign, instead of rejecting the file.
 
     Returns:
         dict, list, tuple, set, str, bytes, numbers, None, and the results of `allowed` and `persistent`. A replacement
         that is not called stays a Global.
 
     Raises:
-        PickleError: the pickle is broken, refers to or calls something that is not allowed, or makes more objects than
-            a network has, or more data than the file holds.
+        PickleError: the pickle is broken, refers to or calls something that is not allowed, or creates more objects
+            than a network has, or more data than the file contains.
     """
     bounded = _Bounded(file)
     budget = _MAX_COPIES * bounded.left() + _CHUNK_BYTES
@@ -107,12 +107,12 @@ def load(
 
 
 def ordered_dict(items: Any = ()) -> dict[Any, Any]:
-    """Replacement for collections.OrderedDict: a dict from [[key, value], ...]."""
+    """Replacement for collections.OrderedDict: returns a dict from [[key, value], ...]."""
     return {_key(key): value for key, value in items}
 
 
 class _Bounded:
-    """A file whose reads are limited to its size, as Python reserves memory for a read before reading."""
+    """File whose reads are limited to its size, because Python allocates memory before reading."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -129,10 +129,10 @@ class _Bounded:
 
 
 class _Machine:
-    """State of the pickle machine: a stack, the stacks below its marks, and the memo.
+    """State of the pickle machine: the stack, the stacks below its marks, and the memo.
 
-    Functions in `allowed` may copy their arguments, which a pickle can repeat in two bytes: two budgets, bytes passed
-    and steps made, bound that.
+    Functions in `allowed` may copy their arguments, which a pickle can repeat with two bytes. Two budgets limit this:
+    bytes passed to functions, and steps.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class _Machine:
         self.push(function.value(*arguments))
 
     def call_with_names(self) -> None:
-        """Call with positional and named arguments, which only foreign classes are."""
+        """Call with positional and named arguments, which is only allowed for foreign classes."""
         function, _, _ = self.pop(3)
         if not isinstance(function, Foreign):
             raise PickleError("it calls something with named arguments, which is not allowed")
@@ -295,7 +295,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
 
 # --- NumPy arrays, scalars and types in pickles -----------------------------------------------------------------------
 
-# NumPy's own functions, called by a file, would make arrays of objects and views of freed memory: replace them.
+# Replace NumPy's own functions: a file could use them to make object arrays and views of freed memory.
 _CLASS = "numpy.ndarray"
 _NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
 _DIMENSIONS = 32
@@ -303,7 +303,7 @@ _PLAIN_TYPE = (None, None, None, -1, -1, 0)  # no sub-array, no fields, nothing 
 
 
 class PickledArray:
-    """An array, created empty as in pickles and filled by a later opcode.
+    """Array that is created empty, as in pickles, and filled by a later opcode.
 
     Examples:
         >>> array = PickledArray()
@@ -328,10 +328,10 @@ class PickledArray:
 
 
 def set_state(target: Any, state: Any) -> None:
-    """Apply the content of an array or the byte order of a type; the `set_state` of `load`.
+    """Apply an array's content or a dtype's byte order; for the argument `set_state` of `load`.
 
     Raises:
-        PickleError: the type is not of little-endian numbers, or sizes contradict each other.
+        PickleError: the dtype is not a little-endian number, or sizes are inconsistent.
     """
     if isinstance(target, PickledArray):
         _, shape, dtype, fortran, data = state
@@ -357,7 +357,7 @@ def _reconstruct(kind: Any, *_: Any) -> PickledArray:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> PickledArray:
-    """Replacement for the function by which protocol 5 makes arrays; NumPy 2 adds an argument for other orders."""
+    """Replacement for protocol 5's array constructor; NumPy 2 adds an argument for other orders."""
     array = PickledArray()
     array.fill(data, dtype, shape, order)
     return array

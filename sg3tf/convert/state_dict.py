@@ -1,10 +1,10 @@
 """StyleGAN2 networks in the widespread PyTorch state dicts with `g_ema`, `g`, `d` and `latent_avg`.
 
-Such a file, of torch.save or a plain pickle of NumPy arrays, has a dict of tensors for each network, with names such as
-"convs.3.conv.weight", which are translated to the official names. Encoders and editing methods store their generator in
-the same way, as "decoder.convs.3.conv.weight" in a dict "state_dict". Weights have the official meaning and layout,
-except that those of modulated convolutions have an axis of size 1 in front, and that nothing is clamped. Sizes follow
-from the shapes, as nothing else in the file contains them.
+Such a file, from torch.save or as a plain pickle of NumPy arrays, has a dict of tensors for each network. Names such as
+"convs.3.conv.weight" are translated to the official names. Encoders and editing methods store their generator in the
+same way, as "decoder.convs.3.conv.weight" in a dict "state_dict". Weights have the official meaning and layout, except
+that modulated convolutions have a leading axis of size 1, and nothing is clamped. The configuration is inferred from
+the shapes, because the file contains nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sg3tf.utils.resolution import Resolution, Size, longer_side, pyramid, size_
 
 Array = NDArray[Any]
 
-#: Keys of such a file by the official name of a network.
+#: Keys in such a file, by the network's official name.
 KEYS = {"G": "g", "D": "d", "G_ema": "g_ema"}
 
 _DECODER = "decoder."
@@ -66,7 +66,7 @@ def _with_arrays(part: Any) -> Any:
 
 
 def _array(value: Any) -> Any:
-    """Return the array of an object that a pickle of NumPy arrays has in its place."""
+    """Return the array of an object, which may be wrapped by a pickle of NumPy arrays."""
     return value.value if isinstance(value, PickledArray) else value
 
 
@@ -74,7 +74,7 @@ def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
     """Translate one network of a file that `is_state_dicts` accepts.
 
     Raises:
-        UnsupportedNetworkError: it is not in the file, or has tensors that StyleGAN2's networks do not have.
+        UnsupportedNetworkError: the network is not in the file, or has unknown tensors.
     """
     parts = {name: part for name, part in _parts(data).items() if _is_tensors(part)}
     if name not in parts:
@@ -90,18 +90,18 @@ def to_network(data: Mapping[str, Any], name: str) -> OfficialNetwork:
     return OfficialNetwork("PyTorch", class_name, {"layout": "state dict"}, config, arrays)
 
 
-# --- Written ----------------------------------------------------------------------------------------------------------
+# --- Writing ----------------------------------------------------------------------------------------------------------
 
 
 def from_arrays(config: StyleGAN2Config | DiscriminatorConfig, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Return the tensors of a network in this layout, which has no clamp.
 
     Args:
-        config: of the network.
+        config: configuration of the network.
         arrays: {official name: array}, without filters; `mapping.w_avg` is left out.
 
     Raises:
-        UnsupportedNetworkError: the layout has no such network; the message names what differs and the remedy.
+        UnsupportedNetworkError: the layout cannot represent the network; the message names the cause and the remedy.
     """
     remedy = "write it with sg3tf convert to-npz, for the official code"
     is_generator = isinstance(config, StyleGAN2Config)
@@ -166,7 +166,7 @@ def _generator_config(tensors: Mapping[str, Array]) -> StyleGAN2Config:
 
 
 def _doubled(grid: Size, times: int) -> Resolution:
-    """Return the resolution whose smallest grid, that of the constant, is `grid`."""
+    """Return the resolution whose smallest grid, that of the constant input, is `grid`."""
     resolution = to_resolution([side * 2**times for side in grid])
     if pyramid(resolution)[0] != grid:
         raise UnsupportedNetworkError(
@@ -196,7 +196,7 @@ def _discriminator_config(tensors: Mapping[str, Array], parts: Mapping[str, Any]
 
 
 def _smallest_grid(parts: Mapping[str, Any]) -> Size:
-    """Return the size of the constant in G_ema or G, which D does not tell; 4 x 4 in a file of D alone."""
+    """Return the size of the constant input in G_ema or G, which D lacks; 4 x 4 if the file has only D."""
     constants = [parts[name].get("input.input") for name in ("G_ema", "G") if name in parts]
     for const in constants:
         if isinstance(const, np.ndarray) and const.ndim == 4:
@@ -290,14 +290,14 @@ def _official_shape(official: str, array: Array) -> Array:
 
 
 def _check_filter(name: str, array: Array) -> None:
-    """Refuse a filter other than [1, 3, 3, 1], of gain 1 or, for upsampling, 4."""
+    """Reject filters other than [1, 3, 3, 1] with gain 1 or, for upsampling, 4."""
     gain = 4 if name.endswith(_FILTERS[:2]) else 1
     if array.shape != _FIR.shape or not np.allclose(np.float64(array), gain * _FIR, rtol=2**-8, atol=1e-6):
         raise UnsupportedNetworkError(f"{name:.100}: only the filter [1, 3, 3, 1] is supported")
 
 
 def _average(latent_avg: Any, w_dim: int) -> dict[str, Array]:
-    """Return the average of w, if the file has one; one for each layer only if all are equal."""
+    """Return the average of w, if the file has one; one per layer is accepted only if all are equal."""
     if not isinstance(latent_avg, np.ndarray) or latent_avg.size == 0:
         return {}
     rows = latent_avg.reshape(-1, w_dim) if latent_avg.size % w_dim == 0 else np.zeros([2, 1])
@@ -309,7 +309,7 @@ def _average(latent_avg: Any, w_dim: int) -> dict[str, Array]:
 
 
 def _missing_noise(config: StyleGAN2Config) -> dict[str, Array]:
-    """Return fixed random images for layers whose noise images are not stored, as in files that draw new ones."""
+    """Return fixed random noise images for layers that store none."""
     rng = np.random.default_rng(_NOISE_SEED)
     first, *others = pyramid(config.resolution)
     layers = [(first, f"b{first.longer}.conv1")]

@@ -1,9 +1,9 @@
-"""Networks in pickles of the official code for TensorFlow 1; StyleGAN2's are translated to the PyTorch code's names.
+"""Networks in pickles of the official TensorFlow 1 code; StyleGAN2's are translated to the PyTorch code's names.
 
-A stored network is a tree of components, each with its own list of variables. Dense kernels are [in, out], kernels of
-convolutions [height, width, in, out]. Two more things differ from PyTorch: styles are the output of the dense layer
-plus 1, and an upsampling convolution correlates, where PyTorch's transposed convolution convolves, so that kernels are
-rotated by 180 degrees.
+A stored network is a tree of components, each with its own list of variables. Dense kernels are [in, out], convolution
+kernels are [height, width, in, out]. Two more things differ from PyTorch: styles are the output of the dense layer plus
+1, and kernels of upsampling convolutions are rotated by 180 degrees, because these correlate, whereas PyTorch's
+transposed convolution convolves.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _DISCRIMINATOR = Options(
 )
 
 
-_STYLEGAN1_FUNCTION = "G_style"  # builds the first StyleGAN's generator, whose arrays keep their names
+_STYLEGAN1_FUNCTION = "G_style"  # builds the original StyleGAN's generator, whose arrays keep their names
 _STYLEGAN1_GENERATOR = Options(
     {name: field for name, field in _GENERATOR.fields.items() if field not in ("label_dim", "conv_clamp", "noise")},
     {
@@ -112,7 +112,7 @@ class StoredNetwork:
 
 
 def is_network_triple(data: Any) -> bool:
-    """Return True for the object that the training loops for TensorFlow 1 stored: G, D, and the average of G."""
+    """Return True for the object stored by the TensorFlow 1 training loops: G, D, and the average of G."""
     return isinstance(data, (tuple, list)) and len(data) == 3 and all(isinstance(n, StoredNetwork) for n in data)
 
 
@@ -160,7 +160,7 @@ def _state(network: Any, name: str) -> Any:
 
 
 def _variables(network: StoredNetwork) -> dict[str, Array]:
-    """Return the variables of the network and, prefixed with their names, of its components."""
+    """Return the variables of the network and, prefixed with the component's name, of its components."""
     found = dict(_own_variables(network))
     components = _state(network, "components")
     if not isinstance(components, dict) or set(components) - set(_COMPONENTS):

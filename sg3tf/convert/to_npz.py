@@ -1,4 +1,4 @@
-"""Write a generator's parameters under the official PyTorch names; sg3tf.convert.to_torch loads them there.
+"""Write a generator's parameters under their official PyTorch names; sg3tf.convert.to_torch loads them in PyTorch.
 
 sg3tf convert to-npz --network=ffhq/G_ema.keras --out=ffhq.npz
 """
@@ -29,14 +29,14 @@ def save(model: Generator | Discriminator, path: str | Path) -> None:
 
     Args:
         model: a generator or a discriminator.
-        path: the file to write: {official parameter name: float32 array}, and as JSON the arguments with which the
-            official constructor of stylegan3 makes such a network. Filters are left out, which it computes itself.
+        path: the file to write: {official parameter name: float32 array}, and as JSON the arguments for stylegan3's
+            official constructor. Filters are left out, because it computes them itself.
 
     Raises:
-        UnsupportedNetworkError: the official code has no such network.
+        UnsupportedNetworkError: the official code does not support the network.
         OSError: the file cannot be written.
     """
-    from sg3tf.convert.weights import to_arrays  # here, so that --help is answered without TensorFlow
+    from sg3tf.convert.weights import to_arrays  # imported here, so that --help does not load TensorFlow
 
     entries: dict[str, Any] = {OPTIONS: np.array(json.dumps(from_config(model.config))), **to_arrays(model)}
     with atomic_write(Path(path)) as file:
@@ -53,7 +53,7 @@ def define_flags(options: flags.FlagValues) -> None:
 
 
 def main(options: flags.FlagValues) -> None:
-    """Write one generator and print the name of the file."""
+    """Write one generator, and print the file name."""
     from sg3tf.models.loading import load
 
     save(load(options.network), options.out)

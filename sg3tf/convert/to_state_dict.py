@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def save(generator: Generator, path: str | Path, discriminator: Discriminator | None = None) -> None:
-    """Write a generator, its average of w and, if given, a discriminator, atomically.
+    """Write a generator, its average w and, if given, a discriminator, atomically.
 
     Args:
         generator: a StyleGAN2Generator, for the key "g_ema".
         path: the file to write.
-        discriminator: for the key "d".
+        discriminator: discriminator for the key "d".
 
     Raises:
-        UnsupportedNetworkError: the layout has no such network.
+        UnsupportedNetworkError: the layout cannot represent the network.
         OSError: the file cannot be written.
     """
-    from sg3tf.convert.weights import to_arrays  # here, so that --help is answered without TensorFlow
+    from sg3tf.convert.weights import to_arrays  # imported here, so that --help does not load TensorFlow
 
     arrays = to_arrays(generator)
     content: dict[str, Any] = {KEYS["G_ema"]: from_arrays(generator.config, arrays)}
@@ -51,14 +51,12 @@ def save(generator: Generator, path: str | Path, discriminator: Discriminator | 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
     shared.define_network(options)
-    flags.DEFINE_string(
-        "discriminator", None, "The .keras file of the discriminator, to be written too.", flag_values=options
-    )
+    flags.DEFINE_string("discriminator", None, "The .keras file of a discriminator to include.", flag_values=options)
     shared.define_out(options, "The .pt file to write.")
 
 
 def main(options: flags.FlagValues) -> None:
-    """Write one file and print its name."""
+    """Write one file, and print its name."""
     from sg3tf.models.discriminator import Discriminator
     from sg3tf.models.loading import load, load_model
 

@@ -1,4 +1,4 @@
-"""Load a file of sg3tf.convert.to_npz into the official PyTorch modules. Needs PyTorch and NumPy, not TensorFlow.
+"""Load a file from sg3tf.convert.to_npz into the official PyTorch modules. Needs PyTorch and NumPy, not TensorFlow.
 
 With the official code on PYTHONPATH:
 
@@ -18,30 +18,30 @@ from typing import Any
 
 import numpy as np
 
-OPTIONS = "options"  # not the name of a parameter: those have a dot
+OPTIONS = "options"  # cannot be a parameter name: those contain a dot
 
-_CONSTRUCTOR_SUFFIX = "_filter"  # of the names of constants that the constructors compute
+_CONSTRUCTOR_SUFFIX = "_filter"  # of names of constants that the constructors compute
 
 
 def options(path: str | Path) -> dict[str, Any]:
     """Return the arguments for the official constructor.
 
     Raises:
-        OSError, ValueError, KeyError: the file is missing or not one of sg3tf.convert.to_npz.
+        OSError, ValueError, KeyError: the file is missing, or not from sg3tf.convert.to_npz.
     """
     with np.load(path, allow_pickle=False) as arrays:
         return json.loads(str(arrays[OPTIONS]))
 
 
 def fill(module: Any, path: str | Path) -> None:
-    """Copy parameters and buffers into a torch.nn.Module, after all names and shapes have been checked.
+    """Copy parameters and buffers into a torch.nn.Module, after checking all names and shapes.
 
     Args:
         module: the official generator or discriminator, on any device.
-        path: a file of sg3tf.convert.to_npz.
+        path: a file from sg3tf.convert.to_npz.
 
     Raises:
-        ValueError: names or shapes do not fit; the message lists all of them.
+        ValueError: names or shapes do not match; the message lists all of them.
         OSError: the file cannot be opened.
     """
     torch = importlib.import_module("torch")

@@ -1,7 +1,7 @@
-"""Read files of torch.save without PyTorch: tensors become arrays, and no code in the file runs.
+"""Read torch.save files without PyTorch: tensors become arrays, and no code in the file runs.
 
-Since PyTorch 1.6 such a file is a zip archive of a pickle and a file for each storage; in the legacy layout, it is a
-sequence of pickles followed by the bytes of the storages. No more memory is reserved than the file can fill.
+Since PyTorch 1.6, the file is a zip archive of a pickle and one file per storage. In the legacy layout, it is a
+sequence of pickles followed by the bytes of the storages. No more memory is allocated than the file can fill.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ _DTYPES = {name: np.dtype(kind) for name, kind in _TYPES.items()}  # unlike a ty
 
 
 class TorchFileError(safe_pickle.PickleError):
-    """The file was not written by torch.save, is broken, or refers to something that is not allowed."""
+    """The file is not from torch.save, is broken, or refers to something that is not allowed."""
 
 
 def read(path: str | Path, allowed: Mapping[str, Any] | None = None) -> Any:
-    """Return the object that torch.save wrote into a file.
+    """Return the object that torch.save wrote to a file.
 
     Args:
         path: the file, in either layout.
-        allowed: {"module.name": replacement} that the file may refer to and call, besides those of tensors.
+        allowed: {"module.name": replacement} that the file may refer to and call, in addition to those for tensors.
 
     Returns:
         Tensors and parameters as arrays (bfloat16 from ml_dtypes; views of one storage share memory), in dicts (also
         for OrderedDict), lists, tuples, and plain values.
 
     Raises:
-        TorchFileError: not such a file, truncated, sizes that contradict each other, or a global that is not allowed.
+        TorchFileError: wrong kind of file, truncated file, inconsistent sizes, or a global that is not allowed.
         OSError: the file cannot be opened.
     """
     with Path(path).open("rb") as file:
@@ -77,7 +77,7 @@ def read_stream(
     set_state: SetState = safe_pickle.ignore_attributes,
     skip_foreign: bool = False,
 ) -> Any:
-    """Do the same as `read` with an open, seekable file, from its beginning to its end.
+    """Read like `read`, from an open, seekable file, from start to end.
 
     Args:
         file: the file.
@@ -91,18 +91,18 @@ def read_stream(
     try:
         return layout(file, _Storages(size), {**ALLOWED, **(allowed or {})}, set_state, skip_foreign)
     except safe_pickle.PickleError as error:
-        raise TorchFileError(" ".join(str(error).split())) from error  # names in the file may have line breaks
+        raise TorchFileError(" ".join(str(error).split())) from error  # names in the file may contain line breaks
 
 
 def is_torch_file(head: bytes) -> bool:
-    """Return True if a file that begins with `head`, 16 bytes or more, is one of torch.save."""
+    """Return True if `head`, the first 16 or more bytes of a file, is from torch.save."""
     return head.startswith(_ZIP_MAGIC) or _LEGACY_MAGIC.to_bytes(10, "little") in head
 
 
 def storage_in(blob: bytes) -> Array:
-    """Return the flat array that torch.save wrote into `blob`, as a view of its bytes if it has the legacy layout.
+    """Return the flat array that torch.save wrote to `blob`, in the legacy layout as a view of its bytes.
 
-    Replaces torch.storage._load_from_bytes, by which plain pickles contain storages.
+    Replaces torch.storage._load_from_bytes, with which plain pickles store storages.
 
     Raises:
         TorchFileError: see `read`.
@@ -120,14 +120,14 @@ def storage_in(blob: bytes) -> Array:
 
 
 class _Storages:
-    """Flat arrays that tensors are views of; reserved when a pickle refers to them, filled afterwards."""
+    """Flat arrays that tensors are views of; allocated when a pickle refers to them, filled later."""
 
     def __init__(self, size: int) -> None:
-        self.size = self.free = size  # bytes of the file, and of those the bytes that no storage has claimed
+        self.size = self.free = size  # bytes of the file, and those not claimed by a storage
         self.arrays: dict[str, Array] = {}
 
     def reserve(self, persistent_id: Any) -> Array:
-        """Return the storage of a persistent ID, ("storage", type, key, device, number of elements, ...)."""
+        """Return the storage for a persistent ID, ("storage", type, key, device, number of elements, ...)."""
         kind, dtype, key, _, count, *view = persistent_id
         if kind != "storage" or not isinstance(dtype, safe_pickle.Global) or dtype.name not in _DTYPES:
             raise TorchFileError(f"it refers to a storage of an unknown kind: {kind!r:.50}, {dtype!r:.80}")
@@ -156,7 +156,7 @@ class _Storages:
 
 
 class _StoragesInPlace(_Storages):
-    """Flat arrays that are views of the file's bytes, which are in memory already."""
+    """Flat arrays that are views of the file's bytes, which are already in memory."""
 
     def __init__(self, blob: bytes) -> None:
         super().__init__(len(blob))
@@ -198,7 +198,7 @@ def _read_zip(
 
 
 def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
-    """Return the name of the archive's only folder, which depends on the name it was saved under."""
+    """Return the name of the archive's only folder, which depends on the original file name."""
     found = [name.removesuffix("data.pkl") for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(found) != 1:
         raise TorchFileError("a zip archive, but not one of torch.save: it has no data.pkl")
@@ -206,7 +206,7 @@ def _prefix(entries: Mapping[str, zipfile.ZipInfo]) -> str:
 
 
 def _stored(entries: Mapping[str, zipfile.ZipInfo], name: str, size: int) -> zipfile.ZipInfo:
-    """Return an entry after checking that it is not compressed, as torch.save never does, and fits the file."""
+    """Return an entry after checking that it fits the file and is not compressed; torch.save never compresses."""
     if name not in entries:
         raise TorchFileError(f"truncated: {name[:80]} is missing")
     entry = entries[name]
@@ -245,7 +245,7 @@ def _read_legacy(
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Array:
-    """Replacement for torch's functions that rebuild a tensor: a view of a storage, without gradient and hooks."""
+    """Replacement for torch's functions that rebuild tensors: a view of a storage, without gradient or hooks."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1 or not storage.flags.c_contiguous:
         raise TorchFileError("a tensor has no storage")
     offset = _whole(offset, "offset")
@@ -259,7 +259,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Array
     count = 1
     for n in shape:
         count *= n
-    if last >= len(storage) or count > len(storage):  # a stride of 0 could make any amount of data
+    if last >= len(storage) or count > len(storage):  # a stride of 0 could create any amount of data
         raise TorchFileError(f"a tensor of size {shape} at {offset} is larger than its storage of {len(storage)}")
     steps = [step * storage.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps)
@@ -274,7 +274,7 @@ def _size(values: Any = ()) -> tuple[int, ...]:
 
 
 def _bytes(text: str, encoding: str) -> bytes:
-    """Replacement for _codecs.encode, by which pickles of protocol 2 contain bytes."""
+    """Replacement for _codecs.encode, with which protocol 2 pickles store bytes."""
     if encoding != "latin1":
         raise TorchFileError(f"bytes in encoding {encoding!r:.50}, not in latin1")
     return text.encode(encoding)

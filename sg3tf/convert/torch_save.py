@@ -1,4 +1,4 @@
-"""Write files of torch.save without PyTorch: nested dicts of arrays in the zip layout, which torch.load reads."""
+"""Write torch.save files without PyTorch: nested dicts of arrays in the zip layout, which torch.load reads."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PICKLE_PROTOCOL = 2
 
 
 def write(file: IO[bytes], value: Mapping[str, Any]) -> None:
-    """Write a dict of float32 arrays and of such dicts.
+    """Write a dict of float32 arrays and nested dicts.
 
     Args:
-        file: open for writing, at its beginning.
+        file: file open for writing, at its start.
         value: {name: array or dict}.
     """
     storages: list[Array] = []
@@ -34,14 +34,14 @@ def write(file: IO[bytes], value: Mapping[str, Any]) -> None:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """Entry without a date, so that the bytes are those of another day."""
+    """Zip entry with a fixed date, so that the bytes do not depend on the day."""
     entry = zipfile.ZipInfo(_FOLDER + name)
-    entry.external_attr = 0o600 << 16  # for those who unpack it
+    entry.external_attr = 0o600 << 16  # permissions after unpacking
     return entry
 
 
 def _code(value: Any, storages: list[Array]) -> bytes:
-    """Return the opcodes that make a value; the elements of arrays go to `storages`."""
+    """Return the opcodes that create a value; array contents are appended to `storages`."""
     if isinstance(value, str):
         text = value.encode()
         return b"X" + struct.pack("<I", len(text)) + text

@@ -1,4 +1,4 @@
-"""Official parameter names and array layouts: load arrays into models and write them out."""
+"""Official parameter names and array layouts: load arrays into models, and export them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
-    """Conversion of an array from the official memory layout to the one used here, and back.
+    """Conversion of an array from the official memory layout to this project's, and back.
 
     Examples:
         >>> dense = Layout(from_official=np.transpose, to_official=np.transpose)
@@ -40,16 +40,16 @@ class Layout(NamedTuple):
 
 
 SAME = Layout(np.asarray, np.asarray)
-#: Official name, variable of the model, and conversion between them.
+#: Official name, model variable, and conversion between them.
 Parameter: TypeAlias = "tuple[str, keras.Variable, Layout]"
 
 
-# --- The first StyleGAN, TensorFlow 1 ---------------------------------------------------------------------------------
+# --- Original StyleGAN, TensorFlow 1 ----------------------------------------------------------------------------------
 
 # Kernels are [height, width, in, out] and dense layers [in, out], as here. Three things differ. The gain of leaky ReLUs
-# is part of the weights there, so that biases of the mapping, whose activation here has the gain, are divided by it.
-# From 128 pixels on, where an upsampling convolution is one transposed convolution, kernels are rotated by 180 degrees.
-# Networks that grew have ToRGB layers for every resolution, of which the last one is used.
+# is part of the official weights; here, the mapping's activation has the gain, so its biases are divided by it. From
+# 128 pixels on, upsampling convolutions are single transposed convolutions, and their kernels are rotated by 180
+# degrees. Progressively grown networks have ToRGB layers for every resolution, and only the last one is used.
 
 FUSED_FROM = 128  # pixels
 
@@ -61,7 +61,7 @@ _BIAS = Layout(lambda value: value / _GAIN, lambda value: value * _GAIN)
 
 
 def drop_unused(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Leave out the arrays that a network no longer uses when it has grown."""
+    """Drop the arrays that a fully grown network no longer uses."""
     return {name: value for name, value in arrays.items() if name.split("/")[-1] != "lod" and not _is_earlier(name)}
 
 
@@ -105,16 +105,16 @@ def _weight_and_bias(name: str, layer: keras.layers.Layer) -> Iterator[Parameter
 # --- PyTorch names ----------------------------------------------------------------------------------------------------
 
 # The official layout is [out, in, height, width] for convolutions and [out, in] for dense layers. Its resampling
-# filters are constants that follow from the geometry; where they are given, they are compared with the model's.
+# filters are constants determined by the geometry; if given, they are compared with the model's.
 
 
 def _transposed(*axes: int) -> Layout:
-    """Layout whose axis i here is the official axis axes[i]."""
+    """Layout in which axis i is the official axis axes[i]."""
     return Layout(lambda value: np.transpose(value, axes), lambda value: np.transpose(value, np.argsort(axes)))
 
 
 def _flat(positions: int) -> Layout:
-    """Layout of [positions * C, out], officially [out, C * positions]: D flattens its last feature map."""
+    """Layout [positions * C, out], officially [out, C * positions], for D's flattened last feature map."""
 
     def from_official(value: Array) -> Array:
         return np.transpose(value.reshape(value.shape[0], -1, positions), (2, 1, 0)).reshape(-1, value.shape[0])
@@ -130,23 +130,23 @@ _KERNEL = _transposed(2, 3, 1, 0)  # from [out, in, height, width]
 _CONST_LAYOUT = _transposed(1, 2, 0)  # from [channels, height, width]
 
 FILTER_TOLERANCE = 1e-6  # official filters are rounded to float32, or to the 16 bits of the whole network
-SEPARABLE_TAPS = 8  # from this length on, StyleGAN2 stores one axis of a filter
+SEPARABLE_TAPS = 8  # from this length on, StyleGAN2 stores only one axis of a filter
 
 
 class ParameterMismatchError(ValueError):
-    """Arrays do not fit the model; the message lists every name and what is wrong with it."""
+    """Arrays do not match the model; the message lists every mismatch by name."""
 
 
 def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -> None:
-    """Copy official parameters into a model of the same architecture, after all of them have been checked.
+    """Copy official parameters into a model of the same architecture, after checking all of them.
 
     Args:
-        model: a generator of any family or a discriminator.
+        model: any generator, or a discriminator.
         arrays: {official parameter name: array}, for example "synthesis.L0_36_512.affine.weight".
 
     Raises:
-        ParameterMismatchError: names are unknown or missing, or shapes do not fit; the message lists all of them.
-        TypeError: `model` is something else.
+        ParameterMismatchError: names are unknown or missing, or shapes do not match; the message lists all of them.
+        TypeError: `model` is neither a generator nor a discriminator.
     """
     parameters = list(_parameters(model))
     constants = dict(_constants(model, arrays))
@@ -172,7 +172,7 @@ def load_arrays(model: Generator | Discriminator, arrays: Mapping[str, Array]) -
 
 
 def to_arrays(model: Generator | Discriminator) -> dict[str, Array]:
-    """Return {official parameter name: array} of a model for `load_arrays`, without the constant filters.
+    """Return a model's {official parameter name: array}, for `load_arrays`, without the constant filters.
 
     Raises:
         TypeError: `model` is neither a generator nor a discriminator.
@@ -196,7 +196,7 @@ def _differing(constants: dict[str, Array], arrays: Mapping[str, Array]) -> list
 
 
 def _is_rounded(stored: Array, taps: Array) -> bool:
-    """Return True for taps rounded to the type in which they are stored."""
+    """Return True if `stored` is `taps` rounded to its dtype."""
     if stored.shape != taps.shape:
         return False
     precision = float(ml_dtypes.finfo(stored.dtype).eps) if stored.dtype.itemsize == 2 else 0.0
@@ -236,7 +236,7 @@ def _discriminator(model: Discriminator) -> Iterator[Parameter]:
 
 
 def _constants(model: Generator | Discriminator, names: Iterable[str]) -> Iterator[tuple[str, Array]]:
-    """Yield (name, value) of the filters that `names` may contain; StyleGAN2 stores the same one with every layer."""
+    """Yield (name, value) of the filters that `names` may contain; StyleGAN2 stores the same filter in every layer."""
     if isinstance(model, StyleGAN1Generator):
         return
     if isinstance(model, Discriminator | StyleGAN2Generator):

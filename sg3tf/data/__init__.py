@@ -1,6 +1,6 @@
 """Image data sets: reading, sampling, building, verifying.
 
-Names are loaded on first use, so that the sampler works without the protocol buffers that records need.
+Names are imported on first use, so that the sampler works without protocol buffers, which only records need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data sets of TFRecords or image files: images by random access, subsets, tf.data."""
+"""Data sets of TFRecords or image files: random access to images, subsets, tf.data."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from sg3tf.utils.resolution import Resolution, image_shape, size_of
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_CHUNK = 2**20  # indices that are hashed at a time
+_CHUNK = 2**20  # indices hashed at a time
 
 
 class Dataset:
-    """Images and labels of one resolution; safe to index from several threads. Opened by `open_dataset`.
+    """Images and labels at one resolution, as opened by `open_dataset`. Indexing is thread-safe.
 
     Attributes:
       name: name of the data set, usable as a file name.
       path: its folder or file.
       resolution, channels: size of every image; resolution is the side of a square, or a Size (width, height).
       label_dim: width of a label; 0 if labels are not used.
-      classes: names of the classes, label_dim of them; () if they are unknown or not used.
+      classes: the label_dim class names; () if unknown or not used.
       num_images: number of images.
-      digest: identifies everything stored at `path` ("sha256:..."), also if this is a subset.
-      cache_digest: key for caches: `digest`, and for a folder of images the times at which its files changed.
-      remarks: lines about what was found at `path`, for the log.
+      digest: identifies everything stored at `path` ("sha256:..."), even for a subset.
+      cache_digest: key for caches: `digest` and, for a folder of images, the files' modification times.
+      remarks: lines about the content of `path`, for the log.
 
     Examples:
       >>> import tempfile
@@ -70,7 +70,7 @@ class Dataset:
         self.label_dim = store.label.dim if use_labels else 0
         self.classes = store.classes if use_labels else ()
         self.digest = store.digest
-        # The digest of image files has their sizes only, which other pictures may have, too: ADR 0037.
+        # The digest of image files covers only their sizes, which other images may share: ADR 0037.
         self.cache_digest = store.cache_digest if isinstance(store, ImageStore) else self.digest
         self.remarks = store.remarks
         self._store = store
@@ -83,7 +83,7 @@ class Dataset:
 
     @property
     def part(self) -> str:
-        """Identifier of the selection and order of the images within `path` ("sha256:...")."""
+        """Identifier of the selection and order of images within `path` ("sha256:...")."""
         digest = hashlib.sha256()
         for first in range(0, len(self), _CHUNK):
             records = self._select(np.arange(first, min(first + _CHUNK, len(self))))
@@ -122,7 +122,7 @@ class Dataset:
         if self._kept is not None:
             for array in sample:
                 array.setflags(write=False)
-            self._kept[record] = sample  # two threads may both read it: the same bits
+            self._kept[record] = sample  # if two threads read it, both get the same bits
         return sample
 
     def label(self, i: int) -> np.ndarray:
@@ -146,13 +146,13 @@ class Dataset:
         return self._part(AllBut(held_out)), self._part(held_out)
 
     def subsample(self, max_images: int, order: int = ORDERS[-1]) -> Dataset:
-        """Return at most `max_images` of the images: a random one of each of as many stretches of equal length.
+        """Return at most `max_images` of the images: a random one from each of as many segments of equal length.
 
-        They are spread over data that are sorted by class as over others, and are the same in every process.
+        So they are spread evenly even if data are sorted by class, and are the same in every process.
 
         Args:
           max_images: 1 or more.
-          order: version of the order of images, of sampler.ORDERS; up to 2 the first image of each stretch is taken.
+          order: version of the image order, from sampler.ORDERS; versions 1 and 2 use the first image of each segment.
 
         Raises:
           DataError: max_images is less than 1.
@@ -162,12 +162,12 @@ class Dataset:
         return self._part(Spread(len(self), min(max_images, len(self)), random=order > 2))
 
     def balanced(self) -> Dataset:
-        """Return this data set with every class as often as the largest, by repeating the images of the others.
+        """Return this data set with all classes as frequent as the largest, by repeating images of the others.
 
-        Images without a label count as one class. Takes 17 bytes per image, and 10 s for 10 million.
+        Images without a label count as one class. Takes 17 bytes per image, and 10 s for 10 million images.
 
         Raises:
-          DataError: the labels are not classes, or images have several.
+          DataError: the labels are not classes, or images have several classes.
         """
         kind = self._store.label.kind
         if kind != "class":
@@ -179,17 +179,17 @@ class Dataset:
         return self._part(Balanced(self._store.classes_of_images()[self._select(np.arange(len(self)))]))
 
     def of_class(self, name: str) -> Dataset:
-        """Return the images of one class, also those of further classes, of a data set that is opened with its labels.
+        """Return the images of one class, including those with further classes; requires labels in use.
 
         Args:
-          name: name of the class, or its number.
+          name: class name or number.
 
         Raises:
-          DataError: there is no such class, or no image of it.
+          DataError: there is no such class, or it has no image.
         """
         number = self.classes.index(name) if name in self.classes else int(name) if name.isdecimal() else -1
         one_each = self._store.label.kind == "class"
-        has_classes = one_each or bool(self.classes)  # several classes of an image are a vector, and have names
+        has_classes = one_each or bool(self.classes)  # several classes per image are a vector with names
         if not 0 <= number < self.label_dim or not has_classes:
             known = f"the classes {', '.join(self.classes[:8])}" if self.classes else f"{self.label_dim} classes"
             raise DataError(f"class={name}: {self.path} has {known if has_classes else 'none'}")
@@ -202,13 +202,13 @@ class Dataset:
         return self._part(Chosen(np.flatnonzero(is_of_class)))
 
     def cached(self, max_bytes: int) -> Dataset:
-        """Return this data set with a memory cache: uint8 pixels and labels are kept once they have been read.
+        """Return this data set with a memory cache, which keeps uint8 pixels and labels after they are first read.
 
         Args:
           max_bytes: limit for the pixels of all images.
 
         Raises:
-          DataError: the pixels of all images exceed it.
+          DataError: the pixels of all images exceed the limit.
         """
         size = size_of(self.resolution)
         need = len(self) * size.pixels * self.channels
@@ -236,27 +236,27 @@ class Dataset:
     ) -> tf.data.Dataset:
         """Return the images in batches as a tf.data.Dataset, for example for `keras.Model.fit`.
 
-        Each pass over the result is another epoch: a new permutation, and new mirroring. With `repeat`, it is the
-        endless stream that `batches` yields, the same in every pass. Equal arguments give equal batches.
+        Each pass over the result is a new epoch, with a new permutation and new mirroring. With `repeat`, every pass is
+        the same endless stream that `batches` yields. Equal arguments give equal batches.
 
         Args:
-          batch_size: images of a batch.
-          seed: key of order and mirroring, 0 or more; None: the order of the data set, not shuffled.
-          mirror: flip each image left to right with probability 1/2; needs a seed.
-          repeat: continue without end, in full batches; needs a seed.
+          batch_size: images per batch.
+          seed: seed of order and mirroring, 0 or more; None for the data set's order, without shuffling.
+          mirror: flip each image horizontally with probability 1/2; requires a seed.
+          repeat: repeat indefinitely, in full batches; requires a seed.
           labels: yield (images, labels) instead of images alone.
-          drop_remainder: leave out a last batch that is smaller than the others.
+          drop_remainder: drop the last batch if it is smaller than the others.
           workers: number of threads that read and decode.
-          prefetch: number of batches that are prepared while one is consumed.
+          prefetch: number of batches prepared ahead.
 
         Returns:
-          Dataset of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]. A record that cannot be read is a
-          tf.errors.OpError that contains the text of the DataError.
+          Dataset of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]. An unreadable record raises
+          tf.errors.OpError with the text of the DataError.
 
         Raises:
           ValueError: an argument is out of range.
         """
-        import tensorflow as tf  # data sets are built and verified without it
+        import tensorflow as tf  # building and verifying data sets does not need it
 
         def stream(epoch: int) -> Iterator[Batch]:
             if not repeat:
@@ -271,10 +271,10 @@ class Dataset:
                     prefetch=prefetch,
                 )
             if seed is None:
-                raise ValueError("repeat is True without a seed, which it needs; give seed=0")
+                raise ValueError("repeat is True without a seed, which is required; give seed=0")
             return batches(self, batch_size, seed=seed, mirror=mirror, workers=workers, prefetch=prefetch)
 
-        stream(0)  # raises errors in the arguments here rather than from within TensorFlow
+        stream(0)  # check the arguments here rather than within TensorFlow
         epochs = itertools.count()
         rows = batch_size if repeat or drop_remainder else None
         spec = (
@@ -303,17 +303,19 @@ def open_dataset(
     max_images: int | None = None,
     order: int = ORDERS[-1],
 ) -> Dataset:
-    """Open records in NVIDIA's FFHQ layout or the project's own, or a folder or zip file of images, by their content.
+    """Open records in NVIDIA's FFHQ layout or the project's own, or a folder or zip file of images.
+
+    The kind of data set is recognized by its content.
 
     Args:
       path: folder with NAME-rNN.tfrecords files, or one such file, or folder with manifest.json, or image files.
-      resolution: resolution to read, of those that `path` holds; None: the largest. Image files need one: they are
-        cropped and resized to it as they are read, as `sg3tf data build` does by default.
+      resolution: one of the resolutions in `path`; None for the largest. Required for image files, which are cropped
+        and resized while they are read, as `sg3tf data build` does by default.
       use_labels: return labels with the images, classes as one-hot vectors.
-      max_images, order: use at most this many, spread over the data set, as `Dataset.subsample` chooses them.
+      max_images, order: use at most this many images, spread over the data set; see `Dataset.subsample`.
 
     Raises:
-      DataError: `path` or the resolution does not exist, the labels to use are missing, or a file is truncated or
+      DataError: `path` or the resolution does not exist, labels are requested but missing, or a file is truncated or
         corrupt.
     """
     store = open_store(Path(path), resolution)
@@ -324,7 +326,7 @@ def open_dataset(
 
 
 def open_store(path: Path, resolution: Resolution | None = None) -> Store:
-    """Open records, or image files, at one resolution, None: the largest; raises DataError like `open_dataset`."""
+    """Open records or image files at one resolution (None: the largest); raises DataError like `open_dataset`."""
     refuse_remote(path)
     require_readable(path)
     if path.exists() and not is_records(path):

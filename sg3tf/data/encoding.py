@@ -1,4 +1,4 @@
-"""Image files inside of records: PNG made for fast reading, JPEG, WebP."""
+"""Image files inside records: PNG optimized for fast reading, JPEG, WebP."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LOSSLESS = ("png", "webp")
 
 @dataclass(frozen=True)
 class Encoding:
-    """Form of the files.
+    """Image encoding.
 
     Attributes:
       kind: "png", "jpeg" or "webp".
-      quality: 1 to 100; None for lossless, which "png" is always, "webp" may be and "jpeg" never is.
+      quality: 1 to 100, or None for lossless; always None for "png", never for "jpeg".
 
     Examples:
       >>> Encoding.parse("jpeg:95")
@@ -47,16 +47,16 @@ class Encoding:
         return self.kind if self.quality is None else f"{self.kind}:{self.quality}"
 
     def check(self, channels: int) -> None:
-        """Raise DataError if images of that many channels cannot be stored."""
+        """Raise DataError if images with this many channels cannot be stored."""
         if self.kind == "jpeg" and channels == 4:
             raise DataError(f"--encoding={self}: JPEG has no transparency; use webp:90 or png, or --channels=3")
         if self.kind == "webp" and channels == 1:
             raise DataError(f"--encoding={self}: WebP has no grayscale; use jpeg:95 or png")
 
     def encode(self, image: np.ndarray) -> bytes:
-        """Return a file of uint8 [H, W, C]; equal pixels and versions of the codec give equal bytes.
+        """Return the file for uint8 [H, W, C]; equal pixels and codec versions give equal bytes.
 
-        JPEG keeps colors at full resolution, unlike WebP with a quality, which halves it.
+        JPEG keeps colors at full resolution; WebP with a quality halves their resolution.
         """
         if self.kind == "png":
             return encode_png(image)
@@ -73,13 +73,13 @@ PNG = Encoding("png")
 
 
 def decode_image(encoded: bytes, channels: int) -> np.ndarray:
-    """Return the pixels of a file, uint8 [H, W, C] where it holds 8 bits; C is `channels` for WebP.
+    """Return the pixels of a file, uint8 [H, W, C] if it has 8 bits per channel; C is `channels` for WebP.
 
     Raises:
       OSError, SyntaxError, ValueError: the file is damaged.
     """
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "WEBP")) as image:
-        # WebP leaves out an alpha channel in which nothing is transparent.
+        # WebP omits a fully opaque alpha channel.
         pixels = np.array(image.convert(_MODES[channels]) if image.format == "WEBP" else image)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
@@ -91,10 +91,10 @@ _UP = 2
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Return a PNG file of uint8 [H, W, C], C = 1, 3 or 4; equal pixels and zlib give equal bytes.
+    """Return a PNG file of uint8 [H, W, C], C = 1, 3 or 4; equal pixels and zlib versions give equal bytes.
 
-    Every row is predicted from the one above and only runs are compressed: for photographs the file is about as
-    large as with a filter chosen for every row, and is written ten times and read up to twice as fast (docs/data.md).
+    Every row is predicted from the one above, and only runs are compressed. For photographs, the file is about as large
+    as with a filter chosen per row, is written ten times as fast, and is read up to twice as fast (docs/data.md).
     """
     height, width, channels = image.shape
     rows = image.reshape(height, width * channels)

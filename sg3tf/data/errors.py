@@ -1,4 +1,4 @@
-"""The error of the data code."""
+"""Exception for unusable data."""
 
 from __future__ import annotations
 

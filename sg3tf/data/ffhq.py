@@ -1,8 +1,8 @@
 """NVIDIA's FFHQ multi-resolution records: NAME-rNN.tfrecords, NN = log2(resolution).
 
 Each record holds `shape` int64 [3] = (channels, resolution, resolution) and `data`, the raw uint8 pixels in that order.
-Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no names of
-classes, and no checksum of the labels; ours are in NAME-classes.json and sha256.json.
+Labels are in NAME-rxx.labels, a .npy file: class indices [N] or vectors [N, dim]. NVIDIA's layout has no class names
+and no label checksum; sg3tf adds them as NAME-classes.json and sha256.json.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sg3tf.utils.arrays import read_npy, save_npy
 from sg3tf.utils.files import DIGESTS, atomic_write, verify_checksums
 from sg3tf.utils.resolution import Resolution, size_of
 
-_LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may hold line ends
+_LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may contain line ends
 MIN_RESOLUTION = 4
-_MAX_CLASSES = 100_000  # that a data set of fewer images may have
+_MAX_CLASSES = 100_000  # limit for a data set with fewer images
 
 
 def find_levels(folder: Path) -> dict[int, Path]:
     """Return {resolution: file} of the NAME-rNN.tfrecords files in `folder`, smallest first.
 
     Raises:
-      DataError: the folder holds the levels of several data sets.
+      DataError: the folder contains levels of several data sets.
     """
     levels: dict[int, Path] = {}
     names: set[str] = set()
@@ -85,7 +85,7 @@ class FfhqStore:
             )
         names = _read_classes(file.with_name(f"{self.name}-classes.json"))
         self._labels = self._read_labels(file.with_name(f"{self.name}-rxx.labels"), len(names))
-        self.classes = names if len(names) == self.label.dim else ()  # names of other labels
+        self.classes = names if len(names) == self.label.dim else ()  # otherwise names of other labels
 
     def _first_shape(self) -> tuple[int, int]:
         where = self.where(0)
@@ -127,7 +127,7 @@ class FfhqStore:
             raise DataError(f"{file}: class labels must be integers from 0, not {labels.dtype}")
         if labels.max() >= max(self.num_images, _MAX_CLASSES):
             raise DataError(f"{file}: class {labels.max()} of {self.num_images} images; number the classes from 0")
-        self.label = LabelSpec("class", max(int(labels.max()) + 1, num_names))  # the last may have no images
+        self.label = LabelSpec("class", max(int(labels.max()) + 1, num_names))  # the last classes may have no images
         return labels.astype(np.int64)
 
     def where(self, i: int) -> str:
@@ -147,7 +147,7 @@ class FfhqStore:
         if len(data) != np.prod(shape):
             raise DataError(f"{self.where(i)}: {len(data)} bytes of data for shape {list(shape)}")
         planes = np.frombuffer(data, np.uint8).reshape(shape)
-        return np.stack(list(planes), axis=-1), self.read_label(i)  # three times as fast as copying a transpose
+        return np.stack(list(planes), axis=-1), self.read_label(i)  # three times as fast as a transposed copy
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim]."""
@@ -156,7 +156,7 @@ class FfhqStore:
         return self.label.row(self.given_label(i), self.where(i))
 
     def given_label(self, i: int) -> Label:
-        """Return the label of image `i` as it was given, None if there are no labels."""
+        """Return the original label of image `i`; None if there are no labels."""
         if self._labels is None:
             return None
         row = self._labels[i]
@@ -175,7 +175,7 @@ class FfhqStore:
 
 
 def _read_classes(file: Path) -> tuple[str, ...]:
-    """Return the names of the classes; () if the file is not there or is damaged."""
+    """Return the class names; () if the file is missing or damaged."""
     try:
         return tuple(map(str, json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError):
@@ -183,12 +183,12 @@ def _read_classes(file: Path) -> tuple[str, ...]:
 
 
 def write_classes(folder: Path, name: str, classes: Sequence[str]) -> None:
-    """Write the names of the classes of the data set `name`."""
+    """Write the class names of the data set `name`."""
     (folder / f"{name}-classes.json").write_text(json.dumps(classes, indent=2) + "\n", encoding="utf-8")
 
 
 def encode_levels(image: np.ndarray) -> list[bytes]:
-    """Return the record payloads of uint8 [R, R, C] at 4, 8, ... R; each level averages 2x2 pixels."""
+    """Return the record payloads of uint8 [R, R, C] at levels 4, 8, ... R; each averages 2x2 pixels of the next."""
     payloads = []
     pixels: np.ndarray = image.astype(np.float32)
     while True:
@@ -203,11 +203,11 @@ def encode_levels(image: np.ndarray) -> list[bytes]:
 
 @contextmanager
 def ffhq_writer(folder: Path, name: str, resolution: int) -> Iterator[Callable[..., None]]:
-    """Yield a function add(payloads, label=None) that appends one image made by `encode_levels`.
+    """Yield a function add(payloads, label=None) that appends one image, encoded by `encode_levels`.
 
     Args:
       folder: an existing folder; the files appear in it when the block succeeds.
-      name: NAME in the names of the files.
+      name: NAME in the file names.
       resolution: power of two; the levels are 4, 8, ... resolution.
     """
     labels: list[Label] = []

@@ -1,4 +1,4 @@
-"""Folders and zip files of images as a data set: cropped and resized as they are read, with the builder's functions."""
+"""Folders and zip files of images as a data set; the builder's functions crop and resize images as they are read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from sg3tf.data.labels import NO_CLASS, Label
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
 
-_opening = threading.Lock()  # opening changes the filters of warnings, which all threads share
+_opening = threading.Lock()  # opening changes warning filters, which all threads share
 
 
 class ImageStore:
-    """Image files at one resolution, RGB: the pixels and labels that `sg3tf data build` stores by default.
+    """Image files at one resolution, RGB, with the pixels and labels that `sg3tf data build` stores by default.
 
-    The files are listed when the store is opened. One that cannot be read is an error when its turn comes, where the
-    builder skips it.
+    The files are listed when the store is opened. Reading an unreadable file raises an error; the builder skips it.
 
     Args:
       path: folder or zip file.
-      resolution: of the images.
+      resolution: image size.
 
     Raises:
       DataError: there are no images, the resolution is missing or wrong, or labels are malformed.
@@ -65,10 +64,10 @@ class ImageStore:
         self.digest, self.cache_digest = self._identify()
 
     def _identify(self) -> tuple[str, str]:
-        """Hash names, sizes and labels, and the checksums in a zip file: reading all files would take too long.
+        """Hash names, sizes, labels and, in a zip file, checksums, because reading all files would take too long.
 
         Returns:
-          The digest, and one with the times at which the files of a folder changed, too.
+          The digest, and another one that also covers the modification times of a folder's files.
         """
         config = self._config
         digest = hashlib.sha256(repr((str(config.resolution), config.channels, config.crop, config.resize)).encode())
@@ -108,9 +107,9 @@ class ImageStore:
         return self.label.row(label, name)
 
     def given_label(self, i: int) -> Label:
-        """Return the label of image `i` as it was given, None where it is missing."""
+        """Return the original label of image `i`; None if it is missing."""
         return self._entries[i][1]
 
     def classes_of_images(self) -> np.ndarray:
-        """Return the class of every image, int64 [N], NO_CLASS without a label."""
+        """Return the class of every image, int64 [N]; NO_CLASS for images without a label."""
         return np.array([NO_CLASS if label is None else label for _, label in self._entries], np.int64)

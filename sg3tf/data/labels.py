@@ -1,4 +1,4 @@
-"""Class indices and label vectors, and the float32 rows that networks take."""
+"""Class indices and label vectors, and their conversion to float32 rows for networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.utils.label_scale import LabelScale
 
 Label = int | tuple[float, ...] | None
-Given = Label | str | tuple[str, ...]  #: as people write them: also the name of a class, or of several
+Given = Label | str | tuple[str, ...]  #: as users write them: also one or several class names
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class LabelSpec:
     """Kind of a data set's labels, "none", "class" or "vector", and their width.
 
     Attributes:
-      kind, dim: as above.
-      optional: labels may be missing, and are all zeros then.
+      kind, dim: kind and width.
+      optional: labels may be missing; missing labels are all zeros.
 
     Examples:
       >>> LabelSpec("class", dim=3).row(1, where="faces/0.png")
@@ -33,7 +33,7 @@ class LabelSpec:
     optional: bool = False
 
     def row(self, label: Label, where: str) -> np.ndarray:
-        """Return `label` as float32 [dim], a class as one-hot; `where` names it in errors."""
+        """Return `label` as float32 [dim], one-hot for a class; `where` names it in errors."""
         if self.kind == "none":
             return np.zeros(0, np.float32)
         if label is None:
@@ -56,19 +56,19 @@ MISSING_LABELS_REMEDY = "label all images or none, or use sg3tf data build with 
 def number_labels(
     rows: Sequence[tuple[str, Given]], where: str, optional: bool = False
 ) -> tuple[tuple[tuple[str, Label], ...], tuple[str, ...], tuple[str, ...]]:
-    """Number classes from 0 in the order of their names, or of their own numbers if these have gaps.
+    """Number classes from 0, in the order of their names, or of their numbers if these have gaps.
 
     Args:
-      rows: (image, label).
+      rows: (image, label) pairs.
       where: the file that lists them, for errors.
       optional: labels may be missing.
 
     Returns:
-      Entries (image, label), where several names become a vector of 0 and 1; names of the classes, () if they are
-      numbered from 0 already; remarks for the summary of a build.
+      Entries (image, label), in which several names become a vector of 0 and 1; class names, () if classes are already
+      numbered from 0; remarks for the summary of a build.
 
     Raises:
-      DataError: some labels are names and others are not.
+      DataError: only some labels are names.
 
     Examples:
       >>> number_labels([("0.png", "dog"), ("1.png", "cat")], "dataset.json")[:2]
@@ -105,21 +105,21 @@ def number_labels(
 
 
 def _names(label: Given) -> tuple[str, ...]:
-    """Return the names of classes in a label; () for a label of another kind."""
+    """Return the class names in a label; () if it has none."""
     names = label if isinstance(label, tuple) else (label,)
     return tuple(name for name in names if isinstance(name, str))
 
 
 def spec_of(entries: Sequence[tuple[str, Label]], where: str, optional: bool = False) -> LabelSpec:
-    """Find the kind and width common to the labels of all `entries`, (image, label).
+    """Return the kind and width of the labels of all `entries`.
 
     Args:
-      entries: as above.
+      entries: (image, label) pairs.
       where: the file that lists them, for errors.
       optional: labels may be missing.
 
     Raises:
-      DataError: one has no label (unless optional), another kind or another width; the message names it.
+      DataError: a label is missing (unless optional), or differs in kind or width; the message names it.
     """
     labeled = [entry for entry in entries if entry[1] is not None]
     if not labeled:
@@ -141,14 +141,14 @@ def spec_of(entries: Sequence[tuple[str, Label]], where: str, optional: bool = F
 
 
 def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple[tuple[str, Label], ...], LabelScale]:
-    """Shift and scale each number of the labels to mean 0 and standard deviation 1; a constant one becomes 0.
+    """Standardize each component of the labels to mean 0 and standard deviation 1; constant components become 0.
 
     Args:
-      entries: (image, label), vectors or None.
+      entries: (image, label) pairs; labels are vectors or None.
       where: the source, for errors.
 
     Returns:
-      The new entries, and the scale of the given ones.
+      The standardized entries, and the scale of the original labels.
 
     Raises:
       DataError: the labels are classes, or not finite.
@@ -166,7 +166,7 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     if not np.isfinite(numbers).all():
         wrong = numbers[~np.isfinite(numbers)][0]
         raise DataError(f"{where}: the label {wrong} is not finite, as --standardize needs all of them; correct it")
-    constant = np.ptp(numbers, axis=0) == 0  # the deviation of equal numbers is rounding, 1e-17
+    constant = np.ptp(numbers, axis=0) == 0  # equal numbers have a rounding deviation of 1e-17
     mean = np.where(constant, numbers[0], numbers.mean(axis=0))
     std = np.where(constant, 0.0, numbers.std(axis=0))
     scale = LabelScale(tuple(mean.tolist()), tuple(std.tolist()))

@@ -1,4 +1,4 @@
-"""Files that are read at any position, more of them than a process may open."""
+"""Random-access files, more of them than a process may have open."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from sg3tf.data.errors import DataError
 
 
 class OpenFiles:
-    """Descriptors of open files, the least recently used of which are closed where there are too many.
+    """LRU cache of open files; the least recently used ones are closed when there are too many.
 
-    A reader holds the object that a descriptor belongs to: a file that another thread pushes out while it is read is
-    closed after that.
+    A reader holds a reference to its OpenFile. If another thread evicts the file during a read, it is closed afterward.
     """
 
     def __init__(self) -> None:
@@ -25,7 +24,7 @@ class OpenFiles:
         self._lock = threading.RLock()  # a finalizer may run inside `get` and call `discard`
 
     def get(self, key: int, path: Path) -> OpenFile:
-        """Return the open file of `key`, and open `path` if it is closed."""
+        """Return the open file of `key`; open `path` if it is closed."""
         with self._lock:
             file = self._files.get(key)
             if file is None:
@@ -42,7 +41,7 @@ class OpenFiles:
 
 
 class OpenFile:
-    """A file that is closed with the last reference to it."""
+    """File that is closed when its last reference is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
@@ -53,7 +52,7 @@ class OpenFile:
 
 
 def max_open_files() -> int:
-    """Return a quarter of the files that the process may open (`ulimit -n`)."""
+    """Return a quarter of the process's limit on open files (`ulimit -n`)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**30 if limit == resource.RLIM_INFINITY else max(limit // 4, 8)
 
@@ -62,9 +61,9 @@ _keys = itertools.count()
 
 
 class RandomAccessFile:
-    """A file that is read at any position, safe to read from several threads.
+    """File with thread-safe reads at any position.
 
-    A process may have more of them than it may open files: they are opened again as they are read.
+    A process may have more of these than its limit on open files: they are reopened as needed.
 
     Args:
       path: an existing file.
@@ -89,11 +88,11 @@ class RandomAccessFile:
         self.size, self._identity = file.size, file.identity
 
     def read(self, position: int, size: int) -> bytes:
-        """Return the bytes from `position` on, fewer than `size` at the end of the file.
+        """Return `size` bytes from `position`, or fewer at the end of the file.
 
         Raises:
           OSError: the file cannot be read.
-          DataError: it was written anew since it was opened first.
+          DataError: the file was rewritten since it was first opened.
         """
         file = open_files.get(self._key, self.path)
         if file.identity != self._identity:

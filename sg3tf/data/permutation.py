@@ -1,4 +1,4 @@
-"""Random permutation of any size that is computed where it is read, in memory that does not depend on the size."""
+"""Random permutation of any size, evaluated lazily in constant memory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
-#: Rounds of the network, each with a key of 64 bits.
+#: Rounds of the network, each with a 64-bit key.
 ROUNDS = 8
 
 
 class Permutation:
-    """A Feistel network on the positions as two-digit numbers, with cycle walking.
+    """Feistel network on positions as two-digit numbers, with cycle walking.
 
-    A position is `high * b + low`, with high below a and low below b, where a and b are just large enough. Each round
-    adds a hash of one digit to the other, which can be undone, so that the network permutes the a * b numbers. A result
-    that is not below `size` goes through it again until it is. Not all orders of less than a hundred images are equally
-    frequent after eight rounds: sort random numbers for those.
+    A position is `high * b + low`, with high < a and low < b, where a and b are just large enough. Each round adds a
+    hash of one digit to the other. This is invertible, so the network permutes the a * b numbers. A result of `size` or
+    more goes through the network again until it is smaller. For fewer than a hundred images, eight rounds do not make
+    all orders equally frequent; sort random numbers instead.
 
     Args:
       size: number of positions.
@@ -52,7 +52,7 @@ class Permutation:
 
 
 def mix(words: Words) -> Words:
-    """Hash every word of an array, not a scalar: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Hash every word of an array (not a scalar) with the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

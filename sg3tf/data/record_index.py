@@ -1,8 +1,8 @@
-"""Index of a data set: the byte at which each record begins, so that no record is read when the data set is opened.
+"""Index of a data set: the byte offset of each record, so that opening the data set reads no records.
 
-The file begins with a line that names its format, padded to 16 bytes. Then come N + 1 numbers, little-endian uint64:
-the positions of the N records in all shards, one shard after the other, and the total number of bytes. It is read where
-it is needed, and so takes no memory. Reading a record shows whether it is where the index has it.
+The file starts with a line that names its format, padded to 16 bytes. N + 1 little-endian uint64 numbers follow: the
+offsets of the N records in all shards, one shard after the other, and the total number of bytes. Entries are read on
+demand, so the index takes no memory. Reading a record checks its offset.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ENTRY = np.dtype("<u8")
 
 
 class RecordIndex:
-    """Positions of the records of all shards, read from a file.
+    """Offsets of the records of all shards, read from a file.
 
     Args:
-      file: written by `write_index`.
-      num_records: in all shards.
+      file: file written by `write_index`.
+      num_records: number of records in all shards.
 
     Raises:
-      DataError: the file is missing, or is no index of that many records.
+      DataError: the file is missing, or is not an index of this many records.
 
     Examples:
       >>> import tempfile
@@ -50,7 +50,7 @@ class RecordIndex:
             raise DataError(f"{file} is not an index of {num_records} records; delete it")
 
     def positions(self, first: int, count: int) -> np.ndarray:
-        """Return the positions of `count` records, uint64 [count]; raises DataError if they cannot be read."""
+        """Return the offsets of `count` records, uint64 [count]; raises DataError if they cannot be read."""
         start, size = len(_FORMAT) + _ENTRY.itemsize * first, _ENTRY.itemsize * count
         try:
             content = self._file.read(start, size)
@@ -61,19 +61,19 @@ class RecordIndex:
         return np.frombuffer(content, _ENTRY)
 
     def shard(self, first: int, count: int) -> ShardStarts:
-        """Return where the records of a shard begin in its file; `first` is the number of its first record."""
+        """Return the record offsets of a shard in its file; `first` is the index of its first record."""
         return ShardStarts(self, first, count)
 
 
 class ShardStarts:
-    """Positions of the records of one shard in its file.
+    """Offsets of the records of one shard in its file.
 
     Args:
-      index: of all shards.
-      first, count: its records in the order of the data set.
+      index: index of all shards.
+      first, count: the shard's range of records in the data set.
 
     Attributes:
-      size: of the file in bytes, as the index has it.
+      size: size of the file in bytes, according to the index.
 
     Examples:
       >>> import tempfile
@@ -92,12 +92,12 @@ class ShardStarts:
         return self._count + 1
 
     def span(self, i: int) -> tuple[int, int]:
-        """Return the positions of records i and i + 1."""
+        """Return the offsets of records i and i + 1."""
         start, end = self._index.positions(self._first + i, 2).tolist()
         return start - self._begin, end - self._begin
 
     def sizes(self) -> np.ndarray:
-        """Return the bytes of every record with its frame, int64 [N]."""
+        """Return the size in bytes of every record, including its framing, int64 [N]."""
         return np.diff(self._index.positions(self._first, len(self)).astype(np.int64))
 
 
@@ -105,8 +105,8 @@ def write_index(folder: Path, sizes: Sequence[int] | np.ndarray) -> None:
     """Write the index of a data set into its folder.
 
     Args:
-      folder: of the shards.
-      sizes: bytes of every record with its frame, in the order of the data set.
+      folder: folder of the shards.
+      sizes: bytes of every record, including its framing, in the order of the data set.
     """
     with atomic_write(folder / INDEX) as file:
         file.write(_FORMAT)

@@ -1,4 +1,4 @@
-"""Shuffled batches of a data set, reproducible from any position: the training stream and single epochs."""
+"""Shuffled batches of a data set, reproducible from any position: the training stream, and single epochs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sg3tf.utils import parallel
 from sg3tf.utils.resolution import Resolution, image_shape
 from sg3tf.utils.rng import WORDS_PER_ADVANCE, Purpose, philox
 
-SamplePosition = tuple[int, bool]  # index of the image, mirrored
+SamplePosition = tuple[int, bool]  # image index, whether it is mirrored
 Batch = tuple[np.ndarray, np.ndarray]
 
 
 class IndexedImages(Protocol):
-    """Images and labels by index, as `sg3tf.data.Dataset` has them."""
+    """Images and labels by index, such as `sg3tf.data.Dataset`."""
 
     resolution: Resolution
     channels: int
@@ -33,23 +33,23 @@ class IndexedImages(Protocol):
 
 
 #: Versions of the order of an epoch. 1 sorts random words of all images. 2 does so for at most _CHUNK images, and
-#: computes the images of more where they are read. 3 is the same, of other images where a part of them is used (see
-#: Dataset.subsample), and with --balance held-out images are balanced, too.
+#: otherwise computes the permutation lazily. 3 differs from 2 in which images a subset uses (see Dataset.subsample),
+#: and also balances held-out images with --balance.
 ORDERS = (1, 2, 3)
-_CHUNK = 1024  # positions that are computed at a time
+_CHUNK = 1024  # positions computed at a time
 
 
 class ShuffledOrder:
     """The image at each position of the stream, and whether it is mirrored.
 
-    Both come from raw words of the random streams of (seed, purpose, epoch). Memory does not depend on the number of
+    Both derive from raw words of the random streams of (seed, purpose, epoch). Memory does not depend on the number of
     images, except in version 1 of the order.
 
     Args:
       num_images: length of an epoch.
       seed: 0 or more.
       mirror: mirror half of the images.
-      version: of ORDERS; a run keeps the one that it began with.
+      version: one of ORDERS; a run keeps the version that it started with.
 
     Examples:
       >>> order = ShuffledOrder(num_images=4, seed=0, mirror=False)
@@ -71,7 +71,7 @@ class ShuffledOrder:
         return Permutation(self._num_images, np.asarray(keys))
 
     def at(self, position: int) -> SamplePosition:
-        """Return (image, mirrored) at `position`, counted in images from the start."""
+        """Return (image, mirrored) at `position`, in images from the start."""
         epoch, step = divmod(position, self._num_images)
         first = step - step % _CHUNK
         if epoch != self._epoch:
@@ -97,26 +97,27 @@ def batches(
     part: slice = slice(None),
     order: int = ORDERS[-1],
 ) -> Generator[Batch]:
-    """Yield shuffled batches without end; reading and decoding run in threads.
+    """Yield shuffled batches indefinitely; threads read and decode the images.
 
-    Every epoch is a new permutation of the data set. The image at a position of the stream depends on `seed` and the
-    position only: a run resumed at `start_nimg` gets the images that it would have got. Processes that train together
-    each read their `part` of every batch; positions count whole batches, so that the parts of an epoch together are the
-    permutation. Close or delete the iterator to end its threads.
+    Every epoch is a new permutation of the data set. The image at a position of the stream depends only on `seed` and
+    the position, so that a run resumed at `start_nimg` gets the same images as without the interruption. In distributed
+    training, each process reads its `part` of every batch. Positions count global batches, so that the parts together
+    form the permutation. Close or delete the iterator to stop its threads.
 
     Args:
       dataset: source of the images.
-      batch_size: images of a whole batch.
-      seed: key of order and mirroring, 0 or more.
+      batch_size: images per global batch.
+      seed: seed of order and mirroring, 0 or more.
       start_nimg: number of images of the stream to skip.
-      mirror: flip each image left to right with probability 1/2.
+      mirror: flip each image horizontally with probability 1/2.
       workers: number of threads.
-      prefetch: number of batches that are prepared while one is consumed.
-      part: the rows of every batch to read, e.g. slice(4, 8) of a batch of 8.
-      order: version of the order of an epoch, of ORDERS.
+      prefetch: number of batches prepared ahead.
+      part: the rows of every batch to read, such as slice(4, 8) of a batch of 8.
+      order: version of the order of an epoch, from ORDERS.
 
     Returns:
-      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim]; B: rows in `part`.
+      Generator of images, uint8 [B, H, W, C], and labels, float32 [B, label_dim], where B is the number of rows in
+      `part`.
 
     Raises:
       ValueError: an argument is out of range.
@@ -142,15 +143,15 @@ def epoch_batches(
     workers: int = 3,
     prefetch: int = 4,
 ) -> Generator[Batch]:
-    """Yield the batches of one epoch: every image once.
+    """Yield the batches of one epoch, with every image once.
 
     Args:
       dataset: source of the images.
-      batch_size: images of a batch; the last one may be smaller.
-      epoch: number of the epoch, which with `seed` determines order and mirroring as in `batches`.
-      seed: key of order and mirroring, 0 or more; None: the order of the data set, and `mirror` must be False.
-      mirror: flip each image left to right with probability 1/2.
-      drop_remainder: leave out a last batch that is smaller than the others.
+      batch_size: images per batch; the last batch may be smaller.
+      epoch: epoch number; with `seed`, it determines order and mirroring as in `batches`.
+      seed: seed of order and mirroring, 0 or more; None for the data set's order, which requires mirror=False.
+      mirror: flip each image horizontally with probability 1/2.
+      drop_remainder: drop the last batch if it is smaller than the others.
       workers, prefetch: see `batches`.
 
     Returns:
@@ -161,7 +162,7 @@ def epoch_batches(
     """
     _check_at_least(batch_size=(batch_size, 1), seed=(seed or 0, 0), epoch=(epoch, 0))
     if seed is None and mirror:
-        raise ValueError("mirror is True without a seed, which it needs; give seed=0")
+        raise ValueError("mirror is True without a seed, which is required; give seed=0")
     num_images = len(dataset)
     shuffled = None if seed is None else ShuffledOrder(num_images, seed, mirror)
     end = num_images - num_images % batch_size if drop_remainder else num_images
@@ -197,7 +198,7 @@ def _load(dataset: IndexedImages, positions: list[SamplePosition]) -> Batch:
             image, labels[row] = dataset[i]
         except DataError:
             raise
-        except Exception as error:  # a thread's traceback would not name the record
+        except Exception as error:  # otherwise, a thread's traceback would not name the record
             raise DataError(f"{dataset.where(i)}: {error}") from error
         if mirrored:
             for channel in range(dataset.channels):  # four times as fast as all channels at once

@@ -1,4 +1,4 @@
-"""Selections of images, computed where they are read: spread ones, which take no memory; classes in turn."""
+"""Lazily evaluated selections of images: evenly spread ones, which take no memory, and balanced classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Index = TypeVar("Index", int, np.ndarray)
 
 @dataclass(frozen=True)
 class Spread:
-    """`count` of the indices 0..total - 1: one of each of `count` stretches of equal length.
+    """`count` of the indices 0..total - 1, one from each of `count` segments of equal length.
 
     Args:
-      total, count: numbers of indices, count from 1 to total.
-      random: take a pseudo-random index of each stretch, the same in every process; False: the first, which in data
-        with a period, such as classes in turn, can leave out some of the classes.
+      total, count: numbers of indices; count is from 1 to total.
+      random: use a pseudo-random index of each segment, the same in every process. If False, use the first, which can
+        miss classes in periodic data.
 
     Examples:
       >>> [Spread(10, 3)(i) for i in range(3)], [Spread(10, 3, random=False)(i) for i in range(3)]
@@ -41,10 +41,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class AllBut:
-    """The indices that a selection leaves out.
+    """The indices that a Spread leaves out.
 
-    Before stretch j, of which `spread` takes one index, floor(j * total / count) - j = floor(j * len(self) / count)
-    are left. The i-th one left is in the last stretch for which that is at most i.
+    `spread` takes one index from each segment. Before segment j, that leaves floor(j * total / count) - j =
+    floor(j * len(self) / count) indices. The i-th index left is in the last segment for which this is at most i.
 
     Examples:
       >>> [AllBut(Spread(10, 3))(i) for i in range(7)]
@@ -71,10 +71,10 @@ def _word(i: Index) -> Index:
 
 
 class Balanced:
-    """Every class as often as the largest: images of the classes in turn, those of small classes several times.
+    """Every class as often as the largest: cycles through the classes and repeats images of small ones.
 
     Args:
-      classes: of all images, int64 [N].
+      classes: class of every image, int64 [N].
 
     Examples:
       >>> balanced = Balanced(np.array([0, 0, 0, 7]))
@@ -98,7 +98,7 @@ class Balanced:
 
 
 class Chosen:
-    """Indices that are given.
+    """Explicit indices.
 
     Args:
       indices: int64 [N].

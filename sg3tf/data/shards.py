@@ -1,7 +1,7 @@
-"""Sharded TFRecords of PNG, JPEG or WebP images with a manifest: the layout that `sg3tf data build` writes.
+"""Sharded TFRecords of PNG, JPEG or WebP images with a manifest, the layout that `sg3tf data build` writes.
 
-A folder holds manifest.json, NAME-00000-of-00008.tfrecords, records.index (see `sg3tf.data.record_index`) and, with
-labels, labels.npy. Each record holds `image/encoded` (PNG, JPEG or WebP), `image/height`, `image/width`,
+A folder contains manifest.json, NAME-00000-of-00008.tfrecords, records.index (see `sg3tf.data.record_index`) and, with
+labels, labels.npy. Each record contains `image/encoded` (PNG, JPEG or WebP), `image/height`, `image/width`,
 `image/channels` and, with labels, `image/class/label` int64 or `image/label/vector` float [dim].
 """
 
@@ -30,7 +30,7 @@ from sg3tf.utils.resolution import image_shape, to_resolution
 MANIFEST = "manifest.json"
 LABELS = "labels.npy"
 _FORMAT = "sg3tf-images-1"
-_KEPT_FROM = 100_000  # records whose headers take half a second
+_KEPT_FROM = 100_000  # records; scanning this many headers takes half a second
 
 
 class ShardStore:
@@ -87,7 +87,7 @@ class ShardStore:
         self._labels = self._open_labels() if self.label.dim else None
 
     def _open_labels(self) -> np.ndarray | None:
-        """Open labels.npy, so that no record must be read for a label; None if it is not there, or not as written."""
+        """Open labels.npy, so that labels can be read without records; None if it is missing or was changed."""
         try:
             if self.has_damaged_labels():
                 return None
@@ -97,15 +97,15 @@ class ShardStore:
         return labels if (labels.shape, labels.dtype) == _labels_form(self.num_images, self.label) else None
 
     def has_damaged_labels(self) -> bool:
-        """Tell if labels.npy is not what the manifest has the digest of; manifests of earlier versions have none."""
+        """Return True if labels.npy does not match its digest in the manifest; older manifests have no digest."""
         expected = self.manifest["label"].get("sha256")
         return expected is not None and (self.path / LABELS).is_file() and digest_file(self.path / LABELS) != expected
 
     def _open_shards(self, shards: list[tuple[str, int]]) -> list[RecordFile]:
-        """Open the shards by the index; read all headers of those that it does not fit, and keep many in an index."""
+        """Open the shards with the index. If it does not match, scan record headers; save a long scan as the index."""
         try:
             index = RecordIndex(self.path / INDEX, self.num_images)
-        except DataError:  # none, or of another data set: the records say everything
+        except DataError:  # missing, or for another data set: scan the records instead
             index = None
         opened, num_scanned = [], 0
         for (file, count), first in zip(shards, self._starts.tolist(), strict=False):
@@ -119,7 +119,7 @@ class ShardStore:
             num_scanned += 0 if shard.is_indexed else count
             opened.append(shard)
         if num_scanned >= _KEPT_FROM:
-            with suppress(OSError):  # a folder that cannot be written to
+            with suppress(OSError):  # the folder may be read-only
                 write_index(self.path, np.concatenate([shard.sizes() for shard in opened]))
         return opened
 
@@ -168,7 +168,7 @@ class ShardStore:
         return self.label.row(self.given_label(i), self.where(i))
 
     def given_label(self, i: int) -> Label:
-        """Return the label of image `i` as it was given, None where it is missing."""
+        """Return the original label of image `i`; None if it is missing."""
         if self._labels is None:
             return self._label_in(self._features(i))
         label = self._labels[i]
@@ -177,7 +177,7 @@ class ShardStore:
         return None if np.isnan(label).all() else tuple(label.tolist())
 
     def classes_of_images(self) -> np.ndarray:
-        """Return the class of every image, int64 [N], NO_CLASS without a label."""
+        """Return the class of every image, int64 [N]; NO_CLASS for images without a label."""
         if self._labels is not None:
             return np.asarray(self._labels)
         rows = with_progress(map(self.read_label, range(self.num_images)), self.num_images)
@@ -190,7 +190,7 @@ class ShardStore:
 
 
 def label_scale(folder: Path) -> LabelScale | None:
-    """Return the scale of the labels of a data set that `sg3tf data build --standardize` wrote; None for any other."""
+    """Return the label scale of a data set written by `sg3tf data build --standardize`; None for any other."""
     try:
         return LabelScale.from_json(_read_manifest(folder / MANIFEST).get("label"))
     except DataError:
@@ -198,7 +198,7 @@ def label_scale(folder: Path) -> LabelScale | None:
 
 
 def is_shard_set(folder: Path) -> bool:
-    """Tell a data set in this layout from a folder with a manifest.json of another purpose, such as a web page's."""
+    """Return True for a data set in this layout, False for unrelated uses of manifest.json, such as a web page's."""
     if not (folder / MANIFEST).is_file():
         return False
     return b"sg3tf-images-" in (folder / MANIFEST).read_bytes()[:200] or any(folder.glob("*.tfrecords"))
@@ -216,7 +216,7 @@ def _read_manifest(file: Path) -> dict[str, Any]:
 
 
 def encode_record(image: np.ndarray, label: Label = None, encoded: bytes | None = None) -> bytes:
-    """Return the record payload of uint8 [H, W, C], C = 1, 3 or 4; `encoded` is its file, None: a PNG file."""
+    """Return the record payload for uint8 [H, W, C], C = 1, 3 or 4; `encoded` is its image file (None: make a PNG)."""
     height, width, channels = (int(size) for size in image.shape)
     features: dict[str, Any] = {
         "image/encoded": encode_png(image) if encoded is None else encoded,
@@ -232,7 +232,7 @@ def encode_record(image: np.ndarray, label: Label = None, encoded: bytes | None 
 
 
 class ContentDigest:
-    """SHA-256 over images and labels in order, independent of their encoding and shards.
+    """SHA-256 over images and labels in order, independent of encoding and sharding.
 
     Examples:
       >>> digest = ContentDigest()
@@ -245,7 +245,7 @@ class ContentDigest:
         self._digest = hashlib.sha256()
 
     def add(self, image_digest: bytes) -> None:
-        """Add an image by the digest that `of` returns."""
+        """Add an image by its digest from `of`."""
         self._digest.update(image_digest)
 
     @staticmethod
@@ -258,16 +258,16 @@ class ContentDigest:
 
 
 def _labels_form(num_images: int, spec: LabelSpec) -> tuple[tuple[int, ...], np.dtype]:
-    """Return shape and type of the array of all labels."""
+    """Return the shape and dtype of the array of all labels."""
     if spec.kind == "class":
         return (num_images,), np.dtype("<i8")
     return (num_images, spec.dim), np.dtype("<f4")
 
 
 def write_labels(folder: Path, labels: Sequence[Label], spec: LabelSpec) -> None:
-    """Write the labels of all images into labels.npy: classes int64 [N], or vectors float32 [N, dim].
+    """Write the labels of all images to labels.npy: classes int64 [N], or vectors float32 [N, dim].
 
-    A missing label is NO_CLASS, or not a number.
+    A missing label is NO_CLASS or NaN.
     """
     shape, dtype = _labels_form(len(labels), spec)
     missing = NO_CLASS if spec.kind == "class" else (np.nan,) * spec.dim
@@ -277,6 +277,6 @@ def write_labels(folder: Path, labels: Sequence[Label], spec: LabelSpec) -> None
 
 
 def write_manifest(folder: Path, entries: dict[str, Any]) -> None:
-    """Write `entries` into manifest.json: name, resolution, channels, num_images, label, digest, shards, ..."""
+    """Write `entries` to manifest.json: name, resolution, channels, num_images, label, digest, shards, ..."""
     text = json.dumps({"format": _FORMAT, **entries}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Records of either TFRecord layout, recognized by their files, and what all stores of images have in common."""
+"""Open records in either TFRecord layout, recognized by their files; and the interface of all image stores."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ class Store(Protocol):
     def read(self, i: int) -> Sample: ...
     def read_label(self, i: int) -> np.ndarray: ...
     def given_label(self, i: int) -> Label:
-        """Return the label of image `i` as it was given, None where it is missing."""
+        """Return the original label of image `i`; None if it is missing."""
 
     def classes_of_images(self) -> np.ndarray:
-        """Return the class of every image, int64 [N], NO_CLASS without a label, for labels of kind "class"."""
+        """Return the class of every image, int64 [N], NO_CLASS without a label; only for labels of kind "class"."""
 
 
 def is_records(path: Path) -> bool:
-    """Tell records from image files and anything else by the files that are there."""
+    """Return True if `path` contains records, judging by its files."""
     if path.is_file():
         return path.suffix == ".tfrecords" or not zipfile.is_zipfile(path)
     return path.is_dir() and (is_shard_set(path) or bool(find_levels(path)))
 
 
 def open_records(path: Path, resolution: Resolution | None = None) -> Store:
-    """Open one resolution of records, None: the largest; raises DataError like `sg3tf.data.open_dataset`."""
+    """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.open_dataset`."""
     refuse_remote(path)
     if path.is_file():
         store: Store = FfhqStore(path)

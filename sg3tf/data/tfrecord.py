@@ -1,4 +1,4 @@
-"""TFRecord files and the tf.train.Example messages in them, without TensorFlow."""
+"""TFRecord files and their tf.train.Example messages, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ google_crc32c = require("google_crc32c", extra="train", purpose="reading TFRecor
 
 # --- tf.train.Example -------------------------------------------------------------------------------------------------
 
-# Of tensorflow/core/example: importing TensorFlow's own classes would take seconds in every worker process.
+# From tensorflow/core/example: importing TensorFlow's own classes would take seconds in every worker process.
 _Example = message_classes(
     "sg3tf",
     """
@@ -65,7 +65,7 @@ def parse_example(payload: bytes, where: str) -> dict[str, Sequence[Any]]:
 
 
 def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[float]]) -> bytes:
-    """Serialize {feature name: bytes, or a list of int or of float}; equal input gives equal bytes."""
+    """Serialize {feature name: bytes, or a list of int or float}; equal input gives equal bytes."""
     example = _Example()
     for name, value in features.items():
         feature = example.features.feature[name]
@@ -85,7 +85,7 @@ def serialize_example(features: Mapping[str, bytes | Sequence[int] | Sequence[fl
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEADER = struct.Struct("<QI")
-FRAME = _HEADER.size + _CRC.size  # bytes of a record besides its payload
+FRAME = _HEADER.size + _CRC.size  # bytes of a record in addition to its payload
 _REMEDY = "copy or build the file again"
 
 
@@ -96,7 +96,7 @@ def masked_crc(data: bytes) -> int:
 
 
 class Starts(Protocol):
-    """Positions of the headers of all records of a file, and its size: N + 1 numbers."""
+    """Offsets of all record headers of a file, and its size: N + 1 numbers."""
 
     size: int
 
@@ -109,10 +109,10 @@ class Starts(Protocol):
 
 
 class _Scanned:
-    """Starts found by reading the header of every record.
+    """Starts found by reading every record's header.
 
     Attributes:
-      size: of the file in bytes.
+      size: size of the file in bytes.
       checksums: stored checksums of the payloads, uint32 [N].
     """
 
@@ -136,11 +136,11 @@ class RecordFile:
 
     Args:
       path: an existing TFRecord file (not compressed).
-      starts: where its records begin, from an index; without one, or if the file is not as long as the index has it,
-        every header is read, 6 seconds for a million.
+      starts: record offsets from an index. Without it, or if the file size does not match the index, every header is
+        read, which takes 6 seconds per million records.
 
     Attributes:
-      is_indexed: True if no header was read.
+      is_indexed: True if the index was used.
 
     Raises:
       DataError: the file is missing, or a header shows that it is truncated or corrupt.
@@ -215,7 +215,7 @@ class RecordFile:
 
 @contextmanager
 def record_writer(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Yield a function that appends a record; `path` appears only when the block succeeds."""
+    """Yield a function that appends a record; `path` appears only if the block succeeds."""
     with atomic_write(path) as file:
 
         def write(payload: bytes) -> None:

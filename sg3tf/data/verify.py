@@ -26,17 +26,17 @@ from sg3tf.utils.resolution import Resolution
 
 
 def verify(path: Path, resolution: Resolution | None = None) -> str:
-    """Check checksums, shapes, decoding, labels, counts and digests of all resolutions.
+    """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions.
 
     Args:
       path: records or image files.
-      resolution: to read image files at.
+      resolution: resolution at which to read image files.
 
     Returns:
       A one-line summary.
 
     Raises:
-      DataError: the first problem found; the message names file and record.
+      DataError: the first problem found; the message names the file and record.
     """
     stores = list(_stores(path, resolution))
     counts = {store.num_images for store in stores}
@@ -64,7 +64,7 @@ def _stores(path: Path, resolution: Resolution | None) -> Iterator[Store]:
 def _read_all(store: Store) -> None:
     """Read every image, in threads, and compare the digests with the manifest, if there is one.
 
-    They show images and labels that were changed, lost, duplicated or moved.
+    This detects images and labels that were changed, lost, duplicated or moved.
     """
 
     def read(i: int) -> tuple[bytes, bool]:
@@ -119,7 +119,7 @@ def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of the command."""
     help_text = "Data set to check: a folder, one of its NAME-rNN.tfrecords files, or a folder or zip file of images."
     flags.DEFINE_string("data", None, help_text, required=True, flag_values=options)
-    shared.define_resolution(options, "Resolution to read image files at.")
+    shared.define_resolution(options, "Resolution at which to read image files.")
 
 
 def main(options: flags.FlagValues) -> None:

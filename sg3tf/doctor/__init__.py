@@ -1,1 +1,1 @@
-"""sg3tf doctor: a report about the installation."""
+"""sg3tf doctor: report on the installation."""

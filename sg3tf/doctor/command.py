@@ -1,6 +1,6 @@
 """Report versions, devices and native operations, and test the native operations.
 
-Exit status 0 if everything works, with or without native operations; 1 if something is broken.
+The exit status is 0 if everything works, with or without native operations, and 1 if something is broken.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def define_flags(options: flags.FlagValues) -> None:
 
 def main(options: flags.FlagValues) -> int:
     """Print the report and return the exit status."""
-    from sg3tf.doctor.report import report  # here, so that --help is answered without TensorFlow
+    from sg3tf.doctor.report import report  # imported here, so that --help does not load TensorFlow
 
-    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # its warnings are in the report
+    logging.getLogger("sg3tf").setLevel(logging.ERROR)  # the report includes its warnings
     failures = 0
     for line in report():
         failures += line.startswith("FAILED")

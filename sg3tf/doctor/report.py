@@ -1,4 +1,4 @@
-"""The doctor's report: a line for each fact, and for each test of the native operations."""
+"""The doctor's report: one line per fact, and one per test of the native operations."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sg3tf.models.layers import full_conv
 from sg3tf.ops import backend, cuda, filtered_lrelu, native, scale_channels, sum_pixels, upfirdn2d
 from sg3tf.version import __version__
 
-#: Relative error of a value or gradient that rounding explains: in sums, and in a 16-bit result.
+#: Relative error of a value or gradient that rounding explains, by dtype: from sums, or of a 16-bit result.
 TOLERANCES = {tf.float32: 1e-5, tf.bfloat16: 1e-2}
 
-# Linux's names for the parts of x86-64-v3 and -v4.
+# Linux's names for the features of x86-64-v3 and -v4.
 _AVX2 = set(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"])
 _AVX512 = _AVX2 | set(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])
 
-_SHAPE = (2, 21, 18, 19)  # no size is divisible by vectors, tiles or words of a mask
-_LAYER = (8, 148, 148, 512)  # of StyleGAN3-T-256
+_SHAPE = (2, 21, 18, 19)  # no size is a multiple of vector, tile or mask word sizes
+_LAYER = (8, 148, 148, 512)  # a layer of StyleGAN3-T-256
 _TAPS = np.hanning(14)[1:-1] / 6
 
 Operation = Callable[[tf.Tensor, str], tf.Tensor]
 
 
 def report() -> Iterator[str]:
-    """Yield the lines of the report; those of failures begin with FAILED."""
+    """Yield the lines of the report; lines about failures start with FAILED."""
     python = platform.python_version()
     yield f"sg3tf {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, " + (
         f"NumPy {np.__version__}, Python {python}"
@@ -88,10 +88,10 @@ def _processor() -> str:
 
 
 def instruction_set(flags: set[str], at_most: str | None) -> str:
-    """Return the instruction set that the kernels choose (custom_ops/resampling/cpu/isa.cc).
+    """Return the instruction set that the kernels select (custom_ops/resampling/cpu/isa.cc).
 
     Args:
-        flags: those of the processor in /proc/cpuinfo.
+        flags: the processor's flags in /proc/cpuinfo.
         at_most: value of SG3TF_ISA.
     """
     chosen = "avx512" if flags >= _AVX512 else "avx2" if flags >= _AVX2 else "baseline"
@@ -135,20 +135,20 @@ def _library_for_gpus() -> str:
 
 
 def _time_layer() -> str:
-    """Time a layer of StyleGAN3-T-256 on the first GPU; the first call compiles its kernel, unless that is cached."""
+    """Time a layer of StyleGAN3-T-256 on the first GPU; the first call compiles its kernel, unless it is cached."""
     title = f"filtered_lrelu of {' x '.join(map(str, _LAYER))}, float16"
     try:
         with tf.device("GPU:0"):
-            if "GPU" not in (device := tf.zeros([]).device):  # soft placement silently takes another one
+            if "GPU" not in (device := tf.zeros([]).device):  # soft placement silently uses another device
                 raise RuntimeError(f"TensorFlow computes on {device}")
             first_seconds, seconds = time_layer(tf.cast(tf.random.stateless_normal(_LAYER, [0, 0]), tf.float16))
-    except Exception as error:  # of any kind: reported instead of the result
+    except Exception as error:  # report any error instead of the result
         return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
     return f"layer        {title}: {seconds * 1e3:.2f} ms, the first time {first_seconds:.2f} s"
 
 
 def time_layer(x: tf.Tensor, repeats: int = 20) -> tuple[float, float]:
-    """Return the seconds that the first filtered leaky ReLU of an image takes, and the mean of later ones."""
+    """Return the time in seconds of the first filtered leaky ReLU of x, and the mean time of later calls."""
 
     def seconds(times: int) -> float:
         tf.test.experimental.sync_devices()
@@ -166,7 +166,7 @@ def _upfirdn2d(x: tf.Tensor, impl: str) -> tf.Tensor:
 
 
 def _filtered_lrelu(x: tf.Tensor, impl: str) -> tf.Tensor:
-    # The bias is a part of x, so that its gradient is a part of that of x.
+    # The bias is part of x, so that the gradient of x includes its gradient.
     return filtered_lrelu(x, _TAPS, _TAPS, x[0, 0, 0], up=2, down=2, pad=(9, 10, 9, 10), clamp=0.8, impl=impl)
 
 
@@ -192,13 +192,13 @@ _OPERATIONS: dict[str, Operation] = {
     "sum_pixels": _sum_pixels,
     "convolution": _convolution,
 }
-_UNDER_XLA = ("upfirdn2d", "filtered_lrelu")  # the others are stock operations there
+_UNDER_XLA = ("upfirdn2d", "filtered_lrelu")  # under XLA, the others are stock operations
 
 
 def _test(title: str, operation: Operation, dtype: tf.DType, compiled: bool) -> str:
     try:
         errors = self_test(operation, dtype, compiled)
-    except Exception as error:  # of any kind: reported instead of the result
+    except Exception as error:  # report any error instead of the result
         return f"FAILED       {title} {type(error).__name__}: {str(error).splitlines()[0]}"
     good = all(error <= TOLERANCES[dtype] for error in errors)  # NaN is not
     return f"{'  ok' if good else 'FAILED':12} {title} value {errors[0]:.1e}   gradient {errors[1]:.1e}"
@@ -216,7 +216,7 @@ def self_test(operation: Operation, dtype: tf.DType, compiled: bool) -> tuple[fl
         return y, tape.gradient(y, x, dy)
 
     exact = both(tf.cast(x, tf.float64), tf.cast(dy, tf.float64), "matmul")
-    if compiled:  # traced explicitly: TensorFlow would warn of many traces
+    if compiled:  # trace explicitly: otherwise TensorFlow warns about frequent retracing
         ours = tf.function(both, jit_compile=True).get_concrete_function(x, dy, "native")(x, dy)
     else:
         ours = both(x, dy, "native")

@@ -1,1 +1,1 @@
-"""Editing: projection of images, pivotal tuning, directions in latent space."""
+"""Editing: image projection, pivotal tuning, latent directions."""

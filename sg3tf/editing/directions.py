@@ -1,4 +1,4 @@
-"""Directions in latent space, with the standard deviations of w along them, and their .npz file."""
+"""Latent directions with the standard deviations of w along them, and their .npz file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FloatArray = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Directions:
-    """K directions.
+    """K latent directions.
 
     Attributes:
-        names: one for each.
-        vectors: float32 [K, w_dim], of length 1.
+        names: name of each direction.
+        vectors: float32 [K, w_dim], unit vectors.
         deviations: float32 [K], standard deviations of w along them.
-        layers: int64 [L], positions of the style vectors that they move.
+        layers: int64 [L], indices of the style vectors that they move.
 
     Examples:
         >>> w = np.random.default_rng(0).standard_normal([1000, 4])
@@ -39,7 +39,7 @@ class Directions:
 
     @staticmethod
     def of(names: list[str], vectors: ArrayLike, w: ArrayLike, layers: list[int]) -> Directions:
-        """Normalize directions [K, w_dim] of any length, and measure them by samples of w [N, w_dim]."""
+        """Normalize directions [K, w_dim], and compute their deviations from samples of w [N, w_dim]."""
         exact = np.asarray(vectors, np.float64)
         exact = exact / np.linalg.norm(exact, axis=1, keepdims=True)
         deviations = np.std(np.asarray(w, np.float64) @ exact.T, axis=0)
@@ -48,7 +48,7 @@ class Directions:
         )
 
     def number(self, text: str) -> int:
-        """Return the position of the direction with this name or number; ValueError where there is none."""
+        """Return the index of the direction with this name or number; raise ValueError if there is none."""
         if text in self.names:
             return self.names.index(text)
         if text.isdecimal() and int(text) < len(self.names):
@@ -60,9 +60,9 @@ def apply_direction(ws: ArrayLike, directions: Directions, number: int, strength
     """Move style vectors along a direction.
 
     Args:
-        ws: [N, num_ws, w_dim], to start from.
-        directions: only the style vectors of its `layers` are moved.
-        number: of the direction.
+        ws: [N, num_ws, w_dim], starting points.
+        directions: the directions; only the style vectors of its `layers` are moved.
+        number: index of the direction.
         strengths: [S], in standard deviations.
 
     Returns:
@@ -84,17 +84,17 @@ def save(path: Path, directions: Directions) -> None:
 
 
 def load(path: Path, num_ws: int, w_dim: int) -> Directions:
-    """Read a file that `save` has written.
+    """Read a file written by `save`.
 
     Raises:
         OSError: no such file.
-        ValueError: another kind of file, or directions of another network.
+        ValueError: wrong kind of file, or directions of another network.
     """
     names = [field.name for field in dataclasses.fields(Directions)]
     try:
         found = read_npz(path, names)
     except ValueError as error:
-        raise ValueError(f"directions={path}: not a file that --save_directions has written ({error})") from error
+        raise ValueError(f"directions={path}: not a file written by --save_directions ({error})") from error
     count = len(found["names"])
     shapes = {"names": (count,), "vectors": (count, w_dim), "deviations": (count,), "layers": found["layers"].shape}
     wrong = [f"{name} of shape {found[name].shape}" for name, shape in shapes.items() if found[name].shape != shape]

@@ -11,19 +11,19 @@ def ganspace_directions(w: ArrayLike, count: int) -> NDArray[np.float64]:
 
     Args:
         w: samples.
-        count: components.
+        count: number of components.
 
     Returns:
-        [count, w_dim], orthonormal, by falling variance; the largest component of each is positive.
+        [count, w_dim], orthonormal, in order of decreasing variance; the largest element of each is positive.
     """
     samples = np.asarray(w, np.float64)
     return leading_eigenvectors(np.cov(samples.T, bias=True), count)
 
 
 def leading_eigenvectors(matrix: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return the first `count` eigenvectors [count, D] of a symmetric matrix [D, D], by falling eigenvalue.
+    """Return the leading `count` eigenvectors [count, D] of a symmetric matrix [D, D], largest eigenvalue first.
 
-    The largest component of each is positive.
+    The largest element of each is positive.
 
     Raises:
         ValueError: count is not from 1 to D.

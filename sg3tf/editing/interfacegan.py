@@ -19,12 +19,12 @@ KINDS = ("seed", "index")
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Attributes of images.
+    """Binary attributes of images.
 
     Attributes:
         kind: "seed" if `numbers` are seeds, "index" if they are positions in a file of latents.
         numbers: int64 [N].
-        columns: attribute -> float64 [N], 0 or 1, and NaN where unknown.
+        columns: attribute -> float64 [N], 0 or 1, or NaN if unknown.
 
     Examples:
         >>> labels = Labels("seed", np.array([3, 7]), {"smile": np.array([1.0, np.nan])})
@@ -42,7 +42,7 @@ def read_labels(path: Path) -> Labels:
 
     Raises:
         OSError: no such file.
-        ValueError: another form, or values other than 0, 1 and an empty cell (in .npz: NaN) for unknown.
+        ValueError: malformed file, or values other than 0, 1 and, for unknown, an empty cell (NaN in .npz).
     """
     try:
         table = _arrays(path) if path.suffix == ".npz" else _columns(path)
@@ -82,26 +82,26 @@ def _arrays(path: Path) -> dict[str, NDArray[np.float64]]:
 Array = NDArray[np.float64]
 
 _ITERATIONS = 100
-_TOLERANCE = 1e-10  # of the gradient's length, relative to the number of samples
+_TOLERANCE = 1e-10  # of the gradient's norm, relative to the number of samples
 
 
 def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0) -> tuple[Array, float]:
-    """Find the normal of the plane that separates samples with label 0 from those with 1, by Newton's method.
+    """Find the normal of the plane that separates samples with label 0 from those with label 1, by Newton's method.
 
-    Minimizes the sum of log(1 + exp(-s (w . normal + offset))), s = 1 for label 1 and else -1, plus
-    penalty / 2 * |sigma normal|^2, where sigma is the root mean square of w about its mean, so that the scale of w has
-    no influence.
+    Minimizes the sum of log(1 + exp(-s (w . normal + offset))), where s is 1 for label 1 and -1 for label 0, plus
+    penalty / 2 * |sigma normal|^2, where sigma is the root mean square of w about its mean, so that the scale of w does
+    not matter.
 
     Args:
         w: [N, w_dim].
         label: [N], 0 or 1; both must occur.
-        penalty: more than 0, as the samples may be separable.
+        penalty: positive, because the samples may be separable.
 
     Returns:
-        The normal [w_dim], towards label 1, and the offset.
+        The normal [w_dim], which points toward label 1, and the offset.
 
     Raises:
-        ValueError: other labels, or only 0 or only 1.
+        ValueError: labels other than 0 and 1, or only one of them.
     """
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     if not np.array_equal(np.unique(y), [0, 1]):
@@ -118,7 +118,7 @@ def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0)
 
 
 def held_out_accuracy(w: ArrayLike, label: ArrayLike, folds: int = 5) -> float:
-    """Return the accuracy of cross-validation; NaN if a training part has a single label."""
+    """Return the cross-validation accuracy; NaN if a training fold has only one label."""
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     part = np.arange(len(y)) % folds
     right = []
@@ -139,7 +139,7 @@ def _newton(x: Array, y: Array, weights: Array) -> Array:
         if np.linalg.norm(gradient) <= _TOLERANCE * len(y):
             break
         step = np.linalg.solve((x.T * (p * (1 - p))) @ x + np.diag(weights), gradient)
-        # Far from the minimum Newton's step may be too long: halve it until the loss falls.
+        # Far from the minimum, Newton's step may be too long: halve it until the loss decreases.
         while _loss(x, y, weights, beta - step) > _loss(x, y, weights, beta) and np.linalg.norm(step) > 1e-12:
             step /= 2
         beta = beta - step

@@ -19,14 +19,14 @@ _MIN_SIZE = 4
 
 
 def make_distance(detector_dir: str | None = None, discriminator: str | Discriminator | None = None) -> Distance:
-    """Return the sum of `pixels` and of a distance of features, if a network for it is given.
+    """Return `pixels` or, if a network is given, the sum of `pixels` and a feature distance.
 
     Args:
         detector_dir: folder with the files of LPIPS (docs/detectors.md).
-        discriminator: one, or a .keras file with one.
+        discriminator: a discriminator, or its .keras file.
 
     Raises:
-        OSError, ValueError: files that are absent, or have other content; two networks.
+        OSError, ValueError: a file is missing or has the wrong content, or both arguments are given.
     """
     if detector_dir is not None and discriminator is not None:
         raise ValueError(f"detector_dir={detector_dir}, discriminator={discriminator}: give one of them")
@@ -40,9 +40,9 @@ def make_distance(detector_dir: str | None = None, discriminator: str | Discrimi
 
 
 def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Mean squared difference, averaged over the images, the images at half their size, and so on down to 4 x 4.
+    """Mean squared difference, averaged over scales: full size, half size, and so on down to 4 x 4.
 
-    Coarse scales have a gradient for objects that do not overlap yet with those of the other image.
+    Coarse scales provide a gradient for objects that do not yet overlap with those in the other image.
     """
     difference, found = a - b, []
     while True:
@@ -53,7 +53,7 @@ def pixels(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def perceptual(detector_dir: str) -> Distance:
-    """LPIPS of images reduced to 256 x 256 at most (arXiv 1912.04958, appendix D)."""
+    """LPIPS of images downsampled to at most 256 x 256 (arXiv 1912.04958, appendix D)."""
     lpips = detectors.load("lpips", detector_dir)
     return lambda a, b: lpips.distance(reduce_by_boxes(a), reduce_by_boxes(b))
 
@@ -74,7 +74,7 @@ def features(D: Discriminator) -> Distance:
 
 def _read_discriminator(file: Path) -> Discriminator:
     if not file.is_file():
-        raise FileNotFoundError(f"discriminator={file}: no such file; give one that Discriminator.save has written")
+        raise FileNotFoundError(f"discriminator={file}: no such file; give one written by Discriminator.save")
     try:
         return load_model(file, Discriminator)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Pivotal tuning: fine-tuning a generator to one picture at its latents (PTI, arXiv 2106.05744)."""
+"""Pivotal tuning: fine-tune a generator to reproduce one image at its latents (PTI, arXiv 2106.05744)."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def tune(
     radius: float = 30.0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Generator:
-    """Return a copy of `G` whose image of the pivot is nearer to `target`; its mapping network is the same.
+    """Return a copy of `G` whose image at the pivot is closer to `target`; its mapping network is unchanged.
 
     Args:
-        G: computes in float32; is not changed.
+        G: generator that computes in float32; it is not modified.
         ws, transform: the pivot, [num_ws, w_dim] and [3, 3] or None.
         target: [H, W, C] in [-1, 1].
-        distance: to minimize.
+        distance: distance to minimize.
         steps, learning_rate: of Adam.
-        locality: weight of the distance between the images of G and of its copy at style vectors near the pivot
-            (section 3.3 of the paper); 0 for none.
-        others: w [steps, w_dim] of random latents, towards one of which each step leaves the pivot; required for
-            locality.
+        locality: weight of the distance between images of G and its copy at style vectors near the pivot (section 3.3
+            of the paper); 0 for none.
+        others: w [steps, w_dim] of random latents, one per step, that give the direction from the pivot to these style
+            vectors; required for locality.
         radius: distance of these style vectors from the pivot.
-        progress: wraps the numbers of the steps, e.g. in a progress bar.
+        progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
-        FloatingPointError: a distance that is not finite.
+        FloatingPointError: a distance is not finite.
     """
     tuned = build_generator(G.config)
     tuned.set_weights(G.get_weights())

@@ -1,4 +1,4 @@
-"""Projection of an image into W: optimization under fading noise (arXiv 1912.04958, appendix D)."""
+"""Projection of an image into W: optimization with decaying noise (arXiv 1912.04958, appendix D)."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ FloatArray = NDArray[np.float32]
 
 
 def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool = False) -> NDArray[np.float32]:
-    """Read the image to project, upright, in sRGB, on white where it is transparent; notes about it go to stderr.
+    """Read the image to project, upright, in sRGB, with transparency on white; notes about it go to stderr.
 
     Args:
         path: any format and mode that `sg3tf.image_files.read_image` reads.
         resolution: side of the result, or its Size.
         channels: 1 (grayscale), 3 (RGB), or 4, which keeps transparency.
-        crop: cut the largest centered area of that shape out of an image of another size and resize it (Lanczos).
+        crop: if the image has another size, crop the largest centered area with this shape and resize it (Lanczos).
 
     Returns:
         float32 [H, W, channels] in [-1, 1].
 
     Raises:
-        ValueError: the file cannot be read as an image, or it has another size and `crop` is False.
+        ValueError: the file is not a readable image, or has another size and `crop` is False.
     """
     try:
         image, notes = read_image(path, channels)
@@ -49,7 +49,7 @@ def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool =
     size = size_of(resolution)
     if image.size != size:
         if not crop:
-            remedy = "give --crop to take as much of its middle as has that shape and resize it"
+            remedy = "give --crop to crop its center to that shape and resize it"
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
         image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
     return np.asarray(image, np.float32).reshape(image_shape(resolution, channels)) / 127.5 - 1
@@ -61,17 +61,17 @@ def _by(size: tuple[int, int]) -> str:
 
 # --- Schedules of learning rate and noise ----------------------------------------------------------------------------
 
-WARM_UP = 0.05  # fraction of the steps in which the learning rate rises
-COOL_DOWN = 0.25  # fraction in which it falls, at the end
+WARM_UP = 0.05  # fraction of the steps over which the learning rate ramps up
+COOL_DOWN = 0.25  # fraction over which it decays, at the end
 NOISY = 0.75  # fraction of the steps with noise
-NOISE = 0.05  # strength at the beginning, in standard deviations of w
+NOISE = 0.05  # initial strength, in standard deviations of w
 
 
 def learning_rate_factor(progress: float) -> float:
-    """Fraction of the full learning rate: a linear rise, and half a cosine at the end.
+    """Fraction of the full learning rate: a linear warm-up, and a half-cosine decay at the end.
 
     Args:
-        progress: 0 at the beginning, 1 at the end.
+        progress: 0 at the start, 1 at the end.
     """
     rise = min(1.0, progress / WARM_UP)
     remaining = min(1.0, (1 - progress) / COOL_DOWN)
@@ -82,8 +82,8 @@ def noise_strength(progress: float, sigma: float) -> float:
     """Standard deviation of the noise on each component of w.
 
     Args:
-        progress: 0 at the beginning, 1 at the end.
-        sigma: standard deviation of w, as the distance from its mean.
+        progress: 0 at the start, 1 at the end.
+        sigma: standard deviation of w, as the RMS distance from its mean.
     """
     return NOISE * sigma * max(0.0, 1 - progress / NOISY) ** 2
 
@@ -95,7 +95,7 @@ _MOTION_SCALE = 0.1  # radians or image widths that correspond to 1 in w
 
 
 def mean_and_sigma(w: FloatArray) -> tuple[FloatArray, float]:
-    """Return the mean of w [N, w_dim], and the root of the mean squared distance from it."""
+    """Return the mean of w [N, w_dim], and the RMS distance from it."""
     exact = w.astype(np.float64)
     mean = exact.mean(0)
     return mean.astype(np.float32), float(np.sqrt(np.mean(np.sum((exact - mean) ** 2, 1))))
@@ -103,12 +103,12 @@ def mean_and_sigma(w: FloatArray) -> tuple[FloatArray, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """Path of the search: the state after every step, of which the last is the result.
+    """Trace of the search: the state after every step; the last is the result.
 
     Attributes:
-        ws: float32 [steps, num_ws, w_dim], without the noise.
-        motion: float32 [steps, 3], arguments of sg3tf.latents.transform_matrix; None: not searched for.
-        distances: float32 [steps], of the image with noise, before the step.
+        ws: float32 [steps, num_ws, w_dim], without noise.
+        motion: float32 [steps, 3], arguments of sg3tf.latents.transform_matrix; None if not optimized.
+        distances: float32 [steps], before each step, for the image with noise.
 
     Examples:
         >>> from sg3tf.editing.perceptual import pixels
@@ -126,7 +126,7 @@ class Trace:
 
 
 class _Candidate:
-    """Variables of the search: style vectors, one for all layers or one for each, and optionally a motion."""
+    """Variables to optimize: one style vector for all layers or one per layer, and optionally a motion."""
 
     def __init__(self, mean: FloatArray, num_ws: int, space: str, search_transform: bool) -> None:
         self._num_ws = num_ws
@@ -160,22 +160,22 @@ def project_image(
     seed: int = 0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Trace:
-    """Optimize w from its mean towards `target` with Adam, under fading noise.
+    """Optimize w, starting at its mean, toward `target` with Adam and decaying noise.
 
     Args:
-        G: computes in float32; its weights are not changed.
+        G: generator that computes in float32; its weights are not changed.
         target: [H, W, C] in [-1, 1].
-        distance: to minimize.
-        mean, sigma: of w: [w_dim], and its standard deviation as the distance from the mean.
-        space: "w", one style vector for all layers, or "w+", one for each.
-        search_transform: also search for a rotation and a translation, starting with none.
+        distance: distance to minimize.
+        mean, sigma: mean [w_dim] of w, and the RMS distance from it, see `mean_and_sigma`.
+        space: "w" for one style vector for all layers, or "w+" for one per layer.
+        search_transform: also optimize a rotation and a translation, starting from none.
         steps, learning_rate: of Adam; the rate is multiplied by `learning_rate_factor`.
-        seed: of the noise.
-        progress: wraps the numbers of the steps, e.g. in a progress bar.
+        seed: seed of the noise.
+        progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
-        ValueError: an unknown space.
-        FloatingPointError: a distance that is not finite.
+        ValueError: unknown space.
+        FloatingPointError: a distance is not finite.
     """
     if space not in ("w", "w+"):
         raise ValueError(f"space={space}: use w or w+")
@@ -197,7 +197,7 @@ def project_image(
 def _step_function(
     G: Generator, target: FloatArray, distance: Distance, candidate: _Candidate
 ) -> Callable[..., tf.Tensor]:
-    """Return (learning rate, strength of the noise, its seed int32 [2]) -> the distance [] before the step."""
+    """Return the function (learning rate, noise strength, noise seed int32 [2]) -> distance [] before the step."""
     optimizer = keras.optimizers.Adam(0.0)
     optimizer.build(candidate.variables)
 
@@ -210,7 +210,7 @@ def _step_function(
             transform = None if motion is None else transform_matrix(motion)
             image = G.synthesis(candidate.ws(noise), transform=transform)
             found = distance(image, tf.constant(target))[0]
-            # Adam divides by past gradients: without the logarithm, the small ones near the end would hardly count.
+            # Adam divides by past gradients: without the logarithm, the small ones near the end would have no effect.
             loss = tf.math.log(found + _MIN_DISTANCE)
         optimizer.learning_rate.assign(rate)
         optimizer.apply(tape.gradient(loss, candidate.variables))

@@ -1,4 +1,4 @@
-"""SeFa: directions that change the styles of a network most (arXiv 2007.06600, section 3.2)."""
+"""SeFa: directions that change a network's styles most (arXiv 2007.06600, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sg3tf.models.stylegan3 import StyleGAN3Generator
 
 
 def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[np.float64]:
-    """Eigenvectors of A^T A, where A [styles, w_dim] maps w to the styles of all convolutions that read it.
+    """Eigenvectors of A^T A, where A [styles, w_dim] maps w to the styles of all convolutions that use it.
 
     Args:
-        G: generator of any kind.
-        layers: positions of the style vectors; only convolutions that read these are considered.
-        count: directions.
+        G: any generator.
+        layers: indices of style vectors; only convolutions that use them are considered.
+        count: number of directions.
 
     Returns:
-        [count, w_dim], orthonormal, by falling change; the largest component of each is positive.
+        [count, w_dim], orthonormal, in order of decreasing change; the largest element of each is positive.
 
     Raises:
-        ValueError: no convolution reads these style vectors.
+        ValueError: no convolution uses these style vectors.
     """
     readers = style_matrices(G)
     chosen = [matrix for layer in layers for matrix in readers[layer]]
@@ -37,7 +37,7 @@ def sefa_directions(G: Generator, layers: Sequence[int], count: int) -> NDArray[
 
 
 def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
-    """Return for every style vector the matrices [styles, w_dim] by which the convolutions that read it multiply it.
+    """Return, for every style vector, the matrices [styles, w_dim] of the convolutions that use it.
 
     The Fourier input of StyleGAN3 has no styles.
     """
@@ -52,7 +52,7 @@ def style_matrices(G: Generator) -> list[list[NDArray[np.float64]]]:
     for index, conv in enumerate(G.convs):
         readers[index].append(_matrix(conv.affine))
     if isinstance(G, StyleGAN2Generator):
-        for index, torgb in enumerate(reversed(G.torgbs)):  # one for every two layers, or the last one alone
+        for index, torgb in enumerate(reversed(G.torgbs)):  # one per two layers, or only the last one
             readers[-1 - 2 * index].append(_matrix(torgb.affine) / torgb.affine.units**0.5)
     return readers
 

@@ -1,1 +1,1 @@
-"""Image generation with a trained network: pictures, sheets, videos."""
+"""Image generation with a trained network: images, sheets, videos."""

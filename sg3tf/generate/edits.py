@@ -1,4 +1,4 @@
-"""Directions for a network, found in its weights, in random latents, or by labels; and latents moved along them."""
+"""Find latent directions from a network's weights, random latents, or labels; and move latents along them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def edit_latents(latents: Latents, directions: Directions, number: int, strength
     """Move all latents along a direction.
 
     Args:
-        latents: of N images.
-        directions: the directions, of which one is used.
-        number: of the direction.
+        latents: latents of N images.
+        directions: the directions.
+        number: index of the direction to use.
         strengths: [S], in standard deviations.
 
     Returns:
-        Latents of N * S images, image by image, without their seeds.
+        Latents of N * S images, image by image, without seeds.
     """
     ws = directions_file.apply_direction(latents.ws, directions, number, strengths)
     each = latents[np.repeat(np.arange(len(latents)), len(strengths))]
@@ -41,23 +41,23 @@ def directions_from_samples(w: FloatArray, count: int, layers: list[int]) -> Dir
 
 def directions_from_weights(network: Network, w: FloatArray, count: int, layers: list[int]) -> Directions:
     """Return the directions that change the styles of `layers` most (SeFa); w [N, w_dim] gives standard deviations."""
-    from sg3tf.editing.sefa import sefa_directions  # here, because it needs TensorFlow
+    from sg3tf.editing.sefa import sefa_directions  # imported here, because it needs TensorFlow
 
     found = sefa_directions(network.generator, layers, count)
     return Directions.of([f"sefa{i}" for i in range(count)], found, w, layers)
 
 
 def directions_from_labels(samples: FloatArray, labels: Labels, w: FloatArray, layers: list[int]) -> Directions:
-    """Return a direction for each attribute, towards 1 (InterFaceGAN), and print their accuracies to stderr.
+    """Return a direction toward 1 for each attribute (InterFaceGAN), and print their accuracies to stderr.
 
     Args:
-        samples: [N, w_dim] of the labeled images.
-        labels: of N images.
-        w: [M, w_dim], random ones, for the standard deviations.
+        samples: w [N, w_dim] of the labeled images.
+        labels: labels of N images.
+        w: random w [M, w_dim], for the standard deviations.
         layers: style vectors to move.
 
     Raises:
-        ValueError: an attribute that all images have, or none.
+        ValueError: all images have an attribute, or none does.
     """
     found = []
     for name, column in labels.columns.items():

@@ -1,4 +1,4 @@
-"""Feature maps of a generator's layers, and pictures of them (arXiv 2106.12423, figure 6)."""
+"""Feature maps of a generator's layers, and their visualization (arXiv 2106.12423, figure 6)."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ FloatArray = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 _CONTRAST = 2.5  # standard deviations from gray to black and white
-_MAX_REFERENCES = 8  # images that determine which channels are shown, and in which range
+_MAX_REFERENCES = 8  # images that determine which channels are shown, and their range
 
 
 def layers_of(G: Generator) -> list[Any]:
-    """Return the layers with nonlinearities, from coarse to fine, each with its `name`."""
+    """Return the layers with nonlinearities, from coarse to fine; each has a `name`."""
     return list(G.synthesis_layers[:-1] if isinstance(G, StyleGAN3Generator) else G.convs)
 
 
 class FeatureMaps:
-    """The output of layers, for one image at a time.
+    """Function that returns layer outputs, for one image at a time.
 
     Args:
-        G: the generator, of any kind.
-        positions: into layers_of(G).
+        G: any generator.
+        positions: indices into layers_of(G).
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -54,11 +54,11 @@ class FeatureMaps:
         self.names = [layer.name for layer in self._layers]
 
     def __call__(self, ws: FloatArray, transform: FloatArray | None = None) -> list[FloatArray]:
-        """Return the feature maps of one image, without the margin around the canvas.
+        """Return the feature maps of one image, without the canvas margin.
 
         Args:
             ws: [num_ws, w_dim].
-            transform: [3, 3]; None for none.
+            transform: [3, 3], or None.
 
         Returns:
             [H, W, C] for every layer.
@@ -83,11 +83,11 @@ def _crop_margin(layer: Any, feature_map: FloatArray) -> FloatArray:
 
 @dataclasses.dataclass(frozen=True)
 class ColorMapping:
-    """Three channels of a layer as red, green and blue.
+    """Mapping of three channels of a layer to red, green and blue.
 
     Attributes:
         channels: [3].
-        center, radius: float32 [3], the value that is gray, and the distance of black and white from it.
+        center, radius: float32 [3], the value shown as gray, and the distance from it to black and white.
 
     Examples:
         >>> feature_map = np.random.default_rng(0).standard_normal([8, 8, 5])
@@ -101,15 +101,15 @@ class ColorMapping:
 
     @classmethod
     def from_feature_maps(cls, feature_maps: Sequence[FloatArray]) -> ColorMapping:
-        """Choose the channel of the highest variance, then those that add most variance to it.
+        """Choose the channel with the highest variance, then those that add the most variance.
 
         Args:
-            feature_maps: of some images, [H, W, C].
+            feature_maps: feature maps of some images, [H, W, C].
         """
         values = np.concatenate([a.reshape(-1, a.shape[-1]) for a in feature_maps]).astype(np.float64)
         centered = values - values.mean(axis=0)
         covariance = centered.T @ centered  # its factor has the same pivots, and fewer rows
-        channels = np.resize(_pivots(covariance)[:3], 3)  # repeated in networks with less than three
+        channels = np.resize(_pivots(covariance)[:3], 3)  # repeats channels if there are fewer than three
         deviation = values[:, channels].std(axis=0)
         return cls(
             channels,
@@ -118,24 +118,24 @@ class ColorMapping:
         )
 
     def __call__(self, feature_map: FloatArray) -> Picture:
-        """Return a picture uint8 [H, W, 3] of a feature map [H, W, C]."""
+        """Return an image uint8 [H, W, 3] of a feature map [H, W, C]."""
         return to_uint8((feature_map[..., self.channels] - self.center) / self.radius)
 
 
 def _pivots(covariance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Order channels by the variance that each adds to the earlier ones: pivots of a QR decomposition of samples."""
+    """Order channels by the variance each adds to the previous ones, as the pivots of a QR decomposition do."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     root = np.sqrt(np.maximum(eigenvalues, 0))[:, None] * vectors.T
     return np.asarray(qr(root, mode="r", pivoting=True)[1])
 
 
 class LayerPictures:
-    """Pictures of the layers that draw some latents.
+    """Visualizations of layers for some latents.
 
     Args:
-        network: one with a Keras model.
-        latents: the latents; the color mappings are chosen on some of them.
-        positions: of the layers, into layers_of(network.generator).
+        network: network with a Keras model.
+        latents: the latents; some of them determine the color mappings.
+        positions: indices of the layers in layers_of(network.generator).
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -154,10 +154,10 @@ class LayerPictures:
         self._colors = [ColorMapping.from_feature_maps(layer) for layer in zip(*references, strict=True)]
 
     def tiles(self, number: int) -> list[Picture]:
-        """Return the layers' pictures of one of the latents, and its image.
+        """Return the layer visualizations and the image of one latent.
 
         Returns:
-            uint8 [H, W, 3] each, of the size of the image; the image has 4 channels if the network's have.
+            uint8 [H, W, 3] each, at the image size; the image has 4 channels if the network's images do.
         """
         tiles = [colors(layer) for colors, layer in zip(self._colors, self._compute(number), strict=True)]
         one = self._latents[[number]]
@@ -170,11 +170,11 @@ class LayerPictures:
 
         Args:
             rows: caption -> `tiles`.
-            columns: layers side by side.
-            scale: side of the square that each pixel becomes.
+            columns: number of layers side by side.
+            scale: integer enlargement factor.
 
         Returns:
-            uint8 [H, W, 3], or 4 channels as the image.
+            uint8 [H, W, 3], or 4 channels like the image.
         """
         names = [*self._feature_maps.names, "image"]
         blocks = []
@@ -183,7 +183,7 @@ class LayerPictures:
             blank = [""] * (columns - len(names[part]) if start else 0)
             block = {caption: [enlarge(tile, scale) for tile in tiles[part]] for caption, tiles in rows.items()}
             blocks.append(with_captions([*names[part], *blank], block))
-        _, width, channels = np.max([block.shape for block in blocks], axis=0)  # captions are of different lengths
+        _, width, channels = np.max([block.shape for block in blocks], axis=0)  # captions differ in length
         missing = [((0, 0), (0, width - block.shape[1]), (0, channels - block.shape[2])) for block in blocks]
         white = [np.pad(block, pad, constant_values=255) for block, pad in zip(blocks, missing, strict=True)]
         return np.concatenate(white)

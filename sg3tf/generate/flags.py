@@ -1,4 +1,4 @@
-"""Flags of the programs that draw with a network, and the latents, trajectories and transforms that they specify."""
+"""Flags of the commands that generate with a network, and the latents, trajectories and transforms they specify."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sg3tf.version import __version__
 
 FloatArray = NDArray[np.float32]
 
-# Flags that do not influence the image, or that its metadata has already.
+# Flags that do not affect the image, or are already in its metadata.
 _NOT_IN_METADATA = {
     "batch", "out", "outdir", "save_latents", "network", "timeout_s", "ssl_ca_file", "api_key_file"
 }  # fmt: skip
@@ -36,23 +36,23 @@ _CONNECTION = ("timeout_s", "ssl_ca_file", "api_key_file")
 
 
 def define_network(options: flags.FlagValues) -> None:
-    """Define --network, --batch, and the flags of a connection to a server."""
+    """Define --network, --batch, and the flags for a connection to a server."""
     shared.define_network(
         options,
         "Generator: portraits-32, .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL.",
     )
-    shared.define_batch(options, None, "Images at a time, which changes no byte of them; default: up to 8, by memory.")
+    shared.define_batch(options, None, "Images at a time; does not affect the images; default: up to 8, by memory.")
     flags.DEFINE_float(
         "timeout_s",
         None,
-        "Deadline of each request to a server with its retries, in seconds; default: 60.",
+        "Deadline for each request to a server, including retries, in seconds; default: 60.",
         lower_bound=0.001,
         flag_values=options,
     )
     flags.DEFINE_string(
         "ssl_ca_file",
         None,
-        "PEM file of the certificates to trust, which turns TLS to a server on.",
+        "PEM file with trusted certificates; enables TLS to a server.",
         flag_values=options,
     )
     flags.DEFINE_string(
@@ -61,7 +61,7 @@ def define_network(options: flags.FlagValues) -> None:
 
 
 def define_latents(options: flags.FlagValues, seeds: str) -> None:
-    """Define the flags of images: network, seeds or latents, truncation, class, transform, --save_latents.
+    """Define the flags for images: network, seeds or latents, truncation, class, transform, --save_latents.
 
     Args:
         seeds: default of --seeds.
@@ -74,7 +74,7 @@ def define_latents(options: flags.FlagValues, seeds: str) -> None:
     flags.DEFINE_string(
         "latents",
         None,
-        "Latents instead of seeds: .npz file that --save_latents has written, or one beside a grid of a run.",
+        "Latents instead of seeds: .npz file written by --save_latents, or the one next to a run's image grid.",
         flag_values=options,
     )
     flags.DEFINE_string(
@@ -84,7 +84,7 @@ def define_latents(options: flags.FlagValues, seeds: str) -> None:
 
 
 def define_trajectory(options: flags.FlagValues) -> None:
-    """Define the flags of a video through keyframes, which are those of images and more."""
+    """Define the flags for a video through keyframes, which include those for images."""
     define_latents(options, seeds="0-3")
     flags.DEFINE_enum(
         "curve", "cubic", CURVES,
@@ -101,7 +101,7 @@ def define_trajectory(options: flags.FlagValues) -> None:
 def define_save_latents(options: flags.FlagValues) -> None:
     """Define --save_latents."""
     flags.DEFINE_string(
-        "save_latents", None, ".npz file to write the latents to, for --latents of other commands.", flag_values=options
+        "save_latents", None, ".npz file for the latents, to pass to other commands as --latents.", flag_values=options
     )
 
 
@@ -114,8 +114,8 @@ def define_picture(options: flags.FlagValues, help: str, endings: Sequence[str] 
     """Define --out and --scale.
 
     Args:
-        help: of --out.
-        endings: of the files that can be written; "" for a folder.
+        help: help text of --out.
+        endings: supported suffixes; "" for a folder.
     """
 
     def check_ending(out: str | None) -> bool:
@@ -138,11 +138,11 @@ def define_picture(options: flags.FlagValues, help: str, endings: Sequence[str] 
 
 
 def network_from_flags(options: Any) -> Network:
-    """Open --network, and let it truncate towards --trunc_center, if the command has a --class.
+    """Open --network, and set its truncation center from --trunc_center if the command has a --class.
 
     Raises:
-        ValueError: --trunc_center=class for a network without labels, or without --class; --trunc_cutoff beyond the
-            style vectors of the network; either without --trunc.
+        ValueError: --trunc_center=class for an unconditional network, or without --class; --trunc_cutoff greater than
+            the network's number of style vectors; either flag without --trunc.
     """
     if "trunc" in options and not options.trunc:
         _require_no_truncation(options)
@@ -160,7 +160,7 @@ def network_from_flags(options: Any) -> Network:
 
 
 def latents_from_flags(network: Network, options: Any, uses_class: bool = False) -> Latents:
-    """Return the latents that the flags specify: seed by seed, and for each of them in the order of --trunc.
+    """Return the latents that the flags specify, seed by seed, and for each seed in the order of --trunc.
 
     Args:
         network: the network they are for.
@@ -168,7 +168,7 @@ def latents_from_flags(network: Network, options: Any, uses_class: bool = False)
         uses_class: True for a command that needs --class for more than seeds.
 
     Raises:
-        OSError, ValueError: files or values that do not fit, named by their flags.
+        OSError, ValueError: unsuitable files or values; the message names the flag.
     """
     _check_seeds_or_latents(options)
     if options.latents and not uses_class:
@@ -179,7 +179,7 @@ def latents_from_flags(network: Network, options: Any, uses_class: bool = False)
 
 
 def keyframes_from_flags(network: Network, options: Any) -> Latents:
-    """Return the latents of --seeds or --latents, not truncated."""
+    """Return the latents of --seeds or --latents, without truncation."""
     _check_seeds_or_latents(options)
     if options.latents and options.curve == "slerp":
         raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
@@ -196,7 +196,7 @@ def trajectory_from_flags(options: Any, frames: int = 60) -> Trajectory:
         frames: default of --frames.
 
     Raises:
-        ValueError: flags that are not numbers, by their names.
+        ValueError: a flag is not a number; the message names it.
     """
     psi = parse_numbers("trunc", options.trunc) if options.trunc else None
     motion = _motion_from_flags(options) if options.rotate or options.translate else None
@@ -207,8 +207,8 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
     """Return the latents of seeds or of an .npz file, truncated according to the flags.
 
     Args:
-        text: seeds and ranges, or the name of a file.
-        is_file: True for a file, False for seeds; None: a file if the text ends in .npz.
+        text: seeds and ranges, or a file name.
+        is_file: True for a file, False for seeds; None to decide by the suffix .npz.
     """
     psis = parse_numbers("trunc", options.trunc) if options.trunc else [1.0]
     if not (is_latents_file(text) if is_file is None else is_file):
@@ -219,19 +219,19 @@ def parse_latents(network: Network, text: str, options: Any, is_file: bool | Non
 
 
 def is_latents_file(text: str) -> bool:
-    """Tell an .npz file of latents from seeds and ranges."""
+    """Return True for an .npz file of latents, False for seeds and ranges."""
     return text.endswith(".npz")
 
 
 def refuse_unused_class(options: Any, *files: str) -> None:
-    """Refuse --class where all latents are of files, which have their labels, unless truncation moves towards it.
+    """Reject --class if all latents come from files, which have their own labels, unless truncation uses it.
 
     Args:
         options: the flags.
-        files: names of the flags that have the files.
+        files: names of the flags that hold the files.
 
     Raises:
-        ValueError: --class is given, and not used.
+        ValueError: --class is given, but not used.
     """
     name = options["class"].value
     if name is not None and options.trunc_center != "class":
@@ -240,7 +240,7 @@ def refuse_unused_class(options: Any, *files: str) -> None:
 
 
 def _load(file: str, network: Network, options: Any) -> Latents:
-    """Return the latents of an .npz file, those of --tiles if it is given."""
+    """Return the latents of an .npz file, restricted to --tiles if given."""
     latents = latents_file.load(Path(file), network)
     if "tiles" not in options or options.tiles is None:
         return latents
@@ -249,7 +249,7 @@ def _load(file: str, network: Network, options: Any) -> Latents:
 
 
 def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
-    """Return the latents with `transform` [3, 3] in front of the transforms that they have already."""
+    """Compose `transform` [3, 3] with the latents' own transforms, which move the image first."""
     if transform is None:
         return latents
     earlier = np.eye(3, dtype=np.float32) if latents.transform is None else latents.transform
@@ -257,7 +257,7 @@ def apply_transform(latents: Latents, transform: FloatArray | None) -> Latents:
 
 
 def label_from_flags(network: Network, options: Any) -> FloatArray | None:
-    """Return the label vector [label_dim] of --class, names, numbers or a vector; None for a network without labels."""
+    """Return the label [label_dim] of --class: names, numbers or a vector; None for an unconditional network."""
     text, dim = options["class"].value, network.label_dim
     if text is None and not dim:
         return None
@@ -265,7 +265,7 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
         raise ValueError(f"class={text}: leave it out, as network={network.name} has no labels")
     if text is not None and (vector := _label_vector(text, network)) is not None:
         return vector
-    scale = network.label_scale  # labels that have one are no classes
+    scale = network.label_scale  # labels with a scale are not classes
     label = None if text is None or scale else network.label_of_class(text)
     if label is None:
         choice = "a number" if dim == 1 else f"a vector of {dim} numbers"
@@ -278,7 +278,7 @@ def label_from_flags(network: Network, options: Any) -> FloatArray | None:
 
 
 def _label_vector(text: str, network: Network) -> FloatArray | None:
-    """Return the label of label_dim numbers in `text`, standardized if the data set was; None for something else."""
+    """Return the label of label_dim numbers in `text`, standardized as in the data set; None if it is not a vector."""
     if text in network.classes:
         return None
     try:
@@ -292,7 +292,7 @@ def _label_vector(text: str, network: Network) -> FloatArray | None:
 
 
 def transform_from_flags(network: Network, options: Any) -> FloatArray | None:
-    """Return the transform [3, 3] of --rotate and --translate; None if they are absent or 0."""
+    """Return the transform [3, 3] of --rotate and --translate; None if they are not given or 0."""
     if len(options.rotate or []) > 1 or ":" in (options.translate or ""):
         given = f"rotate={','.join(options.rotate or ['0'])}, translate={options.translate or '0,0'}"
         raise ValueError(f"{given}: give one value each; several are for videos")
@@ -304,7 +304,7 @@ def transform_from_flags(network: Network, options: Any) -> FloatArray | None:
 
 
 def single_truncation(options: Any) -> float:
-    """Return the truncation of a command that makes no sweeps."""
+    """Return the truncation, for commands without sweeps."""
     psis = parse_numbers("trunc", options.trunc or ["1"])
     if len(psis) > 1:
         raise ValueError(f"trunc={','.join(options.trunc)}: give one number; grid makes sweeps")
@@ -312,7 +312,7 @@ def single_truncation(options: Any) -> float:
 
 
 def parse_numbers(flag: str, texts: Sequence[str]) -> list[float]:
-    """Return the finite numbers of a list flag; ValueError names the flag."""
+    """Return the finite numbers of a list flag; raise a ValueError that names the flag."""
     try:
         values = [float(text) for text in texts]
     except ValueError:
@@ -323,10 +323,10 @@ def parse_numbers(flag: str, texts: Sequence[str]) -> list[float]:
 
 
 def style_range(text: str, num_ws: int) -> list[int]:
-    """Return positions of style vectors: "coarse", "middle", "fine" (thirds), numbers and ranges, joined by commas.
+    """Return style vector indices: "coarse", "middle", "fine" (thirds), numbers and ranges, separated by commas.
 
     Raises:
-        ValueError: another form, or positions that the network does not have.
+        ValueError: malformed text, or an index out of range.
     """
     thirds = ("coarse", "middle", "fine")
     positions: set[int] = set()
@@ -346,16 +346,16 @@ def style_range(text: str, num_ws: int) -> list[int]:
 
 
 def parse_positions(flag: str, text: str | None, count: int, of: str = "this network") -> list[int]:
-    """Return the numbers and ranges of a flag that count from 0; None for all.
+    """Return the indices in a flag of numbers and ranges, from 0; None means all.
 
     Args:
-        flag: name of the flag, a plural such as "layers", for messages.
+        flag: flag name, a plural such as "layers", for messages.
         text: value of the flag.
-        count: how many there are.
-        of: what has them, for messages.
+        count: number of items.
+        of: owner of the items, for messages.
 
     Raises:
-        ValueError: another form, or numbers out of range.
+        ValueError: malformed text, or numbers out of range.
     """
     try:
         numbers = list(range(count)) if text is None else parse_seeds(text)
@@ -370,7 +370,7 @@ def parse_positions(flag: str, text: str | None, count: int, of: str = "this net
 
 
 def flags_as_metadata(options: Any) -> dict[str, str]:
-    """Return the flags that were given and influence the image, for its metadata."""
+    """Return the given flags that affect the image, for its metadata."""
     given = {name: str(options[name].serialize()).partition("=")[2] for name in options if options[name].present}
     return {name: value for name, value in given.items() if name not in _NOT_IN_METADATA}
 
@@ -383,7 +383,7 @@ def save_picture(options: Any, picture: NDArray[np.uint8]) -> None:
 
 
 def save_latents(options: Any, latents: Latents) -> None:
-    """Write --save_latents, if it is given."""
+    """Write --save_latents, if given."""
     if options.save_latents:
         latents_file.save(Path(options.save_latents), latents)
 
@@ -396,7 +396,7 @@ def _check_seeds_or_latents(options: Any) -> None:
 
 
 def _require_no_truncation(options: Any) -> None:
-    """Raise ValueError if a flag says how to truncate."""
+    """Raise ValueError if a truncation flag is given."""
     for flag, value, default in (
         ("trunc_cutoff", options.trunc_cutoff, None),
         ("trunc_center", options.trunc_center, "all"),
@@ -406,11 +406,11 @@ def _require_no_truncation(options: Any) -> None:
 
 
 def _motion_from_flags(options: Any) -> NDArray[np.float64]:
-    """Return rows (angle in radians clockwise, image widths right and down) that hold all values of both flags."""
+    """Return rows (clockwise angle in radians, image widths right and down) with all values of both flags."""
     angles = np.radians(parse_numbers("rotate", options.rotate or ["0"]))
     shifts = [parse_numbers("translate", pair.split(",")) for pair in (options.translate or "0,0").split(":")]
     if any(len(shift) != 2 for shift in shifts):
         raise ValueError(f"translate={options.translate}: give X,Y, or several of them, like 0,0:0.1,0")
-    # Both are piecewise linear: their corners meet on a grid that divides the steps of either evenly.
+    # Both are piecewise linear: use a grid that contains the corners of both.
     count = max(len(angles) - 1, 1) * max(len(shifts) - 1, 1) + 1
     return np.column_stack([resample(angles, count, False), resample(shifts, count, False)])

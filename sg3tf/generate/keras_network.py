@@ -1,8 +1,8 @@
-"""Networks that were loaded as Keras models, computed one image at a time.
+"""Networks loaded as Keras models, computed one image at a time.
 
-The last bits of an image in a batch depend on the batch's size and on the place in it, since matrices of another shape
-are summed in another order. Alone, an image has the same bytes every time, and several side by side take no longer than
-a batch (docs/generate.md).
+In a batch, an image's last bits depend on the batch size and its position, because differently shaped matrices are
+summed in a different order. Computed alone, an image always has the same bytes, and computing several in parallel takes
+no longer than a batch (docs/generate.md).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SAMPLES_AT_A_TIME = 1000
 
 
 def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: int) -> Callable[..., NDArray[Any]]:
-    """Turn a function of batches into one that computes batches of one, several side by side.
+    """Convert a batch function into one that computes rows separately, several in parallel.
 
     Args:
         function: named arguments [1, ...] -> result [1, ...].
-        row: shape and type of the result without its first axis.
-        parallel: how many are computed side by side.
+        row: shape and dtype of the result without its first axis.
+        parallel: number of rows computed in parallel.
 
     Returns:
-        A function of named arrays [N, ...], or None, which is left out, to an array [N, ...].
+        Function from named arrays [N, ...] to an array [N, ...]; arguments that are None are omitted.
     """
 
     def compute(one: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -52,16 +52,16 @@ def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel:
 
 
 def default_batch(resolution: Resolution) -> int:
-    """Return the number of images to compute side by side: 8, or fewer if they would take a quarter of the memory."""
+    """Return the number of images to compute in parallel: 8, or fewer if they would take a quarter of the memory."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * size_of(resolution).pixels), 1, _BATCH))
 
 
 class KerasNetwork(Network):
-    """Network of a generator.
+    """Network for a Keras generator.
 
     Args:
-        G: of any kind.
+        G: any generator.
         name: its name in messages.
         batch: see open_network.
 
@@ -99,7 +99,7 @@ class KerasNetwork(Network):
         return self._generator
 
     def identity(self) -> str:
-        """Return the digest of configuration and weights, and the precision unless it is float32."""
+        """Return the digest of configuration and weights, with the precision unless it is float32."""
         policy = self._generator.dtype_policy.name
         return weights_digest(self._generator) + ("" if policy == "float32" else f" {policy}")
 
@@ -118,7 +118,7 @@ class KerasNetwork(Network):
         return to_uint8(images)
 
     def _sample_w(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
-        """Return w of many z at a time; the last bits may depend on the batch."""
+        """Return w for z in large batches; the last bits may depend on the batch."""
         labels = None if label is None else np.tile(label, [len(z), 1])
         parts = [slice(start, start + _SAMPLES_AT_A_TIME) for start in range(0, len(z), _SAMPLES_AT_A_TIME)]
         mapping = self._generator.mapping_network

@@ -1,7 +1,7 @@
-"""Latents of images, and the .npz file in which one command passes them to the next.
+"""Latents of images, and the .npz file that passes them between commands.
 
-A file of --save_latents has style vectors, which belong to one network. The file beside a grid of a training run, such
-as fakes000200.npz, has the z of each tile instead, row by row from the top left, for any network of the run.
+A file written by --save_latents has style vectors, which belong to one network. The file next to a training run's image
+grid, such as fakes000200.npz, instead has the z of each tile, row by row from the top left, for any network of the run.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sg3tf.utils.files import atomic_write
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """Latents of N images. All but the style vectors may be None: unknown or not used.
+    """Latents of N images. All fields except the style vectors may be None: unknown or not used.
 
     Attributes:
-        ws: float32 [N, num_ws, w_dim], truncated already.
+        ws: float32 [N, num_ws, w_dim], already truncated.
         transform: float32 [N, 3, 3], inverse transforms of the images, in units of the image width.
         seeds: int64 [N].
         psi: float32 [N], truncation.
         label: float32 [N, label_dim].
-        tiles: int64 [N], positions in the file that they were read from, for names; not saved.
+        tiles: int64 [N], positions in the file they were read from, for names; not saved.
 
     Examples:
         >>> latents = Latents(np.zeros([3, 16, 512], np.float32), seeds=np.array([5, 7, 9]))
@@ -58,17 +58,18 @@ class Latents:
         return {name: array for name, array in arrays.items() if array is not None}
 
     def digest(self) -> str:
-        """Return a digest of all arrays ("sha256:...")."""
+        """Return the digest of all arrays ("sha256:...")."""
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
             digest.update(f"{name} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         return f"sha256:{digest.hexdigest()}"
 
     def names(self) -> list[str]:
-        """Return a distinct name for each image: seed0003, latent0003 without seeds.
+        """Return a distinct name for each image: seed0003, or latent0003 without seeds.
 
-        A latent has the number of its tile, or of its place. If they differ in it, -class2 follows (-label2 for the
-        third of vectors) and -trunc0.70. If that is not enough, as for a seed that is given twice, so does -1, -2, ...
+        A latent's number is that of its tile or, without tiles, its position. If images differ in their labels, -class2
+        follows (-label2 for the third distinct vector); if they differ in truncation, -trunc0.70. If names are still
+        not distinct, as for a repeated seed, -1, -2, ... follow.
         """
         positions = range(len(self)) if self.tiles is None else self.tiles
         first = positions if self.seeds is None else self.seeds
@@ -83,7 +84,7 @@ class Latents:
 
 
 def _label_suffixes(label: NDArray[np.float32] | None) -> list[str]:
-    """Return -class2 or -label2 for labels that differ, [] for others."""
+    """Return suffixes -class2 or -label2 if labels differ, otherwise []."""
     if label is None or not label.size or len(distinct := np.unique(label, axis=0)) < 2:
         return []
     if ((distinct == 0) | (distinct == 1)).all() and (distinct.sum(1) == 1).all():
@@ -93,7 +94,7 @@ def _label_suffixes(label: NDArray[np.float32] | None) -> list[str]:
 
 
 def _psi_suffixes(psi: NDArray[np.float32] | None) -> list[str]:
-    """Return -trunc0.70 for truncations that differ, with as many digits as they need, [] for others."""
+    """Return suffixes -trunc0.70 if truncations differ, with as many digits as needed, otherwise []."""
     if psi is None or len(distinct := np.unique(psi)) < 2:
         return []
     digits = next((n for n in (2, 3, 4, 5, 6) if len({f"{value:.{n}f}" for value in distinct}) == len(distinct)), 9)
@@ -102,13 +103,13 @@ def _psi_suffixes(psi: NDArray[np.float32] | None) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """Inputs of the generator for the N tiles of a grid.
+    """Generator inputs for the N tiles of a grid.
 
     Attributes:
         z: float32 [N, z_dim].
         seeds: int64 [N], from which sg3tf.latents.z_from_seeds draws z.
         label: float32 [N, label_dim]; label_dim is 0 without labels.
-        noise: noise of StyleGAN2's layers, "const": the images that the layers keep, as `sg3tf generate` uses them.
+        noise: noise of StyleGAN2's layers; "const" for the stored noise images, which `sg3tf generate` uses.
 
     Examples:
         >>> Tiles(np.zeros([2, 512], np.float32), np.arange(2), np.zeros([2, 0], np.float32)).noise
@@ -135,13 +136,13 @@ def save(path: Path, latents: Latents) -> None:
 
 
 def load(path: Path, network: Network) -> Latents:
-    """Read a file that `save` or `save_tiles` has written; only `ws` is required, or `z`.
+    """Read a file written by `save` or `save_tiles`; only `ws` or `z` is required.
 
-    Projections of other StyleGAN programs have `ws` under the name `w`.
+    Other StyleGAN programs save projections with `ws` named `w`, which is accepted, too.
 
     Raises:
         OSError: no such file.
-        ValueError: another kind of file, or latents of another network.
+        ValueError: wrong kind of file, or latents of another network.
     """
     names = ["z", *(field.name for field in dataclasses.fields(Latents) if field.name != "tiles")]
     try:

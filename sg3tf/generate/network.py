@@ -1,4 +1,4 @@
-"""Generators to draw with: one interface to a Keras model, a SavedModel and a model on a server. NumPy only."""
+"""Common interface to generators: a Keras model, a SavedModel, or a model on a server. NumPy only."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Shape = tuple[int | None, ...]
 
 
 class Network(abc.ABC):
-    """Latents to style vectors to images.
+    """Generator that maps latents to style vectors, and style vectors to images.
 
-    Every image is a function of its own latents alone, to the last bit: docs/generate.md.
+    Every image depends only on its own latents, bit for bit (docs/generate.md).
 
     Attributes:
-        name: file, folder or address that it was opened from, for messages.
-        batch: number of images that are computed at a time.
-        z_dim, w_dim, num_ws: sizes of latents, of style vectors, and the number of style vectors of an image.
+        name: file, folder or address it was opened from, for messages.
+        batch: number of images computed at a time.
+        z_dim, w_dim, num_ws: sizes of latents and style vectors, and number of style vectors per image.
         label_dim: size of a label; 0 without labels.
-        resolution, channels: of the images; resolution is the side of a square, or a Size (width, height).
+        resolution, channels: image size; resolution is the side of a square, or a Size (width, height).
         supports_transform: True if images can be rotated and translated.
-        classes: names of the classes, label_dim of them; () if unknown.
-        label_scale: of the numbers of a label before the data set standardized them; None if it did not, or if unknown.
+        classes: the label_dim class names; () if unknown.
+        label_scale: scale of labels before the data set standardized them; None if it did not, or if unknown.
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -68,16 +68,16 @@ class Network(abc.ABC):
         self.resolution, self.channels, self.supports_transform = resolution, channels, supports_transform
 
     def label_of_class(self, class_name: str) -> FloatArray | None:
-        """Return the label [label_dim] of a class, by name or number, or of several; None if one is unknown."""
+        """Return the label [label_dim] of one or several classes, by name or number; None if one is unknown."""
         return label_of(class_name, self.classes, self.label_dim)
 
     @abc.abstractmethod
     def identity(self) -> str:
-        """Return a text that differs between networks of different weights or precision."""
+        """Return a string that identifies the weights and precision."""
 
     @abc.abstractmethod
     def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
-        """Return style vectors [N, num_ws, w_dim], not truncated, of z [N, z_dim] and label [N, label_dim] or None."""
+        """Return untruncated style vectors [N, num_ws, w_dim] for z [N, z_dim] and label [N, label_dim] or None."""
 
     @abc.abstractmethod
     def _average(self) -> FloatArray:
@@ -85,20 +85,20 @@ class Network(abc.ABC):
 
     @abc.abstractmethod
     def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
-        """Return images [N, H, W, C] of ws [N, num_ws, w_dim] and transform [N, 3, 3] or None."""
+        """Return images [N, H, W, C] for ws [N, num_ws, w_dim] and transform [N, 3, 3] or None."""
 
     @property
     def generator(self) -> Generator:
         """The Keras model.
 
         Raises:
-            ValueError: a network of another kind.
+            ValueError: the network is not a Keras model.
         """
         raise ValueError(f"network={self.name}: its layers are out of reach; give a .keras file or a run folder")
 
     @cached_property
     def w_avg(self) -> FloatArray:
-        """float32 [w_dim], the average style vector, which truncation moves towards; may be set to another one."""
+        """Average style vector, float32 [w_dim], the center of truncation; can be set."""
         return self._average()
 
     def class_average(self, label: ArrayLike) -> FloatArray:
@@ -113,13 +113,13 @@ class Network(abc.ABC):
         Args:
             z: [N, z_dim].
             psi, cutoff: truncation, see sg3tf.latents.truncate.
-            label: [label_dim] for all or [N, label_dim]; required by a network with labels, refused by one without.
+            label: [label_dim] for all, or [N, label_dim]; only for a conditional network, which requires it.
 
         Returns:
             float32 [N, num_ws, w_dim].
 
         Raises:
-            ValueError: shapes that do not fit the network.
+            ValueError: shapes do not match the network.
             OSError: no answer from the server.
         """
         z = np.asarray(z, np.float32)
@@ -131,12 +131,12 @@ class Network(abc.ABC):
         return latents.truncate(ws, self.w_avg, psi, cutoff)
 
     def sample_w(self, count: int = 10_000, seed: int = 0, label: FloatArray | None = None) -> FloatArray:
-        """Return w of standard normal z, not truncated.
+        """Return w for standard normal z, without truncation.
 
         Args:
             count: number of samples.
-            seed: of the z.
-            label: [label_dim], for a network with labels.
+            seed: seed of z.
+            label: [label_dim], for a conditional network.
 
         Returns:
             float32 [count, w_dim].
@@ -148,7 +148,7 @@ class Network(abc.ABC):
         return self.map(z, label=label)[:, 0]
 
     def images(self, ws: ArrayLike, transform: ArrayLike | None = None) -> Iterator[ByteArray]:
-        """Yield images one by one, computed `batch` at a time on demand; arguments as in `synthesize`."""
+        """Yield images one by one, computed lazily, `batch` at a time; arguments as in `synthesize`."""
         ws = np.asarray(ws, np.float32)
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ValueError(f"ws of shape {ws.shape}: network={self.name} takes [N, {self.num_ws}, {self.w_dim}]")
@@ -162,13 +162,13 @@ class Network(abc.ABC):
 
         Args:
             ws: [N, num_ws, w_dim].
-            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; None for none.
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; or None.
 
         Returns:
             uint8 [N, H, W, channels].
 
         Raises:
-            ValueError: shapes that do not fit the network, or a transform for a network without.
+            ValueError: shapes do not match the network, or it does not support transforms.
             OSError: no answer from the server.
         """
         images = [*self.images(ws, transform)]
@@ -201,14 +201,14 @@ class Network(abc.ABC):
 
 
 class ExportedNetwork(Network):
-    """Network of which only the signatures `map` and `synthesize` of `sg3tf export` are at hand.
+    """Network accessible only through the signatures `map` and `synthesize` written by `sg3tf export`.
 
     Args:
         name, batch: see Network.
         shapes: {name: shape} of the inputs and outputs of both signatures.
 
     Raises:
-        ValueError: signatures of another model than a generator.
+        ValueError: the signatures are not those of a generator.
     """
 
     #: The signatures, with their outputs.
@@ -229,7 +229,7 @@ class ExportedNetwork(Network):
 
     @abc.abstractmethod
     def _call(self, signature: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return the output of a signature, row by row of its inputs."""
+        """Return the output of a signature, computed row by row."""
 
     def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
         return self._call_map(z, 1.0, label)

@@ -1,4 +1,4 @@
-"""Opening a network of any kind by its name."""
+"""Open a network of any kind by its name."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _MODEL_FILE = "saved_model.pb"
 
 
 def open_network(text: str, batch: int | None = None, **connection: Any) -> Network:
-    """Return the network that `text` names.
+    """Open the network that `text` names.
 
     Args:
-        text: a .keras file, checkpoint folder or run folder; a SavedModel's folder, or that of its versions, of which
-            the newest is taken; an address for sg3tf.load, such as hf://USER/NAME; or grpc://HOST:PORT/MODEL, a model
-            on a server.
-        batch: number of images at a time; None for 8, or fewer where memory is short.
+        text: a .keras file, checkpoint folder or run folder; a SavedModel folder, or the folder of its versions, for
+            the newest one; an address for sg3tf.load, such as hf://USER/NAME; or grpc://HOST:PORT/MODEL, a model on a
+            server.
+        batch: number of images at a time; None for 8, or fewer if memory is short.
         connection: `timeout_s`, `ssl_ca_file` and `api_key_file` of sg3tf.remote.Client, for a server.
 
     Raises:
-        OSError: nothing there, or no answer.
-        ValueError: something else is there.
+        OSError: the network does not exist, or the server does not answer.
+        ValueError: it is not a network.
     """
     if text.startswith(SCHEME):
         return RemoteNetwork(text, batch, **connection)
@@ -53,7 +53,7 @@ def _with_labels(network: Network, classes: tuple[str, ...], scale: LabelScale |
 
 
 def saved_model_folder(path: Path) -> Path | None:
-    """Return the SavedModel at `path`, or the newest of its versions there; None where there is none."""
+    """Return the SavedModel folder at `path`, or its newest version there; None if there is none."""
     versions = [entry for entry in path.glob("*") if entry.name.isdecimal()]
     newest_first = sorted(versions, key=lambda entry: int(entry.name), reverse=True)
     return next((folder for folder in (path, *newest_first) if (folder / _MODEL_FILE).is_file()), None)

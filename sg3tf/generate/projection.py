@@ -1,4 +1,4 @@
-"""Projection of a picture with a network, and a generator tuned to it."""
+"""Project an image with a network, and tune the generator to it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Projection:
     """Result of `project`.
 
     Attributes:
-        latents: of one image, with a transform if one was searched for.
-        trace: the latents after every step.
-        distances: float32 [steps], before every step, under its noise.
-        image: uint8 [H, W, C] of the latents.
+        latents: latents of the image, with a transform if one was optimized.
+        trace: latents after every step.
+        distances: float32 [steps], before each step, with its noise.
+        image: generated image, uint8 [H, W, C].
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -59,22 +59,22 @@ def project(
     learning_rate: float = 0.1,
     seed: int = 0,
 ) -> Projection:
-    """Search for the latents whose image is nearest to a picture.
+    """Find the latents whose image is closest to a target image.
 
     Args:
-        network: one with a Keras model, which stays as it is.
+        network: network with a Keras model; it is not modified.
         target: [H, W, C] in [-1, 1], from sg3tf.images.
-        distance: of sg3tf.editing.perceptual.
-        label: [label_dim] whose mean of w is the start, for a network with labels.
+        distance: a distance from sg3tf.editing.perceptual.
+        label: [label_dim], for a conditional network; its mean w is the starting point.
         space, steps, learning_rate: see sg3tf.editing.projector.project_image.
-        transform: search for a rotation and a translation, too.
-        seed: of 10 000 latents for the statistics of w, and of the noise.
+        transform: also optimize a rotation and a translation.
+        seed: seed of the noise, and of 10 000 latents for the statistics of w.
 
     Raises:
-        ValueError: a network without gradients, or `transform` for one that does not support it.
+        ValueError: the network has no gradients, or does not support `transform`.
         FloatingPointError: see project_image.
     """
-    G = network.generator.with_dtype("float32")  # in 16 bits small gradients vanish
+    G = network.generator.with_dtype("float32")  # small gradients vanish in 16 bits
     if transform:
         network.require_transform()
     mean, sigma = mean_and_sigma(network.sample_w(seed=seed, label=label))
@@ -107,13 +107,13 @@ def tune_network(
     locality: float = 0.0,
     seed: int = 0,
 ) -> KerasNetwork:
-    """Return the network of a generator that draws `target` at the pivot.
+    """Return a network tuned to generate `target` at the pivot.
 
     Args:
-        network: one with a Keras model, which stays as it is.
+        network: network with a Keras model; it is not modified.
         pivot: latents of one image, from `project`.
         target, distance, steps, learning_rate, locality: see sg3tf.editing.pivotal_tuning.tune.
-        seed: of the latents for locality, at the distance from the pivot that w has from its mean.
+        seed: seed of the latents for locality. Their distance from the pivot is the RMS distance of w from its mean.
     """
     label = None if pivot.label is None else pivot.label[0]
     w = network.sample_w(seed=seed, label=label)
@@ -136,7 +136,7 @@ def tune_network(
 def projection_frames(
     network: Network, target: FloatArray, trace: Latents, count: int = 200
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the picture beside the image of the search, [H, 2 W, C] uint8, at `count` steps or all of fewer."""
+    """Yield frames [H, 2 W, C] uint8 with the target next to the search's image, at `count` steps, or all if fewer."""
     chosen = trace[np.unique(np.linspace(0, len(trace) - 1, count).round().astype(int))]
     left = images.to_uint8(target)
     for right in with_progress(network.images(chosen.ws, chosen.transform), len(chosen), "frames"):
@@ -144,12 +144,12 @@ def projection_frames(
 
 
 def draw_single(network: Network, latents: Latents) -> NDArray[np.uint8]:
-    """Return the image [H, W, C] of one image's latents."""
+    """Return the image [H, W, C] for the latents of one image."""
     return network.synthesize(latents.ws, latents.transform)[0]
 
 
 def psnr(image: NDArray[np.uint8], target: FloatArray) -> float:
-    """Peak signal-to-noise ratio in dB of 8-bit values; infinite for equal ones."""
+    """Peak signal-to-noise ratio of 8-bit values in dB; infinite for equal images."""
     difference = image.astype(np.float64) - images.to_uint8(target)
     with np.errstate(divide="ignore"):
         return float(20 * np.log10(255) - 10 * np.log10(np.mean(difference**2)))

@@ -1,4 +1,4 @@
-"""Networks on a server, TensorFlow Serving's or this project's."""
+"""Networks on a server: TensorFlow Serving, or this project's own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _BATCH = 8
 
 
 class RemoteNetwork(ExportedNetwork):
-    """Network of a model on a server.
+    """Network for a model on a server.
 
     Args:
         address: grpc://HOST:PORT/MODEL.
-        batch: number of concurrent requests of one image each, which the server may batch; None for 8.
+        batch: number of concurrent single-image requests, which the server may batch; None for 8.
         connection: `timeout_s`, `ssl_ca_file` and `api_key_file` of sg3tf.remote.Client.
 
     Raises:
-        ValueError: another form of address, or a model that serving.export has not written.
-        ConnectionError: no answer, or a refusal.
+        ValueError: malformed address, or the model was not exported by serving.export.
+        ConnectionError: the server does not answer, or rejects the request.
     """
 
     def __init__(self, address: str, batch: int | None = None, **connection: Any) -> None:
@@ -49,11 +49,11 @@ class RemoteNetwork(ExportedNetwork):
         self.label_scale = self._client.label_scale()
 
     def identity(self) -> str:
-        """Return the address and the version that answers: the server does not identify the weights."""
+        """Return the address and the model's version, because the server does not identify the weights."""
         return f"{self.name} version {self._client.version()}"
 
     def label_of_class(self, class_name: str) -> FloatArray | None:
-        """Return what the server's signature `label` returns; None for an unknown class on a server without it."""
+        """Return the result of the server's signature `label`; without it, None for an unknown class."""
         if not self._knows_classes:
             return super().label_of_class(class_name)
         try:
@@ -61,7 +61,7 @@ class RemoteNetwork(ExportedNetwork):
         except ServingError as error:
             if error.code != grpc.StatusCode.INVALID_ARGUMENT:
                 raise
-            label = super().label_of_class(class_name)  # servers of older exports refuse numbers
+            label = super().label_of_class(class_name)  # older exports reject numbers
             if label is None:
                 raise ValueError(f"class={class_name}: {error}") from error
             return label

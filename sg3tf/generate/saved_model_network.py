@@ -1,4 +1,4 @@
-"""Networks that `sg3tf export` has written as SavedModels."""
+"""Networks exported as SavedModels by `sg3tf export`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sg3tf.utils.resolution import Size
 
 
 def exported_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes of a version folder that `sg3tf export` has written; () if it has none."""
+    """Return the class names in a version folder written by `sg3tf export`; () if it has none."""
     try:
         return tuple(map(str, _metadata(folder)["classes"]))
     except (LookupError, TypeError):
@@ -27,7 +27,7 @@ def exported_classes(folder: Path) -> tuple[str, ...]:
 
 
 def exported_label_scale(folder: Path) -> LabelScale | None:
-    """Return the scale of the labels of such a version folder; None if it has none."""
+    """Return the label scale in a version folder written by `sg3tf export`; None if it has none."""
     metadata = _metadata(folder)
     return LabelScale.from_json(metadata.get("label_scale")) if isinstance(metadata, dict) else None
 
@@ -40,21 +40,21 @@ def _metadata(folder: Path) -> Any:
 
 
 class SavedModelNetwork(ExportedNetwork):
-    """Network of a version folder that `sg3tf export` has written.
+    """Network for a version folder written by `sg3tf export`.
 
     Args:
-        folder: the version's.
+        folder: the version folder.
         name: its name in messages.
         batch: see open_network.
 
     Raises:
-        OSError, ValueError: other content in the folder.
+        OSError, ValueError: the folder has other content.
     """
 
     def __init__(self, folder: Path, name: str, batch: int | None = None) -> None:
         saved_models.require_intact(folder)
         self._folder = folder
-        self._loaded = saved_models.load(folder)  # keeps the variables alive, which the functions do not
+        self._loaded = saved_models.load(folder)  # keeps the variables alive; the functions alone do not
         signatures = {key: self._loaded.signatures[key] for key in self.OUTPUTS if key in self._loaded.signatures}
         shapes: dict[str, Shape] = {}
         for signature in signatures.values():
@@ -65,7 +65,7 @@ class SavedModelNetwork(ExportedNetwork):
         self._functions = {key: self._single(signature, self.OUTPUTS[key]) for key, signature in signatures.items()}
 
     def identity(self) -> str:
-        """Return the digest of the graph, which has the precision, and of the variables' files."""
+        """Return the digest of the graph, which includes the precision, and the variables' files."""
         digest = hashlib.sha256()
         for file in [self._folder / "saved_model.pb", *sorted(self._folder.glob("variables/*"))]:
             digest.update(file.read_bytes())

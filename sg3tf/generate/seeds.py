@@ -24,13 +24,13 @@ def latents_from_seeds(
 
     Args:
         network: the network they are for.
-        seeds: from 0 to 2**32 - 1.
-        psis: truncation values, each for every seed.
-        cutoff: number of style vectors to truncate, from the first; None for all.
-        label: [label_dim], for a network with labels.
+        seeds: seeds from 0 to 2**32 - 1.
+        psis: truncation values, each applied to every seed.
+        cutoff: truncate only the first this many style vectors; None for all.
+        label: [label_dim], for a conditional network.
 
     Returns:
-        Latents of seeds times psis, seed by seed.
+        Latents for every combination of seeds and psis, seed by seed.
     """
     ws = network.map(z_from_seeds(seeds, network.z_dim), label=label)
     labels = None if label is None else np.tile(label, [len(seeds), 1])
@@ -39,7 +39,7 @@ def latents_from_seeds(
 
 
 def sweep_truncation(network: Network, latents: Latents, psis: Sequence[float], cutoff: int | None) -> Latents:
-    """Return the latents with each of the truncation values, latent by latent; arguments: see `latents_from_seeds`."""
+    """Return the latents with each truncation value, latent by latent; for the arguments, see `latents_from_seeds`."""
     each = latents[np.repeat(np.arange(len(latents)), len(psis))]
     psi = np.tile(np.asarray(psis, np.float32), len(latents))
     return dataclasses.replace(each, ws=truncate(each.ws, network.w_avg, psi, cutoff), psi=psi)

@@ -18,7 +18,7 @@ from sg3tf.utils.resolution import size_of
 FloatArray = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_MIXING_GAP = 8  # longer side of an image over that of the gap between sources and results
+_MIXING_GAP = 8  # longer side of an image relative to the gap between sources and results
 
 _FONT_SIZE = 12
 _LINE_HEIGHT = 16
@@ -31,7 +31,7 @@ def grid(network: Network, points: Latents, columns: int | None = None) -> Pictu
     Args:
         network: the generator.
         points: the latents.
-        columns: images in a row; None: as square as possible.
+        columns: images per row; None for as square as possible.
 
     Returns:
         uint8 [H, W, C].
@@ -43,7 +43,7 @@ def grid(network: Network, points: Latents, columns: int | None = None) -> Pictu
 def mix_pairs(rows: Latents, columns: Latents, layers: Sequence[int]) -> Latents:
     """Return the latents of every row with the style vectors `layers` of every column, row by row.
 
-    They have the transforms of the rows.
+    Transforms come from the rows.
     """
     each = rows[np.repeat(np.arange(len(rows)), len(columns))]
     ws_b = np.tile(columns.ws, [len(rows), 1, 1])
@@ -51,7 +51,7 @@ def mix_pairs(rows: Latents, columns: Latents, layers: Sequence[int]) -> Latents
 
 
 def mixing_sheet(network: Network, rows: Latents, columns: Latents, mixed: Latents) -> Picture:
-    """Draw the sources at the left and at the top, and the mixed latents between them, separated by a white gap.
+    """Draw the sources on the left and at the top, and the mixed latents between them, separated by a white gap.
 
     Args:
         network: the generator.
@@ -78,7 +78,7 @@ def mixing_sheet(network: Network, rows: Latents, columns: Latents, mixed: Laten
 
 
 def _transforms(points: Latents) -> FloatArray:
-    """Return the transforms [N, 3, 3], of the identity where there are none."""
+    """Return the transforms [N, 3, 3], or identity matrices if there are none."""
     if points.transform is None:
         return np.tile(np.eye(3, dtype=np.float32), [len(points), 1, 1])
     return points.transform
@@ -95,10 +95,10 @@ def latents_of_classes(
     """Return the latents of every seed in every class, seed by seed.
 
     Args:
-        network: one with labels.
-        seeds, classes: their numbers.
+        network: a conditional network.
+        seeds, classes: seeds and class numbers.
         psi, cutoff: truncation, see sg3tf.latents.truncate.
-        towards_class: truncate towards the average of each class, instead of that of all.
+        towards_class: truncate toward the average of each class instead of the overall average.
     """
     one_hot = np.eye(network.label_dim, dtype=np.float32)[list(classes)]
     each, labels = np.repeat(np.asarray(seeds, np.int64), len(classes)), np.tile(one_hot, [len(seeds), 1])
@@ -115,12 +115,12 @@ def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale
 
     Args:
         network: the generator.
-        points: seed by seed, one image for each class.
-        classes: their numbers.
-        scale: side of the square that each pixel becomes.
+        points: latents, seed by seed, with one image per class.
+        classes: class numbers.
+        scale: integer enlargement factor.
 
     Returns:
-        uint8 [H, W, 3], or 4 channels as the images.
+        uint8 [H, W, 3], or 4 channels like the images.
     """
     drawn = with_progress(network.images(points.ws, points.transform), len(points))
     pictures = [images.enlarge(image, scale) for image in drawn]
@@ -133,14 +133,14 @@ def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale
 
 
 def with_captions(columns: list[str], rows: dict[str, list[Picture]]) -> Picture:
-    """Lay out pictures of one size with captions above the columns and left of the rows.
+    """Lay out images of equal size with captions above the columns and to the left of the rows.
 
     Args:
-        columns: their captions.
-        rows: caption, or "" for none -> pictures [H, W, C], one for each column or fewer.
+        columns: column captions.
+        rows: caption (may be "") -> images [H, W, C], at most one per column.
 
     Returns:
-        uint8 [height, width, 3] on white, or 4 channels if some pictures have them.
+        uint8 [height, width, 3] on white, or 4 channels if any image has them.
     """
     font = ImageFont.load_default(_FONT_SIZE)
     height, width = next(iter(rows.values()))[0].shape[:2]

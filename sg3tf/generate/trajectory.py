@@ -1,4 +1,4 @@
-"""Trajectories through keyframes: of latents, truncation and transforms. NumPy and SciPy only."""
+"""Trajectories of latents, truncation and transforms through keyframes. NumPy and SciPy only."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def times(keyframes: int, frames: int, loop: bool) -> NDArray[np.float64]:
     """Return the times of a video's frames in units of keyframes: 0 is the first keyframe, 1 the second.
 
     Args:
-        keyframes: their number; a single one is held for the time that the transition to another would take.
-        frames: from each keyframe to the next.
+        keyframes: number of keyframes; a single keyframe is held as long as a transition to another would take.
+        frames: number of frames from each keyframe to the next.
         loop: return to the first keyframe, and stop one frame before it.
 
     Returns:
@@ -39,15 +39,15 @@ def interpolate(keyframes: ArrayLike, t: ArrayLike, curve: str = "cubic", loop: 
     Args:
         keyframes: [K, ...].
         t: [F], see `times`.
-        curve: "cubic", a spline with continuous acceleration, which is zero at open ends; "lerp", straight lines;
-            "slerp", arcs at constant angular speed over the last axis, for z.
-        loop: the last keyframe leads back to the first.
+        curve: "cubic" for a spline with continuous acceleration, which is zero at open ends; "lerp" for straight lines;
+            "slerp" for arcs at constant angular speed over the last axis, for z.
+        loop: continue from the last keyframe to the first.
 
     Returns:
         float32 [F, ...], keyframe k at t = k.
 
     Raises:
-        ValueError: an unknown curve.
+        ValueError: unknown curve.
     """
     points, t = np.asarray(keyframes, np.float64), np.asarray(t, np.float64)
     if curve not in CURVES:
@@ -65,11 +65,11 @@ def interpolate(keyframes: ArrayLike, t: ArrayLike, curve: str = "cubic", loop: 
 
 
 def resample(values: ArrayLike, frames: int, loop: bool) -> NDArray[np.float64]:
-    """Spread values evenly over a whole video, with straight lines between them.
+    """Spread values evenly over an entire video, with linear interpolation.
 
     Args:
-        values: [K, ...]; the first belongs to the first frame, the last to the last (in a loop, to the one after).
-        frames: of the video.
+        values: [K, ...], from the first frame to the last (in a loop, to the one after it).
+        frames: number of frames of the video.
         loop: True if the first frame follows the last one.
 
     Returns:
@@ -83,9 +83,9 @@ def resample(values: ArrayLike, frames: int, loop: bool) -> NDArray[np.float64]:
 
 
 def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop: bool) -> FloatArray:
-    """Interpolate between the transforms of keyframes: positions along the curve, rotations the shorter way round.
+    """Interpolate between keyframe transforms: positions along the curve, rotations the shorter way around.
 
-    A loop whose rotations add up to whole turns, such as 0, 120 and 240 degrees, completes them.
+    A loop whose rotations add up to full turns, such as 0, 120 and 240 degrees, completes them.
 
     Args:
         transform: [K, 3, 3].
@@ -97,7 +97,7 @@ def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop:
     motion = np.linalg.inv(np.asarray(transform, np.float64))
     angle = np.arctan2(motion[:, 1, 0], motion[:, 0, 0])
     angle = np.unwrap(np.append(angle, angle[0]) if loop else angle)
-    # A closed curve ends at the angle where it began: whole turns are left out of it, and added evenly.
+    # A closed curve ends at its initial angle: remove full turns from it, and add them back evenly.
     turns = round((angle[-1] - angle[0]) / (2 * np.pi)) if loop else 0
     speed = 2 * np.pi * turns / len(motion)
     angle = angle[: len(motion)] - speed * np.arange(len(motion))
@@ -108,7 +108,7 @@ def interpolate_transforms(transform: ArrayLike, t: ArrayLike, curve: str, loop:
 
 
 def transforms_from_steps(steps: NDArray[Any]) -> FloatArray:
-    """Return transforms [F, 3, 3] of rows (angle in radians clockwise, image widths to the right, and down)."""
+    """Return transforms [F, 3, 3] for rows (clockwise angle in radians, image widths right and down)."""
     return np.stack([transform_matrix(*step) for step in steps])
 
 
@@ -117,13 +117,13 @@ class Trajectory:
     """Parameters of a video through keyframes.
 
     Attributes:
-        frames: from each keyframe to the next.
+        frames: number of frames from each keyframe to the next.
         curve: "cubic" or "lerp" through the style vectors, or "slerp" through the z of seeds.
         loop: return to the first keyframe at the end.
-        psi: truncation values, spread evenly over the video; None leaves the keyframes' own.
-        cutoff: number of style vectors to truncate, from the first; None for all.
-        motion: [M, 3], rows (angle in radians clockwise, image widths to the right, and down), spread evenly over the
-            video, in front of the keyframes' own transforms; None for none.
+        psi: truncation values, spread evenly over the video; None to keep those of the keyframes.
+        cutoff: truncate only the first this many style vectors; None for all.
+        motion: [M, 3], rows (clockwise angle in radians, image widths right and down), spread evenly over the video
+            and composed with the keyframes' own transforms, which move the image first; or None.
 
     Examples:
         >>> from sg3tf.generate.open_network import open_network
@@ -145,7 +145,7 @@ def interpolate_keyframes(network: Network, keyframes: Latents, trajectory: Traj
     """Return the latents of a video's frames; only slerp needs the keyframes' seeds.
 
     Raises:
-        ValueError: slerp without seeds, or a motion for a network that does not support transforms.
+        ValueError: slerp without seeds, or motion with a network that does not support transforms.
     """
     t = times(len(keyframes), trajectory.frames, trajectory.loop)
     ws = _interpolate_ws(network, keyframes, t, trajectory)

@@ -1,4 +1,4 @@
-"""Videos of which every finished frame is kept, so that a stopped one can be resumed."""
+"""Resumable video rendering, which keeps every finished frame."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def interpolate_grid(network: Network, keyframes: Latents, trajectory: Trajector
 
     Args:
         network: the generator.
-        keyframes: those of the first cell, of the second, and so on.
-        trajectory: of every cell.
+        keyframes: keyframes of all cells, cell by cell.
+        trajectory: trajectory of every cell.
         cells: number of videos in the grid.
 
     Returns:
-        The latents of all cells in the first frame, in the second, and so on.
+        The latents of all cells, frame by frame.
 
     Raises:
-        ValueError: keyframes that cannot be shared evenly.
+        ValueError: the keyframes cannot be divided evenly among the cells.
     """
     if len(keyframes) % cells:
         raise ValueError(f"{len(keyframes)} keyframes: give a multiple of the {cells} cells of the grid")
@@ -58,16 +58,16 @@ def interpolate_grid(network: Network, keyframes: Latents, trajectory: Trajector
 def render_latents(
     network: Network, latents: Latents, out: Path, fps: int = 30, columns: int = 1, cells: int = 1, scale: int = 1
 ) -> None:
-    """Render a video of latents, resuming one that was stopped.
+    """Render a video of latents, or resume one that was interrupted.
 
     Args:
         network: the generator.
-        latents: in the order of the frames, `cells` for each.
+        latents: latents in frame order, `cells` per frame.
         out: see `render_video`.
         fps: frames per second.
-        columns: of the grid in each frame.
-        cells: images in each frame.
-        scale: side of the square that each pixel becomes.
+        columns: columns of the grid in each frame.
+        cells: images per frame.
+        scale: integer enlargement factor.
 
     Raises:
         OSError, ValueError, ModuleNotFoundError: see `render_video`.
@@ -87,18 +87,18 @@ def render_latents(
 def render_video(
     path: Path, count: int, frames_from: Callable[[int], Iterator[Frame]], fps: int, metadata: Mapping[str, Any]
 ) -> None:
-    """Render a video; it is written atomically, or its finished frames are kept for the next call.
+    """Render a video and write it atomically; if interrupted, finished frames are kept for the next call.
 
     Args:
         path: .mp4, .webm or .gif; .png for a strip of all frames; without a suffix, a folder of PNG files, which must
             not exist yet.
         count: number of frames.
-        frames_from: position -> the frames from there to the end, [H, W, C] uint8.
+        frames_from: position -> frames from there to the end, [H, W, C] uint8.
         fps: frames per second.
-        metadata: identifies the video, so that kept frames of another are not used; written as JSON.
+        metadata: identifies the video, so that kept frames of another video are not used; written as JSON.
 
     Raises:
-        ValueError: another suffix, or kept frames of another video.
+        ValueError: unsupported suffix, or kept frames of another video.
         ModuleNotFoundError: imageio-ffmpeg is missing.
         OSError: a file cannot be written; the message says how many frames are kept.
     """
@@ -125,7 +125,7 @@ def _stopped(reason: str, done: int, count: int, kept: Path) -> str:
 
 
 def _frames_folder(path: Path, metadata: Mapping[str, Any]) -> Path:
-    """Return the hidden folder of kept frames beside `path`, which is made if there is none."""
+    """Return the hidden folder of kept frames next to `path`, and create it if needed."""
     folder = path.with_name(hidden_name(path.name, ".frames"))
     text = json.dumps(metadata, indent=2, sort_keys=True)
     label = folder / _METADATA
@@ -153,7 +153,7 @@ def _finish(path: Path, kept: Path, files: list[Path], fps: int) -> None:
     unfinished = path.parent.glob(f"{hidden}*{path.suffix}")  # of killed processes
     for other in (*files, *unfinished):
         other.unlink()
-    shutil.rmtree(kept)  # film.json last: without it a kill would leave frames of an unknown video
+    shutil.rmtree(kept)  # film.json last, so that a kill does not leave unidentified frames
 
 
 def _read_frame(file: Path) -> Frame:

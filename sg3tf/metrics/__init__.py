@@ -1,6 +1,6 @@
-"""Metrics of generators: FID, KID, precision and recall, path lengths, equivariance and others.
+"""Metrics for generators: FID, KID, precision and recall, path length, equivariance and others.
 
-Names are loaded on first use, so that a command line can set TensorFlow's log level before it is imported.
+Names are imported on first use, so that a command can set TensorFlow's log level before importing TensorFlow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Cached statistics of data sets, and intermediate results of interrupted metrics, on disk.
+"""On-disk cache of data set statistics and of intermediate results of interrupted metrics.
 
-Entries are named by the SHA-256 of everything that decides their content, so that nothing is stale: an entry holds
-exactly what would be computed. Folders of images are known by names, sizes and times of changes.
+The key of an entry is the SHA-256 of everything its content depends on, so entries never become stale. Folders of
+images are identified by file names, sizes and modification times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sg3tf.utils import files
 from sg3tf.utils.arrays import read_npz, save_npy
 from sg3tf.utils.files import atomic_directory, atomic_write, digest_file, scratch_folder
 
-FORMAT = 1  # of files and features; increase it where a detector computes something else from the same weights
+FORMAT = 1  # of files and features; increase it when a detector's output changes for the same weights
 ABOUT = "about.json"
 MAX_UNFINISHED_AGE_S = 7 * 24 * 3600.0
 
@@ -37,22 +37,22 @@ _logger = logging.getLogger(__name__)
 
 
 def default_cache_dir() -> Path | None:
-    """Cache folder for metrics: $XDG_CACHE_HOME/sg3tf/metrics, or under ~/.cache; None without a home folder."""
+    """Return the cache folder, $XDG_CACHE_HOME/sg3tf/metrics or ~/.cache/sg3tf/metrics; None without a home folder."""
     folder = files.cache_folder()
     return folder / "metrics" if folder else None
 
 
 def cache_key(fields: KeyFields) -> str:
-    """SHA-256 of the JSON of all fields."""
+    """SHA-256 of the fields as JSON."""
     text = json.dumps({"format": FORMAT, **fields}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ProgressFile:
-    """Arrays that a metric saves now and then, to resume from when it is interrupted.
+    """Arrays that a metric saves periodically, to resume after an interruption.
 
     Args:
-        folder: place of the file; None: nothing is saved.
+        folder: folder for the file; None to save nothing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class ProgressFile:
         self._saved_s = time.monotonic()
 
     def load(self) -> dict[str, NDArray[Any]]:
-        """The arrays that were saved last; none at the start."""
+        """Return the arrays saved last; empty at the start."""
         if self._file is None or not self._file.exists():
             return {}
         try:
@@ -70,7 +70,7 @@ class ProgressFile:
             return {}
 
     def save_periodically(self, **arrays: Any) -> None:
-        """Save the arrays, unless that was done in the last SAVE_INTERVAL_S."""
+        """Save the arrays, at most once every SAVE_INTERVAL_S."""
         if self._file is None or time.monotonic() - self._saved_s < SAVE_INTERVAL_S:
             return
         try:
@@ -82,17 +82,17 @@ class ProgressFile:
 
 
 class Cache:
-    """Statistics of features, by key. A folder that cannot be written costs time, but no result: there is a warning.
+    """Feature statistics by key. If the folder is not writable, results are recomputed, with a warning.
 
     Args:
-        folder: place of the entries; None: nothing is stored.
+        folder: folder for the entries; None to store nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def load(self, fields: KeyFields) -> FeatureStats | None:
-        """The entry of a key; None if there is none, or if it is damaged, which is logged."""
+        """Return the entry of a key; None if it is missing or damaged. Damage is logged."""
         if self._folder is None or not (entry := self._folder / "features" / cache_key(fields)).is_dir():
             return None
         try:
@@ -121,16 +121,16 @@ class Cache:
 
     @contextmanager
     def unfinished(self, fields: KeyFields) -> Iterator[Path | None]:
-        """A folder for intermediate results, which is removed on success and stays after an error or a kill.
+        """Yield a folder for intermediate results. It is removed on success, and kept after an error or a kill.
 
-        It contains the files that an interrupted process with the same key left. Another process that asks for the same
-        key waits. Where the cache cannot be written it is a temporary folder, and None where there is none either.
+        It contains the files left by an interrupted process with the same key. Other processes with the same key wait.
+        If the cache is not writable, the folder is a temporary one; None if that fails, too.
         """
         with contextlib.ExitStack() as stack:
             yield self._enter_kept(stack, fields) or _enter_temporary(stack)
 
     def _enter_kept(self, stack: contextlib.ExitStack, fields: KeyFields) -> Path | None:
-        """Enter the context of a folder in the cache; None if there is no cache, or if it cannot be written."""
+        """Enter the context of a folder in the cache; return None if there is no cache, or it is not writable."""
         if self._folder is None:
             return None
         parent = self._folder / "unfinished"
@@ -144,7 +144,7 @@ class Cache:
 
 
 def _enter_temporary(stack: contextlib.ExitStack) -> Path | None:
-    """Enter the context of a temporary folder; None if there is no place for one."""
+    """Enter the context of a temporary folder; return None if none can be created."""
     try:
         return stack.enter_context(scratch_folder())
     except OSError as error:
@@ -154,7 +154,7 @@ def _enter_temporary(stack: contextlib.ExitStack) -> Path | None:
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[Path]:
-    """A folder that no other process uses; removed unless there is an error."""
+    """Yield a folder that no other process uses; it is removed unless there is an error."""
     with _locked(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
         yield folder
@@ -169,7 +169,7 @@ def _load_array(file: Path, digest: str) -> NDArray[Any]:
 
 @contextmanager
 def _locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a file lock, which the system releases when the process ends; the file is removed at the end.
+    """Hold a file lock, and remove the file at the end. The system releases the lock when the process ends.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is False.
@@ -184,7 +184,7 @@ def _locked(path: Path, wait: bool = True) -> Iterator[None]:
                 _logger.warning("waiting for another process that computes the same (%s)", path)
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                continue  # the other process has removed the file that this lock is on
+                continue  # the other process has removed the locked file
             try:
                 yield
             finally:
@@ -193,9 +193,9 @@ def _locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove intermediate results that no process has resumed from in MAX_UNFINISHED_AGE_S.
+    """Remove intermediate results that no process has used for MAX_UNFINISHED_AGE_S.
 
-    Those in use stay, however old they seem after the clock was set.
+    Results in use are kept, even if they appear old after a clock change.
     """
     for folder in parent.iterdir():
         if folder.is_dir() and time.time() - folder.stat().st_mtime > MAX_UNFINISHED_AGE_S:

@@ -18,7 +18,7 @@ from sg3tf.metrics.samples import Index, Samples, padded_batches
 from sg3tf.utils.resolution import Resolution, size_of
 
 Array = NDArray[np.float64]
-#: Arrays that describe one transform, or several of them stacked; "transform" is the generator's argument.
+#: Parameters of one transform, or of several, stacked; "transform" is the generator's argument.
 Params = dict[str, Any]
 
 LANCZOS_LOBES = 3  # on either side of the filter
@@ -30,13 +30,13 @@ IMAGE_RANGE = 2.0  # of images from -1 to 1
 
 @dataclasses.dataclass(frozen=True)
 class EquivarianceMetric:
-    """A random transform of images, and the comparison that it allows.
+    """A random transform of images, and how to compare transformed images.
 
     Attributes:
         sample_params: (rng, resolution) -> parameters of one transform; resolution is the side of a square, or a Size.
         compare: (reference images, images generated with the transform, stacked parameters) -> (difference, mask),
             float32 [N, H, W, C] and [N, H, W, 1] or [1, H, W, 1].
-        min_side: side of images, in pixels, below which a transform may leave no valid pixels.
+        min_side: minimum image side in pixels; with smaller images, a transform may leave no valid pixels.
 
     Examples:
         >>> metric = EquivarianceMetric(sample_integer_translation, compare_translated)
@@ -60,19 +60,21 @@ def measure_equivariance(
     progress: Callable[[int, int], object] = lambda done, total: None,
     progress_file: ProgressFile | None = None,
 ) -> float:
-    """10 log10(IMAGE_RANGE^2 / mean squared difference between transformed images and images generated so), in dB.
+    """Measure equivariance: the PSNR in dB of transformed images against images generated with the transform.
+
+    The value is 10 log10(IMAGE_RANGE^2 / mean squared difference).
 
     Args:
         metric: the transform, sampled for each image.
         G: the generator.
-        samples: latents and labels, and random numbers for the transforms.
-        batch: latents at a time, on each replica; each makes two images.
-        strategy: the replicas; None: the current strategy.
-        progress: called after every batch with the number of latents done and in all.
+        samples: latents, labels, and random numbers for the transforms.
+        batch: latents per batch on each replica; each latent gives two images.
+        strategy: the replicas; None for the current strategy.
+        progress: called after every batch with the number of latents done and in total.
         progress_file: intermediate results of an interrupted call with the same arguments.
 
     Raises:
-        FloatingPointError: images that are not finite.
+        FloatingPointError: images are not finite.
     """
 
     strategy = strategy or tf.distribute.get_strategy()
@@ -88,11 +90,11 @@ def measure_equivariance(
         }
 
     def sums_of_squares(tensors: Any) -> tf.Tensor:
-        """Sums over each image of the masked squared difference and of the mask, float64 [N, 2]."""
+        """Per-image sums of the masked squared difference and of the mask, float64 [N, 2]."""
         params = tensors["params"]
         ws, transform = G.mapping(tensors["z"], tensors.get("label")), params["transform"]
         identity = tf.eye(3, batch_shape=tf.shape(transform)[:1])
-        # Both sets of images in one call, as tracing a generator takes its time.
+        # Generate both sets of images in one call, because tracing a generator is slow.
         images = G.synthesis(tf.concat([ws, ws], 0), transform=tf.concat([identity, transform], 0))
         reference, transformed = tf.split(images, 2)
         difference, mask = metric.compare(reference, transformed, params)
@@ -112,7 +114,7 @@ def measure_equivariance(
         progress_file.save_periodically(total=total, done=stop)
         progress(stop, samples.count)
     squared_difference, num_values = total
-    with np.errstate(divide="ignore"):  # infinite without any difference
+    with np.errstate(divide="ignore"):  # infinite if there is no difference
         return float(10 * np.log10(IMAGE_RANGE**2 * num_values / squared_difference))
 
 
@@ -132,7 +134,7 @@ def sample_fractional_translation(rng: np.random.Generator, resolution: Resoluti
 
 
 def _sample_shift(rng: np.random.Generator, resolution: Resolution) -> Array:
-    """Shift in pixels to the right and down, float64 [2]."""
+    """Return a random shift in pixels to the right and down, float64 [2]."""
     return rng.uniform(-MAX_TRANSLATION, MAX_TRANSLATION, size=2) * size_of(resolution)
 
 
@@ -141,13 +143,13 @@ def translation_params_for(shift: Any, width: int, lobes: int = 0) -> Params:
 
     Args:
         shift: pixels to the right and down.
-        width: of the image, pixels.
-        lobes: of the Lanczos filter on either side; 0 for none, where the shift must be whole.
+        width: image width in pixels.
+        lobes: number of lobes of the Lanczos filter on either side; 0 for no filter, for integer shifts only.
 
     Returns:
         "transform": float32 [3, 3] for the generator.
-        "whole": int32 [2], shift rounded down.
-        "weights": float32 [2, K], of the K samples that surround a position, along x and y.
+        "whole": int32 [2], the shift rounded down.
+        "weights": float32 [2, K], filter weights of the K samples around a position, along x and y.
     """
     shift = np.asarray(shift, np.float64)
     whole = np.floor(shift)
@@ -162,15 +164,15 @@ def translation_params_for(shift: Any, width: int, lobes: int = 0) -> Params:
 
 
 def translate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Translated images, and a mask of their valid pixels.
+    """Translate images; return them with a mask of their valid pixels.
 
     Args:
         x: float32 [N, H, W, C].
         params: N results of `translation_params_for`, stacked.
 
     Returns:
-        float32 [N, H, W, C]; zero beyond the image.
-        float32 [N, H, W, 1], 1 where no sample beyond the image was needed, else 0.
+        float32 [N, H, W, C]; samples outside the image count as zero.
+        float32 [N, H, W, 1], 1 where no sample outside the image was needed, otherwise 0.
     """
     whole, weights = params["whole"], params["weights"]
     x, inside_x = _translate_axis(x, 2, whole[:, 0], weights[:, 0])
@@ -179,13 +181,13 @@ def translate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def compare_translated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated translation minus translated image, [N, H, W, C], and a mask of its valid pixels, [N, H, W, 1]."""
+    """Difference between generated and computed translation, [N, H, W, C], and a mask of valid pixels, [N, H, W, 1]."""
     expected, mask = translate(reference, params)
     return transformed - expected, mask
 
 
 def _translate_axis(x: tf.Tensor, axis: int, whole: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Images translated along one axis by whole [N] and weights [N, K], and their mask [N, R]."""
+    """Translate images along one axis by whole [N] with weights [N, K]; return them and their mask [N, R]."""
     size = x.shape[axis]
     result, mask = tf.zeros_like(x), tf.constant(1.0)
     for tap, offset in enumerate(_tap_offsets(weights.shape[1])):
@@ -199,34 +201,34 @@ def _translate_axis(x: tf.Tensor, axis: int, whole: tf.Tensor, weights: tf.Tenso
 
 
 def _tap_offsets(num_taps: int) -> NDArray[np.int64]:
-    """Offsets of the samples around a position, towards the left, from the sample at the position rounded down."""
+    """Offsets of the samples around a position, counted to the left from the position rounded down."""
     return np.arange(num_taps) - (num_taps - 1) // 2
 
 
 # --- Rotation and pseudo-rotation (appendix E.3) ----------------------------------------------------------------------
 #
-# A rotated pixel grid can carry the frequencies of a rotated square. An image and its rotation can both carry the
-# intersection of two squares, an octagon; the rotation passes the image through a filter windowed by two Lanczos
-# windows, one along either grid's axes. The pseudo-rotation removes from a rotated image what the rotation removes.
-# Taps are sampled, cut and normalized such that the numbers compare with published ones.
+# A rotated pixel grid can represent the frequencies in a rotated square. Both an image and its rotation can represent
+# the intersection of the two squares, an octagon. The rotation filters the image to this octagon, with two Lanczos
+# windows, one along the axes of each grid. The pseudo-rotation removes the same frequencies from a generated rotation.
+# Taps are sampled, truncated and normalized so that values are comparable with published ones.
 
-FILTER_RADIUS = 2 * LANCZOS_LOBES  # pixels where the filters are cut, on either side
-MIN_SIDE_ROTATED = 2 * FILTER_RADIUS + 1  # pixels; the valid ones are further from each border than FILTER_RADIUS
-UPSAMPLING = 4  # samples per pixel that are computed; between them, images are interpolated linearly
+FILTER_RADIUS = 2 * LANCZOS_LOBES  # pixels on either side, beyond which the filters are truncated
+MIN_SIDE_ROTATED = 2 * FILTER_RADIUS + 1  # pixels; valid ones are farther than FILTER_RADIUS from each border
+UPSAMPLING = 4  # samples computed per pixel, between which images are interpolated linearly
 
 
 def sample_rotation(rng: np.random.Generator, resolution: Resolution) -> Params:
-    """Parameters of a random rotation, which do not depend on the resolution; see `rotation_params_for`."""
+    """Parameters of a random rotation, independent of the resolution; see `rotation_params_for`."""
     return rotation_params_for(rng.uniform(-np.pi, np.pi))
 
 
 def rotation_params_for(angle: float) -> Params:
-    """Parameters of the rotation by `angle` radians, clockwise on the screen.
+    """Parameters of the rotation by `angle` radians, clockwise on screen.
 
     Returns:
         "transform": float32 [3, 3] for the generator.
-        "up_taps": float32 [47, 47], the filter of the rotation, along the axes of the image to be rotated.
-        "taps": float32 [11, 11], the filter of the pseudo-rotation, along the axes of a rotated image.
+        "up_taps": float32 [47, 47], filter of the rotation, along the axes of the unrotated image.
+        "taps": float32 [11, 11], filter of the pseudo-rotation, along the axes of the rotated image.
     """
     return {
         "transform": transform_matrix(angle),
@@ -236,7 +238,7 @@ def rotation_params_for(angle: float) -> Params:
 
 
 def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotated images, and a mask of their valid pixels.
+    """Rotate images; return them with a mask of their valid pixels.
 
     Args:
         x: float32 [N, H, W, C].
@@ -244,17 +246,17 @@ def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
         float32 [N, H, W, C]; only defined where the mask is 1.
-        float32 [N, H, W, 1], 1 where no sample beyond the image was needed, else 0.
+        float32 [N, H, W, 1], 1 where no sample outside the image was needed, otherwise 0.
     """
     _, height, width, channels = x.shape
     zeros = UPSAMPLING - 1
     x = tf.pad(x[:, :, None, :, None], [[0, 0], [0, 0], [0, zeros], [0, 0], [0, zeros], [0, 0]])
     x = _convolve(tf.reshape(x, [-1, height * UPSAMPLING, width * UPSAMPLING, channels]), params["up_taps"])
 
-    # In float64: beside a position of some thousand samples, float32 has few digits left for the fraction.
+    # In float64, because at positions of some thousand samples, float32 has few digits left for the fraction.
     size = np.array([width, height])
     centers = [tf.range(side, dtype=tf.float64) - (side - 1) / 2 for side in (width, height)]
-    grid = tf.stack(tf.meshgrid(*centers), axis=-1)  # (x, y) in pixels from the middle
+    grid = tf.stack(tf.meshgrid(*centers), axis=-1)  # (x, y) in pixels from the center
     source = tf.einsum("nij,hwj->nhwi", tf.cast(params["transform"][:, :2, :2], tf.float64), grid)
     sample = (source + (size - 1) / 2) * UPSAMPLING
     nearest = tf.floor(sample + 0.5) / UPSAMPLING - (size - 1) / 2
@@ -264,21 +266,21 @@ def rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def pseudo_rotate(x: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotated images without the frequencies that `rotate` removes; arguments and results as there."""
+    """Remove from rotated images the frequencies that `rotate` removes; arguments and results as in `rotate`."""
     margin = FILTER_RADIUS - 1
     inside = tf.pad(tf.ones([side - 2 * margin for side in x.shape[1:3]]), [[margin, margin], [margin, margin]])
     return _convolve(x, params["taps"])[:, margin:-margin, margin:-margin], inside[None, :, :, None]
 
 
 def compare_rotated(reference: tf.Tensor, transformed: tf.Tensor, params: Params) -> tuple[tf.Tensor, tf.Tensor]:
-    """Generated rotation minus rotated image, [N, H, W, C], and a mask of its valid pixels, [N, H, W, 1]."""
+    """Difference between generated and computed rotation, [N, H, W, C], and a mask of valid pixels, [N, H, W, 1]."""
     expected, mask = rotate(reference, params)
     generated, inside = pseudo_rotate(transformed, params)
     return generated - expected, mask * inside
 
 
 def _convolve(x: tf.Tensor, taps: tf.Tensor) -> tf.Tensor:
-    """x [N, H, W, C] with taps [N, K, K] in full, [N, H + K - 1, W + K - 1, C], by Fourier transforms."""
+    """Full convolution of x [N, H, W, C] with taps [N, K, K] by FFT: [N, H + K - 1, W + K - 1, C]."""
     height, width = (side + taps.shape[1] - 1 for side in x.shape[1:3])
     length = [next_fast_len(side, real=True) for side in (height, width)]
     spectrum = tf.signal.rfft2d(tf.transpose(x, [0, 3, 1, 2]), length) * tf.signal.rfft2d(taps, length)[:, None]
@@ -286,7 +288,7 @@ def _convolve(x: tf.Tensor, taps: tf.Tensor) -> tf.Tensor:
 
 
 def _interpolate(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Bilinear samples of x [N, S, T, C] at float64 [N, H, W, 2], (x, y) from the first sample's center."""
+    """Sample x [N, S, T, C] bilinearly at float64 [N, H, W, 2], (x, y) relative to the first sample's center."""
     last = tf.constant([x.shape[2] - 2, x.shape[1] - 2], tf.float64)
     corner = tf.clip_by_value(tf.floor(position), tf.zeros_like(last), last)
     right, down = tf.split(tf.cast(position - corner, tf.float32), 2, axis=-1)
@@ -301,7 +303,7 @@ def _interpolate(x: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
 
 
 def _rotation_taps(angle: float) -> Array:
-    """Taps of the rotation, of sum 1 for each position between pixels, so that a constant stays one."""
+    """Filter taps of the rotation. They sum to 1 for each subpixel position, which preserves constant images."""
     x, y = _tap_grid(FILTER_RADIUS, UPSAMPLING)
     taps = _octagon(x, y, angle) * _double_lanczos_window(angle, UPSAMPLING)
     for row in range(UPSAMPLING):
@@ -312,17 +314,17 @@ def _rotation_taps(angle: float) -> Array:
 
 
 def _pseudo_rotation_taps(angle: float) -> Array:
-    """Taps of the pseudo-rotation, of sum 1: on the pixels themselves, the unrotated sinc is an impulse."""
+    """Filter taps of the pseudo-rotation, which sum to 1. On the pixel grid, the unrotated sinc is an impulse."""
     x, y = _rotate_points(*_tap_grid(FILTER_RADIUS, 1), angle)
     taps = np.sinc(x) * np.sinc(y) * _double_lanczos_window(angle, 1)
     return taps / taps.sum()
 
 
 def _octagon(x: Array, y: Array, angle: float) -> Array:
-    """Convolution of sinc(x) sinc(y) and the same rotated: the Fourier transform of the intersection of two squares.
+    """Convolution of sinc(x) sinc(y) and its rotation: the Fourier transform of the intersection of two squares.
 
-    By the divergence theorem it is a sum over the octagon's edges. All are tangent to a circle of radius 1/2, so that
-    the tangent of half the angle between their normals gives their length; opposite ones make a sine.
+    By the divergence theorem, it is a sum over the octagon's edges. All edges are tangent to a circle of radius 1/2, so
+    their lengths follow from the tangent of half the angle between their normals. Opposite edges combine to a sine.
     """
     gap = -angle % (np.pi / 2)  # between a normal of the unrotated square and the next of the rotated one
     short, long = np.tan(gap / 2) / 2, np.tan((np.pi / 2 - gap) / 2) / 2
@@ -337,8 +339,8 @@ def _octagon(x: Array, y: Array, angle: float) -> Array:
 
 
 def _double_lanczos_window(angle: float, samples_per_pixel: int) -> Array:
-    """Convolution of a Lanczos window in x and y and the same rotated."""
-    padding = 2  # pixels; the convolution ends within FILTER_RADIUS + padding, so that nothing wraps around
+    """Convolution of a Lanczos window in x and y and its rotation."""
+    padding = 2  # pixels; the convolution ends within FILTER_RADIUS + padding, so it does not wrap around
     x, y = _tap_grid(FILTER_RADIUS + padding, samples_per_pixel)
     spectra = [np.fft.rfft2(_lanczos_window(u) * _lanczos_window(v)) for u, v in ((x, y), _rotate_points(x, y, angle))]
     window = np.fft.ifftshift(np.fft.irfft2(spectra[0] * spectra[1], x.shape))  # both factors are centered
@@ -351,7 +353,7 @@ def _lanczos_window(x: Array) -> Array:
 
 
 def _tap_grid(radius: int, samples_per_pixel: int) -> tuple[Array, Array]:
-    """x and y of the taps closer to 0 than `radius` pixels, along each axis."""
+    """x and y coordinates of the taps less than `radius` pixels from 0, along each axis."""
     last = radius * samples_per_pixel - 1
     axis = np.arange(-last, last + 1) / samples_per_pixel
     x, y = np.meshgrid(axis, axis)

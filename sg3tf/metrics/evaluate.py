@@ -1,4 +1,4 @@
-"""Evaluation of a generator: checks of the arguments, and the computation of metrics."""
+"""Evaluate a generator: check the arguments, and compute metrics."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from sg3tf.metrics.samples import Images, Labels, Samples, comparison_rng, label
 from sg3tf.models.configs import ConfigError
 from sg3tf.utils.resolution import Resolution, size_of
 
-MIN_LPIPS_SIZE = 16  # side of the images that are compared
+MIN_LPIPS_SIZE = 16  # side of the compared images
 
-#: A data set, or the path of one.
+#: A data set, or its path.
 Data = Images | str | os.PathLike[str]
 
 _logger = logging.getLogger(__name__)
@@ -46,18 +46,18 @@ def check(
     batch: int = 8,
     seed: int = 0,
 ) -> None:
-    """Raise the errors that `compute` raises before it generates an image; `config` is the generator's configuration.
+    """Check the arguments as `compute` does before generating images; `config` is the generator's configuration.
 
     Raises:
-        ConfigError: unknown name, a generator without that metric, data that do not fit, or an argument out of range.
-        DetectorError: a file is missing from detector_dir, or is of another network.
+        ConfigError: unknown name, unsupported metric for this generator, incompatible data, or argument out of range.
+        DetectorError: a file in detector_dir is missing, or belongs to another network.
     """
     _check_arguments(names, config, _open(data, config), detector_dir, num_samples, batch, seed)
     load_detectors(names, detector_dir, config.resolution)
 
 
 def required_detectors(names: Iterable[str]) -> list[str]:
-    """Names of the detectors that metrics use."""
+    """Names of the detectors that the metrics use."""
     required = set()
     for name in names:
         kind = METRICS[name].kind
@@ -71,7 +71,7 @@ def required_detectors(names: Iterable[str]) -> list[str]:
 def load_detectors(
     names: Iterable[str], detector_dir: str | os.PathLike[str] | None, resolution: Resolution
 ) -> dict[str, Any]:
-    """The detectors that metrics use, by name; detector_dir may be None where all are built in."""
+    """Load the detectors that the metrics use, by name; detector_dir may be None if all are built in."""
     required, folder = required_detectors(names), Path(str(detector_dir))
     try:
         return {
@@ -79,7 +79,7 @@ def load_detectors(
             for name in required
         }
     except detectors.DetectorError:
-        detector_files.check_files(folder, detectors.published_files(required))  # names what all of them lack
+        detector_files.check_files(folder, detectors.published_files(required))  # one error for all missing files
         raise
 
 
@@ -98,7 +98,7 @@ def _check_arguments(
     batch: int,
     seed: int,
 ) -> None:
-    """Check everything but the detectors' files, which take their time."""
+    """Check everything except the detectors' files, which is slow."""
     for argument, value in (("num_samples", num_samples), ("batch", batch)):
         if value is not None and value < 1:
             raise ConfigError(f"{argument}={value}: must be at least 1")
@@ -116,7 +116,7 @@ def _check_arguments(
 
 
 def _check_built_in(names: Sequence[str]) -> None:
-    """Refuse metrics whose detectors are in files."""
+    """Reject metrics whose detectors need files."""
     lacking = [name for name in names if detectors.published_files(required_detectors([name]))]
     if lacking:
         files = detectors.published_files(required_detectors(lacking))
@@ -174,7 +174,7 @@ def _check_metric(name: str, metric: Metric, config: Any, data: Images | None, n
 
 
 def _smallest_side(kind: EquivarianceMetric | PathLengthMetric | FeatureMetric) -> int:
-    """Side of the smallest images that a metric is defined for, in pixels."""
+    """Smallest image side for which a metric is defined, in pixels."""
     if isinstance(kind, EquivarianceMetric):
         return kind.min_side
     if isinstance(kind, PathLengthMetric):
@@ -183,7 +183,7 @@ def _smallest_side(kind: EquivarianceMetric | PathLengthMetric | FeatureMetric) 
 
 
 def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_samples: int | None) -> list[int]:
-    """Number of generated images, and of real ones where they are used."""
+    """Number of generated images and, if used, of real images."""
     counts = [num_samples or metric.num_samples]
     if data is not None and kind.max_real:
         counts.append(min(len(data), counts[0] if kind.matched else kind.max_real))
@@ -199,9 +199,9 @@ class MetricResult:
 
     Attributes:
         metric: key of METRICS.
-        values: by result; METRICS[metric].results has the better direction of each.
-        unit: of the values; None without.
-        num_samples: number of generated images, or pairs of them.
+        values: value of each result; METRICS[metric].results says whether higher is better.
+        unit: unit of the values, or None.
+        num_samples: number of generated images, or of pairs.
         num_real: number of real images; 0 if the metric does not use any.
 
     Examples:
@@ -233,30 +233,30 @@ def compute(
 ) -> dict[str, float]:
     """Compute metrics of a generator.
 
-    Values depend on `seed` and `num_samples`, and on `batch` and `strategy` only by rounding. Metrics that compare
-    features share one pass over the real and one over the generated images.
+    Values depend on `seed` and `num_samples`; `batch` and `strategy` affect only rounding. Metrics that compare
+    features share one pass over the real images and one over the generated images.
 
     Args:
         names: keys of METRICS.
-        G: the generator, made in the strategy's scope.
+        G: the generator, created in the strategy's scope.
         data: real images, for metrics that compare with them, and labels for a conditional generator: an
-            sg3tf.data.Dataset, the path of one, or ArrayImages.
-        detector_dir: folder with the files of detectors, for metrics that need them (docs/detectors.md).
-        cache_dir: folder for statistics of data sets and for interrupted passes, which resume; None: nothing is kept.
-        num_samples: generated images, or pairs of them; None: as for published values, 50 000.
-        batch: images at a time, on each replica.
-        seed: of latents, labels, transforms and subsets, 0 to 2**64 - 1.
-        labels: of generated images; None: those of images chosen at random from the data.
-        strategy: replicas that compute features; everything else runs on the first device. None: the current one.
-        progress: called after every batch with (task, number done, number in all).
+            sg3tf.data.Dataset, its path, or ArrayImages.
+        detector_dir: folder with detector files, for metrics that need them (docs/detectors.md).
+        cache_dir: folder for data set statistics and for interrupted passes, which resume; None to keep nothing.
+        num_samples: number of generated images, or of pairs; None for 50 000, as for published values.
+        batch: images per batch on each replica.
+        seed: seed of latents, labels, transforms and subsets, 0 to 2**64 - 1.
+        labels: labels of generated images; None for the labels of randomly chosen images of the data.
+        strategy: replicas that compute features; everything else runs on the first device. None for the current one.
+        progress: called after every batch with (task, number done, total number).
 
     Returns:
         {result: value}, in the order of `names`.
 
     Raises:
-        ConfigError: as from `check`; or labels that are missing, or given for an unconditional generator.
+        ConfigError: as from `check`; or labels are missing, or given for an unconditional generator.
         DetectorError: as from `check`.
-        FloatingPointError: images or features that are not finite.
+        FloatingPointError: images or features are not finite.
 
     Examples:
         >>> import sg3tf
@@ -286,15 +286,15 @@ def compute(
 
 
 class Evaluation:
-    """Metrics of a generator, one after the other: iterating computes each and yields its MetricResult.
+    """Iterable that computes metrics of a generator one by one, and yields a MetricResult for each.
 
     Arguments and errors are those of `compute`.
 
     Attributes:
-        names: as given.
-        data: the real images, opened if a path was given; None without.
-        detectors: by name.
-        labels: as given, or from the data; None without.
+        names: the metrics to compute.
+        data: the real images, opened if a path was given, or None.
+        detectors: detectors by name.
+        labels: the given labels or those of the data, or None.
 
     Examples:
         >>> import sg3tf
@@ -352,7 +352,7 @@ class Evaluation:
             )
 
     def _run_generating_metric(self, name: str, kind: EquivarianceMetric | PathLengthMetric) -> float:
-        """A metric that generates its own images."""
+        """Compute a metric that generates its own images."""
         samples = self._samples(name)
         cache_key_fields = {
             "metric": name,
@@ -375,7 +375,7 @@ class Evaluation:
             return measure_path_length(kind, self.detectors["lpips"].distance, self._G, samples, **options)
 
     def _run_feature_metrics(self) -> dict[str, tuple[float, ...]]:
-        """All metrics that compare features."""
+        """Compute all metrics that compare features."""
         kinds = {name: METRICS[name].kind for name in self.names}
         feature_metrics = {name: kind for name, kind in kinds.items() if isinstance(kind, FeatureMetric)}
         real = {} if self.data is None else self._real_stats(self.data, feature_metrics)
@@ -388,8 +388,8 @@ class Evaluation:
             }
 
     def _real_stats(self, data: Images, feature_metrics: Mapping[str, FeatureMetric]) -> dict[str, FeatureStats]:
-        """Statistics of real images for each metric: one pass for those that share the images."""
-        by_count: dict[int | None, dict[str, FeatureRequest]] = {}  # None: the first images of all of them
+        """Statistics of real images for each metric, in one pass for metrics that share the images."""
+        by_count: dict[int | None, dict[str, FeatureRequest]] = {}  # None: the first images
         for name, kind in feature_metrics.items():
             if kind.max_real:
                 count = self._num_real(name, kind)
@@ -402,7 +402,7 @@ class Evaluation:
         return real
 
     def _num_real(self, name: str, kind: FeatureMetric) -> int:
-        """Number of real images that a metric compares with; 0 without."""
+        """Number of real images that a metric compares with, or 0."""
         counts = _image_counts(METRICS[name], kind, self.data, self._num_samples)
         return counts[1] if len(counts) > 1 else 0
 
@@ -411,7 +411,7 @@ class Evaluation:
         return Samples(count, self._G.config.z_dim, self._seed, self.labels)
 
     def _warn_of_bias(self) -> None:
-        """Warn of covariances of fewer images than features."""
+        """Warn about covariances estimated from fewer images than features."""
         for name in self.names:
             metric = METRICS[name]
             kind = metric.kind
@@ -421,8 +421,8 @@ class Evaluation:
             num_features = self.detectors[kind.detector].outputs[kind.output]
             if num_images < num_features:
                 _logger.warning(
-                    "%s: %d images are fewer than their %d features, which makes the value too large; "
-                    "compare it only with values for as many images",
+                    "%s: %d images are fewer than the %d features, which makes the value too large; "
+                    "compare it only with values for the same number of images",
                     *(name, num_images, num_features),
                 )
 
@@ -443,7 +443,7 @@ def _resolve_labels(labels: Labels | None, config: Any, data: Images | None, see
 
 @contextlib.contextmanager
 def _full_float32() -> Iterator[None]:
-    """Turn off TensorFloat-32: ten bits of mantissa are too few for differences of 1e-4."""
+    """Turn off TensorFloat-32, whose 10-bit mantissa is too short for differences of 1e-4."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:

@@ -1,4 +1,4 @@
-"""Features of images, and the statistics of them that metrics need."""
+"""Image features, and the statistics of them that metrics need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sg3tf.utils.files import atomic_write
 Array = NDArray[np.float64]
 Features = NDArray[Any]
 
-MAX_LISTED_ROWS = 5  # in an error
+MAX_LISTED_ROWS = 5  # in an error message
 
 _logger = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ _logger = logging.getLogger(__name__)
 
 
 def check_features(name: str, features: Features, dim: int) -> None:
-    """Raise unless features are finite and of shape [N, dim].
+    """Raise unless features are finite and have shape [N, dim].
 
     Raises:
-        ValueError: another shape.
+        ValueError: wrong shape.
         FloatingPointError: NaN or infinity; the message lists the rows.
     """
     if features.ndim != 2 or features.shape[1] != dim:
@@ -47,13 +47,13 @@ def check_features(name: str, features: Features, dim: int) -> None:
 
 
 class Moments:
-    """Count, mean and covariance of feature vectors that arrive in blocks, in float64.
+    """Count, mean and covariance of feature vectors, accumulated block by block in float64.
 
-    Blocks are centered about their own mean before they are squared, and joined by the difference of the means, so that
-    nothing cancels where a mean is large beside the deviations from it.
+    Each block is centered on its own mean before it is squared, and merged by the difference of the means. This avoids
+    cancellation if the mean is large compared with the deviations.
 
     Args:
-        dim: size of a feature vector, D.
+        dim: feature vector size D.
 
     Attributes:
         count: number of feature vectors added.
@@ -63,15 +63,15 @@ class Moments:
     def __init__(self, dim: int) -> None:
         self.count = 0
         self.mean: Array = np.zeros(dim)
-        # Sum over vectors of (x - mean)(x - mean)^T, upper triangle; in the order that BLAS adds to in place.
+        # Sum over vectors of (x - mean)(x - mean)^T, upper triangle, in the memory order that BLAS updates in place.
         self._squares: Array = np.zeros((dim, dim), order="F")
 
     def add(self, features: Features) -> None:
-        """Add a block, float [N, D]; the larger N, the less time each vector takes.
+        """Add a block, float [N, D]. Larger blocks take less time per vector.
 
         Raises:
-            ValueError: another shape.
-            FloatingPointError: NaN or infinity; the message lists the rows, and nothing of the block is added.
+            ValueError: wrong shape.
+            FloatingPointError: NaN or infinity; the message lists the rows, and the block is not added.
         """
         check_features("features", features, len(self.mean))
         if not len(features):
@@ -89,26 +89,26 @@ class Moments:
     def covariance(self) -> Array:
         """float64 [D, D], divided by count - 1.
 
-        TTUR (arXiv 1706.08500), StyleGAN and StyleGAN2 divided likewise; StyleGAN2-ADA and StyleGAN3 divided by count.
-        With D2 the distance between M and N images, and A and B the traces of their covariances, that changes the
-        distance by about D2 / min(M, N) + |1/M - 1/N| / 2 * sqrt(D2) * (sqrt(A) + sqrt(B)) at most. For 70 000 and
-        50 000 images, traces of 200 and D2 = 5 this is 3e-4.
+        TTUR (arXiv 1706.08500), StyleGAN and StyleGAN2 do the same; StyleGAN2-ADA and StyleGAN3 divide by count. For
+        the distance D2 between M and N images whose covariances have the traces A and B, the difference is at most
+        about D2 / min(M, N) + |1/M - 1/N| / 2 * sqrt(D2) * (sqrt(A) + sqrt(B)). For 70 000 and 50 000 images, traces of
+        200 and D2 = 5, this is 3e-4.
 
         Raises:
             ValueError: fewer than two vectors.
         """
         if self.count < 2:
-            raise ValueError(f"count={self.count}: a covariance takes at least 2 feature vectors; add more")
+            raise ValueError(f"count={self.count}: a covariance needs at least 2 feature vectors; add more")
         upper = np.triu(self._squares)
         return (upper + np.triu(upper, 1).T) / (self.count - 1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays for `from_arrays`; they do not change when more vectors are added."""
+        """Return arrays for `from_arrays`; adding more vectors does not change them."""
         return {"count": np.array(self.count), "mean": self.mean, "squares": self._squares.copy()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Moments:
-        """Moments from the result of `arrays`, which is copied."""
+        """Create Moments from a copy of the result of `arrays`."""
         moments = cls(len(arrays["mean"]))
         moments.count = int(arrays["count"])
         moments.mean[:] = arrays["mean"]
@@ -124,18 +124,18 @@ _STATE = "state.npz"
 
 Rows = NDArray[np.float32]
 FeatureStats = Moments | Rows
-#: (name of a detector, name of one of its outputs).
+#: (detector name, output name).
 OutputName = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class FeatureRequest:
-    """A statistic of one output of a detector.
+    """Statistic of one detector output.
 
     Attributes:
-        detector, output: names of both.
+        detector, output: their names.
         statistic: MOMENTS, or ROWS for the features themselves, float32 [count, D].
-        count: number of images, the first ones.
+        count: number of images to use, from the first.
     """
 
     detector: str
@@ -148,18 +148,18 @@ class FeatureRequest:
         return self.detector, self.output
 
     def cache_key_fields(self) -> dict[str, Any]:
-        """Fields of the cache key; "kind" is the statistic's name in caches on disk."""
+        """Return the fields of the cache key; "kind" is the statistic's name in caches on disk."""
         return {"detector": self.detector, "output": self.output, "kind": self.statistic, "count": self.count}
 
 
 class FeatureCollector:
-    """Statistics of features that arrive in the order of the images; resumes from the state saved in the folder.
+    """Collects statistics of features in image order; resumes from the state saved in the folder.
 
     Args:
         requests: statistics to collect.
         sizes: D of every output.
-        folder: place for rows, which may be larger than memory, and for saved states; None: rows are kept in memory,
-            and nothing is saved.
+        folder: folder for rows, which may be larger than memory, and for saved states; None to keep rows in memory and
+            save nothing.
 
     Attributes:
         num_images: number of images to collect.
@@ -173,17 +173,17 @@ class FeatureCollector:
         self._requests, self._folder = list(requests), folder
         self._moments = {r: Moments(sizes[r.output_name]) for r in requests if r.statistic == MOMENTS}
         self._rows: dict[FeatureRequest, Rows] = {}
-        self._checksums = {r: 0 for r in requests if r.statistic == ROWS}  # CRC-32 of the rows so far
+        self._checksums = {r: 0 for r in requests if r.statistic == ROWS}  # CRC-32 of the rows collected
         if not self._restore():
             self._rows = {r: self._new_rows(r, (r.count, sizes[r.output_name])) for r in self._checksums}
         self._saved_s = time.monotonic()
 
     def outputs_at(self, position: int) -> tuple[OutputName, ...]:
-        """Outputs that are needed of the image at a position; the outputs at later positions are a subset."""
+        """Outputs needed for the image at `position`; later positions need a subset of them."""
         return tuple(sorted({request.output_name for request in self._requests if request.count > position}))
 
     def add(self, features: Mapping[OutputName, Rows]) -> None:
-        """Add the features of the next images, as far as they are needed; save every SAVE_INTERVAL_S."""
+        """Add the features of the next images, dropping those not needed; save every SAVE_INTERVAL_S."""
         for request in self._requests:
             if request.count <= self.num_done:
                 continue
@@ -223,21 +223,21 @@ class FeatureCollector:
         return {**self._moments, **self._rows}
 
     def _new_rows(self, request: FeatureRequest, shape: tuple[int, int]) -> Rows:
-        """Array for rows: a file in the folder, or in memory where there is no room for it."""
+        """Create the array for rows: a file in the folder, or in memory if the file cannot be written."""
         if self._folder is not None:
             file = self._rows_file(request)
             try:
                 return _new_memmap(file, shape)
             except OSError as error:
                 _logger.warning("%s: not written; rows stay in memory (%s)", file, error)
-                self._folder = None  # a saved state would be one without its rows
+                self._folder = None  # a saved state would lack the rows
         return np.empty(shape, np.float32)
 
     def _rows_file(self, request: FeatureRequest) -> Path:
         return cast(Path, self._folder) / f"{self._requests.index(request)}.npy"
 
     def _restore(self) -> bool:
-        """Restore the saved state; return False if there is none, or if it is damaged, which is logged."""
+        """Restore the saved state; return False if it is missing or damaged. Damage is logged."""
         if self._folder is None or not (state := self._folder / _STATE).exists():
             return False
         try:
@@ -261,7 +261,7 @@ class FeatureCollector:
 
 
 def _new_memmap(file: Path, shape: tuple[int, int]) -> Rows:
-    """An array on disk whose room is reserved: a disk that fills up later would end the process with SIGBUS."""
+    """Create an array on disk with its space reserved; if the disk filled up later, SIGBUS would end the process."""
     rows = np.lib.format.open_memmap(file, "w+", np.float32, shape)
     if hasattr(os, "posix_fallocate"):  # not on macOS
         with open(file, "r+b") as opened:

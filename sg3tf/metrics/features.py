@@ -1,4 +1,4 @@
-"""Passes over real and generated images: every image is made once and goes through every detector once."""
+"""Passes over real and generated images: each image is created once, and goes through each detector once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
 from sg3tf.version import __version__
 
-NUM_THREADS = 4  # that read images or draw latents while devices compute
+NUM_THREADS = 4  # for reading images or drawing latents while devices compute
 
-#: Versions, which may change the last digits.
+#: Versions that may affect the last digits.
 VERSIONS = {"sg3tf": __version__, "tensorflow": tf.__version__}
 
 Arrays = dict[str, NDArray[Any]]
@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 
 
 class ProgressCallback(Protocol):
-    """A function that is called after every batch."""
+    """Function called after every batch."""
 
     def __call__(self, task: str, done: int, total: int, /) -> object:
         """Report that `done` of `total` images or samples of a task are done."""
@@ -54,7 +54,7 @@ class ImageSource(Protocol):
         """Arrays that `images` needs for these positions; called in threads, on the host."""
 
     def images(self, tensors: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images, uint8 [N, H, W, C], from the arrays as tensors, and whether each was finite, bool [N]."""
+        """Return images, uint8 [N, H, W, C], from the arrays as tensors, and whether each is finite, bool [N]."""
 
 
 class RealImages:
@@ -73,7 +73,7 @@ class RealImages:
 
 
 class GeneratedImages:
-    """Images of a generator, reduced to 8 bits as for published numbers: floor(127.5 x + 128), clipped."""
+    """Images of a generator, quantized to 8 bits as for published numbers: floor(127.5 x + 128), clipped."""
 
     noun = "samples"
 
@@ -84,7 +84,7 @@ class GeneratedImages:
         arrays: Arrays = {"z": self._samples.latents(index)}
         if (label := self._samples.label(index)) is not None:
             arrays["label"] = label
-        if self._G.supports_noise:  # every image its own, as for published numbers
+        if self._G.supports_noise:  # different for every image, as for published numbers
             arrays["noise"] = self._samples.noise_seeds(index)
         return arrays
 
@@ -96,7 +96,7 @@ class GeneratedImages:
 
 
 def generated_cache_key(G: Any, samples: Samples) -> KeyFields:
-    """Fields of the cache key that decide generated images, except their number."""
+    """Fields of the cache key that determine generated images, except their number."""
     return {
         "weights": weights_digest(G),
         "precision": G.dtype_policy.name,
@@ -109,17 +109,17 @@ def generated_cache_key(G: Any, samples: Samples) -> KeyFields:
 
 
 class FeatureExtractor:
-    """Statistics of features of images.
+    """Computes statistics of image features.
 
     Args:
-        detectors: by name.
-        cache: store of statistics of data sets, and of interrupted passes.
-        batch: images at a time, on each replica.
+        detectors: detectors by name.
+        cache: cache for data set statistics and interrupted passes.
+        batch: images per batch on each replica.
         strategy: the replicas.
         progress: called after every batch.
 
     Raises:
-        FloatingPointError: (from all methods) images or features that are not finite.
+        FloatingPointError: (from all methods) images or features are not finite.
     """
 
     def __init__(
@@ -132,17 +132,17 @@ class FeatureExtractor:
     ) -> None:
         self._detectors, self._cache, self._batch = detectors, cache, batch
         self._strategy, self._progress = strategy, progress
-        self._traced: tuple[Any, Any] = (None, None)  # a generator, and the function of its images' features
+        self._traced: tuple[Any, Any] = (None, None)  # a generator, and its traced feature function
 
     def real(self, data: Images, requests: Iterable[FeatureRequest]) -> dict[FeatureRequest, FeatureStats]:
-        """Statistics of a data set; those in the cache take no pass."""
+        """Return statistics of a data set; cached ones need no pass."""
         fields = {r: self._cache_key_fields(r) | {"data": data.cache_digest, "part": data.part} for r in requests}
         cached, missing = self._load_cached(fields)
         if not missing:
             return cached
         with self._cache.unfinished(self._pass_key_fields(missing)) as folder:
-            computed, still_missing = self._load_cached(missing)  # another process may have finished them by now
-            if still_missing:  # all that the folder is for, as it may hold a part of them
+            computed, still_missing = self._load_cached(missing)  # another process may have finished them
+            if still_missing:  # everything the folder is for, because it may hold partial results
                 source = RealImages(data)
                 run = _feature_function(source, self._detectors, self._strategy)
                 computed = self._extract(source, run, missing, folder, "real images")
@@ -154,9 +154,9 @@ class FeatureExtractor:
     def generated(
         self, G: Any, samples: Samples, requests: Iterable[FeatureRequest]
     ) -> Iterator[dict[FeatureRequest, FeatureStats]]:
-        """Statistics of a generator's images; rows are on disk and are removed when the context ends without error.
+        """Yield statistics of a generator's images. Rows are on disk, and removed if the context ends without error.
 
-        Another call with the same generator, such as at the next snapshot of a training run, traces no new graph.
+        Later calls with the same generator, such as at the next snapshot of a training run, do not retrace.
         """
         fields = {request: self._cache_key_fields(request) for request in requests}
         source = GeneratedImages(G, samples)
@@ -169,7 +169,7 @@ class FeatureExtractor:
         return request.cache_key_fields() | {"detector_digest": self._detectors[request.detector].digest}
 
     def _pass_key_fields(self, fields: Mapping[FeatureRequest, KeyFields]) -> KeyFields:
-        """Fields of an interrupted pass's key, with all that may change the last digits: it resumes bit for bit."""
+        """Key fields of an interrupted pass, with everything that affects rounding, so that it resumes bit for bit."""
         return {
             "features": [fields[request] for request in sorted(fields)],
             "batch": self._batch,
@@ -180,7 +180,7 @@ class FeatureExtractor:
     def _load_cached(
         self, fields: Mapping[FeatureRequest, KeyFields]
     ) -> tuple[dict[FeatureRequest, FeatureStats], dict[FeatureRequest, KeyFields]]:
-        """Cached statistics, and the fields of those that are missing."""
+        """Return cached statistics, and the key fields of missing ones."""
         loaded = {request: self._cache.load(one) for request, one in fields.items()}
         cached = {request: stats for request, stats in loaded.items() if stats is not None}
         return cached, {request: one for request, one in fields.items() if request not in cached}
@@ -188,7 +188,7 @@ class FeatureExtractor:
     def _extract(
         self, source: ImageSource, run: Any, requests: Iterable[FeatureRequest], folder: Path | None, task: str
     ) -> dict[FeatureRequest, FeatureStats]:
-        """Run the source's images through `run`, its _feature_function, resuming from the state saved in the folder."""
+        """Run the source's images through `run`, its _feature_function; resume from the state saved in the folder."""
         requests, strategy = sorted(requests), self._strategy
         sizes = {r.output_name: self._detectors[r.detector].outputs[r.output] for r in requests}
         collector = FeatureCollector(requests, sizes, folder)
@@ -213,11 +213,11 @@ class FeatureExtractor:
         return collector.stats()
 
 
-_FINITE: OutputName = ("", "finite")  # of the images, besides the outputs of detectors
+_FINITE: OutputName = ("", "finite")  # pseudo-output: whether each image is finite
 
 
 def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], strategy: tf.distribute.Strategy) -> Any:
-    """(arrays of each replica, outputs) -> {output: features of each replica}."""
+    """Return the function (arrays of each replica, outputs) -> {output: features of each replica}."""
 
     def replica(tensors: Tensors, outputs: tuple[OutputName, ...]) -> dict[OutputName, tf.Tensor]:
         images, finite = source.images(tensors)
@@ -239,7 +239,7 @@ def _check_finite(
 
 
 def delay_by_one(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield every item after the next one has been taken: a GPU computes that one while this one is processed."""
+    """Yield every item after fetching the next one, which a GPU computes while this one is processed."""
     previous: list[Item] = []
     for item in items:
         yield from previous

@@ -1,4 +1,4 @@
-"""Inception score (IS; arXiv 1606.03498, section 4): distinctness and variety of images for a classifier."""
+"""Inception score (IS; arXiv 1606.03498, section 4): distinctness and variety of images as seen by a classifier."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sg3tf.metrics.feature_stats import Features, check_features
 
 
 def inception_score(logits: Features, splits: int = 10) -> tuple[float, float]:
-    """exp(mean over images of KL(p(class | image) || p(class))), for each split of the images.
+    """Inception score, exp(mean over images of KL(p(class | image) || p(class))), averaged over splits of the images.
 
-    A mean divergence is the entropy of the mean less the mean of the entropies, in which a class without any
-    probability is 0; in float64.
+    The mean divergence is computed in float64 as the entropy of the mean minus the mean of the entropies, to which
+    classes with probability 0 contribute 0.
 
     Args:
         logits: float [N, C], in the order of generation.
-        splits: number of parts of consecutive images, each with its own p(class), of as equal size as possible.
+        splits: number of splits: consecutive images, in sizes as equal as possible, each with its own p(class).
 
     Returns:
-        Mean over the splits, 1 to C, and their standard deviation (of the splits themselves: divided by their number).
+        Mean over the splits, 1 to C, and their standard deviation (the population's, which divides by their number).
 
     Raises:
-        ValueError: another shape, or fewer images than splits.
-        FloatingPointError: logits that are not finite.
+        ValueError: wrong shape, or fewer images than splits.
+        FloatingPointError: logits are not finite.
     """
     check_features("logits", logits, logits.shape[-1])
     if not 1 <= splits <= len(logits):

@@ -12,22 +12,22 @@ SUBSET_SIZE = 1000
 def kernel_distance(
     real: Features, fake: Features, rng: np.random.Generator, num_subsets: int = 100, subset_size: int = SUBSET_SIZE
 ) -> float:
-    """Squared maximum mean discrepancy for the kernel (x.y / D + 1)^3: an unbiased estimate, so it may be negative.
+    """Squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, an unbiased estimate that may be negative.
 
-    It is the average over pairs of subsets, drawn from either set without replacement; in float64.
+    The result is the mean over pairs of subsets, one from each set, drawn without replacement; computed in float64.
 
     Args:
         real, fake: float [M, D] and [N, D].
-        rng: source of the subsets.
+        rng: random generator for the subsets.
         num_subsets: number of pairs of subsets.
-        subset_size: vectors in a subset; all of the smaller set where that has fewer.
+        subset_size: vectors per subset; at most the size of the smaller set.
 
     Returns:
-        The distance; publications often give 1000 times as much.
+        The distance; publications often report 1000 times this value.
 
     Raises:
-        ValueError: shapes that do not match, fewer than two vectors in a subset, or no subset.
-        FloatingPointError: features that are not finite.
+        ValueError: mismatched shapes, fewer than two vectors per subset, or no subset.
+        FloatingPointError: features are not finite.
     """
     check_features("real", real, real.shape[-1])
     check_features("fake", fake, real.shape[-1])
@@ -47,15 +47,15 @@ def kernel_distance(
 def standardized_kernel_distance(
     real: Features, fake: Features, rng: np.random.Generator, smallest_deviations: Array
 ) -> float:
-    """Return 1000 times the `kernel_distance` of features that have mean 0 and standard deviation 1 in the real set.
+    """Return 1000 times the `kernel_distance` of features standardized by the real set.
 
-    For features whose scales are arbitrary. Ten pairs of subsets are drawn, or one pair where it is the two sets.
+    For features whose scales are arbitrary. Ten pairs of subsets are drawn, or a single pair if it is both full sets.
 
     Args:
         real, fake: float [M, D] and [N, D].
-        rng: source of the subsets.
-        smallest_deviations: float [D], positive. A feature that varies less in the real set is divided by this instead:
-            by its own deviation, the rounding of a feature that is constant there would outweigh all others.
+        rng: random generator for the subsets.
+        smallest_deviations: float [D], positive; lower bounds on the standard deviations to divide by. Without them,
+            the rounding of a feature that is constant in the real set would outweigh all others.
     """
     check_features("real", real, real.shape[-1])
     check_features("fake", fake, real.shape[-1])
@@ -66,12 +66,12 @@ def standardized_kernel_distance(
 
 
 def _squared_discrepancy(x: Array, y: Array) -> float:
-    """The unbiased estimate between x and y, [N, D] each."""
+    """Unbiased estimate of the squared discrepancy between x and y, [N, D] each."""
     return _off_diagonal_mean(_kernel(x, x)) + _off_diagonal_mean(_kernel(y, y)) - 2 * _kernel(x, y).mean()
 
 
 def _off_diagonal_mean(kernel: Array) -> float:
-    """Mean over pairs of different vectors: a vector with itself has nothing to do with the distribution."""
+    """Mean over pairs of different vectors; pairs of a vector with itself would bias the estimate."""
     size = len(kernel)
     return (kernel.sum() - np.trace(kernel)) / (size * (size - 1))
 

@@ -1,4 +1,4 @@
-"""Names of the metrics, for help texts, which are printed without TensorFlow; sg3tf.metrics.registry defines them."""
+"""Metric names, for help texts that are printed without TensorFlow; sg3tf.metrics.registry defines the metrics."""
 
 METRIC_NAMES = (
     "swd",

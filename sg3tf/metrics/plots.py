@@ -1,4 +1,4 @@
-"""Figures of spectra, of training runs and of texture sticking, and tables of images with captions.
+"""Figures of spectra, training runs and texture sticking, and captioned tables of images.
 
 Figures need matplotlib: pip install 'sg3tf[metrics]'. Tables need only NumPy and Pillow.
 """
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Okabe and Ito's palette, which color-blind people can tell apart, without its yellow.
+# Okabe and Ito's palette, which is safe for color-blind readers, without its yellow.
 COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_DASHES = ("-", "--", "-.", ":")  # one after the other, when the colors are used up
+_DASHES = ("-", "--", "-.", ":")  # cycled when the colors are used up
 _STYLE = {
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -45,7 +45,7 @@ _DPI = 130
 _FREQUENCY = "cycles per pixel"
 _POWER = "power (dB; 0 dB: white noise)"
 
-HEATMAP_SMOOTHING = 1.25  # standard deviation of the Gaussian over a heat map, in steps of its frequencies
+HEATMAP_SMOOTHING = 1.25  # standard deviation of a heat map's Gaussian smoothing, in frequency steps
 
 
 # --- All figures ------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def check_matplotlib() -> None:
 
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A matplotlib Figure of `width` x `height` inches to draw into, which is then written to `path` atomically."""
+    """Yield a matplotlib Figure of `width` x `height` inches, then write it to `path` atomically."""
     check_matplotlib()
     import matplotlib
     from matplotlib.figure import Figure
@@ -71,12 +71,12 @@ def figure(path: Path, width: float, height: float) -> Iterator[Any]:
 
 
 def line_style(number: int) -> dict[str, str]:
-    """Color and dashes of a figure's line `number`."""
+    """Color and dashes of the figure's line with index `number`."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": _DASHES[number // len(COLORS) % len(_DASHES)]}
 
 
 def add_legend(fig: Any, axes: Any) -> None:
-    """Add the names of the lines of `axes`, to the right of everything."""
+    """Add a legend for the lines of `axes`, to the right of the figure."""
     fig.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
 
 
@@ -84,7 +84,7 @@ def add_legend(fig: Any, axes: Any) -> None:
 
 
 def plot_heatmaps(path: Path, powers: dict[str, Array], low: float | None, high: float | None) -> None:
-    """Maps [4R, 4R] of all frequencies side by side, from `low` to `high` dB; None: the extreme of all maps."""
+    """Plot power maps [4R, 4R] side by side, from `low` to `high` dB; None for the minimum or maximum of all maps."""
     maps = {
         name: scipy.fft.fftshift(decibels(scipy.ndimage.gaussian_filter(power, HEATMAP_SMOOTHING, mode="wrap")))
         for name, power in powers.items()
@@ -104,7 +104,7 @@ def plot_heatmaps(path: Path, powers: dict[str, Array], low: float | None, high:
 
 
 def plot_slices(path: Path, powers: dict[str, Array], low: float | None, high: float | None) -> None:
-    """Power along the horizontal and the diagonal, one line for each spectrum."""
+    """Plot power along the horizontal and the diagonal, one line per spectrum."""
     with figure(path, 8.5, 3.2) as fig:
         horizontal, diagonal = fig.subplots(1, 2, sharey=True)
         for number, (name, power) in enumerate(powers.items()):
@@ -117,7 +117,7 @@ def plot_slices(path: Path, powers: dict[str, Array], low: float | None, high: f
 
 
 def plot_comparison(path: Path, powers: dict[str, Array], resolution: int) -> None:
-    """Radial averages, and below them their differences to the first."""
+    """Plot radial averages and, below, their differences from the first one."""
     with figure(path, 7.5, 4.8) as fig:
         above, below = fig.subplots(2, sharex=True, height_ratios=[3, 2])
         for number, (name, (frequency, power, difference)) in enumerate(compare_spectra(powers, resolution).items()):
@@ -134,12 +134,12 @@ def plot_comparison(path: Path, powers: dict[str, Array], resolution: int) -> No
 
 # --- Training runs ----------------------------------------------------------------------------------------------------
 
-MANY_POINTS = 20  # from which on points are not marked
-LOGARITHMIC_RATIO = 10  # of the largest to the smallest value, from which on the axis is logarithmic
+MANY_POINTS = 20  # with at least as many, points are not marked
+LOGARITHMIC_RATIO = 10  # of the largest to the smallest value; the axis is logarithmic from this ratio on
 
 
 def plot_runs(path: Path, groups: Sequence[Group], name: str) -> None:
-    """Values over images and over time; the band is from the lowest to the highest of a group's runs."""
+    """Plot values over images and over time, with a band from the lowest to the highest of a group's runs."""
     bounds = np.concatenate([values for group in groups for values in (group.low, group.high)])
     low, high = np.nanmin(bounds, initial=np.inf), np.nanmax(bounds, initial=-np.inf)  # ticks may have NaN
     with figure(path, 9.5, 3.6) as fig:
@@ -162,7 +162,7 @@ def plot_runs(path: Path, groups: Sequence[Group], name: str) -> None:
 
 
 def plot_fixed_shares(path: Path, panels: Mapping[str, Mapping[str, AverageImage | None]]) -> None:
-    """Share of power that stays in place over frequency: {title of a panel: {network: its average, None for none}}."""
+    """Plot the share of power that stays in place over frequency, from {panel title: {network: average or None}}."""
     with figure(path, 8.5, 3.2) as fig:
         all_axes = fig.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axes, (title, averages) in zip(all_axes, panels.items(), strict=True):
@@ -182,7 +182,7 @@ _LINE_HEIGHT = 18
 
 
 def enlarge_to_fit(image: ArrayLike, height: int, width: int) -> NDArray[np.uint8]:
-    """uint8 RGB of an image [H, W, C], with pixels repeated as far as it fits height x width; never reduced."""
+    """Return an image [H, W, C] as uint8 RGB, enlarged by pixel repetition to fit height x width; never reduced."""
     pixels = to_uint8(image)
     for axis, size in enumerate((height, width)):
         pixels = pixels.repeat(max(1, size // pixels.shape[axis]), axis=axis)
@@ -194,11 +194,11 @@ def image_table(columns: list[str], rows: Mapping[str, Sequence[NDArray[np.uint8
 
     Args:
         columns: captions above the columns.
-        rows: caption to the left (may have several lines) -> for every column an image, uint8 [H, W, 3], or a text
-            in its place.
+        rows: caption on the left (may have several lines) -> for every column, an image, uint8 [H, W, 3], or a text in
+            its place.
 
     Returns:
-        uint8 [H, W, 3], on white.
+        uint8 [H, W, 3], on a white background.
     """
     font = ImageFont.load_default(_FONT_SIZE)
 

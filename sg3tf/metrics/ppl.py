@@ -18,22 +18,22 @@ from sg3tf.metrics.samples import Index, Samples, padded_batches
 #: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-OUTER_PERCENT = 1  # of the lengths, left out at either end
+OUTER_PERCENT = 1  # of the lengths, dropped at either end
 
 
 @dataclasses.dataclass(frozen=True)
 class PathLengthMetric:
-    """A kind of path between two latents.
+    """Definition of a path length.
 
     Attributes:
-        space: "z", along the arc between latents; "w", along the line between their style vectors.
-        sampling: "full", t uniform from 0 to 1; "end", t = 0.
-        crop: compare only the middle half of the width and rows from 3/8 to 7/8 of the height, where published
-            values for FFHQ have the face.
+        space: "z" for the arc between latents; "w" for the line between their style vectors.
+        sampling: "full" for t uniform from 0 to 1; "end" for t = 0.
+        crop: compare only the middle half of the width and 3/8 to 7/8 of the height, the face in FFHQ, as for published
+            values.
         epsilon: step along the path.
 
     Raises:
-        ValueError: another space or sampling, or a step that is not positive.
+        ValueError: unknown space or sampling, or a step that is not positive.
 
     Examples:
         >>> PathLengthMetric(space="w", sampling="end").epsilon
@@ -67,34 +67,35 @@ def measure_path_length(
 ) -> float:
     """Mean of distance(G at t, G at t + epsilon) / epsilon^2 along paths between two latents, without outliers.
 
-    StyleGAN2's numbers (arXiv 1912.04958, section 3) are in "w", from "end", and not cropped. Both images of a pair
-    have the same label and the same noise, drawn for each pair, and come out of one batch. The lengths below the 1st
-    and above the 99th percentile are left out; a percentile between two lengths is the outer one.
+    StyleGAN2's numbers (arXiv 1912.04958, section 3) use "w" and "end", without a crop. Both images of a pair have the
+    same label and the same noise, drawn for each pair, and are generated in one batch. Lengths below the 1st and above
+    the 99th percentile are dropped; a percentile that falls between two lengths is rounded outward.
 
-    Published values interpolate in float32, where t + epsilon is off by up to 3e-8 and so a length by up to 6e-4 of it,
-    either way. Here latents are interpolated in float64, and rounded at the end. Rounding in the network adds about
-    (rounding of an image / epsilon)^2 to a length: it computes in float32 throughout, whatever the policy of G.
+    Published values interpolate in float32, where t + epsilon is off by up to 3e-8, and so a length by a relative error
+    of up to 6e-4 in either direction. Here, latents are interpolated in float64 and rounded at the end. Rounding in the
+    network adds about (rounding of an image / epsilon)^2 to a length, so it always computes in float32, whatever the
+    policy of G.
 
     Args:
-        metric: the kind of path.
-        distance: grows with the square of a small difference, as LPIPS does. Called inside a tf.function, by replicas.
+        metric: definition of the path length.
+        distance: must grow with the square of a small difference, as LPIPS does. Replicas call it in a tf.function.
         G: the generator.
         samples: latents, labels and noise of the paths, and random numbers for t.
-        batch: paths at a time, on each replica; each makes two images.
-        strategy: the replicas; None: the current strategy.
-        progress: called after every batch with the number of paths done and in all.
+        batch: paths per batch on each replica; each path gives two images.
+        strategy: the replicas; None for the current strategy.
+        progress: called after every batch with the number of paths done and in total.
         progress_file: intermediate results of an interrupted call with the same arguments.
 
     Raises:
-        FloatingPointError: distances that are not finite.
+        FloatingPointError: distances are not finite.
     """
     strategy = strategy or tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
-        G = G.with_dtype("float32")  # sixteen bits are too few for differences of 1e-4
+        G = G.with_dtype("float32")  # 16 bits are too few for differences of 1e-4
 
     def arrays(index: Index) -> dict[str, Any]:
-        """Two latents [N, z_dim] of each path, steps float64 [2, N], seeds int32 [N, 2], and labels."""
+        """Return two latents [N, z_dim] per path, steps float64 [2, N], seeds int32 [N, 2], and labels."""
         t = np.zeros(len(index))
         if metric.sampling == "full":
             t = np.array([samples.params_rng(int(i)).uniform() for i in index])

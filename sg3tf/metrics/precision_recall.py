@@ -1,6 +1,6 @@
-"""Precision and recall, density and coverage: overlap of two sets of features, by balls around their points.
+"""Precision and recall, density and coverage: overlap of two sets of features, from balls around their points.
 
-A ball reaches from a point to its k-th nearest neighbor in the same set, and contains its surface.
+The radius of a ball is the distance from its center to the k-th nearest neighbor in the same set. Balls are closed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from sg3tf.metrics.feature_stats import Array, Features, check_features
 
-BLOCK_SIZE = 2048  # points of either set in a block of distances: 250 MB for 4096 features
+BLOCK_SIZE = 2048  # points of each set per block of distances: 250 MB for 4096 features
 Block = tuple[slice, slice, Array]
 
 
@@ -20,16 +20,16 @@ def precision_recall(real: Features, fake: Features, k: int = 3, block_size: int
 
     Args:
         real, fake: float [M, D] and [N, D].
-        k: number of the neighbor that a ball reaches to.
-        block_size: points of either set that distances are computed between at a time; only affects memory.
+        k: the k-th nearest neighbor defines a ball's radius.
+        block_size: points of each set per block of distances; only affects memory.
 
     Returns:
-        Precision, the share of fake points in the ball of any real one; recall, the share of real points in the ball of
-        any fake one.
+        Precision, the share of fake points in the ball of any real point; and recall, the share of real points in the
+        ball of any fake point.
 
     Raises:
-        ValueError: shapes that do not match, or a set without k neighbors.
-        FloatingPointError: features that are not finite.
+        ValueError: mismatched shapes, or a set with fewer than k + 1 points.
+        FloatingPointError: features are not finite.
     """
     _check_points(real, fake)
     _check_k(k, real=real, fake=fake)
@@ -44,12 +44,12 @@ def precision_recall(real: Features, fake: Features, k: int = 3, block_size: int
 def density_coverage(real: Features, fake: Features, k: int = 5, block_size: int = BLOCK_SIZE) -> tuple[float, float]:
     """Density and coverage (arXiv 2002.09797, section 3); arguments and errors are those of `precision_recall`.
 
-    Where both sets are of one distribution, the expectation of density is 1, and that of coverage
-    1 - (M-1)...(M-k) / ((M+N-1)...(M+N-k)), or 1 - 2^-k for many points.
+    If both sets have the same distribution, the expected density is 1, and the expected coverage is
+    1 - (M-1)...(M-k) / ((M+N-1)...(M+N-k)), which approaches 1 - 2^-k for many points.
 
     Returns:
-        Density, the mean number of balls of real points that a fake point is in, over k; coverage, the share of
-        real points with a fake one in their ball.
+        Density, the mean number of real points' balls that contain a fake point, divided by k; and coverage, the share
+        of real points whose ball contains a fake point.
     """
     _check_points(real, fake)
     _check_k(k, real=real)
@@ -86,16 +86,16 @@ def _squared_radii(points: Features, k: int, block_size: int) -> Array:
 
 
 def _squared_distances(a: Features, b: Features, block_size: int, rounding: int) -> Iterator[Block]:
-    """Squared distances between points, in blocks of `block_size` points of either set.
+    """Squared distances between points, in blocks of `block_size` points of each set.
 
-    |x|^2 + |y|^2 - 2 x.y cancels where x is close to y. Its error is at most (D + 4) eps (|x|^2 + |y|^2), for 4096
-    features 1e-12 of the norms in float64, as here, and 5e-4 in float32. With radii rounded up by as much and distances
-    down, points on a surface are inside, as duplicates are.
+    |x|^2 + |y|^2 - 2 x.y cancels if x is close to y. The error is at most (D + 4) eps (|x|^2 + |y|^2): for 4096
+    features, 1e-12 of the norms in float64, which is used here, and 5e-4 in float32. Radii are rounded up and distances
+    down by this bound, so that points on a surface, such as duplicates, count as inside.
 
     Args:
         a, b: float [M, D] and [N, D].
-        block_size: points at a time.
-        rounding: 1 for no distance below the exact one, -1 for none above it.
+        block_size: points of each set per block.
+        rounding: 1 for upper bounds of the exact distances, -1 for lower bounds.
 
     Yields:
         Slice of a, slice of b, and float64 [points of a, points of b].

@@ -1,4 +1,4 @@
-"""The metrics by name."""
+"""Registry of metrics by name."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from sg3tf.metrics.precision_recall import density_coverage, precision_recall
 from sg3tf.metrics.swd import sliced_wasserstein_distance
 
 ALL = sys.maxsize
-IS_SPLITS = 10  # of the images, for the inception score
+IS_SPLITS = 10  # of the inception score
 
-#: The better of two values: the higher one, the lower one, or neither.
+#: Whether higher values are better, lower ones, or neither.
 HIGHER, LOWER, NEITHER = True, False, None
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMetric:
-    """A metric of features of generated images, and of real ones unless `max_real` is 0.
+    """A metric on features of generated images and, unless `max_real` is 0, of real images.
 
     Attributes:
         detector, output, statistic: features and their statistic, as in FeatureRequest.
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
-        max_real: number of real images at most, the first ones; ALL for all.
-        min_images: number of images, real and generated, below which the metric is not defined.
-        matched: real images are as many as the generated ones, spread over the data, instead of the first ones.
+        max_real: use at most the first this many real images; ALL for all.
+        min_images: minimum number of images, both real and generated.
+        matched: use as many real images as generated ones, spread over the data, instead of the first ones.
 
     Examples:
         >>> METRICS["fid50k_full"].kind.request(70_000)
@@ -59,7 +59,7 @@ class FeatureMetric:
     matched: bool = False
 
     def request(self, count: int) -> FeatureRequest:
-        """The statistic of the first `count` images."""
+        """Return the request for the statistic of the first `count` images."""
         return FeatureRequest(self.detector, self.output, self.statistic, count)
 
 
@@ -68,11 +68,11 @@ class Metric:
     """A measure of a generator's quality.
 
     Attributes:
-        kind: the computation.
-        results: for each value by name, whether higher is better; None: neither is.
-        unit: of the values; None without.
-        num_samples: number of generated images, or pairs of them, that published values were computed with.
-        version: of the definition; values of different versions cannot be compared.
+        kind: how it is computed.
+        results: {name of each value: whether higher is better; None if neither is}.
+        unit: unit of the values, or None.
+        num_samples: number of generated images, or of pairs, used for published values.
+        version: version of the definition; values of different versions are not comparable.
 
     Examples:
         >>> psnr = METRICS["eqr50k"]
@@ -87,7 +87,7 @@ class Metric:
     version: int = 1
 
 
-# --- Computations of FeatureMetric: real is None where it is not used -------------------------------------------------
+# --- Computations of FeatureMetric: real is None if it is not used ----------------------------------------------------
 
 
 def _fid(real: Any, fake: Any, rng: np.random.Generator) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Functions of arrays that all replicas of a strategy compute at the same time."""
+"""Run functions of arrays on all replicas of a strategy in parallel."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-#: Arrays by name, also of further such mappings.
+#: Arrays by name; may be nested.
 Arrays = Mapping[str, Any]
 
 
 def on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of one mapping of arrays for each replica, and of what is the same for all, in one graph.
+    """Return a version of `function` that runs on all replicas in one graph.
 
     Args:
         strategy: the replicas.
-        function: of the arrays of a replica as tensors, and the further arguments; called in a replica's context.
+        function: (arrays of a replica as tensors, *shared arguments) -> result; called in the replica's context.
 
     Returns:
-        (arrays of each replica, *further) -> result of each replica, for `gathered`.
+        (arrays of each replica, *shared arguments) -> results of all replicas, for `gathered`.
 
     Examples:
         >>> strategy = tf.distribute.get_strategy()
@@ -44,5 +44,5 @@ def on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) 
 
 
 def gathered(strategy: tf.distribute.Strategy, values: Any) -> NDArray[Any]:
-    """Return the rows of all replicas, in their order."""
+    """Concatenate the rows of all replicas, in order."""
     return np.concatenate([part.numpy() for part in strategy.experimental_local_results(values)])

@@ -1,4 +1,4 @@
-"""Values of metrics over the course of training runs, read from their folders, and grouped where the seed differs."""
+"""Metric values over the course of training runs, read from run folders; runs that differ only in seed are grouped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sg3tf.utils.files import read_json_lines
 
 Array = NDArray[np.float64]
 
-#: Options that do not make another experiment: the seed, the draw of images, and how a run computes, ends and reports.
+#: Options that do not define a different experiment: seed, image sampling, and how a run computes, ends and reports.
 NOT_COMPARED = {
     *(
         "seed",
@@ -33,7 +33,7 @@ NOT_COMPARED = {
     *("detector_dir", "histograms", "profile_steps", "communication", "start_timeout", "reduce_timeout"),
     "heartbeat_timeout",
 }
-MAX_LABEL = 60  # characters, of the options that tell a group from the others
+MAX_LABEL = 60  # characters, for the options that distinguish a group
 
 
 class Definition(NamedTuple):
@@ -66,10 +66,10 @@ class RunCurve:
     """Values of a metric in one run.
 
     Attributes:
-        name: of the folder, with those above it where runs share the name.
-        options: of options.json.
+        name: folder name, with parent folders if runs share the name.
+        options: content of options.json.
         kimg: thousands of images at each value, float [N], ascending.
-        hours: time spent until then, without interruptions, float [N].
+        hours: training time up to each value, without interruptions, float [N].
         values: float [N].
         definition: of all values.
     """
@@ -84,13 +84,13 @@ class RunCurve:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of equal options but for the seed, at the same numbers of images.
+    """Runs whose options differ only in the seed, at the same numbers of images.
 
     Attributes:
-        label: the options that tell these runs from the others.
+        label: the options that distinguish these runs from others.
         runs: the runs.
-        kimg, hours: float [N], as in RunCurve; mean over runs.
-        mean, low, high: of the values over runs, float [N].
+        kimg, hours: float [N], as in RunCurve; hours are the mean over runs.
+        mean, low, high: statistics of the values over runs, float [N].
     """
 
     label: str
@@ -103,7 +103,7 @@ class Group:
 
 
 def read_runs(folders: Sequence[Path], name: str) -> list[RunCurve]:
-    """Read several run folders as `read_run` does, and give them names that tell them apart.
+    """Read several run folders with `read_run`, and give them distinct names.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -120,16 +120,16 @@ def read_run(folder: Path, name: str) -> RunCurve:
 
     Args:
         folder: the run folder.
-        name: a result of metric-*.jsonl, such as swd, or a statistic of stats.jsonl, such as Loss/D/loss.
+        name: a result in metric-*.jsonl, such as swd, or a statistic in stats.jsonl, such as Loss/D/loss.
 
     Raises:
-        ValueError: it is no run folder, a file is damaged, or there is no value of that name; the message lists those
-            that there are.
+        ValueError: it is not a run folder, a file is damaged, or no value has this name; the message lists the names
+            that exist.
     """
     try:
         options = json.loads((folder / "options.json").read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: is no run folder, whose options.json can be read ({error})") from error
+        raise ValueError(f"{folder}: is not a run folder with a readable options.json ({error})") from error
     try:
         ticks, known = _read_values(folder)
     except (LookupError, TypeError, AttributeError) as error:
@@ -155,7 +155,7 @@ def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dic
     """Read a run's files.
 
     Returns:
-        (kimg, seconds since the one before) of each tick, and {name: {kimg: (value, definition)}}.
+        (kimg, seconds since the previous tick) of each tick, and {name: {kimg: (value, definition)}}.
     """
     ticks = []
     known: dict[str, dict[float, tuple[float, Definition]]] = {}
@@ -172,10 +172,10 @@ def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dic
 
 
 def group_runs(runs: Sequence[RunCurve]) -> list[Group]:
-    """Group runs that differ in the seed alone, in the order of their first runs.
+    """Group runs that differ only in the seed, in the order of their first runs.
 
     Raises:
-        ValueError: values were measured differently, or runs of a group share no stretch of training.
+        ValueError: values were measured differently, or runs of a group have no values at the same kimg.
     """
     names = {run.definition: run.name for run in runs}
     if len(names) > 1:
@@ -194,7 +194,7 @@ def _group(runs: list[RunCurve], differing: Sequence[str]) -> Group:
     if start > stop:
         raise ValueError(f"{runs[0].name} and {runs[-1].name} have no values at the same numbers of images")
     shared = [run.kimg[(run.kimg >= start) & (run.kimg <= stop)] for run in runs]
-    kimg = min(filter(len, shared), key=len)  # the run that begins last has at least its first value there
+    kimg = min(filter(len, shared), key=len)  # the run that starts last contributes at least its first value
     values = np.array([np.interp(kimg, run.kimg, run.values) for run in runs])
     hours = np.mean([np.interp(kimg, run.kimg, run.hours) for run in runs], axis=0)
     label = ", ".join(f"{name}={runs[0].options[name]}" for name in differing)

@@ -1,4 +1,4 @@
-"""Real and generated images that metrics measure. No TensorFlow."""
+"""Real and generated images for metrics. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Index = NDArray[np.int64]
 
 
 class Images(Protocol):
-    """A data set of images of one size; sg3tf.data.Dataset and ArrayImages are two.
+    """Data set of images of one size, such as sg3tf.data.Dataset and ArrayImages.
 
     Attributes:
         path: location, for messages.
-        resolution, channels: of every image; resolution is the side of a square, or a Size (width, height).
+        resolution, channels: image size; resolution is the side of a square, or a Size (width, height).
         label_dim: width of a label; 0 without labels.
         digest: identifies the content of everything at `path`.
-        cache_digest: differs where the content does, even where `digest` does not notice: the key of cached features.
-        part: identifies which of those images these are, and their order.
+        cache_digest: key of cached features; changes with the content, even where `digest` does not.
+        part: identifies the subset of those images, and its order.
     """
 
     path: Path
@@ -50,24 +50,24 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], FloatArray]:
-        """Image [H, W, C] and label [label_dim]; called from several threads at once."""
+        """Return image [H, W, C] and label [label_dim]; called from several threads concurrently."""
 
     def label(self, i: int) -> FloatArray:
-        """Label [label_dim], without decoding the image."""
+        """Return label [label_dim], without decoding the image."""
 
     def subsample(self, max_images: int) -> Images:
-        """At most `max_images` of the images, spread over all of them."""
+        """Return at most `max_images` of the images, spread over all of them."""
 
 
 class ArrayImages:
-    """Images in memory as a data set for metrics.
+    """In-memory images as a data set for metrics.
 
     Args:
         images: uint8 [N, H, W, C].
         labels: float32 [N, label_dim]; None without labels.
 
     Raises:
-        ValueError: another shape or dtype.
+        ValueError: wrong shape or dtype.
 
     Examples:
         >>> import numpy as np
@@ -105,31 +105,31 @@ class ArrayImages:
         return self._labels[i]
 
     def subsample(self, max_images: int) -> ArrayImages:
-        """At most `max_images` of the images, spread over all of them."""
+        """Return at most `max_images` of the images, spread over all of them."""
         count = min(max_images, len(self))
         chosen = Spread(len(self), count)(np.arange(count))
         return ArrayImages(self._images[chosen], self._labels[chosen])
 
 
 def open_data(path: str | os.PathLike[str], *, resolution: Resolution | None = None, labels: bool = False) -> Dataset:
-    """Open a data set in any form that sg3tf.data reads; its images are not mirrored.
+    """Open a data set in any format that sg3tf.data reads, without mirrored images.
 
     Args:
         path: as for --data of trainer.main.
-        resolution: one of several in a folder; None: the largest.
-        labels: use labels, where there are any.
+        resolution: selects one of several in a folder; None for the largest.
+        labels: use labels, if there are any.
 
     Raises:
-        ValueError: there is no data set, the resolution is missing, or a file is truncated or corrupt.
+        ValueError: no data set found, the resolution is missing, or a file is truncated or corrupt.
     """
     return Dataset(open_store(Path(path), resolution), use_labels=labels)
 
 
 def resize_filter(data: Images) -> str | None:
-    """Name of the filter that the images were resized with, if the data set records it."""
+    """Name of the filter used to resize the images, if the data set records it."""
     try:
         return json.loads((Path(data.path) / "manifest.json").read_text()).get("resize_filter")
-    except (OSError, ValueError, AttributeError):  # other forms have no manifest, or one of another purpose
+    except (OSError, ValueError, AttributeError):  # other formats have no manifest, or an unrelated one
         return None
 
 
@@ -141,8 +141,8 @@ class Labels:
     """Labels of generated images.
 
     Attributes:
-        origin: description of their distribution; labels of equal origins and seeds are equal.
-        label_at: position of a sample -> float32 [label_dim].
+        origin: description of their distribution; equal origin and seed mean equal labels.
+        label_at: sample position -> float32 [label_dim].
 
     Examples:
         >>> labels = Labels("first class", lambda position: np.float32([1, 0, 0]))
@@ -164,8 +164,8 @@ class Samples:
     Attributes:
         count: number of samples.
         z_dim: size of a latent.
-        seed: key of all random numbers.
-        labels: None for a generator without labels.
+        seed: seed of all random numbers.
+        labels: labels, or None for an unconditional generator.
 
     Examples:
         >>> samples = Samples(count=100, z_dim=512, seed=0, labels=uniform_classes(label_dim=3, seed=0))
@@ -179,21 +179,21 @@ class Samples:
     labels: Labels | None
 
     def latents(self, index: Index) -> FloatArray:
-        """float32 [N, z_dim] for N positions."""
+        """Return latents float32 [N, z_dim] for N positions."""
         streams = [rng.generator(self.seed, Purpose.METRIC_LATENT, i) for i in index]
         return np.stack([stream.standard_normal(self.z_dim, np.float32) for stream in streams])
 
     def label(self, index: Index) -> FloatArray | None:
-        """float32 [N, label_dim] for N positions; None without labels."""
+        """Return labels float32 [N, label_dim] for N positions; None without labels."""
         return None if self.labels is None else np.stack([self.labels(int(i)) for i in index])
 
     def noise_seeds(self, index: Index) -> NDArray[np.int32]:
-        """Seeds of StyleGAN2's noise, int32 [N, 2] for N positions."""
+        """Return seeds of StyleGAN2's noise, int32 [N, 2], for N positions."""
         streams = [rng.generator(self.seed, Purpose.METRIC_NOISE, i) for i in index]
         return np.stack([stream.integers(2**31, size=2, dtype=np.int32) for stream in streams])
 
     def params_rng(self, position: int) -> np.random.Generator:
-        """Random generator of a sample's other parameters: its transform, or its position on a path."""
+        """Return the random generator for a sample's other parameters: its transform, or its position on a path."""
         return rng.generator(self.seed, Purpose.METRIC_PARAMS, position)
 
 
@@ -201,7 +201,7 @@ def uniform_classes(label_dim: int, seed: int) -> Labels:
     """One-hot labels of uniformly distributed classes.
 
     Raises:
-        ValueError: labels of one number, which is no class.
+        ValueError: label_dim is 1, which cannot encode classes.
     """
     if label_dim == 1:
         raise ValueError(
@@ -217,7 +217,7 @@ def uniform_classes(label_dim: int, seed: int) -> Labels:
 
 
 def labels_from_data(data: Images, seed: int) -> Labels:
-    """Labels of images chosen uniformly from a data set, so that classes are as frequent as there."""
+    """Labels of images chosen uniformly from a data set, which preserves class frequencies."""
 
     def label_at(position: int) -> FloatArray:
         return data.label(int(rng.generator(seed, Purpose.METRIC_LABEL, position).integers(len(data))))
@@ -226,12 +226,12 @@ def labels_from_data(data: Images, seed: int) -> Labels:
 
 
 def comparison_rng(seed: int) -> np.random.Generator:
-    """Random generator of the subsets of images that metrics compare."""
+    """Random generator for the subsets of images that metrics compare."""
     return rng.generator(seed, Purpose.METRIC_SUBSETS)
 
 
 class Batch(NamedTuple):
-    """Positions start to stop - 1; `padded` repeats the last one up to the batch size.
+    """Positions start to stop - 1; `padded` repeats the last one to fill the batch.
 
     Examples:
         >>> for start, stop, padded in padded_batches(0, 5, size=3):
@@ -246,6 +246,6 @@ class Batch(NamedTuple):
 
 
 def padded_batches(start: int, stop: int, size: int) -> Iterator[Batch]:
-    """Positions from `start` to `stop` - 1 in batches that are all of one size, so that one graph is traced."""
+    """Yield positions `start` to `stop` - 1 in batches of equal size, so that only one graph is traced."""
     for first in range(start, stop, size):
         yield Batch(first, min(first + size, stop), np.minimum(np.arange(first, first + size), stop - 1))

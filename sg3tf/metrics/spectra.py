@@ -1,7 +1,7 @@
 """Average power spectra of data and generators (arXiv 2106.12423, appendix E).
 
-White noise of variance 1 has power 1, 0 dB, at every frequency. Frequencies are in cycles per pixel. TensorFlow is
-imported only to compute a spectrum, so that reading and plotting one starts in a moment.
+White noise of variance 1 has power 1, or 0 dB, at every frequency. Frequencies are in cycles per pixel. TensorFlow is
+imported only to compute a spectrum, so that reading and plotting one starts fast.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from sg3tf.utils.resolution import Resolution, Size, size_of, to_resolution
 
 Array = NDArray[np.float64]
 
-KAISER_BETA = 8.0  # of the window: its leakage beyond 2.8 / R is below -57 dB
+KAISER_BETA = 8.0  # leakage of this window beyond 2.8 / R is below -57 dB
 INTERPOLATION = 4  # number of frequencies per 1 / R
-_MIN_POWER = 1e-15  # of a value in dB; rounding leaves about as much
+_MIN_POWER = 1e-15  # lower bound before converting to dB, about the rounding error
 
 
 # --- A spectrum -------------------------------------------------------------------------------------------------------
 
 
 class SpectrumError(ValueError):
-    """A file that holds no spectrum, or spectra that cannot be compared."""
+    """A file is not a spectrum, or spectra are not comparable."""
 
 
 def window(resolution: Resolution) -> Array:
-    """The separable Kaiser window [H, W] that images are multiplied with; its squares sum to 1."""
+    """Separable Kaiser window [H, W] for images, with a sum of squares of 1."""
     width, height = size_of(resolution)
     rows, columns = np.kaiser(height, KAISER_BETA), np.kaiser(width, KAISER_BETA)
     return np.outer(rows, columns) / np.sqrt(np.sum(rows**2) * np.sum(columns**2))
@@ -45,14 +45,14 @@ def window(resolution: Resolution) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """Averages over images and channels, from which the spectrum follows for any mean and scale of the pixels.
+    """Averages over images and channels that give the spectrum for any pixel mean and scale.
 
     Attributes:
-        power: float64 [2R, R + 1], mean of |DFT of a windowed image, padded with zeros to 2R|^2, in the order of
-            numpy.fft.rfft2; R is the longer side. These frequencies determine all others, as the autocorrelation of R
-            samples is 2R - 1 long.
+        power: float64 [2R, R + 1], mean of |DFT of a windowed image, zero-padded to 2R|^2, in the order of
+            numpy.fft.rfft2; R is the longer side. These frequencies determine all others, because the autocorrelation
+            of R samples has length 2R - 1.
         mean_image: float64 [H, W].
-        mean_square: of all pixels.
+        mean_square: mean square of all pixels.
         settings: origin of the images.
 
     Examples:
@@ -84,7 +84,7 @@ class Spectrum:
         return float(np.sqrt(max(self.mean_square - self.mean**2, 0.0)))
 
     def normalized(self, mean: float, std: float) -> Array:
-        """Power at every frequency of (x - mean) / std, for the images x.
+        """Return the power of (x - mean) / std at every frequency, for the images x.
 
         Returns:
             float64 [4R, 4R], frequencies in the order of numpy.fft.fftfreq(4R).
@@ -106,7 +106,7 @@ class Spectrum:
 
 
 def _interpolate(power: Array) -> Array:
-    """[2R, R + 1] to [INTERPOLATION * R, INTERPOLATION * R], by zeros around the autocorrelation."""
+    """Interpolate [2R, R + 1] to [INTERPOLATION * R, INTERPOLATION * R] by zero-padding the autocorrelation."""
     size = len(power)
     autocorrelation = scipy.fft.fftshift(scipy.fft.irfft2(power, (size, size)))
     padded = np.pad(autocorrelation, (INTERPOLATION * size // 2 - size) // 2)
@@ -114,11 +114,11 @@ def _interpolate(power: Array) -> Array:
 
 
 def load_spectrum(path: Path) -> Spectrum:
-    """Load a spectrum that Spectrum.save has written.
+    """Load a spectrum saved by Spectrum.save.
 
     Raises:
         FileNotFoundError: no such file.
-        SpectrumError: it holds something else.
+        SpectrumError: the file is not a spectrum.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make it with sg3tf spectra calc")
@@ -131,16 +131,16 @@ def load_spectrum(path: Path) -> Spectrum:
 
 
 def load_normalized(paths: list[Path]) -> dict[str, Array]:
-    """Power [4R, 4R] by file name without suffix, with pixels normalized by the mean and deviation of the first file's.
+    """Power [4R, 4R] by file name without suffix, for pixels normalized by the first file's mean and deviation.
 
     Raises:
         FileNotFoundError: no such file.
-        SpectrumError: no spectrum, images of different resolution or all of one color, or two files of one name.
+        SpectrumError: not a spectrum, different resolutions, images of a single color, or two files of the same name.
     """
     spectra = [load_spectrum(path) for path in paths]
     first = spectra[0]
     if not first.std > 0:
-        raise SpectrumError(f"{paths[0]}: all pixels are equal, which leaves nothing to show; use other images")
+        raise SpectrumError(f"{paths[0]}: all pixels are equal, so there is no spectrum to show; use other images")
     for path, spectrum in zip(paths, spectra, strict=True):
         if spectrum.resolution != first.resolution:
             sizes = f"resolution {spectrum.resolution}, {paths[0]} has {first.resolution}"
@@ -158,13 +158,13 @@ def decibels(power: Any) -> Array:
 
 
 def slices(power: Array) -> tuple[Array, Array, Array]:
-    """Steps of 1 / size from 0 to 1/2, and the power at (step, 0) and (step, step) of power [size, size]."""
+    """Return frequencies 0 to 1/2 in steps of 1 / size, and power [size, size] at (step, 0) and (step, step)."""
     index = np.arange(len(power) // 2 + 1)
     return index / len(power), power[0, index], power[index, index]
 
 
 def radial_average(power: Array, resolution: int) -> tuple[Array, Array]:
-    """Mean power over the ring of frequencies that round to 0, 1, 2, ... cycles per longer side of the image.
+    """Mean power over rings of frequencies that round to 0, 1, 2, ... cycles per longer side of the image.
 
     Returns:
         Frequencies [K] in cycles per pixel, up to the corner at 2^-0.5, and power [K].
@@ -175,7 +175,7 @@ def radial_average(power: Array, resolution: int) -> tuple[Array, Array]:
 
 
 def compare_spectra(powers: dict[str, Array], resolution: int) -> dict[str, tuple[Array, Array, Array]]:
-    """For each spectrum its rings' frequencies, their power in dB, and that in excess of the first spectrum's."""
+    """Return, for each spectrum, ring frequencies, their power in dB, and its difference from the first spectrum's."""
     averages = {name: radial_average(power, resolution) for name, power in powers.items()}
     reference = decibels(next(iter(averages.values()))[1])
     return {
@@ -187,7 +187,7 @@ def compare_spectra(powers: dict[str, Array], resolution: int) -> dict[str, tupl
 
 
 def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> Spectrum:
-    """The average spectrum of images [N, H, W, C], at least one batch of them; summed in float64."""
+    """Average spectrum of batches of images [N, H, W, C], at least one batch; summed in float64."""
     import tensorflow as tf
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -210,17 +210,17 @@ def average_spectrum(batches: Iterable[ArrayLike], settings: dict[str, Any]) -> 
 
 
 def data_images(data: Images, num_images: int, batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Batches [N, H, W, C] of `num_images` images of a data set, spread over it."""
+    """Yield `num_images` images, spread over a data set, in batches [N, H, W, C]."""
     part = data.subsample(num_images)
     for start in range(0, num_images, batch):
         yield np.stack([part[i][0] for i in range(start, min(start + batch, num_images))])
 
 
 def generated_images(G: Any, num_images: int, seed: int, batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Batches [N, H, W, C] of generated images, in 8 bits as data are; classes are uniformly distributed.
+    """Yield generated images in batches [N, H, W, C], in 8 bits like the data; classes are uniformly distributed.
 
     Raises:
-        FloatingPointError: images that are not finite.
+        FloatingPointError: images are not finite.
     """
     import tensorflow as tf
 

@@ -9,22 +9,22 @@ from sg3tf.metrics.detectors.laplacian_patches import CHANNELS, PATCH_VALUES, PA
 from sg3tf.metrics.feature_stats import Features, check_features
 
 DIRECTIONS = 512
-_CHUNK = 64  # directions at a time, to limit memory
+_CHUNK = 64  # directions per step, to limit memory
 
 
 def sliced_wasserstein_distance(real: Features, fake: Features, rng: np.random.Generator) -> float:
     """Return the mean over levels and directions of the distance between sorted projections of patches, times 1000.
 
-    Each channel of a level's patches is first normalized to mean 0 and standard deviation 1, in either set on its own.
+    Each channel of a level's patches is first normalized to mean 0 and standard deviation 1, separately in each set.
 
     Args:
-        real, fake: patches of M and N images, float [M, levels * 128 * 147] and [N, levels * 128 * 147]; of the larger
-            set the first images are used, as many as the other has.
-        rng: source of the directions.
+        real, fake: patches of M and N images, float [M, levels * 128 * 147] and [N, levels * 128 * 147]; only the first
+            min(M, N) images of each set are used.
+        rng: random generator for the directions.
 
     Raises:
-        ValueError: no images, or shapes that do not match.
-        FloatingPointError: features that are not finite.
+        ValueError: no images, or mismatched shapes.
+        FloatingPointError: features are not finite.
     """
     check_features("real", real, real.shape[-1])
     check_features("fake", fake, real.shape[-1])
@@ -44,7 +44,7 @@ def sliced_wasserstein_distance(real: Features, fake: Features, rng: np.random.G
 
 
 def _normalized(rows: Features) -> NDArray[np.float32]:
-    """Patches, float32 [N * 128, 147], of one level's rows [N, 128 * 147]."""
+    """Normalized patches, float32 [N * 128, 147], of one level's rows [N, 128 * 147]."""
     patches = rows.reshape(-1, PATCH_VALUES // CHANNELS, CHANNELS).astype(np.float32)
     mean = patches.mean(axis=(0, 1), dtype=np.float64)
     std = patches.std(axis=(0, 1), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Texture sticking: images around one latent, and the detail that stays in place (arXiv 2106.12423, figure 1)."""
+"""Texture sticking: images around a latent, and the detail that stays in place (arXiv 2106.12423, figure 1)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FloatArray = NDArray[np.float32]
 
 
 class AverageImage(NamedTuple):
-    """Average of images that show about the same.
+    """Average of similar images.
 
     Attributes:
         image: float64 [H, W, C].
         frequency: [K] in cycles per pixel.
-        fixed_share: [K], the share of the images' power at a frequency that is at the same place with the same phase in
-            all of them: 1 where they are equal, 0 where they are unrelated.
+        fixed_share: [K], the share of power at each frequency that has the same phase in all images, and so stays in
+            place: 1 if they are equal, 0 if they are unrelated.
 
     Examples:
         >>> image = np.random.default_rng(0).normal(size=[1, 16, 16, 3]).astype(np.float32)
@@ -45,15 +45,15 @@ class AverageImage(NamedTuple):
 
 
 def average_images(batches: Iterable[FloatArray]) -> AverageImage:
-    """The average of at least two images, in batches of [N, H, W, C].
+    """Average at least two images, in batches [N, H, W, C].
 
-    For the spectra F_i of the windowed images, the fixed share is the sum of conj(F_i) F_j over all i != j over its
-    maximum. Without i = j it is 0 on average for independent images, however few there are.
+    For the spectra F_i of the windowed images, the fixed share is the sum of conj(F_i) F_j over all i != j, divided by
+    its maximum. Excluding i = j makes its mean 0 for independent images, however few there are.
     """
     count, image, spectrum, power = 0, *(np.zeros([1, 1, 1]) for _ in range(3))
     for batch in batches:
         images = np.asarray(batch, np.float64)
-        side = max(images.shape[1:3])  # of the square that zeros complete
+        side = max(images.shape[1:3])  # of the zero-padded square
         weights = window(Size(images.shape[2], images.shape[1]))
         spectra = scipy.fft.fft2(images * weights[..., None], s=(side, side), axes=(1, 2))
         count += len(images)
@@ -69,18 +69,18 @@ def average_images(batches: Iterable[FloatArray]) -> AverageImage:
 
 # --- Images around one latent -----------------------------------------------------------------------------------------
 
-_NUM_SPREAD_LATENTS = 256  # for the standard deviation of w
+_NUM_SPREAD_LATENTS = 256  # to estimate the standard deviation of w
 _NEIGHBOR, _SPREAD, _SHIFT = range(3)  # purposes of random numbers
 
 
 class Views:
-    """Images of a generator around the latent of a seed: neighbors in w, an interpolation, translations of the input.
+    """Generated images around a seed's latent: neighbors in w, an interpolation, and translations of the input.
 
     Args:
         G: the generator.
-        seed: of the latent, as for sg3tf.generate, of the class where there are classes, and of all random numbers.
+        seed: seed of the latent, as for sg3tf.generate, of the class, if any, and of all random numbers.
         psi: truncation; 0 for the average latent.
-        batch: images at a time.
+        batch: batch size.
 
     Examples:
         >>> import sg3tf
@@ -106,11 +106,11 @@ class Views:
         return next(self._images(1, lambda index: (self.center, None)))[0]
 
     def neighbors(self, count: int, radius: float) -> Iterator[FloatArray]:
-        """Batches of images whose w differ from the center by isotropic Gaussian noise.
+        """Yield batches of images whose w differs from the center by isotropic Gaussian noise.
 
         Args:
-            count: number of images in all.
-            radius: standard deviation of the noise over that of the w of random latents, per component.
+            count: total number of images.
+            radius: standard deviation of the noise, relative to that of w over random latents, per component.
         """
         z = self._rng(_SPREAD).standard_normal([_NUM_SPREAD_LATENTS, self.G.config.z_dim])
         w = self._ws(z, psi=1.0)[:, 0]
@@ -119,16 +119,16 @@ class Views:
         return self._images(count, lambda index: (self.center + sigma * noise[index], None))
 
     def interpolation(self, frames: int) -> Iterator[FloatArray]:
-        """Batches of the images on the way to the next seed, at constant angular speed in z."""
+        """Yield batches of images on the path to the next seed, at constant angular speed in z."""
         start, end = z_from_seeds([self.seed, self.seed + 1], self.G.config.z_dim)
         ws = self._ws(slerp(start, end, np.linspace(0, 1, frames)), self.psi)
         return self._images(frames, lambda index: (ws[index], None))
 
     def translations(self, count: int) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
-        """The central image while the generator's input is translated by up to 1/8 of the width and height.
+        """Yield the central image with the generator's input translated by up to 1/8 of the width and height.
 
         Yields:
-            Batches [N, H, W, C] as generated, the same translated back, and a mask of the valid pixels of the latter,
+            Batches [N, H, W, C] as generated, the same images translated back, and a mask of the latter's valid pixels,
             [N, H, W, 1].
         """
         size = np.array(size_of(self.G.config.resolution))
@@ -155,7 +155,7 @@ class Views:
     def _images(
         self, count: int, inputs: Callable[[Index], tuple[NDArray[Any], FloatArray | None]]
     ) -> Iterator[FloatArray]:
-        """Batches of images from inputs(positions) -> (ws, transform or None)."""
+        """Yield batches of images for inputs(positions) -> (ws, transform or None)."""
         for start in range(0, count, self.batch):
             index = np.arange(start, min(start + self.batch, count))
             ws, transform = inputs(index)

@@ -1,4 +1,4 @@
-"""The generators of the ablations D to H, and their layers; presets and geometry are in ablations."""
+"""Generators of ablations D to H, and their layers; presets and geometry are in ablations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sg3tf.ops import upfirdn2d
 
 
 def bilinear(num_taps: int) -> NDArray[np.float64] | None:
-    """Return the filter of linear interpolation, a triangle of unit gain at zero frequency.
+    """Return the filter for linear interpolation, a triangle with unit gain at zero frequency.
 
     Args:
         num_taps: twice the resampling factor, or 1. For 2 * 2 taps the filter is [1, 3, 3, 1] / 8.
@@ -35,9 +35,9 @@ def bilinear(num_taps: int) -> NDArray[np.float64] | None:
 
 @register("AblationLayer", saved_as="SynthesisLayer")
 class AblationLayer(SynthesisLayer):
-    """SynthesisLayer with the variants of an AblationLayerPlan.
+    """SynthesisLayer for an AblationLayerPlan.
 
-    Without filtering, the convolution upsamples, and the leaky ReLU works on the next layer's grid.
+    Without filtering, the convolution upsamples, and the leaky ReLU is applied on the next layer's grid.
 
     Examples:
         >>> config = AblationConfig(resolution=16, channel_base=64, channel_max=4, num_layers=6, filtered=False)
@@ -71,10 +71,10 @@ class AblationLayer(SynthesisLayer):
 @register_generator(AblationConfig)
 @register("AblationGenerator")
 class AblationGenerator(StyleGAN3Generator):
-    """A generator of the configs D to H.
+    """Generator of configs D to H.
 
     Args:
-        config: architecture; an AblationConfig, or the dictionary that get_config makes of it.
+        config: architecture; an AblationConfig, or its dictionary from `get_config`.
         dtype: see BaseGenerator.
 
     Examples:

@@ -1,7 +1,7 @@
 """Ablations from StyleGAN2 (config A) to StyleGAN3 (config T): presets and geometry (arXiv 2106.12423, section 3).
 
-Each config changes one thing of the one before (figure 3). A, B and C are StyleGAN2 networks; D to H are alias-free
-generators in the making, whose layers are in ablation_layers. docs/ablations.md compares all of them.
+Each config makes one change to the previous one (figure 3). A, B and C are StyleGAN2 networks; D to H are steps toward
+the alias-free generator, and their layers are in ablation_layers. docs/ablations.md compares all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STYLEGAN2_ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 BILINEAR_TAPS_PER_FACTOR = 2
-PYRAMID_HALF_WIDTH = 2**0.5 - 1  # of transition bands, relative to half of the sampling rate
+PYRAMID_HALF_WIDTH = 2**0.5 - 1  # of transition bands, relative to half the sampling rate
 
 
 def alias_free_ablation(name: str, resolution: Resolution) -> dict[str, Any]:
@@ -60,20 +60,20 @@ def alias_free_ablation(name: str, resolution: Resolution) -> dict[str, Any]:
 
 
 def pyramid_layers(resolution: Resolution) -> int:
-    """Layers of a pyramid that begins at 4 pixels, or the smallest grid: two for every resolution."""
+    """Number of layers in a pyramid that starts at 4 pixels (or the smallest grid): two per resolution."""
     return 2 * len(pyramid(resolution))
 
 
 @dataclasses.dataclass(frozen=True)
 class AblationConfig(GeneratorConfig):
-    """Architecture of the configs D to H: their sampling rates form a pyramid, from which the bands follow.
+    """Architecture of configs D to H, whose sampling rates form a pyramid that determines the bands.
 
     Attributes:
         transformed_input: let w translate and rotate the Fourier features (config H).
-        filtered: apply nonlinearities at twice the sampling rate, between two filters (from config F on).
+        filtered: apply nonlinearities at twice the sampling rate, between two filters (config F and later).
         bilinear: resample with filters that interpolate linearly, instead of windowed sincs (config D).
 
-    first_cutoff, first_stopband and last_stopband_rel have no effect.
+    first_cutoff, first_stopband and last_stopband_rel are ignored.
 
     Examples:
         >>> config = AblationConfig(256, num_layers=14, transformed_input=False)
@@ -95,10 +95,10 @@ class AblationConfig(GeneratorConfig):
 
 @dataclasses.dataclass(frozen=True)
 class AblationLayerPlan(LayerPlan):
-    """Geometry of a layer of the configs D to H.
+    """Geometry of a layer of configs D to H.
 
     Attributes:
-        filtered: convolve, upsample, apply the leaky ReLU, and downsample; else upsample while convolving.
+        filtered: convolve, upsample, apply the leaky ReLU, and downsample; if False, upsample while convolving.
         bilinear: resample with filters that interpolate linearly.
 
     Examples:
@@ -137,13 +137,13 @@ class AblationLayerPlan(LayerPlan):
 
 
 def plan_ablation(config: AblationConfig) -> SynthesisPlan:
-    """Geometry that an AblationConfig implies."""
+    """Plan the synthesis network of an AblationConfig."""
     variant = {"filtered": config.filtered, "bilinear": config.bilinear}
     return build_plan(config, pyramid_band, AblationLayerPlan, config.transformed_input, **variant)
 
 
 def pyramid_band(config: GeneratorConfig, index: int) -> Band:
-    """Band behind layer `index`: the sampling rate doubles with every second layer, and the band follows from it."""
+    """Output band of layer `index`: the sampling rate doubles every second layer, and the band follows from it."""
     rate = longer_side(config.resolution) >> max(config.num_layers - 1 - index, 0) // 2
     half_width = PYRAMID_HALF_WIDTH * rate / 2
     return Band(rate, rate / 2 if is_critical(config, index) else rate / 2 - half_width, half_width)

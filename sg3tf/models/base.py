@@ -1,4 +1,4 @@
-"""The base class of all generators, and the registry from a configuration to the generator that it describes."""
+"""Base class of all generators, and the registry that maps configuration classes to generator classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REGISTRY: dict[type, type[BaseGenerator]] = {}
 
 
 def register_generator(config_class: type) -> Callable[[AnyGenerator], AnyGenerator]:
-    """Decorate a generator class as the one that configurations of type `config_class` describe."""
+    """Return a class decorator that registers a generator for configurations of type `config_class`."""
 
     def register(generator_class: AnyGenerator) -> AnyGenerator:
         generator_class.config_class = config_class
@@ -39,31 +39,31 @@ def build_generator(config: AnyGeneratorConfig, **kwargs: Any) -> BaseGenerator:
     """Build the generator that `config` describes, with random weights.
 
     Args:
-        config: its type decides on the class.
-        **kwargs: arguments of the class: `dtype`, `name`.
+        config: architecture; its type selects the generator class.
+        **kwargs: arguments of that class: `dtype`, `name`.
     """
     return _REGISTRY[type(config)](config, **kwargs)
 
 
 class BaseGenerator(keras.Model):
-    """Latents to images: the mapping, truncation and precision that all generators share; abstract.
+    """Abstract base class: the mapping, truncation and precision handling that all generators share.
 
-    A subclass is registered by `register_generator`, creates its layers in `_create_synthesis`, builds them in
-    `_build_synthesis` and computes images in `_synthesize`.
+    To subclass it, decorate the class with `register_generator`, create layers in `_create_synthesis`, build them in
+    `_build_synthesis` and compute images in `_synthesize`.
 
     Args:
-        config: architecture, or the dictionary that `get_config` makes of it.
-        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16" for 16 bits in the layers of the four highest
-            resolutions, and float32 in the others (docs/adr/0010).
+        config: architecture, or its dictionary from `get_config`.
+        dtype: "float32", or "mixed_bfloat16" or "mixed_float16" to compute in 16 bits in the layers of the four
+            highest resolutions and in float32 in the others (docs/adr/0010).
 
     Attributes:
         config: architecture.
-        num_ws: number of style vectors of an image.
+        num_ws: number of style vectors per image.
 
     Raises:
-        ConfigError: another dtype.
+        ConfigError: unsupported dtype.
 
-    Weights exist from the start: `predict`, `summary` and `save` need no prior call.
+    Weights are created on construction: `predict`, `summary` and `save` need no prior call.
 
     Examples:
         >>> G = build_generator(generator_preset("stylegan3-t", 16, channel_base=64, channel_max=4, z_dim=4))
@@ -105,20 +105,20 @@ class BaseGenerator(keras.Model):
         load_weights: bool = True,
         **overrides: Any,
     ) -> BaseGenerator:
-        """Build a published architecture with random weights, or load a trained network that comes with sg3tf.
+        """Build a published architecture with random weights, or load a trained network that ships with sg3tf.
 
         Args:
             preset: an architecture: "stylegan3-t", "stylegan3-r", "stylegan2", "stylegan1", or one of the ablations
                 "stylegan3-a" to "stylegan3-h" (docs/ablations.md); or a trained network: "portraits-32",
-                "portraits-32-conditional", which has twelve classes, "portraits-64" or "portraits-64-r".
-            resolution: side of the image, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or
-                (width, height) or "512x256" (docs/adr/0041), but not of stylegan1. A trained network has its own.
-            load_weights: False for the architecture of a trained network with random weights.
+                "portraits-32-conditional" (twelve classes), "portraits-64" or "portraits-64-r".
+            resolution: image side in pixels, a power of two from 16 (stylegan1, stylegan2, a, b and c: 8) to 1024; or,
+                except for stylegan1, (width, height) or "512x256" (docs/adr/0041). Omit it for a trained network.
+            load_weights: False to build a trained network's architecture with random weights.
             **overrides: fields of the architecture's configuration (GeneratorConfig, StyleGAN2Config, ...) that the
                 preset does not fix: image_channels, label_dim, channel_base, channel_max, ...
 
         Raises:
-            ConfigError: naming the argument, its value and the remedy.
+            ConfigError: invalid argument; the message gives its value and the remedy.
 
         Examples:
             >>> G = BaseGenerator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
@@ -134,7 +134,7 @@ class BaseGenerator(keras.Model):
             if resolution is None:
                 raise ConfigError(f"resolution is missing: preset={preset!r} is an architecture; give its resolution")
             G = build_generator(generator_preset(preset, resolution, **overrides))
-        if cls.config_class is type(G).config_class and cls is not type(G):  # a subclass of a user
+        if cls.config_class is type(G).config_class and cls is not type(G):  # a user's subclass
             own = cls(G.config)
             own.set_weights(G.get_weights())
             return own
@@ -157,12 +157,12 @@ class BaseGenerator(keras.Model):
 
     @property
     def supports_transform(self) -> bool:
-        """True if `synthesis` takes a transform: the input consists of Fourier features."""
+        """True if `synthesis` accepts a transform, that is, if the input is Fourier features."""
         return self.config.supports_transform
 
     @property
     def supports_noise(self) -> bool:
-        """True if every layer adds noise, which can be drawn from seeds."""
+        """True if layers add noise, so that `synthesis` accepts noise seeds."""
         return self.config.supports_noise
 
     def build(self, input_shape: Any = None) -> None:
@@ -182,16 +182,16 @@ class BaseGenerator(keras.Model):
 
         Args:
             inputs: z float [N, z_dim], or {"z": z, "label": label} with label float [N, label_dim].
-            truncation_psi: 1 for full variety, 0 for the average image; a number or [N].
-            truncation_cutoff: number of style vectors to truncate, from the first; None for all.
+            truncation_psi: a number or [N]; 1 for full variety, 0 for the average image.
+            truncation_cutoff: truncate only the first this many style vectors; None for all.
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width.
-            update_emas: update the running statistics, as training does.
+            update_emas: update running statistics, as in training.
 
         Returns:
             float32 [N, H, W, image_channels], nominally in [-1, 1].
 
         Raises:
-            ValueError: inputs of another form, or without images.
+            ValueError: malformed inputs, or an empty batch.
         """
         if isinstance(inputs, (list, tuple)):
             raise ValueError(f'inputs is a {type(inputs).__name__}: give z, or {{"z": z, "label": label}}')
@@ -212,7 +212,7 @@ class BaseGenerator(keras.Model):
         truncation_cutoff: int | None = None,
         update_emas: bool = False,
     ) -> tf.Tensor:
-        """Compute style vectors float32 [N, num_ws, w_dim] from z and label; the arguments are those of `call`."""
+        """Compute style vectors, float32 [N, num_ws, w_dim], from z and label; for the arguments, see `call`."""
         if isinstance(z, (list, tuple)):
             z = tf.convert_to_tensor(z, tf.float32)
         if z is not None and z.shape[:1] == (0,):
@@ -233,17 +233,17 @@ class BaseGenerator(keras.Model):
 
         Args:
             ws: float32 [N, num_ws, w_dim].
-            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width, if
-                `supports_transform`; noise does not follow it.
-            noise: "const" for the noise images stored with the weights, "none", or, if `supports_noise`, seeds int32
-                [N, 2], one for every image, whose noise does not depend on the other images.
-            update_emas: update the running statistics of layers that have some, as training does.
+            transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; only if
+                `supports_transform`. It does not move the noise.
+            noise: "const" for the noise images stored with the weights, "none", or, if `supports_noise`, seeds, int32
+                [N, 2]. An image's noise depends only on its own seed.
+            update_emas: update the layers' running statistics, as in training.
 
         Returns:
             float32 [N, H, W, image_channels], nominally in [-1, 1].
 
         Raises:
-            ValueError: a wrong shape, or a transform or noise that this generator does not support.
+            ValueError: wrong shape, or a transform or noise that this generator does not support.
 
         Gradients with respect to ws and weights: of any order.
         """
@@ -275,7 +275,7 @@ class BaseGenerator(keras.Model):
             raise ValueError(f"{given}: give seeds, int32 [{count or 'N'}, 2]")
 
     def with_dtype(self, dtype: str) -> BaseGenerator:
-        """Return this generator if `dtype` is its policy, else a copy of that policy with the same weights."""
+        """Return this generator if its policy is `dtype`; otherwise a copy with that policy and the same weights."""
         if self.dtype_policy.name == dtype:
             return self
         copy = type(self)(self.config, dtype=dtype)
@@ -283,10 +283,10 @@ class BaseGenerator(keras.Model):
         return copy
 
     def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save as keras.Model.save does.
+        """Save the model, as keras.Model.save does.
 
         Raises:
-            OSError: the clock says a year before 1980, which .keras files cannot hold, as they are zip files.
+            OSError: the system clock is before 1980; .keras files are zip files, whose timestamps start there.
         """
         try:
             super().save(filepath, *args, **kwargs)

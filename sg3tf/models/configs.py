@@ -1,4 +1,4 @@
-"""Architectures of networks as frozen dataclasses, with checks that name the argument, its value and the remedy."""
+"""Network architectures as validated, frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, ClassVar, TypeAlias
 
 from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, pyramid, resolution_remedy, to_resolution
 
-#: Keras dtype policy by name of a precision; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
+#: Keras dtype policy by precision name; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
-#: Names in files written before, of fields of configurations and layers: the names of today.
+#: Former names of configuration and layer fields, as found in older files, mapped to the current names.
 FORMER_NAMES = {
     "clamp": "conv_clamp",
     "kernel": "conv_kernel",
@@ -23,17 +23,17 @@ FORMER_NAMES = {
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be built; the message names the argument, its value and the remedy."""
+    """Invalid configuration; the message names the argument, its value and the remedy."""
 
 
 def require(condition: bool, argument: str, value: Any, remedy: str) -> None:
-    """Raise ConfigError unless the condition holds."""
+    """Raise ConfigError unless `condition` holds."""
     if not condition:
         raise ConfigError(f"{argument}={value!r}: {remedy}")
 
 
 def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a configuration as a file has them, under the names of today."""
+    """Return configuration fields read from a file under their current names."""
     current = {FORMER_NAMES.get(name, name): value for name, value in fields.items()}
     if "image_channels" in current and "residual" in current:  # of a DiscriminatorConfig
         current["architecture"] = "resnet" if current.pop("residual") else "orig"
@@ -41,7 +41,7 @@ def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def saved_fields(config: Any, base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what get_config of a network with the configuration `config` saves; `base` is that of keras.Model."""
+    """Return what `get_config` of a network saves, given its `config` and `base`, the result of keras.Model's."""
     return {
         "config": dataclasses.asdict(config),
         **{name: base[name] for name in ("name", "trainable", "dtype") if name in base},
@@ -49,12 +49,12 @@ def saved_fields(config: Any, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def later(default: Any) -> Any:
-    """Field added after networks had been saved without it: with its default, a digest leaves it out."""
+    """Dataclass field added after networks had been saved without it; digests omit it while it has its default."""
     return dataclasses.field(default=default, metadata={"later": True})
 
 
 def digest_fields(config: Any) -> dict[str, Any]:
-    """Fields of a configuration that identify the network, the same in every version of sg3tf."""
+    """Return the configuration fields that identify a network, the same in every version of sg3tf."""
     optional = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("later")}
     return {
         name: value
@@ -71,14 +71,14 @@ MAX_RESAMPLE_TAPS = 32
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VariantFields:
-    """Fields of StyleGAN2, StyleGAN3 and their discriminator in which published networks differ from the papers.
+    """Fields of StyleGAN2, StyleGAN3 and discriminator configurations in which some published networks differ.
 
     Attributes:
-        mapping_activation: of the dense layers of the mapping: "linear", "relu" or "lrelu".
-        mapping_lr_multiplier: factor on the learning rate of these layers.
-        mapping_features: width of the hidden ones; None for the width of the result.
-        embed_features: width of the embedded label; None for the width of the result.
-        layer_clamps: (layer, bound on its activations) where that is not conv_clamp, such as ("b8.conv0", 128.0).
+        mapping_activation: activation of the mapping's dense layers: "linear", "relu" or "lrelu".
+        mapping_lr_multiplier: learning rate multiplier of these layers.
+        mapping_features: width of the hidden ones; None for the output width.
+        embed_features: width of the embedded label; None for the output width.
+        layer_clamps: (layer, bound on its activations) pairs that override conv_clamp, such as ("b8.conv0", 128.0).
     """
 
     mapping_activation: str = later("lrelu")
@@ -96,14 +96,14 @@ class VariantFields:
             require(value is None or value >= 1, name, value, "must be at least 1, or None")
 
     def clamp(self, layer: str, usual: float | None) -> float | None:
-        """Bound on the activations of a layer."""
+        """Bound on the activations of `layer`; `usual` where layer_clamps does not set one."""
         return dict(self.layer_clamps).get(layer, usual)
 
     def check_clamped_layers(self, layers: Collection[str]) -> None:
-        """Refuse `layer_clamps` of another layer than those of the network, `layers`.
+        """Check that `layer_clamps` names only layers of the network, `layers`.
 
         Raises:
-            ConfigError: it names one.
+            ConfigError: it names another layer.
         """
         for name, _ in self.layer_clamps:
             require(name in layers, "layer_clamps", name, f"must name a layer of the network: {', '.join(layers)}")
@@ -131,12 +131,12 @@ def _checked_taps(taps: Any) -> tuple[float, ...]:
 
 
 def channels_at(resolution: int, channel_base: int, channel_max: int) -> int:
-    """Channels of the layers of StyleGAN, StyleGAN2 and the discriminator whose longer side is `resolution`."""
+    """Channels of StyleGAN, StyleGAN2 and discriminator layers whose longer side is `resolution`."""
     return min(channel_base // resolution, channel_max)
 
 
 def _check_resolution(config: AnyGeneratorConfig | DiscriminatorConfig, min_resolution: int) -> None:
-    """Bring the resolution into its one form, and check it."""
+    """Normalize the resolution, and check it."""
     if isinstance(config.resolution, str | tuple | list):
         try:
             object.__setattr__(config, "resolution", to_resolution(config.resolution))  # the dataclasses are frozen
@@ -150,7 +150,7 @@ def _check_resolution(config: AnyGeneratorConfig | DiscriminatorConfig, min_reso
 
 
 def _check_images(config: AnyGeneratorConfig | DiscriminatorConfig, min_resolution: int) -> None:
-    """Check the fields that all networks have."""
+    """Check the fields common to all networks."""
     _check_resolution(config, min_resolution)
     r = longer_side(config.resolution)
     require(config.image_channels in (1, 3, 4), "image_channels", config.image_channels, "must be 1, 3 or 4")
@@ -166,7 +166,7 @@ def _check_images(config: AnyGeneratorConfig | DiscriminatorConfig, min_resoluti
 
 
 def _check_latents(config: AnyGeneratorConfig) -> None:
-    """Check the fields that all generators have."""
+    """Check the fields common to all generators."""
     require(config.z_dim >= 1, "z_dim", config.z_dim, "must be at least 1")
     require(config.w_dim >= 1, "w_dim", config.w_dim, "must be at least 1")
 
@@ -177,19 +177,19 @@ class GeneratorConfig(VariantFields):
 
     Attributes:
         resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
-        channel_base, channel_max: a layer of cutoff f has min(channel_base / 2 / f, channel_max) channels.
-        conv_kernel: side of the convolution kernels: 3 (config T) or 1 (config R).
+        channel_base, channel_max: a layer with cutoff f has min(channel_base / 2 / f, channel_max) channels.
+        conv_kernel: convolution kernel size: 3 (config T) or 1 (config R).
         use_radial_filters: downsample with radially symmetric filters in layers that are not critically sampled
             (config R).
         num_layers: synthesis layers between the Fourier features and ToRGB.
-        num_critical: number of critically sampled layers, counted from the last.
-        first_cutoff, first_stopband: of the first layer, in cycles per longer side of the image.
+        num_critical: number of critically sampled layers, the last ones.
+        first_cutoff, first_stopband: frequencies of the first layer, in cycles per longer side of the image.
         last_stopband_rel: stopband of the last layer relative to its cutoff.
-        margin_size: pixels of canvas beyond every side of the image.
-        filter_size: taps of the filters, for every unit of their resampling factor.
+        margin_size: canvas pixels beyond each side of the image.
+        filter_size: filter taps per unit of the resampling factor.
         output_scale: factor on the output of ToRGB.
         conv_clamp: bound on the magnitude of activations.
-        magnitude_ema_beta: share that the running mean of squared activations keeps at every update.
+        magnitude_ema_beta: decay of the running mean of squared activations, per update.
 
     Examples:
         >>> GeneratorConfig(256).channel_base
@@ -240,16 +240,16 @@ class StyleGAN2Config(VariantFields):
 
     Attributes:
         resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
-        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels; of images
+        channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels; for images
             that are not square, r is the longer side.
-        fourier_input: take fixed Fourier features, which a transform can move, instead of a learned constant
+        fourier_input: start from fixed Fourier features, which a transform can move, instead of a learned constant
             (configs B and C of arXiv 2106.12423).
         noise: add noise in every layer (not in config C of arXiv 2106.12423).
         conv_clamp: bound on the magnitude of activations.
-        architecture: figure 7: "skip" sums an image over the resolutions; "resnet" has residual blocks, and "orig"
-            plain ones, and both make the image from the last layer.
-        activation: of the convolutions: "linear", "relu" or "lrelu".
-        resample_filter: taps of the filter for upsampling, which are divided by their sum.
+        architecture: figure 7: "skip" sums the images of all resolutions; "resnet" (residual blocks) and "orig"
+            (plain blocks) make the image from the last layer.
+        activation: activation of the convolutions: "linear", "relu" or "lrelu".
+        resample_filter: taps of the upsampling filter; they are normalized to sum to 1.
 
     Examples:
         >>> StyleGAN2Config(256).channels(64)
@@ -281,7 +281,7 @@ class StyleGAN2Config(VariantFields):
 
     @property
     def supports_transform(self) -> bool:
-        """True for Fourier features, which a transform can move."""
+        """True if the input is Fourier features, which a transform can move."""
         return self.fourier_input
 
     @property
@@ -296,7 +296,7 @@ class StyleGAN2Config(VariantFields):
 
 @dataclasses.dataclass(frozen=True)
 class StyleGAN1Config:
-    """Architecture of the first StyleGAN's generator (arXiv 1812.04948), for published weights; without labels.
+    """Architecture of the original StyleGAN's generator (arXiv 1812.04948), for published weights; unconditional.
 
     Attributes:
         channel_base, channel_max: layers at resolution r have min(channel_base / r, channel_max) channels.
@@ -333,19 +333,19 @@ class DiscriminatorConfig(VariantFields):
 
     Attributes:
         resolution: side of square images, a power of two, or their Size, (width, height) or "512x256" (docs/adr/0041).
-        channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels; of images
+        channel_base, channel_max: the block at resolution r has min(channel_base / r, channel_max) channels; for images
             that are not square, r is the longer side.
-        architecture: figure 7: "resnet", as published, has residual blocks; "orig" has plain ones; "skip" adds to them
-            the features of the image at every resolution.
+        architecture: figure 7: "resnet", as published, has residual blocks; "orig" has plain blocks; "skip" has plain
+            blocks, and adds features of the downsampled image at every resolution.
         mapping_layers: depth of the label mapping used for projection conditioning.
         mbstd_group_size: images per group of the minibatch standard deviation.
-        mbstd_channels: statistics per group; each becomes one constant channel; 0 for none.
+        mbstd_channels: statistics per group, each appended as one constant channel; 0 for none.
         conv_clamp: bound on the magnitude of activations.
-        cmap_dim: width of the mapped label and of the features that it is compared with; None for that of the last
+        cmap_dim: width of the mapped label and of the features it is compared with; None for the channels of the last
             block.
-        activation: of the blocks: "linear", "relu" or "lrelu".
-        last_activation: of the layers at 4 x 4 pixels, or the smallest grid of images that are not square.
-        resample_filter: taps of the filter for downsampling, which are divided by their sum.
+        activation: activation of the blocks: "linear", "relu" or "lrelu".
+        last_activation: activation of the layers at 4 x 4 pixels (for images that are not square, the smallest grid).
+        resample_filter: taps of the downsampling filter; they are normalized to sum to 1.
 
     Examples:
         >>> DiscriminatorConfig(256).channels(4)

@@ -28,13 +28,13 @@ from sg3tf.utils.resolution import AnyResolution, image_shape, pyramid
 class MinibatchStddev(keras.layers.Layer):
     """Minibatch standard deviation (arXiv 1710.10196, section 3).
 
-    Statistics of how much the images of a group differ are appended as constant channels.
+    Appends statistics of how much the images of a group differ, as constant channels.
 
-    Image n belongs to group n modulo (N / group size). Under a distribution strategy groups form within a replica.
+    Image n belongs to group n modulo (N / group size). Under a distribution strategy, groups form within each replica.
 
     Args:
-        group_size: images per group; a smaller batch is one group.
-        num_channels: statistics per group, each over an equal part of the channels.
+        group_size: images per group; a smaller batch forms a single group.
+        num_channels: statistics per group, each over an equal share of the channels.
 
     Call: x [N, H, W, C] -> [N, H, W, C + num_channels]; N must be a multiple of the group size.
 
@@ -75,16 +75,16 @@ class MinibatchStddev(keras.layers.Layer):
 
 @register("DiscriminatorBlock")
 class DiscriminatorBlock(keras.layers.Layer):
-    """Residual block that halves the resolution: two 3x3 convolutions, and a 1x1 convolution as skip connection.
+    """Residual block that halves the resolution: two 3x3 convolutions, and a 1x1 convolution as the skip connection.
 
     Args:
         in_channels: input channels.
         out_channels: output channels.
-        residual: add the skip connection, both parts at half variance; without it, the two convolutions at full
-            variance.
+        residual: add the skip connection, with both branches at half variance. Without it, the block is the two
+            convolutions at full variance.
         clamp: bound on the magnitude of activations, or None; or (conv0, conv1, skip), each a bound or None.
         activation: "linear", "relu" or "lrelu".
-        resample_filter: taps of the filter for downsampling, which are divided by their sum.
+        resample_filter: taps of the downsampling filter; they are normalized to sum to 1.
 
     Call: x [N, H, W, in_channels] -> [N, H / 2, W / 2, out_channels].
 
@@ -139,15 +139,15 @@ class DiscriminatorBlock(keras.layers.Layer):
 
 @register("Discriminator")
 class Discriminator(keras.Model):
-    """The discriminator: images to logits, which are high for real images.
+    """The discriminator. It maps images to logits, which are high for real images.
 
     Args:
-        config: architecture; a DiscriminatorConfig, or the dictionary that get_config makes of it.
-        dtype: "float32"; or "mixed_bfloat16" or "mixed_float16" for 16 bits in the blocks of the four highest
-            resolutions (from 8 x 8 up), and float32 in the others (docs/adr/0010).
+        config: architecture; a DiscriminatorConfig, or its dictionary from `get_config`.
+        dtype: "float32", or "mixed_bfloat16" or "mixed_float16" to compute in 16 bits in the blocks of the four highest
+            resolutions (from 8 x 8 up) and in float32 in the others (docs/adr/0010).
 
     Raises:
-        ConfigError: another dtype.
+        ConfigError: unsupported dtype.
 
     Examples:
         >>> D = Discriminator.from_preset("stylegan3-t", resolution=16, channel_base=64, channel_max=4)
@@ -203,7 +203,7 @@ class Discriminator(keras.Model):
         self.build()
 
     def _skip_fromrgb(self, resolution: int) -> EqualizedConv2D:
-        """Features of the image at `resolution`, for architecture "skip"; in float32."""
+        """Create the layer for features of the image at `resolution`, for architecture "skip"; in float32."""
         c, name = self.config, f"b{resolution}.fromrgb"
         is_last = resolution == self.last_size.longer
         return EqualizedConv2D(
@@ -217,7 +217,7 @@ class Discriminator(keras.Model):
 
     @classmethod
     def from_preset(cls, preset: str, resolution: AnyResolution, **overrides: Any) -> Discriminator:
-        """Build the discriminator that is trained against generator `preset`, with random weights.
+        """Build the discriminator for generator `preset`, with random weights.
 
         Args:
             preset: "stylegan3-t", "stylegan3-r", "stylegan2", or an ablation, "stylegan3-a" to "stylegan3-h".
@@ -225,7 +225,7 @@ class Discriminator(keras.Model):
             **overrides: any field of DiscriminatorConfig.
 
         Raises:
-            ConfigError: naming the argument, its value and the remedy.
+            ConfigError: invalid argument; the message gives its value and the remedy.
         """
         return cls(discriminator_preset(preset, resolution, **overrides))
 
@@ -245,11 +245,11 @@ class Discriminator(keras.Model):
         self.built = True
 
     def call(self, images: tf.Tensor, label: tf.Tensor | None = None) -> tf.Tensor:
-        """Compute logits of images.
+        """Compute the logits of images.
 
         Args:
             images: float [N, H, W, image_channels] in [-1, 1].
-            label: float [N, label_dim], for a model with labels.
+            label: float [N, label_dim], for a conditional model.
 
         Returns:
             float32 [N, 1] logits.
@@ -267,7 +267,7 @@ class Discriminator(keras.Model):
         return tf.reduce_sum(x * target, axis=1, keepdims=True) / target.shape[1] ** 0.5
 
     def block_outputs(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """Compute the features [N, H, W, C] after every block, from half of the resolution to the smallest grid."""
+        """Compute the features [N, H, W, C] after every block, from half the resolution down to the smallest grid."""
         x, found = self.fromrgb(images), []
         for index, block in enumerate(self.blocks):
             x = block(x)

@@ -1,4 +1,4 @@
-"""The discriminator that was trained against a generator: a file beside it, or part of a checkpoint of its run."""
+"""Load the discriminator that was trained against a generator, from a file next to it or a checkpoint of its run."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
     """Return the .keras file or the checkpoint folder with the discriminator that was trained against a generator.
 
     Args:
-        network: .keras file, checkpoint folder, run folder or address, as for `sg3tf.load`. Of NAME.keras, it is
-            NAME-discriminator.keras beside it; where that is missing, and the generator lies in a run folder, it is in
-            the newest checkpoint that is not after the generator. A line on stderr says so if it is before.
+        network: .keras file, checkpoint folder, run folder or address, as for `sg3tf.load`. For NAME.keras, the
+            discriminator is NAME-discriminator.keras next to it. If there is none and the generator is in a run folder,
+            it is in the newest checkpoint that is not later than the generator; if that one is earlier, a line on
+            stderr says so.
 
     Raises:
         FileNotFoundError: there is none.
@@ -42,7 +43,7 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
         return existing
     beside = discriminator_beside(file)
     nimg = trained_nimg(file)
-    folders = file.resolve().parents[:3]  # a snapshot lies in its run folder, a checkpoint's generator two below
+    folders = file.resolve().parents[:3]  # a snapshot is in its run folder, a checkpoint's generator two below
     run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
     if run is None or nimg is None:
         raise FileNotFoundError(f"{beside} does not exist; put the discriminator there")
@@ -59,15 +60,15 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
 
 
 def existing_discriminator_beside(file: Path) -> Path | None:
-    """Return NAME-discriminator.keras beside NAME.keras, or beside the target of that link; None if there is none."""
+    """Return NAME-discriminator.keras next to NAME.keras, or next to its target if it is a link; None if missing."""
     for candidate in (discriminator_beside(file), discriminator_beside(file.resolve())):
-        if os.path.isfile(candidate):  # False where the name is too long for a file
+        if os.path.isfile(candidate):  # also False if the name is too long
             return candidate
     return None
 
 
 def load_discriminator(path: Path) -> Discriminator:
-    """Load what `find_discriminator` has found.
+    """Load the discriminator from the result of `find_discriminator`.
 
     Raises:
         ValueError: the file or the checkpoint cannot be read.

@@ -12,14 +12,14 @@ FloatArray = NDArray[np.float64]
 def low_pass(
     num_taps: int, cutoff: float, half_width: float, sampling_rate: float, radial: bool = False
 ) -> FloatArray | None:
-    """Design a Kaiser-windowed low-pass filter of unit gain at zero frequency.
+    """Design a Kaiser-windowed low-pass filter with unit gain at zero frequency.
 
     Args:
         num_taps: taps along each axis; 1 for no filter.
-        cutoff: frequency of half amplitude, cycles per image width.
-        half_width: half of the transition band, cycles per image width.
+        cutoff: half-amplitude frequency, in cycles per image width.
+        half_width: half the width of the transition band, in cycles per image width.
         sampling_rate: samples per image width of the signal to be filtered.
-        radial: a circularly symmetric two-dimensional filter instead of a separable one.
+        radial: design a circularly symmetric two-dimensional filter instead of a separable one.
 
     Returns:
         float64 [num_taps] (separable), float64 [num_taps, num_taps] (radial), or None for 1 tap.
@@ -37,7 +37,7 @@ def low_pass(
 
 
 def _radial_low_pass(num_taps: int, cutoff: float, half_width: float, sampling_rate: float) -> FloatArray:
-    """Design the ideal circular low-pass, a jinc, under the outer product of two Kaiser windows."""
+    """Design the ideal circular low-pass filter, a jinc, windowed by the outer product of two Kaiser windows."""
     position = (np.arange(num_taps) - (num_taps - 1) / 2) / sampling_rate
     radius = np.hypot(*np.meshgrid(position, position))
     at_center = np.pi * cutoff**2  # limit of J1(2 pi f r) / r * f as r -> 0

@@ -24,7 +24,7 @@ __all__ = [
 
 @register("Generator")
 class FormerGenerator:
-    """Class of StyleGAN3Generator and AblationGenerator in files written before the two were told apart."""
+    """Class of StyleGAN3Generator and AblationGenerator in files written before they were separate classes."""
 
     def get_config(self) -> dict[str, Any]:
         raise NotImplementedError("FormerGenerator is read, but not written")

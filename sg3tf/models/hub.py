@@ -1,4 +1,4 @@
-"""Networks at addresses: repositories of the Hugging Face Hub, and files on web servers whose digest is known."""
+"""Download networks from repositories on the Hugging Face Hub, or from web servers with a known digest."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 from sg3tf.utils import extras, files
 from sg3tf.utils.files import atomic_write, digest_file
 
-#: Name of the generator in a repository that `sg3tf upload` makes.
+#: File name of the generator in a repository created by `sg3tf upload`.
 GENERATOR = "generator.keras"
-#: Files of the unzipped form of a .keras file, which keras.saving.save_model writes into a repository.
+#: Files of an unzipped .keras file, as keras.saving.save_model writes them into a repository.
 UNZIPPED = ("config.json", "metadata.json", "model.weights.h5")
 
 _HUB = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>refs/\w+/[\w.-]+|[\w.-]+))?(?:/(?P<file>[^@]+\.keras))?/?"
 )
-#: End of the name of a discriminator's file beside its generator's.
+#: Suffix of the discriminator's file next to its generator's.
 DISCRIMINATOR = "-discriminator.keras"
 _SCHEMES = ("hf://", "https://", "http://")
 _DIGEST = re.compile(r"sha256=([0-9a-fA-F]{64})")
@@ -32,37 +32,37 @@ _TIMEOUT_S = 30.0
 
 
 def is_unzipped(folder: Path) -> bool:
-    """Return True for a folder with the unzipped form of a .keras file."""
+    """Return True for a folder that holds an unzipped .keras file."""
     return all((folder / name).is_file() for name in UNZIPPED)
 
 
 def is_address(text: str | os.PathLike[str]) -> bool:
-    """Return True for the address of a network elsewhere, and False for a path."""
+    """Return True for the address of a remote network, False for a path."""
     return str(text).startswith(_SCHEMES)
 
 
 def fetch(address: str, discriminator: bool = False) -> Path:
-    """Return the local copy of a network, which is downloaded unless it is in a cache.
+    """Return the local copy of a network; it is downloaded unless it is cached.
 
     Args:
         address: hf://USER/NAME, hf://USER/NAME@REVISION or hf://USER/NAME@REVISION/FILE.keras, a repository that holds
-            generator.keras, a single .keras file, or the unzipped form of one; or
+            generator.keras, a single .keras file, or an unzipped .keras file; or
             https://HOST/FILE.keras#sha256=DIGEST.
-        discriminator: fetch NAME-discriminator.keras, too, where a repository has it beside NAME.keras.
+        discriminator: also fetch NAME-discriminator.keras if the repository has it next to NAME.keras.
 
     Returns:
-        A .keras file, or a folder with the unzipped form.
+        A .keras file, or the folder of an unzipped one.
 
     Raises:
-        ValueError: malformed address, or a file with another digest.
-        FileNotFoundError: nothing is there, or it cannot be reached.
+        ValueError: malformed address, or the file's digest differs.
+        FileNotFoundError: the address holds no network, or cannot be reached.
         MissingExtraError: the package huggingface_hub is not installed.
     """
     return _from_hub(address, discriminator) if address.startswith("hf://") else _from_web(address)
 
 
 def identity(address: str) -> tuple[str | None, ...]:
-    """Return what all addresses of one network share: repository, revision and file, or the digest of a file.
+    """Return a key that all addresses of one network share: repository, revision and file, or the file's digest.
 
     Raises:
         ValueError: malformed address.
@@ -75,7 +75,7 @@ def identity(address: str) -> tuple[str | None, ...]:
 
 
 def first_line(error: Exception) -> str:
-    """First line of the message of an error, without references to documentation."""
+    """First line of an error message, without references to documentation."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -83,7 +83,7 @@ def first_line(error: Exception) -> str:
 
 
 def parse_repository(address: str) -> tuple[str, str | None, str | None]:
-    """Return repository, revision and file of an address hf://..., the last two None if they are not given.
+    """Return the repository, revision and file of an hf:// address; revision and file are None if not given.
 
     Examples:
         >>> parse_repository("hf://user/cats@v1")
@@ -109,7 +109,7 @@ def _from_hub(address: str, discriminator: bool) -> Path:
             allow_patterns=[*wanted, "*classes.json", "*label_scale.json"],  # which belong to the generator
             ignore_patterns=None if discriminator else [f"*{DISCRIMINATOR}"],
         )
-    except Exception as error:  # of several types, of the hub and of its HTTP client
+    except Exception as error:  # the hub and its HTTP client raise several types
         raise FileNotFoundError(f"{address}: cannot be fetched ({first_line(error)})") from error
     return _network_in(Path(folder), file, address)
 
@@ -160,7 +160,7 @@ def _from_web(address: str) -> Path:
                 size += copy.write(chunk)
             if found.hexdigest() != expected:
                 got = f"{size:,} bytes of SHA-256 {found.hexdigest()}"
-                raise ValueError(f"{url}: gave {got}, not {expected}: it is another file, or not the whole of it")
+                raise ValueError(f"{url}: gave {got}, not {expected}: the file is another one, or incomplete")
     except (OSError, http.client.HTTPException) as error:
         raise FileNotFoundError(
             f"{url}: cannot be fetched ({error}); or put the file, of SHA-256 {expected}, there yourself: {file}"

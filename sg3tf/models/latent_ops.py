@@ -9,19 +9,19 @@ import tensorflow as tf
 
 
 def truncate(ws: tf.Tensor, w_avg: tf.Tensor, psi: Any = 1.0, cutoff: int | None = None) -> tf.Tensor:
-    """Move style vectors toward the average one (arXiv 1812.04948, appendix B).
+    """Move style vectors toward the average w (arXiv 1812.04948, appendix B).
 
     Args:
         ws: float32 [N, num_ws, w_dim].
         w_avg: float32 [w_dim].
-        psi: 1 leaves them unchanged, 0 makes them the average; a number or [N].
-        cutoff: number of style vectors to move, from the first; None for all.
+        psi: a number or [N]; 1 leaves them unchanged, 0 makes them the average.
+        cutoff: truncate only the first this many style vectors; None for all.
 
     Returns:
         float32 [N, num_ws, w_dim].
 
     Raises:
-        ValueError: psi of another length.
+        ValueError: psi is neither a number nor [N].
     """
     if isinstance(psi, (int, float)) and psi == 1:
         return ws
@@ -50,13 +50,13 @@ def mix(ws_a: tf.Tensor, ws_b: tf.Tensor, from_b: tf.Tensor) -> tf.Tensor:
 
 
 def transform_matrix(motion: tf.Tensor) -> tf.Tensor:
-    """The matrix of sg3tf.latents.transform_matrix, with a gradient.
+    """Differentiable version of sg3tf.latents.transform_matrix.
 
     Args:
-        motion: float32 [3]: angle in radians, clockwise on the screen; then image widths to the right and down.
+        motion: float32 [3]: angle in radians, clockwise on screen; then translation in image widths, right and down.
 
     Returns:
-        float32 [1, 3, 3], the inverse of the motion, for `transform`.
+        float32 [1, 3, 3], the inverse of the motion, to pass as `transform`.
     """
     angle, tx, ty = tf.unstack(motion)
     cos, sin = tf.cos(angle), tf.sin(angle)
@@ -65,5 +65,5 @@ def transform_matrix(motion: tf.Tensor) -> tf.Tensor:
 
 
 def stack_matrix(rows: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
-    """Matrices [..., rows, columns] from their elements [...]."""
+    """Stack elements [...] into matrices [..., rows, columns]."""
     return tf.stack([tf.stack(row, axis=-1) for row in rows], axis=-2)

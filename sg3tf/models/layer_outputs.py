@@ -1,4 +1,4 @@
-"""Outputs of a model's layers, recorded while the model computes."""
+"""Record the outputs of a model's layers during a call."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @contextmanager
 def record_outputs(layers: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Record the outputs of layers that a model calls within the block.
+    """Record the outputs of layers called within a `with` block.
 
     Args:
-        layers: Keras layers, with different names.
+        layers: Keras layers with distinct names.
 
     Yields:
-        {name of a layer: its last output}, in the order of the first calls.
+        {layer name: its last output}, in the order of the first calls.
     """
     outputs: dict[str, Any] = {}
 

@@ -1,7 +1,7 @@
 """Geometry of every synthesis layer: rates, cutoffs, sizes, channels, padding (arXiv 2106.12423, appendix F).
 
-Rates and frequencies are in samples and cycles per longer side of the image, and the same along both axes; sizes of
-grids that are not square are a Size. Pure Python: no TensorFlow, no NumPy.
+Rates and frequencies are in samples and cycles per longer side of the image, the same along both axes. The size of a
+grid that is not square is a Size. Pure Python: no TensorFlow, no NumPy.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sg3tf.utils.resolution import Resolution, Size, longer_side, size_of, to_re
 
 NONLINEARITY_OVERSAMPLING = 2  # a filtered leaky ReLU runs at twice the higher of its two rates
 TAPS_PER_FACTOR = 6
-LOW_PRECISION_RESOLUTIONS = 4  # number of octaves, from the highest, in which 16-bit arithmetic pays
+LOW_PRECISION_RESOLUTIONS = 4  # number of octaves, from the highest, computed in 16 bits
 
 
 @dataclasses.dataclass(frozen=True)
 class InputPlan:
-    """The Fourier features that the first layer reads; here rate and bandwidth are per image width.
+    """Fourier features read by the first layer; here, rate and bandwidth are per image width.
 
     Examples:
         >>> plan_synthesis(GeneratorConfig(256)).input
@@ -37,7 +37,7 @@ class InputPlan:
 
 @dataclasses.dataclass(frozen=True)
 class LayerPlan:
-    """One synthesis layer: it convolves, upsamples, applies the leaky ReLU, and downsamples.
+    """One synthesis layer: convolution, upsampling, leaky ReLU, downsampling.
 
     Examples:
         >>> layer = plan_synthesis(GeneratorConfig(256)).layers[0]
@@ -64,7 +64,7 @@ class LayerPlan:
     filter_size: int = TAPS_PER_FACTOR
 
     def __post_init__(self) -> None:
-        for name in ("in_size", "out_size"):  # a file has [width, height]
+        for name in ("in_size", "out_size"):  # files store [width, height]
             object.__setattr__(self, name, to_resolution(getattr(self, name)))
 
     @property
@@ -95,14 +95,14 @@ class LayerPlan:
 
     @property
     def conv_size(self) -> Size:
-        """Size of the output of the convolution, with 'full' padding."""
+        """Output size of the convolution, which has 'full' padding."""
         return Size(*(side + self.conv_kernel - 1 for side in size_of(self.in_size)))
 
     @property
     def padding(self) -> tuple[int, int, int, int]:
-        """(top, bottom, left, right) that gives the output `out_size`, centered on the input.
+        """(top, bottom, left, right) for an output of `out_size` centered on the input.
 
-        It is the same along both axes, as is the difference of the sizes in and out at the temporary rate: the margins.
+        The padding is the same along both axes, because the margins are.
         """
         needed = (size_of(self.out_size).width - 1) * self.down + 1
         total = needed - self.conv_size.width * self.up + self.up_taps + self.down_taps - 2
@@ -125,12 +125,12 @@ class SynthesisPlan:
 
     @property
     def num_ws(self) -> int:
-        """Style vectors of an image: one for the input if it is transformed, and one for each layer."""
+        """Number of style vectors per image: one for the input, if it is transformed, and one per layer."""
         return self.input.transformed + len(self.layers)
 
 
 class Band(NamedTuple):
-    """Sampling rate of a signal, cutoff and half width of its transition band.
+    """Sampling rate, cutoff and transition half-width of a signal.
 
     Examples:
         >>> flexible_band(GeneratorConfig(256), index=0)
@@ -144,7 +144,7 @@ class Band(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _SignalGrid:
-    """The signal behind a layer: its band and the grid that carries it."""
+    """A layer's output signal: its band, and the grid on which it is sampled."""
 
     band: Band
     size: Resolution
@@ -152,12 +152,12 @@ class _SignalGrid:
 
 
 def plan_synthesis(config: GeneratorConfig) -> SynthesisPlan:
-    """Geometry that `config` implies, for configs T and R."""
+    """Plan the synthesis network of `config`, for configs T and R."""
     return build_plan(config, flexible_band)
 
 
 def flexible_band(config: GeneratorConfig, index: int) -> Band:
-    """Band behind layer `index`: cutoff and stopband grow geometrically, and the sampling rate follows from them."""
+    """Output band of layer `index`: cutoff and stopband grow geometrically; the sampling rate follows from them."""
     exponent = min(index / (config.num_layers - config.num_critical), 1)
     side = longer_side(config.resolution)
     last_cutoff = side / 2
@@ -169,7 +169,7 @@ def flexible_band(config: GeneratorConfig, index: int) -> Band:
 
 
 def _rate_above(least: float, resolution: Resolution) -> int:
-    """Lowest sampling rate from `least` on by which both sides of the image, halved some times, are whole samples."""
+    """Lowest sampling rate >= `least` at which both sides of the image, repeatedly halved, are whole samples."""
     width, height = size_of(resolution)
     side = max(width, height)
     odd = side // _power_of_two_in(side)
@@ -177,7 +177,7 @@ def _rate_above(least: float, resolution: Resolution) -> int:
 
 
 def _power_of_two_in(number: int) -> int:
-    """Greatest power of two that divides a number; of `a | b`, that divides a and b."""
+    """Largest power of two that divides `number`. For `a | b`, it divides both a and b."""
     return number & -number
 
 
@@ -188,14 +188,14 @@ def build_plan(
     transformed_input: bool = True,
     **variant: Any,
 ) -> SynthesisPlan:
-    """Plan layers whose bands are given.
+    """Plan a synthesis network from the band of each layer.
 
     Args:
-        config: all else.
-        band: (config, index) -> band behind layer `index`.
+        config: everything except the bands.
+        band: (config, index) -> output band of layer `index`.
         layer_class: LayerPlan or a subclass.
         transformed_input: let w move the input.
-        **variant: further fields of `layer_class`.
+        **variant: additional fields of `layer_class`.
     """
     grids = [_grid(config, index, band(config, index)) for index in range(config.num_layers + 1)]
     layers = []
@@ -235,12 +235,12 @@ def build_plan(
 
 
 def is_critical(config: GeneratorConfig, index: int) -> bool:
-    """True if layer `index` is critically sampled: its cutoff is half of its sampling rate."""
+    """Return True if layer `index` is critically sampled: its cutoff is half its sampling rate."""
     return index >= config.num_layers - config.num_critical
 
 
 def _grid(config: GeneratorConfig, index: int, band: Band) -> _SignalGrid:
-    is_cropped = index >= config.num_layers - 1  # the last two carry the image without margin
+    is_cropped = index >= config.num_layers - 1  # the last two have no margin
     channels = round(min(config.channel_base / 2 / band.cutoff, config.channel_max))
     side = longer_side(config.resolution)
     canvas = [part * band.rate // side + 2 * config.margin_size for part in size_of(config.resolution)]

@@ -22,19 +22,19 @@ from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resoluti
 
 # --- Mixed precision (arXiv 2006.06676, appendix D) -------------------------------------------------------------------
 
-# Weights are float32, activations of the highest resolutions have 16 bits. Sums over many pixels are float32 too:
-# TensorFlow sums the gradients of broadcast factors and biases in their own type, and 65536 positive numbers summed in
-# float16 come to a quarter of their sum (docs/adr/0010).
+# Weights are float32; activations at the highest resolutions are 16-bit. Sums over many pixels are float32 too:
+# TensorFlow sums the gradients of broadcast factors and biases in their own dtype, and summing 65536 positive numbers
+# in float16 yields a quarter of the true sum (docs/adr/0010).
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 MIN_LOW_PRECISION_RESOLUTION = 8
 
 
 def low_precision_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
-    """Return the policy of a model, which its layers of high resolution take, after checking it.
+    """Check a model's policy, and return it for its high-resolution layers.
 
     Raises:
-        ConfigError: weights would not be float32.
+        ConfigError: its variables would not be float32.
     """
     if policy.name not in POLICIES:
         mixed = f"mixed_{policy.name}"
@@ -44,12 +44,12 @@ def low_precision_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
 
 
 def is_low_precision(resolution: int, image_resolution: int) -> bool:
-    """Return True if a block at `resolution` computes in 16 bits, in a network for images of `image_resolution`."""
+    """Return True if a block at `resolution` computes in 16 bits in a network for images of `image_resolution`."""
     return resolution >= max(image_resolution >> (LOW_PRECISION_RESOLUTIONS - 1), MIN_LOW_PRECISION_RESOLUTION)
 
 
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VALID") -> tf.Tensor:
-    """Convolve x [N, H, W, in] with kernel float32 [K, K, in, out], which is rounded to the type of x."""
+    """Convolve x [N, H, W, in] with kernel float32 [K, K, in, out], which is cast to the dtype of x."""
     kernel = tf.cast(kernel, x.dtype)
     if stride == 1 and has_fast_conv3x3(x, kernel):
         return conv3x3(x, kernel, pad=1 if padding == "SAME" else 0)
@@ -60,12 +60,12 @@ def conv2d(x: tf.Tensor, kernel: tf.Tensor, stride: int = 1, padding: str = "VAL
 
 
 def converts_float16() -> bool:
-    """Return True on CPUs: there the gradients of float16 convolutions are 15 times slower, and sum in float16."""
+    """Return True on CPUs, where the gradients of float16 convolutions are 15 times slower and summed in float16."""
     return not tf.config.get_visible_devices("GPU")
 
 
 def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """Add a bias float32 [C] to x [N, H, W, C]; the result has the type of x, and gradients of any order."""
+    """Add a bias float32 [C] to x [N, H, W, C]. The result has the dtype of x, and gradients of any order."""
     if x.dtype.size >= 4:
         return x + bias
 
@@ -85,15 +85,15 @@ def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
-#: Factors that keep the variance of a normal input about the same.
+#: Gains that roughly preserve the variance of a normally distributed input.
 ACTIVATION_GAINS = {"linear": 1.0, "relu": 2**0.5, "lrelu": LRELU_GAIN}
 
 
 def check_activation(activation: str) -> str:
-    """Return an activation that `activate` has.
+    """Return `activation` if `activate` supports it.
 
     Raises:
-        ValueError: another one.
+        ValueError: unknown activation.
     """
     if activation not in ACTIVATION_GAINS:
         raise ValueError(f"activation={activation!r}: use {', '.join(map(repr, ACTIVATION_GAINS))}")
@@ -115,11 +115,11 @@ class EqualizedDense(keras.layers.Layer):
     `lr_multiplier` slows the layer down without changing its function.
 
     Args:
-        units: size of the output.
+        units: output size.
         activation: "linear", "relu" (gain sqrt 2) or "lrelu" (slope 0.2, gain sqrt 2).
         lr_multiplier: factor on the effective learning rate.
-        kernel_scale: standard deviation of the initial weights; 0 for an output that starts as the bias.
-        bias_init: initial bias, one number or [units].
+        kernel_scale: standard deviation of the initial weights; with 0, the initial output is the bias.
+        bias_init: initial bias, a number or [units].
 
     Call: x [..., fan_in] -> [..., units].
 
@@ -186,36 +186,39 @@ class EqualizedDense(keras.layers.Layer):
 
 
 def resample_taps(resample_filter: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Taps of a filter of unit gain, float64 [K]."""
+    """Return filter taps normalized to sum to 1, float64 [K]."""
     taps = np.array(resample_filter, np.float64)
     return taps / taps.sum()
 
 
 def upsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]]) -> tf.Tensor:
-    """Double the resolution of x [N, H, W, C] with a filter, centered."""
+    """Double the resolution of x [N, H, W, C] with a centered filter."""
     before, after = (len(taps) + 1) // 2, (len(taps) - 2) // 2
     return upfirdn2d(x, taps, up=2, pad=(before, after, before, after), gain=4)
 
 
 def downsample2d(x: tf.Tensor, taps: np.ndarray[Any, np.dtype[np.float64]], pad: int = 0, down: int = 2) -> tf.Tensor:
-    """Filter x [N, H, W, C] and keep every `down`-th pixel, as halving the resolution does, with `pad` more around."""
+    """Filter x [N, H, W, C], padded by `pad` extra pixels per side, and keep every `down`-th pixel.
+
+    For every `down`, the filter is centered as for halving the resolution.
+    """
     before, after = pad + (len(taps) - 1) // 2, pad + (len(taps) - 2) // 2
     return upfirdn2d(x, taps, down=down, pad=(before, after, before, after))
 
 
 @register("Conv")
 class EqualizedConv2D(keras.layers.Layer):
-    """Convolution, scaled by 1 / sqrt(fan_in), with bias, activation, gain and clamp.
+    """Convolution with equalized learning rate (weights scaled by 1 / sqrt(fan_in)), bias, activation, gain and clamp.
 
     Args:
         filters: output channels.
-        kernel_size: side, odd; the output is as large as the input ("same") before downsampling.
+        kernel_size: odd kernel size; padding is "same", before downsampling.
         activation: "linear", "relu" (gain sqrt 2) or "lrelu" (slope 0.2, gain sqrt 2).
-        use_bias: add a bias per channel.
+        use_bias: add a per-channel bias.
         down: 1, or 2 to filter and keep every other pixel.
-        gain: factor on the result; the clamp scales with it.
+        gain: factor on the result; it scales the clamp, too.
         clamp: bound on the magnitude before the gain, or None.
-        resample_filter: taps of the filter, which are divided by their sum.
+        resample_filter: taps of the downsampling filter; they are normalized to sum to 1.
 
     Call: x [N, H, W, in] -> [N, H / down, W / down, filters].
 
@@ -294,12 +297,12 @@ class EqualizedConv2D(keras.layers.Layer):
 
 
 class Demodulation(NamedTuple):
-    """A modulated convolution with demodulation, as scaling its input, convolving, and scaling its output.
+    """Factors of a demodulated convolution: scale the input, convolve, scale the output.
 
     Attributes:
-        styles: factors of the input, float32 [N, in].
+        styles: input channel scales, float32 [N, in].
         kernel: float32 [K, K, in, out].
-        output_scale: factors of the output, float32 [N, out].
+        output_scale: output channel scales, float32 [N, out].
 
     Examples:
         >>> styles, kernel, output_scale = demodulation(tf.ones([3, 3, 5, 4]), tf.ones([2, 5]), epsilon=1e-8)
@@ -315,17 +318,17 @@ class Demodulation(NamedTuple):
 def demodulation(
     kernel: tf.Tensor, styles: tf.Tensor, epsilon: float, axis: int | None = None, style_epsilon: float = 0.0
 ) -> Demodulation:
-    """Normalize kernel * styles for each image to unit sum of squares per output channel.
+    """Normalize kernel * styles, for each image, to a sum of squares of 1 per output channel.
 
     Args:
         kernel: float32 [K, K, in, out].
         styles: float32 [N, in].
-        epsilon: added to the sum of squares, of a kernel that is normalized already.
-        axis: the styles that are brought to unit mean square together: 1, those of an image; None, all.
-        style_epsilon: added to their mean square.
+        epsilon: added to that sum of squares, of the pre-normalized kernel.
+        axis: normalize styles to unit mean square per image (1) or over the whole batch (None).
+        style_epsilon: added to the mean square of the styles.
     """
-    # Both scales cancel in the result; they keep everything in between inside the range of 16-bit types. No
-    # tf.math.rsqrt: on some processors its bits depend on a number's place in the tensor, so on the batch.
+    # Both scales cancel in the result; they keep intermediate values within the range of 16-bit types. tf.math.rsqrt
+    # is avoided: on some processors its low bits depend on an element's position in the tensor, and so on the batch.
     squares = tf.reduce_sum(tf.square(kernel), axis=[0, 1])  # [in, out]
     total = tf.reduce_sum(squares, axis=0)
     mean_square = tf.reduce_mean(tf.square(styles), axis=axis, keepdims=axis is not None)
@@ -337,7 +340,7 @@ def demodulation(
 def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolve with 'full' zero padding: [N, H, W, in] -> [N, H + K - 1, W + K - 1, out].
 
-    Gradients of any order.
+    Gradients: of any order.
     """
     if kernel.shape[0] == 1:
         return conv2d(x, kernel)
@@ -352,8 +355,8 @@ def full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 @tf.custom_gradient
 def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
     def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # Those of the transpose, a VALID convolution from dy's size to x's: for padded images XLA chooses
-        # kernels a hundred times slower on GPUs, and CPUs take longer too (docs/adr/0023).
+        # Use the gradients of the transpose, a VALID convolution from dy's size to x's: for padded images, XLA picks
+        # GPU kernels that are a hundred times slower, and CPUs are slower too (docs/adr/0023).
         dx = tf.nn.conv2d(dy, transposed_kernel(kernel), 1, "VALID")
         size, _, fan_in, fan_out = kernel.shape
         by_transposed = tf.raw_ops.Conv2DBackpropFilter(
@@ -362,21 +365,21 @@ def _full_conv(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf
         return dx, transposed_kernel(by_transposed)
 
     pad = kernel.shape[0] - 1
-    # The gradients of conv2d with padding of its own take a third longer (docs/adr/0009).
+    # Pad separately: with padding inside conv2d, its gradients take a third longer (docs/adr/0009).
     padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     return tf.nn.conv2d(padded, kernel, 1, "VALID"), gradient
 
 
 def upsampling_conv(x: tf.Tensor, kernel: tf.Tensor, up: int) -> tf.Tensor:
-    """Insert zeros between pixels and convolve with 'full' zero padding; the kernel is not correlated, but convolved.
+    """Insert zeros between pixels and convolve (not correlate) with 'full' zero padding.
 
     Args:
         x: [N, H, W, in].
-        kernel: float32 [K, K, in, out], which is rounded to the type of x.
-        up: factor.
+        kernel: float32 [K, K, in, out], cast to the dtype of x.
+        up: upsampling factor.
 
     Returns:
-        [N, (H - 1) * up + K, (W - 1) * up + K, out]; a gain of up**2 would restore the magnitude of x.
+        [N, (H - 1) * up + K, (W - 1) * up + K, out]. Multiply by up**2 to restore the magnitude of x.
     """
     size, _, _, filters = kernel.shape
     height, width = ((side - 1) * up + size for side in x.shape[1:3])
@@ -395,23 +398,23 @@ def modulated_conv(
 ) -> tf.Tensor:
     """Convolve with kernel * styles, normalized per output channel if `demodulate`.
 
-    Scaling the channels of the input and of the output is the same function as scaling the weights, and needs
-    neither a kernel per image nor a grouped convolution.
+    It scales input and output channels instead of the weights. The function is the same, but needs neither a kernel
+    per image nor a grouped convolution.
 
     Args:
         x: [N, H, W, in].
         kernel: float32 [K, K, in, out].
         styles: float32 [N, in].
-        demodulate: make every output channel unit variance for unit variance input.
-        input_gain: float32 scalar on the result, not seen by the demodulation.
+        demodulate: give every output channel unit variance for unit-variance input.
+        input_gain: float32 scalar factor on the result, which demodulation ignores.
         convolve: (x, kernel) -> convolution; `full_conv` by default.
 
     Returns:
-        What `convolve` returns, [N, H + K - 1, W + K - 1, out] by default, of the type of x.
+        The shape that `convolve` returns, [N, H + K - 1, W + K - 1, out] by default, in the dtype of x.
     """
     output_scale = None
     if demodulate:
-        # The published 1e-8 belongs to kernels of unit mean square, not of unit sum as here.
+        # The published 1e-8 assumes a mean square of 1; here, the sum of squares is 1.
         styles, kernel, output_scale = demodulation(kernel, styles, epsilon=1e-8 / math.prod(kernel.shape[:3]))
     input_scale = styles if input_gain is None else styles * input_gain
     if convolve is full_conv and has_fast_conv3x3(x, kernel):
@@ -432,17 +435,17 @@ def normalize_second_moment(x: tf.Tensor) -> tf.Tensor:
 
 @register("Mapping")
 class MappingNetwork(keras.layers.Layer):
-    """Latents and labels to w: dense layers on their normalized concatenation.
+    """Mapping from latents and labels to w: dense layers on the concatenated, normalized inputs.
 
-    With z_dim 0 it maps labels alone, for the conditioning of the discriminator; with label_dim 0, latents alone.
+    With z_dim 0 it maps only labels, to condition the discriminator; with label_dim 0, only latents.
 
     Args:
-        z_dim, label_dim: sizes of the inputs; not both 0.
-        w_dim: size of the output.
-        num_layers: dense layers after the label embedding.
-        track_w_avg: keep the running mean of w, which truncation moves style vectors to.
-        activation: of the dense layers.
-        lr_multiplier: of the dense layers.
+        z_dim, label_dim: input sizes; not both 0.
+        w_dim: output size.
+        num_layers: number of dense layers after the label embedding.
+        track_w_avg: keep a running mean of w, for truncation.
+        activation: activation of the dense layers.
+        lr_multiplier: learning rate multiplier of the dense layers.
         features: size of the hidden layers; None for w_dim.
         embed_features: size of the embedded label; None for w_dim.
 
@@ -527,7 +530,7 @@ class MappingNetwork(keras.layers.Layer):
 
 
 def mapping_variant(config: Any) -> dict[str, Any]:
-    """Arguments of MappingNetwork that a configuration with VariantFields describes; StyleGAN1Config has none."""
+    """Return the arguments of MappingNetwork from a configuration's VariantFields; {} for StyleGAN1Config."""
     if not isinstance(config, VariantFields):
         return {}
     return {
@@ -554,17 +557,17 @@ MIN_TRANSITION = 1e-3  # relative to the bandwidth
 
 @register("FourierInput")
 class FourierInput(keras.layers.Layer):
-    """Sine waves on a canvas, under a transform and, if `transformed`, a rotation and translation learned from w.
+    """Sine waves sampled on a canvas, with an optional transform and, if `transformed`, one predicted from w.
 
     Args:
         channels: number of waves.
-        size: side of the canvas in samples, or its (width, height).
+        size: canvas side in samples, or its (width, height).
         sampling_rate: samples per image width; the canvas is size / sampling_rate image widths wide and high.
-        bandwidth: highest frequency drawn, in cycles per image width.
-        transformed: rotate and translate the waves by w; else only the number of rows of w is used.
+        bandwidth: highest frequency, in cycles per image width.
+        transformed: rotate and translate the waves by w; otherwise, only the batch size of w is used.
 
-    Weights that never train: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
-    The layer always computes in float32, because products of frequencies and positions need its digits.
+    Non-trainable weights: `freqs` [channels, 2] in (x, y) cycles per image width, `phases` [channels] in turns.
+    The layer always computes in float32, whose precision products of frequencies and positions need.
 
     Examples:
         >>> FourierInput(channels=6, size=16, sampling_rate=8, bandwidth=2.0)(tf.ones([2, 7])).shape
@@ -613,7 +616,7 @@ class FourierInput(keras.layers.Layer):
         self.built = True
 
     def _initial_frequencies(self, shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        """Frequencies spread roughly evenly over the disk: normal vectors with their long tail pulled in."""
+        """Frequencies spread roughly evenly over a disk: normal vectors whose long tail is compressed."""
         freqs = keras.random.normal(shape, dtype="float32")
         radius = tf.norm(freqs, axis=1, keepdims=True)
         return tf.cast(freqs / (radius * tf.exp(tf.square(radius)) ** 0.25) * self.bandwidth, dtype or "float32")
@@ -624,18 +627,18 @@ class FourierInput(keras.layers.Layer):
         Args:
             w: float32 [N, w_dim].
             transform: inverse transform of the image, [3, 3] or [N, 3, 3], in units of the image width; applied
-                before the learned one; None for the layer's own `transform` weight.
+                before the predicted one. None for the layer's own `transform` weight.
 
         Returns:
-            float32 [N, H, W, channels], of the canvas.
+            float32 [N, H, W, channels] on the canvas.
         """
         freqs, phases = self._transformed_waves(w, self._matrices(transform))
-        # Waves of up to half of the sampling rate need a transition for the rounding of a rotation.
+        # Waves up to half the sampling rate need a transition band, because a rotation rounds.
         transition = max(self.sampling_rate / 2 - self.bandwidth, MIN_TRANSITION * self.bandwidth)
         amplitude = (tf.norm(freqs, axis=2) - self.bandwidth) / transition
         amplitude = tf.clip_by_value(1 - amplitude, 0.0, 1.0)
 
-        # Splitting sin(2 pi (x fx + y fy + phase)) by the addition theorem would lose digits.
+        # Expanding sin(2 pi (x fx + y fy + phase)) by the angle sum identity would lose precision.
         x, y = (tf.constant(self._centers(side), tf.float32) for side in size_of(self.size))
         along_x = x[None, None, :, None] * freqs[:, None, None, :, 0]
         along_y = y[None, :, None, None] * freqs[:, None, None, :, 1]
@@ -644,7 +647,7 @@ class FourierInput(keras.layers.Layer):
         return tf.tensordot(waves, self.kernel / self.channels**0.5, axes=1)
 
     def _centers(self, side: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Positions of `side` samples around the middle, in image widths."""
+        """Positions of `side` samples, centered on 0, in image widths."""
         return (np.arange(side) + 0.5 - side / 2) / self.sampling_rate
 
     def _matrices(self, transform: tf.Tensor | None) -> tf.Tensor:
@@ -678,7 +681,7 @@ class FourierInput(keras.layers.Layer):
 
 
 def _learned_transform(t: tf.Tensor) -> tf.Tensor:
-    """Return Rotation @ Translation [N, 3, 3] of (cos, sin, tx, ty) [N, 4], divided by the length of (cos, sin)."""
+    """Return Rotation @ Translation [N, 3, 3] from (cos, sin, tx, ty) [N, 4], divided by the norm of (cos, sin)."""
     t = t / tf.norm(t[:, :2], axis=1, keepdims=True)
     cos, sin, tx, ty = tf.unstack(t, axis=1)
     one, zero = tf.ones_like(cos), tf.zeros_like(cos)
@@ -698,7 +701,7 @@ def repeat_const(const: keras.Variable, count: tf.Tensor) -> tf.Tensor:
 
 
 def layer_noises(layers: Sequence[Any], noise: tf.Tensor | str) -> list[tf.Tensor | None]:
-    """Return the noise of every layer, [N or 1, H, W], or None for none.
+    """Return the noise of every layer: [N or 1, H, W], or None.
 
     Args:
         layers: convolutions with `resolution` and `noise_const`.
@@ -706,7 +709,7 @@ def layer_noises(layers: Sequence[Any], noise: tf.Tensor | str) -> list[tf.Tenso
     """
     if isinstance(noise, str):
         return [tf.convert_to_tensor(layer.noise_const)[None] if noise == "const" else None for layer in layers]
-    # Each image has one stream of numbers, which is split among the layers.
+    # Each image has one random stream, which is split among the layers.
     sizes = [size_of(layer.resolution).pixels for layer in layers]
     parts = tf.split(standard_normal(tf.convert_to_tensor(noise), sum(sizes)), sizes, axis=1)
     return [

@@ -28,13 +28,13 @@ def load(path: str | os.PathLike[str]) -> Generator:
     """Load the generator stored at `path`.
 
     Args:
-        path: name of a network that comes with sg3tf, such as "portraits-32"; a .keras file, or a folder with its
-            unzipped form; a checkpoint folder; a run folder, for the newest of its snapshots and checkpoints, which a
-            line on stderr names; or an address, `hf://USER/NAME@REVISION` or `https://HOST/FILE.keras#sha256=DIGEST`,
-            which is downloaded once (docs/sharing.md).
+        path: name of a network that ships with sg3tf, such as "portraits-32"; a .keras file, or the folder of an
+            unzipped one; a checkpoint folder; a run folder, for its newest snapshot or checkpoint, which a line on
+            stderr names; or an address, `hf://USER/NAME@REVISION` or `https://HOST/FILE.keras#sha256=DIGEST`, which is
+            downloaded once (docs/sharing.md).
 
     Raises:
-        FileNotFoundError: there is no generator, or the address cannot be reached.
+        FileNotFoundError: no generator was found, or the address cannot be reached.
         ValueError: the file does not hold a generator.
     """
     path = hub.fetch(str(path)) if hub.is_address(path) else Path(path)
@@ -42,13 +42,13 @@ def load(path: str | os.PathLike[str]) -> Generator:
 
 
 def resolve_network(network: str) -> str:
-    """Return the .keras file of the generator at the path `network`, and an address as it is.
+    """Return the .keras file of the generator at the path `network`; an address is returned unchanged.
 
-    Of a run that is still training, a later call may find a newer generator: what is said about a network must be
-    found by the file that was loaded. A line on stderr names it if the path is that of a folder.
+    If the run is still training, a later call may find a newer generator. To look up anything about a loaded network,
+    use the file that was loaded. If `network` is a folder, a line on stderr names the file.
 
     Raises:
-        FileNotFoundError: there is no generator.
+        FileNotFoundError: no generator was found.
     """
     return network if hub.is_address(network) else str(_chosen_file(Path(network)))
 
@@ -65,14 +65,14 @@ def load_model(file: Path, kind: type[Model]) -> Model:
     """Load the model in a .keras file.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: no such file.
         ValueError: it cannot be loaded, or is not a `kind`.
     """
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
     try:
         model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Keras raises errors of many types for files of other formats
+    except Exception as error:  # Keras raises many types for files of other formats
         raise ValueError(f"{file}: cannot be loaded as a .keras model ({error})") from error
     if not isinstance(model, kind):
         raise ValueError(f"{file}: holds a {type(model).__name__}, not a {kind.__name__}")
@@ -80,7 +80,7 @@ def load_model(file: Path, kind: type[Model]) -> Model:
 
 
 def weights_digest(G: Any) -> str:
-    """Digest of a generator's class, configuration and variables, "sha256:...", wherever it is stored."""
+    """Digest of a generator's class, configuration and variables, "sha256:...", regardless of its storage format."""
     digest = hashlib.sha256(json.dumps([type(G).__name__, digest_fields(G.config)]).encode())
     for variable in G.variables:
         digest.update(np.ascontiguousarray(variable).tobytes())
@@ -93,7 +93,7 @@ _SNAPSHOT = re.compile(r"network-snapshot-(\d+)(?:_(\d{3}))?\.keras")
 
 
 def progress_name(nimg: int) -> str:
-    """Name of the progress of a run in the names of its files: 000200 after 200 kimg, 000200_016 after 200,016 images.
+    """Progress of a run as its file names give it: 000200 after 200 kimg, 000200_016 after 200,016 images.
 
     Examples:
         >>> [progress_name(nimg) for nimg in (0, 200_000, 200_016)]
@@ -103,15 +103,14 @@ def progress_name(nimg: int) -> str:
 
 
 def snapshot_name(nimg: int) -> str:
-    """Name of the snapshot after `nimg` images."""
+    """File name of the snapshot after `nimg` images."""
     return f"network-snapshot-{progress_name(nimg)}.keras"
 
 
 def snapshots(run: Path) -> dict[int, Path]:
-    """Snapshots of a run, {images seen: file}, oldest first.
+    """Return the snapshots of a run, {images seen: file}, oldest first.
 
-    Files without an underscore in their names may be from before it was written: they lack the images after the last
-    whole kimg.
+    Older versions rounded the number down to whole kimg, so a name without an underscore may be imprecise.
     """
     matches = [(match, file) for file in run.glob("*") if (match := _SNAPSHOT.fullmatch(file.name))]
     found = {int(match[1]) * 1000 + int(match[2] or 0): file for match, file in matches}
@@ -119,13 +118,13 @@ def snapshots(run: Path) -> dict[int, Path]:
 
 
 def generator_file(path: Path) -> Path:
-    """Return the .keras file of the generator at `path`; of a run, the newest of its snapshots and checkpoints.
+    """Return the .keras file of the generator at `path`; for a run folder, its newest snapshot or checkpoint.
 
-    A folder with the unzipped form of a .keras file stands for itself, and the name of a network that comes with sg3tf,
-    where there is no file of that name, for its file.
+    The folder of an unzipped .keras file is returned unchanged. The name of a network that ships with sg3tf resolves to
+    its file, unless a file of that name exists.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: no generator was found.
     """
     if path.name in TRAINED_PRESETS and path.absolute().parent == Path.cwd() and not path.exists():
         return trained_file(path.name)
@@ -148,7 +147,7 @@ def generator_file(path: Path) -> Path:
 
 
 def discriminator_beside(file: Path) -> Path:
-    """Return the name of the file, beside NAME.keras, of the discriminator that was trained against it.
+    """Return the path, next to NAME.keras, for the discriminator that was trained against it.
 
     Examples:
         >>> discriminator_beside(Path("cats.keras")).name
@@ -164,10 +163,10 @@ LABEL_SCALE = "label_scale.json"
 def class_names(path: Path) -> tuple[str, ...]:
     """Return the names of the classes of the generator at `path`.
 
-    They are in NAME-classes.json beside NAME.keras, or in classes.json in its run folder or beside it.
+    They are in NAME-classes.json next to NAME.keras, or in classes.json next to it or in its run folder.
 
     Returns:
-        Names in the order of the labels; () if there are none.
+        Names in the order of the labels; () if none are found.
     """
     for file in _files_of(path, CLASSES):
         try:
@@ -178,9 +177,9 @@ def class_names(path: Path) -> tuple[str, ...]:
 
 
 def label_scale(path: Path) -> LabelScale | None:
-    """Return the scale of the labels of the generator at `path`, if its data set had standardized them.
+    """Return the label scale of the generator at `path`, if its data set standardized the labels.
 
-    It is in NAME-label_scale.json or label_scale.json, where `class_names` looks for names.
+    It is in NAME-label_scale.json or label_scale.json, in the same places as class names (see `class_names`).
     """
     for file in _files_of(path, LABEL_SCALE):
         try:
@@ -191,17 +190,17 @@ def label_scale(path: Path) -> LabelScale | None:
 
 
 def _files_of(path: Path, name: str) -> list[Path]:
-    """Places of the file `name` of the generator at `path`, the closest first; they need not exist."""
+    """Candidate paths of the file `name` for the generator at `path`, closest first; they need not exist."""
     file = generator_file(path.absolute())
-    # A snapshot lies in its run folder, a checkpoint's generator two folders below. In the cache of the hub, files are
-    # links to others of no name.
+    # A snapshot is in its run folder, a checkpoint's generator two levels below. In the hub's cache, files are links to
+    # blobs without readable names.
     beside = [file] if file.is_dir() else []
     folders = (*beside, *file.parents[:3], *file.resolve().parents[:3])
     return [file.with_name(f"{file.stem}-{name}"), *(folder / name for folder in folders)]
 
 
 def trained_nimg(file: Path) -> int | None:
-    """Number of images that a snapshot or a checkpoint's generator has seen; None for another file."""
+    """Number of images that a snapshot or checkpoint was trained on; None for other files."""
     if match := _SNAPSHOT.fullmatch(file.name):
         return int(match[1]) * 1000 + int(match[2] or 0)
     try:

@@ -1,4 +1,4 @@
-"""The model card of a generator: what it is, what it has seen, how good it is, and how it may be used."""
+"""Model card of a generator: architecture, training data, metrics and intended use."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def model_card(
     provenance: Mapping[str, Any],
     distances: Mapping[str, float],
 ) -> str:
-    """Return the text of README.md, Markdown with the fields that the hub reads above it.
+    """Return the text of README.md: the hub's metadata block, then Markdown.
 
     Args:
         G: `sg3tf.Generator`, built.
         repo: repository, USER/NAME.
-        license: identifier of the license of the weights, such as cc-by-4.0.
+        license: license identifier of the weights, such as cc-by-4.0.
         intended_use: a sentence, or "".
-        provenance: what sg3tf.models.provenance.training_provenance returns.
-        distances: metrics by name; {} if none are known.
+        provenance: result of sg3tf.models.provenance.training_provenance.
+        distances: metric values by name; {} if none are known.
     """
     c = G.config
     front = {
@@ -94,7 +94,7 @@ def model_card(
 
 
 def _caption(label_dim: int, classes: Sequence[str], is_standardized: bool) -> str:
-    """Return what samples.png shows."""
+    """Return the caption of samples.png."""
     seeds = "Images of the seeds 0 to 15"
     if not label_dim:
         return seeds
@@ -104,5 +104,5 @@ def _caption(label_dim: int, classes: Sequence[str], is_standardized: bool) -> s
         return f"{seeds}, with the label 0"
     if classes:
         return f"{seeds}, of each class in turn"
-    # Classes without names, or vectors: the network does not say which.
+    # Unnamed classes or label vectors: the network does not record which.
     return f"{seeds}, with labels that are 1 in one place, each in turn, and else 0"

@@ -1,7 +1,8 @@
-"""Post-hoc averages of weights: any power-function average from snapshots of two (arXiv 2312.02696, section 3).
+"""Post-hoc EMA: any power-function average of weights, from snapshots of two averages (arXiv 2312.02696, section 3).
 
-The average of exponent gamma at time t weighs the weights of time tau by (gamma + 1) tau^gamma / t^(gamma + 1). Times
-are in images. An average is named by its relative width sigma_rel: the standard deviation of its weighting over t.
+At time t, the average with exponent gamma weights the parameters of time tau by (gamma + 1) tau^gamma / t^(gamma + 1).
+Time is in images. An average is identified by its relative width sigma_rel, the standard deviation of this weighting
+divided by t.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sg3tf.utils.files import atomic_write
 
 #: Relative widths of the averages that training tracks.
 TRACKED = (0.05, 0.10)
-#: The widest average, of exponent 0, has sqrt(1 / 12).
+#: Below sqrt(1 / 12), the width of the widest average, whose exponent is 0.
 MAX_SIGMA_REL = 0.28
 
 FloatArray = NDArray[np.float64]
@@ -31,7 +32,7 @@ def exponent(sigma_rel: float) -> float:
     """Return gamma of an average: the positive root of (gamma + 1) / ((gamma + 2)^2 (gamma + 3)) = sigma_rel^2.
 
     Raises:
-        ValueError: sigma_rel is not from 0.001 to MAX_SIGMA_REL.
+        ValueError: sigma_rel is not between 0.001 and MAX_SIGMA_REL.
     """
     if not 0.001 <= sigma_rel <= MAX_SIGMA_REL:
         raise ValueError(f"sigma_rel={sigma_rel:g}: must be from 0.001 to {MAX_SIGMA_REL}")
@@ -40,28 +41,28 @@ def exponent(sigma_rel: float) -> float:
 
 
 def share_of_new(gamma: float, nimg: int, batch: int) -> float:
-    """Share of the newest weights in the average that counts them; the older average keeps the rest.
+    """Weight of the newest parameters in an average's update; the previous average has the rest.
 
     Args:
         gamma: exponent of the average.
         nimg: images before the step.
-        batch: images of the step.
+        batch: images in the step.
     """
     return -np.expm1((gamma + 1) * np.log(nimg / (nimg + batch))) if nimg else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Average:
-    """A power-function average: its relative width, and the images after which it was taken."""
+    """A power-function average: its relative width, and the number of images after which it was taken."""
 
     sigma_rel: float
     nimg: int
 
 
 def inner_products(a: Sequence[Average], b: Sequence[Average]) -> FloatArray:
-    """Return the integrals of the products of the weightings over time, [len(a), len(b)].
+    """Return the inner products of the averages' weightings over time, float64 [len(a), len(b)].
 
-    With t the smaller of both times and a, b one more than the exponents, that is
+    With t the smaller of the two times, and a and b the exponents plus 1, an inner product is
     a b t^(a + b - 1) / ((a + b - 1) t_a^a t_b^b).
     """
     gamma_a, time_a = _exponents_and_times(a)
@@ -73,17 +74,17 @@ def inner_products(a: Sequence[Average], b: Sequence[Average]) -> FloatArray:
 
 
 def combination(stored: Sequence[Average], wanted: Average) -> tuple[FloatArray, float]:
-    """Return the weights of stored averages whose sum approximates another one best, by least squares.
+    """Return the coefficients of stored averages that approximate the wanted one best, by least squares.
 
     Returns:
-        A weight for each stored average, and the relative error: the norm of the difference between both weightings
-        over the norm of the wanted one.
+        A coefficient for each stored average, and the relative error: the norm of the difference between the two
+        weightings divided by the norm of the wanted one.
 
     Raises:
         ValueError: sigma_rel is out of range.
     """
     gram, target = inner_products(stored, stored), inner_products(stored, [wanted])[:, 0]
-    # Scaled to a diagonal of ones, so that late and early averages count alike in what is singular to rounding.
+    # Scale the diagonal to ones, so that the cutoff for singular values treats late and early averages alike.
     scale = 1 / np.sqrt(np.diag(gram))
     scaled, *_ = np.linalg.lstsq(gram * scale[:, None] * scale, target * scale, rcond=1e-14)
     weights = scaled * scale
@@ -107,13 +108,13 @@ def file_name(nimg: int) -> str:
 
 
 def nimg_of(name: str) -> int | None:
-    """Images seen by the tracked averages in a file of this name, None for other files."""
+    """Return the number of images in the name of a file of tracked averages; None for other files."""
     match = _FILE.fullmatch(name)
     return int(match[1]) if match else None
 
 
 def write(path: Path, nimg: int, models: Mapping[float, Any]) -> None:
-    """Write the trained weights of the averages atomically.
+    """Write the trainable weights of the averages atomically.
 
     Args:
         path: file to write.
@@ -130,32 +131,32 @@ def write(path: Path, nimg: int, models: Mapping[float, Any]) -> None:
 
 
 def stored_averages(run: str | os.PathLike[str]) -> dict[Average, tuple[Path, int]]:
-    """Return the averages in a run folder: {average: (file, its number there)}.
+    """Return the averages in a run folder: {average: (file, its index in the file)}.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: the folder has none.
         ValueError: a file cannot be read.
     """
     found: dict[Average, tuple[Path, int]] = {}
     for path in sorted(Path(run).iterdir() if Path(run).is_dir() else []):
-        if nimg_of(path.name):  # not 0, of weights that are still random
+        if nimg_of(path.name):  # skip 0, whose weights are still random
             try:
                 arrays = read_npz(path, ["sigma_rel", "nimg"])
                 for i, sigma_rel in enumerate(arrays["sigma_rel"]):
                     found[Average(float(sigma_rel), int(arrays["nimg"]))] = path, i
             except (OSError, ValueError, TypeError) as error:
-                raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
+                raise ValueError(f"{path}: cannot be read ({error}); remove it to continue without it") from error
     if not found:
         raise FileNotFoundError(f"{run}: holds no ema-profiles-*.npz; train with --posthoc_ema")
     return found
 
 
 def assign_combination(model: Any, sources: Mapping[tuple[Path, int], float]) -> None:
-    """Set a model's trained weights to the sum of stored averages.
+    """Set a model's trainable weights to a linear combination of stored averages.
 
     Args:
-        model: of the run's architecture.
-        sources: {(file, number there): weight}.
+        model: model with the run's architecture.
+        sources: {(file, index in the file): coefficient}.
 
     Raises:
         ValueError: a file has weights of another architecture.
@@ -166,7 +167,7 @@ def assign_combination(model: Any, sources: Mapping[tuple[Path, int], float]) ->
         try:
             arrays = read_npz(path, names)
         except ValueError as error:
-            raise ValueError(f"{path}: cannot be read ({error}); remove it to do without") from error
+            raise ValueError(f"{path}: cannot be read ({error}); remove it to continue without it") from error
         for index, (array, total) in enumerate(zip(arrays.values(), sums, strict=True)):
             if array.shape != total.shape:
                 raise ValueError(f"{path}: weight {index} is {array.shape}, the network's {total.shape}")

@@ -1,4 +1,4 @@
-"""Presets: published architectures by name, and trained networks that come with the package."""
+"""Presets: published architectures by name, and trained networks that ship with the package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sg3tf.models.configs import (
 from sg3tf.utils.resolution import AnyResolution
 
 ALIAS_FREE_PRESETS = ("stylegan3-t", "stylegan3-r")
-STYLEGAN1_PRESET = "stylegan1"  # generates, but is not trained here
-#: Presets that a StyleGAN2Config describes, and the fields that each fixes.
+STYLEGAN1_PRESET = "stylegan1"  # for generation only; it cannot be trained
+#: Presets of StyleGAN2Config, and the fields that each fixes.
 STYLEGAN2_PRESETS: dict[str, dict[str, Any]] = {"stylegan2": {}, **STYLEGAN2_ABLATIONS}
 #: Architectures that can be trained.
 PRESETS = (*ALIAS_FREE_PRESETS, "stylegan2", *ABLATION_PRESETS)
@@ -32,8 +32,8 @@ TRAINED_FOLDER = Path(__file__).parent / "trained"
 def generator_preset(name: str, resolution: AnyResolution, **overrides: Any) -> AnyGeneratorConfig:
     """Configuration of the published generator `name` at `resolution`.
 
-    `channel_base` and `channel_max` are the trainer's --cbase and --cmax: config R doubles both, so that G and D of
-    one run are described by the same two numbers.
+    `channel_base` and `channel_max` are the trainer's --cbase and --cmax. Config R doubles both, so that the same two
+    numbers describe G and D of a run.
 
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.
@@ -74,11 +74,11 @@ def _fixed_fields(name: str, resolution: AnyResolution) -> dict[str, Any]:
     if name not in ABLATION_PRESETS:
         return {}
     given: dict[str, Any] = {"resolution": resolution}
-    return alias_free_ablation(name, GeneratorConfig(**given).resolution)  # which refuses others
+    return alias_free_ablation(name, GeneratorConfig(**given).resolution)  # raises ConfigError for invalid values
 
 
 def discriminator_preset(name: str, resolution: AnyResolution, **overrides: Any) -> DiscriminatorConfig:
-    """Configuration of the discriminator trained against generator `name`: the same for all of them.
+    """Configuration of the discriminator for generator `name`; it is the same for all generators.
 
     Raises:
         ConfigError: unknown preset, unknown field or a value out of range.
@@ -99,10 +99,10 @@ def _reject_unknown(config_class: type, overrides: dict[str, Any]) -> None:
 
 
 def trained_file(name: str) -> Path:
-    """The .keras file of a trained preset.
+    """Return the .keras file of a trained preset.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: the file is missing.
     """
     file = TRAINED_FOLDER / f"{name}.keras"
     if not file.is_file():

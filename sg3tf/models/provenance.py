@@ -1,4 +1,4 @@
-"""Origin of weights: how long a network was trained, on which data, and with which results."""
+"""Provenance of weights: training length, training data and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sg3tf.models import hub
 from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, label_scale, trained_nimg
 from sg3tf.utils.files import read_json_lines
 
-#: File with the origin of the weights, in a repository that `sg3tf upload` makes.
+#: File with the provenance of the weights in a repository created by `sg3tf upload`.
 PROVENANCE = "provenance.json"
 _UNKNOWN = {"training_kimg": None, "data_name": None, "data_digest": None}
 
@@ -21,12 +21,12 @@ def training_provenance(path: str | os.PathLike[str], label_dim: int | None = No
 
     Args:
         path: run folder, checkpoint folder, .keras file or address, as for `sg3tf.load`.
-        label_dim: of the generator; names of another number of classes, which lie above it, are left out, and so is
-            the scale of other labels.
+        label_dim: label width of the generator. Class names and label scales of a different width, found in a folder
+            above the generator, are left out.
 
     Returns:
         source: name of the file or folder; training_kimg, data_name, data_digest: None if unknown; classes: names;
-        label_scale: {"mean": [...], "std": [...]} of the numbers before the data set standardized them, only if it did.
+        label_scale: {"mean": [...], "std": [...]} of the labels before they were standardized, only if they were.
     """
     found = _provenance(path)
     if label_dim is not None and len(found["classes"]) != label_dim:
@@ -43,7 +43,7 @@ def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     file = _followed(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
-    # A snapshot lies in its run folder, a checkpoint two folders below.
+    # A snapshot is in its run folder, a checkpoint two levels below.
     runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
     options = _read_json(runs[0] / "options.json") if runs else {}
     nimg = trained_nimg(file)
@@ -62,23 +62,23 @@ def _of_labels(path: Path) -> dict[str, Any]:
 
 
 def distances(path: Path) -> dict[str, float]:
-    """Return the metrics that training computed for the generator at `path`, {name: value}; empty if there are none.
+    """Return the metrics computed during training for the generator at `path`, {name: value}; empty if none were.
 
     Args:
         path: run folder, checkpoint folder or .keras file.
 
     Raises:
-        ValueError: a file of metrics is damaged.
+        ValueError: a metrics file is damaged.
     """
     file = _followed(generator_file(path))
     nimg = trained_nimg(file)
     found: dict[str, float] = {}
     for folder in file.parents[:3]:
         if not (folder / "options.json").is_file():
-            continue  # no run: its metrics are of other networks
+            continue  # not a run: the metrics belong to other networks
         for results in sorted(folder.glob("metric-*.jsonl")):
             if results.stem.endswith("_held_out"):
-                continue  # of benchmarks.quality_bench, on other images
+                continue  # from benchmarks.quality_bench, on other images
             for line in read_json_lines(results):
                 if nimg is not None and line["kimg"] == nimg / 1000:
                     found |= line["results"]
@@ -86,7 +86,7 @@ def distances(path: Path) -> dict[str, float]:
 
 
 def _followed(file: Path) -> Path:
-    """Return where a link to a file leads, or the link itself if it lies in a run folder."""
+    """Return the target of a link, or the link itself if it is in a run folder."""
     file = file.parent.resolve() / file.name
     return file if any((folder / "options.json").is_file() for folder in file.parents[:3]) else file.resolve()
 

@@ -1,8 +1,8 @@
-"""Names under which Keras knows the models, whichever of Keras and sg3tf is imported first. Imports neither.
+"""Register the models with Keras under their names, whichever of Keras and sg3tf is imported first; imports neither.
 
-A .keras file names its class ("sg3tf>Generator"), and Keras looks that name up among the classes that are registered.
-Importing every model for that would make `import sg3tf` import TensorFlow, so a stand-in is registered for each class
-as soon as Keras is imported; it imports the class when a file asks for it.
+A .keras file names its class ("sg3tf>Generator"), and Keras looks up that name among the registered classes. Importing
+every model for this would make `import sg3tf` import TensorFlow. Instead, a stand-in is registered for each class as
+soon as Keras is imported. It imports the class when a file needs it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sg3tf.utils.import_hook import Execute, ImportHook
 PACKAGE = "sg3tf"
 BACKEND = "tensorflow"
 
-#: Registered name: module and class. "Generator" was the name of StyleGAN3Generator, and of its ablations.
+#: Registered name: module and class. "Generator" is the former name of StyleGAN3Generator and its ablations.
 KERAS_NAMES = {
     "AblationGenerator": ("ablation_layers", "AblationGenerator"),
     "AblationLayer": ("ablation_layers", "AblationLayer"),
@@ -46,10 +46,10 @@ AnyClass = TypeVar("AnyClass", bound=type)
 
 
 def register(name: str, saved_as: str | None = None) -> Callable[[AnyClass], AnyClass]:
-    """Decorate a class that Keras registers under `name`.
+    """Return a class decorator that registers a class with Keras under `name`.
 
-    Keras makes the paths of variables in a .keras file from the `__name__` of layers that are kept in lists. So that
-    files stay readable whatever a class is called in Python, `saved_as` is its __name__.
+    For layers in lists, Keras derives the variable paths in a .keras file from the `__name__` of their class.
+    `saved_as` becomes the __name__, so that files stay readable if the class is renamed in Python.
 
     Args:
         name: key of KERAS_NAMES.
@@ -66,13 +66,13 @@ def register(name: str, saved_as: str | None = None) -> Callable[[AnyClass], Any
 
 
 class LazyClass:
-    """Stand-in for a class of sg3tf.models; has the parts of a class that Keras uses to restore an object."""
+    """Stand-in for a class of sg3tf.models, with the class attributes that Keras uses to restore an object."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
 
     def from_config(self, config: dict[str, Any]) -> Any:
-        """Import the class, and make an object of it."""
+        """Import the class, and create an object of it."""
         cls = getattr(importlib.import_module(f"{PACKAGE}.models.{self._module}"), self._name)
         return cls.from_config(config)
 
@@ -80,11 +80,11 @@ class LazyClass:
 def install() -> None:
     """Register the models with Keras, now or when it is imported.
 
-    An import of Keras with another backend than TensorFlow fails from then on. This one does not, so that a program
-    can answer with one line.
+    From then on, importing Keras with a backend other than TensorFlow fails. `install` itself does not fail for a
+    configured backend, so that a program can report it in one line.
 
     Raises:
-        ImportError: Keras is imported already, with another backend than TensorFlow.
+        ImportError: Keras has already been imported with a backend other than TensorFlow.
     """
     if "keras" in sys.modules:
         _register_stand_ins()
@@ -93,7 +93,7 @@ def install() -> None:
 
 
 def check_backend(backend: str, source: str) -> None:
-    """Raise ImportError unless the backend is TensorFlow; `source` says where it was configured."""
+    """Raise ImportError unless the backend is TensorFlow; `source` is where it is configured."""
     if backend != BACKEND:
         raise ImportError(
             f"Keras backend {backend!r} ({source}): sg3tf needs TensorFlow; "
@@ -102,10 +102,10 @@ def check_backend(backend: str, source: str) -> None:
 
 
 def _configured_backend() -> tuple[str, str]:
-    """Backend that Keras will take, and where it is configured; the rules are those of keras.src.backend.config."""
+    """Return the backend that Keras will use, and where it is configured, by the rules of keras.src.backend.config."""
     if backend := os.environ.get("KERAS_BACKEND"):
         return backend, "from KERAS_BACKEND"
-    home = os.path.expanduser("~")  # Path.home() raises an error where there is none
+    home = os.path.expanduser("~")  # Path.home() raises if there is none
     folder = os.environ.get("KERAS_HOME") or Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
     file = Path(folder) / "keras.json"
     try:
@@ -125,7 +125,7 @@ def _register_stand_ins() -> None:
 
 
 def _import_keras(execute: Execute, module: ModuleType) -> None:
-    """Check the backend before Keras is executed, and register the models after."""
+    """Check the backend, run the import of Keras, then register the models."""
     check_backend(*_configured_backend())
     execute(module)
     _register_stand_ins()

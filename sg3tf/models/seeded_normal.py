@@ -1,4 +1,4 @@
-"""Random numbers of which each image has its own, from its own seed, wherever it is in a batch."""
+"""Random numbers per image, each from its own seed and independent of its position in the batch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import tensorflow as tf
 
 
 def random_bits(seeds: tf.Tensor, shape: tf.TensorShape | list[int], dtype: tf.DType) -> tf.Tensor:
-    """Uniform integers [N, *shape] of the full range of int32 or uint32, from seeds int32 [N, 2].
+    """Uniform integers [N, *shape] over the full range of int32 or uint32, from seeds int32 [N, 2].
 
-    The algorithm is named, because tf.random.stateless_normal gives other numbers when XLA compiles it. The loop makes
-    int32, the same bits, because TensorFlow has no lists of uint32 on GPUs: they would be kept on the host.
+    The algorithm is explicit because tf.random.stateless_normal gives different numbers when XLA compiles it. The loop
+    produces int32, the same bits, because TensorFlow has no uint32 lists on GPUs: it would keep them on the host.
     """
     bits = tf.map_fn(
         lambda seed: tf.random.stateless_uniform(shape, seed, None, None, tf.int32, alg="philox"),
@@ -21,11 +21,11 @@ def random_bits(seeds: tf.Tensor, shape: tf.TensorShape | list[int], dtype: tf.D
 
 
 def standard_normal(seeds: tf.Tensor, count: int) -> tf.Tensor:
-    """Standard normal numbers float32 [N, count] by the method of Box and Muller, from seeds int32 [N, 2].
+    """Standard normal numbers, float32 [N, count], by the Box-Muller transform, from seeds int32 [N, 2].
 
     Args:
-        seeds: one for each row.
-        count: numbers in a row.
+        seeds: one per row.
+        count: numbers per row.
     """
     bits = random_bits(seeds, [2, (count + 1) // 2], tf.uint32)  # in pairs
     uniform = (tf.cast(bits, tf.float32) + 0.5) * 2.0**-32  # in (0, 1]

@@ -1,4 +1,4 @@
-"""The generator of the first StyleGAN, for published weights (arXiv 1812.04948)."""
+"""The generator of the original StyleGAN, for published weights (arXiv 1812.04948)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ BLUR_TAPS = np.array([1, 2, 1]) / 4
 
 @register("AdaINConv")
 class AdaINConv(keras.layers.Layer):
-    """3x3 convolution, noise, bias, leaky ReLU, then adaptive instance normalization (section 2 and figure 1b).
+    """3x3 convolution, noise, bias, leaky ReLU, and adaptive instance normalization (section 2 and figure 1b).
 
     Args:
         filters: output channels.
         resolution: side of the output.
-        up: 1; 2 to repeat pixels before the convolution and blur after it; 0 for no convolution, after the constant.
+        up: 1; 2 to repeat pixels before the convolution and blur after it; or 0 for no convolution, as directly after
+            the constant input.
 
-    It computes in float32 whatever the policy.
+    The layer always computes in float32.
 
     Examples:
         >>> AdaINConv(3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
@@ -72,7 +73,7 @@ class AdaINConv(keras.layers.Layer):
         Args:
             x: float32 [N, resolution / up, resolution / up, in].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, resolution, resolution], or None for none.
+            noise: float32 [N or 1, resolution, resolution], or None.
 
         Returns:
             float32 [N, resolution, resolution, filters].
@@ -102,7 +103,7 @@ class AdaINConv(keras.layers.Layer):
 
 
 def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
-    """Adaptive instance normalization: scale * (x - mean) / deviation + shift, over the pixels of x (equation 1).
+    """Adaptive instance normalization: scale * (x - mean) / std + shift, per image and channel (equation 1).
 
     Args:
         x: float32 [N, H, W, C].
@@ -117,13 +118,13 @@ def adain(x: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
 @register_generator(StyleGAN1Config)
 @register("StyleGAN1Generator")
 class StyleGAN1Generator(BaseGenerator):
-    """The generator of the first StyleGAN: a constant, then convolutions with noise and AdaIN.
+    """The generator of the original StyleGAN: a learned constant, then convolutions with noise and AdaIN.
 
     Args:
-        config: architecture; a StyleGAN1Config, or the dictionary that get_config makes of it.
+        config: architecture; a StyleGAN1Config, or its dictionary from `get_config`.
         dtype: "float32".
 
-    Layer i of `convs` reads style vector i: two at every resolution, of which the first at 4 pixels has no kernel.
+    Layer i of `convs` uses style vector i. There are two per resolution; the first one, at 4 pixels, has no kernel.
 
     Examples:
         >>> config = StyleGAN1Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)

@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator: by default config F, with skip connections (arXiv 1912.04958, section 4.1)."""
+"""The StyleGAN2 generator, by default config F, which has skip connections (arXiv 1912.04958, section 4.1)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KERNEL_SIZE = 3
 
 @register("StyleConv")
 class StyleConv(keras.layers.Layer):
-    """3x3 modulated convolution; then noise, bias and activation (section 2.2 and figure 2c).
+    """3x3 modulated convolution, followed by noise, bias and activation (section 2.2 and figure 2c).
 
     Args:
         in_channels: input channels.
@@ -47,12 +47,13 @@ class StyleConv(keras.layers.Layer):
         resolution: side of the output, or its (width, height).
         up: 1, or 2 to double the resolution and filter.
         clamp: bound on the magnitude of activations before the gain.
-        noise: create `noise_strength`, and `noise_const` of the size of the output, which the caller may pass as noise.
+        noise: create `noise_strength` and `noise_const`. `noise_const` has the output size; callers can pass it as
+            noise.
         activation: "linear", "relu" or "lrelu".
         gain: factor on the result.
-        resample_filter: taps of the filter, which are divided by their sum.
+        resample_filter: taps of the upsampling filter; they are normalized to sum to 1.
 
-    Styles are float32 whatever the policy.
+    Styles are float32 under every policy.
 
     Examples:
         >>> StyleConv(5, 3, resolution=8, up=2)(tf.ones([2, 4, 4, 5]), tf.ones([2, 7])).shape
@@ -101,7 +102,7 @@ class StyleConv(keras.layers.Layer):
             self.noise_strength = self.add_weight(shape=(), initializer="zeros", autocast=False, name="noise_strength")
             self.noise_const = self.add_weight(
                 shape=image_shape(self.resolution, 1)[:2],
-                initializer=keras.initializers.RandomNormal(0.0, 1.0),  # an instance of its own: each repeats itself
+                initializer=keras.initializers.RandomNormal(0.0, 1.0),  # its own instance: each repeats its numbers
                 trainable=False,
                 autocast=False,
                 name="noise_const",
@@ -114,10 +115,10 @@ class StyleConv(keras.layers.Layer):
         Args:
             x: float [N, H / up, W / up, in_channels].
             w: float32 [N, w_dim].
-            noise: float32 [N or 1, H, W], or None; not None only for a layer with noise weights.
+            noise: float32 [N or 1, H, W], only for a layer with noise weights; or None.
 
         Returns:
-            [N, H, W, filters], of the compute type.
+            [N, H, W, filters] in the compute dtype.
 
         Gradients: of any order.
         """
@@ -126,7 +127,7 @@ class StyleConv(keras.layers.Layer):
         )
         x = scale_channels(tf.cast(x, self.compute_dtype), styles)
         if self.up == 2:
-            # Convolution while zeros are inserted needs a quarter of the products of filtering first.
+            # A transposed convolution before the filter needs a quarter of the multiplications of filtering first.
             taps = resample_taps(self.resample_filter)
             before, after = (len(taps) - 1) // 2, (len(taps) - 2) // 2
             y = upfirdn2d(upsampling_conv(x, kernel, 2), taps, pad=(before, after, before, after), gain=4)
@@ -134,7 +135,7 @@ class StyleConv(keras.layers.Layer):
             y = conv2d(x, kernel, padding="SAME")
         y = scale_channels(y, output_scale)
         if noise is not None:
-            # Broadcast over images in float32, so that the gradient is summed over images in float32.
+            # Broadcast over images in float32, so that the gradient is summed in float32.
             each = tf.broadcast_to(noise * self.noise_strength, tf.shape(y)[:3])
             y += tf.cast(each, y.dtype)[..., None]
         gain, bound = ACTIVATION_GAINS[self.activation] * self.gain, self.clamp * self.gain
@@ -158,14 +159,14 @@ class StyleConv(keras.layers.Layer):
 
 @register("ToRGB")
 class ToRGB(keras.layers.Layer):
-    """1x1 modulated convolution to the channels of the image, without demodulation; then bias (figure 7b).
+    """1x1 modulated convolution to the image channels, without demodulation, followed by bias (figure 7b).
 
     Args:
         in_channels: input channels.
         image_channels: output channels.
         clamp: bound on the magnitude of the result.
 
-    Call: x float [N, H, W, in_channels] and w float32 [N, w_dim] -> float32 [N, H, W, image_channels], whatever the
+    Call: x float [N, H, W, in_channels] and w float32 [N, w_dim] -> float32 [N, H, W, image_channels] under every
     policy, because the images of all resolutions are summed.
 
     Examples:
@@ -211,18 +212,18 @@ class ToRGB(keras.layers.Layer):
 @register_generator(StyleGAN2Config)
 @register("StyleGAN2Generator")
 class StyleGAN2Generator(BaseGenerator):
-    """The StyleGAN2 generator: a constant, styled convolutions with noise, and with skip connections, as published,
-    an image summed over resolutions.
+    """The StyleGAN2 generator: a learned constant, then modulated convolutions with noise.
 
-    With Fourier features instead of the constant, and without noise, these are configs B and C of arXiv 2106.12423.
+    As published, with skip connections, the image is the sum over all resolutions. Configs B and C of arXiv 2106.12423
+    use Fourier features instead of the constant, and C has no noise.
 
     Args:
-        config: architecture; a StyleGAN2Config, or the dictionary that get_config makes of it.
+        config: architecture; a StyleGAN2Config, or its dictionary from `get_config`.
         dtype: see BaseGenerator; the image is summed in float32.
 
-    Layer i of `convs` reads style vector i; the last layer of every resolution is followed by one of `torgbs`, which
-    shares its style vector with the next layer. With architecture "resnet" or "orig", `torgbs` has one layer, the last;
-    with "resnet", `skips` has a layer for every resolution but the first.
+    Layer i of `convs` uses style vector i. The last layer of every resolution is followed by one of `torgbs`, which
+    shares its style vector with the next layer. With architecture "resnet" or "orig", `torgbs` has a single layer, the
+    last one; with "resnet", `skips` has a layer for every resolution but the first.
 
     Examples:
         >>> config = StyleGAN2Config(resolution=8, channel_base=64, channel_max=4, z_dim=4, w_dim=4)
@@ -243,7 +244,7 @@ class StyleGAN2Generator(BaseGenerator):
                 c.channels(first.longer), first, first.width, first.width / 2, transformed=False, name="input"
             )
         self.convs, self.torgbs, self.skips = [], [], []
-        half = 0.5**0.5  # residual blocks sum two parts at half variance
+        half = 0.5**0.5  # residual blocks sum two branches at half variance
         in_channels = c.channels(first.longer)
         for size in pyramid(c.resolution):
             dtype = policy if is_low_precision(size.longer, last.longer) else "float32"
@@ -285,7 +286,7 @@ class StyleGAN2Generator(BaseGenerator):
             conv.build((None, None, None, conv.in_channels), w_shape)
         for torgb in self.torgbs:
             torgb.build((None, None, None, torgb.in_channels), w_shape)
-        for skip, conv in zip(self.skips, self.convs[1::2], strict=False):  # read what the upsampling convolutions do
+        for skip, conv in zip(self.skips, self.convs[1::2], strict=False):  # same input as the upsampling convolution
             skip.build((None, None, None, conv.in_channels))
 
     def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:

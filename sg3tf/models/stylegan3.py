@@ -30,9 +30,9 @@ class SynthesisLayer(keras.layers.Layer):
     """Modulated convolution, then a filtered leaky ReLU onto the next layer's grid (section 3.2 and figure 4b).
 
     Args:
-        plan: geometry; a LayerPlan, or the dictionary that get_config makes of it.
+        plan: geometry; a LayerPlan, or its dictionary from `get_config`.
         conv_clamp: bound on the magnitude of activations.
-        magnitude_ema_beta: share that `magnitude_ema` keeps at every update.
+        magnitude_ema_beta: decay of `magnitude_ema`, per update.
 
     Examples:
         >>> plan = plan_synthesis(GeneratorConfig(resolution=16, channel_base=64, channel_max=4)).layers[0]
@@ -50,7 +50,7 @@ class SynthesisLayer(keras.layers.Layer):
         magnitude_ema_beta: float = 0.999,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)  # x is measured, and w used, before any rounding
+        super().__init__(autocast=False, **kwargs)  # use x and w before any rounding
         self.plan = p = plan if isinstance(plan, LayerPlan) else self.plan_class(**plan)
         self.conv_clamp = conv_clamp
         self.magnitude_ema_beta = magnitude_ema_beta
@@ -59,7 +59,7 @@ class SynthesisLayer(keras.layers.Layer):
         self.down_filter = low_pass(p.down_taps, p.out_cutoff, p.out_half_width, p.temporary_rate, p.use_radial_filters)
 
     def build(self, x_shape: Any, w_shape: tuple[int | None, ...]) -> None:
-        """Create the weights from the shape of w, (batch, w_dim); that of x is in the plan."""
+        """Create the weights from the shape of w, (batch, w_dim); the plan has the shape of x."""
         p = self.plan
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: p.in_channels})
         self.affine.build(tuple(w_shape))
@@ -85,12 +85,12 @@ class SynthesisLayer(keras.layers.Layer):
         """Convolve and activate.
 
         Args:
-            x: [N, H, W, in_channels] of any floating type, H and W those of in_size.
+            x: [N, H, W, in_channels], any floating dtype; H and W are those of in_size.
             w: [N, w_dim].
             update_emas: update `magnitude_ema` with x.
 
         Returns:
-            [N, H', W', out_channels] of the type of the layer's policy; styles are float32 in any case.
+            [N, H', W', out_channels] in the compute dtype of the layer's policy; styles are always float32.
         """
         p = self.plan
         if update_emas:
@@ -145,7 +145,7 @@ class SynthesisLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> SynthesisLayer:
         config = current_names(config)
         plan = current_names(config["plan"])
-        for name, default in (("filtered", True), ("bilinear", False)):  # in files written before; see AblationLayer
+        for name, default in (("filtered", True), ("bilinear", False)):  # in older files; see AblationLayer
             if cls is SynthesisLayer and plan.get(name) is default:
                 del plan[name]
         return cls(**{**config, "plan": plan})
@@ -154,13 +154,13 @@ class SynthesisLayer(keras.layers.Layer):
 @register_generator(GeneratorConfig)
 @register("StyleGAN3Generator")
 class StyleGAN3Generator(BaseGenerator):
-    """The alias-free generator: Fourier features, then layers that filter around every nonlinearity.
+    """The alias-free generator: Fourier features, then layers that filter before and after every nonlinearity.
 
     Args:
-        config: architecture; a GeneratorConfig, or the dictionary that get_config makes of it.
+        config: architecture; a GeneratorConfig, or its dictionary from `get_config`.
         dtype: see BaseGenerator.
 
-    `synthesis` takes a transform, and no layer adds noise.
+    `synthesis` accepts a transform. No layer adds noise.
 
     Examples:
         >>> from sg3tf.latents import transform_matrix
@@ -201,7 +201,7 @@ class StyleGAN3Generator(BaseGenerator):
 
     def _synthesize(self, ws: tf.Tensor, transform: tf.Tensor | None, noise: Noise, update_emas: bool) -> tf.Tensor:
         x = self.fourier_input(ws[:, 0], transform=transform)
-        first = self.num_ws - len(self.synthesis_layers)  # 0 where the input uses no style vector
+        first = self.num_ws - len(self.synthesis_layers)  # 0 if the input uses no style vector
         for index, layer in enumerate(self.synthesis_layers, start=first):
             x = layer(x, ws[:, index], update_emas=update_emas)
         return tf.cast(x, tf.float32) * self.config.output_scale

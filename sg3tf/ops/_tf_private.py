@@ -1,7 +1,6 @@
-"""TensorFlow's private names, all that the project uses; tests/sg3tf/ops/test_tf_private.py has a test for each.
+"""All private names of TensorFlow that the project uses; tests/sg3tf/ops/test_tf_private.py has a test for each.
 
-None of them has a public counterpart. serving/stock_loader.py, which runs where this project cannot be imported, has
-one more.
+None of them has a public counterpart. serving/stock_loader.py, which must run without this project, uses one more.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from tensorflow.python.ops import control_flow_util
 
 
 def in_xla_context() -> bool:
-    """Return True while a graph is traced that XLA will compile."""
+    """Return True while tracing a graph that XLA will compile."""
     return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def is_recorded(tensors: Sequence[tf.Tensor]) -> bool:
-    """Return True if a gradient tape records what is computed from these tensors."""
+    """Return True if a gradient tape records operations on these tensors."""
     return record.should_record_backprop(tensors)
 
 
 def optimization_barrier(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Return the same tensors, which XLA computes before anything that reads them. For compiled functions only."""
+    """Return the same tensors, which XLA materializes before their consumers. For compiled functions only."""
     return list(gen_xla_ops.xla_optimization_barrier(tensors))

@@ -1,4 +1,4 @@
-"""The backend of the operations: an argument, else the innermost `use_backend`, else the variable SG3TF_OPS."""
+"""Backend of the operations: the `impl` argument, the innermost `use_backend`, or SG3TF_OPS, in this order."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import tensorflow as tf
 from sg3tf.ops import native
 from sg3tf.ops._tf_private import in_xla_context
 
-#: "native": the kernels of custom_ops, where their library is built; the fastest everywhere.
-#: "xla": stock operations that XLA compiles, for seconds per geometry; the next best for training.
-#: "matmul": stock operations without a compiler; the first image at once, and graphs for servers without XLA.
+#: "native": kernels of custom_ops, if their library is built; always the fastest.
+#: "xla": stock operations compiled by XLA, which takes seconds per geometry; the next best for training.
+#: "matmul": stock operations without compilation; no delay before the first image, and graphs for servers without XLA.
 BACKENDS = ("native", "xla", "matmul")
 VARIABLE = "SG3TF_OPS"
 
-# Process-wide rather than a context variable: MirroredStrategy traces replicas in threads of its own.
+# Process-wide rather than a context variable, because MirroredStrategy traces replicas in its own threads.
 _scope: str | None = None
 
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Select the backend of operations without an explicit `impl`, within a `with` block and in all threads.
+    """Select the backend for operations without an explicit `impl`, in all threads, within a `with` block.
 
-    Functions that are traced in the block keep the backend afterwards.
+    Functions traced in the block keep the backend afterward.
 
     Args:
-        name: "native", "xla", "matmul", or "auto": native where its library is built, else matmul.
+        name: "native", "xla", "matmul", or "auto": native if its library is built, otherwise matmul.
 
     Raises:
         ValueError: unknown name.
@@ -54,7 +54,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def training_backend() -> str:
-    """Return the backend for a training run: SG3TF_OPS if set, else native, else xla, whose compilation pays there."""
+    """Return the backend for a training run: SG3TF_OPS if set, otherwise native if available, otherwise xla."""
     name = _from_environment()
     if name != "auto":
         return name
@@ -62,10 +62,10 @@ def training_backend() -> str:
 
 
 def select_backend(impl: str | None) -> str:
-    """Return the backend for one call, here and now.
+    """Return the backend for one call in the current context.
 
     Args:
-        impl: the argument of the operation; None and "auto" leave the choice to the scope.
+        impl: the operation's argument; None and "auto" defer to `use_backend` and SG3TF_OPS.
 
     Raises:
         ValueError: unknown name.
@@ -85,10 +85,10 @@ def select_backend(impl: str | None) -> str:
 
 
 def selects_cpu_kernel(impl: str | None) -> bool:
-    """Return True where operations with native kernels on CPUs alone use them: not where XLA compiles, nor on a GPU.
+    """Return True if an operation with CPU-only native kernels uses them: not under XLA, and not if a GPU is visible.
 
     Args:
-        impl: the argument of the operation.
+        impl: the operation's argument.
 
     Raises:
         ValueError: unknown name.

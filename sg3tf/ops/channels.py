@@ -1,4 +1,4 @@
-"""Scaling the channels of images, and adding them up over the pixels, with 32-bit sums of 16-bit numbers."""
+"""Scale the channels of images, or sum them over pixels; sums of 16-bit numbers are float32."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) ->
     """Multiply the channels of images by factors.
 
     Args:
-        x: [N, H, W, C], any floating type.
-        factors: [N, C], cast to float64 if x is, else to float32.
-        impl: see filtered_lrelu; "native" has a kernel on CPUs, elsewhere this is a plain multiplication.
+        x: [N, H, W, C], any floating dtype.
+        factors: [N, C], cast to float64 if x is float64, otherwise to float32.
+        impl: see filtered_lrelu; "native" has a kernel for CPUs, elsewhere this is a plain multiplication.
 
     Returns:
-        [N, H, W, C] of the type of x. Gradients of any order; those by factors are sums in float32 or better.
+        [N, H, W, C] in the dtype of x. Gradients of any order; those of factors are summed in float32 or better.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: invalid argument; the message gives its value and the remedy.
         RuntimeError: "native" without a usable library.
 
     Examples:
@@ -39,18 +39,18 @@ def scale_channels(x: tf.Tensor, factors: tf.Tensor, impl: str | None = None) ->
 
 
 def sum_pixels(x: tf.Tensor, y: tf.Tensor | None = None, impl: str | None = None) -> tf.Tensor:
-    """Add up the channels of images, or of the product of two batches, over the pixels.
+    """Sum each channel of x, or of x * y, over the pixels.
 
     Args:
-        x: [N, H, W, C], any floating type.
-        y: of the shape and type of x, or None for a factor of one.
+        x: [N, H, W, C], any floating dtype.
+        y: same shape and dtype as x, or None to sum x alone.
         impl: as in scale_channels.
 
     Returns:
-        [N, C], float64 if x is, else float32. Gradients of any order.
+        [N, C], float64 if x is float64, otherwise float32. Gradients of any order.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: invalid argument; the message gives its value and the remedy.
         RuntimeError: "native" without a usable library.
 
     Examples:
@@ -73,7 +73,7 @@ def _scale(x: tf.Tensor, factors: tf.Tensor, has_kernel: bool) -> tf.Tensor:
     if x.dtype.size >= 4:
         return x * factors[:, None, None, :]
 
-    @tf.custom_gradient  # TensorFlow's would be summed in 16 bits
+    @tf.custom_gradient  # TensorFlow's gradient is summed in 16 bits
     def apply(x: tf.Tensor, factors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return _scale(dy, factors, has_kernel), _sum(x, dy, has_kernel)
@@ -90,7 +90,7 @@ def _sum(x: tf.Tensor, y: tf.Tensor | None, has_kernel: bool) -> tf.Tensor:
     return tf.reduce_sum(product, axis=[1, 2])
 
 
-# The native operations are derivatives of each other, so that there are gradients of any order.
+# The native operations are each other's derivatives, which gives gradients of any order.
 
 
 @tf.RegisterGradient("Sg3>ScaleChannels")
@@ -108,7 +108,7 @@ def _native_sum_gradient(op: Any, d_sums: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _native_spread(sums: tf.Tensor, shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Return images of a shape and type, every pixel of which is `sums`."""
+    """Broadcast sums [N, C] to images of the given shape and dtype."""
 
     @tf.custom_gradient
     def apply(sums: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:

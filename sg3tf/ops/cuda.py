@@ -1,4 +1,4 @@
-"""The requirements of the native operations on NVIDIA GPUs: a driver, and a compiler for the kernels at first use.
+"""Requirements of the native operations on NVIDIA GPUs: a driver, and a compiler for the kernels on first use.
 
 custom_ops/jit compiles them with NVRTC, which `pip install "sg3tf[cuda]"` installs, or else with nvcc.
 """
@@ -13,10 +13,10 @@ import re
 import shutil
 from pathlib import Path
 
-#: Names the file of NVRTC to custom_ops/jit.
+#: Environment variable with the path of NVRTC, for custom_ops/jit.
 NVRTC_VARIABLE = "SG3TF_NVRTC"
 _DRIVER_FACTS = Path("/proc/driver/nvidia/version")
-#: The oldest driver's CUDA version, and the number by which people know that driver.
+#: The oldest supported driver: its CUDA version, and its release number.
 OLDEST_DRIVER, OLDEST_DRIVER_NAME = (12, 0), "525"
 
 
@@ -42,14 +42,14 @@ def driver_version() -> tuple[int, int]:
 
 
 def driver_name() -> str:
-    """Return the number of the driver, such as "580.65.06", or an empty string where the system does not report it."""
+    """Return the driver's version number, such as "580.65.06", or an empty string if the system does not report it."""
     facts = _DRIVER_FACTS.read_text() if _DRIVER_FACTS.is_file() else ""
     number = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", facts)
     return number[0] if number else ""
 
 
 def compiler(library: Path) -> str:
-    """Return the name of the compiler that the loaded library uses, or why it has none."""
+    """Return the name of the compiler that the loaded library uses, or the reason why it has none."""
     return _text(library, "sg3_cuda_compiler")
 
 
@@ -66,11 +66,11 @@ def _text(library: Path, function: str) -> str:
 
 
 def find_nvrtc() -> Path | None:
-    """Return the file of NVRTC: that of SG3TF_NVRTC, else that of the Python package nvidia-cuda-nvrtc-cu12."""
+    """Return the path of NVRTC: SG3TF_NVRTC if set, otherwise from the Python package nvidia-cuda-nvrtc-cu12."""
     setting = os.environ.get(NVRTC_VARIABLE)
     if setting:
         return Path(setting)
-    package = importlib.util.find_spec("nvidia")  # a namespace without code
+    package = importlib.util.find_spec("nvidia")  # a namespace package
     for folder in (package.submodule_search_locations or ()) if package else ():
         file = Path(folder) / "cuda_nvrtc" / "lib" / "libnvrtc.so.12"
         if file.is_file():
@@ -79,7 +79,7 @@ def find_nvrtc() -> Path | None:
 
 
 def set_nvrtc() -> None:
-    """Tell custom_ops/jit, in this process and those that it starts, where NVRTC is."""
+    """Set the path of NVRTC for custom_ops/jit, in this process and its children."""
     file = find_nvrtc()
     if file:
         os.environ[NVRTC_VARIABLE] = str(file)

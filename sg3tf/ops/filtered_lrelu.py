@@ -41,27 +41,27 @@ def filtered_lrelu(
     """Add a bias, upsample, apply leaky ReLU, gain and clamp, and downsample.
 
     Args:
-        x: [N, H, W, C], any floating type; H, W and C static.
-        up_taps, down_taps: constant filters, [K] separable, [Kh, Kw], or None.
+        x: [N, H, W, C], any floating dtype; H, W and C must be static.
+        up_taps, down_taps: constant filters, [K] (separable) or [Kh, Kw]; None for no filter.
         bias: [C], or None.
         up, down: sampling rate factors before and after the nonlinearity.
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
         gain: factor on the result of the leaky ReLU.
-        slope: of the leaky ReLU on negative values, 0 to 1 (1: linear).
+        slope: slope of the leaky ReLU for negative values, 0 to 1 (1: linear).
         clamp: bound on the magnitude after the gain; None or infinity for none.
-        flip_filter: correlate instead of convolve, with both filters.
+        flip_filter: correlate instead of convolving, for both filters.
         impl: "native", "xla" or "matmul"; None or "auto" for the backend of sg3tf.ops.use_backend.
 
     Returns:
-        [N, H', W', C] of the type of x, H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
+        [N, H', W', C] in the dtype of x, with H' = (H * up + top + bottom - (Ku - 1) - (Kd - 1) + down - 1) // down.
         Arithmetic is in float32 or better.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: invalid argument; the message gives its value and the remedy.
         RuntimeError: "native" without a usable library.
 
-    Gradients with respect to x and bias are of any order. The stock backends recompute in the backward pass which
-    samples were negative or clamped (docs/adr/0003); "native" keeps two bits per sample if a gradient may be asked for.
+    Gradients with respect to x and bias are of any order. In the backward pass, the stock backends recompute which
+    samples were negative or clamped (docs/adr/0003); "native" stores two bits per sample if a gradient may be needed.
 
     Examples:
         >>> import tensorflow as tf
@@ -83,10 +83,10 @@ def filtered_lrelu(
     if bias.shape != (channels,):
         raise ValueError(f"bias of shape {bias.shape}: give [{channels}], one number per channel of x")
 
-    # Leaky ReLU commutes with a positive factor, so the gain is applied by the upsampling filter.
+    # Leaky ReLU commutes with a positive factor, so the upsampling filter applies the gain.
     upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain)
     downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
-    downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))  # raises where a filter does not fit
+    downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))  # raises if a filter does not fit
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
     impl = select_backend(impl)
     if impl == "native":
@@ -103,7 +103,7 @@ def filtered_lrelu(
 def _native(
     x: tf.Tensor, bias: tf.Tensor, upsample: Resampling, downsample: Resampling, slope: float, clamp: float | None
 ) -> tf.Tensor:
-    # In a graph the kernel itself finds out whether anything reads the mask; XLA cannot, and eagerly nothing can.
+    # In a graph, the kernel itself detects whether anything reads the mask. Under XLA and eagerly, it cannot.
     in_graph = not (tf.executing_eagerly() or in_xla_context())
     write_mask = is_recorded([x, bias]) or in_graph
     activation = encode([slope, math.inf if clamp is None else clamp])
@@ -124,7 +124,7 @@ def _native_masked_gradient(op: Any, dy: tf.Tensor) -> tuple[tf.Tensor, None]:
 
 
 def _mask_of(op: Any) -> tf.Tensor:
-    """Return the mask of `op`, written only now if `op` was compiled without a view of the tape around it."""
+    """Return the mask of `op`, recomputed here if `op` was compiled without knowledge of the enclosing tape."""
     if op.get_attr("write_mask"):
         return op.outputs[1]
     names = ("up", "up_pad", "up_terms", "up_taps_y", "up_taps_x", "down", "down_terms", "down_taps_y", "down_taps_x")
@@ -133,7 +133,7 @@ def _mask_of(op: Any) -> tf.Tensor:
 
 
 def _native_transposed(op: Any, dy: tf.Tensor, mask: tf.Tensor, has_down_pad: bool) -> tf.Tensor:
-    """Return dy times the transposed derivative of `op` with respect to its first input."""
+    """Return the transposed Jacobian of `op` with respect to its first input, times dy."""
     size = op.inputs[0].shape[1:3]
     upsample = native_resampling(op, "up_", up="up", pad="up_pad")
     downsample = native_resampling(op, "down_", down="down", pad="down_pad" if has_down_pad else "")
@@ -158,7 +158,7 @@ def _bias_gradient(dx: tf.Tensor, impl: str) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class _Nonlinearity:
-    """Geometry of one filtered leaky ReLU, y = down(act(up(x + bias))), in stock operations."""
+    """One filtered leaky ReLU, y = down(act(up(x + bias))), in stock operations."""
 
     up: Axes
     down: Axes
@@ -190,7 +190,7 @@ class _Nonlinearity:
         return lowering.resample(PolyphaseSignal.from_dense(x), taps[0], self.up, lowering.output_phases(self.up))
 
     def _times_derivative(self, z: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """Return v times d act / dz: slope or 1, and 0 where clamped."""
+        """Return v times d act / dz, which is slope or 1, or 0 where clamped."""
         factor = tf.where(z < 0, tf.constant(self.slope, z.dtype), tf.ones([], z.dtype))
         if self.clamp is not None:
             factor = tf.where(tf.abs(z * factor) < self.clamp, factor, tf.zeros([], z.dtype))
@@ -210,7 +210,7 @@ def _activation(z: tf.Tensor, slope: float, clamp: float | None) -> tf.Tensor:
 
 
 def _downsampled(z: PolyphaseSignal, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tensor:
-    # With this many output components every read of an input component is a plain shift.
+    # With this many output components, every read of an input component is a plain shift.
     reads = _lcm_phases(z.counts, (axes[0].down, axes[1].down))
     return lowering.resample(z, taps, axes, (reads[0] // axes[0].down, reads[1] // axes[1].down)).interleave()
 
@@ -240,12 +240,12 @@ class _Kernel:
     impl: str
 
     def __call__(self, method: _Method, *tensors: tf.Tensor) -> tf.Tensor:
-        """Run a method of _Nonlinearity on tensors, of which the last one is the bias, in float32 or better.
+        """Run a method of _Nonlinearity on tensors, the last of which is the bias, in float32 or better.
 
         Returns:
-            A tensor of the type of the first one.
+            A tensor with the dtype of the first one.
         """
-        # Gradients are defined below, so no tape need record the operations in here.
+        # Gradients are defined below, so no tape needs to record these operations.
         tensors = tuple(tf.stop_gradient(t) for t in tensors)
         dtype = tensors[0].dtype
         if self.impl == "matmul":
@@ -262,7 +262,7 @@ class _Kernel:
 def _compiled(
     nonlinearity: _Nonlinearity, method: _Method, specs: tuple[tf.TensorSpec, ...]
 ) -> Callable[..., tf.Tensor]:
-    """Return a compiled function for one geometry; taps are inputs, so that layers of equal shape share it."""
+    """Return a compiled function for one geometry. Taps are inputs, so that layers of the same shape share it."""
 
     @tf.function(jit_compile=True, autograph=False)
     def filtered_lrelu_kernel(*inputs: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Geometry of resamplings: sizes, adjoints, and filters as sums of separable ones. NumPy only."""
+"""Resampling geometry: sizes, adjoints, and filters as sums of separable ones. NumPy only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Singular values below this share of the largest make no difference in float32 (eps 6e-8).
+# Singular values below this fraction of the largest are negligible in float32 (eps 6e-8).
 RANK_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A resampling along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample.
+    """Resampling along one axis: insert `up - 1` zeros, pad or crop, correlate, keep every `down`-th sample.
 
     Examples:
         >>> axis = Axis(up=2, down=1, before=2, after=1, num_taps=4)
@@ -65,10 +65,10 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Filter:
-    """A two-dimensional correlation kernel: the sum over r of the outer products y[r] x[r].
+    """Two-dimensional correlation kernel as a sum of outer products y[r] x[r].
 
-    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, as the tail of their
-    singular values lies below the resolution of float32 (docs/adr/0004). So no backend needs a true 2D convolution.
+    Separable filters have one term. The radial 12 x 12 filters of config R have two to six, because their remaining
+    singular values are below the precision of float32 (docs/adr/0004). So no backend needs a true 2D convolution.
 
     Examples:
         >>> binomial = Filter.from_taps([1, 3, 3, 1], flip=False, gain=1 / 64)
@@ -92,7 +92,7 @@ class Filter:
 
         Args:
             taps: [K] separable, [Ky, Kx], or None for no filter.
-            flip: correlate with the taps as given instead of convolving with them.
+            flip: correlate with the taps instead of convolving.
             gain: factor on the result.
         """
         array = np.ones([1]) if taps is None else np.asarray(taps, np.float64)
@@ -137,10 +137,10 @@ class Resampling:
         flip_filter: bool,
         gain: float,
     ) -> Resampling:
-        """Check the arguments of sg3tf.ops.upfirdn2d and return its map.
+        """Check the arguments of sg3tf.ops.upfirdn2d and return its linear map.
 
         Raises:
-            ValueError: naming the argument, its value and the remedy.
+            ValueError: invalid argument; the message gives its value and the remedy.
         """
         up_y, up_x = _factors("up", up)
         down_y, down_x = _factors("down", down)
@@ -155,7 +155,7 @@ class Resampling:
         return cls((axis_y, axis_x), kernel)
 
     def adjoint(self, height: int, width: int) -> Resampling:
-        """Return the transposed map, which yields images of size `height` x `width`."""
+        """Return the transposed map, whose output has size `height` x `width`."""
         axes = self.axes[0].adjoint(height), self.axes[1].adjoint(width)
         return Resampling(axes, self.filter.adjoint())
 

@@ -1,7 +1,7 @@
-"""The native operations: their library is found, checked and loaded here, and their attributes are encoded.
+"""Native operations: find, check and load their library, and encode their attributes.
 
-`make native` (Bazel; custom_ops/) puts three files into sg3tf/ops/lib: the operations, the same for XLA, and a
-description of what they were built for.
+`make native` (Bazel; custom_ops/) puts three files into sg3tf/ops/lib: the operations, their XLA version, and a file
+that records the TensorFlow version they were built for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _logger = logging.getLogger(__name__)
 
 
 def available() -> bool:
-    """Load the operations; return False, and warn once, if there is no library that this process can use."""
+    """Load the operations; return False, with a single warning, if this process has no usable library."""
     return _available(FOLDER)
 
 
 def available_under_xla() -> bool:
-    """Return True if XLA can call the operations, which are loaded already; warn once if it cannot."""
+    """Return True if XLA can call the operations, which must be loaded; warn once if it cannot."""
     return _available_under_xla(FOLDER / XLA)
 
 
@@ -55,7 +55,7 @@ def require() -> None:
 
 
 def operations() -> Any:
-    """Return the module of generated functions; call `available` or `require` first."""
+    """Return the module of generated op wrappers; call `available` or `require` first."""
     return _load(FOLDER)
 
 
@@ -64,8 +64,8 @@ def unavailable_reason(folder: Path) -> str:
     """Return why the operations in `folder` cannot be used on this machine, or an empty string.
 
     Raises:
-        RuntimeError: something is broken: the library was built for another version of TensorFlow or has no
-            description, or there is a GPU whose driver is too old, or no compiler for its kernels.
+        RuntimeError: the installation is broken: the library was built for another version of TensorFlow or does not
+            record the version, a GPU's driver is too old, or there is no compiler for its kernels.
     """
     library = folder / OPERATIONS
     if not library.is_file():
@@ -80,12 +80,12 @@ def unavailable_reason(folder: Path) -> str:
 
 @functools.cache
 def xla_unavailable_reason(library: Path) -> str:
-    """Return why XLA cannot call the operations through `library`, or, having loaded it, an empty string."""
+    """Load `library`; return why XLA cannot call the operations through it, or an empty string."""
     if not library.is_file():
         return f"there is no {library}"
     try:
         tf.load_library(str(library))
-    except tf.errors.OpError as error:  # it needs parts of TensorFlow that not all of its builds have
+    except tf.errors.OpError as error:  # not all builds of TensorFlow have the symbols it needs
         return f"{library} cannot be loaded ({error.message})"
     return ""
 
@@ -94,7 +94,7 @@ def built_for(folder: Path) -> str:
     """Return the version of TensorFlow that the library in `folder` was built for.
 
     Raises:
-        RuntimeError: its description is missing or damaged.
+        RuntimeError: the file that records it is missing or damaged.
     """
     try:
         return json.loads((folder / BUILD).read_text())["tensorflow"]
@@ -132,7 +132,7 @@ def _load(folder: Path) -> Any:
         module = tf.load_op_library(str(library))
     except tf.errors.OpError as error:
         raise RuntimeError(f"cannot load {library} ({error.message}): {REBUILD}") from error
-    # Not only when something is compiled: a function traced before may be called from one that is.
+    # Load it always: a function traced without jit_compile may be called from one with it.
     xla_unavailable_reason(folder / XLA)
     return module
 
@@ -154,12 +154,12 @@ def native_attributes(resampling: Resampling) -> dict[str, Any]:
 
 
 def native_resampling(op: Any, prefix: str = "", *, up: str = "", down: str = "", pad: str = "") -> Resampling:
-    """Return the resampling that attributes of `op` describe.
+    """Return the resampling described by the attributes of `op`.
 
     Args:
         op: a node with the attributes PREFIXterms, PREFIXtaps_y and PREFIXtaps_x.
         prefix: PREFIX.
-        up, down, pad: names of further attributes; an empty one stands for the factors (1, 1) or no padding.
+        up, down, pad: names of further attributes; empty for factors of (1, 1) or no padding.
     """
     terms = op.get_attr(f"{prefix}terms")
     taps_y, taps_x = (decode(op.get_attr(f"{prefix}taps_{axis}")).reshape(terms, -1) for axis in "yx")
@@ -172,10 +172,10 @@ def native_resampling(op: Any, prefix: str = "", *, up: str = "", down: str = ""
 
 
 def encode(values: ArrayLike) -> bytes:
-    """Return the bytes of float64 numbers: floating point attributes hold float32 only."""
+    """Return numbers as float64 bytes, because floating-point attributes hold only float32."""
     return np.asarray(values, "<f8").tobytes()
 
 
 def decode(data: bytes) -> NDArray[np.float64]:
-    """Return the numbers that `encode` was given, flattened."""
+    """Return the numbers passed to `encode`, flattened."""
     return np.frombuffer(data, "<f8")

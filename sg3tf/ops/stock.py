@@ -1,8 +1,8 @@
-"""Resampling in stock TensorFlow operations: two lowerings, one for XLA and one for where nothing compiles the graph.
+"""Resampling in stock TensorFlow operations: two lowerings, one with and one without XLA.
 
-`PolyphaseLowering` never multiplies by an inserted zero and is what XLA fuses best; without XLA each of its small
-operations passes over memory on its own. `BandedMatmulLowering` multiplies by banded matrices, tile by tile: more
-arithmetic, but in few large operations. docs/adr/0002 has the measurements.
+`PolyphaseLowering` never multiplies by an inserted zero, and XLA fuses it best; without XLA, each of its small
+operations is a separate pass over memory. `BandedMatmulLowering` multiplies by banded matrices, tile by tile: more
+arithmetic, but in a few large operations. docs/adr/0002 has the measurements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sg3tf.ops.geometry import Axis
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PolyphaseSignal:
-    """Images [N, height, width, C] kept as polyphase components, which resample without inserted zeros.
+    """Images [N, height, width, C] stored as polyphase components, which resample without inserted zeros.
 
     parts[py][px][:, i, j] = image[:, i * Py + py, j * Px + px], for Py x Px components.
     """
@@ -34,7 +34,7 @@ class PolyphaseSignal:
 
     @classmethod
     def from_dense(cls, x: tf.Tensor) -> PolyphaseSignal:
-        """Return images [N, H, W, C] as a signal of one component."""
+        """Return images [N, H, W, C] as a signal with one component."""
         return cls([[x]], x.shape[1], x.shape[2])
 
     @property
@@ -83,14 +83,14 @@ class Lowering(Protocol):
     """A way to apply resamplings to polyphase signals."""
 
     def output_phases(self, axes: Axes) -> Counts:
-        """Return the numbers of components in which the result of `axes` comes about."""
+        """Return the numbers of components of the result of `axes`."""
 
     def resample(self, x: PolyphaseSignal, taps: Taps, axes: Axes, phases: Counts) -> PolyphaseSignal:
-        """Return x filtered with the sum over r of outer products taps[0][r] taps[1][r], in `phases` components."""
+        """Return x filtered with the sum over r of the outer products taps[0][r] taps[1][r], as `phases` components."""
 
 
 class PolyphaseLowering:
-    """Sums of shifted input components times a tap, for each output component. For XLA only."""
+    """Lowering that computes each output component as a sum of shifted input components times taps. For XLA only."""
 
     def output_phases(self, axes: Axes) -> Counts:
         y, x = (axis.up // math.gcd(axis.up, axis.down) for axis in axes)
@@ -116,17 +116,17 @@ class PolyphaseLowering:
 def _correlate(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phases: int, dim: int) -> list[tf.Tensor]:
     """Correlate along one axis.
 
-    Output o = phases * j + r reads, for tap k, input (o * down + k - before) / up, if that is an integer.
+    For tap k, output o = phases * j + r reads input (o * down + k - before) / up, if that is an integer.
     """
-    # Without the barrier XLA computes the pass before this one again for every tap: radial filters then take ten times
-    # as long to compile.
+    # Without the barrier, XLA recomputes the previous pass for every tap, and radial filters take ten times as long to
+    # compile.
     parts = optimization_barrier(parts)
-    step = phases * axis.down // axis.up  # inputs from one output of a component to the next
+    step = phases * axis.down // axis.up  # input samples between successive outputs of a component
     stride = step // len(parts)  # the same, within a component of the input
     out_size = axis.out_size(in_size)
     reads = [
         [(k, *divmod((r * axis.down + k - axis.before) // axis.up, len(parts))) for k in _taps_of_phase(axis, r)]
-        if r < out_size  # else the component has no samples
+        if r < out_size  # otherwise the component has no samples
         else []
         for r in range(phases)
     ]  # per output component: (tap, first sample, input component)
@@ -144,7 +144,7 @@ def _correlate(parts: list[tf.Tensor], in_size: int, taps: Any, axis: Axis, phas
         ]
         if terms:
             return sum(terms[1:], terms[0])
-        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # zeros: all of it lies beyond the end
+        return _window(parts[0], dim, parts[0].shape[dim], counts[r])  # zeros: entirely beyond the end
 
     return [component(r) for r in range(phases)]
 
@@ -154,7 +154,7 @@ def _taps_of_phase(axis: Axis, r: int) -> list[int]:
 
 
 def _covering_window(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], stride: int) -> tuple[tf.Tensor, int]:
-    """Return x zero-padded so that every read (first, count) lies inside, and the index of its first sample."""
+    """Return x zero-padded to contain every read (first, count), and the index of its first sample."""
     if not reads:
         return x, 0
     start = min(first for first, _ in reads)
@@ -163,15 +163,15 @@ def _covering_window(x: tf.Tensor, dim: int, reads: list[tuple[int, int]], strid
 
 
 class BandedMatmulLowering:
-    """Products with banded matrices, one per axis. Taps must be NumPy: the matrices are made at tracing time.
+    """Lowering that multiplies by one banded matrix per axis. Taps must be NumPy: matrices are built while tracing.
 
-    Where all axes have at most MAX_DENSE samples, one matrix serves a whole axis, which multiplies by more zeros, but
-    copies nothing. Then a filter that is a sum of separable ones takes two products as well: the first makes the rows
-    of all terms, and the second sums over terms and columns at once. docs/adr/0002 has the measurements.
+    If all axes have at most MAX_DENSE samples, one matrix covers a whole axis: it multiplies by more zeros, but avoids
+    copies. A filter that is a sum of separable ones still takes two products: the first computes the rows of all terms,
+    and the second sums over terms and columns at once. docs/adr/0002 has the measurements.
     """
 
     MAX_DENSE = 192
-    TILE = 32  # outputs per product elsewhere: a larger matrix has more zeros, a smaller one means more products
+    TILE = 32  # outputs per product on longer axes: larger matrices have more zeros, smaller ones mean more products
 
     def output_phases(self, axes: Axes) -> Counts:
         return 1, 1
@@ -204,7 +204,7 @@ class BandedMatmulLowering:
         period = axis.up // math.gcd(axis.up, axis.down)
         tile = min(-(-self.TILE // period), -(-out_size // period)) * period
         tiles = -(-out_size // tile)
-        step = tile * axis.down // axis.up  # inputs from one tile to the next
+        step = tile * axis.down // axis.up  # input samples from one tile to the next
         matrix, first = _band(taps, axis, tile)
         reach = matrix.shape[1]
 
@@ -234,7 +234,7 @@ def _band(taps: Any, axis: Axis, tile: int) -> tuple[Any, int]:
 
 
 def _window(x: tf.Tensor, dim: int, start: int, length: int) -> tf.Tensor:
-    """Return samples [start, start + length) along `dim`; zeros outside of x."""
+    """Return samples [start, start + length) along `dim`, zero outside x."""
     before, after = max(0, -start), max(0, start + length - x.shape[dim])
     if before or after:
         paddings = [[0, 0]] * 4

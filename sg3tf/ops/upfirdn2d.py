@@ -30,21 +30,21 @@ def upfirdn2d(
     """Insert zeros, pad, convolve, and keep every `down`-th sample of each channel.
 
     Args:
-        x: [N, H, W, C], any floating type; H, W and C static.
-        taps: constants [K] (applied along both axes), [Kh, Kw], or None for no filter.
-        up: factor of zero insertion, an int or (y, x).
-        down: factor of decimation, an int or (y, x).
+        x: [N, H, W, C], any floating dtype; H, W and C must be static.
+        taps: constant filter, [K] (applied along both axes) or [Kh, Kw]; None for no filter.
+        up: upsampling factor (zero insertion), an int or (y, x).
+        down: downsampling factor (decimation), an int or (y, x).
         pad: samples added at (top, bottom, left, right) of the upsampled image; negative numbers crop.
-        flip_filter: correlate instead of convolve.
+        flip_filter: correlate instead of convolving.
         gain: factor on the result.
         impl: "native", "xla" or "matmul"; None or "auto" for the backend of sg3tf.ops.use_backend.
 
     Returns:
-        [N, (H * up + top + bottom - Kh) // down + 1, likewise, C], of the type of x.
+        [N, (H * up + top + bottom - Kh) // down + 1, W', C], W' likewise, in the dtype of x.
         Arithmetic is in float32 or better.
 
     Raises:
-        ValueError: naming the argument, its value and the remedy.
+        ValueError: invalid argument; the message gives its value and the remedy.
         RuntimeError: "native" without a usable library.
 
     Gradients with respect to x are of any order: the operation is linear, and its adjoint is another upfirdn2d.
@@ -59,7 +59,7 @@ def upfirdn2d(
     """
     x = check_images(x)
     resampling = Resampling.create(taps, up, down, pad, flip_filter, gain)
-    resampling.out_size(x.shape[1], x.shape[2])  # raises where the filter does not fit
+    resampling.out_size(x.shape[1], x.shape[2])  # raises if the filter does not fit
     impl = select_backend(impl)
     return _native(x, resampling) if impl == "native" else _stock(x, resampling, impl)
 
@@ -86,7 +86,7 @@ def _stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
 
 
 def _apply_stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
-    """Return the value; no tape records its operations."""
+    """Return the value, with no tape recording."""
     x = tf.stop_gradient(x)
     if impl == "matmul":
         return _lower(x, resampling.filter.taps, resampling.axes, BandedMatmulLowering())
@@ -96,7 +96,7 @@ def _apply_stock(x: tf.Tensor, resampling: Resampling, impl: str) -> tf.Tensor:
 
 @functools.cache
 def _compiled(axes: Axes, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.Tensor]:
-    """Return a compiled function for one geometry; taps are inputs, so that layers of equal shape share it."""
+    """Return a compiled function for one geometry. Taps are inputs, so that layers of the same shape share it."""
 
     @tf.function(jit_compile=True, autograph=False)
     def upfirdn(x: tf.Tensor, taps_y: tf.Tensor, taps_x: tf.Tensor) -> tf.Tensor:
@@ -106,7 +106,7 @@ def _compiled(axes: Axes, specs: tuple[tf.TensorSpec, ...]) -> Callable[..., tf.
 
 
 def batch_free_spec(images: tf.Tensor) -> tf.TensorSpec:
-    """Return the signature of images [N, H, W, C] of any N."""
+    """Return the signature of images [N, H, W, C] for any N."""
     return tf.TensorSpec([None, *images.shape[1:]], images.dtype)
 
 
@@ -121,10 +121,10 @@ def _lower(x: tf.Tensor, taps: Taps, axes: Axes, lowering: Lowering) -> tf.Tenso
 
 
 def check_images(x: tf.Tensor) -> tf.Tensor:
-    """Return x as a tensor [N, H, W, C] of a floating type.
+    """Return x as a floating-point tensor [N, H, W, C].
 
     Raises:
-        ValueError: wrong rank, unknown height, width or channels, or not floating.
+        ValueError: wrong rank; unknown height, width or channels; or not a floating dtype.
     """
     x = tf.convert_to_tensor(x)
     if x.shape.rank != 4 or None in x.shape[1:]:
@@ -135,5 +135,5 @@ def check_images(x: tf.Tensor) -> tf.Tensor:
 
 
 def at_least_float32(x: tf.Tensor) -> tf.Tensor:
-    """Return x, cast to float32 if it is narrower: sums of 16-bit numbers lose too much."""
+    """Return x, cast to float32 if it is narrower, because 16-bit sums lose too much precision."""
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

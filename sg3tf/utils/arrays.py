@@ -1,4 +1,4 @@
-"""Files of NumPy arrays: errors that say what is wrong, and damage that is found."""
+"""Read and write NumPy array files, with damage detection and precise errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 
 def save_npy(file: BinaryIO, array: NDArray[Any]) -> None:
-    """Write an array in the form of .npy, as np.save does.
+    """Write an array in .npy format, as np.save does.
 
-    np.save hands an ordinary file to C functions, and reports a full disk as "32 requested and 0 written".
+    np.save writes ordinary files with C functions, and reports a full disk as "32 requested and 0 written".
 
     Raises:
-        OSError: it cannot be written, for the reason that it names.
+        OSError: the file cannot be written; the message gives the reason.
     """
     np.save(cast(BinaryIO, SimpleNamespace(write=file.write)), array, allow_pickle=False)
 
@@ -29,11 +29,11 @@ def read_npy(path: Path, mode: Literal["r", "r+"] | None = None) -> NDArray[Any]
 
     Args:
         path: the file.
-        mode: map it into memory where it is used, for reading ("r") or also for writing ("r+"); None: read it whole.
+        mode: memory-map it for reading ("r") or for reading and writing ("r+"); None to read it into memory.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: another kind of file, or a damaged one; the message lacks its name.
+        OSError: the file cannot be opened.
+        ValueError: wrong kind of file, or damaged; the message does not include its name.
     """
     try:
         return cast("NDArray[Any]", np.load(path, mmap_mode=mode, allow_pickle=False))
@@ -42,15 +42,15 @@ def read_npy(path: Path, mode: Literal["r", "r+"] | None = None) -> NDArray[Any]
 
 
 def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Read arrays of an .npz file, and compare the checksums of what is read.
+    """Read arrays of an .npz file, and verify their checksums.
 
     Args:
         path: the file.
-        names: of the arrays to read, of a large file; None: all, so that damage is found wherever it is.
+        names: names of the arrays to read, for large files; None for all, so that any damage is found.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: another kind of file, a damaged one, or one without these arrays; the message lacks its name.
+        OSError: the file cannot be opened.
+        ValueError: wrong kind of file, damaged, or without these arrays; the message does not include its name.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -63,18 +63,18 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArra
 
 
 def _unreadable(error: Exception) -> Exception:
-    """Return the error to raise, as damaged files make zipfile and NumPy raise errors of many types."""
-    if isinstance(error, OSError) and error.filename is not None:  # it cannot be opened
+    """Return the error to raise, because zipfile and NumPy raise many types for damaged files."""
+    if isinstance(error, OSError) and error.filename is not None:  # the file cannot be opened
         return error
     return ValueError(" ".join(str(error).split()) or type(error).__name__)
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise ValueError if a bit of the archive has changed, by which an array may be missed that is not required."""
+    """Raise ValueError if any bit of the archive has changed, which might hide an optional array."""
     if damaged := archive.testzip():
         raise ValueError(f"{damaged} is damaged")
     with open(path, "rb") as file:
-        file.seek(-22, os.SEEK_END)  # zipfile does not compare the number of files in this with those that it finds
+        file.seek(-22, os.SEEK_END)  # zipfile does not compare the file count stored here with the files it finds
         end = file.read()
     if end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") != len(archive.infolist()):
         raise ValueError("its table of contents is damaged")

@@ -1,4 +1,4 @@
-"""Labels of classes from texts, as people and programs write them."""
+"""Convert text, such as class names and numbers, to labels."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 
 def class_numbers(classes: Sequence[str], dim: int) -> dict[str, int]:
-    """Return {text: number of the class}: every name, and every number that is not the name of another class.
+    """Return {text: class number} for every name, and for every number that is not the name of another class.
 
     Args:
-        classes: names of the classes, dim of them; () if they have none.
-        dim: number of the classes.
+        classes: the `dim` class names; () if the classes have none.
+        dim: number of classes.
 
     Examples:
         >>> class_numbers(["tabby", "1", "manx"], 3)
@@ -23,10 +23,10 @@ def class_numbers(classes: Sequence[str], dim: int) -> dict[str, int]:
 
 
 def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32] | None:
-    """Return the label of a class, by name or number, or of several, by names separated by commas.
+    """Return the label of a class, by name or number, or of several classes, by names separated by commas.
 
     Args:
-        text: such as "tabby", "2" or "tabby,manx"; not "0,2", which could be meant for a vector.
+        text: text such as "tabby", "2" or "tabby,manx"; not "0,2", which could mean a vector.
         classes, dim: as in `class_numbers`.
 
     Returns:
@@ -46,7 +46,7 @@ def label_of(text: str, classes: Sequence[str], dim: int) -> NDArray[np.float32]
 
 
 def is_number(classes: Sequence[str], dim: int) -> bool:
-    """Return True if a label is a single number, such as an age: one nameless class would say nothing.
+    """Return True if a label is a single number, such as an age; a single unnamed class would be meaningless.
 
     Args:
         classes, dim: as in `class_numbers`.
@@ -55,7 +55,7 @@ def is_number(classes: Sequence[str], dim: int) -> bool:
 
 
 def describe_classes(classes: Sequence[str], dim: int) -> str:
-    """Return a phrase of the texts that `label_of` takes, for messages.
+    """Return a phrase that describes the texts that `label_of` accepts, for messages.
 
     Examples:
         >>> describe_classes(["tabby", "manx"], 2)
@@ -68,9 +68,9 @@ def describe_classes(classes: Sequence[str], dim: int) -> str:
 
 
 def describe_class_name(classes: Sequence[str], dim: int) -> str:
-    """Return a phrase of the texts that the input class_name of a served network takes, for messages.
+    """Return a phrase that describes valid texts for the input class_name of a served network, for messages.
 
-    Without names, the labels can be vectors that are no classes; the network does not say which.
+    Without names, labels may be vectors instead of classes; the network does not record which.
 
     Examples:
         >>> describe_class_name([], 3)

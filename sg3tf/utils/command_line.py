@@ -1,4 +1,4 @@
-"""Running a program: its flags, its --help, and one line on stderr for every foreseen error."""
+"""Run a program: parse its flags, print its --help, and report every expected error in one line on stderr."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from absl import flags
 from sg3tf.utils import extras, files, startup_notices
 from sg3tf.utils.startup_notices import DEBUG
 
-#: Errors of the user, of files and connections, of diverging computations, and of missing optional packages.
+#: Errors by users, files and connections, diverging computations, and missing optional packages.
 FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
 
-#: Flags of other StyleGAN programs, and of these before their release, with their names here.
+#: Flags of other StyleGAN programs, and of unreleased versions of these, with their names here.
 FLAGS_ELSEWHERE = {
     "angle": "rotate",
     "batch_gpu": "batch_per_replica",
@@ -39,8 +39,7 @@ FLAGS_ELSEWHERE = {
     "trunc_psi": "trunc",
 }
 
-#: Flags of all programs that name files and folders on this machine. `run` expands ~ in them, which shells leave as it
-#: is behind "=".
+#: Flags of all programs that name local files and folders. `run` expands ~ in them, which shells do not do after "=".
 PATH_FLAGS = (
     "api_key_file",
     "batching_parameters_file",
@@ -68,7 +67,7 @@ PATH_FLAGS = (
     "video",
 )
 
-#: Flags of seeds, or of the name of an .npz file of latents, in which `run` expands ~ likewise.
+#: Flags that take seeds or the name of an .npz file of latents; `run` expands ~ in them, too.
 SEEDS_OR_FILE_FLAGS = ("cols", "rows")
 
 _WIDTH = 100
@@ -87,14 +86,14 @@ def run(
     """Parse the flags and call `main`.
 
     Args:
-        name: the program's name in usage and error lines, e.g. "sg3tf metrics".
-        main: takes the parsed flags, and the list of positional arguments if `positional` is set; returns the exit
+        name: the program's name in usage and error lines, such as "sg3tf metrics".
+        main: takes the parsed flags and, if `positional` is set, the list of positional arguments; returns the exit
             status, or None for 0.
-        define_flags: defines the program's flags in the FlagValues that it is given.
+        define_flags: defines the program's flags in the given FlagValues.
         description: text that --help prints above the flags.
-        argv: arguments without the program's name; None: those of the process.
-        positional: name of the positional arguments in the usage line, e.g. "FILE..."; empty: they are an error.
-        foreseen: further types of errors that `exit_status` turns into one line.
+        argv: arguments without the program's name; None for those of the process.
+        positional: name of the positional arguments in the usage line, such as "FILE..."; empty if none are accepted.
+        foreseen: further error types that `exit_status` reports in one line.
 
     Returns:
         The exit status; see `exit_status`.
@@ -127,27 +126,27 @@ def run(
 
 
 def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[type[BaseException], ...] = ()) -> int:
-    """Call `function`, without TensorFlow's start-up notices, and turn a foreseen error into "NAME: message" on stderr.
+    """Call `function` without TensorFlow's start-up notices, and print expected errors as "NAME: message" on stderr.
 
-    SG3TF_DEBUG=1 raises the error instead, with its traceback.
+    With SG3TF_DEBUG=1, the error is raised instead, with its traceback.
 
     Args:
         name: the program's name.
         function: returns the exit status, or None for 0.
-        foreseen: types of errors besides FORESEEN.
+        foreseen: expected error types in addition to FORESEEN.
 
     Returns:
-        The status of `function`; 1 after a foreseen error; 130 after Ctrl-C.
+        The status of `function`; 1 after an expected error; 130 after Ctrl-C.
     """
     startup_notices.hide()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale cannot write must not end a program
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale cannot encode must not end a program
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = function() or 0
-        if sys.stdout:  # None where it was closed before the start
+        if sys.stdout:  # None if it was closed before the start
             sys.stdout.flush()  # a full disk or a closed pipe is reported here rather than at the interpreter's exit
         return status
-    except BrokenPipeError:  # the reader of stdout has ended, as `head` does
+    except BrokenPipeError:  # the reader of stdout has exited, as `head` does
         _discard_unwritable_output()
         return 1
     except KeyboardInterrupt as error:
@@ -167,7 +166,7 @@ def exit_status(name: str, function: Callable[[], int | None], foreseen: tuple[t
 
 
 def help_text(name: str, options: flags.FlagValues, description: str, positional: str = "") -> str:
-    """Return what --help prints: usage, description, and each flag with its help, values and default."""
+    """Return the output of --help: usage, description, and each flag with its help, values and default."""
     lines = [f"usage: {' '.join(filter(None, [name, positional, '--flag=value ...']))}", "", description.strip(), ""]
     for flag_name in sorted(options):
         flag = options[flag_name]
@@ -191,12 +190,12 @@ def _expand_paths(options: flags.FlagValues) -> None:
                 options[name].value = str(files.local_path(options[name].value))
             except ValueError as error:
                 raise ValueError(f"--{name}={error}") from error
-    for name in ("network", "init_from"):  # may be the address of a network
+    for name in ("network", "init_from"):  # may be an address
         value = options[name].value if name in options else None
         if isinstance(value, str):
             options[name].value = os.path.expanduser(value)
         elif isinstance(value, list):
-            whole = os.path.expanduser(",".join(value))  # a path with commas, which the flag has split
+            whole = os.path.expanduser(",".join(value))  # a path with commas, which the flag parser has split
             options[name].value = [whole] if os.path.exists(whole) else [os.path.expanduser(item) for item in value]
 
 
@@ -213,7 +212,7 @@ def _print_line(name: str, message: str) -> None:
 
 
 def _discard_unwritable_output() -> None:
-    """Keep the interpreter's own flush of stdout from failing once more at its exit."""
+    """Prevent the interpreter's flush of stdout at exit from failing again."""
     try:
         if sys.stdout:
             sys.stdout.flush()
@@ -222,7 +221,7 @@ def _discard_unwritable_output() -> None:
 
 
 def is_file_error(error: Exception) -> bool:
-    """Tell errors of the disk apart that TensorFlow and HDF5 raise under types of their own."""
+    """Return True for disk errors that TensorFlow and HDF5 raise under their own types."""
     numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
     texts = [os.strerror(number) for number in numbers]
     return any(text in str(error) for text in texts)

@@ -1,11 +1,11 @@
-"""Packages that single features need, and the extra of sg3tf that installs each."""
+"""Optional packages, and the extra of sg3tf that installs each."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-#: Extra that installs each package which is imported without `require`, by import name.
+#: Import names of packages imported without `require`, and the extra that installs each.
 EXTRAS = {
     "grpc": "serve",
     "grpc_health": "serve",
@@ -17,16 +17,16 @@ EXTRAS = {
 
 
 class MissingExtraError(ModuleNotFoundError):
-    """A package that one feature needs is not installed; the message names the extra that installs it."""
+    """A package needed by a feature is not installed; the message names the extra that installs it."""
 
 
 def require(package: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import a package that is not among the core dependencies.
+    """Import an optional package.
 
     Args:
-      package: import name, for example "imageio_ffmpeg".
-      extra: the extra of sg3tf that installs it, of those in pyproject.toml.
-      purpose: subject of the error message, for example "writing walk.mp4".
+      package: import name, such as "imageio_ffmpeg".
+      extra: the extra in pyproject.toml that installs it.
+      purpose: subject of the error message, such as "writing walk.mp4".
 
     Raises:
       MissingExtraError: the package cannot be imported.
@@ -41,6 +41,6 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
 
 
 def remedy(error: ModuleNotFoundError) -> str:
-    """Return the command that installs the extra with the missing package, "" if no extra has it."""
+    """Return the command that installs the extra with the missing package; "" if no extra has it."""
     package = (error.name or "").partition(".")[0]
     return f"pip install 'sg3tf[{EXTRAS[package]}]'" if package in EXTRAS else ""

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from sg3tf.utils.json_text import from_json
 
-# Schemes of storage that is not a file system. A Path has lost the second slash.
+# Schemes of storage that is not a file system. A Path drops the second slash.
 _REMOTE = re.compile(
     r"(gs|s3[an]?|hdfs|viewfs|https?|ftps?|sftp|file|abfss?|wasbs?|adl|az|oss|dbfs|hf):/", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ def cache_folder() -> Path | None:
     """Return $XDG_CACHE_HOME/sg3tf, or that folder under ~/.cache; None without a home folder."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg3tf"
-    except RuntimeError:  # neither HOME nor an entry in the list of users, as in some containers
+    except RuntimeError:  # neither HOME nor a passwd entry, as in some containers
         return None
 
 
@@ -50,7 +50,7 @@ def local_path(text: str) -> Path:
 
 
 def refuse_remote(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if `path` is that of a bucket or a server, which would become a local folder named gs: or so."""
+    """Raise ValueError if `path` names a bucket or a server; it would become a local folder such as gs: otherwise."""
     if _REMOTE.match(str(path)):
         raise ValueError(
             f"{path}: give a local path, such as that of a mounted bucket; only file systems are supported"
@@ -58,7 +58,7 @@ def refuse_remote(path: str | os.PathLike[str]) -> None:
 
 
 def require_readable(path: Path) -> None:
-    """Raise PermissionError if `path` is a file or folder that this user may not read."""
+    """Raise PermissionError if `path` is a file or folder that this user cannot read."""
     needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
     if path.exists() and not os.access(path, needed):
         raise PermissionError(errno.EACCES, "this user may not read it", str(path))
@@ -71,22 +71,22 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-MAX_NAME_BYTES = 255  # of a file in all common file systems
-_KEPT_BYTES, _MAX_SUFFIX_BYTES = 184, 32  # leave room for a digest, .partial- and what `process_token` returns
+MAX_NAME_BYTES = 255  # limit of all common file systems
+_KEPT_BYTES, _MAX_SUFFIX_BYTES = 184, 32  # leave room for a digest, .partial- and the result of `process_token`
 
 
 def process_token() -> str:
-    """Return the ID of this process and random digits, for temporary names.
+    """Return the process ID with random digits, for temporary names.
 
-    On a volume that several containers share, the ID alone would be that of a process in each of them.
+    On a volume shared by several containers, the ID alone would not be unique.
     """
     return f"{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def hidden_name(name: str, ending: str) -> str:
-    """Return .NAME and `ending`, for a temporary file or folder beside `name`.
+    """Return .NAME plus `ending`, for a temporary file or folder next to `name`.
 
-    The end of a long name is replaced by digits of its digest, so that none becomes too long for a file system.
+    The end of a long name is replaced by digits of its digest, to stay within the file system's limit.
     """
     encoded = os.fsencode(name)
     if len(encoded) > _KEPT_BYTES:
@@ -96,9 +96,9 @@ def hidden_name(name: str, ending: str) -> str:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield the name of a temporary sibling with the same suffix; the file written there is renamed to `path`.
+    """Yield the path of a temporary sibling with the same suffix; the file written there is renamed to `path`.
 
-    A device or a pipe, such as /dev/null, is written to as it is.
+    Devices and pipes, such as /dev/null, are written to directly.
     """
     refuse_remote(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
@@ -114,19 +114,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync(path.parent)
     finally:
-        with suppress(OSError):  # another one must not hide the first
+        with suppress(OSError):  # a second error must not hide the first
             temporary.unlink(missing_ok=True)
 
 
 UNFINISHED_AFTER_S = 3600
-ABANDONED_AFTER_S = 24 * 3600  # whatever process has the ID now: that of a killed container has one in every other
+ABANDONED_AFTER_S = 24 * 3600  # even if a process has this ID: IDs of killed containers are reused in others
 
 
-@functools.cache  # the first time that a process writes there
+@functools.cache  # once per process and folder
 def _remove_unfinished(folder: Path) -> None:
     """Remove files that killed processes left under temporary names.
 
-    A process at work may be on another machine, where it has another ID. It writes more often than once an hour.
+    A running process may be on another machine, with an unknown ID. It writes more often than once an hour.
     """
     for file in folder.glob(".*.partial-*"):
         process = re.search(r"\.partial-(\d{1,9})(-[0-9a-f]{8})?(\.[^.]*)?$", file.name)
@@ -142,32 +142,32 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # belongs to another user
         pass
     return True
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line to a file of lines; if it cannot be written whole, nothing of it stays.
+    """Append a line to a file; if it cannot be written completely, the file is left unchanged.
 
     Raises:
         OSError: the file cannot be written.
     """
     refuse_remote(path)
     with naming_errors(path, path), open(path, "ab", buffering=0) as file:
-        end = os.fstat(file.fileno()).st_size  # tell() is an error of pipes
+        end = os.fstat(file.fileno()).st_size  # tell() fails for pipes
         rest = memoryview(f"{line}\n".encode())
         try:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            with suppress(OSError):  # another one must not hide the first
+            with suppress(OSError):  # a second error must not hide the first
                 file.truncate(end)
             raise
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a .jsonl file, without a line that is being written; return [] for a file that does not exist.
+    """Read a .jsonl file, except for a line still being written; return [] if the file does not exist.
 
     Raises:
         ValueError: a line is damaged.
@@ -192,8 +192,8 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty sibling folder that is renamed to `path` if the block succeeds.
 
     Args:
-        path: the folder to make; missing parents are made too.
-        replace: replace an existing folder, at the end, instead of refusing.
+        path: the folder to create; missing parents are created, too.
+        replace: replace an existing folder at the end, instead of raising an error.
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
@@ -211,7 +211,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         if replace and path.exists():
             _replace_folder(temporary, path)
         else:
-            _refuse_existing(path)  # another process may have made it since the first check
+            _refuse_existing(path)  # another process may have created it since the first check
             os.rename(temporary, path)
         sync(path.parent)
 
@@ -221,15 +221,15 @@ _SCRATCH = "sg3tf-scratch-"  # of names of temporary folders
 
 @contextmanager
 def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[None]:
-    """Make a folder that is removed, unless it has been renamed, when the block ends.
+    """Create a folder that is removed when the block ends, unless it has been renamed.
 
-    Those that killed processes left beside it go, too. Each is locked while it is in use, and the kernel releases the
-    lock of a process that ends; where the file system has no locks, they stay.
+    Folders that killed processes left next to it are removed, too. Each folder is locked while in use, and the kernel
+    releases the lock when its process ends. If the file system has no locks, they are not removed.
 
     Args:
-        folder: folder to make, of a name that no other process chooses.
-        family: pattern that the names of all such folders match.
-        mode: permissions of the folder, less those that the process masks.
+        folder: folder to create, with a unique name.
+        family: pattern that matches the names of all such folders.
+        mode: permissions of the folder, before the umask.
     """
     for other in folder.parent.glob(family):
         with suppress(OSError), locked(other, wait=False):
@@ -249,9 +249,9 @@ def temporary_folder(folder: Path, family: str, mode: int = 0o777) -> Iterator[N
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Yield an empty folder among the temporary files of the system, or in `parent`, where others cannot look into it.
+    """Yield an empty, private folder in the system's temporary folder or in `parent`.
 
-    It is removed when the block ends; what killed processes have left is removed, too.
+    It is removed when the block ends; leftovers of killed processes are removed, too.
     """
     folder = (parent or Path(tempfile.gettempdir())) / f"{_SCRATCH}{secrets.token_hex(8)}"
     with temporary_folder(folder, f"{_SCRATCH}*", mode=0o700):
@@ -260,10 +260,10 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Context in which no other process locks the folder.
+    """Hold an exclusive lock on a folder within a `with` block.
 
     Raises:
-        BlockingIOError: another one has locked it, and `wait` is False.
+        BlockingIOError: another process holds the lock, and `wait` is False.
         OSError: the file system has no locks.
     """
     descriptor = os.open(folder, os.O_RDONLY)
@@ -275,7 +275,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Put the folder `new` in the place of `path`; what was there is removed, or back in its place after an error."""
+    """Replace the folder `path` with `new`; the old one is removed, or restored after an error."""
     if _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)
         return
@@ -288,15 +288,15 @@ def _replace_folder(new: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-RENAME_EXCHANGE = 2  # of linux/fs.h
+RENAME_EXCHANGE = 2  # from linux/fs.h
 AT_FDCWD = -100
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step, so that at no moment one is missing.
+    """Exchange two folders atomically, so that neither is ever missing.
 
     Returns:
-        False where there is no such call: on other systems than Linux, and on some file systems, such as NFS.
+        False if the call is not available: on systems other than Linux, and on some file systems, such as NFS.
     """
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
@@ -311,7 +311,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def recover_replaced(path: Path) -> None:
-    """Put back the folder `path` if a process was killed while it was replaced, on a file system without exchange."""
+    """Restore the folder `path` if a process was killed while replacing it, on a file system without exchange."""
     if not path.exists():
         for old in path.parent.glob(f"{glob.escape(hidden_name(path.name, '.old-'))}*"):
             with suppress(FileNotFoundError):  # another worker has just done it
@@ -321,7 +321,7 @@ def recover_replaced(path: Path) -> None:
 
 @contextmanager
 def naming_errors(path: Path, temporary: Path) -> Iterator[None]:
-    """Name `path` in errors: those of open files name none, and users do not know the temporary one."""
+    """Name `path` in errors: errors of open files have no name, and users do not know the temporary one."""
     try:
         yield
     except OSError as error:
@@ -331,7 +331,7 @@ def naming_errors(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to disk, so that a power cut leaves no name without its content."""
+    """Flush a file, or a folder's entries, to disk, so that a power failure leaves no name without its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -358,19 +358,19 @@ def _refuse_existing(path: Path) -> None:
 # --- Paths for TensorFlow ---------------------------------------------------------------------------------------------
 
 _PATTERN = re.compile(r"[*?\[\]\\]")
-_OTHER_PLACES = ("/tmp", "/var/tmp")  # for links, where the name of the folder for temporary files is a pattern, too
+_OTHER_PLACES = ("/tmp", "/var/tmp")  # for links, if the name of the temporary folder is a pattern, too
 
 
 @contextmanager
 def literal_folder(folder: Path) -> Iterator[Path]:
-    """Yield a name of `folder` for functions of TensorFlow that take file names for patterns.
+    """Yield a path to `folder` for TensorFlow functions that treat file names as patterns.
 
-    tf.train.Checkpoint.read, tf.train.load_checkpoint and tf.saved_model.load look for files that match their argument,
-    so that they cannot find what was written to `runs[a]`, and would read another folder that `runs*` matches. For such
-    a name, this is a symbolic link in a folder for temporary files, which is there until the block ends.
+    tf.train.Checkpoint.read, tf.train.load_checkpoint and tf.saved_model.load search for files that match their
+    argument. They cannot find what was written to `runs[a]`, and would read another folder that `runs*` matches. For
+    such names, this is a symbolic link in a temporary folder, which exists until the block ends.
 
     Raises:
-        OSError: there is no place for the link.
+        OSError: the link cannot be created.
     """
     if not _PATTERN.search(str(folder)):
         yield folder
@@ -394,13 +394,13 @@ DIGESTS = "sha256.json"
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_checksums(folder: Path, patterns: Sequence[str] = ("*",)) -> None:
-    """Write the digests of the files in `folder` that match a pattern into its sha256.json."""
+    """Write the digests of the files in `folder` that match a pattern to its sha256.json."""
     files = sorted(file for pattern in patterns for file in folder.glob(pattern))
     digests = {file.relative_to(folder).as_posix(): digest_file(file) for file in files}
     (folder / DIGESTS).write_text(json.dumps(digests, indent=2) + "\n")

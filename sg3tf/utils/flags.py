@@ -1,4 +1,4 @@
-"""Flags that several programs share, each declared once: the same name and form everywhere."""
+"""Flags shared by several programs, each declared once, so that name and format are the same everywhere."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def define_truncation(options: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "trunc",
         None,
-        "Truncation psi: 1 is none, 0 the average image; several values make a sweep.",
+        "Truncation psi: 1 for none, 0 for the average image; several values make a sweep.",
         flag_values=options,
     )
     flags.DEFINE_integer(
         "trunc_cutoff",
         None,
-        "Number of style vectors to truncate, from the first; default: all.",
+        "Truncate only the first this many style vectors; default: all.",
         lower_bound=0,
         flag_values=options,
     )
@@ -42,7 +42,7 @@ def define_truncation(options: flags.FlagValues) -> None:
         "trunc_center",
         "all",
         ("all", "class"),
-        "What truncation moves towards: the average of all classes, or that of the class.",
+        "Center of truncation: the average of all classes, or that of the class.",
         flag_values=options,
     )
 
@@ -52,7 +52,7 @@ def define_class(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "class", None,
         "Class name, class number, or the whole label vector: cat, 3 or 0.5,0.5,0; for networks with labels. "
-        "Numbers that the data set has standardized are given as they were before.",
+        "If the data set standardized its labels, give the original numbers.",
         flag_values=options,
     )  # fmt: skip
 
@@ -72,12 +72,12 @@ def define_transform(options: flags.FlagValues) -> None:
 
 
 def define_out(options: flags.FlagValues, help: str, required: bool = True) -> None:
-    """Define --out, the file to write."""
+    """Define --out, the output file."""
     flags.DEFINE_string("out", None, help, required=required, flag_values=options)
 
 
 def define_outdir(options: flags.FlagValues, help: str) -> None:
-    """Define --outdir, the folder to write to, which is required."""
+    """Define --outdir, the output folder; required."""
     flags.DEFINE_string("outdir", None, help, required=True, flag_values=options)
 
 
@@ -94,7 +94,7 @@ def define_batch(options: flags.FlagValues, default: int | None, help: str) -> N
 
 
 def define_seed(options: flags.FlagValues, help: str) -> None:
-    """Define --seed, of random numbers."""
+    """Define --seed, for random numbers."""
     flags.DEFINE_integer("seed", 0, help, lower_bound=0, flag_values=options)
 
 
@@ -115,7 +115,7 @@ def define_resolution(options: flags.FlagValues, help: str) -> None:
     flags.DEFINE(_ResolutionParser(), "resolution", None, help, flag_values=options)
 
 
-def define_data(options: flags.FlagValues, help: str = "Data set of sg3tf.data.build, or FFHQ TFRecords.") -> None:
+def define_data(options: flags.FlagValues, help: str = "Data set from sg3tf data build, or FFHQ TFRecords.") -> None:
     """Define --data."""
     flags.DEFINE_string("data", None, help, flag_values=options)
 

@@ -4,12 +4,12 @@ import ipaddress
 
 
 def without_brackets(host: str) -> str:
-    """Return an IPv6 address without the brackets that it has before a port; other hosts unchanged."""
+    """Return an IPv6 address without its brackets; other hosts unchanged."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach a name or address.
+    """Return True if a name or address is reachable only from this machine.
 
     Examples:
         >>> is_loopback("[::1]"), is_loopback("127.0.0.2"), is_loopback("0.0.0.0")

@@ -1,4 +1,4 @@
-"""Code that runs around the import of a package, whichever module imports it."""
+"""Run code around the import of a package, whichever module imports it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Execute = Callable[[ModuleType], None]
 
 
 class ImportHook(importlib.abc.MetaPathFinder):
-    """Finder that leaves a package to the other finders, and calls a function in place of executing it.
+    """Import finder that delegates to the other finders, and calls a function instead of executing the package.
 
     Args:
-        package: its name.
-        around: takes what executes the module, and the module.
+        package: package name.
+        around: called with a function that executes a module, and the module.
     """
 
     def __init__(self, package: str, around: Callable[[Execute, ModuleType], None]) -> None:
         self.package, self._around = package, around
 
     def install(self) -> None:
-        """Take part in all imports from now on; without effect the second time, and after that of the package."""
+        """Activate the hook; no effect if it is already active or the package is already imported."""
         installed = {finder.package for finder in sys.meta_path if isinstance(finder, ImportHook)}
         if self.package not in {*sys.modules, *installed}:
             sys.meta_path.insert(0, self)

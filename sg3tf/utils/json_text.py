@@ -1,4 +1,4 @@
-"""JSON of results that are not always finite: it lacks NaN and infinity, which are strings then, as in protobuf."""
+"""JSON for values that may not be finite: NaN and infinity, which JSON lacks, are strings, as in protobuf."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NUMBERS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON, on one line without `indent`.
+    """Return JSON, on one line unless `indent` is given.
 
-    Numbers that are not finite are the strings "Infinity", "-Infinity" and "NaN".
+    Numbers that are not finite become the strings "Infinity", "-Infinity" and "NaN".
 
     Examples:
         >>> to_json({"psnr": float("inf"), "distance": 0.0})
@@ -22,7 +22,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def from_json(text: str) -> Any:
-    """Parse what `to_json` has written; bare NaN and Infinity, of older files, are numbers too.
+    """Parse the result of `to_json`; bare NaN and Infinity in older files are accepted, too.
 
     Raises:
         ValueError: the text is not JSON.

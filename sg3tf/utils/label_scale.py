@@ -1,4 +1,4 @@
-"""Labels that a data set has standardized: what their numbers were before, as people give them."""
+"""Scale of standardized labels, to convert from the original numbers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class LabelScale:
-    """Means and standard deviations of the numbers that labels were before `sg3tf data build --standardize`.
+    """Means and standard deviations of labels before `sg3tf data build --standardize`.
 
     Attributes:
-        mean, std: one for each number of a label.
+        mean, std: one value per label component.
 
     Examples:
         >>> scale = LabelScale(mean=(40.0, 5.0), std=(10.0, 0.0))
@@ -30,7 +30,7 @@ class LabelScale:
 
     @classmethod
     def from_json(cls, value: Any) -> LabelScale | None:
-        """Return the scale of {"mean": [...], "std": [...]}; None for anything else."""
+        """Return the scale from {"mean": [...], "std": [...]}; None for anything else."""
         try:
             scale = cls(*(tuple(map(float, value[name])) for name in ("mean", "std")))
         except (LookupError, TypeError, ValueError):
@@ -39,11 +39,11 @@ class LabelScale:
         return scale if is_whole else None
 
     def to_json(self) -> dict[str, Sequence[float]]:
-        """Return what `from_json` takes."""
+        """Return the argument for `from_json`."""
         return asdict(self)
 
     def standardize(self, numbers: ArrayLike) -> NDArray[np.float64]:
-        """Return numbers [..., label_dim] shifted and scaled as those of the data set, whose constant ones became 0."""
+        """Standardize numbers [..., label_dim] like the data set, in which constant components become 0."""
         std = np.asarray(self.std, np.float64)
         return (np.asarray(numbers, np.float64) - np.asarray(self.mean)) / np.where(std > 0, std, 1)
 

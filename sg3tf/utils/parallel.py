@@ -21,16 +21,16 @@ def prefetch(
 ) -> Generator[Result]:
     """Yield function(item) for every item, in order, while an executor computes the next ones.
 
-    The executor belongs to the returned iterator, which shuts it down when it ends, fails or is closed.
+    The returned iterator owns the executor, and shuts it down when it ends, fails or is closed.
 
     Args:
         function: called in the executor's threads or processes.
-        items: may be endless; taken one at a time, at most `ahead` + 1 before their results are consumed.
+        items: may be infinite; taken one at a time, at most `ahead` + 1 before their results are consumed.
         executor: runs the calls.
-        ahead: maximum number of results that are pending or finished while one is consumed.
+        ahead: maximum number of pending or finished results while one is consumed.
 
     Raises:
-        Exception: whatever `function` raises, in the order of the items.
+        Exception: any exception that `function` raises, in the order of the items.
     """
     pending: deque[Future[Result]] = deque()
     try:
@@ -49,12 +49,12 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
     Raises:
         ChildProcessError: a worker process was killed.
-        Exception: whatever `function` raises.
+        Exception: any exception that `function` raises.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    # Spawned: a forked child of a process with threads (TensorFlow's, tqdm's) can deadlock.
+    # Spawn: a forked child of a process with threads (TensorFlow's, tqdm's) can deadlock.
     executor = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
     try:
         yield from prefetch(function, items, executor=executor, ahead=8 * workers)
@@ -63,7 +63,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
 
 
 def _begin_worker() -> None:
-    """Ignore Ctrl-C, which reaches the whole process group: only the parent reports it. End if the parent is killed."""
+    """Ignore Ctrl-C, which reaches the whole process group and is reported by the parent; exit if the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

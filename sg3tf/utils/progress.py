@@ -1,4 +1,4 @@
-"""Progress of commands on stderr: a bar on a terminal, and a line now and then in a log file."""
+"""Progress of commands on stderr: a bar on a terminal, periodic lines in a log file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ except ModuleNotFoundError:  # the extras train and metrics install it
 
 Item = TypeVar("Item")
 
-#: Seconds between two lines where stderr is not a terminal.
+#: Seconds between lines if stderr is not a terminal.
 LOG_SECONDS = 30.0
 
 
 class Progress:
-    """Number of items that are done, their rate, and the time left.
+    """Display of the number of finished items, their rate, and the time left.
 
-    Where stderr is not a terminal, or tqdm is not installed, it is a line every LOG_SECONDS instead of a bar.
+    If stderr is not a terminal, or tqdm is not installed, it prints a line every LOG_SECONDS instead of a bar.
 
     Args:
-        count: number of items, those that are done already included.
+        count: total number of items, including those already done.
         unit: name of the items.
-        done: number of items that are done already.
-        description: what happens to them; printed in front.
+        done: number of items already done.
+        description: prefix that says what is done.
     """
 
     def __init__(self, count: int, unit: str = "images", done: int = 0, description: str = "") -> None:
@@ -36,7 +36,7 @@ class Progress:
         self._printed = self._started
         self._bar: Any = None
         if has_terminal():
-            # Not at once: an error in the first item should be the only line.
+            # Not immediately: an error in the first item should be the only line.
             options = {"desc": description or None, "unit": f" {unit}", "file": sys.stderr, "delay": 0.1}
             self._bar = with_monotonic_clock(tqdm(total=count, initial=done, **options))
 
@@ -56,7 +56,7 @@ class Progress:
         return f"{start}{self.done} of {self.count} {self.unit}, {rate:.3g} {self.unit}/s{left}"
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Stop updating the bar and leave it on the screen."""
         if self._bar is not None:
             self._bar.close()
 
@@ -68,7 +68,7 @@ class Progress:
 
 
 def with_progress(items: Iterable[Item], count: int, unit: str = "images", done: int = 0) -> Iterator[Item]:
-    """Yield `items`, and show how many have been used; the arguments are those of Progress."""
+    """Yield `items`, and show progress; for the arguments, see Progress."""
     with Progress(count, unit, done) as progress:
         for item in items:
             yield item
@@ -76,7 +76,7 @@ def with_progress(items: Iterable[Item], count: int, unit: str = "images", done:
 
 
 def with_monotonic_clock(bar: Any) -> Any:
-    """Let a bar of tqdm measure time by a clock that never jumps, not by the wall clock; return the bar."""
+    """Make a tqdm bar use the monotonic clock instead of the wall clock, and return it."""
     bar._time = time.monotonic
     bar.start_t = bar.last_print_t = time.monotonic()
     return bar
@@ -88,7 +88,7 @@ def has_terminal() -> bool:
 
 
 def print_above_bar(text: str, file: TextIO | None = None) -> None:
-    """Print a line to `file`, or stdout, without breaking a bar that is on the screen."""
+    """Print a line to `file`, or stdout, without breaking a visible bar."""
     if tqdm is None:
         print(text, file=file)
     else:

@@ -25,19 +25,19 @@ _FIELD = re.compile(r"(repeated )?(\w+) (\w+) = (\d+);")
 
 
 def message_classes(package: str, definitions: str) -> dict[str, Any]:
-    """Classes of messages, in a descriptor pool of their own: generated classes of the same name are left alone.
+    """Return message classes in their own descriptor pool, which cannot conflict with generated classes.
 
     Args:
         package: protobuf package of the messages.
-        definitions: messages in proto3, one field, brace or comment a line: scalars, messages defined here, `repeated`,
-            `map<string, X>` and `oneof`. An enumeration is declared as int32, and a message that is only passed on as
-            bytes: both are the same on the wire.
+        definitions: proto3 messages, one field, brace or comment per line: scalars, messages defined here, `repeated`,
+            `map<string, X>` and `oneof`. Declare an enum as int32, and a message that is only passed through as bytes:
+            both are identical on the wire.
 
     Returns:
         {message name: class}.
 
     Raises:
-        ValueError: a line of another form.
+        ValueError: a line cannot be parsed.
     """
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
     message: Any = None

@@ -1,6 +1,6 @@
-"""Sizes of pictures: one number for a square, width x height for others. Pure Python.
+"""Image sizes: one number for squares, width x height for others. Pure Python.
 
-A square's side is a power of two. The sides of other pictures are 3 to 20 times the same power of two, so that a
+The side of a square is a power of two. The sides of other images are 3 to 20 times the same power of two, so that a
 network can halve both until a small grid of at least 3 pixels remains (docs/adr/0041).
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 MAX_SIDE = 1280
 MAX_SQUARE = 1024
-#: Shorter and longer side of the smallest grid of a picture that is not square; a square's is 4 x 4.
+#: Limits of the sides of the smallest grid of an image that is not square; a square's is 4 x 4.
 _MIN_FIRST, _MAX_FIRST = 3, 20
 _FIRST_SQUARE = 4
 
@@ -45,24 +45,24 @@ class Size(NamedTuple):
         return self.width * self.height
 
     def halved(self, times: int) -> Size:
-        """Size after halving both sides `times` times."""
+        """Return the size after halving both sides `times` times."""
         return Size(self.width >> times, self.height >> times)
 
 
-#: Side of a square, or the size of another picture.
+#: Side of a square, or the size of another image.
 Resolution: TypeAlias = int | Size
-#: What `to_resolution` takes: 64, "64x32" or (64, 32).
+#: Argument of `to_resolution`: 64, "64x32" or (64, 32).
 AnyResolution: TypeAlias = int | str | Sequence[int]
 
 
 def to_resolution(value: AnyResolution) -> Resolution:
-    """Return a resolution in its one form: an int for squares.
+    """Return a resolution in its canonical form: an int for squares, a Size for others.
 
     Args:
         value: 64, "64", "64x32", or (64, 32), width first.
 
     Raises:
-        ValueError: of another form.
+        ValueError: malformed value.
 
     Examples:
         >>> to_resolution("64x64"), to_resolution("64x32"), to_resolution([64, 32])
@@ -87,7 +87,7 @@ def _sides(value: AnyResolution) -> list[int]:
 
 
 def size_of(resolution: Resolution) -> Size:
-    """Return width and height of a resolution."""
+    """Return the width and height of a resolution."""
     return resolution if isinstance(resolution, Size) else Size(resolution, resolution)
 
 
@@ -108,7 +108,7 @@ def is_power_of_two(value: int) -> bool:
 
 
 def num_halvings(resolution: Resolution) -> int:
-    """Return how often both sides can be halved: to 4 x 4 for a square, else to at least 3 pixels.
+    """Return how often both sides can be halved: to 4 x 4 for a square, otherwise to at least 3 pixels.
 
     Examples:
         >>> num_halvings(256), num_halvings(Size(64, 32)), num_halvings(Size(1024, 576))
@@ -123,7 +123,7 @@ def num_halvings(resolution: Resolution) -> int:
 
 
 def pyramid(resolution: Resolution) -> list[Size]:
-    """Return the sizes from the smallest grid, by doubling, to the picture.
+    """Return the sizes from the smallest grid, doubling up to the image.
 
     Examples:
         >>> [str(size) for size in pyramid(Size(48, 32))]
@@ -134,11 +134,11 @@ def pyramid(resolution: Resolution) -> list[Size]:
 
 
 def resolution_remedy(resolution: Resolution, smallest: int) -> str | None:
-    """Return what is wrong with a resolution, as a remedy in an error message; None if a network can have it.
+    """Return the remedy for an error message about a resolution; None if a network can have it.
 
     Args:
-        resolution: the one to check.
-        smallest: least side.
+        resolution: the resolution to check.
+        smallest: minimum side.
 
     Examples:
         >>> resolution_remedy(Size(1280, 720), smallest=16)
@@ -161,7 +161,7 @@ def _fits(size: Size, smallest: int) -> bool:
 
 
 def closest_size(longer: int, aspect: tuple[int, int], smallest: int) -> Resolution | None:
-    """Return the resolution of a longer side whose sides come nearest to a ratio; None if none is within a tenth.
+    """Return the resolution with a given longer side that is closest to an aspect ratio; None if none is within 10 %.
 
     Examples:
         >>> str(closest_size(1280, (16, 9), smallest=16))
@@ -179,7 +179,7 @@ def closest_size(longer: int, aspect: tuple[int, int], smallest: int) -> Resolut
 
 
 def _nearest(size: Size, smallest: int) -> list[Size]:
-    """Return the two sizes that fit and come nearest, above all in the ratio of their sides."""
+    """Return the two closest valid sizes, where the aspect ratio matters most."""
     multiples = range(_MIN_FIRST, _MAX_FIRST + 1)
     scales = [2**power for power in range(MAX_SIDE.bit_length())]
     candidates = {Size(a * scale, b * scale) for a in multiples for b in multiples for scale in scales if a != b}

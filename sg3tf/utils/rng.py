@@ -9,7 +9,7 @@ import enum
 
 import numpy as np
 
-#: Raw words by which `advance(1)` moves a stream on.
+#: Raw words that `advance(1)` skips.
 WORDS_PER_ADVANCE = 4
 
 
@@ -17,10 +17,10 @@ WORDS_PER_ADVANCE = 4
 class Purpose(enum.IntEnum):
     """Purposes of random numbers; each is the second word of a Philox key.
 
-    The values are part of every checkpoint and every cached metric: never change one, give a new purpose a new value.
+    The values are part of every checkpoint and every cached metric: never change one; give a new purpose a new value.
     """
 
-    # Order of the training images; the position is the epoch.
+    # Order of training images; the position is the epoch.
     SHUFFLE = 0
     MIRROR = 1
     SHUFFLE_KEYS = 48
@@ -35,22 +35,22 @@ class Purpose(enum.IntEnum):
     AUGMENT_D_FAKE = 8
     AUGMENT_R1 = 9
     AUGMENT_VALIDATION = 10
-    # Style mixing and noise of StyleGAN2's images, apart from the latents so that these do not depend on them.
+    # Style mixing and noise of StyleGAN2's images, separate from the latents, which must not depend on them.
     STYLES_G = 18
     STYLES_D = 19
     STYLES_PATH_LENGTH = 21
-    # Random images of path length regularization.
+    # Random images for path length regularization.
     PATH_LENGTH_DIRECTIONS = 37
-    # The relativistic loss: real images beside G's, and generated ones beside R1's.
+    # The relativistic loss: real images paired with G's, and generated ones paired with R1's.
     AUGMENT_G_REAL = 41
     AUGMENT_R2 = 42
     LATENTS_R2 = 43
     STYLES_R2 = 44
-    # Generated images in place of real ones, --aug=apa.
+    # Generated images in place of real ones (--aug=apa).
     LATENTS_PSEUDO = 45
     STYLES_PSEUDO = 46
     PSEUDO_REPLACED = 47
-    # Metrics; the position is that of the sample.
+    # Metrics; the position is the sample index.
     METRIC_LATENT = 1001
     METRIC_PARAMS = 1002
     METRIC_CLASS = 1003
@@ -60,16 +60,16 @@ class Purpose(enum.IntEnum):
 
 
 def philox(seed: int, purpose: Purpose, position: int = 0) -> np.random.Philox:
-    """Return the bit generator of a stream, whose raw words NumPy keeps the same in all versions.
+    """Return the bit generator of a stream; its raw words are the same in all versions of NumPy.
 
     Args:
-        seed: of the run or the metric, 0 or more.
-        purpose: what the numbers are for.
-        position: epoch, number of images or index of a sample; streams of different positions do not overlap.
+        seed: seed of the run or the metric, 0 or more.
+        purpose: purpose of the numbers.
+        position: epoch, number of images or sample index; streams of different positions do not overlap.
     """
     return np.random.Philox(key=[seed, purpose], counter=[0, 0, 0, position])
 
 
 def generator(seed: int, purpose: Purpose, position: int = 0) -> np.random.Generator:
-    """Return a NumPy generator on the stream of `philox`."""
+    """Return a NumPy generator for the stream of `philox`."""
     return np.random.Generator(philox(seed, purpose, position))

@@ -1,4 +1,4 @@
-"""Loading of SavedModels for inference."""
+"""Load SavedModels for inference."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
 
 
 def load(folder: Path) -> Any:
-    """Return the SavedModel in a folder of any name, without gradients."""
+    """Return the SavedModel in a folder, whose name may be a pattern for TensorFlow, without gradients."""
     with no_gradient_warnings(), literal_folder(folder) as literal:
         return tf.saved_model.load(str(literal))
 
 
 @contextlib.contextmanager
 def no_gradient_warnings() -> Iterator[None]:
-    """Do not show TensorFlow's warnings of custom gradients that are not saved.
+    """Suppress TensorFlow's warnings about unsaved custom gradients.
 
-    Exports leave the custom gradients of the operations out. TensorFlow warns of that for every function that it loads,
-    although none is asked for.
+    Exports omit the operations' custom gradients, and TensorFlow warns about this for every function it loads, although
+    inference needs none.
     """
-    logger = logging.getLogger("absl")  # not the one of tf.get_logger()
+    logger = logging.getLogger("absl")  # not tf.get_logger()
     logger.addFilter(_is_no_gradient_warning)
     try:
         yield
@@ -35,7 +35,7 @@ def no_gradient_warnings() -> Iterator[None]:
 
 
 def require_intact(folder: Path) -> None:
-    """Compare the files of an export with its digests; TensorFlow has none of the graph and the constants in it.
+    """Compare an export's files with its digests; TensorFlow has no checksum of the graph and its constants.
 
     Raises:
         OSError: a file is damaged.

@@ -1,4 +1,4 @@
-"""TensorFlow's start-up notices on stderr, which say nothing about the program, are left out; all else is forwarded."""
+"""Suppress TensorFlow's start-up notices on stderr, which say nothing about the program; forward everything else."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from types import ModuleType
 
 from sg3tf.utils.import_hook import Execute, ImportHook
 
-#: Environment variable that lets notices through, and errors end in a traceback.
+#: Environment variable that lets notices through, and makes errors end in a traceback.
 DEBUG = "SG3TF_DEBUG"
 
-# The processor's instructions, and that there is no NVIDIA driver (CUDA error 303: no libcuda) or no card (100).
-# Another failure of cuInit is that of a card that is there. Where oneDNN has no kernel, TensorFlow's own is used.
-# The converter to LiteRT reads graphs of an older version than it has checked.
+# CPU instructions; no NVIDIA driver (CUDA error 303: no libcuda) or no GPU (100). Other cuInit failures concern an
+# existing GPU. Where oneDNN has no kernel, TensorFlow uses its own. The LiteRT converter reads graphs of an older
+# version than it has checked.
 _NOTICES = re.compile(
     rb"^[IW]0000 .*\.cc:\d+\] "
     rb"|^E0000 .*cuInit.*(\(303\)|\(100\)|CUDA_ERROR_NO_DEVICE)"
@@ -29,8 +29,8 @@ _NOTICES = re.compile(
 
 
 def hide() -> None:
-    """Hide the notices of TensorFlow for the whole process: now, or when it is imported, directly or by Keras."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # those that heed it; errors still show
+    """Hide TensorFlow's notices for the whole process: now, or when it is imported, directly or by Keras."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # for notices that respect it; errors still show
     ImportHook("tensorflow", _import_quietly).install()
 
 
@@ -42,11 +42,11 @@ def _import_quietly(execute: Execute, module: ModuleType) -> None:
 
 @contextmanager
 def filtered_stderr() -> Iterator[None]:
-    """Keep what the block writes to stderr, file descriptor 2, and write it at its end without the notices.
+    """Buffer what the block writes to stderr (file descriptor 2), and write it at the end without the notices.
 
-    With an exception, with SG3TF_DEBUG set, or without a folder for temporary files, the notices are written too.
+    After an exception, with SG3TF_DEBUG set, or without a temporary folder, the notices are written, too.
     """
-    if os.environ.get(DEBUG) or sys.stderr is None:  # None where it was closed before the start
+    if os.environ.get(DEBUG) or sys.stderr is None:  # None if it was closed before the start
         yield
         return
     try:

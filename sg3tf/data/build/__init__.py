@@ -1,4 +1,4 @@
-"""Building data sets of TFRecords from other people's files."""
+"""Build TFRecord data sets from image collections."""
 
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig

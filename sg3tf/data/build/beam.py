@@ -1,6 +1,6 @@
-"""Conversion as an Apache Beam pipeline. One element is one shard, so that no pixels are shuffled between workers.
+"""Conversion as an Apache Beam pipeline. Each element is a shard, so that no pixels are shuffled between workers.
 
-Every worker must be able to read the source and to write to the destination under the same paths.
+Every worker must be able to read the source and write to the destination under the same paths.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def beam_shards(
       folder: an existing folder.
       config: properties of the data set.
       plan: file name and indices of every shard.
-      options: options of the pipeline, as on Beam's own command lines; the default runner is the DirectRunner.
+      options: pipeline options, as on Beam's command line; the default runner is the DirectRunner.
 
     Raises:
       MissingExtraError: apache-beam is not installed.
@@ -44,7 +44,7 @@ def beam_shards(
         with beam.Pipeline(options=pipeline_options.PipelineOptions(options)) as pipeline:
             shards = pipeline | "Plan" >> beam.Create(plan) | "Spread" >> beam.Reshuffle()
             _ = shards | "Write" >> beam.Map(write)
-    except (RuntimeError, ValueError, OSError) as error:  # Beam wraps exceptions of workers
+    except (RuntimeError, ValueError, OSError) as error:  # Beam wraps workers' exceptions
         raise DataError(
             f"--runner=beam: the pipeline failed: {_last_line(str(error)) or type(error).__name__}"
         ) from error
@@ -52,7 +52,7 @@ def beam_shards(
 
 
 def _write(source: Path, max_images: int | None, folder: Path, config: BuildConfig, part: Part) -> None:
-    """Write one shard and its report beside it; Beam may run this twice for a shard, even at the same time."""
+    """Write one shard and, next to it, its report. Beam may run this twice per shard, even concurrently."""
     file, rows = part
     found = _find(source, max_images, config)
     images = map(partial(convert, config, found.read, found.label), found.entries[rows.start : rows.stop])
@@ -66,7 +66,7 @@ def _write(source: Path, max_images: int | None, folder: Path, config: BuildConf
 
 @lru_cache(maxsize=1)
 def _find(source: Path, max_images: int | None, config: BuildConfig) -> Source:
-    """List the source once per worker: the names of all images would exceed the size of Dataflow's requests."""
+    """List the source once per worker, because the names of all images would exceed Dataflow's request size limit."""
     return find_source(source, max_images, config.labels, config.missing_labels, config.standardize)
 
 
@@ -81,6 +81,6 @@ def _take_report(shard: Path) -> Shard:
 
 
 def _last_line(text: str) -> str:
-    """Return the last line that is not empty: where Python's tracebacks name the exception."""
+    """Return the last nonempty line, which names the exception in Python's tracebacks."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -1,4 +1,4 @@
-"""Build a data set of TFRecords from images: a folder, a zip file, CIFAR-10, MNIST, LMDB or other TFRecords.
+"""Build a TFRecord data set from images: a folder, a zip file, CIFAR-10, MNIST, LMDB or other TFRecords.
 
 sg3tf data build --source=photos --outdir=datasets/photos-256 --resolution=256
 """
@@ -51,23 +51,23 @@ def build(
     max_images: int | None = None,
     beam_options: list[str] | None = None,
 ) -> Report:
-    """Build a data set; the same input gives the same bytes, whatever number of processes converts it.
+    """Build a data set; the same input gives the same bytes, regardless of the number of processes.
 
     Args:
-      source: any kind of collection that `find_source` recognizes.
-      dest: folder to make, atomically.
+      source: any collection that `find_source` recognizes.
+      dest: folder to create, atomically.
       config: properties of the data set.
-      workers: number of processes; 1 converts in this one.
+      workers: number of processes; 1 to convert in this process.
       strict: fail if an image cannot be read, instead of reporting and skipping it.
-      max_images: use at most this many, spread over the source.
-      beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None: no pipeline.
+      max_images: use at most this many images, spread over the source.
+      beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None for no pipeline.
 
     Returns:
-      What became of the images.
+      Summary of the images found, used and skipped.
 
     Raises:
       FileExistsError: dest exists.
-      DataError: the source holds no usable images, an image is bad (strict), or the pipeline fails.
+      DataError: the source has no usable images, an image is bad (strict), or the pipeline failed.
       MissingExtraError: apache-beam or lmdb is needed and not installed.
       ChildProcessError: a worker process was killed.
     """
@@ -117,7 +117,7 @@ def build(
 
 
 def _converted(report: Report, config: BuildConfig, workers: int, strict: bool, name: str) -> Generator[Converted]:
-    """Convert all images in order, with a progress bar; report what becomes of them."""
+    """Convert all images in order, with a progress bar; record the outcome of each in `report`."""
     found = report.source
     function = partial(convert, config, found.read, found.label)
     with Progress(len(found.entries), description=printable(name)) as progress:
@@ -157,25 +157,25 @@ def define_flags(options: flags.FlagValues) -> None:
         required=True,
         flag_values=options,
     )
-    shared.define_outdir(options, "Folder to make; it must not exist.")
+    shared.define_outdir(options, "Folder to create; it must not exist.")
     shared.define_resolution(
-        options, "Size of the images: the side of squares, a power of two, or width x height, such as 512x256."
+        options, "Image size: the side of squares, a power of two, or WIDTHxHEIGHT, such as 512x256."
     )
     flags.mark_flag_as_required("resolution", options)
     flags.DEFINE_enum(
         "crop",
         "center",
         CROPS,
-        "center: the largest centered area of the shape of --resolution. wide: that of --aspect, with black bars. pad: "
-        "the whole image, with black bars, or transparent ones with --channels=4. none: the images must have the shape "
-        "of --resolution.",
+        "center: the largest centered area with the shape of --resolution. wide: the one with the shape of --aspect, "
+        "with black bars. pad: the whole image, with black bars, or transparent ones with --channels=4. none: images "
+        "must already have the shape of --resolution.",
         flag_values=options,
     )
     flags.DEFINE_string(
         "aspect",
         None,
-        "width:height of the images, of which --resolution is the longer side; with --crop=wide, of the area that is "
-        "kept in a square (default: 4:3).",
+        "WIDTH:HEIGHT of the images, whose longer side is --resolution; with --crop=wide, of the area kept in a square "
+        "(default: 4:3).",
         flag_values=options,
     )
     flags.DEFINE_enum("filter", "lanczos", FILTERS, "Resampling filter for resizing.", flag_values=options)
@@ -196,7 +196,7 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "encoding",
         "png",
-        "Form of the images in --format=shards: png or webp, which lose nothing, jpeg:QUALITY or webp:QUALITY.",
+        "Image encoding for --format=shards: png or webp (lossless), jpeg:QUALITY or webp:QUALITY.",
         flag_values=options,
     )
     flags.DEFINE_integer("shards", 8, "Number of files, for --format=shards.", flag_values=options)
@@ -207,31 +207,32 @@ def define_flags(options: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=options,
     )
-    flags.DEFINE_bool("strict", False, "Fail at an unreadable image instead of skipping it.", flag_values=options)
-    flags.DEFINE_bool(
-        "labels", True, "Store the labels that the source has; --nolabels leaves them out.", flag_values=options
-    )
+    flags.DEFINE_bool("strict", False, "Fail on an unreadable image instead of skipping it.", flag_values=options)
+    flags.DEFINE_bool("labels", True, "Store the labels of the source; --nolabels omits them.", flag_values=options)
     flags.DEFINE_bool(
         "missing_labels",
         False,
-        "Use images without a label, in a folder or zip file of images; theirs is all zeros.",
+        "Keep images without a label, in a folder or zip file of images; their label is all zeros.",
         flag_values=options,
     )
     flags.DEFINE_bool(
         "standardize",
         False,
-        "Take labels for numbers, and store them shifted and scaled to mean 0 and standard deviation 1.",
+        "Treat labels as numbers, and standardize them to mean 0 and standard deviation 1.",
         flag_values=options,
     )
     flags.DEFINE_integer(
         "bits",
         None,
-        "Bits of grayscale images with more than 8, of which the largest number becomes white; default: 12 for "
-        "images with values below 4096 only, else 16.",
+        "Bits per pixel of grayscale images with more than 8, whose largest value becomes white; default: 12 if all "
+        "values are below 4096, otherwise 16.",
         flag_values=options,
     )
     flags.DEFINE_float(
-        "max_megapixels", 178, "Skip images of more million pixels before they take memory.", flag_values=options
+        "max_megapixels",
+        178,
+        "Skip images with more million pixels than this, without decoding them.",
+        flag_values=options,
     )
     flags.DEFINE_integer(
         "max_images",
@@ -250,13 +251,13 @@ def define_flags(options: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "beam_options",
         "",
-        "Options of the Beam pipeline, as on Beam's own command lines, for example --runner=FlinkRunner.",
+        "Options of the Beam pipeline, as on Beam's command line, for example --runner=FlinkRunner.",
         flag_values=options,
     )
 
 
 def main(options: flags.FlagValues) -> None:
-    """Build the data set that the flags describe and print what became of the images."""
+    """Build the data set that the flags describe, and print a summary."""
     _refuse_flags_without_effect(options)
     aspect, resolution = parse_aspect(options.aspect) if options.aspect else DEFAULT_ASPECT, options.resolution
     if options.aspect and options.crop != "wide":

@@ -1,4 +1,4 @@
-"""Conversion of source images into records: crop, resize, encode."""
+"""Convert source images to records: crop, resize, encode."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CROPS = ("center", "wide", "pad", "none")
 FILTERS = ("lanczos", "box")
 FORMATS = ("shards", "ffhq")
 
-#: (width, height) of what crop "wide" keeps.
+#: (width, height) of the area that crop "wide" keeps.
 DEFAULT_ASPECT = (4, 3)
 
 #: Note about an image, besides those of sg3tf.image_files.
@@ -43,20 +43,20 @@ class BuildConfig:
 
     Attributes:
       resolution: side of square images, a power of two from 4; or their (width, height).
-      crop: "center" keeps the largest centered area of the shape of `resolution`; "wide" that of `aspect`, with black
-        bars around it; "pad" the whole image, with bars that are black, or transparent with 4 channels; "none"
-        requires images of the shape of `resolution`.
+      crop: "center" keeps the largest centered area with the shape of `resolution`; "wide" keeps the one with the shape
+        of `aspect`, with black bars around it; "pad" keeps the whole image, with bars that are black, or transparent
+        with 4 channels; "none" requires images with the shape of `resolution`.
       channels: 1, 3 or 4.
       resize: resampling filter, "lanczos" or "box".
       aspect: (width, height) of the area kept by crop "wide".
       format: "shards" for sharded records of image files, "ffhq" for NVIDIA's multi-resolution records.
       shards: number of files, for format "shards".
-      encoding: of the images, for format "shards"; digests are those of the decoded pixels.
-      bits: bits of grayscale of more than 8; None: 12 for values below 4096, else 16.
-      max_megapixels: images of more pixels are skipped, before they take memory.
-      labels: store the labels that the source has.
-      missing_labels: use images without a label; theirs is all zeros.
-      standardize: labels are numbers, and are stored with mean 0 and standard deviation 1.
+      encoding: image encoding, for format "shards"; digests are those of the decoded pixels.
+      bits: bit depth of grayscale images with more than 8 bits; None for 12 if values are below 4096, otherwise 16.
+      max_megapixels: skip larger images, before decoding them.
+      labels: store the labels of the source.
+      missing_labels: keep images without a label; their label is all zeros.
+      standardize: treat labels as numbers, and store them with mean 0 and standard deviation 1.
 
     Examples:
       >>> config = BuildConfig(resolution=256, crop="wide", aspect=(16, 9))
@@ -92,7 +92,7 @@ class BuildConfig:
             raise DataError(f"--encoding={self.encoding}: --format=ffhq stores raw pixels; leave one of them out")
         for name in ("missing_labels", "standardize"):
             if getattr(self, name) and (self.format == "ffhq" or not self.labels):
-                raise DataError(f"--{name} needs labels and --format=shards, whose manifest says so; leave it out")
+                raise DataError(f"--{name} needs labels and --format=shards, whose manifest records it; leave it out")
         _check_aspect(self.aspect)
 
     def _check_resolution(self) -> None:
@@ -126,10 +126,10 @@ def _check_aspect(aspect: tuple[int, int]) -> None:
 
 
 def resolution_of_aspect(longer: Resolution, aspect: tuple[int, int]) -> Resolution:
-    """Resolution whose longer side is given, and whose sides come nearest to `aspect` (width, height).
+    """Return the resolution with the given longer side whose shape is closest to `aspect` (width, height).
 
     Raises:
-      DataError: there is none, or `longer` is a whole size.
+      DataError: no supported size is close enough, or `longer` already has both sides.
 
     Examples:
       >>> str(resolution_of_aspect(512, (16, 9))), str(resolution_of_aspect(64, (2, 3)))
@@ -152,17 +152,17 @@ _RESIZE = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 
 
 def crop_and_resize(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turn upright, convert to sRGB, crop and resize an image.
+    """Orient, convert to sRGB, crop and resize an image.
 
     Args:
-      image: of any size and mode.
-      config: what to make; with 1 or 3 channels, transparent parts become white.
+      image: image of any size and mode.
+      config: properties of the data set; with 1 or 3 channels, transparent parts become white.
 
     Returns:
       uint8 [H, W, channels], and notes: ENLARGED and those of `sg3tf.image_files.decode`.
 
     Raises:
-      DataError: the image has another shape and the crop is "none".
+      DataError: the image has the wrong shape and the crop is "none".
       ValueError: its pixels cannot be read as colors.
       OSError, SyntaxError, ...: the file is damaged (from Pillow).
     """
@@ -172,7 +172,7 @@ def crop_and_resize(image: Image.Image, config: BuildConfig) -> tuple[np.ndarray
         shape = "square" if isinstance(config.resolution, int) else f"of the shape of {size}"
         raise DataError(f"is {image.width}x{image.height}, not {shape}; use --crop=center")
     aspect = config.aspect if config.crop == "wide" else size
-    # Cropped first: with resize(box=...), the filter would see what is cut off.
+    # Crop first: with resize(box=...), the filter would use pixels outside the crop.
     kept = image if config.crop == "pad" else center_crop(image, aspect)
     if config.crop == "pad":
         aspect = kept.size
@@ -194,11 +194,11 @@ class Converted:
     """One converted image.
 
     Attributes:
-      name, label: as the source lists them.
+      name, label: as listed by the source.
       payloads: its records; empty if the image cannot be used.
-      digest: of its pixels and label, 32 bytes.
+      digest: digest of its pixels and label, 32 bytes.
       error: why it cannot be used; empty if it can.
-      notes: as `crop_and_resize` returns them.
+      notes: as returned by `crop_and_resize`.
 
     Examples:
       >>> photo = Image.new("RGB", (90, 60), "red")
@@ -218,7 +218,7 @@ class Converted:
 def convert(
     config: BuildConfig, read: Callable[[str], Image.Image], spec: LabelSpec, entry: tuple[str, Label]
 ) -> Converted:
-    """Make the records of one image; runs in worker processes."""
+    """Convert one image to records; runs in worker processes."""
     name, label = entry
     try:
         with pixel_limit(config.max_megapixels):
@@ -227,7 +227,7 @@ def convert(
         return Converted(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
-    except OSError as error:  # of the file system, without its name, so that equal reasons are counted together
+    except OSError as error:  # without the file name, so that equal reasons are counted together
         return Converted(name, label, [], error=error.strerror or f"{error}" or type(error).__name__)
     except Exception as error:  # Pillow raises many types for damaged files
         return Converted(name, label, [], error=f"{error}" or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Summary of a build: images found, used and skipped, with the reasons, classes with counts, and remarks."""
+"""Summary of a build: images found, used and skipped with reasons, class counts, and remarks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from sg3tf.data.build.sources import Source
 
-Tally = dict[str, tuple[int, str]]  # text -> number of images that it applies to, name of the first
+Tally = dict[str, tuple[int, str]]  # text -> number of images it applies to, name of the first
 _MOST_CLASSES = 20
 _MOST_REASONS = 8
 _LARGE = 4.0  # standardized numbers are rarely larger
@@ -17,12 +17,12 @@ _LARGE = 4.0  # standardized numbers are rarely larger
 
 @dataclass
 class Report:
-    """What became of the images of a source.
+    """Outcome of a build.
 
     Attributes:
-      source: of the images.
+      source: source of the images.
       skipped: {name: reason} of the images that could not be used.
-      notes: what was done to images that their owner may not expect.
+      notes: possibly unexpected changes to images.
     """
 
     source: Source
@@ -45,9 +45,9 @@ class Report:
         return self.num_found - self.num_skipped
 
     def classes(self) -> dict[str, int]:
-        """Return {name: number of images} of every class, empty ones included; {} for other labels.
+        """Return {name: number of images} of every class, including empty ones; {} if labels are not classes.
 
-        An image of several classes counts in each.
+        An image with several classes counts in each.
         """
         spec, names = self.source.label, self.source.classes
         used = [label for name, label in self.source.entries if name not in self.skipped]
@@ -92,7 +92,7 @@ class Report:
         return [f"classes: {len(counts)}{several}, {span}", *missing]
 
     def _range(self) -> str:
-        """Return what is said about the size of the numbers of a vector."""
+        """Return the part of the summary about the range of vector labels."""
         source = self.source
         if source.scale:
             return f", standardized: {source.scale}"
@@ -103,7 +103,7 @@ class Report:
 
 
 def add(tally: Tally, text: str, name: str, count: int = 1) -> None:
-    """Count `text` once more, or `count` times; `name` is remembered if it is the first."""
+    """Add `count` to the tally of `text`; keep `name` if it is the first."""
     before, first = tally.get(text, (0, name))
     tally[text] = (before + count, first)
 
@@ -113,6 +113,6 @@ def _entry(text: str, counted: tuple[int, str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text of file names in one line that any terminal takes: odd bytes and line ends as escapes."""
+    """Return text with file names as one printable line, with undecodable bytes and line ends escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return line.encode("utf-8", "backslashreplace").decode()

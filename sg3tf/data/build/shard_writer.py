@@ -1,4 +1,4 @@
-"""Sharded data sets: distribution of the images over shards, the shards, the manifest."""
+"""Write sharded data sets: distribute images over shards, write shards and the manifest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sg3tf.utils.files import digest_file
 
 @dataclass
 class Shard:
-    """Report of a shard that was written.
+    """Report on a written shard.
 
     Attributes:
-      file: name of the file.
-      digests: of its images, in hexadecimal digits.
-      sizes: bytes of its records with their frames.
+      file: file name.
+      digests: digests of its images, in hexadecimal.
+      sizes: bytes of its records, including their framing.
       skipped: {name: reason} of the images that could not be used.
-      notes: about the images.
+      notes: notes about the images.
     """
 
     file: str
@@ -38,7 +38,7 @@ class Shard:
 
 
 def plan_shards(name: str, num_shards: int, total: int) -> list[tuple[str, range]]:
-    """Distribute `total` images over shards of about equal size; return file name and indices of each."""
+    """Distribute `total` images over shards of about equal size; return the file name and indices of each."""
     num_shards = min(num_shards, total)
     starts = [shard * total // num_shards for shard in range(num_shards + 1)]
     return [

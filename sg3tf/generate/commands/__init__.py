@@ -1,1 +1,1 @@
-"""Commands that generate pictures and videos."""
+"""Commands that generate images and videos."""

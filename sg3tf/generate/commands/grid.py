@@ -1,4 +1,4 @@
-"""Draw many images in one picture, or a sweep of truncations.
+"""Draw a grid of images, or a truncation sweep.
 
 sg3tf generate grid --network=runs/00000-... --seeds=0-63 --out=uncurated.png
 sg3tf generate grid --network=runs/00000-... --seeds=3,7,85 --trunc=0,0.5,1 --out=sweep.png
@@ -20,7 +20,7 @@ def define_flags(options: FlagValues) -> None:
     DEFINE_integer(
         "columns",
         None,
-        "Images in a row; default: one for each --trunc, or as square as possible.",
+        "Images per row; default: one for each --trunc, or as square as possible.",
         lower_bound=1,
         flag_values=options,
     )

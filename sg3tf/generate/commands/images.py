@@ -1,4 +1,4 @@
-"""Write a PNG file for each seed.
+"""Write one PNG file per seed.
 
 sg3tf generate images --network=runs/00000-... --seeds=0-63,85 --trunc=0.7 --outdir=out
 """
@@ -35,13 +35,13 @@ def main(options: FlagValues) -> None:
 
 
 def save_images(network: Network, latents: Latents, outdir: Path, metadata: dict[str, str]) -> None:
-    """Write a PNG file for each of the latents, under its name, with the latents' origin as metadata.
+    """Write one PNG file per latent, under its name, with the latent's origin as metadata.
 
     Args:
         network: the generator.
         latents: the latents.
-        outdir: folder of the files, which is made where it is missing.
-        metadata: more of it, the same for all files.
+        outdir: folder for the files; created if it does not exist.
+        metadata: additional metadata for all files.
     """
     drawn = with_progress(network.images(latents.ws, latents.transform), len(latents))
     for number, (name, image) in enumerate(zip(latents.names(), drawn, strict=True)):

@@ -22,11 +22,11 @@ def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     flags.define_trajectory(options)
     DEFINE_string(
-        "grid", "1x1", "Videos side by side, COLUMNSxROWS, which share the seeds among them.", flag_values=options
+        "grid", "1x1", "Videos side by side, COLUMNSxROWS; the seeds are divided among them.", flag_values=options
     )
     flags.define_picture(
         options,
-        "Video to write: .mp4, .webm or .gif; .png for a strip, no suffix for a folder of PNG.",
+        "Video to write: .mp4, .webm or .gif; .png for a strip; no suffix for a folder of PNG files.",
         (*video.ENDINGS, ".png", ""),
     )
 

@@ -1,4 +1,4 @@
-"""Draw the feature maps of each layer, three of its channels as red, green and blue.
+"""Draw the feature maps of each layer, with three of its channels as red, green and blue.
 
 sg3tf generate layers --network=runs/00000-... --seeds=0,1 --layers=0-13 --out=layers.png
 sg3tf generate layers --network=runs/00000-... --seeds=0 --translate=0,0:0.1,0 --out=layers.mp4
@@ -22,18 +22,18 @@ from sg3tf.utils.progress import with_progress
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     flags.define_trajectory(options)
-    DEFINE_string("layers", None, "Layers and ranges, coarse to fine from 0; default: all.", flag_values=options)
+    DEFINE_string("layers", None, "Layers and ranges, from 0, coarse to fine; default: all.", flag_values=options)
     DEFINE_integer("columns", 8, "Layers side by side.", lower_bound=1, flag_values=options)
     flags.define_picture(
         options,
-        "PNG file with a row for each seed; or a video through them: .mp4, .webm or .gif.",
+        "PNG file with one row per seed; or a video through the seeds: .mp4, .webm or .gif.",
         (".png", *video.ENDINGS),
     )
 
 
 def main(options: FlagValues) -> None:
     """Run the command."""
-    # Imported here, so that --help is answered without TensorFlow.
+    # Imported here, so that --help does not load TensorFlow.
     from sg3tf.generate.feature_maps import LayerPictures, Picture, layers_of
 
     out = Path(options.out)
@@ -41,9 +41,9 @@ def main(options: FlagValues) -> None:
     network = flags.network_from_flags(options)
     positions = flags.parse_positions("layers", options.layers, len(layers_of(network.generator)))
     keyframes = flags.keyframes_from_flags(network, options)
-    if out.suffix == ".png":  # the keyframes alone
+    if out.suffix == ".png":  # only the keyframes
         is_single = len(keyframes) == 1
-        if is_single:  # has no place for several values
+        if is_single:  # a single keyframe takes single values only
             flags.single_truncation(options)
             flags.transform_from_flags(network, options)
         trajectory = dataclasses.replace(trajectory, frames=1, loop=is_single or options.loop)

@@ -1,4 +1,4 @@
-"""Draw a sheet of style mixing: each row's image with each column's styles (arXiv 1812.04948, figure 3).
+"""Draw a style mixing sheet: each row's image with each column's styles (arXiv 1812.04948, figure 3).
 
 sg3tf generate mix --network=runs/00000-... --rows=85,100 --cols=55,821 --layers=coarse --out=mix.png
 """
@@ -24,7 +24,7 @@ def define_flags(options: FlagValues) -> None:
     DEFINE_string(
         "layers",
         "coarse",
-        "Style vectors that come from the columns: coarse, middle, fine, or numbers: 0-6,9.",
+        "Style vectors taken from the columns: coarse, middle, fine, or numbers: 0-6,9.",
         flag_values=options,
     )
     flags.define_picture(options, "PNG file to write.")

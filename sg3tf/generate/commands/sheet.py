@@ -1,4 +1,4 @@
-"""Draw classes side by side, one in each column.
+"""Draw classes side by side, one per column.
 
 sg3tf generate sheet --network=runs/00000-... --seeds=0-7 --classes=0-9 --out=classes.png
 """
@@ -19,10 +19,10 @@ def define_flags(options: FlagValues) -> None:
     flags.define_network(options)
     shared.define_truncation(options)
     shared.define_transform(options)
-    shared.define_seeds(options, "0-7", "Seeds and ranges, one for each row: 0-7,85.")
+    shared.define_seeds(options, "0-7", "Seeds and ranges, one per row: 0-7,85.")
     DEFINE_string(
         "classes", None,
-        "Classes, one for each column: names with commas, or numbers and ranges, 0-3,7; default: all.",
+        "Classes, one per column: names separated by commas, or numbers and ranges, 0-3,7; default: all.",
         flag_values=options,
     )  # fmt: skip
     flags.define_picture(options, "PNG file to write.")

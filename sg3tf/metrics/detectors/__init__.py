@@ -1,6 +1,6 @@
-"""Detectors: features of images that metrics compare.
+"""Detectors: functions that compute image features, which metrics compare.
 
-Those of published metrics are networks from files that the user provides; those of BUILT_IN need none.
+Published metrics use networks from files that the user provides; detectors in BUILT_IN need no files.
 
 from sg3tf.metrics import detectors
 inception = detectors.load("inception", "detectors")
@@ -25,21 +25,21 @@ __all__ = ["BUILT_IN", "DETECTORS", "Detector", "DetectorError", "load", "publis
 
 
 class Detector(Protocol):
-    """A function that computes features of images.
+    """Function that computes features of images.
 
     Attributes:
-        digest: "sha256:..." of the files that it was loaded from, or definition and version of a built-in one.
-        outputs: {output: number of features of an image}.
+        digest: "sha256:..." of the files it was loaded from; for a built-in detector, its definition and version.
+        outputs: {output: number of features per image}.
     """
 
     digest: str
     outputs: dict[str, int]
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{output: float32 [N, D]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
+        """Return {output: float32 [N, D]} for images uint8 [N, H, W, 3] or [N, H, W, 1]; usable in a tf.function."""
 
 
-#: Detectors without files, made for images of a given resolution, whose sides are `min_side` at least.
+#: Detectors without files, created for images of a given resolution with sides of at least `min_side`.
 BUILT_IN: dict[str, type[LaplacianPatches | Scattering]] = {
     "laplacian_patches": LaplacianPatches,
     "scattering": Scattering,
@@ -55,7 +55,7 @@ _FILES = {
 
 
 def published_files(names: Iterable[str]) -> list[PublishedFile]:
-    """Files that detectors are loaded from, each once; `names` are keys of DETECTORS or BUILT_IN."""
+    """Files that the detectors are loaded from, without duplicates; `names` are keys of DETECTORS or BUILT_IN."""
     return [*dict.fromkeys(file for name in names if name not in BUILT_IN for file in _FILES[name])]
 
 
@@ -64,13 +64,13 @@ def load(name: str, folder: str | os.PathLike[str]) -> Any:
 
     Args:
         name: key of DETECTORS.
-        folder: place of the files.
+        folder: folder with the files.
 
     Returns:
-        A Detector; for "lpips" an Lpips.
+        A Detector; for "lpips", an Lpips.
 
     Raises:
-        DetectorError: unknown name, missing files (the message says where they are published), or a wrong one.
+        DetectorError: unknown name, missing files (the message says where they are published), or a wrong file.
     """
     if name not in DETECTORS:
         raise DetectorError(f"detector={name!r}: known are {', '.join(DETECTORS)}")

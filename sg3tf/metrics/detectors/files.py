@@ -1,4 +1,4 @@
-"""Files of published detector networks, and the images that the networks take."""
+"""Files of published detector networks, and conversion of images for the networks."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sg3tf.utils.resolution import Resolution, size_of
 
 
 class DetectorError(ValueError):
-    """A detector that cannot be loaded; one line with the remedy."""
+    """A detector cannot be loaded; the message is one line with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFile:
-    """A file that others published.
+    """A file published by others.
 
     Attributes:
-        name: of the file.
-        url: of the file, or of an archive that contains it.
-        size: bytes of the download.
-        sha256: of the file, as many digits as are known; None: not known here.
-        archive: name of the archive; None: the file is published as it is.
+        name: file name.
+        url: address of the file, or of an archive that contains it.
+        size: size of the download in bytes.
+        sha256: digest of the file, as many digits as are known, or None.
+        archive: name of the archive, or None.
     """
 
     name: str
@@ -38,20 +38,20 @@ class PublishedFile:
 
 
 def find_file(folder: Path, published: PublishedFile) -> Path:
-    """Path of a file in the detector folder.
+    """Return the path of a file in the detector folder.
 
     Raises:
-        DetectorError: it is missing.
+        DetectorError: the file is missing.
     """
     check_files(folder, [published])
     return folder / published.name
 
 
 def check_files(folder: Path, published: Iterable[PublishedFile]) -> None:
-    """Refuse a detector folder that lacks files.
+    """Check that a detector folder has all files.
 
     Raises:
-        DetectorError: one error that names all that are missing.
+        DetectorError: files are missing; one message names all of them.
     """
     missing = [file for file in published if not (folder / file.name).is_file()]
     if missing:
@@ -63,12 +63,12 @@ def check_files(folder: Path, published: Iterable[PublishedFile]) -> None:
 
 
 def names(published: Iterable[PublishedFile]) -> str:
-    """Names of files, separated by commas."""
+    """Comma-separated names of files."""
     return ", ".join(file.name for file in published)
 
 
 def sources(published: Sequence[PublishedFile]) -> str:
-    """Addresses of files that were named, with their sizes and the known digits of their SHA-256."""
+    """Addresses of files, with their sizes and the known digits of their SHA-256."""
     if len(published) == 1:
         return f"it is {_source(published[0])}"
     return "; ".join(f"{file.name} is {_source(file)}" for file in published)
@@ -81,10 +81,10 @@ def _source(published: PublishedFile) -> str:
 
 
 def verified_digest(path: Path, published: PublishedFile) -> str:
-    """SHA-256 of a file, in hexadecimal digits.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        DetectorError: it is not the published file.
+        DetectorError: it differs from the published file's.
     """
     digest = digest_file(path)
     if published.sha256 and not digest.startswith(published.sha256):
@@ -99,7 +99,7 @@ def verified_digest(path: Path, published: PublishedFile) -> str:
 
 
 def check_size(resolution: Resolution, min_side: int) -> None:
-    """Refuse images that are too small.
+    """Check that images are large enough.
 
     Raises:
         DetectorError: a side is shorter than `min_side` pixels.
@@ -110,7 +110,7 @@ def check_size(resolution: Resolution, min_side: int) -> None:
 
 
 def to_rgb(images: tf.Tensor) -> tf.Tensor:
-    """float32 [N, H, W, 3] of images [N, H, W, 3] or gray ones [N, H, W, 1], in the same range."""
+    """Convert images [N, H, W, 3], or gray images [N, H, W, 1], to float32 [N, H, W, 3] in the same range."""
     images = tf.convert_to_tensor(images)
     channels = images.shape[-1] if images.shape.rank == 4 else None
     if channels not in (1, 3):
@@ -120,7 +120,7 @@ def to_rgb(images: tf.Tensor) -> tf.Tensor:
 
 
 def uint8_to_rgb(images: tf.Tensor) -> tf.Tensor:
-    """float32 [N, H, W, 3] from 0 to 255 of images uint8 [N, H, W, 3] or [N, H, W, 1]."""
+    """Convert images uint8 [N, H, W, 3] or [N, H, W, 1] to float32 [N, H, W, 3] in [0, 255]."""
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:
         raise DetectorError(f"images are {images.dtype.name}: must be uint8")

@@ -1,12 +1,13 @@
-"""The Inception network of 2015, from the frozen graph that FID was defined with (Heusel et al. 2017, 1706.08500).
+"""The Inception network of 2015, from the frozen graph used in the definition of FID (Heusel et al. 2017, 1706.08500).
 
-The graph's own first operations are used, most importantly its resize: other resizes move FID by more than training
-does. As published it takes one image at a time; three changes, none of them to a number, let it take a batch:
+The graph's own preprocessing is used, most importantly its resize, because other resizes change FID by more than
+training does. As published, the graph takes one image at a time. Three changes, which leave all numbers as they are,
+let it take a batch:
 
-- `ExpandDims`, which makes a batch of the one image, is replaced by the batch;
-- shapes with a batch size of 1 (the constant of `pool_3/_reshape`, recorded output shapes) leave it open;
+- `ExpandDims`, which adds the batch axis to an image, is replaced by the batch;
+- shapes with a batch size of 1 (the constant of `pool_3/_reshape`, recorded output shapes) get an unknown batch size;
 - `BatchNormWithGlobalNormalization`, which TensorFlow removed from graphs newer than version 8 and so rejects inside
-  any tf.function, becomes `FusedBatchNorm`, the same function.
+  any tf.function, becomes the equivalent `FusedBatchNorm`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _SPATIAL_CHANNELS = 7  # for sFID, Nash et al. 2021 (2103.03841)
 
 
 class Inception(tf.Module):
-    """Features of FID, KID ("pool"), the inception score ("logits") and sFID ("spatial")."""
+    """Features for FID and KID ("pool"), the inception score ("logits") and sFID ("spatial")."""
 
     def __init__(self, graph: Any, digest: str) -> None:
         super().__init__("inception")
@@ -53,7 +54,7 @@ class Inception(tf.Module):
         self.outputs = _check_outputs([tensor.shape for tensor in self._run.get_concrete_function().outputs])
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{output: float32 [N, D]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
+        """Return {output: float32 [N, D]} for images uint8 [N, H, W, 3] or [N, H, W, 1]; usable in a tf.function."""
         _, spatial, pool, logits = self._run(uint8_to_rgb(images))
         features = {"pool": pool, "logits": logits, "spatial": spatial[..., :_SPATIAL_CHANNELS]}
         return {name: tf.reshape(features[name], [-1, dim]) for name, dim in self.outputs.items()}
@@ -63,7 +64,7 @@ def load(folder: Path) -> Inception:
     """Load the network from `classify_image_graph_def.pb`.
 
     Raises:
-        DetectorError: the file is missing, is not a frozen graph, or is one of another network.
+        DetectorError: the file is missing, is not a frozen graph, or belongs to another network.
     """
     path = find_file(folder, PUBLISHED)
     digest = verified_digest(path, PUBLISHED)
@@ -79,7 +80,7 @@ def load(folder: Path) -> Inception:
 
 
 def for_batches(published: Any) -> Any:
-    """The part of the published graph that SHAPES needs, with any number of images at `ExpandDims:0`."""
+    """Return the part of the published graph that SHAPES needs, with any number of images at `ExpandDims:0`."""
     graph = tf.compat.v1.GraphDef(versions=published.versions, node=_ancestors(published))
     nodes = {node.name: node for node in graph.node}
     for node in list(graph.node):
@@ -92,7 +93,7 @@ def for_batches(published: Any) -> Any:
 
 
 def _ancestors(graph: Any) -> list[Any]:
-    """The nodes that the input and the tensors of SHAPES depend on, themselves included."""
+    """Return the nodes on which the input and the tensors of SHAPES depend, including themselves."""
     nodes = {node.name: node for node in graph.node}
     found: dict[str, Any] = {}
     pending = [name.removesuffix(":0") for name in (_INPUT, *SHAPES)]
@@ -107,7 +108,7 @@ def _ancestors(graph: Any) -> list[Any]:
 
 
 def _free_batch(shape: Any) -> None:
-    """Change a constant shape [1, ...] to that of any batch."""
+    """Change a constant shape [1, ...] to one for any batch size."""
     values = tf.make_ndarray(shape.attr["value"].tensor) if shape.op == "Const" else np.zeros(0)
     if values.ndim != 1 or len(values) == 0 or values[0] != 1 or (values < 0).any():
         raise DetectorError(f"{shape.name} is not a constant shape of one image")
@@ -130,7 +131,7 @@ def _replace_batch_norm(node: Any, graph: Any) -> None:
 
 
 def _check_outputs(shapes: list[tf.TensorShape]) -> dict[str, int]:
-    """{output: number of features of an image}; raises DetectorError if the tensors have other shapes than SHAPES."""
+    """Return {output: features per image}; raise DetectorError if the tensors' shapes differ from SHAPES."""
     for (name, expected), shape in zip(SHAPES.items(), shapes, strict=True):
         if tuple(shape) != (None, *expected):
             raise DetectorError(f"{name} is {tuple(shape)}, not {(None, *expected)}")

@@ -1,4 +1,4 @@
-"""Patches of Laplacian pyramids, which the sliced Wasserstein distance compares (arXiv 1710.10196, section 5)."""
+"""Patches of Laplacian pyramids, for the sliced Wasserstein distance (arXiv 1710.10196, section 5)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PATCHES = 128  # of each level of an image
 SIZE = 7  # of a patch, in pixels
 CHANNELS = 3
 PATCH_VALUES = SIZE * SIZE * CHANNELS
-MIN_RESOLUTION = 16  # of the last level, which has what the others leave
+MIN_RESOLUTION = 16  # of the last level, the low-pass residual
 
-_SECOND_AXIS = 2**16  # added to the seed for columns, where they are not drawn with the rows
+_SECOND_AXIS = 2**16  # added to the seed if columns are drawn separately from rows
 _BLUR = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson (1983)
 
 
 class LaplacianPatches:
-    """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image's size down to 16 pixels.
+    """128 patches of 7 x 7 pixels from each level of the Laplacian pyramid, from the image size down to 16 pixels.
 
-    Their positions are drawn by a generator that is seeded by the pixels, so that an image has the same patches on
-    every machine and in every batch.
+    Random positions are seeded by the pixels, so that an image has the same patches on every machine and in every
+    batch.
 
     Args:
         resolution: side of square images, or their Size (width, height); at least 16 each way.
@@ -37,7 +37,7 @@ class LaplacianPatches:
         self.outputs = {"patches": self._levels * PATCHES * PATCH_VALUES}
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{"patches": float32 [N, levels * 128 * 7 * 7 * 3]} of images uint8 [N, H, W, 3] or [N, H, W, 1]."""
+        """Return {"patches": float32 [N, levels * 128 * 7 * 7 * 3]} for images uint8 [N, H, W, 3] or [N, H, W, 1]."""
         seeds = _digests(images)
         patches = [
             _patches(level, seeds + [0, i]) for i, level in enumerate(pyramid(uint8_to_rgb(images), self._levels))
@@ -49,8 +49,8 @@ def pyramid(images: tf.Tensor, levels: int) -> list[tf.Tensor]:
     """Return the Laplacian pyramid of images float32 [N, H, W, C].
 
     Returns:
-        `levels` tensors, each half as wide as the one before. All but the last are differences between an image and
-        what its reduction to half the size keeps of it. Borders are mirrored about the outermost pixels.
+        `levels` tensors, each half the size of the previous one. All but the last are differences between an image and
+        its reconstruction from half the size. Borders are mirrored about the outermost pixels.
     """
     result = []
     for _ in range(levels - 1):
@@ -75,7 +75,7 @@ def _insert_zeros(x: tf.Tensor) -> tf.Tensor:
 
 
 def _digests(images: tf.Tensor) -> tf.Tensor:
-    """A seed for each image, int32 [N, 2]: a sum of its values with fixed random weights, modulo 2^31."""
+    """Seed for each image, int32 [N, 2]: the sum of its values with fixed random weights, modulo 2^31."""
     size = int(np.prod(images.shape[1:]))
     weights = np.random.Generator(np.random.Philox(key=0)).integers(2**31, size=size)
     sums = tf.reduce_sum(tf.cast(tf.reshape(images, [-1, size]), tf.int64) * weights, axis=1) % 2**31
@@ -83,7 +83,7 @@ def _digests(images: tf.Tensor) -> tf.Tensor:
 
 
 def _patches(level: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """Return [N, 128 * 7 * 7 * C] of a level [N, H, W, C]."""
+    """Return patches [N, 128 * 7 * 7 * C] of a level [N, H, W, C]."""
     rows, columns = (side - SIZE + 1 for side in level.shape[1:3])  # positions of a patch along an axis
 
     def draw(seed: tf.Tensor, count: int, below: int) -> tf.Tensor:

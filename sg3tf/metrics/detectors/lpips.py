@@ -20,17 +20,17 @@ PUBLISHED = PublishedFile(
     sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",  # of the file in the package lpips 0.1.4
 )
 
-# ImageNet's mean and standard deviation for images from -1 to 1, rounded as in LPIPS.
+# ImageNet's mean and standard deviation for images in [-1, 1], rounded as in LPIPS.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 
 
-MAX_SIZE = 256  # longer side of the images that published values compare
+MAX_SIZE = 256  # longer side of images for published values
 
 
 def reduce_by_boxes(images: tf.Tensor, max_size: int = MAX_SIZE) -> tf.Tensor:
-    """Images [N, H, W, C], averaged over boxes of pixels if they are larger than `max_size`."""
+    """Average images [N, H, W, C] over boxes of pixels if they are larger than `max_size`."""
     box = max(images.shape[1:3]) // max_size
     return tf.nn.avg_pool2d(images, box, box, "VALID") if box > 1 else images
 
@@ -45,7 +45,7 @@ class Lpips(tf.Module):
         self._weights = [tf.Variable(weight, trainable=False) for weight in weights]
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """float32 [N] between images float32 [N, H, W, 3] or [N, H, W, 1] in [-1, 1], of at least 16 pixels."""
+        """Distances float32 [N] of images float32 [N, H, W, 3] or [N, H, W, 1] in [-1, 1], at least 16x16 pixels."""
         pairs = zip(self._activations(a), self._activations(b), self._weights, strict=True)
         return tf.add_n([tf.reduce_mean(tf.square(p - q) @ w[:, None], [1, 2, 3]) for p, q, w in pairs])
 
@@ -61,7 +61,7 @@ def load(folder: Path) -> Lpips:
     """Load the distance from `vgg16-397923af.pth` and its own `vgg.pth`.
 
     Raises:
-        DetectorError: a file is missing, broken, or of another network.
+        DetectorError: a file is missing, broken, or belongs to another network.
     """
     path = find_file(folder, PUBLISHED)
     linear_digest = verified_digest(path, PUBLISHED)
@@ -72,5 +72,5 @@ def load(folder: Path) -> Lpips:
 
 
 def shapes() -> Mapping[str, tuple[int, ...]]:
-    """Shapes of the weights of each stage, as LPIPS names them."""
+    """Shapes of the weights of each stage, by their names in LPIPS."""
     return {f"lin{i}.model.1.weight": (1, width, 1, 1) for i, width in enumerate(vgg16.WIDTHS)}

@@ -1,7 +1,7 @@
 """VGG16 (Simonyan and Zisserman 2014, 1409.1556), the features of improved precision and recall.
 
-Kynkäänniemi et al. (2019, 1904.06991) use the second fully connected layer, 4096 numbers. docs/detectors.md
-covers their preparation of the images, of which not everything is certain.
+Kynkäänniemi et al. (2019, 1904.06991) use the second fully connected layer, 4096 numbers. docs/detectors.md covers
+their image preprocessing, some of which is uncertain.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PUBLISHED = PublishedFile(
     sha256="397923af",
 )
 
-# Position of each convolution in torchvision's `features`, by stage; there is a pooling between two stages.
+# Index of each convolution in torchvision's `features`, by stage; stages are separated by pooling.
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage
 FEATURES = 4096
 _SIZE = 224
 _POOLED = _SIZE // 2 ** len(STAGES)
 
-# ImageNet's mean and standard deviation, for images from 0 to 1.
+# ImageNet's mean and standard deviation, for images in [0, 1].
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
@@ -55,7 +55,7 @@ class Trunk(tf.Module):
         ]
 
     def __call__(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """The last activations of each stage, before the pooling, of normalized images [N, H, W, 3]."""
+        """Return the last activations of each stage, before pooling, for normalized images [N, H, W, 3]."""
         activations: list[tf.Tensor] = []
         for stage in self._stages:
             if activations:
@@ -85,7 +85,7 @@ class Vgg16(tf.Module):
         ]
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """{"features": float32 [N, 4096]} of images uint8 [N, H, W, 3] or [N, H, W, 1]; usable inside tf.function."""
+        """Return {"features": float32 [N, 4096]} for images uint8 [N, H, W, 3 or 1]; usable in a tf.function."""
         x = tf.raw_ops.ResizeBilinear(images=uint8_to_rgb(images), size=[_SIZE, _SIZE])  # as in graphs of 2019
         x = (x / 255.0 - _MEAN) / _STD
         x = tf.nn.max_pool2d(self._trunk(x)[-1], 2, 2, "VALID")
@@ -99,24 +99,24 @@ def load(folder: Path) -> Vgg16:
     """Load the network from `vgg16-397923af.pth`.
 
     Raises:
-        DetectorError: the file is missing, broken, or of another network.
+        DetectorError: the file is missing, broken, or belongs to another network.
     """
     parameters, digest = read(folder)
     return Vgg16(parameters, f"sha256:{digest}")
 
 
 def read(folder: Path) -> tuple[dict[str, Array], str]:
-    """Read torchvision's parameters, and the SHA-256 of their file."""
+    """Read torchvision's parameters; return them with the SHA-256 of their file."""
     path = find_file(folder, PUBLISHED)
     digest = verified_digest(path, PUBLISHED)
     return read_parameters(path, shapes()), digest
 
 
 def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Read a state dict that has arrays of at least these names and shapes.
+    """Read a state dict that contains at least arrays of these names and shapes.
 
     Raises:
-        DetectorError: it has not, or it cannot be read.
+        DetectorError: an array is missing or has another shape, or the file cannot be read.
     """
     try:
         parameters = torch_file.read(path)
@@ -130,7 +130,7 @@ def read_parameters(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters that are used, as torchvision names them."""
+    """Shapes of all parameters used, by their names in torchvision."""
     result: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for stage, width in zip(STAGES, WIDTHS, strict=True):
@@ -145,5 +145,5 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _variable(value: Array) -> tf.Variable:
-    """Return a variable, which a strategy copies to every device."""
+    """Create a variable, which a strategy copies to every device."""
     return tf.Variable(np.ascontiguousarray(value), trainable=False)

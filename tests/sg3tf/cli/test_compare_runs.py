@@ -128,7 +128,7 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     for arguments, words in (
         ([out], ["no runs"]),
         ([*runs, "--out=x.jpg"], ["out=x.jpg", ".png"]),
-        ([str(tmp_path), out], [str(tmp_path), "no run folder"]),
+        ([str(tmp_path), out], [str(tmp_path), "not a run folder"]),
         ([runs[0], out, "--metric=fid"], [runs[0], "no values of 'fid'", "swd"]),
         ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00002-a", "50 images", "in other"]),
         ([str(mixed), out], [str(mixed), "swd", "100 images, version 1 of the metric; 100 images, version 2"]),

@@ -57,8 +57,8 @@ def test_file(directions: Directions, tmp_path: Path):
 
 def test_other_files(tmp_path: Path):
     (tmp_path / "d.npz").write_text("no")
-    with pytest.raises(ValueError, match="not a file that --save_directions has written"):
+    with pytest.raises(ValueError, match="not a file written by --save_directions"):
         directions_file.load(tmp_path / "d.npz", NUM_WS, W_DIM)
     np.savez(tmp_path / "d.npz", names=["a"])
-    with pytest.raises(ValueError, match="not a file that --save_directions has written"):
+    with pytest.raises(ValueError, match="not a file written by --save_directions"):
         directions_file.load(tmp_path / "d.npz", NUM_WS, W_DIM)

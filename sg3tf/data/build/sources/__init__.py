@@ -1,4 +1,4 @@
-"""Kinds of image collections that a data set can be built from, recognized by their content."""
+"""Image collections from which data sets can be built, recognized by their content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ACCEPTED = (
 
 
 def is_image_files(path: Path) -> bool:
-    """Tell a folder or zip file of images from the other kinds."""
+    """Return True for a folder or zip file of images, False for the other kinds."""
     return _kind(path) is files
 
 
@@ -43,13 +43,13 @@ def find_source(
 
     Args:
       path: file or folder.
-      max_images: list at most this many, spread over the source.
-      labels: list the labels too.
-      missing_labels: use images without a label, in a folder or zip file of images.
-      standardized: labels are numbers, and are shifted and scaled to mean 0 and standard deviation 1.
+      max_images: list at most this many images, spread over the source.
+      labels: list labels, too.
+      missing_labels: keep images without a label, in a folder or zip file of images.
+      standardized: treat labels as numbers, and standardize them to mean 0 and standard deviation 1.
 
     Raises:
-      DataError: `path` does not exist, is of no known kind, or is damaged; or labels are malformed or missing.
+      DataError: `path` does not exist, is of an unknown kind, or is damaged; or labels are malformed or missing.
     """
     refuse_remote(path)
     if not path.exists():
@@ -59,7 +59,7 @@ def find_source(
     if kind is None and path.is_file() and tarfile.is_tarfile(path):
         raise DataError(f"{path} is a tar file of another kind than CIFAR-10: unpack it and give the folder")
     if kind is None:
-        raise DataError(f"{path} is of no known kind; --source takes {_ACCEPTED}")
+        raise DataError(f"{path} is of an unknown kind; --source takes {_ACCEPTED}")
     source = files.find(path, labels, missing_labels, standardized) if kind is files else kind.find(path)
     if not labels and source.label.dim:
         unlabeled = tuple((name, None) for name, _ in source.entries)

@@ -1,4 +1,4 @@
-"""CIFAR-10 in its Python version, cifar-10-python.tar.gz or the folder in it: the 50,000 training images."""
+"""The 50,000 training images of CIFAR-10's Python version, from cifar-10-python.tar.gz or the folder in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FOLDER = "cifar-10-batches-py"
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _META = "batches.meta"
 _SHAPE = (3, 32, 32)
-# The function that rebuilds an array has moved within NumPy; an array names the present one.
+# The function that reconstructs arrays has moved within NumPy; __reduce__ returns the current one.
 _REBUILD = np.empty(0).__reduce__()[0]
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
@@ -33,18 +33,18 @@ _ALLOWED = {
 
 
 def recognizes(path: Path) -> bool:
-    """Return True for the tar file, the folder in it, or a folder that holds that."""
+    """Return True for the tar file, the folder in it, or that folder's parent."""
     if path.is_file():
         return not path.name.endswith(".tfrecords") and tarfile.is_tarfile(path) and _begins_like_cifar(path)
     return (_folder(path) / _BATCHES[0]).is_file()
 
 
 def _begins_like_cifar(path: Path) -> bool:
-    """Look at the first files of a tar file only: listing all of them takes as long as reading it."""
+    """Check only the first files of a tar file: listing all of them takes as long as reading it."""
     try:
         with tarfile.open(path) as archive:
             return any(Path(member.name).name in (*_BATCHES, _META) for member in islice(archive, 20))
-    except (OSError, EOFError, zlib.error, tarfile.TarError):  # a damaged one: `find` says how
+    except (OSError, EOFError, zlib.error, tarfile.TarError):  # damaged: `find` reports the problem
         return "cifar" in path.name
 
 
@@ -52,7 +52,7 @@ def find(path: Path) -> Source:
     """List the images, batch by batch.
 
     Raises:
-      DataError: a batch is missing or is not one of CIFAR-10's.
+      DataError: a batch is missing, or is not from CIFAR-10.
     """
     classes = tuple(name.decode() for name in _entry(_load(path, _META), b"label_names", path, _META))
     entries = []
@@ -101,13 +101,13 @@ def _bytes(path: Path, name: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _members(path: Path) -> dict[str, bytes]:
-    """Return the files in the tar file, which is compressed as a whole and can only be read sequentially."""
+    """Return the files in the tar file, which is compressed as a whole and so must be read sequentially."""
     try:
         with tarfile.open(path) as archive:
             files = ((Path(member.name).name, archive.extractfile(member)) for member in archive)
             found = {name: file.read() for name, file in files if file and name in (*_BATCHES, _META)}
             while archive.fileobj and archive.fileobj.read(1 << 20):
-                pass  # the checksum of a compressed file is compared at its end
+                pass  # read to the end, where the checksum is verified
             return found
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(f"{path} is not a readable tar file: {error}; fetch it again") from error
@@ -118,10 +118,10 @@ def _folder(path: Path) -> Path:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that refuses everything but NumPy arrays and plain containers: a pickle could run any code."""
+    """Unpickler that accepts only NumPy arrays and plain containers, because pickles can run arbitrary code."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}, which no such batch needs") from None
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which CIFAR-10 batches do not need") from None

@@ -1,4 +1,4 @@
-"""Folders and zip files of images; labels from dataset.json or from subfolders."""
+"""Folders and zip files of images, with labels from dataset.json or subfolders."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits
-_LEAST_LIMIT = 2**26  # of the bytes of a file
+_LEAST_LIMIT = 2**26  # of a file's size in bytes
 
-# Folders that divide a data set and are no classes.
+# Folders that are splits of a data set, not classes.
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
@@ -38,13 +38,13 @@ def recognizes(path: Path) -> bool:
 
 
 def find(path: Path, labels: bool = True, missing_labels: bool = False, numbers: bool = False) -> Source:
-    """List the images below `path`; labels come from dataset.json, else from subfolders.
+    """List the images below `path`, with labels from dataset.json or, if there is none, from subfolders.
 
     Args:
       path: folder or zip file.
-      labels: list the labels too.
-      missing_labels: images without a label are used.
-      numbers: whole numbers are numbers rather than classes.
+      labels: list labels, too.
+      missing_labels: keep images without a label.
+      numbers: treat integer labels as numbers rather than classes.
 
     Raises:
       DataError: there are no images, or the labels are malformed or incomplete.
@@ -67,7 +67,7 @@ def find(path: Path, labels: bool = True, missing_labels: bool = False, numbers:
             return Source(path, entries, spec, read, classes, (), remarks + missing + remark)
     entries, classes, unused, remark = _classes_from_folders(top, images)
     spec = LabelSpec("class" if classes else "none", len(classes), missing_labels)
-    if missing_labels and unused:  # in the order of the images, as without classes
+    if missing_labels and unused:  # restore image order, as without classes
         label_of = dict(entries)
         entries, unused = tuple((name, label_of.get(name)) for name in images), ()
     return Source(path, entries, spec, read, classes, unused, remarks + remark)
@@ -85,7 +85,7 @@ def read_file(path: Path, name: str, size: int = -1) -> bytes:
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: it is damaged, or compressed in a way that is unknown here, in a zip file.
+      ValueError: a zip entry is damaged, or uses an unsupported compression.
     """
     if path.is_file():
         archive, entries = _entries(path)
@@ -101,25 +101,26 @@ def read_file(path: Path, name: str, size: int = -1) -> bytes:
 
 
 def _check_size(available: int, wanted: int) -> None:
-    """Refuse to read a whole file that is larger than the pixels of the largest image that Pillow may open.
+    """Check that a file is not larger than the pixels of the largest image that Pillow may open.
 
-    A zip file of a few megabytes can have entries that would fill the memory.
+    Entries of a zip file of a few megabytes can expand to more than the memory.
 
     Raises:
-      ValueError: more bytes than that.
+      ValueError: the file is larger.
     """
-    most = max(_LEAST_LIMIT, _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0))  # Pillow raises above twice as many
+    most = max(_LEAST_LIMIT, _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0))  # Pillow raises at twice as many
     if wanted < 0 and available > most:
         raise ValueError(f"has {available:,} bytes, more than the {most:,} of the largest image that may be opened")
 
 
 def stamp(path: Path, name: str) -> tuple[int, int, int]:
-    """Return the size, checksum and time of a file, which show cheaply that it changed.
+    """Return the size, checksum and modification time of a file, to detect changes cheaply.
 
-    The checksum is that of a zip file, else 0; the time that of the last change in nanoseconds, 0 in a zip file.
+    For a zip entry, the checksum is the stored one and the time is 0. Otherwise, the checksum is 0 and the time is in
+    nanoseconds.
 
     Raises:
-      OSError: the file is not there.
+      OSError: the file does not exist.
     """
     if path.is_file():
         entry = _entries(path)[1][name]
@@ -129,7 +130,7 @@ def stamp(path: Path, name: str) -> tuple[int, int, int]:
 
 
 def zip_version(path: Path) -> tuple[int, ...] | None:
-    """Return numbers that change when a zip file is written anew; None for a folder."""
+    """Return numbers that change when a zip file is rewritten; None for a folder."""
     if not path.is_file():
         return None
     status = path.stat()
@@ -137,13 +138,13 @@ def zip_version(path: Path) -> tuple[int, ...] | None:
 
 
 def _entries(path: Path) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Return an open zip file and its files by name, sorted: a/b.png for ./a/b.png and a\\b.png."""
+    """Return an open zip file and its files by normalized name, sorted: a/b.png for ./a/b.png and a\\b.png."""
     return _opened(path, zip_version(path))
 
 
 @lru_cache(maxsize=8)
 def _opened(path: Path, version: tuple[int, ...] | None) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Open a zip file, again for each `version` of it."""
+    """Open a zip file, and reopen it if its `version` changes."""
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
@@ -156,7 +157,7 @@ def _opened(path: Path, version: tuple[int, ...] | None) -> tuple[zipfile.ZipFil
 
 
 def _decoded(info: zipfile.ZipInfo) -> str:
-    """Return the name of an entry; some programs, such as macOS's Finder, write UTF-8 without saying so."""
+    """Return the name of an entry; some programs, such as macOS's Finder, write UTF-8 without the flag for it."""
     if info.flag_bits & _UTF8_FLAG:
         return info.filename
     try:
@@ -166,7 +167,7 @@ def _decoded(info: zipfile.ZipInfo) -> str:
 
 
 def _files_below(root: Path, folder: Path | None = None, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the names of all files, relative to `root`; links are followed, but not in circles."""
+    """Yield the names of all files, relative to `root`; links are followed, except in cycles."""
     folder = folder or root
     real = os.path.realpath(folder)
     if real in above:
@@ -184,10 +185,10 @@ def _files_below(root: Path, folder: Path | None = None, above: tuple[str, ...] 
 
 
 def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the images among `files` and remarks about the others.
+    """Return the images among `files`, and remarks about the others.
 
-    Images are known by their endings; a file with another ending, or none, by its first bytes. Hidden ones are left
-    out if there are others.
+    Images are recognized by their suffix, or by their first bytes if it is another or missing. Hidden images are left
+    out, unless all are hidden.
     """
     endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
     images: list[str] = []
@@ -197,7 +198,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     for name in files:
         parts = name.split("/")
         if parts[-1].startswith("._") or parts[-1] in (LABELS_FILE, ".DS_Store") or parts[0] == "__MACOSX":
-            continue  # macOS keeps attributes of other files there
+            continue  # macOS stores file attributes there
         if PurePosixPath(name).suffix.lower() in endings or _begins_like_an_image(path, name):
             (hidden if any(part.startswith(".") for part in parts) else images).append(name)
         else:
@@ -210,7 +211,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if hidden:
         remarks.append(f"hidden images left out: {len(hidden)}, e.g. {hidden[0]}")
     if lost:
-        remarks.append(f"links to nothing: {len(lost)}, e.g. {lost[0]}")
+        remarks.append(f"broken links: {len(lost)}, e.g. {lost[0]}")
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)
@@ -229,10 +230,10 @@ def _begins_like_an_image(path: Path, name: str) -> bool:
 def _labels_from_json(
     path: Path, folder: PurePosixPath, images: list[str], missing_labels: bool
 ) -> tuple[list[tuple[str, Given]], tuple[str, ...]]:
-    """Read {"labels": [[name relative to the JSON file, label], ...]}; null: no labels.
+    """Read {"labels": [[name relative to the JSON file, label], ...]}; null means no labels.
 
     Returns:
-      (image, its label) in the order of `images`, and remarks.
+      (image, label) pairs in the order of `images`, and remarks.
     """
     where = f"{path}: {folder / LABELS_FILE}"
     table: dict[str, Given] = {}
@@ -260,7 +261,7 @@ def _labels_from_json(
 
 
 def _key(name: str | PurePosixPath) -> str:
-    """Return the form in which names are compared: accents composed, slashes, no "./"."""
+    """Return the normalized form for comparing names: composed accents, forward slashes, no "./"."""
     return unicodedata.normalize("NFC", posixpath.normpath(str(name).replace("\\", "/")))
 
 
@@ -280,10 +281,10 @@ def _parse_label(label: Any) -> Given:
 def _classes_from_folders(
     top: PurePosixPath, images: list[str]
 ) -> tuple[tuple[tuple[str, Label], ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Use the folders directly below `top`, the deepest folder that all images share, as classes.
+    """Use the folders directly below `top`, the deepest folder that contains all images, as classes.
 
     Returns:
-      Entries, classes, images that belong to none, and remarks.
+      Entries, classes, images without a class, and remarks.
     """
     inner = {name: PurePosixPath(name).relative_to(top).parts for name in images}
     parts = _first_folders(inner.values())

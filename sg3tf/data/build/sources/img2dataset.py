@@ -1,8 +1,8 @@
-"""Output of img2dataset: folders of NNNNN.tfrecord, NNNNN.tar or NNNNN.parquet files with the images; no labels.
+"""Output of img2dataset: folders of NNNNN.tfrecord, NNNNN.tar or NNNNN.parquet files with images; no labels.
 
-Each TFRecord is a tf.train.Example with the image file in the feature `jpg`, `png` or `webp` and its name in `key`;
-Parquet files have columns of these names, and tar files (the form of WebDataset) files with these endings. Parquet
-files without such a column describe the TFRecords or tar files beside them.
+Each TFRecord is a tf.train.Example with the image file in the feature `jpg`, `png` or `webp` and its name in `key`.
+Parquet files have columns with these names, and tar files (the WebDataset format) contain files with these suffixes.
+Parquet files without such a column are metadata for the TFRecords or tar files in the same folder.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ IMAGE_COLUMNS = ("jpg", "png", "webp")
 
 
 def recognizes(path: Path) -> bool:
-    """Return True for a folder of such files."""
+    """Return True for a folder of these files."""
     return path.is_dir() and bool(_files(path))
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the TFRecords of a folder, or else its tar files, or else its Parquet files.
+    """Return a folder's TFRecords; if there are none, its tar files; if there are none, its Parquet files.
 
-    Beside folders, Parquet files describe the images in these.
+    If there are subfolders, Parquet files are metadata for the images in them.
     """
-    tars = [file for file in path.glob("*.tar") if file.stem.isdecimal()]  # others may lie beside pictures
+    tars = [file for file in path.glob("*.tar") if file.stem.isdecimal()]  # other tar files may accompany images
     records = sorted(path.glob("*.tfrecord")) or sorted(tars)
     return records or ([] if any(entry.is_dir() for entry in path.iterdir()) else sorted(path.glob("*.parquet")))
 
 
 def find(path: Path) -> Source:
-    """List the images, file by file; rows of Parquet files whose download failed are left out.
+    """List the images, file by file, except for failed downloads.
 
     Raises:
-      MissingExtraError: the package pyarrow is needed and not installed.
+      MissingExtraError: pyarrow is needed and not installed.
       DataError: a file is damaged, or there are no images.
     """
     entries, failed = [], 0
@@ -115,7 +115,7 @@ def _is_image(member: tarfile.TarInfo) -> bool:
 
 
 class _Parquet:
-    """Images of a Parquet file, of which one group of rows is held in memory at a time."""
+    """Images of a Parquet file, with one row group in memory at a time."""
 
     def __init__(self, file: Path) -> None:
         parquet = require("pyarrow.parquet", extra="parquet", purpose=f"{file}: reading a Parquet file")
@@ -124,7 +124,7 @@ class _Parquet:
             names = self._file.schema_arrow.names
             self._column = next((name for name in IMAGE_COLUMNS if name in names), None)
             self._status = self._file.read(["status"])["status"].to_pylist() if "status" in names else None
-        except (OSError, ValueError) as error:  # pyarrow's errors are of both kinds
+        except (OSError, ValueError) as error:  # pyarrow raises both
             raise DataError(f"{file} is not a readable Parquet file: {error}") from error
         groups = range(self._file.num_row_groups)
         self._starts = np.cumsum([0] + [self._file.metadata.row_group(group).num_rows for group in groups])

@@ -1,4 +1,4 @@
-"""LMDB folders as distributed by LSUN: every value is an encoded image, in the order of the keys; no labels."""
+"""LMDB folders as distributed by LSUN: each value is an encoded image, in key order; no labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find(path: Path) -> Source:
     """List the keys.
 
     Raises:
-      MissingExtraError: the package lmdb is not installed.
+      MissingExtraError: lmdb is not installed.
       DataError: the database is damaged or empty.
     """
     with _open(path).begin() as transaction:

@@ -1,6 +1,6 @@
 """MNIST and data sets in its format: idx files train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or .gz.
 
-The 28x28 digits are padded with two black pixels on every side: 32x32, a power of two, without resampling.
+The 28x28 digits are padded with two black pixels on each side to 32x32, a power of two, without resampling.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _BORDER = 2
 
 
 def recognizes(path: Path) -> bool:
-    """Return True for a folder with such images."""
+    """Return True for a folder with these files."""
     return path.is_dir() and _file(path, _IMAGES).is_file()
 
 
 def find(path: Path) -> Source:
-    """List the images in their order.
+    """List the images in order.
 
     Raises:
-      DataError: a file is missing or damaged, or the number of labels is not that of images.
+      DataError: a file is missing or damaged, or the numbers of labels and images differ.
     """
     images, labels = _load(_file(path, _IMAGES), 3), _load(_file(path, _LABELS), 1)
     if len(images) != len(labels):
@@ -45,7 +45,7 @@ def _read(path: Path, name: str) -> Image.Image:
 
 
 def _file(path: Path, name: str) -> Path:
-    """Return the path of the file with .gz, as it is distributed, or without."""
+    """Return the path of the file, with or without .gz."""
     packed = path / f"{name}.gz"
     return packed if packed.exists() else path / name
 

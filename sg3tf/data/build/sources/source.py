@@ -1,4 +1,4 @@
-"""A source of images in a fixed order, with labels, to build a data set from."""
+"""Source of images for building a data set, in a fixed order, with labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Source:
     """Images in order, with their labels.
 
     Attributes:
-      path: the file or folder that holds them.
-      entries: (name, label) of every image; the name is unique and locates it within `path`.
+      path: file or folder.
+      entries: (name, label) of every image; names are unique and locate images within `path`.
       label: kind and width of the labels.
       read: opens an image by its name; picklable.
-      classes: names of the classes, if known.
-      unused: (name, reason) of images that are there and not among the entries.
+      classes: class names, if known.
+      unused: (name, reason) of existing images that are not among the entries.
       remarks: lines about the source for the summary of a build.
-      scale: of the numbers that the labels were before they were standardized; None if they were not.
+      scale: scale of the labels before standardization; None if they were not standardized.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Data sets of either TFRecord layout, to convert to the other layout or to another resolution."""
+"""Data sets in either TFRecord layout, for conversion to the other layout or another resolution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def recognizes(path: Path) -> bool:
 
 
 def find(path: Path) -> Source:
-    """List the images of the largest resolution, in their order, with their labels.
+    """List the images of the largest resolution in order, with their labels.
 
     Raises:
       DataError: see `sg3tf.data.open_dataset`.

@@ -186,7 +186,7 @@ def test_nothing_usable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 images could be used"):
         build(tmp_path / "empty", tmp_path / "x", BuildConfig(8))
     (tmp_path / "bad.zip").write_text("no zip")
-    with pytest.raises(DataError, match=r"bad\.zip is of no known kind; --source takes a folder or zip file"):
+    with pytest.raises(DataError, match=r"bad\.zip is of an unknown kind; --source takes a folder or zip file"):
         build(tmp_path / "bad.zip", tmp_path / "x", BuildConfig(8))
     assert not (tmp_path / "x").exists()
 

@@ -161,7 +161,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert len(found) == 6  # with cat/back/, which is dog again from another side
     assert [name for name, _ in find_source(source).unused] == ["lost.png", "one.png"]
     (source / "horse").symlink_to("../nowhere")
-    assert find_source(source).remarks == ("links to nothing: 1, e.g. horse",)
+    assert find_source(source).remarks == ("broken links: 1, e.g. horse",)
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
