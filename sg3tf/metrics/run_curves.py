@@ -37,7 +37,7 @@ MAX_LABEL = 60  # characters, for the options that distinguish a group
 
 
 class Definition(NamedTuple):
-    """What the values of a metric must have in common to be compared.
+    """Properties that the values of a metric must share to be comparable.
 
     Distances grow as fewer images are compared, and data_order changes which real images are compared.
 
