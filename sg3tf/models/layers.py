@@ -16,7 +16,7 @@ from sg3tf.models.layer_plan import LOW_PRECISION_RESOLUTIONS
 from sg3tf.models.registration import register
 from sg3tf.models.seeded_normal import standard_normal
 from sg3tf.ops import filtered_lrelu, scale_channels, sum_pixels, upfirdn2d
-from sg3tf.ops.backend import select_backend
+from sg3tf.ops.backend import select_backend, selects_cpu_kernel
 from sg3tf.ops.conv3x3 import conv3x3, has_fast_conv3x3, transposed_kernel
 from sg3tf.utils.resolution import Resolution, image_shape, size_of, to_resolution
 
@@ -399,7 +399,7 @@ def modulated_conv(
     """Convolve with kernel * styles, normalized per output channel if `demodulate`.
 
     It scales input and output channels instead of the weights. The function is the same, but needs neither a kernel
-    per image nor a grouped convolution.
+    per image nor a grouped convolution. 1x1 kernels on CPUs are the exception: one matrix product per image.
 
     Args:
         x: [N, H, W, in].
@@ -419,8 +419,22 @@ def modulated_conv(
     input_scale = styles if input_gain is None else styles * input_gain
     if convolve is full_conv and has_fast_conv3x3(x, kernel):
         return conv3x3(x, kernel, pad=2, in_scale=input_scale, out_scale=output_scale)
+    if kernel.shape[0] == 1 and convolve is full_conv and x.dtype != tf.float16 and selects_cpu_kernel(None):
+        return _kernel_per_image(x, kernel, input_scale, output_scale)
     y = convolve(scale_channels(x, input_scale), kernel)
     return y if output_scale is None else scale_channels(y, output_scale)
+
+
+def _kernel_per_image(
+    x: tf.Tensor, kernel: tf.Tensor, input_scale: tf.Tensor, output_scale: tf.Tensor | None
+) -> tf.Tensor:
+    """Apply a 1x1 convolution with scaled weights: on CPUs, scaling channels takes longer (docs/adr/0042)."""
+    _, height, width, fan_in = x.shape
+    kernels = input_scale[:, :, None] * kernel[0, 0]
+    if output_scale is not None:
+        kernels *= output_scale[:, None, :]
+    y = tf.matmul(tf.reshape(x, [-1, height * width, fan_in]), tf.cast(kernels, x.dtype))
+    return tf.reshape(y, [-1, height, width, kernel.shape[3]])
 
 
 # --- Mapping network (arXiv 1812.04948, section 2) --------------------------------------------------------------------

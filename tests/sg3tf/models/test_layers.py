@@ -384,6 +384,7 @@ def modulated(x: Any, kernel: Any, styles: Any, demodulate: bool = True, gain: f
     )
 
 
+@WITH_AND_WITHOUT_NATIVE
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_modulated_conv_equals_one_kernel_per_image(kernel_size: int, demodulate: bool) -> None:
@@ -393,8 +394,11 @@ def test_modulated_conv_equals_one_kernel_per_image(kernel_size: int, demodulate
     assert relative_error(nchw(modulated(x, kernel, styles, demodulate, 0.7)), expected) < 1e-6
 
 
-def test_modulated_conv_gradients() -> None:
-    arguments = [tf.constant(random(*shape), tf.float64) for shape in ((2, 3, 3, 2), (3, 3, 2, 2), (2, 2))]
+@WITH_AND_WITHOUT_NATIVE
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_modulated_conv_gradients(kernel_size: int) -> None:
+    kernel_shape = (kernel_size, kernel_size, 2, 2)
+    arguments = [tf.constant(random(*shape), tf.float64) for shape in ((2, 3, 3, 2), kernel_shape, (2, 2))]
     ours, differences = tf.test.compute_gradient(modulated, arguments, delta=1e-5)
     for exact, approximate in zip(ours, differences, strict=True):
         np.testing.assert_allclose(exact, approximate, rtol=1e-6, atol=1e-8)
