@@ -205,6 +205,22 @@ void check_small_clamps(Tally* tally) {
   }
 }
 
+// Checks that a problem with more blocks than a grid may have is refused.
+void check_many_images(Tally* tally) {
+  Setup s({2, 2, 1, 1, 11, 11, 0, 0, 1, 1, SG3_ACTIVATE, SG3_FLOAT16, 0.3, 113 << 10, 1, 1, 1});
+  for (const int64_t batch : {0x7fffffffL, 0x80000000L}) {
+    s.problem.batch = batch;
+    with_mma_kernel(s.problem, SG3_FLOAT16, [&](auto kernel) {
+      MmaPlan plan;
+      const bool fits =
+          make_mma_plan<typename decltype(kernel)::Block>(s.problem, 1, {163 << 10, 81 << 10, 108}, &plan);
+      if (fits == (batch < 0x80000000L)) return;
+      ++tally->failures;
+      printf("FAILED: a plan for %ld images\n", long(batch));
+    });
+  }
+}
+
 // Checks that all layers of the networks except ToRGB, which does not resample, have a plan on every GPU, both forward
 // and for their gradients.
 void check_networks(Tally* tally) {
@@ -309,6 +325,7 @@ int run_all(int cases) {
   check({2, 2, 16, 12, 9, 8, 0, 0, 16, 1, SG3_APPLY_MASK, SG3_BFLOAT16, 0.3, 113 << 10, 0x1p90, 3, 1}, &tally);
   check_remainders(&tally);
   check_small_clamps(&tally);
+  check_many_images(&tally);
   check_networks(&tally);
   if (tally.runs < cases / 2 || tally.several_parts < 7) ++tally.failures;
   printf("%d cases, %d on tensor cores, %d in several strips and segments, %d and %d radial, %d failures\n", cases,
