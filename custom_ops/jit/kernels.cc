@@ -30,11 +30,10 @@ class ScopedContext {
       error_ = fail(kNotInitialized, reason);
       return;
     }
-    const int error = driver_->cuStreamGetCtx(stream, &context_);
-    if (error != kSuccess || driver_->cuCtxPushCurrent(context_) != kSuccess) {
-      error_ = failed("cuStreamGetCtx", error == kSuccess ? kInvalidValue : error);
-      return;
-    }
+    error_ = check("cuStreamGetCtx", driver_->cuStreamGetCtx(stream, &context_));
+    if (error_) return;
+    error_ = check("cuCtxPushCurrent", driver_->cuCtxPushCurrent(context_));
+    if (error_) return;
     pushed_ = true;
     error_ = check("cuCtxGetDevice", driver_->cuCtxGetDevice(&device_));
   }

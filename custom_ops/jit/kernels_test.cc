@@ -172,6 +172,8 @@ void test_large_parameters() {
 void test_failures() {
   setenv("FAKE_CUDA_FAIL", "cuStreamGetCtx=201", 1);
   check_failure(launch_one(), 201, {"cuStreamGetCtx", "201"});
+  setenv("FAKE_CUDA_FAIL", "cuCtxPushCurrent=201", 1);
+  check_failure(launch_one(), 201, {"cuCtxPushCurrent", "201"});
   setenv("FAKE_CUDA_FAIL", "cuModuleLoadData=209", 1);
   check_failure(launch_one(), 209, {"CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA 12.4", "nvcc 12.9", "newer driver"});
   setenv("FAKE_CUDA_FAIL", "cuModuleGetFunction=500", 1);
