@@ -80,7 +80,7 @@ def op_package(gpu = True):
         )
         cc_library(
             name = "cuda",
-            srcs = native.glob(["launch*.cc"]),
+            srcs = native.glob(["launch*"]),
             hdrs = native.glob(["cuda_*.h", "*_variant.h"]),
             visibility = ["//custom_ops/jit:__pkg__"],
             deps = [":headers", "//custom_ops/resampling:launch"],

@@ -387,8 +387,10 @@ bool make_mma_plan(const Sg3FilteredLrelu& problem, int aligned, const SharedLim
   Block* const kind = nullptr;
   const int64_t chunks = (problem.channels + kMmaChannels - 1) / kMmaChannels;
   const int64_t most_blocks = (int64_t(1) << 31) - 1;
-  const int64_t pixels = problem.down.y.out_size * problem.down.x.out_size;
-  if (problem.batch * chunks * pixels > 64 * most_blocks || problem.channels * pixels > most_blocks) return false;
+  const Sg3Axis &y = problem.down.y, &x = problem.down.x;
+  const int64_t most_parts = ((y.out_size + 7) / 8) * ((x.out_size + 7) / 8);
+  if (problem.batch * chunks * most_parts > most_blocks) return false;
+  if (problem.channels * y.out_size * x.out_size > most_blocks) return false;
   MmaPlan p = {};
   p.y = mma_axis(problem.up.y, problem.down.y);
   p.x = mma_axis(problem.up.x, problem.down.x);

@@ -441,7 +441,7 @@ struct MmaTile {
       const int last = p.x.up_size - l.left, end = strip == p.x.parts - 1 ? last : smaller(last, p.x.outputs * DOWN);
       const int first = larger(0, -l.left), word = word_of(lane);
       l.first_word = word - first;
-      l.count_words = owned && l.width > 0 ? end - first : 0;
+      l.count_words = owned && l.width > 0 ? larger(0, end - first) : 0;  // a strip may lie beside the image
       l.written = reinterpret_cast<uint16_t*>(mask_row(sample_y) + l.left + word) + lane.lane % 2;
     }
     return l;

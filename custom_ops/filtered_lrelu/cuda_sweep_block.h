@@ -318,8 +318,9 @@ struct SweepBlock {
     const int left = first_sample(p.x, strip);
     // A thread's channel is also the number of the sample in a step whose mask word it reads or writes. Beyond
     // word_end, other blocks write.
-    const int word_end =
-        MODE == SG3_ACTIVATE_AND_MASK && strip + 1 < p.x.parts ? left + p.x.outputs * DOWN : p.x.up_size;
+    const int next_left = left + p.x.outputs * DOWN;
+    const bool shares_row = MODE == SG3_ACTIVATE_AND_MASK && strip + 1 < p.x.parts && next_left < p.x.up_size;
+    const int word_end = shares_row ? next_left : p.x.up_size;
     uint32_t* words = mask + ((image * p.chunks + chunk) * p.y.up_size + sample_y) * p.x.up_size;
     const bool has_words = inside && (MODE == SG3_APPLY_MASK || owned);
 

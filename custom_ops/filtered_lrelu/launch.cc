@@ -9,6 +9,7 @@
 #include "custom_ops/filtered_lrelu/cuda_plan.h"
 #include "custom_ops/filtered_lrelu/cuda_pointwise_plan.h"
 #include "custom_ops/filtered_lrelu/cuda_sweep_plan.h"
+#include "custom_ops/filtered_lrelu/launch_check.h"
 #include "custom_ops/filtered_lrelu/problem.h"
 
 namespace sg3::cuda {
@@ -69,18 +70,9 @@ int launch_sweep(const Sg3FilteredLrelu& problem, int type, const SweepShape& sh
                 sweep_taps(problem), t.x, t.bias, t.y, t.mask);
 }
 
-bool is_valid(const Sg3FilteredLrelu& p, int type, const Tensors& t) {
-  const bool has_mode = p.mode == SG3_ACTIVATE || p.mode == SG3_ACTIVATE_AND_MASK || p.mode == SG3_APPLY_MASK;
-  const bool has_mask = p.mode == SG3_ACTIVATE || t.mask;
-  const bool has_factors = p.up.y.down == 1 && p.up.x.down == 1 && p.down.y.up == 1 && p.down.x.up == 1;
-  const bool fits = p.down.y.in_size == p.up.y.out_size && p.down.x.in_size == p.up.x.out_size;
-  return has_mode && has_mask && has_factors && fits && is_supported(type) && is_representable(p.up) &&
-         is_representable(p.down);
-}
-
 int launch_filtered_lrelu(const Sg3FilteredLrelu& problem, int type, const Tensors& t) {
   if (problem.batch * problem.channels * problem.down.y.out_size * problem.down.x.out_size == 0) return kSuccess;
-  if (!is_valid(problem, type, t)) return fail(kInvalidValue, "not a valid problem for CUDA");
+  if (!is_valid(problem, type, t.mask)) return fail(kInvalidValue, "not a valid problem for CUDA");
   if (is_pointwise(problem)) return launch_pointwise(problem, type, t);
   SharedLimits limits;
   int error = shared_limits(t.stream, &limits);

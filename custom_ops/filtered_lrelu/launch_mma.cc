@@ -1,6 +1,7 @@
 // The launcher of filtered_lrelu on tensor cores: float16 and bfloat16 images, filters and factors of StyleGAN3.
 // Returns kNotSupported for anything else; compute capability 8.0 or newer.
 
+#include "custom_ops/filtered_lrelu/launch_check.h"
 #include "custom_ops/filtered_lrelu/mma_variant.h"
 #include "custom_ops/resampling/cuda/launch.h"
 
@@ -10,9 +11,7 @@ extern "C" int sg3_cuda_filtered_lrelu_mma(const Sg3FilteredLrelu* problem, int 
   using namespace sg3::cuda;
   const Sg3FilteredLrelu& p = *problem;
   if (p.batch * p.channels * p.down.y.out_size * p.down.x.out_size == 0) return kSuccess;
-  if (!is_representable(p.up) || !is_representable(p.down) || (p.mode != SG3_ACTIVATE && !mask)) {
-    return fail(kInvalidValue, "not a valid problem for CUDA");
-  }
+  if (!is_valid(p, type, mask)) return fail(kInvalidValue, "not a valid problem for CUDA");
   if (!has_tensor_cores(stream)) return fail(kNotSupported, "tensor cores need compute capability 8.0 or newer");
   SharedLimits limits;
   int error = shared_limits(stream, &limits);

@@ -100,6 +100,31 @@ struct LreluSetup {
   }
 };
 
+// The mask of SG3_ACTIVATE_AND_MASK while one block writes it: unwritten at first, with room before and behind.
+class BlockMask {
+ public:
+  explicit BlockMask(size_t size) : words_(size + 2 * kRoom, kUnwritten) {}
+
+  uint32_t* data() { return words_.data() + kRoom; }
+
+  // Moves the block's words to the mask. Returns the number of those outside, and of those that were there already.
+  int move_to(std::vector<uint32_t>* mask) {
+    int misplaced = 0;
+    for (size_t i = 0; i < words_.size(); ++i) {
+      if (words_[i] == kUnwritten) continue;
+      const bool inside = i >= kRoom && i - kRoom < mask->size();
+      misplaced += !inside || (*mask)[i - kRoom] != kUnwritten;
+      if (inside) (*mask)[i - kRoom] = words_[i];
+      words_[i] = kUnwritten;
+    }
+    return misplaced;
+  }
+
+ private:
+  static constexpr size_t kRoom = 4096;
+  std::vector<uint32_t> words_;
+};
+
 }  // namespace sg3::cuda
 
 #endif  // SG3TF_CUSTOM_OPS_FILTERED_LRELU_LRELU_HOST_TEST_H_

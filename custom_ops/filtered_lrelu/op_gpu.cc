@@ -11,7 +11,7 @@ struct Gpu {
                              const FilteredLreluArrays& arrays) {
     const int code = sg3_cuda_filtered_lrelu_fastest(&problem, type, arrays.x, arrays.bias, arrays.y, arrays.mask,
                                                      cuda_stream(context));
-    return launch_status("Sg3>FilteredLrelu", code);
+    return launch_status(context, code);
   }
 };
 

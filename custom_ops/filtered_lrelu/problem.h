@@ -23,7 +23,8 @@ struct Sg3FilteredLrelu {
 };
 
 // The mask has two bits per upsampled sample: uint32 [batch, ceil(channels / 16), up.y.out_size, up.x.out_size]. Bit
-// c % 16 is set if channel c was negative, bit 16 + c % 16 if it was clamped.
+// c % 16 is set if channel c was negative, bit 16 + c % 16 if it was clamped. NaN counts as clamped, except on tensor
+// cores, where it would take another instruction.
 enum { SG3_MASK_CHANNELS = 16 };
 
 // Computes y [batch, down.y.out_size, down.x.out_size, channels] from x [batch, up.y.in_size, up.x.in_size, channels]

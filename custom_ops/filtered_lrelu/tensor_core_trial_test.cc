@@ -64,6 +64,30 @@ std::string used_once(int type, int crop, double clamp = 256, void* array = kArr
   return cuda.function;
 }
 
+// Both launchers refuse the same problems.
+void test_invalid() {
+  static const std::vector<double> taps(12, 1. / 12);
+  const Sg3Axis up = testing::axis(84, 2, 1, 11, 10, 12), down = testing::axis(up.out_size, 1, 2, 0, 0, 12);
+  const Sg3Stage first = {up, up, 1, taps.data(), taps.data()}, second = {down, down, 1, taps.data(), taps.data()};
+  const Sg3FilteredLrelu valid = {8, 512, first, second, 0.2, 256, SG3_ACTIVATE_AND_MASK};
+  const auto is_refused = [&](const char* what, const Sg3FilteredLrelu& problem, void* mask) {
+    for (const auto launcher : {sg3_cuda_filtered_lrelu, sg3_cuda_filtered_lrelu_mma}) {
+      const int result = launcher(&problem, SG3_FLOAT16, kArray, kArray, kArray, mask, kArray);
+      check(result == kInvalidValue && fake().launches == 0, what);
+    }
+  };
+  is_refused("no mask", valid, nullptr);
+  Sg3FilteredLrelu wrong = valid;
+  wrong.mode = 3;
+  is_refused("no mode", wrong, kArray);
+  wrong = valid;
+  --wrong.down.x.in_size;
+  is_refused("stages that do not fit", wrong, kArray);
+  wrong = valid;
+  wrong.up.y.down = 2;
+  is_refused("a factor that must be 1", wrong, kArray);
+}
+
 // Calls it twice.
 std::string used(int type, int crop) {
   const std::string kernel = used_once(type, crop);
@@ -135,6 +159,7 @@ int main(int, char** argv) {
     check(used_once(SG3_FLOAT16, 0, 1e-3) == kFma && fake().launches == 1, "untried");
     check(used(SG3_FLOAT16, 0) == kTensor, "with another clamp");
   });
+  scenario("problems that are not valid", test_invalid);
   expect("compute capability 7.5", kFma, [] { setenv("FAKE_CUDA_ARCH", "75", 1); });
   return report();
 }

@@ -67,11 +67,19 @@ class Nvrtc : public Compiler {
 
   std::string name() const override { return "NVRTC " + version(); }
 
+  std::string options() const override {
+    std::string text;
+    for (const char* option : kOptions) text += option + std::string(" ");
+    for (const Source& header : kStandardHeaders) text += header.text;
+    return text;
+  }
+
   bool compile(const std::string& program, int arch, std::string* image, std::string* log) const override {
     const bool is_known = newest_arch(arch) == arch;
     const std::string target = (is_known ? "sm_" : "compute_") + std::to_string(newest_arch(arch));
     const std::string target_option = "--gpu-architecture=" + target;
-    const char* options[] = {target_option.c_str(), "--std=c++17", "--device-as-default-execution-space"};
+    std::vector<const char*> options = {target_option.c_str()};
+    options.insert(options.end(), std::begin(kOptions), std::end(kOptions));
     std::vector<const char*> names, texts;
     const auto add = [&](const Source& source) {
       names.push_back(source.name);
@@ -82,7 +90,7 @@ class Nvrtc : public Compiler {
     void* handle;
     int error = create_(&handle, program.c_str(), "sg3tf.cu", int(names.size()), texts.data(), names.data());
     if (error == 0) {
-      error = compile_(handle, int(std::size(options)), options);
+      error = compile_(handle, int(options.size()), options.data());
       *log = text(handle, log_size_, log_);
       if (error == 0) *image = is_known ? text(handle, cubin_size_, cubin_) : text(handle, ptx_size_, ptx_);
       destroy_(&handle);
@@ -91,6 +99,8 @@ class Nvrtc : public Compiler {
   }
 
  private:
+  static constexpr const char* kOptions[] = {"--std=c++17", "--device-as-default-execution-space"};
+
   Nvrtc() = default;
 
   std::string version() const {
@@ -195,6 +205,8 @@ class Nvcc : public Compiler {
 
   std::string name() const override { return "nvcc " + version_; }
 
+  std::string options() const override { return "-std=c++17 -O3"; }
+
   bool compile(const std::string& program, int arch, std::string* image, std::string* log) const override {
     const TemporaryFolder folder;
     const std::filesystem::path& path = folder.path();
@@ -207,7 +219,7 @@ class Nvcc : public Compiler {
     const int known = largest_architecture(arch);
     const std::string target = known == arch ? " -cubin -arch=sm_" : " -ptx -arch=compute_";
     const std::string command = "cd " + quoted(path.string()) + " && " + quoted(command_) + target +
-                                std::to_string(known) + " -std=c++17 -O3 -I. -o out sg3tf.cu > log 2>&1";
+                                std::to_string(known) + " " + options() + " -I. -o out sg3tf.cu > log 2>&1";
     const bool ok = system(command.c_str()) == 0;
     *log = read_file(path / "log");
     if (ok) *image = read_file(path / "out");

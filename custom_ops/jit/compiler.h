@@ -15,6 +15,9 @@ class Compiler {
   // Returns the name and version, such as "NVRTC 12.9".
   virtual std::string name() const = 0;
 
+  // Returns all that an image depends on besides its program, the embedded sources, name() and the card: options.
+  virtual std::string options() const = 0;
+
   // Compiles a program that includes embedded sources, for compute capability `arch` (90 for 9.0). The image is a
   // cubin, or PTX if the compiler does not support the card yet. On failure, returns false and the compiler's log.
   virtual bool compile(const std::string& program, int arch, std::string* image, std::string* log) const = 0;

@@ -74,6 +74,8 @@ void test_nvcc() {
   std::string image, log;
   check(nvcc->compile("the program\n", 89, &image, &log), log);
   for (const char* part : {"the program\n", "Sg3Stage", "-arch=sm_89", "-cubin"}) check_contains(image, part);
+  check(!nvcc->options().empty(), "no options");
+  check_contains(image, nvcc->options());
   check(nvcc->compile("the program\n", 120, &image, &log), "a newer card");  // the driver compiles PTX for it
   for (const char* part : {"-arch=compute_90", "-ptx"}) check_contains(image, part);
   check(!nvcc->compile("wrong\n", 89, &image, &log), "a wrong program");

@@ -1,4 +1,4 @@
-// Compiled code on disk: one file per program, compiler, architecture and driver.
+// Compiled code on disk: one file per program, compiler, options, architecture and driver.
 //
 // A file holds the digest of its image, then the image. Files appear atomically, and a damaged file counts as missing.
 // If the folder cannot be written, there is no cache.

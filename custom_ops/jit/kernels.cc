@@ -30,11 +30,10 @@ class ScopedContext {
       error_ = fail(kNotInitialized, reason);
       return;
     }
-    const int error = driver_->cuStreamGetCtx(stream, &context_);
-    if (error != kSuccess || driver_->cuCtxPushCurrent(context_) != kSuccess) {
-      error_ = failed("cuStreamGetCtx", error == kSuccess ? kInvalidValue : error);
-      return;
-    }
+    error_ = check("cuStreamGetCtx", driver_->cuStreamGetCtx(stream, &context_));
+    if (error_) return;
+    error_ = check("cuCtxPushCurrent", driver_->cuCtxPushCurrent(context_));
+    if (error_) return;
     pushed_ = true;
     error_ = check("cuCtxGetDevice", driver_->cuCtxGetDevice(&device_));
   }
@@ -145,7 +144,7 @@ class Kernels {
     if (const int error = scope.attribute(kCapabilityMinor, &minor)) return error;
     const int arch = major * 10 + minor;
     const std::filesystem::path folder = cache_folder();
-    const std::string key = cache_key(program, *name, arch, driver_version);
+    const std::string key = cache_key(program, *compiler, arch, driver_version);
     if (read_cached(folder, key, image)) return kSuccess;
     if (seconds_ > kQuietSeconds && !announced_) {
       announced_ = true;
@@ -163,13 +162,14 @@ class Kernels {
   }
 
   // The key covers all embedded sources, not only those that the program includes.
-  static std::string cache_key(const std::string& program, const std::string& compiler, int arch, int driver_version) {
+  static std::string cache_key(const std::string& program, const Compiler& compiler, int arch, int driver_version) {
     static const std::string sources = [] {
       std::string all;
       for (int i = 0; i < kNumSources; ++i) all += std::string(kSources[i].name) + "\n" + kSources[i].text;
       return digest(all);
     }();
-    return program + sources + "\n" + compiler + "\nsm_" + std::to_string(arch) + "\n" + std::to_string(driver_version);
+    return program + sources + "\n" + compiler.name() + "\n" + compiler.options() + "\nsm_" + std::to_string(arch) +
+           "\n" + std::to_string(driver_version);
   }
 
   std::mutex mutex_, compiling_;

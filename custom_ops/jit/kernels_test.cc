@@ -15,6 +15,7 @@
 #include "custom_ops/jit/testing/checks.h"
 #include "custom_ops/jit/testing/fake_driver.h"
 #include "custom_ops/resampling/cuda/launch.h"
+#include "custom_ops/upfirdn2d/problem.h"
 
 namespace sg3::jit {
 namespace {
@@ -74,6 +75,23 @@ void test_launch() {
 void test_many_blocks() {
   check(cuda::launch(kVariant, int64_t(1) << 40, 64, 0, kStream, 0) == kSuccess, "launch");
   check(fake().grid[0] == 0x7fffffff, "the largest grid");
+}
+
+// Only the general kernel of upfirdn2d loops over more blocks than a grid may have.
+void test_many_images() {
+  const double taps[12] = {};
+  const auto used = [&](int64_t batch, int64_t channels) {
+    const Sg3Axis axis = {1, 1, 0, 4, 4, 1};
+    const Sg3Upfirdn2d problem = {batch, channels, {axis, axis, 1, taps, taps}};
+    void* const array = reinterpret_cast<void*>(4096);  // never read
+    check(sg3_cuda_upfirdn2d(&problem, SG3_FLOAT32, array, array, kStream) == kSuccess, sg3_cuda_message(0));
+    return std::string(fake().function);
+  };
+  const int64_t most = 0x7fffffff;
+  check(used(most, 8) == "upfirdn2d_strip" && fake().grid[0] == most, "strips");
+  check(used(most + 1, 8) == "upfirdn2d" && fake().grid[0] == most, "too many strips");
+  check(used(most, 3) == "upfirdn2d_image" && fake().grid[0] == most, "images");
+  check(used(most + 1, 3) == "upfirdn2d" && fake().grid[0] == most, "too many images");
 }
 
 struct Plan {
@@ -154,6 +172,8 @@ void test_large_parameters() {
 void test_failures() {
   setenv("FAKE_CUDA_FAIL", "cuStreamGetCtx=201", 1);
   check_failure(launch_one(), 201, {"cuStreamGetCtx", "201"});
+  setenv("FAKE_CUDA_FAIL", "cuCtxPushCurrent=201", 1);
+  check_failure(launch_one(), 201, {"cuCtxPushCurrent", "201"});
   setenv("FAKE_CUDA_FAIL", "cuModuleLoadData=209", 1);
   check_failure(launch_one(), 209, {"CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA 12.4", "nvcc 12.9", "newer driver"});
   setenv("FAKE_CUDA_FAIL", "cuModuleGetFunction=500", 1);
@@ -204,6 +224,7 @@ int main(int, char** argv) {
   };
   run("launch", test_launch);
   run("many blocks", test_many_blocks);
+  run("many images", test_many_images);
   run("parameters", test_parameters);
   run("limits", test_limits);
   run("threads", test_threads);

@@ -41,15 +41,19 @@ jit::Variant variant_of(const std::string& name, int type, Shape shape) {
           {{"SG3_TYPE", element}, {"SG3_SHAPE", text(shape)}}};
 }
 
-// The first two return false if they do not support the problem; otherwise they write the result of the launch to
-// `error`. They do not handle more blocks than a grid may have: images of the usual sizes would take terabytes.
+// The first two return false if they do not support the problem, or if it takes more blocks than a grid may have, over
+// which their kernels do not loop; otherwise they write the result of the launch to `error`.
 bool launch_strip(const Sg3Upfirdn2d& problem, int type, const Tensors& t, int* error) {
-  return with_strip_shape(problem, is_aligned(t.x) && is_aligned(t.y), [&](auto shape) {
+  bool fits = false;
+  const auto launch_shape = [&](auto shape) {
     using Shape = decltype(shape);
     const StripPlan plan = strip_plan<Shape>(problem);
+    fits = num_blocks(plan) <= kMaxBlocks;
+    if (!fits) return;
     *error = launch(variant_of("strip", type, shape), num_blocks(plan), plan.threads, 0, t.stream, plan,
                     strip_taps<Shape>(problem), t.x, t.y);
-  });
+  };
+  return with_strip_shape(problem, is_aligned(t.x) && is_aligned(t.y), launch_shape) && fits;
 }
 
 bool launch_image(const Sg3Upfirdn2d& problem, int type, const SharedLimits& limits, const Tensors& t, int* error) {
@@ -57,7 +61,7 @@ bool launch_image(const Sg3Upfirdn2d& problem, int type, const SharedLimits& lim
   const auto launch_shape = [&](auto shape) {
     using Shape = decltype(shape);
     ImagePlan plan;
-    fits = make_image_plan<Shape>(problem, limits, &plan);
+    fits = make_image_plan<Shape>(problem, limits, &plan) && num_blocks(plan) <= kMaxBlocks;
     if (!fits) return;
     Taps<kImageTaps> taps;
     image_taps<Shape>(problem, plan, taps.at);

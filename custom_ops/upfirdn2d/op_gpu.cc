@@ -9,7 +9,7 @@ namespace {
 struct Gpu {
   static absl::Status launch(tensorflow::OpKernelContext* context, const Sg3Upfirdn2d& problem, Sg3Type type,
                              const Upfirdn2dArrays& arrays) {
-    return launch_status("Sg3>Upfirdn2d", sg3_cuda_upfirdn2d(&problem, type, arrays.x, arrays.y, cuda_stream(context)));
+    return launch_status(context, sg3_cuda_upfirdn2d(&problem, type, arrays.x, arrays.y, cuda_stream(context)));
   }
 };
 

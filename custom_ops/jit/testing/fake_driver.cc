@@ -41,7 +41,10 @@ int cuGetErrorName(int result, const char** name) {
 }
 
 int cuStreamGetCtx(void*, void** result) { return *result = &context, result_of("cuStreamGetCtx"); }
-int cuCtxPushCurrent_v2(void*) { return ++fake_cuda.contexts, 0; }
+int cuCtxPushCurrent_v2(void*) {
+  if (const int error = result_of("cuCtxPushCurrent")) return error;
+  return ++fake_cuda.contexts, 0;
+}
 int cuCtxPopCurrent_v2(void**) { return --fake_cuda.contexts, 0; }
 int cuCtxGetDevice(int* device) { return *device = 0; }
 

@@ -111,66 +111,7 @@ SG3_HD void store_tile(Worker w, const float* tile, Pixels<T> image, int y, int 
   }
 }
 
-// Upsampling in transposed form: every input is added to the TAPS samples that it contributes to. After a push, the
-// first UP sums are complete. Shifting the sums is free, because the same instruction also adds to them.
-template <int UP, int TAPS>
-struct Upsampler {
-  float sums[TAPS] = {};
-
-  SG3_HD void push(float input, const float* taps) {
-    SG3_UNROLL for (int j = 0; j < TAPS; ++j) {
-      const float before = j + UP < TAPS ? sums[j + UP] : 0.f;
-      sums[j] = before + input * taps[TAPS - 1 - j];
-    }
-  }
-};
-
-// Downsampling in transposed form: a push adds DOWN samples to the outputs that they contribute to, and completes
-// one.
-template <int DOWN, int TAPS>
-struct Downsampler {
-  static constexpr int kReach = TAPS / DOWN;  // outputs that a sample contributes to
-  float sums[kReach] = {};
-
-  SG3_HD float push(const float* samples, const float* taps) {
-    SG3_UNROLL for (int m = 0; m < kReach; ++m) {
-      float sum = m + 1 < kReach ? sums[m + 1] : 0.f;
-      SG3_UNROLL for (int p = 0; p < DOWN; ++p) sum += samples[p] * taps[(kReach - 1 - m) * DOWN + p];
-      sums[m] = sum;
-    }
-    return sums[0];
-  }
-};
-
-// Resamples a line of a tile: output o is the sum of taps[k] * get(i) over UP * i = o * DOWN + phase - (UP - 1) + k.
-// Calls get(i) for the inputs in order, and put(o, value) for 0 <= o < outputs. UP or DOWN must be 1, and TAPS a
-// multiple of the other one.
-template <int UP, int DOWN, int TAPS, class Get, class Put>
-SG3_HD void resample_line(int inputs, int outputs, int phase, const float* line_taps, Get get, Put put) {
-  static_assert(UP == 1 || DOWN == 1, "");
-  float taps[TAPS];
-  SG3_UNROLL for (int k = 0; k < TAPS; ++k) taps[k] = line_taps[k];
-  if constexpr (UP > 1) {
-    Upsampler<UP, TAPS> upsampler;
-    for (int i = 0; i < inputs; ++i) {
-      upsampler.push(get(i), taps);
-      const int first = UP * (i + 1) - TAPS - phase;
-      SG3_UNROLL for (int j = 0; j < UP; ++j) {
-        if (unsigned(first + j) < unsigned(outputs)) put(first + j, upsampler.sums[j]);
-      }
-    }
-  } else {
-    Downsampler<DOWN, TAPS> downsampler;
-    for (int o = 1 - downsampler.kReach; o < outputs; ++o) {
-      float samples[DOWN];
-      SG3_UNROLL for (int p = 0; p < DOWN; ++p) samples[p] = get((o + downsampler.kReach - 1) * DOWN + p);
-      const float value = downsampler.push(samples, taps);
-      if (o >= 0) put(o, value);
-    }
-  }
-}
-
-// Returns output o of a line, defined as above, for any factors and taps. Samples are `stride` floats apart.
+// Returns output o of a line: the sum of taps[k] * line[i * stride] over up * i = o * down + phase - (up - 1) + k.
 SG3_HD float resample_at(int o, int up, int down, int phase, int num_taps, const float* taps, const float* line,
                          int stride) {
   const int position = o * down + phase;

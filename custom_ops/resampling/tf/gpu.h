@@ -3,8 +3,6 @@
 #ifndef SG3TF_CUSTOM_OPS_RESAMPLING_TF_GPU_H_
 #define SG3TF_CUSTOM_OPS_RESAMPLING_TF_GPU_H_
 
-#include <string>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "custom_ops/jit/kernels.h"
@@ -17,11 +15,11 @@ inline void* cuda_stream(tensorflow::OpKernelContext* context) {
   return context->op_device_context()->stream()->platform_specific_handle().stream;
 }
 
-// Converts the result of a launcher.
-inline absl::Status launch_status(const std::string& operation, int code) {
+// Converts the result of a launcher for the operation of `context`.
+inline absl::Status launch_status(tensorflow::OpKernelContext* context, int code) {
   if (code == 0) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat(operation, ": ", sg3_cuda_message(code), "; SG3TF_OPS=xla does without this operation"));
+  return absl::InternalError(absl::StrCat(context->op_kernel().type_string(), ": ", sg3_cuda_message(code),
+                                          "; SG3TF_OPS=xla does without this operation"));
 }
 
 }  // namespace sg3
