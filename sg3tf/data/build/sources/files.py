@@ -23,6 +23,7 @@ from sg3tf.data.labels import MISSING_LABELS_REMEDY, Given, Label, LabelSpec, nu
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
+_NOT_DECODED = {"MPEG", "HDF5", "GRIB", "BUFR"}  # formats that Pillow recognizes and cannot read
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits
 _LEAST_LIMIT = 2**26  # of the bytes of a file
 
@@ -189,7 +190,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     Images are known by their endings; a file with another ending, or none, by its first bytes. Hidden ones are left
     out if there are others.
     """
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
+    endings = _endings()
     images: list[str] = []
     hidden: list[str] = []
     others: list[str] = []
@@ -214,6 +215,12 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)
+
+
+def _endings() -> set[str]:
+    """Return the endings of files that Pillow reads."""
+    readable = Image.registered_extensions().items()
+    return {ending for ending, name in readable if name in Image.OPEN and name not in _NOT_DECODED}
 
 
 def _begins_like_an_image(path: Path, name: str) -> bool:
