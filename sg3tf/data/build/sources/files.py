@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -215,6 +216,14 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)
+
+
+def count_images(folder: Path, most: int) -> int:
+    """Return the number of images directly in a folder, hidden ones left out; counting stops at `most`."""
+    endings = _endings()
+    files = (entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    images = (file for file in files if file.suffix.lower() in endings or _begins_like_an_image(folder, file.name))
+    return sum(1 for _ in islice(images, most))
 
 
 def _endings() -> set[str]:
