@@ -59,7 +59,11 @@ class ImageStore:
         self.resolution, self.channels = self._config.resolution, self._config.channels
         self.num_images = len(source.entries)
         self.label, self.classes = source.label, source.classes
-        left_out = [f"left out: {len(source.unused)}, e.g. {name}: {reason}" for name, reason in source.unused[:1]]
+        left_out = [
+            f"left out: {len(source.unused)}, e.g. {name}: beside the class folders; to use such images, move them into "
+            f"a folder, or make a data set without classes: {build} --nolabels"
+            for name, _ in source.unused[:1]
+        ]
         labels = f"{self.label.kind} labels [{self.label.dim}]" if self.label.dim else "no labels"
         self.remarks = (f"{self.num_images} image files in {path}, {labels}", *source.remarks, *left_out)
         self.digest, self.cache_digest = self._identify()

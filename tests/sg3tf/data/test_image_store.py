@@ -134,13 +134,17 @@ def test_a_resolution_is_needed(photos: Path, tmp_path: Path) -> None:
         open_dataset(tmp_path / "empty", resolution=8)
 
 
-def test_what_was_found_is_said(photos: Path) -> None:
+def test_what_was_found_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "notes.txt").write_text("no image")
-    assert open_dataset(photos, resolution=8).remarks == (
+    remarks = open_dataset(photos, resolution=8).remarks
+    assert remarks == (
         f"6 image files in {photos}, class labels [2]",
         "other files left out: 1, e.g. notes.txt",
-        "left out: 1, e.g. beside.png: lies beside the class folders; --nolabels uses it, without classes",
+        "left out: 1, e.g. beside.png: beside the class folders; to use such images, move them into a folder, or make "
+        f"a data set without classes: sg3tf data build --source={photos} --resolution=256 --outdir=FOLDER --nolabels",
     )
+    verify(photos, 8)
+    assert capsys.readouterr().out.splitlines() == [*remarks]
 
 
 def test_a_zip_file_from_many_threads(photos: Path) -> None:
