@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.data.dataset import Dataset
+from sg3tf.data.errors import DataError
 from sg3tf.ops import use_backend
 from sg3tf.utils.command_line import is_file_error
 from sg3tf.utils.resolution import image_shape
@@ -59,7 +60,8 @@ def train(
         True if the run is finished, False if it stopped earlier, at a checkpoint.
 
     Raises:
-        TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
+        DataError: a batch from an iterator is not as described.
+        TrainingError: the run cannot continue; its last checkpoint is intact.
     """
     started = time.monotonic() if started is None else started
     strategy = strategy or tf.distribute.get_strategy()
@@ -119,9 +121,12 @@ def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:
 
 @contextlib.contextmanager
 def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
-    """Turn failures of the disk, the devices and other workers into one-line errors with the remedy."""
+    """Turn failures of the disk, the data, the devices and other workers into one-line errors with the remedy."""
     try:
         yield
+    except DataError as error:
+        last = run_dir.last_checkpoint(run)
+        raise TrainingError(f"{error}; continue with --resume from {last}, with the same images") from error
     except (OSError, tf.errors.OpError) as error:
         line = _describe_failure(error, run, workers)
         if line is None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf.data.dataset import open_dataset
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
@@ -77,6 +78,23 @@ def test_one_line_with_the_remedy(run, error, words):
         assert "--batch_per_replica" in message
     else:
         assert message.endswith(str(run / "checkpoints" / "000000016"))
+
+
+def test_an_image_that_cannot_be_read_ends_a_run_that_can_go_on(faces, tmp_path, monkeypatch):
+    options = tiny_run.options(faces, kimg=0.8, tick=0.008, checkpoint=1)
+    run, dataset, read = run_dir.create(tmp_path, options), open_dataset(faces), Dataset.__getitem__
+
+    def fail_later(self, i):
+        if run_dir.checkpoints(run):
+            raise DataError("faces: 3.png: cannot be read (Input/output error)")
+        return read(self, i)
+
+    monkeypatch.setattr(Dataset, "__getitem__", fail_later)
+    with without_graphs(), pytest.raises(TrainingError) as failure:
+        loop.train(options, dataset, run)
+    words, last = str(failure.value).removesuffix(", with the same images").split("; continue with --resume from ")
+    assert words == "faces: 3.png: cannot be read (Input/output error)"
+    assert last in map(str, run_dir.checkpoints(run))
 
 
 @pytest.mark.parametrize("other_place", [True, False])

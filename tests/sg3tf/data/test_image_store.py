@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from PIL import Image
 
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.build.sources import files
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
@@ -122,6 +124,29 @@ def test_a_damaged_image_is_named_when_it_is_read(photos: Path) -> None:
     with pytest.raises(DataError, match=r"photos: dog/a\.png: .*No such file"):
         data[3]
     assert verify(photos, 8).startswith(f"{photos}: ok, 5 images at 8, 3 channels, class labels [2]")
+
+
+@pytest.mark.parametrize("form", [lambda folder: folder, zipped])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE])
+def test_a_failing_disk_is_no_reason_to_remove_an_image(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[Path], Path], number: int
+) -> None:
+    """A run could not be resumed without it."""
+    path = form(photos)
+    data = open_dataset(path, resolution=8)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for function in ("read_file", "zip_version"):
+        with monkeypatch.context() as patch, pytest.raises(DataError) as failure:
+            patch.setattr(files, function, fail)
+            data[3]
+        name = data.where(3)
+        assert str(failure.value) == f"{name}: cannot be read ({os.strerror(number)})"
+    monkeypatch.setattr(files, "stamp", fail)
+    with pytest.raises(DataError, match=rf"cat/0\.png cannot be read: {os.strerror(number)}$"):
+        open_dataset(path, resolution=8)
 
 
 def test_a_resolution_is_needed(photos: Path, tmp_path: Path) -> None:
