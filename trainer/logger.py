@@ -262,10 +262,16 @@ class RunLogger:
         """Wait until the last checkpoint is written.
 
         Raises:
-            TrainingError: it cannot be written.
+            TrainingError: it cannot be written, or the run is finished without one, because its last tick was bad.
         """
         with self._maintenance():
             self._checkpoints.wait()
+        if self.state.cur_nimg >= self.options.kimg * 1000 and not self._divergence.is_healthy:
+            last = run_dir.last_checkpoint(self.run)
+            raise TrainingError(
+                f"the last tick was bad, so nothing has been saved since {last}; continue from there with a "
+                "smaller --glr and --dlr, a larger --gamma or --precision=fp32"
+            )
 
     def on_snapshot(self) -> None:
         """Save an image grid and the averaged generator, unless the last tick was bad."""
