@@ -44,7 +44,7 @@ AUGMENTATIONS = ("noaug", "fixed", "ada", "apa")
 #: pixels at batch 32. StyleGAN2: the rule of StyleGAN2-ADA. The ablation configs use StyleGAN3's, so that they differ
 #: in G alone; at 256 pixels StyleGAN2-ADA was published with the same value.
 GAMMA_PER_PIXEL = dict.fromkeys(PRESETS, 1e-3) | {"stylegan2": 2e-4}
-GAMMA_FACTOR = 4.0  # warn if gamma differs from the published one by more than this factor
+GAMMA_FACTOR = 4.0  # warn if gamma differs from the default by more than this factor
 #: Below the published resolutions, StyleGAN3 needs a larger gamma than the rule gives (docs/quality.md). There the
 #: default is the rule's value for 128 pixels, and values up to SMALL_GAMMA cause no warning.
 SMALL_RESOLUTION, SMALL_GAMMA_DEFAULT, SMALL_GAMMA = 128, 0.5, 2.0
@@ -518,12 +518,11 @@ class Options:
 
     @property
     def gamma_warning(self) -> str | None:
-        """Warning if the R1 weight is far from the published one; None if it is not, or is 0, which switches R1 off."""
-        published = published_gamma(self.cfg, self.resolution, self.batch)
-        most = max(published * GAMMA_FACTOR, SMALL_GAMMA if longer_side(self.resolution) < SMALL_RESOLUTION else 0)
-        if self.gamma == 0 or published / GAMMA_FACTOR <= self.gamma <= most:
-            return None
+        """Warning if the R1 weight is far from the default; None if it is not, or is 0, which switches R1 off."""
         usual = default_gamma(self.cfg, self.resolution, self.batch)
+        most = max(usual * GAMMA_FACTOR, SMALL_GAMMA if longer_side(self.resolution) < SMALL_RESOLUTION else 0)
+        if self.gamma == 0 or usual / GAMMA_FACTOR <= self.gamma <= most:
+            return None
         return (
             f"--gamma={self.gamma:g} differs by more than a factor of {GAMMA_FACTOR:g} from {usual:g}, the usual value "
             f"for {self.cfg} at resolution {self.resolution} and batch {self.batch}; try values around both"

@@ -13,6 +13,10 @@ class TrainingError(RuntimeError):
     """Run that had to stop; its last checkpoint is intact."""
 
 
+class StopRequestedError(Exception):
+    """Metrics that a signal to stop has interrupted."""
+
+
 def summarize_error(error: BaseException) -> str:
     """First line of an error's message, which may be long, without the node of TensorFlow's graph."""
     text = re.sub(r"^\{\{.*?\}\}\s*", "", str(error).strip())

@@ -6,7 +6,7 @@ import contextlib
 import filecmp
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
-from trainer.errors import OptionError
+from trainer.errors import OptionError, StopRequestedError
 from trainer.state import TrainState
 
 #: Images that metrics without detector files generate, as a share of the training images between snapshots. A
@@ -62,12 +62,19 @@ class Evaluator:
         options: options of the run.
         state: state of the run, whose G_ema is measured.
         strategy: devices of this process to compute on; None: the first one.
+        signals: those received, each a request to stop.
     """
 
     def __init__(
-        self, run: Path, options: Options, state: TrainState, strategy: tf.distribute.Strategy | None = None
+        self,
+        run: Path,
+        options: Options,
+        state: TrainState,
+        strategy: tf.distribute.Strategy | None = None,
+        signals: Sequence[int] = (),
     ) -> None:
         self._run, self._options, self._state, self._strategy = run, options, state, strategy
+        self._signals = signals
         self._evaluations: list[metrics.Evaluation] = []  # created at the first snapshot, and kept with their graphs
         for file in run.glob("metric-*.jsonl"):  # including metrics that are no longer computed
             if (name := file.stem.removeprefix("metric-")) in metrics.METRICS:
@@ -106,7 +113,11 @@ class Evaluator:
 
         Returns:
             {"Metrics/RESULT": value}.
+
+        Raises:
+            StopRequestedError: a signal was received; metrics that are done have their lines.
         """
+        self._heed_signals()
         for name in self._options.metrics:  # remove lines that a killed process has written for this snapshot
             self._forget_after(name, self._state.cur_nimg - 1)
         found: dict[str, float] = {}
@@ -143,7 +154,12 @@ class Evaluator:
                 batch=options.batch_per_replica,
                 seed=options.seed,
                 strategy=self._strategy,
+                progress=self._heed_signals,
             )
+
+    def _heed_signals(self, *_progress: object) -> None:
+        if self._signals:
+            raise StopRequestedError
 
     def _record(self, computed: metrics.MetricResult, snapshot: Path) -> None:
         file = self._file(computed.metric)

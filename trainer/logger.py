@@ -8,7 +8,7 @@ import math
 import os
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from sg3tf.utils.resolution import size_of
 from trainer import run_dir
 from trainer.checkpoint import CheckpointWriter, StateCopy
 from trainer.config import Options
-from trainer.errors import TrainingError, summarize_error
+from trainer.errors import StopRequestedError, TrainingError, summarize_error
 from trainer.evaluation import MOST_KILLS, Evaluator
 from trainer.goodput import Goodput
 from trainer.inputs import Examples, Latents
@@ -141,6 +141,7 @@ class RunLogger:
         random_inputs: latents for the image grids.
         strategy: devices for metrics; None: the first one.
         started: time.monotonic() at the start of the process; None: now.
+        signals: those received, each a request to stop, which metrics heed.
     """
 
     def __init__(
@@ -152,10 +153,11 @@ class RunLogger:
         random_inputs: RandomInputs,
         strategy: tf.distribute.Strategy | None = None,
         started: float | None = None,
+        signals: Sequence[int] = (),
     ) -> None:
         self.run, self.options, self.state = run, options, state
         self._examples = examples
-        self._evaluator = Evaluator(run, options, state, strategy)
+        self._evaluator = Evaluator(run, options, state, strategy, signals)
         self._divergence = DivergenceMonitor(options.max_bad_ticks)
         self._writer = tf.summary.create_file_writer(str(run / "tensorboard"))
         self._bar = ProgressBar(options.kimg, state.cur_nimg / 1000)
@@ -188,14 +190,14 @@ class RunLogger:
         images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
-        elif self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
+        if self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
             if (kills := self._evaluator.kills_in(snapshot)) >= MOST_KILLS:
                 self.log(
                     f"warning: no metrics of {snapshot.name}: {kills} processes were killed while computing them; if "
                     "memory ran out, use fewer --metrics_samples, other --metrics, or --metrics=none"
                 )
             else:
-                self.log(f"computing the metrics of {snapshot.name}, during which the run was interrupted")
+                self.log(f"computing the metrics of {snapshot.name}, which are missing because the run was interrupted")
                 self.on_evaluation()
         self.log(f"building the training step with {training_backend()} operations, which takes a minute or two")
 
@@ -262,10 +264,16 @@ class RunLogger:
         """Wait until the last checkpoint is written.
 
         Raises:
-            TrainingError: it cannot be written.
+            TrainingError: it cannot be written, or the run is finished without one, because its last tick was bad.
         """
         with self._maintenance():
             self._checkpoints.wait()
+        if self.state.cur_nimg >= self.options.kimg * 1000 and not self._divergence.is_healthy:
+            last = run_dir.last_checkpoint(self.run)
+            raise TrainingError(
+                f"the last tick was bad, so nothing has been saved since {last}; continue from there with a "
+                "smaller --glr and --dlr, a larger --gamma or --precision=fp32"
+            )
 
     def on_snapshot(self) -> None:
         """Save an image grid and the averaged generator, unless the last tick was bad."""
@@ -285,7 +293,8 @@ class RunLogger:
     def on_evaluation(self) -> None:
         """Compute the metrics of a snapshot, after its checkpoint, so that a failure loses nothing else.
 
-        Does nothing if the last tick was bad, the metrics are known, or too many processes were killed in them.
+        Does nothing if the last tick was bad, the metrics are known, or too many processes were killed in them. A
+        signal to stop ends them: a cluster kills processes that do not end within seconds.
         """
         snapshot = self._snapshot_file()
         if not self._divergence.is_healthy or not self._evaluator.lacks_values_of(snapshot):
@@ -296,6 +305,9 @@ class RunLogger:
             self._checkpoints.wait()  # metrics take a long time and memory
             try:
                 values = self._evaluator.evaluate(snapshot)
+            except StopRequestedError:
+                self.log(f"no metrics of {snapshot.name}, as the run stops; they are computed when it is resumed")
+                return
             except Exception as error:  # no failure here is a reason to stop the run
                 self.log(f"warning: no metrics of {snapshot.name}: {type(error).__name__}: {summarize_error(error)}")
                 return

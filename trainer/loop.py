@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.data.dataset import Dataset
+from sg3tf.data.errors import DataError
 from sg3tf.ops import use_backend
 from sg3tf.utils.command_line import is_file_error
 from sg3tf.utils.resolution import image_shape
@@ -59,7 +60,8 @@ def train(
         True if the run is finished, False if it stopped earlier, at a checkpoint.
 
     Raises:
-        TrainingError, DataError: the run cannot continue; its last checkpoint is intact.
+        DataError: a batch from an iterator is not as described.
+        TrainingError: the run cannot continue; its last checkpoint is intact.
     """
     started = time.monotonic() if started is None else started
     strategy = strategy or tf.distribute.get_strategy()
@@ -75,7 +77,10 @@ def train(
     train_step = TrainStep(state, options, strategy, random_inputs)
     pipeline = InputPipeline(options, data, held_out, step=state.step, cur_nimg=state.cur_nimg, part=part)
     local = strategy if workers.count == 1 else None  # what only the chief computes must not wait for other workers
-    logger = RunLogger(run, options, state, data, random_inputs, local, started) if workers.is_chief else NullLogger()
+    signals: list[int] = []
+    logger: RunLogger | NullLogger = NullLogger()
+    if workers.is_chief:
+        logger = RunLogger(run, options, state, data, random_inputs, local, started, signals)
     profiler = Profiler(run / "tensorboard", options.profile_steps)
     schedule = Schedule(options, state.cur_nimg)
 
@@ -90,12 +95,14 @@ def train(
             logger.on_evaluation()
 
     closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers)
-    with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals() as signals:
+    with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals(signals):
         logger.on_start(notes)
-        while not schedule.is_finished(state.cur_nimg) and not _stop_requested(signals, workers, state.step):
+        due = Due(snapshot=True)  # whose metrics on_start may have computed
+        while not schedule.is_finished(state.cur_nimg) and not _stop_requested(signals, workers, state.step, due):
             with profiler.step():
                 logger.on_step(train_step.run(*pipeline.next()))
-            report(schedule.due(state.cur_nimg))
+            due = schedule.due(state.cur_nimg)
+            report(due)
         report(schedule.due_at_end(state.cur_nimg))
         logger.on_end()
         workers.wait_for_all()  # otherwise, a worker that leaves early would be considered lost
@@ -110,18 +117,24 @@ def _ensure_temporary_folder(run: Path) -> None:
         tempfile.tempdir = str(run)
 
 
-def _stop_requested(signals: list[int], workers: Workers, step: int) -> bool:
-    """True if any worker has received a signal; multiple workers agree on that every few steps."""
-    if workers.count > 1 and step % AGREE_EVERY_STEPS:
+def _stop_requested(signals: list[int], workers: Workers, step: int, due: Due) -> bool:
+    """True if any worker has received a signal; multiple workers agree on that every few steps.
+
+    They also do after a snapshot, whose metrics a signal may have interrupted: the run resumes there and computes them.
+    """
+    if workers.count > 1 and step % AGREE_EVERY_STEPS and not due.snapshot:
         return False
     return workers.any(bool(signals))
 
 
 @contextlib.contextmanager
 def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
-    """Turn failures of the disk, the devices and other workers into one-line errors with the remedy."""
+    """Turn failures of the disk, the data, the devices and other workers into one-line errors with the remedy."""
     try:
         yield
+    except DataError as error:
+        last = run_dir.last_checkpoint(run)
+        raise TrainingError(f"{error}; continue with --resume from {last}, with the same images") from error
     except (OSError, tf.errors.OpError) as error:
         line = _describe_failure(error, run, workers)
         if line is None:
@@ -186,9 +199,8 @@ def _closing(*resources: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that receives SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once."""
-    received: list[int] = []
+def _stop_signals(received: list[int]) -> Iterator[None]:
+    """Context in which `received` gets SIGINT (Ctrl-C) and SIGTERM; a second signal has its usual effect at once."""
     previous: dict[int, Any] = {}
 
     def handle(number: int, frame: object) -> None:
@@ -198,7 +210,7 @@ def _stop_signals() -> Iterator[list[int]]:
     for stopping in (signal.SIGINT, signal.SIGTERM):
         previous[stopping] = signal.signal(stopping, handle)
     try:
-        yield received
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

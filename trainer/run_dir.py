@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sg3tf.models.loading import CLASSES, LABEL_SCALE
 from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
 from sg3tf.utils.json_text import from_json
 from trainer.checkpoint import PROGRESS
-from trainer.config import Change, Options, read_options
+from trainer.config import Change, Options, as_flag, read_options
 from trainer.errors import OptionError
 
 OPTIONS = "options.json"
@@ -348,9 +348,27 @@ class ResumePoint:
         return changes
 
     def notes(self, changes: Sequence[Change]) -> list[str]:
-        """Lines for the log about `changes`, and about options that revert to their values at the checkpoint."""
-        reverted = [f"at {self.kimg:g} kimg: {change}, as it was at this checkpoint" for change in self.reverted]
-        return reverted + [f"at {self.kimg:g} kimg: {change}" for change in changes]
+        """Lines for the log about `changes`, and about options that revert to their values at the checkpoint.
+
+        Changes that were made at the checkpoint itself stay. Where it is not the newest, which people choose to undo
+        something, they have a line, too.
+        """
+        at = f"at {self.kimg:g} kimg"
+        stay = [] if self.checkpoint == self.found[-1] else self._made_here(without={c.option for c in changes})
+        return [
+            *(f"{at}: {change}, as it was at this checkpoint" for change in self.reverted),
+            *(f"{at}: {c} stays, as changed at this checkpoint; --{c.option}={as_flag(c.old)} undoes it" for c in stay),
+            *(f"{at}: {change}" for change in changes),
+        ]
+
+    def _made_here(self, without: Collection[str]) -> list[Change]:
+        """Changes that were made at the checkpoint and affect the result, one of each option."""
+        found: dict[str, Change] = {}
+        for change in self.changes:
+            if change.kimg == self.kimg and change.affects_result and change.option not in without:
+                old = found.get(change.option, change).old
+                found[change.option] = dataclasses.replace(change, old=old)
+        return [change for change in found.values() if change.old != change.new]
 
     @contextlib.contextmanager
     def resumed(self, options: Options, changes: Sequence[Change]) -> Iterator[Path]:

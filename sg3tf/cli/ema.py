@@ -6,7 +6,6 @@ sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
 from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
-from sg3tf.utils.files import atomic_path, atomic_write
+from sg3tf.utils.files import atomic_path
 
 
 def define_flags(options: flags.FlagValues) -> None:
@@ -42,7 +41,7 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Write the network, and print the approximation error of its weighting."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.models.loading import LABEL_SCALE, label_scale, load, snapshot_name, snapshots
+    from sg3tf.models.loading import class_names, label_scale, load, snapshot_name, snapshots, write_label_files
 
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
@@ -54,11 +53,9 @@ def main(options: Any) -> None:
     G = load(files.get(nimg) or files.get(nimg // 1000 * 1000) or run / snapshot_name(nimg))
     power_ema.assign_combination(G, {stored[a]: float(w) for a, w in zip(averages, weights, strict=True)})
     out = Path(options.out)
+    write_label_files(out, class_names(run), label_scale(run))  # else --class=30 could be 30 standard deviations
     with atomic_path(out) as path:
         G.save(path)
-    if scale := label_scale(run):  # without it, --class=30 would be 30 standard deviations
-        with atomic_write(out.with_name(f"{out.stem}-{LABEL_SCALE}")) as file:
-            file.write(f"{json.dumps(scale.to_json(), indent=2)}\n".encode())
     print(
         f"{options.out}: sigma_rel {options.sigma_rel:g} at {nimg / 1000} kimg from {len(averages)} averages, "
         f"relative error of the weighting {error:.2g}"

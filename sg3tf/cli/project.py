@@ -120,7 +120,7 @@ def main(options: Any) -> None:
     if options.video:
         video.save(Path(options.video), projection_frames(network, target, found.trace), options.fps)
     if options.tune:  # last, because existing files are not replaced: a killed command can be run again
-        save_generator(Path(options.tune), tuned.generator)
+        _save_tuned(Path(options.tune), tuned.generator, network)
     print(outdir)
 
 
@@ -153,9 +153,12 @@ def _distance(network: Network, options: Any) -> Distance:
     return make_distance(discriminator=D)
 
 
-def save_generator(path: Path, G: Generator) -> None:
-    """Write a .keras file, atomically."""
+def _save_tuned(path: Path, G: Generator, network: Network) -> None:
+    """Write a .keras file, after files with what its labels mean, which are those of `network`."""
+    from sg3tf.models.loading import write_label_files
+
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_label_files(path, network.classes, network.label_scale)
     with atomic_path(path) as temporary:
         G.save(temporary)
 

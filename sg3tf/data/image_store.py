@@ -58,7 +58,11 @@ class ImageStore:
         self.resolution, self.channels = self._config.resolution, self._config.channels
         self.num_images = len(source.entries)
         self.label, self.classes = source.label, source.classes
-        left_out = [f"left out: {len(source.unused)}, e.g. {name}: {reason}" for name, reason in source.unused[:1]]
+        left_out = [
+            f"left out: {len(source.unused)}, e.g. {name}: beside the class folders; to use such images, move them "
+            f"into a folder, or make a data set without classes: {build} --nolabels"
+            for name, _ in source.unused[:1]
+        ]
         labels = f"{self.label.kind} labels [{self.label.dim}]" if self.label.dim else "no labels"
         self.remarks = (f"{self.num_images} image files in {path}, {labels}", *source.remarks, *left_out)
         self.digest, self.cache_digest = self._identify()
@@ -77,8 +81,9 @@ class ImageStore:
                 *stamp, time = files.stamp(self.path, name)
                 digest.update(repr((name, label, tuple(stamp))).encode())
                 times.update(f"{time} ".encode())
-            except OSError as error:
-                raise DataError(f"{self.path}: {name} cannot be read: {error.strerror}; {self._remedy}") from error
+            except OSError as error:  # a link to nothing, or a disk that fails, where to remove the file is no remedy
+                remedy = f"; {self._remedy}" if isinstance(error, FileNotFoundError) else ""
+                raise DataError(f"{self.path}: {name} cannot be read: {error.strerror}{remedy}") from error
         whole = f"sha256:{digest.hexdigest()}"
         digest.update(times.digest())
         return whole, f"sha256:{digest.hexdigest()}"
@@ -89,14 +94,18 @@ class ImageStore:
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image `i`, uint8 [H, W, 3], and its label, float32 [label.dim]."""
-        if files.zip_version(self.path) != self._zip_version:
-            raise DataError(f"{self.path} was removed or written anew while it was in use; start again")
         try:
+            if files.zip_version(self.path) != self._zip_version:
+                raise DataError(f"{self.path} was removed or written anew while it was in use; start again")
             content = files.read_file(self.path, self._entries[i][0])
             with _opening:
                 image = open_image(io.BytesIO(content))
             pixels, _ = crop_and_resize(image, self._config)
+        except DataError:
+            raise
         except Exception as error:  # Pillow raises many types for damaged files
+            if isinstance(error, OSError) and error.errno:  # from the system, not from Pillow
+                raise DataError(f"{self.where(i)}: cannot be read ({error.strerror})") from error
             reason = f"{error}" or type(error).__name__
             raise DataError(f"{self.where(i)}: {reason}; {self._remedy}") from error
         return pixels, self.read_label(i)

@@ -26,7 +26,7 @@ from sg3tf.utils.resolution import Resolution
 
 
 def verify(path: Path, resolution: Resolution | None = None) -> str:
-    """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions.
+    """Verify checksums, shapes, decoding, labels, counts and digests at all resolutions; print remarks on image files.
 
     Args:
       path: records or image files.
@@ -39,6 +39,9 @@ def verify(path: Path, resolution: Resolution | None = None) -> str:
       DataError: the first problem found; the message names the file and record.
     """
     stores = list(_stores(path, resolution))
+    for store in stores:
+        for remark in store.remarks:
+            print(remark)
     counts = {store.num_images for store in stores}
     if len(counts) > 1:
         listed = ", ".join(f"{store.path.name}: {store.num_images}" for store in stores)

@@ -178,8 +178,8 @@ class Network(abc.ABC):
         """Raise ValueError if images cannot be rotated and translated."""
         if not self.supports_transform:
             raise ValueError(
-                f"network={self.name}: its images cannot be rotated and translated, as those of StyleGAN3 can; "
-                "leave out --rotate, --translate and --transform"
+                f"network={self.name}: its images cannot be rotated and translated, as those of StyleGAN3 and its "
+                "ablations B to H can; leave out --rotate, --translate and --transform"
             )
 
     def _in_batches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,10 @@ NOT_COMPARED = {
     "heartbeat_timeout",
 }
 MAX_LABEL = 60  # characters, for the options that distinguish a group
+
+
+class NoValueError(ValueError):
+    """Run without a value of a metric."""
 
 
 class Definition(NamedTuple):
@@ -105,10 +110,24 @@ class Group:
 def read_runs(folders: Sequence[Path], name: str) -> list[RunCurve]:
     """Read several run folders with `read_run`, and give them distinct names.
 
+    Runs without a value, such as one that has just begun, are left out with a line on stderr if others have some.
+
     Raises:
-        ValueError: a folder cannot be read.
+        ValueError: a folder cannot be read, or none has a value.
     """
-    runs, paths = [read_run(folder, name) for folder in folders], [folder.absolute().parts for folder in folders]
+    runs: list[RunCurve] = []
+    paths: list[tuple[str, ...]] = []
+    lacking: list[NoValueError] = []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder, name))
+            paths.append(folder.absolute().parts)
+        except NoValueError as error:
+            lacking.append(error)
+    if lacking and not runs:
+        raise lacking[0]
+    for lack in lacking:
+        print(f"left out: {lack}", file=sys.stderr)
     length = 1  # of the names, in folders
     while len({path[-length:] for path in paths}) < len(set(paths)):
         length += 1
@@ -118,13 +137,16 @@ def read_runs(folders: Sequence[Path], name: str) -> list[RunCurve]:
 def read_run(folder: Path, name: str) -> RunCurve:
     """Read a run folder.
 
+    A change of --snap, --tick or --metrics_samples may change how values are measured. Those that cannot be compared
+    with the last one are left out, with a line on stderr.
+
     Args:
         folder: the run folder.
         name: a result in metric-*.jsonl, such as swd, or a statistic in stats.jsonl, such as Loss/D/loss.
 
     Raises:
-        ValueError: it is not a run folder, a file is damaged, or no value has this name; the message lists the names
-            that exist.
+        ValueError: it is not a run folder, or a file is damaged.
+        NoValueError: no value has this name; the message lists the names that exist.
     """
     try:
         options = json.loads((folder / "options.json").read_text())
@@ -137,18 +159,20 @@ def read_run(folder: Path, name: str) -> RunCurve:
     if name not in known:
         results = sorted(result for result in known if "/" not in result)
         there = f"its metrics are {', '.join(results)}" if results else "no metric has been computed yet"
-        raise ValueError(f"{folder}: has no values of {name!r}; {there}")
+        raise NoValueError(f"{folder}: has no values of {name!r}; {there}")
     points = sorted(known[name].items())
-    definitions = {definition for _, (_, definition) in points}
-    if len(definitions) > 1:
-        raise ValueError(
-            f"{folder}: values of {name} cannot be compared, because they were measured differently: "
-            f"{'; '.join(sorted(map(str, definitions)))}"
+    _, (_, definition) = points[-1]
+    kept = [(at, value) for at, (value, measured) in points if measured == definition]
+    if others := sorted({str(measured) for _, (_, measured) in points if measured != definition}):
+        print(
+            f"{folder}: {len(points) - len(kept)} of {len(points)} values of {name} left out, because they were "
+            f"measured differently ({'; '.join(others)}) than the last one ({definition})",
+            file=sys.stderr,
         )
-    kimg = np.array([at for at, _ in points])
+    kimg, values = np.transpose(kept)
     at_ticks, seconds = np.transpose([(0.0, 0.0), *ticks])
     hours = np.interp(kimg, at_ticks, np.cumsum(seconds) / 3600)
-    return RunCurve(folder.name, options, kimg, hours, np.array([v for _, (v, _) in points]), definitions.pop())
+    return RunCurve(folder.name, options, kimg, hours, values, definition)
 
 
 def _read_values(folder: Path) -> tuple[list[tuple[float, float]], dict[str, dict[float, tuple[float, Definition]]]]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from sg3tf.models import hub
 from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 from sg3tf.models.presets import TRAINED_PRESETS, trained_file
+from sg3tf.utils.files import atomic_write
 from sg3tf.utils.label_scale import LabelScale
 
 Model = TypeVar("Model", bound=keras.Model)
@@ -187,6 +189,20 @@ def label_scale(path: Path) -> LabelScale | None:
         except (OSError, ValueError):
             continue
     return None
+
+
+def write_label_files(file: Path, classes: Sequence[str], scale: LabelScale | None) -> None:
+    """Write what the labels of the generator NAME.keras mean to NAME-classes.json and NAME-label_scale.json beside it.
+
+    Args:
+        file: NAME.keras, which need not exist.
+        classes: names of the classes; (): they have none, and there is no such file.
+        scale: of labels that were standardized; None: they were not, and there is no such file.
+    """
+    for name, content in ((CLASSES, list(classes)), (LABEL_SCALE, scale and scale.to_json())):
+        if content:
+            with atomic_write(file.with_name(f"{file.stem}-{name}")) as out:
+                out.write(f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def _files_of(path: Path, name: str) -> list[Path]:

@@ -54,7 +54,7 @@ def test_steps_and_memory():
     assert "steps: 63 of 32 images on 2 devices, after 6 kimg\n" in resumed and "epochs: 31.2 of 64 images" in resumed
     small, large = (
         float(
-            re.search(r"estimated: ([\d.]+) GB", dry_run.describe(dataclasses.replace(OPTIONS, cbase=b, cmax=512), 1))[
+            re.search(r"per device: ([\d.]+) GB", dry_run.describe(dataclasses.replace(OPTIONS, cbase=b, cmax=512), 1))[
                 1
             ]
         )

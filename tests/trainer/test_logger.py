@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -79,6 +80,16 @@ def test_one_bad_tick_passes(logger):
     assert saved(logger) == [8, 24]
     step(logger)
     assert saved(logger) == [16 + 8, 32]  # the newest two
+
+
+def test_a_run_whose_last_tick_is_bad_has_failed(logger):
+    """Otherwise it would end as if it were finished, without its last stretch."""
+    step(logger)
+    step(logger, loss=math.nan)
+    logger.on_end()  # stopped earlier, such as by Ctrl-C
+    logger.options = dataclasses.replace(logger.options, kimg=0.016)
+    with pytest.raises(TrainingError, match=r"^the last tick was bad, so .* since \S+000000008; continue .* --glr"):
+        logger.on_end()
 
 
 def test_saturated_augmentation_is_logged_once_each_time(logger, monkeypatch):

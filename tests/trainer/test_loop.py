@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
+import os
+import signal
 import tempfile
 from unittest import mock
 
@@ -11,12 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sg3tf.data.dataset import open_dataset
+from sg3tf import metrics
+from sg3tf.data.dataset import Dataset, open_dataset
+from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
 from trainer import distribution, loop, run_dir
 from trainer.errors import TrainingError
+from trainer.schedule import Due
 
 
 class Workers(distribution.Workers):
@@ -79,6 +85,23 @@ def test_one_line_with_the_remedy(run, error, words):
         assert message.endswith(str(run / "checkpoints" / "000000016"))
 
 
+def test_an_image_that_cannot_be_read_ends_a_run_that_can_go_on(faces, tmp_path, monkeypatch):
+    options = tiny_run.options(faces, kimg=0.8, tick=0.008, checkpoint=1)
+    run, dataset, read = run_dir.create(tmp_path, options), open_dataset(faces), Dataset.__getitem__
+
+    def fail_later(self, i):
+        if run_dir.checkpoints(run):
+            raise DataError("faces: 3.png: cannot be read (Input/output error)")
+        return read(self, i)
+
+    monkeypatch.setattr(Dataset, "__getitem__", fail_later)
+    with without_graphs(), pytest.raises(TrainingError) as failure:
+        loop.train(options, dataset, run)
+    words, last = str(failure.value).removesuffix(", with the same images").split("; continue with --resume from ")
+    assert words == "faces: 3.png: cannot be read (Input/output error)"
+    assert last in map(str, run_dir.checkpoints(run))
+
+
 @pytest.mark.parametrize("other_place", [True, False])
 def test_temporary_files_go_to_the_run_folder_where_there_is_no_other_place(run, monkeypatch, other_place):
     """On a read-only system; Keras saves through temporary files."""
@@ -107,10 +130,43 @@ def test_several_workers_agree_on_stopping_every_few_steps():
             Asked.times += 1
             return flag
 
-    stopped = [loop._stop_requested([2], Asked(2), step) for step in range(9)]
-    assert [step for step, stop in enumerate(stopped) if stop] == [0, 4, 8]
-    assert Asked.times == 3
-    assert loop._stop_requested([2], Asked(1), 1) and not loop._stop_requested([], Asked(1), 1)
+    stopped = [loop._stop_requested([2], Asked(2), step, Due(snapshot=step == 6)) for step in range(9)]
+    assert [step for step, stop in enumerate(stopped) if stop] == [0, 4, 6, 8]
+    assert Asked.times == 4
+    assert loop._stop_requested([2], Asked(1), 1, Due()) and not loop._stop_requested([], Asked(1), 1, Due())
+
+
+class ManyBatches:
+    """A metric of a million batches, with SIGTERM after the first."""
+
+    def __init__(self, *_, progress, **__):
+        self.progress = progress
+
+    def __iter__(self):
+        for done in range(10**6):
+            if done == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            self.progress("swd", done, 10**6)
+        pytest.fail("the signal was ignored")
+
+
+def test_a_signal_ends_metrics_which_are_computed_when_the_run_is_resumed(faces, tmp_path, monkeypatch):
+    """Otherwise a cluster would kill the process in them, and after two kills they are left out."""
+    options = tiny_run.options(faces, kimg=0.8, tick=0.008, snap=1, metrics=("swd",))
+    run, dataset = run_dir.create(tmp_path, options), open_dataset(faces)
+    monkeypatch.setattr(metrics, "Evaluation", ManyBatches)
+    with without_graphs():
+        assert not loop.train(options, dataset, run)
+    snapshot, checkpoint = run / "network-snapshot-000000_008.keras", run / "checkpoints" / "000000008"
+    assert snapshot.exists() and run_dir.checkpoints(run) == [checkpoint]
+    assert not list(run.glob(".evaluation.json")) and not list(run.glob("metric-*"))
+    assert f"no metrics of {snapshot.name}, as the run stops; they are computed when" in (run / "log.txt").read_text()
+    result = metrics.MetricResult("swd", {"swd": 5.0}, unit=None, num_samples=4, num_real=4)
+    monkeypatch.setattr(metrics, "Evaluation", lambda *_, **__: [result])
+    with without_graphs():
+        assert loop.train(dataclasses.replace(options, kimg=0.008), dataset, run, resume=checkpoint)
+    (line,) = [json.loads(text) for text in (run / "metric-swd.jsonl").read_text().splitlines()]
+    assert (line["snapshot"], line["results"]) == (snapshot.name, {"swd": 5.0})
 
 
 # --- Plain iterators ----

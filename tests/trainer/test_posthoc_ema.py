@@ -15,7 +15,7 @@ import tensorflow as tf
 from sg3tf.cli.main import main as sg3tf_main
 from sg3tf.data.dataset import open_dataset
 from sg3tf.models import power_ema
-from sg3tf.models.loading import label_scale, load
+from sg3tf.models.loading import class_names, label_scale, load
 from sg3tf.models.power_ema import Average
 from sg3tf.utils.label_scale import LabelScale
 from tests.helpers import tiny_run
@@ -98,6 +98,7 @@ def test_files_and_command(run, tmp_path, capsys):
     _, folder, seen = run
     scale = LabelScale((40.0,), (10.0,))
     (folder / "label_scale.json").write_text(json.dumps(scale.to_json()))
+    (folder / "classes.json").write_text('["cat", "dog"]')
     stored = power_ema.stored_averages(folder)
     assert set(stored) == {Average(s, n) for s in power_ema.TRACKED for n in (16, 32, 48)}
     for sigma_rel, kimg, steps in ((0.1, None, 6), (0.05, 0.0321, 4)):
@@ -105,6 +106,7 @@ def test_files_and_command(run, tmp_path, capsys):
         assert sg3tf_main(["ema", *arguments, *([f"--kimg={kimg}"] if kimg else [])]) == 0
         assert f"at {0.008 * steps:g} kimg from {steps} averages" in capsys.readouterr().out
         assert label_scale(tmp_path / "ema.keras") == scale
+        assert class_names(tmp_path / "ema.keras") == ("cat", "dog")
         G = load(tmp_path / "ema.keras")
         for variable, expected in zip(G.trainable_variables, direct(seen[:steps], sigma_rel), strict=True):
             np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1))

@@ -322,10 +322,31 @@ def test_an_older_checkpoint_comes_with_the_options_of_its_time(run):
     point = ResumePoint.from_path(checkpoint(run, 16))
     # kimg has no effect on the result and keeps its last value; the rate was changed at this very checkpoint.
     assert point.options == dataclasses.replace(PLAIN, dlr=0.001, kimg=99.0)
-    assert resume(checkpoint(run, 16)) == ["at 0.016 kimg: --gamma from 8.0 to 2.0, as it was at this checkpoint"]
+    assert resume(checkpoint(run, 16)) == [
+        "at 0.016 kimg: --gamma from 8.0 to 2.0, as it was at this checkpoint",
+        "at 0.016 kimg: --dlr from 0.002 to 0.001 stays, as changed at this checkpoint; --dlr=0.002 undoes it",
+    ]
     options, changes = read_options(run / "options.json")
     assert options.gamma == 2.0
     assert [c.option for c in changes] == ["dlr", "kimg"]
+
+
+def test_changes_at_the_checkpoint_itself_stay_with_a_line_that_undoes_them(run):
+    resume(run, gamma=4.0, glr=0.001, kimg=99.0)
+    assert resume(run, gamma=8.0) == ["at 0.048 kimg: --gamma from 4.0 to 8.0"]
+    assert resume(run) == []  # the newest checkpoint
+    make_checkpoint(run, 64)
+    assert resume(checkpoint(run, 48), glr=0.002) == [
+        "at 0.048 kimg: --gamma from 2.0 to 8.0 stays, as changed at this checkpoint; --gamma=2.0 undoes it",
+        "at 0.048 kimg: --glr from 0.001 to 0.002",
+    ]
+    make_checkpoint(run, 64)
+    assert resume(checkpoint(run, 48), gamma=2.0, glr=0.0025) == [
+        "at 0.048 kimg: --gamma from 8.0 to 2.0",
+        "at 0.048 kimg: --glr from 0.002 to 0.0025",
+    ]
+    make_checkpoint(run, 64)
+    assert resume(checkpoint(run, 48)) == []  # as they were before all of it
 
 
 def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run):

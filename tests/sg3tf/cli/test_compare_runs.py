@@ -109,6 +109,29 @@ def test_values_that_are_no_numbers_are_not_the_least(tmp_path: Path, capsys: py
     assert row[6:10] == ["3", "4", "90", "12"]
 
 
+def test_values_of_the_last_definition_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """After --snap was changed, which decides how many images are compared."""
+    run = make_run(tmp_path / "run", {1: 80.0}, num_samples=1000)
+    with open(run / "metric-swd.jsonl", "a") as file:
+        for kimg in (2, 3):
+            file.write(json.dumps({"results": {"swd": 10.0 * kimg}, "num_samples": 400, "kimg": kimg}) + "\n")
+    found = read_run(run, "swd")
+    assert (found.kimg.tolist(), found.values.tolist()) == ([2, 3], [20, 30])
+    ones, others = (f"({count} images, version 1 of the metric)" for count in (1000, 400))
+    said = f"1 of 3 values of swd left out, because they were measured differently {ones} than the last one {others}"
+    assert capsys.readouterr().err == f"{run}: {said}\n"
+
+
+def test_a_run_without_a_value_yet_is_left_out(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    begun = make_run(tmp_path / "00003-begun", {2: 1.0})
+    (begun / "metric-swd.jsonl").unlink()
+    found = read_runs([begun, *map(Path, runs)], "swd")
+    assert [run.name for run in found] == ["00000-a", "00001-a", "00002-a"]
+    assert capsys.readouterr().err.startswith(f"left out: {begun}: has no values of 'swd'; no metric has been computed")
+    with pytest.raises(ValueError, match="has no values of 'fid'"):
+        read_runs([begun, *map(Path, runs)], "fid")
+
+
 def test_what_does_not_change_the_result_is_not_compared(runs: list[str]):
     without_effect = {
         n for n, field in FIELDS.items() if field.metadata["flag"] and not field.metadata["affects_result"]
@@ -118,9 +141,6 @@ def test_what_does_not_change_the_result_is_not_compared(runs: list[str]):
 
 def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     other = make_run(tmp_path / "other", {4: 80.0}, num_samples=50)
-    mixed = make_run(tmp_path / "mixed", {4: 80.0})
-    with open(mixed / "metric-swd.jsonl", "a") as file:
-        file.write(json.dumps({"results": {"swd": 1.0}, "num_samples": 100, "version": 2, "kimg": 6}) + "\n")
     damaged, foreign = make_run(tmp_path / "damaged", {4: 1.0}), make_run(tmp_path / "foreign", {4: 1.0})
     (damaged / "metric-swd.jsonl").write_text("{\n")
     (foreign / "stats.jsonl").write_text("[1]\n")
@@ -130,8 +150,7 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([*runs, "--out=x.jpg"], ["out=x.jpg", ".png"]),
         ([str(tmp_path), out], [str(tmp_path), "not a run folder"]),
         ([runs[0], out, "--metric=fid"], [runs[0], "no values of 'fid'", "swd"]),
-        ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00002-a", "50 images", "in other"]),
-        ([str(mixed), out], [str(mixed), "swd", "100 images, version 1 of the metric; 100 images, version 2"]),
+        ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00000-a", "50 images", "in other"]),
         ([str(damaged), out], ["metric-swd.jsonl, line 1", "damaged"]),
         ([str(foreign), out], [str(foreign), "damaged"]),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from PIL import Image
 
 from sg3tf.data.build.command import build
 from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.build.sources import files
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
@@ -124,6 +126,29 @@ def test_a_damaged_image_is_named_when_it_is_read(photos: Path) -> None:
     assert verify(photos, 8).startswith(f"{photos}: ok, 5 images at 8, 3 channels, class labels [2]")
 
 
+@pytest.mark.parametrize("form", [lambda folder: folder, zipped])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE])
+def test_a_failing_disk_is_no_reason_to_remove_an_image(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[Path], Path], number: int
+) -> None:
+    """A run could not be resumed without it."""
+    path = form(photos)
+    data = open_dataset(path, resolution=8)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for function in ("read_file", "zip_version"):
+        with monkeypatch.context() as patch, pytest.raises(DataError) as failure:
+            patch.setattr(files, function, fail)
+            data[3]
+        name = data.where(3)
+        assert str(failure.value) == f"{name}: cannot be read ({os.strerror(number)})"
+    monkeypatch.setattr(files, "stamp", fail)
+    with pytest.raises(DataError, match=rf"cat/0\.png cannot be read: {os.strerror(number)}$"):
+        open_dataset(path, resolution=8)
+
+
 def test_a_resolution_is_needed(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"photos holds image files: give the resolution .* --resolution=256"):
         open_dataset(photos)
@@ -134,13 +159,17 @@ def test_a_resolution_is_needed(photos: Path, tmp_path: Path) -> None:
         open_dataset(tmp_path / "empty", resolution=8)
 
 
-def test_what_was_found_is_said(photos: Path) -> None:
+def test_what_was_found_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "notes.txt").write_text("no image")
-    assert open_dataset(photos, resolution=8).remarks == (
+    remarks = open_dataset(photos, resolution=8).remarks
+    assert remarks == (
         f"6 image files in {photos}, class labels [2]",
         "other files left out: 1, e.g. notes.txt",
-        "left out: 1, e.g. beside.png: lies beside the class folders; --nolabels uses it, without classes",
+        "left out: 1, e.g. beside.png: beside the class folders; to use such images, move them into a folder, or make "
+        f"a data set without classes: sg3tf data build --source={photos} --resolution=256 --outdir=FOLDER --nolabels",
     )
+    verify(photos, 8)
+    assert capsys.readouterr().out.splitlines() == [*remarks]
 
 
 def test_a_zip_file_from_many_threads(photos: Path) -> None:

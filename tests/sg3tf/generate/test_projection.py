@@ -21,7 +21,9 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.projection import project, projection_frames, psnr, quality, tune_network
 from sg3tf.images import save_png, to_uint8
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.models.loading import class_names, label_scale
 from sg3tf.models.presets import discriminator_preset
+from sg3tf.utils.label_scale import LabelScale
 from tests.sg3tf.generate.conftest import Command
 
 R, DIM = 16, 8
@@ -200,6 +202,21 @@ def test_command(
         command("project", *arguments, "--tune=tuned.h5")
     with pytest.raises(ValueError, match="videos end in one of"):
         command("project", *arguments, "--video=film.avi")
+
+
+def test_a_tuned_network_keeps_what_its_labels_mean(command: Command, tmp_path: Path):
+    """Otherwise --class=30 would be 30 standard deviations."""
+    (tmp_path / "run").mkdir()
+    G = small("stylegan2", label_dim=2).generator
+    G.save(tmp_path / "run" / "two.keras")
+    (tmp_path / "run" / "classes.json").write_text('["cat", "dog"]')
+    (tmp_path / "run" / "label_scale.json").write_text('{"mean": [40, 5], "std": [10, 1]}')
+    save_png(tmp_path / "target.png", np.full([R, R, 3], 191, np.uint8))
+    arguments = [f"--network={tmp_path / 'run' / 'two.keras'}", f"--target={tmp_path / 'target.png'}", "--class=30,5"]
+    tuned = tmp_path / "tuned" / "a.keras"
+    command("project", *arguments, f"--outdir={tmp_path / 'out'}", "--steps=1", f"--tune={tuned}", "--tune_steps=1")
+    assert class_names(tuned) == ("cat", "dog")
+    assert label_scale(tuned) == LabelScale((40.0, 5.0), (10.0, 1.0))
 
 
 def test_command_compares_the_features_of_the_discriminator_beside_the_network(

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +24,7 @@ from sg3tf.data.labels import MISSING_LABELS_REMEDY, Given, Label, LabelSpec, nu
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
+_NOT_DECODED = {"MPEG", "HDF5", "GRIB", "BUFR"}  # formats that Pillow recognizes and cannot read
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits
 _LEAST_LIMIT = 2**26  # of a file's size in bytes
 
@@ -190,7 +192,7 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     Images are recognized by their suffix, or by their first bytes if it is another or missing. Hidden images are left
     out, unless all are hidden.
     """
-    endings = {ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN}
+    endings = _endings()
     images: list[str] = []
     hidden: list[str] = []
     others: list[str] = []
@@ -215,6 +217,20 @@ def _images_among(path: Path, files: list[str]) -> tuple[list[str], tuple[str, .
     if others:
         remarks.append(f"other files left out: {len(others)}, e.g. {others[0]}")
     return images, tuple(remarks)
+
+
+def count_images(folder: Path, most: int) -> int:
+    """Return the number of images directly in a folder, hidden ones left out; counting stops at `most`."""
+    endings = _endings()
+    files = (entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    images = (file for file in files if file.suffix.lower() in endings or _begins_like_an_image(folder, file.name))
+    return sum(1 for _ in islice(images, most))
+
+
+def _endings() -> set[str]:
+    """Return the endings of files that Pillow reads."""
+    readable = Image.registered_extensions().items()
+    return {ending for ending, name in readable if name in Image.OPEN and name not in _NOT_DECODED}
 
 
 def _begins_like_an_image(path: Path, name: str) -> bool:

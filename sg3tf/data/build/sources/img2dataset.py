@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sg3tf.data.build.sources.files import count_images
 from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
@@ -35,11 +36,15 @@ def recognizes(path: Path) -> bool:
 def _files(path: Path) -> list[Path]:
     """Return a folder's TFRecords; if there are none, its tar files; if there are none, its Parquet files.
 
-    If there are subfolders, Parquet files are metadata for the images in them.
+    If there are subfolders, Parquet files are metadata for the images in them. In a folder with more pictures than
+    tar or Parquet files, those accompany the pictures: metadata.parquet, or a backup such as 2023.tar.
     """
-    tars = [file for file in path.glob("*.tar") if file.stem.isdecimal()]  # other tar files may accompany images
-    records = sorted(path.glob("*.tfrecord")) or sorted(tars)
-    return records or ([] if any(entry.is_dir() for entry in path.iterdir()) else sorted(path.glob("*.parquet")))
+    if records := sorted(path.glob("*.tfrecord")):
+        return records
+    found = sorted(file for file in path.glob("*.tar") if file.stem.isdecimal())
+    if not found and not any(entry.is_dir() for entry in path.iterdir()):
+        found = sorted(path.glob("*.parquet"))
+    return [] if found and count_images(path, len(found) + 1) > len(found) else found
 
 
 def find(path: Path) -> Source:

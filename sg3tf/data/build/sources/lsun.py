@@ -30,9 +30,12 @@ def find(path: Path) -> Source:
       MissingExtraError: lmdb is not installed.
       DataError: the database is damaged or empty.
     """
-    with _open(path).begin() as transaction:
-        keys = transaction.cursor().iternext(keys=True, values=False)
-        entries = tuple((bytes(key).decode(_ENCODING), None) for key in keys)
+    try:
+        with _open(path).begin() as transaction:
+            keys = transaction.cursor().iternext(keys=True, values=False)
+            entries = tuple((bytes(key).decode(_ENCODING), None) for key in keys)
+    except _lmdb(path).Error as error:
+        raise DataError(f"{path} is not a readable LMDB folder: {error}; copy it again") from error
     if not entries:
         raise DataError(f"{path} holds no images")
     return Source(path, entries, LabelSpec("none", 0), partial(_read, path))
@@ -43,10 +46,14 @@ def _read(path: Path, name: str) -> Image.Image:
         return open_image(io.BytesIO(transaction.get(name.encode(_ENCODING))))
 
 
+def _lmdb(path: Path) -> Any:
+    return require("lmdb", extra="lmdb", purpose=f"{path}: reading an LMDB folder")
+
+
 @lru_cache(maxsize=1)
 def _open(path: Path) -> Any:
-    lmdb = require("lmdb", extra="lmdb", purpose=f"{path}: reading an LMDB folder")
-    try:
-        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
-    except lmdb.Error as error:
-        raise DataError(f"{path} is not a readable LMDB folder: {error}; copy it again") from error
+    database = _lmdb(path).open(str(path), readonly=True, lock=False, readahead=False, max_spare_txns=1)
+    there, needed = (path / "data.mdb").stat().st_size, (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+    if there < needed:  # to read beyond the end of a mapped file would kill the process
+        raise DataError(f"{path / 'data.mdb'} has {there:,} of {needed:,} bytes; copy it again")
+    return database

@@ -131,6 +131,16 @@ def test_images_without_a_known_ending_are_found_by_their_content(tmp_path: Path
     assert "other files left out: 1, e.g. notes.txt" in report.lines()
 
 
+def test_videos_are_no_images(tmp_path: Path) -> None:
+    """Pillow recognizes MPEG and HDF5, but cannot read them."""
+    source = folder_of(tmp_path / "a", "0.png")
+    for name in ("clip.mpg", "table.h5"):
+        (source / name).write_bytes(b"\x00\x00\x01\xb3 and more")
+    found = find_source(source)
+    assert [name for name, _ in found.entries] == ["0.png"]
+    assert found.remarks == ("other files left out: 2, e.g. clip.mpg",)
+
+
 def test_a_foreign_manifest_is_another_file(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "a", "0.png")
     (source / "manifest.json").write_text('{"name": "page", "icons": []}')

@@ -105,6 +105,25 @@ def test_folders_of_images_beside_tables_are_image_files(tmp_path: Path) -> None
     assert len(open_dataset(tmp_path, resolution=8)) == 1
 
 
+@pytest.mark.parametrize("beside", ["metadata.parquet", "2023.tar"])
+def test_pictures_beside_one_table_or_archive_are_image_files(tmp_path: Path, beside: str) -> None:
+    """As in the imagefolder layout of Hugging Face."""
+    if beside.endswith("parquet"):
+        pq.write_table(pa.table({"file_name": ["0.png", "1"]}), tmp_path / beside)
+    else:
+        tarfile.open(tmp_path / beside, "w").close()
+    Image.fromarray(IMAGES[0]).save(tmp_path / "0.png")
+    (tmp_path / "1").write_bytes(encoded(1))
+    assert [name for name, _ in find_source(tmp_path).entries] == ["0.png", "1"]
+    assert len(open_dataset(tmp_path, resolution=8)) == 2
+
+
+def test_a_picture_beside_tables_with_images_is_left_out(tmp_path: Path) -> None:
+    write_parquet(tmp_path, [[3], [4]])
+    Image.fromarray(IMAGES[0]).save(tmp_path / "preview.png")
+    assert [name for name, _ in find_source(tmp_path).entries] == ["00000.parquet/0", "00001.parquet/0"]
+
+
 def test_damage_and_tables_without_images(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["x"]}), tmp_path / "0.parquet")
     with pytest.raises(DataError, match="holds no images"):

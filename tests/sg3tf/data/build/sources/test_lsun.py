@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     lmdb.open(str(tmp_path / "empty"), map_size=2**20).close()
     with pytest.raises(DataError, match="empty holds no images"):
         find_source(tmp_path / "empty")
+
+
+def test_a_damaged_or_incomplete_database(tmp_path: Path) -> None:
+    """LMDB maps the file into memory: reading beyond its end would kill the process."""
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(tmp_path), map_size=2**22) as db, db.begin(write=True) as transaction:
+        for i in range(300):
+            transaction.put(b"%05d" % i, bytes(3000))
+    content = (tmp_path / "data.mdb").read_bytes()
+    head = 2 * os.sysconf("SC_PAGE_SIZE")  # two pages that say where the others are
+    damaged = content[:head] + b"?" * (len(content) - head)
+    for name, stored, words in (
+        ("damaged", damaged, r"damaged is not a readable LMDB folder: .*MDB_.*; copy it again"),
+        ("incomplete", content[: len(content) // 2], r"data\.mdb has [\d,]+ of [\d,]+ bytes; copy it again"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.mdb").write_bytes(stored)
+        with pytest.raises(DataError, match=words):
+            find_source(tmp_path / name)
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
