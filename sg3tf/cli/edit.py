@@ -8,7 +8,6 @@ sg3tf edit --network=runs/00000-... --labels=smiles.csv --latents=found/latents.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.generate.sheets import Picture, with_captions
 from sg3tf.images import enlarge
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import with_progress
 
@@ -151,7 +149,3 @@ def _labeled_samples(network: Network, labels: Labels, options: Any) -> FloatArr
     if labels.numbers.max(initial=0) >= len(latents):
         raise ValueError(f"label_latents={options.label_latents}: holds {len(latents)}, not {labels.numbers.max()} + 1")
     return latents.ws[labels.numbers].mean(axis=1, dtype=np.float64)
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf edit", main, define_flags, __doc__ or ""))

@@ -7,7 +7,6 @@ sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from absl import flags
 
 from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path, atomic_write
 
@@ -73,7 +71,3 @@ def _snapshot_at(kimg: float | None, snapshots: list[int]) -> int:
     if abs(nearest - 1000 * kimg) > nearest / 100:
         raise ValueError(f"--kimg={kimg}: no snapshot has averages there; the nearest has them at {nearest / 1000}")
     return nearest
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf ema", main, define_flags, __doc__ or ""))

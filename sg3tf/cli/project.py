@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sg3tf import images, video
 from sg3tf.generate import flags as generate_flags
 from sg3tf.generate import latents_file
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
 from sg3tf.utils.json_text import to_json
@@ -176,7 +175,3 @@ def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.ui
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf project", main, define_flags, __doc__ or ""))

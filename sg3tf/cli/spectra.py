@@ -7,7 +7,6 @@ sg3tf spectra compare data.npz T.npz --out=compare.png
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from sg3tf.cli.main import main
 from sg3tf.metrics import plots, spectra
 from sg3tf.utils import flags as shared
 from sg3tf.utils.json_text import to_json
@@ -169,7 +167,3 @@ def _power_limits(options: Any) -> tuple[float | None, float | None]:
     if low is not None and high is not None and low >= high:
         raise ValueError(f"low={low}: give less than high={high}")
     return low, high
-
-
-if __name__ == "__main__":
-    sys.exit(main(["spectra", *sys.argv[1:]]))

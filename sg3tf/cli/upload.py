@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from sg3tf.models import hub
-from sg3tf.utils import command_line, extras
+from sg3tf.utils import extras
 from sg3tf.utils import flags as shared
 from sg3tf.utils.class_names import is_number
 from sg3tf.utils.files import atomic_directory, scratch_folder
@@ -145,7 +144,3 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
     except Exception as error:  # the hub and its HTTP client raise several types
         raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
     return f"{address}@{commit.oid}"
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf upload", main, define_flags, __doc__ or ""))

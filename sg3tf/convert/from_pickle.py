@@ -21,7 +21,6 @@ from absl import flags
 from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
 from sg3tf.latents import z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, digest_file
 from sg3tf.version import __version__
@@ -243,12 +242,3 @@ def main(options: flags.FlagValues) -> None:
     for name, reason in json.loads((folder / "metadata.json").read_text())["skipped"].items():
         print(f"{name} is skipped: {reason}", file=sys.stderr)
     print(folder)
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf convert from-pickle", main, define_flags, __doc__)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

@@ -126,27 +126,6 @@ def test_entry_points_in_pyproject() -> None:
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "sg3tf",
-        *(f"sg3tf.cli.{name}" for name in ("spectra", "metrics", "project", "edit")),
-        "sg3tf.cli.texture_sticking",
-        "sg3tf.convert.from_pickle",
-        "sg3tf.convert.to_npz",
-        "sg3tf.data.build",
-        "sg3tf.data.verify",
-        "sg3tf.doctor",
-    ],
-)
-@pytest.mark.slow
-def test_modules(module: str) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0 and process.stdout.startswith("usage: sg3tf"), process.stderr
-
-
 def test_help_needs_no_tensorflow() -> None:
     check = (
         "import sys; from sg3tf.cli.main import COMMANDS, main\n"
