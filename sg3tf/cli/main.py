@@ -32,14 +32,12 @@ class Command(NamedTuple):
         module: its module, with `define_flags(options)`, `main(options)`, and its help as the docstring; for a command
             registered as an entry point, the module to run with `python -m` instead.
         registered: True if it is registered as an entry point.
-        prefix: prefix of its function names, if a module has several commands.
         positional: name of its positional arguments, which `main` takes as its second argument.
     """
 
     summary: str
     module: str
     registered: bool = False
-    prefix: str = ""
     positional: str = ""
 
 
@@ -58,16 +56,12 @@ COMMANDS = {
     "ema": Command("Build an average of any length (train --posthoc_ema).", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
     "compare-runs": Command("Draw metrics of training runs.", "sg3tf.cli.compare_runs", positional="RUN..."),
-    "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
+    "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra.calc"),
     "spectra compare": Command(
-        "Compare spectra with the first of them.", "sg3tf.cli.spectra", prefix="compare_", positional="FILE..."
+        "Compare spectra with the first of them.", "sg3tf.cli.spectra.compare", positional="FILE..."
     ),
-    "spectra heatmap": Command(
-        "Draw spectra as heat maps.", "sg3tf.cli.spectra", prefix="heatmap_", positional="FILE..."
-    ),
-    "spectra slices": Command(
-        "Draw slices through spectra.", "sg3tf.cli.spectra", prefix="slices_", positional="FILE..."
-    ),
+    "spectra heatmap": Command("Draw spectra as heat maps.", "sg3tf.cli.spectra.heatmap", positional="FILE..."),
+    "spectra slices": Command("Draw slices through spectra.", "sg3tf.cli.spectra.slices", positional="FILE..."),
     "texture-sticking": Command("Measure and draw details that stick to pixels.", "sg3tf.cli.texture_sticking"),
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
@@ -147,10 +141,14 @@ def run(name: str, argv: Sequence[str]) -> int:
         if command.registered:
             return _registered(name)(argv, f"sg3tf {name}")
         module = importlib.import_module(command.module)
-        main = getattr(module, f"{command.prefix}main")
-        define_flags = getattr(module, f"{command.prefix}define_flags")
-        description = (main if command.prefix else module).__doc__ or ""
-        return command_line.run(f"sg3tf {name}", main, define_flags, description, argv, positional=command.positional)
+        return command_line.run(
+            f"sg3tf {name}",
+            module.main,
+            module.define_flags,
+            module.__doc__ or "",
+            argv,
+            positional=command.positional,
+        )
 
     return command_line.exit_status(f"sg3tf {name}", load_and_run)
 

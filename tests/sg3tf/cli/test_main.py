@@ -32,7 +32,7 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
     assert f"sg3tf {name}" in out.split("\n", 1)[1] or name == "doctor"  # an example
     options = flags.FlagValues()
     command = COMMANDS[name]
-    getattr(importlib.import_module(command.module), f"{command.prefix}define_flags")(options)
+    importlib.import_module(command.module).define_flags(options)
     assert not OTHER_NAMES & set(options)
     for flag in options:
         assert f"\n  --{'[no]' if options[flag].boolean else ''}{flag}\n" in out
@@ -42,7 +42,7 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
 
 @pytest.mark.parametrize(
     "module",
-    [command.module for command in COMMANDS.values() if not command.prefix and command.module != "serving.server"]
+    [command.module for command in COMMANDS.values() if command.module != "serving.server"]
     + ["serving.server.__main__"],
 )
 def test_flags_that_name_files_take_a_tilde(module: str) -> None:
