@@ -15,7 +15,7 @@ from absl import flags
 from numpy.typing import NDArray
 
 from sg3tf import images, video
-from sg3tf.generate import flags as generate_flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate import latents_file
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    generate_flags.define_network(options)
+    drawing_flags.define_network(options)
     shared.define_class(options)
     shared.define_outdir(options, "Folder for latents.npz and images.")
     shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
     shared.define_detector_dir(options, "Folder with the files of LPIPS; see docs/detectors.md.")
-    generate_flags.define_fps(options)
+    drawing_flags.define_fps(options)
     flags.DEFINE_string(
         "target", None, "Image to project: any file that Pillow reads.", required=True, flag_values=options
     )
@@ -84,14 +84,14 @@ def main(options: Any) -> None:
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
     _check_output_files(options)
-    network = generate_flags.network_from_flags(options)
+    network = drawing_flags.network_from_flags(options)
     distance = _distance(network, options)
     target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
     found = project(
         network,
         target,
         distance,
-        label=generate_flags.label_from_flags(network, options),
+        label=drawing_flags.label_from_flags(network, options),
         space=options.space,
         transform=options.transform,
         steps=options.steps,
@@ -171,7 +171,7 @@ def _check_output_files(options: Any) -> None:
 
 def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
     text = {"Software": f"sg3tf {__version__}", "network": options.network}
-    text |= generate_flags.flags_as_metadata(options)
+    text |= drawing_flags.flags_as_metadata(options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)

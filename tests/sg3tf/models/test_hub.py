@@ -397,7 +397,7 @@ def test_labels_of_the_samples(
     card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, distances={})
     assert caption in card and code in card
     parsed: list[Any] = []
-    monkeypatch.setattr("sg3tf.generate.commands.images.main", parsed.append)
+    monkeypatch.setattr("sg3tf.cli.generate.images.main", parsed.append)
     assert console.main(shell_command(card)) == 0
     (options,) = parsed
     expected = None if not dim else classes[0] if classes else "0"  # a number of one class would be its whole label
