@@ -20,6 +20,7 @@ from sg3tf.models import hub
 from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.discriminator_loading import existing_discriminator_beside
 from sg3tf.models.loading import load_model
+from sg3tf.models.run_folder import OPTIONS
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
@@ -151,7 +152,7 @@ def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
 
 def _options_of(source: Path) -> Options:
     run, _ = run_dir.resolve_resume_path(source, flag="init_from")
-    return Options.from_file(run / run_dir.OPTIONS)
+    return Options.from_file(run / OPTIONS)
 
 
 def _is_saved_models(source: Path) -> bool:

@@ -40,7 +40,8 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Write the network, and print the approximation error of its weighting."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.models.loading import LABEL_SCALE, label_scale, load, snapshot_name, snapshots
+    from sg3tf.models.loading import LABEL_SCALE, label_scale, load
+    from sg3tf.models.run_folder import snapshot_name, snapshots
 
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
