@@ -10,7 +10,7 @@ from pathlib import Path
 from sg3tf.models import hub
 from sg3tf.models.discriminator import Discriminator
 from sg3tf.models.loading import discriminator_beside, generator_file, load_model
-from sg3tf.models.presets import discriminator_preset
+from sg3tf.models.presets import discriminator_of_options
 from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, run_of, trained_nimg
 from sg3tf.utils.files import literal_folder, verify_checksums
 
@@ -81,15 +81,7 @@ def _of_checkpoint(folder: Path, options_file: Path) -> Discriminator:
 
     try:
         options = json.loads(options_file.read_text(encoding="utf-8"))
-        config = discriminator_preset(
-            options["cfg"],
-            options["resolution"],
-            image_channels=options["image_channels"],
-            label_dim=options["label_dim"],
-            channel_base=options["cbase"],
-            channel_max=options["cmax"],
-            mbstd_group_size=min(options["mbstd_group"], options["batch_per_replica"]),
-        )
+        config = discriminator_of_options(options)
         if problem := verify_checksums(folder):
             raise ValueError(problem)
         D = Discriminator(config)
