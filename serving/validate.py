@@ -223,7 +223,7 @@ def _reduced(pictures: np.ndarray, scale: int) -> np.ndarray:
     """Average squares of `scale` x `scale` pixels; uint8 [N, H, W, C], where H and W are multiples of `scale`."""
     count, height, width, channels = pictures.shape
     squares = pictures.reshape(count, height // scale, scale, width // scale, scale, channels)
-    return images.to_uint8(squares.mean((2, 4), dtype=np.float32) / 127.5 - 1)
+    return images.to_uint8(images.to_float(squares.mean((2, 4), dtype=np.float32)))
 
 
 def _map(generator: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
