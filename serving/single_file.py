@@ -13,7 +13,7 @@ import tensorflow as tf
 from serving import FILE_INPUTS
 from serving.signatures import TENSORS
 from serving.validate import TOLERANCE, ReferenceModel, Request, largest, largest_difference, run_isolated
-from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.latents import labels_in_turn, transform_matrix, z_from_seeds
 from sg3tf.utils.extras import require
 from sg3tf.utils.files import refuse_remote, scratch_folder
 
@@ -78,7 +78,7 @@ def _request(generator: Any, inputs: str, size: int, rows: int) -> Arrays:
     c = generator.config
     arrays = {"z": z_from_seeds(range(size), c.z_dim)}
     if c.label_dim:
-        arrays["label"] = np.eye(c.label_dim, dtype=np.float32)[np.arange(size) % c.label_dim]
+        arrays["label"] = labels_in_turn(size, c.label_dim)
     arrays["psi"] = np.linspace(0.7, 0.5, rows, dtype=np.float32)
     arrays["cutoff"] = (generator.num_ws // 2 + 3 * np.arange(rows)) % (generator.num_ws + 1)
     if inputs == "ws":
