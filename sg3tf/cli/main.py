@@ -117,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def usage(group: str = "") -> str:
-    """Return the list of commands, of one group or of all."""
+def usage(group: str) -> str:
+    """Return the list of commands of one group; "": of all."""
     if group:
         listed = {
             name.split()[1]: command.summary for name, command in COMMANDS.items() if name.startswith(f"{group} ")
