@@ -102,8 +102,8 @@ def tune_network(
     target: FloatArray,
     distance: Distance = pixels,
     *,
-    steps: int = 350,
-    learning_rate: float = 3e-4,
+    steps: int,
+    learning_rate: float,
     locality: float = 0.0,
     seed: int = 0,
 ) -> KerasNetwork:
