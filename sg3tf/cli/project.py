@@ -128,13 +128,16 @@ def _distance(network: Network, options: Any) -> Distance:
     from sg3tf.editing.perceptual import make_distance, pixels
     from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
-    if options.detector_dir is not None or options.discriminator:
-        return make_distance(options.detector_dir, options.discriminator or None)
-    if options.discriminator is not None:
+    if options.detector_dir is not None and options.discriminator:
+        given = f"detector_dir={options.detector_dir}, discriminator={options.discriminator}"
+        raise ValueError(f"{given}: give one of them")
+    if options.detector_dir is not None:
+        return make_distance(options.detector_dir)
+    if options.discriminator == "":
         return pixels
     config = network.generator.config  # raises if the network has no gradients
     try:
-        found = find_discriminator(options.network)
+        file = Path(options.discriminator) if options.discriminator else find_discriminator(options.network)
     except FileNotFoundError as error:
         print(
             f"distance: pixels alone, as no discriminator is found ({error}, or name it with --discriminator)",
@@ -143,12 +146,13 @@ def _distance(network: Network, options: Any) -> Distance:
         return pixels
     remedy = "give another --discriminator, or --discriminator= to compare pixels alone"
     try:
-        D = load_discriminator(found)
-    except ValueError as error:
-        raise ValueError(f"{error}; {remedy}") from error
+        D = load_discriminator(file)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"discriminator={error}; {remedy}") from error
     if (D.config.resolution, D.config.image_channels) != (config.resolution, config.image_channels):
-        raise ValueError(f"{found}: its images are of another size or number of channels; {remedy}")
-    print(f"distance: pixels, and features of the discriminator {found}", file=sys.stderr)
+        raise ValueError(f"discriminator={file}: its images are of another size or number of channels; {remedy}")
+    if not options.discriminator:
+        print(f"distance: pixels, and features of the discriminator {file}", file=sys.stderr)
     return make_distance(discriminator=D)
 
 
