@@ -146,9 +146,11 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
         raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         image, is_twelve = _to_8_bits(np.asarray(image), bits)
-        notes += [TWELVE_BITS] * is_twelve
+        if is_twelve:
+            notes.append(TWELVE_BITS)
     image, note = _to_srgb(image, profile)
-    notes += [note] if note else []
+    if note:
+        notes.append(note)
     if channels < 4 and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))

@@ -100,7 +100,9 @@ def _from_hub(address: str, discriminator: bool) -> Path:
     hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
     wanted = [GENERATOR, "*.keras", *UNZIPPED]
     if file:
-        names = [file, file.removesuffix(".keras") + DISCRIMINATOR][: 1 + discriminator]
+        names = [file]
+        if discriminator:
+            names.append(file.removesuffix(".keras") + DISCRIMINATOR)
         wanted = [glob.escape(name) for name in names]
     try:
         folder = hub.snapshot_download(
