@@ -11,8 +11,8 @@ from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, py
 #: Keras dtype policy by precision name; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
-#: Former names of configuration and layer fields, as found in older files, mapped to the current names.
-FORMER_NAMES = {
+#: Legacy names of configuration and layer fields, as found in older files, mapped to the current names.
+LEGACY_NAMES = {
     "clamp": "conv_clamp",
     "kernel": "conv_kernel",
     "magnitude_decay": "magnitude_ema_beta",
@@ -34,7 +34,7 @@ def require(condition: bool, argument: str, value: Any, remedy: str) -> None:
 
 def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return configuration fields read from a file under their current names."""
-    current = {FORMER_NAMES.get(name, name): value for name, value in fields.items()}
+    current = {LEGACY_NAMES.get(name, name): value for name, value in fields.items()}
     if "image_channels" in current and "residual" in current:  # of a DiscriminatorConfig
         current["architecture"] = "resnet" if current.pop("residual") else "orig"
     return current
