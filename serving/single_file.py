@@ -15,7 +15,7 @@ from serving.signatures import TENSORS
 from serving.validate import TOLERANCE, ReferenceModel, Request, largest, largest_difference, run_isolated
 from sg3tf.latents import labels_in_turn, transform_matrix, z_from_seeds
 from sg3tf.utils.extras import require
-from sg3tf.utils.files import refuse_remote, scratch_folder
+from sg3tf.utils.files import reject_remote, scratch_folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -43,7 +43,7 @@ def check_arguments(out: str | os.PathLike[str], suffix: str, inputs: str, runti
         ValueError: the name or `inputs` is invalid, or the file cannot be written to that address.
         MissingExtraError: the package is not installed.
     """
-    refuse_remote(out)
+    reject_remote(out)
     if Path(out).suffix != suffix:
         raise ValueError(f"out={str(out)!r}: give the name of a file that ends in {suffix}")
     if inputs not in FILE_INPUTS:

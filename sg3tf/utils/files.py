@@ -42,14 +42,14 @@ def local_path(text: str) -> Path:
     Raises:
         ValueError: it names storage that is not a file system, such as gs://bucket/faces.
     """
-    refuse_remote(text)
+    reject_remote(text)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # no such user, or no home
         raise ValueError(f"{text}: {error}") from error
 
 
-def refuse_remote(path: str | os.PathLike[str]) -> None:
+def reject_remote(path: str | os.PathLike[str]) -> None:
     """Raise ValueError if `path` names a bucket or a server; it would become a local folder such as gs: otherwise."""
     if _REMOTE.match(str(path)):
         raise ValueError(
@@ -100,7 +100,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Devices and pipes, such as /dev/null, are written to directly.
     """
-    refuse_remote(path)
+    reject_remote(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path
         return
@@ -153,7 +153,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    refuse_remote(path)
+    reject_remote(path)
     with naming_errors(path, path), open(path, "ab", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size  # tell() fails for pipes
         rest = memoryview(f"{line}\n".encode())
@@ -198,7 +198,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: `path` exists and `replace` is False.
     """
-    refuse_remote(path)
+    reject_remote(path)
     recover_replaced(path)
     if not replace:
         _refuse_existing(path)
