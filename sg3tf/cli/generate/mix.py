@@ -37,7 +37,7 @@ def main(options: FlagValues) -> None:
     network = drawing_flags.network_from_flags(options)
     layers = drawing_flags.style_range(options.layers, network.num_ws)
     if all(map(drawing_flags.is_latents_file, (options.rows, options.cols))):
-        drawing_flags.refuse_unused_class(options, "rows", "cols")
+        drawing_flags.reject_unused_class(options, "rows", "cols")
     transform = drawing_flags.transform_from_flags(network, options)
     rows, columns = (
         drawing_flags.apply_transform(drawing_flags.parse_latents(network, text, options), transform)
