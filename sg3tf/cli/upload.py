@@ -75,13 +75,13 @@ def write_repository(folder: Path, options: Any) -> None:
     from sg3tf.images import grid, save_png
     from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside, load, resolve_network
     from sg3tf.models.model_card import model_card
-    from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
+    from sg3tf.models.provenance import PROVENANCE, training_metrics, training_provenance
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
     D = _discriminator(network) if options.discriminator else None
     G = load(network)
     provenance = training_provenance(network, G.config.label_dim)
-    known = {} if hub.is_address(network) else distances(Path(network))
+    known = {} if hub.is_address(network) else training_metrics(Path(network))
     G.save(folder / hub.GENERATOR)
     if D:
         D.save(discriminator_beside(folder / hub.GENERATOR))
@@ -97,7 +97,7 @@ def write_repository(folder: Path, options: Any) -> None:
         license=options.license,
         intended_use=options.intended_use,
         provenance=provenance,
-        distances=known,
+        metrics=known,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -61,7 +61,7 @@ def _of_labels(path: Path) -> dict[str, Any]:
     return {"classes": list(class_names(path)), **({"label_scale": scale.to_json()} if scale else {})}
 
 
-def distances(path: Path) -> dict[str, float]:
+def training_metrics(path: Path) -> dict[str, float]:
     """Return the metrics computed during training for the generator at `path`, {name: value}; empty if none were.
 
     Args:
