@@ -155,7 +155,7 @@ def _is_saved_models(source: Path) -> bool:
 
 
 def _is_one_model(source: Path) -> bool:
-    return source.suffix == ".keras" or hub.is_unzipped(source)
+    return source.suffix == ".keras" or hub.is_unzipped_keras(source)
 
 
 def _saved_models(source: Path) -> dict[str, keras.Model]:

@@ -99,7 +99,7 @@ def generator_file(path: Path) -> Path:
     """
     if path.name in TRAINED_PRESETS and path.absolute().parent == Path.cwd() and not path.exists():
         return trained_file(path.name)
-    if path.is_file() or hub.is_unzipped(path):
+    if path.is_file() or hub.is_unzipped_keras(path):
         return path
     if (path / CHECKPOINT_GENERATOR).is_file():
         return path / CHECKPOINT_GENERATOR
