@@ -108,7 +108,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     suffix = path.suffix if len(os.fsencode(path.suffix)) < _MAX_SUFFIX_BYTES else ""
     temporary = path.with_name(hidden_name(path.name.removesuffix(suffix), f".partial-{process_token()}{suffix}"))
     try:
-        with naming_errors(path, temporary):
+        with errors_name_path(path, temporary):
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
@@ -154,7 +154,7 @@ def append_line(path: Path, line: str) -> None:
         OSError: the file cannot be written.
     """
     reject_remote(path)
-    with naming_errors(path, path), open(path, "ab", buffering=0) as file:
+    with errors_name_path(path, path), open(path, "ab", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size  # tell() fails for pipes
         rest = memoryview(f"{line}\n".encode())
         try:
@@ -205,7 +205,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     family = hidden_name(path.name, ".partial-")
     temporary = path.with_name(f"{family}{process_token()}")
-    with naming_errors(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
+    with errors_name_path(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
         yield temporary
         sync_folder(temporary)
         if replace and path.exists():
@@ -320,7 +320,7 @@ def recover_replaced(path: Path) -> None:
 
 
 @contextmanager
-def naming_errors(path: Path, temporary: Path) -> Iterator[None]:
+def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
     """Name `path` in errors: errors of open files have no name, and users do not know the temporary one."""
     try:
         yield
