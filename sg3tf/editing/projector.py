@@ -53,7 +53,7 @@ def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool =
             remedy = "give --crop to crop its center to that shape and resize it"
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
         image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
-    return to_float(image).reshape(image_shape(resolution, channels))
+    return to_float(np.asarray(image)).reshape(image_shape(resolution, channels))
 
 
 def _by(size: tuple[int, int]) -> str:
