@@ -58,7 +58,7 @@ WHEEL_FILES := import sg3tf; from importlib.resources import files; \
 wheel-test: wheel
 	@set -e; folder=$$(mktemp -d); trap "rm -rf $$folder" EXIT; $(PYTHON) -m venv $$folder; \
 	$$folder/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
-	cd $$folder; SG3TF_OPS=native bin/python -m sg3tf.doctor; bin/python -c '$(WHEEL_FILES)'
+	cd $$folder; SG3TF_OPS=native bin/sg3tf doctor; bin/python -c '$(WHEEL_FILES)'
 
 # One process per group, because XLA never frees compiled programs; two at a time, the longest first.
 TEST_GROUPS := tests/trainer tests/sg3tf tests/serving tests/examples tests/sg3tf/ops tests/benchmarks tests/custom_ops \

@@ -27,7 +27,8 @@ from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, registry
 from sg3tf.metrics.detectors import BUILT_IN
 from sg3tf.metrics.samples import comparison_rng
-from sg3tf.models.loading import load, snapshots
+from sg3tf.models.loading import load
+from sg3tf.models.run_folder import snapshots
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import to_resolution

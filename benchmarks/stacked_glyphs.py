@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.quality_bench import NAMES, train, training_flags
 from sg3tf.data.ffhq import encode_levels, ffhq_writer
-from sg3tf.models.loading import load, snapshots
+from sg3tf.models.loading import load
+from sg3tf.models.run_folder import snapshots
 from sg3tf.utils import command_line
 from sg3tf.utils.files import atomic_directory
 

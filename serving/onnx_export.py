@@ -101,9 +101,9 @@ def export_onnx(
     return out
 
 
-def onnx_model(generator: Any, inputs: str, weights: str = "fp32") -> onnx.ModelProto:
-    """Return the graph of `generator`, whose inputs and outputs `export_onnx` lists."""
-    return _model(generator, inputs, weights)[0]
+def onnx_model(generator: Any, inputs: str) -> onnx.ModelProto:
+    """Return the graph of `generator` in float32, whose inputs and outputs `export_onnx` lists."""
+    return _model(generator, inputs, "fp32")[0]
 
 
 def _tolerance_of_fp16(num_kernels: int) -> float:

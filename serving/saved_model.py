@@ -26,7 +26,7 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.utils.files import naming_errors, refuse_remote, sync, sync_folder, temporary_folder, write_checksums
+from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder, write_checksums
 from sg3tf.utils.label_scale import LabelScale
 
 __all__ = ["export_saved_model", "with_precision"]
@@ -84,11 +84,11 @@ def export_saved_model(
     served = ServedGenerator(generator, max_batch, xla, classes, scale)
     signatures = served.signatures()
     check_batch_sizes(warmup_batch_sizes, max_batch, len(signatures))
-    refuse_remote(model_base_path)
+    reject_remote(model_base_path)
     base = Path(model_base_path)
     base.mkdir(parents=True, exist_ok=True)
     unfinished = base / f".unfinished-{uuid.uuid4().hex}"
-    with naming_errors(base, unfinished), temporary_folder(unfinished, ".unfinished-*"):
+    with errors_name_path(base, unfinished), temporary_folder(unfinished, ".unfinished-*"):
         # A served model is not trained, and gradients would make up two fifths of its graph.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(served, str(unfinished), signatures=signatures, options=options)

@@ -13,9 +13,9 @@ import tensorflow as tf
 from serving import FILE_INPUTS
 from serving.signatures import TENSORS
 from serving.validate import TOLERANCE, ReferenceModel, Request, largest, largest_difference, run_isolated
-from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.latents import labels_in_turn, transform_matrix, z_from_seeds
 from sg3tf.utils.extras import require
-from sg3tf.utils.files import refuse_remote, scratch_folder
+from sg3tf.utils.files import reject_remote, scratch_folder
 
 Arrays = dict[str, np.ndarray]
 
@@ -43,7 +43,7 @@ def check_arguments(out: str | os.PathLike[str], suffix: str, inputs: str, runti
         ValueError: the name or `inputs` is invalid, or the file cannot be written to that address.
         MissingExtraError: the package is not installed.
     """
-    refuse_remote(out)
+    reject_remote(out)
     if Path(out).suffix != suffix:
         raise ValueError(f"out={str(out)!r}: give the name of a file that ends in {suffix}")
     if inputs not in FILE_INPUTS:
@@ -78,7 +78,7 @@ def _request(generator: Any, inputs: str, size: int, rows: int) -> Arrays:
     c = generator.config
     arrays = {"z": z_from_seeds(range(size), c.z_dim)}
     if c.label_dim:
-        arrays["label"] = np.eye(c.label_dim, dtype=np.float32)[np.arange(size) % c.label_dim]
+        arrays["label"] = labels_in_turn(size, c.label_dim)
     arrays["psi"] = np.linspace(0.7, 0.5, rows, dtype=np.float32)
     arrays["cutoff"] = (generator.num_ws // 2 + 3 * np.arange(rows)) % (generator.num_ws + 1)
     if inputs == "ws":

@@ -23,7 +23,7 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from sg3tf import images, ops
-from sg3tf.latents import mix, transform_matrix, z_from_seeds
+from sg3tf.latents import labels_in_turn, mix, transform_matrix, z_from_seeds
 from sg3tf.utils.class_names import label_of
 from sg3tf.utils.files import literal_folder, scratch_folder
 from sg3tf.utils.label_scale import LabelScale
@@ -93,7 +93,7 @@ def _requests_of_size(
     z = z_from_seeds(seed, config.z_dim)
     condition = {"psi": np.linspace(1.0, 0.5, size, dtype=np.float32)}
     if config.label_dim:
-        condition["label"] = np.eye(config.label_dim, dtype=np.float32)[np.arange(size) % config.label_dim]
+        condition["label"] = labels_in_turn(size, config.label_dim)
     ws = _map(generator, {"z": z, **condition})
     synthesis = {"ws": ws}
     if generator.supports_transform:
@@ -223,7 +223,7 @@ def _reduced(pictures: np.ndarray, scale: int) -> np.ndarray:
     """Average squares of `scale` x `scale` pixels; uint8 [N, H, W, C], where H and W are multiples of `scale`."""
     count, height, width, channels = pictures.shape
     squares = pictures.reshape(count, height // scale, scale, width // scale, scale, channels)
-    return images.to_uint8(squares.mean((2, 4), dtype=np.float32) / 127.5 - 1)
+    return images.to_uint8(images.to_float(squares.mean((2, 4), dtype=np.float32)))
 
 
 def _map(generator: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:

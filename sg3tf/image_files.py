@@ -19,7 +19,8 @@ BAD_PROFILE = "color profile damaged or of another kind of color, ignored"
 FIRST_FRAME = "several frames or pages, the first used"
 TWELVE_BITS = "12 bits stored in 16, scaled by 4095"
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: Pillow's mode of an image with this many channels.
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -145,13 +146,15 @@ def decode(image: Image.Image, channels: int, bits: int | None = None) -> Decode
         raise ValueError("holds floating-point pixels of unknown range; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         image, is_twelve = _to_8_bits(np.asarray(image), bits)
-        notes += [TWELVE_BITS] * is_twelve
+        if is_twelve:
+            notes.append(TWELVE_BITS)
     image, note = _to_srgb(image, profile)
-    notes += [note] if note else []
+    if note:
+        notes.append(note)
     if channels < 4 and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return Decoded(image.convert(_MODES[channels]), tuple(notes))
+    return Decoded(image.convert(MODES[channels]), tuple(notes))
 
 
 def _has_frames(image: Image.Image) -> bool:

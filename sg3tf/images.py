@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from sg3tf.utils.files import atomic_write
 
 ByteArray = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
 
 
 def to_uint8(images: ArrayLike) -> ByteArray:
@@ -23,6 +24,11 @@ def to_uint8(images: ArrayLike) -> ByteArray:
     if array.dtype == np.uint8:
         return array
     return np.asarray(np.clip(np.rint((array.astype(np.float32) + 1) * 127.5), 0, 255), np.uint8)
+
+
+def to_float(pixels: ArrayLike) -> FloatArray:
+    """Map 0..255 to [-1, 1], the inverse of `to_uint8`."""
+    return np.asarray(pixels, np.float32) / np.float32(127.5) - 1
 
 
 def grid(images: ArrayLike, columns: int | None = None) -> ByteArray:

@@ -1,4 +1,4 @@
-"""Latents and style vectors: seeds, interpolation, truncation, style mixing, image transforms. NumPy only."""
+"""Latents and style vectors: seeds, labels, interpolation, truncation, style mixing, transforms. NumPy only."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def z_from_seeds(seeds: Iterable[int], z_dim: int = 512) -> FloatArray:
             raise ValueError(f"seed {seed}: must be from 0 to {2**32 - 1}")
         rows.append(np.random.RandomState(seed).randn(z_dim))
     return np.asarray(rows, np.float32).reshape(-1, z_dim)
+
+
+def labels_in_turn(count: int, label_dim: int) -> FloatArray:
+    """One-hot labels float32 [count, label_dim] of the classes in turn: 0, 1, and so on, then 0 again.
+
+    Examples:
+        >>> labels_in_turn(3, 2).argmax(axis=1).tolist()
+        [0, 1, 0]
+    """
+    return np.eye(label_dim, dtype=np.float32)[np.arange(count) % label_dim]
 
 
 def parse_seeds(text: str) -> list[int]:

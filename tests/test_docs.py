@@ -70,7 +70,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 def flags_of(name: str) -> flags.FlagValues:
     command, values = COMMANDS[name], flags.FlagValues()
     module = f"{command.module}.__main__" if name == "serve" else command.module
-    getattr(importlib.import_module(module), f"{command.prefix}define_flags")(values)
+    importlib.import_module(module).define_flags(values)
     return values
 
 

@@ -37,7 +37,7 @@ WITHOUT_EXAMPLE = {
     "sg3tf.generate.network.ExportedNetwork": "abstract; open_network returns its subclasses",
     "sg3tf.image_files.Decoded": "result of decode",
     "sg3tf.models.configs.VariantFields": "base of the configurations",
-    "sg3tf.models.generators.FormerGenerator": "what keras.models.load_model finds in earlier files",
+    "sg3tf.models.generators.LegacyGenerator": "what keras.models.load_model finds in earlier files",
 }
 
 

@@ -15,11 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.models.loading import CHECKPOINT_GENERATOR
+from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, PROGRESS
 from sg3tf.utils.files import atomic_directory, write_checksums
 from trainer.errors import TrainingError, summarize_error
-
-PROGRESS = "progress.json"
 
 
 class VariableCopy(NamedTuple):

@@ -21,7 +21,7 @@ from sg3tf import metrics
 from sg3tf.data.dataset import Dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.models.configs import PRECISIONS, AnyGeneratorConfig, DiscriminatorConfig
-from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_preset, generator_preset
+from sg3tf.models.presets import PRESETS, STYLEGAN2_PRESETS, discriminator_of_options, generator_preset
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, size_of, to_resolution
@@ -459,28 +459,21 @@ class Options:
 
     def generator(self) -> AnyGeneratorConfig:
         """Architecture of G."""
-        if self.cfg in STYLEGAN2_PRESETS:
-            return generator_preset(self.cfg, **self._shared_network_args(), mapping_layers=self.map_depth)
-        return generator_preset(
-            self.cfg,
-            **self._shared_network_args(),
-            mapping_layers=self.map_depth,
-            magnitude_ema_beta=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG),
-        )
-
-    def discriminator(self) -> DiscriminatorConfig:
-        """Architecture of D."""
-        group = min(self.mbstd_group, self.batch_per_replica)
-        return discriminator_preset(self.cfg, **self._shared_network_args(), mbstd_group_size=group)
-
-    def _shared_network_args(self) -> dict[str, Any]:
-        return {
+        fields: dict[str, Any] = {
             "resolution": self.resolution,
             "image_channels": self.image_channels,
             "label_dim": self.label_dim,
             "channel_base": self.cbase,
             "channel_max": self.cmax,
+            "mapping_layers": self.map_depth,
         }
+        if self.cfg in STYLEGAN2_PRESETS:
+            return generator_preset(self.cfg, **fields)
+        return generator_preset(self.cfg, **fields, magnitude_ema_beta=0.5 ** (self.batch / MAGNITUDE_HALF_LIFE_NIMG))
+
+    def discriminator(self) -> DiscriminatorConfig:
+        """Architecture of D."""
+        return discriminator_of_options(vars(self))
 
     @property
     def policy(self) -> str:

@@ -11,17 +11,17 @@ import tensorflow as tf
 
 from sg3tf.ops.backend import training_backend
 from trainer._tf_private import configure_heartbeats
-from trainer.config import STRATEGY_HELP
+from trainer.config import DEFAULTS, STRATEGY_HELP
 from trainer.errors import OptionError, summarize_error
 from trainer.rendezvous import wait_for_workers
 
 
 def make_strategy(
     name: str,
-    communication: str = "auto",
-    start_timeout: float = 600.0,
-    reduce_timeout: float = 0.0,
-    heartbeat_timeout: float = 100.0,
+    communication: str = DEFAULTS["communication"],
+    start_timeout: float = DEFAULTS["start_timeout"],
+    reduce_timeout: float = DEFAULTS["reduce_timeout"],
+    heartbeat_timeout: float = DEFAULTS["heartbeat_timeout"],
 ) -> tf.distribute.Strategy:
     """Return the strategy called `name`; call once per process, before any other use of TensorFlow.
 

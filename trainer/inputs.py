@@ -194,18 +194,22 @@ def map_arrays(function: Callable[[Values], Values], inputs: Fields) -> Fields:
 _HELD_OUT_SEED = 2**32
 
 
-class Examples(Protocol):
-    """Real images by index, as provided by `Dataset` and `BatchIterator`."""
+class Labels(Protocol):
+    """Labels to draw for generated images; `sg3tf.data.dataset.Dataset` implements this."""
 
     label_dim: int
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Image [H, W, C] and label [label_dim]."""
-
     def label(self, i: int) -> NDArray[np.float32]:
         """Label [label_dim]."""
+
+
+class Examples(Labels, Protocol):
+    """Real images and labels by index, as provided by `Dataset` and `BatchIterator`."""
+
+    def __getitem__(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Image [H, W, C] and label [label_dim]."""
 
 
 class BatchIterator:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.models import power_ema
-from sg3tf.models.loading import progress_name, snapshot_name
+from sg3tf.models.run_folder import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import append_line, atomic_path
 from sg3tf.utils.json_text import to_json

@@ -22,10 +22,10 @@ from trainer import run_dir
 from trainer.config import Options
 from trainer.distribution import Workers, training_backend_for
 from trainer.errors import TrainingError, summarize_error
-from trainer.inputs import BatchIterator, InputPipeline
+from trainer.inputs import BatchIterator, InputPipeline, Labels
 from trainer.logger import NullLogger, RunLogger
 from trainer.profiling import Profiler
-from trainer.random_inputs import Labels, RandomInputs
+from trainer.random_inputs import RandomInputs
 from trainer.schedule import Due, Schedule
 from trainer.state import TrainState
 from trainer.step import TrainStep

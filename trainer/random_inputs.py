@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.latents import z_from_seeds
 from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
-from trainer.inputs import Latents, Pseudo
+from trainer.inputs import Labels, Latents, Pseudo
 
 _LATENTS = {
     "G": Purpose.LATENTS_G,
@@ -35,17 +33,6 @@ _AUGMENT = {
     "R2": Purpose.AUGMENT_R2,
     "validation": Purpose.AUGMENT_VALIDATION,
 }
-
-
-class Labels(Protocol):
-    """Labels to draw for generated images; `sg3tf.data.dataset.Dataset` implements this."""
-
-    label_dim: int
-
-    def __len__(self) -> int: ...
-
-    def label(self, i: int) -> NDArray[np.float32]:
-        """Label [label_dim]."""
 
 
 class LabelArray:

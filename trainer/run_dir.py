@@ -15,15 +15,13 @@ from typing import Any
 from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
-from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, refuse_remote, verify_checksums
+from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS
+from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote, verify_checksums
 from sg3tf.utils.json_text import from_json
-from trainer.checkpoint import PROGRESS
 from trainer.config import Change, Options, as_flag, read_options
 from trainer.errors import OptionError
 
-OPTIONS = "options.json"
 LOG = "log.txt"
-CHECKPOINTS = "checkpoints"
 DISCARDED = "discarded"
 
 _OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?\.\w+")
@@ -53,7 +51,7 @@ def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: b
     Raises:
         OptionError: the folder cannot be created or written.
     """
-    refuse_remote(outdir)
+    reject_remote(outdir)
     with contextlib.ExitStack() as stack:
         try:
             run = _reused(outdir, options, stack) if latest else None

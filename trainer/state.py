@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from sg3tf import Discriminator, build_generator
 from sg3tf.models import power_ema
+from sg3tf.models.run_folder import PROGRESS
 from sg3tf.utils.files import literal_folder, verify_checksums
 from trainer.adam import Adam, lazy_adam
 from trainer.augment import Augment, Controller
-from trainer.checkpoint import PROGRESS, SpareGenerator, StateCopy
+from trainer.checkpoint import SpareGenerator, StateCopy
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
 from trainer.losses import Regularization

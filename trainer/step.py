@@ -78,7 +78,7 @@ class TrainStep(StepOrder):
         metrics = super().run(real, held_out)
         if self._gammas:
             batch = self.options.batch
-            shares = [power_ema.share_of_new(gamma, self.state.cur_nimg - batch, batch) for gamma in self._gammas]
+            shares = [power_ema.update_weight(gamma, self.state.cur_nimg - batch, batch) for gamma in self._gammas]
             self._update_power_emas(tf.constant(shares, tf.float32))
         return metrics
 

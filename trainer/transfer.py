@@ -17,9 +17,9 @@ from sg3tf.convert.official_network import OfficialNetwork
 from sg3tf.convert.safe_pickle import PickleError
 from sg3tf.convert.weights import ParameterMismatchError
 from sg3tf.models import hub
-from sg3tf.models.configs import AnyGeneratorConfig, DiscriminatorConfig
 from sg3tf.models.discriminator_loading import existing_discriminator_beside
 from sg3tf.models.loading import load_model
+from sg3tf.models.run_folder import OPTIONS
 from trainer import run_dir
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error
@@ -79,7 +79,7 @@ def init_from(state: TrainState, source: str | Path) -> list[str]:
             kinds = f"{type(found[name].config).__name__} there, {type(target.config).__name__} here"
             notes.append(f"--init_from={source}: {name} is a {kinds}, and starts from random weights")
             continue
-        if differences := _differences(_fields(found[name].config), _fields(target.config)):
+        if differences := _differences(dataclasses.asdict(found[name].config), dataclasses.asdict(target.config)):
             notes.append(f"--init_from={source}: {name} has {'; '.join(differences)}")
         notes += [f"--init_from={source}: {name} {line}" for line in copy_layers(found[name], target)]
         clamps = [model.config.conv_clamp for model in (found[name], target)]
@@ -99,10 +99,6 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         for name, value in here.items()
         if name not in _UNCHANGED_LAYERS and value != there.get(name)
     ]
-
-
-def _fields(config: AnyGeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
-    return dataclasses.asdict(config)
 
 
 # --- Reading networks -------------------------------------------------------------------------------------------------
@@ -151,7 +147,7 @@ def _pickled(source: Path) -> tuple[dict[str, OfficialNetwork], dict[str, str]]:
 
 def _options_of(source: Path) -> Options:
     run, _ = run_dir.resolve_resume_path(source, flag="init_from")
-    return Options.from_file(run / run_dir.OPTIONS)
+    return Options.from_file(run / OPTIONS)
 
 
 def _is_saved_models(source: Path) -> bool:
@@ -159,7 +155,7 @@ def _is_saved_models(source: Path) -> bool:
 
 
 def _is_one_model(source: Path) -> bool:
-    return source.suffix == ".keras" or hub.is_unzipped(source)
+    return source.suffix == ".keras" or hub.is_unzipped_keras(source)
 
 
 def _saved_models(source: Path) -> dict[str, keras.Model]:

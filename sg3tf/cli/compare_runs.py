@@ -8,14 +8,12 @@ sg3tf compare-runs runs/0000* --metric=kid_scattering --out=curves.png
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from sg3tf.cli.main import main as run
 from sg3tf.metrics import plots
 from sg3tf.metrics.run_curves import Group, group_runs, read_runs
 from sg3tf.utils import flags as shared
@@ -56,7 +54,3 @@ def _table(groups: list[Group]) -> str:
         rows.append([str(len(group.runs)), *(f"{value:.4g}" for value in [*end, *extremes]), group.label])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
     return "\n".join("  ".join([*map(str.rjust, row, widths), row[-1]]) for row in rows)
-
-
-if __name__ == "__main__":
-    sys.exit(run(["compare-runs", *sys.argv[1:]]))

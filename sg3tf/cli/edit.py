@@ -8,7 +8,6 @@ sg3tf edit --network=runs/00000-... --labels=smiles.csv --latents=found/latents.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ import numpy as np
 from absl import flags
 from numpy.typing import NDArray
 
+from sg3tf.cli import drawing_flags
 from sg3tf.editing import directions as directions_file
 from sg3tf.editing.directions import Directions
 from sg3tf.editing.interfacegan import Labels, read_labels
-from sg3tf.generate import flags as generate_flags
 from sg3tf.generate import latents_file
 from sg3tf.generate.edits import (
     directions_from_labels,
@@ -32,7 +31,6 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.generate.sheets import Picture, with_captions
 from sg3tf.images import enlarge
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import with_progress
 
@@ -41,8 +39,8 @@ FloatArray = NDArray[np.float32]
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    generate_flags.define_latents(options, seeds="0-3")
-    generate_flags.define_picture(
+    drawing_flags.define_latents(options, seeds="0-3")
+    drawing_flags.define_picture(
         options, "PNG file to write, with one row per direction and image, and one column per strength."
     )
     shared.define_num_samples(
@@ -80,12 +78,12 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Run the command."""
     strengths = parse_strengths(options.strength)
-    network = generate_flags.network_from_flags(options)
+    network = drawing_flags.network_from_flags(options)
     directions = _directions_from_flags(network, options)
     numbers = [directions.number(text) for text in options.direction]
     if options.save_directions:
         directions_file.save(Path(options.save_directions), directions)
-    start = generate_flags.latents_from_flags(network, options, uses_class=True)  # for the directions
+    start = drawing_flags.latents_from_flags(network, options, uses_class=True)  # for the directions
     edited = [edit_latents(start, directions, number, strengths) for number in numbers]
     rows: dict[str, list[Picture]] = {}
     for number, latents in zip(numbers, edited, strict=True):
@@ -94,10 +92,10 @@ def main(options: Any) -> None:
         for row, name in enumerate(start.names()):
             part = slice(row * len(strengths), (row + 1) * len(strengths))
             rows[f"{directions.names[number]} {name}"] = pictures[part]
-    generate_flags.save_picture(options, with_captions([f"{strength:+.3g}" for strength in strengths], rows))
+    drawing_flags.save_picture(options, with_captions([f"{strength:+.3g}" for strength in strengths], rows))
     arrays = [latents.arrays() for latents in edited]
     joined = {name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
-    generate_flags.save_latents(options, Latents(**joined))
+    drawing_flags.save_latents(options, Latents(**joined))
 
 
 def parse_strengths(text: str) -> FloatArray:
@@ -124,13 +122,13 @@ def _directions_from_flags(network: Network, options: Any) -> Directions:
         raise ValueError(
             f"label_latents={options.label_latents}: has no effect without --labels; add it or leave it out"
         )
-    layers = generate_flags.style_range(options.layers or f"0-{network.num_ws - 1}", network.num_ws)
+    layers = drawing_flags.style_range(options.layers or f"0-{network.num_ws - 1}", network.num_ws)
     if options.directions:
         loaded = directions_file.load(Path(options.directions), network.num_ws, network.w_dim)
         return dataclasses.replace(loaded, layers=np.array(layers)) if options.layers else loaded
     labels = read_labels(Path(options.labels)) if options.labels else None
     samples = _labeled_samples(network, labels, options) if labels else None
-    w = network.sample_w(options.num_samples, options.seed, generate_flags.label_from_flags(network, options))
+    w = network.sample_w(options.num_samples, options.seed, drawing_flags.label_from_flags(network, options))
     if labels is not None and samples is not None:
         return directions_from_labels(samples, labels, w, layers)
     if options.method == "sefa":
@@ -143,7 +141,7 @@ def _labeled_samples(network: Network, labels: Labels, options: Any) -> FloatArr
     if labels.kind == "seed":
         if options.label_latents:
             raise ValueError(f"label_latents={options.label_latents}: the labels are of seeds; leave it out")
-        label = generate_flags.label_from_flags(network, options)
+        label = drawing_flags.label_from_flags(network, options)
         return latents_from_seeds(network, labels.numbers.tolist(), label=label).ws[:, 0]
     if not options.label_latents:
         raise ValueError("label_latents is missing: the labels are of positions in a file of latents")
@@ -151,7 +149,3 @@ def _labeled_samples(network: Network, labels: Labels, options: Any) -> FloatArr
     if labels.numbers.max(initial=0) >= len(latents):
         raise ValueError(f"label_latents={options.label_latents}: holds {len(latents)}, not {labels.numbers.max()} + 1")
     return latents.ws[labels.numbers].mean(axis=1, dtype=np.float64)
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf edit", main, define_flags, __doc__ or ""))

@@ -6,7 +6,6 @@ sg3tf ema --network=runs/00000-... --sigma_rel=0.15 --kimg=400 --out=ema.keras
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from absl import flags
 
 from sg3tf.models import power_ema
 from sg3tf.models.power_ema import Average
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
 
@@ -41,7 +39,8 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Write the network, and print the approximation error of its weighting."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.models.loading import class_names, label_scale, load, snapshot_name, snapshots, write_label_files
+    from sg3tf.models.loading import class_names, label_scale, load, write_label_files
+    from sg3tf.models.run_folder import snapshot_name, snapshots
 
     run = Path(options.network)
     stored = power_ema.stored_averages(run)
@@ -70,7 +69,3 @@ def _snapshot_at(kimg: float | None, snapshots: list[int]) -> int:
     if abs(nearest - 1000 * kimg) > nearest / 100:
         raise ValueError(f"--kimg={kimg}: no snapshot has averages there; the nearest has them at {nearest / 1000}")
     return nearest
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf ema", main, define_flags, __doc__ or ""))

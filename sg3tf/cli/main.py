@@ -32,14 +32,12 @@ class Command(NamedTuple):
         module: its module, with `define_flags(options)`, `main(options)`, and its help as the docstring; for a command
             registered as an entry point, the module to run with `python -m` instead.
         registered: True if it is registered as an entry point.
-        prefix: prefix of its function names, if a module has several commands.
         positional: name of its positional arguments, which `main` takes as its second argument.
     """
 
     summary: str
     module: str
     registered: bool = False
-    prefix: str = ""
     positional: str = ""
 
 
@@ -47,27 +45,23 @@ COMMANDS = {
     "train": Command("Train a network.", "trainer.main", registered=True),
     "data build": Command("Build a data set from images.", "sg3tf.data.build.command"),
     "data verify": Command("Check a data set.", "sg3tf.data.verify"),
-    "generate images": Command("Write a PNG file for each seed.", "sg3tf.generate.commands.images"),
-    "generate grid": Command("Draw many images in one picture.", "sg3tf.generate.commands.grid"),
-    "generate mix": Command("Draw a sheet of style mixing.", "sg3tf.generate.commands.mix"),
-    "generate interpolate": Command("Render a video through seeds.", "sg3tf.generate.commands.interpolate"),
-    "generate layers": Command("Draw the feature maps of each layer.", "sg3tf.generate.commands.layers"),
-    "generate sheet": Command("Draw classes side by side.", "sg3tf.generate.commands.sheet"),
+    "generate images": Command("Write a PNG file for each seed.", "sg3tf.cli.generate.images"),
+    "generate grid": Command("Draw many images in one picture.", "sg3tf.cli.generate.grid"),
+    "generate mix": Command("Draw a sheet of style mixing.", "sg3tf.cli.generate.mix"),
+    "generate interpolate": Command("Render a video through seeds.", "sg3tf.cli.generate.interpolate"),
+    "generate layers": Command("Draw the feature maps of each layer.", "sg3tf.cli.generate.layers"),
+    "generate sheet": Command("Draw classes side by side.", "sg3tf.cli.generate.sheet"),
     "project": Command("Search for the latents of a picture.", "sg3tf.cli.project"),
     "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
     "ema": Command("Build an average of any length (train --posthoc_ema).", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
     "compare-runs": Command("Draw metrics of training runs.", "sg3tf.cli.compare_runs", positional="RUN..."),
-    "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra", prefix="calc_"),
+    "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra.calc"),
     "spectra compare": Command(
-        "Compare spectra with the first of them.", "sg3tf.cli.spectra", prefix="compare_", positional="FILE..."
+        "Compare spectra with the first of them.", "sg3tf.cli.spectra.compare", positional="FILE..."
     ),
-    "spectra heatmap": Command(
-        "Draw spectra as heat maps.", "sg3tf.cli.spectra", prefix="heatmap_", positional="FILE..."
-    ),
-    "spectra slices": Command(
-        "Draw slices through spectra.", "sg3tf.cli.spectra", prefix="slices_", positional="FILE..."
-    ),
+    "spectra heatmap": Command("Draw spectra as heat maps.", "sg3tf.cli.spectra.heatmap", positional="FILE..."),
+    "spectra slices": Command("Draw slices through spectra.", "sg3tf.cli.spectra.slices", positional="FILE..."),
     "texture-sticking": Command("Measure and draw details that stick to pixels.", "sg3tf.cli.texture_sticking"),
     "convert from-pickle": Command("Convert an official network pickle.", "sg3tf.convert.from_pickle"),
     "convert to-npz": Command("Write parameters for the official PyTorch code.", "sg3tf.convert.to_npz"),
@@ -123,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def usage(group: str = "") -> str:
-    """Return the list of commands, of one group or of all."""
+def usage(group: str) -> str:
+    """Return the list of commands of one group; "": of all."""
     if group:
         listed = {
             name.split()[1]: command.summary for name, command in COMMANDS.items() if name.startswith(f"{group} ")
@@ -147,10 +141,14 @@ def run(name: str, argv: Sequence[str]) -> int:
         if command.registered:
             return _registered(name)(argv, f"sg3tf {name}")
         module = importlib.import_module(command.module)
-        main = getattr(module, f"{command.prefix}main")
-        define_flags = getattr(module, f"{command.prefix}define_flags")
-        description = (main if command.prefix else module).__doc__ or ""
-        return command_line.run(f"sg3tf {name}", main, define_flags, description, argv, positional=command.positional)
+        return command_line.run(
+            f"sg3tf {name}",
+            module.main,
+            module.define_flags,
+            module.__doc__ or "",
+            argv,
+            positional=command.positional,
+        )
 
     return command_line.exit_status(f"sg3tf {name}", load_and_run)
 

@@ -7,7 +7,6 @@ sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datas
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from absl import flags
 from sg3tf.metrics import METRIC_NAMES
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.samples import Images, open_data, resize_filter, uniform_classes
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import append_line
 from sg3tf.utils.json_text import to_json
@@ -185,7 +183,3 @@ class _ProgressBars:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf metrics", main, define_flags, __doc__ or ""))

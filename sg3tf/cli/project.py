@@ -15,9 +15,8 @@ from absl import flags
 from numpy.typing import NDArray
 
 from sg3tf import images, video
-from sg3tf.generate import flags as generate_flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate import latents_file
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_path
 from sg3tf.utils.json_text import to_json
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    generate_flags.define_network(options)
+    drawing_flags.define_network(options)
     shared.define_class(options)
     shared.define_outdir(options, "Folder for latents.npz and images.")
     shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
     shared.define_detector_dir(options, "Folder with the files of LPIPS; see docs/detectors.md.")
-    generate_flags.define_fps(options)
+    drawing_flags.define_fps(options)
     flags.DEFINE_string(
         "target", None, "Image to project: any file that Pillow reads.", required=True, flag_values=options
     )
@@ -85,14 +84,14 @@ def main(options: Any) -> None:
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
     _check_output_files(options)
-    network = generate_flags.network_from_flags(options)
+    network = drawing_flags.network_from_flags(options)
     distance = _distance(network, options)
     target = read_picture(Path(options.target), network.resolution, network.channels, options.crop)
     found = project(
         network,
         target,
         distance,
-        label=generate_flags.label_from_flags(network, options),
+        label=drawing_flags.label_from_flags(network, options),
         space=options.space,
         transform=options.transform,
         steps=options.steps,
@@ -129,13 +128,16 @@ def _distance(network: Network, options: Any) -> Distance:
     from sg3tf.editing.perceptual import make_distance, pixels
     from sg3tf.models.discriminator_loading import find_discriminator, load_discriminator
 
-    if options.detector_dir is not None or options.discriminator:
-        return make_distance(options.detector_dir, options.discriminator or None)
-    if options.discriminator is not None:
+    if options.detector_dir is not None and options.discriminator:
+        given = f"detector_dir={options.detector_dir}, discriminator={options.discriminator}"
+        raise ValueError(f"{given}: give one of them")
+    if options.detector_dir is not None:
+        return make_distance(options.detector_dir)
+    if options.discriminator == "":
         return pixels
     config = network.generator.config  # raises if the network has no gradients
     try:
-        found = find_discriminator(options.network)
+        file = Path(options.discriminator) if options.discriminator else find_discriminator(options.network)
     except FileNotFoundError as error:
         print(
             f"distance: pixels alone, as no discriminator is found ({error}, or name it with --discriminator)",
@@ -144,12 +146,13 @@ def _distance(network: Network, options: Any) -> Distance:
         return pixels
     remedy = "give another --discriminator, or --discriminator= to compare pixels alone"
     try:
-        D = load_discriminator(found)
-    except ValueError as error:
-        raise ValueError(f"{error}; {remedy}") from error
+        D = load_discriminator(file)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"discriminator={error}; {remedy}") from error
     if (D.config.resolution, D.config.image_channels) != (config.resolution, config.image_channels):
-        raise ValueError(f"{found}: its images are of another size or number of channels; {remedy}")
-    print(f"distance: pixels, and features of the discriminator {found}", file=sys.stderr)
+        raise ValueError(f"discriminator={file}: its images are of another size or number of channels; {remedy}")
+    if not options.discriminator:
+        print(f"distance: pixels, and features of the discriminator {file}", file=sys.stderr)
     return make_distance(discriminator=D)
 
 
@@ -175,11 +178,7 @@ def _check_output_files(options: Any) -> None:
 
 def _save_pictures(outdir: Path, options: Any, pictures: dict[str, NDArray[np.uint8]]) -> None:
     text = {"Software": f"sg3tf {__version__}", "network": options.network}
-    text |= generate_flags.flags_as_metadata(options)
+    text |= drawing_flags.flags_as_metadata(options)
     for name, picture in pictures.items():
         images.save_png(outdir / f"{name}.png", picture, text)
     images.save_png(outdir / "side_by_side.png", images.grid(np.stack([*pictures.values()]), len(pictures)), text)
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf project", main, define_flags, __doc__ or ""))

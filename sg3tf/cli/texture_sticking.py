@@ -6,7 +6,6 @@ sg3tf texture-sticking --network=T.keras,stylegan2.keras --outdir=sticking
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from absl import flags
 
 from sg3tf.images import save_png
 from sg3tf.metrics.plots import check_matplotlib, enlarge_to_fit, image_table, plot_fixed_shares
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.json_text import to_json
 
@@ -155,7 +153,3 @@ def _line(path: str, shown: _Measured, options: Any) -> dict[str, Any]:
 
 def _rounded(average: AverageImage) -> list[float]:
     return average.fixed_share.round(4).tolist()
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf texture-sticking", main, define_flags, __doc__ or ""))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from sg3tf.models import hub
-from sg3tf.utils import command_line, extras
+from sg3tf.utils import extras
 from sg3tf.utils import flags as shared
 from sg3tf.utils.class_names import is_number
 from sg3tf.utils.files import atomic_directory, scratch_folder
@@ -76,13 +75,13 @@ def write_repository(folder: Path, options: Any) -> None:
     from sg3tf.images import grid, save_png
     from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside, load, resolve_network
     from sg3tf.models.model_card import model_card
-    from sg3tf.models.provenance import PROVENANCE, distances, training_provenance
+    from sg3tf.models.provenance import PROVENANCE, training_metrics, training_provenance
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
     D = _discriminator(network) if options.discriminator else None
     G = load(network)
     provenance = training_provenance(network, G.config.label_dim)
-    known = {} if hub.is_address(network) else distances(Path(network))
+    known = {} if hub.is_address(network) else training_metrics(Path(network))
     G.save(folder / hub.GENERATOR)
     if D:
         D.save(discriminator_beside(folder / hub.GENERATOR))
@@ -98,7 +97,7 @@ def write_repository(folder: Path, options: Any) -> None:
         license=options.license,
         intended_use=options.intended_use,
         provenance=provenance,
-        distances=known,
+        metrics=known,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -145,7 +144,3 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
     except Exception as error:  # the hub and its HTTP client raise several types
         raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
     return f"{address}@{commit.oid}"
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run("sg3tf upload", main, define_flags, __doc__ or ""))

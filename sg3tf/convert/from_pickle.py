@@ -19,9 +19,8 @@ import numpy as np
 from absl import flags
 
 from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
-from sg3tf.latents import z_from_seeds
+from sg3tf.latents import labels_in_turn, z_from_seeds
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, digest_file
 from sg3tf.version import __version__
@@ -162,9 +161,7 @@ def _estimated_w_avg(G: Generator) -> Any:
     import tensorflow as tf
 
     z = z_from_seeds(range(W_AVG_SEEDS), G.config.z_dim)
-    label = None
-    if G.config.label_dim:
-        label = np.eye(G.config.label_dim, dtype=np.float32)[np.arange(W_AVG_SEEDS) % G.config.label_dim]
+    label = labels_in_turn(W_AVG_SEEDS, G.config.label_dim) if G.config.label_dim else None
     return tf.reduce_mean(G.mapping_network(z, label=label), axis=0)
 
 
@@ -192,8 +189,7 @@ def compare_images(path: Path, generator: Generator) -> dict[str, Any]:
     inputs: Any = z
     label = None
     if config.label_dim:
-        classes = np.arange(len(z)) % config.label_dim
-        one_hot = np.eye(config.label_dim, dtype=np.float32)[classes]
+        one_hot = labels_in_turn(len(z), config.label_dim)
         inputs, label = {"z": z, "label": one_hot}, torch.from_numpy(one_hot)
     images = generator.predict(inputs, verbose=0)
     with torch.no_grad():
@@ -243,12 +239,3 @@ def main(options: flags.FlagValues) -> None:
     for name, reason in json.loads((folder / "metadata.json").read_text())["skipped"].items():
         print(f"{name} is skipped: {reason}", file=sys.stderr)
     print(folder)
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf convert from-pickle", main, define_flags, __doc__)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

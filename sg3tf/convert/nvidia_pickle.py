@@ -33,12 +33,27 @@ from sg3tf.models.configs import ConfigError, DiscriminatorConfig, GeneratorConf
 
 # In the order of the constructors, because arguments may be positional.
 _GENERATOR_ARGUMENTS = (
-    *("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
-    *("mapping_kwargs", "synthesis_kwargs"),
+    "z_dim",
+    "c_dim",
+    "w_dim",
+    "img_resolution",
+    "img_channels",
+    "mapping_kwargs",
+    "synthesis_kwargs",
 )
 _DISCRIMINATOR_ARGUMENTS = (
-    *("c_dim", "img_resolution", "img_channels", "architecture", "channel_base", "channel_max", "num_fp16_res"),
-    *("conv_clamp", "cmap_dim", "block_kwargs", "mapping_kwargs", "epilogue_kwargs"),
+    "c_dim",
+    "img_resolution",
+    "img_channels",
+    "architecture",
+    "channel_base",
+    "channel_max",
+    "num_fp16_res",
+    "conv_clamp",
+    "cmap_dim",
+    "block_kwargs",
+    "mapping_kwargs",
+    "epilogue_kwargs",
 )
 #: Layers without a clamp, regardless of the constructor's conv_clamp.
 _NEVER_CLAMPED = (".skip", "b4.fromrgb")

@@ -6,7 +6,6 @@ sg3tf convert to-npz --network=ffhq/G_ema.keras --out=ffhq.npz
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from absl import flags
 
 from sg3tf.convert.official_network import from_config
 from sg3tf.convert.to_torch import OPTIONS
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
 
@@ -58,12 +56,3 @@ def main(options: flags.FlagValues) -> None:
 
     save(load(options.network), options.out)
     print(options.out)
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf convert to-npz", main, define_flags, __doc__)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

@@ -5,7 +5,6 @@ sg3tf convert to-state-dict --network=faces/G_ema.keras --discriminator=faces/D.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from absl import flags
 
 from sg3tf.convert import torch_save
 from sg3tf.convert.state_dict import KEYS, from_arrays
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_write
 
@@ -63,12 +61,3 @@ def main(options: flags.FlagValues) -> None:
     file = options.discriminator
     save(load(options.network), options.out, load_model(Path(file), Discriminator) if file else None)
     print(options.out)
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf convert to-state-dict", main, define_flags, __doc__)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

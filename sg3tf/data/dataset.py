@@ -17,7 +17,7 @@ from sg3tf.data.image_store import ImageStore
 from sg3tf.data.sampler import ORDERS, Batch, batches, epoch_batches
 from sg3tf.data.selection import AllBut, Balanced, Chosen, Index, Selection, Spread
 from sg3tf.data.stores import Sample, Store, is_records, open_records
-from sg3tf.utils.files import refuse_remote, require_readable
+from sg3tf.utils.files import reject_remote, require_readable
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def open_dataset(
 
 def open_store(path: Path, resolution: Resolution | None = None) -> Store:
     """Open records or image files at one resolution (None: the largest); raises DataError like `open_dataset`."""
-    refuse_remote(path)
+    reject_remote(path)
     require_readable(path)
     if path.exists() and not is_records(path):
         return ImageStore(path, resolution)

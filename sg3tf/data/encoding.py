@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from sg3tf.data.errors import DataError
+from sg3tf.image_files import MODES
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LOSSLESS = ("png", "webp")
 
 
@@ -65,7 +65,7 @@ class Encoding:
             options = {"lossless": True, "exact": True} if self.quality is None else {"quality": self.quality}
         file = io.BytesIO()
         pixels = image[:, :, 0] if image.shape[2] == 1 else image
-        Image.fromarray(pixels, _MODES[image.shape[2]]).save(file, self.kind, **options)
+        Image.fromarray(pixels, MODES[image.shape[2]]).save(file, self.kind, **options)
         return file.getvalue()
 
 
@@ -80,7 +80,7 @@ def decode_image(encoded: bytes, channels: int) -> np.ndarray:
     """
     with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG", "WEBP")) as image:
         # WebP omits a fully opaque alpha channel.
-        pixels = np.array(image.convert(_MODES[channels]) if image.format == "WEBP" else image)
+        pixels = np.array(image.convert(MODES[channels]) if image.format == "WEBP" else image)
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
 
 

@@ -21,7 +21,7 @@ from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
 from sg3tf.utils.files import DIGESTS, atomic_write, verify_checksums
-from sg3tf.utils.resolution import Resolution, size_of
+from sg3tf.utils.resolution import Resolution, is_power_of_two, size_of
 
 _LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may contain line ends
 MIN_RESOLUTION = 4
@@ -97,7 +97,7 @@ class FfhqStore:
                 "shape and data); make records with sg3tf data build"
             )
         channels, height, width = shape
-        if height != width or height & (height - 1) or height < MIN_RESOLUTION:
+        if height != width or not is_power_of_two(height) or height < MIN_RESOLUTION:
             raise DataError(
                 f"{where}: images are {height}x{width} (height x width), they must be square and "
                 "a power of two; build them again with --resolution and --crop=center"

@@ -13,7 +13,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.shards import ShardStore, is_shard_set
-from sg3tf.utils.files import refuse_remote
+from sg3tf.utils.files import reject_remote
 from sg3tf.utils.resolution import Resolution, Size, is_power_of_two, size_of
 
 Sample = tuple[np.ndarray, np.ndarray]
@@ -52,7 +52,7 @@ def is_records(path: Path) -> bool:
 
 def open_records(path: Path, resolution: Resolution | None = None) -> Store:
     """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.open_dataset`."""
-    refuse_remote(path)
+    reject_remote(path)
     if path.is_file():
         store: Store = FfhqStore(path)
         _check_resolution(path, resolution, [store.resolution])

@@ -6,7 +6,6 @@ sg3tf data verify --data=datasets/photos-256
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,6 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import FfhqStore, find_levels
 from sg3tf.data.shards import LABELS, MANIFEST, ContentDigest, ShardStore, is_shard_set
 from sg3tf.data.stores import Store
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.progress import Progress
 from sg3tf.utils.resolution import Resolution
@@ -128,12 +126,3 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: flags.FlagValues) -> None:
     """Check the data set and print a summary."""
     print(verify(Path(options.data), options.resolution))
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf data verify", main, define_flags, __doc__)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

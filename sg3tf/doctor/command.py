@@ -9,8 +9,6 @@ import logging
 
 from absl import flags
 
-from sg3tf.utils import command_line
-
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define no flags."""
@@ -26,8 +24,3 @@ def main(options: flags.FlagValues) -> int:
         failures += line.startswith("FAILED")
         print(line, flush=True)
     return 1 if failures else 0
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf doctor", main, define_flags, __doc__)

@@ -83,19 +83,20 @@ Array = NDArray[np.float64]
 
 _ITERATIONS = 100
 _TOLERANCE = 1e-10  # of the gradient's norm, relative to the number of samples
+_PENALTY = 1.0  # positive, because the samples may be separable
+_FOLDS = 5
 
 
-def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0) -> tuple[Array, float]:
+def interfacegan_direction(w: ArrayLike, label: ArrayLike) -> tuple[Array, float]:
     """Find the normal of the plane that separates samples with label 0 from those with label 1, by Newton's method.
 
     Minimizes the sum of log(1 + exp(-s (w . normal + offset))), where s is 1 for label 1 and -1 for label 0, plus
-    penalty / 2 * |sigma normal|^2, where sigma is the root mean square of w about its mean, so that the scale of w does
+    |sigma normal|^2 / 2, where sigma is the root mean square of w about its mean, so that the scale of w does
     not matter.
 
     Args:
         w: [N, w_dim].
         label: [N], 0 or 1; both must occur.
-        penalty: positive, because the samples may be separable.
 
     Returns:
         The normal [w_dim], which points toward label 1, and the offset.
@@ -106,23 +107,21 @@ def interfacegan_direction(w: ArrayLike, label: ArrayLike, penalty: float = 1.0)
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
     if not np.array_equal(np.unique(y), [0, 1]):
         raise ValueError(f"labels {np.unique(y)[:4].tolist()}: must be 0 and 1, and both must occur")
-    if not penalty > 0:
-        raise ValueError(f"penalty={penalty}: must be positive")
     mean = samples.mean(0)
     sigma = np.sqrt(np.mean((samples - mean) ** 2))
     x = np.column_stack([(samples - mean) / sigma, np.ones(len(y))])
-    weights = np.append(np.full(x.shape[1] - 1, penalty), 0.0)
+    weights = np.append(np.full(x.shape[1] - 1, _PENALTY), 0.0)
     beta = _newton(x, y, weights)
     normal = beta[:-1] / sigma
     return normal, float(beta[-1] - normal @ mean)
 
 
-def held_out_accuracy(w: ArrayLike, label: ArrayLike, folds: int = 5) -> float:
+def held_out_accuracy(w: ArrayLike, label: ArrayLike) -> float:
     """Return the cross-validation accuracy; NaN if a training fold has only one label."""
     samples, y = np.asarray(w, np.float64), np.asarray(label, np.float64)
-    part = np.arange(len(y)) % folds
+    part = np.arange(len(y)) % _FOLDS
     right = []
-    for fold in range(folds):
+    for fold in range(_FOLDS):
         kept = part != fold
         if len(np.unique(y[kept])) < 2:
             return float("nan")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import tensorflow as tf
 
 from sg3tf.metrics import detectors
 from sg3tf.metrics.detectors.lpips import reduce_by_boxes
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.loading import load_model
 
 #: (images, images) float32 [N, H, W, C], nominally in [-1, 1] -> float32 [N].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -18,22 +16,18 @@ Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _MIN_SIZE = 4
 
 
-def make_distance(detector_dir: str | None = None, discriminator: str | Discriminator | None = None) -> Distance:
+def make_distance(detector_dir: str | None = None, discriminator: Discriminator | None = None) -> Distance:
     """Return `pixels` or, if a network is given, the sum of `pixels` and a feature distance.
 
     Args:
         detector_dir: folder with the files of LPIPS (docs/detectors.md).
-        discriminator: a discriminator, or its .keras file.
+        discriminator: a discriminator, if `detector_dir` is None.
 
     Raises:
-        OSError, ValueError: a file is missing or has the wrong content, or both arguments are given.
+        DetectorError: a file in detector_dir is missing or has the wrong content.
     """
-    if detector_dir is not None and discriminator is not None:
-        raise ValueError(f"detector_dir={detector_dir}, discriminator={discriminator}: give one of them")
     if detector_dir is not None:
         return _sum(pixels, perceptual(detector_dir))
-    if isinstance(discriminator, str):
-        discriminator = _read_discriminator(Path(discriminator))
     if discriminator is not None:
         return _sum(pixels, features(discriminator))
     return pixels
@@ -70,15 +64,6 @@ def features(D: Discriminator) -> Distance:
         return tf.add_n(of_blocks) / len(of_blocks)
 
     return compared
-
-
-def _read_discriminator(file: Path) -> Discriminator:
-    if not file.is_file():
-        raise FileNotFoundError(f"discriminator={file}: no such file; give one written by Discriminator.save")
-    try:
-        return load_model(file, Discriminator)
-    except ValueError as error:
-        raise ValueError(f"discriminator={error}") from error
 
 
 def _sum(first: Distance, second: Distance) -> Distance:

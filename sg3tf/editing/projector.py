@@ -16,6 +16,7 @@ from PIL import Image
 
 from sg3tf.editing.perceptual import Distance
 from sg3tf.image_files import center_crop, read_image
+from sg3tf.images import to_float
 from sg3tf.models.generators import Generator
 from sg3tf.models.latent_ops import transform_matrix
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
@@ -52,7 +53,7 @@ def read_picture(path: Path, resolution: Resolution, channels: int, crop: bool =
             remedy = "give --crop to crop its center to that shape and resize it"
             raise ValueError(f"target={path}: is {_by(image.size)}, the network makes {_by(size)}; {remedy}")
         image = center_crop(image, size).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image, np.float32).reshape(image_shape(resolution, channels)) / 127.5 - 1
+    return to_float(np.asarray(image)).reshape(image_shape(resolution, channels))
 
 
 def _by(size: tuple[int, int]) -> str:

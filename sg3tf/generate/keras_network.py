@@ -26,7 +26,7 @@ _BATCH = 8  # faster than 2: docs/generate.md
 _SAMPLES_AT_A_TIME = 1000
 
 
-def map_single(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: int) -> Callable[..., NDArray[Any]]:
+def map_rows(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: int) -> Callable[..., NDArray[Any]]:
     """Convert a batch function into one that computes rows separately, several in parallel.
 
     Args:
@@ -90,8 +90,8 @@ class KerasNetwork(Network):
         self._generator = G
         ws = tf.TensorSpec([self.num_ws, self.w_dim], tf.float32)
         image = tf.TensorSpec(image_shape(self.resolution, self.channels), tf.float32)
-        self._map_single = map_single(G.mapping, ws, self.batch)
-        self._synthesize_single = map_single(G.synthesis, image, self.batch)
+        self._map_single = map_rows(G.mapping, ws, self.batch)
+        self._synthesize_single = map_rows(G.synthesis, image, self.batch)
 
     @property
     def generator(self) -> Generator:

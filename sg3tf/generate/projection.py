@@ -102,8 +102,8 @@ def tune_network(
     target: FloatArray,
     distance: Distance = pixels,
     *,
-    steps: int = 350,
-    learning_rate: float = 3e-4,
+    steps: int,
+    learning_rate: float,
     locality: float = 0.0,
     seed: int = 0,
 ) -> KerasNetwork:
@@ -157,5 +157,5 @@ def psnr(image: NDArray[np.uint8], target: FloatArray) -> float:
 
 def quality(image: NDArray[np.uint8], target: FloatArray, distance: Distance) -> dict[str, float]:
     """Return the PSNR of an image [H, W, C], and its distance from the target."""
-    as_float = image.astype(np.float32) / 127.5 - 1
-    return {"psnr": psnr(image, target), "distance": float(distance(tf.constant(as_float[None]), target[None])[0])}
+    found = distance(tf.constant(images.to_float(image[None])), target[None])[0]
+    return {"psnr": psnr(image, target), "distance": float(found)}

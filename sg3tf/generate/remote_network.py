@@ -32,7 +32,7 @@ class RemoteNetwork(ExportedNetwork):
         ConnectionError: the server does not answer, or rejects the request.
     """
 
-    def __init__(self, address: str, batch: int | None = None, **connection: Any) -> None:
+    def __init__(self, address: str, batch: int | None, **connection: Any) -> None:
         parts = _ADDRESS.fullmatch(address)
         if not parts:
             raise ValueError(f"network={address}: give grpc://HOST:PORT/MODEL")

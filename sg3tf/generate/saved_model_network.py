@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.generate.keras_network import default_batch, map_single
+from sg3tf.generate.keras_network import default_batch, map_rows
 from sg3tf.generate.network import ExportedNetwork, Shape
 from sg3tf.utils import saved_models
 from sg3tf.utils.label_scale import LabelScale
@@ -77,4 +77,4 @@ class SavedModelNetwork(ExportedNetwork):
     def _single(self, signature: Any, output: str) -> Callable[..., NDArray[Any]]:
         spec = signature.structured_outputs[output]
         row = tf.TensorSpec(spec.shape[1:], spec.dtype)
-        return map_single(lambda **inputs: signature(**inputs)[output], row, self.batch)
+        return map_rows(lambda **inputs: signature(**inputs)[output], row, self.batch)

@@ -88,9 +88,9 @@ def latents_of_classes(
     network: Network,
     seeds: Sequence[int],
     classes: Sequence[int],
-    psi: float = 1.0,
-    cutoff: int | None = None,
-    towards_class: bool = False,
+    psi: float,
+    cutoff: int | None,
+    towards_class: bool,
 ) -> Latents:
     """Return the latents of every seed in every class, seed by seed.
 
@@ -110,7 +110,7 @@ def latents_of_classes(
     return Latents(ws, seeds=each, psi=np.full([len(each)], psi, np.float32), label=labels)
 
 
-def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale: int = 1) -> Picture:
+def class_sheet(network: Network, points: Latents, classes: Sequence[int], scale: int) -> Picture:
     """Draw the result of `latents_of_classes` with captions.
 
     Args:

@@ -43,8 +43,6 @@ def check(
     *,
     detector_dir: str | os.PathLike[str] | None = None,
     num_samples: int | None = None,
-    batch: int = 8,
-    seed: int = 0,
 ) -> None:
     """Check the arguments as `compute` does before generating images; `config` is the generator's configuration.
 
@@ -52,7 +50,7 @@ def check(
         ConfigError: unknown name, unsupported metric for this generator, incompatible data, or argument out of range.
         DetectorError: a file in detector_dir is missing, or belongs to another network.
     """
-    _check_arguments(names, config, _open(data, config), detector_dir, num_samples, batch, seed)
+    _check_arguments(names, config, _open(data, config), detector_dir, num_samples)
     load_detectors(names, detector_dir, config.resolution)
 
 
@@ -95,15 +93,10 @@ def _check_arguments(
     data: Images | None,
     detector_dir: str | os.PathLike[str] | None,
     num_samples: int | None,
-    batch: int,
-    seed: int,
 ) -> None:
     """Check everything except the detectors' files, which is slow."""
-    for argument, value in (("num_samples", num_samples), ("batch", batch)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{argument}={value}: must be at least 1")
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed={seed}: must be from 0 to 2**64 - 1")
+    if num_samples is not None and num_samples < 1:
+        raise ConfigError(f"num_samples={num_samples}: must be at least 1")
     for name in names:
         if name not in METRICS:
             raise ConfigError(f"metrics={name!r}: known are {', '.join(METRICS)}")
@@ -324,7 +317,11 @@ class Evaluation:
         self.names, self._G, self.data = list(names), G, _open(data, G.config)
         self._num_samples, self._batch, self._seed = num_samples, batch, seed
         self._progress: ProgressCallback = progress or (lambda task, done, total: None)
-        _check_arguments(self.names, G.config, self.data, detector_dir, num_samples, batch, seed)
+        if batch < 1:
+            raise ConfigError(f"batch={batch}: must be at least 1")
+        if not 0 <= seed < 2**64:
+            raise ConfigError(f"seed={seed}: must be from 0 to 2**64 - 1")
+        _check_arguments(self.names, G.config, self.data, detector_dir, num_samples)
         self.labels = _resolve_labels(labels, G.config, self.data, seed)
         self._strategy = strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import errno
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -281,21 +278,6 @@ class BaseGenerator(keras.Model):
         copy = type(self)(self.config, dtype=dtype)
         copy.set_weights(self.get_weights())
         return copy
-
-    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the model, as keras.Model.save does.
-
-        Raises:
-            OSError: the system clock is before 1980; .keras files are zip files, whose timestamps start there.
-        """
-        try:
-            super().save(filepath, *args, **kwargs)
-        except ValueError as error:
-            if "timestamps before 1980" not in str(error):
-                raise
-            today = datetime.date.fromtimestamp(time.time())
-            reason = f"the clock says {today}, and .keras files begin in 1980; set the clock"
-            raise OSError(errno.EINVAL, reason, str(filepath)) from error
 
     def get_config(self) -> dict[str, Any]:
         return saved_fields(self.config, super().get_config())

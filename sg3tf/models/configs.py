@@ -11,8 +11,8 @@ from sg3tf.utils.resolution import MAX_SQUARE, Resolution, Size, longer_side, py
 #: Keras dtype policy by precision name; 16-bit policies apply to the four highest resolutions (docs/adr/0010).
 PRECISIONS = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 
-#: Former names of configuration and layer fields, as found in older files, mapped to the current names.
-FORMER_NAMES = {
+#: Legacy names of configuration and layer fields, as found in older files, mapped to the current names.
+LEGACY_NAMES = {
     "clamp": "conv_clamp",
     "kernel": "conv_kernel",
     "magnitude_decay": "magnitude_ema_beta",
@@ -34,7 +34,7 @@ def require(condition: bool, argument: str, value: Any, remedy: str) -> None:
 
 def current_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return configuration fields read from a file under their current names."""
-    current = {FORMER_NAMES.get(name, name): value for name, value in fields.items()}
+    current = {LEGACY_NAMES.get(name, name): value for name, value in fields.items()}
     if "image_channels" in current and "residual" in current:  # of a DiscriminatorConfig
         current["architecture"] = "resnet" if current.pop("residual") else "orig"
     return current
@@ -48,14 +48,14 @@ def saved_fields(config: Any, base: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def later(default: Any) -> Any:
+def added_field(default: Any) -> Any:
     """Dataclass field added after networks had been saved without it; digests omit it while it has its default."""
-    return dataclasses.field(default=default, metadata={"later": True})
+    return dataclasses.field(default=default, metadata={"added": True})
 
 
 def digest_fields(config: Any) -> dict[str, Any]:
     """Return the configuration fields that identify a network, the same in every version of sg3tf."""
-    optional = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("later")}
+    optional = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("added")}
     return {
         name: value
         for name, value in dataclasses.asdict(config).items()
@@ -81,11 +81,11 @@ class VariantFields:
         layer_clamps: (layer, bound on its activations) pairs that override conv_clamp, such as ("b8.conv0", 128.0).
     """
 
-    mapping_activation: str = later("lrelu")
-    mapping_lr_multiplier: float = later(0.01)
-    mapping_features: int | None = later(None)
-    embed_features: int | None = later(None)
-    layer_clamps: tuple[tuple[str, float], ...] = later(())
+    mapping_activation: str = added_field("lrelu")
+    mapping_lr_multiplier: float = added_field(0.01)
+    mapping_features: int | None = added_field(None)
+    embed_features: int | None = added_field(None)
+    layer_clamps: tuple[tuple[str, float], ...] = added_field(())
 
     def _check_variant(self) -> None:
         object.__setattr__(self, "layer_clamps", _checked_clamps(self.layer_clamps))
@@ -218,7 +218,7 @@ class GeneratorConfig(VariantFields):
     output_scale: float = 0.25
     conv_clamp: float = 256.0
     magnitude_ema_beta: float = 0.999
-    filter_size: int = dataclasses.field(default=6, metadata={"later": True}, kw_only=True)
+    filter_size: int = dataclasses.field(default=6, metadata={"added": True}, kw_only=True)
 
     def __post_init__(self) -> None:
         self._check_variant()
@@ -267,9 +267,9 @@ class StyleGAN2Config(VariantFields):
     fourier_input: bool = False
     noise: bool = True
     conv_clamp: float = 256.0
-    architecture: str = later("skip")
-    activation: str = later("lrelu")
-    resample_filter: tuple[float, ...] = later(RESAMPLE_FILTER)
+    architecture: str = added_field("skip")
+    activation: str = added_field("lrelu")
+    resample_filter: tuple[float, ...] = added_field(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
         self._check_variant()
@@ -362,10 +362,10 @@ class DiscriminatorConfig(VariantFields):
     mbstd_group_size: int = 4
     mbstd_channels: int = 1
     conv_clamp: float = 256.0
-    cmap_dim: int | None = later(None)
-    activation: str = later("lrelu")
-    last_activation: str = later("lrelu")
-    resample_filter: tuple[float, ...] = later(RESAMPLE_FILTER)
+    cmap_dim: int | None = added_field(None)
+    activation: str = added_field("lrelu")
+    last_activation: str = added_field("lrelu")
+    resample_filter: tuple[float, ...] = added_field(RESAMPLE_FILTER)
 
     def __post_init__(self) -> None:
         self._check_variant()

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from sg3tf.models import hub
 from sg3tf.models.discriminator import Discriminator
-from sg3tf.models.loading import discriminator_beside, generator_file, load_model, trained_nimg
-from sg3tf.models.presets import discriminator_preset
+from sg3tf.models.loading import discriminator_beside, generator_file, load_model
+from sg3tf.models.presets import discriminator_of_options
+from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, run_of, trained_nimg
 from sg3tf.utils.files import literal_folder, verify_checksums
-
-OPTIONS = "options.json"
 
 
 def discriminator_of(network: str | os.PathLike[str]) -> Discriminator:
@@ -43,11 +42,10 @@ def find_discriminator(network: str | os.PathLike[str]) -> Path:
         return existing
     beside = discriminator_beside(file)
     nimg = trained_nimg(file)
-    folders = file.resolve().parents[:3]  # a snapshot is in its run folder, a checkpoint's generator two below
-    run = next((folder for folder in folders if (folder / OPTIONS).is_file()), None)
+    run = run_of(file.resolve())
     if run is None or nimg is None:
         raise FileNotFoundError(f"{beside} does not exist; put the discriminator there")
-    checkpoints = [index.parent for index in run.glob("checkpoints/*/state.index") if index.parent.name.isdecimal()]
+    checkpoints = [index.parent for index in run.glob(f"{CHECKPOINTS}/*/state.index") if index.parent.name.isdecimal()]
     found = {int(folder.name): folder for folder in checkpoints}
     if not (earlier := [count for count in found if count <= nimg]):
         raise FileNotFoundError(
@@ -83,15 +81,7 @@ def _of_checkpoint(folder: Path, options_file: Path) -> Discriminator:
 
     try:
         options = json.loads(options_file.read_text(encoding="utf-8"))
-        config = discriminator_preset(
-            options["cfg"],
-            options["resolution"],
-            image_channels=options["image_channels"],
-            label_dim=options["label_dim"],
-            channel_base=options["cbase"],
-            channel_max=options["cmax"],
-            mbstd_group_size=min(options["mbstd_group"], options["batch_per_replica"]),
-        )
+        config = discriminator_of_options(options)
         if problem := verify_checksums(folder):
             raise ValueError(problem)
         D = Discriminator(config)

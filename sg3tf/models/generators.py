@@ -23,11 +23,11 @@ __all__ = [
 
 
 @register("Generator")
-class FormerGenerator:
+class LegacyGenerator:
     """Class of StyleGAN3Generator and AblationGenerator in files written before they were separate classes."""
 
     def get_config(self) -> dict[str, Any]:
-        raise NotImplementedError("FormerGenerator is read, but not written")
+        raise NotImplementedError("LegacyGenerator is read, but not written")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> StyleGAN3Generator:
@@ -35,10 +35,10 @@ class FormerGenerator:
         is_pyramid = fields.pop("pyramid", False)
         if is_pyramid:
             return AblationGenerator.from_config({**config, "config": fields})
-        variant = {name: fields.pop(name, default) for name, default in _FORMER_DEFAULTS.items()}
-        if variant != _FORMER_DEFAULTS:
+        variant = {name: fields.pop(name, default) for name, default in _LEGACY_DEFAULTS.items()}
+        if variant != _LEGACY_DEFAULTS:
             raise ValueError(f"{variant}: such a generator without a pyramid of sampling rates is no longer built")
         return StyleGAN3Generator.from_config({**config, "config": fields})
 
 
-_FORMER_DEFAULTS = {"transformed_input": True, "filtered": True, "bilinear": False}
+_LEGACY_DEFAULTS = {"transformed_input": True, "filtered": True, "bilinear": False}

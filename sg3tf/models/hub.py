@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
 
 
-def is_unzipped(folder: Path) -> bool:
+def is_unzipped_keras(folder: Path) -> bool:
     """Return True for a folder that holds an unzipped .keras file."""
     return all((folder / name).is_file() for name in UNZIPPED)
 
@@ -100,7 +100,9 @@ def _from_hub(address: str, discriminator: bool) -> Path:
     hub: Any = extras.require("huggingface_hub", extra="hub", purpose=f"loading {address}")
     wanted = [GENERATOR, "*.keras", *UNZIPPED]
     if file:
-        names = [file, file.removesuffix(".keras") + DISCRIMINATOR][: 1 + discriminator]
+        names = [file]
+        if discriminator:
+            names.append(file.removesuffix(".keras") + DISCRIMINATOR)
         wanted = [glob.escape(name) for name in names]
     try:
         folder = hub.snapshot_download(
@@ -122,7 +124,7 @@ def _network_in(folder: Path, file: str | None, address: str) -> Path:
     found = sorted(str(path.relative_to(folder)) for path in generators)
     if not file and len(found) == 1:
         return folder / found[0]
-    if not file and not found and is_unzipped(folder):
+    if not file and not found and is_unzipped_keras(folder):
         return folder
     there = f"it has {', '.join(found)}: add one of them to the address" if found else "it has no .keras file"
     raise FileNotFoundError(f"{address}: holds no {file or GENERATOR}; {there}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +17,11 @@ from sg3tf.models import hub
 from sg3tf.models.configs import digest_fields
 from sg3tf.models.generators import Generator
 from sg3tf.models.presets import TRAINED_PRESETS, trained_file
+from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, CHECKPOINTS, snapshots, trained_nimg
 from sg3tf.utils.files import atomic_write
 from sg3tf.utils.label_scale import LabelScale
 
 Model = TypeVar("Model", bound=keras.Model)
-
-CHECKPOINT_GENERATOR = "generator.keras"
 
 
 def load(path: str | os.PathLike[str]) -> Generator:
@@ -89,34 +87,7 @@ def weights_digest(G: Any) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-# --- Run folders ------------------------------------------------------------------------------------------------------
-
-_SNAPSHOT = re.compile(r"network-snapshot-(\d+)(?:_(\d{3}))?\.keras")
-
-
-def progress_name(nimg: int) -> str:
-    """Progress of a run as its file names give it: 000200 after 200 kimg, 000200_016 after 200,016 images.
-
-    Examples:
-        >>> [progress_name(nimg) for nimg in (0, 200_000, 200_016)]
-        ['000000', '000200', '000200_016']
-    """
-    return f"{nimg // 1000:06d}" + (f"_{nimg % 1000:03d}" if nimg % 1000 else "")
-
-
-def snapshot_name(nimg: int) -> str:
-    """File name of the snapshot after `nimg` images."""
-    return f"network-snapshot-{progress_name(nimg)}.keras"
-
-
-def snapshots(run: Path) -> dict[int, Path]:
-    """Return the snapshots of a run, {images seen: file}, oldest first.
-
-    Older versions rounded the number down to whole kimg, so a name without an underscore may be imprecise.
-    """
-    matches = [(match, file) for file in run.glob("*") if (match := _SNAPSHOT.fullmatch(file.name))]
-    found = {int(match[1]) * 1000 + int(match[2] or 0): file for match, file in matches}
-    return dict(sorted(found.items()))
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 
 def generator_file(path: Path) -> Path:
@@ -130,13 +101,13 @@ def generator_file(path: Path) -> Path:
     """
     if path.name in TRAINED_PRESETS and path.absolute().parent == Path.cwd() and not path.exists():
         return trained_file(path.name)
-    if path.is_file() or hub.is_unzipped(path):
+    if path.is_file() or hub.is_unzipped_keras(path):
         return path
     if (path / CHECKPOINT_GENERATOR).is_file():
         return path / CHECKPOINT_GENERATOR
     found = {
         int(file.parent.name): file
-        for file in path.glob(f"checkpoints/*/{CHECKPOINT_GENERATOR}")
+        for file in path.glob(f"{CHECKPOINTS}/*/{CHECKPOINT_GENERATOR}")
         if file.parent.name.isdecimal()
     } | snapshots(path)
     if not found:
@@ -213,13 +184,3 @@ def _files_of(path: Path, name: str) -> list[Path]:
     beside = [file] if file.is_dir() else []
     folders = (*beside, *file.parents[:3], *file.resolve().parents[:3])
     return [file.with_name(f"{file.stem}-{name}"), *(folder / name for folder in folders)]
-
-
-def trained_nimg(file: Path) -> int | None:
-    """Number of images that a snapshot or checkpoint was trained on; None for other files."""
-    if match := _SNAPSHOT.fullmatch(file.name):
-        return int(match[1]) * 1000 + int(match[2] or 0)
-    try:
-        return int(json.loads(file.with_name("progress.json").read_text())["cur_nimg"])
-    except (OSError, ValueError, TypeError, LookupError):
-        return None

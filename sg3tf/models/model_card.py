@@ -22,7 +22,7 @@ def model_card(
     license: str,
     intended_use: str,
     provenance: Mapping[str, Any],
-    distances: Mapping[str, float],
+    metrics: Mapping[str, float],
 ) -> str:
     """Return the text of README.md: the hub's metadata block, then Markdown.
 
@@ -32,7 +32,7 @@ def model_card(
         license: license identifier of the weights, such as cc-by-4.0.
         intended_use: a sentence, or "".
         provenance: result of sg3tf.models.provenance.training_provenance.
-        distances: metric values by name; {} if none are known.
+        metrics: metric values by name; {} if none are known.
     """
     c = G.config
     front = {
@@ -64,9 +64,9 @@ def model_card(
     if scale:
         lines += ["", f"Labels are numbers, less their mean and divided by their standard deviation: {scale}."]
     lines += ["", "## Quality", ""]
-    if distances:
+    if metrics:
         lines += ["Computed during training, on the training data:", "", "| Metric | Value |", "|---|---|"]
-        lines += [f"| {name} | {value:.4g} |" for name, value in sorted(distances.items())]
+        lines += [f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items())]
     else:
         lines += ["No metric is known of these weights."]
     imports = ["import numpy as np", "import sg3tf"] if c.label_dim else ["import sg3tf"]

@@ -40,7 +40,7 @@ def exponent(sigma_rel: float) -> float:
     return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
 
 
-def share_of_new(gamma: float, nimg: int, batch: int) -> float:
+def update_weight(gamma: float, nimg: int, batch: int) -> float:
     """Weight of the newest parameters in an average's update; the previous average has the rest.
 
     Args:

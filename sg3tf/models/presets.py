@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,27 @@ def discriminator_preset(name: str, resolution: AnyResolution, **overrides: Any)
     require(name in PRESETS, "preset", name, f"must be one of {', '.join(PRESETS)}")
     _reject_unknown(DiscriminatorConfig, overrides)
     return DiscriminatorConfig(**{"resolution": resolution, **overrides})
+
+
+def discriminator_of_options(options: Mapping[str, Any]) -> DiscriminatorConfig:
+    """Configuration of the discriminator of a training run.
+
+    Args:
+        options: the run's options by name, as in options.json.
+
+    Raises:
+        ConfigError: a value is out of range.
+        KeyError: an option is missing.
+    """
+    return discriminator_preset(
+        options["cfg"],
+        options["resolution"],
+        image_channels=options["image_channels"],
+        label_dim=options["label_dim"],
+        channel_base=options["cbase"],
+        channel_max=options["cmax"],
+        mbstd_group_size=min(options["mbstd_group"], options["batch_per_replica"]),
+    )
 
 
 def _reject_unknown(config_class: type, overrides: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sg3tf.models import hub
-from sg3tf.models.loading import CHECKPOINT_GENERATOR, class_names, generator_file, label_scale, trained_nimg
+from sg3tf.models.loading import class_names, generator_file, label_scale
+from sg3tf.models.run_folder import CHECKPOINT_GENERATOR, OPTIONS, run_of, trained_nimg
 from sg3tf.utils.files import read_json_lines
 
 #: File with the provenance of the weights in a repository created by `sg3tf upload`.
@@ -43,12 +44,11 @@ def _provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     file = _followed(generator_file(path))
     source = file.parent if file.name == CHECKPOINT_GENERATOR else file
-    # A snapshot is in its run folder, a checkpoint two levels below.
-    runs = [folder for folder in source.parents[:2] if (folder / "options.json").is_file()]
-    options = _read_json(runs[0] / "options.json") if runs else {}
+    run = run_of(file)
+    options = _read_json(run / OPTIONS) if run else {}
     nimg = trained_nimg(file)
     return {
-        "source": str(source.relative_to(runs[0].parent)) if runs else source.name,
+        "source": str(source.relative_to(run.parent)) if run else source.name,
         "training_kimg": None if nimg is None else nimg / 1000,
         "data_name": options.get("data_name"),
         "data_digest": options.get("data_digest"),
@@ -61,7 +61,7 @@ def _of_labels(path: Path) -> dict[str, Any]:
     return {"classes": list(class_names(path)), **({"label_scale": scale.to_json()} if scale else {})}
 
 
-def distances(path: Path) -> dict[str, float]:
+def training_metrics(path: Path) -> dict[str, float]:
     """Return the metrics computed during training for the generator at `path`, {name: value}; empty if none were.
 
     Args:
@@ -72,23 +72,21 @@ def distances(path: Path) -> dict[str, float]:
     """
     file = _followed(generator_file(path))
     nimg = trained_nimg(file)
+    run = run_of(file)
     found: dict[str, float] = {}
-    for folder in file.parents[:3]:
-        if not (folder / "options.json").is_file():
-            continue  # not a run: the metrics belong to other networks
-        for results in sorted(folder.glob("metric-*.jsonl")):
-            if results.stem.endswith("_held_out"):
-                continue  # from benchmarks.quality_bench, on other images
-            for line in read_json_lines(results):
-                if nimg is not None and line["kimg"] == nimg / 1000:
-                    found |= line["results"]
+    for results in sorted(run.glob("metric-*.jsonl")) if run else ():
+        if results.stem.endswith("_held_out"):
+            continue  # from benchmarks.quality_bench, on other images
+        for line in read_json_lines(results):
+            if nimg is not None and line["kimg"] == nimg / 1000:
+                found |= line["results"]
     return found
 
 
 def _followed(file: Path) -> Path:
     """Return the target of a link, or the link itself if it is in a run folder."""
     file = file.parent.resolve() / file.name
-    return file if any((folder / "options.json").is_file() for folder in file.parents[:3]) else file.resolve()
+    return file if run_of(file) else file.resolve()
 
 
 def _published(file: Path) -> dict[str, Any]:

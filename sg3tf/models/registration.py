@@ -21,7 +21,7 @@ from sg3tf.utils.import_hook import Execute, ImportHook
 PACKAGE = "sg3tf"
 BACKEND = "tensorflow"
 
-#: Registered name: module and class. "Generator" is the former name of StyleGAN3Generator and its ablations.
+#: Registered name: module and class. "Generator" is the legacy name of StyleGAN3Generator and its ablations.
 KERAS_NAMES = {
     "AblationGenerator": ("ablation_layers", "AblationGenerator"),
     "AblationLayer": ("ablation_layers", "AblationLayer"),
@@ -31,7 +31,7 @@ KERAS_NAMES = {
     "Discriminator": ("discriminator", "Discriminator"),
     "DiscriminatorBlock": ("discriminator", "DiscriminatorBlock"),
     "FourierInput": ("layers", "FourierInput"),
-    "Generator": ("generators", "FormerGenerator"),
+    "Generator": ("generators", "LegacyGenerator"),
     "Mapping": ("layers", "MappingNetwork"),
     "MinibatchStddev": ("discriminator", "MinibatchStddev"),
     "StyleConv": ("stylegan2", "StyleConv"),

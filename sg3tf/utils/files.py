@@ -42,14 +42,14 @@ def local_path(text: str) -> Path:
     Raises:
         ValueError: it names storage that is not a file system, such as gs://bucket/faces.
     """
-    refuse_remote(text)
+    reject_remote(text)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # no such user, or no home
         raise ValueError(f"{text}: {error}") from error
 
 
-def refuse_remote(path: str | os.PathLike[str]) -> None:
+def reject_remote(path: str | os.PathLike[str]) -> None:
     """Raise ValueError if `path` names a bucket or a server; it would become a local folder such as gs: otherwise."""
     if _REMOTE.match(str(path)):
         raise ValueError(
@@ -100,7 +100,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Devices and pipes, such as /dev/null, are written to directly.
     """
-    refuse_remote(path)
+    reject_remote(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path
         return
@@ -108,7 +108,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     suffix = path.suffix if len(os.fsencode(path.suffix)) < _MAX_SUFFIX_BYTES else ""
     temporary = path.with_name(hidden_name(path.name.removesuffix(suffix), f".partial-{process_token()}{suffix}"))
     try:
-        with naming_errors(path, temporary):
+        with errors_name_path(path, temporary):
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
@@ -153,8 +153,8 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    refuse_remote(path)
-    with naming_errors(path, path), open(path, "ab", buffering=0) as file:
+    reject_remote(path)
+    with errors_name_path(path, path), open(path, "ab", buffering=0) as file:
         end = os.fstat(file.fileno()).st_size  # tell() fails for pipes
         rest = memoryview(f"{line}\n".encode())
         try:
@@ -198,14 +198,14 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: `path` exists and `replace` is False.
     """
-    refuse_remote(path)
+    reject_remote(path)
     recover_replaced(path)
     if not replace:
         _refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     family = hidden_name(path.name, ".partial-")
     temporary = path.with_name(f"{family}{process_token()}")
-    with naming_errors(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
+    with errors_name_path(path, temporary), temporary_folder(temporary, f"{glob.escape(family)}*"):
         yield temporary
         sync_folder(temporary)
         if replace and path.exists():
@@ -320,7 +320,7 @@ def recover_replaced(path: Path) -> None:
 
 
 @contextmanager
-def naming_errors(path: Path, temporary: Path) -> Iterator[None]:
+def errors_name_path(path: Path, temporary: Path) -> Iterator[None]:
     """Name `path` in errors: errors of open files have no name, and users do not know the temporary one."""
     try:
         yield

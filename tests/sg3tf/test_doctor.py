@@ -259,7 +259,7 @@ def test_cache_folder_of_the_library(tmp_path: Path) -> None:
 def test_command_line(tmp_path: Path) -> None:
     """As it is typed; anything but the report is on stderr."""
     environment = {**os.environ, "SG3TF_ISA": "baseline", "SG3TF_OPS": "auto", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "sg3tf.doctor"]
+    command = [sys.executable, "-m", "sg3tf", "doctor"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"sg3tf {sg3tf.__version__}") and "kernels for baseline\n" in done.stdout

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.images import enlarge, grid, save_png, to_uint8
+from sg3tf.images import enlarge, grid, save_png, to_float, to_uint8
 
 
 def test_range_ends_and_middle() -> None:
@@ -24,7 +24,8 @@ def test_range_ends_and_middle() -> None:
 def test_every_byte_survives() -> None:
     values = np.arange(256, dtype=np.uint8)
     assert to_uint8(values) is values
-    np.testing.assert_array_equal(to_uint8(values.astype(np.float32) / 127.5 - 1), values)
+    np.testing.assert_array_equal(to_uint8(to_float(values)), values)
+    assert to_float(values).dtype == np.float32 and to_float(values)[[0, 255]].tolist() == [-1, 1]
     np.testing.assert_array_equal(to_uint8(values.astype(np.float16) / 127.5 - 1)[[0, 255]], [0, 255])
 
 

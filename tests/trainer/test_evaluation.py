@@ -17,7 +17,7 @@ from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
-from sg3tf.models.loading import snapshot_name
+from sg3tf.models.run_folder import snapshot_name
 from tests.helpers import tiny_run
 from tests.helpers.metric_stubs import MeanColor
 from trainer import evaluation, run_dir

@@ -34,7 +34,6 @@ from sg3tf.data.build.sources import find_source
 from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer, write_classes
-from sg3tf.utils import command_line
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, write_checksums
 from sg3tf.utils.parallel import map_in_order
@@ -298,8 +297,3 @@ def _refuse_flags_without_effect(options: flags.FlagValues) -> None:
         raise DataError(f"--shards={options.shards}: is for --format=shards; leave it out with --format=ffhq")
     if options["workers"].present and options.runner == "beam":
         raise DataError(f"--workers={options.workers}: is for --runner=local; leave it out with --runner=beam")
-
-
-def command() -> int:
-    """Run the command and return its exit status."""
-    return command_line.run("sg3tf data build", main, define_flags, __doc__)

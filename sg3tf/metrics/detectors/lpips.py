@@ -29,9 +29,9 @@ _EPSILON = 1e-10
 MAX_SIZE = 256  # longer side of images for published values
 
 
-def reduce_by_boxes(images: tf.Tensor, max_size: int = MAX_SIZE) -> tf.Tensor:
-    """Average images [N, H, W, C] over boxes of pixels if they are larger than `max_size`."""
-    box = max(images.shape[1:3]) // max_size
+def reduce_by_boxes(images: tf.Tensor) -> tf.Tensor:
+    """Average images [N, H, W, C] over boxes of pixels if they are larger than MAX_SIZE."""
+    box = max(images.shape[1:3]) // MAX_SIZE
     return tf.nn.avg_pool2d(images, box, box, "VALID") if box > 1 else images
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from sg3tf import latents
+from sg3tf.cli.drawing_flags import style_range
 from sg3tf.editing import directions
 from sg3tf.generate import latents_file, trajectory
-from sg3tf.generate.flags import style_range
 
 SEEDS = [0, 1, 5, 85, 12345, 2**31, 2**32 - 1]
 NUM_WS, W_DIM = 5, 4

@@ -32,7 +32,7 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
     assert f"sg3tf {name}" in out.split("\n", 1)[1] or name == "doctor"  # an example
     options = flags.FlagValues()
     command = COMMANDS[name]
-    getattr(importlib.import_module(command.module), f"{command.prefix}define_flags")(options)
+    importlib.import_module(command.module).define_flags(options)
     assert not OTHER_NAMES & set(options)
     for flag in options:
         assert f"\n  --{'[no]' if options[flag].boolean else ''}{flag}\n" in out
@@ -42,7 +42,7 @@ def test_every_command_has_help_and_flags_of_its_own(name: str, capsys: pytest.C
 
 @pytest.mark.parametrize(
     "module",
-    [command.module for command in COMMANDS.values() if not command.prefix and command.module != "serving.server"]
+    [command.module for command in COMMANDS.values() if command.module != "serving.server"]
     + ["serving.server.__main__"],
 )
 def test_flags_that_name_files_take_a_tilde(module: str) -> None:
@@ -124,27 +124,6 @@ def test_entry_points_in_pyproject() -> None:
         module = target.partition(":")[0]
         assert module in (COMMANDS[name].module, f"{COMMANDS[name].module}.__main__")
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "sg3tf",
-        *(f"sg3tf.cli.{name}" for name in ("spectra", "metrics", "project", "edit")),
-        "sg3tf.cli.texture_sticking",
-        "sg3tf.convert.from_pickle",
-        "sg3tf.convert.to_npz",
-        "sg3tf.data.build",
-        "sg3tf.data.verify",
-        "sg3tf.doctor",
-    ],
-)
-@pytest.mark.slow
-def test_modules(module: str) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0 and process.stdout.startswith("usage: sg3tf"), process.stderr
 
 
 def test_help_needs_no_tensorflow() -> None:

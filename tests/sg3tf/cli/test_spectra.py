@@ -43,7 +43,7 @@ def images(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(8)
     for i in range(count):
         Image.fromarray(rng.integers(0, 256, [16, 16, 3], np.uint8)).save(source / f"{i}.png")
-    build = ["sg3tf.data.build", f"--source={source}", f"--outdir={folder / 'data'}", "--resolution=16"]
+    build = ["sg3tf", "data", "build", f"--source={source}", f"--outdir={folder / 'data'}", "--resolution=16"]
     subprocess.run([sys.executable, "-m", *build], check=True, capture_output=True)
     return folder / "data"
 

@@ -79,7 +79,7 @@ def test_broken_arrays_leave_nothing_behind(golden: Golden, tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["network.pkl"]
 
 
-COMMAND = [sys.executable, "-m", "sg3tf.convert.from_pickle"]
+COMMAND = [sys.executable, "-m", "sg3tf", "convert", "from-pickle"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,9 +28,9 @@ def rewrite(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
             add(record)
 
 
-def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     root = Path(sg3tf.data.__file__).parents[2]
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-m", "sg3tf", "data", name, *arguments]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
@@ -122,7 +122,7 @@ def test_an_encoded_image_of_another_size(shard_set: Path) -> None:
 def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
     made = tmp_path / "made"
     arguments = [f"--source={image_folder}", f"--outdir={made}", "--resolution=8", "--workers=1"]
-    first = run("sg3tf.data.build", *arguments)
+    first = run("build", *arguments)
     assert (first.returncode, first.stdout.splitlines()) == (
         0,
         [
@@ -132,21 +132,21 @@ def test_command_lines(tmp_path: Path, image_folder: Path) -> None:
         ],
     )
 
-    second = run("sg3tf.data.build", *arguments)
+    second = run("build", *arguments)
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr.startswith(f"sg3tf data build: {made} exists already")
     assert second.stderr.count("\n") == 1
 
-    nowhere = run("sg3tf.data.build", *arguments, f"--outdir={made / 'manifest.json' / 'x'}")
+    nowhere = run("build", *arguments, f"--outdir={made / 'manifest.json' / 'x'}")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
     assert nowhere.stderr.startswith("sg3tf data build: ") and "manifest.json" in nowhere.stderr
 
-    good = run("sg3tf.data.verify", f"--data={made}")
+    good = run("verify", f"--data={made}")
     assert good.returncode == 0
     assert good.stdout.startswith(f"{made}: ok, 6 images")
 
     (made / "made-00000-of-00006.tfrecords").write_bytes(b"short")
-    bad = run("sg3tf.data.verify", f"--data={made}")
+    bad = run("verify", f"--data={made}")
     assert (bad.returncode, bad.stdout) == (1, "")
     assert bad.stderr.startswith("sg3tf data verify: ")
     assert "made-00000-of-00006.tfrecords: record 0 is truncated" in bad.stderr

@@ -34,18 +34,18 @@ def test_the_gradient_is_zero(separable: bool, scale: float):
     w, label = two_gaussians(60)
     if separable:
         w = w + 20 * label[:, None] * SHIFT
-    w, penalty = w * scale, 0.5
+    w = w * scale
     sigma = np.sqrt(np.mean((w - w.mean(0)) ** 2))
     x = (w - w.mean(0)) / sigma
-    normal, offset = interfacegan_direction(w, label, penalty)
+    normal, offset = interfacegan_direction(w, label)
     beta, bias = normal * sigma, offset + normal @ w.mean(0)
     residual = 1 / (1 + np.exp(-(x @ beta + bias))) - label
-    np.testing.assert_allclose(x.T @ residual + penalty * beta, 0, atol=1e-7)
+    np.testing.assert_allclose(x.T @ residual + beta, 0, atol=1e-7)
     assert abs(residual.sum()) < 1e-7
 
     def loss(theta: np.ndarray) -> float:
         score = x @ theta[:-1] + theta[-1]
-        return np.sum(np.logaddexp(0, score) - label * score) + penalty / 2 * theta[:-1] @ theta[:-1]
+        return np.sum(np.logaddexp(0, score) - label * score) + theta[:-1] @ theta[:-1] / 2
 
     expected = minimize(loss, np.zeros(DIM + 1), tol=1e-10).x
     np.testing.assert_allclose(np.append(beta, bias), expected, atol=1e-3)
@@ -64,5 +64,3 @@ def test_labels_that_do_not_fit():
     for label in ([1, 1, 1, 1], [0, 1, 2, 0], [0.5, 0, 1, 1]):
         with pytest.raises(ValueError, match="must be 0 and 1, and both must occur"):
             interfacegan_direction(w, label)
-    with pytest.raises(ValueError, match="penalty=0"):
-        interfacegan_direction(w, [0, 1, 0, 1], penalty=0)

@@ -64,7 +64,7 @@ def command(saved: Path) -> Command:
     """command(name, *arguments): runs a command on the network in `saved`, in this process, and lets errors through."""
 
     def run(name: str, *arguments: str) -> None:
-        package = "sg3tf.cli" if name in ("project", "edit") else "sg3tf.generate.commands"
+        package = "sg3tf.cli" if name in ("project", "edit") else "sg3tf.cli.generate"
         module = importlib.import_module(f"{package}.{name}")
         options = flags.FlagValues()
         module.define_flags(options)

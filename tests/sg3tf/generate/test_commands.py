@@ -9,9 +9,9 @@ import pytest
 from absl import flags
 from PIL import Image
 
+from sg3tf.cli.drawing_flags import apply_transform
 from sg3tf.generate import latents_file
 from sg3tf.generate.feature_maps import FeatureMaps
-from sg3tf.generate.flags import apply_transform
 from sg3tf.generate.latents_file import Latents, Tiles
 from sg3tf.generate.network import Network
 from sg3tf.generate.open_network import open_network

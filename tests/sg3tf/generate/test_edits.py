@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sg3tf.cli.drawing_flags import apply_transform
 from sg3tf.cli.edit import parse_strengths
 from sg3tf.editing import directions as directions_file
 from sg3tf.editing.ganspace import ganspace_directions
@@ -15,7 +16,6 @@ from sg3tf.editing.interfacegan import Labels
 from sg3tf.editing.sefa import sefa_directions
 from sg3tf.generate import latents_file
 from sg3tf.generate.edits import directions_from_labels, directions_from_samples, edit_latents
-from sg3tf.generate.flags import apply_transform
 from sg3tf.generate.network import Network
 from sg3tf.generate.seeds import latents_from_seeds
 from sg3tf.latents import transform_matrix

@@ -253,10 +253,14 @@ def test_command_compares_the_features_of_the_discriminator_beside_the_network(
     alone, said = run(f"--network={own}", "--discriminator=")
     assert alone == expected(pixels) and "distance:" not in said
     sg3tf.Discriminator(discriminator_preset("stylegan3-t", 8, channel_base=64, channel_max=4)).save(beside)
-    with pytest.raises(ValueError, match=r"own-discriminator\.keras: its images are of another size .*; give another"):
-        run(f"--network={own}")
+    for network_flags in ([f"--network={own}"], [f"--network={other}", f"--discriminator={beside}"]):
+        message = r"^discriminator=.*own-discriminator\.keras: its images are of another size .*; give another"
+        with pytest.raises(ValueError, match=message):
+            run(*network_flags)
     beside.write_text("no")
     with pytest.raises(ValueError, match=r"cannot be loaded .*; give another --discriminator, or --discriminator= to"):
         run(f"--network={own}")
+    with pytest.raises(ValueError, match=r"^discriminator=absent\.keras: no such file; give another --discriminator"):
+        run(f"--network={own}", "--discriminator=absent.keras")
     with pytest.raises(ValueError, match=r"^detector_dir=lpips, discriminator=d\.keras: give one of them$"):
         run(f"--network={own}", "--detector_dir=lpips", "--discriminator=d.keras")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,16 +47,6 @@ def test_generator(G, call, message, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message):
         call(G)
     assert not list(tmp_path.iterdir())
-
-
-def test_a_clock_before_the_years_of_zip_files(G, tmp_path, monkeypatch):
-    file = tmp_path / "G.keras"
-    monkeypatch.setattr(time, "time", lambda: 3600.0)
-    with pytest.raises(
-        OSError, match=r"the clock says 1970-01-01, and .keras files begin in 1980; set the clock"
-    ) as error:
-        G.save(file)
-    assert error.value.filename == str(file)
 
 
 @pytest.mark.parametrize("psi", [0.5, [0.5], [[0.1], [0.2], [0.3]], np.float32([0.1, 0.2, 0.3])])

@@ -25,7 +25,7 @@ from sg3tf.cli import upload
 from sg3tf.generate.open_network import open_network
 from sg3tf.models import hub
 from sg3tf.models.model_card import model_card
-from sg3tf.models.provenance import distances, training_provenance
+from sg3tf.models.provenance import training_metrics, training_provenance
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 4, "label_dim": 2}
@@ -271,7 +271,7 @@ def test_metrics_of_other_networks_are_left_out(run: Path, tmp_path: Path) -> No
     line = json.dumps({"kimg": 7.0, "results": {"fid50k": 1.0}}) + "\n"
     (tmp_path / "runs" / "metric-fid50k.jsonl").write_text(line)
     (networks / "metric-swd_held_out.jsonl").write_text(line.replace("fid50k", "swd_held_out"))
-    assert distances(networks) == {"swd": 17.5}
+    assert training_metrics(networks) == {"swd": 17.5}
 
 
 def test_names_of_other_classes_are_left_out(generator: Any, tmp_path: Path) -> None:
@@ -394,10 +394,10 @@ def test_labels_of_the_samples(
     assert len(list(upload._samples(Recording(), classes))) == 16
     assert (drawn[0] is None) if first is None else drawn[0].tolist() == [first]
     provenance = {"training_kimg": None, "data_name": None, "data_digest": None, "classes": classes}
-    card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, distances={})
+    card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, metrics={})
     assert caption in card and code in card
     parsed: list[Any] = []
-    monkeypatch.setattr("sg3tf.generate.commands.images.main", parsed.append)
+    monkeypatch.setattr("sg3tf.cli.generate.images.main", parsed.append)
     assert console.main(shell_command(card)) == 0
     (options,) = parsed
     expected = None if not dim else classes[0] if classes else "0"  # a number of one class would be its whole label
@@ -462,7 +462,7 @@ def test_links_to_networks(run: Path, tmp_path: Path) -> None:
     (copy / "network-snapshot-000007.keras").rename(tmp_path / "moved.keras")
     (copy / "network-snapshot-000007.keras").symlink_to(tmp_path / "moved.keras")
     for path in (copy, copy / "network-snapshot-000007.keras"):
-        assert training_provenance(path)["training_kimg"] == 7 and distances(path) == {"swd": 17.5}
+        assert training_provenance(path)["training_kimg"] == 7 and training_metrics(path) == {"swd": 17.5}
 
 
 def test_a_run_in_training(run: Path, generator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,13 +43,6 @@ def checkpoint(nimg):
 def test_the_newest_of_snapshots_and_checkpoints(tmp_path, files, newest):
     touch(tmp_path, *files)
     assert loading.generator_file(tmp_path) == tmp_path / newest
-
-
-def test_names_of_snapshots_say_the_progress():
-    progress = [0, 8, 999, 1000, 1008, 199_992, 200_000, 200_016, 1_000_000]
-    names = [loading.snapshot_name(nimg) for nimg in progress]
-    assert len(set(names)) == len(names)
-    assert [loading.trained_nimg(Path(name)) for name in names] == progress
 
 
 def test_a_run_that_has_checkpoints_alone_is_loaded_and_its_length_said(tmp_path, capsys):

@@ -46,7 +46,7 @@ def test_steps_add_up_to_the_weighting():
     gamma, batch = power_ema.exponent(0.1), 4
     weights = np.zeros(0)
     for step in range(50):
-        share = power_ema.share_of_new(gamma, step * batch, batch)
+        share = power_ema.update_weight(gamma, step * batch, batch)
         weights = np.append(weights * (1 - share), share)
     edges = np.arange(51) / 50
     np.testing.assert_allclose(weights, np.diff(edges ** (gamma + 1)), rtol=1e-10)
@@ -66,7 +66,7 @@ def tracked(trajectory: np.ndarray, sigma_rel: float) -> np.ndarray:
     """The average after every step of a trajectory [steps, D], batch 1."""
     gamma, average, result = power_ema.exponent(sigma_rel), np.zeros(trajectory.shape[1]), []
     for step, weights in enumerate(trajectory):
-        average = average + power_ema.share_of_new(gamma, step, 1) * (weights - average)
+        average = average + power_ema.update_weight(gamma, step, 1) * (weights - average)
         result.append(average)
     return np.array(result)
 

@@ -163,7 +163,7 @@ def test_paths_of_flags_are_local_and_without_tilde(
 def test_files_of_latents_beside_seeds_are_without_tilde(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sg3tf.generate.commands import mix
+    from sg3tf.cli.generate import mix
 
     def parsed(*argv: str) -> list[str]:
         seen: list[str] = []

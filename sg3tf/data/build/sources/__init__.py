@@ -12,7 +12,7 @@ from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec, standardize
 from sg3tf.data.selection import Spread
-from sg3tf.utils.files import refuse_remote, require_readable
+from sg3tf.utils.files import reject_remote, require_readable
 
 __all__ = ["Source", "find_source", "is_image_files"]
 
@@ -51,7 +51,7 @@ def find_source(
     Raises:
       DataError: `path` does not exist, is of an unknown kind, or is damaged; or labels are malformed or missing.
     """
-    refuse_remote(path)
+    reject_remote(path)
     if not path.exists():
         raise DataError(f"{path} does not exist; --source takes {_ACCEPTED}")
     require_readable(path)

@@ -52,7 +52,7 @@ def test_the_same_bytes_as_the_local_runner(
 @pytest.mark.slow
 def test_the_command_line_with_processes(tmp_path: Path, image_folder: Path) -> None:
     for runner in ("local", "beam"):
-        command = [sys.executable, "-m", "sg3tf.data.build", f"--source={image_folder}", "--resolution=8"]
+        command = [sys.executable, "-m", "sg3tf", "data", "build", f"--source={image_folder}", "--resolution=8"]
         options = "--beam_options=--direct_running_mode=multi_processing --direct_num_workers=2"
         command += [f"--outdir={tmp_path / runner / 'x'}", f"--runner={runner}", *[options] * (runner == "beam")]
         done = subprocess.run(

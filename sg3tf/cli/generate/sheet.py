@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from absl.flags import DEFINE_string, FlagValues
 
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.network import Network
 from sg3tf.generate.sheets import class_sheet, latents_of_classes
 from sg3tf.latents import parse_seeds
@@ -16,7 +16,7 @@ from sg3tf.utils import flags as shared
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_network(options)
+    drawing_flags.define_network(options)
     shared.define_truncation(options)
     shared.define_transform(options)
     shared.define_seeds(options, "0-7", "Seeds and ranges, one per row: 0-7,85.")
@@ -25,15 +25,15 @@ def define_flags(options: FlagValues) -> None:
         "Classes, one per column: names separated by commas, or numbers and ranges, 0-3,7; default: all.",
         flag_values=options,
     )  # fmt: skip
-    flags.define_picture(options, "PNG file to write.")
-    flags.define_save_latents(options)
+    drawing_flags.define_picture(options, "PNG file to write.")
+    drawing_flags.define_save_latents(options)
 
 
 def main(options: FlagValues) -> None:
     """Run the command."""
     seeds = parse_seeds(options.seeds)
-    psi = flags.single_truncation(options)
-    network = flags.network_from_flags(options)
+    psi = drawing_flags.single_truncation(options)
+    network = drawing_flags.network_from_flags(options)
     if not network.label_dim:
         raise ValueError(f"network={network.name}: has no classes to show; grid takes networks without labels")
     if network.label_dim == 1:
@@ -45,13 +45,13 @@ def main(options: FlagValues) -> None:
     classes = _class_numbers(network, options.classes)
     towards_class = options.trunc_center == "class"
     latents = latents_of_classes(network, seeds, classes, psi, options.trunc_cutoff, towards_class)
-    latents = flags.apply_transform(latents, flags.transform_from_flags(network, options))
-    flags.save_picture(options, class_sheet(network, latents, classes, options.scale))
-    flags.save_latents(options, latents)
+    latents = drawing_flags.apply_transform(latents, drawing_flags.transform_from_flags(network, options))
+    drawing_flags.save_picture(options, class_sheet(network, latents, classes, options.scale))
+    drawing_flags.save_latents(options, latents)
 
 
 def _class_numbers(network: Network, text: str | None) -> list[int]:
     names = [part.strip() for part in (text or "").split(",")]
     if set(names) <= set(network.classes):
         return [network.classes.index(name) for name in names]
-    return flags.parse_positions("classes", text, network.label_dim)
+    return drawing_flags.parse_positions("classes", text, network.label_dim)

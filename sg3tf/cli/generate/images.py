@@ -10,7 +10,7 @@ from typing import Any
 
 from absl.flags import FlagValues
 
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.latents_file import Latents
 from sg3tf.generate.network import Network
 from sg3tf.images import save_png
@@ -21,16 +21,16 @@ from sg3tf.version import __version__
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_latents(options, seeds="0-15")
+    drawing_flags.define_latents(options, seeds="0-15")
     shared.define_outdir(options, "Folder for seed0000.png and so on.")
 
 
 def main(options: FlagValues) -> None:
     """Run the command."""
-    network = flags.network_from_flags(options)
-    latents = flags.latents_from_flags(network, options)
-    save_images(network, latents, Path(options.outdir), flags.flags_as_metadata(options))
-    flags.save_latents(options, latents)
+    network = drawing_flags.network_from_flags(options)
+    latents = drawing_flags.latents_from_flags(network, options)
+    save_images(network, latents, Path(options.outdir), drawing_flags.flags_as_metadata(options))
+    drawing_flags.save_latents(options, latents)
     print(options.outdir)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl.flags import DEFINE_string, FlagValues
 
 from sg3tf import video
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.videos import interpolate_grid, render_latents
 
 _STRIP_FRAMES = 8  # from each keyframe to the next, in a .png file
@@ -20,11 +20,11 @@ _STRIP_FRAMES = 8  # from each keyframe to the next, in a .png file
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_trajectory(options)
+    drawing_flags.define_trajectory(options)
     DEFINE_string(
         "grid", "1x1", "Videos side by side, COLUMNSxROWS; the seeds are divided among them.", flag_values=options
     )
-    flags.define_picture(
+    drawing_flags.define_picture(
         options,
         "Video to write: .mp4, .webm or .gif; .png for a strip; no suffix for a folder of PNG files.",
         (*video.ENDINGS, ".png", ""),
@@ -38,9 +38,11 @@ def main(options: FlagValues) -> None:
         raise ValueError(f"grid={options.grid}: give COLUMNSxROWS, like 4x2")
     columns, rows = int(sides[1]), int(sides[2])
     out = Path(options.out)
-    trajectory = flags.trajectory_from_flags(options, frames=_STRIP_FRAMES if out.suffix == ".png" else 60)
-    network = flags.network_from_flags(options)
-    latents = interpolate_grid(network, flags.keyframes_from_flags(network, options), trajectory, columns * rows)
-    flags.save_latents(options, latents)
+    trajectory = drawing_flags.trajectory_from_flags(options, frames=_STRIP_FRAMES if out.suffix == ".png" else 60)
+    network = drawing_flags.network_from_flags(options)
+    latents = interpolate_grid(
+        network, drawing_flags.keyframes_from_flags(network, options), trajectory, columns * rows
+    )
+    drawing_flags.save_latents(options, latents)
     render_latents(network, latents, out, options.fps, columns, columns * rows, options.scale)
     print(options.out)

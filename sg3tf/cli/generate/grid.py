@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from absl.flags import DEFINE_integer, FlagValues
 
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.sheets import grid
 from sg3tf.images import enlarge
 
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_latents(options, seeds="0-63")
-    flags.define_picture(options, "PNG file to write.")
+    drawing_flags.define_latents(options, seeds="0-63")
+    drawing_flags.define_picture(options, "PNG file to write.")
     DEFINE_integer(
         "columns",
         None,
@@ -28,9 +28,9 @@ def define_flags(options: FlagValues) -> None:
 
 def main(options: FlagValues) -> None:
     """Run the command."""
-    network = flags.network_from_flags(options)
-    latents = flags.latents_from_flags(network, options)
+    network = drawing_flags.network_from_flags(options)
+    latents = drawing_flags.latents_from_flags(network, options)
     sweep = len(options.trunc or [])
     picture = grid(network, latents, options.columns or (sweep if sweep > 1 else None))
-    flags.save_picture(options, enlarge(picture, options.scale))
-    flags.save_latents(options, latents)
+    drawing_flags.save_picture(options, enlarge(picture, options.scale))
+    drawing_flags.save_latents(options, latents)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from absl.flags import DEFINE_string, FlagValues
 
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.sheets import mix_pairs, mixing_sheet
 from sg3tf.images import enlarge
 from sg3tf.utils import flags as shared
@@ -15,7 +15,7 @@ from sg3tf.utils import flags as shared
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_network(options)
+    drawing_flags.define_network(options)
     shared.define_truncation(options)
     shared.define_class(options)
     shared.define_transform(options)
@@ -27,22 +27,22 @@ def define_flags(options: FlagValues) -> None:
         "Style vectors taken from the columns: coarse, middle, fine, or numbers: 0-6,9.",
         flag_values=options,
     )
-    flags.define_picture(options, "PNG file to write.")
-    flags.define_save_latents(options)
+    drawing_flags.define_picture(options, "PNG file to write.")
+    drawing_flags.define_save_latents(options)
 
 
 def main(options: FlagValues) -> None:
     """Run the command."""
-    flags.single_truncation(options)
-    network = flags.network_from_flags(options)
-    layers = flags.style_range(options.layers, network.num_ws)
-    if all(map(flags.is_latents_file, (options.rows, options.cols))):
-        flags.refuse_unused_class(options, "rows", "cols")
-    transform = flags.transform_from_flags(network, options)
+    drawing_flags.single_truncation(options)
+    network = drawing_flags.network_from_flags(options)
+    layers = drawing_flags.style_range(options.layers, network.num_ws)
+    if all(map(drawing_flags.is_latents_file, (options.rows, options.cols))):
+        drawing_flags.reject_unused_class(options, "rows", "cols")
+    transform = drawing_flags.transform_from_flags(network, options)
     rows, columns = (
-        flags.apply_transform(flags.parse_latents(network, text, options), transform)
+        drawing_flags.apply_transform(drawing_flags.parse_latents(network, text, options), transform)
         for text in (options.rows, options.cols)
     )
     mixed = mix_pairs(rows, columns, layers)
-    flags.save_picture(options, enlarge(mixing_sheet(network, rows, columns, mixed), options.scale))
-    flags.save_latents(options, mixed)
+    drawing_flags.save_picture(options, enlarge(mixing_sheet(network, rows, columns, mixed), options.scale))
+    drawing_flags.save_latents(options, mixed)

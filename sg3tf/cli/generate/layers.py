@@ -13,7 +13,7 @@ from pathlib import Path
 from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 
 from sg3tf import video
-from sg3tf.generate import flags
+from sg3tf.cli import drawing_flags
 from sg3tf.generate.trajectory import interpolate_keyframes
 from sg3tf.generate.videos import render_video
 from sg3tf.utils.progress import with_progress
@@ -21,10 +21,10 @@ from sg3tf.utils.progress import with_progress
 
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
-    flags.define_trajectory(options)
+    drawing_flags.define_trajectory(options)
     DEFINE_string("layers", None, "Layers and ranges, from 0, coarse to fine; default: all.", flag_values=options)
     DEFINE_integer("columns", 8, "Layers side by side.", lower_bound=1, flag_values=options)
-    flags.define_picture(
+    drawing_flags.define_picture(
         options,
         "PNG file with one row per seed; or a video through the seeds: .mp4, .webm or .gif.",
         (".png", *video.ENDINGS),
@@ -37,22 +37,22 @@ def main(options: FlagValues) -> None:
     from sg3tf.generate.feature_maps import LayerPictures, Picture, layers_of
 
     out = Path(options.out)
-    trajectory = flags.trajectory_from_flags(options)
-    network = flags.network_from_flags(options)
-    positions = flags.parse_positions("layers", options.layers, len(layers_of(network.generator)))
-    keyframes = flags.keyframes_from_flags(network, options)
+    trajectory = drawing_flags.trajectory_from_flags(options)
+    network = drawing_flags.network_from_flags(options)
+    positions = drawing_flags.parse_positions("layers", options.layers, len(layers_of(network.generator)))
+    keyframes = drawing_flags.keyframes_from_flags(network, options)
     if out.suffix == ".png":  # only the keyframes
         is_single = len(keyframes) == 1
         if is_single:  # a single keyframe takes single values only
-            flags.single_truncation(options)
-            flags.transform_from_flags(network, options)
+            drawing_flags.single_truncation(options)
+            drawing_flags.transform_from_flags(network, options)
         trajectory = dataclasses.replace(trajectory, frames=1, loop=is_single or options.loop)
     latents = interpolate_keyframes(network, keyframes, trajectory)
     pictures = LayerPictures(network, latents, positions)
     if out.suffix == ".png":
         tiles = [pictures.tiles(number) for number in with_progress(range(len(latents)), len(latents))]
         rows = dict(zip(keyframes.names(), tiles, strict=True))
-        flags.save_picture(options, pictures.sheet(rows, options.columns, options.scale))
+        drawing_flags.save_picture(options, pictures.sheet(rows, options.columns, options.scale))
     else:
 
         def frames_from(start: int) -> Iterator[Picture]:
@@ -63,4 +63,4 @@ def main(options: FlagValues) -> None:
         metadata |= {"columns": options.columns, "scale": options.scale}
         render_video(out, len(latents), frames_from, options.fps, metadata)
         print(options.out)
-    flags.save_latents(options, latents)
+    drawing_flags.save_latents(options, latents)

@@ -172,7 +172,7 @@ def latents_from_flags(network: Network, options: Any, uses_class: bool = False)
     """
     _check_seeds_or_latents(options)
     if options.latents and not uses_class:
-        refuse_unused_class(options, "latents")
+        reject_unused_class(options, "latents")
     transform = transform_from_flags(network, options)
     text, is_file = options.latents or options.seeds, bool(options.latents)
     return apply_transform(parse_latents(network, text, options, is_file), transform)
@@ -184,7 +184,7 @@ def keyframes_from_flags(network: Network, options: Any) -> Latents:
     if options.latents and options.curve == "slerp":
         raise ValueError(f"latents={options.latents}: slerp interpolates the z of seeds; use cubic or lerp")
     if options.latents:
-        refuse_unused_class(options, "latents")
+        reject_unused_class(options, "latents")
         return _load(options.latents, network, options)
     return latents_from_seeds(network, parse_seeds(options.seeds), label=label_from_flags(network, options))
 
@@ -223,7 +223,7 @@ def is_latents_file(text: str) -> bool:
     return text.endswith(".npz")
 
 
-def refuse_unused_class(options: Any, *files: str) -> None:
+def reject_unused_class(options: Any, *files: str) -> None:
     """Reject --class if all latents come from files, which have their own labels, unless truncation uses it.
 
     Args:
