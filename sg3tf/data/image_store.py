@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
-from sg3tf.data.build.sources import files, is_image_files
+from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import NO_CLASS, Label
+from sg3tf.data.sources import files, is_image_files
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
 

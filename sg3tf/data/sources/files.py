@@ -17,9 +17,9 @@ from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import MISSING_LABELS_REMEDY, Given, Label, LabelSpec, number_labels, spec_of
+from sg3tf.data.sources.source import Source
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"

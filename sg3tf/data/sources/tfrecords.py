@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.labels import Label
 from sg3tf.data.shards import ShardStore
+from sg3tf.data.sources.source import Source
 from sg3tf.data.stores import Store, is_records, open_records
 
 
