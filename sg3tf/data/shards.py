@@ -44,7 +44,8 @@ class ShardStore:
 
     Examples:
       >>> import tempfile
-      >>> from sg3tf.data.build import BuildConfig, build
+      >>> from sg3tf.data.build.command import build
+      >>> from sg3tf.data.conversion import BuildConfig
       >>> from sg3tf.images import save_png
       >>> folder = Path(tempfile.mkdtemp())
       >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))

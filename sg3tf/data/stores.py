@@ -51,7 +51,7 @@ def is_records(path: Path) -> bool:
 
 
 def open_records(path: Path, resolution: Resolution | None = None) -> Store:
-    """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.open_dataset`."""
+    """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.dataset.open_dataset`."""
     refuse_remote(path)
     if path.is_file():
         store: Store = FfhqStore(path)

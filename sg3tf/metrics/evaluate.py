@@ -240,7 +240,7 @@ def compute(
         names: keys of METRICS.
         G: the generator, created in the strategy's scope.
         data: real images, for metrics that compare with them, and labels for a conditional generator: an
-            sg3tf.data.Dataset, its path, or ArrayImages.
+            sg3tf.data.dataset.Dataset, its path, or ArrayImages.
         detector_dir: folder with detector files, for metrics that need them (docs/detectors.md).
         cache_dir: folder for data set statistics and for interrupted passes, which resume; None to keep nothing.
         num_samples: number of generated images, or of pairs; None for 50 000, as for published values.

@@ -11,7 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from sg3tf.data.build import BuildConfig, build
+from sg3tf.data.build.command import build
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.models import power_ema
 from sg3tf.models.loading import label_scale
