@@ -79,7 +79,7 @@ class Progress(Protocol):
         cur_nimg: number of real images seen.
         step: number of steps trained.
         augment: None without augmentation.
-        controller: probability of the augmentation, see trainer.augment.Controller.
+        controller: probability of the augmentation, see trainer.augment.controller.Controller.
     """
 
     cur_nimg: int
