@@ -32,9 +32,6 @@ class PathLengthMetric:
             values.
         epsilon: step along the path.
 
-    Raises:
-        ValueError: unknown space or sampling, or a step that is not positive.
-
     Examples:
         >>> PathLengthMetric(space="w", sampling="end").epsilon
         0.0001
@@ -44,14 +41,6 @@ class PathLengthMetric:
     sampling: str
     crop: bool = False
     epsilon: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if self.space not in ("z", "w"):
-            raise ValueError(f"space={self.space!r}: use 'z' or 'w'")
-        if self.sampling not in ("full", "end"):
-            raise ValueError(f"sampling={self.sampling!r}: use 'full' or 'end'")
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon={self.epsilon}: must be positive")
 
 
 def measure_path_length(
