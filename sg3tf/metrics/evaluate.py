@@ -423,7 +423,9 @@ class Evaluation:
                 _logger.warning(
                     "%s: %d images are fewer than the %d features, which makes the value too large; "
                     "compare it only with values for the same number of images",
-                    *(name, num_images, num_features),
+                    name,
+                    num_images,
+                    num_features,
                 )
 
 
