@@ -231,7 +231,9 @@ def _real_images(options: Options) -> Dataset:
 
 def _kimg(line: dict[str, Any]) -> float:
     """kimg of a line of a metric's file; LookupError if the line is damaged."""
-    return float((line["results"], line["num_samples"], line["kimg"])[-1])
+    if missing := {"results", "num_samples", "kimg"} - set(line):
+        raise LookupError(f"no {', '.join(sorted(missing))}")
+    return float(line["kimg"])
 
 
 def _copy(snapshot: Path, best: Path) -> None:

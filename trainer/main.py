@@ -72,7 +72,8 @@ def _main(name: str, values: flags.FlagValues) -> int:
         check_init_from(options)
     changes = point.changes_to(options) if point else []
     if workers.is_chief:
-        print(*dataset.remarks, sep="\n", end="\n" * bool(dataset.remarks))
+        for remark in dataset.remarks:
+            print(remark)
     if values.dry_run:
         print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
     if point:
