@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors import vgg16
-from sg3tf.metrics.detectors.files import PublishedFile, find_file, to_rgb, verified_digest
+from sg3tf.metrics.detectors.files import PublishedFile, to_rgb, verified_digest
 
 PUBLISHED = PublishedFile(
     "vgg.pth",
@@ -29,14 +29,16 @@ _EPSILON = 1e-10
 MAX_SIZE = 256  # longer side of images for published values
 
 
-def reduce_by_boxes(images: tf.Tensor, max_size: int = MAX_SIZE) -> tf.Tensor:
-    """Average images [N, H, W, C] over boxes of pixels if they are larger than `max_size`."""
-    box = max(images.shape[1:3]) // max_size
+def reduce_by_boxes(images: tf.Tensor) -> tf.Tensor:
+    """Average images [N, H, W, C] over boxes of pixels if they are larger than MAX_SIZE."""
+    box = max(images.shape[1:3]) // MAX_SIZE
     return tf.nn.avg_pool2d(images, box, box, "VALID") if box > 1 else images
 
 
 class Lpips(tf.Module):
     """Perceptual distance of images: weighted squared differences of unit-normalized activations of VGG16."""
+
+    resize = "means of boxes, to 256x256 where larger"
 
     def __init__(self, trunk: vgg16.Trunk, weights: list[NDArray[Any]], digest: str) -> None:
         super().__init__("lpips")
@@ -61,9 +63,9 @@ def load(folder: Path) -> Lpips:
     """Load the distance from `vgg16-397923af.pth` and its own `vgg.pth`.
 
     Raises:
-        DetectorError: a file is missing, broken, or belongs to another network.
+        DetectorError: a file is broken or belongs to another network.
     """
-    path = find_file(folder, PUBLISHED)
+    path = folder / PUBLISHED.name
     linear_digest = verified_digest(path, PUBLISHED)
     linear = vgg16.read_parameters(path, shapes())
     parameters, vgg16_digest = vgg16.read(folder)
