@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,21 +92,6 @@ def _shape_text(shape: tf.TensorShape) -> str:
 
 _MAX_PSI = 2.0
 _LAST_SEED = 2**32 - 1
-
-
-def read_metadata(version_folder: Path) -> dict[str, Any] | None:
-    """Return the metadata that the export wrote; None if this project did not export the version.
-
-    Raises:
-        OSError: the metadata cannot be read.
-    """
-    file = version_folder / "assets.extra" / "sg3tf.json"
-    if not file.is_file():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
 def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:
