@@ -18,12 +18,12 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.metrics.run_curves import Definition
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError
+from trainer.run_curves import Definition
 from trainer.state import TrainState
 
 #: Images that metrics without detector files generate, as a share of the training images between snapshots. A
