@@ -73,12 +73,12 @@ class Evaluator:
             if (name := file.stem.removeprefix("metric-")) in metrics.METRICS:
                 self._forget_after(name, state.cur_nimg)
 
-    def lacks_values_of(self, snapshot: Path) -> bool:
+    def has_missing_metrics(self, snapshot: Path) -> bool:
         """True if a process was killed between saving a snapshot and the last of its metrics."""
         lines = [read_json_lines(self._file(name))[-1:] for name in self._options.metrics]
         return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
-    def kills_in(self, snapshot: Path) -> int:
+    def num_killed_attempts(self, snapshot: Path) -> int:
         """Number of processes that were killed while computing the metrics of a snapshot."""
         try:
             found = json.loads((self._run / _ATTEMPTS).read_text())
@@ -123,7 +123,7 @@ class Evaluator:
         """Context with a file that remains only if the process is killed."""
         file = self._run / _ATTEMPTS
         with atomic_write(file) as out:
-            attempt = {**self._attempt_at(snapshot), "attempts": self.kills_in(snapshot) + 1}
+            attempt = {**self._attempt_at(snapshot), "attempts": self.num_killed_attempts(snapshot) + 1}
             out.write(json.dumps(attempt).encode())
         try:
             yield

@@ -188,8 +188,8 @@ class RunLogger:
         images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
-        elif self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
-            if (kills := self._evaluator.kills_in(snapshot)) >= MOST_KILLS:
+        elif self._evaluator.has_missing_metrics(snapshot := self._snapshot_file()):
+            if (kills := self._evaluator.num_killed_attempts(snapshot)) >= MOST_KILLS:
                 self.log(
                     f"warning: no metrics of {snapshot.name}: {kills} processes were killed while computing them; if "
                     "memory ran out, use fewer --metrics_samples, other --metrics, or --metrics=none"
@@ -288,9 +288,9 @@ class RunLogger:
         Does nothing if the last tick was bad, the metrics are known, or too many processes were killed in them.
         """
         snapshot = self._snapshot_file()
-        if not self._divergence.is_healthy or not self._evaluator.lacks_values_of(snapshot):
+        if not self._divergence.is_healthy or not self._evaluator.has_missing_metrics(snapshot):
             return
-        if self._evaluator.kills_in(snapshot) >= MOST_KILLS:
+        if self._evaluator.num_killed_attempts(snapshot) >= MOST_KILLS:
             return
         with self._maintenance():
             self._checkpoints.wait()  # metrics take a long time and memory

@@ -106,7 +106,7 @@ class ImageStore:
         name, label = self._entries[i]
         return self.label.row(label, name)
 
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""
         return self._entries[i][1]
 

@@ -166,9 +166,9 @@ class ShardStore:
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim], without decoding the image."""
-        return self.label.row(self.given_label(i), self.where(i))
+        return self.label.row(self.raw_label(i), self.where(i))
 
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""
         if self._labels is None:
             return self._label_in(self._features(i))

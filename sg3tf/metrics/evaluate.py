@@ -186,7 +186,7 @@ def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_
     """Number of generated images and, if used, of real images."""
     counts = [num_samples or metric.num_samples]
     if data is not None and kind.max_real:
-        counts.append(min(len(data), counts[0] if kind.matched else kind.max_real))
+        counts.append(min(len(data), counts[0] if kind.match_num_real else kind.max_real))
     return counts
 
 
@@ -393,7 +393,7 @@ class Evaluation:
         for name, kind in feature_metrics.items():
             if kind.max_real:
                 count = self._num_real(name, kind)
-                by_count.setdefault(count if kind.matched else None, {})[name] = kind.request(count)
+                by_count.setdefault(count if kind.match_num_real else None, {})[name] = kind.request(count)
         real: dict[str, FeatureStats] = {}
         for matched, requests in by_count.items():
             images = data if matched is None else data.subsample(matched)

@@ -38,7 +38,7 @@ def _read(path: Path, name: str) -> Image.Image:
 def _label(store: Store, i: int) -> Label:
     if store.label.kind == "none":
         return None
-    label = store.given_label(i)
+    label = store.raw_label(i)
     store.label.row(label, store.where(i))  # raises DataError if it does not fit
     return label
 
