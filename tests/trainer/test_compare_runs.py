@@ -122,12 +122,12 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([*runs, "--out=x.jpg"], ["out=x.jpg", ".png"]),
         ([str(tmp_path), out], [str(tmp_path), "not a run folder"]),
         ([runs[0], out, "--metric=fid"], [runs[0], "no values of 'fid'", "swd"]),
-        ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00002-a", "50 images", "in other"]),
+        ([runs[0], str(other), out], ["100 images, version 1 of the metric in 00000-a", "50 images", "in other"]),
         ([str(mixed), out], [str(mixed), "swd", "100 images, version 1 of the metric; 100 images, version 2"]),
         ([str(damaged), out], ["metric-swd.jsonl, line 1", "damaged"]),
         ([str(foreign), out], [str(foreign), "damaged"]),
     ):
-        assert main([*arguments]) == 1, arguments
+        assert main(arguments) == 1, arguments
         message = capsys.readouterr().err
         assert message.count("\n") == 1 and [word for word in words if word not in message] == [], message
     assert not (tmp_path / "x.png").exists()
