@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks import machine, report
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import encode_png
 from sg3tf.data.ffhq import encode_levels, ffhq_writer, find_levels

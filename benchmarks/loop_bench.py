@@ -41,7 +41,7 @@ from benchmarks.report import Row, goal, median
 from benchmarks.train_bench import TRAININGS
 from benchmarks.workers import Worker
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.encoding import encode_png
 from sg3tf.models.configs import ConfigError

@@ -28,6 +28,7 @@ from serving.validate import (
 from sg3tf.models.configs import PRECISIONS
 from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder, write_checksums
 from sg3tf.utils.label_scale import LabelScale
+from sg3tf.utils.saved_models import METADATA_FILE
 
 __all__ = ["export_saved_model", "with_precision"]
 
@@ -108,7 +109,7 @@ def export_saved_model(
             "signatures": {name: _signature_metadata(function) for name, function in signatures.items()},
             "validation": validate_export(unfinished, ReferenceModel(generator, xla, classes, scale), requests),
         }
-        (extra / "sg3tf.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (unfinished / METADATA_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         write_checksums(unfinished, ("saved_model.pb", "variables/*"))
         return _publish(unfinished, base)
 

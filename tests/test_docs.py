@@ -91,7 +91,7 @@ def fault(words: list[str]) -> str:
         rest = values(["sg3tf", *arguments])[1:]
     except flags.Error as error:
         return f"sg3tf {name}: {error}"
-    if rest and not COMMANDS[name].positional:
+    if rest and not COMMANDS[name].positional and name != "compare-runs":
         return f"sg3tf {name}: {rest} is no flag"
     resumes = name == "train" and values.resume not in (None, "latest")
     lacks = {"data", "batch"} - given if name == "train" and not resumes else set()

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import sg3tf
-from sg3tf.data.build import BuildConfig, build
+from sg3tf.data.build.command import build
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.generate import latents_file

@@ -164,7 +164,7 @@ class Workers:
         """Return this worker's part of `rows`, as a slice."""
         return slice(rows * self.index // self.count, rows * (self.index + 1) // self.count)
 
-    def lost(self, error: BaseException) -> str:
+    def describe_lost_workers(self, error: BaseException) -> str:
         """Numbers and addresses of the other workers that a TensorFlow error names."""
         named = {int(number) for number in re.findall(r"/job:worker(?:/replica:\d+)?/task:(\d+)", str(error))}
         others = set(range(self.count)) - {self.index}
@@ -172,11 +172,11 @@ class Workers:
             others &= named
         return ", ".join(f"worker {one} ({self._addresses[one]})" for one in sorted(others)) or "another worker"
 
-    def any(self, flag: bool) -> bool:
+    def any_worker(self, flag: bool) -> bool:
         """Return True if the flag is set in any worker; all workers must call this at the same time."""
         return self._sum(float(flag)) > 0
 
-    def of_chief(self, number: int) -> int:
+    def broadcast_from_chief(self, number: int) -> int:
         """Return the chief's `number`, which is below 2^24; all workers must call this at the same time."""
         return round(self._sum(float(number) if self.is_chief else 0.0))
 
@@ -188,7 +188,7 @@ class Workers:
 
     def wait_for_all(self) -> None:
         """Wait until all workers have called this."""
-        self.any(False)
+        self.any_worker(False)
 
     def require_equal(self, number: int, what: str) -> None:
         """Raise OptionError if `number` differs between the workers; `what` is its name in the message."""

@@ -18,12 +18,12 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
-from sg3tf.metrics.run_curves import Definition
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
 from trainer.config import SELF_CONTAINED_METRICS, Options
 from trainer.errors import OptionError, StopRequestedError
+from trainer.run_curves import Definition
 from trainer.state import TrainState
 
 #: Images that metrics without detector files generate, as a share of the training images between snapshots. A
@@ -80,12 +80,12 @@ class Evaluator:
             if (name := file.stem.removeprefix("metric-")) in metrics.METRICS:
                 self._forget_after(name, state.cur_nimg)
 
-    def lacks_values_of(self, snapshot: Path) -> bool:
+    def has_missing_metrics(self, snapshot: Path) -> bool:
         """True if a process was killed between saving a snapshot and the last of its metrics."""
         lines = [read_json_lines(self._file(name))[-1:] for name in self._options.metrics]
         return snapshot.exists() and not all(last and last[0].get("snapshot") == snapshot.name for last in lines)
 
-    def kills_in(self, snapshot: Path) -> int:
+    def num_killed_attempts(self, snapshot: Path) -> int:
         """Number of processes that were killed while computing the metrics of a snapshot."""
         try:
             found = json.loads((self._run / _ATTEMPTS).read_text())
@@ -134,7 +134,7 @@ class Evaluator:
         """Context with a file that remains only if the process is killed."""
         file = self._run / _ATTEMPTS
         with atomic_write(file) as out:
-            attempt = {**self._attempt_at(snapshot), "attempts": self.kills_in(snapshot) + 1}
+            attempt = {**self._attempt_at(snapshot), "attempts": self.num_killed_attempts(snapshot) + 1}
             out.write(json.dumps(attempt).encode())
         try:
             yield
@@ -247,7 +247,9 @@ def _real_images(options: Options) -> Dataset:
 
 def _kimg(line: dict[str, Any]) -> float:
     """kimg of a line of a metric's file; LookupError if the line is damaged."""
-    return float((line["results"], line["num_samples"], line["kimg"])[-1])
+    if missing := {"results", "num_samples", "kimg"} - set(line):
+        raise LookupError(f"no {', '.join(sorted(missing))}")
+    return float(line["kimg"])
 
 
 def _copy(snapshot: Path, best: Path) -> None:

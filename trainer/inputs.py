@@ -100,7 +100,7 @@ class FakeInputs(_TensorFields):
 
 
 @dataclasses.dataclass(frozen=True)
-class Pseudo(_TensorFields):
+class PseudoRealInputs(_TensorFields):
     """Generated images that the discriminator gets as real ones (APA, arXiv 2111.06849).
 
     Attributes:
@@ -109,7 +109,7 @@ class Pseudo(_TensorFields):
 
     Examples:
         >>> latents = Latents(z=np.zeros([8, 512], np.float32), label=np.zeros([8, 0], np.float32))
-        >>> Pseudo(latents, replaced=np.arange(8) < 2).replaced.sum()
+        >>> PseudoRealInputs(latents, replaced=np.arange(8) < 2).replaced.sum()
         np.int64(2)
     """
 
@@ -130,7 +130,7 @@ class RealInputs(_TensorFields):
     images: Values
     label: Values
     view: View
-    pseudo: Pseudo | None = None
+    pseudo: PseudoRealInputs | None = None
 
 
 @dataclasses.dataclass(frozen=True)

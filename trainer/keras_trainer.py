@@ -20,6 +20,8 @@ from sg3tf.models.generators import StyleGAN3Generator, build_generator
 from sg3tf.utils.resolution import image_shape
 from trainer import augment, losses, stats
 from trainer.adam import lazy_adam
+from trainer.augment.controller import Controller
+from trainer.augment.pipeline import Augment
 from trainer.config import EMA_NIMG_PER_BATCH
 from trainer.random_inputs import LabelArray, RandomInputs
 from trainer.step import LossFunction, summed_gradients, update_ema, zero_nonfinite
@@ -122,9 +124,9 @@ class StyleGANTrainer(keras.Model):
         super().compile(optimizer=None, run_eagerly=True, **kwargs)
         self.regularization = losses.Regularization(gamma, r1_interval, pl_weight, pl_interval, lecam)
         self.ema_kimg = ema_kimg
-        self.augment = None if augpipe is None else augment.Augment(augpipe)
+        self.augment = None if augpipe is None else Augment(augpipe)
         target = augment.TARGET if augment_target is None else augment_target
-        self.controller = augment.Controller(1, target=target, kimg=augment_kimg, probability=augment_p)
+        self.controller = Controller(1, target=target, kimg=augment_kimg, probability=augment_p)
         self.lecam_means = tf.Variable([0.0, 0.0], trainable=False, name="lecam_means") if lecam else None
         self.pl_mean = tf.Variable(0.0, trainable=False, name="pl_mean")
         random_inputs = RandomInputs(

@@ -66,7 +66,7 @@ def copy_layers(source: keras.Model, target: keras.Model) -> list[str]:
     for layer, other in pairs:
         if other is None:
             block, _, part = layer.name.partition(".")
-            lines.append(f"{layer.name}: {_pass_on(part, layer) if block in passed_on else 'initial'}")
+            lines.append(f"{layer.name}: {_init_as_downsampling(part, layer) if block in passed_on else 'initial'}")
             is_whole = False
             continue
         changed = _copy(other, layer)
@@ -83,9 +83,9 @@ def _pairs(source: keras.Model, target: keras.Model) -> Iterator[tuple[Layer, La
     key = _block_order if _have_other_resolutions(source, target) else _name
     by_name = {key(source, layer): layer for layer in there if layer.place is None}
     by_place = _matched([layer for layer in there if layer.place], [layer for layer in here if layer.place])
-    for name in _of_other_labels(source.config, target.config):
+    for name in _label_dependent_roles(source.config, target.config):
         by_name.pop(name, None)
-    if _begins_above(source, target):
+    if _starts_at_higher_resolution(source, target):
         first = here[[layer.name.endswith(".fromrgb") for layer in here].index(True)]
         from_rgb = next(layer for layer in there if layer.name.endswith(".fromrgb"))
         del by_name[key(source, from_rgb)]
@@ -117,7 +117,7 @@ def _sides(model: keras.Model) -> list[int]:
     return [size.longer for size in pyramid(model.config.resolution)]
 
 
-def _of_other_labels(there: Any, here: Any) -> list[str]:
+def _label_dependent_roles(there: Any, here: Any) -> list[str]:
     """Roles of layers that do not match because the labels differ."""
     names = ["mapping.embed"] if there.label_dim != here.label_dim else []
     return [*names, "b4.out"] if bool(there.label_dim) != bool(here.label_dim) else names
@@ -127,7 +127,7 @@ def _is_residual(target: keras.Model) -> bool:
     return isinstance(target, Discriminator) and target.config.architecture == "resnet"
 
 
-def _begins_above(source: keras.Model, target: keras.Model) -> bool:
+def _starts_at_higher_resolution(source: keras.Model, target: keras.Model) -> bool:
     """Return True for a residual discriminator whose first block has a higher resolution than `source`."""
     if not _is_residual(target):
         return False
@@ -144,7 +144,7 @@ def _new_blocks(target: keras.Model, pairs: list[tuple[Layer, Layer | None]]) ->
     return {block.name for block in target.blocks} - known
 
 
-def _pass_on(part: str, layer: Layer) -> str:
+def _init_as_downsampling(part: str, layer: Layer) -> str:
     """Initialize a layer such that its new block only downsamples its input; return how it was initialized."""
     kernel = layer.variables["kernel"]
     if part == "skip":

@@ -190,8 +190,8 @@ class RunLogger:
         images.save_png(self.run / "reals.png", images.grid(reals, columns))
         if self.state.cur_nimg == 0:
             self._save_fakes()
-        if self._evaluator.lacks_values_of(snapshot := self._snapshot_file()):
-            if (kills := self._evaluator.kills_in(snapshot)) >= MOST_KILLS:
+        if self._evaluator.has_missing_metrics(snapshot := self._snapshot_file()):
+            if (kills := self._evaluator.num_killed_attempts(snapshot)) >= MOST_KILLS:
                 self.log(
                     f"warning: no metrics of {snapshot.name}: {kills} processes were killed while computing them; if "
                     "memory ran out, use fewer --metrics_samples, other --metrics, or --metrics=none"
@@ -297,9 +297,9 @@ class RunLogger:
         signal to stop ends them: a cluster kills processes that do not end within seconds.
         """
         snapshot = self._snapshot_file()
-        if not self._divergence.is_healthy or not self._evaluator.lacks_values_of(snapshot):
+        if not self._divergence.is_healthy or not self._evaluator.has_missing_metrics(snapshot):
             return
-        if self._evaluator.kills_in(snapshot) >= MOST_KILLS:
+        if self._evaluator.num_killed_attempts(snapshot) >= MOST_KILLS:
             return
         with self._maintenance():
             self._checkpoints.wait()  # metrics take a long time and memory

@@ -124,7 +124,7 @@ def _stop_requested(signals: list[int], workers: Workers, step: int, due: Due) -
     """
     if workers.count > 1 and step % AGREE_EVERY_STEPS and not due.snapshot:
         return False
-    return workers.any(bool(signals))
+    return workers.any_worker(bool(signals))
 
 
 @contextlib.contextmanager
@@ -155,8 +155,8 @@ def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Wo
     if workers.count == 1:
         return None
     return (
-        f"{workers.lost(error)}: lost; check its log, its host and the network ({summary}); restart all workers with "
-        f"--resume=latest, from {last}"
+        f"{workers.describe_lost_workers(error)}: lost; check its log, its host and the network ({summary}); "
+        f"restart all workers with --resume=latest, from {last}"
     )
 
 

@@ -72,7 +72,8 @@ def _main(name: str, values: flags.FlagValues) -> int:
         check_init_from(options)
     changes = point.changes_to(options) if point else []
     if workers.is_chief:
-        print(*dataset.remarks, sep="\n", end="\n" * bool(dataset.remarks))
+        for remark in dataset.remarks:
+            print(remark)
     if values.dry_run:
         print(dry_run.describe(options, replicas, round(point.kimg * 1000) if point else 0), end="")
     if point:
@@ -88,13 +89,13 @@ def _main(name: str, values: flags.FlagValues) -> int:
         run = point.run if point else outdir
         if workers.is_chief:  # only the chief writes
             if point:
-                stack.enter_context(point.resumed(options, changes))
+                stack.enter_context(point.open_for_resume(options, changes))
             else:
-                begins = run_dir.begin(outdir, options, dataset.classes, latest=values.resume is not None)
-                run = stack.enter_context(begins)
+                created = run_dir.create_locked(outdir, options, dataset.classes, latest=values.resume is not None)
+                run = stack.enter_context(created)
             print(f"Run folder: {run}")
         if point is None:
-            number = workers.of_chief(int(run.name[:5]) if workers.is_chief else 0)
+            number = workers.broadcast_from_chief(int(run.name[:5]) if workers.is_chief else 0)
             run = outdir / f"{number:05d}-{options.description}"
         checkpoint = point.checkpoint if point else None
         if train(options, dataset, run, held_out=held_out, strategy=strategy, resume=checkpoint, started=started):

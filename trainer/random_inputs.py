@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sg3tf.latents import z_from_seeds
 from sg3tf.utils.rng import Purpose, generator
 from trainer.augment.random_params import sample_params
-from trainer.inputs import Labels, Latents, Pseudo
+from trainer.inputs import Labels, Latents, PseudoRealInputs
 
 _LATENTS = {
     "G": Purpose.LATENTS_G,
@@ -133,10 +133,10 @@ class RandomInputs:
         """Return seeds for the random images of path length regularization, int32 [N, 2]."""
         return _seeds(generator(self.seed, Purpose.PATH_LENGTH_DIRECTIONS, cur_nimg), count)
 
-    def pseudo(self, cur_nimg: int, p: float) -> Pseudo:
+    def pseudo_real(self, cur_nimg: int, p: float) -> PseudoRealInputs:
         """Return inputs of images that replace real ones with probability `p`; the same in all phases of a step."""
         replaced = generator(self.seed, Purpose.PSEUDO_REPLACED, cur_nimg).random(self.batch) < p
-        return Pseudo(self.latents("pseudo", cur_nimg), replaced)
+        return PseudoRealInputs(self.latents("pseudo", cur_nimg), replaced)
 
     def augmentation(self, purpose: str, cur_nimg: int) -> NDArray[np.float32]:
         """Return parameters of the augmentation for a key of _AUGMENT, such as "D real"."""

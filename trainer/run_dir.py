@@ -33,12 +33,12 @@ def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:
     Raises:
         OptionError: the folder cannot be created.
     """
-    with begin(outdir, options, classes) as run:
+    with create_locked(outdir, options, classes) as run:
         return run
 
 
 @contextlib.contextmanager
-def begin(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
+def create_locked(outdir: Path, options: Options, classes: Sequence[str] = (), latest: bool = False) -> Iterator[Path]:
     """Folder of a new run, as created by `create`, locked within the context.
 
     Args:
@@ -369,8 +369,8 @@ class ResumePoint:
         return [change for change in found.values() if change.old != change.new]
 
     @contextlib.contextmanager
-    def resumed(self, options: Options, changes: Sequence[Change]) -> Iterator[Path]:
-        """Run folder, locked within the context as by `begin`, with `changes` recorded.
+    def open_for_resume(self, options: Options, changes: Sequence[Change]) -> Iterator[Path]:
+        """Run folder, locked within the context as by `create_locked`, with `changes` recorded.
 
         Raises:
             OptionError: another process trains the run, or has done so since the checkpoint was chosen, or the folder

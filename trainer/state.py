@@ -14,7 +14,8 @@ from sg3tf.models import power_ema
 from sg3tf.models.run_folder import PROGRESS
 from sg3tf.utils.files import literal_folder, verify_checksums
 from trainer.adam import Adam, lazy_adam
-from trainer.augment import Augment, Controller
+from trainer.augment.controller import Controller
+from trainer.augment.pipeline import Augment
 from trainer.checkpoint import SpareGenerator, StateCopy
 from trainer.config import Options
 from trainer.errors import OptionError, summarize_error

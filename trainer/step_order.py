@@ -79,7 +79,7 @@ class Progress(Protocol):
         cur_nimg: number of real images seen.
         step: number of steps trained.
         augment: None without augmentation.
-        controller: probability of the augmentation, see trainer.augment.Controller.
+        controller: probability of the augmentation, see trainer.augment.controller.Controller.
     """
 
     cur_nimg: int
@@ -173,7 +173,7 @@ class StepOrder:
         images, label = batch
         pseudo, p = None, self.state.controller.probability if self.settings.aug == "apa" else 0.0
         if p and augmentation in ("D real", "R1"):
-            pseudo = self._worker_slice(self.random_inputs.pseudo(self.state.cur_nimg, p))
+            pseudo = self._worker_slice(self.random_inputs.pseudo_real(self.state.cur_nimg, p))
             if PAIRED[self.settings.loss]:
                 pseudo = dataclasses.replace(pseudo, latents=dataclasses.replace(pseudo.latents, label=label))
         return RealInputs(images, label, self._view(augmentation), pseudo)

@@ -124,7 +124,7 @@ def _read_networks(source: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     if source.is_file():
         found, reasons = _pickled(source)
         try:
-            return _with_stand_ins({name: build_model(network) for name, network in found.items()}), reasons
+            return _fill_missing_generator({name: build_model(network) for name, network in found.items()}), reasons
         except ParameterMismatchError as error:
             raise OptionError(f"--init_from={source}: {summarize_error(error)}") from error
     other = TrainState(_options_of(source))
@@ -174,10 +174,10 @@ def _saved_models(source: Path) -> dict[str, keras.Model]:
         for name, kind in kinds.items()
         if (source / f"{name}.keras").is_file()
     }
-    return _with_stand_ins(found)
+    return _fill_missing_generator(found)
 
 
-def _with_stand_ins(found: dict[str, keras.Model]) -> dict[str, keras.Model]:
+def _fill_missing_generator(found: dict[str, keras.Model]) -> dict[str, keras.Model]:
     """Let G stand in for a missing G_ema, or G_ema for a missing G."""
     for name, other in (("G", "G_ema"), ("G_ema", "G")):
         if other in found:

@@ -17,7 +17,7 @@ CHUNK = 256  # images compressed together
 
 
 class PackedImages:
-    """Images in memory by index, with the interface of sg3tf.data.Dataset.
+    """Images in memory by index, with the interface of sg3tf.data.dataset.Dataset.
 
     Args:
         images: uint8 [N, H, W, C].

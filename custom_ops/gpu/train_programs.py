@@ -47,7 +47,7 @@ STEPS_AHEAD = 4  # of the device, at most, to keep the time limit
 
 
 class HostController:
-    """The controller of the augmentation probability, like trainer.augment.Controller, in NumPy.
+    """The controller of the augmentation probability, like trainer.augment.controller.Controller, in NumPy.
 
     Args:
         options: options of the run.

@@ -69,7 +69,7 @@ class Progress:
     Attributes:
         cur_nimg: real images that the run has seen.
         step: steps that it has done.
-        controller: values of the variables of trainer.augment.Controller.
+        controller: values of the variables of trainer.augment.controller.Controller.
     """
 
     cur_nimg: int

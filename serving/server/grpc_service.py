@@ -32,13 +32,12 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
-from serving.server.inputs import to_array
 from serving.server.messages import ParsingInterceptor
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
 from serving.server.model_manager import ModelManager, Version, VersionStatus, model_config, policy_from_config
-from serving.server.outputs import to_proto
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
+from serving.server.tensors import to_array, to_proto
 
 _logger = logging.getLogger(__name__)
 # Threads for everything but predictions, and for rejecting predictions while the server is full.

@@ -1,40 +1,15 @@
-"""Inputs of requests: conversion to arrays, and checks of names, types, shapes and ranges."""
+"""Checks of the inputs of requests: names, types, shapes and ranges."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.errors import TooLargeError, TooManyRowsError, invalid
+from serving.server.errors import TooManyRowsError, invalid
 from sg3tf.utils.class_names import describe_class_name, label_of
-
-
-def to_array(name: str, proto: tensor_pb2.TensorProto, max_bytes: int) -> np.ndarray:
-    """Convert a TensorProto to an array.
-
-    Raises:
-        RequestError: it is unreadable, or the array would have more than `max_bytes`. A proto with one value and a huge
-            shape repeats that value, so a request of a few bytes could exhaust memory.
-    """
-    dims = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or any(dim < 0 for dim in dims):
-        raise invalid(f"{name!r} has the shape {dims}; every size must be known")
-    try:
-        size = math.prod(dims) * max(tf.as_dtype(proto.dtype).size or 1, 1)
-        if size > max_bytes:
-            raise TooLargeError(f"{name!r} has the shape {dims}, {size} bytes; at most {max_bytes} are accepted")
-        return tf.make_ndarray(proto)
-    except (TypeError, ValueError, LookupError, OverflowError) as error:  # KeyError: a type that NumPy lacks
-        raise invalid(f"{name!r} is not a readable TensorProto: {error}") from error
-
 
 # --- Checks against the signature, whose errors name the input --------------------------------------------------------
 
@@ -117,21 +92,6 @@ def _shape_text(shape: tf.TensorShape) -> str:
 
 _MAX_PSI = 2.0
 _LAST_SEED = 2**32 - 1
-
-
-def read_metadata(version_folder: Path) -> dict[str, Any] | None:
-    """Return the metadata that the export wrote; None if this project did not export the version.
-
-    Raises:
-        OSError: the metadata cannot be read.
-    """
-    file = version_folder / "assets.extra" / "sg3tf.json"
-    if not file.is_file():
-        return None
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
 def per_image_shapes(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[int, ...]]:

@@ -21,7 +21,6 @@ from serving.server.inputs import (
     check_per_image_shape,
     check_ranges,
     per_image_shapes,
-    read_metadata,
 )
 from sg3tf.utils import saved_models
 
@@ -49,7 +48,7 @@ class ServedModel:
         self.version = int(path.name)
         saved_models.require_intact(path)
         self.signature_defs = _read_signature_defs(path)
-        metadata = read_metadata(path)
+        metadata = saved_models.read_metadata(path)
         self._is_generator = metadata is not None
         self._classes = (metadata or {}).get("classes", [])
         self._label_dim = (metadata or {}).get("config", {}).get("label_dim", 0)

@@ -234,7 +234,7 @@ class ModelManager:
             folders = version_folders(self.base)
             selected = self._policy.choose(folders)
             for number in selected:
-                if number not in self._models and self._is_worth_a_try(number, folders[number]):
+                if number not in self._models and self._should_retry(number, folders[number]):
                     model = self._try_to_load(number, folders[number])
                     if model:
                         self._publish({number: model})
@@ -320,7 +320,7 @@ class ModelManager:
             raise invalid(f"Unrecognized servable version label: {version}; the labels of {self.name!r} are: {known}")
         return self._labels[version]
 
-    def _is_worth_a_try(self, number: int, folder: Path) -> bool:
+    def _should_retry(self, number: int, folder: Path) -> bool:
         failure = self._failures.get(number)
         if failure is None or failure.files != _describe_files(folder):
             return True

@@ -1,16 +1,9 @@
-"""REST frontend: TensorFlow Serving's paths, version 1, and the JSON of its predict calls.
-
-Row form: {"instances": [one per image]} -> {"predictions": [...]}. Column form: {"inputs": whole arrays} ->
-{"outputs": ...}. Binary values are {"b64": text}; binary outputs have names that end in _bytes. A signature with one
-input or one output needs no name for it.
-"""
+"""REST frontend: an HTTP server with TensorFlow Serving's paths, version 1."""
 
 # ruff: noqa: N815 - method names are the base class's
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import json
 import logging
@@ -30,9 +23,7 @@ from urllib.parse import unquote
 
 import grpc
 import numpy as np
-import tensorflow as tf
 from google.protobuf import json_format, message
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.server import explorer, metrics
@@ -42,148 +33,9 @@ from serving.server.grpc_service import model_status
 from serving.server.model import ServedModel
 from serving.server.model_manager import Version
 from serving.server.predictor import Predictor
+from serving.server.rest_json import read_inputs, read_request, write_outputs
 from serving.server.security import ApiKey
 from sg3tf.remote import API_KEY_HEADER
-
-ROW, COLUMN = "instances", "inputs"
-
-
-def read_request(body: bytes) -> dict[str, Any]:
-    """Parse the JSON object in `body`.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT, if it is not a JSON object.
-    """
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {error}") from error
-    if not isinstance(request, dict):
-        raise invalid('JSON Value: the request must be an object with "instances" or "inputs"')
-    return request
-
-
-def read_inputs(body: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Convert the inputs of a request to arrays of the signature's dtypes, by name.
-
-    Raises:
-        RequestError: INVALID_ARGUMENT, if the form is wrong.
-    """
-    if (ROW in body) == (COLUMN in body):
-        raise invalid('the request must have one of "instances" (rows) and "inputs" (columns)')
-    values = _columns(body[ROW], signature) if ROW in body else _named(body[COLUMN], signature)
-    # Unknown names pass without their values; the model reports them together with missing ones.
-    types = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
-    return {name: _to_array(name, value, types.get(name)) for name, value in values.items()}
-
-
-def write_outputs(body: Mapping[str, Any], outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Build the answer in the row or column form of the request `body`."""
-    values = {name: _to_json(name, array) for name, array in outputs.items()}
-    if ROW not in body:
-        return {"outputs": values if len(values) > 1 else next(iter(values.values()))}
-    if len(values) == 1:
-        return {"predictions": next(iter(values.values()))}
-    rows = zip(*values.values(), strict=True)
-    return {"predictions": [dict(zip(values, row, strict=True)) for row in rows]}
-
-
-def _columns(rows: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, list[Any]]:
-    if not isinstance(rows, list) or not rows:
-        raise invalid('"instances" must be a list with at least one instance')
-    named = [_named(row, signature) for row in rows]
-    for index, row in enumerate(named):
-        if row.keys() != named[0].keys():
-            raise invalid(f'"instances" {index} has other inputs than the first one')
-    return {name: [row[name] for row in named] for name in named[0]}
-
-
-def _named(value: Any, signature: meta_graph_pb2.SignatureDef) -> dict[str, Any]:
-    if isinstance(value, dict) and value.keys() != {"b64"}:
-        return value
-    if len(signature.inputs) != 1:
-        names = ", ".join(sorted(signature.inputs))
-        raise invalid(f"this signature has several inputs; name them in an object: {names}")
-    return {next(iter(signature.inputs)): value}
-
-
-def _to_array(name: str, value: Any, dtype: tf.DType | None) -> np.ndarray:
-    if dtype is None:
-        return np.empty(0)
-    if dtype == tf.string:
-        return _text_array(name, value)
-    # In NumPy's text arrays, every element takes the size of the longest one.
-    numbers_only = f"{name!r} must hold {dtype.name} numbers only"
-    if _holds_text(value):
-        raise invalid(numbers_only)
-    try:
-        array = np.array(value)
-    except ValueError as error:
-        raise _ragged(name) from error
-    kinds = "iuf" if dtype.is_floating else "b" if dtype.is_bool else "iu"
-    if array.size and array.dtype.kind not in kinds:
-        raise invalid(numbers_only)
-    with np.errstate(over="ignore"):  # check_inputs rejects infinity
-        converted = array.astype(dtype.as_numpy_dtype)
-    if not dtype.is_floating and np.any(converted != array):
-        raise invalid(f"{name!r} has a value outside of {dtype.name}")
-    return converted
-
-
-def _ragged(name: str) -> RequestError:
-    return invalid(f"{name!r} is not a rectangular array")
-
-
-def _holds_text(value: Any) -> bool:
-    lists = [[value]]
-    while lists:
-        for item in lists.pop():
-            if isinstance(item, str):
-                return True
-            if isinstance(item, list):
-                lists.append(item)
-    return False
-
-
-def _text_array(name: str, value: Any) -> np.ndarray:
-    try:
-        array = np.array(_decode_bytes(name, value), dtype=object)
-    except (RecursionError, ValueError) as error:
-        raise _ragged(name) from error
-    if not all(isinstance(item, bytes) for item in array.flat):  # lists of different lengths, or nested too deeply
-        raise _ragged(name)
-    return array
-
-
-def _decode_bytes(name: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decode_bytes(name, item) for item in value]
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
-            raise invalid(f"{name!r} has a b64 value that is not base64: {error}") from error
-    raise invalid(f'{name!r} must hold text, or binary as {{"b64": text}}')
-
-
-def _to_json(name: str, array: np.ndarray) -> Any:
-    if array.dtype.kind not in "OS":
-        return array.tolist()
-    encode = _b64 if name.endswith("_bytes") else bytes.decode
-    try:
-        flat = [encode(value) for value in array.ravel().tolist()]
-    except UnicodeDecodeError as error:
-        raise invalid(f"output {name!r} is binary, but its name does not end in _bytes: use gRPC") from error
-    return np.array(flat, dtype=object).reshape(array.shape).tolist()
-
-
-def _b64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode()}
-
-
-# --- HTTP server ------------------------------------------------------------------------------------------------------
 
 _PATH = re.compile(
     r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?(?P<action>/metadata|:\w+|)"

@@ -55,7 +55,7 @@ COMMANDS = {
     "edit": Command("Draw images along directions in latent space.", "sg3tf.cli.edit"),
     "ema": Command("Build an average of any length (train --posthoc_ema).", "sg3tf.cli.ema"),
     "metrics": Command("Compute metrics of a network.", "sg3tf.cli.metrics"),
-    "compare-runs": Command("Draw metrics of training runs.", "sg3tf.cli.compare_runs", positional="RUN..."),
+    "compare-runs": Command("Draw metrics of training runs.", "trainer.compare_runs", registered=True),
     "spectra calc": Command("Compute an average power spectrum.", "sg3tf.cli.spectra.calc"),
     "spectra compare": Command(
         "Compare spectra with the first of them.", "sg3tf.cli.spectra.compare", positional="FILE..."

@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
     from sg3tf.metrics import Evaluation
 
-#: Resizing of images to the input size of detectors; the others take any size.
-_RESIZE = {
-    "inception": "bilinear to 299x299, by the network's own graph",
-    "vgg16": "bilinear to 224x224, as in TensorFlow 1",
-    "lpips": "means of boxes, to 256x256 where larger",
-}
-
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
@@ -150,7 +143,7 @@ def _shared_entries(
         "kimg": training_provenance(network)["training_kimg"],
         "data": None if evaluation.data is None else _data_entry(evaluation.data),
         "detectors": {
-            name: {"digest": detector.digest, "resize": _RESIZE.get(name, "none")}
+            name: {"digest": detector.digest, "resize": detector.resize}
             for name, detector in evaluation.detectors.items()
         },
         "sg3tf": __version__,

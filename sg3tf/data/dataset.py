@@ -44,8 +44,9 @@ class Dataset:
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np
-      >>> from sg3tf.data import open_dataset
-      >>> from sg3tf.data.build import BuildConfig, build
+      >>> from sg3tf.data.build.command import build
+      >>> from sg3tf.data.conversion import BuildConfig
+      >>> from sg3tf.data.dataset import open_dataset
       >>> from sg3tf.images import save_png
       >>> folder = Path(tempfile.mkdtemp())
       >>> for i in range(10):

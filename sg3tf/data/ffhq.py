@@ -153,9 +153,9 @@ class FfhqStore:
         """Return the label of image `i`, float32 [label.dim]."""
         if self._labels is None:
             return np.zeros(0, np.float32)
-        return self.label.row(self.given_label(i), self.where(i))
+        return self.label.row(self.raw_label(i), self.where(i))
 
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if there are no labels."""
         if self._labels is None:
             return None

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
-from sg3tf.data.build.sources import files, is_image_files
+from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import NO_CLASS, Label
+from sg3tf.data.sources import files, is_image_files
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Resolution
 
@@ -115,7 +115,7 @@ class ImageStore:
         name, label = self._entries[i]
         return self.label.row(label, name)
 
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""
         return self._entries[i][1]
 

@@ -12,7 +12,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.utils.label_scale import LabelScale
 
 Label = int | tuple[float, ...] | None
-Given = Label | str | tuple[str, ...]  #: as users write them: also one or several class names
+RawLabel = Label | str | tuple[str, ...]  #: as users write them: also one or several class names
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ MISSING_LABELS_REMEDY = "label all images or none, or use sg3tf data build with 
 
 
 def number_labels(
-    rows: Sequence[tuple[str, Given]], where: str, optional: bool = False
+    rows: Sequence[tuple[str, RawLabel]], where: str, optional: bool = False
 ) -> tuple[tuple[tuple[str, Label], ...], tuple[str, ...], tuple[str, ...]]:
     """Number classes from 0, in the order of their names, or of their numbers if these have gaps.
 
@@ -89,7 +89,7 @@ def number_labels(
         if all(isinstance(label, str) for label in named):
             numbered = tuple((image, number[label] if isinstance(label, str) else None) for image, label in rows)
             return numbered, classes, ()
-        several: dict[Given, tuple[float, ...] | None] = {None: None} | {
+        several: dict[RawLabel, tuple[float, ...] | None] = {None: None} | {
             label: tuple(float(name in _names(label)) for name in classes) for label in set(named)
         }
         return tuple((image, several[label]) for image, label in rows), classes, ()
@@ -104,13 +104,13 @@ def number_labels(
     return entries, tuple(map(str, numbers)), (remark,)
 
 
-def _names(label: Given) -> tuple[str, ...]:
+def _names(label: RawLabel) -> tuple[str, ...]:
     """Return the class names in a label; () if it has none."""
     names = label if isinstance(label, tuple) else (label,)
     return tuple(name for name in names if isinstance(name, str))
 
 
-def spec_of(entries: Sequence[tuple[str, Label]], where: str, optional: bool = False) -> LabelSpec:
+def infer_label_spec(entries: Sequence[tuple[str, Label]], where: str, optional: bool = False) -> LabelSpec:
     """Return the kind and width of the labels of all `entries`.
 
     Args:
@@ -175,7 +175,7 @@ def standardize(entries: Sequence[tuple[str, Label]], where: str) -> tuple[tuple
     return changed, scale
 
 
-def _require_all_or_none(rows: Sequence[tuple[str, Given]], where: str) -> None:
+def _require_all_or_none(rows: Sequence[tuple[str, RawLabel]], where: str) -> None:
     labeled, unlabeled = ([row for row in rows if (row[1] is None) == missing] for missing in (False, True))
     if labeled and unlabeled:
         other, given = labeled[0]

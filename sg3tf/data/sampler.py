@@ -21,7 +21,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class IndexedImages(Protocol):
-    """Images and labels by index, such as `sg3tf.data.Dataset`."""
+    """Images and labels by index, such as `sg3tf.data.dataset.Dataset`."""
 
     resolution: Resolution
     channels: int

@@ -44,7 +44,8 @@ class ShardStore:
 
     Examples:
       >>> import tempfile
-      >>> from sg3tf.data.build import BuildConfig, build
+      >>> from sg3tf.data.build.command import build
+      >>> from sg3tf.data.conversion import BuildConfig
       >>> from sg3tf.images import save_png
       >>> folder = Path(tempfile.mkdtemp())
       >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
@@ -165,9 +166,9 @@ class ShardStore:
 
     def read_label(self, i: int) -> np.ndarray:
         """Return the label of image `i`, float32 [label.dim], without decoding the image."""
-        return self.label.row(self.given_label(i), self.where(i))
+        return self.label.row(self.raw_label(i), self.where(i))
 
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""
         if self._labels is None:
             return self._label_in(self._features(i))

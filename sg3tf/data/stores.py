@@ -36,7 +36,7 @@ class Store(Protocol):
     def where(self, i: int) -> str: ...
     def read(self, i: int) -> Sample: ...
     def read_label(self, i: int) -> np.ndarray: ...
-    def given_label(self, i: int) -> Label:
+    def raw_label(self, i: int) -> Label:
         """Return the original label of image `i`; None if it is missing."""
 
     def classes_of_images(self) -> np.ndarray:
@@ -51,7 +51,7 @@ def is_records(path: Path) -> bool:
 
 
 def open_records(path: Path, resolution: Resolution | None = None) -> Store:
-    """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.open_dataset`."""
+    """Open one resolution of records (None: the largest); raises DataError like `sg3tf.data.dataset.open_dataset`."""
     reject_remote(path)
     if path.is_file():
         store: Store = FfhqStore(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,8 @@ def exported_label_scale(folder: Path) -> LabelScale | None:
 
 def _metadata(folder: Path) -> Any:
     try:
-        return json.loads((folder / "assets.extra" / "sg3tf.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return saved_models.read_metadata(folder) or {}
+    except OSError:
         return {}
 
 

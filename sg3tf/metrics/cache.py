@@ -171,6 +171,8 @@ def _load_array(file: Path, digest: str) -> NDArray[Any]:
 def _locked(path: Path, wait: bool = True) -> Iterator[None]:
     """Hold a file lock, and remove the file at the end. The system releases the lock when the process ends.
 
+    Not a lock on the folder: on NFS, an exclusive lock needs a descriptor that is open for writing.
+
     Raises:
         BlockingIOError: another process holds it, and `wait` is False.
     """

@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 
 from sg3tf.latents import transform_matrix
 from sg3tf.metrics.cache import ProgressFile
-from sg3tf.metrics.replicas import gathered, on_replicas
+from sg3tf.metrics.replicas import gather, run_on_replicas
 from sg3tf.metrics.samples import Index, Samples, padded_batches
 from sg3tf.utils.resolution import Resolution, size_of
 
@@ -102,12 +102,12 @@ def measure_equivariance(
         summands = tf.stack([tf.square(difference) * mask, mask], axis=1)
         return tf.reduce_sum(tf.cast(summands, tf.float64), axis=[2, 3, 4])
 
-    run = on_replicas(strategy, sums_of_squares)
+    run = run_on_replicas(strategy, sums_of_squares)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     total = saved.get("total", np.zeros(2))
     for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
-        sums = gathered(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
+        sums = gather(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
         if not np.isfinite(sums).all():
             raise FloatingPointError(f"images of samples {start} to {stop - 1} are not finite")
         total += sums.sum(axis=0)

@@ -179,7 +179,7 @@ def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_
     """Number of generated images and, if used, of real images."""
     counts = [num_samples or metric.num_samples]
     if data is not None and kind.max_real:
-        counts.append(min(len(data), counts[0] if kind.matched else kind.max_real))
+        counts.append(min(len(data), counts[0] if kind.match_num_real else kind.max_real))
     return counts
 
 
@@ -233,7 +233,7 @@ def compute(
         names: keys of METRICS.
         G: the generator, created in the strategy's scope.
         data: real images, for metrics that compare with them, and labels for a conditional generator: an
-            sg3tf.data.Dataset, its path, or ArrayImages.
+            sg3tf.data.dataset.Dataset, its path, or ArrayImages.
         detector_dir: folder with detector files, for metrics that need them (docs/detectors.md).
         cache_dir: folder for data set statistics and for interrupted passes, which resume; None to keep nothing.
         num_samples: number of generated images, or of pairs; None for 50 000, as for published values.
@@ -390,7 +390,7 @@ class Evaluation:
         for name, kind in feature_metrics.items():
             if kind.max_real:
                 count = self._num_real(name, kind)
-                by_count.setdefault(count if kind.matched else None, {})[name] = kind.request(count)
+                by_count.setdefault(count if kind.match_num_real else None, {})[name] = kind.request(count)
         real: dict[str, FeatureStats] = {}
         for matched, requests in by_count.items():
             images = data if matched is None else data.subsample(matched)
@@ -420,7 +420,9 @@ class Evaluation:
                 _logger.warning(
                     "%s: %d images are fewer than the %d features, which makes the value too large; "
                     "compare it only with values for the same number of images",
-                    *(name, num_images, num_features),
+                    name,
+                    num_images,
+                    num_features,
                 )
 
 

@@ -46,6 +46,12 @@ def check_features(name: str, features: Features, dim: int) -> None:
         )
 
 
+def check_pair(real: Features, fake: Features) -> None:
+    """Raise like `check_features` unless both sets are finite and have the same number of features."""
+    check_features("real", real, real.shape[-1])
+    check_features("fake", fake, real.shape[-1])
+
+
 class Moments:
     """Count, mean and covariance of feature vectors, accumulated block by block in float64.
 

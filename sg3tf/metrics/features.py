@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sg3tf.metrics.cache import Cache, KeyFields
 from sg3tf.metrics.detectors import Detector
 from sg3tf.metrics.feature_stats import FeatureCollector, FeatureRequest, FeatureStats, OutputName
-from sg3tf.metrics.replicas import gathered, on_replicas
+from sg3tf.metrics.replicas import gather, run_on_replicas
 from sg3tf.metrics.samples import Batch, Images, Index, Samples, padded_batches
 from sg3tf.models.loading import weights_digest
 from sg3tf.utils.parallel import prefetch
@@ -203,9 +203,9 @@ class FeatureExtractor:
                 yield batch, run(parts, collector.outputs_at(batch.start))
 
         self._progress(task, collector.num_done, collector.num_images)
-        for batch, results in delay_by_one(launch()):
+        for batch, results in lookahead(launch()):
             count = batch.stop - batch.start
-            features = {name: gathered(strategy, value)[:count] for name, value in results.items()}
+            features = {name: gather(strategy, value)[:count] for name, value in results.items()}
             _check_finite(source.noun, batch, features.pop(_FINITE), features)
             collector.add(features)
             self._progress(task, collector.num_done, collector.num_images)
@@ -224,7 +224,7 @@ def _feature_function(source: ImageSource, detectors: Mapping[str, Detector], st
         features = {name: detectors[name](images) for name in sorted({name for name, _ in outputs})}
         return {_FINITE: finite} | {(name, output): features[name][output] for name, output in outputs}
 
-    return on_replicas(strategy, replica)
+    return run_on_replicas(strategy, replica)
 
 
 def _check_finite(
@@ -238,7 +238,7 @@ def _check_finite(
             raise FloatingPointError(f"{output} of {detector} for {positions} is not finite")
 
 
-def delay_by_one(items: Iterable[Item]) -> Iterator[Item]:
+def lookahead(items: Iterable[Item]) -> Iterator[Item]:
     """Yield every item after fetching the next one, which a GPU computes while this one is processed."""
     previous: list[Item] = []
     for item in items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sg3tf.metrics.feature_stats import Array, Features, check_features
+from sg3tf.metrics.feature_stats import Array, Features, check_pair
 
 SUBSET_SIZE = 1000
 
@@ -29,8 +29,7 @@ def kernel_distance(
         ValueError: mismatched shapes, fewer than two vectors per subset, or no subset.
         FloatingPointError: features are not finite.
     """
-    check_features("real", real, real.shape[-1])
-    check_features("fake", fake, real.shape[-1])
+    check_pair(real, fake)
     size = min(subset_size, len(real), len(fake))
     if size < 2:
         sizes = f"subset_size={subset_size}, {len(real)} real and {len(fake)} fake images"
@@ -57,8 +56,7 @@ def standardized_kernel_distance(
         smallest_deviations: float [D], positive; lower bounds on the standard deviations to divide by. Without them,
             the rounding of a feature that is constant in the real set would outweigh all others.
     """
-    check_features("real", real, real.shape[-1])
-    check_features("fake", fake, real.shape[-1])
+    check_pair(real, fake)
     mean, std = real.mean(axis=0, dtype=np.float64), real.std(axis=0, dtype=np.float64)
     num_subsets = 1 if len(real) == len(fake) <= SUBSET_SIZE else 10
     scale = np.maximum(std, smallest_deviations)

@@ -1,4 +1,4 @@
-"""Figures of spectra, training runs and texture sticking, and captioned tables of images.
+"""Figures of spectra and texture sticking, and captioned tables of images.
 
 Figures need matplotlib: pip install 'sg3tf[metrics]'. Tables need only NumPy and Pillow.
 """
@@ -22,7 +22,6 @@ from sg3tf.utils.extras import require
 from sg3tf.utils.files import atomic_write
 
 if TYPE_CHECKING:
-    from sg3tf.metrics.run_curves import Group
     from sg3tf.metrics.texture_sticking import AverageImage
 
 Array = NDArray[np.float64]
@@ -130,32 +129,6 @@ def plot_comparison(path: Path, powers: dict[str, Array], resolution: int) -> No
         above.set(ylabel=_POWER, xlim=(0, np.sqrt(0.5)))
         below.set(xlabel=f"frequency in any direction ({_FREQUENCY})", ylabel=f"over {next(iter(powers))} (dB)")
         add_legend(fig, above)
-
-
-# --- Training runs ----------------------------------------------------------------------------------------------------
-
-MANY_POINTS = 20  # with at least as many, points are not marked
-LOGARITHMIC_RATIO = 10  # of the largest to the smallest value; the axis is logarithmic from this ratio on
-
-
-def plot_runs(path: Path, groups: Sequence[Group], name: str) -> None:
-    """Plot values over images and over time, with a band from the lowest to the highest of a group's runs."""
-    bounds = np.concatenate([values for group in groups for values in (group.low, group.high)])
-    low, high = np.nanmin(bounds, initial=np.inf), np.nanmax(bounds, initial=-np.inf)  # ticks may have NaN
-    with figure(path, 9.5, 3.6) as fig:
-        over_kimg, over_hours = fig.subplots(1, 2, sharey=True)
-        for number, group in enumerate(groups):
-            style, seeds = line_style(number), len(group.runs)
-            label = group.label if seeds == 1 else f"{group.label} ({seeds} runs)"
-            for axes, x in ((over_kimg, group.kimg), (over_hours, group.hours)):
-                axes.plot(x, group.mean, label=label, marker="." if len(x) < MANY_POINTS else None, **style)
-                if seeds > 1:
-                    axes.fill_between(x, group.low, group.high, color=style["color"], alpha=0.15, linewidth=0)
-        over_kimg.set(xlabel="thousands of images (kimg)", ylabel=name)
-        over_hours.set(xlabel="hours")
-        if low > 0 and high / low > LOGARITHMIC_RATIO:
-            over_kimg.set_yscale("log")
-        fig.legend(*over_kimg.get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
 
 # --- Texture sticking -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import tensorflow as tf
 from sg3tf.latents import slerp
 from sg3tf.metrics.cache import ProgressFile
 from sg3tf.metrics.detectors.lpips import reduce_by_boxes
-from sg3tf.metrics.replicas import gathered, on_replicas
+from sg3tf.metrics.replicas import gather, run_on_replicas
 from sg3tf.metrics.samples import Index, Samples, padded_batches
 
 #: (images, other images), float32 [N, H, W, C] nominally in [-1, 1] -> float32 [N].
@@ -32,9 +32,6 @@ class PathLengthMetric:
             values.
         epsilon: step along the path.
 
-    Raises:
-        ValueError: unknown space or sampling, or a step that is not positive.
-
     Examples:
         >>> PathLengthMetric(space="w", sampling="end").epsilon
         0.0001
@@ -44,14 +41,6 @@ class PathLengthMetric:
     sampling: str
     crop: bool = False
     epsilon: float = 1e-4
-
-    def __post_init__(self) -> None:
-        if self.space not in ("z", "w"):
-            raise ValueError(f"space={self.space!r}: use 'z' or 'w'")
-        if self.sampling not in ("full", "end"):
-            raise ValueError(f"sampling={self.sampling!r}: use 'full' or 'end'")
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon={self.epsilon}: must be positive")
 
 
 def measure_path_length(
@@ -126,12 +115,12 @@ def measure_path_length(
         first, second = tf.split(reduce_by_boxes(images), 2)
         return tf.cast(distance(first, second), tf.float64) / metric.epsilon**2
 
-    run = on_replicas(strategy, lengths_of)
+    run = run_on_replicas(strategy, lengths_of)
     progress_file = progress_file or ProgressFile()
     saved = progress_file.load()
     lengths = saved.get("lengths", np.empty(samples.count))
     for start, stop, index in padded_batches(int(saved.get("done", 0)), samples.count, batch * replicas):
-        block = gathered(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
+        block = gather(strategy, run([arrays(part) for part in np.split(index, replicas)]))[: stop - start]
         if not np.isfinite(block).all():
             raise FloatingPointError(f"distances of paths {start} to {stop - 1} are not finite")
         lengths[start:stop] = block

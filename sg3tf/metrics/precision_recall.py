@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sg3tf.metrics.feature_stats import Array, Features, check_features
+from sg3tf.metrics.feature_stats import Array, Features, check_pair
 
 BLOCK_SIZE = 2048  # points of each set per block of distances: 250 MB for 4096 features
 Block = tuple[slice, slice, Array]
@@ -63,8 +63,8 @@ def density_coverage(real: Features, fake: Features, k: int = 5, block_size: int
 
 
 def _check_points(real: Features, fake: Features) -> None:
+    check_pair(real, fake)
     for name, points in (("real", real), ("fake", fake)):
-        check_features(name, points, real.shape[-1])
         if not len(points):
             raise ValueError(f"{name} has no points: give some")
 

@@ -43,7 +43,7 @@ class FeatureMetric:
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
         max_real: use at most the first this many real images; ALL for all.
         min_images: minimum number of images, both real and generated.
-        matched: use as many real images as generated ones, spread over the data, instead of the first ones.
+        match_num_real: use as many real images as generated ones, spread over the data, instead of the first ones.
 
     Examples:
         >>> METRICS["fid50k_full"].kind.request(70_000)
@@ -56,7 +56,7 @@ class FeatureMetric:
     compute: Callable[[Any, Any, np.random.Generator], tuple[float, ...]]
     max_real: int
     min_images: int
-    matched: bool = False
+    match_num_real: bool = False
 
     def request(self, count: int) -> FeatureRequest:
         """Return the request for the statistic of the first `count` images."""
@@ -120,12 +120,14 @@ def _inception_score(real: None, fake: Any, rng: np.random.Generator) -> tuple[f
 
 METRICS = {
     "swd": Metric(
-        FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=ALL, min_images=1, matched=True),
+        FeatureMetric("laplacian_patches", "patches", ROWS, _swd, max_real=ALL, min_images=1, match_num_real=True),
         {"swd": LOWER},
         num_samples=16_384,
     ),
     "kid_scattering": Metric(
-        FeatureMetric("scattering", "coefficients", ROWS, _kid_scattering, max_real=ALL, min_images=2, matched=True),
+        FeatureMetric(
+            "scattering", "coefficients", ROWS, _kid_scattering, max_real=ALL, min_images=2, match_num_real=True
+        ),
         {"kid_scattering": LOWER},
         num_samples=16_384,
         version=2,  # 1: without SMALLEST_DEVIATIONS

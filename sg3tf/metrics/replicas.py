@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, Any]
 
 
-def on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) -> Callable[..., Any]:
+def run_on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a version of `function` that runs on all replicas in one graph.
 
     Args:
@@ -21,12 +21,12 @@ def on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) 
         function: (arrays of a replica as tensors, *shared arguments) -> result; called in the replica's context.
 
     Returns:
-        (arrays of each replica, *shared arguments) -> results of all replicas, for `gathered`.
+        (arrays of each replica, *shared arguments) -> results of all replicas, for `gather`.
 
     Examples:
         >>> strategy = tf.distribute.get_strategy()
-        >>> double = on_replicas(strategy, lambda tensors: 2 * tensors["x"])
-        >>> gathered(strategy, double([{"x": np.array([1, 2])}]))
+        >>> double = run_on_replicas(strategy, lambda tensors: 2 * tensors["x"])
+        >>> gather(strategy, double([{"x": np.array([1, 2])}]))
         array([2, 4])
     """
 
@@ -43,6 +43,6 @@ def on_replicas(strategy: tf.distribute.Strategy, function: Callable[..., Any]) 
     return run_on_arrays
 
 
-def gathered(strategy: tf.distribute.Strategy, values: Any) -> NDArray[Any]:
+def gather(strategy: tf.distribute.Strategy, values: Any) -> NDArray[Any]:
     """Concatenate the rows of all replicas, in order."""
     return np.concatenate([part.numpy() for part in strategy.experimental_local_results(values)])

@@ -27,7 +27,7 @@ Index = NDArray[np.int64]
 
 
 class Images(Protocol):
-    """Data set of images of one size, such as sg3tf.data.Dataset and ArrayImages.
+    """Data set of images of one size, such as sg3tf.data.dataset.Dataset and ArrayImages.
 
     Attributes:
         path: location, for messages.

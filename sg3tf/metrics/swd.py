@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors.laplacian_patches import CHANNELS, PATCH_VALUES, PATCHES
-from sg3tf.metrics.feature_stats import Features, check_features
+from sg3tf.metrics.feature_stats import Features, check_pair
 
 DIRECTIONS = 512
 _CHUNK = 64  # directions per step, to limit memory
@@ -26,8 +26,7 @@ def sliced_wasserstein_distance(real: Features, fake: Features, rng: np.random.G
         ValueError: no images, or mismatched shapes.
         FloatingPointError: features are not finite.
     """
-    check_features("real", real, real.shape[-1])
-    check_features("fake", fake, real.shape[-1])
+    check_pair(real, fake)
     count = min(len(real), len(fake))
     if not count:
         raise ValueError(f"{len(real)} real and {len(fake)} fake images: give at least 1 of each")

@@ -50,7 +50,10 @@ def average_images(batches: Iterable[FloatArray]) -> AverageImage:
     For the spectra F_i of the windowed images, the fixed share is the sum of conj(F_i) F_j over all i != j, divided by
     its maximum. Excluding i = j makes its mean 0 for independent images, however few there are.
     """
-    count, image, spectrum, power = 0, *(np.zeros([1, 1, 1]) for _ in range(3))
+    count = 0
+    image = np.zeros([1, 1, 1])
+    spectrum = np.zeros([1, 1, 1])
+    power = np.zeros([1, 1, 1])
     for batch in batches:
         images = np.asarray(batch, np.float64)
         side = max(images.shape[1:3])  # of the zero-padded square

@@ -1,8 +1,9 @@
-"""Load SavedModels for inference."""
+"""Load SavedModels for inference, and read the metadata of exports."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
+
+#: The file in a version folder that describes the export.
+METADATA_FILE = "assets.extra/sg3tf.json"
 
 
 def load(folder: Path) -> Any:
@@ -42,6 +46,21 @@ def require_intact(folder: Path) -> None:
     """
     if (folder / DIGESTS).exists() and (problem := verify_checksums(folder)):
         raise OSError(f"{folder}: {problem}; copy the folder again, or export the generator again")
+
+
+def read_metadata(version_folder: Path) -> dict[str, Any] | None:
+    """Return the metadata that `sg3tf export` wrote; None if this project did not export the version.
+
+    Raises:
+        OSError: the metadata cannot be read.
+    """
+    file = version_folder / METADATA_FILE
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OSError(f"{file} is damaged: {error}; export the version again") from error
 
 
 def _is_no_gradient_warning(record: logging.LogRecord) -> bool:

@@ -121,7 +121,8 @@ class Build(Writer):
             Image.fromarray(pixels).save(self._source / kind / f"{number}.png")
 
     def write(self, number: int) -> None:
-        from sg3tf.data.build import BuildConfig, build
+        from sg3tf.data.build.command import build
+        from sg3tf.data.conversion import BuildConfig
 
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar
             build(self._source, self.folder / "set", BuildConfig(resolution=16, shards=2, format=self.format))

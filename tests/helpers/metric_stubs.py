@@ -95,6 +95,8 @@ class Data:
 class MeanColor:
     """A detector whose features are the mean color from 0 to 255; all its outputs are the same."""
 
+    resize = "to one pixel"
+
     def __init__(self, digest: str = "sha256:mean color", scale: float = 1.0) -> None:
         self.digest, self.scale = digest, scale
         self.outputs = {"pool": 3, "spatial": 3, "logits": 3, "features": 3}

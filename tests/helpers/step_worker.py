@@ -46,7 +46,7 @@ from sg3tf.utils.rng import Purpose, generator
 from tests.helpers import tiny_run
 from tests.helpers.eager import without_graphs
 from trainer import losses, stats
-from trainer.augment import Augment
+from trainer.augment.pipeline import Augment
 from trainer.config import Options
 from trainer.distribution import make_strategy
 from trainer.inputs import Latents

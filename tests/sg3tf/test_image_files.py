@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
+from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.encoding import _chunk
 from sg3tf.image_files import (
     BAD_PROFILE,

@@ -145,19 +145,20 @@ def test_processes_that_are_killed_in_the_metrics_of_a_snapshot_are_counted(run,
         evaluator.evaluate(snapshot)
         assert not attempts.exists()  # it has ended by itself
         attempts.write_bytes(seen[0])  # as SIGKILL leaves it
-        counts.append([evaluator.kills_in(first), evaluator.kills_in(second)])
+        counts.append([evaluator.num_killed_attempts(first), evaluator.num_killed_attempts(second)])
     assert counts == [[1, 0], [2, 0], [0, 1], [0, 2]]
     attempts.write_text('{"snapshot": 3')
-    assert evaluator.kills_in(second) == 0
+    assert evaluator.num_killed_attempts(second) == 0
 
 
 def test_values_that_a_kill_has_prevented_are_noticed(run):
     snapshot = run / snapshot_name(4000)
-    assert not evaluator_at(run, 4, "swd").lacks_values_of(snapshot)
-    assert evaluator_at(run, 4, "swd", "eqt50k_int").lacks_values_of(snapshot)  # between the two
-    assert not evaluator_at(run, 4).lacks_values_of(snapshot)
-    assert evaluator_at(run, 3, "swd").lacks_values_of(snapshot)  # before both
-    assert not evaluator_at(run, 3, "swd").lacks_values_of(run / snapshot_name(3500))  # the checkpoint has no snapshot
+    assert not evaluator_at(run, 4, "swd").has_missing_metrics(snapshot)
+    assert evaluator_at(run, 4, "swd", "eqt50k_int").has_missing_metrics(snapshot)  # between the two
+    assert not evaluator_at(run, 4).has_missing_metrics(snapshot)
+    assert evaluator_at(run, 3, "swd").has_missing_metrics(snapshot)  # before both
+    without_snapshot = run / snapshot_name(3500)
+    assert not evaluator_at(run, 3, "swd").has_missing_metrics(without_snapshot)
 
 
 def test_they_are_computed_when_the_run_is_resumed(faces, state, tmp_path, monkeypatch):
@@ -196,10 +197,10 @@ def test_kills_count_for_the_same_metrics_only(run):
             attempts = (run / ".evaluation.json").read_text()
             raise SystemExit
         (run / ".evaluation.json").write_text(attempts)  # as a kill leaves it
-        assert evaluator().kills_in(snapshot) == kills
-    assert evaluator(metrics_samples=100).kills_in(snapshot) == 0
-    assert evaluator(metrics=("kid_scattering",)).kills_in(snapshot) == 0
-    assert evaluator().kills_in(run / snapshot_name(3000)) == 0
+        assert evaluator().num_killed_attempts(snapshot) == kills
+    assert evaluator(metrics_samples=100).num_killed_attempts(snapshot) == 0
+    assert evaluator(metrics=("kid_scattering",)).num_killed_attempts(snapshot) == 0
+    assert evaluator().num_killed_attempts(run / snapshot_name(3000)) == 0
 
 
 @pytest.mark.parametrize(

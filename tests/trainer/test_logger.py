@@ -111,7 +111,7 @@ def test_a_full_disk_ends_the_run_and_names_the_last_checkpoint(logger, monkeypa
     assert saved(logger) == [8]
     monkeypatch.setattr(StateCopy, "write", is_full)
     step(logger)
-    monkeypatch.setattr(module.Evaluator, "lacks_values_of", lambda self, snapshot: True)
+    monkeypatch.setattr(module.Evaluator, "has_missing_metrics", lambda self, snapshot: True)
     wait_for(logger._checkpoints._pending.done)
     with pytest.raises(TrainingError, match="No space left") as failure:
         step(logger) if then == "step" else getattr(logger, then)()
@@ -240,7 +240,7 @@ def test_metrics_that_cannot_be_computed_do_not_end_a_run(logger, monkeypatch):
         raise next(left)
 
     monkeypatch.setattr(module.Evaluator, "evaluate", fails)
-    monkeypatch.setattr(module.Evaluator, "lacks_values_of", lambda self, snapshot: True)
+    monkeypatch.setattr(module.Evaluator, "has_missing_metrics", lambda self, snapshot: True)
     for _ in errors:
         logger.on_evaluation()
     lines = (logger.run / "log.txt").read_text().splitlines()
@@ -252,10 +252,10 @@ def test_metrics_in_which_two_processes_were_killed_are_left_out(logger, monkeyp
     """Otherwise a lack of memory in them would kill every process that resumes the run."""
     evaluated = []
     monkeypatch.setattr(module.Evaluator, "evaluate", lambda self, snapshot: evaluated.append(snapshot) or {})
-    monkeypatch.setattr(module.Evaluator, "lacks_values_of", lambda self, snapshot: True)
+    monkeypatch.setattr(module.Evaluator, "has_missing_metrics", lambda self, snapshot: True)
     logger.state.cur_nimg = 8
     for kills in (0, 1, 2):
-        monkeypatch.setattr(module.Evaluator, "kills_in", lambda self, snapshot, kills=kills: kills)
+        monkeypatch.setattr(module.Evaluator, "num_killed_attempts", lambda self, snapshot, kills=kills: kills)
         logger.on_start([])
         assert len(evaluated) == min(kills + 1, 2)
     lines = [line for line in (logger.run / "log.txt").read_text().splitlines() if line.startswith("warning")]

@@ -51,7 +51,7 @@ def run(tmp_path):
     ],
 )
 def test_lost_workers_are_named_where_tensorflow_names_them(text, named):
-    assert Workers(4).lost(tf.errors.UnavailableError(None, None, text)) == named
+    assert Workers(4).describe_lost_workers(tf.errors.UnavailableError(None, None, text)) == named
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_several_workers_agree_on_stopping_every_few_steps():
     class Asked(Workers):
         times = 0
 
-        def any(self, flag):
+        def any_worker(self, flag):
             Asked.times += 1
             return flag
 

@@ -16,7 +16,15 @@ from sg3tf.models.seeded_normal import standard_normal
 from tests.helpers.numerics import nhwc, relative_error
 from tests.helpers.official_networks import parameters
 from trainer import losses
-from trainer.inputs import DiscriminatorInputs, FakeInputs, Latents, PathLengthInputs, Pseudo, RealInputs, View
+from trainer.inputs import (
+    DiscriminatorInputs,
+    FakeInputs,
+    Latents,
+    PathLengthInputs,
+    PseudoRealInputs,
+    RealInputs,
+    View,
+)
 
 
 def named(model):
@@ -452,7 +460,7 @@ def test_pseudo_images_are_taken_for_real(loss):
     label = np.eye(2, dtype=np.float32)
     latents = Latents(tf.constant(other), tf.constant(label[[1, 1, 1]]))
     real = dataclasses.replace(inputs.real, label=tf.constant(label[[0, 0, 0]]))
-    with_pseudo = dataclasses.replace(real, pseudo=Pseudo(latents, tf.constant(replaced)))
+    with_pseudo = dataclasses.replace(real, pseudo=PseudoRealInputs(latents, tf.constant(replaced)))
     images = np.where(replaced[:, None, None, None], 0.7 * other[:, None, None], real.images).astype(np.float32)
     by_hand = dataclasses.replace(real, images=tf.constant(images), label=tf.constant(label[[0, 1, 1]]))
 

@@ -11,7 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from sg3tf.data.build import BuildConfig, build
+from sg3tf.data.build.command import build
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.models import power_ema
 from sg3tf.models.loading import label_scale
@@ -126,15 +127,15 @@ def test_a_run_that_was_killed_before_it_saved_anything_begins_anew_in_its_folde
     (dead / "fakes000001.png").touch()
     (dead / "checkpoints" / ".000000008.partial-1").mkdir(parents=True)
     before = [sorted(path.rglob("*")) for path in others]
-    with run_dir.begin(tmp_path, PLAIN, latest=True) as run:
+    with run_dir.create_locked(tmp_path, PLAIN, latest=True) as run:
         assert run == dead
         assert sorted(path.name for path in run.iterdir()) == ["discarded", "log.txt", "options.json"]
         assert capsys.readouterr().out == f"{run} was stopped before its first checkpoint; it starts over\n"
-        with run_dir.begin(tmp_path, PLAIN, latest=True) as second:  # as another process
+        with run_dir.create_locked(tmp_path, PLAIN, latest=True) as second:  # as another process
             assert second.name == f"00005-{NAME}"
-        with run_dir.begin(tmp_path, PLAIN, latest=True) as third:
+        with run_dir.create_locked(tmp_path, PLAIN, latest=True) as third:
             assert third == second
-    with run_dir.begin(tmp_path, PLAIN) as new:
+    with run_dir.create_locked(tmp_path, PLAIN) as new:
         assert new.name == f"00006-{NAME}"
     assert [sorted(path.rglob("*")) for path in others] == before
 
@@ -148,7 +149,7 @@ def test_a_run_that_was_killed_while_its_folder_was_made_begins_anew_in_it(tmp_p
             (dead / "options.json").rename(dead / unfinished)
             for file in dead.glob("[!.]*"):
                 file.unlink()
-        with run_dir.begin(tmp_path, PLAIN, ["cat", "dog"], latest=True) as run:
+        with run_dir.create_locked(tmp_path, PLAIN, ["cat", "dog"], latest=True) as run:
             assert run == dead
             assert Options.from_file(run / "options.json") == PLAIN
             assert json.loads((run / "classes.json").read_text()) == ["cat", "dog"]
@@ -179,7 +180,7 @@ def test_without_locks_every_run_that_begins_has_a_folder_of_its_own(tmp_path, m
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     for number in range(2):
-        with run_dir.begin(tmp_path, PLAIN, latest=True) as run:
+        with run_dir.create_locked(tmp_path, PLAIN, latest=True) as run:
             assert run.name == f"{number:05d}-{NAME}"
 
 
@@ -394,12 +395,12 @@ def test_a_run_that_cannot_be_written_is_not_resumed(run, name):
 
 def test_a_run_that_another_process_trains_is_not_resumed(run):
     point, before = ResumePoint.from_path(run), (run / "options.json").read_bytes()
-    with point.resumed(PLAIN, []):
-        second = point.resumed(dataclasses.replace(PLAIN, kimg=99.0), [])
+    with point.open_for_resume(PLAIN, []):
+        second = point.open_for_resume(dataclasses.replace(PLAIN, kimg=99.0), [])
         with pytest.raises(OptionError, match=f"--resume={run}: another process trains this run"), second:
             raise AssertionError("resumed")
     assert (run / "options.json").read_bytes() == before
-    with point.resumed(PLAIN, []) as resumed:
+    with point.open_for_resume(PLAIN, []) as resumed:
         assert resumed == run
 
 
@@ -436,7 +437,7 @@ def test_a_damaged_checkpoint_is_refused_before_newer_ones_are_moved(run):
 def test_a_run_that_went_on_since_the_command_began_is_not_resumed(run):
     point, before = ResumePoint.from_path(run), (run / "options.json").read_bytes()
     make_checkpoint(run, 56)
-    resumed = point.resumed(PLAIN, [])
+    resumed = point.open_for_resume(PLAIN, [])
     with pytest.raises(OptionError, match="another process has saved a checkpoint since.*; run the command again"):
         resumed.__enter__()
     assert (run / "options.json").read_bytes() == before and checkpoint(run, 56).is_dir()

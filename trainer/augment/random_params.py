@@ -16,10 +16,8 @@ _BANDS = tuple(f"band{i}" for i in range(BANDS))
 _MOVES = ("xflip", "rotate90", "xint", "scale", "pre_rotate", "aniso", "post_rotate", "xfrac")
 _COLORS = ("brightness", "contrast", "lumaflip", "hue", "saturation")
 _EVENTS = (*_MOVES, *_COLORS, *_BANDS, "noise", "cutout")
-_UNIFORM = (
-    *("xflip", "rotate90", "xint_x", "xint_y", "pre_rotate", "post_rotate", "lumaflip", "hue"),
-    *("cutout_x", "cutout_y", "noise_key0", "noise_key1"),
-)
+_UNIFORM_MOVES = ("xflip", "rotate90", "xint_x", "xint_y", "pre_rotate", "post_rotate")
+_UNIFORM = (*_UNIFORM_MOVES, "lumaflip", "hue", "cutout_x", "cutout_y", "noise_key0", "noise_key1")
 _NORMAL = ("scale", "aniso", "xfrac_x", "xfrac_y", "brightness", "contrast", "saturation", *_BANDS, "noise")
 
 #: A new column changes all parameters of a run, even of one resumed from an older checkpoint.

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 
-from sg3tf.data.build.conversion import BuildConfig, convert
 from sg3tf.data.build.shard_writer import Shard, write_shard
-from sg3tf.data.build.sources import Source, find_source
+from sg3tf.data.conversion import BuildConfig, convert
 from sg3tf.data.errors import DataError
+from sg3tf.data.sources import Source, find_source
 from sg3tf.utils.extras import require
 
 Part = tuple[str, range]  # file name of a shard, indices of its images

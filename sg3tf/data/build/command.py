@@ -17,7 +17,9 @@ from pathlib import Path
 from absl import flags
 
 from sg3tf.data.build.beam import beam_shards
-from sg3tf.data.build.conversion import (
+from sg3tf.data.build.report import Report, add, printable
+from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
+from sg3tf.data.conversion import (
     CROPS,
     DEFAULT_ASPECT,
     FILTERS,
@@ -28,12 +30,10 @@ from sg3tf.data.build.conversion import (
     parse_aspect,
     resolution_of_aspect,
 )
-from sg3tf.data.build.report import Report, add, printable
-from sg3tf.data.build.shard_writer import Shard, plan_shards, write_build_manifest, write_shard
-from sg3tf.data.build.sources import find_source
 from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer, write_classes
+from sg3tf.data.sources import find_source
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, write_checksums
 from sg3tf.utils.parallel import map_in_order

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sg3tf.data.build.sources import Source
+from sg3tf.data.sources import Source
 
 Tally = dict[str, tuple[int, str]]  # text -> number of images it applies to, name of the first
 _MOST_CLASSES = 20

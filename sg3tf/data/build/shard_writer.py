@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sg3tf.data.build.conversion import BuildConfig, Converted
 from sg3tf.data.build.report import Report, Tally, add
+from sg3tf.data.conversion import BuildConfig, Converted
 from sg3tf.data.record_index import write_index
 from sg3tf.data.shards import LABELS, ContentDigest, write_labels, write_manifest
 from sg3tf.data.tfrecord import FRAME, record_writer

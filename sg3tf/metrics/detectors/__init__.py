@@ -10,7 +10,7 @@ inception(images)["pool"]
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,10 +29,12 @@ class Detector(Protocol):
 
     Attributes:
         digest: "sha256:..." of the files it was loaded from; for a built-in detector, its definition and version.
+        resize: how images are resized to the network's input.
         outputs: {output: number of features per image}.
     """
 
     digest: str
+    resize: str
     outputs: dict[str, int]
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -45,18 +47,17 @@ BUILT_IN: dict[str, type[LaplacianPatches | Scattering]] = {
     "scattering": Scattering,
 }
 
-DETECTORS = {"inception": inception.load, "vgg16": vgg16.load, "lpips": lpips.load}
-
-_FILES = {
-    "inception": [inception.PUBLISHED],
-    "vgg16": [vgg16.PUBLISHED],
-    "lpips": [vgg16.PUBLISHED, lpips.PUBLISHED],
+#: Loader of each network from a folder, and the files that it reads there.
+DETECTORS: dict[str, tuple[Callable[[Path], Any], list[PublishedFile]]] = {
+    "inception": (inception.load, [inception.PUBLISHED]),
+    "vgg16": (vgg16.load, [vgg16.PUBLISHED]),
+    "lpips": (lpips.load, [vgg16.PUBLISHED, lpips.PUBLISHED]),
 }
 
 
 def published_files(names: Iterable[str]) -> list[PublishedFile]:
     """Files that the detectors are loaded from, without duplicates; `names` are keys of DETECTORS or BUILT_IN."""
-    return [*dict.fromkeys(file for name in names if name not in BUILT_IN for file in _FILES[name])]
+    return [*dict.fromkeys(file for name in names if name not in BUILT_IN for file in DETECTORS[name][1])]
 
 
 def load(name: str, folder: str | os.PathLike[str]) -> Any:
@@ -74,5 +75,6 @@ def load(name: str, folder: str | os.PathLike[str]) -> Any:
     """
     if name not in DETECTORS:
         raise DetectorError(f"detector={name!r}: known are {', '.join(DETECTORS)}")
-    check_files(Path(folder), published_files([name]))
-    return DETECTORS[name](Path(folder))
+    loader, files = DETECTORS[name]
+    check_files(Path(folder), files)
+    return loader(Path(folder))

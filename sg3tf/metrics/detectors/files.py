@@ -37,16 +37,6 @@ class PublishedFile:
     archive: str | None = None
 
 
-def find_file(folder: Path, published: PublishedFile) -> Path:
-    """Return the path of a file in the detector folder.
-
-    Raises:
-        DetectorError: the file is missing.
-    """
-    check_files(folder, [published])
-    return folder / published.name
-
-
 def check_files(folder: Path, published: Iterable[PublishedFile]) -> None:
     """Check that a detector folder has all files.
 

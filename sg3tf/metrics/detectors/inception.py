@@ -19,7 +19,7 @@ import google.protobuf.message
 import numpy as np
 import tensorflow as tf
 
-from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, find_file, uint8_to_rgb, verified_digest
+from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, uint8_to_rgb, verified_digest
 
 PUBLISHED = PublishedFile(
     "classify_image_graph_def.pb",
@@ -41,6 +41,8 @@ _SPATIAL_CHANNELS = 7  # for sFID, Nash et al. 2021 (2103.03841)
 
 class Inception(tf.Module):
     """Features for FID and KID ("pool"), the inception score ("logits") and sFID ("spatial")."""
+
+    resize = "bilinear to 299x299, by the network's own graph"
 
     def __init__(self, graph: Any, digest: str) -> None:
         super().__init__("inception")
@@ -64,9 +66,9 @@ def load(folder: Path) -> Inception:
     """Load the network from `classify_image_graph_def.pb`.
 
     Raises:
-        DetectorError: the file is missing, is not a frozen graph, or belongs to another network.
+        DetectorError: the file is not a frozen graph, or belongs to another network.
     """
-    path = find_file(folder, PUBLISHED)
+    path = folder / PUBLISHED.name
     digest = verified_digest(path, PUBLISHED)
     graph = tf.compat.v1.GraphDef()
     try:

@@ -30,6 +30,7 @@ class LaplacianPatches:
 
     digest = "laplacian pyramid, 5 taps, 128 patches of 7 x 7 pixels, version 1"
     min_side = MIN_RESOLUTION
+    resize = "none"
 
     def __init__(self, resolution: Resolution) -> None:
         check_size(resolution, self.min_side)

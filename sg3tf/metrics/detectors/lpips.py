@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.metrics.detectors import vgg16
-from sg3tf.metrics.detectors.files import PublishedFile, find_file, to_rgb, verified_digest
+from sg3tf.metrics.detectors.files import PublishedFile, to_rgb, verified_digest
 
 PUBLISHED = PublishedFile(
     "vgg.pth",
@@ -38,6 +38,8 @@ def reduce_by_boxes(images: tf.Tensor) -> tf.Tensor:
 class Lpips(tf.Module):
     """Perceptual distance of images: weighted squared differences of unit-normalized activations of VGG16."""
 
+    resize = "means of boxes, to 256x256 where larger"
+
     def __init__(self, trunk: vgg16.Trunk, weights: list[NDArray[Any]], digest: str) -> None:
         super().__init__("lpips")
         self.digest = digest
@@ -61,9 +63,9 @@ def load(folder: Path) -> Lpips:
     """Load the distance from `vgg16-397923af.pth` and its own `vgg.pth`.
 
     Raises:
-        DetectorError: a file is missing, broken, or belongs to another network.
+        DetectorError: a file is broken or belongs to another network.
     """
-    path = find_file(folder, PUBLISHED)
+    path = folder / PUBLISHED.name
     linear_digest = verified_digest(path, PUBLISHED)
     linear = vgg16.read_parameters(path, shapes())
     parameters, vgg16_digest = vgg16.read(folder)

@@ -37,6 +37,7 @@ class Scattering:
 
     digest = "Morlet scattering, 3 octaves, 4 angles, 4 x 4 cells, version 2"
     min_side = _MARGIN  # the width of the mirrored border
+    resize = "none"
 
     def __init__(self, resolution: Resolution) -> None:
         check_size(resolution, self.min_side)

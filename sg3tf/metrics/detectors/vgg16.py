@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sg3tf.convert import torch_file
-from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, find_file, uint8_to_rgb, verified_digest
+from sg3tf.metrics.detectors.files import DetectorError, PublishedFile, uint8_to_rgb, verified_digest
 
 Array = NDArray[Any]
 
@@ -69,6 +69,8 @@ class Trunk(tf.Module):
 class Vgg16(tf.Module):
     """Features for precision and recall."""
 
+    resize = "bilinear to 224x224, as in TensorFlow 1"
+
     def __init__(self, parameters: Mapping[str, Array], digest: str) -> None:
         super().__init__("vgg16")
         self.digest = digest
@@ -99,7 +101,7 @@ def load(folder: Path) -> Vgg16:
     """Load the network from `vgg16-397923af.pth`.
 
     Raises:
-        DetectorError: the file is missing, broken, or belongs to another network.
+        DetectorError: the file is broken or belongs to another network.
     """
     parameters, digest = read(folder)
     return Vgg16(parameters, f"sha256:{digest}")
@@ -107,7 +109,7 @@ def load(folder: Path) -> Vgg16:
 
 def read(folder: Path) -> tuple[dict[str, Array], str]:
     """Read torchvision's parameters; return them with the SHA-256 of their file."""
-    path = find_file(folder, PUBLISHED)
+    path = folder / PUBLISHED.name
     digest = verified_digest(path, PUBLISHED)
     return read_parameters(path, shapes()), digest
 

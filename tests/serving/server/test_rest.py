@@ -1,7 +1,6 @@
 """The REST protocol in TensorFlow Serving's forms, with a plain HTTP client."""
 
 import base64
-import functools
 import io
 import json
 import re
@@ -12,11 +11,6 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
-from tensorflow.core.framework.types_pb2 import DT_FLOAT, DT_STRING
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
-
-from serving.server import rest
-from serving.server.errors import RequestError
 
 Z = np.random.default_rng(4).normal(size=(2, 6)).round(3)
 LABEL = [[1, 0], [0, 1]]
@@ -176,43 +170,3 @@ def test_metrics_count_by_outcome(call, server):
     call("/v1/models/fake:predict", rows())
     call("/v1/models/other:predict", rows())
     assert (count("OK"), count("NOT_FOUND")) == (before[0] + 1, before[1] + 1)
-
-
-def test_several_outputs_are_named_in_both_forms():
-    outputs = {"a": np.int64([1, 2]), "b_bytes": np.array([b"x", b"y"], object)}
-    assert rest.write_outputs({"instances": []}, outputs) == {
-        "predictions": [{"a": 1, "b_bytes": {"b64": "eA=="}}, {"a": 2, "b_bytes": {"b64": "eQ=="}}]
-    }
-    assert rest.write_outputs({"inputs": {}}, outputs) == {
-        "outputs": {"a": [1, 2], "b_bytes": [{"b64": "eA=="}, {"b64": "eQ=="}]}
-    }
-
-
-@pytest.mark.parametrize("name", ["z", "unknown"])
-def test_texts_for_numbers_take_no_memory(name):
-    """An array of text would take 4 bytes for each character of the longest in every element: 4 TB here."""
-    signature = SignatureDef(inputs={"z": TensorInfo(dtype=DT_FLOAT)})
-    body = {"inputs": {name: ["x" * 1_000_000] + [""] * 1_000_000}}
-    if name == "unknown":
-        assert rest.read_inputs(body, signature)[name].size == 0  # the model names it in its error
-    else:
-        with pytest.raises(RequestError, match="'z' must hold float32 numbers only"):
-            rest.read_inputs(body, signature)
-
-
-NESTED = functools.reduce(lambda inner, _: [inner], range(990), "x")
-
-
-@pytest.mark.parametrize("texts", [NESTED, [["a"], ["b", "c"]]], ids=["nested", "ragged"])
-def test_texts_that_are_no_rectangular_array(texts):
-    signature = SignatureDef(inputs={"texts": TensorInfo(dtype=DT_STRING)})
-    with pytest.raises(RequestError, match="'texts' is not a rectangular array"):
-        rest.read_inputs({"inputs": {"texts": texts}}, signature)
-
-
-def test_binary_inputs_are_decoded_and_one_input_needs_no_name():
-    signature = SignatureDef(inputs={"image_bytes": TensorInfo(dtype=DT_STRING)})
-    body = {"instances": [{"b64": "eA=="}, {"image_bytes": "plain"}]}
-    assert rest.read_inputs(body, signature)["image_bytes"].tolist() == [b"x", b"plain"]
-    with pytest.raises(RequestError, match="not base64"):
-        rest.read_inputs({"inputs": {"b64": "?"}}, signature)

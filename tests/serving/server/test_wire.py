@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving.server.outputs import to_proto
+from serving.server.tensors import to_proto
 from sg3tf import remote
 
 Z, LABEL = np.float32(np.random.RandomState(5).randn(2, 6)), np.float32([[1, 0], [0, 1]])

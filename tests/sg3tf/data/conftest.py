@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.labels import Label
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 

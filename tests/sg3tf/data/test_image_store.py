@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
-from sg3tf.data.build.sources import files
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
+from sg3tf.data.sources import files
 from sg3tf.data.verify import verify
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import Label, LabelSpec, spec_of
+from sg3tf.data.labels import Label, LabelSpec, infer_label_spec
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from sg3tf.data.labels import Label, LabelSpec, spec_of
     ],
 )
 def test_kind_and_width(labels: list[Label], expected: LabelSpec) -> None:
-    assert spec_of([(f"{i}.png", label) for i, label in enumerate(labels)], "here") == expected
+    assert infer_label_spec([(f"{i}.png", label) for i, label in enumerate(labels)], "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_kind_and_width(labels: list[Label], expected: LabelSpec) -> None:
 )
 def test_the_odd_one_is_named(labels: list[Label], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        spec_of([(f"{i}.png", label) for i, label in enumerate(labels)], "here")
+        infer_label_spec([(f"{i}.png", label) for i, label in enumerate(labels)], "here")
 
 
 def test_rows() -> None:

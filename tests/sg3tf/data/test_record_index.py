@@ -14,7 +14,7 @@ import pytest
 
 from sg3tf.data import shards
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
 from sg3tf.data.record_index import INDEX

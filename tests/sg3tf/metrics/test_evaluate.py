@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from sg3tf import ConfigError, GeneratorConfig, StyleGAN2Config
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.metrics import ArrayImages, Evaluation, MetricResult, check, compute, detectors, samples
 from sg3tf.metrics.detectors import DetectorError

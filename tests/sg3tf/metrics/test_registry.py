@@ -44,7 +44,7 @@ def test_names():
     assert {name for name, metric in METRICS.items() if metric.num_samples != 50_000} == set(SELF_CONTAINED)
     assert {METRICS[name].num_samples for name in SELF_CONTAINED} == {16_384}
     kinds = {name: metric.kind for name, metric in METRICS.items() if isinstance(metric.kind, FeatureMetric)}
-    assert {name for name, kind in kinds.items() if kind.matched} == set(SELF_CONTAINED)
+    assert {name for name, kind in kinds.items() if kind.match_num_real} == set(SELF_CONTAINED)
 
 
 def test_results():

@@ -7,7 +7,7 @@ import math
 import pytest
 import tensorflow as tf
 
-from trainer.augment import Controller
+from trainer.augment.controller import Controller
 from trainer.augment.heuristics import KIMG, KIMG_FROM_MODEL
 
 OVERFITTING, FINE = {"Loss/signs/real": 0.9}, {"Loss/signs/real": 0.1}

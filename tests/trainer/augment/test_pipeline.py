@@ -10,7 +10,8 @@ from sg3tf.ops import use_backend
 from tests.helpers import contexts
 from tests.helpers.forced_params import drawn, percentile, smooth_images
 from tests.helpers.numerics import derivative, nchw, nhwc, relative_error
-from trainer.augment import PIPES, Augment
+from trainer.augment import PIPES
+from trainer.augment.pipeline import Augment
 
 IMPLEMENTATIONS = ["xla", "matmul", pytest.param("native", marks=pytest.mark.native)]
 GROUPS = ("blit", "geom", "color", "filter", "noise", "cutout")

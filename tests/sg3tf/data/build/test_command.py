@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.command import build, define_flags, main
-from sg3tf.data.build.conversion import BuildConfig, parse_aspect, resolution_of_aspect
+from sg3tf.data.conversion import BuildConfig, parse_aspect, resolution_of_aspect
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import Encoding
 from sg3tf.data.errors import DataError
@@ -540,6 +540,6 @@ def test_files_that_may_not_be_read_are_counted_together(
             raise PermissionError(13, "Permission denied", str(path / name))
         return (path / name).read_bytes()
 
-    monkeypatch.setattr("sg3tf.data.build.sources.files.read_file", refuse)
+    monkeypatch.setattr("sg3tf.data.sources.files.read_file", refuse)
     report = build(image_folder, tmp_path / "x", BuildConfig(8))
     assert "skipped: 2: Permission denied, e.g. bee/2.png" in report.lines()

@@ -18,9 +18,9 @@ from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import MISSING_LABELS_REMEDY, Given, Label, LabelSpec, number_labels, spec_of
+from sg3tf.data.labels import MISSING_LABELS_REMEDY, Label, LabelSpec, RawLabel, infer_label_spec, number_labels
+from sg3tf.data.sources.source import Source
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
@@ -65,7 +65,7 @@ def find(path: Path, labels: bool = True, missing_labels: bool = False, numbers:
             if numbers:
                 rows = [(name, (float(label),) if isinstance(label, int) else label) for name, label in rows]
             entries, classes, remark = number_labels(rows, where, missing_labels)
-            spec = spec_of(entries, where, missing_labels)
+            spec = infer_label_spec(entries, where, missing_labels)
             return Source(path, entries, spec, read, classes, (), remarks + missing + remark)
     entries, classes, unused, remark = _classes_from_folders(top, images)
     spec = LabelSpec("class" if classes else "none", len(classes), missing_labels)
@@ -245,14 +245,14 @@ def _begins_like_an_image(path: Path, name: str) -> bool:
 
 def _labels_from_json(
     path: Path, folder: PurePosixPath, images: list[str], missing_labels: bool
-) -> tuple[list[tuple[str, Given]], tuple[str, ...]]:
+) -> tuple[list[tuple[str, RawLabel]], tuple[str, ...]]:
     """Read {"labels": [[name relative to the JSON file, label], ...]}; null means no labels.
 
     Returns:
       (image, label) pairs in the order of `images`, and remarks.
     """
     where = f"{path}: {folder / LABELS_FILE}"
-    table: dict[str, Given] = {}
+    table: dict[str, RawLabel] = {}
     try:
         rows = json.loads(read_file(path, str(folder / LABELS_FILE)))["labels"]
         for name, given in rows or ():
@@ -281,7 +281,7 @@ def _key(name: str | PurePosixPath) -> str:
     return unicodedata.normalize("NFC", posixpath.normpath(str(name).replace("\\", "/")))
 
 
-def _parse_label(label: Any) -> Given:
+def _parse_label(label: Any) -> RawLabel:
     if isinstance(label, list) and label and all(isinstance(name, str) for name in label):
         return tuple(label)
     if isinstance(label, (list, float)):

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
-from sg3tf.data.build.sources import find_source
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.data.sources import find_source
 
 tf = pytest.importorskip("tensorflow", reason="the environment of Apache Beam has no TensorFlow")
 pa = pytest.importorskip("pyarrow")

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from sg3tf.data.build.sources import cifar, files, img2dataset, lsun, mnist, tfrecords
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec, standardize
 from sg3tf.data.selection import Spread
+from sg3tf.data.sources import cifar, files, img2dataset, lsun, mnist, tfrecords
+from sg3tf.data.sources.source import Source
 from sg3tf.utils.files import reject_remote, require_readable
 
 __all__ = ["Source", "find_source", "is_image_files"]

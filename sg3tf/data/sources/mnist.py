@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
-from sg3tf.data.labels import spec_of
+from sg3tf.data.labels import infer_label_spec
+from sg3tf.data.sources.source import Source
 
 _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 _BORDER = 2
@@ -37,7 +37,7 @@ def find(path: Path) -> Source:
     if len(images) != len(labels):
         raise DataError(f"{path}: {_LABELS} has {len(labels)} labels for {len(images)} images; fetch it again")
     entries = tuple((str(i), int(label)) for i, label in enumerate(labels))
-    return Source(path, entries, spec_of(entries, str(path)), partial(_read, path))
+    return Source(path, entries, infer_label_spec(entries, str(path)), partial(_read, path))
 
 
 def _read(path: Path, name: str) -> Image.Image:

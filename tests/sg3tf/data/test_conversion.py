@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.conversion import BuildConfig, crop_and_resize
+from sg3tf.data.conversion import BuildConfig, crop_and_resize
 from sg3tf.data.errors import DataError
 from sg3tf.image_files import open_image
 from sg3tf.utils.resolution import Size

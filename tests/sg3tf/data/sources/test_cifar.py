@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import BuildConfig
-from sg3tf.data.build.sources import find_source
+from sg3tf.data.conversion import BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.data.sources import find_source
 
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]
 CLASSES = ["plane", "car", "bird"]

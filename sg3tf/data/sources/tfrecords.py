@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.labels import Label
 from sg3tf.data.shards import ShardStore
+from sg3tf.data.sources.source import Source
 from sg3tf.data.stores import Store, is_records, open_records
 
 
@@ -22,7 +22,7 @@ def find(path: Path) -> Source:
     """List the images of the largest resolution in order, with their labels.
 
     Raises:
-      DataError: see `sg3tf.data.open_dataset`.
+      DataError: see `sg3tf.data.dataset.open_dataset`.
     """
     store = _open(path)
     entries = tuple((str(i), _label(store, i)) for i in range(store.num_images))
@@ -38,7 +38,7 @@ def _read(path: Path, name: str) -> Image.Image:
 def _label(store: Store, i: int) -> Label:
     if store.label.kind == "none":
         return None
-    label = store.given_label(i)
+    label = store.raw_label(i)
     store.label.row(label, store.where(i))  # raises DataError if it does not fit
     return label
 

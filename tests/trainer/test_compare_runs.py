@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.cli.main import main
-from sg3tf.metrics.run_curves import NOT_COMPARED, group_runs, read_run, read_runs
-from trainer.config import FIELDS
+from trainer.compare_runs import main
+from trainer.run_curves import group_runs, read_run, read_runs
 
 
 def make_run(
@@ -89,7 +88,7 @@ def test_table_and_figure(runs: list[str], tmp_path: Path, capsys: pytest.Captur
     with open(Path(runs[0]) / "metric-swd.jsonl", "a") as file:
         file.write('{"metric": "sw')  # the run goes on
     out = tmp_path / "curves.png"
-    assert main(["compare-runs", *runs, f"--out={out}"]) == 0
+    assert main([*runs, f"--out={out}"]) == 0
     head, first, second, path = capsys.readouterr().out.splitlines()
     assert head.split()[:6] == ["runs", "kimg", "hours", "mean", "lowest", "highest"]
     assert first.split() == ["2", "8", "0.06667", "45", "40", "50", "45", "8", "70", "4", "loss=logistic"]
@@ -98,13 +97,13 @@ def test_table_and_figure(runs: list[str], tmp_path: Path, capsys: pytest.Captur
     with Image.open(out) as image:
         colors = {tuple(color) for color in np.asarray(image.convert("RGB")).reshape(-1, 3)}
     assert {(0, 0, 0), (0, 0x72, 0xB2)} <= colors  # the curves of both
-    assert main(["compare-runs", *runs, f"--out={out}", "--metric=Loss/D/loss"]) == 0
+    assert main([*runs, f"--out={out}", "--metric=Loss/D/loss"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["2", "8", "0.06667", "0.08"]
 
 
 def test_values_that_are_no_numbers_are_not_the_least(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = make_run(tmp_path / "run", {4: 3.0, 8: math.nan, 12: 90.0})
-    assert main(["compare-runs", str(run), f"--out={tmp_path / 'curves.png'}"]) == 0
+    assert main([str(run), f"--out={tmp_path / 'curves.png'}"]) == 0
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row[6:10] == ["3", "4", "90", "12"]
 
@@ -132,13 +131,6 @@ def test_a_run_without_a_value_yet_is_left_out(runs: list[str], tmp_path: Path, 
         read_runs([begun, *map(Path, runs)], "fid")
 
 
-def test_what_does_not_change_the_result_is_not_compared(runs: list[str]):
-    without_effect = {
-        n for n, field in FIELDS.items() if field.metadata["flag"] and not field.metadata["affects_result"]
-    }
-    assert without_effect <= NOT_COMPARED
-
-
 def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     other = make_run(tmp_path / "other", {4: 80.0}, num_samples=50)
     damaged, foreign = make_run(tmp_path / "damaged", {4: 1.0}), make_run(tmp_path / "foreign", {4: 1.0})
@@ -154,7 +146,7 @@ def test_errors(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([str(damaged), out], ["metric-swd.jsonl, line 1", "damaged"]),
         ([str(foreign), out], [str(foreign), "damaged"]),
     ):
-        assert main(["compare-runs", *arguments]) == 1, arguments
+        assert main(arguments) == 1, arguments
         message = capsys.readouterr().err
         assert message.count("\n") == 1 and [word for word in words if word not in message] == [], message
     assert not (tmp_path / "x.png").exists()

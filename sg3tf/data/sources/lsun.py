@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
+from sg3tf.data.sources.source import Source
 from sg3tf.image_files import open_image
 from sg3tf.utils.extras import require
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
+from sg3tf.data.sources.source import Source
 
 _FOLDER = "cifar-10-batches-py"
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))

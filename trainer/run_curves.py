@@ -13,27 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg3tf.utils.files import read_json_lines
+from trainer.config import FIELDS
 
 Array = NDArray[np.float64]
 
 #: Options that do not define a different experiment: seed, image sampling, and how a run computes, ends and reports.
-NOT_COMPARED = {
-    *(
-        "seed",
-        "desc",
-        "changes",
-        "data",
-        "data_name",
-        "data_order",
-        "workers",
-        "cache",
-        "strategy",
-        "batch_per_replica",
-    ),
-    *("kimg", "tick", "snap", "checkpoint", "keep_checkpoints", "max_bad_ticks", "metrics", "metrics_samples"),
-    *("detector_dir", "histograms", "profile_steps", "communication", "start_timeout", "reduce_timeout"),
-    "heartbeat_timeout",
-}
+NOT_COMPARED = {name for name, field in FIELDS.items() if not field.metadata["affects_result"]}
+NOT_COMPARED |= {"seed", "data_order", "batch_per_replica", "changes"}
 MAX_LABEL = 60  # characters, for the options that distinguish a group
 
 

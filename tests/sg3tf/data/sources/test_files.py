@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 from sg3tf.data.build.command import build
-from sg3tf.data.build.conversion import ENLARGED, BuildConfig
 from sg3tf.data.build.report import Report
-from sg3tf.data.build.sources import files, find_source
+from sg3tf.data.conversion import ENLARGED, BuildConfig
 from sg3tf.data.dataset import open_dataset
 from sg3tf.data.errors import DataError
+from sg3tf.data.sources import files, find_source
 from sg3tf.image_files import FIRST_FRAME
 
 

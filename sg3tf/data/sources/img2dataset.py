@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sg3tf.data.build.sources.files import count_images
-from sg3tf.data.build.sources.source import Source
 from sg3tf.data.errors import DataError
 from sg3tf.data.labels import LabelSpec
+from sg3tf.data.sources.files import count_images
+from sg3tf.data.sources.source import Source
 from sg3tf.data.tfrecord import RecordFile, parse_example
 from sg3tf.image_files import open_image
 from sg3tf.utils.extras import require
