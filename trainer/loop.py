@@ -60,7 +60,7 @@ def train(
         True if the run is finished, False if it stopped earlier, at a checkpoint.
 
     Raises:
-        DataError: a batch from an iterator is not as described.
+        DataError: a batch from an iterator is not as described, or an image cannot be read before the first checkpoint.
         TrainingError: the run cannot continue; its last checkpoint is intact.
     """
     started = time.monotonic() if started is None else started
@@ -69,7 +69,8 @@ def train(
     workers = Workers(strategy)
     state = TrainState(options, strategy)
     notes = load_weights(state, options, resume)
-    progress = (options.reproducibility_fields, state.cur_nimg)
+    intervals = options.kimg, options.tick, options.snap  # workers agree on stopping after each snapshot
+    progress = (options.reproducibility_fields, intervals, state.cur_nimg)
     workers.require_equal(zlib.crc32(repr(progress).encode()), "options or checkpoints")
     part = workers.part(options.batch)
     data = dataset if isinstance(dataset, Dataset) else _batch_iterator(dataset, options, part)
@@ -94,7 +95,7 @@ def train(
         if due.snapshot:
             logger.on_evaluation()
 
-    closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers)
+    closing, errors = _closing(pipeline, logger, profiler), _one_line_errors(run, workers, data)
     with closing, errors, use_backend(training_backend_for(strategy)), _stop_signals(signals):
         logger.on_start(notes)
         due = Due(snapshot=True)  # whose metrics on_start may have computed
@@ -106,7 +107,7 @@ def train(
         report(schedule.due_at_end(state.cur_nimg))
         logger.on_end()
         workers.wait_for_all()  # otherwise, a worker that leaves early would be considered lost
-    return schedule.is_finished(state.cur_nimg)
+    return schedule.is_finished(state.cur_nimg) and not signals  # which may have ended the last metrics
 
 
 def _ensure_temporary_folder(run: Path) -> None:
@@ -128,13 +129,17 @@ def _stop_requested(signals: list[int], workers: Workers, step: int, due: Due) -
 
 
 @contextlib.contextmanager
-def _one_line_errors(run: Path, workers: Workers) -> Iterator[None]:
+def _one_line_errors(run: Path, workers: Workers, data: Dataset | BatchIterator | None = None) -> Iterator[None]:
     """Turn failures of the disk, the data, the devices and other workers into one-line errors with the remedy."""
     try:
         yield
     except DataError as error:
-        last = run_dir.last_checkpoint(run)
-        raise TrainingError(f"{error}; continue with --resume from {last}, with the same images") from error
+        if not isinstance(data, Dataset) or not (found := run_dir.checkpoints(run)):
+            raise
+        raise TrainingError(
+            f"{error}; with the same images, continue with --resume from {found[-1]}; with others, start a new run "
+            f"with --init_from={run}"
+        ) from error
     except (OSError, tf.errors.OpError) as error:
         line = _describe_failure(error, run, workers)
         if line is None:

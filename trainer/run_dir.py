@@ -352,7 +352,8 @@ class ResumePoint:
         something, they have a line, too.
         """
         at = f"at {self.kimg:g} kimg"
-        stay = [] if self.checkpoint == self.found[-1] else self._made_here(without={c.option for c in changes})
+        is_newest = not self.found or self.checkpoint == self.found[-1]  # none are found where folders were renamed
+        stay = [] if is_newest else self._made_here(without={c.option for c in changes})
         return [
             *(f"{at}: {change}, as it was at this checkpoint" for change in self.reverted),
             *(f"{at}: {c} stays, as changed at this checkpoint; --{c.option}={as_flag(c.old)} undoes it" for c in stay),

@@ -167,13 +167,16 @@ def write_label_files(file: Path, classes: Sequence[str], scale: LabelScale | No
 
     Args:
         file: NAME.keras, which need not exist.
-        classes: names of the classes; (): they have none, and there is no such file.
-        scale: of labels that were standardized; None: they were not, and there is no such file.
+        classes: names of the classes; (): they have none, and a file of another network is removed.
+        scale: of labels that were standardized; None: they were not, and a file of another network is removed.
     """
     for name, content in ((CLASSES, list(classes)), (LABEL_SCALE, scale and scale.to_json())):
+        beside = file.with_name(f"{file.stem}-{name}")
         if content:
-            with atomic_write(file.with_name(f"{file.stem}-{name}")) as out:
+            with atomic_write(beside) as out:
                 out.write(f"{json.dumps(content, indent=2)}\n".encode())
+        else:
+            beside.unlink(missing_ok=True)
 
 
 def _files_of(path: Path, name: str) -> list[Path]:

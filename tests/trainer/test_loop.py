@@ -97,9 +97,20 @@ def test_an_image_that_cannot_be_read_ends_a_run_that_can_go_on(faces, tmp_path,
     monkeypatch.setattr(Dataset, "__getitem__", fail_later)
     with without_graphs(), pytest.raises(TrainingError) as failure:
         loop.train(options, dataset, run)
-    words, last = str(failure.value).removesuffix(", with the same images").split("; continue with --resume from ")
-    assert words == "faces: 3.png: cannot be read (Input/output error)"
-    assert last in map(str, run_dir.checkpoints(run))
+    assert str(failure.value) in [
+        "faces: 3.png: cannot be read (Input/output error); with the same images, continue with --resume from "
+        f"{checkpoint}; with others, start a new run with --init_from={run}"
+        for checkpoint in run_dir.checkpoints(run)
+    ]
+
+
+def test_data_errors_that_a_resumed_run_cannot_help_stay_what_they_are(run, faces, tmp_path):
+    for folder, data in ((run, None), (tmp_path / "without-checkpoints", open_dataset(faces))):
+        with (
+            pytest.raises(DataError, match=r"^the iterator has ended$"),
+            loop._one_line_errors(folder, Workers(1), data),
+        ):
+            raise DataError("the iterator has ended")
 
 
 @pytest.mark.parametrize("other_place", [True, False])

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -348,6 +349,13 @@ def test_changes_at_the_checkpoint_itself_stay_with_a_line_that_undoes_them(run)
     ]
     make_checkpoint(run, 64)
     assert resume(checkpoint(run, 48)) == []  # as they were before all of it
+
+
+def test_the_only_checkpoint_may_have_another_name(run):
+    kept = checkpoint(run, 48).rename(run / "checkpoints" / "best")
+    for other in run_dir.checkpoints(run):
+        shutil.rmtree(other)
+    assert resume(kept, gamma=8.0) == ["at 0.048 kimg: --gamma from 2.0 to 8.0"]
 
 
 def test_what_a_resumed_run_cannot_change_is_refused_with_values_and_remedy(run):

@@ -10,6 +10,7 @@ import pytest
 import sg3tf
 from sg3tf.models import loading
 from sg3tf.models.discriminator_loading import find_discriminator
+from sg3tf.utils.label_scale import LabelScale
 
 
 def small():
@@ -72,3 +73,13 @@ def test_the_discriminator_beside_a_network_or_the_target_of_its_link(tmp_path):
     assert find_discriminator(link) == tmp_path / "a-discriminator.keras"
     touch(tmp_path, "links/cats-discriminator.keras")
     assert find_discriminator(link) == tmp_path / "links" / "cats-discriminator.keras"
+
+
+def test_label_files_of_another_network_do_not_stay(tmp_path):
+    file = tmp_path / "a.keras"
+    file.touch()
+    loading.write_label_files(file, ["cat", "dog"], LabelScale(mean=(1.0, 2.0), std=(3.0, 4.0)))
+    assert loading.class_names(file) == ("cat", "dog")
+    assert loading.label_scale(file) == LabelScale(mean=(1.0, 2.0), std=(3.0, 4.0))
+    loading.write_label_files(file, (), None)
+    assert list(tmp_path.iterdir()) == [file]
