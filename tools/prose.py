@@ -61,6 +61,7 @@ PHRASES = {
     r"is(?:e|ed|es|ing|ation|ations|er|ers))\b",
 }
 SUFFIXES = {".py", ".md", ".cc", ".h", ".cu"}
+#: Folders of the root that are not read.
 SKIP = {
     "tests",
     "shared",
@@ -68,7 +69,6 @@ SKIP = {
     ".venv",
     ".venv-beam",
     ".venv-clients",
-    "node_modules",
     "build",
     "dist",
     "third_party",
@@ -119,9 +119,9 @@ def findings(path: Path) -> Iterator[tuple[int, str, str]]:
 def main() -> int:
     """Print every finding and their counts; return 1 if there are any."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    paths = (
-        path for path in root.rglob("*") if path.suffix in SUFFIXES and not SKIP & set(path.relative_to(root).parts)
-    )
+    folders = (path for path in root.iterdir() if path.name not in SKIP)
+    paths = [path for folder in folders for path in (folder, *folder.rglob("*")) if path.suffix in SUFFIXES]
+    paths = [path for path in paths if path.is_file() and "node_modules" not in path.parts]
     counts: Counter[str] = Counter()
     for path in sorted(path for path in paths if path.name != SELF):
         for line, name, text in findings(path):
