@@ -55,7 +55,8 @@ PHRASES = {
     "beside (meaning besides)": r"\bbeside (that|this|which),",
     "British spelling": r"\b(\w*colour\w*|\w*grey\w*|(?:un|re|a)?cent(?:re|red|res)|\w*neighbour\w*|\w*behaviour\w*"
     r"|artefacts?"
-    r"|licen[c]e[sd]?|favour\w*|honour\w*|catalogue\w*|modelling|(?:un)?labell(?:ed|ing)|cancell(?:ed|ing)|travell\w+"
+    r"|licen[c]e[sd]?|favour\w*|honour\w*|catalogue\w*|modelling|(?:un)?labell(?:ed|ing)|travell\w+"
+    r"|(?-i:[Cc]ancell(?:ed|ing))"  # not gRPC's CANCELLED
     r"|\w*(?:normal|regular|initial|optim|general|special|standard|serial|visual|quant|util|equal|recogn|summar|random|"
     r"synchron|minim|maxim|author|organ|character|material|parametr|vector|token|global|penal|real|symbol|discret)"
     r"is(?:e|ed|es|ing|ation|ations|er|ers))\b",
