@@ -491,7 +491,7 @@ def test_apa_replaces_the_same_images_in_all_phases(train_step, loss):
     np.testing.assert_array_equal(one.latents.z, other.latents.z)
     assert not np.array_equal(one.latents.z, given["D"].fake.latents.z)
     assert given["D"].real.view.augment_params is None and order._real_inputs(real, "validation").pseudo is None
-    replaced = [train_step.random_inputs.pseudo(8 * step, 0.3).replaced for step in range(500)]
+    replaced = [train_step.random_inputs.pseudo_real(8 * step, 0.3).replaced for step in range(500)]
     # 4000 draws: the standard deviation of their mean is sqrt(0.3 * 0.7 / 4000) = 0.007.
     assert np.mean(replaced) == pytest.approx(0.3, abs=0.03)
 
