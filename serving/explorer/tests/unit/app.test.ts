@@ -43,7 +43,7 @@ test("a server that does not answer is asked again; one without a generator is n
   await vi.advanceTimersByTimeAsync(5000);
   await Promise.all([done, again]);
   expect([app.health, app.versions, app.generator?.facts.width, connected]).toEqual(["ready", ["1", "2"], 8, 1]);
-  await expect(appOf(async () => new Map()).app.connect()).rejects.toThrow("no generator");
+  await expect(appOf(async () => new Map()).app.connect()).rejects.toThrow("not a generator");
 });
 
 test("work that fails is told of, aborted work is not, and a lost server is found again", async () => {
