@@ -59,7 +59,7 @@ def test_an_operation_of_ours(version, fake_generator, requests, tmp_path):
     nodes = [node for function in saved.meta_graphs[0].graph_def.library.function for node in function.node_def]
     next(node for node in nodes if node.op == "Tanh").op = "Sg3>FilteredLrelu"
     (broken / "saved_model.pb").write_bytes(saved.SerializeToString())
-    with pytest.raises(ValidationError, match=r"^function \S+ has the operation Sg3>FilteredLrelu, which no stock"):
+    with pytest.raises(ValidationError, match=r"^function \S+ has the operation Sg3>FilteredLrelu, which a stock"):
         validate_export(broken, validate.ReferenceModel(fake_generator, xla=False), requests)
 
 

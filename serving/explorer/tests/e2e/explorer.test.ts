@@ -346,7 +346,7 @@ test("the picture and its latents are saved, for pytest to compare", async () =>
   await button("Copy command").click();
   await expect.poll(() => page.getByRole("button", { name: "Copied" }).count()).toBe(1);
   writeFileSync(join(OUT, "command.txt"), await page.evaluate(() => navigator.clipboard.readText()));
-  expect(await page.locator(".notice").textContent()).toContain("draws with version 5, the newest one of the server");
+  expect(await page.locator(".notice").textContent()).toContain("uses version 5, the server's newest");
   await button("Close this notice").click();
 });
 
