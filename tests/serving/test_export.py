@@ -49,7 +49,10 @@ def test_command_line(stylegan2, tmp_path):
         (["--network=x.keras", "--model_base_path=models", "--precision=fp16"], "value should be one of <fp32|bf16>"),
         (["--network=x.keras", "--model_base_path=models", "--max_batch=0"], "--max_batch"),
         (["--network=x.keras", "--format=onnx"], "--out is missing: give the file to write, NAME.onnx"),
-        (["--network=x.keras", "--format=onnx", "--model_base_path=models"], "--model_base_path is for --format=saved_model"),
+        (
+            ["--network=x.keras", "--format=onnx", "--model_base_path=models"],
+            "--model_base_path is for --format=saved_model",
+        ),
         (["--network=x.keras", "--format=onnx", "--out=g.onnx", "--xla"], "--xla is for --format=saved_model, not"),
         (
             ["--network=x.keras", "--model_base_path=models", "--inputs=ws"],
