@@ -379,11 +379,10 @@ class Evaluation:
         fake_requests = {name: kind.request(self._samples(name).count) for name, kind in feature_metrics.items()}
         samples = self._samples(next(iter(feature_metrics)))
         with self._extractor.generated(self._G, samples, set(fake_requests.values())) as fake:
-            values = {}
-            for i, (name, kind) in enumerate(feature_metrics.items()):
-                values[name] = kind.compute(real.get(name), fake[fake_requests[name]], comparison_rng(self._seed))
-                self._progress("comparisons", i + 1, len(feature_metrics))
-            return values
+            return {
+                name: kind.compute(real.get(name), fake[fake_requests[name]], comparison_rng(self._seed))
+                for name, kind in feature_metrics.items()
+            }
 
     def _real_stats(self, data: Images, feature_metrics: Mapping[str, FeatureMetric]) -> dict[str, FeatureStats]:
         """Statistics of real images for each metric, in one pass for metrics that share the images."""
