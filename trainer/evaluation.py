@@ -18,6 +18,7 @@ from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.metrics.detectors import DetectorError
+from sg3tf.models.loading import discriminator_beside
 from sg3tf.utils.files import append_line, atomic_path, atomic_write, read_json_lines
 from sg3tf.utils.json_text import to_json
 from trainer import run_dir
@@ -189,6 +190,7 @@ class Evaluator:
             line = best_line(read_json_lines(file), result, higher_is_better)
             if line is None:
                 best.unlink()
+                discriminator_beside(best).unlink(missing_ok=True)
             elif (snapshot := self._run / line.get("snapshot", "")).is_file() and not filecmp.cmp(
                 snapshot, best, shallow=False
             ):
@@ -253,5 +255,10 @@ def _kimg(line: dict[str, Any]) -> float:
 
 
 def _copy(snapshot: Path, best: Path) -> None:
-    with atomic_path(best) as temporary:
-        shutil.copyfile(snapshot, temporary)
+    """Copy a snapshot and its discriminator, which snapshots of earlier versions do not have."""
+    for source, target in ((discriminator_beside(snapshot), discriminator_beside(best)), (snapshot, best)):
+        if not source.exists():
+            target.unlink(missing_ok=True)
+            continue
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sg3tf import images, ops
 from sg3tf.generate.latents_file import Tiles, save_tiles
 from sg3tf.models import power_ema
+from sg3tf.models.loading import discriminator_beside
 from sg3tf.models.run_folder import progress_name, snapshot_name
 from sg3tf.ops.backend import training_backend
 from sg3tf.utils.files import append_line, atomic_path
@@ -276,13 +277,18 @@ class RunLogger:
             )
 
     def on_snapshot(self) -> None:
-        """Save an image grid and the averaged generator, unless the last tick was bad."""
+        """Save an image grid, the discriminator and the averaged generator, unless the last tick was bad.
+
+        The discriminator is for --init_from, which goes back to a snapshot long after its checkpoint was removed.
+        """
         if not self._divergence.is_healthy:
             return
         with self._maintenance():
             self._save_fakes()
-            with atomic_path(self._snapshot_file()) as path:
-                self.state.G_ema.save(path)
+            snapshot = self._snapshot_file()
+            for file, model in ((discriminator_beside(snapshot), self.state.D), (snapshot, self.state.G_ema)):
+                with atomic_path(file) as path:
+                    model.save(path)
             if self.state.power_emas and self.state.cur_nimg:  # an average of no images has no weights
                 power_ema.write(
                     self.run / power_ema.file_name(self.state.cur_nimg), self.state.cur_nimg, self.state.power_emas

@@ -24,7 +24,7 @@ from trainer.errors import OptionError
 LOG = "log.txt"
 DISCARDED = "discarded"
 
-_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?\.\w+")
+_OF_PROGRESS = re.compile(r"(?:fakes|network-snapshot-)(\d{6,})(?:_(\d{3}))?(?:-discriminator)?\.\w+")
 
 
 def create(outdir: Path, options: Options, classes: Sequence[str] = ()) -> Path:

@@ -17,6 +17,7 @@ from sg3tf.data.sampler import ORDERS
 from sg3tf.metrics import compute, detectors
 from sg3tf.metrics.cache import default_cache_dir
 from sg3tf.models.configs import ConfigError
+from sg3tf.models.loading import discriminator_beside
 from sg3tf.models.run_folder import snapshot_name
 from tests.helpers import tiny_run
 from tests.helpers.metric_stubs import MeanColor
@@ -68,6 +69,7 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
     damaged = '\0\0\n{"results": {}}\n{"kimg": 2'
     file.write_text("".join(earlier) + line("fid50k_full", -1.0, 2.508) + damaged)
     state.G_ema.save(snapshot)
+    state.D.save(discriminator_beside(snapshot))
     evaluator = Evaluator(tmp_path, tiny_run.options(faces, **SETTINGS), state)
     values = evaluator.evaluate(snapshot)
     for name in NAMES:
@@ -80,7 +82,7 @@ def test_files_with_values_and_best_snapshots(loaded, faces, state, tmp_path):
         }
     # Not the distance, as an earlier one was lower, nor is50k_std, where neither direction is better.
     best = [tmp_path / f"network-best-{name}.keras" for name in ("is50k_mean", "pr50k3_precision", "pr50k3_recall")]
-    assert sorted(tmp_path.glob("network-best-*")) == best
+    assert sorted(tmp_path.glob("network-best-*")) == sorted([*best, *map(discriminator_beside, best)])
     assert [path.read_bytes() for path in best] == [snapshot.read_bytes()] * 3
     found, expected = sg3tf.load(best[0]).get_weights(), state.G_ema.get_weights()
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
@@ -115,9 +117,13 @@ def run(tmp_path):
     """A run whose distance was 5 at 1 kimg, 3 at 2, 4 at 3, and is best at 4, in files that say so."""
     values = {1: 5.0, 2: 3.0, 3: 4.0, 4: 1.0}
     for kimg in values:
-        (tmp_path / snapshot_name(kimg * 1000)).write_text(f"at {kimg}")
+        snapshot = tmp_path / snapshot_name(kimg * 1000)
+        snapshot.write_text(f"at {kimg}")
+        if kimg > 1:  # snapshots of earlier versions have no discriminator
+            discriminator_beside(snapshot).write_text(f"D at {kimg}")
     (tmp_path / "metric-swd.jsonl").write_text("".join(snapshot_line("swd", v, kimg) for kimg, v in values.items()))
     (tmp_path / "network-best-swd.keras").write_text("at 4")
+    (tmp_path / "network-best-swd-discriminator.keras").write_text("D at 4")
     return tmp_path
 
 
@@ -127,6 +133,8 @@ def test_the_best_is_never_of_a_discarded_stretch(run, resumed_at, best, still_c
     evaluator_at(run, resumed_at, *(["swd"] if still_computed else []))
     file = run / "network-best-swd.keras"
     assert (file.read_text() if file.exists() else None) == (best and f"at {best}")
+    file = discriminator_beside(file)
+    assert (file.read_text() if file.exists() else None) == (f"D at {best}" if best and best > 1 else None)
 
 
 def test_the_best_stays_where_its_snapshot_is_gone(run):

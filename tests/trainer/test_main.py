@@ -34,6 +34,7 @@ from sg3tf.data import sampler
 from sg3tf.data.dataset import open_dataset
 from sg3tf.generate import latents_file
 from sg3tf.generate.open_network import open_network
+from sg3tf.models.loading import discriminator_beside, load_model
 from sg3tf.models.run_folder import progress_name, snapshot_name
 from tests.helpers.clock_jump import JUMPS, JumpingClock
 from tests.helpers.kill_soak import QUICK
@@ -228,9 +229,9 @@ def test_folder(runs):
     assert names == {
         *("options.json", "log.txt", "stats.jsonl", "goodput.json", "tensorboard", "checkpoints"),
         *("reals.png", "fakes000000.png", "fakes000000.npz"),
-        *(f"network-snapshot-{name}.keras" for name in progress),
+        *(f"network-snapshot-{name}{part}.keras" for name in progress for part in ("", "-discriminator")),
         *(f"fakes{name}.{suffix}" for name in progress for suffix in ("png", "npz")),
-        *("metric-eqt50k_int.jsonl", "network-best-eqt50k_int.keras"),
+        *("metric-eqt50k_int.jsonl", "network-best-eqt50k_int.keras", "network-best-eqt50k_int-discriminator.keras"),
     }
 
 
@@ -380,17 +381,20 @@ def test_tensorboard(runs):
 
 
 @pytest.mark.slow
-def test_snapshot_is_the_averaged_generator(runs):
+def test_snapshot_is_the_averaged_generator_and_the_discriminator(runs):
     folder = runs.straight.folder
     checkpoint = run_dir.checkpoints(folder)[-1]
     with Image.open(last(folder, "fakes*.png")) as image:
         first_tile = np.asarray(image)[:16, :16]
     stored = tf.train.load_checkpoint(str(checkpoint / "state"))
-    for path in (folder, last(folder, "network-snapshot-*.keras"), checkpoint):
-        G = sg3tf.load(path)
-        for index, variable in enumerate(G.variables):
-            value = stored.get_tensor(f"G_ema/{index}/.ATTRIBUTES/VARIABLE_VALUE")
+    snapshot = last(folder, "network-snapshot-*[0-9].keras")
+    networks = [("G_ema", sg3tf.load(path)) for path in (folder, snapshot, checkpoint)]
+    networks.append(("D", load_model(discriminator_beside(snapshot), sg3tf.Discriminator)))
+    for name, network in networks:
+        for index, variable in enumerate(network.variables):
+            value = stored.get_tensor(f"{name}/{index}/.ATTRIBUTES/VARIABLE_VALUE")
             np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+    G = sg3tf.load(checkpoint)
     z = np.random.RandomState(0).randn(1, 512).astype(np.float32)  # the first tile has seed 0
     shown = sg3tf.images.to_uint8(G.predict(z, verbose=0))[0]
     assert np.max(np.abs(shown.astype(int) - first_tile)) <= 1  # rounding to 8 bits

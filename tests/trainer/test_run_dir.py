@@ -452,7 +452,8 @@ def test_a_run_that_went_on_since_the_command_began_is_not_resumed(run):
 
 
 def test_what_is_later_than_the_checkpoint_is_moved_and_named(run, capsys):
-    saved = ["fakes000000{}.png", "fakes000000{}.npz", "network-snapshot-000000{}.keras"]
+    saved = ["fakes000000{}.png", "fakes000000{}.npz"]
+    saved += ["network-snapshot-000000{}.keras", "network-snapshot-000000{}-discriminator.keras"]
     kept = [
         *(name.format(part) for name in saved for part in ("", "_008", "_016")),
         power_ema.file_name(16),

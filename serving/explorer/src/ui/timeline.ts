@@ -247,5 +247,5 @@ export function timeline(app: App, main: Stage, thumbnail: Thumbnail): Timeline 
       ),
     );
   });
-  return { element: panel("Time line", false, controls), add, play };
+  return { element: panel("Timeline", false, controls), add, play };
 }

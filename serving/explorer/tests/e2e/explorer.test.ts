@@ -363,16 +363,16 @@ test("latents of a file are opened, and files of other networks are refused in w
   await button("Close this notice").click();
 });
 
-// --- Time line -------------------------------------------------------------------------------------------------------
+// --- Timeline -------------------------------------------------------------------------------------------------------
 
 test("keyframes are played and saved as a film", async () => {
   await go("#view=picture&p=seed:1;psi:0.7&path=4,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7;x:0.1");
   await settled();
-  await openPanel("Time line");
+  await openPanel("Timeline");
   await page.locator("body").click({ position: { x: 300, y: 5 } });
   await page.keyboard.press("k");
   expect(await page.getByLabel("Keyframes").locator("li").count()).toBe(3);
-  expect(await panel("Time line").textContent()).toContain("12 frames, 0.6 seconds");
+  expect(await panel("Timeline").textContent()).toContain("12 frames, 0.6 seconds");
   const before = await picture();
   await page.keyboard.press(" ");
   await expect.poll(picture).not.toBe(before);
@@ -385,17 +385,17 @@ test("keyframes are played and saved as a film", async () => {
     expect(film.name).toBe(`path.${kind.toLowerCase()}`);
   }
   // A long film can be canceled, and leaves nothing.
-  await panel("Time line").getByLabel("Frames from one to the next").fill("600");
-  await panel("Time line").getByLabel("Frames from one to the next").press("Enter");
+  await panel("Timeline").getByLabel("Frames from one to the next").fill("600");
+  await panel("Timeline").getByLabel("Frames from one to the next").press("Enter");
   let downloads = 0;
   page.on("download", () => downloads++);
   await button("Save MP4").click();
-  await audit("time line");
+  await audit("timeline");
   await button("Cancel").click();
   await expect.poll(() => button("Cancel").isVisible()).toBe(false);
   expect(downloads).toBe(0);
-  await panel("Time line").getByLabel("Frames from one to the next").fill("4");
-  await panel("Time line").getByLabel("Frames from one to the next").press("Enter");
+  await panel("Timeline").getByLabel("Frames from one to the next").fill("4");
+  await panel("Timeline").getByLabel("Frames from one to the next").press("Enter");
   await button("Remove keyframe 2").click();
   await button("Move keyframe 1 to the front").click();
   expect(await page.getByLabel("Keyframes").textContent()).toMatch(/seed 2.*seed 1/);
@@ -507,11 +507,11 @@ test("pictures that are not square: cells, stage, transform and film", async () 
   });
   expect(alpha).toEqual([255, 0]);
   await page.getByRole("radio", { name: "Picture", exact: true }).nth(1).check();
-  await openPanel("Time line");
+  await openPanel("Timeline");
   await page.keyboard.press("k");
   await expect.poll(() => ratio(".cards .thumbnail")).toBeCloseTo(2, 1);
-  await panel("Time line").getByLabel("Frames from one to the next").fill("2");
-  await panel("Time line").getByLabel("Frames from one to the next").press("Enter");
+  await panel("Timeline").getByLabel("Frames from one to the next").fill("2");
+  await panel("Timeline").getByLabel("Frames from one to the next").press("Enter");
   const [download] = await Promise.all([page.waitForEvent("download"), button("Save MP4").click()]);
   await download.saveAs(join(OUT, "wide.mp4"));
   await page.keyboard.press("m");
@@ -530,7 +530,7 @@ test("a StyleGAN2 is not transformed, an old export is not steered", async () =>
   await settled();
   expect(await panel("Transform").textContent()).toContain("export it again");
   // What `synthesize_png` is needed for is gray; seeds, truncation and labels work.
-  const gray = ["Transform", "Plane of latents", "Style mixing", "Directions", "Time line", "Favorites and files"];
+  const gray = ["Transform", "Plane of latents", "Style mixing", "Directions", "Timeline", "Favorites and files"];
   for (const title of gray) {
     await openPanel(title);
     const controls = panel(title).locator("fieldset.plain");
@@ -694,10 +694,10 @@ test("pictures of a list are asked for two at a time, and each once", async () =
 test("the frames of a path are asked for one at a time while the slider moves, and not shown afterwards", async () => {
   await go("#view=picture&p=seed:1;psi:0.7&path=9,20,cubic,loop&f=seed:1;psi:0.7&f=seed:2;psi:0.7");
   const before = await settled();
-  await openPanel("Time line");
+  await openPanel("Timeline");
   await sleep(300); // the list's own pictures
   const count = await slowPictures(200);
-  const frame = panel("Time line").getByLabel("Frame", { exact: true });
+  const frame = panel("Timeline").getByLabel("Frame", { exact: true });
   const seek = (numbers: number[]) =>
     frame.evaluate((input: HTMLInputElement, values) => {
       for (const value of values) {
@@ -846,10 +846,10 @@ test("a key that is held down keeps one picture, and walks through many seeds", 
   }
   expect(await page.getByLabel("Kept pictures").locator("li").count()).toBe(1);
   expect((await point()).source.seed).toBe(2);
-  await openPanel("Time line");
-  await panel("Time line").getByLabel("Frames per second").fill("61");
-  await panel("Time line").getByLabel("Frames per second").press("Enter");
-  const error = panel("Time line").locator(".error:not(:empty)");
+  await openPanel("Timeline");
+  await panel("Timeline").getByLabel("Frames per second").fill("61");
+  await panel("Timeline").getByLabel("Frames per second").press("Enter");
+  const error = panel("Timeline").locator(".error:not(:empty)");
   expect(await error.textContent()).toBe("61: give a whole number from 1 to 60");
 });
 
