@@ -84,8 +84,9 @@ def filtered_lrelu(
         raise ValueError(f"bias of shape {bias.shape}: give [{channels}], one number per channel of x")
 
     # Leaky ReLU commutes with a positive factor, so the upsampling filter applies the gain.
-    upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain)
-    downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0)
+    dtype = x.dtype.as_numpy_dtype
+    upsample = Resampling.create(up_taps, up, 1, pad, flip_filter, up**2 * gain, dtype)
+    downsample = Resampling.create(down_taps, 1, down, (0, 0, 0, 0), flip_filter, 1.0, dtype)
     downsample.out_size(*upsample.out_size(x.shape[1], x.shape[2]))  # raises if a filter does not fit
     bound = None if clamp is None or math.isinf(clamp) else float(clamp)
     impl = select_backend(impl)

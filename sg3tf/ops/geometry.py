@@ -6,11 +6,21 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-# Singular values below this fraction of the largest are negligible in float32 (eps 6e-8).
-RANK_TOLERANCE = 1e-9
+
+def rank_tolerance(dtype: DTypeLike) -> float:
+    """Return the fraction of the largest singular value below which others are negligible in `dtype`.
+
+    It is a quarter of the relative error of rounding one number, as every sample is (docs/adr/0004).
+
+    Examples:
+        >>> [f"{rank_tolerance(dtype):.1e}" for dtype in ("float64", "float32", "float16", "bfloat16")]
+        ['2.8e-17', '1.5e-08', '1.2e-04', '9.8e-04']
+    """
+    return float(ml_dtypes.finfo(dtype).eps) / 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Filter:
     """Two-dimensional correlation kernel as a sum of outer products y[r] x[r].
 
     Separable filters have one term. The radial 12 x 12 filters of config R have two to six, because their remaining
-    singular values are below the precision of float32 (docs/adr/0004). So no backend needs a true 2D convolution.
+    singular values are below the precision of the images (docs/adr/0004). So no backend needs a true 2D convolution.
 
     Examples:
         >>> binomial = Filter.from_taps([1, 3, 3, 1], flip=False, gain=1 / 64)
@@ -87,13 +97,14 @@ class Filter:
         return self.y, self.x
 
     @classmethod
-    def from_taps(cls, taps: ArrayLike | None, flip: bool, gain: float) -> Filter:
+    def from_taps(cls, taps: ArrayLike | None, flip: bool, gain: float, dtype: DTypeLike = "float32") -> Filter:
         """Return the kernel for `taps`.
 
         Args:
             taps: [K] separable, [Ky, Kx], or None for no filter.
             flip: correlate with the taps instead of convolving.
             gain: factor on the result.
+            dtype: of the images; terms that are negligible in it are left out.
         """
         array = np.ones([1]) if taps is None else np.asarray(taps, np.float64)
         if not flip:
@@ -102,7 +113,7 @@ class Filter:
             y, x = array[None], array[None]
         else:
             left, values, right = np.linalg.svd(array, full_matrices=False)
-            terms = max(1, int(np.sum(values > RANK_TOLERANCE * values[0])))
+            terms = max(1, int(np.sum(values > rank_tolerance(dtype) * values[0])))
             scale = np.sqrt(values[:terms, None])
             y, x = left.T[:terms] * scale, right[:terms] * scale
         return cls(np.ascontiguousarray(y * gain), np.ascontiguousarray(x))
@@ -136,8 +147,9 @@ class Resampling:
         pad: Sequence[int],
         flip_filter: bool,
         gain: float,
+        dtype: DTypeLike = "float32",
     ) -> Resampling:
-        """Check the arguments of sg3tf.ops.upfirdn2d and return its linear map.
+        """Check the arguments of sg3tf.ops.upfirdn2d and return its linear map, for images of `dtype`.
 
         Raises:
             ValueError: invalid argument; the message gives its value and the remedy.
@@ -149,7 +161,7 @@ class Resampling:
         top, bottom, left, right = (int(p) for p in pad)
         if taps is not None and (np.ndim(taps) not in (1, 2) or np.size(taps) == 0):
             raise ValueError(f"taps of shape {np.shape(taps)}: give [K], [Kh, Kw] or None")
-        kernel = Filter.from_taps(taps, flip_filter, gain)
+        kernel = Filter.from_taps(taps, flip_filter, gain, dtype)
         axis_y = Axis(up_y, down_y, top, bottom, kernel.y.shape[1])
         axis_x = Axis(up_x, down_x, left, right, kernel.x.shape[1])
         return cls((axis_y, axis_x), kernel)

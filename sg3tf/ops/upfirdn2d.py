@@ -58,7 +58,7 @@ def upfirdn2d(
         TensorShape([1, 8, 8, 3])
     """
     x = check_images(x)
-    resampling = Resampling.create(taps, up, down, pad, flip_filter, gain)
+    resampling = Resampling.create(taps, up, down, pad, flip_filter, gain, x.dtype.as_numpy_dtype)
     resampling.out_size(x.shape[1], x.shape[2])  # raises if the filter does not fit
     impl = select_backend(impl)
     return _native(x, resampling) if impl == "native" else _stock(x, resampling, impl)
