@@ -47,7 +47,7 @@ MMA = "filtered_lrelu_mma"  # on tensor cores
 MODES = {"forward": 0, "forward with mask": 1, "backward": 2}
 NETWORKS = (("stylegan3-t", 256), ("stylegan3-r", 256), ("stylegan3-t", 1024))
 CLAMP = 2.5  # far below the networks' 256, to clamp many samples; below 2.1, taps of L13 exceed float16
-RANK_TOLERANCE = 1e-9  # as in sg3tf.ops.geometry
+RANK_TOLERANCE = 1e-9  # keeps more terms of radial filters than sg3tf.ops.geometry does: an upper bound of the time
 WARM_UPS = 3
 ASLEEP_CYCLES = 4_000_000  # the timed calls queue up while the GPU sleeps
 

@@ -30,10 +30,10 @@ LOOPS = {
 SCALAR_BYTES = 64  # a shape, a counter or a seed
 
 
-def phase_graphs(**options):
-    """Return {phase: graph} of a training step in float16 on 32x32 images."""
+def phase_graphs(resolution, **options):
+    """Return {phase: graph} of a training step in float16."""
     sizes = {
-        "resolution": 32,
+        "resolution": resolution,
         "cbase": 256,
         "cmax": 16,
         "batch": 4,
@@ -52,7 +52,7 @@ def phase_graphs(**options):
 
     step._phases = {name: noting(name) for name in step._phases}
     step._update_ema = lambda decay: None
-    step.run((np.zeros([4, 32, 32, 3], np.uint8), ROTATING_LABELS[:4]))
+    step.run((np.zeros([4, resolution, resolution, 3], np.uint8), ROTATING_LABELS[:4]))
     graphs = {}
     with use_backend(training_backend()):
         for name, arrays in inputs.items():
@@ -71,7 +71,7 @@ def examine(monkeypatch, **options):
 
 @pytest.mark.slow  # traces three phases: 20 s
 def test_phases_of_config_t_stay_on_the_device(monkeypatch):
-    placements = examine(monkeypatch, cfg="stylegan3-t", aug="fixed")
+    placements = examine(monkeypatch, resolution=32, cfg="stylegan3-t", aug="fixed")
     assert set(placements) == {"G", "D", "R1"}
     for placement in placements.values():
         assert placement.without_kernel == {}
@@ -80,7 +80,7 @@ def test_phases_of_config_t_stay_on_the_device(monkeypatch):
 
 @pytest.mark.slow  # traces four phases: 30 s
 def test_only_small_tensors_of_loops_leave_the_device_in_stylegan2(monkeypatch):
-    placements = examine(monkeypatch, cfg="stylegan2", aug="fixed", augpipe="bgcfnc", pl_weight=2.0)
+    placements = examine(monkeypatch, resolution=16, cfg="stylegan2", aug="fixed", augpipe="bgcfnc", pl_weight=2.0)
     assert set(placements) == {"G", "PL", "D", "R1"}
     for placement in placements.values():
         assert placement.without_kernel == {}

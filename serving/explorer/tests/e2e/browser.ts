@@ -24,7 +24,7 @@ export async function openBrowser(): Promise<Browser> {
 
 export async function newPage(browser: Browser, options: Parameters<Browser["newPage"]>[0] = {}): Promise<Page> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, acceptDownloads: true, ...options });
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(90_000);
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
   });

@@ -60,6 +60,24 @@ async function settled(): Promise<string> {
   return picture();
 }
 
+/**
+ * The greatest difference of two pictures, in levels of 255. A page maps seeds together or one by one, and on some
+ * processors the last bits of styles depend on that.
+ */
+async function difference(one: string, other: string): Promise<number> {
+  return page.evaluate(async (urls) => {
+    const [a, b] = await Promise.all(
+      urls.map(async (url) => {
+        const image = await createImageBitmap(await (await fetch(url)).blob());
+        const context = new OffscreenCanvas(image.width, image.height).getContext("2d")!;
+        context.drawImage(image, 0, 0);
+        return context.getImageData(0, 0, image.width, image.height).data;
+      }),
+    );
+    return a!.length === b!.length ? a!.reduce((most, value, i) => Math.max(most, Math.abs(value - b![i]!)), 0) : 255;
+  }, [one, other]);
+}
+
 const picture = () => page.evaluate(() => document.querySelector<HTMLCanvasElement>(".stage canvas")!.toDataURL());
 
 async function openPanel(title: string): Promise<void> {
@@ -327,7 +345,7 @@ test("a link restores everything, in another page", async () => {
   const here = await settled();
   await page.goto("about:blank");
   await page.goto(link);
-  await expect.poll(settled, { timeout: 30000 }).toBe(here);
+  await expect.poll(async () => difference(await settled(), here), { timeout: 30000 }).toBeLessThanOrEqual(2);
   expect(await page.locator(".cards .card").count()).toBe(1);
   expect((await point()).strengths).toEqual({ pc0: 3, pc1: 1 });
 });
