@@ -59,6 +59,7 @@ def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics import Evaluation
+    from sg3tf.models import hub
     from sg3tf.models.loading import label_scale, load, resolve_network, weights_digest
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
@@ -66,7 +67,8 @@ def main(options: Any) -> None:
     with strategy.scope():
         G = load(network)
     uniform = G.config.label_dim and not options.data
-    if uniform and (G.config.label_dim == 1 or label_scale(Path(network))):
+    local = hub.fetch(network) if hub.is_address(network) else Path(network)
+    if uniform and (G.config.label_dim == 1 or label_scale(local)):
         kind = "one number" if G.config.label_dim == 1 else "standardized numbers"
         raise ValueError(f"network={options.network}: its label is {kind}; give --data, whose labels are drawn")
     labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None
