@@ -41,7 +41,9 @@ def define_network(options: flags.FlagValues) -> None:
         options,
         "Generator: portraits-32, .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL.",
     )
-    shared.define_batch(options, None, "Images at a time; does not affect the images; default: up to 8, by memory.")
+    shared.define_batch(
+        options, None, "Images at a time; does not affect the images; default: up to 8, by size and memory."
+    )
     flags.DEFINE_float(
         "timeout_s",
         None,

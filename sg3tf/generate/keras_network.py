@@ -22,6 +22,7 @@ from sg3tf.models.loading import weights_digest
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
+_GPU_MEMORY = 8 << 30  # assumed, because TensorFlow does not say how much there is
 _BATCH = 8  # faster than 2: docs/generate.md
 _SAMPLES_AT_A_TIME = 1000
 
@@ -52,8 +53,13 @@ def map_rows(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: i
 
 
 def default_batch(resolution: Resolution) -> int:
-    """Return the number of images to compute in parallel: 8, or fewer if they would take a quarter of the memory."""
+    """Return the number of images to compute in parallel: 8, or fewer if they would take a quarter of the memory.
+
+    A GPU is taken to have 8 GiB.
+    """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if tf.config.list_physical_devices("GPU"):
+        memory = min(memory, _GPU_MEMORY)
     return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * size_of(resolution).pixels), 1, _BATCH))
 
 

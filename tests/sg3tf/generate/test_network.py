@@ -124,6 +124,13 @@ def test_batches_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [default_batch(resolution) for resolution in (64, 512, 1024, 2048)] == [8, 5, 1, 1]
 
 
+def test_batches_fit_a_small_gpu_whatever_the_memory_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**25, "SC_PAGE_SIZE": 4096}[name])  # 128 GiB
+    assert default_batch(1024) == 8
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
+    assert [default_batch(resolution) for resolution in (256, 512, 1024)] == [8, 5, 1]
+
+
 @pytest.fixture(scope="module")
 def exported(generator: sg3tf.Generator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As serving.export writes it, without its trial."""
