@@ -1,4 +1,4 @@
-"""Run folders such as OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2: names, options.json, checkpoints, resuming."""
+"""Run folders such as OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2.048: names, options.json, checkpoints, resuming."""
 
 from __future__ import annotations
 

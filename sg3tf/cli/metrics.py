@@ -1,6 +1,6 @@
 """Compute metrics of a generator, and print one JSON line per metric.
 
-sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datasets/faces \\
+sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2.048 --data=datasets/faces \\
     --metrics=fid50k_full,eqt50k_int --detector_dir=detectors --batch=32
 """
 
