@@ -31,12 +31,18 @@ FLAGS_ELSEWHERE = {
     "model": "network",
     "network_pkl": "network",
     "num": "num_samples",
+    "num_steps": "steps",
+    "output": "out",
     "psi": "trunc",
     "samples": "num_samples",
+    "save_video": "video",
     "shift": "translate",
+    "styles": "layers",
+    "subset": "max_images",
     "truncation": "trunc",
     "truncation_psi": "trunc",
     "trunc_psi": "trunc",
+    "w_frames": "frames",
 }
 
 #: Flags of all programs that name local files and folders. `run` expands ~ in them, which shells do not do after "=".
