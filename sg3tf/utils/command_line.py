@@ -30,6 +30,7 @@ FLAGS_ELSEWHERE = {
     "licence": "license",
     "model": "network",
     "network_pkl": "network",
+    "noise_mode": "noise",
     "num": "num_samples",
     "num_steps": "steps",
     "output": "out",

@@ -63,6 +63,33 @@ def test_implementations_agree_within_one_level(generator: sg3tf.Generator) -> N
     np.testing.assert_allclose(images["xla"], images["native"], rtol=0, atol=1)
 
 
+def test_noise() -> None:
+    """That of an image depends only on its style vectors."""
+    G = tiny("stylegan2")
+    for variable in G.trainable_variables:
+        if variable.name == "noise_strength":
+            variable.assign(0.5)
+    const = KerasNetwork(G, "noisy", batch=3)
+    ws = const.map(Z)
+    images = {}
+    for noise in ("const", "random", "none"):
+        network = KerasNetwork(G, "noisy", batch=3)
+        network.set_noise(noise)
+        images[noise] = network.synthesize(ws)
+        np.testing.assert_array_equal(network.synthesize(ws[[7, 2]]), images[noise][[7, 2]])
+        assert (network.identity() == const.identity()) == (noise == "const")
+    np.testing.assert_array_equal(images["const"], const.synthesize(ws))
+    np.testing.assert_allclose(images["none"], to_uint8(G.synthesis(tf.constant(ws), noise="none")), atol=1)
+    for a, b in (("const", "random"), ("const", "none"), ("random", "none")):
+        assert (images[a] != images[b]).mean() > 0.1
+
+
+def test_noise_that_a_network_lacks(network: Network) -> None:
+    network.set_noise("const")
+    with pytest.raises(ValueError, match="noise=none: leave it out, as network=tiny has no noise"):
+        network.set_noise("none")
+
+
 def test_mapping(generator: sg3tf.Generator, network: Network) -> None:
     full = network.map(Z)
     np.testing.assert_allclose(full, generator.mapping(tf.constant(Z)), rtol=0, atol=1e-5)
