@@ -87,6 +87,7 @@ class StyleGANTrainer(keras.Model):
         augment_target: float | None = augment.TARGET,
         augment_kimg: float = augment.KIMG,
         ema_kimg: float | None = None,
+        ema_ramp_up: bool = True,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -110,6 +111,8 @@ class StyleGANTrainer(keras.Model):
             augment_target: target of r_t for the adaptive probability; None keeps it at augment_p.
             augment_kimg: thousands of images over which the adaptive probability can rise from 0 to 1.
             ema_kimg: half-life of the moving average, in thousands of images; default: batch * 10 / 32.
+            ema_ramp_up: shorten this half-life at the beginning, starting from 0, as for networks with random weights;
+                False keeps it, so that the average of a trained network lasts.
             seed: seed of all random numbers.
             **kwargs: further arguments of keras.Model.compile.
 
@@ -151,6 +154,7 @@ class StyleGANTrainer(keras.Model):
             aug="noaug" if augpipe is None else "fixed" if augment_target is None else "ada",
             blur_fade_nimg=blur_kimg * 1000 if blur_kimg else None,
             ema_half_life_nimg=0.0,
+            from_scratch=ema_ramp_up,
         )
         self._order = _StepOrder(self, settings, random_inputs)
         self._means = {name: keras.metrics.Mean(name=name) for name in ("loss_G", "loss_D", "r_t")}

@@ -256,9 +256,7 @@ class RunLogger:
         try:
             copy.write(folder)
         except TrainingError as error:
-            raise TrainingError(
-                f"{error}; make room and continue with --resume from {run_dir.last_checkpoint(self.run)}"
-            ) from error
+            raise TrainingError(f"{error}; make room and {run_dir.how_to_continue(self.run)}") from error
         run_dir.remove_old_checkpoints(self.run, self.options.keep_checkpoints)
 
     def on_end(self) -> None:

@@ -149,19 +149,19 @@ def _one_line_errors(run: Path, workers: Workers, data: Dataset | BatchIterator 
 
 def _describe_failure(error: OSError | tf.errors.OpError, run: Path, workers: Workers) -> str | None:
     """Message for a failure of the disk, a device or another worker; None for a bug in the program."""
-    last, summary = run_dir.last_checkpoint(run), summarize_error(error)
+    advice, summary = run_dir.how_to_continue(run), summarize_error(error)
     if isinstance(error, OSError):
         file, reason = error.filename or run, error.strerror or error
-        return f"{file}: cannot be written ({reason}); continue with --resume from {last}"
+        return f"{file}: cannot be written ({reason}); {advice}"
     if is_file_error(error):  # in TensorBoard's files; TensorFlow reports a full disk as an exhausted resource
-        return f"{run}: cannot be written ({summary}); continue with --resume from {last}"
+        return f"{run}: cannot be written ({summary}); {advice}"
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        return f"a device has too little memory ({summary}); use a smaller --batch_per_replica, or --precision=bf16"
+        return f"a device has too little memory ({summary}); with a smaller --batch_per_replica, {advice}"
     if workers.count == 1:
         return None
     return (
         f"{workers.describe_lost_workers(error)}: lost; check its log, its host and the network ({summary}); "
-        f"restart all workers with --resume=latest, from {last}"
+        f"restart all workers with --resume=latest, from {run_dir.last_checkpoint(run)}"
     )
 
 

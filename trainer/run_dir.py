@@ -1,4 +1,4 @@
-"""Run folders such as OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2: names, options.json, checkpoints, resuming."""
+"""Run folders such as OUTDIR/00003-stylegan3-t-NAME-batch32-gamma2.048: names, options.json, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -150,6 +150,12 @@ def last_checkpoint(run: Path) -> str:
     return str(found[-1]) if found else "the beginning, as there is no checkpoint yet"
 
 
+def how_to_continue(run: Path) -> str:
+    """Advice, for messages, on how to continue a run that ended."""
+    found = checkpoints(run)
+    return f"continue with --resume from {found[-1]}" if found else "repeat the command, as there is no checkpoint yet"
+
+
 def new_checkpoint(run: Path, cur_nimg: int) -> Path:
     """Folder for the checkpoint at `cur_nimg` images."""
     return run / CHECKPOINTS / f"{cur_nimg:09d}"
@@ -252,6 +258,11 @@ def resolve_resume_path(path: Path, flag: str = "resume") -> tuple[Path, Path]:
     recover_checkpoints(path)
     found = checkpoints(path)
     if not found:
+        if flag == "resume" and (path / OPTIONS).is_file():
+            raise OptionError(
+                f"--resume={path}: this run was stopped before its first checkpoint; repeat the command that started "
+                "it (out of memory: with a smaller --batch_per_replica)"
+            )
         lacks = "holds no checkpoint" if path.exists() else "does not exist"
         weights = "; to start from the weights of a .keras or .pkl file, give --init_from" if path.is_file() else ""
         raise OptionError(f"--{flag}={path}: {lacks}; give {_SOURCES[flag]}{weights}")

@@ -41,7 +41,9 @@ def define_network(options: flags.FlagValues) -> None:
         options,
         "Generator: portraits-32, .keras file, checkpoint or run folder, SavedModel, or grpc://HOST:PORT/MODEL.",
     )
-    shared.define_batch(options, None, "Images at a time; does not affect the images; default: up to 8, by memory.")
+    shared.define_batch(
+        options, None, "Images at a time; does not affect the images; default: up to 8, by size and memory."
+    )
     flags.DEFINE_float(
         "timeout_s",
         None,
@@ -98,6 +100,18 @@ def define_trajectory(options: flags.FlagValues) -> None:
     define_fps(options)
 
 
+def define_noise(options: flags.FlagValues) -> None:
+    """Define --noise."""
+    flags.DEFINE_enum(
+        "noise",
+        "const",
+        ("const", "random", "none"),
+        "Noise of the layers of StyleGAN2 and other networks with noise: the stored one, one that each image gets from "
+        "its style vectors, or none.",
+        flag_values=options,
+    )
+
+
 def define_save_latents(options: flags.FlagValues) -> None:
     """Define --save_latents."""
     flags.DEFINE_string(
@@ -148,6 +162,8 @@ def network_from_flags(options: Any) -> Network:
         _require_no_truncation(options)
     connection = {name: options[name].value for name in _CONNECTION if options[name].value is not None}
     network = open_network(options.network, options.batch, **connection)
+    if "noise" in options:
+        network.set_noise(options.noise)
     cutoff = options.trunc_cutoff if "trunc_cutoff" in options else None
     if cutoff is not None and cutoff > network.num_ws:
         raise ValueError(f"trunc_cutoff={cutoff}: network={network.name} has {network.num_ws} style vectors")

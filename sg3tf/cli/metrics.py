@@ -1,14 +1,16 @@
 """Compute metrics of a generator, and print one JSON line per metric.
 
-sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2 --data=datasets/faces \\
+sg3tf metrics --network=runs/00000-stylegan3-t-faces-batch32-gamma2.048 --data=datasets/faces \\
     --metrics=fid50k_full,eqt50k_int --detector_dir=detectors --batch=32
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +34,21 @@ if TYPE_CHECKING:
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
     shared.define_network(options)
-    shared.define_data(options, "Data set with real images, and labels for generated images.")
+    shared.define_data(
+        options,
+        "Data set with real images, and labels for generated images; default, if a metric needs real images: that of "
+        "the network's run.",
+    )
     shared.define_detector_dir(options, "Folder with the detector networks; see docs/detectors.md.")
     shared.define_num_samples(options, None, "Number of generated images; default: as for published values.")
     shared.define_batch(options, 8, "Batch size on each device.")
     shared.define_seed(options, "Seed of latents, labels, transforms and subsets.")
     shared.define_out(options, "File to which the printed lines are also appended.", required=False)
     flags.DEFINE_list(
-        "metrics", None, f"Metrics to compute: {', '.join(METRIC_NAMES)}.", required=True, flag_values=options
+        "metrics",
+        ["swd", "kid_scattering"],
+        f"Metrics to compute: {', '.join(METRIC_NAMES)}.",
+        flag_values=options,
     )
     flags.DEFINE_string(
         "class",
@@ -59,14 +68,18 @@ def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help does not load TensorFlow.
     from sg3tf.metrics import Evaluation
+    from sg3tf.models import hub
     from sg3tf.models.loading import label_scale, load, resolve_network, weights_digest
 
     network = resolve_network(options.network)  # resolve once, because a run may still be training
     strategy = _all_devices()
     with strategy.scope():
         G = load(network)
+    local = hub.fetch(network) if hub.is_address(network) else Path(network)
+    if options.data is None:
+        options.data = _data_of_run(options.metrics, local)
     uniform = G.config.label_dim and not options.data
-    if uniform and (G.config.label_dim == 1 or label_scale(Path(network))):
+    if uniform and (G.config.label_dim == 1 or label_scale(local)):
         kind = "one number" if G.config.label_dim == 1 else "standardized numbers"
         raise ValueError(f"network={options.network}: its label is {kind}; give --data, whose labels are drawn")
     labels = uniform_classes(G.config.label_dim, options.seed) if uniform else None
@@ -91,6 +104,25 @@ def main(options: Any) -> None:
             print(line, flush=True)
             if options.out:
                 append_line(Path(options.out), line)
+
+
+def _data_of_run(names: Sequence[str], network: Path) -> str | None:
+    """Path of the data that the network's run was trained on, if a metric compares with it and it is still there."""
+    from sg3tf.metrics.registry import METRICS, FeatureMetric
+    from sg3tf.models.run_folder import OPTIONS, run_of
+
+    kinds = [METRICS[name].kind for name in names if name in METRICS]
+    run = run_of(network.absolute())
+    if run is None or not any(isinstance(kind, FeatureMetric) and kind.max_real for kind in kinds):
+        return None
+    try:
+        data = json.loads((run / OPTIONS).read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if not isinstance(data, str) or not Path(data).is_absolute() or not Path(data).exists():  # older runs: relative
+        return None
+    print(f"--data={data}, as in {run / OPTIONS}", file=sys.stderr)
+    return data
 
 
 def _data(options: Any, config: Any) -> str | Images | None:

@@ -20,6 +20,7 @@ from absl import flags
 
 from sg3tf.convert.official_network import NETWORKS, OfficialNetwork, UnsupportedNetworkError
 from sg3tf.latents import labels_in_turn, z_from_seeds
+from sg3tf.models import hub
 from sg3tf.models.configs import ConfigError, DiscriminatorConfig
 from sg3tf.utils import flags as shared
 from sg3tf.utils.files import atomic_directory, digest_file
@@ -211,7 +212,7 @@ def define_flags(options: flags.FlagValues) -> None:
     shared.define_network(
         options,
         "Pickle to convert, from stylegan3, stylegan2-ada-pytorch, stylegan2-ada, stylegan2 or stylegan, or torch.save "
-        "file with StyleGAN2 state dicts g_ema, g and d.",
+        "file with StyleGAN2 state dicts g_ema, g and d; or https://HOST/NAME.pkl#sha256=DIGEST.",
     )
     shared.define_outdir(
         options, "Folder to write, which must not exist: NAME.keras for each network, and metadata.json."
@@ -235,7 +236,8 @@ def main(options: flags.FlagValues) -> None:
         raise ValueError(f"--names={','.join(options.names)}: give some of {', '.join(NETWORKS)}")
     if options.parity and "G_ema" not in options.names:
         raise ValueError("--parity compares images of G_ema: add it to --names")
-    folder = convert_pickle(options.network, options.outdir, options.names, options.license, options.parity)
+    path = hub.fetch(options.network) if hub.is_address(options.network) else Path(options.network)
+    folder = convert_pickle(path, options.outdir, options.names, options.license, options.parity)
     for name, reason in json.loads((folder / "metadata.json").read_text())["skipped"].items():
         print(f"{name} is skipped: {reason}", file=sys.stderr)
     print(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ FORMATS = ("shards", "ffhq")
 
 #: (width, height) of the area that crop "wide" keeps.
 DEFAULT_ASPECT = (4, 3)
+
+#: Errors of a disk or a mounted share, not of one file.
+_OF_DISKS = (errno.EIO, errno.ENODEV, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT)
 
 #: Note about an image, besides those of sg3tf.image_files.
 ENLARGED = "smaller than the resolution, enlarged"
@@ -218,7 +222,11 @@ class Converted:
 def convert(
     config: BuildConfig, read: Callable[[str], Image.Image], spec: LabelSpec, entry: tuple[str, Label]
 ) -> Converted:
-    """Convert one image to records; runs in worker processes."""
+    """Convert one image to records; runs in worker processes.
+
+    Raises:
+      DataError: the disk fails; the image may be intact.
+    """
     name, label = entry
     try:
         with pixel_limit(config.max_megapixels):
@@ -228,6 +236,10 @@ def convert(
             name, label, [], error=f"has more than {config.max_megapixels:g} million pixels; raise --max_megapixels"
         )
     except OSError as error:  # without the file name, so that equal reasons are counted together
+        if error.errno in _OF_DISKS:
+            raise DataError(
+                f"{name}: cannot be read ({error.strerror}); check the disk or the mounted share, and build again"
+            ) from error
         return Converted(name, label, [], error=error.strerror or f"{error}" or type(error).__name__)
     except Exception as error:  # Pillow raises many types for damaged files
         return Converted(name, label, [], error=f"{error}" or type(error).__name__)

@@ -7,8 +7,10 @@ no longer than a batch (docs/generate.md).
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from sg3tf.models.loading import weights_digest
 from sg3tf.utils.resolution import Resolution, image_shape, size_of
 
 _BYTES_PER_PIXEL = 1600  # of one image's activations: 1.6 GB at 1024 x 1024
+_GPU_MEMORY = 8 << 30  # assumed, because TensorFlow does not say how much there is
 _BATCH = 8  # faster than 2: docs/generate.md
 _SAMPLES_AT_A_TIME = 1000
 
@@ -52,8 +55,13 @@ def map_rows(function: Callable[..., tf.Tensor], row: tf.TensorSpec, parallel: i
 
 
 def default_batch(resolution: Resolution) -> int:
-    """Return the number of images to compute in parallel: 8, or fewer if they would take a quarter of the memory."""
+    """Return the number of images to compute in parallel: 8, or fewer if they would take a quarter of the memory.
+
+    A GPU is taken to have 8 GiB.
+    """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if tf.config.list_physical_devices("GPU"):
+        memory = min(memory, _GPU_MEMORY)
     return int(np.clip(memory // 4 // (_BYTES_PER_PIXEL * size_of(resolution).pixels), 1, _BATCH))
 
 
@@ -87,11 +95,11 @@ class KerasNetwork(Network):
             channels=config.image_channels,
             supports_transform=G.supports_transform,
         )
-        self._generator = G
+        self._generator, self._noise = G, "const"
         ws = tf.TensorSpec([self.num_ws, self.w_dim], tf.float32)
-        image = tf.TensorSpec(image_shape(self.resolution, self.channels), tf.float32)
+        self._image = tf.TensorSpec(image_shape(self.resolution, self.channels), tf.float32)
         self._map_single = map_rows(G.mapping, ws, self.batch)
-        self._synthesize_single = map_rows(G.synthesis, image, self.batch)
+        self._synthesize_single = map_rows(G.synthesis, self._image, self.batch)
 
     @property
     def generator(self) -> Generator:
@@ -101,7 +109,15 @@ class KerasNetwork(Network):
     def identity(self) -> str:
         """Return the digest of configuration and weights, with the precision unless it is float32."""
         policy = self._generator.dtype_policy.name
-        return weights_digest(self._generator) + ("" if policy == "float32" else f" {policy}")
+        noise = "" if self._noise == "const" else f" noise={self._noise}"
+        return weights_digest(self._generator) + ("" if policy == "float32" else f" {policy}") + noise
+
+    def set_noise(self, noise: str) -> None:
+        if noise != "const" and not self._generator.supports_noise:
+            raise ValueError(f"noise={noise}: leave it out, as network={self.name} has no noise")
+        self._noise = noise
+        synthesis = partial(self._generator.synthesis, noise="none") if noise == "none" else self._generator.synthesis
+        self._synthesize_single = map_rows(synthesis, self._image, self.batch)
 
     def _map(self, z: FloatArray, label: FloatArray | None) -> FloatArray:
         return self._map_single(z=z, label=label)
@@ -110,7 +126,8 @@ class KerasNetwork(Network):
         return np.asarray(self._generator.mapping_network.w_avg)
 
     def _synthesize(self, ws: FloatArray, transform: FloatArray | None) -> ByteArray:
-        images = self._synthesize_single(ws=ws, transform=transform)
+        noise = _noise_seeds(ws) if self._noise == "random" else None
+        images = self._synthesize_single(ws=ws, transform=transform, noise=noise)
         if not np.isfinite(images).all():
             raise FloatingPointError(
                 f"network={self.name}: images are not finite; use another network or other latents"
@@ -123,3 +140,9 @@ class KerasNetwork(Network):
         parts = [slice(start, start + _SAMPLES_AT_A_TIME) for start in range(0, len(z), _SAMPLES_AT_A_TIME)]
         mapping = self._generator.mapping_network
         return np.concatenate([mapping(z[part], label=None if labels is None else labels[part]) for part in parts])
+
+
+def _noise_seeds(ws: FloatArray) -> NDArray[np.int32]:
+    """Seeds of the noise of each image, int32 [N, 2], from its style vectors, so that it does not depend on others."""
+    digests = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()[:8] for row in ws]
+    return np.frombuffer(b"".join(digests), np.int32).reshape(-1, 2) & 0x7FFFFFFF

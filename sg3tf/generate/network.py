@@ -182,6 +182,21 @@ class Network(abc.ABC):
                 "ablations B to H can; leave out --rotate, --translate and --transform"
             )
 
+    def set_noise(self, noise: str) -> None:
+        """Set the noise that the layers of StyleGAN2 add.
+
+        Args:
+            noise: "const" for the stored noise, "random" for noise that depends on the style vectors, or "none".
+
+        Raises:
+            ValueError: the network has no noise, or cannot change it.
+        """
+        if noise != "const":
+            raise ValueError(
+                f"noise={noise}: network={self.name} draws its stored noise, if it has any; give a .keras file or a "
+                "run folder"
+            )
+
     def _in_batches(
         self, function: Callable[..., NDArray[Any]], inputs: NDArray[Any], optional: NDArray[Any] | None
     ) -> Iterator[NDArray[Any]]:

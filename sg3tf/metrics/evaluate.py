@@ -177,10 +177,12 @@ def _smallest_side(kind: EquivarianceMetric | PathLengthMetric | FeatureMetric) 
 
 def _image_counts(metric: Metric, kind: FeatureMetric, data: Images | None, num_samples: int | None) -> list[int]:
     """Number of generated images and, if used, of real images."""
-    counts = [num_samples or metric.num_samples]
-    if data is not None and kind.max_real:
-        counts.append(min(len(data), counts[0] if kind.match_num_real else kind.max_real))
-    return counts
+    count = num_samples or metric.num_samples
+    if data is None or not kind.max_real:
+        return [count]
+    if kind.match_num_real:
+        return [min(count, len(data))] * 2
+    return [count, min(len(data), kind.max_real)]
 
 
 # --- Computation ------------------------------------------------------------------------------------------------------
@@ -404,7 +406,10 @@ class Evaluation:
         return counts[1] if len(counts) > 1 else 0
 
     def _samples(self, name: str) -> Samples:
-        count = self._num_samples or METRICS[name].num_samples
+        metric = METRICS[name]
+        count = self._num_samples or metric.num_samples
+        if isinstance(metric.kind, FeatureMetric):
+            count = _image_counts(metric, metric.kind, self.data, self._num_samples)[0]
         return Samples(count, self._G.config.z_dim, self._seed, self.labels)
 
     def _warn_of_bias(self) -> None:

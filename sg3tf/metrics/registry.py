@@ -43,7 +43,8 @@ class FeatureMetric:
         compute: (statistic of real images or None, statistic of generated images, rng) -> values.
         max_real: use at most the first this many real images; ALL for all.
         min_images: minimum number of images, both real and generated.
-        match_num_real: use as many real images as generated ones, spread over the data, instead of the first ones.
+        match_num_real: use as many real images as generated ones, spread over the data, instead of the first ones, and
+            generate at most as many as there are.
 
     Examples:
         >>> METRICS["fid50k_full"].kind.request(70_000)

@@ -137,7 +137,10 @@ def _digest_in(address: str) -> str:
     url, _, fragment = address.partition("#")
     digest = _DIGEST.fullmatch(fragment)
     if not digest:
-        raise ValueError(f"{address}: the digest is missing; give {url}#sha256= and 64 hexadecimal digits")
+        raise ValueError(
+            f"{address}: the digest is missing; give {url}#sha256= and 64 hexadecimal digits, or download the file and "
+            "give its path"
+        )
     return digest[1].lower()
 
 

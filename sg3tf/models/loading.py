@@ -23,6 +23,8 @@ from sg3tf.utils.label_scale import LabelScale
 
 Model = TypeVar("Model", bound=keras.Model)
 
+_OF_PYTORCH = (".pkl", ".pt", ".pth")
+
 
 def load(path: str | os.PathLike[str]) -> Generator:
     """Load the generator stored at `path`.
@@ -70,6 +72,11 @@ def load_model(file: Path, kind: type[Model]) -> Model:
     """
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
+    if file.suffix in _OF_PYTORCH:
+        raise ValueError(
+            f"{file}: not a .keras file; convert it with sg3tf convert from-pickle --network={file} --outdir=FOLDER, "
+            "and give FOLDER/G_ema.keras"
+        )
     try:
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras raises many types for files of other formats

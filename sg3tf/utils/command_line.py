@@ -16,8 +16,8 @@ from absl import flags
 from sg3tf.utils import extras, files, startup_notices
 from sg3tf.utils.startup_notices import DEBUG
 
-#: Errors by users, files and connections, diverging computations, and missing optional packages.
-FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, flags.Error)
+#: Errors by users, files and connections, diverging computations, lack of memory, and missing optional packages.
+FORESEEN = (ValueError, OSError, ArithmeticError, ImportError, MemoryError, flags.Error)
 
 #: Flags of other StyleGAN programs, and of unreleased versions of these, with their names here.
 FLAGS_ELSEWHERE = {
@@ -30,13 +30,20 @@ FLAGS_ELSEWHERE = {
     "licence": "license",
     "model": "network",
     "network_pkl": "network",
+    "noise_mode": "noise",
     "num": "num_samples",
+    "num_steps": "steps",
+    "output": "out",
     "psi": "trunc",
     "samples": "num_samples",
+    "save_video": "video",
     "shift": "translate",
+    "styles": "layers",
+    "subset": "max_images",
     "truncation": "trunc",
     "truncation_psi": "trunc",
     "trunc_psi": "trunc",
+    "w_frames": "frames",
 }
 
 #: Flags of all programs that name local files and folders. `run` expands ~ in them, which shells do not do after "=".
@@ -116,11 +123,14 @@ def run(
                 raise
             raise ValueError(" ".join(f"--{flag} is missing: {options[flag].help}" for flag in missing)) from error
         _expand_paths(options)
-        if positional:
-            return main(options, rest)
-        if rest:
+        if rest and not positional:
             raise ValueError(f"unexpected argument {rest[0]!r}: options are written --name=value")
-        return main(options)
+        try:
+            return main(options, rest) if positional else main(options)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise MemoryError(_out_of_memory(options)) from error
 
     return exit_status(name, parse_and_run, foreseen)
 
@@ -204,6 +214,20 @@ def _unknown_flag(name: str, options: flags.FlagValues) -> str:
     nearest = [FLAGS_ELSEWHERE.get(spelled, "")] + difflib.get_close_matches(spelled, list(options), n=1)
     known = [flag for flag in nearest if flag in options]
     return f"unknown flag --{name}; " + (f"did you mean --{known[0]}?" if known else "--help lists the flags")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return True for tf.errors.ResourceExhaustedError, unless it is about a disk; TensorFlow may not be imported."""
+    return type(error).__name__ == "ResourceExhaustedError" and not is_file_error(error)
+
+
+def _out_of_memory(options: flags.FlagValues) -> str:
+    remedy = "use a machine with more, or a smaller network"
+    for name in ("batch_per_replica", "batch"):
+        if name in options and options[name].value != 1:
+            remedy = f"use a smaller --{name}, such as 1"
+            break
+    return f"too little memory on the device; {remedy}"
 
 
 def _print_line(name: str, message: str) -> None:

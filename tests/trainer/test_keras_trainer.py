@@ -92,6 +92,19 @@ def test_average_follows_and_can_be_used_after_each_epoch(fitted):
     np.testing.assert_array_equal(trainer.predict(np.ones([2, 512]), verbose=0), shown[1])
 
 
+@pytest.mark.parametrize("ramp_up", [True, False])
+def test_the_average_of_a_trained_network_lasts_without_a_ramp_up(ramp_up):
+    """By default, the first step overwrites it with G. Otherwise it keeps 0.5 ** (8 / 8000) = 0.9993 of itself."""
+    trainer = make_trainer(ema_kimg=8.0, ema_ramp_up=ramp_up, augpipe=None)
+    trainer.G_ema.set_weights(Generator.from_preset("stylegan3-t", **SIZE).get_weights())  # others than those of G
+    before = weights_of(trainer.G_ema)
+    trainer.fit(tf.data.Dataset.from_tensors(images_of(BATCH)), verbose=0)
+    for average, kept, now in zip(weights_of(trainer.G_ema), before, weights_of(trainer.G), strict=True):
+        expected = now if ramp_up else kept + (1 - 0.5 ** (8 / 8000)) * (now - kept)
+        rounding = 1e-6 * max(1.0, np.abs(kept).max(initial=0), np.abs(now).max(initial=0))
+        np.testing.assert_allclose(average, expected, rtol=0, atol=rounding)
+
+
 def test_augmentation_adapts(fitted):
     """Its target of -1 is always exceeded: after 4 steps p moves by 4 * 8 images of 100."""
     _, history, _, _ = fitted

@@ -79,10 +79,14 @@ def test_one_line_with_the_remedy(run, error, words):
     message = str(failure.value)
     assert [word for word in words if word not in message] == []
     assert "\n" not in message
-    if "memory (" in message:
-        assert "--batch_per_replica" in message
-    else:
-        assert message.endswith(str(run / "checkpoints" / "000000016"))
+    assert message.endswith(str(run / "checkpoints" / "000000016"))
+
+
+def test_before_the_first_checkpoint_the_command_is_to_be_repeated(tmp_path):
+    with pytest.raises(TrainingError) as failure, loop._one_line_errors(tmp_path, Workers(1)):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+    advice = "with a smaller --batch_per_replica, repeat the command, as there is no checkpoint yet"
+    assert str(failure.value) == f"a device has too little memory (OOM when allocating); {advice}"
 
 
 def test_an_image_that_cannot_be_read_ends_a_run_that_can_go_on(faces, tmp_path, monkeypatch):

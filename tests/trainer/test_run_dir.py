@@ -219,6 +219,14 @@ def test_resume_path_without_a_checkpoint_is_refused(tmp_path, there):
         run_dir.resolve_resume_path(path)
 
 
+def test_resume_path_of_a_run_without_a_checkpoint_gives_the_remedy(tmp_path):
+    run = run_dir.create(tmp_path, PLAIN)
+    with pytest.raises(OptionError, match="stopped before its first checkpoint; repeat the command that started it"):
+        run_dir.resolve_resume_path(run)
+    with pytest.raises(OptionError, match=f"--init_from={run}: holds no checkpoint; give"):
+        run_dir.resolve_resume_path(run, "init_from")
+
+
 def test_resume_path_of_a_file_names_the_flag_for_weights(tmp_path):
     """As the official code is given --resume=x.pkl, where it starts a new run."""
     path = tmp_path / "x.pkl"

@@ -16,6 +16,7 @@ from sg3tf.images import enlarge
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     drawing_flags.define_latents(options, seeds="0-63")
+    drawing_flags.define_noise(options)
     drawing_flags.define_picture(options, "PNG file to write.")
     DEFINE_integer(
         "columns",

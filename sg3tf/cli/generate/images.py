@@ -22,6 +22,7 @@ from sg3tf.version import __version__
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     drawing_flags.define_latents(options, seeds="0-15")
+    drawing_flags.define_noise(options)
     shared.define_outdir(options, "Folder for seed0000.png and so on.")
 
 

@@ -21,6 +21,7 @@ _STRIP_FRAMES = 8  # from each keyframe to the next, in a .png file
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     drawing_flags.define_trajectory(options)
+    drawing_flags.define_noise(options)
     DEFINE_string(
         "grid", "1x1", "Videos side by side, COLUMNSxROWS; the seeds are divided among them.", flag_values=options
     )

@@ -17,6 +17,7 @@ from sg3tf.utils import flags as shared
 def define_flags(options: FlagValues) -> None:
     """Define the flags of this command."""
     drawing_flags.define_network(options)
+    drawing_flags.define_noise(options)
     shared.define_truncation(options)
     shared.define_transform(options)
     shared.define_seeds(options, "0-7", "Seeds and ranges, one per row: 0-7,85.")

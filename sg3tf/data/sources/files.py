@@ -24,7 +24,8 @@ from sg3tf.data.sources.source import Source
 from sg3tf.image_files import is_image, open_image
 
 LABELS_FILE = "dataset.json"
-_NOT_DECODED = {"MPEG", "HDF5", "GRIB", "BUFR"}  # formats that Pillow recognizes and cannot read
+#: Formats that Pillow recognizes and cannot read, and vector graphics.
+_NOT_DECODED = {"MPEG", "HDF5", "GRIB", "BUFR", "EPS", "WMF"}
 _BYTES_PER_PIXEL = 8  # four channels of 16 bits
 _LEAST_LIMIT = 2**26  # of a file's size in bytes
 
@@ -228,7 +229,7 @@ def count_images(folder: Path, most: int) -> int:
 
 
 def _endings() -> set[str]:
-    """Return the endings of files that Pillow reads."""
+    """Return the endings of picture files that Pillow reads."""
     readable = Image.registered_extensions().items()
     return {ending for ending, name in readable if name in Image.OPEN and name not in _NOT_DECODED}
 

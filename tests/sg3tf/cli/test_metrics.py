@@ -102,6 +102,28 @@ def test_a_run_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert (line["kimg"], line["network"]) == (7, str(tmp_path))
 
 
+def test_the_data_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Used for metrics that compare with real images; --data= turns them off."""
+    seen = []
+
+    class Seen(Measured):
+        def __init__(self, names: list[str], G: Any, data: Any, **_: Any) -> None:
+            seen.append((names, data))
+
+    monkeypatch.setattr("sg3tf.metrics.Evaluation", Seen)
+    command = ["metrics", f"--network={saved(tmp_path / 'network-snapshot-000007.keras', 'stylegan2')}"]
+    (tmp_path / "faces").mkdir()
+    faces, moved = str(tmp_path / "faces"), str(tmp_path / "moved")
+    for recorded in (faces, moved, "faces"):
+        (tmp_path / "options.json").write_text(json.dumps({"data": recorded}))
+        assert console.main(command) == 0
+        assert (f"--data={faces}, as in {tmp_path / 'options.json'}" in capsys.readouterr().err) == (recorded == faces)
+    (tmp_path / "options.json").write_text(json.dumps({"data": faces}))
+    assert console.main([*command, "--data="]) == console.main([*command, "--metrics=ppl2_wend"]) == 0
+    default = ["swd", "kid_scattering"]
+    assert seen == [(default, faces), *[(default, None)] * 3, (["ppl2_wend"], None)]
+
+
 @pytest.mark.slow
 def test_command(tmp_path: Path):
     network = saved(tmp_path / "network-snapshot-000200_016.keras", "stylegan3-t", label_dim=2)

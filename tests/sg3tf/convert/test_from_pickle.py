@@ -13,9 +13,11 @@ import keras
 import numpy as np
 import pytest
 
+from sg3tf.cli import main as console
 from sg3tf.convert.from_pickle import convert_pickle
 from sg3tf.convert.official_network import UnsupportedNetworkError
 from sg3tf.convert.weights import ParameterMismatchError, to_arrays
+from sg3tf.models import hub
 from sg3tf.models.loading import load
 from tests.conftest import Golden
 from tests.helpers.numerics import nchw, nhwc, relative_error
@@ -50,6 +52,17 @@ def test_golden_images(name: str, golden: Golden, tmp_path: Path) -> None:
     assert metadata["networks"]["G_ema"]["training_set_options"] == data_options
     assert metadata["networks"]["G_ema"]["options"] == OPTIONS[name]
     assert metadata["networks"]["G_ema"]["config"]["resolution"] == 32
+
+
+def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["convert", "from-pickle", "--network=https://host/x.pkl", f"--outdir={tmp_path / 'out'}"]
+    assert console.main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "https://host/x.pkl: the digest is missing" in line and line.endswith("download the file and give its path")
+    (tmp_path / "x.pkl").write_bytes(b"")
+    monkeypatch.setattr(hub, "fetch", lambda address: tmp_path / "x.pkl")
+    assert console.main(command) == 1
+    assert f"{tmp_path / 'x.pkl'}: " in capsys.readouterr().err
 
 
 def assert_same(actual: dict[str, Any], expected: dict[str, Any]) -> None:

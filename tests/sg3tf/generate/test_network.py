@@ -63,6 +63,33 @@ def test_implementations_agree_within_one_level(generator: sg3tf.Generator) -> N
     np.testing.assert_allclose(images["xla"], images["native"], rtol=0, atol=1)
 
 
+def test_noise() -> None:
+    """That of an image depends only on its style vectors."""
+    G = tiny("stylegan2")
+    for variable in G.trainable_variables:
+        if variable.name == "noise_strength":
+            variable.assign(0.5)
+    const = KerasNetwork(G, "noisy", batch=3)
+    ws = const.map(Z)
+    images = {}
+    for noise in ("const", "random", "none"):
+        network = KerasNetwork(G, "noisy", batch=3)
+        network.set_noise(noise)
+        images[noise] = network.synthesize(ws)
+        np.testing.assert_array_equal(network.synthesize(ws[[7, 2]]), images[noise][[7, 2]])
+        assert (network.identity() == const.identity()) == (noise == "const")
+    np.testing.assert_array_equal(images["const"], const.synthesize(ws))
+    np.testing.assert_allclose(images["none"], to_uint8(G.synthesis(tf.constant(ws), noise="none")), atol=1)
+    for a, b in (("const", "random"), ("const", "none"), ("random", "none")):
+        assert (images[a] != images[b]).mean() > 0.1
+
+
+def test_noise_that_a_network_lacks(network: Network) -> None:
+    network.set_noise("const")
+    with pytest.raises(ValueError, match="noise=none: leave it out, as network=tiny has no noise"):
+        network.set_noise("none")
+
+
 def test_mapping(generator: sg3tf.Generator, network: Network) -> None:
     full = network.map(Z)
     np.testing.assert_allclose(full, generator.mapping(tf.constant(Z)), rtol=0, atol=1e-5)
@@ -122,6 +149,13 @@ def test_images_that_are_not_finite(network: Network) -> None:
 def test_batches_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**21, "SC_PAGE_SIZE": 4096}[name])  # 8 GiB
     assert [default_batch(resolution) for resolution in (64, 512, 1024, 2048)] == [8, 5, 1, 1]
+
+
+def test_batches_fit_a_small_gpu_whatever_the_memory_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**25, "SC_PAGE_SIZE": 4096}[name])  # 128 GiB
+    assert default_batch(1024) == 8
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
+    assert [default_batch(resolution) for resolution in (256, 512, 1024)] == [8, 5, 1]
 
 
 @pytest.fixture(scope="module")

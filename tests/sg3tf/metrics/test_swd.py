@@ -140,6 +140,14 @@ def test_real_images_are_spread_over_the_data_and_as_many_as_the_generated_ones(
     ]
 
 
+def test_no_more_images_are_generated_than_there_are_real_ones():
+    data = ArrayImages(images(5, 16))
+    results = [*Evaluation(["swd", "kid_scattering"], Colors(), data, num_samples=8)]
+    assert [(result.num_samples, result.num_real) for result in results] == [(5, 5), (5, 5)]
+    same = [*Evaluation(["swd", "kid_scattering"], Colors(), data, num_samples=5)]
+    assert [result.values for result in results] == [result.values for result in same]
+
+
 def test_needs_no_files():
     values = compute(["swd", "kid_scattering"], Colors(), ArrayImages(images(8, 16)), num_samples=8)
     assert set(values) == {"swd", "kid_scattering"} and values["swd"] > 100

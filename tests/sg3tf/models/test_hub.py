@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -29,6 +29,20 @@ from sg3tf.models.provenance import training_metrics, training_provenance
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TINY = {"channel_base": 32, "channel_max": 4, "z_dim": 6, "w_dim": 4, "label_dim": 2}
+
+
+class NoMetrics:
+    """Stands for sg3tf.metrics.Evaluation, without metrics."""
+
+    data: Any = None
+    labels: Any = None
+    detectors: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *_: Any, labels: Any, **__: Any) -> None:
+        NoMetrics.labels = labels
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +113,18 @@ def test_a_repository(generator: Any, cache: Path, tmp_path: Path) -> None:
     assert open_network("hf://user/cats").classes == ("tabby", "manx")
     expected = {"training_kimg": 7.0, "data_name": "cats", "data_digest": "abc", "source": "hf://user/cats"}
     assert training_provenance("hf://user/cats") == {**expected, "classes": ["tabby", "manx"]}
+
+
+def test_metrics_of_a_repository(generator: Any, cache: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """Classes are drawn for a network with classes, and refused for one with standardized numbers."""
+    monkeypatch.setattr("sg3tf.metrics.Evaluation", NoMetrics)
+    store(cache, "generator.keras", saved(generator, tmp_path))
+    command = ["metrics", "--network=hf://user/cats@v1", "--metrics=swd"]
+    assert console.main(command) == 0
+    assert NoMetrics.labels.origin == "uniform classes"
+    store(cache, "label_scale.json", b'{"mean": [1, 2], "std": [3, 4]}')
+    assert console.main(command) == 1
+    assert "its label is standardized numbers; give --data" in capsys.readouterr().err
 
 
 def test_the_unzipped_form(generator: Any, cache: Path, tmp_path: Path) -> None:

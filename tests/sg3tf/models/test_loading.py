@@ -75,6 +75,12 @@ def test_the_discriminator_beside_a_network_or_the_target_of_its_link(tmp_path):
     assert find_discriminator(link) == tmp_path / "links" / "cats-discriminator.keras"
 
 
+def test_an_official_pickle_names_the_command_that_converts_it(tmp_path):
+    touch(tmp_path, "ffhq.pkl")
+    with pytest.raises(ValueError, match=r"ffhq\.pkl: not a \.keras file; convert it with sg3tf convert from-pickle"):
+        loading.load(tmp_path / "ffhq.pkl")
+
+
 def test_label_files_of_another_network_do_not_stay(tmp_path):
     file = tmp_path / "a.keras"
     file.touch()

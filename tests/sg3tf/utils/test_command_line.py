@@ -86,6 +86,7 @@ class TrainingError(RuntimeError):
         (RuntimeError("file write failed: errno = 28, error message = 'No space left on device'"), 1, "file write"),
         (ModuleNotFoundError("plots need matplotlib"), 1, "plots need matplotlib"),
         (FloatingPointError("the loss is nan"), 1, "the loss is nan"),
+        (MemoryError("Unable to allocate 1.00 TiB"), 1, "Unable to allocate 1.00 TiB"),
         (TrainingError("stopped"), 1, "stopped"),
         (ValueError(), 1, "ValueError"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -108,6 +109,24 @@ def test_foreseen_errors(
     monkeypatch.setenv("SG3TF_DEBUG", "1")
     with pytest.raises(type(error)):
         command_line.exit_status("sg3tf draw", fail, (TrainingError,))
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's, which need not be imported."""
+
+
+def test_a_device_without_enough_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def main(options: flags.FlagValues) -> None:
+        raise ResourceExhaustedError("{{function_node x}} OOM when allocating tensor\nmore")
+
+    assert run(main, "--network=x") == run(main, "--network=x", "--batch=1") == 1
+    problem = "sg3tf draw: too little memory on the device"
+    remedies = ["use a smaller --batch, such as 1", "use a machine with more, or a smaller network"]
+    assert capsys.readouterr().err.splitlines() == [f"{problem}; {remedy}" for remedy in remedies]
+    monkeypatch.setenv("SG3TF_DEBUG", "1")
+    with pytest.raises(MemoryError) as raised:
+        run(main, "--network=x")
+    assert isinstance(raised.value.__cause__, ResourceExhaustedError)
 
 
 def test_unforeseen_errors_are_raised() -> None:

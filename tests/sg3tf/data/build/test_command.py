@@ -543,3 +543,15 @@ def test_files_that_may_not_be_read_are_counted_together(
     monkeypatch.setattr("sg3tf.data.sources.files.read_file", refuse)
     report = build(image_folder, tmp_path / "x", BuildConfig(8))
     assert "skipped: 2: Permission denied, e.g. bee/2.png" in report.lines()
+
+
+def test_a_disk_that_fails_ends_the_build(tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the data set would lack intact images."""
+
+    def fail(path: Path, name: str) -> bytes:
+        raise OSError(5, "Input/output error", str(path / name))
+
+    monkeypatch.setattr("sg3tf.data.sources.files.read_file", fail)
+    with pytest.raises(DataError, match=r"ant/0\.png: cannot be read \(Input/output error\); check the disk"):
+        build(image_folder, tmp_path / "x", BuildConfig(8))
+    assert not (tmp_path / "x").exists()

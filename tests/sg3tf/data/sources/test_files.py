@@ -132,13 +132,13 @@ def test_images_without_a_known_ending_are_found_by_their_content(tmp_path: Path
 
 
 def test_videos_are_no_images(tmp_path: Path) -> None:
-    """Pillow recognizes MPEG and HDF5, but cannot read them."""
+    """Pillow recognizes MPEG and HDF5, but cannot read them; EPS and WMF are vector graphics."""
     source = folder_of(tmp_path / "a", "0.png")
-    for name in ("clip.mpg", "table.h5"):
+    for name in ("clip.mpg", "table.h5", "logo.eps", "logo.wmf"):
         (source / name).write_bytes(b"\x00\x00\x01\xb3 and more")
     found = find_source(source)
     assert [name for name, _ in found.entries] == ["0.png"]
-    assert found.remarks == ("other files left out: 2, e.g. clip.mpg",)
+    assert found.remarks == ("other files left out: 4, e.g. clip.mpg",)
 
 
 def test_a_foreign_manifest_is_another_file(tmp_path: Path) -> None:
