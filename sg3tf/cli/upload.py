@@ -25,6 +25,7 @@ from sg3tf.models import hub
 from sg3tf.utils import extras
 from sg3tf.utils import flags as shared
 from sg3tf.utils.class_names import is_number
+from sg3tf.utils.error_text import first_line
 from sg3tf.utils.files import atomic_directory, scratch_folder
 
 _SAMPLES = 16
@@ -142,5 +143,5 @@ def _upload(client: Any, folder: Path, options: Any) -> str:
             delete_patterns=[discriminator_beside(Path(hub.GENERATOR)).name, CLASSES, LABEL_SCALE],
         )
     except Exception as error:  # the hub and its HTTP client raise several types
-        raise OSError(f"{address}: cannot be uploaded ({hub.first_line(error)})") from error
+        raise OSError(f"{address}: cannot be uploaded ({first_line(error)})") from error
     return f"{address}@{commit.oid}"
