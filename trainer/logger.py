@@ -39,7 +39,7 @@ from trainer.stats import Moments, Statistics, as_summary
 
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
-GIGA = 2**30
+GIGA = 1e9
 
 
 def memory() -> dict[str, float]:
