@@ -45,8 +45,11 @@ def tune(
         progress: wraps the step numbers, for example in a progress bar.
 
     Raises:
+        ValueError: locality without others.
         FloatingPointError: a distance is not finite.
     """
+    if locality and others is None:
+        raise ValueError(f"locality={locality:g}: needs others, one w for each step")
     tuned = build_generator(G.config)
     tuned.set_weights(G.get_weights())
     fixed = {id(variable) for variable in tuned.mapping_network.trainable_variables}

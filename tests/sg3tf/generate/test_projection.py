@@ -14,6 +14,7 @@ from PIL import Image
 import sg3tf
 from sg3tf import images
 from sg3tf.editing.perceptual import Distance, make_distance, pixels
+from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
 from sg3tf.generate.keras_network import KerasNetwork
@@ -145,6 +146,12 @@ def test_locality_keeps_other_images(alias_free: Network):
         change[locality] = float(tf.reduce_mean(tf.square(difference)))
         assert psnr(tuned.synthesize(pivot.ws)[0], target) > psnr(alias_free.synthesize(pivot.ws)[0], target) + 3
     assert change[1.0] < 0.7 * change[0.0]
+
+
+def test_locality_needs_others(alias_free: Network):
+    ws, target = np.ones([8, 16], np.float32), np.zeros([16, 16, 3], np.float32)
+    with pytest.raises(ValueError, match="locality=1: needs others"):
+        tune(alias_free.generator, ws, None, target, pixels, steps=1, learning_rate=1e-3, locality=1.0)
 
 
 def test_frames(alias_free: Network):
