@@ -28,7 +28,7 @@ from sg3tf.utils.resolution import Resolution, Size, longer_side, num_halvings, 
 from trainer import augment
 from trainer.errors import OptionError
 from trainer.precision import default_precision, fastest_precision
-from trainer.step_order import PAIRED
+from trainer.step_order import PAIRED, PL_INTERVAL, R1_INTERVAL
 
 BLUR_FADE_NIMG_PER_BATCH = 200_000 / 32
 EMA_NIMG_PER_BATCH = 10_000 / 32
@@ -227,7 +227,7 @@ class Options:
         help="Learning rate of G.",
     )
     dlr: float = option(0.002, limit=POSITIVE, resumable=True, help="Learning rate of D.")
-    r1_interval: int = option(16, limit=POSITIVE, help="Steps between R1 penalties.")
+    r1_interval: int = option(R1_INTERVAL, limit=POSITIVE, help="Steps between R1 penalties.")
     style_mixing: float = option(
         None,
         limit=PROBABILITY,
@@ -243,7 +243,7 @@ class Options:
         default_by_cfg=dict.fromkeys(PRESETS, 0.0) | dict.fromkeys(STYLEGAN2_PRESETS, 2.0),
         help="Weight of path length regularization; 0 switches it off.",
     )
-    pl_interval: int = option(4, limit=POSITIVE, help="Steps between path length penalties.")
+    pl_interval: int = option(PL_INTERVAL, limit=POSITIVE, help="Steps between path length penalties.")
     posthoc_ema: bool = option(
         False, help="Save two averages of G with every snapshot; `sg3tf ema` makes averages of any length from them."
     )

@@ -112,9 +112,7 @@ def _discriminator(network: str) -> Any:
         raise FileNotFoundError(f"--discriminator: {error}, or leave the flag out") from error
 
 
-def _samples(
-    G: Any, classes: Sequence[str], is_standardized: bool = False
-) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+def _samples(G: Any, classes: Sequence[str], is_standardized: bool) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Yield images of seeds 0, 1, ..., with the labels named on the card."""
     from sg3tf.images import to_uint8
     from sg3tf.latents import z_from_seeds

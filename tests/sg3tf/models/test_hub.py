@@ -391,7 +391,7 @@ def test_labels_of_the_samples(
             drawn.append(inputs.get("label"))
             return np.zeros([1, 8, 8, 3], np.float32)
 
-    assert len(list(upload._samples(Recording(), classes))) == 16
+    assert len(list(upload._samples(Recording(), classes, is_standardized=False))) == 16
     assert (drawn[0] is None) if first is None else drawn[0].tolist() == [first]
     provenance = {"training_kimg": None, "data_name": None, "data_digest": None, "classes": classes}
     card = model_card(network, "u/n", license="other", intended_use="", provenance=provenance, metrics={})
