@@ -30,7 +30,7 @@ from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder
 from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.saved_models import METADATA_FILE
 
-__all__ = ["export_saved_model", "with_precision"]
+__all__ = ["export_saved_model", "model_metadata", "with_precision"]
 
 
 def export_saved_model(
