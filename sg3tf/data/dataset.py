@@ -44,7 +44,7 @@ class Dataset:
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np
-      >>> from sg3tf.data.build.command import build
+      >>> from sg3tf.data.build.builder import build
       >>> from sg3tf.data.conversion import BuildConfig
       >>> from sg3tf.data.dataset import open_dataset
       >>> from sg3tf.images import save_png

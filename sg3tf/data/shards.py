@@ -44,7 +44,7 @@ class ShardStore:
 
     Examples:
       >>> import tempfile
-      >>> from sg3tf.data.build.command import build
+      >>> from sg3tf.data.build.builder import build
       >>> from sg3tf.data.conversion import BuildConfig
       >>> from sg3tf.images import save_png
       >>> folder = Path(tempfile.mkdtemp())

@@ -121,7 +121,7 @@ class Build(Writer):
             Image.fromarray(pixels).save(self._source / kind / f"{number}.png")
 
     def write(self, number: int) -> None:
-        from sg3tf.data.build.command import build
+        from sg3tf.data.build.builder import build
         from sg3tf.data.conversion import BuildConfig
 
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar

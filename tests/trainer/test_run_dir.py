@@ -12,7 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sg3tf.data.build.command import build
+from sg3tf.data.build.builder import build
 from sg3tf.data.conversion import BuildConfig
 from sg3tf.images import save_png
 from sg3tf.models import power_ema

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg3tf.data.build.command import build, define_flags, main
+from sg3tf.data.build.builder import build
+from sg3tf.data.build.command import define_flags, main
 from sg3tf.data.conversion import BuildConfig, parse_aspect, resolution_of_aspect
 from sg3tf.data.dataset import Dataset, open_dataset
 from sg3tf.data.encoding import Encoding
