@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 def define_flags(options: flags.FlagValues) -> None:
     """Define the flags of this command."""
-    drawing_flags.define_network(options)
-    shared.define_class(options)
+    drawing_flags.define_drawing_network(options)
+    drawing_flags.define_class(options)
     shared.define_outdir(options, "Folder for latents.npz and images.")
     shared.define_seed(options, "Seed of the noise, and of the latents for the statistics of w.")
     shared.define_detector_dir(options, "Folder with the files of LPIPS; see docs/detectors.md.")

@@ -142,8 +142,8 @@ def to_network(data: Any, name: str) -> OfficialNetwork:
     if is_discriminator:
         if given.get("architecture", "resnet") not in _ARCHITECTURES:
             raise UnsupportedNetworkError(
-                f"architecture={given['architecture']!r:.50}: only {', '.join(map(repr, _ARCHITECTURES))} are read from "
-                "TensorFlow 1"
+                f"architecture={given['architecture']!r:.50}: only {', '.join(map(repr, _ARCHITECTURES))} are read "
+                "from TensorFlow 1"
             )
         config = to_config(DiscriminatorConfig, given, _DISCRIMINATOR)
         names = _discriminator_names(config)
