@@ -17,13 +17,14 @@ from pathlib import Path
 from absl import flags
 
 from sg3tf.utils import command_line
-from trainer import config
+from trainer import option_flags
+from trainer.config import DEFAULTS
 from trainer.errors import OptionError, TrainingError
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags: every option of trainer.config.Options, where to write, and what to resume."""
-    config.define_flags(values)
+    option_flags.define_flags(values)
     flags.DEFINE_string("outdir", "runs", "Folder in which to create run folders.", flag_values=values)
     flags.DEFINE_string(
         "resume",
@@ -53,13 +54,13 @@ def _main(name: str, values: flags.FlagValues) -> int:
     from trainer.run_dir import ResumePoint
     from trainer.transfer import check_init_from
 
-    given = config.given_options(values)
+    given = option_flags.given_options(values)
     if values.fp32 and given.setdefault("precision", "fp32") != "fp32":
         raise OptionError(f"--fp32 and --precision={values.precision} contradict each other; leave one of them out")
     point = None if values.resume in (None, "latest") else ResumePoint.from_path(Path(values.resume))
     given.setdefault("strategy", point.options.strategy if point else values.strategy)
     for option in ("communication", "start_timeout", "reduce_timeout", "heartbeat_timeout"):
-        given.setdefault(option, getattr(point.options, option) if point else config.DEFAULTS[option])
+        given.setdefault(option, getattr(point.options, option) if point else DEFAULTS[option])
     connection = [given["communication"], given["start_timeout"], given["reduce_timeout"], given["heartbeat_timeout"]]
     strategy = make_strategy(given["strategy"], *connection)
     replicas, outdir, workers = strategy.num_replicas_in_sync, Path(values.outdir), Workers(strategy)
