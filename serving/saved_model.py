@@ -26,7 +26,8 @@ from serving.validate import (
     write_warmup_requests,
 )
 from sg3tf.models.configs import PRECISIONS
-from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder, write_checksums
+from sg3tf.utils.checksums import write_checksums
+from sg3tf.utils.files import errors_name_path, reject_remote, sync, sync_folder, temporary_folder
 from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.saved_models import METADATA_FILE
 

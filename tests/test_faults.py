@@ -27,7 +27,7 @@ from sg3tf.generate.keras_network import KerasNetwork
 from sg3tf.generate.latents_file import Latents
 from sg3tf.images import save_png
 from sg3tf.metrics.feature_stats import MOMENTS, ROWS, FeatureCollector, FeatureRequest
-from sg3tf.utils.files import verify_checksums, write_checksums
+from sg3tf.utils.checksums import verify_checksums, write_checksums
 from tests.helpers.bit_flips import SEED, cases, flips
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,8 @@ from sg3tf.data.shards import label_scale
 from sg3tf.models import power_ema
 from sg3tf.models.loading import CLASSES, LABEL_SCALE
 from sg3tf.models.run_folder import CHECKPOINTS, OPTIONS, PROGRESS
-from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import MAX_NAME_BYTES, atomic_write, locked, recover_replaced, reject_remote
 from sg3tf.utils.json_text import from_json
 from trainer.config import Change, Options, as_flag, read_options
 from trainer.errors import OptionError

@@ -20,7 +20,8 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.labels import Label, LabelSpec
 from sg3tf.data.tfrecord import RecordFile, parse_example, record_writer, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
-from sg3tf.utils.files import DIGESTS, atomic_write, verify_checksums
+from sg3tf.utils.checksums import DIGESTS, verify_checksums
+from sg3tf.utils.files import atomic_write
 from sg3tf.utils.resolution import Resolution, is_power_of_two, size_of
 
 _LEVEL = re.compile(r"(?P<name>.+)-r(?P<log2>\d\d)\.tfrecords", re.DOTALL)  # a name may contain line ends

@@ -22,7 +22,8 @@ from sg3tf.data.labels import NO_CLASS, Label, LabelSpec
 from sg3tf.data.record_index import INDEX, RecordIndex, write_index
 from sg3tf.data.tfrecord import RecordFile, parse_example, serialize_example
 from sg3tf.utils.arrays import read_npy, save_npy
-from sg3tf.utils.files import atomic_write, digest_file
+from sg3tf.utils.checksums import digest_file
+from sg3tf.utils.files import atomic_write
 from sg3tf.utils.label_scale import LabelScale
 from sg3tf.utils.progress import with_progress
 from sg3tf.utils.resolution import image_shape, to_resolution

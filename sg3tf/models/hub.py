@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sg3tf.utils import extras, files
+from sg3tf.utils.checksums import digest_file
 from sg3tf.utils.error_text import first_line
-from sg3tf.utils.files import atomic_write, digest_file
+from sg3tf.utils.files import atomic_write
 
 #: File name of the generator in a repository created by `sg3tf upload`.
 GENERATOR = "generator.keras"

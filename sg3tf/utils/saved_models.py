@@ -11,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sg3tf.utils.files import DIGESTS, literal_folder, verify_checksums
+from sg3tf.utils.checksums import DIGESTS, verify_checksums
+from sg3tf.utils.files import literal_folder
 
 #: The file in a version folder that describes the export.
 METADATA_FILE = "assets.extra/sg3tf.json"

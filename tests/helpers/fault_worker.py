@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sg3tf.utils.files import atomic_path, verify_checksums
+from sg3tf.utils.checksums import verify_checksums
+from sg3tf.utils.files import atomic_path
 
 SHORT = -1  # a write of a half, which is no error
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EINTR, SHORT)

@@ -16,7 +16,8 @@ from sg3tf.data.conversion import BuildConfig, Converted, convert
 from sg3tf.data.errors import DataError
 from sg3tf.data.ffhq import ffhq_writer, write_classes
 from sg3tf.data.sources import find_source
-from sg3tf.utils.files import atomic_directory, write_checksums
+from sg3tf.utils.checksums import write_checksums
+from sg3tf.utils.files import atomic_directory
 from sg3tf.utils.parallel import map_in_order
 from sg3tf.utils.progress import Progress, print_above_bar
 

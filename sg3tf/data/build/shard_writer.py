@@ -11,7 +11,7 @@ from sg3tf.data.conversion import BuildConfig, Converted
 from sg3tf.data.record_index import write_index
 from sg3tf.data.shards import LABELS, ContentDigest, write_labels, write_manifest
 from sg3tf.data.tfrecord import FRAME, record_writer
-from sg3tf.utils.files import digest_file
+from sg3tf.utils.checksums import digest_file
 
 
 @dataclass

@@ -26,7 +26,7 @@ from sg3tf.data.errors import DataError
 from sg3tf.data.sampler import batches
 from sg3tf.data.verify import verify
 from sg3tf.utils import command_line
-from sg3tf.utils.files import digest_file
+from sg3tf.utils.checksums import digest_file
 from sg3tf.utils.resolution import Size
 
 
