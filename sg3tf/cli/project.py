@@ -80,7 +80,7 @@ def define_flags(options: flags.FlagValues) -> None:
 def main(options: Any) -> None:
     """Run the command."""
     # Imported here, so that --help does not load TensorFlow.
-    from sg3tf.editing.projector import read_picture
+    from sg3tf.editing.picture import read_picture
     from sg3tf.generate.projection import draw_single, project, projection_frames, quality, tune_network
 
     _check_output_files(options)
