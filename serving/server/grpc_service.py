@@ -34,10 +34,12 @@ from serving.server.admission import Caller
 from serving.server.errors import RequestError, invalid
 from serving.server.messages import ParsingInterceptor
 from serving.server.model import DEFAULT_SIGNATURE, ServedModel
-from serving.server.model_manager import ModelManager, Version, VersionStatus, model_config, policy_from_config
+from serving.server.model_config import model_config
+from serving.server.model_manager import ModelManager, Version, VersionStatus
 from serving.server.predictor import Predictor
 from serving.server.security import ApiKey, KeyInterceptor
 from serving.server.tensors import to_array, to_proto
+from serving.server.version_policy import policy_from_config
 
 _logger = logging.getLogger(__name__)
 # Threads for everything but predictions, and for rejecting predictions while the server is full.

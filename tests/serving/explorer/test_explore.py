@@ -58,8 +58,7 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(explore, "_export", lambda network, base: None)
     monkeypatch.setattr(explore, "_serve", lambda base, port: SimpleNamespace(rest_port=1, drain=lambda: False))
-    monkeypatch.setattr(explore.threading, "Event", lambda: SimpleNamespace(wait=lambda: None, set=lambda: None))
-    monkeypatch.setattr(explore.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("serving.server.server.stop_on_signals", lambda: SimpleNamespace(wait=lambda: None))
     monkeypatch.setattr(os, "_exit", end)
     with pytest.raises(Ended) as caught:
         explore.explore(SimpleNamespace(network=["first", "newest"], port=0, browser=False))
