@@ -78,7 +78,7 @@ def _export(network: str, base: Path) -> None:
     print(f"exporting {network}", file=sys.stderr, flush=True)
     network = network if is_untrained else resolve_network(network)  # the run may still be training
     generator = Generator.from_preset(network) if is_untrained else load(network)
-    provenance = {"source": network} if is_untrained else training_provenance(network)
+    provenance = {"source": network} if is_untrained else training_provenance(network).to_json()
     export_saved_model(generator, base, metadata=provenance)
 
 

@@ -161,7 +161,7 @@ def _save_tuned(path: Path, G: Generator, network: Network) -> None:
     from sg3tf.models.loading import write_label_files
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_label_files(path, network.classes, network.label_scale)
+    write_label_files(path.parent, network.classes, network.label_scale, prefix=f"{path.stem}-")
     with atomic_path(path) as temporary:
         G.save(temporary)
 

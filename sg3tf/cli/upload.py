@@ -74,7 +74,7 @@ def main(options: flags.FlagValues) -> None:
 def write_repository(folder: Path, options: Any) -> None:
     """Write the files of a repository into `folder`; `options` are those of the command."""
     from sg3tf.images import grid, save_png
-    from sg3tf.models.loading import CLASSES, LABEL_SCALE, discriminator_beside, load, resolve_network
+    from sg3tf.models.loading import discriminator_beside, load, resolve_network, write_label_files
     from sg3tf.models.model_card import model_card
     from sg3tf.models.provenance import PROVENANCE, training_metrics, training_provenance
 
@@ -86,12 +86,10 @@ def write_repository(folder: Path, options: Any) -> None:
     G.save(folder / hub.GENERATOR)
     if D:
         D.save(discriminator_beside(folder / hub.GENERATOR))
-    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
-    if provenance["classes"]:
-        (folder / CLASSES).write_text(json.dumps(provenance["classes"]) + "\n", encoding="utf-8")
-    if scale := provenance.get("label_scale"):
-        (folder / LABEL_SCALE).write_text(json.dumps(scale) + "\n", encoding="utf-8")
-    save_png(folder / "samples.png", grid(np.stack(list(_samples(G, provenance["classes"], bool(scale))))))
+    (folder / PROVENANCE).write_text(json.dumps(provenance.to_json(), indent=2) + "\n", encoding="utf-8")
+    write_label_files(folder, provenance.classes, provenance.label_scale)
+    samples = _samples(G, provenance.classes, is_standardized=provenance.label_scale is not None)
+    save_png(folder / "samples.png", grid(np.stack(list(samples))))
     card = model_card(
         G,
         options.repo,

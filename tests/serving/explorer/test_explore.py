@@ -68,6 +68,10 @@ def test_an_end_without_all_answers(monkeypatch, tmp_path, capsys):
     assert printed.out.endswith("network=newest\n")  # the one that the page shows, for the commands that it copies
 
 
+def provenance_of(source):
+    return SimpleNamespace(to_json=lambda: {"source": str(source)})
+
+
 @pytest.mark.parametrize(
     ("network", "loaded", "source"),
     [
@@ -87,7 +91,7 @@ def test_networks(network, loaded, source, monkeypatch, tmp_path):
     monkeypatch.setattr("sg3tf.Generator", presets)
     monkeypatch.setattr(loading, "load", lambda name: f"file {name}")
     monkeypatch.setattr(loading, "resolve_network", lambda name: f"{name}, resolved")
-    monkeypatch.setattr(provenance, "training_provenance", lambda source: {"source": str(source)})
+    monkeypatch.setattr(provenance, "training_provenance", provenance_of)
     monkeypatch.setattr(
         saved_model, "export_saved_model", lambda G, base, metadata: found.update(G=G, base=base, **metadata)
     )
