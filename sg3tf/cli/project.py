@@ -23,8 +23,8 @@ from sg3tf.utils.json_text import to_json
 from sg3tf.version import __version__
 
 if TYPE_CHECKING:
-    from sg3tf.editing.perceptual import Distance
     from sg3tf.generate.network import Network
+    from sg3tf.metrics.detectors.lpips import Distance
     from sg3tf.models.generators import Generator
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
 from sg3tf.metrics import detectors
-from sg3tf.metrics.detectors.lpips import reduce_by_boxes
+from sg3tf.metrics.detectors.lpips import Distance, reduce_by_boxes
 from sg3tf.models.discriminator import Discriminator
-
-#: (images, images) float32 [N, H, W, C], nominally in [-1, 1] -> float32 [N].
-Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _MIN_SIZE = 4
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.editing.perceptual import Distance
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.generators import Generator, build_generator
 
 FloatArray = NDArray[np.float32]

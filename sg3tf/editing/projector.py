@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sg3tf.editing.perceptual import Distance
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.generators import Generator
 from sg3tf.models.latent_ops import transform_matrix
 

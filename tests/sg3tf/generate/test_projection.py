@@ -13,7 +13,7 @@ from PIL import Image
 
 import sg3tf
 from sg3tf import images
-from sg3tf.editing.perceptual import Distance, pixels, pixels_and_features
+from sg3tf.editing.perceptual import pixels, pixels_and_features
 from sg3tf.editing.pivotal_tuning import tune
 from sg3tf.editing.projector import mean_and_sigma
 from sg3tf.generate import latents_file
@@ -22,6 +22,7 @@ from sg3tf.generate.network import Network
 from sg3tf.generate.projection import project, projection_frames, psnr, quality, tune_network
 from sg3tf.images import save_png, to_uint8
 from sg3tf.latents import transform_matrix, z_from_seeds
+from sg3tf.metrics.detectors.lpips import Distance
 from sg3tf.models.loading import class_names, label_scale
 from sg3tf.models.presets import discriminator_preset
 from sg3tf.utils.label_scale import LabelScale
