@@ -38,25 +38,25 @@ class ShardStore:
     """A data set in the project's own layout.
 
     Args:
-      folder: folder with manifest.json.
+        folder: folder with manifest.json.
 
     Raises:
-      DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
+        DataError: the manifest or a shard is missing, truncated, corrupt or in another format.
 
     Examples:
-      >>> import tempfile
-      >>> from sg3tf.data.build.builder import build
-      >>> from sg3tf.data.conversion import BuildConfig
-      >>> from sg3tf.images import save_png
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
-      >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
-      >>> store = ShardStore(folder / "dataset")
-      >>> store.num_images, store.resolution
-      (1, 8)
-      >>> image, label = store.read(0)
-      >>> image.shape, label.shape
-      ((8, 8, 3), (0,))
+        >>> import tempfile
+        >>> from sg3tf.data.build.builder import build
+        >>> from sg3tf.data.conversion import BuildConfig
+        >>> from sg3tf.images import save_png
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save_png(folder / "images" / "0.png", np.zeros([8, 8, 3], np.uint8))
+        >>> report = build(folder / "images", folder / "dataset", BuildConfig(resolution=8))
+        >>> store = ShardStore(folder / "dataset")
+        >>> store.num_images, store.resolution
+        (1, 8)
+        >>> image, label = store.read(0)
+        >>> image.shape, label.shape
+        ((8, 8, 3), (0,))
     """
 
     remarks: tuple[str, ...] = ()
@@ -237,10 +237,10 @@ class ContentDigest:
     """SHA-256 over images and labels in order, independent of encoding and sharding.
 
     Examples:
-      >>> digest = ContentDigest()
-      >>> digest.add(ContentDigest.of(np.zeros([8, 8, 3], np.uint8), np.zeros(0, np.float32)))
-      >>> str(digest)
-      'sha256:8ce60904...'
+        >>> digest = ContentDigest()
+        >>> digest.add(ContentDigest.of(np.zeros([8, 8, 3], np.uint8), np.zeros(0, np.float32)))
+        >>> str(digest)
+        'sha256:8ce60904...'
     """
 
     def __init__(self) -> None:

@@ -35,22 +35,22 @@ def build(
     """Build a data set; the same input gives the same bytes, regardless of the number of processes.
 
     Args:
-      source: any collection that `find_source` recognizes.
-      dest: folder to create, atomically.
-      config: properties of the data set.
-      workers: number of processes; 1 to convert in this process.
-      strict: fail if an image cannot be read, instead of reporting and skipping it.
-      max_images: use at most this many images, spread over the source.
-      beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None for no pipeline.
+        source: any collection that `find_source` recognizes.
+        dest: folder to create, atomically.
+        config: properties of the data set.
+        workers: number of processes; 1 to convert in this process.
+        strict: fail if an image cannot be read, instead of reporting and skipping it.
+        max_images: use at most this many images, spread over the source.
+        beam_options: options of an Apache Beam pipeline that converts instead of `workers`; None for no pipeline.
 
     Returns:
-      Summary of the images found, used and skipped.
+        Summary of the images found, used and skipped.
 
     Raises:
-      FileExistsError: dest exists.
-      DataError: the source has no usable images, an image is bad (strict), or the pipeline failed.
-      MissingExtraError: apache-beam or lmdb is needed and not installed.
-      ChildProcessError: a worker process was killed.
+        FileExistsError: dest exists.
+        DataError: the source has no usable images, an image is bad (strict), or the pipeline failed.
+        MissingExtraError: apache-beam or lmdb is needed and not installed.
+        ChildProcessError: a worker process was killed.
     """
     if beam_options is not None and config.format == "ffhq":
         raise DataError("--format=ffhq is written by one process; --runner=beam needs --format=shards")

@@ -19,11 +19,11 @@ class Shard:
     """Report on a written shard.
 
     Attributes:
-      file: file name.
-      digests: digests of its images, in hexadecimal.
-      sizes: bytes of its records, including their framing.
-      skipped: {name: reason} of the images that could not be used.
-      notes: notes about the images.
+        file: file name.
+        digests: digests of its images, in hexadecimal.
+        sizes: bytes of its records, including their framing.
+        skipped: {name: reason} of the images that could not be used.
+        notes: notes about the images.
     """
 
     file: str
